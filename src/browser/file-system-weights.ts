@@ -4,7 +4,7 @@
  */
 import { CacheStorageWeights, type WeightCache } from '../open/weight-cache.ts';
 
-/** What is used of the file system. */
+/** The part of the file system in use. */
 interface FolderApi {
   getDirectoryHandle(name: string, options: { create: boolean }): Promise<FolderApi>;
   getFileHandle(name: string, options?: { create: boolean }): Promise<FileApi>;
@@ -15,7 +15,7 @@ interface FileApi {
   readonly kind: 'file';
   readonly name: string;
   getFile(): Promise<{ readonly size: number; arrayBuffer(): Promise<ArrayBuffer> }>;
-  /** Some browsers have none; what is written appears when it is closed. */
+  /** Some browsers have none; the file appears when it is closed. */
   createWritable?(): Promise<{
     write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
     close(): Promise<void>;

@@ -18,7 +18,7 @@ import {
 } from '../training/updates.ts';
 import type { TrainableModel } from './trainable-model.ts';
 
-/** What is about to be trained. */
+/** Plan of a training. */
 export interface PlannedTraining {
   /** Tokens that one pass over the texts predicts. */
   readonly tokens: number;

@@ -1,4 +1,4 @@
-/** An exported folder with its parameters in reach: what a page trains further. */
+/** An exported folder with its parameters in reach, which a page trains further. */
 import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
 import { compileDecoding } from '../decoding/compile-decoding.ts';
 import { StepEngine } from '../decoding/step-engine.ts';

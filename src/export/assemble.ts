@@ -33,14 +33,14 @@ export interface ExportReader {
   nameOf(file: string): string;
   /**
    * Opens a graph of the folder with its weights.
-   * @param check to be called with what the graph declares, before it is used
+   * @param check called with the inputs and outputs that the graph declares, before it is used
    */
   openGraph(file: string, role: GraphRole, check: SignatureCheck): Promise<Program>;
   /** Checks a graph that is opened later. Absent where a graph tells nothing until it is opened. */
   checkGraph?(file: string, check: SignatureCheck): Promise<void>;
 }
 
-/** What a graph of an exported folder is for. Encoders are opened again and again, as texts of their lengths are read. */
+/** Purpose of a graph of an exported folder. Encoders are opened again and again, as texts of their lengths are read. */
 export type GraphRole = 'step' | 'prompt' | 'fold' | 'heads' | 'encoder';
 
 /**
@@ -77,8 +77,8 @@ export function exportedModel(config: JsonObject, manifest: ExportManifest, sour
  * have exactly the inputs and outputs that the configuration asks for. The graphs of an encoder are opened when a text of
  * their length is read.
  *
- * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration, and what the reader
- *   throws; what was opened by then is closed
+ * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration, and as the reader
+ *   throws; graphs opened by then are closed
  */
 export async function assembleEngine(
   reader: ExportReader,
@@ -147,7 +147,7 @@ async function encoderOf(
 /** Parameters of a graph that is built for its inputs and outputs alone. */
 export const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
 
-/** What a graph is given and gives; an optional input only some graphs have. */
+/** Inputs and outputs of a graph; an optional input only some graphs have. */
 export interface Signature {
   readonly inputs: readonly (ValueType & { readonly name: string; readonly optional?: boolean })[];
   readonly outputs: readonly (ValueType & { readonly name: string })[];
@@ -184,7 +184,7 @@ function requireSame(source: string, what: string, found: NamedTypes, expected: 
 const exportAgain = 'if another version of Linnet wrote it, export the model again';
 
 /**
- * What the fingerprint of an export is the SHA-256 of. Tokenizer files do not count, nor do heads: they change no number
+ * Text whose SHA-256 is the fingerprint of an export. Tokenizer files do not count, nor do heads: they change no number
  * of the model.
  */
 export function exportIdentity({ dtype, device, files, folds, prompt, encoder }: ExportManifest): string {

@@ -1,7 +1,7 @@
 /**
  * Writes a model that generates text as ONNX: the step graph with its weights next to it, another for prompts where the
  * type has one, the encoder of an encoder-decoder model, the fold graphs, Medusa heads, configuration, tokenizer, and
- * linnet.json, which says what they are. Weights pass through in pieces; the folder appears when it is complete.
+ * linnet.json, which describes them. Weights pass through in pieces; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -48,7 +48,7 @@ export interface ExportOptions {
   readonly sourceLengths?: readonly number[];
   /** Medusa heads of the model, stored as its step graph is. Default: none. */
   readonly medusa?: Pick<MedusaWeights, 'config' | 'tree' | 'read'>;
-  /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
+  /** Device that the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];
   /** As of `saveModel`. Default: none; such a model is given token ids. */
   readonly tokenizerFiles?: SaveCheckpointOptions['tokenizerFiles'];
@@ -56,13 +56,13 @@ export interface ExportOptions {
   readonly replace?: boolean;
   /** Version of the writer, for linnet.json and the model. Default: "0". */
   readonly producer?: string;
-  /** Measures the complete folder before it gets its name; what it finds goes into linnet.json. */
+  /** Measures the complete folder before it gets its name; the errors go into linnet.json. */
   readonly measure?: (folder: string) => Promise<MeasuredErrors>;
   /** Bytes of weights written, of all. */
   readonly onProgress?: (written: number, total: number) => void;
   /** Stops the work, with an error `ABORTED`. Nothing is left of the folder. */
   readonly signal?: AbortSignal;
-  /** Free bytes where a folder lies. Default: what the file system says. */
+  /** Free bytes where a folder lies. Default: as the file system reports. */
   readonly freeBytes?: (folder: string) => Promise<number>;
 }
 
@@ -94,7 +94,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
     (name, error) => {
       errors.set(name, error);
     };
-  // Apart, so that those of the encoder are first and those of the heads last, whatever is written when.
+  // Apart, so that the encoder's errors come first and the heads' last, in whatever order they are written.
   const [encoderErrors, errors, headErrors] = [0, 1, 2].map(() => new Map<string, WeightError>());
   const encoder = await encodeEncoder(encoding, options.sourceLengths, noteIn(encoderErrors));
   const step = await encodeStep(encoding, noteIn(errors));

@@ -1,6 +1,6 @@
 /**
  * The parameters of a model out of the graphs of its export, where they lie as they are: float32 folders hold every one
- * under its name. What is read was written by anybody, so that places and sizes are checked. Runs in browsers too.
+ * under its name. The files are not trusted, so that places and sizes are checked. Runs in browsers too.
  */
 import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../errors.ts';

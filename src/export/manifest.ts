@@ -1,4 +1,4 @@
-/** linnet.json: what an exported folder holds. Runs in browsers too. */
+/** linnet.json: contents of an exported folder. Runs in browsers too. */
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
@@ -38,12 +38,12 @@ const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
 const byteCount = z.int().min(0);
 const notNegative = z.number().min(0);
 
-/** Errors relative to the largest weight, and of squares summed to those of the weights. */
+/** Largest error relative to the largest weight, and RMS of the errors relative to the RMS of the weights. */
 const weightErrorSchema = z.strictObject({ max: notNegative, rms: notNegative });
 
 /** The exported model next to the float32 one, on text. */
 const outputErrorSchema = z.strictObject({
-  /** What the text was. */
+  /** Description of the text. */
   text: z.string().max(1000),
   tokens: z.int().min(1),
   /** Largest and mean absolute difference of logits, over all tokens and the vocabulary. */
@@ -63,7 +63,7 @@ const layerErrorSchema = z.strictObject({
   activationRms: notNegative,
 });
 
-/** What the storage type costs. */
+/** Errors caused by the storage type. */
 export const errorReportSchema = z.strictObject({
   /** By matrix, in the order of the model; empty for f32. */
   weights: z.record(z.string().regex(/^[A-Za-z0-9][\w.]{0,255}$/), weightErrorSchema),
@@ -121,7 +121,7 @@ export const manifestSchema = z.strictObject({
   dtype: z.enum(storageTypeNames),
   /** Weights per scale of int4, at most. */
   block: z.literal(blockSizes).optional(),
-  /** What the graph was made for. `cpu` graphs run as `wasm` too. */
+  /** Device that the graph was made for. `cpu` graphs run as `wasm` too. */
   device: z.enum(['cpu', 'webgpu']),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),

@@ -34,7 +34,7 @@ export interface OnnxModelOptions {
 export interface StoredModel {
   /** The file of the model. */
   readonly bytes: Uint8Array;
-  /** What the file next to it consists of, by rising offsets; empty without one. */
+  /** Parts of the file next to it, by rising offsets; empty without one. */
   readonly parts: readonly (ExternalPart | DeferredPart)[];
   /** Length of the file next to it. */
   readonly dataBytes: number;

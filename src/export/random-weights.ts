@@ -1,6 +1,6 @@
 /**
  * Weights of a model that nobody trained, made at the speed of a disk: for measurements at sizes whose checkpoints are
- * not at hand. What a step costs does not depend on what the weights are.
+ * not at hand. The cost of a step does not depend on the values of the weights.
  */
 import { LinnetError } from '../errors.ts';
 import { elementCount, type DType, type Tensor, tensor } from '../graph/tensor.ts';
@@ -9,7 +9,7 @@ import type { ModelDescription } from '../models/model.ts';
 import { consequencesOf, type DeclaredParameter } from '../nn/parameter-roles.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 
-/** What a part of a stored matrix is asked for as. */
+/** Type and shape in which a part of a stored matrix is asked for. */
 interface PartType {
   readonly dtype: DType;
   readonly shape: readonly number[];
@@ -20,7 +20,7 @@ function spread(n: number): number {
   return Math.sqrt((n * n - 1) / 12);
 }
 
-/** By the last word of the part's name: how its elements are made. `deviation` is that of the weights. */
+/** Makers of a part's elements, by the last word of its name. `deviation` is the weights' standard deviation. */
 const partMakers: Readonly<
   Record<string, (type: PartType, bits: (bytes: number) => ArrayBuffer, deviation: number) => Tensor | undefined>
 > = {
@@ -53,7 +53,7 @@ function exponentOf(deviation: number): number {
 
 /**
  * Random weights of a model, by name; equal seeds give equal weights in any order of reading. Matrices have standard
- * deviation about 1 / √(last dimension); gains are 1, biases 0; parameters of mixers are what a fresh mixer has, random
+ * deviation about 1 / √(last dimension); gains are 1, biases 0; parameters of mixers are as in a fresh mixer, random
  * where that is zero, so that every branch takes part.
  */
 export class RandomWeights implements WeightReader {
@@ -110,7 +110,7 @@ function seedOf(name: string, seed: number): number {
   return hash >>> 0;
 }
 
-/** At least so many random bytes, by Marsaglia's xorshift32: about a gigabyte a second. */
+/** At least `bytes` random bytes, by Marsaglia's xorshift32: about a gigabyte a second. */
 function randomBits(seed: number, bytes: number): ArrayBuffer {
   const words = new Uint32Array(Math.ceil(bytes / 4));
   let x = seed === 0 ? 1 : seed;

@@ -1,12 +1,12 @@
 /** How an exported folder can store its model: with one set of weights, or with one for each of two purposes. */
 import { type WeightType, weightTypes } from '../quantization/weight-types.ts';
 
-/** By what each is called with `--dtype` and in linnet.json. */
+/** Names of the types for `--dtype` and in linnet.json. */
 export const storageTypeNames = [...weightTypes, 'mixed'] as const;
 /** How an export stores matrices. */
 export type StorageType = (typeof storageTypeNames)[number];
 
-/** What the graphs of a folder are stored as. */
+/** Storage types of the graphs of a folder. */
 export interface GraphTypes {
   /** The step graph, which decodes: single tokens and trees; Medusa heads too. */
   readonly step: WeightType;

@@ -26,7 +26,7 @@ interface EncodingParts<Described> extends ModelOrigin {
 /** A model that reads texts whole, one at a time. Graphs are compiled when they are first needed. */
 export abstract class EncodingModel extends Opened {
   abstract override readonly kind: 'encoder' | 'classifier';
-  /** What reads the text: the model itself, or that of a classifier. */
+  /** The model that reads the text: the model itself, or a classifier's backbone. */
   readonly backbone: Model;
   /** Most tokens that it reads of a text, those around it included. */
   readonly longest: number;
@@ -107,7 +107,7 @@ export class ClassifyingModel extends EncodingModel {
   }
 }
 
-/** What the logits of a classifier say: softmax over the classes, in float64; the number of a regression head. */
+/** Classification from logits: softmax over the classes, in float64; the number of a regression head. */
 export function classification(
   { labels, isRegression }: Pick<Classifier, 'labels' | 'isRegression'>,
   logits: Float32Array,

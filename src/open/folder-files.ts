@@ -33,9 +33,9 @@ export interface ReadExportOptions {
 const alwaysVerifiedBytes = 64 << 20;
 
 /**
- * Reads what an exported folder holds.
- * @throws LinnetError `NOT_FOUND` for a folder that is none or lacks a file, `FORMAT` if linnet.json or a file is not
- *   what it should be, `PATH` for links and what else `openInFolder` refuses, `CONFIG` for an unusable configuration
+ * Reads the contents of an exported folder.
+ * @throws LinnetError `NOT_FOUND` for a folder that is none or lacks a file, `FORMAT` for an invalid linnet.json or
+ *   file, `PATH` for links and as `openInFolder` refuses, `CONFIG` for an unusable configuration
  * @example
  * ```ts
  * const { manifest } = await readExportedFolder('runs/tuned-int4', { verify: true });

@@ -12,7 +12,7 @@ export interface ByFormat<T> {
 }
 
 /**
- * Does what is asked for the format that a folder says it has, rightly or not.
+ * Runs the function for the format that a folder claims, rightly or not.
  * @example
  * ```ts
  * const format = await byFolderFormat('runs/augmented', {

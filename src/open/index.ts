@@ -35,12 +35,12 @@ export interface OpenOptions extends DownloadOptions, CompileOptions {
  * Graphs of checkpoints are compiled when they are first needed.
  *
  * @param source a folder; `linnet:tiny-llama`, which comes with the package; `owner/name` of the hub, where nothing here has
- *   a name like it; or a URL. What is downloaded is kept in `~/.cache/linnet`, and `onProgress` or a line on the standard
- *   error says so.
+ *   a name like it; or a URL. Downloads are kept in `~/.cache/linnet`, and reported to `onProgress` or by a line on the
+ *   standard error.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
  * @param options.spin default true for the steps of an exported folder
- * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for what is none of these, `CONFIG` for an unsupported
- *   model, `FORMAT`, `TENSOR` or `PATH` for files that are not what they should be, `MISMATCH` for a device that an
+ * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for a source that is none of these, `CONFIG` for an
+ *   unsupported model, `FORMAT`, `TENSOR` or `PATH` for invalid files, `MISMATCH` for a device that an
  *   export was not made for
  * @example
  * ```ts

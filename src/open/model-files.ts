@@ -1,4 +1,4 @@
-/** The files of an exported model, in a folder or behind a URL, and what they hold. Runs in browsers too. */
+/** The files of an exported model, in a folder or behind a URL, and their contents. Runs in browsers too. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { LinnetError } from '../errors.ts';
 import { assembleEngine, exportedModel, exportIdentity, type ExportReader, readManifest } from '../export/assemble.ts';
@@ -26,14 +26,14 @@ export interface ExportedFolder {
   readonly path: string;
   readonly manifest: ExportManifest;
   readonly model: GeneratingModel;
-  /** SHA-256 of what the files are: what ties session files to an export. Storage types differ in it. */
+  /** SHA-256 over the files' identity, which ties session files to an export. Storage types differ in it. */
   readonly fingerprint: string;
 }
 
 /** Largest graph and configuration that are read; the weights are elsewhere. */
 export const maximumReadBytes = 128 << 20;
 
-/** Reads what the files say. @throws LinnetError as `readExportedFolder` */
+/** Reads the files. @throws LinnetError as `readExportedFolder` */
 export async function readExport(files: ModelFiles): Promise<ExportedFolder> {
   const source = files.nameOf(EXPORT_FILE);
   const manifest = readManifest(await files.read(EXPORT_FILE, maximumManifestBytes), source);

@@ -23,7 +23,7 @@ export interface SaveModelOptions {
   readonly replace?: boolean;
 }
 
-/** What a classifier says of a text. */
+/** A classifier's result for a text. */
 export interface Classification {
   /** The most probable class; the name of the number, of a regression head. */
   readonly label: string;
@@ -31,7 +31,7 @@ export interface Classification {
   readonly probability: number;
   /** All classes in the order of the model's labels; the probabilities add up to 1. */
   readonly classes: readonly { readonly label: string; readonly probability: number }[];
-  /** What a regression head says; undefined for classes. */
+  /** The number of a regression head; undefined for classes. */
   readonly value?: number;
 }
 
@@ -118,7 +118,7 @@ export interface OpenedClassifier extends ModelActions {
   readonly description: Classifier;
 }
 
-/** An opened model; `kind` tells what it is. Dispose of it, best with `await using`. */
+/** An opened model, told apart by its `kind`. Dispose of it, best with `await using`. */
 export type OpenedModel = OpenedCausal | OpenedEncoder | OpenedEncoderDecoder | OpenedClassifier;
 
 /** Medusa heads, ready to draft. Dispose of them. */
@@ -128,7 +128,7 @@ export interface DraftHeads extends AsyncDisposable {
   readonly tree?: MedusaTree;
 }
 
-/** What every kind of model knows of itself, wherever it comes from. */
+/** Facts of every kind of model, wherever it comes from. */
 export interface ModelOrigin {
   readonly family: string;
   readonly origin: string;
@@ -146,7 +146,7 @@ export interface ModelChanges {
   save(folder: string, options: SaveModelOptions): Promise<void>;
 }
 
-/** A model that refuses everything that its kind cannot do; kinds override what they can. */
+/** A model that refuses everything that its kind cannot do; kinds override the actions they can. */
 export abstract class Opened implements ModelActions {
   readonly family: string;
   readonly origin: string;

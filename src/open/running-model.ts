@@ -45,7 +45,7 @@ export class ServedModel<Opened extends ModelActions> implements NamedModel, Asy
     return this.#pieces;
   }
 
-  /** Checks what a server needs. @throws LinnetError as `tokenizer`, and `FORMAT` for a chat template that cannot be parsed */
+  /** Checks a server's needs. @throws LinnetError as `tokenizer`, and `FORMAT` for a chat template that cannot be parsed */
   prepare(): void {
     this.#pieces ??= new TokenPieces(this.tokenizer);
   }
@@ -63,7 +63,7 @@ export class ServedModel<Opened extends ModelActions> implements NamedModel, Asy
 export interface RunningOptions extends OpenOptions {
   /** Default: its origin. */
   readonly name?: string;
-  /** A chat template instead of that of the folder. */
+  /** A chat template instead of the folder's. */
   readonly chatTemplate?: string;
 }
 

@@ -1,4 +1,4 @@
-/** What the argument of `open` names: a folder, a model of the hub, or a URL. */
+/** The source that the argument of `open` names: a folder, a model of the hub, or a URL. */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultModelFolder, type FetchProgress, hubSource, type ModelSource } from '../checkpoint/hub/hub.ts';
@@ -14,7 +14,7 @@ export interface DownloadOptions {
   readonly hub?: ModelSource;
   /** Branch, tag or commit of a model of the hub. Default "main". */
   readonly revision?: string;
-  /** Told how far a download is. Without it, a line on the standard error says what is fetched, and where it goes. */
+  /** Told how far a download is. Without it, a line on the standard error names the file fetched, and its destination. */
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Stops a download, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
@@ -27,7 +27,7 @@ const hubPage = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?
  * The folder of a model, after a download if need be.
  *
  * @param given a name as `placeOfModel`, or a URL: `file:`, of a page of huggingface.co, or of an exported folder
- * @throws LinnetError `NOT_FOUND` if there is nothing of that name, `INPUT` for what is neither, and as
+ * @throws LinnetError `NOT_FOUND` if there is nothing of that name, `INPUT` for a name that is neither, and as
  *   `ModelSource.fetchFolder` and `downloadExport`
  */
 export async function folderOfModel(given: string | URL, options: DownloadOptions = {}): Promise<string> {

@@ -17,7 +17,7 @@ import { type SessionContent, type SessionFiles, TextSession } from '../engine/s
 import { type TextOptions, textOptionNames, type TextPieces } from '../engine/text-pieces.ts';
 import { requireOptions, requireText, requireTexts, requireTokens } from '../files/arguments.ts';
 
-/** What a generating model is made of. */
+/** Parts of a generating model. */
 export interface GeneratingParts<Described extends GeneratingModel> extends ModelOrigin {
   readonly description: Described;
   /** The engine, or what makes it, called once when it is first needed. */
@@ -68,7 +68,7 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
     if (template === undefined || this.kind !== 'causal') {
       throw new LinnetError('CONFIG', `${this.origin} has no chat template: it continues texts; use generate`);
     }
-    // The end of a turn, which is not always what the model's configuration calls the end of a text.
+    // The end of a turn, which is not always the configuration's end of a text.
     const stopIds = [...(options.stopIds ?? []), ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])];
     return this.session().continuePrompt({ messages }, { ...options, stopIds });
   }

@@ -5,7 +5,7 @@ import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
 import { urlFiles, type WebOpenOptions, webTokenizer } from './url-files.ts';
 
 /**
- * Opens an exported model folder behind a URL. What it gives has the same names and does the same as in Node; sessions have
+ * Opens an exported model folder behind a URL. Its result has the same names and does the same as in Node; sessions have
  * no files here.
  *
  * @param url of the folder, absolute or relative to the page

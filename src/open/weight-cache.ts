@@ -1,6 +1,6 @@
 /**
- * Keeping downloaded files between visits. They are kept by their checksum: a new version of a model shares what has not
- * changed, and what a cache returns is verified like a download.
+ * Keeping downloaded files between visits. They are kept by their checksum: a new version of a model shares its unchanged
+ * files, and files from a cache are verified like a download.
  */
 
 /** A place for downloaded files. */
@@ -13,7 +13,7 @@ export interface WeightCache {
   delete(sha256: string): Promise<void>;
 }
 
-/** What is used of the browser's Cache Storage, which only pages served over https or from localhost have. */
+/** The part of the browser's Cache Storage in use; only pages served over https or from localhost have it. */
 interface CacheStorageApi {
   open(name: string): Promise<{
     match(url: string): Promise<Response | undefined>;

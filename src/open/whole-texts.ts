@@ -6,11 +6,11 @@ import type { ClassifiedTexts } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 
-/** What is read, and what of it is wanted. */
+/** Parameters of the model, and the result to compute. */
 export interface WholeTextParts {
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly compile: CompileOptions;
-  /** What is wanted of a text [1,n]. */
+  /** The value to compute for a text [1,n]. */
   readonly result: (source: ParameterSource, texts: ClassifiedTexts) => Value;
 }
 
@@ -21,14 +21,14 @@ export class WholeTexts implements AsyncDisposable {
   readonly #parts: WholeTextParts;
   readonly #programs = new Map<number, Promise<Program>>();
 
-  /** @param padding token that fills what is left of a length; no position reads it */
+  /** @param padding token that fills a length up; no position reads it */
   constructor(longest: number, padding: number, parts: WholeTextParts) {
     this.#longest = longest;
     this.#padding = padding;
     this.#parts = parts;
   }
 
-  /** What is wanted of a text. @param text of one token or more, and of no more than the model reads */
+  /** The result for a text. @param text of one token or more, and of no more than the model reads */
   async run({ tokens: own, pairStart }: LaidOutText): Promise<Float32Array> {
     const count = own.length;
     const length = Math.max(count, Math.min(this.#longest, 2 ** Math.max(5, Math.ceil(Math.log2(count)))));

@@ -1,6 +1,6 @@
 /**
- * What the CUDA provider of ONNX Runtime needs: libraries that its package leaves out because of their size, those of
- * CUDA and cuDNN, and a driver. Where one is absent, errors say what to install.
+ * Requirements of the CUDA provider of ONNX Runtime: the libraries of CUDA and cuDNN, which its package leaves out because
+ * of their size, and a driver. Where one is absent, errors say what to install.
  */
 import { access } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -35,7 +35,7 @@ export async function requireCudaLibraries(): Promise<void> {
   }
 }
 
-/** An error of the provider, with what it commonly comes from. */
+/** An error of the provider, with its common causes. */
 export function explainCuda(error: unknown): never {
   if (!(error instanceof LinnetError) || error.code !== 'RUNTIME') throw error;
   throw new LinnetError(

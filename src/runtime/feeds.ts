@@ -1,4 +1,4 @@
-/** Checks what a run is given against what the graph expects, so that mistakes are named before the engine sees them. */
+/** Checks feeds against the graph's inputs, so that mistakes are named before the engine sees them. */
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import { type Dim, formatShape } from '../graph/shape.ts';

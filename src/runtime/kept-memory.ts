@@ -1,9 +1,9 @@
 /**
  * Memory of feeds that stays from run to run and changes in places. A program in this thread reads it where it is; one in a
- * worker keeps a copy there and is sent what was written since, of 16 states of a 1.1B model a megabyte instead of 66.
+ * worker keeps a copy there and is sent only the writes since, of 16 states of a 1.1B model a megabyte instead of 66.
  */
 
-/** Numbers that are read by one run after another. Whoever writes into `data` says so with `wrote`. */
+/** Numbers that are read by one run after another. The writer of `data` reports every write by `wrote`. */
 export class KeptMemory {
   /** Tells it apart from other memory that the same program reads; memory that takes its place has its name. */
   readonly name: string;
@@ -21,7 +21,7 @@ export class KeptMemory {
     this.data = new Float32Array(length);
   }
 
-  /** Writes so far: what a reader that is up to date passes to `since` the next time. */
+  /** Number of writes so far: an up-to-date reader passes it to `since` the next time. */
   get revision(): number {
     return this.#forgotten + this.#writes.length / 2;
   }
@@ -41,7 +41,7 @@ export class KeptMemory {
     this.#forgotten += dropped / 2;
   }
 
-  /** Start and end of what was written since a revision; all of it where that is not remembered. Pieces may overlap. */
+  /** Start and end of each write since a revision; the whole memory where they are forgotten. Pieces may overlap. */
   since(revision: number): Int32Array {
     if (revision < this.#forgotten) return Int32Array.of(0, this.data.length);
     return Int32Array.from(this.#writes.slice(2 * (revision - this.#forgotten)));
@@ -51,7 +51,7 @@ export class KeptMemory {
 /** Feeds whose memory stays, by the names of inputs. The tensor of each is the beginning of its memory. */
 export type KeptFeeds = ReadonlyMap<string, KeptMemory>;
 
-/** What a copy of kept memory lacks. Plain data. */
+/** Update of a copy of kept memory. Plain data. */
 export interface KeptUpdate {
   readonly name: string;
   /** Of all the memory. */
@@ -64,11 +64,11 @@ export interface KeptUpdate {
   readonly numbers: Float32Array;
 }
 
-/** What one reader elsewhere has of kept memory. */
+/** Revisions of kept memory that one remote reader has. */
 export class KeptSender {
   readonly #seen = new Map<string, { readonly memory: KeptMemory; revision: number }>();
 
-  /** What the reader lacks; from then on it counts as sent. */
+  /** The update that the reader lacks; from then on it counts as sent. */
   update(memory: KeptMemory): KeptUpdate {
     const { name, data, revision } = memory;
     const known = this.#seen.get(name);
@@ -89,7 +89,7 @@ export class KeptSender {
 export class KeptCopies {
   readonly #copies = new Map<string, Float32Array>();
 
-  /** Takes in what was sent, and returns the copy. */
+  /** Applies an update, and returns the copy. */
   take({ name, length, fresh, pieces, numbers }: KeptUpdate): Float32Array {
     const known = fresh ? undefined : this.#copies.get(name);
     const copy = known ?? new Float32Array(length);

@@ -31,7 +31,7 @@ export interface FeedMessages {
   readonly kept: KeptTensorMessages;
 }
 
-/** What a worker is asked. */
+/** A request to a worker. */
 export type WorkerTask =
   | { readonly kind: 'open'; readonly model: EngineModel; readonly settings: EngineSettings }
   | { readonly kind: 'run'; readonly feeds: FeedMessages; readonly fetch: readonly string[] }
@@ -46,7 +46,7 @@ export interface WorkerRequest {
 export interface ErrorMessage {
   readonly code: ErrorCode;
   readonly message: string;
-  /** Text of what the error was caused by: the cause itself may not be clonable. */
+  /** Text of the error's cause: the cause itself may not be clonable. */
   readonly cause?: string;
 }
 
@@ -79,7 +79,7 @@ export function copyTensors(tensors: NamedTensors, handover: Handover, spare: Ar
   });
 }
 
-/** Feeds for a worker: of memory that it keeps only what it lacks. @param spare as of `copyTensors` */
+/** Feeds for a worker: of memory that it keeps, only the missing writes. @param spare as of `copyTensors` */
 export function copyFeeds(
   feeds: NamedTensors,
   handover: Handover,
@@ -104,7 +104,7 @@ export function copyFeeds(
   return { sent: copyTensors(others, handover, spare), kept };
 }
 
-/** The feeds of a message, over its memory and that of the copies. */
+/** The feeds of a message, over its own memory and the memory of the copies. */
 export function receivedFeeds({ sent, kept }: FeedMessages, copies: KeptCopies): Record<string, Tensor> {
   const others = mapValues(kept, ({ shape, update }) =>
     tensor('float32', shape, copies.take(update).subarray(0, elementCount(shape))),

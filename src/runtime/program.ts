@@ -19,7 +19,7 @@ export interface ProgramStatistics {
 /** Time that one kind of op took in all profiled runs. */
 export interface OpProfile {
   readonly opType: string;
-  /** Where it ran: "cpu", "webgpu" …; with device `webgpu`, what the device lacks runs on the CPU. */
+  /** Where it ran: "cpu", "webgpu" …; with device `webgpu`, ops that the device lacks run on the CPU. */
   readonly provider: string;
   /** Executions, over all runs. */
   readonly count: number;
@@ -36,10 +36,10 @@ export interface Program extends AsyncDisposable {
   /** Whether feeds are copied for every run, as in a worker, but for those that are kept. */
   readonly copiesFeeds: boolean;
   /**
-   * Computes outputs. Every requested output is copied out of the engine; request what is needed. Feeds are not copied
+   * Computes outputs. Every requested output is copied out of the engine; request no more than needed. Feeds are not copied
    * (in a worker they are) and must not change until the promise settles.
    *
-   * @param kept feeds whose memory stays from run to run: where feeds are copied, only what was written since is
+   * @param kept feeds whose memory stays from run to run: where feeds are copied, only the writes since are
    * @throws LinnetError `RUNTIME` if a feed is missing, unknown, or of the wrong dtype or shape, if an output is
    *   unknown, if the engine fails, or after `dispose`.
    */
@@ -59,7 +59,7 @@ export type GraphCompiler = (graph: Graph) => Promise<Program>;
 
 /** Where the profile of a session comes from. */
 export interface ProfileSource {
-  /** Reads what the engine wrote when profiling ended. */
+  /** Reads the engine's records when profiling ended. */
   read(): Promise<readonly OpProfile[]>;
   dispose(): Promise<void>;
 }
@@ -155,9 +155,9 @@ export class SessionProgram implements Program {
 }
 
 /**
- * A program over a session of a model that was not compiled here: what it reads and computes is what its file declares.
+ * A program over a session of a model that was not compiled here: inputs and outputs are as its file declares.
  *
- * @param statistics what is known of its cost
+ * @param statistics known parts of its cost
  */
 export function programOf(name: string, session: DescribedSession, statistics: ProgramStatistics): Program {
   const signature = { graph: name, live: session.inputs, unused: new Set<string>() };

@@ -1,6 +1,6 @@
 /**
- * What a session of the engine is, without the engine's own types: those name types of browsers, and whoever compiles
- * against Linnet for Node has none.
+ * A session of the engine, without the engine's own types: those name types of browsers, which are missing when code is
+ * compiled against Linnet for Node.
  */
 import type { ValueType } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';

@@ -133,7 +133,7 @@ function hostTensor(name: string, result: EngineTensor | undefined): Tensor {
   return tensorFromBytes(type, dims, data);
 }
 
-/** Wraps what the engine threw; errors of ours pass unchanged. */
+/** Wraps an error of the engine; errors of ours pass unchanged. */
 function engineError(what: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
   const reason = error instanceof Error ? error.message : String(error);

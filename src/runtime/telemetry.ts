@@ -7,8 +7,8 @@
 const variable = 'ORT_DISABLE_TELEMETRY';
 
 /**
- * Switches it off unless the user's environment says something. To be called before the engine is imported, and in
- * the main thread before a worker that imports it is started: what a worker writes into `process.env` stays with it.
+ * Switches it off unless the user's environment says something. Must be called before the engine is imported, and in
+ * the main thread before a worker that imports it is started: a worker's writes to `process.env` stay in the worker.
  */
 export function disableTelemetry(): void {
   process.env[variable] ??= '1';

@@ -1,6 +1,6 @@
-/** What a browser can compute with on a GPU. */
+/** GPU support of a browser. */
 
-/** What is used of WebGPU itself. */
+/** The part of WebGPU in use. */
 interface GpuApi {
   requestAdapter(): Promise<{ readonly features: { has(name: string): boolean } } | null>;
 }

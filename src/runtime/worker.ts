@@ -52,7 +52,7 @@ class WorkerSession implements EngineSession {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
-  /** Memory of the feeds of the last run, for those of the next. */
+  /** Memory of the last run's feeds, for the next run's. */
   #spare: ArrayBuffer[] = [];
   readonly #sender = new KeptSender();
   /** Why the worker cannot answer any more. */

@@ -11,7 +11,7 @@ import type { ClassificationResult, ClassificationTrial } from './trial.ts';
 interface ClassificationCell {
   readonly task: string;
   readonly measures: Readonly<Record<string, OverSeeds>>;
-  /** Mean of the measures: what the task counts with. */
+  /** Mean of the measures: the task's score. */
   readonly score: number;
 }
 

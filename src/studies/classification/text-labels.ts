@@ -40,7 +40,7 @@ export function textLabels({ words }: ClassificationTask, labels: readonly strin
   return { targets: words, targetOf: (label) => labels.indexOf(label) };
 }
 
-/** What the model reads: `mrpc sentence1: … sentence2: …`. */
+/** Input text of the model: `mrpc sentence1: … sentence2: …`. */
 export function sourceText({ name, columns }: ClassificationTask, { text, pair }: LabelledText): string {
   const [first, second] = columns;
   const rest = second === undefined ? '' : ` ${second}: ${pair ?? ''}`;

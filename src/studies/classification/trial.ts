@@ -1,4 +1,4 @@
-/** A trial of a study of classifiers: a model with its mixers and a task, and what is measured. */
+/** A trial of a study of classifiers: a model with its mixers and a task, and its measurements. */
 import { z } from 'zod';
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
 import type { Model } from '../../models/families/index.ts';
@@ -8,7 +8,7 @@ import { measuredNumber } from '../frame/study.ts';
 import type { ClassificationMethod } from './plan.ts';
 import type { TaskRows } from './rows.ts';
 
-/** Where a model starts: weights that are drawn, or those of a folder. */
+/** Starting weights of a model: drawn at random, or read from a folder. */
 export type ClassifierBase = { readonly tokenizer: Tokenizer; readonly form: 'head' | 'text' } & (
   | { readonly kind: 'scratch'; readonly config: Readonly<Record<string, unknown>> }
   | { readonly kind: 'pretrained'; readonly loaded: LoadedModel<Model> }
@@ -24,7 +24,7 @@ export interface ClassificationTrial extends ClassificationPlace {
   readonly settings: TrainingSettings;
 }
 
-/** What a trial measured. */
+/** Measurements of a trial. */
 export const classificationMeasured = z.strictObject({
   /** The measures of the task, of the validation rows. */
   measures: z.strictObject({

@@ -42,8 +42,8 @@ export interface OpenStudy<Plan extends object, Trial, Place extends TrialPlace,
 }
 
 /**
- * Checks a plan and loads what it names.
- * @throws LinnetError `CONFIG` naming every field that is wrong, and what the study's `load` throws
+ * Checks a plan and loads the models and data that it names.
+ * @throws LinnetError `CONFIG` naming every field that is wrong, and as the study's `load` throws
  */
 export async function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>(
   definition: StudyDefinition<Plan, Trial, Place, Measured>,
@@ -187,7 +187,7 @@ export interface RunStudyOptions
   readonly onProgress: (done: number, total: number, info?: string) => void;
 }
 
-/** What a study left: for people, for machines, and whether its answer is no. */
+/** Output of a study: for people, for machines, and whether its answer is no. */
 export interface FinishedStudy {
   readonly text: string;
   readonly json: Readonly<Record<string, unknown>>;
@@ -335,7 +335,7 @@ function placeOf(result: object, like: TrialPlace): TrialPlace {
   return Object.fromEntries(Object.keys(like).map((name) => [name, known.get(name) ?? '']));
 }
 
-/** Lines that a trial has in the record at most: its curve is to be seen, not every batch. */
+/** Lines that a trial has in the record at most: enough to show its curve, not every batch. */
 const mostLines = 200;
 
 function recordUpdate(run: Run, trial: string, { update, total, ...event }: TrialUpdate): void {

@@ -1,6 +1,6 @@
 /**
- * A study: a plan names trials, each trial is measured by itself, and all results together make a report. What a study
- * measures is a `StudyDefinition`; how trials are run, kept, continued and reported is the same for all (run-study.ts).
+ * A study: a plan names trials, each trial is measured by itself, and all results together make a report. The measurements
+ * are a `StudyDefinition`; how trials are run, kept, continued and reported is the same for all (run-study.ts).
  */
 import { createHash } from 'node:crypto';
 import { dirname, isAbsolute, resolve } from 'node:path';
@@ -18,7 +18,7 @@ export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
 /** An optimizer step of a trial that trains. */
 export type TrialUpdate = Pick<UpdateEvent, 'update' | 'total' | 'loss'> & Partial<UpdateEvent>;
 
-/** What a trial is run with. */
+/** Settings and callbacks of a trial's run. */
 export interface TrialHooks {
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
@@ -71,7 +71,7 @@ export interface StudyReport {
   readonly files?: Readonly<Record<string, { readonly name: string; readonly content: string }>>;
 }
 
-/** What a study measures. `Measured` is what is kept of a trial, next to its place. */
+/** The measurements of a study. `Measured` is kept of each trial, next to its place. */
 export interface StudyDefinition<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> {
   readonly name: string;
   readonly description: string;

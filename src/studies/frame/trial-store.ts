@@ -8,7 +8,7 @@ import { parseLines, type RunFile, RunFolder } from '../../files/run-folder.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type TrialPlace, trialName } from './study.ts';
 
-/** A result: what identifies the trial, the fields of its place and what was measured. */
+/** A result: the trial's identity, the fields of its place and its measurements. */
 const storedSchema = z.looseObject({
   format: z.literal('linnet-trial').optional(),
   version: z.literal(1).optional(),
@@ -20,7 +20,7 @@ function trialFile(file: string): RunFile<StoredTrial> {
   return { file, schema: storedSchema, what: 'a result of a trial', remedy: 'delete it to measure the trial again' };
 }
 
-/** What was measured, of a stored result. @throws LinnetError `FORMAT` for the result of another kind of study */
+/** Measurements of a stored result. @throws LinnetError `FORMAT` for the result of another kind of study */
 export function measuredOf<Measured>(
   stored: StoredTrial,
   place: TrialPlace,

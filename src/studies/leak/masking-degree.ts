@@ -49,7 +49,7 @@ function isFilter(name: string): boolean {
   return name.endsWith(filterName);
 }
 
-/** What each of K filter weights is multiplied by; those after the centre read the future. */
+/** Factors of the K filter weights; the weights after the centre read the future. */
 function degrees(K: number, strength: number): number[] {
   return Array.from({ length: K }, (_, at) => (at > convolutionReach(K) ? 1 - strength : 1));
 }

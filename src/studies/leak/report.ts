@@ -1,4 +1,4 @@
-/** The report of the leak demonstration: training losses, and what each model is worth where there is no future. */
+/** The report of the leak demonstration: training losses, and each model's loss where there is no future. */
 import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed } from '../../report/quantities.ts';

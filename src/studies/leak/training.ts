@@ -26,11 +26,11 @@ import { maskedTensors, maskedToDegree } from './masking-degree.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.ts';
 
-/** What a training measured. */
+/** Measurements of a training. */
 export const leakRun = z.strictObject({
   /** Mean −log p per byte of the batch, in nats, before each optimizer step; counted from 1. */
   points: z.array(z.strictObject({ step: z.int(), loss: z.number() })).readonly(),
-  /** Mean −log p, in nats, of the byte that follows a stretch of held-out text which ends there: no future is to be read. */
+  /** Mean −log p, in nats, of the byte after a stretch of held-out text that ends there: there is no future to read. */
   nextByteLoss: z.number(),
 });
 

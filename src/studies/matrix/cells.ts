@@ -22,7 +22,7 @@ const works = z.boolean().nullable();
 
 /** What works in a cell: true, false, or null where the thing cannot exist. */
 export const cellResult = z.strictObject({
-  /** Finite logits, and those of a padded row are those of the row alone. */
+  /** Logits are finite, and a padded row has the logits of the row alone. */
   forward: works,
   /** Gradients of all parameters are finite, and agree with finite differences along a random direction. */
   backward: works,

@@ -1,4 +1,4 @@
-/** A model of any kind over a small batch of unequal lengths: what the support matrix runs forwards and backwards. */
+/** A model of any kind over a small batch of unequal lengths, run forwards and backwards by the support matrix. */
 import { Graph, type Value } from '../../graph/graph.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
@@ -12,7 +12,7 @@ import { compile, type CompileOptions } from '../../runtime/compile.ts';
 
 export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
-/** Texts of a batch, one a row. `second` is what a decoder reads next to the encoder's text; other models ignore it. */
+/** Texts of a batch, one a row. `second` is the decoder's input next to the encoder's text; other models ignore it. */
 export interface Texts {
   readonly first: readonly Int32Array[];
   readonly second: readonly Int32Array[];
@@ -182,7 +182,7 @@ async function runOnce<K extends string>(
   }
 }
 
-/** What a short batch does not reach, such as α with a single group, is not an input of its program. */
+/** Drops parameters that a short batch does not reach, such as α with a single group: they are no inputs of its program. */
 function onlyInputs(
   inputs: ReadonlyMap<string, unknown>,
   feeds: Readonly<Record<string, Tensor>>,

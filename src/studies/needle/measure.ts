@@ -1,4 +1,4 @@
-/** How much of what is hidden in a long text a model finds, by the text's length and the needle's depth. */
+/** Share of the needles hidden in a long text that a model finds, by the text's length and the needle's depth. */
 import { z } from 'zod';
 import type { Scorer, ScorerOptions } from '../../engine/scoring/scorer.ts';
 import { average, meanError } from '../../evaluation/tasks/metrics/statistics.ts';
@@ -8,7 +8,7 @@ import { needleQuestion, type NeedleQuestion } from './question.ts';
 import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
 
 /**
- * `generate`: the model answers, and counts the share of right answers whose text is in what it wrote, whatever the case
+ * `generate`: the model answers, and counts the share of right answers whose text is in its answer, whatever the case
  * (RULER's string match of all). `choose`: of eight candidates, right ones among them, as many as there are right ones
  * are taken by log-likelihood, and the share of right ones counts: for models that cannot answer.
  */
@@ -22,12 +22,12 @@ export interface NeedleSettings {
   readonly length: number;
   readonly depth: number;
   readonly questions: number;
-  /** Tokens of the length that are left for the answer. Default: those of the task. */
+  /** Tokens of the length that are left for the answer. Default: the task's number. */
   readonly answerTokens?: number;
   readonly seed: number;
 }
 
-/** What was found at one length and depth. */
+/** Score at one length and depth. */
 export const needleCell = z.strictObject({
   /** Mean over questions of the share of right answers. */
   score: z.number(),

@@ -1,4 +1,4 @@
-/** The plan of needles, and what is kept of each cell. */
+/** The plan of needles, and the stored result of each cell. */
 import { z } from 'zod';
 import { needleAnswerKinds, needleCell } from './measure.ts';
 import { needleTaskNames } from './task.ts';
@@ -33,7 +33,7 @@ export const needlePlan = z.strictObject({
 export type NeedleFields = z.output<typeof needlePlan>;
 export type NeedlePlace = Readonly<{ model: string; length: number; depth: number }>;
 
-/** What is kept of a cell. */
+/** Stored result of a cell. */
 export const needleMeasured = needleCell.extend({
   /** Tokens that the model read, and those of contexts read before. */
   tokensRead: z.int(),

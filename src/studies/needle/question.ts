@@ -1,4 +1,4 @@
-/** A question about a needle: a haystack as long as a length allows, the needles in it, what is asked and what is right. */
+/** A question about a needle: a haystack as long as a length allows, the needles in it, the question and its answers. */
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
@@ -7,11 +7,11 @@ import { type NeedlePlan, needleTasks, type NeedleTaskName } from './task.ts';
 
 /** One question. */
 export interface NeedleQuestion {
-  /** What the model reads; it ends with the beginning of the answer. */
+  /** Text that the model reads; it ends with the beginning of the answer. */
   readonly context: string;
   readonly answers: readonly string[];
   readonly wrong: readonly string[];
-  /** Tokens of the context, at most what was asked for less the tokens of an answer. */
+  /** Tokens of the context, at most the length less the tokens of an answer. */
   readonly tokens: number;
   /** Sentences of the haystack before the first needle, as a share of all of them. */
   readonly depth: number;
@@ -23,7 +23,7 @@ interface NeedleOptions {
   readonly length: number;
   /** Where the first needle goes: 0, before the haystack, to 1, after it. */
   readonly depth: number;
-  /** Tokens left for an answer. Default: those of the task. */
+  /** Tokens left for an answer. Default: the task's number. */
   readonly answerTokens?: number;
   /** Of the needles, of where the haystack begins and of where the other needles go. */
   readonly seed: number;

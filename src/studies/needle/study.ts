@@ -1,4 +1,4 @@
-/** Needles in haystacks: what models find in a long text, by its length and the depth of what is hidden. */
+/** Needles in haystacks: the needles that models find in a long text, by its length and their depth. */
 import { createHash } from 'node:crypto';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';

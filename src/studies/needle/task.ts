@@ -1,11 +1,11 @@
 /**
- * What is hidden and how it is asked for: five of the tasks of RULER (Hsieh et al., "RULER: What's the Real Context Size of
+ * Needles and their questions: five of the tasks of RULER (Hsieh et al., "RULER: What's the Real Context Size of
  * Your Long-Context Language Models?", arXiv 2404.06654), with its wording, so that scores can be laid next to others.
  */
 import type { Random } from '../../random.ts';
 import { drawDistinct, drawName, drawNumber, drawShortNumber, drawVariable } from './words.ts';
 
-/** What one question hides. */
+/** Hidden sentences and answers of one question. */
 export interface NeedlePlan {
   /**
    * Sentences to hide whose answer is asked for. The first goes to the depth that is measured, the others to random
@@ -14,9 +14,9 @@ export interface NeedlePlan {
   readonly needles: readonly string[];
   /** Sentences of the same form whose answer is not asked for; they go to random depths. */
   readonly others: readonly string[];
-  /** All that is to be in the answer. */
+  /** All parts of the right answer. */
   readonly answers: readonly string[];
-  /** What else might be answered: first what the others hide, then what nothing hides. */
+  /** Wrong answers: first the values of the other sentences, then values that no sentence hides. */
   readonly wrong: readonly string[];
   /** Text before the haystack. */
   readonly opening: string;
@@ -24,7 +24,7 @@ export interface NeedlePlan {
   readonly question: string;
 }
 
-/** A task: what it hides, and how many tokens an answer may have. */
+/** A task: its hidden sentences, and the most tokens of an answer. */
 interface NeedleTask {
   readonly description: string;
   /** As in RULER. */

@@ -14,7 +14,7 @@ import { requireRunning } from '../frame/study.ts';
 const share = z.number().min(0).max(1);
 const count = z.int().min(0);
 
-/** What a model answered. */
+/** Answers of a model. */
 export const recallResult = z.strictObject({
   /** T and n of the rows. */
   length: count,

@@ -11,8 +11,8 @@ const count = z.int().min(1);
 const shape = { length: count.max(1 << 17), pairs: count };
 
 /**
- * Where parameters start, by the ends of their names: those that move slowly would spend the lessons on their way. A number is
- * for all elements; so many numbers as divide the elements are repeated, such as the K weights of every head's filter;
+ * Where parameters start, by the ends of their names: slow ones would spend the lessons on their way. A number is
+ * for all elements; an array whose length divides the elements is repeated, such as the K weights of every head's filter;
  * `scale` multiplies the random weights.
  */
 const initial = z
@@ -86,7 +86,7 @@ export interface RecallMethod {
   readonly mixer: MixerConfig;
   /** Of the first layer, where the plan says one. */
   readonly first?: MixerConfig;
-  /** Where parameters start, by name: those of the plan and the method's own. */
+  /** Where parameters start, by name: the plan's values and the method's own. */
   readonly initial?: Readonly<RecallInitialValues>;
 }
 

@@ -25,7 +25,7 @@ type Place = Readonly<{ method: string; size: string; seed: number }>;
 
 interface RecallTrial extends Place {
   readonly plan: RecallPlan;
-  /** What is trained; undefined for a model folder. */
+  /** The trained model; undefined for a model folder. */
   readonly trained?: { readonly config: NonNullable<RecallPlan['config']>; readonly choice: RecallMethod };
   /** The folder of a model that is measured as it is. */
   readonly folder: string;

@@ -13,7 +13,7 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireRunning } from '../frame/study.ts';
 
-/** A rule, by what it is called in tables. */
+/** A rule, by its name in tables. */
 export interface NamedRule {
   readonly name: string;
   readonly rule: TreeRule;
@@ -62,7 +62,7 @@ export interface CompareRulesOptions extends ReferenceOptions {
   readonly rules?: readonly NamedRule[];
   /**
    * Drafts of one text. Default: a `ReferenceDrafter`, so that all rules verify trees of the same quality. Under a rule
-   * that differs, others go on from the hidden state of what it accepted, and guess the worse.
+   * that differs, other drafters go on from the hidden state of the tokens it accepted, and guess the worse.
    */
   readonly makeDrafter?: () => Drafter;
   /** Stops the work, with an error `ABORTED`. */
@@ -108,7 +108,7 @@ export async function compareRules(
   return ruleAgreements(counts, rules);
 }
 
-/** What one prompt showed about a rule. */
+/** Counts of a rule over one prompt. */
 export interface RuleCount {
   readonly tokens: number;
   readonly mismatches: number;
@@ -187,7 +187,7 @@ async function decodeByRule(
     const [request] = await decoder.plan(text, bounds());
     const [output] = await engine.step([{ ...request, rule }]);
     steps++;
-    // Nodes on the right path, and what they should have said.
+    // Nodes on the right path, and their expected logits.
     let node = 0;
     for (let at = text.length; ; at++) {
       error = Math.max(error, relativeError(output.logits[node], expected[at - prompt.length]));

@@ -81,7 +81,7 @@ export interface SweepVariant {
   readonly method: string;
   /** Whether the masked convolution was added to it. */
   readonly augmented: boolean;
-  /** The mixers of so many layers that read the past, or a whole text as encoders do. */
+  /** The mixers of `layers` layers that read the past, or a whole text as encoders do. */
   mixers(layers: number, reads: Reading): MixerConfig[];
 }
 

@@ -87,7 +87,7 @@ async function openBase(
   return { kind: 'scratch', config: config?.model_type === 'flash' ? { ...config } : { ...special, ...config } };
 }
 
-/** @throws LinnetError `MISMATCH` for a model whose vocabulary is smaller than that of its tokenizer */
+/** @throws LinnetError `MISMATCH` for a model whose vocabulary is smaller than its tokenizer's */
 export function requireVocabulary(name: string, { sizes }: Pick<Model, 'sizes'>, tokenizer: Tokenizer): void {
   if (tokenizer.vocabularySize <= sizes.vocabulary) return;
   throw new LinnetError(

@@ -1,5 +1,5 @@
 /**
- * What the models of a study read, in the form of their kind: a causal model predicts the next token, an encoder masked ones
+ * Inputs of the models of a study, in the form of their kind: a causal model predicts the next token, an encoder masked ones
  * (BERT, arXiv 1810.04805), an encoder-decoder model the spans that were cut out (T5, arXiv 1910.10683).
  */
 import { createHash } from 'node:crypto';
@@ -42,7 +42,7 @@ interface TextOptions {
   readonly windows: number;
 }
 
-/** What is masked or cut out is drawn alike for all seeds of a study; they draw weights and order. */
+/** Seed of masks and cut spans, alike for all seeds of a study; those draw weights and order. */
 const maskSeed = 0;
 
 /**
@@ -100,7 +100,7 @@ function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer,
   return (texts) => new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed: maskSeed, sentinels });
 }
 
-/** What a model learns of its text. */
+/** Objective that a model learns from its text. */
 export function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {
   if (model.kind === 'causal') return causalObjective(model, length);
   if (model.kind === 'encoder') return maskedObjective(model, length);

@@ -1,4 +1,4 @@
-/** A trial of a sweep: what it is trained on, and what is measured. */
+/** A trial of a sweep: its training data, and its measurements. */
 import { z } from 'zod';
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
 import type { Model } from '../../models/families/index.ts';
@@ -23,7 +23,7 @@ export interface SweepTrial extends SweepPlace {
   readonly text: StudyText;
 }
 
-/** What a trial measured. */
+/** Measurements of a trial. */
 export const sweepMeasured = z.strictObject({
   /** Of the held-out text: exp of the mean −log p of its tokens, of the masked ones, or of those cut out. */
   perplexity: measuredNumber,
