@@ -1,4 +1,4 @@
-/** Fine-tuning in a page: what `train` of Node does, without files. */
+/** Fine-tuning in a page: as `train` of Node, without files. */
 import { PackedRows, packRows } from '../data/datasets/packed-rows.ts';
 import { eventLoopTurn } from '../decoding/event-loop.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -40,7 +40,7 @@ export interface TextTrainingOptions {
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
 
-/** What training ended with. */
+/** Result of a training. */
 export interface TrainedParameters {
   /** All parameters of the model. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;

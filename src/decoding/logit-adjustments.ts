@@ -16,7 +16,7 @@ import { LinnetError } from '../errors.ts';
  */
 export type TokenConstraint = (text: ArrayLike<number>) => Uint8Array | undefined;
 
-/** What choices depend on besides the configuration, for one text. */
+/** Inputs of choices besides the configuration, for one text. */
 export interface SamplingContext {
   readonly constraint?: TokenConstraint;
   /** Where in the text penalties begin to look: the length of the prompt leaves it out. Default 0. */

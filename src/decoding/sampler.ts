@@ -48,7 +48,7 @@ const samplerSchema = z.strictObject({
 
 /** How tokens are chosen. */
 export type SamplerConfig = z.infer<typeof samplerSchema>;
-/** What may be given: fields with a default may be left out. All left out, it is greedy. */
+/** Settings of a sampler: fields with a default may be left out. All left out, it is greedy. */
 export type SamplerInput = z.input<typeof samplerSchema>;
 
 /** Names of all fields of a configuration. */
@@ -79,7 +79,7 @@ export class Sampler {
 
   /**
    * @param state continues the random numbers of an earlier sampler (its `random.state`) instead of starting at the seed
-   * @param context what belongs to the one text rather than to the request
+   * @param context settings of the one text rather than of the request
    * @throws LinnetError `CONFIG` as `parseSampler` does
    */
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {

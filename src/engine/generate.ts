@@ -10,7 +10,7 @@ import { promptOf } from './prompt.ts';
 import { Runner } from './runner.ts';
 import type { Generation, TextEvent, TextJob } from './text-job.ts';
 
-/** What `generate` is asked for. */
+/** Options of `generate`. */
 export interface GenerateOptions extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos' | 'signal'> {
   /**
    * The text to continue. Empty stands for the model's BOS token; to a text that is not empty nothing is added, so

@@ -1,5 +1,5 @@
 /**
- * A text as it grows by tokens: the characters that have become certain, and what ends it. It knows no model and no
+ * A text as it grows by tokens: the characters that have become certain, and the rules that end it. It knows no model and no
  * engine, so that whatever decodes, one text at a time or many, ends texts by the same rules.
  */
 import { LinnetError } from '../errors.ts';
@@ -10,7 +10,7 @@ import type { StepBounds } from '../decoding/method.ts';
 import type { FinishReason, TextJob } from './text-job.ts';
 import { requireCount, requireKind, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
 
-/** What makes characters of tokens, and ends a text. */
+/** Decoding of tokens to characters, and the rules that end a text. */
 interface TextRules extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos'> {
   /** Makes characters of tokens. Without one, texts are empty. */
   readonly tokenizer?: Tokenizer;
@@ -151,7 +151,7 @@ export class GrowingText {
   }
 }
 
-/** The tokens that end a text, and what to call that. */
+/** The tokens that end a text, with their reasons. */
 function endTokens(eosIds: readonly number[], { stop, ignoreEos = false }: TextRules): Map<number, FinishReason> {
   const ends = new Map<number, FinishReason>();
   for (const id of stop?.tokenIds ?? []) ends.set(id, 'stop');

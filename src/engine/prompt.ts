@@ -28,7 +28,7 @@ export type PromptInput =
   | { readonly parts: readonly (string | number)[] }
   | MessagesInput;
 
-/** A conversation, and what its template is given besides. */
+/** A conversation, with the options of its template. */
 export interface MessagesInput extends TemplateOptions {
   readonly messages: readonly ChatMessage[];
 }
@@ -43,7 +43,7 @@ export interface Prompt {
   readonly keepAt?: readonly number[];
 }
 
-/** What of a model decides how a prompt is read. */
+/** The properties of a model that decide how a prompt is read. */
 export interface PromptModel {
   readonly engine: { readonly model: Pick<AutoregressiveModel, 'bosId' | 'eosIds' | 'cross'> };
   /** Needed for texts and messages. */

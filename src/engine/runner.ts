@@ -45,7 +45,7 @@ export interface RunnerOptions {
   readonly method?: MethodMaker;
   /** States of beginnings that come again. Default: none are kept. */
   readonly prefixes?: PrefixCache;
-  /** Told what happens, for metrics. */
+  /** Told of events, for metrics. */
   readonly observer?: RunnerObserver;
 }
 

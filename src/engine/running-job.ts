@@ -24,7 +24,7 @@ const worthAsking = 8;
 /** Verified trees of a text that wait for its reader. */
 const mostTrees = 16;
 
-/** What jobs of a runner share. */
+/** Parts that the jobs of a runner share. */
 export interface JobSurroundings {
   readonly engine: StepEngine;
   readonly tokenizer?: Tokenizer;

@@ -40,7 +40,7 @@ export interface SessionFiles {
   load(path: string): Promise<SessionContent>;
 }
 
-/** What sessions of a model work with. */
+/** Parts that the sessions of a model share. */
 export interface SessionParts {
   readonly engine: () => Promise<StepEngine>;
   readonly tokenizer: Tokenizer;

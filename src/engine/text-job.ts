@@ -13,7 +13,7 @@ import type { ScoredDistribution, TokenScore } from './text/scores.ts';
 /** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';
 
-/** What ends a text besides the model's EOS tokens. Strings need a tokenizer. */
+/** Ends of a text besides the model's EOS tokens. Strings need a tokenizer. */
 export interface StopRules {
   readonly tokenIds?: readonly number[];
   readonly strings?: readonly string[];
@@ -107,7 +107,7 @@ export interface EndEvent {
   readonly sampler: Sampler;
 }
 
-/** What happens to a job, in order. */
+/** Events of a job, in order. */
 export type TextEvent = PromptEvent | TokensEvent | EndEvent;
 
 /** A finished continuation. */
@@ -134,7 +134,7 @@ export interface Generation {
   readonly state: SequenceState;
 }
 
-/** What can be observed of a runner, for metrics. */
+/** Callbacks of a runner, for metrics. */
 export interface RunnerObserver {
   /** A round of `texts` texts took `seconds` and gave `tokens` tokens. */
   round?(texts: number, seconds: number, tokens: number): void;

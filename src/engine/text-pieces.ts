@@ -85,7 +85,7 @@ export class TextPieces implements AsyncIterable<string> {
       : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
   }
 
-  /** What `console.log` shows: how far the text is. */
+  /** Shown by `console.log`: how far the text is. */
   toJSON(): Readonly<Record<string, unknown>> {
     if (this.#generation === undefined) return { started: this.#started };
     const { text, tokens, finish, tokensPerSecond } = this.#generation;

@@ -1,6 +1,6 @@
 /**
  * From the graphs of an exported folder to an engine that decodes. The one way to assemble a folder, on a disk as well as
- * behind a URL: what differs is the reader. Runs in browsers too.
+ * behind a URL: only the reader differs. Runs in browsers too.
  */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';

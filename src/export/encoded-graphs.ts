@@ -23,7 +23,7 @@ import { encodeForDisk, encodeSharedForDisk, type StoredModels } from './onnx-mo
 import { type StorageType, storageTypes } from './storage-types.ts';
 import { storedSource } from './stored-source.ts';
 
-/** What graphs are encoded from and for. */
+/** Source and target of encoded graphs. */
 export interface EncodingOptions {
   readonly model: GeneratingModel;
   readonly weights: WeightReader;

@@ -31,7 +31,7 @@ import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredError
 import { writeModelData } from './onnx-model.ts';
 import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
 
-/** What `exportModel` writes, and how. */
+/** Options of `exportModel`. */
 export interface ExportOptions {
   /** The model whose graphs are written. */
   readonly model: GeneratingModel;
@@ -69,7 +69,7 @@ export interface ExportOptions {
 /**
  * Exports a model.
  *
- * @returns what linnet.json says
+ * @returns the contents of linnet.json
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
  *   read); `CONFIG` for a `block` with a type that has none, `mixed` for `webgpu`, or source lengths that the
  *   model cannot have; `TENSOR` for weights of the wrong

@@ -91,7 +91,7 @@ const encoderSchema = z.strictObject({
     .min(1)
     .max(encoderLimits.count)
     .refine((lengths) => lengths.every((length, i) => i === 0 || length > lengths[i - 1]), 'lengths must rise'),
-  /** Bytes of all weights of the encoder and of what reads its hidden states, as stored. */
+  /** Bytes of all weights of the encoder and of the parts that read its hidden states, as stored. */
   weightBytes: byteCount,
 });
 
@@ -105,7 +105,7 @@ const medusaSchema = z.strictObject({
   tree: medusaTreeSchema.optional(),
 });
 
-/** What storing the weights in fewer bits costs, as an export reports it. */
+/** Errors of storing the weights in fewer bits, as an export reports them. */
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
 /** The outputs next to those of float32. */

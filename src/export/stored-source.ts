@@ -10,7 +10,7 @@ import type { ExportManifest } from './manifest.ts';
 
 /**
  * Makes sources of a model's parameters as an export stores them, for any graph of the model.
- * @param model what generates: of an encoder-decoder model, the decoder
+ * @param model the generating model: of an encoder-decoder model, the decoder
  * @param stored.dtype of the graph: of a folder with two sets of weights, one of them
  * @param onError as of `StoredSourceOptions`
  */

@@ -16,7 +16,7 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import { type Classification, type ModelOrigin, Opened } from './opened-model.ts';
 import { WholeTexts } from './whole-texts.ts';
 
-/** What such a model is made of. */
+/** Parts of such a model. */
 interface EncodingParts<Described> extends ModelOrigin {
   readonly description: Described;
   readonly parameters: ReadonlyMap<string, Tensor>;

@@ -60,7 +60,7 @@ export async function readIfPresent(files: ModelFiles, file: string): Promise<Ui
   }
 }
 
-/** What lies next to the graphs, and what can be done with it here. */
+/** Loads the parts of a generating model that lie next to its graphs. */
 type Surroundings = (
   exported: ExportedFolder,
 ) => Promise<Pick<GeneratingParts<GeneratingModel>, 'tokenizer' | 'template' | 'heads' | 'sessionFiles'>>;

@@ -1,5 +1,5 @@
 /**
- * What names a model, in `open` and in every command:
+ * Names of models, in `open` and in every command:
  *
  * - a folder, or whatever lies at a path;
  * - `linnet:NAME`, a model that comes with the package;

@@ -1,4 +1,4 @@
-/** What `open` gives: a model of some kind, and everything that can be asked of it. The same in Node and in browsers. */
+/** The result of `open`: a model of some kind, with all its actions. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
 import type { ExportManifest } from '../export/manifest.ts';
@@ -35,13 +35,13 @@ export interface Classification {
   readonly value?: number;
 }
 
-/** What can be asked of an opened model. What its kind or its folder has no answer to is refused with a LinnetError. */
+/** Actions of an opened model. Actions that its kind or its folder cannot do are refused with a LinnetError. */
 export interface ModelActions extends AsyncDisposable {
   /** Its `model_type`: "llama", "t5". */
   readonly family: string;
   /** Folder or URL that it was opened from. */
   readonly origin: string;
-  /** SHA-256 of configuration and weights: what ties session files to the model. */
+  /** SHA-256 of configuration and weights, which ties session files to the model. */
   readonly fingerprint: string;
   /** @throws LinnetError `NOT_FOUND` for a model that has none */
   readonly tokenizer: Tokenizer;
@@ -140,7 +140,7 @@ export interface ModelOrigin {
   readonly changes?: ModelChanges;
 }
 
-/** What can be done with the weights of a model. */
+/** Actions on the weights of a model. */
 export interface ModelChanges {
   linearize(mixer: string | MixerConfig, options: LinearizeOptions): Promise<OpenedModel>;
   save(folder: string, options: SaveModelOptions): Promise<void>;
@@ -228,7 +228,7 @@ export abstract class Opened implements ModelActions {
     return this.dispose();
   }
 
-  /** What `console.log` shows. */
+  /** Shown by `console.log`. */
   toJSON(): Readonly<Record<string, unknown>> {
     const { kind, family, origin, fingerprint, canChat } = this;
     return { kind, family, origin, fingerprint, canChat };

@@ -1,4 +1,4 @@
-/** A model that writes texts, compiled: what commands, the server and measurements work with. */
+/** A model that writes texts, compiled, for commands, the server and measurements. */
 import { classifierRefusal } from '../checkpoint/load-model.ts';
 import type { NamedModel, TextModel } from '../engine/text-model.ts';
 import { TokenPieces } from '../engine/text/token-pieces.ts';
@@ -59,7 +59,7 @@ export class ServedModel<Opened extends ModelActions> implements NamedModel, Asy
   }
 }
 
-/** How such a model is opened, and what clients call it. */
+/** How such a model is opened, and its name for clients. */
 export interface RunningOptions extends OpenOptions {
   /** Default: its origin. */
   readonly name?: string;

@@ -20,7 +20,7 @@ import { requireOptions, requireText, requireTexts, requireTokens } from '../fil
 /** Parts of a generating model. */
 export interface GeneratingParts<Described extends GeneratingModel> extends ModelOrigin {
   readonly description: Described;
-  /** The engine, or what makes it, called once when it is first needed. */
+  /** The engine, or a function that makes it, called once when it is first needed. */
   readonly engine: StepEngine | (() => Promise<StepEngine>);
   /** Session files for the engine that is given; absent in browsers. */
   readonly sessionFiles?: (engine: StepEngine) => SessionFiles;
@@ -111,7 +111,7 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
   }
 }
 
-/** A generating model of whatever kind. */
+/** A generating model of any kind. */
 export function textGenerator(
   description: GeneratingModel,
   parts: Omit<GeneratingParts<GeneratingModel>, 'description'>,

@@ -1,5 +1,5 @@
 /**
- * What passes between a program and the worker that runs it: plain data, numbers as bytes. Each request has an id that
+ * Messages between a program and the worker that runs it: plain data, numbers as bytes. Each request has an id that
  * its reply repeats.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
@@ -25,7 +25,7 @@ export interface KeptTensorMessage {
 
 export type KeptTensorMessages = Readonly<Record<string, KeptTensorMessage>>;
 
-/** Feeds of a run: those that are sent, and those of which only what has changed is. */
+/** Feeds of a run: sent whole, or as updates of kept memory. */
 export interface FeedMessages {
   readonly sent: TensorMessages;
   readonly kept: KeptTensorMessages;

@@ -1,4 +1,4 @@
-/** A compiled graph: what callers hold, whatever thread and device it runs on. */
+/** A compiled graph, the same to callers on any thread and device. */
 import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -6,7 +6,7 @@ import type { KeptFeeds } from './kept-memory.ts';
 import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
 import { type FeedCheck, feedCheck, type InputSignature, quoteKeys } from './feeds.ts';
 
-/** What compiling cost and made. */
+/** Cost and size of a compiled program. */
 export interface ProgramStatistics {
   /** ONNX nodes before the engine optimises them; undefined for a model that was not compiled here. */
   readonly nodes: number | undefined;

@@ -56,7 +56,7 @@ export interface EngineSession {
   dispose(): Promise<void>;
 }
 
-/** A session that says what its model reads and computes, as the model file declares it. */
+/** A session with the inputs and outputs that its model file declares. */
 export interface DescribedSession extends EngineSession {
   readonly inputs: ReadonlyMap<string, ValueType>;
   readonly outputs: ReadonlyMap<string, ValueType>;

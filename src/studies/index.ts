@@ -1,4 +1,4 @@
-/** `linnet/studies`: what measures the method, not what runs it. */
+/** `linnet/studies`: measurements of the method, apart from its use. */
 export {
   type CompareRulesOptions,
   compareRules,

@@ -135,7 +135,7 @@ class SchemaReader {
     return this.#combination(schema, place) ?? this.#ofTypes(schema, place);
   }
 
-  /** What stands for other schemas, or lists its values. */
+  /** The pattern of a schema by reference, by listed values or by a combination; undefined for others. */
   #combination(schema: JsonObject, place: Place): Pattern | undefined {
     const given = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((keyword) =>
       Object.hasOwn(schema, keyword),

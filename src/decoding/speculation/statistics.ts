@@ -1,4 +1,4 @@
-/** What speculation brought and cost. */
+/** Yield and cost of speculation. */
 
 /** Where the time of a round goes, in seconds. */
 export interface RoundSeconds {

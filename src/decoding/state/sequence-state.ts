@@ -155,7 +155,7 @@ export class SequenceState {
     return copy;
   }
 
-  /** What `console.log` shows. */
+  /** Shown by `console.log`. */
   [inspection](): string {
     return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
   }

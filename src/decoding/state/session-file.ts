@@ -154,7 +154,7 @@ export async function decodeSession(
   source = 'the session',
 ): Promise<RestoredSession> {
   const file = parseSafetensors(bytes, source);
-  // In place: what becomes part of the session is copied into it.
+  // In place: the parts of the session are copied into it.
   const read = (name: string): AnyTensor => discriminated(file.view(name));
   const { metadata } = file;
   const session = { source, metadata, read, names: () => file.names(), info: (name: string) => file.info(name) };

@@ -8,7 +8,7 @@
 import type { Pace, Pacing } from '../../decoding/speculation/adaptive-speculation.ts';
 import { nodeBucket, StepCosts } from './step-costs.ts';
 
-/** Weight of the past in what drafts brought. */
+/** Weight of the past in the means of drafted rounds. */
 const memory = 0.9;
 /** Weight of the mean over all texts, in rounds, where a text has few rounds of its own. */
 const priorWeight = 2;
@@ -16,7 +16,7 @@ const priorWeight = 2;
 const chanceEvery = 64;
 const chanceRounds = 2;
 
-/** What drafted rounds were like. */
+/** Decaying means of drafted rounds: tokens, and sizes of trees. */
 class DraftHistory {
   /** Decaying sums. */
   weight = 0;
@@ -79,7 +79,7 @@ export class TextPace implements Pacing {
 export class RoundPacing {
   readonly costs: StepCosts;
   readonly #all = new DraftHistory();
-  /** Whether any text has drafted: what steps cost is of no use before. */
+  /** Whether any text has drafted: the costs of steps are of no use before. */
   #drafts = false;
   #pace: Pace = 'speculative';
   #rows = 0;

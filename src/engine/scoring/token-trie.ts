@@ -1,4 +1,4 @@
-/** Sequences of tokens as a trie: what several begin with is one path. */
+/** Sequences of tokens as a trie: a shared prefix is one path. */
 import type { TokenSequence } from './token-sequences.ts';
 
 /** A prediction that is wanted at a node: of which sequence, and which token really follows. */

@@ -28,7 +28,7 @@ export interface Hypothesis {
   readonly tokens: readonly number[];
   /** Σ log p of its tokens, of EOS too where it ends with one. */
   readonly logProbability: number;
-  /** What hypotheses are ordered by. */
+  /** The score that orders hypotheses. */
   readonly score: number;
   /** Whether it ends with EOS; otherwise it was cut at `maxTokens`. */
   readonly ended: boolean;

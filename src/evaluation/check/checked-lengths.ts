@@ -6,7 +6,7 @@ import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.
 /** Stands in for G where one group never ends, as in softmax attention: forms differ in chunks all the same. */
 const endlessGroup = 16;
 
-/** G, or what stands in for it. */
+/** G, or its substitute. */
 export function checkedGroup(mixer: MixerConfig): number {
   const group = groupOf(mixer);
   return group === Number.POSITIVE_INFINITY ? endlessGroup : group;

@@ -97,7 +97,7 @@ export async function perplexity(
 }
 
 /**
- * Perplexity of an engine: what `perplexity` says of the same weights, up to rounding.
+ * Perplexity of an engine: equal to `perplexity` of the same weights, up to rounding.
  * @throws LinnetError `INPUT` if there is nothing to score, `MISMATCH` for a token outside the vocabulary, `ABORTED` by the
  *   signal
  */

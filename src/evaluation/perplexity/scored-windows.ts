@@ -1,4 +1,4 @@
-/** What perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
+/** Windows that perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';

@@ -32,7 +32,7 @@ export interface ComparedParameters extends CompileOptions {
   readonly makeSource: (graph: Graph) => ParameterSource;
 }
 
-/** What two models are compared on. */
+/** Extent of a comparison of layers. */
 export interface CompareLayersOptions {
   /** Tokens read, from the start of the first window on. Default: 512. */
   readonly tokens?: number;

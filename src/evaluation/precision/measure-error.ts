@@ -24,7 +24,7 @@ import { openGenerating } from '../../open/running-model.ts';
 export interface ReportText {
   /** Description of the text, for the report. */
   readonly name: string;
-  /** The text, or what makes it by the float32 model. */
+  /** The text, or a function that makes it with the float32 model. */
   readonly data: EvaluationData | ((engine: StepEngine) => Promise<EvaluationData>);
 }
 

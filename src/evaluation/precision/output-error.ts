@@ -1,4 +1,4 @@
-/** How far the outputs of one engine are from another's on the same text: what fewer bits cost. */
+/** How far the outputs of one engine are from another's on the same text: the cost of fewer bits. */
 import { negativeLogLikelihood } from '../../engine/log-likelihood.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';

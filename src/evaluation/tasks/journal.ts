@@ -12,7 +12,7 @@ export const journalLineSchema = z.object({
   responses: z.array(z.union([z.string(), z.object({ logLikelihood: z.number(), isGreedy: z.boolean() })])).readonly(),
 });
 
-/** What identifies the answers to a question: the model with its settings, and everything that is asked. */
+/** Identity of the answers to a question: the model with its settings, and everything that is asked. */
 export function journalKey(model: string, task: string, question: Question): string {
   const requests: TaskRequest[] = [...question.requests];
   return sha256([model, task, pythonJson(question.doc), JSON.stringify(requests)].join('\u0000'));

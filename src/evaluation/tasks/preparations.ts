@@ -58,7 +58,7 @@ const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
   wikitext: (row) => ({ text: detokenizeWikitext(textOf(row.page)) }),
 };
 
-/** What keeps a row, whose columns are of the right kinds, from being asked. */
+/** Reasons not to ask a row whose columns are of the right kinds. */
 const problems: Partial<Record<PreparationName, (row: Row) => string | undefined>> = {
   arc(row) {
     const [texts, labels] = [listOf(nested(row, 'choices', 'text')), listOf(nested(row, 'choices', 'label'))];
@@ -79,7 +79,7 @@ function fourChoices({ choices }: Row): string | undefined {
   return length === 4 ? undefined : `there are ${length} choices; expected 4`;
 }
 
-/** What keeps a row, whose columns have been checked, from being asked; undefined where nothing does. */
+/** The reason not to ask a row whose columns have been checked; undefined where there is none. */
 export function rowProblem(name: PreparationName | undefined, row: Row): string | undefined {
   return name === undefined ? undefined : problems[name]?.(row);
 }

@@ -48,7 +48,7 @@ const usageSchema = z.strictObject({ tokensRead: z.int(), tokensReused: z.int(),
 
 const resultSchema = z.strictObject({ answers: z.array(journalLineSchema), usage: usageSchema });
 
-/** A scorer that a worker has opened, with what identifies it. */
+/** A scorer that a worker has opened, with its identity. */
 export interface OpenedScorer {
   readonly scorer: EngineScorer;
   readonly identity: string;

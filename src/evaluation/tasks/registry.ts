@@ -1,4 +1,4 @@
-/** All built-in tasks, the groups they form, and what names stand for. */
+/** All built-in tasks, the groups they form, and their names. */
 import { LinnetError } from '../../errors.ts';
 import { agNews } from './definitions/ag-news.ts';
 import { arcTasks } from './definitions/arc.ts';
@@ -119,7 +119,7 @@ export interface TaskSelection {
 }
 
 /**
- * What names stand for: tasks, groups and their tasks; each once, in the order of the names.
+ * The tasks that names stand for: tasks, groups and their tasks; each once, in the order of the names.
  * @throws LinnetError `INPUT` for an unknown name
  */
 export function selectTasks(names: readonly string[], protocol: Protocol = 'harness'): TaskSelection {

@@ -175,7 +175,7 @@ class PromptWriter {
     return forms[this.#task.output_type]();
   }
 
-  /** An example with its answer and what separates it from the next. */
+  /** An example with its answer and the separator from the next. */
   #example(index: number): string {
     const known = this.#examples.get(index);
     if (known !== undefined) return known;

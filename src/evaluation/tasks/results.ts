@@ -7,7 +7,7 @@ import type { JudgedQuestion, EvaluationResult, TaskResult } from './run.ts';
 import type { Question, TaskRequest } from './requests.ts';
 import { pythonJson, sha256 } from './text/python-json.ts';
 
-/** What results say about the run besides its numbers. */
+/** Description of the run in its results. */
 export interface EvaluationDescription {
   /** The model's folder, as it was named. */
   readonly model: string;

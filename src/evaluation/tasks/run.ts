@@ -1,4 +1,4 @@
-/** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up what its answers are worth. */
+/** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up the scores of its answers. */
 import { internalError, LinnetError } from '../../errors.ts';
 import type { Scorer } from '../../engine/scoring/scorer.ts';
 import { type Journal, journalKey } from './journal.ts';

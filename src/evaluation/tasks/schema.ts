@@ -29,7 +29,7 @@ const textList = z.array(z.string());
 
 export const taskSchema = z
   .strictObject({
-    /** What results call it. */
+    /** Name in results. */
     task: z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'expected letters, digits, dots, dashes and underscores'),
     /** Of the hub: owner/name. */
     dataset_path: z.string().min(1),

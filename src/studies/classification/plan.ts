@@ -34,7 +34,7 @@ const modelSchema = z
     tokenizer: z.string().min(1).optional(),
     /** `head`: a classifier. `text`: a model that writes the label as T5 was trained to; encoder-decoder models only. */
     form: z.enum(['head', 'text']).default('head'),
-    /** What differs from the plan's training settings, such as the recipe of its family. */
+    /** Differences from the plan's training settings, such as the recipe of its family. */
     training: trainingSchema.optional(),
   })
   .refine(({ config, folder }) => (config === undefined) !== (folder === undefined), {

@@ -78,7 +78,7 @@ function spelled(cell: ClassificationCell | undefined): string | undefined {
   return cell && Object.values(cell.measures).map(percent).join(' / ');
 }
 
-/** A line of a table: a task and what its numbers are, or the average. */
+/** A line of a table: a task and its measures, or the average. */
 interface TaskLine {
   readonly task: string;
   readonly measures: string;

@@ -100,7 +100,7 @@ async function openBase(
 
 type Job = Pick<TrainingJob, 'model' | 'parameters' | 'origin' | 'objective'> & { readonly dataset: RowDataset };
 
-/** A trial ready to train, and what measures its result. */
+/** A trial ready to train, and the measurement of its result. */
 interface PreparedTrial {
   readonly job: Job;
   readonly measure: (trained: Job['parameters'], options: TrialHooks) => Promise<Partial<Record<Measure, number>>>;

@@ -12,7 +12,7 @@ import type { Section } from '../../report/html.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 
-/** What tells a trial from the others of its study: the names and numbers that the plan gives it. */
+/** Place of a trial in its study: the names and numbers that the plan gives it. */
 export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
 
 /** An optimizer step of a trial that trains. */
@@ -79,7 +79,7 @@ export interface StudyDefinition<Plan extends object, Trial, Place extends Trial
   /** Fields of the plan. */
   readonly plan: z.ZodType<Plan> & { readonly shape: Readonly<Record<string, z.ZodType>> };
   readonly measured: z.ZodType<Measured>;
-  /** Loads the models and texts of a plan. @throws LinnetError for what cannot be loaded or run */
+  /** Loads the models and texts of a plan. @throws LinnetError for models and texts that cannot be loaded or run */
   load(plan: Plan, source: PlanSource, compile?: CompileOptions): Promise<Trials<Trial>>;
   place(trial: Trial): Place;
   /** SHA-256 of everything that decides the result. */

@@ -86,7 +86,7 @@ export async function leakText(sources: readonly string[]): Promise<LeakText> {
   return { dataset, asked: nextByteQuestions(text.slice(heldOut)) };
 }
 
-/** One training: how much of the future is masked, and what draws weights and batches. */
+/** One training: how much of the future is masked, and the seed of weights and batches. */
 export interface LeakTraining {
   /** 0 applies the filter weights of the future as they are, 1 not at all, s multiplies them by 1 − s. */
   readonly strength: number;

@@ -20,7 +20,7 @@ import { type Parameters, predictedTexts, runBackward, runForward, type Texts } 
 
 const works = z.boolean().nullable();
 
-/** What works in a cell: true, false, or null where the thing cannot exist. */
+/** Abilities of a cell: true, false, or null where the thing cannot exist. */
 export const cellResult = z.strictObject({
   /** Logits are finite, and a padded row has the logits of the row alone. */
   forward: works,

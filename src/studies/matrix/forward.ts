@@ -35,7 +35,7 @@ function padded(rows: readonly Int32Array[]): Padded {
   return { tokens: int32([rows.length, n], tokens), mask: float32([rows.length, n], mask) };
 }
 
-/** Logits [B,n,V] of a batch, and what to feed. */
+/** Logits [B,n,V] of a batch, and the feeds. */
 function logitsOf(
   model: Model,
   source: ParameterSource,

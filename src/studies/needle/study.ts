@@ -17,7 +17,7 @@ interface NeedleTrial extends NeedleSettings {
   readonly sentences: readonly string[];
   /** Opens the model, or gives the one that is open. */
   readonly open: () => ReturnType<typeof openScorer>;
-  /** What identifies the haystack. */
+  /** Identity of the haystack. */
   readonly text: string;
 }
 

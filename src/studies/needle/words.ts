@@ -35,7 +35,7 @@ export function drawVariable(random: Random): string {
   return Array.from({ length: 5 }, () => String.fromCharCode(65 + random.integer(26))).join('');
 }
 
-/** Some of what `draw` gives, no two of them equal and none of those taken before, which are added to. */
+/** A sample of `draw` without replacement: none equal to another or to a taken one; it is added to the taken. */
 export function drawDistinct(count: number, taken: Set<string>, draw: () => string): string[] {
   const drawn: string[] = [];
   while (drawn.length < count) {

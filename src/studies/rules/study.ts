@@ -1,4 +1,4 @@
-/** Verification rules: whether verified trees give the sequential text, and what inexact rules would give. */
+/** Verification rules: whether verified trees give the sequential text, and the results of inexact rules. */
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { z } from 'zod';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';

@@ -45,7 +45,7 @@ const modelSchema = z
     config: z.record(z.string(), z.json()).optional(),
     /** Or a model folder: its attention is replaced and all of it trained further. */
     folder: z.string().optional(),
-    /** What differs from the plan's training settings. */
+    /** Differences from the plan's training settings. */
     training: z.looseObject({}).optional(),
   })
   .refine(({ config, folder }) => (config === undefined) !== (folder === undefined), {

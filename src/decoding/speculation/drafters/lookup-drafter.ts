@@ -8,7 +8,7 @@ import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
 import { requireCount, requireOptions } from '../../../files/arguments.ts';
 
-/** What prompt lookup looks for, and how much it proposes. */
+/** Lengths of the lookup, and bounds of the proposals. */
 export interface LookupOptions {
   /** Longest end of the text that is looked up. Default 3. */
   readonly longest?: number;
@@ -77,7 +77,7 @@ export class LookupDrafter implements Drafter {
   }
 }
 
-/** What follows position `end`. Where that runs past the text, it goes on in the continuation itself: a repetition. */
+/** The tokens after position `end`. Where that runs past the text, it goes on in the continuation itself: a repetition. */
 function continuation(tokens: readonly number[], end: number, length: number): number[] {
   const path: number[] = [];
   for (let at = end + 1; path.length < length; at++) {

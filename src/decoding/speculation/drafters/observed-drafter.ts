@@ -6,7 +6,7 @@
 import type { TokenTree } from '../../../attention/tree.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
-/** What became of the nodes at one place. */
+/** Counts of the nodes at one place. */
 export interface PathAcceptance {
   /** Rank path, as in `treeFromPaths`: the rank of every ancestor among its siblings, and the node's own. Not empty. */
   readonly path: readonly number[];
@@ -83,7 +83,7 @@ function rankPaths({ parents }: TokenTree): (readonly number[])[] {
 }
 
 /**
- * Adds up what several texts counted, in the order of `ObservedDrafter.acceptance`.
+ * Adds up the counts of several texts, in the order of `ObservedDrafter.acceptance`.
  * @example
  * ```ts
  * const total = sumAcceptance(all);

@@ -6,7 +6,7 @@ import type { RowValue } from '../text/python-json.ts';
 import { multipleChoice } from './multiple-choice.ts';
 import { parseNumber } from './number-words.ts';
 
-/** What stands for an answer that was not found, unless a task says otherwise. */
+/** Stands for an answer that was not found, unless a task says otherwise. */
 const notFound = '[invalid]';
 
 /** One answer at a time: the text and the row that it answers. */

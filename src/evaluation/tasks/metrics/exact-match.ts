@@ -1,4 +1,4 @@
-/** Equality of texts after what does not matter has been removed from both. */
+/** Equality of texts after ignored parts have been removed from both. */
 import { pythonRegex } from '../text/python-regex.ts';
 
 export interface ExactMatchOptions {

@@ -1,4 +1,4 @@
-/** Everything that is reported about predicted classes or numbers: what GLUE measures, and the confusion of classes. */
+/** Metrics of predicted classes or numbers: GLUE's measures, and the confusion of classes. */
 import { accuracyOf, f1Averages, f1Of, matthews } from './classification.ts';
 import { meanError, pearson, spearman } from './statistics.ts';
 

@@ -8,7 +8,7 @@ import { LinnetError } from '../../../errors.ts';
 const size = 624;
 const offset = 397;
 
-/** A generator that gives what CPython's gives from the same seed. */
+/** A generator with the same numbers as CPython's from the same seed. */
 export class PythonRandom {
   readonly #words = new Uint32Array(size);
   #next = size;
