@@ -1,5 +1,5 @@
 /**
- * Training in browsers: fine-tunes the model of an exported folder in the page, decodes with what came out, and looks at its
+ * Training in browsers: fine-tunes the model of an exported folder in the page, decodes with the result, and looks at its
  * attention. Apart from `linnet/web`, since it brings the graph compiler along, which pages that only decode do without. Nothing that this file
  * reaches may need Node; a test enforces it.
  */

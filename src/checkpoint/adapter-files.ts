@@ -1,7 +1,7 @@
 /**
  * Low-rank adapters in the file format of PEFT: `adapter_config.json` describes them, `adapter_model.safetensors`
  * holds A and B under the names of the Python model ("base_model.model." before ours), and whole parameters trained with
- * them (PEFT's modules_to_save). What Python has no module for, α and filter weights, lies next to it in `linnet_parameters.safetensors`.
+ * them (PEFT's modules_to_save). α and filter weights, which no Python module has, lie next to it in `linnet_parameters.safetensors`.
  */
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -45,7 +45,7 @@ export interface AdapterBase {
   readonly fingerprint: string;
 }
 
-/** Fields of PEFT that we read; what would change the result and is not supported is refused. */
+/** Fields of PEFT that we read; unsupported fields that would change the result are refused. */
 const configSchema = z.looseObject({
   peft_type: z.literal('LORA'),
   r: z.int().min(1).max(loraLimits.rank),
@@ -62,7 +62,7 @@ export interface AdapterOptions {
   readonly basePath: string;
   readonly dtype?: 'F32' | 'F16' | 'BF16';
   readonly replace?: boolean;
-  /** What PEFT calls the task: CAUSAL_LM, SEQ_CLS, SEQ_2_SEQ_LM, FEATURE_EXTRACTION. */
+  /** PEFT's name of the task: CAUSAL_LM, SEQ_CLS, SEQ_2_SEQ_LM, FEATURE_EXTRACTION. */
   readonly task: string;
 }
 

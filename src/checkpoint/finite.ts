@@ -7,7 +7,7 @@ import type { Float32Rows } from './safetensors/reader.ts';
 /**
  * Returns the tensor.
  * @param name of the tensor, for the error
- * @param source what holds it
+ * @param source name of its file or folder, for the error
  * @throws LinnetError `TENSOR` naming the first value that is NaN or infinite
  */
 export function requireFinite(tensor: Tensor<'float32'>, name: string, source: string): Tensor<'float32'> {

@@ -20,7 +20,7 @@ export interface LoadedModel<Described = CausalModel> {
   readonly parameters: Map<string, Tensor<'float32'>>;
   /** Where it came from: the place of its tokenizer. */
   readonly path: string;
-  /** SHA-256 of configuration and weights: what ties session files to a model. */
+  /** SHA-256 of configuration and weights, which ties session files to a model. */
   readonly fingerprint: string;
 }
 
@@ -69,12 +69,12 @@ export async function readModelConfig(dir: string): Promise<JsonObject> {
   return checkpoint.config;
 }
 
-/** What has to be known of a description to load its parameters. */
+/** The parts of a description that loading its parameters needs. */
 type Loadable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'parameterName'>;
 
 /**
- * Loads a folder as what its config.json is described as.
- * @throws LinnetError as `loadModel`, and what `describe` throws
+ * Loads a folder by a description of its config.json.
+ * @throws LinnetError as `loadModel`, and as `describe`
  */
 export async function loadDescribed<Described extends Loadable>(
   dir: string,

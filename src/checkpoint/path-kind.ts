@@ -32,9 +32,9 @@ export interface PathKind {
   readonly name: PathKindName;
   /** Completes "PATH is …". */
   readonly is: string;
-  /** What to do with it, with the command that takes it. */
+  /** Advice, with the command that takes it. */
   readonly advice: string;
-  /** What else is known: name → value, for people. */
+  /** Further facts: name → value, for people. */
   readonly facts: Readonly<Record<string, string>>;
   /** Of an error that refuses it as a model. */
   readonly code: ErrorCode;

@@ -30,7 +30,7 @@ export interface ModelTensor {
   readonly data: Float32Array | (() => Float32Array | Promise<Float32Array>);
 }
 
-/** What makes up a saved model. */
+/** Content of a saved model. */
 export interface SaveCheckpointOptions {
   /** Content of config.json; `torch_dtype` (or `dtype`, if the config has that) is set to the type of the weights. */
   readonly config: JsonObject;
@@ -111,7 +111,7 @@ async function writeWeights(folder: string, shards: readonly Shard[]): Promise<v
 }
 
 /**
- * Writes what `SaveCheckpointOptions.tokenizerFiles` says into a folder; nothing where it is undefined.
+ * Writes the files of `SaveCheckpointOptions.tokenizerFiles` into a folder; none where it is undefined.
  * @throws LinnetError `INPUT` or `PATH` for names that no tokenizer file may have, `NOT_FOUND` or `PATH` as `openInFolder`
  */
 export async function writeTokenizerFiles(

@@ -10,7 +10,7 @@ export interface CommandEntry {
   load(): Promise<CliCommand>;
 }
 
-/** What groups of commands are about. */
+/** Summaries of the groups of commands. */
 export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
   study: 'measure a method by a plan of trials, resumable',

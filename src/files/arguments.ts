@@ -1,5 +1,5 @@
 /**
- * Checks of what callers without TypeScript give. Types promise these things, JavaScript does not: a wrong value would fail far
+ * Checks of arguments from JavaScript. Types promise these things, JavaScript does not: a wrong value would fail far
  * from its cause, as "x.map is not a function", or not at all.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
@@ -104,7 +104,7 @@ export function requireNumbers(value: unknown, name: string): number[] {
   });
 }
 
-/** @throws LinnetError `INPUT` for what cannot be iterated over, and for texts, which are not meant where numbers are */
+/** @throws LinnetError `INPUT` for values that cannot be iterated over, and for strings, which are not meant where numbers are */
 export function requireIterable(value: unknown, name: string): void {
   if (typeof value === 'object' && value !== null && Symbol.iterator in value) return;
   throw wrong(name, value, 'a list');

@@ -70,7 +70,7 @@ export async function openInFolder(folder: string, name: string, links: LinkRule
   return openChecked(target, { resolved: true, single: links === 'own' });
 }
 
-/** Per rule, what happens to a link that leads out of its folder. */
+/** Per rule, the treatment of a link that leads out of its folder. */
 const refuseOutside: Readonly<Record<LinkRule, (path: string, target: string) => void>> = {
   followed: () => undefined,
   'same-name': (path, target) => {

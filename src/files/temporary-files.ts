@@ -110,7 +110,7 @@ async function temporaryOf(folder: string, entry: Dirent): Promise<TemporaryFile
   return { path, target: join(folder, target), pid, writer, bytes: await bytesOf(path) };
 }
 
-/** Of a file, or of all files in a folder. What vanishes meanwhile counts nothing. */
+/** Of a file, or of all files in a folder. Files that vanish meanwhile count 0. */
 async function bytesOf(path: string): Promise<number> {
   let total = 0;
   const open = [path];

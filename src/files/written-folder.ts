@@ -25,9 +25,9 @@ export async function listWrittenFiles(folder: string): Promise<void> {
 }
 
 /**
- * Refuses to have a place replaced that may hold what Linnet did not write. A place where nothing is passes.
+ * Refuses to replace a path that may hold files not written by Linnet. A path that does not exist passes.
  * @throws LinnetError `PATH` for a file, a link, the current folder or one above it, the home folder or one above it, a folder
- *   with files and without the list, and one with files that are not in it; the message says what would be lost
+ *   with files and without the list, and one with files that are not in it; the message names the files that would be lost
  */
 export async function requireReplaceable(dir: string): Promise<void> {
   const target = resolve(dir);

@@ -17,7 +17,7 @@ export interface Job {
 export interface JobContext {
   /** Fires when the worker is to stop: the handler then throws `ABORTED`, and the job goes to another. */
   readonly signal: AbortSignal;
-  /** Where the handler may keep what lets it go on after an interruption; the same folder for the same job. */
+  /** Folder for the handler's snapshots, to resume after an interruption; the same one for the same job. */
   readonly folder: string;
 }
 

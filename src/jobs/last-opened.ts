@@ -2,7 +2,7 @@
 export class LastOpened<T extends AsyncDisposable> implements AsyncDisposable {
   #last: { readonly key: string; readonly thing: T } | undefined;
 
-  /** What stays open under a key, or what `open` gives. */
+  /** The resource open under the key, else the one from `open`. */
   async open(key: string, open: () => Promise<T>): Promise<T> {
     if (this.#last?.key === key) return this.#last.thing;
     await this[Symbol.asyncDispose]();

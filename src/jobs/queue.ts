@@ -81,7 +81,7 @@ export async function runJobs(url: string, jobs: readonly Job[], { signal, onRes
 export interface WorkOptions {
   /** Stops: the job at hand goes back into the queue. */
   readonly signal: AbortSignal;
-  /** Where jobs keep what lets them go on; several workers of a machine or of a shared disk may have the same. */
+  /** Folder of the jobs' snapshots; several workers of a machine or of a shared disk may have the same. */
   readonly folder: string;
   /** Seconds without a sign of life after which a worker's job goes to another. Default 30. */
   readonly lock?: number;

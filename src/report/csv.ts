@@ -1,6 +1,6 @@
 /** Tables of comma-separated values (RFC 4180). */
 
-/** What a cell may hold; null is an empty one. */
+/** Value of a cell; null for an empty one. */
 export type CsvCell = string | number | null;
 
 /** The rows as text, the headings first. */
@@ -9,8 +9,8 @@ export function csvText(rows: readonly (readonly CsvCell[])[]): string {
 }
 
 /**
- * A cell, quoted where it has to be. Text that a spreadsheet would take for a formula gets an apostrophe before it: names come
- * from whoever made the folder.
+ * A cell, quoted where it has to be. Text that a spreadsheet would take for a formula gets an apostrophe before it: names of
+ * folders are not trusted.
  */
 function csvCell(value: string | number | null): string {
   if (value === null) return '';

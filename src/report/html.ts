@@ -27,7 +27,7 @@ export interface Section {
   readonly blocks: readonly Block[];
 }
 
-/** A report: a title, what is said first, and its sections. */
+/** A report: a title, an introduction and sections. */
 export interface Report {
   readonly title: string;
   /** One line under the title. */
@@ -143,7 +143,7 @@ function figure(content: string, caption?: string): string {
   return `<figure>\n${content}${line}\n</figure>`;
 }
 
-/** What may be wider than the page: scrolled on its own, by keyboard too. */
+/** Content that may be wider than the page: scrolled on its own, by keyboard too. */
 function scrolling(content: string, name: string): string {
   return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeMarkup(name)}">${content}</div>`;
 }

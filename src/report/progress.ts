@@ -5,13 +5,13 @@
 import stringWidth from 'string-width';
 import { formatBytes, formatCount, formatDuration, formatNumber } from './quantities.ts';
 
-/** What a long task reports to. It may call `update` as often as it likes. */
+/** Progress of a long task, which may call `update` at any rate. */
 export interface Progress {
   /**
-   * The first call sets the starting point, 0 or what a resumed task finished earlier; pace counts from there.
+   * The first call sets the starting point, 0 or the units that a resumed task finished earlier; pace counts from there.
    * @param done units finished so far
    * @param total units in all; 0 or NaN where unknown
-   * @param info what else to show, such as `loss 2.31`
+   * @param info further text, such as `loss 2.31`
    */
   update(done: number, total: number, info?: string): void;
   /** Ends the line. With a message the message stays on the screen, without one the line vanishes. */
@@ -32,7 +32,7 @@ export interface ProgressStream {
 }
 
 export interface ProgressOptions {
-  /** What is being done: `fine-tune`. */
+  /** Name of the task: `fine-tune`. */
   readonly label: string;
   /** Name of the units in the plural, for the rate: `tokens` gives `tokens/s`. `bytes` are shown in KiB, MiB and so on. Default `it`. */
   readonly unit?: string;
@@ -85,7 +85,7 @@ export function openProgress(options: ProgressOptions): Progress {
     update(done, total, info) {
       const now = clock();
       if (lastDone === undefined || done < lastDone) {
-        // What was done before the first report (a resumed run) says nothing about the pace; a new start forgets it.
+        // Units done before the first report (a resumed run) do not count for the pace; a new start resets it.
         pace = new WorkPace();
         lastDone = done;
         lastTime = now;

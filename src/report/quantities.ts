@@ -31,7 +31,7 @@ export function formatFixed(value: number, decimals: number): string {
   return withSign(value, (magnitude) => groupThousands(magnitude.toFixed(decimals)));
 }
 
-/** That format with so many decimals, for columns of tables and axes of charts. */
+/** `formatFixed` with a given number of decimals, for columns of tables and axes of charts. */
 export const fixed =
   (decimals: number) =>
   (value: number): string =>
@@ -144,7 +144,7 @@ export function formatPercent(share: number, decimals = 1): string {
   return `${formatFixed(share * 100, decimals)} %`;
 }
 
-/** That format with so many decimals, for columns of tables and axes of charts. */
+/** `formatPercent` with a given number of decimals, for columns of tables and axes of charts. */
 export const percent =
   (decimals: number) =>
   (share: number): string =>

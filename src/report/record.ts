@@ -1,5 +1,5 @@
 /**
- * Run records: what a long task was asked to do, on what, and what it measured on the way.
+ * Run records: the configuration of a long task, its machine, and its metrics.
  *
  *     RUN/run.json        one object: command, configuration, seed, versions, machine, commit, times, status
  *     RUN/metrics.jsonl   one JSON object per line, appended as measured
@@ -33,7 +33,7 @@ const recordSchema = z.object({
   status: statusSchema,
   /** Why it failed. */
   error: z.string().nullable(),
-  /** What came of it: losses, speed, memory. Absent in records of runs that are not finished. */
+  /** Results: losses, speed, memory. Absent in records of runs that are not finished. */
   results: z.record(z.string(), z.json()).optional(),
 });
 
@@ -58,14 +58,14 @@ export const metricsFile: RunFile<Metric> & { mostBytes: number } = {
 };
 
 export type RunStatus = z.infer<typeof statusSchema>;
-/** What `run.json` says of a run. */
+/** The content of `run.json`. */
 export type RunRecord = z.infer<typeof recordSchema>;
 export type JsonValue = z.infer<ReturnType<typeof z.json>>;
 export type MetricValue = z.infer<typeof metricValueSchema>;
 /** One line of metrics, such as `{ step: 10, loss: 2.31 }`. */
 export type Metric = Readonly<Record<string, MetricValue>>;
 
-/** What the caller knows about a run. */
+/** The caller's part of a run record. */
 export interface RunDescription {
   readonly command: readonly string[];
   readonly configuration: Readonly<Record<string, JsonValue>>;
@@ -76,8 +76,8 @@ export interface RunDescription {
 /** How the folder of a run is opened. */
 export interface OpenRunOptions {
   /**
-   * Takes up the run in the folder: its first start and its metrics are kept, command and configuration are those of the
-   * new description. Default false: the folder must hold no run.
+   * Takes up the run in the folder: its first start and its metrics are kept, command and configuration are
+   * replaced by the new description's. Default false: the folder must hold no run.
    */
   readonly resume?: boolean;
   /**
@@ -95,11 +95,11 @@ export interface Run {
   readonly record: RunRecord;
   /** Appends a line. Numbers that JSON does not know (NaN, ±Infinity) survive. */
   log(metric: Metric): void;
-  /** Says what came of the run, for the record; replaces what was said before. */
+  /** Sets the results in the record, replacing earlier ones. */
   report(results: Readonly<Record<string, JsonValue>>): void;
   /**
    * Closes the record; calls after the first do nothing.
-   * @param error what went wrong, for status `failed`
+   * @param error the error, for status `failed`
    */
   finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void>;
 }
@@ -178,14 +178,14 @@ class RecordedRun implements Run {
   }
 }
 
-/** Reads what a run is, without its metrics. @throws LinnetError as `readRun` */
+/** Reads the record of a run, without its metrics. @throws LinnetError as `readRun` */
 export function readRunRecord(dir: string): Promise<RunRecord> {
   return new RunFolder(dir).load(recordFile);
 }
 
 /**
  * Reads a run back.
- * @throws LinnetError `NOT_FOUND` where there is no run, `FORMAT` naming file, line and what is wrong with it
+ * @throws LinnetError `NOT_FOUND` where there is no run, `FORMAT` naming file, line and problem
  * @example
  * ```ts
  * const { record, metrics } = await readRun('runs/tuned');
@@ -201,7 +201,7 @@ export async function readRun(dir: string): Promise<{ record: RunRecord; metrics
  * Does work next to the record in `folder`, which is taken up where it is there already: for work that finds by itself where
  * it was. The record says `finished`, or `interrupted` for an error with the code `ABORTED`, or `failed`.
  * @param start begins the record and returns it; work that is refused before leaves none
- * @throws what `work` throws
+ * @throws as `work`
  */
 export async function recordedWork<T>(
   folder: string,
@@ -224,7 +224,7 @@ export async function recordedWork<T>(
   }
 }
 
-/** A value as records hold it: what JSON does not know is left out. */
+/** A value as records hold it, without the fields that JSON cannot hold. */
 export function plainJson(value: object): Record<string, JsonValue> {
   const parsed: unknown = JSON.parse(JSON.stringify(value));
   return z.record(z.string(), z.json()).parse(parsed);

@@ -3,7 +3,7 @@ import stringWidth from 'string-width';
 import { LinnetError } from '../errors.ts';
 import { formatNumber } from './quantities.ts';
 
-/** What a cell may hold before it is printed; undefined and null print as a dash. */
+/** Value of a cell before it is printed; undefined and null print as a dash. */
 export type CellValue = string | number | boolean | null | undefined;
 
 /** One column: its heading and how a row's cell is found and printed. */
@@ -17,7 +17,7 @@ export interface Column<Row> {
   readonly format?: (value: number) => string;
   /** Default: numbers to the right, anything else to the left, judged by the first cell that holds something. */
   readonly align?: Alignment;
-  /** What a reader sorts by where the cell is no number, such as "5.3 ± 0.2". Default: the number in the cell. */
+  /** Number to sort the column by where the cell is no plain number, such as "5.3 ± 0.2". Default: the number in the cell. */
   readonly sortBy?: (row: Row) => number | undefined;
 }
 

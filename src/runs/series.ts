@@ -98,7 +98,7 @@ export class RunSeries {
   }
 
   /**
-   * Reads what has come since. A file that was replaced, as by a run that goes on from a snapshot, is read anew.
+   * Reads the lines added since. A file that was replaced, as by a run that goes on from a snapshot, is read anew.
    * @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that holds something else or is too large
    */
   async update(): Promise<void> {

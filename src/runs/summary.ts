@@ -19,7 +19,7 @@ export interface RunSummary {
   readonly mixer: string | null;
   readonly state: RunState;
   readonly error: string | null;
-  /** What `steps` counts: trials of a study, else optimizer steps. */
+  /** Unit of `steps`: trials of a study, else optimizer steps. */
   readonly unit: 'steps' | 'trials';
   /** Done, and planned. */
   readonly steps: number | null;

@@ -1,4 +1,4 @@
-/** The runs of a folder, looked at again and again: what has not changed is not read anew. */
+/** The runs of a folder, polled: unchanged files are not read anew. */
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';

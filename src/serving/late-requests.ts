@@ -63,7 +63,7 @@ export function refuseLateRequests(server: Server): (incoming: IncomingMessage, 
   };
 }
 
-/** Immediates follow the reading of whatever has come; of two, the second does so from wherever this is called. */
+/** Immediates run after pending input is read; the second of two does so from any phase of the event loop. */
 function afterReading(work: () => void): void {
   setImmediate(() => {
     setImmediate(work);

@@ -11,7 +11,7 @@ export interface TokenizerFiles {
   readonly tokenizerConfigJson: Record<string, unknown>;
 }
 
-/** The files by name, as text; what `saveCheckpoint` takes as `tokenizerFiles`. */
+/** The files by name, as text, for `tokenizerFiles` of `saveCheckpoint`. */
 export function tokenizerFileContents(files: TokenizerFiles): ReadonlyMap<string, string> {
   return new Map([
     ['tokenizer.json', `${JSON.stringify(files.tokenizerJson)}\n`],
@@ -43,7 +43,7 @@ export function byteCharacters(): string[] {
  */
 export const byteLevelSplit = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** What a byte-level BPE tokenizer consists of. */
+/** Parts of a byte-level BPE tokenizer. */
 export interface ByteLevelBpe {
   /** Tokens in order of their ids, special tokens included. */
   readonly tokens: readonly string[];

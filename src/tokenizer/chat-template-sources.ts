@@ -17,7 +17,7 @@ const mostCharacters = 1 << 18;
 export interface TemplateFiles {
   /** Undefined for a file that is not there. */
   read(name: string): Promise<Uint8Array | undefined>;
-  /** What errors call a file. */
+  /** Name of a file in errors. */
   nameOf(name: string): string;
   /** Templates of the folder `additional_chat_templates`, by name. */
   additional?(): Promise<Readonly<Record<string, string>>>;

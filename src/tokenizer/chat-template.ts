@@ -11,7 +11,7 @@ import type { Tokenizer } from './tokenizer.ts';
 
 /** One turn of a conversation. */
 export interface ChatMessage {
-  /** Commonly "system", "user" or "assistant"; what the template knows. */
+  /** A role that the template knows, commonly "system", "user" or "assistant". */
   readonly role: string;
   readonly content: string;
   readonly name?: string;
@@ -21,7 +21,7 @@ export interface ChatMessage {
   readonly tool_call_id?: string;
 }
 
-/** What a template is given besides the messages. */
+/** Values for a template, besides the messages. */
 export interface TemplateOptions {
   /** Whether the text ends where the assistant's answer begins. Default true. */
   readonly addGenerationPrompt?: boolean;
@@ -33,7 +33,7 @@ export interface TemplateOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
-/** How deeply what a template is given may be nested. */
+/** Deepest nesting of the values for a template. */
 const mostDepth = 64;
 
 /** The chat template of a model. */
@@ -128,7 +128,7 @@ export class ChatTemplate {
   }
 }
 
-/** What a template is given that somebody else wrote. */
+/** Values for a template that come from the caller and are not trusted. */
 interface Values extends Readonly<Record<string, unknown>> {
   readonly messages: readonly ChatMessage[];
 }

@@ -1,7 +1,7 @@
 /**
- * What a tokenizer.json has done to a text before and after its model: patterns and replacements of its own. A file can make
- * them explode, in time (a pattern that backtracks without end) or in memory (replacements that grow the text and are
- * chained). What can be seen in the file is refused here; whether patterns have to be watched while they run is reported.
+ * Steps of a tokenizer.json before and after its model: the file's own patterns and replacements. A file can make them
+ * explode, in time (a pattern that backtracks without end) or in memory (chained replacements that grow the text). Steps
+ * that are recognizably unsafe are refused here; patterns that need a time limit are reported.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
@@ -19,7 +19,7 @@ const longestPattern = 10_000;
 const mostGrowth = 128;
 /** Keys whose values are no texts that are put in: data of their own, or names. */
 const otherTexts = new Set(['type', 'precompiled_charsmap', 'behavior', 'prepend_scheme', 'Regex', 'String']);
-/** What `String.replaceAll` puts something else for; tokenizers mean the characters. */
+/** Substitution patterns of `String.replaceAll`; tokenizers mean the characters. */
 const substitution = /\$[$&`'<\d]/;
 
 /**
@@ -102,7 +102,7 @@ function growthOf({ type, pattern, content, replacement }: JsonObject, label: st
     throw refused(label, `replaces by ${quoteName(content)}, which would put in other parts of the text`);
   }
   const replaced = isJsonObject(pattern) && typeof pattern.String === 'string' ? pattern.String.length : 0;
-  // An expression may match nothing at all, and so may the empty text: then what is put in comes on top.
+  // An expression may match the empty text, and so may an empty string: then the replacement is added to every character.
   return replaced === 0 ? content.length + 1 : Math.max(1, content.length / replaced);
 }
 

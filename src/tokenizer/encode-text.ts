@@ -5,11 +5,11 @@ import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 export interface TextEncoding {
   /** Whether BOS comes first. Default `auto`: the tokens that the tokenizer's files put before a text. */
   readonly bos?: 'auto' | boolean;
-  /** Whether the text is whole, so that the tokens after it follow, too. Default false: it is to be continued. */
+  /** Whether the text is whole, so that the tokens after it follow, too. Default false: it will be continued. */
   readonly whole?: boolean;
   /** Whether names of control tokens are read as these tokens. Never for texts of strangers. Default false. */
   readonly special?: boolean;
-  /** What the text goes on from. Default: nothing, it begins. */
+  /** Kind of the token before the text. Default: none, the text begins. */
   readonly follows?: EncodeOptions['follows'];
 }
 
@@ -57,13 +57,13 @@ function partTokens(
   return tokens;
 }
 
-/** What a token is to the text that follows it. */
+/** Kind of a token, as the encoding of the text that follows it needs it. */
 export function tokenKind({ specialIds }: Tokenizer, token: number | undefined): EncodeOptions['follows'] {
   if (token === undefined) return undefined;
   return specialIds.has(token) ? 'control' : 'text';
 }
 
-/** The names of control tokens, and what is to be done with them in texts. */
+/** The names of control tokens, and their treatment in texts. */
 export class ControlNames {
   readonly #ids: ReadonlyMap<string, number>;
   readonly #pattern: RegExp | undefined;

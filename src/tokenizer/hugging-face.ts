@@ -29,7 +29,7 @@ export interface HuggingFaceTokenizerFiles {
   readonly tokenizerConfigJson?: JsonObject;
   /** `config.json` of the model: `bos_token_id` and the like, used where tokenizer_config.json says nothing. */
   readonly modelConfigJson?: JsonObject;
-  /** What error messages call the tokenizer, usually a path. Default `tokenizer.json`. */
+  /** Name of the tokenizer in error messages, usually a path. Default `tokenizer.json`. */
   readonly origin?: string;
   /**
    * Ends the work of patterns that nobody knows to end by themselves. Default: none, as in browsers, where a page that hangs
@@ -149,7 +149,7 @@ function requireRoom(
   }
 }
 
-/** The library's tokenizer for whole texts, and what makes the one for texts that go on. */
+/** The library's tokenizer for whole texts, and a factory of the one for texts that continue others. */
 interface Libraries {
   readonly whole: LibraryTokenizer;
   readonly inside: () => LibraryTokenizer;

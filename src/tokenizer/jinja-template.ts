@@ -5,7 +5,7 @@
  */
 import { Environment, Interpreter, type RuntimeValue, Template } from '@huggingface/jinja';
 
-/** What one rendering may take. */
+/** Limits of one rendering. */
 export interface TemplateLimits {
   /** Entries of a list, and the largest number that a function or filter is given. */
   readonly entries: number;
@@ -83,7 +83,7 @@ class LimitedInterpreter extends Interpreter {
   }
 }
 
-/** What a value costs, in units of work. */
+/** The cost of a value, in units of work. */
 function costOf(value: unknown, how: 'worked' | 'named'): number {
   if (typeof value === 'string') return value.length / charactersPerUnit[how];
   if (Array.isArray(value)) return value.length / entriesPerUnit[how];
@@ -100,7 +100,7 @@ function argumentsOf(part: object): object[] {
   const given: readonly unknown[] = called.args;
   return given.flatMap((argument) => {
     if (typeof argument !== 'object' || argument === null) return [];
-    // Of a keyword, what stands behind it.
+    // Of a keyword argument, its value.
     return 'key' in argument && 'value' in argument && typeof argument.value === 'object' && argument.value !== null
       ? [argument.value]
       : [argument];
@@ -117,7 +117,7 @@ function workedPartsOf(part: object): object[] {
   return [owner, operand, iterable].filter((value) => typeof value === 'object' && value !== null);
 }
 
-/** What templates find besides their values, under the names that the library has for it. */
+/** Globals of templates, under the library's names. */
 function globals({ entries }: TemplateLimits): Record<string, unknown> {
   return {
     ...{ true: true, false: false, none: null, True: true, False: false, None: null },

@@ -7,7 +7,7 @@ export interface PairCount {
   readonly pair: number;
 }
 
-/** Entries are never changed inside it; who pops one compares it with the count of the day. */
+/** Entries are immutable and may be stale: the caller compares a popped entry with the current count of its pair. */
 export class PairQueue extends TinyQueue<PairCount> {
   constructor() {
     super([], (a, b) => b.count - a.count || a.pair - b.pair);

@@ -1,7 +1,7 @@
 /** Finding stop strings in text that arrives in pieces, without ever giving out a part of one. */
 import { LinnetError } from '../errors.ts';
 
-/** What a piece of text led to. */
+/** Result of a piece of text. */
 export interface StopStringResult {
   /** Text that is certainly before any stop string. */
   readonly text: string;
@@ -39,7 +39,7 @@ export class StopStringMatcher {
     return { text: buffer.slice(0, certain) };
   }
 
-  /** Ends the stream: what was held back is ordinary text after all. */
+  /** Ends the stream: the text held back is ordinary text after all. */
   flush(): string {
     const text = this.#held;
     this.#held = '';

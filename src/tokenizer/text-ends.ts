@@ -1,5 +1,5 @@
 /**
- * Control tokens that a tokenizer's files put around a text, as transformers does: those of the post-processor of
+ * Control tokens that a tokenizer's files put around a text, as transformers does: from the post-processor of
  * tokenizer.json; without one, `add_bos_token` and `add_eos_token` of tokenizer_config.json; where these are absent, the
  * defaults of the tokenizer's class.
  */

@@ -2,8 +2,8 @@
  * Incremental decoding: turning tokens into text as they are generated.
  *
  * The text of a token depends on its neighbours: a character may span several tokens, and a decoder may strip the
- * space before the first word. So tokens are decoded in a window that reaches back over earlier ones, and only what the
- * window's text gains is given out. A trailing U+FFFD is held back, since it may be the first bytes of a character; a
+ * space before the first word. So tokens are decoded in a window that reaches back over earlier ones, and only the text
+ * that the window gains is returned. A trailing U+FFFD is held back, since it may be the first bytes of a character; a
  * UTF-8 decoder never revises more than that one character.
  */
 import type { Tokenizer } from './tokenizer.ts';

@@ -1,11 +1,11 @@
-/** What the rest of Linnet knows of a tokenizer. */
+/** The interface of a tokenizer for the rest of Linnet. */
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
   /** Put the BOS token first. Default false. */
   readonly bos?: boolean;
   /**
-   * What stands before the text, where it does not begin: tokenizers of the SentencePiece kind put a blank before a text
+   * Kind of the token before a text that continues another one: tokenizers of the SentencePiece kind put a blank before a text
    * that begins. Default: nothing.
    */
   readonly follows?: 'text' | 'control';
@@ -29,7 +29,7 @@ export interface Tokenizer {
   readonly clsId?: number;
   /** Token after such a text, and between two, where the model has one. */
   readonly sepId?: number;
-  /** Token in place of one that is to be predicted from both sides, where the model has one. */
+  /** Mask token, in place of a token to predict from both sides, where the model has one. */
   readonly maskId?: number;
   /** Control tokens. `encode` never makes them out of text, `decode` skips them. */
   readonly specialIds: ReadonlySet<number>;

@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 
 /**
- * Refuses what cannot be a token id.
+ * Refuses values that cannot be token ids.
  * @throws LinnetError `INPUT` if `id` is not a non-negative integer.
  */
 export function checkTokenId(id: number): void {

@@ -1,14 +1,14 @@
-/** Running what a tokenizer.json brings: with a limit where its patterns need one, and with its failures reported as its own. */
+/** Runs the steps of a tokenizer.json, with a time limit where its patterns need one, and reports failures as the file's. */
 import { LinnetError } from '../errors.ts';
 import type { UnfamiliarPatterns } from './components.ts';
 
-/** Runs work for at most so many milliseconds. @throws an error named `TimeLimitError` when they are over */
+/** Runs work with a limit in milliseconds. @throws an error named `TimeLimitError` beyond it */
 export type WorkLimit = <T>(work: () => T, milliseconds: number) => T;
 
-/** What a text of no length may take, and what a character or token adds: a hundred times what either takes. */
+/** Milliseconds allowed for an empty text, and per character or token: a hundred times the usual ones. */
 const patience = { start: 10_000, each: 1 };
 
-/** Runs what a tokenizer.json brings, with a limit where its patterns need one; failures are the file's. */
+/** Runs the steps of one tokenizer.json. */
 export class Watch {
   readonly #limit: WorkLimit | undefined;
   readonly #unfamiliar: UnfamiliarPatterns;

@@ -27,7 +27,7 @@ export function isBertFolder(tokenizerConfigJson: JsonObject = {}, modelConfigJs
  * @param vocabulary contents of vocab.txt
  * @param tokenizerConfigJson `do_lower_case` (default true), `strip_accents` (default: where lower case is made) and
  *   `tokenize_chinese_chars` (default true) are read
- * @param origin what error messages call the file
+ * @param origin name of the file in error messages
  * @throws LinnetError `FORMAT` for text that is not UTF-8, an empty vocabulary, a token that is there twice, or one without
  *   the unknown token
  */

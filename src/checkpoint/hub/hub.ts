@@ -68,7 +68,7 @@ export interface ModelSource {
 /** A place that data sets come from. */
 export interface DatasetSource {
   /**
-   * Makes sure that `targetDir` holds the rows of a data set, with what earlier downloads of it have put there.
+   * Makes sure that `targetDir` holds the rows of a data set, besides the files of earlier downloads.
    * @param id, revision as for models
    * @param targetDir default `defaultDatasetFolder(id)`
    */
@@ -117,7 +117,7 @@ export function defaultDatasetFolder(id: string): string {
 /**
  * The Hugging Face hub, or a server that speaks its protocol. `fetchFolder` throws LinnetError `NOT_FOUND` if the model, the
  * revision or safetensors weights do not exist or the server cannot be reached, `INPUT` for unusable arguments or a refused token,
- * `PATH` if the target is not one of our downloads, `FORMAT` if what arrives is malformed or damaged, `ABORTED`.
+ * `PATH` if the target is not one of our downloads, `FORMAT` if the received data is malformed or damaged, `ABORTED`.
  * @throws LinnetError `INPUT` if the endpoint is not an http(s) address or the token is none
  * @example
  * ```ts
@@ -230,7 +230,7 @@ async function takeOver(
         constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
       );
     } catch (error) {
-      // Gone since, or there already from an interrupted download: then that is what counts.
+      // Deleted since, or already present from an interrupted download, whose file is used then.
       if (!['ENOENT', 'EEXIST'].includes(systemErrorCode(error) ?? '')) throw error;
     }
   }

@@ -25,7 +25,7 @@ export interface Float32Rows {
   readonly pieces: AsyncGenerator<Float32Array>;
 }
 
-/** What both readers offer without touching tensor data. */
+/** Methods of both readers that touch no tensor data. */
 export interface SafetensorsDirectory {
   /** Name used in errors. */
   readonly source: string;

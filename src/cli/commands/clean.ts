@@ -1,4 +1,4 @@
-/** `linnet clean`: what commands that were killed left half written, listed, and removed on request. */
+/** `linnet clean`: lists the partial output of killed commands, and removes it on request. */
 import { findTemporaryFiles, removeThose, type TemporaryFile } from '../../files/temporary-files.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';

@@ -1,4 +1,4 @@
-/** `linnet export`: a model as ONNX that decodes by itself, and what its storage type costs. */
+/** `linnet export`: a model as ONNX that decodes by itself, and the loss by its storage type. */
 import { openModelWeights } from '../../checkpoint/load-model.ts';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { evaluationData, halvedWindows, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';

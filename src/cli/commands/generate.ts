@@ -181,7 +181,7 @@ export const generateCommand = defineCommand({
   },
 });
 
-/** What holds the text to a schema. */
+/** The constraint of `--json-schema`; undefined without one, or without a tokenizer. */
 async function jsonConstraint(
   { jsonSchema, ignoreEos }: { readonly jsonSchema?: string; readonly ignoreEos: boolean },
   { model }: StepEngine,
@@ -193,7 +193,7 @@ async function jsonConstraint(
   return new JsonConstraint(schema, new TokenTrie(tokenizer, model.sizes.vocabulary), model.eosIds);
 }
 
-/** What says how a text comes about. */
+/** Options of decoding. */
 interface DecodingValues {
   readonly session?: string;
   readonly jsonSchema?: string;
@@ -243,7 +243,7 @@ async function sessionIfAny(
 
 /**
  * Streams the text as it comes; the prompt's progress goes before it. Next to a text that does not appear on the
- * terminal itself (`--json`, a file or a pipe) a line tells how far it is, and what speculation brings so far.
+ * terminal itself (`--json`, a file or a pipe) a line shows progress and the statistics of speculation.
  */
 async function streamGeneration(
   engine: StepEngine,

@@ -20,7 +20,7 @@ function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined
     : `${formatCount(steps)}/${formatCount(totalSteps)}`;
 }
 
-/** What decides between runs comes first. */
+/** The columns to compare runs by come first. */
 const columns: readonly Column<RunSummary>[] = [
   { header: 'run', value: ({ name }) => name },
   { header: 'state', value: ({ state }) => state },

@@ -114,7 +114,7 @@ export const engineOptions = {
   threads: optional(integer(1, 1024), 'threads of the engine (default: one per core)'),
 };
 
-/** What `defineCommand` is given. */
+/** The argument of `defineCommand`. */
 export interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {
   /** Below the usage line of help: the command's effect and its outputs. */
   readonly description: string;
@@ -130,7 +130,7 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly writesResults?: boolean;
   /** Keys of options that name files which are written at the end: whether they can be is found out first. */
   readonly writes?: readonly (keyof O & string)[];
-  /** Prints for people through the context and returns what machines are reported. */
+  /** Prints for people through the context and returns the machine-readable result. */
   run(context: CommandContext, values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>): Promise<CommandResult>;
 }
 
@@ -217,7 +217,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
 
 /** `--out` of commands that measure. */
 const resultFile = optional(filePath, 'write the results there, as JSON with command, versions and machine');
-/** Removes and names what earlier runs that were killed left half written at `out`. */
+/** Removes and names partial output of killed earlier runs at `out`. */
 async function tidyUp(context: CommandContext, out: string): Promise<void> {
   for (const { path, bytes, pid } of await removeAbandoned(out)) {
     context.note(`removed ${path} (${formatBytes(bytes)}), which process ${pid} left half written when it was killed`);

@@ -1,4 +1,4 @@
-/** From a command line to an exit code: finds and loads the command, runs it, reports what went wrong. */
+/** From a command line to an exit code: finds and loads the command, runs it, reports errors. */
 import { readFileSync } from 'node:fs';
 import { Command as Commander, CommanderError } from 'commander';
 import type { CommandResult } from './command.ts';

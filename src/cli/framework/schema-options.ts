@@ -10,7 +10,7 @@ export type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
   [Name in keyof Shape]: z.ZodType<InputOf<Shape[Name]>, string | boolean | string[] | undefined>;
 };
 
-/** What may be given for a schema; of one that only says what comes out, that. */
+/** The input type of a schema; its output type where the input is unknown. */
 type InputOf<Schema extends z.ZodType> = unknown extends z.input<Schema> ? z.output<Schema> : z.input<Schema>;
 
 /**

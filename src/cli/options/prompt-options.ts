@@ -1,4 +1,4 @@
-/** The prompt of `linnet generate`: where its text comes from, and what tokens it is. */
+/** The prompt of `linnet generate`: the source of its text, and its tokens. */
 import { readTextFile } from '../../data/files/text-file.ts';
 import { standardInputName } from '../../data/files/standard-input.ts';
 import type { PromptInput } from '../../engine/prompt.ts';

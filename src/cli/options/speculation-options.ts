@@ -60,7 +60,7 @@ export interface Speculation extends AsyncDisposable {
   summary(): SpeculationSummary & { readonly paused: boolean };
 }
 
-/** What makes drafters, anew for every text. Dispose of it after them. */
+/** Starts speculation anew for every text. Dispose of it after the texts. */
 export interface Drafting extends AsyncDisposable {
   start(): Omit<Speculation, typeof Symbol.asyncDispose>;
 }
@@ -155,13 +155,13 @@ function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {
   }
 }
 
-/** What speculation did, for machines: next to what `generate` tells of every text. */
+/** Statistics of speculation in JSON, next to `generate`'s fields of every text. */
 export function speculationJson(speculation: Speculation): Readonly<Record<string, unknown>> {
   const { tokensPerStep, acceptedByDepth, ...rest } = speculation.summary();
   return { tokensPerStep, acceptedByDepth, speculation: { drafter: speculation.drafter, ...rest } };
 }
 
-/** What speculation did, in a line. */
+/** Statistics of speculation in a line. */
 export function describeSpeculation(speculation: Speculation): string {
   const { drafter } = speculation;
   const { steps, tokensPerStep, nodesPerStep, acceptedByDepth, seconds, paused } = speculation.summary();
@@ -176,7 +176,7 @@ export function describeSpeculation(speculation: Speculation): string {
   ].join('; ');
 }
 
-/** What speculation brings so far, for a progress line. */
+/** Intermediate statistics of speculation, for a progress line. */
 export function speculationSoFar(speculation: Speculation): string {
   const { tokensPerStep, nodesPerStep, paused } = speculation.summary();
   const measured = `${formatFixed(tokensPerStep, 2)} tokens/step, ${formatFixed(nodesPerStep, 1)} nodes/step`;

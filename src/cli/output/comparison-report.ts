@@ -23,7 +23,7 @@ const withError = ({ value, error }: MeasuredValue): string =>
 
 const signed = (difference: Difference): string => `${difference.value > 0 ? '+' : ''}${withError(difference)}`;
 
-/** The names that tell models apart: their folders, without what all of them begin with. */
+/** Distinct names of models: their folders, without the common beginning. */
 export function shortNames(models: readonly string[]): string[] {
   const parts = models.map((model) => model.split(/[\\/]/).filter((part) => part !== ''));
   let shared = 0;

@@ -1,11 +1,11 @@
-/** What people see of a conversion while it goes on, and what its record keeps. */
+/** Events of a conversion: printed for people, and kept in its record. */
 import type { Conversion } from '../../conversion/convert.ts';
 import type { ConversionEvent, ConversionOptions } from '../../conversion/options.ts';
 import { formatDuration, formatFixed } from '../../report/quantities.ts';
 import { recordedWork, type Run, type RunDescription } from '../../report/record.ts';
 import type { CommandContext } from '../framework/context.ts';
 
-/** Tells people what happens, and shows a line of progress for every stage. */
+/** Prints the events, and shows a line of progress for every stage. */
 function conversionPrinter(context: CommandContext): (event: ConversionEvent) => void {
   let line: ReturnType<CommandContext['progress']> | undefined;
   const open = (label: string, unit: string) => (line ??= context.progress(label, unit));
@@ -41,7 +41,7 @@ interface RecordedConversion extends RunDescription {
 }
 
 /**
- * Converts with a printer of what happens, and a record of it: losses of every step, perplexities of every stage.
+ * Converts with a printer of the events, and a record of them: losses of every step, perplexities of every stage.
  * @param work converts with the callbacks that it is given
  */
 export function recordedConversion(

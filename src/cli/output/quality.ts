@@ -6,7 +6,7 @@ import type { CommandContext } from '../framework/context.ts';
 /** More classes than this make a table that nobody reads. */
 const mostConfusedClasses = 12;
 
-/** Accuracy, what GLUE measures besides, each class, and which class is taken for which. */
+/** Accuracy, F1 and Matthews correlation, each class, and the confusion matrix of few classes. */
 export function printQuality(context: CommandContext, result: AccuracyResult): void {
   const { accuracy, standardError, correct, texts, f1, f1Macro, matthews, classes, confusion } = result;
   const error = Number.isFinite(standardError) ? ` ± ${formatPercent(standardError)}` : '';

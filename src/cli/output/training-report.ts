@@ -9,7 +9,7 @@ import type { CommandContext } from '../framework/context.ts';
 /**
  * Runs a plan with progress on stderr.
  * @param run starts the plan with the hooks that it is given
- * @param reported what machines read of the plan's details; default: the details
+ * @param reported the plan's details as in the JSON output; default: the details
  */
 export async function reportTraining<Details extends object>(
   context: CommandContext,

@@ -18,14 +18,14 @@ export interface LabelledText {
   readonly source: string;
 }
 
-/** Which fields of a record are what. */
+/** Names of the fields of a record. */
 export interface LabelledFields {
   readonly text: string;
   readonly pair?: string;
   readonly label: string;
 }
 
-/** Options that say which fields of a file are what. */
+/** Options for the names of the fields of a file. */
 export const labelShape = {
   textField: z.string().min(1).default('text').meta({
     placeholder: 'name',
@@ -106,7 +106,7 @@ export interface LabelledBatch {
   readonly weights: Tensor<'float32'>;
 }
 
-/** What a row of labelled text consists of. @param label `float32` for regression */
+/** Names, types and shapes of a row of labelled text. @param label `float32` for regression */
 export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int32'): RowInputs {
   return {
     tokens: { dtype: 'int32', shape: [length] },
@@ -128,7 +128,7 @@ export interface LabelledOptions {
   readonly length: number;
 }
 
-/** Labelled texts as rows of one length: that of the longest, or `length`. */
+/** Labelled texts as rows of one length: the longest text's, or `length`. */
 export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly length: number;
   readonly labels: readonly string[] | undefined;
@@ -155,7 +155,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     return this.#rows.length;
   }
 
-  /** Names and types of what a row gives the objective. */
+  /** Names, types and shapes of a row's arrays, the inputs of the objective. */
   get inputs(): RowInputs {
     return labelledInputs(this.length, this.labels === undefined ? 'float32' : 'int32');
   }
@@ -196,7 +196,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   }
 }
 
-/** What stands for a label in a batch: the id of a class, or the number itself. */
+/** The number of a label in a batch: the id of its class, or the value of a regression. */
 function idsOf(labels: readonly string[] | undefined): (text: LabelledText) => number {
   if (labels === undefined) return numberOf;
   const ids = new Map(labels.map((label, id) => [label, id]));

@@ -1,6 +1,6 @@
 /**
  * Masked language modelling (BERT, arXiv 1810.04805, section 3.1): of 15 % of the tokens, drawn anew in every pass, the
- * model must say what they were; 80 % of them are replaced by the mask token, 10 % by a random one, 10 % are left.
+ * model must predict the original ones; 80 % of them are replaced by the mask token, 10 % by a random one, 10 % are left.
  */
 import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
@@ -27,7 +27,7 @@ export interface MaskedBatch {
   readonly weights: Tensor<'float32'>;
 }
 
-/** What a row of masked text consists of. */
+/** Names, types and shapes of a row of masked text. */
 export function maskedInputs(length: number): RowInputs {
   return {
     tokens: { dtype: 'int32', shape: [length] },
@@ -47,9 +47,9 @@ export interface MaskingIds {
 export interface MaskedOptions {
   /** Tokens of a row, CLS and SEP included. */
   readonly length: number;
-  /** Draws which tokens are chosen and what replaces them. */
+  /** Draws the chosen tokens and their replacements. */
   readonly seed: number;
-  /** Default: those of the tokenizer. */
+  /** Default: the tokenizer's. */
   readonly ids?: MaskingIds;
 }
 
@@ -69,7 +69,7 @@ export function maskingIds(
 /** Documents cut into rows of CLS, tokens, SEP; the last row of a document is padded. */
 export class MaskedDataset implements RowDataset<MaskedBatch> {
   readonly length: number;
-  /** Tokens of all rows, without what is around them. */
+  /** Tokens of all rows, without the control tokens around them. */
   readonly #tokens: Int32Array;
   readonly #starts: Int32Array;
   readonly #counts: Int32Array;

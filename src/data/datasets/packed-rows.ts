@@ -17,7 +17,7 @@ import type { RowInputs, RowSource, RowVisit } from '../rows/row-dataset.ts';
  * - `stream`: all documents one after the other, cut every `length` tokens, so that a row may hold several documents
  *   and none is wasted. Neighbouring rows share a token (the last label of one is the first input of the next):
  *   thus every token but the very first is predicted exactly once.
- * - `document`: a row a document, cut after length + 1 tokens. What follows a short one is padding of weight 0.
+ * - `document`: a row a document, cut after length + 1 tokens. A short one is padded with weight 0.
  */
 export type PackingMode = 'stream' | 'document';
 
@@ -27,7 +27,7 @@ export interface PackingOptions {
   readonly length: number;
   /** Default `stream`. */
   readonly mode?: PackingMode;
-  /** What becomes of an incomplete last row in mode `stream`. Default `drop`. */
+  /** Treatment of an incomplete last row in mode `stream`. Default `drop`. */
   readonly remainder?: 'drop' | 'pad';
   /** Called after every document. */
   readonly onProgress?: (progress: PackingProgress) => void;
@@ -48,7 +48,7 @@ export interface TrainingRow {
   readonly weights: Float32Array;
 }
 
-/** What packed rows are made of. */
+/** Parts of packed rows. */
 export interface PackedParts {
   readonly length: number;
   readonly documents: number;
@@ -73,7 +73,7 @@ export interface PackedBatch {
   readonly weights: Tensor<'float32'>;
 }
 
-/** What a row of `length` predictions consists of. */
+/** Names, types and shapes of a row of `length` predictions. */
 export function packedInputs(length: number): RowInputs {
   return {
     inputs: { dtype: 'int32', shape: [length] },
@@ -105,7 +105,7 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
     return this.starts.length;
   }
 
-  /** Names and types of what a row gives the objective. */
+  /** Names, types and shapes of a row's arrays, the inputs of the objective. */
   get inputs(): RowInputs {
     return packedInputs(this.length);
   }
@@ -124,7 +124,7 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
     return batch;
   }
 
-  /** Labels that count, over all rows: what one epoch predicts. */
+  /** Labels that count, over all rows: the predictions of one epoch. */
   get predictedTokens(): number {
     return this.counts.reduce((sum, count) => sum + count - 1, 0);
   }

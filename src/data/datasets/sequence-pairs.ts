@@ -30,7 +30,7 @@ export interface PairLengths {
   readonly target: number;
 }
 
-/** What a row of a pair consists of. */
+/** Names, types and shapes of a row of a pair. */
 export function pairInputs({ source, target }: PairLengths): RowInputs {
   return {
     source: { dtype: 'int32', shape: [source] },
@@ -67,12 +67,12 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
     return this.lengths.source + this.lengths.target;
   }
 
-  /** Names and types of what a row gives the objective. */
+  /** Names, types and shapes of a row's arrays, the inputs of the objective. */
   get inputs(): RowInputs {
     return pairInputs(this.lengths);
   }
 
-  /** The texts of a row: what is read, and the start token with what is to be generated. */
+  /** The texts of a row: the source, and the start token followed by the target. */
   texts(visit: RowVisit): { source: Int32Array; tokens: Int32Array } {
     const { source, target } = this.pair(visit);
     return { source, tokens: Int32Array.from([this.#startId, ...target]) };
@@ -133,7 +133,7 @@ class FirstPairs extends PairDataset {
 export interface PairOptions {
   /** Most tokens of a source and of a target, EOS included; longer ones are cut. */
   readonly length: number;
-  /** What the decoder reads first. */
+  /** First token of the decoder's input. */
   readonly startId: number;
 }
 
@@ -191,7 +191,7 @@ function endedTokens(tokenizer: Tokenizer, text: string, length: number): Int32A
 export interface SpanOptions extends PairOptions {
   /** Draws the spans. */
   readonly seed: number;
-  /** What stands for the first span, the second, …; see `sentinelIds`. */
+  /** Token ids of the first span's sentinel, the second's, …; see `sentinelIds`. */
   readonly sentinels: readonly number[];
 }
 

@@ -1,6 +1,6 @@
 /**
  * Span corruption (T5, arXiv 1910.10683, section 3.1.4): 15 % of the tokens, in spans of 3 on average, are cut out. The
- * source has a sentinel in the place of each span; the target is each sentinel followed by what it stands for.
+ * source has a sentinel in the place of each span; the target is each sentinel followed by its span.
  */
 import type { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';

@@ -14,7 +14,7 @@ import { brownText } from './brown.ts';
 import type { Document } from './document.ts';
 import { readTextFile } from '../files/text-file.ts';
 
-/** What the name of a corpus package is preceded by when it is given as a source. */
+/** Prefix of the name of a corpus package that is given as a source. */
 export const corpusPrefix = 'npm:';
 
 /** A corpus package we know how to read. */
@@ -25,7 +25,7 @@ export interface Corpus {
   readonly folder: string;
   /** Picks the files of the corpus, of all in the folder. */
   readonly files: RegExp;
-  /** Sorts after what, given a file name; names that compare equal keep their alphabetical order. */
+  /** Sort key of a file name; names that compare equal keep their alphabetical order. */
   readonly order?: (name: string) => number;
   /** Text of a document, from the contents of its file. Default: as it is. */
   readonly text?: (contents: string) => string;

@@ -63,7 +63,7 @@ export async function* readDocuments(
   }
 }
 
-/** All documents of `readDocuments` at once, for what needs their number: splitting them, say. */
+/** All documents of `readDocuments` at once, for callers that need their number, such as splits. */
 export async function loadDocuments(sources: readonly string[], options?: ReadDocumentsOptions): Promise<Document[]> {
   const documents: Document[] = [];
   for await (const document of readDocuments(sources, options)) documents.push(document);

@@ -17,7 +17,7 @@ export interface DelimitedRow {
   readonly line: number;
 }
 
-/** What is wrong with a table, by the code of the parser. */
+/** Problems of a table, by the code of the parser. */
 const complaints: Readonly<Record<string, string>> = {
   CSV_QUOTE_NOT_CLOSED: 'a quotation mark is never closed',
   CSV_INVALID_CLOSING_QUOTE: 'text follows a closing quotation mark',

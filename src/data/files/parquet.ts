@@ -1,7 +1,7 @@
 /**
  * Rows of a Parquet file. The library reads columns and groups of rows side by side, and where one of them fails at once the
- * failures of the others go unheard, which ends the process. So they are read one by one, and what they are said to hold is
- * checked first.
+ * failures of the others go unheard, which ends the process. So they are read one by one, after a check
+ * of the metadata.
  */
 import {
   type AsyncBuffer,
@@ -16,7 +16,7 @@ import { compressors } from 'hyparquet-compressors';
 const alwaysAllowedRows = 1_000_000;
 const mostRowsPerByte = 8;
 
-/** @throws what the library throws, and Error for a file that does not hold what it says */
+/** @throws the library's errors, and Error for a file whose content contradicts its metadata */
 export async function parquetRows(file: AsyncBuffer): Promise<Record<string, unknown>[]> {
   const metadata = await parquetMetadataAsync(file);
   const columns = parquetSchema(metadata).children.map(({ element }) => element.name);

@@ -1,4 +1,4 @@
-/** Records of named fields from .jsonl, .csv, .tsv and .parquet files: what labelled texts and pairs of texts are read from. */
+/** Records of named fields from .jsonl, .csv, .tsv and .parquet files, the source of labelled texts and pairs of texts. */
 import { extname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, parseJson } from '../../files/json-object.ts';

@@ -1,4 +1,4 @@
-/** The standard input as one text: what `-` stands for in place of a file. */
+/** The standard input as one text, named `-` in place of a file. */
 import { fstatSync } from 'node:fs';
 import { LinnetError } from '../../errors.ts';
 

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { fileError, type OpenFile, openRegularFile } from '../../files/regular-file.ts';
 import { LinnetError } from '../../errors.ts';
 
-/** Half of what a JavaScript string can hold, in bytes. Larger texts belong into JSON Lines, which is streamed. */
+/** Half of the longest JavaScript string, in bytes. Larger texts belong into JSON Lines, which is streamed. */
 const maximumFileBytes = 256 << 20;
 
 /**

@@ -22,7 +22,7 @@ export interface BatchOptions {
   /** Whether to shuffle. Default true. */
   readonly shuffle?: boolean;
   /**
-   * What becomes of the rows left over at the end of an epoch: `carry` fills the batch with the first rows of the next
+   * Treatment of the rows left over at the end of an epoch: `carry` fills the batch with the first rows of the next
    * epoch (at the end of the last one they are left out), `drop` leaves them out every time. Default `carry`.
    */
   readonly partial?: 'carry' | 'drop';

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { endianness } from 'node:os';
 
 /**
- * SHA-256, in hexadecimal, of everything that training reads of a data set. Equal on all platforms.
+ * SHA-256, in hexadecimal, of all data that training reads of a data set. Equal on all platforms.
  *
- * @param described what the arrays are, as plain JSON; a version in it changes whenever what is hashed changes
+ * @param described description of the arrays, as plain JSON; its version changes with the format of the hashed data
  */
 export function fingerprint(described: object, arrays: readonly Int32Array[]): string {
   const hash = createHash('sha256');

@@ -1,5 +1,5 @@
 /**
- * What training needs of a data set, whatever the objective: rows, and the arrays that a batch of them makes. Which
+ * A data set as training uses it, for any objective: rows, and the arrays that a batch of them makes. Which
  * arrays there are, the data set says; an objective says which of them it reads.
  */
 import type { Tensor } from '../../graph/tensor.ts';
@@ -31,7 +31,7 @@ export interface RowSource<B extends BatchTensors = BatchTensors> {
   /** Tokens a row is counted as, padding included. */
   readonly length: number;
   readonly inputs: RowInputs;
-  /** The arrays of some rows. A function of the visits alone, so that a resumed run sees what an unbroken one saw. */
+  /** The arrays of some rows. A function of the visits alone, so that a resumed run reads the same rows as an unbroken one. */
   batch(visits: readonly RowVisit[]): B;
 }
 

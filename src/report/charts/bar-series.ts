@@ -1,18 +1,18 @@
-/** Values of categories as bars, or as dots for what differs by little, with their spreads and their values in figures. */
+/** Values of categories as bars, or as dots where they differ by little, with their spreads and their values in figures. */
 import type { ChartBars } from './chart-description.ts';
 import { marker, type Place, spreadBar } from './chart-frame.ts';
 import { CHART_INK, seriesStyle } from './chart-style.ts';
 import type { Scale } from './scale.ts';
 import { type Point, roundedText, type SvgElement, writing } from './svg-element.ts';
 
-/** Pixels from the dots of one group to those of the next. */
+/** Pixels between the dots of adjacent groups. */
 export const dotPitch = 18;
 /** Widest bars in pixels, rows and columns. */
 const WIDEST = { row: 24, column: 56 } as const;
 /** Share of a category's room that its bars take, and of a bar's room that the bar takes. */
 const FILLED = { category: 0.8, bar: 0.9 } as const;
 const RADIUS = 5;
-/** Pixels from what is drawn to the value in figures. */
+/** Pixels from a bar or dot to its value in figures. */
 const BEYOND = 6;
 
 interface BarPlot {

@@ -1,6 +1,6 @@
-/** What is asked for when a chart is drawn. */
+/** Descriptions of the charts to draw. */
 
-/** What both kinds of chart have. */
+/** Fields of both kinds of chart. */
 export interface ChartBase {
   readonly title?: string;
   /** For those who cannot see the picture. Default: the title, else the labels of the axes. */
@@ -66,7 +66,7 @@ export interface BarChartDescription extends ChartBase {
   readonly categories: readonly string[];
   /** The axis of values, which starts at zero under bars. */
   readonly value: Pick<ChartAxis, 'label' | 'unit' | 'max' | 'format'>;
-  /** Spelling of the value at each bar. Default: that of the axis. */
+  /** Spelling of the value at each bar. Default: the axis's. */
   readonly barLabel?: (value: number) => string;
   readonly bars: readonly ChartBars[];
   /** Bars grow to the right, categories are rows: for long names. Default false. */

@@ -1,4 +1,4 @@
-/** What stands around the plot of a chart: title, legend, axes. Charts are drawn wide, and once more for narrow pages. */
+/** The parts around the plot of a chart: title, legend, axes. Charts are drawn wide, and once more for narrow pages. */
 import type { ChartAxis, ChartBase } from './chart-description.ts';
 import { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
@@ -7,7 +7,7 @@ import { type Point, stroke, type SvgElement, writing } from './svg-element.ts';
 
 const DEFAULT_WIDTH = 720;
 const DEFAULT_HEIGHT = 360;
-/** Of the drawing for narrow pages: what a phone of 390 pixels has between its margins. */
+/** Width of the drawing for narrow pages: a phone of 390 pixels without its margins. */
 const NARROW_WIDTH = 350;
 const NARROW_HEIGHT = 300;
 const TITLE_LINE = 20;
@@ -28,9 +28,9 @@ export interface FrameAxis {
   readonly hasGrid?: boolean;
 }
 
-/** A plot and what is around it, for one width. */
+/** A plot with legend and axes, for one width. */
 export interface View {
-  /** Names for the legend, which a single one does not need, and what stands before them. */
+  /** Names for the legend, which a single one does not need, and the icons before them. */
   readonly names: readonly string[];
   readonly icon: (at: number, x: number, y: number) => readonly SvgElement[];
   readonly across: FrameAxis;
@@ -40,9 +40,9 @@ export interface View {
   readonly right?: number;
   /** Most pixels of the labels of `up`. Default 200. */
   readonly labelWidth?: number;
-  /** Cuts off what lies outside of the axes. */
+  /** Clips the plot at the axes. */
   readonly isCut?: boolean;
-  /** Pixels; default that of the chart. */
+  /** Pixels; default: the chart's height. */
   readonly height?: number;
   /** @param place the pixels of two shares, from the left and from the top of the plot */
   readonly plot: (place: Place) => readonly SvgElement[];
@@ -50,7 +50,7 @@ export interface View {
 
 export type Place = (across: number, down: number) => Point;
 
-/** Draws a chart for wide and for narrow pages. @param view what there is at a width; `narrow` has no room for much */
+/** Draws a chart for wide and for narrow pages. @param view the plot at a width; `narrow` has little room */
 export function drawChart(chart: ChartBase, view: (room: 'wide' | 'narrow') => View): Chart {
   const [wide, narrow] = [view('wide'), view('narrow')];
   const axes = [wide.up.name, wide.across.name].filter((name) => name !== undefined).join(' against ');

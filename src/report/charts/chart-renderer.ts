@@ -2,7 +2,7 @@
 import { chartRules, darkInk, darkSeries } from './chart-style.ts';
 import { type SvgElement, svgMarkup } from './svg-element.ts';
 
-/** Width and height in CSS pixels, and what the picture shows, for those who cannot see it. */
+/** Width and height in CSS pixels, and a description of the picture for screen readers. */
 export interface ChartFrame {
   readonly width: number;
   readonly height: number;

@@ -1,11 +1,11 @@
 /**
  * The look of every chart. Series colours are the colour-blind safe set of Okabe and Ito ("Color Universal Design",
  * 2008), yellow and sky blue darkened to reach a contrast of 3:1 on white; they hold on a dark ground too. Shape and dash
- * repeat what the colour says, for print without colour.
+ * repeat the distinction of colours, for print without colour.
  */
 import stringWidth from 'string-width';
 
-/** Colours of what is not data. Exactly these, and those of the series, are other ones on a dark ground. */
+/** Colours of parts other than data. These and the series colours are replaced on a dark ground. */
 export const CHART_INK = { text: '#1d2129', muted: '#5a6270', line: '#98a1ae', grid: '#e4e7ec' } as const;
 
 /** The same on a dark ground. */
@@ -18,7 +18,7 @@ export const darkSeries = ['#5db3e8', '#f0893c', '#3cc79d', '#e08fc4', '#d9b045'
 
 /**
  * Rules that recolour a chart, whose colours are attributes.
- * @param scope what the rules begin with, such as `figure svg `
+ * @param scope prefix of the selectors, such as `figure svg `
  * @param colour the new colour of `text`, `muted`, `line`, `grid` and `series-0`…
  */
 export function chartRules(scope: string, colour: (name: string) => string): string {

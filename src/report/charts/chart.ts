@@ -1,4 +1,4 @@
-/** Line and bar charts as static SVG in one style; chart-style.ts has the look, chart-frame.ts what stands around a plot. */
+/** Line and bar charts as static SVG in one style; chart-style.ts has the look, chart-frame.ts the parts around a plot. */
 import { LinnetError } from '../../errors.ts';
 import { barElements, dotPitch, markedEnds } from './bar-series.ts';
 import type { BarChartDescription, ChartAxis, ChartPoint, LineChartDescription } from './chart-description.ts';
@@ -80,7 +80,7 @@ export function lineView({ lines, x, y }: LineChartDescription, room: keyof type
   };
 }
 
-/** What a plot without values says. */
+/** The notice in a plot without values. */
 function nothing([x, y]: readonly [number, number]): SvgElement[] {
   return [writing('no measurements', x, y, { ink: CHART_INK.muted })];
 }

@@ -10,7 +10,7 @@ export interface HeatMapDescription {
   readonly title: string;
   /** For those who cannot see the picture. Default: the title. */
   readonly description?: string;
-  /** Names of columns and rows, and what they are. */
+  /** Names of columns and rows, and the titles of both. */
   readonly columns: readonly string[];
   readonly rows: readonly string[];
   readonly across: string;

@@ -1,4 +1,4 @@
-/** The lines of a chart, what tells apart those that run on one another, their spreads, and their names at their ends. */
+/** The lines of a chart, the distinction of lines that run on one another, their spreads, and their names at their ends. */
 import type { ChartLine, ChartPoint } from './chart-description.ts';
 import { marker, spreadBar } from './chart-frame.ts';
 import { CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
@@ -9,7 +9,7 @@ import { linePath, type Point, stroke, type SvgElement, writing } from './svg-el
 const MOST_MARKERS = 40;
 const LINE_WIDTH = 2;
 const CAP = 4;
-/** What a line is wider than the one that runs on it. */
+/** Pixels by which a line is wider, per line that runs on it. */
 const WIDENING = 3;
 /** Lines whose ends have room for their names. */
 const MOST_NAMED = 8;
@@ -94,8 +94,8 @@ function lineWidths(lines: readonly ChartLine[]): number[] {
 }
 
 /**
- * The lines that run on one of the others, minus that one: what cannot be seen beside what they share. Undefined where none
- * does.
+ * The lines that run on one of the others, minus that one: differences too small to be seen in the chart. Undefined where
+ * none does.
  */
 export function hiddenDifferences(
   lines: readonly ChartLine[],

@@ -79,7 +79,7 @@ function aroundValue(value: number, fromZero: boolean): [low: number, high: numb
   return [fromZero && value === 0 ? 0 : value - room, value + room];
 }
 
-/** What the axis under dots is longer than their values, on each side that does not end at zero; a dot at its end would lie on names. */
+/** Share of the range that is added at each end of an axis under dots that is not zero, so that no dot lies on names. */
 const MARGIN = 0.08;
 /** Dots that all lie beyond this share of the greatest are shown without zero. */
 const FAR_FROM_ZERO = 1 / 3;

@@ -9,7 +9,7 @@ const RAMP = [
   [107, 174, 214],
   [8, 48, 107],
 ] as const;
-/** Fill of what is not known. */
+/** Fill of unknown shares. */
 const UNKNOWN_FILL = '#ffffff';
 
 /** A colour of the ramp. */

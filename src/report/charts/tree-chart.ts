@@ -16,9 +16,9 @@ export interface TreeChartDescription {
   readonly tree: TokenTree;
   /** Share of times that each node was accepted [T], 0…1; not finite where it is not known. */
   readonly acceptance: ArrayLike<number>;
-  /** What is in each node [T], such as its rank. Default: the acceptance in percent. */
+  /** Text in each node [T], such as its rank. Default: the acceptance in percent. */
   readonly labels?: readonly string[];
-  /** What the colours mean. Default `accepted`. */
+  /** Title of the colour legend. Default `accepted`. */
   readonly legend?: string;
   /** CSS pixels; default 720. The height follows from the depth. */
   readonly width?: number;

@@ -107,7 +107,7 @@ async function classesOf(
   return line.enter(async () => {
     const answers: Answer[] = [];
     let tokens = 0;
-    // One after the other: what waits is cancelled as it is, and takes no memory.
+    // One after the other: waiting texts can be cancelled, and take no memory.
     for (const { text, pair } of asked) {
       const laidOut = readable(
         model,

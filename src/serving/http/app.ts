@@ -30,7 +30,7 @@ export interface ApiOptions extends TokenServing {
   readonly localOnly: boolean;
   /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
   readonly secret?: string;
-  /** Whether more requests are wanted: what load balancers look for. Default: always. */
+  /** Readiness for more requests, for load balancers. Default: always. */
   readonly ready?: () => boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
@@ -115,7 +115,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     c.header('x-content-type-options', 'nosniff');
     const path = knownPath(c.req.path, known);
     metrics.answered(path, status, seconds);
-    // Never the body: what users write is not for logs.
+    // Never the body: texts of users do not belong in logs.
     const line = { requestId: c.get('requestId'), method: c.req.method, path, status, seconds, key: c.get('key') };
     if (path.endsWith('/health') && status === 200) log.debug(line);
     else log.info(line);

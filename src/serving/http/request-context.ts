@@ -1,4 +1,4 @@
-/** What handlers have at hand. */
+/** The server as handlers of requests use it. */
 import type { StateStore } from '../sessions/state-store.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
@@ -8,7 +8,7 @@ import type { NamedModel, TextModel } from '../../engine/text-model.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 
-/** What endpoints need that do not run the model. */
+/** The server as endpoints that do not run the model use it. */
 export interface TokenServing {
   readonly model: NamedModel;
   /** Other names that requests may call it. */
@@ -63,7 +63,7 @@ export function requireServedModel(serving: TokenServing, asked = ''): void {
   );
 }
 
-/** The model in answers, and what of it and of us answers depend on. */
+/** The model's name and fingerprint, in the fields of answers. */
 export function identityOf({ model }: Serving) {
   return { model: model.name, system_fingerprint: `b${model.fingerprint.slice(0, 12)}` };
 }

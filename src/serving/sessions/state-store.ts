@@ -12,7 +12,7 @@ export interface StateName {
   readonly id: string;
 }
 
-/** A text with its state, and what else is to come back with it. Never changed: turns work on forks. */
+/** A text with its state and a note. Never changed: turns work on forks. */
 export interface KeptState extends SavedSession {
   readonly note?: string;
 }

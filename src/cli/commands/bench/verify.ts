@@ -53,7 +53,7 @@ export const benchVerify = defineCommand({
       .filter(({ nodes: size }) => nodes.includes(size))
       .map(({ nodes: size, ms }) => ({
         nodes: size,
-        // Nodes per second: what can be accepted at most.
+        // Nodes per second: the upper bound of accepted tokens.
         tokensPerSecond: (1000 * size) / ms,
         stepMs: ms,
         ratio: ms / single,

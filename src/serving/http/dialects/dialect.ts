@@ -47,7 +47,7 @@ export interface Kept {
   release(): void;
 }
 
-/** Tells what happens to jobs. */
+/** Builds the answer to jobs: chunks of a stream, or one whole. */
 export interface AnswerFold {
   /** Chunks at the beginning of a stream. */
   first?(): readonly object[];
