@@ -28,8 +28,9 @@ import type { Weighted } from './stages.ts';
 
 const fileName = 'activations.safetensors';
 const metadataKey = 'activations';
-/** Tokens that one run of the teacher works on, at least one row. */
+/** Tokens that one run of the teacher works on, and bytes of activations that it gives, at least one row. */
 const runTokens = 4096;
+const runBytes = 2 ** 28;
 /** The input that a layer's objective reads. */
 export const activationsInput = 'activations';
 
@@ -165,7 +166,9 @@ class TeacherReader implements AsyncDisposable {
     total: number,
     options: ActivationCacheOptions,
   ): Promise<TeacherReader> {
-    const rowsPerRun = Math.max(1, Math.min(total, Math.floor(runTokens / dataset.length)));
+    const rowBytes = layers.length * activationRowBytes(teacher.model, dataset.length);
+    const fitting = Math.min(runTokens / dataset.length, runBytes / rowBytes);
+    const rowsPerRun = Math.max(1, Math.min(total, Math.floor(fitting)));
     const { graph, heads } = readingGraph(teacher, layers, rowsPerRun, dataset.length);
     return new TeacherReader(await compile(graph, options.compile), dataset, heads, { rowsPerRun, total }, options);
   }
