@@ -40,7 +40,7 @@ export class TokenTrie {
     return reached;
   }
 
-  /** [V]: 1 for tokens all of whose bytes fit. */
+  /** 1 for tokens all of whose bytes fit, else 0: [V]. */
   mask(machine: ByteMachine, state: MachineState): Uint8Array {
     const mask = new Uint8Array(this.vocabulary);
     const walk = (node: TrieNode, at: MachineState): void => {
