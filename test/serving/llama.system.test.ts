@@ -149,8 +149,8 @@ describe('test_completion', () => {
     [4, 6],
   ])('%i slots, %i requests', async (parallel, requests) => {
     const { server } = await serve(model, { parallel });
-    const answers = Promise.all(Array.from({ length: requests }, () => complete(server, { ...greedy, n_predict: 24 })));
-    await expect.poll(() => server.runner.active).toBeGreaterThan(0);
+    const answers = Promise.all(Array.from({ length: requests }, () => complete(server, { ...greedy, n_predict: 96 })));
+    await expect.poll(() => server.runner.active, { interval: 1 }).toBeGreaterThan(0);
     expect(new Set((await answers).map(({ content }) => content)).size).toBe(1);
   });
 
