@@ -5,7 +5,7 @@ import { defineCommand } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { loraOptions } from '../options/lora-options.ts';
-import { trainingOptions } from '../options/training-options.ts';
+import { trainingOptions, usualTrainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
 export const finetuneCommand = defineCommand({
@@ -23,23 +23,7 @@ export const finetuneCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: { ...trainingOptions, ...optionsOf(objectiveShape), ...loraOptions },
-  usual: [
-    'data',
-    'heldOut',
-    'packing',
-    'out',
-    'replace',
-    'resume',
-    'evaluateEvery',
-    'steps',
-    'epochs',
-    'lr',
-    'batch',
-    'length',
-    'seed',
-    'objective',
-    'lora',
-  ],
+  usual: [...usualTrainingOptions, 'packing', 'objective', 'lora'],
   run: (context, { model, lr: learningRate, ...values }) =>
     reportTraining(context, (hooks) => train(model, { ...values, learningRate }, hooks)),
 });

@@ -9,7 +9,7 @@ import { defineCommand, optional, required } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { called, choice, text } from '../framework/option-values.ts';
 import { configureMixer, mixerOptions } from '../options/mixer-options.ts';
-import { trainingOptions } from '../options/training-options.ts';
+import { trainingOptions, usualTrainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
 export const pretrainCommand = defineCommand({
@@ -37,22 +37,7 @@ export const pretrainCommand = defineCommand({
     conv: mixerOptions.conv,
     ...optionsOf(pretrainShape),
   },
-  usual: [
-    'data',
-    'heldOut',
-    'out',
-    'replace',
-    'resume',
-    'evaluateEvery',
-    'steps',
-    'epochs',
-    'lr',
-    'batch',
-    'length',
-    'seed',
-    'mixer',
-    'tokenizer',
-  ],
+  usual: [...usualTrainingOptions, 'mixer', 'tokenizer'],
   run: (context, { config, mixer, group, kernel, conv, lr: learningRate, ...values }) =>
     reportTraining(context, async (hooks) => {
       const configured = mixer === undefined ? undefined : configureMixer({ mixer, group, kernel, conv });

@@ -12,3 +12,9 @@ export const trainingOptions = {
   ...settings,
   ...engineOptions,
 };
+
+/** Those of them that most runs give: `--help` of a training command shows these and its own. */
+export const usualTrainingOptions = [
+  ...(['data', 'heldOut', 'out', 'replace', 'resume', 'evaluateEvery'] as const),
+  ...(['steps', 'epochs', 'lr', 'batch', 'length', 'seed'] as const),
+];

@@ -8,7 +8,7 @@ import { defineCommand } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { trainingOptions } from '../../options/training-options.ts';
+import { trainingOptions, usualTrainingOptions } from '../../options/training-options.ts';
 import { reportTraining } from '../../output/training-report.ts';
 
 /** Ranks that accuracy is reported for, as in Medusa's own reports. */
@@ -29,22 +29,7 @@ export const medusaTrain = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: { ...optionsOf(headsShape), ...optionsOf(pairShape), ...trainingOptions },
-  usual: [
-    'heads',
-    'data',
-    'heldOut',
-    'out',
-    'replace',
-    'resume',
-    'evaluateEvery',
-    'steps',
-    'epochs',
-    'lr',
-    'batch',
-    'length',
-    'joint',
-    'seed',
-  ],
+  usual: [...usualTrainingOptions, 'heads', 'joint'],
   async run(context, { model, lr: learningRate, ...values }) {
     const { device, threads } = values;
     return await context.withProgress('hidden states', 'rows', (progress) =>
