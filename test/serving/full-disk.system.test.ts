@@ -1,16 +1,16 @@
-/** Sessions on a disk that is full: the client reads why, and nothing is left behind. */
+/** Sessions on a disk that is full: the client reads why, and nothing is left behind. A module is mocked, which needs a process of its own. */
 import { readdirSync } from 'node:fs';
 import { expect, it, vi } from 'vitest';
-import { randomParameters, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { letters } from '../../../test/models/letters.ts';
-import { scratchFolder } from '../../../test/scratch-folder.ts';
-import { DecodingEngine } from '../../decoding/engine.ts';
-import { TokenPieces } from '../../engine/text/token-pieces.ts';
-import { asApiError } from '../http/api-error.ts';
-import { FolderStore } from './folder-store.ts';
+import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';
+import { letters } from '../models/letters.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { TokenPieces } from '../../src/engine/text/token-pieces.ts';
+import { asApiError } from '../../src/serving/http/api-error.ts';
+import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
 
-vi.mock(import('../../files/atomic.ts'), async (original) => {
-  const { fileError } = await import('../../files/regular-file.ts');
+vi.mock(import('../../src/files/atomic.ts'), async (original) => {
+  const { fileError } = await import('../../src/files/regular-file.ts');
   const full = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
   return { ...(await original()), createFileAtomic: (path) => Promise.reject(fileError('create', path, full)) };
 });
