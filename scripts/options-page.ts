@@ -1,16 +1,19 @@
 /**
- * Writes docs/reference/options.md: every command with its arguments, options, defaults and examples, as its help has them.
+ * Writes the generated pages of docs/reference: options.md, every command with its arguments, options, defaults and examples, as its
+ * help has them; endpoints.md, every endpoint with the fields of its body, from the schemas that check requests.
  *
- *     npm run options              writes the page
- *     npm run options -- --check   fails if the page is not what the commands say
+ *     npm run options              writes the pages
+ *     npm run options -- --check   fails if a page is not what the sources say
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandTable } from '../src/cli/command-table.ts';
 import { runCli } from '../src/cli/framework/program.ts';
+import { encoderRoutes } from '../src/serving/encoders/encoder-routes.ts';
+import { describedRoutes, fieldsOf, spoken } from '../src/serving/http/api-document.ts';
+import { defaultLimits } from '../src/serving/http/limits.ts';
+import { textRoutes } from '../src/serving/http/text-api.ts';
 import { projectRoot } from './entries.ts';
-
-const file = join(projectRoot, 'docs/reference/options.md');
 
 /** What a command line prints, of the width that pages have. */
 async function printed(words: readonly string[]): Promise<string> {
@@ -30,7 +33,7 @@ const sections: string[] = [];
 for (const name of names) {
   sections.push(`## linnet ${name}\n\n\`\`\`text\n${await printed([...name.split(' '), '--help-all'])}\n\`\`\``);
 }
-const page = `# Commands and options
+const options = `# Commands and options
 
 Made by \`npm run options\` from the definitions of the commands. What all have in common is in [cli.md](cli.md).
 
@@ -40,8 +43,40 @@ ${rows.join('\n')}
 
 ${sections.join('\n\n')}
 `;
-if (!process.argv.includes('--check')) writeFileSync(file, page);
-else if (readFileSync(file, 'utf8') !== page) {
-  process.stderr.write('docs/reference/options.md is not what the commands say; run: npm run options\n');
-  process.exitCode = 1;
+
+const inTable = (text: string): string => text.replaceAll('|', '\\|');
+const endpointsOf = (routes: Parameters<typeof describedRoutes>[1]['routes']): string =>
+  describedRoutes(defaultLimits, { routes })
+    .map(({ method, path, summary, body, takes, gives }) => {
+      const fields = fieldsOf(body).map(
+        ({ name, required, schema }) => `| \`${name}\` | ${inTable(spoken(schema))}${required ? ', required' : ''} |`,
+      );
+      const types = [takes && `Takes ${takes}.`, gives && `Gives ${gives}.`].filter((text) => text !== undefined);
+      const table = fields.length === 0 ? [] : [['| field | |', '|---|---|', ...fields].join('\n')];
+      return [`### ${method.toUpperCase()} ${path}`, [`${summary}.`, ...types].join(' '), ...table].join('\n\n');
+    })
+    .join('\n\n');
+const endpoints = `# Endpoints
+
+Made by \`npm run options\` from the schemas that check requests, with the default limits. What the fields do is in [http.md](http.md).
+
+## Models that write
+
+${endpointsOf(textRoutes)}
+
+## Classifiers and encoders
+
+${endpointsOf(encoderRoutes)}
+`;
+
+for (const [name, page] of [
+  ['options', options],
+  ['endpoints', endpoints],
+] as const) {
+  const file = join(projectRoot, `docs/reference/${name}.md`);
+  if (!process.argv.includes('--check')) writeFileSync(file, page);
+  else if (readFileSync(file, 'utf8') !== page) {
+    process.stderr.write(`${file} is not what the sources say; run: npm run options\n`);
+    process.exitCode = 1;
+  }
 }

@@ -36,7 +36,8 @@ function describedBody(schema: z.ZodType): JsonObject {
   return own;
 }
 
-function describedRoutes(limits: ServerLimits, { routes }: DocumentedApi): Described[] {
+/** Routes of an API and those of every server, with the JSON Schema of their bodies. */
+export function describedRoutes(limits: ServerLimits, { routes }: Pick<DocumentedApi, 'routes'>): Described[] {
   return [
     ...routes.map((route) => ({ ...route, body: route.body && describedBody(route.body(limits)) })),
     ...commonRoutes,
@@ -140,7 +141,8 @@ interface Field {
   readonly schema: JsonObject;
 }
 
-function fieldsOf(body: JsonObject | undefined): Field[] {
+/** The fields of a body. */
+export function fieldsOf(body: JsonObject | undefined): Field[] {
   const properties = isJsonObject(body?.properties) ? body.properties : {};
   const required: readonly unknown[] = Array.isArray(body?.required) ? body.required : [];
   return Object.entries(properties).map(([name, schema]) => ({
@@ -164,7 +166,7 @@ function fieldTable(fields: readonly Field[]) {
 }
 
 /** A schema in a few words. */
-function spoken(schema: JsonObject): string {
+export function spoken(schema: JsonObject): string {
   const options = [schema.anyOf, schema.oneOf].find(Array.isArray);
   if (options !== undefined) {
     const words = options.filter(isJsonObject).map(spoken);
@@ -180,7 +182,9 @@ function spoken(schema: JsonObject): string {
   if (schema.type === 'integer' || schema.type === 'number') {
     return (schema.type === 'integer' ? 'whole number' : 'number') + bounds(schema.minimum, schema.maximum);
   }
-  return typeof schema.type === 'string' ? schema.type : 'anything';
+  const types = [schema.type].flat().filter((type) => typeof type === 'string');
+  if (types.length === 0) return 'anything';
+  return types.length === 1 ? types[0] : types.filter((type) => type !== 'null').join(' or ');
 }
 
 function bounds(least: unknown, most: unknown): string {
