@@ -9,7 +9,6 @@ import { makeTable } from '../../report/table.ts';
 import type { ServerLimits } from './limits.ts';
 import type { Route } from './route.ts';
 
-/** A route as the documents describe it. */
 type Described = Omit<Route<never>, 'answer' | 'body'> & { readonly body?: JsonObject };
 
 /** The documented parts of an API. */
@@ -36,7 +35,7 @@ function describedBody(schema: z.ZodType): JsonObject {
   return own;
 }
 
-/** Routes of an API and those of every server, with the JSON Schema of their bodies. */
+/** All routes, with the JSON Schema of their bodies. */
 export function describedRoutes(limits: ServerLimits, { routes }: Pick<DocumentedApi, 'routes'>): Described[] {
   return [
     ...routes.map((route) => ({ ...route, body: route.body && describedBody(route.body(limits)) })),
@@ -115,8 +114,9 @@ export function documentPage(limits: ServerLimits, api: DocumentedApi): Response
       blocks: [
         { kind: 'text', text: summary },
         ...(fields.length === 0 ? [] : [{ kind: 'table' as const, table: fieldTable(fields) }]),
-        ...(takes === undefined ? [] : [{ kind: 'text' as const, text: `Takes ${takes}.` }]),
-        ...(gives === undefined ? [] : [{ kind: 'text' as const, text: `Gives ${gives}.` }]),
+        ...Object.entries({ Takes: takes, Gives: gives })
+          .filter(([, type]) => type !== undefined)
+          .map(([verb, type]) => ({ kind: 'text' as const, text: `${verb} ${type}.` })),
       ],
     };
   });
@@ -165,7 +165,6 @@ function fieldTable(fields: readonly Field[]) {
   );
 }
 
-/** A schema in a few words. */
 export function spoken(schema: JsonObject): string {
   const options = [schema.anyOf, schema.oneOf].find(Array.isArray);
   if (options !== undefined) {
@@ -183,8 +182,7 @@ export function spoken(schema: JsonObject): string {
     return (schema.type === 'integer' ? 'whole number' : 'number') + bounds(schema.minimum, schema.maximum);
   }
   const types = [schema.type].flat().filter((type) => typeof type === 'string');
-  if (types.length === 0) return 'anything';
-  return types.length === 1 ? types[0] : types.filter((type) => type !== 'null').join(' or ');
+  return types.filter((type) => type !== 'null' || types.length === 1).join(' or ') || 'anything';
 }
 
 function bounds(least: unknown, most: unknown): string {
