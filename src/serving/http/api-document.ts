@@ -135,14 +135,8 @@ export function documentPage(limits: ServerLimits, api: DocumentedApi): Response
   });
 }
 
-interface Field {
-  readonly name: string;
-  readonly required: boolean;
-  readonly schema: JsonObject;
-}
-
 /** The fields of a body. */
-export function fieldsOf(body: JsonObject | undefined): Field[] {
+export function fieldsOf(body: JsonObject | undefined) {
   const properties = isJsonObject(body?.properties) ? body.properties : {};
   const required: readonly unknown[] = Array.isArray(body?.required) ? body.required : [];
   return Object.entries(properties).map(([name, schema]) => ({
@@ -152,8 +146,8 @@ export function fieldsOf(body: JsonObject | undefined): Field[] {
   }));
 }
 
-function fieldTable(fields: readonly Field[]) {
-  return makeTable<Field>(
+function fieldTable(fields: ReturnType<typeof fieldsOf>) {
+  return makeTable(
     [
       { header: 'field', value: ({ name }) => name },
       {
