@@ -31,6 +31,11 @@ export class LinnetError extends Error {
   }
 }
 
+/** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …" */
+export function requireRunning(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped ${what}`);
+}
+
 /** An invariant of ours does not hold. */
 export function internalError(message: string): LinnetError {
   return new LinnetError('INTERNAL', `internal: ${message}`);

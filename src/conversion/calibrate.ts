@@ -17,7 +17,8 @@ import { Graph } from '../graph/graph.ts';
 import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { scoringOf } from '../models/graphs/parallel-graph.ts';
-import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import { compile, type CompileOptions } from '../runtime/compile.ts';
+import { onlyInputs, type Program } from '../runtime/program.ts';
 import { type LayerSample, layerSamples } from './layer-samples.ts';
 import { NormalEquations } from './least-squares.ts';
 
@@ -219,10 +220,7 @@ class FittedLayer {
   }
 
   async #run({ q, k, v }: LayerSample, values: Values): Promise<Float32Array> {
-    const feeds: Record<string, Tensor> = {};
-    for (const [name, value] of Object.entries({ q, k, v, ...Object.fromEntries(values) })) {
-      if (this.#program.inputs.has(name)) feeds[name] = value;
-    }
+    const feeds = onlyInputs(this.#program, { q, k, v, ...Object.fromEntries(values) });
     const { out } = await this.#program.run(feeds, ['out']);
     return dataOf(out, 'float32');
   }

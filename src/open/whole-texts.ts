@@ -4,7 +4,8 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { ClassifiedTexts } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import { compile, type CompileOptions } from '../runtime/compile.ts';
+import { onlyInputs, type Program } from '../runtime/program.ts';
 
 /** Parameters of the model, and the result to compute. */
 export interface WholeTextParts {
@@ -35,14 +36,13 @@ export class WholeTexts implements AsyncDisposable {
     const tokens = new Int32Array(length).fill(this.#padding);
     tokens.set(own);
     const program = await this.#program(length);
-    const all: Record<string, Tensor> = {
+    const feeds = {
       tokens: int32([1, length], tokens),
       mask: float32([1, length], new Float32Array(length).fill(1, 0, count)),
       last: int32([1], [count - 1]),
       segments: int32([1, length], new Int32Array(length).fill(1, pairStart, count)),
     };
-    const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => program.inputs.has(name)));
-    const { result } = await program.run(feeds, ['result']);
+    const { result } = await program.run(onlyInputs(program, feeds), ['result']);
     return dataOf(result, 'float32');
   }
 

@@ -57,6 +57,11 @@ export interface Program extends AsyncDisposable {
 /** Makes a program of a graph, on some engine. */
 export type GraphCompiler = (graph: Graph) => Promise<Program>;
 
+/** The feeds that a program has inputs for: a short batch does not reach all parameters, such as α with a single group. */
+export function onlyInputs({ inputs }: Pick<Program, 'inputs'>, feeds: NamedTensors): NamedTensors {
+  return Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
+}
+
 /** Where the profile of a session comes from. */
 export interface ProfileSource {
   /** Reads the engine's records when profiling ended. */

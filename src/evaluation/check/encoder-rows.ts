@@ -12,6 +12,7 @@ import { mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
+import { onlyInputs } from '../../runtime/program.ts';
 import { layerNames, sharedMixers } from './checked-layers.ts';
 import { checkedGroup, comparedLengths, checkedLength } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, limits, modelLimit } from './rows.ts';
@@ -136,8 +137,7 @@ async function run(
   graph.output('hidden', encode(new InputParameters(graph), input));
   await using program = await compile(graph, options.compile);
   const feeds = { ...Object.fromEntries(parameters), tokens: int32(shape, tokens), mask: float32(shape, mask) };
-  const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.inputs.has(name)));
-  const { hidden } = await program.run(given, ['hidden']);
+  const { hidden } = await program.run(onlyInputs(program, feeds), ['hidden']);
   return dataOf(hidden, 'float32');
 }
 

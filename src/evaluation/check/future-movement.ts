@@ -14,7 +14,8 @@ import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
-import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { onlyInputs, type Program } from '../../runtime/program.ts';
 
 /** How far one output moved. */
 export interface Movement {
@@ -60,8 +61,7 @@ export class FutureMovement {
 
   async run(parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random): Promise<ModelMovement> {
     const feeds = { ...Object.fromEntries(parameters), tokens: this.#tokens(random) };
-    const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.#program.inputs.has(name)));
-    const results = await this.#program.run(given, [...this.#program.outputs.keys()]);
+    const results = await this.#program.run(onlyInputs(this.#program, feeds), [...this.#program.outputs.keys()]);
     const movement = (name: string): Movement => {
       const moved = dataOf(results[`moved.${name}`], 'float32');
       const [peak] = dataOf(results[`peak.${name}`], 'float32');

@@ -8,6 +8,7 @@ import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { onlyInputs } from '../../runtime/program.ts';
 import { checkedGroup, checkedLength } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, modelLimit } from './rows.ts';
 import type { ParityOptions } from './mixer-parity.ts';
@@ -109,8 +110,8 @@ async function logitsOf(
   const program = await compile(graph, compileOptions);
   try {
     const feeds = { ...Object.fromEntries(parameters), tokens: tensor('int32', [B, n], tokens) };
-    const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.inputs.has(name)));
-    const logits = dataOf((await program.run(given, ['logits'])).logits, 'float32');
+    const { logits: found } = await program.run(onlyInputs(program, feeds), ['logits']);
+    const logits = dataOf(found, 'float32');
     const V = model.sizes.vocabulary;
     return sequences.map((_, row) => (position) => {
       const start = (row * n + position) * V;

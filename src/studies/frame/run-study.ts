@@ -1,7 +1,7 @@
 /** Runs studies: trial by trial here or on other machines, continued where they were stopped, and reported. */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { validated } from '../../files/schema-problems.ts';
@@ -19,7 +19,6 @@ import {
   placeWords,
   type PlanSource,
   planSource,
-  requireRunning,
   type StudyDefinition,
   type StudyReport,
   type TrialPlace,

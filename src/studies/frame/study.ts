@@ -164,8 +164,3 @@ export function trialIdentity(...parts: readonly unknown[]): string {
   for (const part of parts) hash.update(JSON.stringify(part));
   return hash.digest('hex');
 }
-
-/** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …" */
-export function requireRunning(signal: AbortSignal | undefined, what: string): void {
-  if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped ${what}`);
-}

@@ -9,6 +9,7 @@ import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { onlyInputs } from '../../runtime/program.ts';
 
 export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
@@ -120,7 +121,7 @@ export async function runBackward(
   const program = await compile(graph, options);
   try {
     const run = async <K extends string>(values: Parameters, fetch: readonly K[]): Promise<Record<K, Tensor>> =>
-      program.run(onlyInputs(program.inputs, { ...Object.fromEntries(values), ...feeds }), fetch);
+      program.run(onlyInputs(program, { ...Object.fromEntries(values), ...feeds }), fetch);
     const found = await run(
       parameters,
       names.map((name) => `gradient ${name}`),
@@ -176,16 +177,8 @@ async function runOnce<K extends string>(
 ): Promise<Record<K, Tensor>> {
   const program = await compile(graph, options);
   try {
-    return await program.run(onlyInputs(program.inputs, feeds), fetch);
+    return await program.run(onlyInputs(program, feeds), fetch);
   } finally {
     await program.dispose();
   }
-}
-
-/** Drops parameters that a short batch does not reach, such as α with a single group: they are no inputs of its program. */
-function onlyInputs(
-  inputs: ReadonlyMap<string, unknown>,
-  feeds: Readonly<Record<string, Tensor>>,
-): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Scorer, ScorerOptions } from '../../engine/scoring/scorer.ts';
 import { average, meanError } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { requireRunning } from '../frame/study.ts';
+import { requireRunning } from '../../errors.ts';
 import { needleQuestion, type NeedleQuestion } from './question.ts';
 import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
 

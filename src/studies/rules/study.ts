@@ -5,14 +5,14 @@ import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { openCausal } from '../../open/running-model.ts';
 import { Random } from '../../random.ts';
 import { fixed, formatCount } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { requireRunning, type StudyDefinition, type StudyReport, trialIdentity } from '../frame/study.ts';
+import { type StudyDefinition, type StudyReport, trialIdentity } from '../frame/study.ts';
 import { countMismatches, type CompareRulesOptions, ruleAgreements, type RuleAgreement } from './verification-rules.ts';
 
 const planSchema = z.strictObject({

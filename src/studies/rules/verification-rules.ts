@@ -10,8 +10,7 @@ import { Sampler } from '../../decoding/sampler.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
-import { LinnetError } from '../../errors.ts';
-import { requireRunning } from '../frame/study.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 
 /** A rule, by its name in tables. */
 export interface NamedRule {
