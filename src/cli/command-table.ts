@@ -177,17 +177,17 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['bench', 'decode'],
     summary: 'time per token and memory against the context',
-    load: async () => (await import('./commands/bench/decode.ts')).benchDecode,
+    load: async () => (await import('./commands/bench/model.ts')).benchDecode,
   },
   {
     words: ['bench', 'prefill'],
     summary: 'reading prompts of several lengths',
-    load: async () => (await import('./commands/bench/prefill.ts')).benchPrefill,
+    load: async () => (await import('./commands/bench/model.ts')).benchPrefill,
   },
   {
     words: ['bench', 'verify'],
     summary: 'steps over token trees of several sizes',
-    load: async () => (await import('./commands/bench/verify.ts')).benchVerify,
+    load: async () => (await import('./commands/bench/model.ts')).benchVerify,
   },
   {
     words: ['bench', 'speculate'],

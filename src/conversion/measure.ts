@@ -9,7 +9,7 @@ import { Sampler } from '../decoding/sampler.ts';
 import { perplexity, perplexityByPosition, type PositionLoss } from '../evaluation/perplexity/perplexity.ts';
 import { tokenLosses } from '../evaluation/perplexity/losses.ts';
 import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
-import { type DecodingSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
+import { type ContextSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
 import type { CausalModel } from '../models/model.ts';
 import { modelStateBytes } from '../models/graphs/state-bytes.ts';
 import { modelWithout } from '../models/linearization/without-branch.ts';
@@ -33,7 +33,7 @@ export interface ConversionMeasures {
   readonly recall: Pair<readonly RecallResult[]>;
   /** Bytes of float32 state of a session after `context` tokens. */
   readonly memory: readonly ({ readonly context: number } & Pair<number>)[];
-  readonly speed: Pair<readonly DecodingSpeed[]>;
+  readonly speed: Pair<readonly ContextSpeed[]>;
   readonly samples: readonly ({ readonly prompt: string } & Pair<string>)[];
 }
 
@@ -104,9 +104,10 @@ export async function measureConversion(
     original: modelStateBytes(original.model, context),
     converted: modelStateBytes(converted.model, context),
   }));
-  const speed = await both('speed', ({ model, parameters }) =>
-    decodingSpeed(model, parameters, { contexts, compile, signal }),
-  );
+  const speed = await both('speed', async ({ model, parameters }) => {
+    await using engine = await DecodingEngine.create(model, parameters, compile);
+    return await decodingSpeed(engine, { contexts, signal });
+  });
   const written = await both('samples', (weighted) => samplesOf(weighted, tokenizer, prompts, seed, options));
   return {
     ...{ perplexity: quality, ablation, positions, recall, memory, speed },

@@ -31,13 +31,12 @@ const openers: OneDoer = {
   sign: /\b(assembleEngine|openExportedHeads|folderFiles|loadAny)\(|\bDecodingEngine\.create\(/,
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model)/,
   stillIn: [
-    'src/cli/commands/bench/decode.ts',
+    'src/cli/commands/bench/model.ts',
     'src/cli/commands/medusa/tree-measurements.ts',
     'src/conversion/measure.ts',
     'src/evaluation/check/mixer-parity.ts',
     'src/evaluation/check/model-parity.ts',
     'src/evaluation/precision/measure-error.ts',
-    'src/evaluation/speed/decoding-speed.ts',
     'src/studies/matrix/cells.ts',
   ],
 };

@@ -13,6 +13,12 @@ export interface OutputOptions {
   readonly quiet: boolean;
 }
 
+/** What a piece of work takes to be stopped and to tell how far it is. */
+export interface WorkHooks {
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, total: number) => void;
+}
+
 /** A command's view of the outside. */
 export interface CommandContext {
   /** The command line, the program's name first: for records. */
@@ -40,7 +46,11 @@ export interface CommandContext {
   /** A progress line on stderr, where that is a terminal. */
   progress(label: string, unit: string): Progress;
   /** Does a piece of work next to such a line, which ends with it, also when the work fails. */
-  withProgress<T>(label: string, unit: string, work: (progress: Progress) => T | Promise<T>): Promise<T>;
+  withProgress<T>(
+    label: string,
+    unit: string,
+    work: (progress: Progress, hooks: WorkHooks) => T | Promise<T>,
+  ): Promise<T>;
   /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
   throwIfStopped(what: string): void;
 }
@@ -80,8 +90,14 @@ export function makeContext(
     progress,
     async withProgress(label, unit, work) {
       const line = progress(label, unit);
+      const hooks: WorkHooks = {
+        get signal() {
+          return io.interruption();
+        },
+        onProgress: (done, total) => line.update(done, total),
+      };
       try {
-        return await work(line);
+        return await work(line, hooks);
       } finally {
         line.finish();
       }

@@ -2,29 +2,58 @@
  * Speed as the paper measures it (section 5, table 8): questions of several turns, answered greedily, one token a step and
  * with drafts. Both ways write the same text, which is compared; what differs is the time and the runs of the model.
  */
-import { generateToEnd } from '../../engine/generate.ts';
-import type { Generation } from '../../engine/text-job.ts';
-import type { DecodingMethod } from '../../decoding/method.ts';
-import { sequential } from '../../decoding/method.ts';
+import { z } from 'zod';
+import { readLines } from '../../data/files/text-file.ts';
+import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import { generateToEnd } from '../../engine/generate.ts';
 import { leadsTo, preparePrompt } from '../../engine/prompt.ts';
-import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import type { ConversationQuestion } from './conversation-questions.ts';
+import type { Generation } from '../../engine/text-job.ts';
+import type { TextModel } from '../../engine/text-model.ts';
+import { LinnetError } from '../../errors.ts';
+import { parseJson } from '../../files/json-object.ts';
+import { validated } from '../../files/schema-problems.ts';
+import type { ChatMessage } from '../../tokenizer/chat-template.ts';
+import type { TurnOptions } from './timing.ts';
+
+/** Longest line, in bytes: turns and reference answers of a question. */
+const maximumLineBytes = 1 << 20;
+
+const questionSchema = z.looseObject({
+  question_id: z.union([z.int(), z.string().min(1).max(100)]),
+  category: z.string().min(1).max(100).default('all'),
+  turns: z.array(z.string().min(1)).min(1).max(64),
+});
+
+/** Questions of a conversation, turn by turn. */
+export interface ConversationQuestion {
+  readonly id: number | string;
+  readonly category: string;
+  readonly turns: readonly string[];
+}
+
+/**
+ * The questions of a file, such as MT-Bench's question.jsonl.
+ * @throws LinnetError `FORMAT` naming file and line; `INPUT` for a file without questions
+ */
+export async function readConversationQuestions(file: string): Promise<ConversationQuestion[]> {
+  const questions = new Map<number | string, ConversationQuestion>();
+  for await (const { text, number } of readLines(file, maximumLineBytes)) {
+    if (text.trim() === '') continue;
+    const source = `${file}:${number}`;
+    const refusal = `${source} is not a question with "question_id", "category" and "turns"`;
+    const question = validated(questionSchema, parseJson(text, source), 'FORMAT', refusal);
+    const { question_id: id, category, turns } = question;
+    if (questions.has(id)) throw new LinnetError('FORMAT', `${source}: question ${id} is there twice`);
+    questions.set(id, { id, category, turns });
+  }
+  if (questions.size === 0) throw new LinnetError('INPUT', `${file} has no questions`);
+  return [...questions.values()];
+}
 
 /** An answer to a turn. */
-export interface AnsweredTurn {
-  readonly text: string;
-  readonly tokens: readonly number[];
-  /** Rounds of decoding, each a run of the model but the first. */
-  readonly steps: number;
-  /** Reading the new tokens of the prompt. */
-  readonly prefillSeconds: number;
-  readonly decodeSeconds: number;
-}
+export type AnsweredTurn = Pick<Generation, 'text' | 'tokens' | 'steps' | 'prefillSeconds' | 'decodeSeconds'>;
 
 /** The answers to a question, in one way or in both. */
 export interface AnsweredQuestion {
@@ -35,57 +64,56 @@ export interface AnsweredQuestion {
   readonly identical: boolean | undefined;
 }
 
-export interface ConversationSpeedOptions {
-  readonly engine: StepEngine;
-  readonly tokenizer: Tokenizer;
-  /** Without one, turns simply continue the text. */
-  readonly template?: ChatTemplate;
+export interface ConversationSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
   /** Most tokens of an answer. */
   readonly maxTokens: number;
   /** A method that drafts, made anew for every turn. */
   readonly speculation?: () => DecodingMethod;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
  * Answers all questions, the ways taking turns question by question; the first question is answered once before, unmeasured.
+ * @param model without a template, turns simply continue the text
  * @throws LinnetError `ABORTED` when the signal fires; `CONFIG` for a model that reads a text to write another
  */
 export async function conversationSpeed(
+  model: Pick<TextModel, 'engine' | 'tokenizer' | 'template'>,
   questions: readonly ConversationQuestion[],
   options: ConversationSpeedOptions,
 ): Promise<AnsweredQuestion[]> {
-  if (options.engine.model.cross !== undefined) {
-    throw new LinnetError('CONFIG', `a ${options.engine.model.family} model has no conversations: it answers one text`);
+  const { cross, family } = model.engine.model;
+  if (cross !== undefined) {
+    throw new LinnetError('CONFIG', `a ${family} model has no conversations: it answers one text`);
   }
   const { speculation, onProgress } = options;
-  const [first] = questions;
-  await answer(first, () => sequential, options);
-  if (speculation !== undefined) await answer(first, speculation, options);
+  const both = async (question: ConversationQuestion): Promise<AnsweredQuestion> => {
+    const plain = await answer(model, question, () => sequential, options);
+    const drafted = speculation && (await answer(model, question, speculation, options));
+    const identical = drafted && plain.every(({ tokens }, turn) => String(tokens) === String(drafted[turn].tokens));
+    return { question, sequential: plain, speculative: drafted, identical };
+  };
+  await both(questions[0]);
   const answered: AnsweredQuestion[] = [];
   for (const question of questions) {
-    const plain = await answer(question, () => sequential, options);
-    const drafted = speculation === undefined ? undefined : await answer(question, speculation, options);
-    const identical = drafted && plain.every(({ tokens }, turn) => String(tokens) === String(drafted[turn].tokens));
-    answered.push({ question, sequential: plain, speculative: drafted, identical });
+    answered.push(await both(question));
     onProgress?.(answered.length, questions.length);
   }
   return answered;
 }
 
 async function answer(
+  { engine, tokenizer, template }: Pick<TextModel, 'engine' | 'tokenizer' | 'template'>,
   { turns }: ConversationQuestion,
   method: () => DecodingMethod,
-  { engine, tokenizer, template, maxTokens, signal }: ConversationSpeedOptions,
+  { maxTokens, signal }: ConversationSpeedOptions,
 ): Promise<AnsweredTurn[]> {
+  const model = { engine, tokenizer, template };
   const messages: ChatMessage[] = [];
   let known: { readonly tokens: readonly number[]; readonly state: SequenceState } = {
     tokens: [],
     state: engine.newState(),
   };
   const answers: AnsweredTurn[] = [];
-  const model = { engine, tokenizer, template };
   for (const turn of turns) {
     messages.push({ role: 'user', content: turn });
     // Without a template the text goes on; turns are on lines of their own.
@@ -94,26 +122,19 @@ async function answer(
       template === undefined
         ? preparePrompt(model, { text: line }, { after: known })
         : preparePrompt(model, { messages });
-    const generation = await generateToEnd(engine, {
-      promptTokens,
-      maxTokens,
-      tokenizer,
+    const { state, ...generation } = await generateToEnd(engine, {
+      ...{ promptTokens, maxTokens, tokenizer, signal },
       method: method(),
       sampler: new Sampler({ temperature: 0 }),
       // A template may rewrite earlier messages; then the whole prompt is read again.
       state: leadsTo(known, promptTokens) ? known.state : engine.newState(),
-      signal,
     });
     if (generation.finish === 'abort') throw new LinnetError('ABORTED', 'stopped while answering questions');
     messages.push({ role: 'assistant', content: generation.text });
-    known = { tokens: [...promptTokens, ...generation.tokens], state: generation.state };
-    answers.push(turnOf(generation));
+    known = { tokens: [...promptTokens, ...generation.tokens], state };
+    answers.push(generation);
   }
   return answers;
-}
-
-function turnOf({ text, tokens, steps, prefillSeconds, decodeSeconds }: Generation): AnsweredTurn {
-  return { text, tokens, steps, prefillSeconds, decodeSeconds };
 }
 
 /** One way of answering, summed up. */
@@ -140,29 +161,20 @@ export interface CategorySpeed {
 
 /** Speeds by category, in the order in which they appear, and of all questions under the name "overall". */
 export function speedByCategory(answered: readonly AnsweredQuestion[]): CategorySpeed[] {
-  const names = [...new Set(answered.map(({ question }) => question.category))];
-  const rows = names.map((name) =>
-    speedOf(
-      name,
-      answered.filter(({ question }) => question.category === name),
-    ),
-  );
-  return [...rows, speedOf('overall', answered)];
-}
-
-function speedOf(category: string, answered: readonly AnsweredQuestion[]): CategorySpeed {
-  const plain = answered.flatMap((answers) => answers.sequential);
-  const drafted = answered.flatMap((answers) => answers.speculative ?? []);
-  const own = waySpeed(plain);
-  const other = drafted.length === 0 ? undefined : waySpeed(drafted);
-  return {
-    category,
-    questions: answered.length,
-    turns: plain.length,
-    sequential: own,
-    speculative: other,
-    speedup: other && other.tokensPerSecond / own.tokensPerSecond,
-  };
+  const categories = [...new Set(answered.map(({ question }) => question.category))];
+  return [...categories, 'overall'].map((category, index) => {
+    const own = answered.filter(({ question }) => index === categories.length || question.category === category);
+    const plain = own.flatMap((answers) => answers.sequential);
+    const drafted = own.flatMap((answers) => answers.speculative ?? []);
+    const sequentially = waySpeed(plain);
+    const speculatively = drafted.length === 0 ? undefined : waySpeed(drafted);
+    return {
+      ...{ category, questions: own.length, turns: plain.length },
+      sequential: sequentially,
+      speculative: speculatively,
+      speedup: speculatively && speculatively.tokensPerSecond / sequentially.tokensPerSecond,
+    };
+  });
 }
 
 function waySpeed(turns: readonly AnsweredTurn[]): WaySpeed {

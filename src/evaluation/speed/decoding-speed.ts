@@ -1,30 +1,24 @@
-/** Time per token and memory per session against the context: flat for linearized models, growing for softmax. */
-import { DecodingEngine } from '../../decoding/engine.ts';
-import type { StepEngine } from '../../decoding/step-engine.ts';
+/** Time of single steps and of reading prompts, and memory per session, against the context: flat for linearized models. */
+import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import { LinnetError } from '../../errors.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
-import type { CompileOptions } from '../../runtime/compile.ts';
-import { timingOf, type Timing } from './timing.ts';
+import { timeInTurns, timingOf, type Timing, type TurnOptions } from './timing.ts';
 
-export interface DecodingSpeed {
-  /** Tokens committed before the timed steps. */
+/** Speed of an engine at a context. */
+export interface ContextSpeed {
+  /** Tokens committed before the timed steps, or tokens of the prompt. */
   readonly context: number;
-  /** One step: run of the graph and commit. */
+  /** One step with its commit, or reading the prompt. */
   readonly timing: Timing;
   readonly tokensPerSecond: number;
+  /** Of a state that has read the context. */
   readonly stateBytes: number;
 }
 
-export interface DecodingSpeedOptions {
+/** What is measured, with a turn for every context in each round. */
+export interface ContextSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
   readonly contexts: readonly number[];
-  /** Timed steps per context, spread over `rounds` rounds; default 64 in 4. */
-  readonly steps?: number;
-  readonly rounds?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
@@ -44,51 +38,76 @@ export function fillState(state: SequenceState, context: number, random: Random)
 }
 
 /**
- * Times single-token steps at several contexts. Contexts take turns, so that a machine whose speed drifts treats all
- * alike.
+ * The usual contexts, as far as a model's learned positions reach: longer ones become the longest that there is room for.
+ * @param beyond positions that the measurement reads after a context
  */
+export function contextsWithin(
+  usual: readonly number[],
+  { positions }: Pick<CausalModel, 'positions'>,
+  beyond = 0,
+): number[] {
+  const longest = Math.max(1, positions.limit - beyond);
+  return [...new Set(usual.map((context) => Math.min(context, longest)))];
+}
+
+/** Timed steps at a context, spread over rounds. */
+export interface StepCounts {
+  /** Default 64. */
+  readonly steps?: number;
+  /** Default 4. */
+  readonly rounds?: number;
+}
+
+const untimed = 2;
+
+/** Positions that `decodingSpeed` reads beyond its context. */
+export function positionsBeyondContext({ steps = 64, rounds = 4 }: StepCounts): number {
+  return rounds * (untimed + Math.ceil(steps / rounds));
+}
+
+/** Times single-token steps. */
 export async function decodingSpeed(
-  model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor>,
-  options: DecodingSpeedOptions & { readonly compile?: CompileOptions },
-): Promise<DecodingSpeed[]> {
-  await using engine = await DecodingEngine.create(model, parameters, options.compile);
-  return await engineDecodingSpeed(engine, options);
-}
-
-/** Steps of a context in each round that are not timed: another context has just filled caches and buffers. */
-const untimedSteps = 2;
-
-/** Positions that a measurement reads beyond its context. */
-export function positionsBeyondContext({
-  steps = 64,
-  rounds = 4,
-}: Pick<DecodingSpeedOptions, 'steps' | 'rounds'>): number {
-  return rounds * (untimedSteps + Math.ceil(steps / rounds));
-}
-
-/** As `decodingSpeed`, of a model that is open already. */
-export async function engineDecodingSpeed(engine: StepEngine, options: DecodingSpeedOptions): Promise<DecodingSpeed[]> {
-  const { contexts, steps = 64, rounds = 4, signal, onProgress } = options;
+  engine: StepEngine,
+  { contexts, steps = 64, rounds = 4, ...options }: ContextSpeedOptions & StepCounts,
+): Promise<ContextSpeed[]> {
   const random = new Random(1);
-  const sessions = contexts.map((context) => {
+  const states = contexts.map((context) => {
     const state = engine.newState();
     fillState(state, context, random);
-    return { context, state, samples: new Array<number>(), bytes: state.bytes };
+    return state;
   });
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, { state, samples }] of sessions.entries()) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing decode steps');
-      for (let i = 0; i < untimedSteps + steps / rounds; i++) {
-        const started = performance.now();
-        await engine.advance(state, random.integer(engine.model.sizes.vocabulary));
-        if (i >= untimedSteps) samples.push(performance.now() - started);
-      }
-      onProgress?.(round * sessions.length + index + 1, rounds * sessions.length);
-    }
-  }
-  return sessions.map(({ context, samples, bytes }) => {
-    const timing = timingOf(samples);
-    return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes };
+  const bytes = states.map((state) => state.bytes);
+  const { vocabulary } = engine.model.sizes;
+  const cases = states.map((state) => () => () => engine.advance(state, random.integer(vocabulary)));
+  const samples = await timeInTurns(cases, { ...options, rounds, runs: Math.ceil(steps / rounds), untimed });
+  return contexts.map((context, i) => speedOf(context, 1, samples[i], bytes[i]));
+}
+
+/**
+ * Times the reading of random prompts into empty states, after one chunk that is not counted.
+ * @param options `runs` timed readings of each length, default 3; `chunk` tokens per step
+ */
+export async function prefillSpeed(
+  engine: StepEngine,
+  { contexts, runs = 3, chunk = promptChunk, ...options }: ContextSpeedOptions & { runs?: number; chunk?: number },
+): Promise<ContextSpeed[]> {
+  const random = new Random(3);
+  const { vocabulary } = engine.model.sizes;
+  const prompt = (length: number): Int32Array => Int32Array.from({ length }, () => random.integer(vocabulary));
+  await engine.prefill(engine.newState(), prompt(Math.min(chunk, Math.max(...contexts))), { chunk });
+  const bytes = contexts.map(() => 0);
+  const cases = contexts.map((context, i) => () => {
+    const [state, tokens] = [engine.newState(), prompt(context)];
+    return async () => {
+      await engine.prefill(state, tokens, { chunk, signal: options.signal });
+      bytes[i] = state.bytes;
+    };
   });
+  const samples = await timeInTurns(cases, { ...options, rounds: runs });
+  return contexts.map((context, i) => speedOf(context, context, samples[i], bytes[i]));
+}
+
+function speedOf(context: number, tokens: number, samples: readonly number[], stateBytes: number): ContextSpeed {
+  const timing = timingOf(samples);
+  return { context, timing, tokensPerSecond: (1000 * tokens) / timing.medianMs, stateBytes };
 }

@@ -3,6 +3,7 @@
  * second cannot exceed read bandwidth over bytes of weights.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import { storageTypes } from '../../export/storage-types.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { lowerGraph } from '../../graph/onnx/lowering.ts';
 import type { BlockSize } from '../../graph/ops/quantized.ts';
@@ -11,6 +12,7 @@ import { max, sum } from '../../graph/ops/reduce.ts';
 import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { stepGraph } from '../../models/graphs/step-graph.ts';
+import type { RunningModel } from '../../open/running-model.ts';
 import { sharedTables, storedParameters, unreadable, type WeightType } from '../../quantization/sources.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { time } from './timing.ts';
@@ -45,6 +47,19 @@ export function weightBytesPerToken(model: CausalModel, type: WeightType, block?
     if (!looked) bytes += elementCount(weight.shape) * bytesPerElement[weight.dtype];
   }
   return bytes;
+}
+
+/** Bytes of weights that one token reads, of a model as it is stored. */
+export function storedBytesPerToken({ model, manifest }: StoredModel): number {
+  return weightBytesPerToken(model, storageTypes[manifest?.dtype ?? 'f32'].step, manifest?.block);
+}
+
+/** A model with the description of its export, where it is one. */
+export type StoredModel = Pick<RunningModel, 'model' | 'manifest'>;
+
+/** The most memory that this process has held so far, in bytes: ask before the bandwidth is measured, which takes 256 MB. */
+export function peakMemoryBytes(): number {
+  return 1024 * process.resourceUsage().maxRSS;
 }
 
 /** Rows and columns of the matrix read to measure the bandwidth: 256 MB, far more than caches hold. */

@@ -1,16 +1,15 @@
 /** Sequential against speculative decoding of the same prompts, taking turns in one process. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { generateToEnd } from '../../engine/generate.ts';
-import type { Generation } from '../../engine/text-job.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
-import { speculative } from '../../decoding/speculation/speculative.ts';
+import { speculative, type SpeculationOptions } from '../../decoding/speculation/speculative.ts';
 import { type RoundSeconds, SpeculationStatistics } from '../../decoding/speculation/statistics.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import { LinnetError } from '../../errors.ts';
-import { timingOf } from './timing.ts';
+import { requireRunning } from '../../errors.ts';
+import { median, type TurnOptions } from './timing.ts';
 
 /** Prompts of one length. */
 export interface SpeculationPrompts {
@@ -18,15 +17,13 @@ export interface SpeculationPrompts {
   readonly prompts: readonly Int32Array[];
 }
 
-export interface SpeculationSpeedOptions {
+export interface SpeculationSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
   readonly contexts: readonly SpeculationPrompts[];
   readonly temperatures: readonly number[];
   /** Tokens of a continuation. */
   readonly tokens: number;
   /** Every prompt is continued this often in every way; default 3. */
   readonly rounds?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** One way of decoding at one context and temperature. */
@@ -52,13 +49,13 @@ export interface SpeculationSpeed {
   readonly identical?: boolean;
 }
 
-/** Drafts made anew for every text. */
-export type MakeDrafter = () => Drafter;
-
-/** Prompts are read once; every run continues a copy of that state. */
+/**
+ * Prompts are read once; every run continues a copy of that state.
+ * @param makeDrafter makes the drafts of one text
+ */
 export async function speculationSpeed(
   engine: StepEngine,
-  makeDrafter: MakeDrafter,
+  makeDrafter: () => Drafter,
   options: SpeculationSpeedOptions,
 ): Promise<SpeculationSpeed[]> {
   const { contexts, temperatures, tokens, rounds = 3, signal, onProgress } = options;
@@ -66,99 +63,76 @@ export async function speculationSpeed(
   let done = 0;
   const results: SpeculationSpeed[] = [];
   for (const { context, prompts } of contexts) {
-    const read = [];
-    for (const prompt of prompts) read.push({ prompt, state: await readBeginning(engine, prompt, signal) });
+    const read: { promptTokens: Int32Array; state: SequenceState }[] = [];
+    for (const promptTokens of prompts) {
+      const state = engine.newState();
+      // `generate` needs the last token to begin.
+      if (promptTokens.length > 1) await engine.prefill(state, promptTokens.subarray(0, -1), { signal });
+      read.push({ promptTokens, state });
+    }
     for (const temperature of temperatures) {
-      const runs = new Comparison();
+      const runs: Runs = {
+        always: new SpeculationStatistics(),
+        auto: new SpeculationStatistics(),
+        speeds: [],
+        same: true,
+      };
       for (let round = 0; round < rounds; round++) {
-        for (const { prompt, state } of read) {
-          if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing speculation');
-          await runs.add(
-            (method) =>
-              generateToEnd(engine, {
-                promptTokens: prompt,
-                maxTokens: tokens,
-                sampler: new Sampler({ temperature, seed: round }),
-                method,
-                ignoreEos: true,
-                state: state.fork(),
-              }),
-            makeDrafter,
-          );
+        for (const { promptTokens, state } of read) {
+          requireRunning(signal, 'while timing speculation');
+          const sampling = { temperature, seed: round };
+          const run = (method: DecodingMethod) => {
+            const sampler = new Sampler(sampling);
+            const own = { promptTokens, state: state.fork(), sampler, method };
+            return generateToEnd(engine, { ...own, maxTokens: tokens, ignoreEos: true });
+          };
+          const drafted = async (how: SpeculationOptions) => {
+            await using drafter = makeDrafter();
+            return await run(speculative(drafter, how));
+          };
+          const plain = await run(sequential);
+          const always = await drafted({ statistics: runs.always });
+          const auto = await drafted({ statistics: runs.auto, adaptive: new AdaptiveSpeculation() });
+          runs.same &&= [always, auto].every((other) => String(other.tokens) === String(plain.tokens));
+          const [sequentially, speculatively, paced] = [plain, always, auto].map((text) => text.tokensPerSecond);
+          runs.speeds.push({ sequential: sequentially, speculative: speculatively, auto: paced });
           onProgress?.(++done, total);
         }
       }
-      results.push(runs.result(context, temperature));
+      results.push({ context, temperature, ...summaryOf(runs), ...(temperature === 0 && { identical: runs.same }) });
     }
   }
   return results;
 }
 
-/** A state that has read all of a prompt but its last token, which `generate` needs to begin. */
-async function readBeginning(
-  engine: StepEngine,
-  prompt: Int32Array,
-  signal: AbortSignal | undefined,
-): Promise<SequenceState> {
-  const state = engine.newState();
-  if (prompt.length > 1) await engine.prefill(state, prompt.subarray(0, -1), { signal });
-  return state;
-}
-
 /** Tokens per second of the three ways, run one after the other. */
-interface Speeds {
-  readonly sequential: number;
-  readonly speculative: number;
-  readonly auto: number;
-}
+type Speeds = Pick<SpeculationSpeed, 'sequential' | 'speculative' | 'auto'>;
 
 /** Runs of the three ways at one context and temperature. */
-class Comparison {
-  readonly #speeds: Speeds[] = [];
-  readonly #statistics = new SpeculationStatistics();
-  readonly #autoStatistics = new SpeculationStatistics();
-  #identical = true;
+interface Runs {
+  readonly speeds: Speeds[];
+  readonly always: SpeculationStatistics;
+  readonly auto: SpeculationStatistics;
+  /** Whether all texts were equal. */
+  same: boolean;
+}
 
-  async add(run: (method: DecodingMethod) => Promise<Generation>, makeDrafter: MakeDrafter): Promise<void> {
-    const plain = await run(sequential);
-    await using drafter = makeDrafter();
-    const drafted = await run(speculative(drafter, { statistics: this.#statistics }));
-    await using pacedDrafter = makeDrafter();
-    const paced = await run(
-      speculative(pacedDrafter, { statistics: this.#autoStatistics, adaptive: new AdaptiveSpeculation() }),
-    );
-    const text = String(plain.tokens);
-    this.#identical &&= String(drafted.tokens) === text && String(paced.tokens) === text;
-    this.#speeds.push({
-      sequential: plain.tokensPerSecond,
-      speculative: drafted.tokensPerSecond,
-      auto: paced.tokensPerSecond,
-    });
-  }
-
-  result(context: number, temperature: number): SpeculationSpeed {
-    const median = (pick: (speeds: Speeds) => number): number => timingOf(this.#speeds.map(pick)).medianMs;
-    const { tokensPerStep, nodesPerStep, acceptedByDepth, seconds } = this.#statistics.summary;
-    const sum = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
-    return {
-      context,
-      temperature,
-      sequential: median((speeds) => speeds.sequential),
-      speculative: median((speeds) => speeds.speculative),
-      auto: median((speeds) => speeds.auto),
-      ratio: median((speeds) => speeds.speculative / speeds.sequential),
-      autoRatio: median((speeds) => speeds.auto / speeds.sequential),
-      tokensPerStep,
-      nodesPerStep,
-      acceptedByDepth,
-      timeShares: {
-        draft: seconds.draft / sum,
-        verify: seconds.verify / sum,
-        accept: seconds.accept / sum,
-        commit: seconds.commit / sum,
-      },
-      autoSpeculated: this.#autoStatistics.summary.speculatedSteps / Math.max(1, this.#autoStatistics.summary.steps),
-      ...(temperature === 0 && { identical: this.#identical }),
-    };
-  }
+function summaryOf({ speeds, always, auto }: Runs): Omit<SpeculationSpeed, 'context' | 'temperature' | 'identical'> {
+  const { tokensPerStep, nodesPerStep, acceptedByDepth, seconds } = always.summary;
+  const sum = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
+  return {
+    sequential: median(speeds.map(({ sequential: speed }) => speed)),
+    speculative: median(speeds.map(({ speculative: speed }) => speed)),
+    auto: median(speeds.map(({ auto: speed }) => speed)),
+    ratio: median(speeds.map((speed) => speed.speculative / speed.sequential)),
+    autoRatio: median(speeds.map((speed) => speed.auto / speed.sequential)),
+    ...{ tokensPerStep, nodesPerStep, acceptedByDepth },
+    timeShares: {
+      draft: seconds.draft / sum,
+      verify: seconds.verify / sum,
+      accept: seconds.accept / sum,
+      commit: seconds.commit / sum,
+    },
+    autoSpeculated: auto.summary.speculatedSteps / Math.max(1, auto.summary.steps),
+  };
 }

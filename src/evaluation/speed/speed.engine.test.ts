@@ -128,11 +128,11 @@ describe('decodingSpeed', () => {
     const model = tinyLlama([mixer, mixer]);
     const contexts = [16, 1024, 4096];
     const progress: number[] = [];
-    const speeds = await decodingSpeed(model, randomParameters(model, 1), {
+    await using engine = await DecodingEngine.create(model, randomParameters(model, 1), threads);
+    const speeds = await decodingSpeed(engine, {
       contexts,
       steps: 4,
       rounds: 2,
-      compile: threads,
       onProgress: (done, total) => progress.push(done / total),
     });
     expect(speeds.map(({ context }) => context)).toEqual(contexts);
@@ -154,11 +154,8 @@ describe('decodingSpeed', () => {
 
   it('stops on request', async () => {
     const model = tinyLlama([augmented]);
-    const stopped = decodingSpeed(model, randomParameters(model, 1), {
-      contexts: [16],
-      compile: threads,
-      signal: AbortSignal.abort(),
-    });
+    await using engine = await DecodingEngine.create(model, randomParameters(model, 1), threads);
+    const stopped = decodingSpeed(engine, { contexts: [16], signal: AbortSignal.abort() });
     await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
   });
 

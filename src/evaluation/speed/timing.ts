@@ -1,4 +1,5 @@
-/** Timing on noisy machines: several runs after a warm-up, and their median. */
+/** Timing on noisy machines: what is compared takes turns, so that a machine whose speed drifts treats all alike; medians count. */
+import { requireRunning } from '../../errors.ts';
 
 export interface Timing {
   /** Median, in milliseconds. */
@@ -8,28 +9,61 @@ export interface Timing {
   readonly runs: number;
 }
 
+/** Prepares a run, unmeasured, and returns it. */
+export type TimedCase = () => (() => Promise<unknown>) | Promise<() => Promise<unknown>>;
+
+export interface TurnOptions {
+  /** Turns of every case. */
+  readonly rounds: number;
+  /** Timed runs of a turn; default 1. */
+  readonly runs?: number;
+  /** Runs at the start of every turn that are not timed: the case before has filled caches and buffers. Default 0. */
+  readonly untimed?: number;
+  readonly signal?: AbortSignal;
+  /** Told of turns. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Milliseconds of the runs of cases that take turns. Every second round goes backwards, since a run leaves the memory in
+ * another state.
+ * @throws LinnetError `ABORTED` when the signal fires between two turns
+ */
+export async function timeInTurns(
+  cases: readonly TimedCase[],
+  { rounds, runs = 1, untimed = 0, signal, onProgress }: TurnOptions,
+): Promise<number[][]> {
+  const samples = cases.map((): number[] => []);
+  for (let turn = 0; turn < rounds * cases.length; turn++) {
+    requireRunning(signal, 'between two measurements of time');
+    const [round, place] = [Math.floor(turn / cases.length), turn % cases.length];
+    const index = round % 2 === 0 ? place : cases.length - 1 - place;
+    for (let i = 0; i < untimed + runs; i++) {
+      const run = await cases[index]();
+      const started = performance.now();
+      await run();
+      if (i >= untimed) samples[index].push(performance.now() - started);
+    }
+    onProgress?.(turn + 1, rounds * cases.length);
+  }
+  return samples;
+}
+
 /** Times `run`, called `warmup` + `runs` times. */
 export async function time(run: () => Promise<unknown>, { runs = 7, warmup = 2 } = {}): Promise<Timing> {
-  for (let i = 0; i < warmup; i++) await run();
-  const samples: number[] = [];
-  for (let i = 0; i < runs; i++) {
-    const started = performance.now();
-    await run();
-    samples.push(performance.now() - started);
-  }
+  const [samples] = await timeInTurns([() => run], { rounds: 1, runs, untimed: warmup });
   return timingOf(samples);
 }
 
 /** The middle of the sorted samples. */
 export function median(samples: readonly number[]): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
+  return timingOf(samples).medianMs;
 }
 
 export function timingOf(samples: readonly number[]): Timing {
   const sorted = [...samples].sort((a, b) => a - b);
   return {
-    medianMs: median(samples),
+    medianMs: sorted[Math.floor(sorted.length / 2)],
     minMs: sorted[0],
     maxMs: sorted[sorted.length - 1],
     runs: sorted.length,

@@ -1,7 +1,6 @@
 /** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix-multiplication throughput. */
-import { LinnetError } from '../../errors.ts';
 import { type Graph, liveNodes } from '../../graph/graph.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
+import { tensor } from '../../graph/tensor.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
@@ -9,9 +8,9 @@ import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { adamWDefaults } from '../../training/adamw.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
-import { fusedGraph, initialState, TrainingProgram, type TrainingState } from '../../training/step-program.ts';
-import { ceilingSize, productSpeed } from './peak-throughput.ts';
-import { median, timingOf, type Timing } from './timing.ts';
+import { fusedGraph, initialState, TrainingProgram } from '../../training/step-program.ts';
+import { ceilingSize, compileProduct, gigaflopsOf } from './peak-throughput.ts';
+import { median, timeInTurns, timingOf, type Timing } from './timing.ts';
 
 export interface TrainingSpeed {
   readonly timing: Timing;
@@ -56,108 +55,66 @@ export interface TrainingSpeedOptions {
   /** The model without one of its parts, whose share of the step is measured in turn with it. */
   readonly without?: CausalModel;
   readonly compile?: CompileOptions;
-  /** Looked at between steps, and between compiling and the first of them. */
   readonly signal?: AbortSignal;
 }
 
+const untimedRounds = 2;
+
 /**
- * Times training steps on random tokens, taking turns with the ceiling product, so that a machine whose speed drifts
- * is compared with itself.
- * @throws LinnetError `ABORTED` by the signal
+ * Times training steps on random tokens, taking turns with the ceiling product.
+ * @throws LinnetError `ABORTED` by the signal, between two steps
  */
 export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOptions): Promise<TrainingSpeed> {
   const { rows, length, runs = 7, without, compile, signal } = options;
-  const step = await TimedStep.create(model, options);
-  let lesser: TimedStep | undefined;
-  try {
-    throwIfStopped(signal);
-    if (without !== undefined) lesser = await TimedStep.create(without, options);
-    const steps: number[] = [];
-    const lesserSteps: number[] = [];
-    const ceilings: number[] = [];
-    for (let i = 0; i < runs + 2; i++) {
-      throwIfStopped(signal);
-      // In turn the one and the other goes first, since a step leaves the memory in another state.
-      const others = i % 2 === 0 ? await lesser?.run(i) : undefined;
-      throwIfStopped(signal);
-      const milliseconds = await step.run(i);
-      throwIfStopped(signal);
-      const lesserMilliseconds = others ?? (await lesser?.run(i));
-      if (i < 2) continue;
-      steps.push(milliseconds);
-      if (lesserMilliseconds !== undefined) lesserSteps.push(lesserMilliseconds);
-      ceilings.push((await productSpeed(ceilingSize, { ...compile, runs: 3 })).gigaflops);
-    }
-    const timing = timingOf(steps);
-    const ceilingGigaflops = median(ceilings);
-    const gigaflops = step.flops / timing.medianMs / 1e6;
-    return {
-      timing,
-      tokensPerSecond: (1000 * rows * length) / timing.medianMs,
-      productFlops: step.flops,
-      gigaflops,
-      ceilingGigaflops,
-      shareOfCeiling: gigaflops / ceilingGigaflops,
-      partShare: lesser === undefined ? null : 1 - median(lesserSteps.map((ms, i) => ms / steps[i])),
-      compileMs: step.compileMs,
-    };
-  } finally {
-    await step.dispose();
-    await lesser?.dispose();
-  }
-}
-
-function throwIfStopped(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing training steps');
+  await using step = await compileStep(model, options);
+  await using lesser = without && (await compileStep(without, options));
+  await using product = await compileProduct(ceilingSize, compile);
+  const warmProduct = async () => {
+    for (let i = 0; i < 2; i++) await product.run();
+    return product.run;
+  };
+  const cases = [() => step.run, warmProduct, ...(lesser ? [() => lesser.run] : [])];
+  const samples = await timeInTurns(cases, { rounds: untimedRounds + runs, signal });
+  const [steps, products, lesserSteps = []] = samples.map((all) => all.slice(untimedRounds));
+  const timing = timingOf(steps);
+  const ceilingGigaflops = gigaflopsOf(ceilingSize, median(products));
+  const gigaflops = step.flops / timing.medianMs / 1e6;
+  return {
+    timing,
+    tokensPerSecond: (1000 * rows * length) / timing.medianMs,
+    productFlops: step.flops,
+    gigaflops,
+    ceilingGigaflops,
+    shareOfCeiling: gigaflops / ceilingGigaflops,
+    partShare: lesser ? 1 - median(lesserSteps.map((ms, i) => ms / steps[i])) : null,
+    compileMs: step.compileMs,
+  };
 }
 
 /** A compiled training step with random weights and one batch of random tokens. */
-class TimedStep {
-  readonly flops: number;
-  readonly compileMs: number;
-  readonly #program: TrainingProgram;
-  readonly #state: TrainingState;
-  readonly #batch: Readonly<Record<'inputs' | 'labels' | 'weights', Tensor>>;
-
-  private constructor(
-    program: TrainingProgram,
-    model: CausalModel,
-    { rows, length }: TrainingSpeedOptions,
-    measured: { readonly flops: number; readonly compileMs: number },
-  ) {
-    this.#program = program;
-    this.flops = measured.flops;
-    this.compileMs = measured.compileMs;
-    this.#state = initialState(program.blocks, initializeParameters(model, new Random(1)));
-    const random = new Random(2);
-    const tokens = (): Int32Array =>
-      Int32Array.from({ length: rows * length }, () => random.integer(model.sizes.vocabulary));
-    this.#batch = {
-      inputs: tensor('int32', [rows, length], tokens()),
-      labels: tensor('int32', [rows, length], tokens()),
-      weights: tensor('float32', [rows, length], new Float32Array(rows * length).fill(1)),
-    };
-  }
-
-  static async create(model: CausalModel, options: TrainingSpeedOptions): Promise<TimedStep> {
-    const { rows, length } = options;
-    const { parameters } = model;
-    const objective = causalObjective(model, length);
-    const training = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
-    const flops = productFlops(fusedGraph(training, parameterBlocks(parameters)));
-    const started = performance.now();
-    const program = await TrainingProgram.create({ ...training, compile: (graph) => compile(graph, options.compile) });
-    return new TimedStep(program, model, options, { flops, compileMs: performance.now() - started });
-  }
-
-  /** Milliseconds of one optimizer step. */
-  async run(update: number): Promise<number> {
-    const started = performance.now();
-    await this.#program.step(this.#state, [this.#batch], 1e-4, update);
-    return performance.now() - started;
-  }
-
-  dispose(): Promise<void> {
-    return this.#program.dispose();
-  }
+async function compileStep(model: CausalModel, { rows, length, compile: compiled }: TrainingSpeedOptions) {
+  const { parameters } = model;
+  const objective = causalObjective(model, length);
+  const training = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
+  const flops = productFlops(fusedGraph(training, parameterBlocks(parameters)));
+  const started = performance.now();
+  const program = await TrainingProgram.create({ ...training, compile: (graph) => compile(graph, compiled) });
+  const compileMs = performance.now() - started;
+  const state = initialState(program.blocks, initializeParameters(model, new Random(1)));
+  const random = new Random(2);
+  const shape = [rows, length];
+  const tokens = () =>
+    tensor(
+      'int32',
+      shape,
+      Int32Array.from({ length: rows * length }, () => random.integer(model.sizes.vocabulary)),
+    );
+  const weights = tensor('float32', shape, new Float32Array(rows * length).fill(1));
+  const batch = { inputs: tokens(), labels: tokens(), weights };
+  let update = 0;
+  return {
+    ...{ flops, compileMs },
+    run: () => program.step(state, [batch], 1e-4, update++),
+    [Symbol.asyncDispose]: () => program.dispose(),
+  };
 }

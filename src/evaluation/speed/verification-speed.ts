@@ -3,12 +3,12 @@ import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { EncodedText } from '../../decoding/state/encoded-text.ts';
 import type { StepTime } from '../../decoding/speculation/tree-search.ts';
-import { LinnetError } from '../../errors.ts';
+import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
 import { Random } from '../../random.ts';
 import { fillState } from './decoding-speed.ts';
-import { timingOf } from './timing.ts';
+import { median, time, timeInTurns, type TurnOptions } from './timing.ts';
 
-export interface VerificationSpeedOptions {
+export interface VerificationSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
   /** Sizes to measure, roots included. */
   readonly nodes: readonly number[];
   /** Tokens committed before. */
@@ -17,10 +17,8 @@ export interface VerificationSpeedOptions {
   readonly depth: number;
   /** The text that is read before, in encoder-decoder models. */
   readonly encoded?: EncodedText;
-  /** Steps of each size; sizes take turns. Default 9. */
+  /** Turns of each size. Default 9. */
   readonly rounds?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** Sizes worth measuring up to a largest one: all small ones, then about six per octave. */
@@ -31,7 +29,7 @@ export function measuredSizes(most: number): number[] {
   return [...sizes].filter((size) => size <= most).sort((a, b) => a - b);
 }
 
-/** Steps of a size in each round; the first is not counted, since another size has just filled caches and buffers. */
+/** Steps of a size in each round, of which the first is not timed. */
 const stepsPerTurn = 3;
 
 /** Positions that a measurement reads beyond its context: a root per step, and the depth of the last tree. */
@@ -48,28 +46,34 @@ export function verificationPositions({
  * size: where noise says so, neighbours share their mean, or the choice of a tree would be one of lucky sizes.
  */
 export async function verificationSpeed(engine: StepEngine, options: VerificationSpeedOptions): Promise<StepTime[]> {
-  const { nodes, context, depth, encoded, rounds = 9, signal, onProgress } = options;
+  const { nodes, context, depth, encoded, rounds = 9, ...others } = options;
   const random = new Random(4);
   const state = engine.newState(encoded);
   fillState(state, context, random);
-  const samples = nodes.map((): number[] => []);
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, size] of nodes.entries()) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing verification');
-      for (let step = 0; step < stepsPerTurn; step++) {
-        const tree = randomTree(size, depth, random);
-        const tokens = Int32Array.from({ length: size }, () => random.integer(engine.model.sizes.vocabulary));
-        const request = { state, tree, tokens, wanted: Array.from(tokens, (_, node) => node) };
-        const started = performance.now();
-        const [output] = await engine.step([request]);
-        await engine.commit(request, output, [0]);
-        if (step > 0) samples[index].push(performance.now() - started);
-      }
-    }
-    onProgress?.(round + 1, rounds);
-  }
-  const medians = nonDecreasing(samples.map((measured) => timingOf(measured).medianMs));
+  const cases = nodes.map((size) => () => {
+    const tokens = Int32Array.from({ length: size }, () => random.integer(engine.model.sizes.vocabulary));
+    const tree = randomTree(size, depth, random);
+    const request = { state, tree, tokens, wanted: Array.from(tokens, (_, node) => node) };
+    return async () => {
+      const [output] = await engine.step([request]);
+      await engine.commit(request, output, [0]);
+    };
+  });
+  const samples = await timeInTurns(cases, { ...others, rounds, runs: stepsPerTurn - 1, untimed: 1 });
+  const medians = nonDecreasing(samples.map(median));
   return nodes.map((size, index) => ({ nodes: size, ms: medians[index] }));
+}
+
+/** Median milliseconds in which Medusa heads guess `ranks` tokens each, at most the vocabulary. */
+export async function draftTime(
+  heads: Pick<MedusaHeads, 'topK'>,
+  { width, vocabulary }: { readonly width: number; readonly vocabulary: number },
+  ranks: number,
+  rounds: number,
+): Promise<number> {
+  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
+  const timing = await time(() => heads.topK(hidden, Math.min(ranks, vocabulary)), { runs: 2 * rounds + 1 });
+  return timing.medianMs;
 }
 
 /** The non-decreasing sequence closest to the values in the least-squares sense (pool adjacent violators). */

@@ -13,7 +13,7 @@ import {
   speculationSpeed,
 } from '../../../evaluation/speed/speculation-speed.ts';
 import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import type { Column } from '../../../report/table.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
 import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
@@ -53,25 +53,23 @@ export const benchSpeculate = defineCommand({
     context,
     { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },
   ) {
-    const compile = { device, threads };
-    await using opened = await openCausal(folder, compile);
+    await using opened = await openCausal(folder, { device, threads });
     const { engine } = opened;
     await using medusa = await opened.heads();
     const { heads } = medusa;
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
-    const rows = await context.withProgress('speculation', 'runs', (progress) =>
+    const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>
       speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
         contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
         tokens: counts.tokens,
         rounds: counts.rounds,
-        signal: context.signal,
-        onProgress: (done, total) => progress.update(done, total),
+        ...hooks,
       }),
     );
     const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };
     context.print(`tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`);
-    context.print(speedTable(rows));
+    context.table(rows, columns);
     const different = rows.filter(({ identical }) => identical === false);
     if (different.length > 0) {
       const places = different.map((row) => row.context).join(', ');
@@ -108,25 +106,19 @@ function promptsOf(source: Int32Array, length: number, count: number): Speculati
   return { context: length, prompts };
 }
 
-function speedTable(rows: readonly SpeculationSpeed[]): string {
-  return textTable(
-    makeTable(
-      [
-        { header: 'context', value: (row) => row.context, format: formatTokens },
-        { header: 'temperature', value: (row) => row.temperature },
-        { header: 'sequential', unit: 'tokens/s', value: (row) => row.sequential, format: fixed(0) },
-        { header: 'speculative', value: (row) => row.speculative, format: fixed(0) },
-        { header: 'ratio', value: ({ ratio }) => ratio, format: formatRatio },
-        { header: 'auto', value: ({ autoRatio }) => autoRatio, format: formatRatio },
-        { header: 'drafted by auto', value: ({ autoSpeculated }) => autoSpeculated, format: percent(0) },
-        { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
-        { header: 'draft', value: ({ timeShares }) => timeShares.draft, format: formatPercent },
-        { header: 'verify', value: ({ timeShares }) => timeShares.verify, format: formatPercent },
-        { header: 'accept', value: ({ timeShares }) => timeShares.accept, format: formatPercent },
-        { header: 'commit', value: ({ timeShares }) => timeShares.commit, format: formatPercent },
-        { header: 'same text', value: ({ identical }) => identical },
-      ],
-      rows,
-    ),
-  );
-}
+const columns: readonly Column<SpeculationSpeed>[] = [
+  { header: 'context', value: (row) => row.context, format: formatTokens },
+  { header: 'temperature', value: (row) => row.temperature },
+  { header: 'sequential', unit: 'tokens/s', value: (row) => row.sequential, format: fixed(0) },
+  { header: 'speculative', value: (row) => row.speculative, format: fixed(0) },
+  { header: 'ratio', value: ({ ratio }) => ratio, format: formatRatio },
+  { header: 'auto', value: ({ autoRatio }) => autoRatio, format: formatRatio },
+  { header: 'drafted by auto', value: ({ autoSpeculated }) => autoSpeculated, format: percent(0) },
+  { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
+  ...(['draft', 'verify', 'accept', 'commit'] as const).map((part) => ({
+    header: part,
+    value: ({ timeShares }: SpeculationSpeed) => timeShares[part],
+    format: formatPercent,
+  })),
+  { header: 'same text', value: ({ identical }) => identical },
+];

@@ -1,16 +1,15 @@
 /** `linnet eval mt-bench`: how fast questions of several turns are answered, with drafts and without. */
 import { createHash } from 'node:crypto';
-import { readConversationQuestions } from '../../../evaluation/speed/conversation-questions.ts';
 import {
   type AnsweredQuestion,
   type CategorySpeed,
   conversationSpeed,
+  readConversationQuestions,
   speedByCategory,
 } from '../../../evaluation/speed/conversation-speed.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
-import { fixed, formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
-import { openChatTemplate } from '../../../tokenizer/chat-template-sources.ts';
+import { fixed, formatCount, formatRatio } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
 import { filePath, integer } from '../../framework/option-values.ts';
@@ -44,28 +43,16 @@ export const evalMtBench = defineCommand({
   async run(context, options) {
     const questions = (await readConversationQuestions(options.questions)).slice(0, options.limit);
     const compile = { device: options.device, threads: options.threads };
-    await using loaded = await openCausal(options.model, compile);
+    const { chatTemplate: file, maxTokens } = options;
+    const chatTemplate = file === undefined ? undefined : await readTextFile(file);
+    await using loaded = await openCausal(options.model, { ...compile, chatTemplate });
     await using drafting = await openDrafting({ ...options, acceptance: 'exact' }, loaded, compile);
-    const { chatTemplate: file } = options;
-    const { tokenizer } = loaded;
-    const template =
-      file === undefined ? loaded.template : await openChatTemplate(await readTextFile(file), tokenizer, file);
-    const answered = await context.withProgress(
-      'mt-bench',
-      'questions',
-      async (progress) =>
-        await conversationSpeed(questions, {
-          engine: loaded.engine,
-          tokenizer,
-          template,
-          maxTokens: options.maxTokens,
-          speculation: drafting && (() => drafting.start().method),
-          signal: context.signal,
-          onProgress: (done, total) => progress.update(done, total),
-        }),
+    const speculation = drafting && (() => drafting.start().method);
+    const answered = await context.withProgress('mt-bench', 'questions', (_, hooks) =>
+      conversationSpeed(loaded, questions, { maxTokens, speculation, ...hooks }),
     );
     const categories = speedByCategory(answered);
-    context.print(speedTable(categories));
+    context.table(categories, columns);
     const different = answered.filter(({ identical }) => identical === false).map(({ question }) => question.id);
     if (different.length > 0) context.print(`\nanswers differ from sequential decoding: ${different.join(', ')}`);
     if (options.answers !== undefined) {
@@ -75,29 +62,25 @@ export const evalMtBench = defineCommand({
     }
     const identical = drafting === undefined ? undefined : different.length === 0;
     return {
-      json: { questions: questions.length, template: template !== undefined, identical, different, categories },
+      json: { questions: questions.length, template: loaded.template !== undefined, identical, different, categories },
       negative: different.length > 0,
     };
   },
 });
 
-function speedTable(rows: readonly CategorySpeed[]): string {
-  const tenths = (value: number): string => formatFixed(value, 1);
-  const columns: Column<CategorySpeed>[] = [
-    { header: 'category', value: ({ category }) => category },
-    { header: 'questions', value: ({ questions }) => questions, format: formatCount },
-    { header: 'tokens', value: ({ sequential }) => sequential.tokens, format: formatCount },
-    { header: 'tokens/s', value: ({ sequential }) => sequential.tokensPerSecond, format: tenths },
-    { header: 'with drafts', value: ({ speculative }) => speculative?.tokensPerSecond, format: tenths },
-    { header: 'ratio', value: ({ speedup }) => speedup, format: formatRatio },
-    {
-      header: 'accept length',
-      value: ({ sequential, speculative }) => (speculative ?? sequential).acceptLength,
-      format: fixed(2),
-    },
-  ];
-  return textTable(makeTable(columns, rows));
-}
+const columns: readonly Column<CategorySpeed>[] = [
+  { header: 'category', value: ({ category }) => category },
+  { header: 'questions', value: ({ questions }) => questions, format: formatCount },
+  { header: 'tokens', value: ({ sequential }) => sequential.tokens, format: formatCount },
+  { header: 'tokens/s', value: ({ sequential }) => sequential.tokensPerSecond, format: fixed(1) },
+  { header: 'with drafts', value: ({ speculative }) => speculative?.tokensPerSecond, format: fixed(1) },
+  { header: 'ratio', value: ({ speedup }) => speedup, format: formatRatio },
+  {
+    header: 'accept length',
+    value: ({ sequential, speculative }) => (speculative ?? sequential).acceptLength,
+    format: fixed(2),
+  },
+];
 
 /** An answer as FastChat keeps it, with tokens, seconds and steps of each turn next to the texts. */
 function answerLine({ question, sequential, speculative }: AnsweredQuestion, model: string): Record<string, unknown> {

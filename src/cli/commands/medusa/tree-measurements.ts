@@ -9,8 +9,7 @@ import type { StepEngine } from '../../../decoding/step-engine.ts';
 import type { StepTime } from '../../../decoding/speculation/tree-search.ts';
 import { answers, type ContinuationOptions, continuations } from '../../../evaluation/medusa/calibration.ts';
 import { type ScoredWindow, slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
-import { time } from '../../../evaluation/speed/timing.ts';
-import { measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
+import { draftTime, measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { MedusaHeads } from '../../../models/medusa/medusa-heads.ts';
 import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
@@ -59,9 +58,7 @@ export async function measureForTree(
   compile: CompileOptions,
   options: TreeMeasurementOptions,
 ): Promise<TreeMeasurements> {
-  const { signal } = context;
   const { model } = loaded;
-  const { width } = decoderOf(model).sizes;
   const tokenizer = await loadTokenizer(loaded.path);
   await using engine = await DecodingEngine.create(model, loaded.parameters, compile);
   const windows =
@@ -71,20 +68,14 @@ export async function measureForTree(
   await using heads = await MedusaHeads.create(medusa.config, model.sizes, medusa.parameters, compile);
   const source = windows.find((window) => window.source !== undefined)?.source;
   const encoded = source && (await engine.encode(source));
-  const times = await context.withProgress('step times', 'rounds', (timing) =>
+  const { rounds, ranks, maxNodes } = options;
+  const times = await context.withProgress('step times', 'rounds', (_, hooks) =>
     verificationSpeed(engine, {
-      nodes: measuredSizes(options.maxNodes),
-      context: options.context,
-      depth: medusa.config.heads,
-      rounds: options.rounds,
-      encoded,
-      signal,
-      onProgress: (done, total) => timing.update(done, total),
+      ...{ nodes: measuredSizes(maxNodes), context: options.context, depth: medusa.config.heads, rounds, encoded },
+      ...hooks,
     }),
   );
-  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
-  const draft = await time(() => heads.topK(hidden, options.ranks), { runs: 2 * options.rounds + 1 });
-  return { windows, times, draftMs: draft.medianMs };
+  return { windows, times, draftMs: await draftTime(heads, decoderOf(model).sizes, ranks, rounds) };
 }
 
 async function plainWindows(
@@ -147,15 +138,7 @@ async function generated(
   { prompts, promptLength, tokens, temperature, seed }: TreeMeasurementOptions,
   generate: (options: ContinuationOptions) => Promise<ScoredWindow[]>,
 ): Promise<ScoredWindow[]> {
-  return await context.withProgress('calibration', 'tokens', (progress) =>
-    generate({
-      count: prompts,
-      promptLength,
-      length: tokens,
-      temperature,
-      seed,
-      signal: context.signal,
-      onProgress: (done, total) => progress.update(done, total),
-    }),
+  return await context.withProgress('calibration', 'tokens', (_, hooks) =>
+    generate({ ...{ count: prompts, promptLength, length: tokens, temperature, seed }, ...hooks }),
   );
 }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { noPositions } from '../../nn/positions.ts';
-import { contextsWithin } from './default-contexts.ts';
+import { contextsWithin } from './decoding-speed.ts';
 
 it.each([
   [Number.POSITIVE_INFINITY, 0, [64, 1024, 4096]],

@@ -1,0 +1,242 @@
+/** `linnet bench decode`, `prefill` and `verify`: speed and memory of a model. */
+import { growsWithText } from '../../../attention/mixers.ts';
+import { mixerPreset } from '../../../attention/presets.ts';
+import { loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { DecodingEngine } from '../../../decoding/engine.ts';
+import { promptChunk, type StepEngine } from '../../../decoding/step-engine.ts';
+import {
+  type ContextSpeed,
+  contextsWithin,
+  decodingSpeed,
+  fillState,
+  positionsBeyondContext,
+  prefillSpeed,
+} from '../../../evaluation/speed/decoding-speed.ts';
+import {
+  peakMemoryBytes,
+  readBandwidth,
+  type StepProfile,
+  stepProfile,
+  storedBytesPerToken,
+  type StoredModel,
+} from '../../../evaluation/speed/memory-traffic.ts';
+import { draftTime, verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
+import { linearize } from '../../../models/linearization/linearize.ts';
+import { openCausal, type RunningModel } from '../../../open/running-model.ts';
+import { Random } from '../../../random.ts';
+import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
+import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
+import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
+import { countList, integer } from '../../framework/option-values.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+
+const decodeContexts = [64, 1024, 4096, 16384, 32768];
+/** Steps of the profile, at the longest context. */
+const profiledSteps = 16;
+
+export const benchDecode = defineCommand({
+  description:
+    'Times single-token steps of a model or an exported folder; of a model with softmax layers also linearized to the ' +
+    'augmented mixer. States are filled with random numbers as if the context had been read. Contexts take turns, so ' +
+    'that a machine whose speed drifts treats all alike. The bandwidth share is the bytes of the weights that one token ' +
+    'reads, times tokens per second, over the bandwidth of reading memory in order, measured in the same run.',
+  examples: [
+    'linnet bench decode assets/tiny-llama',
+    'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --json',
+    'linnet bench decode runs/1.1b-int4 --context 1024 --profile',
+  ],
+  arguments: { model: folderOf('the model') },
+  options: {
+    context: contextOption('tokens read before', decodeContexts),
+    steps: withDefault(integer(4, 100_000), 128, 'timed steps per context'),
+    profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, context: asked, steps, profile, device, threads }) {
+    const timings: (MeasuredRow & { subject: string; stepMs: number; weightBytesPerToken: number })[] = [];
+    const graphs: (ProgramStatistics & { subject: string })[] = [];
+    const profiles: (StepProfile & { subject: string; context: number })[] = [];
+    /** @returns whether the model has a linearized counterpart */
+    const measure = async (subject: string, open: (compile: CompileOptions) => Promise<MeasuredModel>) => {
+      const compile = { device, threads };
+      await using opened = await open(compile);
+      const { engine, model, manifest } = opened;
+      const contexts = asked ?? contextsWithin(decodeContexts, model, positionsBeyondContext({ steps }));
+      graphs.push({ subject, ...engine.program.statistics });
+      const speeds = await context.withProgress(subject, 'rounds', (_, hooks) =>
+        decodingSpeed(engine, { contexts, steps, ...hooks }),
+      );
+      const weightBytesPerToken = storedBytesPerToken(opened);
+      for (const speed of speeds) {
+        timings.push({ subject, ...rowOf(speed), stepMs: speed.timing.medianMs, weightBytesPerToken });
+      }
+      if (profile) {
+        await opened[Symbol.asyncDispose]();
+        await using profiled = await open({ ...compile, profile });
+        const longest = Math.max(...contexts);
+        profiles.push({ subject, context: longest, ...(await profileOf(profiled.engine, longest)) });
+      }
+      return manifest === undefined && model.mixers.some(growsWithText);
+    };
+    if (await measure('as it is', (compile) => openCausal(folder, compile))) {
+      await measure('augmented', (compile) => openLinearized(folder, compile));
+    }
+    const peak = peakMemoryBytes();
+    const readBytesPerSecond = await readBandwidth({ threads });
+    const rows = timings.map((row) => ({
+      ...row,
+      bandwidthShare: (row.weightBytesPerToken * row.tokensPerSecond) / readBytesPerSecond,
+    }));
+    context.table(rows, [
+      { header: 'mixers', value: ({ subject }) => subject },
+      { header: 'context', unit: 'tokens', value: (row) => row.context, format: formatTokens },
+      { header: 'step', unit: 'ms', value: ({ stepMs }) => stepMs, format: fixed(3) },
+      ...speedColumns,
+      { header: 'of bandwidth', value: ({ bandwidthShare }) => bandwidthShare, format: fixed(2) },
+    ]);
+    for (const { subject, nodes, creationMs } of graphs) {
+      const size = nodes === undefined ? '' : `${formatCount(nodes)} nodes, `;
+      context.print(`step graph, ${subject}: ${size}session created in ${formatFixed(creationMs, 0)} ms`);
+    }
+    for (const { subject, context: tokens, kernelMs, ops } of profiles) {
+      context.print(`profile, ${subject}, context ${formatTokens(tokens)}: ${formatFixed(kernelMs, 2)} ms in kernels`);
+      context.table(ops, [
+        { header: 'op', value: ({ opType }) => opType },
+        { header: 'times', value: ({ count }) => count, format: fixed(0) },
+        { header: 'ms', value: ({ ms }) => ms, format: fixed(3) },
+        { header: 'share', value: ({ ms }) => ms / kernelMs, format: fixed(3) },
+      ]);
+    }
+    return { json: { rows, graphs, ...(profile && { profiles }), readBytesPerSecond, peakMemoryBytes: peak } };
+  },
+});
+
+type MeasuredModel = StoredModel & Pick<RunningModel, 'engine'> & AsyncDisposable;
+
+/** A checkpoint with softmax layers, linearized in memory. */
+async function openLinearized(folder: string, compile: CompileOptions): Promise<MeasuredModel> {
+  const loaded = await loadCausalModel(folder);
+  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+  const engine = await DecodingEngine.create(model, parameters, compile);
+  return { model, manifest: undefined, engine, [Symbol.asyncDispose]: () => engine.dispose() };
+}
+
+async function profileOf(engine: StepEngine, tokens: number) {
+  const state = engine.newState();
+  fillState(state, tokens, new Random(1));
+  for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);
+  return stepProfile(engine, profiledSteps);
+}
+
+const prefillContexts = [1024, 4096];
+
+export const benchPrefill = defineCommand({
+  description:
+    'Times the reading of random prompts into an empty state, chunk by chunk, by a model or an exported folder.',
+  examples: [
+    'linnet bench prefill runs/1.1b-w8a8',
+    'linnet bench prefill runs/1.1b-w8a8 --context 1024 --chunk 256 --json',
+  ],
+  arguments: { model: folderOf('the model') },
+  options: {
+    context: contextOption('lengths of prompts', prefillContexts),
+    runs: withDefault(integer(1, 1000), 3, 'timed readings of each'),
+    chunk: withDefault(integer(1, 1024, 'tokens'), promptChunk, 'tokens per step'),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
+    await using opened = await openCausal(folder, { device, threads });
+    const contexts = asked ?? contextsWithin(prefillContexts, opened.model);
+    const speeds = await context.withProgress('reading', 'prompts', (_, hooks) =>
+      prefillSpeed(opened.engine, { contexts, runs, chunk, ...hooks }),
+    );
+    const rows = speeds.map((speed) => ({ ...rowOf(speed), promptMs: speed.timing.medianMs }));
+    context.table(rows, [
+      { header: 'prompt', unit: 'tokens', value: (row) => row.context, format: formatTokens },
+      { header: 'time', unit: 'ms', value: (row) => row.promptMs, format: fixed(0) },
+      ...speedColumns,
+    ]);
+    return { json: { rows, chunk } };
+  },
+});
+
+function contextOption(what: string, usual: readonly number[]) {
+  return optional(countList, `${what} (default: ${usual.join(',')}, or as far as learned positions reach)`);
+}
+
+type MeasuredRow = ReturnType<typeof rowOf>;
+
+function rowOf({ timing: { minMs }, ...speed }: ContextSpeed) {
+  return { ...speed, minMs, peakMemoryBytes: peakMemoryBytes() };
+}
+
+const speedColumns: readonly Column<MeasuredRow>[] = [
+  { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(1) },
+  { header: 'state', value: ({ stateBytes }) => stateBytes, format: formatBytes },
+  { header: 'peak memory', value: (row) => row.peakMemoryBytes, format: formatBytes },
+];
+
+const defaultNodes = [1, 4, 16, 64];
+
+export const benchVerify = defineCommand({
+  description:
+    'Times steps over random token trees with the logits of all nodes wanted, as verification of drafts needs them, by ' +
+    'a model or an exported folder. Sizes take turns; times never fall with size. Where the folder has Medusa heads, what ' +
+    'a draft of theirs takes is timed as well.',
+  examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
+  arguments: { model: folderOf('the model') },
+  options: {
+    nodes: optional(countList, `nodes of a tree (default: ${defaultNodes.join(',')})`),
+    context: optional(
+      integer(1, 1 << 24, 'tokens'),
+      'tokens read before (default: 1024, or what the positions of the model leave)',
+    ),
+    depth: withDefault(integer(1, 64, 'nodes'), 4, 'deepest node of a tree'),
+    rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
+    await using opened = await openCausal(folder, { device, threads });
+    const { engine, model } = opened;
+    const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
+    const beyond = verificationPositions({ nodes: sizes, depth, rounds });
+    const [committed] = asked === undefined ? contextsWithin([1024], model, beyond) : [asked];
+    const times = await context.withProgress('verifying', 'rounds', (_, hooks) =>
+      verificationSpeed(engine, { nodes: sizes, context: committed, depth, rounds, ...hooks }),
+    );
+    const [{ ms: single }] = times;
+    const state = engine.newState();
+    state.reserve(committed);
+    const peak = peakMemoryBytes();
+    // Each step reads the weights once, whatever its nodes.
+    const limit = (await readBandwidth({ threads })) / storedBytesPerToken(opened);
+    const rows = times
+      .filter(({ nodes: size }) => nodes.includes(size))
+      .map(({ nodes: size, ms }) => ({
+        nodes: size,
+        // Nodes per second: the upper bound of accepted tokens.
+        tokensPerSecond: (1000 * size) / ms,
+        stepMs: ms,
+        ratio: ms / single,
+        stateBytes: state.bytes,
+        peakMemoryBytes: peak,
+        bandwidthShare: 1000 / ms / limit,
+      }));
+    context.table(rows, [
+      { header: 'nodes', value: (row) => row.nodes },
+      { header: 'step', unit: 'ms', value: (row) => row.stepMs, format: fixed(2) },
+      { header: 'of one node', value: (row) => row.ratio, format: fixed(2) },
+      { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
+      { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
+    ]);
+    if (!(await opened.hasHeads())) return { json: { context: committed, rows, draftMs: null } };
+    await using medusa = await opened.heads();
+    const draftMs = await draftTime(medusa.heads, model.sizes, draftedRanks, rounds);
+    context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
+    return { json: { context: committed, rows, draftMs } };
+  },
+});
+
+/** Guesses per head when drafting is timed, as in the default tree. */
+const draftedRanks = 10;
