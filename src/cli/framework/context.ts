@@ -13,7 +13,7 @@ export interface OutputOptions {
   readonly quiet: boolean;
 }
 
-/** What a piece of work takes to be stopped and to tell how far it is. */
+/** Options of a piece of work that stop it and tell its progress. */
 export interface WorkHooks {
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, total: number) => void;

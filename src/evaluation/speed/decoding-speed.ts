@@ -16,7 +16,7 @@ export interface ContextSpeed {
   readonly stateBytes: number;
 }
 
-/** What is measured, with a turn for every context in each round. */
+/** Contexts to measure, each with a turn in every round. */
 export interface ContextSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
   readonly contexts: readonly number[];
 }

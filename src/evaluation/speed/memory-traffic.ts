@@ -50,12 +50,12 @@ export function weightBytesPerToken(model: CausalModel, type: WeightType, block?
 }
 
 /** Bytes of weights that one token reads, of a model as it is stored. */
-export function storedBytesPerToken({ model, manifest }: StoredModel): number {
+export function storedBytesPerToken({ model, manifest }: MeasuredStorage): number {
   return weightBytesPerToken(model, storageTypes[manifest?.dtype ?? 'f32'].step, manifest?.block);
 }
 
 /** A model with the description of its export, where it is one. */
-export type StoredModel = Pick<RunningModel, 'model' | 'manifest'>;
+export type MeasuredStorage = Pick<RunningModel, 'model' | 'manifest'>;
 
 /** The most memory that this process has held so far, in bytes: ask before the bandwidth is measured, which takes 256 MB. */
 export function peakMemoryBytes(): number {

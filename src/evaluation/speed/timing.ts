@@ -1,4 +1,4 @@
-/** Timing on noisy machines: what is compared takes turns, so that a machine whose speed drifts treats all alike; medians count. */
+/** Timing on noisy machines: the cases compared take turns, so that a drifting speed meets all of them alike; medians count. */
 import { requireRunning } from '../../errors.ts';
 
 export interface Timing {

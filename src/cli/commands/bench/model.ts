@@ -18,7 +18,7 @@ import {
   type StepProfile,
   stepProfile,
   storedBytesPerToken,
-  type StoredModel,
+  type MeasuredStorage,
 } from '../../../evaluation/speed/memory-traffic.ts';
 import { draftTime, verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { linearize } from '../../../models/linearization/linearize.ts';
@@ -112,7 +112,7 @@ export const benchDecode = defineCommand({
   },
 });
 
-type MeasuredModel = StoredModel & Pick<RunningModel, 'engine'> & AsyncDisposable;
+type MeasuredModel = MeasuredStorage & Pick<RunningModel, 'engine'> & AsyncDisposable;
 
 /** A checkpoint with softmax layers, linearized in memory. */
 async function openLinearized(folder: string, compile: CompileOptions): Promise<MeasuredModel> {
