@@ -37,7 +37,7 @@ export interface SessionContent {
 /** Sessions on a disk; browsers have none. */
 export interface SessionFiles {
   save(path: string, content: SessionContent): Promise<void>;
-  load(path: string): Promise<SessionContent>;
+  load(path: string, engine: StepEngine): Promise<SessionContent>;
 }
 
 /** Parts that the sessions of a model share. */
@@ -121,7 +121,7 @@ export class TextSession {
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
-    this.#content = await this.#files.load(path);
+    this.#content = await this.#files.load(path, await this.#parts.engine());
   }
 
   get #files(): SessionFiles {

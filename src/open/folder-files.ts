@@ -1,5 +1,6 @@
 /** Exported models in folders: everything that is read is checked. */
 import { createHash } from 'node:crypto';
+import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { LinnetError } from '../errors.ts';
@@ -17,6 +18,14 @@ import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { type CompileOptions, openProgram } from '../runtime/compile.ts';
 import { type ExportedFolder, maximumReadBytes, type ModelFiles, readExport } from './model-files.ts';
+
+/** Whether a folder claims to be one that `exportFolder` wrote, with graphs; others are Hugging Face folders. */
+export async function isExport(folder: string): Promise<boolean> {
+  return await lstat(join(folder, EXPORT_FILE)).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** How an exported folder is read. */
 export interface ReadExportOptions {

@@ -4,7 +4,6 @@ import { loadAny, type LoadedModel, saveModel } from '../checkpoint/load-model.t
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
 import type { SessionFiles } from '../engine/session.ts';
 import { LinnetError } from '../errors.ts';
 import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
@@ -16,13 +15,11 @@ import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { readChatTemplate } from '../tokenizer/chat-template-files.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
-import { ClassifyingModel, Encoder } from './encoding-model.ts';
-import { folderFiles, openExportedHeads } from './folder-files.ts';
-import { byFolderFormat } from './folder-format.ts';
+import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
 import { openExport } from './model-files.ts';
-import type { DraftHeads, ModelChanges, ModelOrigin, OpenedModel } from './opened-model.ts';
+import { type DraftHeads, Opened, type OpenedModel, type OpenedParts, openedGenerator } from './opened-model.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
-import { textGenerator } from './text-generator.ts';
+import { TextReader } from './text-reader.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, CompileOptions {
@@ -52,23 +49,21 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
   requireOptions(options, 'the options of open', openOptionNames);
   requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
   if (options.threads !== undefined) requireCount(options.threads, 'threads');
-  const { device, threads, worker, spin, profile } = options;
+  const { device, threads, worker, spin, profile, verify } = options;
   const compile = { device, threads, worker, spin, profile };
-  return byFolderFormat<OpenedModel>(await folderOfModel(source, options), {
-    exported: (folder) =>
-      openExport(folderFiles(folder, { ...compile, verify: options.verify }), async (exported) => ({
-        ...(await companionsOf(exported.path)),
-        sessionFiles: sessionFiles(exported.fingerprint),
-        heads: {
-          present: () => Promise.resolve(exported.manifest.medusa !== undefined),
-          open: async () => draftHeads(await openExportedHeads(exported, compile), exported.manifest.medusa?.tree),
-        },
-      })),
-    checkpoint: async (folder) => {
-      const loaded = await loadAny(folder);
-      return openWeights(loaded, { ...(await companionsOf(loaded.path)), origin: loaded.path, compile });
+  const folder = await folderOfModel(source, options);
+  if (!(await isExport(folder))) {
+    const loaded = await loadAny(folder);
+    return openWeights(loaded, { ...(await companionsOf(loaded.path)), origin: loaded.path, compile });
+  }
+  return openExport(folderFiles(folder, { ...compile, verify }), async (exported) => ({
+    ...(await companionsOf(exported.path)),
+    sessionFiles: sessionFiles(exported.fingerprint),
+    heads: {
+      present: () => Promise.resolve(exported.manifest.medusa !== undefined),
+      open: async () => draftHeads(await openExportedHeads(exported, compile), exported.manifest.medusa?.tree),
     },
-  });
+  }));
 }
 
 const openOptionNames: Readonly<Record<keyof OpenOptions, true>> = {
@@ -77,52 +72,43 @@ const openOptionNames: Readonly<Record<keyof OpenOptions, true>> = {
 };
 
 /** Where a model came from, and how it is compiled. */
-interface Surroundings extends Pick<ModelOrigin, 'origin' | 'tokenizer' | 'template'> {
+interface Surroundings extends Pick<OpenedParts, 'origin' | 'tokenizer' | 'template'> {
   readonly compile: CompileOptions;
 }
 
-type Weights = ReadonlyMap<string, Tensor<'float32'>>;
+interface Weighted extends Pick<LoadedModel<Model | Classifier>, 'model' | 'fingerprint'> {
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+}
 
 /** A model whose weights are in memory. */
-function openWeights(
-  loaded: Pick<LoadedModel<Model | Classifier>, 'model' | 'fingerprint'> & { readonly parameters: Weights },
-  { compile, ...around }: Surroundings,
-): OpenedModel {
-  const { model, parameters, fingerprint } = loaded;
-  const origin = { ...around, fingerprint };
+function openWeights({ model, parameters, fingerprint }: Weighted, { compile, ...around }: Surroundings): OpenedModel {
+  const { origin, tokenizer } = around;
   if ('labels' in model) {
-    const { tokenizer, origin: from } = around;
+    const reader = new TextReader(model, { tokenizer, parameters, compile });
     const { family } = model.model;
-    return new ClassifyingModel({
-      tokenizer,
-      origin: from,
-      family,
-      fingerprint,
-      description: model,
-      parameters,
-      compile,
-    });
+    return new Opened('classifier', model, { origin, tokenizer, family, fingerprint, reader });
   }
-  const changes: ModelChanges = {
-    linearize: async (mixer, options) => {
+  const changes: OpenedParts['changes'] = {
+    linearize: async (mixer, options = {}) => {
       const changed = linearizeByName(model, parameters, mixer, options);
       const mixers = JSON.stringify(changed.model.mixers);
       const own = createHash('sha256').update(`${fingerprint} ${mixers}`).digest('hex');
       return openWeights({ ...changed, fingerprint: own }, { ...around, compile });
     },
-    save: (to, options) =>
-      saveModel(to, { model, parameters }, { ...options, tokenizerFiles: { from: around.origin } }),
+    save: (to, options) => saveModel(to, { model, parameters }, { ...options, tokenizerFiles: { from: origin } }),
   };
-  const common = { ...origin, family: model.family, changes };
-  if (model.kind === 'encoder') return new Encoder({ ...common, description: model, parameters, compile });
-  return textGenerator(model, {
-    ...common,
+  const common = { ...around, fingerprint, changes };
+  if (model.kind === 'encoder') {
+    const reader = new TextReader(model, { tokenizer, parameters, compile });
+    return new Opened('encoder', model, { ...common, family: model.family, reader });
+  }
+  return openedGenerator(model, common, {
     engine: () => DecodingEngine.create(model, parameters, compile),
     sessionFiles: sessionFiles(fingerprint),
     heads: {
-      present: () => hasMedusaHeads(around.origin),
+      present: () => hasMedusaHeads(origin),
       open: async () => {
-        const { config, parameters: weights, tree } = await loadMedusaHeads(around.origin, { model, fingerprint });
+        const { config, parameters: weights, tree } = await loadMedusaHeads(origin, { model, fingerprint });
         return draftHeads(await MedusaHeads.create(config, model.sizes, weights, compile), tree);
       },
     },
@@ -134,18 +120,18 @@ function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {
 }
 
 /** Session files of a model that `fingerprint` identifies. */
-function sessionFiles(fingerprint: string): (engine: StepEngine) => SessionFiles {
-  return (engine) => ({
+function sessionFiles(fingerprint: string): SessionFiles {
+  return {
     save: (path, content) => saveSession(path, { ...content, fingerprint }),
-    load: async (path) => {
+    load: async (path, engine) => {
       const { tokens, ...restored } = await restoreSession(path, engine, fingerprint);
       return { ...restored, tokens: Array.from(tokens) };
     },
-  });
+  };
 }
 
 /** Tokenizer and chat template of a folder, which may have neither. */
-async function companionsOf(folder: string): Promise<Pick<ModelOrigin, 'tokenizer' | 'template'>> {
+async function companionsOf(folder: string): Promise<Pick<OpenedParts, 'tokenizer' | 'template'>> {
   const tokenizer = await loadTokenizer(folder).catch((error: unknown) => {
     if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
     throw error;

@@ -4,7 +4,6 @@ export type { ChatMessage } from '../tokenizer/chat-template.ts';
 export type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 export type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.ts';
 export type {
-  Classification,
   ModelActions,
   OpenedCausal,
   OpenedClassifier,
@@ -13,5 +12,6 @@ export type {
   OpenedModel,
   SaveModelOptions,
 } from './opened-model.ts';
+export type { Classification } from './text-reader.ts';
 export type { TextSession } from '../engine/session.ts';
 export type { TextOptions, TextPieces } from '../engine/text-pieces.ts';

@@ -5,9 +5,14 @@ import { assembleEngine, exportedModel, exportIdentity, type ExportReader, readM
 import { type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { GeneratingModel } from '../models/model.ts';
-import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
+import {
+  type GeneratingParts,
+  type OpenedCausal,
+  type OpenedParts,
+  type OpenedEncoderDecoder,
+  openedGenerator,
+} from './opened-model.ts';
 import { sha256Of } from './remote-folder.ts';
-import { type GeneratingParts, textGenerator } from './text-generator.ts';
 
 /** How the files of an exported model are reached: all in which a folder and a URL differ. */
 export interface ModelFiles extends Pick<ExportReader, 'nameOf'> {
@@ -60,19 +65,18 @@ export async function readIfPresent(files: ModelFiles, file: string): Promise<Ui
   }
 }
 
-/** Loads the parts of a generating model that lie next to its graphs. */
-type Surroundings = (
-  exported: ExportedFolder,
-) => Promise<Pick<GeneratingParts<GeneratingModel>, 'tokenizer' | 'template' | 'heads' | 'sessionFiles'>>;
+/** Parts of an exported model that lie next to its graphs. */
+type Companions = Pick<OpenedParts, 'tokenizer' | 'template'> & Pick<GeneratingParts, 'heads' | 'sessionFiles'>;
 
 /** Opens an exported model; its engine is ready. @throws LinnetError as `readExport` and `assembleEngine` */
 export async function openExport(
   files: ModelFiles,
-  surroundings: Surroundings,
+  companions: (exported: ExportedFolder) => Promise<Companions>,
 ): Promise<OpenedCausal | OpenedEncoderDecoder> {
   const exported = await readExport(files);
-  const { manifest, model, fingerprint } = exported;
-  const around = await surroundings(exported);
+  const { path: origin, manifest, model, fingerprint } = exported;
+  const { tokenizer, template, ...around } = await companions(exported);
   const engine = await assembleEngine(files.graphs(manifest), manifest, model);
-  return textGenerator(model, { ...around, family: model.family, origin: files.origin, fingerprint, engine, manifest });
+  const generating = { ...around, manifest, engine: () => Promise.resolve(engine) };
+  return openedGenerator(model, { origin, fingerprint, tokenizer, template }, generating);
 }

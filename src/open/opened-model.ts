@@ -1,19 +1,22 @@
 /** The result of `open`: a model of some kind, with all its actions. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
-import type { ExportManifest } from '../export/manifest.ts';
-import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
-import type { ContinuationScore } from '../engine/scoring/continuations.ts';
+import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { type ContinuationScore, scoreContinuations } from '../engine/scoring/continuations.ts';
+import { type SessionFiles, TextSession } from '../engine/session.ts';
+import { type TextOptions, textOptionNames, type TextPieces } from '../engine/text-pieces.ts';
 import { LinnetError } from '../errors.ts';
+import type { ExportManifest } from '../export/manifest.ts';
+import { requireOptions, requireText, requireTexts, requireTokens } from '../files/arguments.ts';
 import { inspection } from '../files/inspection.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
-import type { CausalModel, EncoderDecoderModel, EncoderModel } from '../models/model.ts';
+import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
+import type { CausalModel, EncoderDecoderModel, EncoderModel, GeneratingModel } from '../models/model.ts';
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { TextSession } from '../engine/session.ts';
-import type { TextOptions, TextPieces } from '../engine/text-pieces.ts';
+import type { Classification, TextReader } from './text-reader.ts';
 
 /** How a model is saved. */
 export interface SaveModelOptions {
@@ -21,18 +24,6 @@ export interface SaveModelOptions {
   readonly dtype?: 'F32' | 'F16' | 'BF16';
   /** Replace the folder if it exists. Default false. */
   readonly replace?: boolean;
-}
-
-/** A classifier's result for a text. */
-export interface Classification {
-  /** The most probable class; the name of the number, of a regression head. */
-  readonly label: string;
-  /** Its probability; 1 for a regression head, which has one label only. */
-  readonly probability: number;
-  /** All classes in the order of the model's labels; the probabilities add up to 1. */
-  readonly classes: readonly { readonly label: string; readonly probability: number }[];
-  /** The number of a regression head; undefined for classes. */
-  readonly value?: number;
 }
 
 /** Actions of an opened model. Actions that its kind or its folder cannot do are refused with a LinnetError. */
@@ -128,41 +119,58 @@ export interface DraftHeads extends AsyncDisposable {
   readonly tree?: MedusaTree;
 }
 
-/** Facts of every kind of model, wherever it comes from. */
-export interface ModelOrigin {
+/** Parts of an opened model: facts of every kind, and the parts that its kind or its files have. */
+export interface OpenedParts {
   readonly family: string;
   readonly origin: string;
   readonly fingerprint: string;
   readonly tokenizer: Tokenizer | undefined;
-  /** Of models that answer conversations. */
   readonly template?: ChatTemplate;
-  /** Absent where the weights are not at hand, as in exported folders. */
-  readonly changes?: ModelChanges;
+  /** Actions on weights in memory, which exported folders do not have. */
+  readonly changes?: Pick<ModelActions, 'linearize' | 'save'>;
+  /** Of a model that generates texts. */
+  readonly generating?: GeneratingParts;
+  /** Of an encoder or a classifier. */
+  readonly reader?: TextReader;
 }
 
-/** Actions on the weights of a model. */
-export interface ModelChanges {
-  linearize(mixer: string | MixerConfig, options: LinearizeOptions): Promise<OpenedModel>;
-  save(folder: string, options: SaveModelOptions): Promise<void>;
+export interface GeneratingParts {
+  readonly model: GeneratingModel;
+  /** Makes the engine; called once, when it is first needed. */
+  readonly engine: () => Promise<StepEngine>;
+  /** Absent in browsers. */
+  readonly sessionFiles?: SessionFiles;
+  /** Of an exported model. */
+  readonly manifest?: ExportManifest;
+  /** Medusa heads in the files of the model; absent in browsers. */
+  readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
 }
 
-/** A model that refuses everything that its kind cannot do; kinds override the actions they can. */
-export abstract class Opened implements ModelActions {
+/** A model of any kind; it refuses what its parts cannot do. */
+export class Opened<Kind extends OpenedModel['kind'], Described> implements ModelActions {
+  readonly kind: Kind;
+  readonly description: Described;
   readonly family: string;
   readonly origin: string;
   readonly fingerprint: string;
   readonly chatTemplate: ChatTemplate | undefined;
-  readonly #tokenizer: Tokenizer | undefined;
-  readonly #changes: ModelChanges | undefined;
-  abstract readonly kind: OpenedModel['kind'];
+  readonly manifest: ExportManifest | undefined;
+  readonly reader: TextReader | undefined;
+  readonly #parts: OpenedParts;
+  #engine: Promise<StepEngine> | undefined;
+  #isDisposed = false;
+  #schemas: JsonSchemas | undefined;
 
-  constructor({ family, origin, fingerprint, tokenizer, template, changes }: ModelOrigin) {
-    this.chatTemplate = template;
-    this.family = family;
-    this.origin = origin;
-    this.fingerprint = fingerprint;
-    this.#tokenizer = tokenizer;
-    this.#changes = changes;
+  constructor(kind: Kind, description: Described, parts: OpenedParts) {
+    this.kind = kind;
+    this.description = description;
+    this.family = parts.family;
+    this.origin = parts.origin;
+    this.fingerprint = parts.fingerprint;
+    this.chatTemplate = parts.template;
+    this.manifest = parts.generating?.manifest;
+    this.reader = parts.reader;
+    this.#parts = parts;
   }
 
   get canChat(): boolean {
@@ -170,7 +178,7 @@ export abstract class Opened implements ModelActions {
   }
 
   get tokenizer(): Tokenizer {
-    if (this.#tokenizer !== undefined) return this.#tokenizer;
+    if (this.#parts.tokenizer !== undefined) return this.#parts.tokenizer;
     throw new LinnetError(
       'NOT_FOUND',
       `${this.origin} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or work ` +
@@ -178,50 +186,84 @@ export abstract class Opened implements ModelActions {
     );
   }
 
-  generate(_prompt: string, _options?: TextOptions): TextPieces {
-    throw this.#refusal('generates no text');
+  generate(prompt: string, options?: TextOptions): TextPieces {
+    return this.session().continue(prompt, options);
   }
 
-  chat(_messages: readonly ChatMessage[], _options?: TextOptions): TextPieces {
-    throw this.#refusal('generates no text');
+  chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextPieces {
+    this.#generating('generates no text');
+    requireOptions(options, 'the options', textOptionNames);
+    if (options.stopIds !== undefined) requireTokens(options.stopIds, 'stopIds');
+    const { tokenizer } = this;
+    if (this.chatTemplate === undefined || this.kind !== 'causal') {
+      throw new LinnetError('CONFIG', `${this.origin} has no chat template: it continues texts; use generate`);
+    }
+    // The end of a turn, which is not always the configuration's end of a text.
+    const stopIds = [...(options.stopIds ?? []), ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])];
+    return this.session().continuePrompt({ messages }, { ...options, stopIds });
   }
 
-  classify(_text: string, _pair?: string): Promise<Classification> {
-    return Promise.reject(this.#refusal('is not a classifier; train one with finetune --objective classify'));
+  async classify(text: string, pair?: string): Promise<Classification> {
+    if (this.reader?.classifier === undefined) {
+      throw this.#refusal('is not a classifier; train one with finetune --objective classify');
+    }
+    requireText(text, 'the text');
+    if (pair !== undefined) requireText(pair, 'the second text');
+    const laidOut = this.reader.layOut(this.tokenizer, text, pair);
+    if (laidOut.tokens.length === 0) {
+      throw new LinnetError('INPUT', 'the text to classify has no token; give some text');
+    }
+    const { logits: _, ...classification } = await this.reader.classify(laidOut);
+    return classification;
   }
 
-  score(_context: string, _continuations: readonly string[]): Promise<ContinuationScore[]> {
-    return Promise.reject(this.#refusal('does not predict texts token by token'));
+  async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
+    this.#generating('does not predict texts token by token');
+    requireText(context, 'the context');
+    requireTexts(continuations, 'the continuations');
+    const { tokenizer } = this;
+    return scoreContinuations({ engine: await this.engine(), tokenizer }, context, continuations);
   }
 
   session(): TextSession {
-    throw this.#refusal('generates no text');
+    const { model, sessionFiles: files } = this.#generating('generates no text');
+    const { tokenizer, chatTemplate: template } = this;
+    this.#schemas ??= new JsonSchemas(tokenizer, model.sizes.vocabulary);
+    return new TextSession({ engine: () => this.engine(), tokenizer, template, files, schemas: this.#schemas });
   }
 
-  linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<OpenedModel> {
-    if (this.#changes !== undefined) return this.#changes.linearize(mixer, options);
-    return Promise.reject(this.#refusal('cannot be given another mixer; linearize the checkpoint it was made from'));
+  async linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<OpenedModel> {
+    const reason = 'cannot be given another mixer; linearize the checkpoint it was made from';
+    return await this.#have(this.#parts.changes, reason).linearize(mixer, options);
   }
 
-  save(folder: string, options: SaveModelOptions = {}): Promise<void> {
-    if (this.#changes !== undefined) return this.#changes.save(folder, options);
-    return Promise.reject(this.#refusal('is exported, without weights to save; copy its folder'));
+  async save(folder: string, options: SaveModelOptions = {}): Promise<void> {
+    await this.#have(this.#parts.changes, 'is exported, without weights to save; copy its folder').save(
+      folder,
+      options,
+    );
   }
 
-  engine(): Promise<StepEngine> {
-    return Promise.reject(this.#refusal('generates no text'));
+  async engine(): Promise<StepEngine> {
+    const { engine } = this.#generating('generates no text');
+    if (this.#isDisposed) throw new LinnetError('RUNTIME', `${this.origin} has been disposed; open it again`);
+    this.#engine ??= engine();
+    return await this.#engine;
   }
 
-  hasHeads(): Promise<boolean> {
-    return Promise.resolve(false);
+  async hasHeads(): Promise<boolean> {
+    return (await this.#parts.generating?.heads?.present()) ?? false;
   }
 
-  heads(): Promise<DraftHeads> {
-    return Promise.reject(this.#refusal('has no Medusa heads here'));
+  async heads(): Promise<DraftHeads> {
+    return await this.#have(this.#parts.generating?.heads, 'has no Medusa heads here').open();
   }
 
   async dispose(): Promise<void> {
-    // Kinds that hold an engine override this.
+    this.#isDisposed = true;
+    await this.reader?.[Symbol.asyncDispose]();
+    const engine = await this.#engine?.catch(() => undefined);
+    await engine?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -238,7 +280,27 @@ export abstract class Opened implements ModelActions {
     return this.toJSON();
   }
 
+  #generating(reason: string): GeneratingParts {
+    return this.#have(this.#parts.generating, reason);
+  }
+
+  /** A part. @throws LinnetError `CONFIG` where the model has none */
+  #have<T>(part: T | undefined, reason: string): T {
+    if (part !== undefined) return part;
+    throw this.#refusal(reason);
+  }
+
   #refusal(reason: string): LinnetError {
     return new LinnetError('CONFIG', `${this.origin}: this ${this.family} model (${this.kind}) ${reason}`);
   }
+}
+
+/** A generating model of any kind. */
+export function openedGenerator(
+  model: GeneratingModel,
+  parts: Omit<OpenedParts, 'family' | 'reader' | 'generating'>,
+  generating: Omit<GeneratingParts, 'model'>,
+): OpenedCausal | OpenedEncoderDecoder {
+  const all = { ...parts, family: model.family, generating: { ...generating, model } };
+  return model.kind === 'causal' ? new Opened('causal', model, all) : new Opened('encoder-decoder', model, all);
 }

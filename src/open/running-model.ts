@@ -1,33 +1,46 @@
-/** A model that writes texts, compiled, for commands, the server and measurements. */
+/** Opened models for commands, the server and measurements: those that generate with their engine, all with a name. */
 import { classifierRefusal } from '../checkpoint/load-model.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import type { NamedModel, TextModel } from '../engine/text-model.ts';
 import { TokenPieces } from '../engine/text/token-pieces.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import { elementCount } from '../graph/tensor.ts';
 import { type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
-import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
+import type { CausalModel, GeneratingModel } from '../models/model.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { open, type OpenOptions } from './index.ts';
-import type { DraftHeads, ModelActions, OpenedModel } from './opened-model.ts';
+import { type DraftHeads, Opened, type OpenedModel } from './opened-model.ts';
+import type { TextReader } from './text-reader.ts';
 
-/** An opened model as clients know it. */
-export class ServedModel<Opened extends ModelActions> implements NamedModel, AsyncDisposable {
-  readonly opened: Opened;
+/** How such a model is opened, and its name for clients. */
+export interface RunningOptions extends OpenOptions {
+  /** Default: its origin. */
+  readonly name?: string;
+  /** A chat template instead of the folder's. */
+  readonly chatTemplate?: string;
+}
+
+/** An opened model as clients know it. Dispose of it. */
+abstract class ServedModel<Described extends Model> implements NamedModel, AsyncDisposable {
+  readonly opened: OpenedModel;
+  readonly model: Described;
   readonly name: string;
   readonly created = Math.floor(Date.now() / 1000);
   readonly vocabulary: number;
   readonly parameterCount: number;
+  readonly template: ChatTemplate | undefined;
   #pieces: TokenPieces | undefined;
 
-  constructor(opened: Opened, { sizes, parameters }: Pick<ModelDescription, 'sizes' | 'parameters'>, name: string) {
+  constructor(opened: OpenedModel, model: Described, { name = opened.origin, template }: Called) {
     this.opened = opened;
+    this.model = model;
     this.name = name;
-    this.vocabulary = sizes.vocabulary;
-    this.parameterCount = [...parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    this.template = template;
+    this.vocabulary = model.sizes.vocabulary;
+    this.parameterCount = [...model.parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
   }
 
   /** @throws LinnetError `NOT_FOUND` without one, `MISMATCH` for one with more tokens than the model has */
@@ -47,7 +60,8 @@ export class ServedModel<Opened extends ModelActions> implements NamedModel, Asy
 
   /** Checks a server's needs. @throws LinnetError as `tokenizer`, and `FORMAT` for a chat template that cannot be parsed */
   prepare(): void {
-    this.#pieces ??= new TokenPieces(this.tokenizer);
+    this.#pieces = new TokenPieces(this.tokenizer);
+    this.template?.check();
   }
 
   get fingerprint(): string {
@@ -59,38 +73,31 @@ export class ServedModel<Opened extends ModelActions> implements NamedModel, Asy
   }
 }
 
-/** How such a model is opened, and its name for clients. */
-export interface RunningOptions extends OpenOptions {
-  /** Default: its origin. */
-  readonly name?: string;
-  /** A chat template instead of the folder's. */
-  readonly chatTemplate?: string;
-}
-
 interface Called {
   readonly name?: string;
-  readonly template: ChatTemplate | undefined;
+  readonly template?: ChatTemplate;
 }
 
-/** Such a model with its engine. Dispose of it. */
+/** A model that reads texts whole: an encoder, or a classifier with its backbone as `model`. */
+export class ReadingModel extends ServedModel<Model> {
+  readonly reader: TextReader;
+
+  constructor(opened: OpenedModel, reader: TextReader, name?: string) {
+    super(opened, reader.backbone, { name });
+    this.reader = reader;
+  }
+}
+
+/** A model that generates texts, with its engine. */
 export class RunningModel<Described extends GeneratingModel = CausalModel>
-  extends ServedModel<OpenedModel>
+  extends ServedModel<Described>
   implements TextModel
 {
-  readonly model: Described;
   readonly engine: StepEngine;
-  readonly template: ChatTemplate | undefined;
 
-  constructor(opened: OpenedModel, model: Described, engine: StepEngine, { name = opened.origin, template }: Called) {
-    super(opened, model, name);
-    this.model = model;
+  constructor(opened: OpenedModel, model: Described, engine: StepEngine, called: Called) {
+    super(opened, model, called);
     this.engine = engine;
-    this.template = template;
-  }
-
-  override prepare(): void {
-    super.prepare();
-    this.template?.check();
   }
 
   /** The folder that it was opened from: the place of its tokenizer. */
@@ -117,39 +124,53 @@ export class RunningModel<Described extends GeneratingModel = CausalModel>
  * @throws LinnetError `CONFIG` for a model that generates nothing, and as `open`
  */
 export function openGenerating(source: string, options?: RunningOptions): Promise<RunningModel<GeneratingModel>> {
-  return openRunning(source, requireGenerating, options);
+  return openFor(source, options, (opened, called) => running(opened, requireGenerating, called));
 }
 
 /** Opens a causal model. @throws LinnetError `CONFIG` for a model of another kind, and as `open` */
 export function openCausal(source: string, options?: RunningOptions): Promise<RunningModel> {
-  return openRunning(source, requireCausal, options);
+  return openFor(source, options, (opened, called) => running(opened, requireCausal, called));
 }
 
-async function openRunning<Described extends GeneratingModel>(
+/** Opens a model to be served, with a tokenizer that fits. @throws LinnetError as `openGenerating` and `prepare` */
+export function openServed(
   source: string,
-  accept: (model: Model) => Described,
+  options?: RunningOptions,
+): Promise<RunningModel<GeneratingModel> | ReadingModel> {
+  return openFor(source, options, async (opened, called) => {
+    const reader = opened instanceof Opened ? opened.reader : undefined;
+    const model =
+      reader === undefined
+        ? await running(opened, requireGenerating, called)
+        : new ReadingModel(opened, reader, called.name);
+    model.prepare();
+    return model;
+  });
+}
+
+async function openFor<Running>(
+  source: string,
   { name, chatTemplate, ...options }: RunningOptions = {},
-): Promise<RunningModel<Described>> {
+  make: (opened: OpenedModel, called: Called) => Promise<Running>,
+): Promise<Running> {
   const opened = await open(source, options);
   try {
-    return await running(opened, accept, { name, chatTemplate });
+    const template =
+      chatTemplate === undefined
+        ? opened.chatTemplate
+        : await openChatTemplate(chatTemplate, opened.tokenizer, '--chat-template');
+    return await make(opened, { name, template });
   } catch (error) {
     await opened.dispose();
     throw error;
   }
 }
 
-/** An opened model with its engine. @throws LinnetError as `accept`, and `CONFIG` for a classifier */
-export async function running<Described extends GeneratingModel>(
+async function running<Described extends GeneratingModel>(
   opened: OpenedModel,
   accept: (model: Model) => Described,
-  { name, chatTemplate }: Pick<RunningOptions, 'name' | 'chatTemplate'> = {},
+  called: Called,
 ): Promise<RunningModel<Described>> {
   if (opened.kind === 'classifier') throw classifierRefusal(opened.origin, opened.description.labels);
-  const model = accept(opened.description);
-  const template =
-    chatTemplate === undefined
-      ? opened.chatTemplate
-      : await openChatTemplate(chatTemplate, opened.tokenizer, '--chat-template');
-  return new RunningModel(opened, model, await opened.engine(), { name, template });
+  return new RunningModel(opened, accept(opened.description), await opened.engine(), called);
 }

@@ -8,7 +8,7 @@ import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { open } from '../../src/open/index.ts';
 import type { Listening } from '../../src/serving/listen.ts';
-import { openServed, ServedEncoder } from '../../src/serving/encoders/encoder-model.ts';
+import { openServed, ReadingModel } from '../../src/open/running-model.ts';
 import { type EncoderServerOptions, startEncoderServer } from '../../src/serving/encoders/encoder-server.ts';
 import { TextLine } from '../../src/serving/encoders/text-line.ts';
 import { runCaptured } from '../cli/captured-cli.ts';
@@ -19,7 +19,7 @@ import { openTiny, serve as serveWriting } from './served.ts';
 const place = suiteFolder();
 const at = (name: string): string => join(place, name);
 const labels = ['good', 'bad', 'odd'];
-const models = new Map<string, ServedEncoder>();
+const models = new Map<string, ReadingModel>();
 
 beforeAll(async () => {
   for (const family of ['llama', 'bert', 't5']) {
@@ -31,7 +31,7 @@ beforeAll(async () => {
   await saveModel(at('regression'), regression, { tokenizerFiles: { from: at('bert') } });
   for (const name of ['bert', 'llama-classes', 'bert-classes', 't5-classes', 'regression']) {
     const model = await openServed(at(name), { name, threads: 1 });
-    if (model instanceof ServedEncoder) models.set(name, model);
+    if (model instanceof ReadingModel) models.set(name, model);
   }
 });
 afterAll(async () => {
@@ -40,10 +40,10 @@ afterAll(async () => {
 
 async function isReading(name: string): Promise<boolean> {
   await using model = await openServed(at(name), { name, threads: 1 });
-  return model instanceof ServedEncoder;
+  return model instanceof ReadingModel;
 }
 
-function opened(name: string): ServedEncoder {
+function opened(name: string): ReadingModel {
   const model = models.get(name);
   if (model === undefined) throw new Error(`no model ${name}`);
   return model;

@@ -3,8 +3,7 @@ import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { LinnetError } from '../../errors.ts';
 import type { ExportManifest } from '../../export/manifest.ts';
-import { byFolderFormat } from '../../open/folder-format.ts';
-import { readExportedFolder } from '../../open/folder-files.ts';
+import { isExport, readExportedFolder } from '../../open/folder-files.ts';
 import { storageTypes } from '../../export/storage-types.ts';
 import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
@@ -159,14 +158,10 @@ interface DescribedFolder {
 }
 
 /** The model of a folder and how its weights are stored. */
-function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
-  return byFolderFormat<DescribedFolder>(folder, {
-    exported: () => describeExportedFolder(context, folder, verify),
-    checkpoint: () => {
-      if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
-      return describeCheckpoint(folder);
-    },
-  });
+async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
+  if (await isExport(folder)) return describeExportedFolder(context, folder, verify);
+  if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
+  return describeCheckpoint(folder);
 }
 
 async function describeExportedFolder(

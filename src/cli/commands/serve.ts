@@ -8,10 +8,10 @@ import { defaultLimits } from '../../serving/http/limits.ts';
 import { metricDialects } from '../../serving/http/metric-names.ts';
 import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
-import { openServed, ServedEncoder } from '../../serving/encoders/encoder-model.ts';
 import { startEncoderServer } from '../../serving/encoders/encoder-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
 import type { TextModel } from '../../engine/text-model.ts';
+import { openServed, ReadingModel } from '../../open/running-model.ts';
 import { FolderStore } from '../../serving/sessions/folder-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
 import { TieredStore } from '../../serving/sessions/tiered-store.ts';
@@ -149,7 +149,7 @@ export const serveCommand = defineCommand({
       limits: { timeout: options.timeout },
     };
     await using model = await openServed(options.model, { ...named, ...compile, chatTemplate: template });
-    if (model instanceof ServedEncoder) {
+    if (model instanceof ReadingModel) {
       const { sessions, slotSavePath, chatTemplate, speculate } = options;
       const given = Object.entries({ sessions, slotSavePath, chatTemplate, speculate }).find(
         ([, value]) => value !== undefined && value !== 'off',
@@ -157,7 +157,7 @@ export const serveCommand = defineCommand({
       if (given !== undefined) throw new UsageError(`${flagName(given[0])} is of models that write texts`);
       const maxRequests = options.parallel + options.maxQueue;
       const server = await startEncoderServer(model, { ...listening, maxRequests });
-      context.print(`${model.name} (${model.kind}) at ${server.url}`);
+      context.print(`${model.name} (${model.opened.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
     const page = options.noUi ? undefined : await readPage();

@@ -1,11 +1,16 @@
 /** The API of a classifier or an encoder. Routes of generating models are refused, with the routes that the model has. */
 import type { ApiDefinition } from '../http/app.ts';
 import { textRoutes } from '../http/text-api.ts';
-import type { ServedEncoder } from './encoder-model.ts';
+import type { ReadingModel } from '../../open/running-model.ts';
 import { encoderRoutes, type EncoderServing } from './encoder-routes.ts';
 
 /** The API of a model. */
-export function encoderApi({ kind, classifier, description: { sizes } }: ServedEncoder): ApiDefinition<EncoderServing> {
+export function encoderApi({ opened, reader }: ReadingModel): ApiDefinition<EncoderServing> {
+  const { kind } = opened;
+  const {
+    classifier,
+    backbone: { sizes },
+  } = reader;
   const [name, can] =
     kind === 'classifier' ? ['a classifier', '/classify, /predict, /v1/embeddings'] : ['an encoder', '/v1/embeddings'];
   const own = new Set(encoderRoutes.map(({ path }) => path));
@@ -27,7 +32,7 @@ export function encoderApi({ kind, classifier, description: { sizes } }: ServedE
     properties: ({ model, line, limits }) => ({
       total_slots: line.most,
       trained_length: sizes.trainedLength,
-      max_input_length: Math.min(model.longest, limits.textTokens),
+      max_input_length: Math.min(model.reader.longest, limits.textTokens),
     }),
   };
 }

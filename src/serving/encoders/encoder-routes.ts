@@ -2,8 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
-import { classification } from '../../open/encoding-model.ts';
-import type { Classification } from '../../open/opened-model.ts';
+import type { ScoredClassification } from '../../open/text-reader.ts';
 import { ApiError } from '../http/api-error.ts';
 import { embeddingRoutes } from '../http/embeddings.ts';
 import { perLimits } from '../http/limits.ts';
@@ -12,12 +11,12 @@ import { checkBody, maybe } from '../http/request-fields.ts';
 import type { ApiRequest, Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
 import type { ServerMetrics } from '../http/metrics.ts';
-import type { ServedEncoder } from './encoder-model.ts';
+import type { ReadingModel } from '../../open/running-model.ts';
 import type { TextLine } from './text-line.ts';
 
 /** The server of a classifier or an encoder, as its routes use it. */
 export interface EncoderServing extends EmbeddingServing {
-  readonly model: ServedEncoder;
+  readonly model: ReadingModel;
   readonly line: TextLine;
   readonly metrics: ServerMetrics;
 }
@@ -90,50 +89,29 @@ function isText(part: string | readonly string[]): part is string {
   return typeof part === 'string';
 }
 
-interface Answer extends Classification {
-  readonly logits: Float32Array;
-}
-
 /** @throws ApiError where the model has no classes, and for a text that is empty or too long */
 async function classesOf(
   { model, line, limits, metrics }: EncoderServing,
   asked: readonly Asked[],
   { truncate = false, field, signal }: { readonly truncate?: boolean; readonly field: string; signal: AbortSignal },
-): Promise<{ readonly answers: Answer[]; readonly tokens: number }> {
-  const { classifier } = model;
-  if (classifier === undefined) {
+): Promise<{ readonly answers: ScoredClassification[]; readonly tokens: number }> {
+  if (model.reader.classifier === undefined) {
     throw new ApiError('not_supported_error', `${model.name} is an encoder without classes: ask for /v1/embeddings`);
   }
+  const longest = Math.min(model.reader.longest, limits.textTokens);
   return line.enter(async () => {
-    const answers: Answer[] = [];
+    const answers: ScoredClassification[] = [];
     let tokens = 0;
     // One after the other: waiting texts can be cancelled, and take no memory.
     for (const { text, pair } of asked) {
-      const laidOut = readable(
-        model,
-        { text, pair },
-        field,
-        truncate ? Math.min(model.longest, limits.textTokens) : undefined,
-      );
-      checkLength(field, laidOut.tokens.length, Math.min(model.longest, limits.textTokens));
+      const laidOut = model.reader.layOut(model.tokenizer, text, pair, truncate ? longest : Infinity);
+      if (laidOut.tokens.length === 0) throw new ApiError('invalid_request_error', 'a text is empty', { param: field });
+      checkLength(field, laidOut.tokens.length, longest);
       tokens += laidOut.tokens.length;
-      const logits = await measured(metrics, laidOut, () => line.turn(() => model.logits(laidOut), signal));
-      answers.push({ ...classification(classifier, logits), logits });
+      answers.push(await measured(metrics, laidOut, () => line.turn(() => model.reader.classify(laidOut), signal)));
     }
     return { answers, tokens };
   });
-}
-
-/** @throws ApiError for a text without a token */
-function readable(
-  model: ServedEncoder,
-  { text, pair }: Asked,
-  field: string,
-  cut = Number.POSITIVE_INFINITY,
-): LaidOutText {
-  const laidOut = model.layOut(text, pair, cut);
-  if (laidOut.tokens.length > 0) return laidOut;
-  throw new ApiError('invalid_request_error', 'a text is empty', { param: field });
 }
 
 async function measured<T>(metrics: ServerMetrics, { tokens }: LaidOutText, run: () => Promise<T>): Promise<T> {
@@ -146,14 +124,14 @@ async function measured<T>(metrics: ServerMetrics, { tokens }: LaidOutText, run:
 /** The vectors of such a model. */
 export function encoderEmbedder({ model, line, limits, metrics }: Omit<EncoderServing, 'embeddings'>): TextEmbedder {
   return {
-    width: model.description.sizes.width,
-    longest: Math.min(model.longest, limits.textTokens),
-    layOut: (text) => [...model.layOut(text, undefined, Number.POSITIVE_INFINITY).tokens],
+    width: model.model.sizes.width,
+    longest: Math.min(model.reader.longest, limits.textTokens),
+    layOut: (text) => [...model.reader.layOut(model.tokenizer, text, undefined, Infinity).tokens],
     embed: (ids, signal) =>
       line.enter(() => {
         const tokens = Int32Array.from(ids);
         const text = { tokens, pairStart: tokens.length };
-        return measured(metrics, text, () => line.turn(() => model.embedding(text), signal));
+        return measured(metrics, text, () => line.turn(() => model.reader.embedding(text), signal));
       }),
   };
 }

@@ -6,7 +6,7 @@ import { ServerMetrics } from '../http/metrics.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from '../listen.ts';
 import { createApi } from '../http/app.ts';
 import { encoderApi } from './encoder-api.ts';
-import type { ServedEncoder } from './encoder-model.ts';
+import type { ReadingModel } from '../../open/running-model.ts';
 import { encoderEmbedder, type EncoderServing } from './encoder-routes.ts';
 import { TextLine } from './text-line.ts';
 
@@ -28,7 +28,7 @@ export interface EncoderServerOptions extends ListenOptions {
  * Serves a model, which stays the caller's.
  * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
-export async function startEncoderServer(model: ServedEncoder, options: EncoderServerOptions): Promise<Listening> {
+export async function startEncoderServer(model: ReadingModel, options: EncoderServerOptions): Promise<Listening> {
   const { keys = [], origins = [], aliases, rate, maxRequests = 72, log } = options;
   checkAddress(options);
   const metrics = new ServerMetrics();

@@ -11,7 +11,7 @@ import {
   stepPerplexity,
 } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
-import { byFolderFormat } from '../../../open/folder-format.ts';
+import { isExport } from '../../../open/folder-files.ts';
 import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
@@ -128,14 +128,10 @@ function printComparison(context: CommandContext, rows: readonly MeasuredModel[]
   }
 }
 
-function measureOf(folder: string, compile: CompileOptions, without: Branch | undefined): Promise<MeasuredFolder> {
-  return byFolderFormat<MeasuredFolder>(folder, {
-    exported: () => {
-      if (without === undefined) return exportedMeasure(folder, compile);
-      throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
-    },
-    checkpoint: () => parallelMeasure(folder, compile, without),
-  });
+async function measureOf(folder: string, compile: CompileOptions, without?: Branch): Promise<MeasuredFolder> {
+  if (!(await isExport(folder))) return parallelMeasure(folder, compile, without);
+  if (without === undefined) return exportedMeasure(folder, compile);
+  throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
 }
 
 /** How a folder is measured. */
