@@ -2,50 +2,43 @@
 import { LinnetError } from '../errors.ts';
 import type { JobHandler } from '../jobs/job.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import type { Study } from './frame/run-study.ts';
-import type { StudyDefinition, TrialPlace } from './frame/study.ts';
+import type { AnyStudy } from './frame/run-study.ts';
 
 interface StudyEntry {
   readonly summary: string;
-  readonly load: () => Promise<Study>;
+  readonly load: () => Promise<AnyStudy>;
 }
 
 export const studyTable: Readonly<Record<string, StudyEntry>> = {
   sweep: {
     summary: 'methods × models × seeds: perplexity after the same training',
-    load: () => defined(import('./sweep/study.ts').then(({ sweepStudy }) => sweepStudy)),
+    load: async () => (await import('./sweep/study.ts')).sweepStudy,
   },
   classification: {
     summary: 'methods × models × tasks × seeds: classifiers after the same fine-tuning',
-    load: () => defined(import('./classification/study.ts').then(({ classificationStudy }) => classificationStudy)),
+    load: async () => (await import('./classification/study.ts')).classificationStudy,
   },
   matrix: {
     summary: 'which mixer works in which family, found by running',
-    load: () => defined(import('./matrix/study.ts').then(({ matrixStudy }) => matrixStudy)),
+    load: async () => (await import('./matrix/study.ts')).matrixStudy,
   },
   recall: {
     summary: 'associative recall against the bytes of the state, of trained mixers or of models',
-    load: () => defined(import('./recall/study.ts').then(({ recallStudy }) => recallStudy)),
+    load: async () => (await import('./recall/study.ts')).recallStudy,
   },
   needle: {
     summary: 'what models find in a long text, by length and depth',
-    load: () => defined(import('./needle/study.ts').then(({ needleStudy }) => needleStudy)),
+    load: async () => (await import('./needle/study.ts')).needleStudy,
   },
   rules: {
     summary: 'token trees against sequential decoding, by exact and inexact rules',
-    load: () => defined(import('./rules/study.ts').then(({ rulesStudy }) => rulesStudy)),
+    load: async () => (await import('./rules/study.ts')).rulesStudy,
   },
   leak: {
     summary: 'training with a convolution that reads the future',
-    load: () => defined(import('./leak/study.ts').then(({ leakStudy }) => leakStudy)),
+    load: async () => (await import('./leak/study.ts')).leakStudy,
   },
 };
-
-async function defined<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>(
-  definition: Promise<StudyDefinition<Plan, Trial, Place, Measured>>,
-): Promise<Study> {
-  return (await import('./frame/run-study.ts')).defineStudy(await definition);
-}
 
 /** Runs trials of any study that come from the queue. */
 export function studyTrialHandler(compile: CompileOptions): JobHandler {

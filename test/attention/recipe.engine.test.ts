@@ -11,7 +11,6 @@ import { checkModel } from '../../src/evaluation/check/check.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
-import { openStudy, runTrials } from '../../src/studies/frame/run-study.ts';
 import { matrixStudy } from '../../src/studies/matrix/study.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../src/training/settings.ts';
@@ -57,7 +56,7 @@ it('a kind that follows it passes the check, decodes, trains, and is in the supp
   const gain = 'model.layers.0.self_attn.gain';
   expect(trained.parameters.get(gain)?.data).not.toEqual(parameters.get(gain)?.data);
 
-  await using matrix = await openStudy(matrixStudy, { families: ['llama'], mixers: ['group-mean'] });
-  const rows = await runTrials(matrix);
+  await using matrix = await matrixStudy.open({ families: ['llama'], mixers: ['group-mean'] });
+  const rows = await matrix.runTrials();
   expect(rows[0]).toMatchObject({ forward: true, backward: true, decode: true });
 });

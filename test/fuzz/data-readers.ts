@@ -131,8 +131,8 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       samples: [json(plan)],
       cost: 6,
       read: (bytes) =>
-        sweepVariants(parsePlan(sweepStudy, parseJsonObject(bytes, 'plan.json'), 'plan.json')).map((variant) =>
-          variant.mixers(4, 'past'),
+        sweepVariants(parsePlan(sweepStudy.definition, parseJsonObject(bytes, 'plan.json'), 'plan.json')).map(
+          (variant) => variant.mixers(4, 'past'),
         ),
     },
     {
@@ -140,7 +140,8 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       kind: 'json',
       samples: [json(recall)],
       cost: 6,
-      read: (bytes) => recallMethods(parsePlan(recallStudy, parseJsonObject(bytes, 'plan.json'), 'plan.json')),
+      read: (bytes) =>
+        recallMethods(parsePlan(recallStudy.definition, parseJsonObject(bytes, 'plan.json'), 'plan.json')),
     },
   ];
 }

@@ -1,13 +1,12 @@
 /** Training with a leak collapses the loss and teaches nothing (paper, Figure 4); the mask prevents it. */
 import { describe, expect, it } from 'vitest';
-import { openStudy, runTrials, type RunTrialsOptions } from '../../src/studies/frame/run-study.ts';
-import { reportLeak } from '../../src/studies/leak/report.ts';
-import { leakStudy } from '../../src/studies/leak/study.ts';
+import type { RunTrialsOptions } from '../../src/studies/frame/run-study.ts';
+import { leakStudy, reportLeak } from '../../src/studies/leak/study.ts';
 import type { LeakRun, LeakTraining } from '../../src/studies/leak/training.ts';
 
-async function leakRuns(plan: object, options: RunTrialsOptions<LeakTraining, LeakRun> = {}) {
-  await using study = await openStudy(leakStudy, plan);
-  return await runTrials(study, options);
+async function leakRuns(plan: object, options: RunTrialsOptions<LeakTraining> = {}) {
+  await using study = await leakStudy.open(plan);
+  return await study.runTrials(options);
 }
 
 function endLoss({ points }: LeakRun): number {

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import type { z } from 'zod';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
-import type { Study } from '../../studies/frame/run-study.ts';
+import type { AnyStudy } from '../../studies/frame/run-study.ts';
 import { planSource } from '../../studies/frame/study.ts';
 import {
   type CliCommand,
@@ -20,8 +20,8 @@ import { called, filePath, folderPath, integer, redisUrl, text } from '../framew
 const mostPlanBytes = 1 << 20;
 
 /** The command of a study. */
-export function studyCommand(study: Study): CliCommand {
-  const { name, description, examples, plan: schema } = study;
+export function studyCommand(study: AnyStudy): CliCommand {
+  const { name, description, examples, plan: schema } = study.definition;
   return defineCommand({
     description:
       `${description}\n\nResults are kept in the output folder, a file a trial: stopped (Ctrl-C) or killed, the same command goes on, ` +

@@ -27,61 +27,33 @@ export interface GlueTask extends ClassificationTask {
   readonly validation: string;
 }
 
-function glue(task: ClassificationTask, validation = 'validation'): GlueTask {
+function glue(task: Omit<ClassificationTask, 'label'>, validation = 'validation'): GlueTask {
   const [config] = task.name.split('_');
   const source = { task: task.name, dataset_path: 'nyu-mll/glue', dataset_name: config, folder: `glue_${config}` };
-  return { ...task, source, validation };
+  return { ...task, label: 'label', source, validation };
 }
 
 const entailment = ['entailment', 'not_entailment'];
 const sentences = ['sentence1', 'sentence2'] as const;
 const mnli = {
   columns: ['premise', 'hypothesis'],
-  label: 'label',
   words: ['entailment', 'neutral', 'contradiction'],
   measures: ['accuracy'],
 } as const;
 
+const accuracy = ['accuracy'] as const;
+const withF1 = ['accuracy', 'f1'] as const;
+
 /** All tasks, in the order of the paper's tables and then the rest. */
 export const glueTasks: readonly GlueTask[] = [
-  glue({
-    name: 'sst2',
-    columns: ['sentence'],
-    label: 'label',
-    words: ['negative', 'positive'],
-    measures: ['accuracy'],
-  }),
-  glue({
-    name: 'wnli',
-    columns: sentences,
-    label: 'label',
-    words: ['not_entailment', 'entailment'],
-    measures: ['accuracy'],
-  }),
-  glue({ name: 'qnli', columns: ['question', 'sentence'], label: 'label', words: entailment, measures: ['accuracy'] }),
+  glue({ name: 'sst2', columns: ['sentence'], words: ['negative', 'positive'], measures: accuracy }),
+  glue({ name: 'wnli', columns: sentences, words: ['not_entailment', 'entailment'], measures: accuracy }),
+  glue({ name: 'qnli', columns: ['question', 'sentence'], words: entailment, measures: accuracy }),
   glue({ name: 'mnli', ...mnli }, 'validation_matched'),
-  glue({ name: 'rte', columns: sentences, label: 'label', words: entailment, measures: ['accuracy'] }),
-  glue({
-    name: 'mrpc',
-    columns: sentences,
-    label: 'label',
-    words: ['not_equivalent', 'equivalent'],
-    measures: ['accuracy', 'f1'],
-  }),
-  glue({
-    name: 'qqp',
-    columns: ['question1', 'question2'],
-    label: 'label',
-    words: ['not_duplicate', 'duplicate'],
-    measures: ['accuracy', 'f1'],
-  }),
-  glue({
-    name: 'cola',
-    columns: ['sentence'],
-    label: 'label',
-    words: ['unacceptable', 'acceptable'],
-    measures: ['matthews'],
-  }),
-  glue({ name: 'stsb', columns: sentences, label: 'label', measures: ['pearson', 'spearman'] }),
+  glue({ name: 'rte', columns: sentences, words: entailment, measures: accuracy }),
+  glue({ name: 'mrpc', columns: sentences, words: ['not_equivalent', 'equivalent'], measures: withF1 }),
+  glue({ name: 'qqp', columns: ['question1', 'question2'], words: ['not_duplicate', 'duplicate'], measures: withF1 }),
+  glue({ name: 'cola', columns: ['sentence'], words: ['unacceptable', 'acceptable'], measures: ['matthews'] }),
+  glue({ name: 'stsb', columns: sentences, measures: ['pearson', 'spearman'] }),
   glue({ name: 'mnli_mismatched', ...mnli }, 'validation_mismatched'),
 ];

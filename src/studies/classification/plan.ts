@@ -1,7 +1,8 @@
 /** The plan of a study of classifiers: which models get which mixers, fine-tuned for which tasks, with which budget and seeds. */
 import { z } from 'zod';
 import { recipeNames } from '../../training/recipes.ts';
-import { byName, planName, planSeeds } from '../frame/study.ts';
+import { byName, measuredNumber, planName, planSeeds } from '../frame/study.ts';
+import { hasOneStart, startFields } from '../frame/train-trial.ts';
 import { presetFields } from '../sweep/plan.ts';
 import { glueTasks } from './glue.ts';
 
@@ -27,19 +28,15 @@ const trainingSchema = z.looseObject({ recipe: z.enum(recipeNames).optional() })
 
 const modelSchema = z
   .strictObject({
-    /** A model folder, with its tokenizer. */
-    folder: z.string().min(1).optional(),
-    /** Or a config.json, whose weights are drawn from the seed of the trial, and the folder of a tokenizer. */
-    config: z.record(z.string(), z.json()).optional(),
+    ...startFields,
+    /** The folder of the tokenizer of a `config`. */
     tokenizer: z.string().min(1).optional(),
     /** `head`: a classifier. `text`: a model that writes the label as T5 was trained to; encoder-decoder models only. */
     form: z.enum(['head', 'text']).default('head'),
     /** Differences from the plan's training settings, such as the recipe of its family. */
     training: trainingSchema.optional(),
   })
-  .refine(({ config, folder }) => (config === undefined) !== (folder === undefined), {
-    message: 'give either "config" or "folder"',
-  })
+  .refine(...hasOneStart)
   .refine(({ config, tokenizer }) => config === undefined || tokenizer !== undefined, {
     message: 'a "config" needs a "tokenizer"',
   });
@@ -77,6 +74,27 @@ export const classificationPlan = z
   });
 
 export type ClassificationPlan = z.infer<typeof classificationPlan>;
-export type ClassificationModel = z.infer<typeof modelSchema>;
-export type ClassificationMethod = z.infer<typeof methodSchema>;
 export type OwnTask = z.infer<typeof ownTaskSchema>;
+
+/** Names in the plan, and the seed. */
+export type ClassificationPlace = Readonly<Record<'model' | 'task' | 'method', string> & { seed: number }>;
+
+/** Measurements of a trial. */
+export const classificationMeasured = z.strictObject({
+  /** The measures of the task, of the validation rows. */
+  measures: z.strictObject({
+    accuracy: measuredNumber.optional(),
+    f1: measuredNumber.optional(),
+    matthews: measuredNumber.optional(),
+    pearson: measuredNumber.optional(),
+    spearman: measuredNumber.optional(),
+  }),
+  /** Rows measured on. */
+  texts: z.int(),
+  /** Mean training loss of the last tenth of the optimizer steps. */
+  loss: measuredNumber,
+  parameters: z.int(),
+  seconds: measuredNumber,
+});
+
+export type ClassificationMeasured = z.output<typeof classificationMeasured>;

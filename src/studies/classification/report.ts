@@ -2,38 +2,42 @@
 import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
-import { groupedBy, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
-import type { StudyReport } from '../frame/study.ts';
-import type { ClassificationPlan } from './plan.ts';
-import type { ClassificationResult, ClassificationTrial } from './trial.ts';
+import type { TrainingSettings } from '../../training/settings.ts';
+import {
+  groupedBy,
+  type OverSeeds,
+  overSeeds,
+  resultSection,
+  spelledOverSeeds,
+  type StudyReport,
+} from '../frame/study-report.ts';
+import type { ClassificationMeasured, ClassificationPlace, ClassificationPlan } from './plan.ts';
+import type { TaskRows } from './rows.ts';
 
-/** A model with a method in a task. */
-interface ClassificationCell {
-  readonly task: string;
-  readonly measures: Readonly<Record<string, OverSeeds>>;
-  /** Mean of the measures: the task's score. */
-  readonly score: number;
-}
+type Result = ClassificationPlace & ClassificationMeasured;
 
 /** A model with a method, over the tasks. */
 interface ClassificationRow {
   readonly model: string;
   readonly method: string;
-  readonly cells: readonly ClassificationCell[];
+  readonly cells: readonly {
+    readonly task: string;
+    readonly measures: Readonly<Record<string, OverSeeds>>;
+    /** Mean of the measures: the task's score. */
+    readonly score: number;
+  }[];
   /** Mean score of the tasks, as GLUE averages them. */
   readonly average: number;
 }
 
-function summarize(results: readonly ClassificationResult[]): ClassificationRow[] {
+function summarize(results: readonly Result[]): ClassificationRow[] {
   return groupedBy(results, ({ model, method }) => JSON.stringify([model, method])).map((own) => {
-    const cells = groupedBy(own, ({ task }) => task).map((trials): ClassificationCell => {
-      const [{ task, measures: first }] = trials;
-      const valueOf = (trial: ClassificationResult, name: string): number =>
-        new Map(Object.entries(trial.measures)).get(name) ?? Number.NaN;
+    const cells = groupedBy(own, ({ task }) => task).map((trials) => {
+      const measured = trials.flatMap((trial) => Object.entries(trial.measures));
       const measures = Object.fromEntries(
-        Object.keys(first).map((name) => [name, overSeeds(trials.map((trial) => valueOf(trial, name)))]),
+        groupedBy(measured, ([name]) => name).map((same) => [same[0][0], overSeeds(same.map(([, value]) => value))]),
       );
-      return { task, measures, score: average(Object.values(measures).map((measure) => measure.mean)) };
+      return { task: trials[0].task, measures, score: average(Object.values(measures).map(({ mean }) => mean)) };
     });
     return { model: own[0].model, method: own[0].method, cells, average: average(cells.map(({ score }) => score)) };
   });
@@ -41,8 +45,8 @@ function summarize(results: readonly ClassificationResult[]): ClassificationRow[
 
 export function reportClassification(
   plan: ClassificationPlan,
-  trials: readonly ClassificationTrial[],
-  results: readonly ClassificationResult[],
+  trials: readonly (ClassificationPlace & { readonly rows: TaskRows; readonly settings: TrainingSettings })[],
+  results: readonly Result[],
 ): StudyReport {
   const rows = summarize(results);
   const caption =
@@ -53,60 +57,48 @@ export function reportClassification(
   });
   const budgets = trials.map(({ model, settings: { batch, length, learningRate, schedule, steps, epochs } }) => {
     const extent = steps === undefined ? `${epochs} epochs` : `${steps} steps`;
-    return [
-      model,
-      `${extent} of ${batch} rows of at most ${length} tokens, rate ${learningRate}, ${schedule}`,
-    ] as const;
+    const budget = `${extent} of ${batch} rows of at most ${length} tokens, rate ${learningRate}, ${schedule}`;
+    return [model, budget] as const;
   });
   const seeds = `${plan.seeds.join(', ')}: they draw heads, fresh weights and the order of the rows`;
   return {
     json: { rows, trials: results },
     title: plan.title,
     subtitle: 'The same budget for every method of a model',
-    sections: groupedBy(rows, ({ model }) => model).map((own) => ({
-      title: own[0].model,
-      blocks: [{ kind: 'table', table: taskTable(own), caption }],
-    })),
+    sections: groupedBy(rows, ({ model }) => model).map((own) =>
+      resultSection(own[0].model, [], taskTable(own), caption),
+    ),
     facts: [...new Map(sizes), ...new Map(budgets), ['seeds', seeds]],
   };
 }
 
 /** Measures × 100, as GLUE is published; two measures of a task with a slash. */
-function spelled(cell: ClassificationCell | undefined): string | undefined {
+function spelled(measures: Readonly<Record<string, OverSeeds>>): string {
   const percent = ({ mean: centre, deviation }: OverSeeds): string =>
     spelledOverSeeds({ mean: 100 * centre, deviation: 100 * deviation });
-  return cell && Object.values(cell.measures).map(percent).join(' / ');
-}
-
-/** A line of a table: a task and its measures, or the average. */
-interface TaskLine {
-  readonly task: string;
-  readonly measures: string;
-  readonly value: (row: ClassificationRow) => string | undefined;
+  return Object.values(measures).map(percent).join(' / ');
 }
 
 /** One model: a task a row, a method a column; studies have more tasks than methods, and pages are narrow. */
 function taskTable(own: readonly ClassificationRow[]): Table {
-  const tasks = [...new Set(own.flatMap(({ cells }) => cells.map(({ task }) => task)))];
-  const lines = tasks.map((task): TaskLine => {
-    const [first] = own.flatMap(({ cells }) => cells.filter((cell) => cell.task === task));
-    return {
-      task,
-      measures: Object.keys(first.measures).join(' / '),
-      value: ({ cells }) => spelled(cells.find((cell) => cell.task === task)),
-    };
-  });
-  const average: TaskLine = {
-    task: 'average',
-    measures: '',
-    value: (row) => formatFixed(100 * row.average, 2),
-  };
-  return makeTable(
+  const tasks = groupedBy(
+    own.flatMap(({ cells, method }) => cells.map((cell) => ({ ...cell, method }))),
+    ({ task }) => task,
+  );
+  const lines = tasks.map((cells) => ({
+    task: cells[0].task,
+    measures: Object.keys(cells[0].measures).join(' / '),
+    values: new Map(cells.map(({ method, measures }) => [method, spelled(measures)])),
+  }));
+  const averages = own.map((row) => [row.method, formatFixed(100 * row.average, 2)] as const);
+  return makeTable<(typeof lines)[number]>(
     [
       { header: 'task', value: ({ task }) => task },
       { header: 'measure', value: ({ measures }) => measures },
-      ...own.map((row): Column<TaskLine> => ({ header: row.method, value: (line) => line.value(row), align: 'right' })),
+      ...own.map(({ method }): Column<(typeof lines)[number]> => {
+        return { header: method, value: ({ values }) => values.get(method), align: 'right' };
+      }),
     ],
-    [...lines, average],
+    [...lines, { task: 'average', measures: '', values: new Map(averages) }],
   );
 }

@@ -4,8 +4,7 @@ import { LinnetError } from '../../errors.ts';
 import { findRows } from '../../evaluation/tasks/data/locate.ts';
 import { checkColumns } from '../../evaluation/tasks/data/rows.ts';
 import type { RowValue } from '../../evaluation/tasks/text/python-json.ts';
-import type { ClassificationTask, GlueTask } from './glue.ts';
-import { glueTasks } from './glue.ts';
+import { type ClassificationTask, type GlueTask, glueTasks } from './glue.ts';
 import type { ClassificationPlan, OwnTask } from './plan.ts';
 
 /** A task with its rows. */
@@ -24,36 +23,47 @@ export interface TaskRows {
  *   the validation rows that the training rows do not have
  */
 export async function readTaskRows(plan: ClassificationPlan, place: (path: string) => string): Promise<TaskRows[]> {
-  const { train: mostTrain = Infinity, validation: mostValidation = Infinity } = plan.limit;
+  const { limit } = plan;
   const read: TaskRows[] = [];
   for (const chosen of plan.tasks) {
-    const glue = typeof chosen === 'string' ? glueTasks.find(({ name }) => name === chosen) : undefined;
-    const rows = typeof chosen === 'string' ? undefined : chosen;
-    if (glue !== undefined) {
-      const dir = place(plan.data ?? '');
-      const train = await glueRows(dir, glue, 'train', mostTrain);
-      const validation = await glueRows(dir, glue, glue.validation, mostValidation);
-      const labels = glue.words?.map((_, id) => String(id));
-      read.push({ task: glue, labels, train, validation });
-    } else if (rows !== undefined) {
-      const train = (await ownRows(rows, rows.train, place)).slice(0, mostTrain);
-      const validation = (await ownRows(rows, rows.validation, place)).slice(0, mostValidation);
-      const labels = rows.numbers ? undefined : labelsOf(train);
-      read.push({ task: ownTask(rows, labels), labels, train, validation });
-    }
-  }
-  for (const { task, train, validation } of read) {
+    const rows =
+      typeof chosen === 'string' ? await glueTask(chosen, place(plan.data ?? ''), limit) : await ownTask(chosen, place);
+    const train = rows.train.slice(0, limit.train);
+    const validation = rows.validation.slice(0, limit.validation);
     if (train.length === 0 || validation.length === 0) {
-      throw new LinnetError(
-        'INPUT',
-        `task ${task.name} has ${train.length} training and ${validation.length} validation rows`,
-      );
+      const { name } = rows.task;
+      const message = `task ${name} has ${train.length} training and ${validation.length} validation rows`;
+      throw new LinnetError('INPUT', message);
     }
+    read.push({ ...rows, train, validation });
   }
   return read;
 }
 
-async function glueRows(dir: string, task: GlueTask, split: string, most: number): Promise<LabelledText[]> {
+type Limit = ClassificationPlan['limit'];
+
+async function glueTask(chosen: string, dir: string, limit: Limit): Promise<TaskRows> {
+  const task = glueTasks.find(({ name }) => name === chosen);
+  if (task === undefined) throw new LinnetError('CONFIG', `GLUE has no task "${chosen}"`);
+  const train = await glueRows(dir, task, 'train', limit.train);
+  const validation = await glueRows(dir, task, task.validation, limit.validation);
+  return { task, labels: task.words?.map((_, id) => String(id)), train, validation };
+}
+
+async function ownTask(
+  { name, text, pair, label, numbers, ...files }: OwnTask,
+  place: (path: string) => string,
+): Promise<TaskRows> {
+  const rowsOf = (paths: readonly string[]) => readLabelledTexts(paths.map(place), { text, pair, label });
+  const train = await rowsOf(files.train);
+  const validation = await rowsOf(files.validation);
+  const labels = numbers ? undefined : labelsOf(train);
+  const columns = pair === undefined ? ([text] as const) : ([text, pair] as const);
+  const measures = numbers ? (['pearson', 'spearman'] as const) : (['accuracy'] as const);
+  return { task: { name, columns, label, words: labels, measures }, labels, train, validation };
+}
+
+async function glueRows(dir: string, task: GlueTask, split: string, most = Infinity): Promise<LabelledText[]> {
   const { columns, label, words } = task;
   const [first, second] = columns;
   const kinds = {
@@ -69,12 +79,8 @@ async function glueRows(dir: string, task: GlueTask, split: string, most: number
     if (words !== undefined && Number(value) >= words.length) {
       throw new LinnetError('FORMAT', `${source}: column "${label}" is ${value}; expected 0 to ${words.length - 1}`);
     }
-    texts.push({
-      text: textOf(row[first]),
-      ...(second !== undefined && { pair: textOf(row[second]) }),
-      label: value,
-      source,
-    });
+    const pair = second !== undefined && { pair: textOf(row[second]) };
+    texts.push({ text: textOf(row[first]), ...pair, label: value, source });
   }
   return texts;
 }
@@ -82,21 +88,4 @@ async function glueRows(dir: string, task: GlueTask, split: string, most: number
 /** What `checkColumns` has let through: a text or a number. */
 function textOf(value: RowValue | undefined): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? '');
-}
-
-function ownRows(task: OwnTask, files: readonly string[], place: (path: string) => string): Promise<LabelledText[]> {
-  return readLabelledTexts(files.map(place), { text: task.text, pair: task.pair, label: task.label });
-}
-
-function ownTask(
-  { name, text, pair, label, numbers }: OwnTask,
-  labels: readonly string[] | undefined,
-): ClassificationTask {
-  return {
-    name,
-    columns: pair === undefined ? [text] : [text, pair],
-    label,
-    words: labels,
-    measures: numbers ? ['pearson', 'spearman'] : ['accuracy'],
-  };
 }

@@ -1,48 +1,54 @@
 /** A study of classifiers: models × tasks × methods × seeds, fine-tuned and measured by the numbers of each task. */
 import { createHash } from 'node:crypto';
 import { withFreshHead } from '../../checkpoint/load-classifier.ts';
-import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
-import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import { LinnetError } from '../../errors.ts';
 import { accuracy, regression } from '../../evaluation/tasks/accuracy.ts';
 import { classQuality, numberQuality } from '../../evaluation/tasks/metrics/quality.ts';
 import { regressionLabel } from '../../models/classifiers/classifier.ts';
-import { describeModel, type Model } from '../../models/families/index.ts';
+import type { Model } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { linearizeByName } from '../../models/linearization/linearize-by-name.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../../training/objectives/classification.ts';
 import { sequenceObjective } from '../../training/objectives/sequence-to-sequence.ts';
 import { withRecipe } from '../../training/recipes.ts';
-import { parseTrainingSettings } from '../../training/settings.ts';
+import { parseTrainingSettings, type TrainingSettings } from '../../training/settings.ts';
 import type { TrainingJob } from '../../training/trainer.ts';
-import type { PlanSource, StudyDefinition, TrialHooks, Trials } from '../frame/study.ts';
-import { parameterCount, trainTrial } from '../frame/train-trial.ts';
-import { requireVocabulary } from '../sweep/study.ts';
+import { Study } from '../frame/run-study.ts';
+import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';
+import { openStart, parameterCount, requireVocabulary, type StartingModel, trainTrial } from '../frame/train-trial.ts';
 import type { Measure } from './glue.ts';
-import { type ClassificationModel, type ClassificationPlan, classificationPlan } from './plan.ts';
-import { reportClassification } from './report.ts';
-import { readTaskRows } from './rows.ts';
-import { rankTargets, sourceText, textLabels } from './text-labels.ts';
 import {
   type ClassificationMeasured,
   classificationMeasured,
   type ClassificationPlace,
-  type ClassificationTrial,
-  type ClassifierBase,
-} from './trial.ts';
+  type ClassificationPlan,
+  classificationPlan,
+} from './plan.ts';
+import { reportClassification } from './report.ts';
+import { readTaskRows, type TaskRows } from './rows.ts';
+import { rankTargets, sourceText, textLabels } from './text-labels.ts';
 
-export const classificationStudy: StudyDefinition<
+interface ClassificationTrial extends ClassificationPlace {
+  readonly start: StartingModel;
+  readonly tokenizer: Tokenizer;
+  readonly form: 'head' | 'text';
+  readonly mixer: ClassificationPlan['methods'][string];
+  readonly rows: TaskRows;
+  readonly settings: TrainingSettings;
+}
+
+export const classificationStudy = new Study<
   ClassificationPlan,
   ClassificationTrial,
   ClassificationPlace,
   ClassificationMeasured
-> = {
+>({
   name: 'classification',
   description:
     'Fine-tunes classifiers for GLUE or tasks of the plan: every model with every method, task and seed; then accuracy, F1, ' +
@@ -56,7 +62,7 @@ export const classificationStudy: StudyDefinition<
   run: runClassificationTrial,
   figures: ({ measures }) => Object.fromEntries(Object.entries(measures)),
   report: (results, { plan, trials }) => reportClassification(plan, trials, results),
-};
+});
 
 /** @throws LinnetError as `readTaskRows`, and `CONFIG` for an impossible model, method or setting */
 async function loadClassification(
@@ -66,13 +72,16 @@ async function loadClassification(
   const tasks = await readTaskRows(plan, place);
   const trials: ClassificationTrial[] = [];
   for (const [model, described] of Object.entries(plan.models)) {
-    const base = await openBase(model, described, place);
+    const { form, training } = described;
+    const start = await openStart(described, place);
+    const tokenizer = await loadTokenizer(start.loaded?.path ?? place(described.tokenizer ?? ''));
+    if (start.loaded === undefined) requireVocabulary(model, start.model, tokenizer);
     for (const rows of tasks) {
       for (const [method, mixer] of Object.entries(plan.methods)) {
         for (const seed of plan.seeds) {
-          const { recipe, ...given } = { ...plan.training, ...described.training };
+          const { recipe, ...given } = { ...plan.training, ...training };
           const settings = parseTrainingSettings(withRecipe(recipe, { ...given, seed }));
-          trials.push({ model, task: rows.task.name, method, seed, base, mixer, rows, settings });
+          trials.push({ model, task: rows.task.name, method, seed, start, tokenizer, form, mixer, rows, settings });
         }
       }
     }
@@ -84,101 +93,64 @@ async function loadClassification(
   return { trials, note: `${formatCount(trials.length)} trials; ${counts.join('; ')}` };
 }
 
-async function openBase(
-  name: string,
-  { folder, config = {}, tokenizer: tokenizerFolder = '', form }: ClassificationModel,
-  place: PlanSource['place'],
-): Promise<ClassifierBase> {
-  if (folder !== undefined) {
-    const loaded = await loadModel(place(folder));
-    return { kind: 'pretrained', loaded, tokenizer: await loadTokenizer(loaded.path), form };
-  }
-  const tokenizer = await loadTokenizer(place(tokenizerFolder));
-  requireVocabulary(name, describeModel(config), tokenizer);
-  return { kind: 'scratch', config, tokenizer, form };
-}
-
-type Job = Pick<TrainingJob, 'model' | 'parameters' | 'origin' | 'objective'> & { readonly dataset: RowDataset };
-
 /** A trial ready to train, and the measurement of its result. */
 interface PreparedTrial {
-  readonly job: Job;
-  readonly measure: (trained: Job['parameters'], options: TrialHooks) => Promise<Partial<Record<Measure, number>>>;
+  readonly job: Omit<TrainingJob, keyof TrialHooks | 'settings'>;
+  readonly measure: (
+    trained: TrainingJob['parameters'],
+    options: TrialHooks,
+  ) => Promise<Partial<Record<Measure, number>>>;
 }
 
 /** The model before it is fine-tuned. */
-function startingModel({ base, mixer, seed }: ClassificationTrial): Pick<LoadedModel<Model>, 'parameters'> & {
-  readonly model: Model;
-  readonly origin: string | undefined;
-} {
-  const plain = base.kind === 'scratch' ? describeModel(base.config) : base.loaded.model;
-  const given = base.kind === 'scratch' ? initializeParameters(plain, new Random(seed)) : base.loaded.parameters;
-  const origin = base.kind === 'scratch' ? undefined : base.loaded.fingerprint;
+function startingModel({ start: { model, loaded }, mixer, seed }: ClassificationTrial) {
+  const parameters = loaded?.parameters ?? initializeParameters(model, new Random(seed));
   const { preset, ...options } = mixer;
-  if (preset === 'unchanged') return { model: plain, parameters: new Map(given), origin };
-  const { model, parameters } = linearizeByName(plain, given, preset, options);
-  return { model, parameters: new Map(parameters), origin };
-}
-
-function prepared(trial: ClassificationTrial): PreparedTrial {
-  return trial.base.form === 'head' ? preparedHead(trial) : preparedText(trial);
+  const started = preset === 'unchanged' ? { model, parameters } : linearizeByName(model, parameters, preset, options);
+  return { ...started, origin: loaded?.fingerprint };
 }
 
 function preparedHead(trial: ClassificationTrial): PreparedTrial {
-  const { base, rows, settings, seed } = trial;
+  const { tokenizer, rows, settings, seed } = trial;
   const { labels } = rows;
   const start = startingModel(trial);
   const { model, parameters } = withFreshHead(start.model, start.parameters, labels ?? [regressionLabel], seed);
   const options = { layout: start.model.kind, labels, length: settings.length };
-  const dataset = new LabelledDataset(rows.train, base.tokenizer, options);
+  const dataset = new LabelledDataset(rows.train, tokenizer, options);
+  const objective = classificationObjective(model, dataset.length, settings);
   return {
-    job: {
-      model,
-      parameters,
-      origin: start.origin,
-      dataset,
-      objective: classificationObjective(model, dataset.length, settings),
-    },
+    job: { model, parameters, origin: start.origin, dataset, objective },
     async measure(trained, { compile, signal }) {
-      const validation = new LabelledDataset(rows.validation, base.tokenizer, options);
-      if (labels === undefined) {
-        const { pearson, spearman } = await regression(model, trained, validation, { compile, signal });
-        return { pearson, spearman };
-      }
-      const { accuracy: share, f1, matthews } = await accuracy(model, trained, validation, { compile, signal });
-      return { accuracy: share, f1, matthews };
+      const validation = new LabelledDataset(rows.validation, tokenizer, options);
+      const measured = labels === undefined ? regression : accuracy;
+      return measured(model, trained, validation, { compile, signal });
     },
   };
 }
 
 function preparedText(trial: ClassificationTrial): PreparedTrial {
-  const { base, rows, settings } = trial;
+  const { tokenizer, rows, settings } = trial;
   const { task, labels } = rows;
+  const { length } = settings;
   const { parameters, origin, model: started } = startingModel(trial);
   const model = requireTextModel(started, trial.model);
   const { targets, targetOf } = textLabels(task, labels);
-  const dataset = new TextPairDataset(
-    rows.train.map((row) => ({ source: sourceText(task, row), target: targets[targetOf(row.label)] })),
-    base.tokenizer,
-    { length: settings.length, startId: model.startId },
-  );
+  const pairs = rows.train.map((row) => ({ source: sourceText(task, row), target: targets[targetOf(row.label)] }));
+  const dataset = new TextPairDataset(pairs, tokenizer, { length, startId: model.startId });
   return {
     job: { model, parameters, origin, dataset, objective: sequenceObjective(model, dataset.lengths, settings) },
-    async measure(trained, options) {
+    async measure(trained, hooks) {
       const sources = rows.validation.map((row) => sourceText(task, row));
-      const ranking = { length: settings.length, compile: options.compile, signal: options.signal };
-      const found = await rankTargets(model, trained, base.tokenizer, sources, targets, ranking);
+      const found = await rankTargets(model, trained, tokenizer, { sources, targets, length }, hooks);
       if (labels === undefined) {
-        const gold = rows.validation.map(({ label }) => Number(label));
-        const { pearson, spearman } = numberQuality(
-          gold,
-          found.map((index) => Number(targets[index])),
+        const numbers = found.map((index) => Number(targets[index]));
+        return numberQuality(
+          rows.validation.map(({ label }) => Number(label)),
+          numbers,
         );
-        return { pearson, spearman };
       }
       const gold = rows.validation.map((row) => knownLabel(targetOf(row.label), row));
-      const { accuracy: share, f1, matthews } = classQuality(labels, gold, found);
-      return { accuracy: share, f1, matthews };
+      return classQuality(labels, gold, found);
     },
   };
 }
@@ -196,10 +168,11 @@ function knownLabel(id: number, { label, source }: { readonly label: string; rea
   throw new LinnetError('INPUT', `${source} has the label "${label}", which no training row has`);
 }
 
+const preparations = { head: preparedHead, text: preparedText };
+
 function classificationIdentity(trial: ClassificationTrial): string {
-  const { job } = prepared(trial);
-  const { form } = trial.base;
-  const { rows, settings } = trial;
+  const { form, rows, settings } = trial;
+  const { job } = preparations[form](trial);
   const hash = createHash('sha256');
   const described = { form, origin: job.origin, settings, data: job.dataset.fingerprint(), labels: rows.labels };
   hash.update(JSON.stringify({ ...described, model: job.model.toJson() }));
@@ -209,7 +182,7 @@ function classificationIdentity(trial: ClassificationTrial): string {
 
 async function runClassificationTrial(trial: ClassificationTrial, hooks: TrialHooks): Promise<ClassificationMeasured> {
   const started = performance.now();
-  const { job, measure } = prepared(trial);
+  const { job, measure } = preparations[trial.form](trial);
   const { parameters, loss } = await trainTrial({ ...job, settings: trial.settings }, hooks);
   const all = await measure(parameters, hooks);
   return {

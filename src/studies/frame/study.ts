@@ -7,10 +7,9 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
-import type { Chart } from '../../report/charts/chart-renderer.ts';
-import type { Section } from '../../report/html.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
+import type { StudyReport } from './study-report.ts';
 
 /** Place of a trial in its study: the names and numbers that the plan gives it. */
 export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
@@ -27,11 +26,9 @@ export interface TrialHooks {
   readonly onUpdate?: (update: TrialUpdate) => void;
 }
 
-/** Where a plan comes from. */
+/** Where a plan comes from: its name in errors, and the place of a path in it, which counts from the folder of the plan. */
 export interface PlanSource {
-  /** Names the plan in errors. */
   readonly name: string;
-  /** The path of a file or folder of the plan: relative ones count from the folder of the plan. */
   readonly place: (path: string) => string;
 }
 
@@ -49,28 +46,6 @@ export interface Trials<Trial> extends Partial<AsyncDisposable> {
   readonly note?: string;
 }
 
-/** All results of a study for people and machines. */
-export interface StudyReport {
-  readonly json: Readonly<Record<string, unknown>>;
-  /** The answer of the study is no: something does not work, or differs. */
-  readonly negative?: boolean;
-  /** Numbers for the record of the run. */
-  readonly summary?: Readonly<Record<string, number | null>>;
-  /** Of the page `report.html`. */
-  readonly title: string;
-  readonly subtitle?: string;
-  /** Parts of the page; their tables are printed too. */
-  readonly sections: readonly Section[];
-  /** How it was measured, by name; the machine is added. */
-  readonly facts?: readonly (readonly [name: string, value: string])[];
-  /** Printed after the tables. */
-  readonly conclusion?: string;
-  /** Charts by file name, without the ending .svg. */
-  readonly charts?: Readonly<Record<string, Chart>>;
-  /** Further files by the key that JSON names their path under, with name and content. */
-  readonly files?: Readonly<Record<string, { readonly name: string; readonly content: string }>>;
-}
-
 /** The measurements of a study. `Measured` is kept of each trial, next to its place. */
 export interface StudyDefinition<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> {
   readonly name: string;
@@ -80,18 +55,18 @@ export interface StudyDefinition<Plan extends object, Trial, Place extends Trial
   readonly plan: z.ZodType<Plan> & { readonly shape: Readonly<Record<string, z.ZodType>> };
   readonly measured: z.ZodType<Measured>;
   /** Loads the models and texts of a plan. @throws LinnetError for models and texts that cannot be loaded or run */
-  load(plan: Plan, source: PlanSource, compile?: CompileOptions): Promise<Trials<Trial>>;
-  place(trial: Trial): Place;
+  readonly load: (plan: Plan, source: PlanSource, compile?: CompileOptions) => Promise<Trials<Trial>>;
+  readonly place: (trial: Trial) => Place;
   /** SHA-256 of everything that decides the result. */
   readonly identity: (trial: Trial) => string | Promise<string>;
   /** Measures a trial. @throws LinnetError `ABORTED` when the signal fires */
-  run(trial: Trial, hooks: TrialHooks): Promise<Measured>;
+  readonly run: (trial: Trial, hooks: TrialHooks) => Promise<Measured>;
   /** The numbers of a result that are said when it is there. */
-  figures(measured: Measured): Readonly<Record<string, number>>;
-  report(
+  readonly figures: (measured: Measured) => Readonly<Record<string, number>>;
+  readonly report: (
     results: readonly (Place & Measured)[],
     about: { readonly plan: Plan; readonly trials: readonly Trial[] },
-  ): StudyReport | Promise<StudyReport>;
+  ) => StudyReport | Promise<StudyReport>;
 }
 
 /** A number of a result: JSON has no NaN and no infinities, and writes null. */
@@ -160,7 +135,7 @@ export function trialName(place: TrialPlace): string {
 
 /** SHA-256, in hex, of values as JSON. */
 export function trialIdentity(...parts: readonly unknown[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(JSON.stringify(part));
-  return hash.digest('hex');
+  return createHash('sha256')
+    .update(parts.map((part) => JSON.stringify(part)).join(''))
+    .digest('hex');
 }

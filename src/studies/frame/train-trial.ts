@@ -1,22 +1,63 @@
-/** The training of a trial: continued from its snapshots, and its whole learning curve. */
+/** Trials that train: the models that they start from, and a training that is continued from its snapshots. */
+import { z } from 'zod';
+import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
+import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { elementCount } from '../../graph/tensor.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { train, type TrainingJob, type TrainingOutcome } from '../../training/trainer.ts';
-import type { TrialHooks } from './study.ts';
+import type { PlanSource, TrialHooks } from './study.ts';
 
-/** A mean of losses, at the last of their steps. */
-export interface CurvePoint {
-  readonly update: number;
-  readonly loss: number;
+/** The beginning of a model, in a plan. */
+export const startFields = {
+  /** A config.json, whose weights are drawn from the seed of the trial. */
+  config: z.record(z.string(), z.json()).optional(),
+  /** Or a model folder. */
+  folder: z.string().min(1).optional(),
+};
+
+type StartChoice = z.output<z.ZodObject<typeof startFields>>;
+
+/** Whether a model has one beginning. */
+export const hasOneStart = [
+  ({ config, folder }: StartChoice): boolean => (config === undefined) !== (folder === undefined),
+  { message: 'give either "config" or "folder"' },
+] as const;
+
+/** The model that a trial starts from, and its weights where they come from a folder. */
+export interface StartingModel {
+  readonly model: Model;
+  readonly loaded?: LoadedModel<Model>;
+}
+
+/** @param special fields of a configuration that does not say them */
+export async function openStart(
+  { config = {}, folder }: StartChoice,
+  place: PlanSource['place'],
+  special: Readonly<Record<string, number>> = {},
+): Promise<StartingModel> {
+  if (folder === undefined) return { model: describeModel({ ...special, ...config }) };
+  const loaded = await loadModel(place(folder));
+  return { model: loaded.model, loaded };
+}
+
+/** @throws LinnetError `MISMATCH` for a model whose vocabulary is smaller than its tokenizer's */
+export function requireVocabulary(name: string, { sizes }: Model, { vocabularySize }: Tokenizer): void {
+  if (vocabularySize <= sizes.vocabulary) return;
+  throw new LinnetError(
+    'MISMATCH',
+    `the tokenizer has ${vocabularySize} tokens, the vocabulary of model "${name}" is ${sizes.vocabulary}`,
+  );
 }
 
 /** A finished training. */
-export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'evaluations'> {
+export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'evaluations' | 'losses'> {
   /** Mean training loss of the last tenth of the optimizer steps. */
   readonly loss: number;
   readonly tokensPerSecond: number;
-  /** Training loss, means over neighbouring optimizer steps, those before a resume included. */
-  readonly curve: readonly CurvePoint[];
+  /** Training loss, means over neighbouring optimizer steps at the last of them, steps before a resume included. */
+  readonly curve: readonly { readonly update: number; readonly loss: number }[];
 }
 
 const curvePoints = 60;
@@ -33,18 +74,18 @@ export async function trainTrial(
   const { updates, total, finished, losses, parameters, evaluations } = outcome;
   if (!finished) throw new LinnetError('ABORTED', `stopped after ${updates} of ${total} optimizer steps`);
   return {
-    ...{ parameters, evaluations },
+    ...{ parameters, evaluations, losses },
     loss: outcome.loss ?? Number.NaN,
     tokensPerSecond: outcome.tokensPerSecond ?? Number.NaN,
     curve: meansOfNeighbours(losses),
   };
 }
 
-function meansOfNeighbours(losses: readonly number[]): CurvePoint[] {
+function meansOfNeighbours(losses: readonly number[]): TrainedTrial['curve'] {
   const each = Math.max(1, Math.ceil(losses.length / curvePoints));
   return Array.from({ length: Math.ceil(losses.length / each) }, (_, at) => {
     const part = losses.slice(at * each, (at + 1) * each);
-    return { update: at * each + part.length, loss: part.reduce((sum, loss) => sum + loss, 0) / part.length };
+    return { update: at * each + part.length, loss: average(part) };
   });
 }
 

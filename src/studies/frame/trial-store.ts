@@ -16,8 +16,8 @@ const storedSchema = z.looseObject({
 });
 type StoredTrial = z.output<typeof storedSchema>;
 
-function trialFile(file: string): RunFile<StoredTrial> {
-  return { file, schema: storedSchema, what: 'a result of a trial', remedy: 'delete it to measure the trial again' };
+function trialFile(file: string, remedy = 'delete it to measure the trial again'): RunFile<StoredTrial> {
+  return { file, schema: storedSchema, what: 'a result of a trial', remedy };
 }
 
 /** Measurements of a stored result. @throws LinnetError `FORMAT` for the result of another kind of study */
@@ -91,6 +91,6 @@ export class TrialStore {
  */
 export async function readKnownTrials(file: string): Promise<Map<string, StoredTrial>> {
   const text = (await readRegularFile(file, 64 << 20)).toString('utf8').trim();
-  const kind = { ...trialFile(file), remedy: 'name another file' };
-  return new Map(parseLines(kind, `${text}\n`, file).map((stored) => [stored.identity, stored]));
+  const trials = parseLines(trialFile(file, 'name another file'), `${text}\n`, file);
+  return new Map(trials.map((stored) => [stored.identity, stored]));
 }

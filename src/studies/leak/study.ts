@@ -1,7 +1,12 @@
 /** The leak demonstration: the same training with the future masked to several degrees. */
 import { z } from 'zod';
-import { planSeeds, type StudyDefinition, trialIdentity } from '../frame/study.ts';
-import { reportLeak } from './report.ts';
+import { average } from '../../evaluation/tasks/metrics/statistics.ts';
+import { lineChart } from '../../report/charts/chart.ts';
+import { fixed } from '../../report/quantities.ts';
+import { makeTable } from '../../report/table.ts';
+import { Study } from '../frame/run-study.ts';
+import { meanPoints, resultSection, type StudyReport } from '../frame/study-report.ts';
+import { planSeeds, trialIdentity } from '../frame/study.ts';
 import { type LeakRun, leakRun, leakText, type LeakTraining, trainAndAsk } from './training.ts';
 
 const planSchema = z.strictObject({
@@ -23,7 +28,7 @@ const planSchema = z.strictObject({
 type Plan = z.output<typeof planSchema>;
 type Place = Readonly<{ strength: number; seed: number }>;
 
-export const leakStudy: StudyDefinition<Plan, LeakTraining, Place, LeakRun> = {
+export const leakStudy = new Study<Plan, LeakTraining, Place, LeakRun>({
   name: 'leak',
   description:
     'What a convolution that reads the future does to training (paper, Figure 4): the same small model is trained on the same ' +
@@ -45,4 +50,71 @@ export const leakStudy: StudyDefinition<Plan, LeakTraining, Place, LeakRun> = {
   run: trainAndAsk,
   figures: ({ points, nextByteLoss }) => ({ lastLoss: points[points.length - 1].loss, nextByteLoss }),
   report: reportLeak,
-};
+});
+
+type Result = Place & LeakRun;
+
+function nameOf(strength: number): string {
+  if (strength === 1) return 'masked';
+  return strength === 0 ? 'unmasked: reads the future' : `masked to ${strength}`;
+}
+
+/** Mean of the last tenth of the optimizer steps. */
+function trainingLoss({ points }: LeakRun): number {
+  return average(points.slice(-Math.ceil(points.length / 10)).map(({ loss }) => loss));
+}
+
+/** The report, with charts `leak` and, for several degrees, `mask-strength`. */
+export async function reportLeak(results: readonly Result[]): Promise<StudyReport> {
+  const leak = await lossChart(results);
+  const table = makeTable<Result>(
+    [
+      { header: 'convolution', value: ({ strength }) => nameOf(strength) },
+      { header: 'seed', value: ({ seed }) => seed },
+      { header: 'training loss', unit: 'nats per byte', value: trainingLoss, format: fixed(3) },
+      {
+        header: 'without a future',
+        unit: 'nats per byte',
+        value: ({ nextByteLoss }) => nextByteLoss,
+        format: fixed(3),
+      },
+    ],
+    results,
+  );
+  const strength = new Set(results.map((run) => run.strength)).size > 2 ? await strengthChart(results) : undefined;
+  return {
+    json: { runs: results.map((run) => ({ ...run, trainingLoss: trainingLoss(run) })) },
+    title: 'A convolution that reads the future',
+    sections: [resultSection('Losses', [leak, ...(strength === undefined ? [] : [strength])], table)],
+    charts: { leak, ...(strength && { 'mask-strength': strength }) },
+  };
+}
+
+/** Training losses over the optimizer steps, of the first seed. */
+function lossChart(results: readonly Result[]) {
+  const runs = results.filter(({ seed }) => seed === results[0].seed);
+  const ends = runs.map((run) => `${run.points[run.points.length - 1].loss.toFixed(2)} ${nameOf(run.strength)}`);
+  return lineChart({
+    title: 'Training loss with the convolution masked and unmasked',
+    description: `Training loss over ${runs[0].points.length} optimizer steps; at the end ${ends.join(', ')}.`,
+    x: { label: 'optimizer step' },
+    y: { label: 'training loss', unit: 'nats per byte', fromZero: true },
+    lines: runs.map(({ strength, points }) => {
+      return { name: nameOf(strength), points: points.map(({ step, loss }) => ({ x: step, y: loss })) };
+    }),
+  });
+}
+
+/** Losses by the degree of masking: means over the seeds, and their range. */
+function strengthChart(results: readonly Result[]) {
+  const line = (name: string, measure: (run: LeakRun) => number) => {
+    return { name, points: meanPoints(results, (run) => run.strength, measure) };
+  };
+  return lineChart({
+    title: 'Masking strength of the convolution',
+    description: 'Loss in training and on bytes with nothing behind them, by how much of the future is masked.',
+    x: { label: 'masking strength', min: 0, max: 1 },
+    y: { label: 'loss', unit: 'nats per byte', fromZero: true },
+    lines: [line('in training', trainingLoss), line('where there is no future', ({ nextByteLoss }) => nextByteLoss)],
+  });
+}

@@ -1,30 +1,30 @@
 /**
  * A small model trained with a convolution that reads the future (paper, section 4.2 and Figure 4). Unmasked, the loss
  * collapses, since the label of a position is the input of the next, which the filter hands over; asked without a future,
- * the model knows nothing.
+ * the model knows nothing. Between both ends filter weights of the future are multiplied by 1 − s: wrong on purpose for every
+ * s below 1, so that mask is made here, of parameters, and no mixer knows it.
  */
-import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { z } from 'zod';
-import type { MixerConfig } from '../../attention/mixer.ts';
+import { convolutionReach, filterName } from '../../attention/convolution-config.ts';
 import { parseMixer } from '../../attention/mixers.ts';
-import { BatchStream } from '../../data/rows/batches.ts';
-import { type Document, readDocuments } from '../../data/documents/documents.ts';
 import { type PackedDataset, packDocuments } from '../../data/datasets/packing.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { documentTokens } from '../../data/documents/document-tokens.ts';
+import { type Document, readDocuments } from '../../data/documents/documents.ts';
+import { LinnetError } from '../../errors.ts';
+import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
+import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.ts';
+import { mul } from '../../graph/ops/elementwise.ts';
+import { dataOf, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
-import { compile } from '../../runtime/compile.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { adamWDefaults } from '../../training/adamw.ts';
-import { learningRate } from '../../training/schedule.ts';
-import { causalObjective } from '../../training/objectives/next-token.ts';
-import { initialState, TrainingProgram } from '../../training/step-program.ts';
+import { causalObjective, type Objective } from '../../training/objectives/next-token.ts';
+import { parseTrainingSettings } from '../../training/settings.ts';
 import type { TrialHooks } from '../frame/study.ts';
-import { maskedTensors, maskedToDegree } from './masking-degree.ts';
-import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
-import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.ts';
+import { trainTrial } from '../frame/train-trial.ts';
 
 /** Measurements of a training. */
 export const leakRun = z.strictObject({
@@ -39,12 +39,8 @@ export type LeakRun = z.output<typeof leakRun>;
 /** Enough for a book; longer texts are cut. */
 const mostCharacters = 400_000;
 
-/** Rows of a batch and bytes per row. */
-const rows = 8;
+/** Bytes per row. */
 const length = 128;
-
-/** Large for a model this small: the point shows within a minute. */
-const peakLearningRate = 5e-3;
 
 /** Bytes read before the one that is asked for; a multiple of 64, so that no padding stands in for the future. */
 const contextBytes = 64;
@@ -53,23 +49,19 @@ const contextBytes = 64;
 const questions = 256;
 
 /** Local relu² attention and a convolution of 4 past and, unmasked, 4 future filter weights. */
-function demonstrationMixer(masked: boolean): MixerConfig {
-  return parseMixer({ kind: 'linear', group: 16, local: {}, convolution: { kernel: 9, masked } });
-}
-
 function demonstrationModel(masked: boolean): CausalModel {
-  const layers = 2;
+  const mixer = parseMixer({ kind: 'linear', group: 16, local: {}, convolution: { kernel: 9, masked } });
   const plain = describeCausalModel({
     model_type: 'llama',
     vocab_size: byteTokenizer().vocabularySize,
     hidden_size: 64,
     intermediate_size: 128,
-    num_hidden_layers: layers,
+    num_hidden_layers: 2,
     num_attention_heads: 4,
     max_position_embeddings: length,
     tie_word_embeddings: true,
   });
-  return plain.withMixers(new Array<MixerConfig>(layers).fill(demonstrationMixer(masked)));
+  return plain.withMixers(plain.mixers.map(() => mixer));
 }
 
 /** The text that is trained on, and the questions about the last tenth, which is held out. */
@@ -98,41 +90,70 @@ export interface LeakTraining {
 /** Trains a model, and asks it where there is no future. @throws LinnetError `ABORTED` when the signal fires */
 export async function trainAndAsk(
   { strength, seed, steps, text: { dataset, asked } }: LeakTraining,
-  { compile: compileOptions, onUpdate, signal }: TrialHooks,
+  hooks: TrialHooks,
 ): Promise<LeakRun> {
   const model = demonstrationModel(strength === 1);
-  const objective = causalObjective(model, length);
-  const batches = new BatchStream(dataset, { batchSize: rows, seed });
-  const program = await TrainingProgram.create({
-    parameters: model.parameters,
-    objective: {
-      ...objective,
-      loss: (source, batch) => objective.loss(strength === 1 ? source : maskedToDegree(source, strength), batch),
+  const plain = causalObjective(model, length);
+  const objective: Objective = {
+    ...plain,
+    loss: (source, batch) => plain.loss(strength === 1 ? source : maskedToDegree(source, strength), batch),
+  };
+  const job = {
+    ...{ model, dataset, variant: { strength } },
+    parameters: initializeParameters(model, new Random(seed)),
+    objective,
+    // The rate is large for a model this small: the point shows within a minute.
+    settings: parseTrainingSettings({
+      ...{ steps, seed, length, batch: 8, learningRate: 5e-3, schedule: 'cosine' },
+      warmup: Math.min(20, Math.floor(steps / 10)),
+    }),
+  };
+  const { losses, parameters } = await trainTrial(job, hooks);
+  const masked = maskedTensors(parameters, strength);
+  return {
+    points: losses.map((value, at) => ({ step: at + 1, loss: value })),
+    nextByteLoss: (await perplexity(model, masked, asked, hooks.compile)).nll,
+  };
+}
+
+/** Parameters whose filters are masked to a degree s, for a model whose convolution is not masked. */
+function maskedToDegree(source: ParameterSource, strength: number): ParameterSource {
+  if (strength === 0) return source;
+  const { graph } = source;
+  return {
+    graph,
+    multiply: source.multiply?.bind(source),
+    lookUp: source.lookUp?.bind(source),
+    parameter(name, shape) {
+      const value = source.parameter(name, shape);
+      if (!name.endsWith(filterName)) return value;
+      const K = shape[2];
+      const factors = graph.sharedConstant(`mask of degree ${strength}, K=${K}`, () =>
+        float32([1, 1, K, 1], degrees(K, strength)),
+      );
+      return mul(value, factors);
     },
-    rows,
-    accumulate: 1,
-    optimizer: adamWDefaults,
-    clip: 1,
-    compile: (graph) => compile(graph, compileOptions),
-  });
-  try {
-    const state = initialState(program.blocks, initializeParameters(model, new Random(seed)));
-    const warmup = Math.min(20, Math.floor(steps / 10));
-    const points: LeakRun['points'][number][] = [];
-    for (let update = 0; update < steps; update++) {
-      requireRunning(signal, `after ${update} of ${steps} optimizer steps`);
-      const { value: batch } = batches.next();
-      if (batch === undefined) throw new LinnetError('INTERNAL', 'internal: an endless stream of batches ended');
-      const rate = learningRate({ name: 'cosine', peak: peakLearningRate, warmup, total: steps }, update);
-      const { loss } = await program.step(state, [batch.values], rate, update);
-      points.push({ step: update + 1, loss });
-      onUpdate?.({ update: update + 1, total: steps, loss, learningRate: rate });
-    }
-    const parameters = maskedTensors(state.parameters, strength);
-    return { points, nextByteLoss: (await perplexity(model, parameters, asked, compileOptions)).nll };
-  } finally {
-    await program.dispose();
-  }
+  };
+}
+
+/** The same of tensors. */
+function maskedTensors(
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  strength: number,
+): Map<string, Tensor<'float32'>> {
+  return new Map(
+    [...parameters].map(([name, value]) => {
+      if (!name.endsWith(filterName)) return [name, value];
+      const factors = degrees(value.shape[2], strength);
+      const data = dataOf(value, 'float32').map((weight, at) => weight * factors[at % factors.length]);
+      return [name, tensor('float32', value.shape, data)];
+    }),
+  );
+}
+
+/** Factors of the K filter weights; the weights after the centre read the future. */
+function degrees(K: number, strength: number): Float32Array {
+  return Float32Array.from({ length: K }, (_, at) => (at > convolutionReach(K) ? 1 - strength : 1));
 }
 
 /** Stretches of held-out text, of which only the last byte is asked for: the model is given nothing behind it. */

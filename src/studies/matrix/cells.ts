@@ -16,7 +16,7 @@ import { Discrepancy, limits } from '../../evaluation/check/rows.ts';
 import { randomMixerParameters } from '../../evaluation/check/mixer-probe.ts';
 import { modelParity } from '../../evaluation/check/model-parity.ts';
 import type { Direction, SupportProbe } from './probes.ts';
-import { type Parameters, predictedTexts, runBackward, runForward, type Texts } from './forward.ts';
+import { type Parameters, runBackward, runForward, type Texts } from './forward.ts';
 
 const works = z.boolean().nullable();
 
@@ -51,9 +51,8 @@ export function supportMixers(): string[] {
   return mixerPresetNames().filter((name) => [...byMixer.values()].includes(name));
 }
 
-/** How a cell is run. */
-export interface CellOptions {
-  /** Of weights and texts. */
+/** The seed of weights and texts, and the engine's options. */
+interface CellOptions {
   readonly seed: number;
   readonly compile?: CompileOptions;
 }
@@ -106,7 +105,7 @@ function configure(name: string, convolution: boolean, direction: Direction): Mi
   return mixer;
 }
 
-/** Weights that make predictions differ, and every branch speak. */
+/** Weights that make predictions differ, with every branch switched on. */
 function randomParameters(model: Model, random: Random): Parameters {
   const deviation = 0.4;
   const drawn = initializeParameters(model, random, deviation);
@@ -124,21 +123,25 @@ function randomTexts({ sizes: { vocabulary } }: Model, random: Random): Texts {
   return { first: [text(13), text(6)], second: [text(9), text(7)] };
 }
 
+/** The outcome of a form: whether it works, its largest relative error, and why it does not work or cannot exist. */
+interface Outcome {
+  readonly ok: boolean | null;
+  readonly error?: number;
+  readonly note?: string;
+}
+
 async function checkedForward(
   model: Model,
   parameters: Parameters,
   texts: Texts,
   { compile }: CellOptions,
-): Promise<{ ok: boolean; error: number; note?: string }> {
+): Promise<Outcome & { readonly error: number }> {
   const [, together] = await runForward(model, parameters, texts, compile);
   const alone = { first: [texts.first[1]], second: [texts.second[1]] };
   const [single] = await runForward(model, parameters, alone, compile);
   const found = new Discrepancy();
   found.add(together, single);
   const error = found.relative;
-  if (predictedTexts(model, alone)[0].length * model.sizes.vocabulary !== single.length) {
-    throw new LinnetError('INTERNAL', 'internal: logits and tokens of the support matrix differ in number');
-  }
   const ok = single.every(Number.isFinite) && error <= limits.model;
   return { ok, error, ...(!ok && { note: 'a padded row has other logits than the row alone' }) };
 }
@@ -152,26 +155,21 @@ async function checkedBackward(
   texts: Texts,
   random: Random,
   { compile }: CellOptions,
-): Promise<{ ok: boolean; note?: string }> {
+): Promise<Outcome> {
   const { gradient, difference, magnitude, finite } = await runBackward(model, parameters, texts, random, compile);
   if (!finite) return { ok: false, note: 'a gradient is not finite' };
-  if (model.mixers.some(hasSurrogateGradient)) return { ok: magnitude > 0, note: surrogateNote };
+  if (model.mixers.some(hasSurrogateGradient)) {
+    const note = "the authors' surrogate of the gradient is not the derivative; it is finite";
+    return { ok: magnitude > 0, note };
+  }
   const ok = magnitude > 0 && Math.abs(gradient - difference) <= backwardLimit * magnitude;
   return { ok, ...(!ok && { note: `gradient ${gradient}, finite difference ${difference}` }) };
 }
 
-const surrogateNote = "the authors' surrogate of the gradient is not the derivative; it is finite";
-
-/** What trains may still not generate. @throws any other error than a `CONFIG` */
-function whereItCannotExist(error: unknown): Decoded {
+/** A model that trains may be one that cannot generate. @throws any other error than a `CONFIG` */
+function whereItCannotExist(error: unknown): Outcome {
   if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
-  return { ok: null, error: null, note: `cannot decode: ${error.message}` };
-}
-
-interface Decoded {
-  readonly ok: boolean | null;
-  readonly error: number | null;
-  readonly note?: string;
+  return { ok: null, note: `cannot decode: ${error.message}` };
 }
 
 async function checkedDecode(
@@ -179,13 +177,13 @@ async function checkedDecode(
   parameters: Parameters,
   texts: Texts,
   { compile, seed }: CellOptions,
-): Promise<Decoded> {
-  if (model.kind === 'encoder') return { ok: null, error: null };
+): Promise<Outcome> {
+  if (model.kind === 'encoder') return { ok: null };
   if (model.kind === 'encoder-decoder') {
     const error = await decodingError(model, parameters, texts, compile);
     return { ok: error <= limits.model, error };
   }
-  if (!model.mixers.every(isCausal)) return { ok: null, error: null, note: 'it reads the future' };
+  if (!model.mixers.every(isCausal)) return { ok: null, note: 'it reads the future' };
   const rows = await modelParity(model, parameters, { maximumLength: 24, seed, compile });
   return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
 }

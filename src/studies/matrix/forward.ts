@@ -3,13 +3,13 @@ import { Graph, type Value } from '../../graph/graph.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { sum } from '../../graph/ops/reduce.ts';
-import { elementCount, float32, int32, type Tensor, tensor } from '../../graph/tensor.ts';
+import { dataOf, elementCount, float32, int32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { Model } from '../../models/families/index.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { onlyInputs } from '../../runtime/program.ts';
+import { onlyInputs, type Program } from '../../runtime/program.ts';
 
 export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
@@ -20,12 +20,7 @@ export interface Texts {
 }
 
 /** Texts as one padded tensor, with its mask. */
-interface Padded {
-  readonly tokens: Tensor<'int32'>;
-  readonly mask: Tensor<'float32'>;
-}
-
-function padded(rows: readonly Int32Array[]): Padded {
+function padded(rows: readonly Int32Array[]): { tokens: Tensor<'int32'>; mask: Tensor<'float32'> } {
   const n = Math.max(...rows.map((row) => row.length));
   const tokens = new Int32Array(rows.length * n);
   const mask = new Float32Array(rows.length * n);
@@ -55,17 +50,8 @@ function logitsOf(
   const encoded = model.encode(source, { tokens, mask });
   if (model.kind === 'encoder') return { logits: model.head(source, encoded), feeds };
   const second = padded(texts.second);
-  const decoded = model.decode(source, {
-    tokens: input('second tokens', second.tokens),
-    encoded,
-    encodedMask: mask,
-  });
+  const decoded = model.decode(source, { tokens: input('second tokens', second.tokens), encoded, encodedMask: mask });
   return { logits: model.head(source, decoded), feeds };
-}
-
-/** The text of each row whose tokens get logits. */
-export function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
-  return model.kind === 'encoder-decoder' ? texts.second : texts.first;
 }
 
 /** Logits [n,V] of every row, padding cut off. */
@@ -79,15 +65,15 @@ export async function runForward(
   const source = new InputParameters(graph);
   const { logits, feeds } = logitsOf(model, source, texts);
   graph.output('logits', logits);
-  const results = await runOnce(graph, { ...Object.fromEntries(parameters), ...feeds }, ['logits'], options);
-  const data = Float32Array.from(results.logits.data, Number);
+  await using program = await compile(graph, options);
+  const data = dataOf((await run(program, parameters, feeds, ['logits'])).logits, 'float32');
   const V = model.sizes.vocabulary;
-  const rows = predictedTexts(model, texts);
+  const rows = model.kind === 'encoder-decoder' ? texts.second : texts.first;
   const n = data.length / (rows.length * V);
   return rows.map((row, b) => data.subarray(b * n * V, (b * n + row.length) * V));
 }
 
-export interface DirectionalDerivative {
+interface DirectionalDerivative {
   /** ⟨∇L, u⟩ by our gradients. */
   readonly gradient: number;
   /** (L(θ + εu) − L(θ − εu)) / 2ε, at the ε of `differenceSteps` that comes closest. */
@@ -118,40 +104,35 @@ export async function runBackward(
   graph.output('loss', loss);
   const names = [...source.values.keys()];
   gradients(loss, [...source.values.values()]).forEach((value, i) => graph.output(`gradient ${names[i]}`, value));
-  const program = await compile(graph, options);
-  try {
-    const run = async <K extends string>(values: Parameters, fetch: readonly K[]): Promise<Record<K, Tensor>> =>
-      program.run(onlyInputs(program, { ...Object.fromEntries(values), ...feeds }), fetch);
-    const found = await run(
-      parameters,
-      names.map((name) => `gradient ${name}`),
-    );
-    const direction = new Map([...parameters].map(([name, { data }]) => [name, normals(data.length, random)]));
-    let gradient = 0;
-    let squares = 0;
-    let finite = true;
-    for (const name of names) {
-      const along = direction.get(name) ?? new Float32Array(0);
-      const values = Float32Array.from(found[`gradient ${name}`].data, Number);
-      values.forEach((value, i) => {
-        gradient += value * along[i];
-        squares += (value * along[i]) ** 2;
-        finite &&= Number.isFinite(value);
-      });
-    }
-    const lossAt = async (step: number): Promise<number> => {
-      const moved = new Map([...parameters].map(([name, value]) => [name, movedBy(value, direction.get(name), step)]));
-      return Number((await run(moved, ['loss'])).loss.data[0]);
-    };
-    let difference = Number.POSITIVE_INFINITY;
-    for (const step of differenceSteps) {
-      const candidate = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
-      if (Math.abs(candidate - gradient) < Math.abs(difference - gradient)) difference = candidate;
-    }
-    return { gradient, difference, magnitude: Math.sqrt(squares), finite };
-  } finally {
-    await program.dispose();
+  await using program = await compile(graph, options);
+  const found = await run(
+    program,
+    parameters,
+    feeds,
+    names.map((name) => `gradient ${name}`),
+  );
+  const direction = new Map([...parameters].map(([name, { data }]) => [name, normals(data.length, random)]));
+  let gradient = 0;
+  let squares = 0;
+  let finite = true;
+  for (const name of names) {
+    const along = direction.get(name) ?? new Float32Array(0);
+    dataOf(found[`gradient ${name}`], 'float32').forEach((value, i) => {
+      gradient += value * along[i];
+      squares += (value * along[i]) ** 2;
+      finite &&= Number.isFinite(value);
+    });
   }
+  const lossAt = async (step: number): Promise<number> => {
+    const moved = new Map([...parameters].map(([name, value]) => [name, movedBy(value, direction.get(name), step)]));
+    return Number((await run(program, moved, feeds, ['loss'])).loss.data[0]);
+  };
+  let difference = Number.POSITIVE_INFINITY;
+  for (const step of differenceSteps) {
+    const candidate = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
+    if (Math.abs(candidate - gradient) < Math.abs(difference - gradient)) difference = candidate;
+  }
+  return { gradient, difference, magnitude: Math.sqrt(squares), finite };
 }
 
 /** From where the curvature of the loss shows to where its float32 rounding does: what suits differs between mixers. */
@@ -169,16 +150,12 @@ function normals(count: number, random: Random): Float32Array {
   return Float32Array.from({ length: count }, () => random.normal());
 }
 
-async function runOnce<K extends string>(
-  graph: Graph,
+/** Parameters that a short batch does not reach, such as α with a single group, are no inputs of its program. */
+function run<K extends string>(
+  program: Program,
+  parameters: Parameters,
   feeds: Readonly<Record<string, Tensor>>,
   fetch: readonly K[],
-  options: CompileOptions | undefined,
 ): Promise<Record<K, Tensor>> {
-  const program = await compile(graph, options);
-  try {
-    return await program.run(onlyInputs(program, feeds), fetch);
-  } finally {
-    await program.dispose();
-  }
+  return program.run(onlyInputs(program, { ...Object.fromEntries(parameters), ...feeds }), fetch);
 }

@@ -15,55 +15,15 @@ export interface SupportProbe {
   model(mixer: MixerConfig): Model;
 }
 
-const vocabulary = 19;
+const tiny = { vocab_size: 19, num_hidden_layers: 2, num_attention_heads: 4, hidden_size: 16, intermediate_size: 24 };
 
 /** LLaMA and its relatives. */
-const tinyDecoder = {
-  vocab_size: vocabulary,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  max_position_embeddings: 64,
-};
-
-const tinyGpt2 = { model_type: 'gpt2', vocab_size: vocabulary, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 };
-
-const tinyBert = {
-  model_type: 'bert',
-  vocab_size: vocabulary,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  max_position_embeddings: 64,
-  type_vocab_size: 2,
-};
-
-const tinyFlash = {
-  model_type: 'flash',
-  vocab_size: vocabulary,
-  dim: 16,
-  depth: 2,
-  group_size: 4,
-  query_key_dim: 8,
-  trained_length: 64,
-};
+const tinyDecoder = { ...tiny, num_key_value_heads: 2, max_position_embeddings: 64 };
 
 const tinyT5 = {
-  model_type: 't5',
-  vocab_size: vocabulary,
-  d_model: 16,
-  d_kv: 4,
-  d_ff: 24,
-  num_layers: 2,
-  num_decoder_layers: 2,
-  num_heads: 4,
-  relative_attention_num_buckets: 8,
-  decoder_start_token_id: 0,
-  pad_token_id: 0,
-  eos_token_id: 1,
+  ...{ model_type: 't5', vocab_size: 19, d_model: 16, d_kv: 4, d_ff: 24, num_heads: 4 },
+  ...{ num_layers: 2, num_decoder_layers: 2, relative_attention_num_buckets: 8 },
+  ...{ decoder_start_token_id: 0, pad_token_id: 0, eos_token_id: 1 },
 };
 
 /** A probe of a family whose attentions are all of one direction. */
@@ -98,9 +58,16 @@ export const supportProbes: readonly SupportProbe[] = [
   uniform('mistral', 'causal', { model_type: 'mistral', ...tinyDecoder }),
   uniform('qwen2', 'causal', { model_type: 'qwen2', ...tinyDecoder }),
   uniform('qwen3', 'causal', { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 }),
-  uniform('gpt2', 'causal', tinyGpt2),
-  uniform('flash', 'causal', tinyFlash),
-  uniform('bert', 'bidirectional', tinyBert),
+  uniform('gpt2', 'causal', {
+    ...{ model_type: 'gpt2', vocab_size: 19, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 },
+  }),
+  uniform('flash', 'causal', {
+    ...{ model_type: 'flash', vocab_size: 19, dim: 16, depth: 2 },
+    ...{ group_size: 4, query_key_dim: 8, trained_length: 64 },
+  }),
+  uniform('bert', 'bidirectional', {
+    ...{ ...tiny, model_type: 'bert', max_position_embeddings: 64, type_vocab_size: 2 },
+  }),
   part('encoder', 'bidirectional'),
   part('decoder', 'causal'),
   part('cross', 'cross'),

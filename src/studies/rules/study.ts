@@ -12,7 +12,9 @@ import { Random } from '../../random.ts';
 import { fixed, formatCount } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { type StudyDefinition, type StudyReport, trialIdentity } from '../frame/study.ts';
+import { Study } from '../frame/run-study.ts';
+import { resultSection, type StudyReport } from '../frame/study-report.ts';
+import { trialIdentity } from '../frame/study.ts';
 import { countMismatches, type CompareRulesOptions, ruleAgreements, type RuleAgreement } from './verification-rules.ts';
 
 const planSchema = z.strictObject({
@@ -68,7 +70,7 @@ interface RulesTrial {
   readonly identity: string;
 }
 
-export const rulesStudy: StudyDefinition<Plan, RulesTrial, Place, Measured> = {
+export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
   name: 'rules',
   description:
     'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that differ: under ' +
@@ -111,7 +113,7 @@ export const rulesStudy: StudyDefinition<Plan, RulesTrial, Place, Measured> = {
   },
   figures: ({ counts: [exact] }) => ({ mismatches: exact.mismatches }),
   report: (results) => reportRules(results),
-};
+});
 
 function reportRules(results: readonly Measured[]): StudyReport {
   const rules = ruleAgreements(results.map(({ counts }) => counts));
@@ -140,7 +142,7 @@ function reportRules(results: readonly Measured[]): StudyReport {
     negative: exact.mismatches > 0,
     title: 'Verification rules',
     subtitle: about,
-    sections: [{ title: 'Differences', blocks: [{ kind: 'table', table }] }],
+    sections: [resultSection('Differences', [], table)],
     conclusion: about,
   };
 }

@@ -5,7 +5,7 @@ import { parsePlan } from '../frame/study.ts';
 import { type SweepPlan, sweepVariants } from './plan.ts';
 import { sweepStudy } from './study.ts';
 
-const parseSweepPlan = (json: unknown, source: string): SweepPlan => parsePlan(sweepStudy, json, source);
+const parseSweepPlan = (json: unknown, source: string): SweepPlan => parsePlan(sweepStudy.definition, json, source);
 
 const plan = {
   version: 1,

@@ -7,7 +7,8 @@ import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
 import { allReadings, mixerPresetReading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { byName, naming, planSeeds } from '../frame/study.ts';
+import { byName, measuredNumber, naming, planSeeds } from '../frame/study.ts';
+import { hasOneStart, startFields } from '../frame/train-trial.ts';
 
 /** Options of a preset, next to its name. */
 export const presetFields = {
@@ -39,18 +40,14 @@ const methodSchema = z
 
 type SweepMethod = z.infer<typeof methodSchema>;
 
+/** The attention of a model from a folder is replaced and all of it trained further. */
 const modelSchema = z
   .strictObject({
-    /** A config.json: the model is trained from random weights, drawn from the seed of the trial. */
-    config: z.record(z.string(), z.json()).optional(),
-    /** Or a model folder: its attention is replaced and all of it trained further. */
-    folder: z.string().optional(),
+    ...startFields,
     /** Differences from the plan's training settings. */
     training: z.looseObject({}).optional(),
   })
-  .refine(({ config, folder }) => (config === undefined) !== (folder === undefined), {
-    message: 'give either "config" or "folder"',
-  });
+  .refine(...hasOneStart);
 
 /** The plan of a sweep. */
 export const sweepPlan = z.strictObject({
@@ -73,7 +70,30 @@ export const sweepPlan = z.strictObject({
 });
 
 export type SweepPlan = z.infer<typeof sweepPlan>;
-export type SweepModel = z.infer<typeof modelSchema>;
+
+/** Names of model and method in the plan, whether the convolution was added, and the seed. */
+export type SweepPlace = Readonly<Record<'model' | 'method', string> & { augmented: boolean; seed: number }>;
+
+/** Measurements of a trial. */
+export const sweepMeasured = z.strictObject({
+  /** Of the held-out text: exp of the mean −log p of its tokens, of the masked ones, or of those cut out. */
+  perplexity: measuredNumber,
+  /** Mean training loss of the last tenth of the optimizer steps. */
+  loss: measuredNumber,
+  parameters: z.int(),
+  tokensPerSecond: measuredNumber,
+  seconds: measuredNumber,
+  /** The mixer of the last layer in words. */
+  description: z.string(),
+  /** Training loss; absent in results of earlier versions. */
+  curve: z
+    .array(z.strictObject({ update: z.int(), loss: z.number() }))
+    .readonly()
+    .optional(),
+});
+
+export type SweepMeasured = z.output<typeof sweepMeasured>;
+export type SweepResult = SweepPlace & SweepMeasured;
 
 /** A way to mix that is measured, plain or augmented. */
 export interface SweepVariant {

@@ -1,18 +1,23 @@
 /** The report of a sweep: means over the seeds, a table and charts of each model. */
 import type { Chart } from '../../report/charts/chart-renderer.ts';
-import { barChart, lineChart } from '../../report/charts/chart.ts';
+import { barChart, type ChartLine, lineChart } from '../../report/charts/chart.ts';
 import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';
 import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
-import { makeTable, type Table } from '../../report/table.ts';
-import { groupedBy, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
-import type { StudyReport } from '../frame/study.ts';
-import type { SweepPlan } from './plan.ts';
-import type { SweepResult } from './trial.ts';
+import { type Column, makeTable, type Table } from '../../report/table.ts';
+import {
+  groupedBy,
+  type OverSeeds,
+  overSeeds,
+  resultSection,
+  spelledOverSeeds,
+  type StudyReport,
+} from '../frame/study-report.ts';
+import type { SweepMeasured, SweepPlan, SweepResult } from './plan.ts';
 
 /** A method of a sweep over its seeds; numbers are means. */
-export interface SweepRow extends Pick<SweepResult, 'model' | 'method' | 'augmented' | 'description' | 'parameters'> {
+interface SweepRow extends Pick<SweepResult, 'model' | 'method' | 'augmented' | 'description' | 'parameters'> {
   readonly perplexity: number;
   /** Sample standard deviation of the perplexity; NaN for one seed. */
   readonly deviation: number;
@@ -46,13 +51,14 @@ export async function reportSweep(
   const sections: Section[] = [];
   for (const own of groupedBy(rows, ({ model }) => model)) {
     const [{ model }] = own;
-    const chart = await perplexityChart(own);
+    const methods = methodRows(own);
+    const chart = await perplexityChart(model, methods);
     charts[model.replace(/[^\p{L}\d+-]+/gu, '-')] = chart;
     const caption =
       'Mean ± standard deviation over the seeds; that of the change is of the differences seed by seed, and is smaller ' +
       'where seeds move both alike.';
-    const table = { kind: 'table', table: methodTable(own), caption } as const;
-    sections.push({ title: model, blocks: [{ kind: 'chart', chart }, table, ...(await curveBlocks(own))] });
+    const { title, blocks } = resultSection(model, [chart], methodTable(methods), caption);
+    sections.push({ title, blocks: [...blocks, ...(await curveBlocks(own))] });
   }
   const budget = Object.entries(plan.training).map(([key, value]) => `${key} ${String(value)}`);
   const found = results.map(({ perplexity }) => perplexity).filter(Number.isFinite);
@@ -68,7 +74,7 @@ export async function reportSweep(
       ['seeds', `${plan.seeds.join(', ')}: they draw the weights and the order of the text`],
     ],
     charts,
-    files: { csv: { name: 'results.csv', content: sweepCsv(results) } },
+    files: { csv: { name: 'results.csv', content: sweepCsv(rows) } },
   };
 }
 
@@ -77,9 +83,9 @@ function reportedRow({ trials, ...row }: SweepRow): Record<string, unknown> {
 }
 
 /** The results as comma-separated values: a line a trial, models and methods together. */
-function sweepCsv(results: readonly SweepResult[]): string {
+function sweepCsv(rows: readonly SweepRow[]): string {
   const header = 'model,method,convolution,seed,perplexity,loss,parameters,tokens_per_second,seconds'.split(',');
-  const lines = summarizeSweep(results).flatMap(({ trials }) =>
+  const lines = rows.flatMap(({ trials }) =>
     trials.map((trial) => {
       const { model, method, augmented, seed, perplexity, loss, parameters, tokensPerSecond, seconds } = trial;
       return [model, method, augmented ? 'yes' : 'no', seed, perplexity, loss, parameters, tokensPerSecond, seconds];
@@ -93,57 +99,42 @@ interface MethodRow {
   readonly method: string;
   readonly plain?: SweepRow;
   readonly augmented?: SweepRow;
+  /** The change by the convolution, seed by seed: both models of a pair had the same weights and rows of text. */
+  readonly change?: OverSeeds;
 }
 
 function methodRows(rows: readonly SweepRow[]): MethodRow[] {
-  return groupedBy(rows, ({ method }) => method).map((own) => ({
-    method: own[0].method,
-    plain: own.find(({ augmented }) => !augmented),
-    augmented: own.find(({ augmented }) => augmented),
-  }));
-}
-
-function spelled(row: SweepRow | undefined): string | undefined {
-  return row && spelledOverSeeds({ mean: row.perplexity, deviation: row.deviation });
-}
-
-/** The change by the convolution, seed by seed: both models of a pair had the same weights and rows of text. */
-function changeOf({ plain, augmented }: MethodRow): OverSeeds | undefined {
-  const bySeed = new Map(plain?.trials.map(({ seed, perplexity }) => [seed, perplexity]));
-  const differences = augmented?.trials.flatMap(({ seed, perplexity }) => {
-    const before = bySeed.get(seed);
-    return before === undefined ? [] : [perplexity - before];
+  return groupedBy(rows, ({ method }) => method).map((own) => {
+    const plain = own.find(({ augmented }) => !augmented);
+    const augmented = own.find((row) => row.augmented);
+    const bySeed = new Map(plain?.trials.map(({ seed, perplexity }) => [seed, perplexity]));
+    const differences = (augmented?.trials ?? []).flatMap(({ seed, perplexity }) => {
+      const before = bySeed.get(seed);
+      return before === undefined ? [] : [perplexity - before];
+    });
+    const change = differences.length === 0 ? undefined : overSeeds(differences);
+    return { method: own[0].method, plain, augmented, change };
   });
-  return differences === undefined || differences.length === 0 ? undefined : overSeeds(differences);
-}
-
-function signed(change: OverSeeds | undefined): string | undefined {
-  return change && `${change.mean > 0 ? '+' : ''}${spelledOverSeeds(change)}`;
 }
 
 /** Perplexities of one model: a method a line, the best plain one not marked, since noise decides close calls. */
-function methodTable(rows: readonly SweepRow[]): Table {
+function methodTable(methods: readonly MethodRow[]): Table {
+  const spread = (header: string, of: (row: MethodRow) => OverSeeds | undefined, sign = ''): Column<MethodRow> => ({
+    header,
+    value(row) {
+      const found = of(row);
+      return found && `${found.mean > 0 ? sign : ''}${spelledOverSeeds(found)}`;
+    },
+    sortBy: (row) => of(row)?.mean,
+    align: 'right',
+  });
+  const perplexity = (row?: SweepRow) => row && { mean: row.perplexity, deviation: row.deviation };
   return makeTable(
     [
       { header: 'method', value: ({ method }) => method },
-      {
-        header: 'with convolution',
-        value: ({ augmented }) => spelled(augmented),
-        sortBy: ({ augmented }) => augmented?.perplexity,
-        align: 'right',
-      },
-      {
-        header: 'plain',
-        value: ({ plain }) => spelled(plain),
-        sortBy: ({ plain }) => plain?.perplexity,
-        align: 'right',
-      },
-      {
-        header: 'change',
-        value: (row) => signed(changeOf(row)),
-        sortBy: (row) => changeOf(row)?.mean,
-        align: 'right',
-      },
+      spread('with convolution', ({ augmented }) => perplexity(augmented)),
+      spread('plain', ({ plain }) => perplexity(plain)),
+      spread('change', ({ change }) => change, '+'),
       {
         header: 'parameters',
         value: ({ plain, augmented }) => (augmented ?? plain)?.parameters,
@@ -151,14 +142,12 @@ function methodTable(rows: readonly SweepRow[]): Table {
       },
       { header: 'mixer', value: ({ plain, augmented }) => (plain ?? augmented)?.description },
     ],
-    methodRows(rows),
+    methods,
   );
 }
 
 /** Perplexities of one model as dots, with the deviation over seeds. */
-function perplexityChart(rows: readonly SweepRow[]): Promise<Chart> {
-  const [{ model }] = rows;
-  const methods = methodRows(rows);
+function perplexityChart(model: string, methods: readonly MethodRow[]): Promise<Chart> {
   const bars = (['plain', 'augmented'] as const)
     .map((variant) => ({
       name: variant === 'plain' ? 'plain' : 'with masked convolution',
@@ -191,43 +180,32 @@ async function curveBlocks(rows: readonly SweepRow[]): Promise<Block[]> {
       points: meanCurve(trials.map(({ curve }) => curve ?? [])),
     }))
     .filter(({ points }) => points.length > 1);
+  const block = async (title: string, label: string, shown: readonly ChartLine[], caption: string): Promise<Block> => {
+    const description = `${caption} A line a method, against the optimizer steps.`;
+    const y = { label, unit: 'nats per token' };
+    const chart = await lineChart({ title, description, x: { label: 'optimizer steps' }, y, lines: shown });
+    return { kind: 'chart', chart, caption };
+  };
   const blocks: Block[] = [];
   for (let start = 0; start < lines.length; start += mostCurves) {
-    const chart = await lineChart({
-      title: `Training loss: ${model}${lines.length > mostCurves ? `, methods ${start + 1} to ${Math.min(start + mostCurves, lines.length)}` : ''}`,
-      description: 'Mean training loss over the seeds against the optimizer steps, a line a method.',
-      x: { label: 'optimizer steps' },
-      y: { label: 'loss', unit: 'nats per token' },
-      lines: lines.slice(start, start + mostCurves),
-    });
-    blocks.push({ kind: 'chart', chart, caption: 'Means over the seeds, and over neighbouring steps.' });
+    const shown = lines.slice(start, start + mostCurves);
+    const which = lines.length > mostCurves ? `, methods ${start + 1} to ${start + shown.length}` : '';
+    const caption = 'Means over the seeds, and over neighbouring steps.';
+    blocks.push(await block(`Training loss: ${model}${which}`, 'loss', shown, caption));
   }
   const differences = hiddenDifferences(lines.slice(0, mostCurves));
-  if (differences !== undefined) {
-    const chart = await lineChart({
-      title: `Training loss minus that of ${differences.from}: ${model}`,
-      description:
-        'Difference of the mean training loss from that of a method that others run on, a line a method; below zero is better.',
-      x: { label: 'optimizer steps' },
-      y: { label: 'difference of the loss', unit: 'nats per token' },
-      lines: differences.lines,
-    });
-    blocks.push({
-      kind: 'chart',
-      chart,
-      caption: 'The same as differences: where lines of the picture above run on one another.',
-    });
-  }
-  return blocks;
+  if (differences === undefined) return blocks;
+  const title = `Training loss minus that of ${differences.from}: ${model}`;
+  const caption =
+    'Differences where lines of the picture above run on one another; below zero is better than the method subtracted.';
+  return [...blocks, await block(title, 'difference of the loss', differences.lines, caption)];
 }
 
 /** The mean of curves at the steps that all of them have. */
-function meanCurve(curves: readonly (readonly { readonly update: number; readonly loss: number }[])[]) {
+function meanCurve(curves: readonly NonNullable<SweepMeasured['curve']>[]) {
   const [first = [], ...others] = curves;
   return first.flatMap(({ update, loss }) => {
-    const also = others.map((curve) => curve.find((point) => point.update === update)?.loss);
-    const known = also.filter((value) => value !== undefined);
-    if (known.length < others.length) return [];
-    return [{ x: update, y: (loss + known.reduce((sum, value) => sum + value, 0)) / curves.length }];
+    const also = others.flatMap((curve) => curve.find((point) => point.update === update)?.loss ?? []);
+    return also.length < others.length ? [] : [{ x: update, y: overSeeds([loss, ...also]).mean }];
   });
 }

@@ -4,22 +4,23 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
-import { type OpenStudy, openStudy, runTrials, type RunTrialsOptions } from '../frame/run-study.ts';
+import type { OpenStudy, RunTrialsOptions } from '../frame/run-study.ts';
 import { planSource, trialName } from '../frame/study.ts';
 import { TrialStore } from '../frame/trial-store.ts';
 import { studyTrialHandler } from '../registry.ts';
-import type { SweepPlan } from './plan.ts';
+import type { SweepMeasured, SweepPlace, SweepPlan, SweepResult } from './plan.ts';
 import { summarizeSweep } from './report.ts';
-import { sweepStudy } from './study.ts';
-import type { SweepMeasured, SweepPlace, SweepResult, SweepTrial } from './trial.ts';
+import { sweepStudy, type SweepTrial } from './study.ts';
 
 type Sweep = OpenStudy<SweepPlan, SweepTrial, SweepPlace, SweepMeasured>;
 const runStudy = (
   open: Sweep,
   store: TrialStore,
-  options: RunTrialsOptions<SweepTrial, SweepResult> = {},
-): Promise<SweepResult[]> => runTrials(open, { ...options, store });
-const nameOf = (trial: SweepTrial): string => trialName(sweepStudy.place(trial));
+  options: RunTrialsOptions<SweepTrial> = {},
+  onResult?: (result: unknown, isKnown: boolean) => void,
+): Promise<SweepResult[]> => open.runTrials({ ...options, store }, onResult);
+const { place, identity } = sweepStudy.definition;
+const nameOf = (trial: SweepTrial): string => trialName(place(trial));
 
 const folder = suiteFolder();
 const planFile = join(folder, 'plan.json');
@@ -58,7 +59,7 @@ function study(fields: Record<string, unknown> = {}): Promise<Sweep> {
     training: { steps: 4, batch: 2, length: 16, learningRate: 0.01 },
     ...fields,
   };
-  return openStudy(sweepStudy, plan, planSource(planFile));
+  return sweepStudy.open(plan, planSource(planFile));
 }
 
 const perplexities = (results: readonly { perplexity: number }[]): number[] =>
@@ -78,7 +79,7 @@ describe('a study', () => {
     const out = await TrialStore.open(join(folder, 'whole'));
     const first = await runStudy(await study(), out);
     const known: boolean[] = [];
-    const second = await runStudy(await study(), out, { onResult: (_, wasKnown) => known.push(wasKnown) });
+    const second = await runStudy(await study(), out, {}, (_, wasKnown) => known.push(wasKnown));
     expect(known).toEqual([true, true, true, true, true, true]);
     expect(second).toEqual(first);
     expect(new Set(perplexities(first)).size).toBeGreaterThan(4);
@@ -108,9 +109,9 @@ describe('a study', () => {
 
   it('runs a trial that comes from a queue as it runs it here', async () => {
     const open = await study({ seeds: [1] });
-    const [first] = await runTrials(open);
+    const [first] = await open.runTrials();
     const handle = studyTrialHandler({});
-    const job = { study: 'sweep', plan: open.given, planFile, identity: sweepStudy.identity(open.trials[0]) };
+    const job = { study: 'sweep', plan: open.given, planFile, identity: identity(open.trials[0]) };
     const context = { signal: new AbortController().signal, folder: join(folder, 'job') };
     const { perplexity, curve } = first;
     expect(await handle({ ...job, snapshotEvery: 3 }, context)).toMatchObject({ perplexity, curve });
@@ -190,11 +191,11 @@ describe('a study of models that are not causal', () => {
 
   it('tells trials of other sentinels apart', async () => {
     const { trials } = await study(fields);
-    const identities = trials.map(sweepStudy.identity);
+    const identities = trials.map(identity);
     expect(new Set(identities).size).toBe(4);
     const wide = { ...t5, vocab_size: 266 };
     const others = await study({ ...fields, models: { T5: { config: wide } } });
-    expect(others.trials.map(sweepStudy.identity)).not.toContain(identities[2]);
+    expect(others.trials.map(identity)).not.toContain(identities[2]);
   });
 
   it('refuses an encoder without room for CLS, SEP and mask', async () => {

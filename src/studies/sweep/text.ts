@@ -35,10 +35,9 @@ interface Documents {
   readonly heldOut: readonly { readonly text: string }[];
 }
 
+/** Tokens of a row, and the most windows, or rows, of held-out text. */
 interface TextOptions {
-  /** Tokens of a row. */
   readonly length: number;
-  /** Most windows, or rows, of held-out text. */
   readonly windows: number;
 }
 
@@ -111,11 +110,10 @@ export function studyObjective(model: Model, { length, inputs }: RowDataset): Ob
 
 /** The same data without the rows from `rows` on. */
 function firstRows(dataset: RowDataset, rows: number): RowDataset {
+  const { length, inputs } = dataset;
   const kept = Math.min(rows, dataset.rows);
   return {
-    rows: kept,
-    length: dataset.length,
-    inputs: dataset.inputs,
+    ...{ rows: kept, length, inputs },
     batch: (visits) => dataset.batch(visits),
     fingerprint: () => createHash('sha256').update(`${kept} ${dataset.fingerprint()}`).digest('hex'),
   };

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { refusal } from '../../../test/error-code.ts';
 import { dataOf, tensor } from '../../graph/tensor.ts';
-import { startingAt } from './initial-values.ts';
 import { parsePlan } from '../frame/study.ts';
-import { recallMethods } from './plan.ts';
+import { recallMethods, startingAt } from './plan.ts';
 import { recallStudy } from './study.ts';
 
 const parameters = new Map([
@@ -32,7 +31,7 @@ describe('startingAt', () => {
 
 it('lets a plan name the mixer of the first layer, and a method start elsewhere than the plan', () => {
   const plan = parsePlan(
-    recallStudy,
+    recallStudy.definition,
     {
       ...{ version: 1, task: 'mqar', title: 'x', config: {}, seeds: [1], initial: { a: 1, b: 2 } },
       first: { preset: 'sliding-window', window: 1, initial: { c: [1, 2] } },
