@@ -37,6 +37,7 @@ const openers: OneDoer = {
     'src/evaluation/check/mixer-parity.ts',
     'src/evaluation/check/model-parity.ts',
     'src/evaluation/precision/measure-error.ts',
+    'src/studies/classification/text-labels.ts', // the weights that a trial has trained
     'src/studies/matrix/cells.ts',
   ],
 };
