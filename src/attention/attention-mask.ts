@@ -3,9 +3,9 @@
  * A mixer's branches are written once for both.
  */
 import type { Value } from '../graph/graph.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul, sub } from '../graph/ops/elementwise.ts';
 import { pad, reshape } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
 import { causalMask, earlierSums, type Grouping, laterSums } from './grouping.ts';
 
 /** A large negative number for masked scores: its exponential is 0 in float32. */

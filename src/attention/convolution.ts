@@ -7,10 +7,10 @@
  * filter and gradient of the values are then plain matrix products, 2 to 3 times faster than Conv.
  */
 import type { Value } from '../graph/graph.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { add } from '../graph/ops/elementwise.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { concat, pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { tensor } from '../graph/tensor.ts';
+import { concat, pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { toeplitz, toeplitzColumn } from '../nn/toeplitz.ts';
 import { groupKeys, type Grouping, makeGrouping, ungroupQueries } from './grouping.ts';
 import { type ConvolutionConfig, convolutionReach, filterName } from './convolution-config.ts';

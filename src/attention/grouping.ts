@@ -6,10 +6,9 @@
  */
 import type { Value } from '../graph/graph.ts';
 import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { broadcastTo } from '../graph/ops/reduce.ts';
-import { cumulativeSum } from '../graph/ops/scan.ts';
+import { broadcastTo, matmul } from '../graph/ops/contraction.ts';
 import { tensor } from '../graph/tensor.ts';
+import { cumulativeSum } from '../graph/ops/scan.ts';
 import type { ProjectedPositions } from './attention-layer.ts';
 
 /** Sizes of a grouped sequence. */

@@ -4,7 +4,7 @@
  */
 import type { Value } from '../graph/graph.ts';
 import { reshape, transpose } from '../graph/ops/layout.ts';
-import { broadcastTo } from '../graph/ops/reduce.ts';
+import { broadcastTo } from '../graph/ops/contraction.ts';
 import { multiplyDims } from '../graph/shape.ts';
 
 /** Query heads laid out so that the R heads sharing keys form one matrix of R·T rows. */

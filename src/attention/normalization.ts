@@ -1,9 +1,8 @@
 /** Normalization of branch outputs: factors, and vectors of at most unit length. */
 import type { Value } from '../graph/graph.ts';
-import { add, addAll, div, mul } from '../graph/ops/elementwise.ts';
+import { sum } from '../graph/ops/contraction.ts';
+import { add, addAll, div, mul, sqrt } from '../graph/ops/elementwise.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
-import { sum } from '../graph/ops/reduce.ts';
-import { sqrt } from '../graph/ops/unary.ts';
 
 /** ε of the NORM variants: x / (ε + ‖x‖). */
 const normEpsilon = 1e-5;

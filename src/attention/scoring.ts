@@ -3,11 +3,11 @@
  * Both belong to the model around the mixer; T5 has no scale and a bias.
  */
 import type { Value } from '../graph/graph.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
+import { int32 } from '../graph/tensor.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { int32 } from '../graph/tensor.ts';
 import { type BucketScheme, relativeBias, relativeBucket } from '../nn/relative-positions.ts';
 import type { AttentionMask } from './attention-mask.ts';
 import { type Grouping, groupKeys, groupQueries } from './grouping.ts';

@@ -1,8 +1,8 @@
 /** Softmax attention inside groups and over the rows of a step, which several kinds are made of. */
 import type { Value } from '../graph/graph.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { concat, slice } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
 import { softmax } from '../graph/ops/softmax.ts';
 import { type AttentionMask, causalAttention } from './attention-mask.ts';
 import { groupingOf, groupKeys, groupQueries, ungroupQueries } from './grouping.ts';

@@ -1,12 +1,11 @@
 /** Common parts of the recurrent forms: blocks of rows, the ring and the tree, and sums of weighted values over them. */
 import { internalError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
-import { add, addAll, div, maximum, sub } from '../graph/ops/elementwise.ts';
+import { matmul, sum } from '../graph/ops/contraction.ts';
+import { add, addAll, div, exp, maximum, sub } from '../graph/ops/elementwise.ts';
+import { max } from '../graph/ops/reduce.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { concat, transpose } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { max, sum } from '../graph/ops/reduce.ts';
-import { exp } from '../graph/ops/unary.ts';
 import { scoreBias } from './attention-mask.ts';
 import { filterName } from './convolution-config.ts';
 import { filterByOffset } from './convolution.ts';

@@ -13,10 +13,11 @@ import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
+import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
-import { reshape } from '../graph/ops/layout.ts';
-import { mean, sum } from '../graph/ops/reduce.ts';
+import { mean } from '../graph/ops/reduce.ts';
 import { dataOf, float32, type Tensor } from '../graph/tensor.ts';
+import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import { mixerParameterValues, scoringOf } from '../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
@@ -27,9 +28,8 @@ import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.t
 import { activationsInput, LayerActivations } from './activation-cache.ts';
 import type { Weighted } from './stages.ts';
 
-/** Share of the rows held out to judge a trained layer, and their largest number. */
-const judgedShare = 1 / 8;
-const mostJudged = 8;
+/** Rows held out to judge a trained layer: their share and largest number. */
+const held = { share: 1 / 8, most: 8 };
 const snapshotEvery = 100;
 const metadataKey = 'layer';
 
@@ -166,7 +166,7 @@ export async function layerStepTimes(
 
 /** Number of rows to train on; the rest judge. @throws LinnetError `INPUT` for fewer than two in all */
 function trainedRows({ rows }: LayerActivations): number {
-  const judged = Math.max(1, Math.min(mostJudged, Math.floor(judgedShare * rows)));
+  const judged = Math.max(1, Math.min(held.most, Math.floor(held.share * rows)));
   if (rows > judged) return rows - judged;
   throw new LinnetError('INPUT', 'a layer is trained on at least two rows; cache more of them');
 }

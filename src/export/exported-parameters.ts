@@ -5,9 +5,8 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../errors.ts';
 import { ModelProtoSchema, type TensorProto, TensorProto_DataLocation } from '../graph/onnx/onnx_pb.ts';
-import { dataTypes } from '../graph/onnx/writer.ts';
-import { bytesPerElement, elementCount, type Tensor } from '../graph/tensor.ts';
-import { tensorFromBytes } from '../graph/tensor-bytes.ts';
+import { elementTypes } from '../graph/onnx/model.ts';
+import { bytesPerElement, elementCount, type Tensor, tensorFromBytes } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 
 /** A graph of an exported folder. */
@@ -66,7 +65,7 @@ function numbersOf(
   { dataType, dims, dataLocation, externalData, rawData }: TensorProto,
 ): Tensor<'float32'> {
   const label = `${graph.name}: the weight "${name}"`;
-  if (dataType !== dataTypes.float32 || String(dims) !== String(shape)) {
+  if (dataType !== elementTypes.float32 || String(dims) !== String(shape)) {
     throw new LinnetError('FORMAT', `${label} is [${String(dims)}], its model needs float32 [${shape.join(',')}]`);
   }
   const byteLength = elementCount(shape) * bytesPerElement.float32;

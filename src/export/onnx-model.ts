@@ -12,7 +12,7 @@ import {
   oneFile,
   sharedFile,
 } from '../graph/onnx/writer.ts';
-import { tensorBytes } from '../graph/tensor-bytes.ts';
+import { tensorBytes } from '../graph/tensor.ts';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { fileError, TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';

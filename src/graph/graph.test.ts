@@ -1,11 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { defineOp, Graph, liveNodes, type Value } from './graph.ts';
-import { cast } from './ops/compare.ts';
-import { add, addAll, div, mul, sub } from './ops/elementwise.ts';
-import { concat, pad, reshape, slice, split, transpose } from './ops/layout.ts';
-import { broadcastTo, sum } from './ops/reduce.ts';
-import { erf, exp, log, neg, sin, sqrt } from './ops/unary.ts';
+import { broadcastTo, sum } from './ops/contraction.ts';
+import { add, addAll, cast, div, erf, exp, log, mul, neg, sin, sqrt, sub } from './ops/elementwise.ts';
 import { float32, type Tensor } from './tensor.ts';
+import { concat, pad, reshape, slice, split, transpose } from './ops/layout.ts';
 
 const row = float32([3], [2, 4, 8]);
 

@@ -56,8 +56,6 @@ export interface Emitter {
   readonly device: Device;
   /** The ONNX name of a value. */
   name(value: Value): string;
-  /** A fresh name for an intermediate result. */
-  temporary(): string;
   /** The name of an initializer with these numbers; equal small ones are shared. */
   constant(tensor: Tensor): string;
   emit(
@@ -67,6 +65,8 @@ export interface Emitter {
     attributes?: OnnxAttributes,
     domain?: OnnxDomain,
   ): void;
+  /** Emits a node with an intermediate result, and returns the result's name. */
+  step(opType: string, inputs: readonly string[], attributes?: OnnxAttributes, domain?: OnnxDomain): string;
 }
 
 /** An application of an op. */
@@ -116,6 +116,9 @@ export interface Op<A extends Attributes> {
   apply(inputs: readonly Value[], attributes: A): readonly Value[];
 }
 
+/** Attributes of an op that has none. */
+export type NoAttributes = Readonly<Record<string, never>>;
+
 /** Registers nothing: returns the op, bound to its definition. */
 export function defineOp<A extends Attributes>(definition: OpDefinition<A>): Op<A> {
   return {
@@ -126,6 +129,19 @@ export function defineOp<A extends Attributes>(definition: OpDefinition<A>): Op<
       return first.graph.apply(definition, inputs, attributes);
     },
   };
+}
+
+/** An op without attributes as a function of its inputs, which returns the first output; others are by-products. */
+export type OpFunction<Inputs extends readonly Value[]> = Op<NoAttributes> & ((...inputs: Inputs) => Value);
+
+export function defineFunction(definition: OpDefinition<NoAttributes>): OpFunction<readonly Value[]> {
+  const op = defineOp(definition);
+  return Object.assign((...inputs: readonly Value[]): Value => op.apply(inputs, {})[0], op);
+}
+
+/** The shape rule of an op whose output has the type of its first input. */
+export function sameType([x]: readonly Value[]): ValueType[] {
+  return [{ dtype: x.dtype, shape: x.shape }];
 }
 
 /** A computation under construction. */

@@ -1,4 +1,7 @@
-/** Tensors on the host: constants, weights, inputs and results. */
+/**
+ * Tensors on the host: constants, weights, inputs and results. As bytes, in files, ONNX models and messages between threads,
+ * elements are little-endian, which is also the byte order of every machine that the engine has a build for.
+ */
 import { LinnetError } from '../errors.ts';
 
 /** Element types, named as ONNX Runtime names them. float16 elements are raw bits in a Uint16Array. */
@@ -27,7 +30,14 @@ export const bytesPerElement: Readonly<Record<DType, number>> = {
   bool: 1,
 };
 
-const arrayConstructors = {
+type ArrayConstructors = {
+  readonly [D in DType]: {
+    new (length: number): DTypeArrays[D];
+    new (buffer: ArrayBufferLike, offset: number, length: number): DTypeArrays[D];
+  };
+};
+
+const arrays: ArrayConstructors = {
   float32: Float32Array,
   float64: Float64Array,
   float16: Uint16Array,
@@ -36,7 +46,12 @@ const arrayConstructors = {
   int8: Int8Array,
   uint8: Uint8Array,
   bool: Uint8Array,
-} as const;
+};
+
+/** Whether a name is an element type. */
+export function isDType(name: string): name is DType {
+  return Object.hasOwn(arrays, name);
+}
 
 /** A dense row-major tensor. `data.length` is the product of `shape` (1 for a scalar, shape []). */
 export interface Tensor<D extends DType = DType> {
@@ -87,8 +102,7 @@ export function zeros<D extends DType>(dtype: D, shape: readonly number[]): Tens
 
 /** A zero-filled array of `length` elements of a dtype. */
 export function allocate<D extends DType>(dtype: D, length: number): DTypeArrays[D] {
-  const constructors: { [K in DType]: new (length: number) => DTypeArrays[K] } = arrayConstructors;
-  return new constructors[dtype](length);
+  return new arrays[dtype](length);
 }
 
 /** A float32 tensor from numbers. */
@@ -101,6 +115,11 @@ export function int32(shape: readonly number[], values: ArrayLike<number>): Tens
   return tensor('int32', shape, Int32Array.from(values));
 }
 
+/** An int64 tensor from numbers. */
+export function int64(shape: readonly number[], values: readonly number[]): Tensor<'int64'> {
+  return tensor('int64', shape, BigInt64Array.from(values.map(BigInt)));
+}
+
 /** The data of a tensor that must be of one dtype. @throws LinnetError `SHAPE` naming both dtypes otherwise. */
 export function dataOf<D extends DType>(value: Tensor, dtype: D): DTypeArrays[D] {
   if (!hasDType(value, dtype)) throw new LinnetError('SHAPE', `expected a ${dtype} tensor, got ${value.dtype}`);
@@ -109,4 +128,32 @@ export function dataOf<D extends DType>(value: Tensor, dtype: D): DTypeArrays[D]
 
 function hasDType<D extends DType>(value: Tensor, dtype: D): value is Tensor<D> {
   return value.dtype === dtype;
+}
+
+/** The bytes of a tensor's elements: a view, not a copy. */
+export function tensorBytes(tensor: Tensor): Uint8Array {
+  return new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
+}
+
+/**
+ * A tensor over bytes that exist already: a view where the bytes are aligned to the element size, else a copy.
+ *
+ * @throws LinnetError `SHAPE` if the number of bytes does not match the shape.
+ */
+export function tensorFromBytes<D extends DType>(
+  dtype: D,
+  shape: readonly number[],
+  bytes: ArrayBufferView,
+): Tensor<D> {
+  const length = elementCount(shape);
+  const width = bytesPerElement[dtype];
+  if (bytes.byteLength !== length * width) {
+    throw new LinnetError(
+      'SHAPE',
+      `a ${dtype} tensor [${shape.join(',')}] has ${length * width} bytes, the data has ${bytes.byteLength}`,
+    );
+  }
+  const own = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { buffer, byteOffset } = own.byteOffset % width === 0 ? own : own.slice();
+  return { dtype, shape: [...shape], data: new arrays[dtype](buffer, byteOffset, length) };
 }

@@ -1,8 +1,8 @@
 /** Linear layers and embeddings. */
 import type { Value } from '../graph/graph.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { matmul } from '../graph/ops/matmul.ts';
 import type { ParameterSource, WeightMatrix } from './parameters.ts';
 
 /** The product with a matrix of parameters, as the source computes it or from the parameter itself. */

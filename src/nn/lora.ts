@@ -7,9 +7,9 @@
  * PEFT's without its prefix: "….q_proj.lora_A.weight".
  */
 import { LinnetError } from '../errors.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import { tensor, type Tensor } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 import { multiplyWeights } from './linear.ts';
 import { type DeclaredParameters, ParameterList } from './parameter-roles.ts';

@@ -5,7 +5,7 @@
  */
 import type { Value } from '../graph/graph.ts';
 import { reshape, slice } from '../graph/ops/layout.ts';
-import { broadcastTo } from '../graph/ops/reduce.ts';
+import { broadcastTo } from '../graph/ops/contraction.ts';
 
 /** Which column of `toeplitz`'s offsets is at every distance row − column, for −n < distance < n; column n is not read. */
 export function toeplitzColumn(distance: number, n: number): number {

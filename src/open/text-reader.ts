@@ -4,7 +4,7 @@ import { type LaidOutText, textLayouts } from '../data/datasets/text-layouts.ts'
 import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { reshape } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
+import { matmul } from '../graph/ops/contraction.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';

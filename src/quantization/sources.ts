@@ -4,11 +4,11 @@
  */
 import { LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { cast } from '../graph/ops/compare.ts';
-import { mul } from '../graph/ops/elementwise.ts';
+import { matmul } from '../graph/ops/contraction.ts';
+import { cast, mul } from '../graph/ops/elementwise.ts';
+import type { DeferredTensor } from '../graph/tensor.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape, slice, transpose } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
 import {
   blockGather,
   blockMatmul,
@@ -19,7 +19,6 @@ import {
   quantizeRows,
 } from '../graph/ops/quantized.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import type { DeferredTensor } from '../graph/tensor.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { blockEncoder, byteEncoder, halfEncoder, type WeightError } from './encoding.ts';
 import { MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';

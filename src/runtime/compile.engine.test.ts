@@ -65,8 +65,7 @@ describe('attributes reach the engine', () => {
       name: 'addConstant',
       infer: () => [input],
       lower: (emitter, node) => {
-        const constant = emitter.temporary();
-        emitter.emit('Constant', [], [constant], { value_floats: { floats: [0.5, -1] } });
+        const constant = emitter.step('Constant', [], { value_floats: { floats: [0.5, -1] } });
         emitter.emit('Add', [emitter.name(node.inputs[0]), constant], [emitter.name(node.outputs[0])]);
       },
       gradient: { notDifferentiable: 'made for this test' },

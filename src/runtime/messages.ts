@@ -3,8 +3,7 @@
  * its reply repeats.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
-import { type DType, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
-import { tensorBytes, tensorFromBytes } from '../graph/tensor-bytes.ts';
+import { type DType, elementCount, tensor, type Tensor, tensorBytes, tensorFromBytes } from '../graph/tensor.ts';
 import type { KeptCopies, KeptFeeds, KeptSender, KeptUpdate } from './kept-memory.ts';
 import type { EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
 

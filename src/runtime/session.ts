@@ -6,8 +6,7 @@ import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTe
 import { internalError, LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { DescribedSession, EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
-import type { Tensor } from '../graph/tensor.ts';
-import { isDType, tensorFromBytes } from '../graph/tensor-bytes.ts';
+import { isDType, type Tensor, tensorFromBytes } from '../graph/tensor.ts';
 
 /** The part of ONNX Runtime's API that its Node and web packages share. */
 export interface EngineApi {

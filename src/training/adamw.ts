@@ -3,9 +3,8 @@
  * as PyTorch: decay, then moments, then the step with bias-corrected moments.
  */
 import type { Graph, Value } from '../graph/graph.ts';
-import { add, addAll, div, minimum, mul, sub } from '../graph/ops/elementwise.ts';
+import { add, addAll, div, minimum, mul, sqrt, sub } from '../graph/ops/elementwise.ts';
 import { sumSquare } from '../graph/ops/reduce.ts';
-import { sqrt } from '../graph/ops/unary.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 
 export interface AdamWConfig {

@@ -21,9 +21,8 @@ import {
   weightedValues,
 } from '../../src/attention/index.ts';
 import type { Value } from '../../src/graph/graph.ts';
+import { matmul, sum } from '../../src/graph/ops/contraction.ts';
 import { addAll, div, mul } from '../../src/graph/ops/elementwise.ts';
-import { matmul } from '../../src/graph/ops/matmul.ts';
-import { sum } from '../../src/graph/ops/reduce.ts';
 
 interface GroupMeanMixer extends MixerConfig {
   readonly kind: 'group-mean';

@@ -12,10 +12,10 @@ import {
 import { runGraph } from '../parity/golden-model.ts';
 import { gradients } from '../../src/graph/gradients.ts';
 import { Graph, liveNodes, type Value } from '../../src/graph/graph.ts';
+import { sum } from '../../src/graph/ops/contraction.ts';
 import { mul } from '../../src/graph/ops/elementwise.ts';
-import { reshape, transpose } from '../../src/graph/ops/layout.ts';
-import { sum } from '../../src/graph/ops/reduce.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
+import { reshape, transpose } from '../../src/graph/ops/layout.ts';
 import type { MixerParameterValues } from '../../src/attention/mixer.ts';
 import { mixBidirectional, mixCross } from '../../src/attention/mixers.ts';
 import type { Scoring } from '../../src/attention/scoring.ts';

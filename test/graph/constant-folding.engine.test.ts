@@ -1,25 +1,30 @@
 /** Constant folding on the host gives what the runtime gives. */
 import { describe, expect, it } from 'vitest';
 import { Graph, liveNodes, type Value } from '../../src/graph/graph.ts';
-import { cast } from '../../src/graph/ops/compare.ts';
-import { add, div, maximum, minimum, mul, sub } from '../../src/graph/ops/elementwise.ts';
-import { reshape, transpose } from '../../src/graph/ops/layout.ts';
 import {
   abs,
   acos,
+  add,
+  cast,
   cos,
+  div,
   elu,
   exp,
   log,
+  maximum,
+  minimum,
+  mul,
   neg,
   reciprocal,
   relu,
   sigmoid,
   sin,
   sqrt,
+  sub,
   tanh,
-} from '../../src/graph/ops/unary.ts';
-import { dataOf, float32, int32, type Tensor, tensor } from '../../src/graph/tensor.ts';
+} from '../../src/graph/ops/elementwise.ts';
+import { dataOf, float32, int32, tensor, type Tensor } from '../../src/graph/tensor.ts';
+import { reshape, transpose } from '../../src/graph/ops/layout.ts';
 import { compile } from '../../src/runtime/compile.ts';
 
 const matrix = float32([2, 3], [0.5, 0.25, 0.75, 0.125, 0.875, 0.625]);

@@ -4,36 +4,43 @@
  */
 import type { Random } from '../../src/random.ts';
 import type { Graph, Value } from '../../src/graph/graph.ts';
-import { cast, greater, where } from '../../src/graph/ops/compare.ts';
-import { add, div, maximum, minimum, mul, sub } from '../../src/graph/ops/elementwise.ts';
-import { gelu, geluTanh } from '../../src/graph/ops/gelu.ts';
-import { gather, gatherElements, scatterAdd } from '../../src/graph/ops/indexing.ts';
-import { concat, pad, reshape, slice, split, transpose } from '../../src/graph/ops/layout.ts';
-import { matmul } from '../../src/graph/ops/matmul.ts';
-import { layerNorm, rmsNorm, unitLength } from '../../src/graph/ops/normalization.ts';
-import { broadcastTo, max, sum, sumSquare, sumTo } from '../../src/graph/ops/reduce.ts';
-import { maskedReluSquared } from '../../src/graph/ops/relu-squared.ts';
-import { rotary } from '../../src/graph/ops/rotary.ts';
-import { cumulativeSum } from '../../src/graph/ops/scan.ts';
-import { crossEntropy, softmax } from '../../src/graph/ops/softmax.ts';
-import { stopGradient, surrogateGradient } from '../../src/graph/ops/surrogate-gradient.ts';
+import { broadcastTo, matmul, sum, sumTo } from '../../src/graph/ops/contraction.ts';
 import {
   abs,
   acos,
+  add,
+  cast,
   cos,
+  div,
   elu,
   erf,
   exp,
+  greater,
   log,
+  maximum,
+  minimum,
+  mul,
   neg,
   reciprocal,
   relu,
   sigmoid,
   sin,
   sqrt,
+  sub,
   tanh,
-} from '../../src/graph/ops/unary.ts';
+  where,
+} from '../../src/graph/ops/elementwise.ts';
+import { max, sumSquare } from '../../src/graph/ops/reduce.ts';
 import { float32, int32 } from '../../src/graph/tensor.ts';
+import { gelu, geluTanh } from '../../src/graph/ops/gelu.ts';
+import { gather, gatherElements, scatterAdd } from '../../src/graph/ops/indexing.ts';
+import { concat, pad, reshape, slice, split, transpose } from '../../src/graph/ops/layout.ts';
+import { layerNorm, rmsNorm, unitLength } from '../../src/graph/ops/normalization.ts';
+import { maskedReluSquared } from '../../src/graph/ops/relu-squared.ts';
+import { rotary } from '../../src/graph/ops/rotary.ts';
+import { cumulativeSum } from '../../src/graph/ops/scan.ts';
+import { crossEntropy, softmax } from '../../src/graph/ops/softmax.ts';
+import { stopGradient, surrogateGradient } from '../../src/graph/ops/surrogate-gradient.ts';
 
 /** How the numbers of an input are drawn. */
 export type Draw = (random: Random) => number;

@@ -14,7 +14,12 @@ import { type GradientExample, gradientExamples } from './gradient-examples.ts';
 const opsFolder = resolve(fileURLToPath(import.meta.url), '../../../src/graph/ops');
 
 function isOp(value: unknown): value is Op<Attributes> {
-  return typeof value === 'object' && value !== null && 'definition' in value && 'apply' in value;
+  return (
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    'definition' in value &&
+    'apply' in value
+  );
 }
 
 async function allOps(): Promise<Op<Attributes>[]> {
@@ -22,7 +27,7 @@ async function allOps(): Promise<Op<Attributes>[]> {
   const modules = await Promise.all(
     files.map((file): Promise<Record<string, unknown>> => import(resolve(opsFolder, file))),
   );
-  return modules.flatMap((module) => Object.values(module).filter(isOp));
+  return [...new Set(modules.flatMap((module) => Object.values(module).filter(isOp)))]; // index.ts has them once more
 }
 
 const ops = await allOps();

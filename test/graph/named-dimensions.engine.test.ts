@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../src/runtime/compile.ts';
 import { Graph, type Value } from '../../src/graph/graph.ts';
-import { dataOf, float32, int32, type Tensor, tensor } from '../../src/graph/tensor.ts';
+import { broadcastTo, matmul, sum } from '../../src/graph/ops/contraction.ts';
 import { add, mul } from '../../src/graph/ops/elementwise.ts';
+import { max } from '../../src/graph/ops/reduce.ts';
+import { dataOf, float32, int32, tensor, type Tensor } from '../../src/graph/tensor.ts';
 import { gather, scatterAdd } from '../../src/graph/ops/indexing.ts';
 import { concat, pad, reshape, transpose } from '../../src/graph/ops/layout.ts';
-import { matmul } from '../../src/graph/ops/matmul.ts';
-import { broadcastTo, max, sum } from '../../src/graph/ops/reduce.ts';
 
 /** The numbers 0, 1, 2 … under a shape. */
 function counting(...shape: number[]): Tensor<'float32'> {

@@ -4,14 +4,11 @@ import { LinnetError } from '../../src/errors.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { gradients, vectorJacobian } from '../../src/graph/gradients.ts';
 import { Graph, liveNodes, type Value } from '../../src/graph/graph.ts';
-import { cast, greater, where } from '../../src/graph/ops/compare.ts';
-import { add, mul, sub } from '../../src/graph/ops/elementwise.ts';
+import { matmul, sum } from '../../src/graph/ops/contraction.ts';
+import { add, cast, exp, greater, mul, relu, sub, where } from '../../src/graph/ops/elementwise.ts';
+import { float32, int32, type Tensor } from '../../src/graph/tensor.ts';
 import { gather } from '../../src/graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../src/graph/ops/layout.ts';
-import { matmul } from '../../src/graph/ops/matmul.ts';
-import { sum } from '../../src/graph/ops/reduce.ts';
-import { exp, relu } from '../../src/graph/ops/unary.ts';
-import { float32, int32, type Tensor } from '../../src/graph/tensor.ts';
 
 async function evaluate(graph: Graph, values: readonly Value[], feeds: Record<string, Tensor>): Promise<number[][]> {
   const names = values.map((_, i) => `y${i}`);

@@ -159,10 +159,10 @@ describe('the rule itself', () => {
   });
 
   it('follows imports out of sub-folders', () => {
-    expect(check('graph/ops/matmul.ts', `import '../../nn/linear.ts';`)).toEqual([
+    expect(check('graph/ops/softmax.ts', `import '../../nn/linear.ts';`)).toEqual([
       expect.stringMatching(/src\/graph comes before src\/nn/),
     ]);
-    expect(check('graph/ops/matmul.ts', `import '../shape.ts';`)).toEqual([]);
+    expect(check('graph/ops/softmax.ts', `import '../shape.ts';`)).toEqual([]);
   });
 
   it('is not fooled by imports in comments and strings', () => {

@@ -1,9 +1,7 @@
 /** Reading safetensors files: lazily from disk, or from bytes in memory. The header is checked in full beforehand. */
 import { resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
-import type { AnyTensor, Tensor } from '../../graph/tensor.ts';
-import { elementCount, tensor } from '../../graph/tensor.ts';
-import { tensorFromBytes } from '../../graph/tensor-bytes.ts';
+import { type AnyTensor, elementCount, tensor, type Tensor, tensorFromBytes } from '../../graph/tensor.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { OpenFile } from '../../files/regular-file.ts';
 import { openRegularFile, readExactly, TRANSFER_BYTES } from '../../files/regular-file.ts';

@@ -4,11 +4,10 @@
  */
 import { mixParallel } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
-import { mul, sub } from '../../graph/ops/elementwise.ts';
-import { reshape, slice } from '../../graph/ops/layout.ts';
+import { abs, mul, sub } from '../../graph/ops/elementwise.ts';
 import { max, sumSquare } from '../../graph/ops/reduce.ts';
-import { abs } from '../../graph/ops/unary.ts';
-import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
+import { dataOf, tensor, type Tensor } from '../../graph/tensor.ts';
+import { reshape, slice } from '../../graph/ops/layout.ts';
 import { multiplyDims } from '../../graph/shape.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';

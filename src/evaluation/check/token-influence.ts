@@ -5,11 +5,10 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
-import { sub } from '../../graph/ops/elementwise.ts';
-import { slice } from '../../graph/ops/layout.ts';
+import { abs, sub } from '../../graph/ops/elementwise.ts';
 import { max } from '../../graph/ops/reduce.ts';
-import { abs } from '../../graph/ops/unary.ts';
 import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
+import { slice } from '../../graph/ops/layout.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';

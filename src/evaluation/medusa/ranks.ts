@@ -4,11 +4,11 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
-import { cast, greater } from '../../graph/ops/compare.ts';
+import { sum } from '../../graph/ops/contraction.ts';
+import { cast, greater } from '../../graph/ops/elementwise.ts';
+import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
 import { pad, reshape, slice } from '../../graph/ops/layout.ts';
-import { sum } from '../../graph/ops/reduce.ts';
-import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import { headLogits, type MedusaConfig } from '../../models/medusa/medusa.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';

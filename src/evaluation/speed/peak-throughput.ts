@@ -1,6 +1,6 @@
 /** How fast this machine multiplies matrices through the runtime: the ceiling that training and prefill are held against. */
 import { Graph } from '../../graph/graph.ts';
-import { matmul } from '../../graph/ops/matmul.ts';
+import { matmul } from '../../graph/ops/contraction.ts';
 import { float32 } from '../../graph/tensor.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';

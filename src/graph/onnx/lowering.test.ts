@@ -119,9 +119,8 @@ describe('lowering', () => {
       name: 'twoSteps',
       infer: () => [type],
       lower: (emitter, node) => {
-        const between = emitter.temporary();
+        const between = emitter.step('Neg', [emitter.name(node.inputs[0])]);
         seen.push(emitter.device, between);
-        emitter.emit('Neg', [emitter.name(node.inputs[0])], [between]);
         emitter.emit('Relu', [between], [emitter.name(node.outputs[0])]);
       },
       gradient: { notDifferentiable: 'test' },

@@ -2,8 +2,7 @@
 import { internalError, LinnetError } from '../../errors.ts';
 import { type Emitter, type Graph, liveNodes, type Value } from '../graph.ts';
 import { formatShape } from '../shape.ts';
-import type { DeferredTensor, Tensor } from '../tensor.ts';
-import { tensorBytes } from '../tensor-bytes.ts';
+import { type DeferredTensor, type Tensor, tensorBytes } from '../tensor.ts';
 import type { Device, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 
 /** Constants below this size are compared by content, larger ones by identity. */
@@ -61,12 +60,11 @@ class Lowering implements Emitter {
       if (source !== name) this.emit('Identity', [source], [name]);
       if (!this.#readable.has(name)) throw internalError(`no node writes output "${name}"`);
     }
+    const described = ([name, { dtype, shape }]: [string, Value]): OnnxValue => ({ name, dtype, shape });
     return {
       name: this.#graph.name,
-      inputs: [...inputs]
-        .filter(([, value]) => this.#liveInputs.has(value))
-        .map(([name, value]) => describe(name, value)),
-      outputs: [...outputs].map(([name, value]) => describe(name, value)),
+      inputs: [...inputs].filter(([, value]) => this.#liveInputs.has(value)).map(described),
+      outputs: [...outputs].map(described),
       initializers: this.#initializers,
       deferred: this.#deferred,
       nodes: this.#nodes,
@@ -81,8 +79,10 @@ class Lowering implements Emitter {
     return name;
   }
 
-  temporary(): string {
-    return this.#fresh('t');
+  step(opType: string, inputs: readonly string[], attributes?: OnnxAttributes, domain?: OnnxDomain): string {
+    const output = this.#fresh('t');
+    this.emit(opType, inputs, [output], attributes, domain);
+    return output;
   }
 
   constant(tensor: Tensor): string {
@@ -142,8 +142,4 @@ class Lowering implements Emitter {
     while (this.#reserved.has(name));
     return name;
   }
-}
-
-function describe(name: string, value: Value): OnnxValue {
-  return { name, dtype: value.dtype, shape: value.shape };
 }

@@ -24,6 +24,18 @@ export interface OnnxNode {
   readonly attributes: OnnxAttributes;
 }
 
+/** ONNX's numbers for element types (TensorProto.DataType). */
+export const elementTypes: Readonly<Record<DType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+};
+
 /** Element type and shape of a value. */
 export interface ValueType {
   readonly dtype: DType;

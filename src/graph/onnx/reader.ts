@@ -3,7 +3,8 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../../errors.ts';
 import type { ValueType } from '../graph.ts';
 import type { Dim } from '../shape.ts';
-import type { DType } from '../tensor.ts';
+import { type DType, isDType } from '../tensor.ts';
+import { elementTypes } from './model.ts';
 import {
   type AttributeProto,
   AttributeProto_AttributeType,
@@ -14,7 +15,7 @@ import {
   TensorProto_DataLocation,
   type ValueInfoProto,
 } from './onnx_pb.ts';
-import { dataTypes, operatorSets } from './writer.ts';
+import { operatorSets } from './writer.ts';
 
 /** Metadata, inputs and outputs of a model. */
 export interface OnnxSummary {
@@ -82,7 +83,7 @@ function isPlain({ type, g, graphs, t, tensors }: AttributeProto): boolean {
 function valueType({ type }: ValueInfoProto): ValueType | undefined {
   if (type?.value.case !== 'tensorType') return undefined;
   const { elemType, shape } = type.value.value;
-  const dtype = dtypes.get(elemType);
+  const dtype = dtypeOf(elemType);
   const dims: Dim[] = [];
   for (const { value } of shape?.dim ?? []) {
     if (value.case === 'dimValue') dims.push(Number(value.value));
@@ -92,8 +93,11 @@ function valueType({ type }: ValueInfoProto): ValueType | undefined {
   return dtype === undefined || shape === undefined ? undefined : { dtype, shape: dims };
 }
 
-const dtypeNames: readonly DType[] = ['float32', 'float64', 'float16', 'int64', 'int32', 'int8', 'uint8', 'bool'];
-const dtypes: ReadonlyMap<number, DType> = new Map(dtypeNames.map((dtype) => [dataTypes[dtype], dtype]));
+function dtypeOf(elementType: number): DType | undefined {
+  return Object.keys(elementTypes)
+    .filter(isDType)
+    .find((dtype) => elementTypes[dtype] === elementType);
+}
 
 function placeOf({ externalData }: TensorProto): OnnxSummary['external'][number] | undefined {
   const entries = new Map(externalData.map(({ key, value }) => [key, value]));

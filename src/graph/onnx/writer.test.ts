@@ -1,7 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import { float32 } from '../tensor.ts';
-import { tensorBytes } from '../tensor-bytes.ts';
+import { float32, tensorBytes } from '../tensor.ts';
 import type { OnnxAttributes, OnnxGraph } from './model.ts';
 import { AttributeProto_AttributeType, ModelProtoSchema, TensorProto_DataLocation } from './onnx_pb.ts';
 import { type EncodedModel, encodeModel, oneFile, separateParts } from './writer.ts';

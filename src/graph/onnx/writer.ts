@@ -1,9 +1,8 @@
 /** Encodes an ONNX graph as the bytes of a model, with large tensors inside or next to them. */
 import { create, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
-import { bytesPerElement, type DType, elementCount, type Tensor } from '../tensor.ts';
-import { tensorBytes } from '../tensor-bytes.ts';
-import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
+import { bytesPerElement, type DType, elementCount, type Tensor, tensorBytes } from '../tensor.ts';
+import { elementTypes, type OnnxAttribute, type OnnxGraph, type OnnxNode, type OnnxValue } from './model.ts';
 import {
   type AttributeProto,
   AttributeProto_AttributeType,
@@ -16,7 +15,6 @@ import {
   StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
-  TensorProto_DataType,
   TensorProtoSchema,
   TensorShapeProto_DimensionSchema,
   TensorShapeProtoSchema,
@@ -32,17 +30,6 @@ export const operatorSets = [
   { domain: '', version: 23n },
   { domain: 'com.microsoft', version: 1n },
 ];
-
-export const dataTypes: Readonly<Record<DType, TensorProto_DataType>> = {
-  float32: TensorProto_DataType.FLOAT,
-  float64: TensorProto_DataType.DOUBLE,
-  float16: TensorProto_DataType.FLOAT16,
-  int64: TensorProto_DataType.INT64,
-  int32: TensorProto_DataType.INT32,
-  int8: TensorProto_DataType.INT8,
-  uint8: TensorProto_DataType.UINT8,
-  bool: TensorProto_DataType.BOOL,
-};
 
 /** A place in a file next to a model. */
 interface Place {
@@ -208,7 +195,7 @@ interface TensorType {
 }
 
 function tensorHead(name: string, { dtype, shape }: TensorType): { name: string; dataType: number; dims: bigint[] } {
-  return { name, dataType: dataTypes[dtype], dims: shape.map(BigInt) };
+  return { name, dataType: elementTypes[dtype], dims: shape.map(BigInt) };
 }
 
 function externalTensor(name: string, type: TensorType, place: Place): TensorProto {
@@ -227,7 +214,7 @@ function encodeValue({ name, dtype, shape }: OnnxValue): ValueInfoProto {
     }),
   );
   const tensorType = create(TypeProto_TensorSchema, {
-    elemType: dataTypes[dtype],
+    elemType: elementTypes[dtype],
     shape: create(TensorShapeProtoSchema, { dim }),
   });
   return create(ValueInfoProtoSchema, {

@@ -1,13 +1,22 @@
-/** Element-wise arithmetic of two operands with broadcasting: add, sub, mul, div, minimum, maximum. */
-import { defineOp, type Node, only, type Op, type Value } from '../graph.ts';
+/** Functions of numbers one by one: arithmetic of two operands with broadcasting, functions of one, comparisons, casts, selection. */
+import {
+  defineFunction,
+  defineOp,
+  type NoAttributes,
+  only,
+  type Op,
+  type OpDefinition,
+  sameType,
+  type OpFunction,
+  type Value,
+  type ValueType,
+} from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
+import { elementTypes } from '../onnx/model.ts';
 import { broadcastShapes, sameShape, shapeError } from '../shape.ts';
-import { type AnyTensor, elementCount, type Tensor, tensor } from '../tensor.ts';
-import { cast, greater, less } from './compare.ts';
-import { sumTo } from './reduce.ts';
-import { neg } from './unary.ts';
-
-type NoAttributes = Readonly<Record<string, never>>;
+import { type AnyTensor, type DType, elementCount, type Tensor, tensor } from '../tensor.ts';
+import { sumTo } from './contraction.ts';
+import { rowStrides, stridedOffsets } from './layout.ts';
 
 interface BinaryRule {
   readonly onnx: string;
@@ -19,7 +28,7 @@ interface BinaryRule {
   readonly commutes?: boolean;
 }
 
-const rules: Readonly<Record<'add' | 'sub' | 'mul' | 'div' | 'minimum' | 'maximum', BinaryRule>> = {
+const binaryRules: Readonly<Record<'add' | 'sub' | 'mul' | 'div' | 'minimum' | 'maximum', BinaryRule>> = {
   add: { onnx: 'Add', compute: (a, b) => a + b, gradient: (_a, _b, _y, dy) => [dy, dy], neutral: 0, commutes: true },
   sub: { onnx: 'Sub', compute: (a, b) => a - b, gradient: (_a, _b, _y, dy) => [dy, neg(dy)], neutral: 0 },
   mul: {
@@ -48,9 +57,30 @@ const rules: Readonly<Record<'add' | 'sub' | 'mul' | 'div' | 'minimum' | 'maximu
   },
 };
 
-function defineBinary(name: keyof typeof rules): Op<NoAttributes> {
-  const rule = rules[name];
-  return defineOp<NoAttributes>({
+/** A value, or a number that becomes a float32 scalar constant. */
+export type Operand = Value | number;
+
+/** An op of two operands, of which one at least is a value. */
+type BinaryFunction = Op<NoAttributes> & ((a: Operand, b: Operand) => Value);
+
+function binaryFunction(definition: OpDefinition<NoAttributes>): BinaryFunction {
+  const op = defineOp(definition);
+  const apply = (a: Operand, b: Operand): Value => {
+    const known = typeof a === 'number' ? b : a;
+    if (typeof known === 'number') throw shapeError(definition.name, 'at least one operand must be a value of a graph');
+    return only(
+      op.apply(
+        [a, b].map((given) => (typeof given === 'number' ? known.graph.scalar(given) : given)),
+        {},
+      ),
+    );
+  };
+  return Object.assign(apply, op);
+}
+
+function defineBinary(name: keyof typeof binaryRules): BinaryFunction {
+  const rule = binaryRules[name];
+  return binaryFunction({
     name,
     infer([a, b]) {
       if (a.dtype !== b.dtype) throw shapeError(name, `operands are ${a} and ${b}; their dtypes must be equal`);
@@ -64,7 +94,7 @@ function defineBinary(name: keyof typeof rules): Op<NoAttributes> {
     },
     fold: ([a, b]) => foldBinary(name, a, b),
     lower: directly(rule.onnx),
-    gradient(node: Node, dy) {
+    gradient(node, dy) {
       const [a, b] = node.inputs;
       const [da, db] = rule.gradient(a, b, node.outputs[0], dy);
       return [sumTo(da, a.shape), sumTo(db, b.shape)];
@@ -78,89 +108,196 @@ function isFilledWith(value: Value, neutral: number | undefined): boolean {
   return constant.data.length <= 1024 && constant.data.length > 0 && constant.data.every((x) => x === neutral);
 }
 
-function foldBinary(name: keyof typeof rules, a: AnyTensor, b: AnyTensor): Tensor[] | undefined {
+function foldBinary(name: keyof typeof binaryRules, a: AnyTensor, b: AnyTensor): Tensor[] | undefined {
   if (a.dtype !== 'float32' || b.dtype !== 'float32') return undefined;
   const shape = broadcastShapes(name, a.shape, b.shape).map(Number);
   const data = new Float32Array(elementCount(shape));
-  const strideA = broadcastStrides(a.shape, shape);
-  const strideB = broadcastStrides(b.shape, shape);
-  const index = new Array<number>(shape.length).fill(0);
-  let offsetA = 0;
-  let offsetB = 0;
-  for (let i = 0; i < data.length; i++) {
-    data[i] = rules[name].compute(a.data[offsetA], b.data[offsetB]);
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      offsetA += strideA[axis];
-      offsetB += strideB[axis];
-      if (++index[axis] < shape[axis]) break;
-      index[axis] = 0;
-      offsetA -= strideA[axis] * shape[axis];
-      offsetB -= strideB[axis] * shape[axis];
-    }
-  }
+  const offsetsA = stridedOffsets(shape, broadcastStrides(a.shape, shape));
+  const offsetsB = stridedOffsets(shape, broadcastStrides(b.shape, shape));
+  for (let i = 0; i < data.length; i++) data[i] = binaryRules[name].compute(a.data[offsetsA[i]], b.data[offsetsB[i]]);
   return [tensor('float32', shape, data)];
 }
 
 /** Row-major strides of `shape` seen as `result`: 0 along broadcast axes. */
 function broadcastStrides(shape: readonly number[], result: readonly number[]): number[] {
-  const strides = new Array<number>(result.length).fill(0);
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    strides[axis + result.length - shape.length] = shape[axis] === 1 ? 0 : stride;
-    stride *= shape[axis];
-  }
-  return strides;
-}
-
-export const addOp = defineBinary('add');
-export const subOp = defineBinary('sub');
-export const mulOp = defineBinary('mul');
-export const divOp = defineBinary('div');
-export const minimumOp = defineBinary('minimum');
-export const maximumOp = defineBinary('maximum');
-
-/** A value, or a number that becomes a float32 scalar constant. */
-export type Operand = Value | number;
-
-function binary(op: Op<NoAttributes>, a: Operand, b: Operand): Value {
-  if (typeof a === 'number') {
-    if (typeof b === 'number') throw shapeError(op.definition.name, 'at least one operand must be a value of a graph');
-    return only(op.apply([b.graph.scalar(a), b], {}));
-  }
-  return only(op.apply([a, typeof b === 'number' ? a.graph.scalar(b) : b], {}));
+  const strides = rowStrides(shape).map((stride, axis) => (shape[axis] === 1 ? 0 : stride));
+  return [...new Array<number>(result.length - shape.length).fill(0), ...strides];
 }
 
 /** a + b with broadcasting. */
-export function add(a: Operand, b: Operand): Value {
-  return binary(addOp, a, b);
-}
-
+export const add = defineBinary('add');
 /** a − b with broadcasting. */
-export function sub(a: Operand, b: Operand): Value {
-  return binary(subOp, a, b);
-}
-
+export const sub = defineBinary('sub');
 /** a · b, element by element, with broadcasting. */
-export function mul(a: Operand, b: Operand): Value {
-  return binary(mulOp, a, b);
-}
-
+export const mul = defineBinary('mul');
 /** a / b with broadcasting. */
-export function div(a: Operand, b: Operand): Value {
-  return binary(divOp, a, b);
-}
-
+export const div = defineBinary('div');
 /** The smaller of a and b. */
-export function minimum(a: Operand, b: Operand): Value {
-  return binary(minimumOp, a, b);
-}
-
+export const minimum = defineBinary('minimum');
 /** The larger of a and b. */
-export function maximum(a: Operand, b: Operand): Value {
-  return binary(maximumOp, a, b);
-}
+export const maximum = defineBinary('maximum');
 
 /** The sum of several values; they must have one shape or broadcast. */
 export function addAll(values: readonly Value[]): Value {
   return values.reduce((total, value) => add(total, value));
+}
+
+function defineComparison(name: string, onnx: string): BinaryFunction {
+  return binaryFunction({
+    name,
+    infer([a, b]) {
+      if (a.dtype !== b.dtype) throw shapeError(name, `operands are ${a} and ${b}; their dtypes must be equal`);
+      return [{ dtype: 'bool', shape: broadcastShapes(name, a.shape, b.shape) }];
+    },
+    lower: directly(onnx),
+    gradient: { notDifferentiable: 'its result is a truth value' },
+  });
+}
+
+/** a = b, as bool. */
+export const equal = defineComparison('equal', 'Equal');
+/** a < b, as bool. */
+export const less = defineComparison('less', 'Less');
+/** a > b, as bool. */
+export const greater = defineComparison('greater', 'Greater');
+
+const floating: readonly DType[] = ['float32', 'float16', 'float64'];
+
+export const castOp = defineOp<{ readonly to: DType }>({
+  name: 'cast',
+  infer: ([x], { to }) => [{ dtype: to, shape: x.shape }],
+  simplify: ([x], { to }) => (x.dtype === to ? x : undefined),
+  fold([x], { to }) {
+    if (to !== 'float32' || x.dtype === 'float16' || x.dtype === 'int64') return undefined;
+    return [tensor('float32', x.shape, Float32Array.from(x.data))];
+  },
+  lower: directly('Cast', ({ to }) => ({ to: { int: elementTypes[to] } })),
+  // Between floating-point types the gradient is cast back; integers and truth values get none.
+  gradient(node, dy) {
+    const [x] = node.inputs;
+    if (!floating.includes(x.dtype) || !floating.includes(node.outputs[0].dtype)) return [];
+    return [cast(dy, x.dtype)];
+  },
+});
+
+/** x converted to another element type. Truth values become 0 and 1. */
+export function cast(x: Value, to: DType): Value {
+  return only(castOp.apply([x], { to }));
+}
+
+/**
+ * a where the condition holds, else b. Slow on CPU (9 to 18 GB/s): multiply by a 0/1 mask or add a bias instead where
+ * the masked numbers are finite.
+ */
+export const where: OpFunction<[condition: Value, a: Value, b: Value]> = defineFunction({
+  name: 'where',
+  infer([condition, a, b]) {
+    if (condition.dtype !== 'bool') throw shapeError('where', `the condition must be bool, got ${condition}`);
+    if (a.dtype !== b.dtype) throw shapeError('where', `the choices are ${a} and ${b}; their dtypes must be equal`);
+    const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', a.shape, b.shape));
+    return [{ dtype: a.dtype, shape }];
+  },
+  lower: directly('Where'),
+  gradient(node, dy) {
+    const [condition, a, b] = node.inputs;
+    if (a.dtype !== 'float32') return [];
+    const chosen = cast(condition, 'float32');
+    return [undefined, sumTo(mul(dy, chosen), a.shape), sumTo(mul(dy, sub(1, chosen)), b.shape)];
+  },
+});
+
+interface UnaryRule {
+  readonly onnx: string;
+  /** On the host, for constant folding; absent where the runtime should do it. */
+  readonly compute?: (x: number) => number;
+  /** dx from x, y = f(x) and dy. */
+  readonly gradient: (x: Value, y: Value, dy: Value) => Value;
+}
+
+const unaryRules = {
+  neg: { onnx: 'Neg', compute: (x) => -x, gradient: (_x, _y, dy) => neg(dy) },
+  abs: { onnx: 'Abs', compute: Math.abs, gradient: (x, _y, dy) => mul(dy, sign(x)) },
+  sign: { onnx: 'Sign', compute: Math.sign, gradient: (_x, _y, dy) => mul(dy, 0) },
+  exp: { onnx: 'Exp', compute: Math.exp, gradient: (_x, y, dy) => mul(dy, y) },
+  log: { onnx: 'Log', compute: Math.log, gradient: (x, _y, dy) => div(dy, x) },
+  sqrt: { onnx: 'Sqrt', compute: Math.sqrt, gradient: (_x, y, dy) => div(mul(dy, 0.5), y) },
+  reciprocal: { onnx: 'Reciprocal', compute: (x) => 1 / x, gradient: (_x, y, dy) => neg(mul(dy, mul(y, y))) },
+  sin: { onnx: 'Sin', compute: Math.sin, gradient: (x, _y, dy) => mul(dy, cos(x)) },
+  cos: { onnx: 'Cos', compute: Math.cos, gradient: (x, _y, dy) => neg(mul(dy, sin(x))) },
+  acos: { onnx: 'Acos', compute: Math.acos, gradient: (x, _y, dy) => neg(div(dy, sqrt(sub(1, mul(x, x))))) },
+  tanh: { onnx: 'Tanh', compute: Math.tanh, gradient: (_x, y, dy) => mul(dy, sub(1, mul(y, y))) },
+  erf: { onnx: 'Erf', gradient: (x, _y, dy) => mul(dy, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))) },
+  sigmoid: {
+    onnx: 'Sigmoid',
+    compute: (x) => 1 / (1 + Math.exp(-x)),
+    gradient: (_x, y, dy) => mul(dy, mul(y, sub(1, y))),
+  },
+  // A cast of a comparison is faster than Where or Sign (measured 1.7 to 3.7 times).
+  relu: {
+    onnx: 'Relu',
+    compute: (x) => Math.max(x, 0),
+    gradient: (x, _y, dy) => mul(dy, cast(greater(x, 0), 'float32')),
+  },
+  // elu(x) = x for x > 0, e^x − 1 otherwise; its derivative is elu(min(x, 0)) + 1.
+  elu: {
+    onnx: 'Elu',
+    compute: (x) => (x > 0 ? x : Math.expm1(x)),
+    gradient: (x, y, dy) => mul(dy, add(1, mul(y, sub(1, cast(greater(x, 0), 'float32'))))),
+  },
+} satisfies Record<string, UnaryRule>;
+
+/** The type of a function's result, which is that of x. @throws LinnetError `SHAPE` for integers and truth values */
+export function inferFloating(name: string, x: Value): ValueType[] {
+  if (x.dtype === 'float32' || x.dtype === 'float16') return sameType([x]);
+  throw shapeError(name, `needs a floating-point value, got ${x}`);
+}
+
+function defineUnary(name: keyof typeof unaryRules): OpFunction<[x: Value]> {
+  const { onnx, compute, gradient }: UnaryRule = unaryRules[name];
+  return defineFunction({
+    name,
+    infer: ([x]) => inferFloating(name, x),
+    fold([x]) {
+      if (x.dtype !== 'float32' || compute === undefined) return undefined;
+      return [tensor('float32', x.shape, x.data.map(compute))];
+    },
+    lower: directly(onnx),
+    gradient: (node, dy) => [gradient(node.inputs[0], node.outputs[0], dy)],
+  });
+}
+
+/** −x. */
+export const neg = defineUnary('neg');
+/** |x|. */
+export const abs = defineUnary('abs');
+/** −1, 0 or 1. */
+export const sign = defineUnary('sign');
+/** e^x. */
+export const exp = defineUnary('exp');
+/** Natural logarithm. */
+export const log = defineUnary('log');
+/** Square root. Its gradient at 0 is infinite. */
+export const sqrt = defineUnary('sqrt');
+/** 1 / x. */
+export const reciprocal = defineUnary('reciprocal');
+/** Sine of x in radians. */
+export const sin = defineUnary('sin');
+/** Cosine of x in radians. */
+export const cos = defineUnary('cos');
+/** Arc cosine in radians, for x in (−1, 1); its gradient is infinite at ±1. */
+export const acos = defineUnary('acos');
+/** Hyperbolic tangent. */
+export const tanh = defineUnary('tanh');
+/** Gauss error function. */
+export const erf = defineUnary('erf');
+/** 1 / (1 + e^−x). */
+export const sigmoid = defineUnary('sigmoid');
+/** max(x, 0). */
+export const relu = defineUnary('relu');
+/** x for x > 0, e^x − 1 otherwise. */
+export const elu = defineUnary('elu');
+
+/** x · sigmoid(x), also called swish. Written as two ops: ONNX Runtime fuses them, and its own Swish is slower. */
+export function silu(x: Value): Value {
+  return mul(x, sigmoid(x));
 }

@@ -1,26 +1,17 @@
 /** GELU (Hendrycks and Gimpel, arXiv 1606.08415): exact as in BERT, or with the tanh approximation of GPT-2. */
-import { defineOp, only, type Value } from '../graph.ts';
+import { defineFunction, type OpFunction, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { shapeError } from '../shape.ts';
+import { add, erf, exp, inferFloating, mul, sub, tanh } from './elementwise.ts';
 import { tensor } from '../tensor.ts';
-import { add, mul, sub } from './elementwise.ts';
-import { erf, exp, tanh } from './unary.ts';
-
-/** Only floating-point values have an activation. */
-function inferActivation(name: string, x: Value) {
-  if (x.dtype !== 'float32' && x.dtype !== 'float16') {
-    throw shapeError(name, `needs a floating-point value, got ${x}`);
-  }
-  return [{ dtype: x.dtype, shape: x.shape }];
-}
 
 /** √(2/π) and the coefficient of x³ inside the tanh. */
 const slope = Math.sqrt(2 / Math.PI);
 const cubic = 0.044715;
 
-export const geluTanhOp = defineOp<Readonly<Record<string, never>>>({
+/** ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), `gelu_new` and `gelu_pytorch_tanh` in Hugging Face configurations. */
+export const geluTanh: OpFunction<[x: Value]> = defineFunction({
   name: 'geluTanh',
-  infer: ([x]) => inferActivation('geluTanh', x),
+  infer: ([x]) => inferFloating('geluTanh', x),
   fold([x]) {
     if (x.dtype !== 'float32') return undefined;
     const compute = (u: number): number => 0.5 * u * (1 + Math.tanh(slope * (u + cubic * u ** 3)));
@@ -38,14 +29,10 @@ export const geluTanhOp = defineOp<Readonly<Record<string, never>>>({
   },
 });
 
-/** ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), `gelu_new` and `gelu_pytorch_tanh` in Hugging Face configurations. */
-export function geluTanh(x: Value): Value {
-  return only(geluTanhOp.apply([x], {}));
-}
-
-export const geluOp = defineOp<Readonly<Record<string, never>>>({
+/** ½x·(1 + erf(x/√2)), `gelu` in Hugging Face configurations. */
+export const gelu: OpFunction<[x: Value]> = defineFunction({
   name: 'gelu',
-  infer: ([x]) => inferActivation('gelu', x),
+  infer: ([x]) => inferFloating('gelu', x),
   // One op, as above; left unfused, the parts are 2 to 3.5 times slower.
   lower: directly('Gelu', () => ({ approximate: { string: 'none' } })),
   // Φ(x) + x·φ(x), with the normal distribution Φ and its density φ.
@@ -56,8 +43,3 @@ export const geluOp = defineOp<Readonly<Record<string, never>>>({
     return [mul(dy, add(distribution, mul(x, density)))];
   },
 });
-
-/** ½x·(1 + erf(x/√2)), `gelu` in Hugging Face configurations. */
-export function gelu(x: Value): Value {
-  return only(geluOp.apply([x], {}));
-}

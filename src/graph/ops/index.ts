@@ -1,29 +1,40 @@
 /** The ops for user-built graphs. Definitions and rules stay in their families' files. */
-export { cast, equal, greater, less, where } from './compare.ts';
-export { add, addAll, div, maximum, minimum, mul, type Operand, sub } from './elementwise.ts';
-export { gather, gatherElements, scatterAdd } from './indexing.ts';
-export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
-export { matmul } from './matmul.ts';
-export { layerNorm, rmsNorm, unitLength } from './normalization.ts';
-export { broadcastTo, max, mean, sum, sumSquare, sumTo } from './reduce.ts';
-export { maskedReluSquared } from './relu-squared.ts';
-export { rotary } from './rotary.ts';
-export { cumulativeSum } from './scan.ts';
-export { crossEntropy, softmax } from './softmax.ts';
+export { broadcastTo, matmul, sum, sumTo } from './contraction.ts';
 export {
   abs,
   acos,
+  add,
+  addAll,
+  cast,
   cos,
+  div,
   elu,
+  equal,
   erf,
   exp,
+  greater,
+  less,
   log,
+  maximum,
+  minimum,
+  mul,
   neg,
+  type Operand,
   reciprocal,
   relu,
   sigmoid,
   silu,
   sin,
   sqrt,
+  sub,
   tanh,
-} from './unary.ts';
+  where,
+} from './elementwise.ts';
+export { max, mean, sumSquare } from './reduce.ts';
+export { gather, gatherElements, scatterAdd } from './indexing.ts';
+export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
+export { layerNorm, rmsNorm, unitLength } from './normalization.ts';
+export { maskedReluSquared } from './relu-squared.ts';
+export { rotary } from './rotary.ts';
+export { cumulativeSum } from './scan.ts';
+export { crossEntropy, softmax } from './softmax.ts';

@@ -3,7 +3,7 @@ import { defineOp, only, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
 
-import { broadcastTo } from './reduce.ts';
+import { broadcastTo } from './contraction.ts';
 import { reshape, zerosLike } from './layout.ts';
 
 function requireIndices(op: string, indices: Value): void {

@@ -13,11 +13,9 @@ import {
   shapeError,
   staticShape,
 } from '../shape.ts';
-import { allocate, type AnyTensor, type Tensor, tensor, zeros } from '../tensor.ts';
+import { allocate, type AnyTensor, elementCount, float32, int64, type Tensor, tensor, zeros } from '../tensor.ts';
 
-function int64(values: readonly number[]): Tensor {
-  return tensor('int64', [values.length], BigInt64Array.from(values.map(BigInt)));
-}
+const integers = (values: readonly number[]): Tensor => int64([values.length], values);
 
 export const reshapeOp = defineOp<{ readonly shape: Shape }>({
   name: 'reshape',
@@ -44,7 +42,7 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
     const [x] = node.inputs;
     const sizes = reshapeSizes(x.shape, shape);
     const output = emitter.name(node.outputs[0]);
-    if (sizes !== undefined) emitter.emit('Reshape', [emitter.name(x), emitter.constant(int64(sizes))], [output]);
+    if (sizes !== undefined) emitter.emit('Reshape', [emitter.name(x), emitter.constant(integers(sizes))], [output]);
     else emitUnitAxes(emitter, x, shape, output);
   },
   gradient: (node, dy) => [reshape(dy, node.inputs[0].shape)],
@@ -68,11 +66,11 @@ function emitUnitAxes(emitter: Emitter, x: Value, shape: Shape, output: string):
   let current = emitter.name(x);
   // Without axes, Squeeze would remove named dimensions that happen to be 1 at run time.
   if (removed.length > 0) {
-    const squeezed = added.length > 0 ? emitter.temporary() : output;
-    emitter.emit('Squeeze', [current, emitter.constant(int64(removed))], [squeezed]);
-    current = squeezed;
+    const inputs = [current, emitter.constant(integers(removed))];
+    if (added.length === 0) emitter.emit('Squeeze', inputs, [output]);
+    else current = emitter.step('Squeeze', inputs);
   }
-  if (added.length > 0) emitter.emit('Unsqueeze', [current, emitter.constant(int64(added))], [output]);
+  if (added.length > 0) emitter.emit('Unsqueeze', [current, emitter.constant(integers(added))], [output]);
 }
 
 /**
@@ -108,23 +106,34 @@ export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>
 });
 
 function transposeTensor(x: AnyTensor, permutation: readonly number[]): Tensor {
-  const strides = new Array<number>(x.shape.length).fill(1);
-  for (let axis = x.shape.length - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1] * x.shape[axis + 1];
+  const strides = rowStrides(x.shape);
   const shape = permutation.map((axis) => x.shape[axis]);
   const moved = permutation.map((axis) => strides[axis]);
   const data = allocate(x.dtype, x.data.length);
+  for (const [i, offset] of stridedOffsets(shape, moved).entries()) data[i] = x.data[offset];
+  return tensor(x.dtype, shape, data);
+}
+
+/** Distances between neighbours along each axis, in elements. */
+export function rowStrides(shape: readonly number[]): number[] {
+  return shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
+}
+
+/** Where the elements of a tensor of this shape lie, in row-major order, in an array that has them at these strides. */
+export function stridedOffsets(shape: readonly number[], strides: readonly number[]): Float64Array {
+  const offsets = new Float64Array(elementCount(shape));
   const index = new Array<number>(shape.length).fill(0);
   let offset = 0;
-  for (let i = 0; i < data.length; i++) {
-    data[i] = x.data[offset];
+  for (let i = 0; i < offsets.length; i++) {
+    offsets[i] = offset;
     for (let axis = shape.length - 1; axis >= 0; axis--) {
-      offset += moved[axis];
+      offset += strides[axis];
       if (++index[axis] < shape[axis]) break;
       index[axis] = 0;
-      offset -= moved[axis] * shape[axis];
+      offset -= strides[axis] * shape[axis];
     }
   }
-  return tensor(x.dtype, shape, data);
+  return offsets;
 }
 
 /** Axes reordered: result axis i is x's axis `permutation[i]`. Keep the last axis last where possible: it is 3–5 times faster. */
@@ -180,7 +189,7 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
   },
   simplify: ([x], { sizes }) => (sizes.length === 1 ? x : undefined),
   lower(emitter, node, { axis, sizes }) {
-    const inputs = [emitter.name(node.inputs[0]), emitter.constant(int64(sizes))];
+    const inputs = [emitter.name(node.inputs[0]), emitter.constant(integers(sizes))];
     emitter.emit(
       'Split',
       inputs,
@@ -230,7 +239,7 @@ export const sliceOp = defineOp<SliceAttributes>({
   },
   simplify: ([x], { axis, start, end }) => (start === 0 && (end ?? x.shape[axis]) === x.shape[axis] ? x : undefined),
   lower(emitter, node, { axis, start, end = beyondEveryAxis }) {
-    const bounds = [int64([start]), int64([end]), int64([axis])].map((bound) => emitter.constant(bound));
+    const bounds = [start, end, axis].map((bound) => emitter.constant(integers([bound])));
     emitter.emit('Slice', [emitter.name(node.inputs[0]), ...bounds], [emitter.name(node.outputs[0])]);
   },
   gradient(node, dy, { axis, start, end }) {
@@ -259,8 +268,8 @@ export const padOp = defineOp<PadAttributes>({
   lower(emitter, node, { axis, before, after, value }) {
     const [x] = node.inputs;
     const amounts = [before, after].flatMap((amount) => x.shape.map((_, i) => (i === axis ? amount : 0)));
-    const inputs = [emitter.name(x), emitter.constant(int64(amounts))];
-    if (value !== 0) inputs.push(emitter.constant(tensor('float32', [], Float32Array.of(value))));
+    const inputs = [emitter.name(x), emitter.constant(integers(amounts))];
+    if (value !== 0) inputs.push(emitter.constant(float32([], [value])));
     emitter.emit('Pad', inputs, [emitter.name(node.outputs[0])]);
   },
   gradient(node, dy, { axis, before }) {

@@ -1,15 +1,26 @@
 /** RMS norm, layer norm and unit length. */
-import { defineOp, type Emitter, type Node, type Value } from '../graph.ts';
+import {
+  defineFunction,
+  defineOp,
+  type Emitter,
+  type Node,
+  sameType,
+  type OpFunction,
+  type Value,
+  type ValueType,
+} from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { type Dim, sameShape, shapeError } from '../shape.ts';
-import { tensor } from '../tensor.ts';
+import { sameShape, shapeError } from '../shape.ts';
+import { sum, sumTo } from './contraction.ts';
 import { add, mul, sub } from './elementwise.ts';
-import { mean, sum, sumTo } from './reduce.ts';
+import { mean } from './reduce.ts';
+import { float32, int64, tensor } from '../tensor.ts';
 
 type NormAttributes = { readonly epsilon: number };
 
-function rowStatistics(x: Value): Dim[] {
-  return [...x.shape.slice(0, -1), 1];
+/** The type of a statistic of every row. */
+function rowStatistic(x: Value): ValueType {
+  return { dtype: 'float32', shape: [...x.shape.slice(0, -1), 1] };
 }
 
 function requireGain(op: string, x: Value, gain: Value): void {
@@ -31,23 +42,19 @@ function emitRmsNorm(emitter: Emitter, node: Node, gain: string, epsilon: number
   }
   // On WebGPU the fused op's second output is wrong (0.19 where 1.33 is right), so it is computed from its parts.
   emitter.emit('SimplifiedLayerNormalization', [x, gain], [normalized], attributes);
-  const [squares, meanSquare, shifted, root] = Array.from({ length: 4 }, () => emitter.temporary());
-  const lastAxis = emitter.constant(tensor('int64', [1], BigInt64Array.of(-1n)));
-  emitter.emit('Mul', [x, x], [squares]);
-  emitter.emit('ReduceMean', [squares, lastAxis], [meanSquare], { keepdims: { int: 1 } });
-  emitter.emit('Add', [meanSquare, emitter.constant(tensor('float32', [], Float32Array.of(epsilon)))], [shifted]);
-  emitter.emit('Sqrt', [shifted], [root]);
-  emitter.emit('Reciprocal', [root], [inverse]);
+  const squares = emitter.step('Mul', [x, x]);
+  const meanSquare = emitter.step('ReduceMean', [squares, emitter.constant(int64([1], [-1]))], {
+    keepdims: { int: 1 },
+  });
+  const shifted = emitter.step('Add', [meanSquare, emitter.constant(float32([], [epsilon]))]);
+  emitter.emit('Reciprocal', [emitter.step('Sqrt', [shifted])], [inverse]);
 }
 
 export const rmsNormOp = defineOp<NormAttributes>({
   name: 'rmsNorm',
   infer([x, gain]) {
     requireGain('rmsNorm', x, gain);
-    return [
-      { dtype: x.dtype, shape: x.shape },
-      { dtype: 'float32', shape: rowStatistics(x) },
-    ];
+    return [...sameType([x]), rowStatistic(x)];
   },
   lower: (emitter, node, { epsilon }) => {
     emitRmsNorm(emitter, node, emitter.name(node.inputs[1]), epsilon);
@@ -70,16 +77,17 @@ export function rmsNorm(x: Value, gain: Value, epsilon: number): Value {
 /** ε under the root of `unitLength`, as a mean square: far below any real row, so that it only matters for zeros. */
 const unitEpsilon = 1e-24;
 
-export const unitLengthOp = defineOp<Readonly<Record<string, never>>>({
+/**
+ * x / ‖x‖₂ over the last axis. The paper has no ε; a tiny one turns rows of zeros, such as padding, into zeros instead
+ * of 0/0. Gradient: (dy − y·⟨y, dy⟩)/‖x‖.
+ */
+export const unitLength: OpFunction<[x: Value]> = defineFunction({
   name: 'unitLength',
   infer([x]) {
     if (typeof x.shape[x.rank - 1] !== 'number') {
       throw shapeError('unitLength', `the last axis of ${x} must have a static size`);
     }
-    return [
-      { dtype: x.dtype, shape: x.shape },
-      { dtype: 'float32', shape: rowStatistics(x) },
-    ];
+    return [...sameType([x]), rowStatistic(x)];
   },
   // An RMS norm with gain 1/√D, twice as fast as LpNormalization. The second output is √D/‖x‖.
   lower(emitter, node) {
@@ -95,24 +103,12 @@ export const unitLengthOp = defineOp<Readonly<Record<string, never>>>({
   },
 });
 
-/**
- * x / ‖x‖₂ over the last axis. The paper has no ε; a tiny one turns rows of zeros, such as padding, into zeros instead
- * of 0/0. Gradient: (dy − y·⟨y, dy⟩)/‖x‖.
- */
-export function unitLength(x: Value): Value {
-  return unitLengthOp.apply([x], {})[0];
-}
-
 export const layerNormOp = defineOp<NormAttributes>({
   name: 'layerNorm',
   infer([x, gain, bias]) {
     requireGain('layerNorm', x, gain);
     requireGain('layerNorm', x, bias);
-    return [
-      { dtype: x.dtype, shape: x.shape },
-      { dtype: 'float32', shape: rowStatistics(x) },
-      { dtype: 'float32', shape: rowStatistics(x) },
-    ];
+    return [...sameType([x]), rowStatistic(x), rowStatistic(x)];
   },
   lower: directly('LayerNormalization', ({ epsilon }) => ({
     axis: { int: -1 },

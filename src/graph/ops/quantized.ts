@@ -2,11 +2,10 @@
  * Products and look-ups of quantized weights. None has a gradient: rounding has none, and the weights are codes that
  * no optimizer could update; train in float32 and quantize the result.
  */
-import { defineOp, type Emitter, only, type Value } from '../graph.ts';
+import { defineFunction, defineOp, type NoAttributes, only, type OpFunction, type Value } from '../graph.ts';
+import { elementTypes } from '../onnx/model.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
-import { type DType, float32, tensor } from '../tensor.ts';
-
-type NoAttributes = Readonly<Record<string, never>>;
+import { type DType, float32, int64, tensor } from '../tensor.ts';
 
 /** Weights per scale of a block that the products know. */
 export const blockSizes = [32, 64, 128] as const;
@@ -35,12 +34,6 @@ function requireType(op: string, value: Value, dtype: DType, what: string): void
   if (value.dtype !== dtype) throw shapeError(op, `${what} must be ${dtype}, got ${value}`);
 }
 
-function step(emitter: Emitter, opType: string, ...inputs: string[]): string {
-  const output = emitter.temporary();
-  emitter.emit(opType, inputs, [output]);
-  return output;
-}
-
 export const quantizeRowsOp = defineOp<NoAttributes>({
   name: 'quantizeRows',
   infer([x]) {
@@ -56,19 +49,18 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
     const x = emitter.name(node.inputs[0]);
     const [codes, scales] = node.outputs.map((output) => emitter.name(output));
     const scalar = (value: number): string => emitter.constant(float32([], [value]));
-    const lastAxis = emitter.constant(tensor('int64', [1], BigInt64Array.of(-1n)));
-    const peak = step(emitter, 'ReduceMax', step(emitter, 'Abs', x), lastAxis); // keeps the axis
+    const lastAxis = emitter.constant(int64([1], [-1]));
+    const peak = emitter.step('ReduceMax', [emitter.step('Abs', [x]), lastAxis]); // keeps the axis
     // A row of zeros has any scale; its quotient stays 0.
-    emitter.emit('Mul', [step(emitter, 'Max', peak, scalar(smallestPeak)), scalar(1 / 127)], [scales]);
+    emitter.emit('Mul', [emitter.step('Max', [peak, scalar(smallestPeak)]), scalar(1 / 127)], [scales]);
     // Casting drops the fraction of numbers ≥ 1 here, so that adding a half rounds; Round took twice as long as any other op.
-    const shifted = step(emitter, 'Add', step(emitter, 'Div', x, scales), scalar(rowZeroPoint + 0.5));
-    emitter.emit('Cast', [shifted], [codes], { to: { int: onnxUint8 } });
+    const shifted = emitter.step('Add', [emitter.step('Div', [x, scales]), scalar(rowZeroPoint + 0.5)]);
+    emitter.emit('Cast', [shifted], [codes], { to: { int: elementTypes.uint8 } });
   },
   gradient: roundingHasNone,
 });
 
 const smallestPeak = 1e-30;
-const onnxUint8 = 2;
 
 /**
  * Rows quantized to eight bits, each by its own largest magnitude: a row's result does not depend on the other rows, so
@@ -105,14 +97,8 @@ export const integerMatmulOp = defineOp<NoAttributes>({
     const [codes, scales, weights, weightScales] = node.inputs.map((input) => emitter.name(input));
     const one = emitter.constant(float32([], [1]));
     const zeroPoint = emitter.constant(tensor('uint8', [], Uint8Array.of(rowZeroPoint)));
-    const product = emitter.temporary();
-    emitter.emit(
-      'MatMulIntegerToFloat',
-      [codes, weights, one, weightScales, zeroPoint],
-      [product],
-      {},
-      'com.microsoft',
-    );
+    const operands = [codes, weights, one, weightScales, zeroPoint];
+    const product = emitter.step('MatMulIntegerToFloat', operands, {}, 'com.microsoft');
     emitter.emit('Mul', [product, scales], [emitter.name(node.outputs[0])]);
   },
   gradient: codesHaveNone,
@@ -148,22 +134,16 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
     return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), N] }];
   },
   lower(emitter, node, { width }) {
-    const [x, codes, scales] = node.inputs.map((input) => emitter.name(input));
-    const N = Number(node.inputs[1].shape[0]);
-    emitter.emit(
-      'MatMulNBits',
-      [x, codes, scales],
-      [emitter.name(node.outputs[0])],
-      {
-        K: { int: width },
-        N: { int: N },
-        bits: { int: 4 },
-        block_size: { int: blockSizeOf('blockMatmul', node.inputs[1]) },
-        // Activations in eight bits where the device has the kernel, a scale per block of a row.
-        accuracy_level: { int: 4 },
-      },
-      'com.microsoft',
-    );
+    const inputs = node.inputs.map((input) => emitter.name(input));
+    const attributes = {
+      K: { int: width },
+      N: { int: Number(node.inputs[1].shape[0]) },
+      bits: { int: 4 },
+      block_size: { int: blockSizeOf('blockMatmul', node.inputs[1]) },
+      // Activations in eight bits where the device has the kernel, a scale per block of a row.
+      accuracy_level: { int: 4 },
+    };
+    emitter.emit('MatMulNBits', inputs, [emitter.name(node.outputs[0])], attributes, 'com.microsoft');
   },
   gradient: codesHaveNone,
 });
@@ -181,7 +161,14 @@ export function blockMatmul(x: Value, codes: Value, scales: Value): Value {
   return only(blockMatmulOp.apply([x, codes, scales], { width: Number(x.shape.at(-1)) }));
 }
 
-export const blockGatherOp = defineOp<NoAttributes>({
+/**
+ * Rows of a table of four bits, block by block.
+ *
+ * @param codes uint8 [N,blocks,size/2] and `scales` float32 [N,blocks], as of `blockMatmul`
+ * @param indices int32 [...]
+ * @returns float32 [...,blocks,size]
+ */
+export const blockGather: OpFunction<[codes: Value, scales: Value, indices: Value]> = defineFunction({
   name: 'blockGather',
   infer([codes, scales, indices]) {
     requireType('blockGather', codes, 'uint8', 'codes');
@@ -204,20 +191,8 @@ export const blockGatherOp = defineOp<NoAttributes>({
     };
     const output = [emitter.name(node.outputs[0])];
     // The op wants as many axes of the scales as of the codes; the product refuses a third.
-    const perBlock = emitter.temporary();
-    emitter.emit('Reshape', [scales, emitter.constant(tensor('int64', [3], BigInt64Array.of(0n, 0n, 1n)))], [perBlock]);
+    const perBlock = emitter.step('Reshape', [scales, emitter.constant(int64([3], [0, 0, 1]))]);
     emitter.emit('GatherBlockQuantized', [codes, indices, perBlock], output, attributes, 'com.microsoft');
   },
   gradient: codesHaveNone,
 });
-
-/**
- * Rows of a table of four bits, block by block.
- *
- * @param codes uint8 [N,blocks,size/2] and `scales` float32 [N,blocks], as of `blockMatmul`
- * @param indices int32 [...]
- * @returns float32 [...,blocks,size]
- */
-export function blockGather(codes: Value, scales: Value, indices: Value): Value {
-  return only(blockGatherOp.apply([codes, scales, indices], {}));
-}

@@ -1,19 +1,19 @@
 /** Rotary position embedding: pairs of features turned by an angle that grows with the position. */
-import { defineOp, only, type Value } from '../graph.ts';
+import { defineOp, only, sameType, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { formatShape, sameShape, shapeError } from '../shape.ts';
 import { reshape } from './layout.ts';
-import { neg } from './unary.ts';
+import { neg } from './elementwise.ts';
 
 type RotaryAttributes = { readonly heads: number; readonly interleaved: boolean };
 
 export const rotaryOp = defineOp<RotaryAttributes>({
   name: 'rotary',
   // `rotary` has checked the shapes.
-  infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  infer: sameType,
   // One fused op: 3 to 10 times faster than products, slices and concatenations.
   lower: directly('RotaryEmbedding', ({ heads, interleaved }) => ({
-    interleaved: { int: interleaved ? 1 : 0 },
+    interleaved: { int: Number(interleaved) },
     num_heads: { int: heads },
   })),
   // The inverse of a rotation is the rotation by the negative angle. The angles are data: no gradient.

@@ -1,18 +1,18 @@
 /** Running sums. */
-import { defineOp, only, type Value } from '../graph.ts';
+import { defineOp, only, sameType, type Value } from '../graph.ts';
 import { normalizeAxis } from '../shape.ts';
-import { tensor } from '../tensor.ts';
+import { int64 } from '../tensor.ts';
 
 type CumulativeAttributes = { readonly axis: number; readonly exclusive: boolean; readonly reverse: boolean };
 
 export const cumulativeSumOp = defineOp<CumulativeAttributes>({
   name: 'cumulativeSum',
-  infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  infer: sameType,
   lower(emitter, node, { axis, exclusive, reverse }) {
-    const along = emitter.constant(tensor('int64', [], BigInt64Array.of(BigInt(axis))));
+    const along = emitter.constant(int64([], [axis]));
     emitter.emit('CumSum', [emitter.name(node.inputs[0]), along], [emitter.name(node.outputs[0])], {
-      exclusive: { int: exclusive ? 1 : 0 },
-      reverse: { int: reverse ? 1 : 0 },
+      exclusive: { int: Number(exclusive) },
+      reverse: { int: Number(reverse) },
     });
   },
   gradient: (_node, dy, { axis, exclusive, reverse }) => [cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],

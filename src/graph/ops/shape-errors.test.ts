@@ -1,20 +1,39 @@
 /** Every op family refuses operands that do not fit, when the graph is built, naming the op and what it was given. */
 import { describe, expect, it } from 'vitest';
+import { broadcastTo, matmul, sum } from './contraction.ts';
+import {
+  abs,
+  add,
+  cos,
+  div,
+  equal,
+  erf,
+  exp,
+  greater,
+  less,
+  log,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  relu,
+  sigmoid,
+  sqrt,
+  sub,
+  tanh,
+  where,
+} from './elementwise.ts';
+import { max, mean, sumSquare } from './reduce.ts';
 import { type DType, int32 } from '../tensor.ts';
 import { Graph, type Value } from '../graph.ts';
 import type { Shape } from '../shape.ts';
-import { equal, greater, less, where } from './compare.ts';
-import { add, div, maximum, minimum, mul, sub } from './elementwise.ts';
 import { gather, gatherElements, scatterAdd } from './indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from './layout.ts';
-import { matmul } from './matmul.ts';
 import { layerNorm, rmsNorm, unitLength } from './normalization.ts';
-import { broadcastTo, max, mean, sum, sumSquare } from './reduce.ts';
 import { maskedReluSquared } from './relu-squared.ts';
 import { rotary } from './rotary.ts';
 import { cumulativeSum } from './scan.ts';
 import { crossEntropy } from './softmax.ts';
-import { abs, cos, erf, exp, log, neg, relu, sigmoid, sqrt, tanh } from './unary.ts';
 
 const graph = new Graph();
 let inputs = 0;

@@ -11,8 +11,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
-import { add } from '../../graph/ops/elementwise.ts';
-import { silu } from '../../graph/ops/unary.ts';
+import { add, silu } from '../../graph/ops/elementwise.ts';
 import { float32, type Tensor, zeros } from '../../graph/tensor.ts';
 import { linear } from '../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList } from '../../nn/parameter-roles.ts';

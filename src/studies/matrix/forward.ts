@@ -1,9 +1,9 @@
 /** A model of any kind over a small batch of unequal lengths, run forwards and backwards by the support matrix. */
 import { Graph, type Value } from '../../graph/graph.ts';
 import { gradients } from '../../graph/gradients.ts';
+import { sum } from '../../graph/ops/contraction.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
-import { sum } from '../../graph/ops/reduce.ts';
-import { dataOf, elementCount, float32, int32, type Tensor, tensor } from '../../graph/tensor.ts';
+import { dataOf, elementCount, float32, int32, tensor, type Tensor } from '../../graph/tensor.ts';
 import type { Model } from '../../models/families/index.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';

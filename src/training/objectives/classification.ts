@@ -1,9 +1,9 @@
 /** Training a classifier: the cross-entropy of the label of each text, or the squared error of its number. */
 import { labelledInputs } from '../../data/datasets/labelled.ts';
 import type { Value } from '../../graph/graph.ts';
+import { sum } from '../../graph/ops/contraction.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
-import { sum } from '../../graph/ops/reduce.ts';
 import type { Classifier } from '../../models/classifiers/classifier.ts';
 import { labelLoss, type LabelOptions } from './label-loss.ts';
 import type { Objective } from './next-token.ts';

@@ -11,9 +11,11 @@
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
+import { sum } from '../../graph/ops/contraction.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
+import { mean } from '../../graph/ops/reduce.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { reshape } from '../../graph/ops/layout.ts';
-import { mean, sum } from '../../graph/ops/reduce.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mixParallel } from '../../attention/mixers.ts';
 import { freshMixerParameters } from '../../models/linearization/linearize.ts';
@@ -21,7 +23,6 @@ import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
 import { consequencesOf } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import type { Objective } from './next-token.ts';
 
 /** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
-import { sum } from '../../graph/ops/reduce.ts';
+import { sum } from '../../graph/ops/contraction.ts';
 import { dataOf, float32, int32 } from '../../graph/tensor.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';

@@ -8,11 +8,10 @@
  */
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { Value } from '../../graph/graph.ts';
-import { maximum, mul, sub } from '../../graph/ops/elementwise.ts';
+import { sum } from '../../graph/ops/contraction.ts';
+import { log, maximum, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
-import { sum } from '../../graph/ops/reduce.ts';
 import { softmax } from '../../graph/ops/softmax.ts';
-import { log } from '../../graph/ops/unary.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { teacherSource } from './distillation.ts';

@@ -8,11 +8,11 @@
  */
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
+import { sum } from '../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../graph/ops/elementwise.ts';
-import { reshape, slice } from '../../graph/ops/layout.ts';
-import { sum } from '../../graph/ops/reduce.ts';
-import { crossEntropy } from '../../graph/ops/softmax.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import { reshape, slice } from '../../graph/ops/layout.ts';
+import { crossEntropy } from '../../graph/ops/softmax.ts';
 import {
   headLogits,
   initializeMedusa,

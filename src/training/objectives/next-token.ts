@@ -2,9 +2,9 @@
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { RowInputs } from '../../data/rows/row-dataset.ts';
 import type { Value } from '../../graph/graph.ts';
+import { sum } from '../../graph/ops/contraction.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
-import { sum } from '../../graph/ops/reduce.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';

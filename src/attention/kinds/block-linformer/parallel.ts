@@ -10,12 +10,12 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { max } from '../../../graph/ops/reduce.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
 import { tensor } from '../../../graph/tensor.ts';
+import { concat, reshape, split } from '../../../graph/ops/layout.ts';
+import { softmax } from '../../../graph/ops/softmax.ts';
 import {
   type AttentionMask,
   causalAttention,

@@ -11,10 +11,10 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, transpose } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { scoreBias } from '../../attention-mask.ts';
 import type { AttentionDims, Fold, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';

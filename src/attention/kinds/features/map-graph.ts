@@ -1,15 +1,27 @@
 /** The feature maps of `maps.ts` as graphs, on rows of many heads at once. */
 import type { Value } from '../../../graph/graph.ts';
-import { cast, equal, greater } from '../../../graph/ops/compare.ts';
-import { add, minimum, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { matmul, sum } from '../../../graph/ops/contraction.ts';
+import {
+  add,
+  cast,
+  cos,
+  elu,
+  equal,
+  exp,
+  greater,
+  minimum,
+  mul,
+  neg,
+  relu,
+  sin,
+  sub,
+} from '../../../graph/ops/elementwise.ts';
+import { max } from '../../../graph/ops/reduce.ts';
+import { tensor } from '../../../graph/tensor.ts';
 import { concat, reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { max, sum } from '../../../graph/ops/reduce.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
-import { cos, elu, exp, neg, relu, sin } from '../../../graph/ops/unary.ts';
-import { tensor } from '../../../graph/tensor.ts';
 import type { FeatureMap, FeatureMapName, FeatureMapOf } from './maps.ts';
 import { type FeatureSide, largestExponent, performerEpsilon } from './map-rows.ts';
 import { normalDirections, orthogonalDirections } from './random-features.ts';

@@ -1,12 +1,11 @@
 /** Normalization of a feature mixer's weighted sum: division by its weights, or a norm. */
 import type { Value } from '../../../graph/graph.ts';
-import { cast, greater } from '../../../graph/ops/compare.ts';
-import { div, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { sum } from '../../../graph/ops/contraction.ts';
+import { cast, div, greater, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { tensor } from '../../../graph/tensor.ts';
 import { pad, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
-import { sum } from '../../../graph/ops/reduce.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
-import { tensor } from '../../../graph/tensor.ts';
 import { boundedLength } from '../../normalization.ts';
 import type { FeaturesMixer } from './config.ts';
 import { denominatorFloor } from './maps.ts';

@@ -7,9 +7,9 @@
  */
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { stopGradient, surrogateGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';

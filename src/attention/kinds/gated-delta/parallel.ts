@@ -4,11 +4,10 @@
  * ⌈log₂ N⌉ rounds of products.
  */
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, exp, mul, sub } from '../../../graph/ops/elementwise.ts';
 import { concat, pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { exp } from '../../../graph/ops/unary.ts';
 import { addConvolution } from '../../convolution.ts';
 import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { SequenceInput } from '../../mixer.ts';

@@ -5,12 +5,11 @@
  */
 import { internalError, LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { cast, equal } from '../../../graph/ops/compare.ts';
-import { add, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, cast, equal, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { tensor, type Tensor } from '../../../graph/tensor.ts';
 import { concat, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';

@@ -7,12 +7,10 @@
  * costs as much, but its powers are as large as binomial coefficients where many keys are alike, and float32 is not enough.
  */
 import type { Value } from '../../../graph/graph.ts';
-import { cast, equal } from '../../../graph/ops/compare.ts';
-import { mul, sub } from '../../../graph/ops/elementwise.ts';
-import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { neg } from '../../../graph/ops/unary.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { cast, equal, mul, neg, sub } from '../../../graph/ops/elementwise.ts';
 import { tensor } from '../../../graph/tensor.ts';
+import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
 
 /** Rounds of entries [n,n], from 0: the highest bit in which row and column differ; −1 on and above the diagonal. */
 export function roundsOfEntries(n: number): Float32Array {

@@ -1,10 +1,9 @@
 /** β = σ(⟨w, v_t⟩ + b), per key-value head: the fraction of a key's stored value that is replaced. */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { sum } from '../../../graph/ops/contraction.ts';
+import { add, mul, sigmoid } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { sum } from '../../../graph/ops/reduce.ts';
-import { sigmoid } from '../../../graph/ops/unary.ts';
 import type { MixerParameterValues } from '../../mixer.ts';
 import type { ReferencePositions } from '../../reference.ts';
 import { dot } from '../../reference-rows.ts';

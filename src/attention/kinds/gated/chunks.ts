@@ -4,13 +4,11 @@
  * sums, so that no digits are lost however long the text, and every exponent is at most 0.
  */
 import type { Value } from '../../../graph/graph.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
-import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { broadcastTo, sum } from '../../../graph/ops/reduce.ts';
-import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import { exp } from '../../../graph/ops/unary.ts';
+import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
+import { exp, mul } from '../../../graph/ops/elementwise.ts';
 import { tensor } from '../../../graph/tensor.ts';
+import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
+import { cumulativeSum } from '../../../graph/ops/scan.ts';
 import type { Grouping } from '../../grouping.ts';
 
 /** A triangle of ones [n,n]: column ≤ row, or column < row if it is strict. */

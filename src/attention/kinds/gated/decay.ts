@@ -12,11 +12,10 @@
 import { z } from 'zod';
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, minimum, mul } from '../../../graph/ops/elementwise.ts';
-import { reshape, slice } from '../../../graph/ops/layout.ts';
-import { sum } from '../../../graph/ops/reduce.ts';
-import { exp, log, neg, sigmoid } from '../../../graph/ops/unary.ts';
+import { sum } from '../../../graph/ops/contraction.ts';
+import { add, exp, log, minimum, mul, neg, sigmoid } from '../../../graph/ops/elementwise.ts';
 import { tensor } from '../../../graph/tensor.ts';
+import { reshape, slice } from '../../../graph/ops/layout.ts';
 import type { AttentionDims, MixerParameter, MixerParameterValues } from '../../mixer.ts';
 import type { ReferencePositions } from '../../reference.ts';
 import { dot } from '../../reference-rows.ts';

@@ -3,11 +3,11 @@
  * the chunks before it. Bidirectional: once from each end.
  */
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { int32 } from '../../../graph/tensor.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { reshape, transpose } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { int32 } from '../../../graph/tensor.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';

@@ -4,13 +4,11 @@
  * order is an input, once per layout of slots: the age of every row that is not folded yet.
  */
 import type { Value } from '../../../graph/graph.ts';
-import { cast, greater } from '../../../graph/ops/compare.ts';
-import { add, minimum, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, cast, exp, greater, minimum, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { tensor, type Tensor } from '../../../graph/tensor.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { exp } from '../../../graph/ops/unary.ts';
 import type { Dim } from '../../../graph/shape.ts';
-import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import { emptySlot, type SequenceStep, windowStart } from '../../masks.ts';
 import type { StepInput } from '../../mixer.ts';
 

@@ -4,12 +4,10 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { matmul, sum } from '../../../graph/ops/contraction.ts';
+import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { sum } from '../../../graph/ops/reduce.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import { exp } from '../../../graph/ops/unary.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';

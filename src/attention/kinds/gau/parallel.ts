@@ -1,11 +1,10 @@
 /** FLASH's attention over whole sequences: φ of biased scores inside each group, q·Σ kᵀv/G over the groups before it. */
 import type { Value } from '../../../graph/graph.ts';
+import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { broadcastTo, sum } from '../../../graph/ops/reduce.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
 import { zeros } from '../../../graph/tensor.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { softmax } from '../../../graph/ops/softmax.ts';
 import { relativeBias } from '../../../nn/relative-positions.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { convolutionReach, filterName } from '../../convolution-config.ts';

@@ -1,10 +1,10 @@
 /** FLASH's attention over token trees, on top of the state of the committed prefix. */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { castle } from '../../normalization.ts';
 import { biasByOffset } from '../../scoring.ts';

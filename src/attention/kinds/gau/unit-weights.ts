@@ -1,7 +1,6 @@
 /** From scores to weights in a gated attention unit. */
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { erf, relu } from '../../../graph/ops/unary.ts';
+import { add, erf, mul, relu } from '../../../graph/ops/elementwise.ts';
 import type { UnitKernel } from './config.ts';
 
 /** Kernels that weigh every key for itself; softmax weighs all keys of a query together. */

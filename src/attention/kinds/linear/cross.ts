@@ -3,9 +3,9 @@
  * does not depend on its length.
  */
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm } from '../../mixer.ts';

@@ -4,11 +4,11 @@
  */
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { addAll, mul } from '../../../graph/ops/elementwise.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
+import { zeros } from '../../../graph/tensor.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
-import { zeros } from '../../../graph/tensor.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import {

@@ -5,9 +5,9 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape, slice } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, CrossMemory, MixerParameterValues, SequenceInput } from '../../mixer.ts';

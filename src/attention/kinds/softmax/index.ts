@@ -1,8 +1,8 @@
 /** Softmax attention: o_t = Σ_{j≤t} softmax(q_t·k_j·scale + bias)·v_j, the form that the other kinds replace. */
 import { z } from 'zod';
-import { matmul } from '../../../graph/ops/matmul.ts';
-import { fullAttention, scoreBias } from '../../attention-mask.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { fullAttention, scoreBias } from '../../attention-mask.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';

@@ -2,11 +2,10 @@
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
-import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, addAll, mul, relu } from '../../../graph/ops/elementwise.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
-import { relu } from '../../../graph/ops/unary.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { scaled } from '../../normalization.ts';

@@ -4,11 +4,11 @@
  * two or three blocks of Bk positions, and one mask that is the same for all heads and sequences.
  */
 import type { Value } from '../../../graph/graph.ts';
+import { broadcastTo } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { int32, tensor } from '../../../graph/tensor.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, pad, reshape, slice, transpose } from '../../../graph/ops/layout.ts';
-import { broadcastTo } from '../../../graph/ops/reduce.ts';
-import { int32, tensor } from '../../../graph/tensor.ts';
 import { relativeBucket } from '../../../nn/relative-positions.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { type Grouping, groupKeys, groupingOf } from '../../grouping.ts';

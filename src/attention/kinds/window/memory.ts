@@ -5,13 +5,11 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { cast, greater } from '../../../graph/ops/compare.ts';
-import { add, div, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, cast, div, exp, greater, log, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
+import { tensor, type Tensor } from '../../../graph/tensor.ts';
 import { pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import { exp, log, neg } from '../../../graph/ops/unary.ts';
-import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import { scoreBias } from '../../attention-mask.ts';
 import { type Grouping, groupKeys, groupQueries, groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { MixerParameterValues, SequenceInput } from '../../mixer.ts';

@@ -1,8 +1,8 @@
 /** Window attention over whole sequences: block by block for near positions, sums over groups for the memory. */
 import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupQueries, ungroupQueries } from '../../grouping.ts';

@@ -8,12 +8,11 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, addAll, div, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, addAll, div, exp, log, maximum, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
-import { exp, log } from '../../../graph/ops/unary.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';

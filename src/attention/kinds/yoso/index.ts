@@ -5,9 +5,9 @@
  */
 import { z } from 'zod';
 import { collision } from '../../../graph/ops/collision.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { convolutionField, filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';

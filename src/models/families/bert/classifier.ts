@@ -1,7 +1,7 @@
 /** Text classification with BERT: tanh pooler and linear classifier on the first token, `BertForSequenceClassification`. */
 import type { Value } from '../../../graph/graph.ts';
 import { reshape, slice } from '../../../graph/ops/layout.ts';
-import { tanh } from '../../../graph/ops/unary.ts';
+import { tanh } from '../../../graph/ops/elementwise.ts';
 import { biasedLinear } from '../../../nn/linear.ts';
 import type { DeclaredParameters } from '../../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { gelu, geluTanh } from '../../../graph/ops/gelu.ts';
-import { relu, silu } from '../../../graph/ops/unary.ts';
+import { relu, silu } from '../../../graph/ops/elementwise.ts';
 import { configError, parseConfigFields } from '../../config-fields.ts';
 import { linnetSection, mixerCountProblems, sectionMixers } from '../../linnet-section.ts';
 

@@ -5,11 +5,10 @@
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { horizonOf } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary } from '../../../graph/ops/rotary.ts';
-import { silu } from '../../../graph/ops/unary.ts';
 import { biasedLinear, embedding, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import type { PositionValues } from '../../../nn/positions.ts';

@@ -6,12 +6,11 @@ import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.t
 import { gauBiasTable } from '../../../attention/kinds/gau/bias-buckets.ts';
 import { filterName } from '../../../attention/convolution-config.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { broadcastTo } from '../../../graph/ops/contraction.ts';
+import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { layerNorm, rmsNorm } from '../../../graph/ops/normalization.ts';
-import { broadcastTo } from '../../../graph/ops/reduce.ts';
 import { rotary } from '../../../graph/ops/rotary.ts';
-import { silu } from '../../../graph/ops/unary.ts';
 import { linear } from '../../../nn/linear.ts';
 import { type DeclaredParameters, type InitialValues, ParameterList } from '../../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';

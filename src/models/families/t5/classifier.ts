@@ -5,7 +5,7 @@
 import type { Value } from '../../../graph/graph.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, slice } from '../../../graph/ops/layout.ts';
-import { tanh } from '../../../graph/ops/unary.ts';
+import { tanh } from '../../../graph/ops/elementwise.ts';
 import { int32 } from '../../../graph/tensor.ts';
 import { biasedLinear } from '../../../nn/linear.ts';
 import type { DeclaredParameters } from '../../../nn/parameter-roles.ts';

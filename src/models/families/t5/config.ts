@@ -6,7 +6,7 @@ import { crossForm, isCausal } from '../../../attention/mixers.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
-import { relu } from '../../../graph/ops/unary.ts';
+import { relu } from '../../../graph/ops/elementwise.ts';
 import { configError, parseConfigFields, idList } from '../../config-fields.ts';
 import {
   type AttentionPart,

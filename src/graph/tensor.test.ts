@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { float32, int32, tensor } from './tensor.ts';
-import { isDType, tensorBytes, tensorFromBytes } from './tensor-bytes.ts';
+import { float32, int32, isDType, tensor, tensorBytes, tensorFromBytes } from './tensor.ts';
 
 describe('tensors as bytes', () => {
   it('sees the same memory', () => {

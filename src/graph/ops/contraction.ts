@@ -1,0 +1,188 @@
+/** Contractions: matrix products and sums over axes, and the broadcasts that sums undo. */
+import { defineOp, only, type Op, type Value } from '../graph.ts';
+import {
+  broadcastShapes,
+  type Dim,
+  formatShape,
+  multiplyDims,
+  normalizeAxis,
+  sameShape,
+  type Shape,
+  shapeError,
+  staticShape,
+} from '../shape.ts';
+import { elementCount, int64, tensor } from '../tensor.ts';
+import { reshape } from './layout.ts';
+
+type MatMulAttributes = { readonly transposeA: boolean; readonly transposeB: boolean };
+
+export const matmulOp = defineOp<MatMulAttributes>({
+  name: 'matmul',
+  infer([a, b], { transposeA, transposeB }) {
+    const described = `${a}${transposeA ? ' transposed' : ''} times ${b}${transposeB ? ' transposed' : ''}`;
+    if (a.rank < 2 || b.rank < 2) throw shapeError('matmul', `${described}: both need at least two dimensions`);
+    if (a.dtype !== b.dtype) throw shapeError('matmul', `${described}: dtypes must be equal`);
+    const [rows, innerA] = lastTwo(a, transposeA);
+    const [innerB, columns] = lastTwo(b, transposeB);
+    if (innerA !== innerB) throw shapeError('matmul', `${described}: inner dimensions ${innerA} and ${innerB} differ`);
+    const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    return [{ dtype: a.dtype, shape: [...batch, rows, columns] }];
+  },
+  lower(emitter, node, { transposeA, transposeB }) {
+    const [a, b] = node.inputs;
+    const output = [emitter.name(node.outputs[0])];
+    if (!transposeA && !transposeB) {
+      emitter.emit('MatMul', [emitter.name(a), emitter.name(b)], output);
+    } else if (emitter.device === 'webgpu') {
+      // The WebGPU provider has no FusedMatMul: a node it lacks would travel to the CPU and back.
+      const operand = (value: Value, transposed: boolean): string => {
+        if (!transposed) return emitter.name(value);
+        const axes = value.shape.map((_, axis) => axis);
+        const permutation = [...axes.slice(0, -2), value.rank - 1, value.rank - 2];
+        return emitter.step('Transpose', [emitter.name(value)], { perm: { ints: permutation } });
+      };
+      emitter.emit('MatMul', [operand(a, transposeA), operand(b, transposeB)], output);
+    } else {
+      const attributes = { transA: { int: Number(transposeA) }, transB: { int: Number(transposeB) } };
+      emitter.emit('FusedMatMul', [emitter.name(a), emitter.name(b)], output, attributes, 'com.microsoft');
+    }
+  },
+  gradient(node, dy, { transposeA, transposeB }) {
+    const [a, b] = node.inputs;
+    const da = transposeA
+      ? matmul(b, dy, { transposeA: transposeB, transposeB: true })
+      : matmul(dy, b, { transposeB: !transposeB });
+    return [sumTo(da, a.shape), gradientOfSecond(a, b, dy, transposeA, transposeB)];
+  },
+});
+
+function lastTwo(value: Value, transposed: boolean): [Dim, Dim] {
+  const [rows, columns] = value.shape.slice(-2);
+  return transposed ? [columns, rows] : [rows, columns];
+}
+
+function gradientOfSecond(a: Value, b: Value, dy: Value, transposeA: boolean, transposeB: boolean): Value {
+  let left = a;
+  let upstream = dy;
+  if (b.rank === 2 && a.rank > 2 && !transposeA) {
+    // A weight shared by all batches: one product over all rows instead of a batch of products and a sum.
+    left = reshape(a, [multiplyDims(...a.shape.slice(0, -1)), a.shape[a.rank - 1]]);
+    upstream = reshape(dy, [multiplyDims(...dy.shape.slice(0, -1)), dy.shape[dy.rank - 1]]);
+  }
+  const db = transposeB
+    ? matmul(upstream, left, { transposeA: true, transposeB: transposeA })
+    : matmul(left, upstream, { transposeA: !transposeA });
+  return sumTo(db, b.shape);
+}
+
+/**
+ * The matrix product of the last two dimensions; leading dimensions broadcast.
+ *
+ * @param a [..., M, K], or [..., K, M] with `transposeA`
+ * @param b [..., K, N], or [..., N, K] with `transposeB`
+ * @returns [..., M, N]
+ */
+export function matmul(a: Value, b: Value, options: { transposeA?: boolean; transposeB?: boolean } = {}): Value {
+  const { transposeA = false, transposeB = false } = options;
+  return only(matmulOp.apply([a, b], { transposeA, transposeB }));
+}
+
+type ReduceAttributes = { readonly axes: readonly number[]; readonly keepDims: boolean };
+
+const reductions = { sum: 'ReduceSum', max: 'ReduceMax', sumSquare: 'ReduceSumSquare' } as const;
+
+function keptShape(shape: Shape, axes: readonly number[]): Dim[] {
+  return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
+}
+
+/** A reduction by its gradient, of the result and its gradient with the reduced axes of size 1. */
+export function defineReduction(
+  name: keyof typeof reductions,
+  gradient: (x: Value, kept: Value, dyKept: Value) => Value,
+): Op<ReduceAttributes> {
+  return defineOp<ReduceAttributes>({
+    name,
+    infer([x], { axes, keepDims }) {
+      const shape = keepDims ? keptShape(x.shape, axes) : x.shape.filter((_, axis) => !axes.includes(axis));
+      return [{ dtype: x.dtype, shape }];
+    },
+    lower(emitter, node, { axes, keepDims }) {
+      const inputs = [emitter.name(node.inputs[0]), emitter.constant(int64([axes.length], axes))];
+      emitter.emit(reductions[name], inputs, [emitter.name(node.outputs[0])], { keepdims: { int: Number(keepDims) } });
+    },
+    gradient(node, dy, { axes }) {
+      const [x] = node.inputs;
+      const kept = keptShape(x.shape, axes);
+      return [gradient(x, reshape(node.outputs[0], kept), reshape(dy, kept))];
+    },
+  });
+}
+
+/** Applies a reduction over axes that may be negative or repeated. @param axes default: all */
+export function reduce(
+  op: Op<ReduceAttributes>,
+  x: Value,
+  axes: readonly number[] = x.shape.map((_, axis) => axis),
+  keepDims = false,
+): Value {
+  const resolved = axes.map((axis) => normalizeAxis(op.definition.name, axis, x.rank));
+  const sorted = [...new Set(resolved)].sort((a, b) => a - b);
+  return sorted.length === 0 ? x : only(op.apply([x], { axes: sorted, keepDims }));
+}
+
+export const sumOp = defineReduction('sum', (x, _y, dy) => broadcastTo(dy, x.shape));
+
+/** The sum over `axes` (default: all). Adjacent axes are much faster than scattered ones: keep heads outermost. */
+export function sum(x: Value, axes?: readonly number[], keepDims = false): Value {
+  return reduce(sumOp, x, axes, keepDims);
+}
+
+export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
+  name: 'broadcastTo',
+  infer([x], { shape }) {
+    if (!sameShape(broadcastShapes('broadcastTo', x.shape, shape), shape)) {
+      throw shapeError('broadcastTo', `${x} does not broadcast to ${formatShape(shape)}`);
+    }
+    return [{ dtype: x.dtype, shape }];
+  },
+  simplify: ([x], { shape }) => (sameShape(x.shape, shape) ? x : undefined),
+  lower(emitter, node, { shape }) {
+    const [x] = node.inputs;
+    // Expand keeps an input's dimension where 1 is asked for: that is how named dimensions pass.
+    const sizes = shape.map((dim, axis) => {
+      if (typeof dim === 'number') return dim;
+      if (x.shape[axis - shape.length + x.rank] === dim) return 1;
+      throw shapeError('broadcastTo', `named dimension ${dim} of ${formatShape(shape)} is not one of ${x}`);
+    });
+    const target = emitter.constant(int64([sizes.length], sizes));
+    emitter.emit('Expand', [emitter.name(x), target], [emitter.name(node.outputs[0])]);
+  },
+  gradient: (node, dy) => [sumTo(dy, node.inputs[0].shape)],
+});
+
+/** x repeated along axes of size 1 (and new leading axes) to fill `shape`. */
+export function broadcastTo(x: Value, shape: Shape): Value {
+  return only(broadcastToOp.apply([x], { shape: [...shape] }));
+}
+
+/** The sum of x over the axes along which `shape` was broadcast to x's shape: the gradient of broadcasting. */
+export function sumTo(x: Value, shape: Shape): Value {
+  if (sameShape(x.shape, shape)) return x;
+  const extra = x.rank - shape.length;
+  const axes = x.shape.flatMap((dim, axis) => (axis < extra || (shape[axis - extra] === 1 && dim !== 1) ? [axis] : []));
+  return reshape(columnSums(x, axes) ?? sum(x, axes), shape);
+}
+
+/**
+ * Sums over all leading axes as a product with a row of ones, which is 2.4 to 3.8 times faster than ReduceSum
+ * (biases, norm gains). Undefined where the axes are not the leading ones, or sizes are not known.
+ */
+function columnSums(x: Value, axes: readonly number[]): Value | undefined {
+  const sizes = staticShape(x.shape);
+  if (sizes === undefined || axes.length === 0 || axes.length === x.rank || x.dtype !== 'float32') return undefined;
+  if (axes.some((axis, index) => axis !== index)) return undefined;
+  const rows = elementCount(sizes.slice(0, axes.length));
+  const width = elementCount(sizes.slice(axes.length));
+  const ones = x.graph.constant(tensor('float32', [1, rows], new Float32Array(rows).fill(1)));
+  return matmul(ones, reshape(x, [rows, width])); // [1, width]
+}
