@@ -11,7 +11,7 @@ export {
   type StepBounds,
 } from '../decoding/method.ts';
 export { type Prompt, type PromptInput, type PromptModel, type PromptOptions, preparePrompt } from './prompt.ts';
-export { OverloadError, Runner, type RunnerOptions } from './runner.ts';
+export { OverloadError, Runner } from './runner.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
 export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
 export { JsonConstraint } from '../decoding/constraints/json-constraint.ts';
@@ -38,6 +38,7 @@ export type {
   Generation,
   PromptEvent,
   RunnerObserver,
+  RunnerOptions,
   StopRules,
   TextEvent,
   TextJob,

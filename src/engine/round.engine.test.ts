@@ -8,7 +8,6 @@ import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { type GenerateOptions, generateToEnd } from './generate.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
-import { decodeRound } from './round.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import { beamMethod } from './search/beam-method.ts';
 import { bestBeams } from '../../test/decoding/beams.ts';
@@ -176,7 +175,9 @@ describe('a round', () => {
   });
 
   it('of no texts is nothing', async () => {
-    expect(await decodeRound(engine, [])).toEqual([]);
+    const runner = new Runner(engine);
+    expect(runner.submitAll([])).toEqual([]);
+    await runner.close();
   });
 
   it('ends a text where it stands, with what has been held back', async () => {

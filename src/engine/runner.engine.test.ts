@@ -11,9 +11,9 @@ import { Sampler } from '../decoding/sampler.ts';
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { PrefixCache } from './text/prefix-cache.ts';
-import { FairQueue } from './scheduler/fair-queue.ts';
-import { OverloadError, Runner, type RunnerOptions } from './runner.ts';
-import type { Generation, TextEvent, TextJob } from './text-job.ts';
+import { JobRows, type RowHolder } from './job-rows.ts';
+import { OverloadError, Runner } from './runner.ts';
+import type { Generation, RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 6, kernel: 9 }), { kind: 'softmax' }]);
 let engine: DecodingEngine;
@@ -109,21 +109,21 @@ const arrival = fc.record({
 
 describe('the queue', () => {
   it('begins with lower priorities of a key, older ones among equals, and takes nothing from other keys', () => {
-    const queue = new FairQueue<string>();
-    queue.push('a', 'a, later', 1);
-    queue.push('a', 'a, first');
-    queue.push('a', 'a, second');
-    queue.push('a', 'a, urgent', -5);
-    queue.push('b', 'b');
+    const rows = new JobRows<RowHolder & { readonly name: string }>(5, 64);
+    const add = (owner: string, name: string, priority?: number): void => {
+      const job = { width: 1, full: false, unreadFor: 0, chunkLength: () => 1, job: { priority } };
+      rows.add([{ owner, name, ...job }]);
+    };
+    add('a', 'a, later', 1);
+    add('a', 'a, first');
+    add('a', 'a, second');
+    add('a', 'a, urgent', -5);
+    add('b', 'b');
     const order: string[] = [];
-    const held = new Map<string, number>();
-    for (let next = queue.peek((key) => held.get(key) ?? 0); next !== undefined; ) {
-      const [key] = next;
-      order.push(next);
-      expect(queue.remove(key, next)).toBe(true);
-      held.set(key, (held.get(key) ?? 0) + 1);
-      next = queue.peek((other) => held.get(other) ?? 0);
-    }
+    rows.admit(
+      ({ name }) => order.push(name),
+      () => undefined,
+    );
     expect(order).toEqual(['a, urgent', 'b', 'a, first', 'a, second', 'a, later']);
   });
 });

@@ -7,47 +7,20 @@
  * be parked between two rounds and go on later: where its reader has stopped, or where another owner has fewer rows.
  */
 import { eventLoopTurn } from '../decoding/event-loop.ts';
-import { promptChunk, type StepEngine } from '../decoding/step-engine.ts';
+import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adaptive-speculation.ts';
+import {
+  promptChunk,
+  type StepEngine,
+  type StepOutput,
+  type StepRequest,
+  type StepWeights,
+} from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { decodeRound } from './round.ts';
-import type { RunningText } from './running-text.ts';
+import { JobRows } from './job-rows.ts';
 import { cancelled, type JobSurroundings, RunningJob } from './running-job.ts';
-import { readChunks, sharingJobs } from './scheduler/prompt-chunks.ts';
-import { RoundPacing } from './scheduler/round-pacing.ts';
-import { JobRows } from './scheduler/job-rows.ts';
-import { type MethodMaker, methodsByName } from './text/decoding-choice.ts';
+import type { RunningText } from './running-text.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
-import type { RunnerObserver, TextEvent, TextJob } from './text-job.ts';
-
-/** How jobs are run, and how many at a time. */
-export interface RunnerOptions {
-  /** Makes characters of tokens. Without one, texts are empty. */
-  readonly tokenizer?: Tokenizer;
-  /** Most texts that are read or decoded at a time. Default 8. */
-  readonly parallel?: number;
-  /** Most requests that wait: a job, or the jobs of one `submitAll`. Default 64. */
-  readonly maxQueue?: number;
-  /** Tokens of a prompt that are read between two rounds. Default `promptChunk`. */
-  readonly chunk?: number;
-  /**
-   * Whether every prompt and every text is computed by steps of its own. Kernels round differently for different numbers of
-   * rows: so no bit of a text depends on the texts decoded with it. Default false.
-   */
-  readonly deterministic?: boolean;
-  /** Bytes of events that a reader may leave waiting before its texts pause. Default 64 KiB. */
-  readonly readerBytes?: number;
-  /** Milliseconds after which a reader that takes nothing is given up. Default 30 s. */
-  readonly readerTimeout?: number;
-  /** The same once the runner closes. Default 5 s. */
-  readonly closingTimeout?: number;
-  /** Makes the method of texts without scores. Default: one token a round. */
-  readonly method?: MethodMaker;
-  /** States of beginnings that come again. Default: none are kept. */
-  readonly prefixes?: PrefixCache;
-  /** Told of events, for metrics. */
-  readonly observer?: RunnerObserver;
-}
+import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 /** The queue is full, or the runner takes no more jobs. */
 export class OverloadError extends Error {
@@ -61,6 +34,12 @@ export class OverloadError extends Error {
 
 /** Runs jobs on an engine, which stays the caller's. */
 export class Runner implements AsyncDisposable {
+  /** Most texts at a time. */
+  readonly parallel: number;
+  /** Whether prompts and texts share no steps. */
+  readonly deterministic: boolean;
+  /** States of beginnings that are kept. */
+  readonly prefixes: PrefixCache | undefined;
   readonly #around: JobSurroundings;
   readonly #options: Required<Pick<RunnerOptions, 'chunk' | 'readerTimeout' | 'closingTimeout'>>;
   readonly #rows: JobRows;
@@ -71,22 +50,16 @@ export class Runner implements AsyncDisposable {
   #woken = false;
   /** Whether a job may have been cancelled, or the time of a reader be over. */
   #drops = false;
-  /** When each owner last had a prompt chunk, as a count of chunks. */
-  readonly #turns = new Map<string, number>();
-  #chunks = 0;
 
   constructor(engine: StepEngine, options: RunnerOptions = {}) {
-    const { tokenizer, prefixes, method = methodsByName('off'), observer = {} } = options;
+    const { tokenizer, prefixes, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
     const { deterministic = false, readerBytes = 64 << 10 } = options;
-    const {
-      parallel = 8,
-      maxQueue = 64,
-      chunk = promptChunk,
-      readerTimeout = 30_000,
-      closingTimeout = 5_000,
-    } = options;
-    const pacing = new RoundPacing();
-    this.#around = { engine, tokenizer, prefixes, method, pacing, deterministic, readerBytes, observer };
+    const { chunk = promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
+    const pacing = new AdaptiveSpeculation(roundPacing);
+    this.parallel = parallel;
+    this.deterministic = deterministic;
+    this.prefixes = prefixes;
+    this.#around = { engine, tokenizer, prefixes, drafter, pacing, deterministic, readerBytes, observer };
     this.#options = { chunk, readerTimeout, closingTimeout };
     this.#rows = new JobRows(parallel, maxQueue);
   }
@@ -99,21 +72,6 @@ export class Runner implements AsyncDisposable {
   /** Texts that are read or decoded. */
   get active(): number {
     return this.#rows.active;
-  }
-
-  /** Most texts at a time. */
-  get parallel(): number {
-    return this.#rows.count;
-  }
-
-  /** Whether prompts and texts share no steps. */
-  get deterministic(): boolean {
-    return this.#around.deterministic;
-  }
-
-  /** States of beginnings that are kept. */
-  get prefixes(): PrefixCache | undefined {
-    return this.#around.prefixes;
   }
 
   /** Refuses a request that would wait in vain. @throws OverloadError */
@@ -190,19 +148,18 @@ export class Runner implements AsyncDisposable {
   }
 
   async *#events(running: RunningJob): AsyncGenerator<TextEvent, void, undefined> {
-    const { events } = running;
     try {
       for (;;) {
-        const event = events.shift();
+        const event = running.shift();
         if (event !== undefined) yield event;
-        else if (events.ended) return;
+        else if (running.ended) return;
         else {
-          if (this.#rows.isParked(running)) this.#notice();
+          if (this.#rows.parked.has(running)) this.#notice();
           await this.#iterate();
         }
       }
     } finally {
-      if (!events.ended) {
+      if (!running.ended) {
         await this.#iteration;
         this.#leave(running, cancelled());
       }
@@ -225,34 +182,23 @@ export class Runner implements AsyncDisposable {
 
   /** The iteration under way, or the next. */
   #iterate(): Promise<void> {
-    this.#iteration ??= this.#run();
+    this.#iteration ??= this.#work();
     return this.#iteration;
   }
 
-  async #run(): Promise<void> {
+  async #work(): Promise<void> {
     try {
-      await this.#work();
+      // The caller has its turn first, so that jobs that come together start together.
+      await eventLoopTurn();
+      this.#woken = false;
+      if (this.#drops || this.#closing) await this.#dropCancelled();
+      if (this.#rows.queue.length > 0 || this.#rows.parked.size > 0) this.#admit();
+      const read = await this.#readPrompt();
+      const decoded = await this.#decode();
+      if (!read && !decoded && !this.#woken) await this.#idle();
     } finally {
       this.#iteration = undefined;
     }
-  }
-
-  async #work(): Promise<void> {
-    // The caller has its turn first, so that jobs that come together start together.
-    await eventLoopTurn();
-    this.#woken = false;
-    if (this.#drops || this.#closing) await this.#dropCancelled();
-    this.#rows.admit(
-      (running, seconds) => {
-        this.#begin(running, seconds);
-      },
-      (running) => {
-        this.#leave(running, cancelled());
-      },
-    );
-    const read = await this.#readPrompt();
-    const decoded = await this.#decode();
-    if (!read && !decoded && !this.#woken) await this.#idle();
   }
 
   /** Waits until a reader has taken something, a job came or went, or the time of a reader is over. */
@@ -270,11 +216,9 @@ export class Runner implements AsyncDisposable {
     this.#wake = undefined;
   }
 
-  /** Milliseconds after which a reader is given up, if it stays as it is. */
-  #patienceLeft({ events }: RunningJob): number {
+  #patienceLeft(running: RunningJob): number {
     const { readerTimeout, closingTimeout } = this.#options;
-    const left = events.full ? readerTimeout - events.fullFor : Infinity;
-    return this.#closing && events.unreadFor > 0 ? Math.min(left, closingTimeout - events.unreadFor) : left;
+    return running.patience(readerTimeout, this.#closing ? closingTimeout : Infinity);
   }
 
   async #dropCancelled(): Promise<void> {
@@ -287,95 +231,154 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  #begin(running: RunningJob, seconds: number): void {
-    this.#around.observer.admitted?.(seconds);
-    running.prepare().then(
-      () => {
+  /** Gives rows to jobs that wait. */
+  #admit(): void {
+    const begin = async (running: RunningJob, seconds: number): Promise<void> => {
+      this.#around.observer.admitted?.(seconds);
+      try {
+        await running.prepare();
         this.#notice();
-      },
-      (error: unknown) => {
+      } catch (error) {
         this.#leave(running, error);
+      }
+    };
+    this.#rows.admit(
+      (running, seconds) => void begin(running, seconds),
+      (running) => {
+        this.#leave(running, cancelled());
       },
     );
   }
 
-  /** Reads one chunk: of one prompt, or of several short ones. Owners take turns, and so do the prompts of an owner. */
+  /** Reads one chunk: of one prompt, or of several short ones. */
   async #readPrompt(): Promise<boolean> {
-    if (!this.#rows.live.some(({ reads }) => reads)) return false;
-    const turn = ({ owner }: RunningJob): number => this.#turns.get(owner) ?? -1;
-    const unread = this.#rows.live
-      .filter(({ reads, events }) => reads && !events.full)
-      .sort((a, b) => turn(a) - turn(b));
+    const unread: RunningJob[] = [];
+    for (const running of this.#rows.live) if (running.reads && !running.full) unread.push(running);
     if (unread.length === 0) return false;
-    const { engine, deterministic, observer } = this.#around;
-    const sharing = deterministic ? unread.slice(0, 1) : sharingJobs(unread, this.#options.chunk);
-    for (const running of sharing) {
-      this.#rows.live.splice(this.#rows.live.indexOf(running), 1);
-      this.#rows.live.push(running);
-      this.#turns.set(running.owner, this.#chunks++);
-    }
+    const { engine, observer } = this.#around;
+    const { chunk } = this.#options;
+    const sharing = this.#rows.takeTurns(unread, chunk, !this.deterministic);
     const started = performance.now();
-    const results = await readChunks(engine, sharing, this.#options.chunk);
+    const requests = sharing.map((running) => running.planChunk(chunk));
+    const results = await runApart(
+      engine,
+      requests.map((request) => [request]),
+      'prompt',
+    );
+    const seconds = (performance.now() - started) / 1000;
     let tokens = 0;
-    for (const [index, result] of results.entries()) {
-      const running = sharing[index];
-      if (result.status === 'fulfilled') tokens += result.value;
-      if (result.status === 'rejected') this.#leave(running, result.reason);
-      else if (running.done) this.#leave(running);
-    }
+    await Promise.all(
+      sharing.map(async (running, index) => {
+        const result = results[index];
+        try {
+          if (result.status === 'rejected') throw result.reason;
+          await running.tookChunk(requests[index], result.value[0], seconds);
+          tokens += requests[index].tree.size;
+          if (running.done) this.#leave(running);
+        } catch (error) {
+          this.#leave(running, error);
+        }
+      }),
+    );
     observer.chunk?.(tokens, (performance.now() - started) / 1000);
     return true;
   }
 
   /** One round of all texts whose readers keep up. */
   async #decode(): Promise<boolean> {
-    const { engine, deterministic, pacing, observer } = this.#around;
-    const rows: { readonly running: RunningJob; readonly text: RunningText }[] = [];
+    const { engine, pacing, observer } = this.#around;
+    const texts: RunningText[] = [];
+    const jobs: RunningJob[] = [];
     for (const running of this.#rows.live) {
-      if (!running.events.full) for (const text of running.texts) rows.push({ running, text });
+      if (running.full) continue;
+      for (const text of running.texts) {
+        texts.push(text);
+        jobs.push(running);
+      }
     }
-    if (rows.length === 0) return false;
-    const paces = rows.flatMap(({ text }) => text.parts.pace ?? []);
-    pacing.begin(rows.length, paces);
+    if (texts.length === 0) return false;
+    if (pacing.drafts) {
+      pacing.begin(
+        texts.length,
+        texts.flatMap(({ parts }) => parts.pace ?? []),
+      );
+    }
     const started = performance.now();
-    const texts = rows.map(({ text }) => text);
-    const results: Awaited<ReturnType<typeof decodeRound>> = [];
-    for (const together of deterministic ? texts.map((one) => [one]) : [texts]) {
-      results.push(...(await decodeRound(engine, together)));
-    }
-    pacing.end((performance.now() - started) / 1000);
+    if (this.deterministic) for (const text of texts) await decodeRound(engine, [text]);
+    else await decodeRound(engine, texts);
+    if (pacing.drafts) pacing.end((performance.now() - started) / 1000);
     let tokens = 0;
-    for (const [index, result] of results.entries()) {
-      const { running, text } = rows[index];
-      if (!this.#rows.live.includes(running)) continue;
+    for (const [index, text] of texts.entries()) {
+      const running = jobs[index];
+      if (text.failure !== undefined) this.#leave(running, text.failure);
+      if (running.ended || !this.#rows.live.includes(running)) continue;
       try {
-        if (result.status === 'rejected') throw result.reason;
-        tokens += result.value.tokens.length;
-        await running.took(text, result.value);
+        await running.took(text);
+        tokens += text.event?.tokens.length ?? 0;
         if (running.done) this.#leave(running);
       } catch (error) {
         this.#leave(running, error);
       }
     }
-    observer.round?.(rows.length, (performance.now() - started) / 1000, tokens);
+    observer.round?.(texts.length, (performance.now() - started) / 1000, tokens);
     return true;
   }
 
   /** Ends a job, wherever it is. */
   #leave(running: RunningJob, failure?: unknown): void {
-    if (running.events.ended) return;
+    if (running.ended) return;
+    const { job, isRead } = running;
     const begun = this.#rows.remove(running);
     const gone = failure instanceof LinnetError && failure.code === 'ABORTED';
-    if (gone || running.job.signal?.aborted === true) this.#around.observer.cancelled?.(stageOf(running, begun));
-    running.job.signal?.removeEventListener('abort', this.#turn);
+    if (gone || job.signal?.aborted === true) {
+      this.#around.observer.cancelled?.(begun ? (isRead ? 'decode' : 'prompt') : 'queue');
+    }
+    job.signal?.removeEventListener('abort', this.#turn);
     running.end(failure);
-    if (!this.#rows.live.some(({ owner }) => owner === running.owner)) this.#turns.delete(running.owner);
     this.#notice();
   }
 }
 
-/** The stage of a job. */
-function stageOf({ isRead }: RunningJob, begun: boolean): 'queue' | 'prompt' | 'decode' {
-  if (!begun) return 'queue';
-  return isRead ? 'decode' : 'prompt';
+/**
+ * One round: every text plans, all plans run in one step, and every text concludes. Texts may differ in everything: method,
+ * drafter, tree, length, sampler.
+ */
+async function decodeRound(engine: StepEngine, texts: readonly RunningText[]): Promise<void> {
+  const plans: Promise<void>[] = [];
+  for (const text of texts) plans.push(text.plan());
+  await Promise.all(plans);
+  const requests: (readonly StepRequest[])[] = [];
+  for (const text of texts) requests.push(text.requests);
+  const results = await runApart(engine, requests);
+  const ends: Promise<void>[] = [];
+  for (const [index, text] of texts.entries()) {
+    const result = results[index];
+    if (result.status === 'rejected') text.failure = result.reason;
+    else ends.push(text.conclude(result.value));
+  }
+  await Promise.all(ends);
+}
+
+/**
+ * Runs requests in one step, and gives each of their owners its outputs. A fault stays with its owner: where the common step
+ * fails, the requests of each run by themselves, which a step allows, since it changes no state.
+ */
+async function runApart(
+  engine: StepEngine,
+  plans: readonly (readonly StepRequest[])[],
+  weights?: StepWeights,
+): Promise<PromiseSettledResult<readonly StepOutput[]>[]> {
+  const requests = plans.flat();
+  try {
+    const outputs = requests.length === 0 ? [] : await engine.step(requests, weights);
+    const results: PromiseFulfilledResult<readonly StepOutput[]>[] = [];
+    let taken = 0;
+    for (const plan of plans) {
+      results.push({ status: 'fulfilled', value: outputs.slice(taken, (taken += plan.length)) });
+    }
+    return results;
+  } catch (reason) {
+    if (plans.length === 1) return [{ status: 'rejected', reason }];
+    return (await Promise.all(plans.map((plan) => runApart(engine, [plan], weights)))).flat();
+  }
 }

@@ -1,21 +1,18 @@
-/** One job on its way: its prompt is read chunk by chunk, then its texts take part in the rounds. */
+/** One job on its way: its prompt is read chunk by chunk, then its texts take part in the rounds. Its events wait for a reader. */
 import { chain } from '../attention/tree.ts';
+import type { TokenConstraint } from '../decoding/logit-adjustments.ts';
+import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { Sampler } from '../decoding/sampler.ts';
-import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
+import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
+import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
+import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../errors.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { GrowingText } from './growing-text.ts';
 import { RunningText } from './running-text.ts';
-import { EventQueue } from './scheduler/event-queue.ts';
-import type { RoundPacing, TextPace } from './scheduler/round-pacing.ts';
-import type { MethodMaker } from './text/decoding-choice.ts';
-import { leastTokens } from './text/least-tokens.ts';
-import type { PrefixCache } from './text/prefix-cache.ts';
 import { ScoreStream } from './text/score-stream.ts';
 import { scoredMethod, scoreToken, type TokenScore } from './text/scores.ts';
-import type { RunnerObserver, TextEvent, TextJob, TokensEvent } from './text-job.ts';
+import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 /** Tokens between two states of a prompt that are kept. */
 const boundaryEvery = 512;
@@ -25,15 +22,11 @@ const worthAsking = 8;
 const mostTrees = 16;
 
 /** Parts that the jobs of a runner share. */
-export interface JobSurroundings {
+export interface JobSurroundings
+  extends Pick<RunnerOptions, 'tokenizer' | 'prefixes'>,
+    Required<Pick<RunnerOptions, 'drafter' | 'deterministic' | 'readerBytes' | 'observer'>> {
   readonly engine: StepEngine;
-  readonly tokenizer?: Tokenizer;
-  readonly prefixes?: PrefixCache;
-  readonly method: MethodMaker;
-  readonly pacing: RoundPacing;
-  readonly deterministic: boolean;
-  readonly readerBytes: number;
-  readonly observer: RunnerObserver;
+  readonly pacing: AdaptiveSpeculation;
 }
 
 export class RunningJob {
@@ -41,12 +34,21 @@ export class RunningJob {
   readonly owner: string;
   /** Rows that the job has in a round. */
   readonly width: number;
-  readonly events: EventQueue<TextEvent>;
+  /** Whether the prompt can be read further. */
+  reads = false;
+  /** Whether the prompt has been read. */
+  isRead = false;
+  /** Texts that take part in rounds: none before the prompt has been read. */
+  texts: RunningText[] = [];
+  /** Whether the reader has fallen behind: no more events should come for now. */
+  full = false;
+  /** Whether no more events come. */
+  ended = false;
   readonly #around: JobSurroundings;
+  readonly #onChange: (full: boolean) => void;
   readonly #asked = performance.now();
-  /** Texts that have not ended. */
-  readonly #texts: RunningText[];
-  /** When each text last grew. */
+  /** All texts, and when each last grew. */
+  readonly #texts: readonly RunningText[];
   readonly #grown: (number | undefined)[] = [];
   readonly #boundaries: readonly number[];
   readonly #promptScores: TokenScore[] = [];
@@ -56,7 +58,13 @@ export class RunningJob {
   #cached = 0;
   /** Time spent reading the prompt. */
   #seconds = 0;
-  #isRead = false;
+  /** Events that wait for the reader, and about how many bytes they have. */
+  readonly #events: TextEvent[] = [];
+  #bytes = 0;
+  #failure: Error | undefined;
+  #fullSince = 0;
+  /** When the reader last took an event, or had none to take. */
+  #takenAt = 0;
 
   /**
    * @param onChange called when the reader falls behind, and when it has caught up
@@ -68,7 +76,7 @@ export class RunningJob {
     this.owner = job.owner ?? '';
     this.width = n;
     this.#around = around;
-    this.events = new EventQueue(around.readerBytes, eventWeight, onChange);
+    this.#onChange = onChange;
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
     this.#boundaries = this.#caches ? this.#keptLengths() : [];
     if (state === undefined) return;
@@ -100,26 +108,12 @@ export class RunningJob {
     }
     this.#state = state ?? engine.newState();
     this.#cached = this.#state.length;
-  }
-
-  /** Whether the prompt can be read further. */
-  get reads(): boolean {
-    return this.#state !== undefined && !this.#isRead;
-  }
-
-  /** Whether the prompt has been read. */
-  get isRead(): boolean {
-    return this.#isRead;
-  }
-
-  /** Texts that take part in rounds. */
-  get texts(): readonly RunningText[] {
-    return this.#isRead ? this.#texts : [];
+    this.reads = true;
   }
 
   /** Whether everything has been read and written. */
   get done(): boolean {
-    return this.#isRead && this.#texts.length === 0;
+    return this.isRead && this.texts.length === 0;
   }
 
   /** Tokens of the next chunk of the prompt: at most `most`, and never across a boundary. */
@@ -139,38 +133,41 @@ export class RunningJob {
     return { state, tree: chain(size), tokens, wanted };
   }
 
-  /** The state has read a chunk. */
-  tookChunk({ logits, hidden }: StepOutput, seconds: number): void {
-    const state = this.#begun;
+  /** Lets the state read a chunk that a step has run. */
+  async tookChunk(request: StepRequest, output: StepOutput, seconds: number): Promise<void> {
+    const { logits, hidden } = output;
+    const { state } = request;
     const { prompt, scores, salt = '' } = this.job;
+    const first = state.length + 1;
+    await this.#around.engine.commit(request, output, [...request.tree.parents.keys()]);
     const done = state.length;
     const total = prompt.tokens.length;
     this.#seconds += seconds;
     if (scores?.prompt !== undefined) {
-      for (const [node, row] of logits.entries()) {
-        const next = prompt.tokens.at(done - logits.length + node + 1);
-        if (next !== undefined && done - logits.length + node + 1 < total) {
-          this.#promptScores.push(scoreToken(row, next, scores.prompt));
-        }
+      for (const [node, next] of prompt.tokens.slice(first, done + 1).entries()) {
+        this.#promptScores.push(scoreToken(logits[node], next, scores.prompt));
       }
     }
     if (this.#boundaries.includes(done)) this.#around.prefixes?.keep(salt, prompt.tokens, state);
     if (done === total) this.#begin({ logits: logits[logits.length - 1], hidden: hidden[hidden.length - 1] });
     const read = { done, total, state, seconds: this.#seconds, cached: this.#cached };
-    this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
+    this.#push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
   }
 
-  /** Takes the tokens of a round; settles and reports the text if they ended it. */
-  async took(text: RunningText, event: TokensEvent): Promise<void> {
+  /** Takes the round of a text; settles and reports the text if that ended it. */
+  async took(text: RunningText): Promise<void> {
+    const { event } = text;
+    if (event === undefined) throw internalError('a round without an event');
     const { choice, tokens } = event;
-    const { observer } = this.#around;
     if (tokens.length > 0) {
+      const { observer } = this.#around;
       const before = this.#grown[choice];
-      this.#grown[choice] = performance.now();
-      if (before === undefined) observer.firstTokens?.(secondsSince(this.#asked));
-      else observer.nextTokens?.(tokens.length, secondsSince(before));
+      const now = performance.now();
+      this.#grown[choice] = now;
+      if (before === undefined) observer.firstTokens?.((now - this.#asked) / 1000);
+      else observer.nextTokens?.(tokens.length, (now - before) / 1000);
     }
-    if (tokens.length > 0 || event.text !== '' || event.trees.length > 0) this.events.push(event);
+    if (tokens.length > 0 || event.text !== '' || event.trees.length > 0) this.#push(event);
     if (text.finish !== undefined) await this.#ended(text);
   }
 
@@ -178,14 +175,63 @@ export class RunningJob {
   async abort(): Promise<void> {
     const { state, prompt } = this.job;
     this.#state ??= state ?? (prompt.source === undefined ? this.#around.engine.newState() : undefined);
-    if (this.#texts.length === 0 || this.#state === undefined) throw cancelled();
-    for (const text of [...this.#texts]) await this.took(text, text.end('abort'));
+    const texts = this.isRead ? [...this.texts] : this.#texts;
+    if (texts.length === 0 || this.#state === undefined) throw cancelled();
+    for (const text of texts) {
+      text.end('abort');
+      await this.took(text);
+    }
   }
 
-  /** No more events come. */
+  /** No more events come; the reader gets those that wait, then the end, or the failure. */
   end(failure?: unknown): void {
+    if (this.ended) return;
     if (this.job.state !== undefined) this.job.state.isInUse = false;
-    this.events.end(failure);
+    this.ended = true;
+    if (failure === undefined) return;
+    this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
+  }
+
+  /** The next event; undefined where none waits. @throws the error that ended the job, after the last event */
+  shift(): TextEvent | undefined {
+    const event = this.#events.shift();
+    if (event === undefined) {
+      if (this.#failure !== undefined) throw this.#failure;
+      return undefined;
+    }
+    this.#takenAt = performance.now();
+    this.#bytes -= bytesOf(event);
+    if (this.full && this.#bytes < this.#around.readerBytes) {
+      this.full = false;
+      this.#onChange(false);
+    }
+    return event;
+  }
+
+  /**
+   * Milliseconds after which the reader is given up, if it takes nothing.
+   * @param full milliseconds that it has while `full`
+   * @param unread milliseconds that it has while any event waits
+   */
+  patience(full: number, unread: number): number {
+    const left = this.full ? full - (performance.now() - this.#fullSince) : Infinity;
+    return this.#events.length > 0 ? Math.min(left, unread - this.unreadFor) : left;
+  }
+
+  /** Milliseconds since the reader last took an event of those that wait; 0 where none wait. */
+  get unreadFor(): number {
+    return this.#events.length === 0 ? 0 : performance.now() - this.#takenAt;
+  }
+
+  #push(event: TextEvent): void {
+    if (this.ended) return;
+    if (this.#events.length === 0) this.#takenAt = performance.now();
+    this.#events.push(event);
+    this.#bytes += bytesOf(event);
+    if (this.full || this.#bytes < this.#around.readerBytes) return;
+    this.full = true;
+    this.#fullSince = performance.now();
+    this.#onChange(true);
   }
 
   get #begun(): SequenceState {
@@ -206,9 +252,11 @@ export class RunningJob {
   #begin(last: { readonly logits: Float32Array; readonly hidden: Float32Array }): void {
     const { engine, observer } = this.#around;
     const state = this.#begun;
-    this.#isRead = true;
-    this.#states = this.#texts.map((_, choice) => (choice === this.#texts.length - 1 ? state : state.fork()));
-    for (const [choice, text] of this.#texts.entries()) text.begin({ engine, state: this.#states[choice], ...last });
+    this.reads = false;
+    this.isRead = true;
+    this.texts = [...this.#texts];
+    this.#states = this.texts.map((_, choice) => (choice === this.texts.length - 1 ? state : state.fork()));
+    for (const [choice, text] of this.texts.entries()) text.begin({ engine, state: this.#states[choice], ...last });
     observer.reused?.(this.job.prompt.tokens.length, this.#cached);
   }
 
@@ -216,7 +264,7 @@ export class RunningJob {
     const { choice, sampler, scores: stream } = text.parts;
     const { prefixes, observer, deterministic } = this.#around;
     const { prompt, stop, salt = '' } = this.job;
-    this.#texts.splice(this.#texts.indexOf(text), 1);
+    this.texts = this.texts.filter((other) => other !== text);
     await text.settle();
     const state = this.#states.at(choice) ?? this.#begun;
     const generation = text.result({ state, prefillSeconds: this.#seconds });
@@ -225,53 +273,59 @@ export class RunningJob {
       prefixes?.keep(salt, [...prompt.tokens, ...tokens], state);
     }
     observer.ended?.({
-      ...{ finish, decodeSeconds, seconds: secondsSince(this.#asked), promptSeconds: this.#seconds },
+      ...{ finish, decodeSeconds, seconds: (performance.now() - this.#asked) / 1000, promptSeconds: this.#seconds },
       tokens: prompt.tokens.length + tokens.length,
     });
     const scores = stream?.finish(finish === 'stop' && (stop?.strings ?? []).length > 0) ?? [];
-    this.events.push({ type: 'end', choice, generation, scores, sampler });
+    this.#push({ type: 'end', choice, generation, scores, sampler });
   }
 
   #newText(choice: number): RunningText {
     const { job } = this;
-    const { engine, tokenizer, observer } = this.#around;
-    const { prompt, maxTokens, stop, ignoreEos, leastTokens: least = 0 } = job;
-    const after = Math.max(least, stop?.after ?? 0);
-    const rules = { maxTokens, stop: stop && { ...stop, after }, ignoreEos, tokenizer };
-    const growing = new GrowingText(prompt.tokens, engine.model.eosIds, rules);
-    const scored = job.scores?.text;
+    const { tokenizer, engine } = this.#around;
+    const { prompt, maxTokens, ignoreEos } = job;
+    const after = Math.max(job.leastTokens ?? 0, job.stop?.after ?? 0);
     const scores =
-      scored === undefined || tokenizer === undefined ? undefined : new ScoreStream(tokenizer, prompt.tokens);
+      job.scores?.text === undefined || tokenizer === undefined ? undefined : new ScoreStream(tokenizer, prompt.tokens);
     const trees: VerifiedTree[] = [];
+    const { method, pace } = this.#method(scores, trees);
+    return new RunningText({
+      ...{ choice, maxTokens, ignoreEos, stop: job.stop && { ...job.stop, after }, prompt: prompt.tokens, tokenizer },
+      ...{ eosIds: engine.model.eosIds, sampler: this.#sampler(choice), method, pace, scores, trees },
+    });
+  }
+
+  /** The decoding method of a text. @param trees receives the trees that it verifies */
+  #method(scores: ScoreStream | undefined, trees: VerifiedTree[]): { method: DecodingMethod; pace?: TextPace } {
+    const { job } = this;
+    const { drafter, pacing, deterministic, observer } = this.#around;
+    if (job.method !== undefined) return { method: job.method };
+    if (job.scores?.text !== undefined) {
+      return { method: scoredMethod(job.scores.text, (score) => scores?.push(score), job.scores.of) };
+    }
+    // Trees are as large as the clock says.
+    if (deterministic || (job.drafter ?? drafter) === 'off') return { method: sequential };
+    const pace = pacing.newText();
     const onTree = (tree: VerifiedTree): void => {
       // Neither counts the root, which the text has already.
       observer.drafted?.(tree.tokens.length - 1, tree.accepted.length - 1);
       // A reader that is behind gets the last ones.
       if (job.trees === true && trees.push(tree) > mostTrees) trees.shift();
     };
-    let pace: TextPace | undefined;
-    const pacing = (): TextPace => (pace = this.#around.pacing.newText());
-    // Trees are as large as the clock says.
-    const drafter = this.#around.deterministic ? 'off' : job.drafter;
-    const method =
-      job.method ??
-      (scored === undefined
-        ? this.#around.method({ drafter, onTree, pacing })
-        : scoredMethod(scored, (score) => scores?.push(score), job.scores?.of));
-    return new RunningText({ choice, growing, sampler: this.#sampler(choice), method, pace, scores, trees });
+    return { method: speculative(new LookupDrafter(), { onTree, adaptive: pace }), pace };
   }
 
   #sampler(choice: number): Sampler {
-    const { sampling = {}, random, constraint, leastTokens: count = 0, prompt, stop, ignoreEos } = this.job;
+    const { sampling = {}, random, constraint, leastTokens = 0, prompt, stop, ignoreEos } = this.job;
     if (sampling instanceof Sampler) return sampling;
     const { eosIds, sizes } = this.#around.engine.model;
     const from = prompt.tokens.length;
     const ends = [...(stop?.tokenIds ?? []), ...(ignoreEos === true ? [] : eosIds)];
-    const lasting = count > 0 && ends.length > 0;
+    const going = new Uint8Array(leastTokens > 0 ? sizes.vocabulary : 0).fill(1);
+    for (const id of ends) going[id] = 0;
+    const least: TokenConstraint = (text) => (text.length - from < leastTokens ? going : undefined);
     return new Sampler({ ...sampling, seed: ((sampling.seed ?? 0) + choice) >>> 0 }, random, {
-      constraint:
-        constraint?.after(from) ??
-        (lasting ? leastTokens({ count, from, ends, vocabulary: sizes.vocabulary }) : undefined),
+      constraint: constraint?.after(from) ?? (leastTokens > 0 && ends.length > 0 ? least : undefined),
       // These penalties count generated tokens only; the repetition penalty counts the prompt too.
       penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? from : 0,
     });
@@ -285,12 +339,9 @@ export class RunningJob {
     const { deterministic } = this.#around;
     if (deterministic && !this.#looks) return [];
     const { tokens, keepAt = [] } = this.job.prompt;
-    const regular = Array.from(
-      { length: Math.floor(tokens.length / boundaryEvery) },
-      (_, i) => (i + 1) * boundaryEvery,
-    );
-    const all = [...regular, ...(deterministic ? [] : [...keepAt, tokens.length - 1])];
-    return [...new Set(all)].filter((at) => at > 0 && at < tokens.length).sort((a, b) => a - b);
+    const lengths = new Set<number>(deterministic ? [] : [...keepAt, tokens.length - 1]);
+    for (let at = boundaryEvery; at < tokens.length; at += boundaryEvery) lengths.add(at);
+    return [...lengths].filter((at) => at > 0 && at < tokens.length).sort((a, b) => a - b);
   }
 }
 
@@ -300,10 +351,6 @@ export function cancelled(): LinnetError {
 }
 
 /** Approximate bytes of a waiting event. */
-function eventWeight(event: TextEvent): number {
+function bytesOf(event: TextEvent): number {
   return 64 + (event.type === 'tokens' ? 2 * event.text.length + 8 * event.tokens.length : 0);
-}
-
-function secondsSince(started: number): number {
-  return (performance.now() - started) / 1000;
 }

@@ -1,18 +1,26 @@
-/** One text under generation: takes tokens from a decoding method round by round until something ends it. */
+/** One text under generation: takes tokens from a decoding method round by round, until a rule ends it. */
 import type { Continuation, DecodingMethod, ReadPrompt } from '../decoding/method.ts';
 import type { Sampler } from '../decoding/sampler.ts';
-import type { StepOutput, StepRequest } from '../decoding/step-engine.ts';
-import { internalError } from '../errors.ts';
+import type { TextPace } from '../decoding/speculation/adaptive-speculation.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
-import type { GrowingText, TextPiece } from './growing-text.ts';
-import type { TextPace } from './scheduler/round-pacing.ts';
+import type { StepOutput, StepRequest } from '../decoding/step-engine.ts';
+import { internalError, LinnetError } from '../errors.ts';
+import { requireCount, requireKind, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
+import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
+import { TextStream } from '../tokenizer/text-stream.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { ScoreStream } from './text/score-stream.ts';
-import type { FinishReason, Generation, TokensEvent } from './text-job.ts';
+import type { FinishReason, Generation, TextJob, TokensEvent } from './text-job.ts';
 
 /** Parts of a running text. */
-export interface TextParts {
+export interface TextParts extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos'> {
   readonly choice: number;
-  readonly growing: GrowingText;
+  /** Tokens of the prompt, not empty. */
+  readonly prompt: readonly number[];
+  /** Tokens that the model ends with. */
+  readonly eosIds: readonly number[];
+  /** Makes characters of tokens. Without one, texts are empty. */
+  readonly tokenizer: Tokenizer | undefined;
   readonly sampler: Sampler;
   readonly method: DecodingMethod;
   /** Of a method that drafts when it may. */
@@ -26,7 +34,25 @@ export interface TextParts {
 /** One text of a job. Calls are made one after the other. */
 export class RunningText {
   readonly parts: TextParts;
+  /** Why the text ended; undefined while it grows. */
+  finish: FinishReason | undefined;
+  /** Nodes that the round under way wants to have run. */
+  requests: readonly StepRequest[] = [];
+  /** Tokens and text of the last round. */
+  event: TokensEvent | undefined;
+  /** The error of a round, which ends the job. */
+  failure: unknown;
+  /** Prompt and continuation. */
+  readonly #tokens: number[];
+  readonly #ends: ReadonlyMap<number, FinishReason>;
+  readonly #stream: TextStream | undefined;
+  readonly #matcher: StopStringMatcher | undefined;
   #continuation: Continuation | undefined;
+  #stopped = false;
+  /** Whether a token that is not in the text ended it. */
+  #endedByToken = false;
+  /** Characters of the continuation that are certain. */
+  #text = '';
   /** When the round under way began. */
   #started = 0;
   #steps = 0;
@@ -34,13 +60,26 @@ export class RunningText {
   #decoded = 0;
   #decodeSeconds = 0;
 
+  /**
+   * @throws LinnetError `INPUT` for `maxTokens` that is not a whole number of at least 1, an empty stop string, or stop
+   *   strings without a tokenizer
+   */
   constructor(parts: TextParts) {
+    const { prompt, maxTokens, tokenizer, stop } = parts;
+    requireCount(maxTokens, 'maxTokens');
+    requireOptions(stop, 'stop');
+    const strings = stop?.strings ?? [];
+    requireTexts(strings, 'stop strings');
+    requireTokens(stop?.tokenIds ?? [], 'stop tokens');
+    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
+    if (tokenizer === undefined && strings.length > 0) {
+      throw new LinnetError('INPUT', 'stop strings need a tokenizer; give one, or stop at token ids');
+    }
     this.parts = parts;
-  }
-
-  /** Why the text ended; undefined while it grows. */
-  get finish(): FinishReason | undefined {
-    return this.parts.growing.finish;
+    this.#tokens = [...prompt];
+    this.#ends = endTokens(parts);
+    this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
+    this.#matcher = strings.length === 0 ? undefined : new StopStringMatcher(strings);
   }
 
   /** The prompt has been read: rounds can begin. */
@@ -48,43 +87,59 @@ export class RunningText {
     this.#continuation = this.parts.method({ ...prompt, sampler: this.parts.sampler });
   }
 
-  /** Begins a round: see `Continuation.plan`. */
-  plan(): Promise<readonly StepRequest[]> {
-    const { tokens, bounds } = this.parts.growing;
+  /** Begins a round: sets `requests`, or `failure`. See `Continuation.plan`. */
+  async plan(): Promise<void> {
+    const { prompt, maxTokens } = this.parts;
     this.#started = performance.now();
-    return this.#ready().plan(tokens, bounds);
+    try {
+      if (this.#continuation === undefined) throw internalError('a round before the prompt has been read');
+      const count = maxTokens - (this.#tokens.length - prompt.length);
+      this.requests = await this.#continuation.plan(this.#tokens, { count, ends: this.#ends });
+    } catch (failure) {
+      this.requests = [];
+      this.failure = failure;
+    }
   }
 
-  /** Ends a round: see `Continuation.conclude`. */
-  async conclude(outputs: readonly StepOutput[]): Promise<TokensEvent> {
-    const { growing } = this.parts;
-    const tokens = await this.#ready().conclude(growing.tokens, outputs);
-    this.#decodeSeconds += (performance.now() - this.#started) / 1000;
-    this.#steps++;
-    this.#decoded += tokens.length;
-    return this.#event(growing.take(tokens));
+  /** Ends a round: sets `event`, or `failure`. See `Continuation.conclude`. */
+  async conclude(outputs: readonly StepOutput[]): Promise<void> {
+    if (this.failure !== undefined) return;
+    try {
+      const given = (await this.#continuation?.conclude(this.#tokens, outputs)) ?? [];
+      this.#decodeSeconds += (performance.now() - this.#started) / 1000;
+      this.#steps++;
+      this.#decoded += given.length;
+      const before = this.#tokens.length;
+      let text = '';
+      for (const token of given) if (this.finish === undefined) text += this.#push(token);
+      this.#tell(this.#tokens.slice(before), text);
+      if (this.#stopped) this.finish = 'stop'; // what was held back can complete a stop string
+    } catch (failure) {
+      this.failure = failure;
+    }
   }
 
-  /** Ends the text between two rounds, or before its first. */
-  end(reason: FinishReason): TokensEvent {
-    return this.#event(this.parts.growing.end(reason));
+  /** Ends the text between two rounds, or before its first; the event tells the text held back for stop strings. */
+  end(reason: FinishReason): void {
+    this.finish ??= reason;
+    this.#tell([], '');
   }
 
   /** Lets the state read all of a text that ended with a token, else all but the last token. */
   async settle(): Promise<void> {
-    await this.#continuation?.settle(this.parts.growing.settledLength);
+    await this.#continuation?.settle(this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1);
   }
 
   /** @throws LinnetError `INTERNAL` while the text has not ended */
   result({ state, prefillSeconds }: Pick<Generation, 'state' | 'prefillSeconds'>): Generation {
-    const { finish, text, continuation, promptLength } = this.parts.growing;
-    if (finish === undefined) throw internalError('the result of a text that has not ended');
+    if (this.finish === undefined) throw internalError('the result of a text that has not ended');
+    const { prompt } = this.parts;
     return {
-      tokens: continuation,
-      text,
-      finish,
+      tokens: this.#tokens.slice(prompt.length),
+      text: this.#text,
+      finish: this.finish,
       steps: this.#steps,
-      promptTokens: promptLength,
+      promptTokens: prompt.length,
       prefillSeconds,
       decodeSeconds: this.#decodeSeconds,
       tokensPerSecond: this.#decoded > 1 ? (this.#decoded - 1) / this.#decodeSeconds : 0,
@@ -92,13 +147,46 @@ export class RunningText {
     };
   }
 
-  #event({ tokens, text }: TextPiece): TokensEvent {
-    const { choice, scores, trees } = this.parts;
-    return { type: 'tokens', choice, tokens, text, scores: scores?.take(text.length) ?? [], trees: trees.splice(0) };
+  /** Adds a token and returns the text that has become certain. */
+  #push(token: number): string {
+    this.finish = this.#ends.get(token);
+    if (this.finish !== undefined) {
+      this.#endedByToken = true;
+      return '';
+    }
+    this.#tokens.push(token);
+    const { prompt, maxTokens, stop } = this.parts;
+    const length = this.#tokens.length - prompt.length;
+    const piece = this.#stream?.push(token) ?? '';
+    const text = this.#matcher === undefined || length <= (stop?.after ?? 0) ? piece : this.#match(piece);
+    if (this.#stopped) this.finish = 'stop';
+    else if (length >= maxTokens) this.finish = 'length';
+    return text;
   }
 
-  #ready(): Continuation {
-    if (this.#continuation === undefined) throw internalError('a round before the prompt has been read');
-    return this.#continuation;
+  #match(piece: string): string {
+    if (this.#matcher === undefined) return piece;
+    const { text, match } = this.#matcher.push(piece);
+    if (match === undefined || this.#stopped) return text;
+    this.#stopped = true;
+    return this.parts.stop?.kept === true ? text + match : text;
   }
+
+  /** Sets the event of the added tokens, with the text held back once the text has ended. */
+  #tell(tokens: readonly number[], added: string): void {
+    const { choice, scores, trees } = this.parts;
+    const held = this.finish === undefined ? '' : this.#match(this.#stream?.flush() ?? '');
+    const text = added + held + (this.finish === undefined ? '' : (this.#matcher?.flush() ?? ''));
+    this.#text += text;
+    const scored = scores?.take(text.length) ?? [];
+    this.event = { type: 'tokens', choice, tokens, text, scores: scored, trees: trees.splice(0) };
+  }
+}
+
+/** The tokens that end a text, with their reasons. */
+function endTokens({ eosIds, stop, ignoreEos = false }: TextParts): Map<number, FinishReason> {
+  const ends = new Map<number, FinishReason>();
+  for (const id of stop?.tokenIds ?? []) ends.set(id, 'stop');
+  if (!ignoreEos) for (const id of eosIds) ends.set(id, 'eos');
+  return ends;
 }

@@ -1,6 +1,6 @@
 /** A session: a text and its state, continued from call to call, such as a conversation or a long document. */
-import { type GenerateOptions, generate } from './generate.ts';
-import type { TextEvent } from './text-job.ts';
+import { Runner } from './runner.ts';
+import type { TextEvent, TextJob } from './text-job.ts';
 import type { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
@@ -152,9 +152,10 @@ export class TextSession {
       const state = this.#content?.state ?? engine.newState(source && (await engine.encode(source)));
       const constraint = this.#constraint(options, engine, tokens.length);
       const sampler = samplerOf(options, this.#content?.sampler, { constraint });
-      const shared = { promptTokens: tokens, state, tokenizer, sampler };
+      const runner = new Runner(engine, { tokenizer, parallel: 1 });
+      const job = { ...endsOf(options), prompt: { tokens }, state, sampling: sampler };
       const written: number[] = [];
-      for await (const event of generate(engine, { ...generateOptions(options), ...shared })) {
+      for await (const event of runner.submit(job)) {
         after ??= () => ({ state, tokens: [...tokens, ...written], sampler: sampler.random.state });
         if (event.type === 'tokens') written.push(...event.tokens);
         options.onEvent?.(event);
@@ -187,7 +188,7 @@ function samplerOf(options: TextOptions, state: RandomState | undefined, context
   return new Sampler({ temperature, topK, topP, minP, ...penalties, seed }, state, context);
 }
 
-function generateOptions(options: TextOptions): Omit<GenerateOptions, 'promptTokens'> {
+function endsOf(options: TextOptions): Omit<TextJob, 'prompt'> {
   const { maxTokens = defaultTokens, stop: strings, stopIds: tokenIds, ignoreEos, signal, method } = options;
   return { maxTokens, stop: { strings, tokenIds }, ignoreEos, signal, method };
 }

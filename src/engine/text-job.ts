@@ -5,8 +5,9 @@ import type { Sampler, SamplerInput } from '../decoding/sampler.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { RandomState } from '../random.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Prompt } from './prompt.ts';
-import type { DrafterName } from './text/decoding-choice.ts';
+import type { PrefixCache } from './text/prefix-cache.ts';
 import type { PlacedScore } from './text/score-stream.ts';
 import type { ScoredDistribution, TokenScore } from './text/scores.ts';
 
@@ -22,6 +23,10 @@ export interface StopRules {
   /** In the text of the first `after` tokens no stop string is looked for. Default 0. */
   readonly after?: number;
 }
+
+/** Drafters that a job may name. The text is the same with each of them. */
+export const drafters = ['off', 'lookup'] as const;
+export type DrafterName = (typeof drafters)[number];
 
 /** A prompt, and how it is continued. */
 export interface TextJob {
@@ -43,7 +48,7 @@ export interface TextJob {
   readonly constraint?: Pick<JsonConstraint, 'after'>;
   /** How tokens are decoded, for one text. Default: `drafter`. */
   readonly method?: DecodingMethod;
-  /** Which method of the runner's decodes texts without scores. Default: the runner's usual one. */
+  /** What drafts for texts without scores. Default: the runner's. */
   readonly drafter?: DrafterName;
   /** Log-probabilities to report; their decoding is one token a round. */
   readonly scores?: {
@@ -132,6 +137,35 @@ export interface Generation {
   readonly tokensPerSecond: number;
   /** Has read the prompt and the tokens, commonly without the last one. */
   readonly state: SequenceState;
+}
+
+/** How jobs are run, and how many at a time. */
+export interface RunnerOptions {
+  /** Makes characters of tokens. Without one, texts are empty. */
+  readonly tokenizer?: Tokenizer;
+  /** Most texts that are read or decoded at a time. Default 8. */
+  readonly parallel?: number;
+  /** Most requests that wait: a job, or the jobs of one `submitAll`. Default 64. */
+  readonly maxQueue?: number;
+  /** Tokens of a prompt that are read between two rounds. Default `promptChunk`. */
+  readonly chunk?: number;
+  /**
+   * Whether every prompt and every text is computed by steps of its own. Kernels round differently for different numbers of
+   * rows: so no bit of a text depends on the texts decoded with it. Default false.
+   */
+  readonly deterministic?: boolean;
+  /** Bytes of events that a reader may leave waiting before its texts pause. Default 64 KiB. */
+  readonly readerBytes?: number;
+  /** Milliseconds after which a reader that takes nothing is given up. Default 30 s. */
+  readonly readerTimeout?: number;
+  /** The same once the runner closes. Default 5 s. */
+  readonly closingTimeout?: number;
+  /** Drafts for texts whose jobs name neither method nor drafter. Default `off`: one token a round. */
+  readonly drafter?: DrafterName;
+  /** States of beginnings that come again. Default: none are kept. */
+  readonly prefixes?: PrefixCache;
+  /** Told of events, for metrics. */
+  readonly observer?: RunnerObserver;
 }
 
 /** Callbacks of a runner, for metrics. */

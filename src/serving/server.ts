@@ -9,7 +9,7 @@ import type { MetricDialect } from './http/metric-names.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import type { PageFiles } from './http/page.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
-import { Runner, type RunnerOptions } from '../engine/runner.ts';
+import { Runner } from '../engine/runner.ts';
 import type { TextModel } from '../engine/text-model.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { folderSlots, Slots } from './sessions/slots.ts';
@@ -19,7 +19,7 @@ import { Sessions } from './sessions/sessions.ts';
 import { TieredStore } from './sessions/tiered-store.ts';
 import type { SharedState } from './sessions/shared-state.ts';
 import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
-import type { MethodMaker } from '../engine/text/decoding-choice.ts';
+import type { DrafterName, RunnerOptions } from '../engine/text-job.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
 
 /** How a model is served. */
@@ -43,8 +43,8 @@ export interface ServerOptions
   readonly limits?: Partial<ServerLimits>;
   /** Other names that requests may call the model. */
   readonly aliases?: readonly string[];
-  /** Makes the decoding method of texts that report no scores. Default: one token a round. */
-  readonly method?: MethodMaker;
+  /** Drafts for texts whose requests name no drafter. Default `off`. */
+  readonly drafter?: DrafterName;
   /** Servers under whose names measurements appear too. Default none. */
   readonly metricDialects?: readonly MetricDialect[];
   /** The web page at `/`, as `readPage` gives it. Default: none. */
@@ -64,10 +64,10 @@ export interface RunningServer extends Listening {
 export async function startServer(model: TextModel, options: ServerOptions): Promise<RunningServer> {
   const { keys = [], origins = [], rate, cacheBytes = 256 << 20 } = options;
   checkAddress(options);
-  const { shared, method, log, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
+  const { shared, drafter, log, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
   const metrics = new ServerMetrics();
   const runner = new Runner(model.engine, {
-    ...{ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout, method },
+    ...{ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout, drafter },
     tokenizer: model.tokenizer,
     prefixes: new PrefixCache(cacheBytes, deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,

@@ -1,8 +1,6 @@
 /** Answers that are JSON of a schema. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
-import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
@@ -43,7 +41,7 @@ describe('response_format', () => {
 
   it('gives the same text with speculation, and with log-probabilities', async () => {
     const { client } = await serve(model);
-    const { client: guessing } = await serve(model, { method: () => speculative(new LookupDrafter()) });
+    const { client: guessing } = await serve(model, { drafter: 'lookup' });
     const request = { model: 'tiny', messages, response_format: format, max_completion_tokens: 200, temperature: 0 };
     const answers = await Promise.all([
       client.chat.completions.create(request),

@@ -16,7 +16,7 @@ import { FolderStore } from '../../serving/sessions/folder-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
 import { TieredStore } from '../../serving/sessions/tiered-store.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
-import { drafters, methodsByName } from '../../engine/text/decoding-choice.ts';
+import { drafters } from '../../engine/text-job.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -173,7 +173,7 @@ export const serveCommand = defineCommand({
       sessions: kept.sessions,
       sessionTtl: options.sessionTtl,
       shared: kept.shared,
-      method: methodsByName(options.speculate),
+      drafter: options.speculate,
       page,
       metricDialects: options.metricsNames,
       log,

@@ -1,124 +1,209 @@
 /**
- * Whether speculation pays: measured while decoding, since it depends on the model, the machine, and how predictable
- * the text is just now. Tiny models and texts that cannot be guessed are faster without.
+ * Whether rounds draft: decided round by round, by expected tokens per second, since it depends on the model, the machine,
+ * and how predictable the texts are just now. The seconds of a round are measured by rows and nodes, and so are the tokens that
+ * drafts bring to each text. With few texts a machine has time for the nodes of trees; many texts fill it with rows, each of
+ * which yields a token for certain.
+ *
+ * Texts do not depend on it where the acceptance rule is exact.
  */
-import { LinnetError } from '../../errors.ts';
+import { requireCount } from '../../files/arguments.ts';
+import { nodeBucket, StepCosts } from './step-costs.ts';
 
 /** Sequential decoding, or drafts. */
 export type Pace = 'sequential' | 'speculative';
 
-const paces = ['speculative', 'sequential'] as const;
-
 /** Decides which rounds of a text are drafted. */
 export interface Pacing {
-  /** The pace of the next round. */
+  /** The pace of the next round; asked once a round. */
   readonly next: Pace;
   /** Records the time of a round, its new tokens and the nodes run for it. */
   record(pace: Pace, seconds: number, tokens: number, nodes: number): void;
 }
 
-/** How often both ways are tried. */
+/** How often the slower pace is tried. */
 export interface PacingOptions {
-  /** Rounds of each pace before the first decision, and whenever the slower one gets another chance. Default 6. */
+  /** Measured rounds of each chance of the slower pace. Default 6. */
   readonly trial?: number;
-  /** Rounds from a decision to the first other chance; doubled while the decision stays the same. Default 48. */
+  /** Rounds from a decision to the first chance; doubled while the decision stays the same. Default 48. */
   readonly interval?: number;
   /** Largest number of rounds between chances. Default 768. */
   readonly longestInterval?: number;
 }
 
-/** Weight of the past in running means; a trial of 6 rounds replaces about half of it. */
+/** Options for rounds of several texts, of which each has a short chance to show what its drafts bring. */
+export const roundPacing: PacingOptions = { trial: 2, interval: 64, longestInterval: 128 };
+
+/** Weight of the past in the means of drafted rounds. */
 const memory = 0.9;
+/** Weight of the mean over all texts, in rounds, where a text has few rounds of its own. */
+const priorWeight = 2;
 
-/** How much slower than the other pace was a decision may become before it is changed at once. */
-const surpassed = 1.1;
+/** Decaying means of drafted rounds: tokens, and sizes of trees. */
+class DraftHistory {
+  /** Decaying sums. */
+  weight = 0;
+  #tokens = 0;
+  readonly #nodes = new Map<number, number>();
 
-/** Running means of a pace. */
-interface Measured {
-  seconds: number;
-  tokens: number;
-  rounds: number;
-  /** The next round is not counted: the first after a pause pays for postponed work, such as text to read. */
-  resuming: boolean;
+  add(tokens: number, nodes: number): void {
+    for (const [bucket, weight] of this.#nodes) this.#nodes.set(bucket, memory * weight);
+    const bucket = nodeBucket(nodes);
+    this.#nodes.set(bucket, (this.#nodes.get(bucket) ?? 0) + 1);
+    this.#tokens = memory * this.#tokens + tokens;
+    this.weight = memory * this.weight + 1;
+  }
+
+  /** Tokens of a drafted round. */
+  tokens(prior?: DraftHistory): number {
+    const [mean, weight] = prior === undefined ? [1, 0] : [prior.tokens(), Math.min(priorWeight, prior.weight)];
+    return this.weight + weight === 0 ? 1 : (this.#tokens + weight * mean) / (this.weight + weight);
+  }
+
+  /** The probability that a tree has no more nodes than this. */
+  within(nodes: number, prior?: DraftHistory): number {
+    const weight = prior === undefined ? 0 : Math.min(priorWeight, prior.weight);
+    if (this.weight + weight === 0) return 0;
+    const own = [...this.#nodes].reduce((sum, [bucket, times]) => sum + (bucket <= nodes ? times : 0), 0);
+    return (own + (weight === 0 ? 0 : weight * (prior?.within(nodes) ?? 0))) / (this.weight + weight);
+  }
+
+  get buckets(): readonly number[] {
+    return [...this.#nodes.keys()];
+  }
 }
 
-/** Decides from round to round. Texts do not depend on it where the acceptance rule is exact. */
+/** The pace of one text among others. */
+export class TextPace implements Pacing {
+  readonly history = new DraftHistory();
+  /** Nodes of the tree of the round under way; 0 before there is one. */
+  nodes = 0;
+  readonly #round: () => Pace;
+  readonly #all: DraftHistory;
+
+  constructor(round: () => Pace, all: DraftHistory) {
+    this.#round = round;
+    this.#all = all;
+  }
+
+  get next(): Pace {
+    return this.#round();
+  }
+
+  record(pace: Pace, _seconds: number, tokens: number, nodes: number): void {
+    this.nodes = nodes;
+    if (pace !== 'speculative') return;
+    this.history.add(tokens, nodes);
+    this.#all.add(tokens, nodes);
+  }
+}
+
+/** The pace of the rounds of one text, or of texts that share their rounds: `begin` and `end` then. */
 export class AdaptiveSpeculation implements Pacing {
-  readonly #trial: number;
-  readonly #longestInterval: number;
-  readonly #measured: Record<Pace, Measured> = {
-    sequential: { seconds: 0, tokens: 0, rounds: 0, resuming: true },
-    speculative: { seconds: 0, tokens: 0, rounds: 0, resuming: true },
-  };
-  readonly #firstInterval: number;
+  readonly costs = new StepCosts();
+  /** Whether any text has drafted: the costs of rounds are of no use before. */
+  drafts = false;
+  readonly #options: Required<PacingOptions>;
+  readonly #all = new DraftHistory();
+  #alone: TextPace | undefined;
+  #decision: Pace = 'speculative';
+  /** Of the round under way, and of the one before. */
+  #pace: Pace = 'speculative';
+  #before: Pace | undefined;
+  #rows = 0;
+  #texts: readonly TextPace[] = [];
   #interval: number;
-  /** Rounds until the slower pace gets a chance; the first decision is due at once. */
-  #left = 0;
+  /** Rounds until the slower pace gets a chance. */
+  #left: number;
   /** Rounds left of a chance. */
-  #chance = 1;
-  #decision: Pace | undefined;
+  #chance = 0;
 
   /** @throws LinnetError `CONFIG` for options that are not whole numbers of at least 1 */
   constructor({ trial = 6, interval = 48, longestInterval = 768 }: PacingOptions = {}) {
-    for (const [name, value] of Object.entries({ trial, interval, longestInterval })) {
-      if (!(Number.isSafeInteger(value) && value >= 1)) {
-        throw new LinnetError('CONFIG', `${name} of adaptive is ${value}, expected a whole number of at least 1`);
-      }
-    }
-    this.#trial = trial;
-    this.#firstInterval = interval;
+    this.#options = { trial, interval, longestInterval };
+    for (const [name, value] of Object.entries(this.#options)) requireCount(value, `${name} of adaptive`, 1, 'CONFIG');
     this.#interval = interval;
-    this.#longestInterval = longestInterval;
-  }
-
-  /** The pace of the next round. */
-  get next(): Pace {
-    const untried = paces.find((pace) => this.#measured[pace].rounds < this.#trial);
-    if (untried !== undefined) return untried;
-    return this.#left === 0 ? other(this.decision) : this.decision;
+    this.#left = interval;
   }
 
   /** The faster pace so far; `speculative` until both have been tried. */
   get decision(): Pace {
-    return this.#decision ?? 'speculative';
+    return this.#decision;
   }
 
-  /** Records the time of a round and its new tokens. */
-  record(pace: Pace, seconds: number, tokens: number): void {
-    const measured = this.#measured[pace];
-    if (measured.resuming) {
-      measured.resuming = false;
-      return;
-    }
-    measured.rounds++;
-    measured.seconds = memory * measured.seconds + seconds;
-    measured.tokens = memory * measured.tokens + tokens;
-    if (paces.some((each) => this.#measured[each].rounds < this.#trial)) return;
-    if (this.#left === 0) {
-      if (pace !== this.decision && --this.#chance === 0) this.#decide(pace);
-    } else if (this.#secondsPerToken(this.decision) > surpassed * this.#secondsPerToken(other(this.decision))) {
-      this.#decide(pace);
-    } else if (--this.#left === 0) {
-      this.#chance = this.#trial;
-      this.#measured[other(this.decision)].resuming = true;
-    }
+  /** The pace of the next round of a text by itself. */
+  get next(): Pace {
+    return this.begin(1, [(this.#alone ??= this.newText())]);
   }
 
-  #decide(running: Pace): void {
-    const faster = paces.reduce((a, b) => (this.#secondsPerToken(b) < this.#secondsPerToken(a) ? b : a));
-    this.#interval =
-      faster === this.#decision ? Math.min(2 * this.#interval, this.#longestInterval) : this.#firstInterval;
-    this.#decision = faster;
-    if (faster !== running) this.#measured[faster].resuming = true;
+  /** Records a round of a text by itself. */
+  record(pace: Pace, seconds: number, tokens: number, nodes: number): void {
+    this.#alone?.record(pace, seconds, tokens, nodes);
+    this.end(seconds);
+  }
+
+  /** The pace of a text that shares its rounds with others, and drafts when it may. */
+  newText(): TextPace {
+    this.drafts = true;
+    return new TextPace(() => this.#pace, this.#all);
+  }
+
+  /**
+   * Begins a round.
+   * @param rows all texts of the round
+   * @param texts paces of the texts that can draft
+   * @returns the pace of the round
+   */
+  begin(rows: number, texts: readonly TextPace[]): Pace {
+    this.#rows = rows;
+    this.#texts = texts;
+    for (const text of texts) text.nodes = 0;
+    if (texts.length > 0) this.#pace = this.#decide(rows, texts);
+    return this.#pace;
+  }
+
+  /** Ends the round: how long it took. */
+  end(seconds: number): void {
+    if (!this.drafts) return;
+    const nodes = Math.max(1, ...this.#texts.map((text) => text.nodes));
+    // The first round after a change pays for postponed work, such as text that a drafter has to read.
+    if (this.#pace === this.#before) this.costs.record(this.#rows, nodes, seconds);
+    this.#before = this.#pace;
+  }
+
+  #decide(rows: number, texts: readonly TextPace[]): Pace {
+    const sequential = this.costs.seconds(rows, 1);
+    if (sequential === undefined || !this.costs.knows(rows, 1)) return 'sequential';
+    if (this.#chance > 0) {
+      this.#chance--;
+      return this.#decision === 'sequential' ? 'speculative' : 'sequential';
+    }
+    const gain = this.#expected(rows, texts);
+    const decision = gain === undefined || gain > rows / sequential ? 'speculative' : 'sequential';
+    const { trial, interval, longestInterval } = this.#options;
+    if (gain === undefined || decision !== this.#decision) this.#interval = this.#left = interval;
+    this.#decision = decision;
+    if (--this.#left > 0) return decision;
+    this.#interval = Math.min(2 * this.#interval, longestInterval);
     this.#left = this.#interval;
+    this.#chance = trial;
+    return decision === 'sequential' ? 'speculative' : 'sequential';
   }
 
-  #secondsPerToken(pace: Pace): number {
-    const { seconds, tokens } = this.#measured[pace];
-    return seconds / tokens;
+  /** Tokens per second of a drafted round; undefined where nothing is known of drafts or of what their nodes cost. */
+  #expected(rows: number, texts: readonly TextPace[]): number | undefined {
+    if (this.#all.weight === 0) return undefined;
+    const tokens = texts.reduce((sum, { history }) => sum + history.tokens(this.#all), rows - texts.length);
+    const buckets = new Set([1, ...this.#all.buckets, ...texts.flatMap(({ history }) => history.buckets)]);
+    let seconds = 0;
+    let before = 0;
+    // The largest tree decides the cost of the step: the chance that all trees are within a size, size by size.
+    for (const nodes of [...buckets].sort((a, b) => a - b)) {
+      const within = texts.reduce((product, { history }) => product * history.within(nodes, this.#all), 1);
+      const cost = this.costs.seconds(rows, nodes);
+      if (cost === undefined) return undefined;
+      seconds += (within - before) * cost;
+      before = within;
+    }
+    return seconds > 0 ? tokens / seconds : undefined;
   }
-}
-
-function other(pace: Pace): Pace {
-  return pace === 'sequential' ? 'speculative' : 'sequential';
 }

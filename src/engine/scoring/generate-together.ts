@@ -1,8 +1,8 @@
 /** Several texts generated in the same steps of an engine. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { Runner, type RunnerOptions } from '../runner.ts';
-import type { Generation, TextJob } from '../text-job.ts';
+import { Runner } from '../runner.ts';
+import type { Generation, RunnerOptions, TextJob } from '../text-job.ts';
 
 /**
  * Runs jobs of one text each in common steps, so that the weights are read once a round and not once a text.

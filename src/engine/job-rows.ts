@@ -1,0 +1,196 @@
+/**
+ * The rows of a runner: which jobs have them, which wait for them, and which had them and gave them away. Owners have equal
+ * shares as far as they ask for them, and a job whose reader has stopped keeps no row that another waits for.
+ */
+import type { RunningJob } from './running-job.ts';
+
+/** Milliseconds without a sign of a reader, though events wait for it, after which others may have the rows of its job. */
+const stoppedAfter = 250;
+
+/** The properties of a job that its rows depend on. */
+export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'full' | 'unreadFor' | 'chunkLength'> & {
+  readonly job: { readonly priority?: number };
+};
+
+/** A job that waits for rows. */
+interface Waiting<Job> {
+  readonly running: Job;
+  readonly priority: number;
+  readonly since: number;
+  /** How many of its request's jobs wait for their first rows; absent for a job that had rows before. */
+  readonly request?: { waiting: number };
+}
+
+export class JobRows<Job extends RowHolder = RunningJob> {
+  /** Most texts at a time. */
+  readonly count: number;
+  /** Jobs with rows. */
+  readonly live: Job[] = [];
+  /** Requests none of whose jobs has begun, or not all. */
+  waiting = 0;
+  /** Jobs that wait: lower priorities first, older ones among equals. */
+  readonly queue: Waiting<Job>[] = [];
+  /** Jobs whose readers have stopped and whose rows others have. */
+  readonly parked = new Set<Job>();
+  readonly #most: number;
+  /** When each owner last read a part of a prompt, as a count of such parts. */
+  readonly #turns = new Map<string, number>();
+  #clock = 0;
+
+  /**
+   * @param count most texts at a time
+   * @param most requests that wait
+   */
+  constructor(count: number, most: number) {
+    this.count = count;
+    this.#most = most;
+  }
+
+  /** Texts that have a row. */
+  get active(): number {
+    return this.live.reduce((sum, { width }) => sum + width, 0);
+  }
+
+  /** Whether one more request would find no place to wait. */
+  get isFull(): boolean {
+    // Free rows take requests at once: only the requests beyond them wait.
+    return this.waiting >= this.#most + Math.max(0, this.count - this.active);
+  }
+
+  /** All jobs: those with rows, those that gave them away, those that wait. */
+  get all(): readonly Job[] {
+    return [...this.live, ...this.parked, ...this.queue.map(({ running }) => running)];
+  }
+
+  /** Adds the jobs of one request, which wait as one. */
+  add(jobs: readonly Job[]): void {
+    const request = { waiting: jobs.length };
+    if (jobs.length > 0) this.waiting++;
+    for (const running of jobs) {
+      const priority = running.job.priority ?? 0;
+      const place = this.queue.findIndex((other) => other.priority > priority);
+      const waiting = { running, priority, since: performance.now(), request };
+      this.queue.splice(place < 0 ? this.queue.length : place, 0, waiting);
+    }
+  }
+
+  /**
+   * Gives rows to jobs that wait, as far as there are any.
+   * @param begin called with each job that has its first row, and the seconds it waited
+   * @param giveUp called with jobs whose readers have stopped for longest, where too many have
+   */
+  admit(begin: (running: Job, seconds: number) => void, giveUp: (running: Job) => void): void {
+    for (const running of this.parked) {
+      if (running.unreadFor > 0) continue;
+      this.parked.delete(running);
+      this.#putBack(running);
+    }
+    for (let next = this.#next(); next !== undefined && this.#makeRoom(next.running); next = this.#next()) {
+      this.#take(next);
+      this.live.push(next.running);
+      if (next.request !== undefined) begin(next.running, (performance.now() - next.since) / 1000);
+    }
+    for (const running of this.parked) if (this.parked.size > this.#most) giveUp(running);
+  }
+
+  /**
+   * The jobs that read the next chunks of their prompts in one step: the first, and those after it that fit, so that sixteen
+   * short prompts that come together are read in about the time of one or two. Owners take turns, and so do the jobs of one.
+   * @param unread jobs with rows that have a chunk to read; not empty
+   * @param chunk most tokens of a chunk, and of a step, padding included: all trees of a step are as large as the largest
+   * @param together whether several may share a step
+   */
+  takeTurns(unread: readonly Job[], chunk: number, together: boolean): Job[] {
+    const sharing: Job[] = [];
+    let longest = 0;
+    for (const running of unread.toSorted((a, b) => this.#turn(a.owner) - this.#turn(b.owner))) {
+      const length = Math.max(longest, running.chunkLength(chunk));
+      if (sharing.length > 0 && (!together || (sharing.length + 1) * length > chunk)) continue;
+      sharing.push(running);
+      longest = length;
+    }
+    for (const running of sharing) {
+      this.live.splice(this.live.indexOf(running), 1);
+      this.live.push(running);
+      this.#turns.set(running.owner, this.#clock++);
+    }
+    return sharing;
+  }
+
+  /** Removes a job, wherever it is. Whether it had begun. */
+  remove(running: Job): boolean {
+    const place = this.live.indexOf(running);
+    const waiting = this.queue.find((other) => other.running === running);
+    if (place >= 0) this.live.splice(place, 1);
+    else if (waiting !== undefined) this.#take(waiting);
+    else this.parked.delete(running);
+    if (!this.all.some(({ owner }) => owner === running.owner)) this.#turns.delete(running.owner);
+    return waiting?.request === undefined;
+  }
+
+  /** The job that begins next: of the owner that has the fewest rows, the one whose last turn is longest ago among equals. */
+  #next(): Waiting<Job> | undefined {
+    let best: { waiting: Waiting<Job>; held: number; turn: number } | undefined;
+    const seen = new Set<string>();
+    for (const waiting of this.queue) {
+      const { owner } = waiting.running;
+      if (seen.has(owner)) continue;
+      seen.add(owner);
+      const [held, turn] = [this.#heldBy(owner), this.#turn(owner)];
+      if (best === undefined || held < best.held || (held === best.held && turn < best.turn)) {
+        best = { waiting, held, turn };
+      }
+    }
+    return best?.waiting;
+  }
+
+  /**
+   * Frees rows for a job where it can. Jobs whose readers have stopped give theirs up, and so do jobs of an owner that would
+   * still have at least as many rows as the owner of the new job: the last to begin first.
+   */
+  #makeRoom({ owner, width }: Job): boolean {
+    let free = this.count - this.active;
+    if (free >= width) return true;
+    const giving = this.live.filter(hasStopped);
+    free += giving.reduce((sum, running) => sum + running.width, 0);
+    const held = new Map<string, number>();
+    const heldBy = (other: string): number => held.get(other) ?? this.#heldBy(other);
+    for (const running of this.live.toReversed()) {
+      if (free >= width) break;
+      const left = heldBy(running.owner) - running.width;
+      if (running.owner === owner || hasStopped(running) || left < heldBy(owner) + width) continue;
+      held.set(running.owner, left);
+      giving.push(running);
+      free += running.width;
+    }
+    if (free < width) return false;
+    for (const running of giving) {
+      this.live.splice(this.live.indexOf(running), 1);
+      if (hasStopped(running)) this.parked.add(running);
+      else this.#putBack(running);
+    }
+    return true;
+  }
+
+  #putBack(running: Job): void {
+    this.queue.unshift({ running, priority: Number.NEGATIVE_INFINITY, since: performance.now() });
+  }
+
+  #heldBy(owner: string): number {
+    return this.live.reduce((sum, running) => sum + (running.owner === owner ? running.width : 0), 0);
+  }
+
+  #turn(owner: string): number {
+    return this.#turns.get(owner) ?? -1;
+  }
+
+  #take(waiting: Waiting<Job>): void {
+    this.queue.splice(this.queue.indexOf(waiting), 1);
+    if (waiting.request !== undefined && --waiting.request.waiting === 0) this.waiting--;
+  }
+}
+
+/** Whether the reader of a job takes no events. */
+function hasStopped({ full, unreadFor }: RowHolder): boolean {
+  return full || unreadFor > stoppedAfter;
+}
