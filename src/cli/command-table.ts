@@ -118,6 +118,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/perplexity.ts')).evalPerplexity,
   },
   {
+    words: ['eval', 'agreement'],
+    summary: 'whether a converted model writes as its original does',
+    load: async () => (await import('./commands/eval/agreement.ts')).evalAgreement,
+  },
+  {
     words: ['eval', 'positions'],
     summary: 'perplexity by position, far beyond the length of training',
     load: async () => (await import('./commands/eval/positions.ts')).evalPositions,

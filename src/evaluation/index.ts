@@ -2,6 +2,16 @@
  * `linnet/evaluation`: how good a model is, and whether all its forms compute the same: perplexity, accuracy, the check for
  * leaks, errors of stored types (docs/verify.md).
  */
+export {
+  type Agreement,
+  type AgreementOptions,
+  fartherProbability,
+  greedyTexts,
+  meanAgreement,
+  samplePrompts,
+  type TextAgreement,
+  textAgreement,
+} from './agreement/agreement.ts';
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './check/check.ts';
 export { type TokenInfluence, tokenInfluence } from './check/token-influence.ts';
 export {

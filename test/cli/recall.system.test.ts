@@ -1,4 +1,4 @@
-/** `linnet study recall`, `linnet study needle` and `linnet eval positions`. */
+/** `linnet study recall`, `linnet study needle`, `linnet eval positions` and `linnet eval agreement`. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -118,5 +118,32 @@ describe('eval positions', () => {
     expect(models[0].depths[1].ratio).toBeCloseTo(models[0].depths[1].perplexity / models[0].depths[0].perplexity, 4);
     const short = ['--models', base, '--data', book, '--length', '50', '--after', '40', '--scored', '20'];
     expect(errorOf(await linnet('eval', 'positions', ...short, '--json')).code).toBe('INPUT');
+  });
+});
+
+describe('eval agreement', () => {
+  const words = ['--data', book, '--prompts', '5', '--length', '8', '--tokens', '4', '--distances', '4,20'];
+
+  it('compares models with their original', async () => {
+    const reported = await runJson('eval', 'agreement', base, base, augmented, ...words);
+    const same = { greedyLength: 4, sameNext: 1, kl: 0, p: 1, answers: { wins: 0, losses: 0 } };
+    expect(reported).toMatchObject({
+      ...same,
+      original: base,
+      prompts: 5,
+      recall: [{ distance: 4 }, { distance: 20 }],
+    });
+    expect(reported).toMatchObject({ models: [{ model: base, ...same }, { model: augmented }] });
+    const { models } = reported as { models: { kl: number; positions: { from: number; to: number }[] }[] };
+    expect(models[1].kl).toBeGreaterThan(0);
+    expect(models[1].positions).toMatchObject([
+      { from: 0, to: 0 },
+      { from: 1, to: 2 },
+      { from: 3, to: 3 },
+    ]);
+  });
+
+  it('needs a converted model', async () => {
+    expect(errorOf(await linnet('eval', 'agreement', base, ...words, '--json')).code).toBe('USAGE');
   });
 });

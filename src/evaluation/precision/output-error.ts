@@ -71,7 +71,8 @@ export async function compareOutputs(
   };
 }
 
-function indexOfLargest(values: Float32Array): number {
+/** The most probable token; the first of equal ones. */
+export function indexOfLargest(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
   return best;

@@ -1,0 +1,140 @@
+/** `linnet eval agreement`: whether a converted model goes on writing as its original does. */
+import { readDocuments } from '../../../data/documents/documents.ts';
+import {
+  fartherProbability,
+  greedyTexts,
+  meanAgreement,
+  samplePrompts,
+  type TextAgreement,
+  textAgreement,
+} from '../../../evaluation/agreement/agreement.ts';
+import {
+  comparedAnswers,
+  type RecallAnswer,
+  recallByDistance,
+  recalledAnswers,
+} from '../../../evaluation/agreement/recalled-answers.ts';
+import { evaluationData } from '../../../evaluation/perplexity/scored-windows.ts';
+import { recallProbes } from '../../../evaluation/recall/copy-recall.ts';
+import { openCausal } from '../../../open/running-model.ts';
+import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
+import { tokensBefore } from '../../../tokenizer/encode-text.ts';
+import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
+import { called, countList, integer } from '../../framework/option-values.ts';
+import { modelFolder } from '../../options/folder-parameters.ts';
+import { documentSources, fieldOption } from '../../options/text-options.ts';
+
+/** Tokens of a passage that comes again. */
+const passage = 16;
+
+export const evalAgreement = defineCommand({
+  description:
+    'Compares converted models with their original where it writes: the original continues prompts out of the text greedily, ' +
+    'all models read these continuations, and their predictions are compared position by position. Recall is the share of ' +
+    'tokens of a passage that are predicted when it comes again after other text. With two or more converted models, p is the ' +
+    'probability that one is as near to the original as the first of them; with one, as the original itself.',
+  examples: [
+    'linnet eval agreement models/stories runs/converted --data stories.jsonl --json',
+    'linnet eval agreement models/stories runs/converted runs/without-memory --data book.txt --prompts 100',
+  ],
+  arguments: {
+    models: requiredList(called('folders', modelFolder), 'the original, then converted models; exported or not'),
+  },
+  options: {
+    data: documentSources,
+    field: fieldOption,
+    prompts: withDefault(integer(1, 1 << 16), 200, 'prompts, at random from the text'),
+    length: withDefault(integer(1, 1 << 20, 'tokens'), 256, 'tokens of a prompt'),
+    tokens: withDefault(integer(1, 1 << 16), 64, 'tokens of a continuation'),
+    distances: optional(called('counts', countList), 'tokens between a passage and its return (default: 16,64,256)'),
+    seed: withDefault(integer(0), 0, 'of the choice of prompts'),
+    ...engineOptions,
+  },
+  writesResults: true,
+  async run(
+    context,
+    { models, data, field, prompts: count, length, tokens, distances = [16, 64, 256], seed, ...compile },
+  ) {
+    const [folder, ...others] = models;
+    if (others.length === 0) throw new UsageError('give the original and at least one converted model');
+    await using original = await openCausal(folder, compile);
+    const { tokenizer, engine } = original;
+    const stride = { mode: 'text' as const, length, stride: length };
+    const { windows } = await evaluationData(readDocuments(data, { field }), tokenizer, stride);
+    const prompts = samplePrompts(windows, count, seed);
+    const text = Int32Array.from(windows.flatMap(({ tokens: part }) => [...part]));
+    const possible = distances.filter((distance) => text.length >= distance + passage);
+    const probes = recallProbes(text, { distances: possible, passage }, tokensBefore(tokenizer));
+    const watch = <T>(label: string, work: (options: Parameters<typeof greedyTexts>[3]) => Promise<T>): Promise<T> =>
+      context.withProgress(label, 'texts', (progress) =>
+        work({ signal: context.signal, onProgress: (done, total) => progress.update(done, total) }),
+      );
+    const texts = await watch('writing', (options) => greedyTexts(engine, prompts, tokens, options));
+    const answers = await recalledAnswers(engine, probes, context.signal);
+    const rows: ComparedModel[] = [];
+    let first: readonly TextAgreement[] | undefined;
+    for (const other of others) {
+      await using opened = await openCausal(other, compile);
+      const agreements = await watch(other, (options) => textAgreement(engine, opened.engine, texts, options));
+      const recalled = await recalledAnswers(opened.engine, probes, context.signal);
+      rows.push(compared(other, agreements, first, answers, recalled));
+      first ??= agreements;
+    }
+    context.table(rows, [
+      { header: 'model', value: ({ model }) => model },
+      { header: 'greedy length', unit: `of ${tokens}`, value: (row) => row.greedyLength, format: fixed(1) },
+      { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
+      { header: 'KL', unit: 'nats', value: ({ kl }) => kl, format: fixed(5) },
+      { header: 'p', value: ({ p }) => p, format: fixed(4) },
+    ]);
+    for (const { model, positions, recall, answers: found } of rows) {
+      context.print(`\n${model}`);
+      context.table(positions, [
+        { header: 'position', value: ({ from, to }) => `${formatCount(from)}–${formatCount(to)}`, align: 'right' },
+        { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
+        { header: 'KL', unit: 'nats', value: ({ kl }) => kl, format: fixed(5) },
+      ]);
+      context.table(recall, [
+        { header: 'recall at', unit: 'tokens', value: ({ distance }) => distance, format: formatCount },
+        { header: 'original', unit: '%', value: (row) => 100 * row.original, format: fixed(1) },
+        { header: 'converted', unit: '%', value: (row) => 100 * row.converted, format: fixed(1) },
+      ]);
+      const { wins, ties, losses } = found;
+      context.print(`whole passages: ${wins} won, ${ties} tied, ${losses} lost, of ${probes.length}`);
+    }
+    const [{ model, ...result }] = rows;
+    context.note(
+      `${formatCount(prompts.length)} prompts; ${model} writes ${formatFixed(result.greedyLength, 1)} tokens as ${folder}`,
+    );
+    const asked = { original: folder, prompts: prompts.length, length, tokens, seed };
+    return { json: { ...result, ...asked, ...(rows.length > 1 && { models: rows }) } };
+  },
+});
+
+/** Ranges of positions that double. */
+function positionRanges(tokens: number) {
+  const ranges: { readonly from: number; readonly to: number }[] = [];
+  for (let from = 0; from < tokens; from = 2 * from + 1) ranges.push({ from, to: Math.min(tokens, 2 * from + 1) - 1 });
+  return ranges;
+}
+
+type ComparedModel = ReturnType<typeof compared>;
+
+function compared(
+  model: string,
+  agreements: readonly TextAgreement[],
+  reference: readonly TextAgreement[] | undefined,
+  original: readonly RecallAnswer[],
+  recalled: readonly RecallAnswer[],
+) {
+  const positions = positionRanges(agreements[0].kl.length).map(({ from, to }) => {
+    const { sameNext, kl } = meanAgreement(agreements, from, to);
+    return { from, to, sameNext, kl };
+  });
+  return {
+    ...{ model, ...meanAgreement(agreements), p: fartherProbability(agreements, reference), positions },
+    recall: recallByDistance(original, recalled),
+    answers: comparedAnswers(original, recalled),
+  };
+}

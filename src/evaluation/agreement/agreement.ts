@@ -1,0 +1,174 @@
+/**
+ * Agreement of a model with its original where the original writes: both read the original's greedy continuations of
+ * prompts, and their predictions are compared at every position. Perplexity of given text hides damage that shows when a
+ * model writes (GenDistill, arXiv 2603.26556).
+ */
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { logSumExp } from '../../decoding/log-sum-exp.ts';
+import { generateTogether } from '../../engine/scoring/generate-together.ts';
+import { LinnetError } from '../../errors.ts';
+import { Random } from '../../random.ts';
+import { readWindow } from '../perplexity/losses.ts';
+import type { ScoredWindow } from '../perplexity/scored-windows.ts';
+import { indexOfLargest } from '../precision/output-error.ts';
+
+/** Agreement over the continuation of one prompt; index i is its token i. */
+export interface TextAgreement {
+  /** Whether both models choose the same next token, where both have read the original's tokens so far. */
+  readonly same: readonly boolean[];
+  /** KL from the original's distribution of the next token to the other's, in nats. */
+  readonly kl: readonly number[];
+}
+
+/** Means over all continuations. */
+export interface Agreement {
+  /** Tokens that the other model, writing greedily, has in common with the original before the first that differs. */
+  readonly greedyLength: number;
+  /** Share of equal next tokens. */
+  readonly sameNext: number;
+  /** Mean KL, in nats. */
+  readonly kl: number;
+}
+
+export interface AgreementOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Texts that are written in common steps. */
+const textsAtOnce = 16;
+/** Random signs of a test. */
+const signFlips = 10_000;
+
+/**
+ * Prompts out of windows of text, at random and without repetition.
+ * @param count all windows where there are fewer
+ */
+export function samplePrompts(windows: readonly ScoredWindow[], count: number, seed = 0): Int32Array[] {
+  const random = new Random(seed);
+  const left = windows.map(({ tokens }) => tokens);
+  const prompts: Int32Array[] = [];
+  while (prompts.length < count && left.length > 0) {
+    const index = random.integer(left.length);
+    prompts.push(left[index]);
+    left[index] = left[left.length - 1];
+    left.pop();
+  }
+  return prompts;
+}
+
+/**
+ * Greedy continuations, each with its prompt in front; EOS ends none of them.
+ * @param tokens of a continuation
+ * @throws LinnetError `INPUT` for an empty prompt, `ABORTED` when the signal fires
+ */
+export async function greedyTexts(
+  engine: StepEngine,
+  prompts: readonly Int32Array[],
+  tokens: number,
+  { signal, onProgress }: AgreementOptions = {},
+): Promise<ScoredWindow[]> {
+  const texts: ScoredWindow[] = [];
+  for (let start = 0; start < prompts.length; start += textsAtOnce) {
+    const part = prompts.slice(start, start + textsAtOnce);
+    const jobs = part.map((prompt) => ({
+      ...{ prompt: { tokens: [...prompt] }, maxTokens: tokens },
+      ...{ sampling: { temperature: 0 }, ignoreEos: true },
+    }));
+    const written = await generateTogether(engine, jobs, { signal });
+    for (const [index, prompt] of part.entries()) {
+      texts.push({ tokens: Int32Array.from([...prompt, ...written[index].tokens]), scoredFrom: prompt.length });
+    }
+    onProgress?.(texts.length, prompts.length);
+  }
+  return texts;
+}
+
+/**
+ * Compares two models over texts that the first has written (`greedyTexts`).
+ * @returns in the order of the texts
+ * @throws LinnetError `MISMATCH` for vocabularies of different sizes, `ABORTED` when the signal fires between two texts
+ */
+export async function textAgreement(
+  original: StepEngine,
+  other: StepEngine,
+  texts: readonly ScoredWindow[],
+  { signal, onProgress }: AgreementOptions = {},
+): Promise<TextAgreement[]> {
+  const [own, theirs] = [original.model.sizes.vocabulary, other.model.sizes.vocabulary];
+  if (own !== theirs) {
+    throw new LinnetError('MISMATCH', `the original has ${own} tokens in its vocabulary, the other model ${theirs}`);
+  }
+  const agreements: TextAgreement[] = [];
+  for (const text of texts) {
+    if (signal?.aborted === true) {
+      throw new LinnetError('ABORTED', `stopped after ${agreements.length} of ${texts.length} texts`);
+    }
+    const expected: Float32Array[] = [];
+    await readWindow(original, text, (position, logits) => {
+      if (position + 1 >= text.scoredFrom) expected.push(logits.slice());
+    });
+    const same: boolean[] = [];
+    const kl: number[] = [];
+    await readWindow(other, text, (position, logits) => {
+      if (position + 1 < text.scoredFrom) return;
+      const exact = expected[kl.length];
+      same.push(indexOfLargest(exact) === indexOfLargest(logits));
+      kl.push(divergence(exact, logits));
+    });
+    agreements.push({ same, kl });
+    onProgress?.(agreements.length, texts.length);
+  }
+  return agreements;
+}
+
+/** KL from softmax(exact) to softmax(other), in nats and float64. */
+function divergence(exact: Float32Array, other: Float32Array): number {
+  const normalizer = logSumExp(exact);
+  const shift = logSumExp(other) - normalizer;
+  let sum = 0;
+  for (let i = 0; i < exact.length; i++) {
+    const p = Math.exp(exact[i] - normalizer);
+    if (p > 0) sum += p * (exact[i] - other[i] + shift);
+  }
+  return Math.max(0, sum);
+}
+
+/** The means over texts, of all positions or of those from `from` to `to`. */
+export function meanAgreement(texts: readonly TextAgreement[], from = 0, to = Number.POSITIVE_INFINITY): Agreement {
+  let [greedy, same, kl, positions] = [0, 0, 0, 0];
+  for (const text of texts) {
+    const first = text.same.indexOf(false);
+    greedy += first === -1 ? text.same.length : first;
+    for (let i = from; i < Math.min(text.kl.length, to + 1); i++) {
+      if (text.same[i]) same++;
+      kl += text.kl[i];
+      positions++;
+    }
+  }
+  return { greedyLength: greedy / texts.length, sameNext: same / positions, kl: kl / positions };
+}
+
+/**
+ * Whether `other` is farther from the original than `reference` is, over the same texts: a one-sided test of paired
+ * differences of the mean KL under random signs.
+ * @param reference undefined for the original itself, which is at distance 0
+ * @returns the probability of a difference as large by chance; 1 for equal distances
+ */
+export function fartherProbability(
+  other: readonly TextAgreement[],
+  reference?: readonly TextAgreement[],
+  seed = 0,
+): number {
+  const meanKl = ({ kl }: TextAgreement): number => kl.reduce((sum, value) => sum + value, 0) / kl.length;
+  const differences = other.map((text, i) => meanKl(text) - (reference === undefined ? 0 : meanKl(reference[i])));
+  const observed = differences.reduce((sum, value) => sum + value, 0);
+  const random = new Random(seed);
+  let asLarge = 0;
+  for (let flip = 0; flip < signFlips; flip++) {
+    let sum = 0;
+    for (const difference of differences) sum += random.integer(2) === 0 ? difference : -difference;
+    if (sum >= observed) asLarge++;
+  }
+  return (1 + asLarge) / (1 + signFlips);
+}

@@ -1,0 +1,50 @@
+/** Recall of two models, as answers: whether a passage that comes again is continued as the first time. */
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { LinnetError } from '../../errors.ts';
+import { readWindow } from '../perplexity/losses.ts';
+import { indexOfLargest } from '../precision/output-error.ts';
+import type { RecallProbe } from '../recall/copy-recall.ts';
+
+/** Tokens of a probe that the model chose rightly, of those that are scored. */
+export interface RecallAnswer {
+  readonly distance: number;
+  readonly right: number;
+  readonly scored: number;
+}
+
+/** Answers to the probes, in their order. @throws LinnetError `ABORTED` when the signal fires between two probes */
+export async function recalledAnswers(
+  engine: StepEngine,
+  probes: readonly RecallProbe[],
+  signal?: AbortSignal,
+): Promise<RecallAnswer[]> {
+  const answers: RecallAnswer[] = [];
+  for (const { distance, tokens, scoredFrom } of probes) {
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while recall was measured');
+    let right = 0;
+    await readWindow(engine, { tokens, scoredFrom }, (position, logits) => {
+      if (position + 1 >= scoredFrom && indexOfLargest(logits) === tokens[position + 1]) right++;
+    });
+    answers.push({ distance, right, scored: tokens.length - scoredFrom });
+  }
+  return answers;
+}
+
+/** Share of right tokens of both models by distance. */
+export function recallByDistance(original: readonly RecallAnswer[], converted: readonly RecallAnswer[]) {
+  const share = (answers: readonly RecallAnswer[], distance: number): number => {
+    const at = answers.filter((answer) => answer.distance === distance);
+    return at.reduce((sum, { right }) => sum + right, 0) / at.reduce((sum, { scored }) => sum + scored, 0);
+  };
+  return [...new Set(original.map(({ distance }) => distance))].map((distance) => ({
+    ...{ distance, original: share(original, distance), converted: share(converted, distance) },
+  }));
+}
+
+/** Whole answers that one of the models alone has right, and those of which both or none are. */
+export function comparedAnswers(original: readonly RecallAnswer[], converted: readonly RecallAnswer[]) {
+  const whole = ({ right, scored }: RecallAnswer): number => (right === scored ? 1 : 0);
+  const gains = converted.map((answer, i) => whole(answer) - whole(original[i]));
+  const count = (gain: number): number => gains.filter((value) => value === gain).length;
+  return { wins: count(1), ties: count(0), losses: count(-1) };
+}
