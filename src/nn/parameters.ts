@@ -2,10 +2,15 @@
 import { LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import { elementCount, type Tensor } from '../graph/tensor.ts';
 
 /** Names and shapes of a model's parameters, in the order of the model, under the checkpoint's names. */
 export type ParameterShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+
+/** The number of all elements. */
+export function parameterCount(parameters: ParameterShapes): number {
+  return [...parameters.values()].reduce((total, { shape }) => total + elementCount(shape), 0);
+}
 
 /** Gives a model its parameters. A parameter asked for twice is one value. */
 export interface ParameterSource {

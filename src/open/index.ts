@@ -22,7 +22,7 @@ import { type DownloadOptions, folderOfModel } from './source.ts';
 import { TextReader } from './text-reader.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
-export interface OpenOptions extends DownloadOptions, CompileOptions {
+export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean'> {
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
   readonly verify?: boolean;
 }

@@ -5,9 +5,9 @@ import type { NamedModel, TextModel } from '../engine/text-model.ts';
 import { TokenPieces } from '../engine/text/token-pieces.ts';
 import { LinnetError } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
-import { elementCount } from '../graph/tensor.ts';
 import { type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel } from '../models/model.ts';
+import { parameterCount } from '../nn/parameters.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -40,7 +40,7 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
     this.name = name;
     this.template = template;
     this.vocabulary = model.sizes.vocabulary;
-    this.parameterCount = [...model.parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    this.parameterCount = parameterCount(model.parameters);
   }
 
   /** @throws LinnetError `NOT_FOUND` without one, `MISMATCH` for one with more tokens than the model has */

@@ -207,6 +207,16 @@ describe('a program', () => {
     expect((await program.run({ table: table4, ids: int32([1], [2]) }, ['y'])).y.data[0]).toBe(3);
   });
 
+  it('refuses a tensor that no model can hold, before its elements are made', async () => {
+    const graph = new Graph('vast');
+    const load = vi.fn<() => Promise<Tensor<'float32'>>>();
+    const rows = graph.weight('rows', { dtype: 'float32', shape: [2 ** 20, 512], load });
+    graph.output('y', sum(rows, rows));
+    await expect(compile(graph)).rejects.toMatchObject({ code: 'GRAPH' });
+    await expect(compile(graph)).rejects.toThrow('graph "vast": the weight "rows" has 2147483648 bytes');
+    expect(load).not.toHaveBeenCalled();
+  });
+
   it('names the graph when the engine refuses it', async () => {
     const graph = new Graph('nonsense');
     graph.output('y', onnxOp('NoSuchOp', [graph.input('x', 'float32', [1])], [{ dtype: 'float32', shape: [1] }])[0]);

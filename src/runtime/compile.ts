@@ -27,6 +27,11 @@ export interface CompileOptions {
    * false. `open` turns it on for the steps of exported folders.
    */
   readonly spin?: boolean;
+  /**
+   * Returns the memory of every result to the system once it is read for the last time, instead of keeping it for the next run:
+   * for graphs with results of many megabytes, whose runs would else take about twice the memory. Default: false.
+   */
+  readonly lean?: boolean;
   /** Records the time of every op for `Program.profile`; slows runs down a little. Default: false. */
   readonly profile?: boolean;
 }
@@ -63,12 +68,19 @@ export async function openProgram(
     unused = new Set<string>(),
   }: { readonly started?: number; readonly unused?: ReadonlySet<string> } = {},
 ): Promise<Program> {
-  const { device = 'cpu', threads, worker = false, spin = false, profile = false } = checkOptions(options);
+  const {
+    device = 'cpu',
+    threads,
+    worker = false,
+    spin = false,
+    lean = false,
+    profile = false,
+  } = checkOptions(options);
   const recording = profile ? await startProfile(device) : undefined;
   const { model, inputs, outputs, nodes, modelBytes } = stored;
   let session: EngineSession;
   try {
-    session = await openAnySession(model, { device, threads, spin, profilePrefix: recording?.prefix }, worker);
+    session = await openAnySession(model, { device, threads, spin, lean, profilePrefix: recording?.prefix }, worker);
   } catch (error) {
     await recording?.source.dispose();
     throw error;

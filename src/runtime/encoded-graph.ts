@@ -1,8 +1,10 @@
 /** A graph as the engine takes it: lowered for a device and encoded as ONNX. Runs in browsers too. */
+import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
+import { bytesPerElement, elementCount } from '../graph/tensor.ts';
 import type { EngineModel, ModelInMemory } from './session-types.ts';
 
 /** A graph that was lowered and encoded before. */
@@ -23,13 +25,21 @@ export interface EncodedGraph {
   readonly unused: ReadonlySet<string>;
 }
 
+/** ONNX's limit of a tensor of a model. */
+const mostTensorBytes = 2 ** 31 - 1;
+
 /**
  * Lowers the live part of a graph and encodes it, with its weights.
- * @throws LinnetError `GRAPH` if the graph cannot be lowered
+ * @throws LinnetError `GRAPH` if the graph cannot be lowered, or has a constant or weight of 2 GiB or more
  */
 export async function encodeGraph(graph: Graph, device: Device): Promise<EncodedGraph> {
-  const lowered = await loadDeferred(lowerGraph(graph, device));
-  const { bytes, external } = encodeModel(lowered, { placement: separateParts });
+  const lowered = lowerGraph(graph, device);
+  for (const { name, tensor } of [...lowered.initializers, ...(lowered.deferred ?? [])]) {
+    const bytes = elementCount(tensor.shape) * bytesPerElement[tensor.dtype];
+    if (bytes > mostTensorBytes) throw tooLarge(graph, name, bytes);
+  }
+  const loaded = await loadDeferred(lowered);
+  const { bytes, external } = encodeModel(loaded, { placement: separateParts });
   const live = typesByName(lowered.inputs);
   const stored = {
     model: { name: graph.name, bytes, external },
@@ -39,6 +49,14 @@ export async function encodeGraph(graph: Graph, device: Device): Promise<Encoded
     modelBytes: external.reduce((sum, part) => sum + part.data.byteLength, bytes.byteLength),
   };
   return { stored, unused: new Set([...graph.inputs.keys()].filter((name) => !live.has(name))) };
+}
+
+function tooLarge({ name: graph, weights }: Graph, name: string, bytes: number): LinnetError {
+  const what = weights.has(name) ? `the weight "${name}"` : 'a constant, which grows with the length of its rows,';
+  return new LinnetError(
+    'GRAPH',
+    `graph "${graph}": ${what} has ${bytes} bytes, and a model holds tensors of at most ${mostTensorBytes}; use shorter or fewer rows`,
+  );
 }
 
 function typesByName(values: readonly OnnxValue[]): ReadonlyMap<string, ValueType> {

@@ -33,6 +33,8 @@ export interface EngineSettings {
    * Between runs they sleep either way, so that sessions used in turn do not fight. Default: false.
    */
   readonly spin?: boolean;
+  /** Whether memory of results goes back to the system as they are read for the last time. Default: false. */
+  readonly lean?: boolean;
   /** Where the profile goes: a path that the engine extends by a time stamp. Undefined does not profile. */
   readonly profilePrefix?: string;
   /** Where the engine writes the model as it optimised it. Undefined does not write it. */

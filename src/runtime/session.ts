@@ -54,7 +54,9 @@ function sessionOptions(settings: EngineSettings, unsignedWeights: boolean): Inf
   return {
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
     executionMode: 'sequential',
-    enableCpuMemArena: true,
+    // The plan of a second run (its pattern) lies next to the pieces of the first in the arena, which keeps both.
+    enableCpuMemArena: settings.lean !== true,
+    ...(settings.lean === true && { enableMemPattern: false }),
     logSeverityLevel: 3,
     // Threads that spin after a run would take the cores from other sessions of the process.
     extra: {

@@ -5,7 +5,7 @@ import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Program } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
-import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
+import { frozenFeeds, lossGraph, type TrainingProgramOptions } from './step-program.ts';
 
 /** A measurement on held-out data. */
 export interface Evaluation {
@@ -48,7 +48,7 @@ export function isExhausted(evaluations: readonly Evaluation[], patience: number
 
 /** Measures the mean loss of a data set. Dispose of it. */
 export class HeldOutLoss {
-  readonly #options: Pick<TrainingProgramOptions, 'objective' | 'rows'>;
+  readonly #options: TrainingProgramOptions;
   readonly #dataset: RowDataset;
   readonly #program: Program;
 
@@ -82,7 +82,8 @@ export class HeldOutLoss {
         epoch: 0,
       }));
       const batch = withoutWeight(this.#dataset.batch(visits), filled, rows);
-      const feeds: Record<string, Tensor> = { ...Object.fromEntries(parameters), total_weight: float32([], [1]) };
+      const feeds = { ...frozenFeeds(this.#options, this.#program), ...Object.fromEntries(parameters) };
+      feeds.total_weight = float32([], [1]);
       for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
       for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
       const result = await this.#program.run(feeds, ['loss']);

@@ -1,16 +1,16 @@
 /**
  * The compiled training step: loss, gradients, clipping and the AdamW optimizer step in one graph, so that only new parameters
- * and moments leave the engine. With accumulation there are two graphs: one adds a micro-batch's gradients to the sum
- * so far, one applies the sum.
+ * and moments leave the engine. With accumulation, and for many parameters, there are two graphs: one adds a micro-batch's
+ * gradients to the sum so far, one applies the sum block by block, so that parameters and moments are held once.
  */
 import { LinnetError } from '../errors.ts';
 import type { BatchTensors } from '../data/rows/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
-import { dataOf, float32, type Tensor, zeros } from '../graph/tensor.ts';
+import { dataOf, elementCount, float32, type Tensor, tensor, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
-import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import type { GraphCompiler, Program } from '../runtime/program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
@@ -44,13 +44,19 @@ export interface StepDescription {
   readonly clip?: number;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
-  /** Values of the parameters that are not trained. */
+  /** Values of the parameters that are not trained; those of trained ones are not read. */
   readonly frozen?: ReadonlyMap<string, Tensor>;
+  /** Whether programs keep frozen parameters, on a device with its own memory. Default: they are read where they lie. */
+  readonly keepFrozen?: boolean;
   /** Factor of a parameter's learning rate; default 1. */
   readonly rateFactor?: (parameter: string) => number;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
+  /** Bytes of trained parameters that one graph may update. Default: 64 MiB. */
+  readonly fusedBytes?: number;
 }
+
+const usualFusedBytes = 2 ** 26;
 
 export interface TrainingProgramOptions extends StepDescription {
   /** Compiler of the programs, in Node or in a page. */
@@ -70,23 +76,26 @@ const inputNames = {
   sum: (name: string) => `sum ${name}`,
 };
 
+/** Programs of the two-graph form: gradients, and the optimizer step of a block whose parameter decays (true) or does not. */
+interface SplitPrograms {
+  readonly gradients: Program;
+  readonly updates: ReadonlyMap<boolean, Program>;
+}
+
 /** Runs optimizer steps. Make it with `TrainingProgram.create`, and `dispose` of it. */
 export class TrainingProgram {
   readonly blocks: readonly ParameterBlock[];
   readonly #options: TrainingProgramOptions;
-  readonly #fused: Program | undefined;
-  readonly #accumulation: { add: Program; update: Program } | undefined;
+  readonly #programs: Program | SplitPrograms;
 
   private constructor(
     options: TrainingProgramOptions,
     blocks: readonly ParameterBlock[],
-    fused: Program | undefined,
-    accumulation: { add: Program; update: Program } | undefined,
+    programs: Program | SplitPrograms,
   ) {
     this.#options = options;
     this.blocks = blocks;
-    this.#fused = fused;
-    this.#accumulation = accumulation;
+    this.#programs = programs;
   }
 
   /** Builds and compiles the graphs. @throws LinnetError `CONFIG` if nothing is trainable */
@@ -95,17 +104,20 @@ export class TrainingProgram {
     const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
     const blocks = parameterBlocks(trained, blockBytes);
-    if (options.accumulate === 1) {
-      return new TrainingProgram(options, blocks, await options.compile(fusedGraph(options, blocks)), undefined);
+    if (isFused(options, blocks)) {
+      return new TrainingProgram(options, blocks, await options.compile(fusedGraph(options, blocks)));
     }
-    const add = await options.compile(accumulationGraph(options, blocks));
+    const gradients = await options.compile(gradientGraph(options, blocks));
+    const updates = new Map<boolean, Program>();
     try {
-      const update = await options.compile(updateGraph(options, blocks));
-      return new TrainingProgram(options, blocks, undefined, { add, update });
+      for (const decays of new Set(blocks.map((block) => isDecayed(options, block)))) {
+        updates.set(decays, await options.compile(blockUpdateGraph(options.optimizer, decays)));
+      }
     } catch (error) {
-      await add.dispose();
+      for (const program of [gradients, ...updates.values()]) await program.dispose();
       throw error;
     }
+    return new TrainingProgram(options, blocks, { gradients, updates });
   }
 
   /**
@@ -120,61 +132,117 @@ export class TrainingProgram {
     learningRate: number,
     update: number,
   ): Promise<StepResult> {
-    if (batches.length !== this.#options.accumulate) {
-      throw new LinnetError(
-        'CONFIG',
-        `an update needs ${this.#options.accumulate} micro-batches, got ${batches.length}`,
-      );
+    const { accumulate, optimizer } = this.#options;
+    if (batches.length !== accumulate) {
+      throw new LinnetError('CONFIG', `an update needs ${accumulate} micro-batches, got ${batches.length}`);
     }
     const weight = totalWeight(batches);
-    const common = { ...adamWFeeds(this.#options.optimizer, learningRate, update), ...stateFeeds(state, this.blocks) };
-    const fetch = [
-      'gradient_norm',
-      ...this.blocks.flatMap(({ name }) => [updated.parameter(name), updated.first(name), updated.second(name)]),
-    ];
-    if (this.#fused !== undefined) {
-      const feeds = { ...common, ...this.#batchFeeds(batches[0]), total_weight: float32([], [weight]) };
-      const results = await this.#fused.run(feeds, ['loss', ...fetch]);
-      takeState(state, results, this.blocks);
-      return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
+    const programs = this.#programs;
+    if ('gradients' in programs) {
+      const { loss, sums } = await this.#gradients(programs.gradients, state, batches, weight);
+      return { loss, gradientNorm: await this.#updateBlocks(programs.updates, state, sums, learningRate, update) };
     }
-    if (this.#accumulation === undefined)
-      throw new LinnetError('INTERNAL', 'internal: a training program without graphs');
-    let sums: Record<string, Tensor> = {};
-    for (const { name, shape } of this.blocks) sums[inputNames.sum(name)] = zeros('float32', shape);
-    let loss = 0;
-    for (const batch of batches) {
-      const feeds = {
-        ...parameterFeeds(state, this.blocks),
-        ...sums,
-        ...this.#batchFeeds(batch),
-        total_weight: float32([], [weight]),
-      };
-      const results = await this.#accumulation.add.run(feeds, [
-        'loss',
-        ...this.blocks.map(({ name }) => updated.sum(name)),
-      ]);
-      sums = {};
-      for (const { name } of this.blocks) sums[inputNames.sum(name)] = results[updated.sum(name)];
-      loss += scalar(results.loss);
-    }
-    const results = await this.#accumulation.update.run({ ...common, ...sums }, fetch);
+    const feeds = {
+      ...this.#batchFeeds(programs, batches[0], weight),
+      ...{ ...adamWFeeds(optimizer, learningRate, update), ...stateFeeds(state, this.blocks) },
+    };
+    const fetch = this.blocks.flatMap(({ name }) => [
+      updated.parameter(name),
+      updated.first(name),
+      updated.second(name),
+    ]);
+    const results = await programs.run(feeds, ['loss', 'gradient_norm', ...fetch]);
     takeState(state, results, this.blocks);
-    return { loss, gradientNorm: scalar(results.gradient_norm) };
+    return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
   }
 
-  /** The objective's inputs; a data set may give more. */
-  #batchFeeds(batch: BatchTensors): Record<string, Tensor> {
-    const feeds: Record<string, Tensor> = {};
+  /** Loss and gradients of all micro-batches, the gradients by block. */
+  async #gradients(
+    program: Program,
+    state: TrainingState,
+    batches: readonly BatchTensors[],
+    weight: number,
+  ): Promise<{ loss: number; sums: Map<string, Tensor<'float32'>> }> {
+    let sums = new Map<string, Tensor<'float32'>>();
+    if (batches.length > 1) for (const { name, shape } of this.blocks) sums.set(name, zeros('float32', shape));
+    let loss = 0;
+    for (const batch of batches) {
+      const feeds = { ...this.#batchFeeds(program, batch, weight), ...parameterFeeds(state, this.blocks) };
+      for (const [name, sum] of sums) feeds[inputNames.sum(name)] = sum;
+      const results = await program.run(feeds, ['loss', ...this.blocks.map(({ name }) => updated.sum(name))]);
+      sums = new Map(this.blocks.map(({ name }) => [name, asFloat32(results[updated.sum(name)])]));
+      loss += scalar(results.loss);
+    }
+    return { loss, sums };
+  }
+
+  /** Updates block by block; the norm of all gradients. @param sums gradients by block, which are taken out of it */
+  async #updateBlocks(
+    updates: ReadonlyMap<boolean, Program>,
+    state: TrainingState,
+    sums: Map<string, Tensor<'float32'>>,
+    learningRate: number,
+    update: number,
+  ): Promise<number> {
+    const { optimizer, clip, rateFactor } = this.#options;
+    let squares = 0;
+    for (const { data } of sums.values()) for (const x of data) squares += x * x;
+    const norm = Math.sqrt(squares);
+    const factor = clip === undefined ? 1 : Math.min(1, clip / (norm + 1e-6));
+    const [parameters, first, second] = [state.parameters, state.first, state.second].map((part) => new Map(part));
+    Object.assign(state, { parameters, first, second });
+    for (const block of this.blocks) {
+      const { name, parameter, shape } = block;
+      const flat = (tensors: ReadonlyMap<string, Tensor<'float32'>>): Tensor<'float32'> => {
+        const { data } = given(tensors, name);
+        return tensor('float32', [data.length], data);
+      };
+      const rate = learningRate * (rateFactor?.(parameter) ?? 1);
+      const feeds = { ...flatFeeds([parameters, first, second, sums].map(flat)), factor: float32([], [factor]) };
+      sums.delete(name);
+      const results = await updates
+        .get(isDecayed(this.#options, block))
+        ?.run({ ...adamWFeeds(optimizer, rate, update), ...feeds }, flatResults);
+      if (results === undefined) throw new LinnetError('INTERNAL', `internal: no program updates block "${name}"`);
+      [parameters, first, second].forEach((part, i) => {
+        part.set(name, { ...asFloat32(results[flatResults[i]]), shape });
+      });
+    }
+    return norm;
+  }
+
+  /** Parameters that are not trained, the total weight, and the objective's inputs; a data set may give more. */
+  #batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
+    const feeds = frozenFeeds(this.#options, program);
+    feeds.total_weight = float32([], [weight]);
     for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
     return feeds;
   }
 
   async dispose(): Promise<void> {
-    await this.#fused?.dispose();
-    await this.#accumulation?.add.dispose();
-    await this.#accumulation?.update.dispose();
+    const programs = this.#programs;
+    const all = 'gradients' in programs ? [programs.gradients, ...programs.updates.values()] : [programs];
+    for (const program of all) await program.dispose();
   }
+}
+
+/** The parameters that a program reads as inputs; those of trained ones are stale. */
+export function frozenFeeds({ frozen = new Map() }: StepDescription, { inputs }: Program): Record<string, Tensor> {
+  return Object.fromEntries([...frozen].filter(([name]) => inputs.has(name)));
+}
+
+/** Whether one graph makes the whole step. */
+function isFused(
+  { accumulate, fusedBytes = usualFusedBytes }: StepDescription,
+  blocks: readonly ParameterBlock[],
+): boolean {
+  const bytes = blocks.reduce((total, { shape }) => total + 4 * elementCount(shape), 0);
+  return accumulate === 1 && bytes <= fusedBytes;
+}
+
+function isDecayed({ parameters }: StepDescription, { parameter }: ParameterBlock): boolean {
+  const role = parameters.get(parameter)?.role;
+  return role !== undefined && consequencesOf(role).decays;
 }
 
 /** A state with the given parameters and zero moments. */
@@ -249,8 +317,9 @@ function batchLoss(options: StepDescription, graph: Graph, source: ParameterSour
 }
 
 function trainedSource(options: StepDescription, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
-  const frozen = options.frozen === undefined ? undefined : new WeightParameters(graph, options.frozen);
-  return new BlockParameters(graph, blocks, frozen);
+  const { frozen, keepFrozen = false } = options;
+  const rest = keepFrozen && frozen !== undefined ? new WeightParameters(graph, frozen) : new InputParameters(graph);
+  return new BlockParameters(graph, blocks, frozen && rest);
 }
 
 /** The whole step as one graph: loss, gradients, clipping, optimizer step. */
@@ -259,7 +328,25 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);
   graph.output('loss', loss);
-  applyUpdate(options, graph, blocks, source.inputs, gradients(loss, [...source.inputs.values()]));
+  const found = gradients(loss, [...source.inputs.values()]);
+  const norm = globalNorm(found);
+  graph.output('gradient_norm', norm);
+  const clipped = options.clip === undefined ? found : clipByNorm(found, norm, options.clip);
+  const inputs = declareAdamWInputs(graph);
+  blocks.forEach((block, index) => {
+    const { name, shape, parameter } = block;
+    const value = source.inputs.get(name);
+    if (value === undefined) throw new LinnetError('INTERNAL', `internal: no input for block "${name}"`);
+    const moments = {
+      first: graph.input(inputNames.first(name), 'float32', shape),
+      second: graph.input(inputNames.second(name), 'float32', shape),
+    };
+    const own = { ...inputs, learningRate: mul(inputs.learningRate, options.rateFactor?.(parameter) ?? 1) };
+    const next = adamW(options.optimizer, own, value, clipped[index], moments, isDecayed(options, block));
+    graph.output(updated.parameter(name), next.parameter);
+    graph.output(updated.first(name), next.moments.first);
+    graph.output(updated.second(name), next.moments.second);
+  });
   return graph;
 }
 
@@ -270,57 +357,35 @@ export function lossGraph(options: StepDescription, blocks: readonly ParameterBl
   return graph;
 }
 
-function accumulationGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const graph = new Graph('gradient accumulation');
+/** Loss and gradients of a micro-batch; with several of them, added to the sums so far. */
+function gradientGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
+  const graph = new Graph('gradients');
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);
   graph.output('loss', loss);
   const found = gradients(loss, [...source.inputs.values()]);
   blocks.forEach(({ name, shape }, index) => {
-    const sum = graph.input(inputNames.sum(name), 'float32', shape);
-    graph.output(updated.sum(name), add(sum, found[index]));
+    const sum = options.accumulate > 1 ? graph.input(inputNames.sum(name), 'float32', shape) : undefined;
+    graph.output(updated.sum(name), sum === undefined ? found[index] : add(sum, found[index]));
   });
   return graph;
 }
 
-function updateGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const graph = new Graph('parameter update');
-  const parameters = new Map(blocks.map(({ name, shape }) => [name, graph.input(name, 'float32', shape)]));
-  const sums = blocks.map(({ name, shape }) => graph.input(inputNames.sum(name), 'float32', shape));
-  applyUpdate(options, graph, blocks, parameters, sums);
-  return graph;
+const flatInputs = ['parameter', 'first', 'second', 'gradient'] as const;
+const flatResults = ['new parameter', 'new first', 'new second'] as const;
+
+function flatFeeds(tensors: readonly Tensor<'float32'>[]): Record<string, Tensor> {
+  return Object.fromEntries(flatInputs.map((name, i) => [name, tensors[i]]));
 }
 
-function applyUpdate(
-  options: StepDescription,
-  graph: Graph,
-  blocks: readonly ParameterBlock[],
-  parameters: ReadonlyMap<string, Value>,
-  found: readonly Value[],
-): void {
-  const norm = globalNorm(found);
-  graph.output('gradient_norm', norm);
-  const clipped = options.clip === undefined ? found : clipByNorm(found, norm, options.clip);
-  const inputs = declareAdamWInputs(graph);
-  blocks.forEach(({ name, shape, parameter }, index) => {
-    const value = parameters.get(name);
-    if (value === undefined) throw new LinnetError('INTERNAL', `internal: no input for block "${name}"`);
-    const moments = {
-      first: graph.input(inputNames.first(name), 'float32', shape),
-      second: graph.input(inputNames.second(name), 'float32', shape),
-    };
-    const factor = options.rateFactor?.(parameter) ?? 1;
-    const role = options.parameters.get(parameter)?.role;
-    const next = adamW(
-      options.optimizer,
-      { ...inputs, learningRate: mul(inputs.learningRate, factor) },
-      value,
-      clipped[index],
-      moments,
-      role !== undefined && consequencesOf(role).decays,
-    );
-    graph.output(updated.parameter(name), next.parameter);
-    graph.output(updated.first(name), next.moments.first);
-    graph.output(updated.second(name), next.moments.second);
+/** The optimizer step of a block of any size, as a row of numbers; its gradient counts `factor` times. */
+function blockUpdateGraph(optimizer: AdamWConfig, decays: boolean): Graph {
+  const graph = new Graph('block update');
+  const [parameter, first, second, gradient] = flatInputs.map((name) => graph.input(name, 'float32', ['N']));
+  const scaled = mul(gradient, graph.input('factor', 'float32', []));
+  const next = adamW(optimizer, declareAdamWInputs(graph), parameter, scaled, { first, second }, decays);
+  [next.parameter, next.moments.first, next.moments.second].forEach((value, i) => {
+    graph.output(flatResults[i], value);
   });
+  return graph;
 }

@@ -6,6 +6,7 @@ import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
+import { parameterCount } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { BestParameters } from './best-parameters.ts';
 import { type Evaluation, type EvaluationPlan, HeldOutLoss, isExhausted } from './held-out.ts';
@@ -74,6 +75,9 @@ export interface TrainingOutcome {
   readonly best?: Evaluation;
 }
 
+/** Models above this many bytes, which have results of megabytes, run without the memory of earlier runs. */
+const mostKeptBytes = 2 ** 28;
+
 /** Identity of a run, which its snapshots must match. Settings of speed and intervals (threads, snapshots) do not count. */
 function runIdentity({
   model,
@@ -97,7 +101,12 @@ function runIdentity({
 export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const { settings, snapshots, signal } = job;
   const total = totalUpdates(job.dataset, settings);
-  const options = programOptions(job, (graph) => compile(graph, job.compile));
+  const { device = 'cpu' } = job.compile ?? {};
+  const lean = device === 'cpu' && 4 * parameterCount(job.model.parameters) > mostKeptBytes;
+  const options = {
+    ...programOptions(job, (graph) => compile(graph, { ...job.compile, lean })),
+    keepFrozen: device !== 'cpu',
+  };
   const program = await TrainingProgram.create(options);
   let heldOut: HeldOutLoss | undefined;
   try {

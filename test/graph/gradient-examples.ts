@@ -40,7 +40,7 @@ import { maskedReluSquared } from '../../src/graph/ops/relu-squared.ts';
 import { rotary } from '../../src/graph/ops/rotary.ts';
 import { cumulativeSum } from '../../src/graph/ops/scan.ts';
 import { crossEntropy, softmax } from '../../src/graph/ops/softmax.ts';
-import { stopGradient, surrogateGradient } from '../../src/graph/ops/surrogate-gradient.ts';
+import { gradientAfter, stopGradient, surrogateGradient } from '../../src/graph/ops/surrogate-gradient.ts';
 
 /** How the numbers of an input are drawn. */
 export type Draw = (random: Random) => number;
@@ -201,6 +201,7 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
     },
   ],
   // Where the function and its gradient agree: a stopped zero, and a surrogate that does not move.
+  gradientAfter: [{ shapes: [[2, 3]], build: ([x]) => mul(gradientAfter(mul(x, x)), x) }],
   stopGradient: [{ shapes: [[2, 3]], build: ([x]) => add(x, stopGradient(mul(x, 0))) }],
   surrogateGradient: [
     {

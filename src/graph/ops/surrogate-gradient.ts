@@ -1,7 +1,8 @@
-/** Gradients that differ from the function's: constants to differentiation, and estimates. */
+/** Gradients that differ from the function's: constants to differentiation, estimates, and gradients that wait. */
 import { defineFunction, sameType, type OpFunction, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { sameShape, shapeError } from '../shape.ts';
+import { add, mul } from './elementwise.ts';
 
 /** x, through which no gradient flows. */
 export const stopGradient: OpFunction<[x: Value]> = defineFunction({
@@ -25,4 +26,15 @@ export const surrogateGradient: OpFunction<[value: Value, surrogate: Value]> = d
     emitter.emit('Identity', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])]);
   },
   gradient: (_node, dy) => [dy, dy],
+});
+
+/**
+ * x, whose gradient is computed after x itself. Of a loss that is summed from parts, each part's tensors are then free before
+ * the next part's are made, in whichever order the runtime takes the parts.
+ */
+export const gradientAfter: OpFunction<[x: Value]> = defineFunction({
+  name: 'gradientAfter',
+  infer: sameType,
+  lower: directly('Identity'),
+  gradient: (node, dy) => [add(dy, mul(node.outputs[0], 0))],
 });

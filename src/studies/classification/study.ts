@@ -21,7 +21,8 @@ import { parseTrainingSettings, type TrainingSettings } from '../../training/set
 import type { TrainingJob } from '../../training/trainer.ts';
 import { Study } from '../frame/run-study.ts';
 import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';
-import { openStart, parameterCount, requireVocabulary, type StartingModel, trainTrial } from '../frame/train-trial.ts';
+import { parameterCount } from '../../nn/parameters.ts';
+import { openStart, requireVocabulary, type StartingModel, trainTrial } from '../frame/train-trial.ts';
 import type { Measure } from './glue.ts';
 import {
   type ClassificationMeasured,
@@ -189,7 +190,7 @@ async function runClassificationTrial(trial: ClassificationTrial, hooks: TrialHo
     measures: Object.fromEntries(trial.rows.task.measures.map((name) => [name, all[name]])),
     texts: trial.rows.validation.length,
     loss,
-    parameters: parameterCount(job.model),
+    parameters: parameterCount(job.model.parameters),
     seconds: (performance.now() - started) / 1000,
   };
 }

@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { average } from '../../evaluation/tasks/metrics/statistics.ts';
-import { elementCount } from '../../graph/tensor.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { train, type TrainingJob, type TrainingOutcome } from '../../training/trainer.ts';
@@ -87,11 +86,4 @@ function meansOfNeighbours(losses: readonly number[]): TrainedTrial['curve'] {
     const part = losses.slice(at * each, (at + 1) * each);
     return { update: at * each + part.length, loss: average(part) };
   });
-}
-
-/** Elements of all parameters of a model. */
-export function parameterCount({ parameters }: Pick<TrainingJob['model'], 'parameters'>): number {
-  let count = 0;
-  for (const { shape } of parameters.values()) count += elementCount(shape);
-  return count;
 }

@@ -19,7 +19,8 @@ import { parseTrainingSettings, type TrainingSettings } from '../../training/set
 import { totalUpdates, type TrainingJob } from '../../training/trainer.ts';
 import { Study } from '../frame/run-study.ts';
 import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';
-import { openStart, parameterCount, requireVocabulary, type StartingModel, trainTrial } from '../frame/train-trial.ts';
+import { parameterCount } from '../../nn/parameters.ts';
+import { openStart, requireVocabulary, type StartingModel, trainTrial } from '../frame/train-trial.ts';
 import {
   type SweepMeasured,
   sweepMeasured,
@@ -149,7 +150,7 @@ async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<Swee
       : Math.exp(evaluations.at(-1)?.loss ?? Number.NaN);
   return {
     perplexity: found,
-    ...{ loss, parameters: parameterCount(model), tokensPerSecond },
+    ...{ loss, parameters: parameterCount(model.parameters), tokensPerSecond },
     seconds: (performance.now() - started) / 1000,
     description: describeMixer(model.mixers[model.mixers.length - 1]),
     curve,

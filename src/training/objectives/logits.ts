@@ -13,9 +13,10 @@ import { log, maximum, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { softmax } from '../../graph/ops/softmax.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { teacherSource } from './distillation.ts';
 import type { Objective } from './next-token.ts';
+import { sumOverPositions } from './position-blocks.ts';
 
 /** The least probability that has a logarithm: the smallest normal float32. */
 const leastProbability = 1.1754943508222875e-38;
@@ -36,10 +37,16 @@ export function logitsObjective(
     inputs: read,
     loss(source, { inputs, weights }) {
       const rows = Number(inputs.shape[0]) * length;
-      const taught = softmax(parallelLogits(teacher, teacherSource(source, student, trained), inputs)); // [B,n,V]
-      const own = softmax(parallelLogits(student, source, inputs));
-      const divergence = sum(mul(taught, sub(logarithm(taught), logarithm(own))), [-1]); // [B,n]
-      return sum(mul(reshape(divergence, [rows]), reshape(weights, [rows])));
+      const original = teacherSource(source, student, trained);
+      const flat = [parallelHidden(teacher, original, inputs), parallelHidden(student, source, inputs)] // [B,n,width]
+        .map((hidden) => reshape(hidden, [rows, student.sizes.width]));
+      const { vocabulary } = student.sizes;
+      return sumOverPositions([...flat, reshape(weights, [rows])], vocabulary, ([target, features, weight]) => {
+        const taught = softmax(teacher.head(original, target)); // [positions,V]
+        const own = softmax(student.head(source, features));
+        const divergence = sum(mul(taught, sub(logarithm(taught), logarithm(own))), [-1]); // [positions]
+        return sum(mul(divergence, weight));
+      });
     },
   };
 }

@@ -9,6 +9,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { labelLoss, type LabelOptions } from './label-loss.ts';
+import { sumOverPositions } from './position-blocks.ts';
 
 /** A batch as graph inputs, by the names of `Objective.inputs`. */
 export type BatchValues = Readonly<Record<string, Value>>;
@@ -77,7 +78,8 @@ export function tokenLoss(
   options?: LabelOptions,
 ): Value {
   const rows = Number(labels.shape[0]) * Number(labels.shape[1]);
-  const logits = model.head(source, reshape(hidden, [rows, model.sizes.width])); // [B*n,V]
-  const losses = labelLoss(logits, reshape(labels, [rows]), options); // [B*n]
-  return sum(mul(losses, reshape(weights, [rows])));
+  const flat = [reshape(hidden, [rows, model.sizes.width]), reshape(labels, [rows]), reshape(weights, [rows])];
+  return sumOverPositions(flat, model.sizes.vocabulary, ([features, label, weight]) =>
+    sum(mul(labelLoss(model.head(source, features), label, options), weight)),
+  );
 }

@@ -4,6 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { groupOf, growsWithText, isCausal } from '../../attention/mixers.ts';
 import { LinnetError } from '../../errors.ts';
 import type { ModelDescription } from '../../models/model.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 
@@ -25,8 +26,7 @@ type TrainedModel = Pick<ModelDescription, 'parameters'> & Partial<Pick<ModelDes
 
 /** Lower bound on an optimizer step's bytes: weights, gradients, two moments, and activations of one micro-batch. */
 export function leastStepBytes({ sizes, mixers = [], parameters }: TrainedModel, settings: TrainingSettings): number {
-  let weights = 0;
-  for (const { shape } of parameters.values()) weights += shape.reduce((product, size) => product * size, 1);
+  const weights = parameterCount(parameters);
   const rows = microBatchRows(settings);
   const { length } = settings;
   const quadratic = mixers.filter(scoresEveryPair).length;
