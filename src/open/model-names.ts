@@ -22,30 +22,34 @@ const hubId = /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/;
 /** A path that is there, or a model of the hub. */
 export type NamedPlace = { readonly path: string } | { readonly id: string };
 
-/** @throws LinnetError `NOT_FOUND` for a path that is not there, and cannot be a model of the hub */
-export async function placeOfModel(given: string): Promise<NamedPlace> {
+/**
+ * @param base folder that relative paths count from; default: the current one
+ * @throws LinnetError `NOT_FOUND` for a path that is not there, and cannot be a model of the hub
+ */
+export async function placeOfModel(given: string, base?: string): Promise<NamedPlace> {
   if (given.startsWith(shippedPrefix)) return { path: shippedFolder(given.slice(shippedPrefix.length)) };
-  if (await isThere(given)) return { path: given };
-  const meant = await nearPath(given);
-  if (meant === undefined && hubId.test(given) && !(await isThere(dirname(given)))) return { id: given };
+  const path = base === undefined ? given : resolve(base, given);
+  if (await isThere(path)) return { path };
+  const meant = await nearPath(path);
+  if (meant === undefined && hubId.test(given) && !(await isThere(dirname(path)))) return { id: given };
   const advice =
     meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
-  throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(given)}; ${advice}`);
+  throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(path)}; ${advice}`);
 }
 
 /**
- * The path of a model that is here: as it was given, in the package, or where `linnet download` puts a model of the hub.
+ * The path of a model that is here: as it was given (relative ones from `base`), in the package, or where `linnet download` puts a model of the hub.
  * @throws LinnetError `NOT_FOUND` as `placeOfModel`, and for a model of the hub that has not been downloaded
  */
-export async function modelHere(given: string): Promise<string> {
-  const place = await placeOfModel(given);
+export async function modelHere(given: string, base?: string): Promise<string> {
+  const place = await placeOfModel(given, base);
   if ('path' in place) return place.path;
   const { defaultModelFolder } = await import('../checkpoint/hub/hub.ts');
   const folder = defaultModelFolder(place.id);
   if (await isThere(folder)) return folder;
   throw new LinnetError(
     'NOT_FOUND',
-    `there is no folder ${resolve(given)}, and the hub's model of this name is not here; "linnet download ${given}" fetches it`,
+    `there is no folder ${resolve(base ?? '', given)}, and the hub's model of this name is not here; "linnet download ${given}" fetches it`,
   );
 }
 

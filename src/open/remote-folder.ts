@@ -46,16 +46,10 @@ export class RemoteFolder {
       return kept;
     }
     const bytes = allocate(name, expected.bytes);
-    await this.#download(name, (chunk, position) => {
-      if (position + chunk.byteLength > bytes.byteLength) {
-        throw new LinnetError('FORMAT', `${this.#nameOf(name)} has more than the ${bytes.byteLength} bytes expected`);
-      }
-      bytes.set(chunk, position);
-      onBytes?.(name, chunk.byteLength, false);
-    }).then((received) => {
-      if (received === bytes.byteLength) return;
+    const received = await this.#download(name, bytes, (chunk) => onBytes?.(name, chunk, false));
+    if (received < bytes.byteLength) {
       throw new LinnetError('FORMAT', `${this.#nameOf(name)} has ${received} bytes, expected ${bytes.byteLength}`);
-    });
+    }
     const actual = await sha256Of(bytes);
     if (actual !== expected.sha256) {
       throw new LinnetError(
@@ -72,20 +66,8 @@ export class RemoteFolder {
    * @throws LinnetError `NOT_FOUND` if it cannot be fetched, `FORMAT` if it is longer, `ABORTED`
    */
   async smallFile(name: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-    const chunks: Uint8Array[] = [];
-    const length = await this.#download(name, (chunk, position) => {
-      if (position + chunk.byteLength > limit) {
-        throw new LinnetError('FORMAT', `${this.#nameOf(name)} has more than ${limit} bytes`);
-      }
-      chunks.push(chunk);
-    });
-    const bytes = new Uint8Array(length);
-    let position = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, position);
-      position += chunk.byteLength;
-    }
-    return bytes;
+    const bytes = allocate(name, limit);
+    return bytes.slice(0, await this.#download(name, bytes));
   }
 
   /** A file out of the cache, if it is there and intact. */
@@ -98,8 +80,11 @@ export class RemoteFolder {
     return undefined;
   }
 
-  /** Gives a file's bytes to `take` as they arrive, and returns their number. An error of `take` ends the download. */
-  async #download(name: string, take: (chunk: Uint8Array, position: number) => void): Promise<number> {
+  /**
+   * Fetches a file into `bytes`, and returns how many there are.
+   * @throws LinnetError `FORMAT` for more than there is room for
+   */
+  async #download(name: string, bytes: Uint8Array, onChunk?: (length: number) => void): Promise<number> {
     const { signal, fetch: connect = fetch } = this.#options;
     try {
       const response = await connect(new URL(encodeURIComponent(name), this.url), { signal });
@@ -109,8 +94,12 @@ export class RemoteFolder {
       let position = 0;
       // Leaving the loop by an error cancels the stream, and with it the download.
       for await (const chunk of chunksOf(response)) {
-        take(chunk, position);
+        if (position + chunk.byteLength > bytes.byteLength) {
+          throw new LinnetError('FORMAT', `${this.#nameOf(name)} has more than ${bytes.byteLength} bytes`);
+        }
+        bytes.set(chunk, position);
         position += chunk.byteLength;
+        onChunk?.(chunk.byteLength);
       }
       return position;
     } catch (error) {

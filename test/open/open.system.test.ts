@@ -16,6 +16,7 @@ import { open } from '../../src/open/index.ts';
 import type { OpenedModel } from '../../src/open/opened-model.ts';
 import { modelHere, placeOfModel } from '../../src/open/model-names.ts';
 import { folderOfModel } from '../../src/open/source.ts';
+import { planSource } from '../../src/studies/frame/study.ts';
 
 const place = suiteFolder();
 const at = (name: string): string => join(place, name);
@@ -302,6 +303,14 @@ describe('names of models', () => {
     expect(await modelHere('linnet:tiny-llama')).toMatch(/assets.tiny-llama$/);
     expect((await open('linnet:tiny-llama')).family).toBe('llama');
     await expect(modelHere('linnet:tiny-lama')).rejects.toThrow(/linnet:tiny-llama/);
+  });
+
+  it('count from a folder where one is given, as in plans of studies', async () => {
+    const { model } = planSource(at('plan.json'));
+    expect(await model('llama')).toBe(at('llama'));
+    expect(await model('linnet:tiny-llama')).toBe(await modelHere('linnet:tiny-llama'));
+    await expect(model('lama')).rejects.toThrow(/did you mean .*llama\?/);
+    await expect(model('someone/some-model')).rejects.toThrow('"linnet download someone/some-model" fetches it');
   });
 
   it('are not asked of the hub where something here has a name like them', async () => {

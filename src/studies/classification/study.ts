@@ -68,14 +68,14 @@ export const classificationStudy = new Study<
 /** @throws LinnetError as `readTaskRows`, and `CONFIG` for an impossible model, method or setting */
 async function loadClassification(
   plan: ClassificationPlan,
-  { place }: PlanSource,
+  source: PlanSource,
 ): Promise<Trials<ClassificationTrial>> {
-  const tasks = await readTaskRows(plan, place);
+  const tasks = await readTaskRows(plan, source.place);
   const trials: ClassificationTrial[] = [];
   for (const [model, described] of Object.entries(plan.models)) {
     const { form, training } = described;
-    const start = await openStart(described, place);
-    const tokenizer = await loadTokenizer(start.loaded?.path ?? place(described.tokenizer ?? ''));
+    const start = await openStart(described, source);
+    const tokenizer = await loadTokenizer(start.loaded?.path ?? (await source.model(described.tokenizer ?? '')));
     if (start.loaded === undefined) requireVocabulary(model, start.model, tokenizer);
     for (const rows of tasks) {
       for (const [method, mixer] of Object.entries(plan.methods)) {

@@ -3,10 +3,11 @@
  * are a `StudyDefinition`; how trials are run, kept, continued and reported is the same for all (run-study.ts).
  */
 import { createHash } from 'node:crypto';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
+import { modelHere } from '../../open/model-names.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 import type { StudyReport } from './study-report.ts';
@@ -26,16 +27,24 @@ export interface TrialHooks {
   readonly onUpdate?: (update: TrialUpdate) => void;
 }
 
-/** Where a plan comes from: its name in errors, and the place of a path in it, which counts from the folder of the plan. */
+/**
+ * Where a plan comes from: its name in errors, the place of a path in it, which counts from the folder of the plan, and the
+ * folder of a model by its name, as in commands.
+ */
 export interface PlanSource {
   readonly name: string;
   readonly place: (path: string) => string;
+  readonly model: (name: string) => Promise<string>;
 }
 
 /** @param file the plan's file; without one, paths count from the current folder */
 export function planSource(file?: string): PlanSource {
   const folder = file === undefined ? '.' : dirname(file);
-  return { name: file ?? 'the plan', place: (path) => (isAbsolute(path) ? path : resolve(folder, path)) };
+  return {
+    name: file ?? 'the plan',
+    place: (path) => resolve(folder, path),
+    model: (name) => modelHere(name, folder),
+  };
 }
 
 /** The trials of a plan, with the models and texts that they share. */

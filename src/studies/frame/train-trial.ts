@@ -33,11 +33,11 @@ export interface StartingModel {
 /** @param special fields of a configuration that does not say them */
 export async function openStart(
   { config = {}, folder }: StartChoice,
-  place: PlanSource['place'],
+  source: PlanSource,
   special: Readonly<Record<string, number>> = {},
 ): Promise<StartingModel> {
   if (folder === undefined) return { model: describeModel({ ...special, ...config }) };
-  const loaded = await loadModel(place(folder));
+  const loaded = await loadModel(await source.model(folder));
   return { model: loaded.model, loaded };
 }
 

@@ -12,7 +12,7 @@ import { type Column, makeTable } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Study } from '../frame/run-study.ts';
 import { groupedBy, resultSection, spelledOverSeeds, type StudyReport } from '../frame/study-report.ts';
-import { trialIdentity } from '../frame/study.ts';
+import { type PlanSource, trialIdentity } from '../frame/study.ts';
 import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
 import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
@@ -78,13 +78,13 @@ export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
   ],
   plan: planSchema,
   measured: measuredSchema,
-  async load({ models, lengths, depths, data, version: _, ...settings }, { place }, compile) {
+  async load({ models, lengths, depths, data, version: _, ...settings }, source, compile) {
     const sentences = await readHaystack(readDocuments([data]));
     const text = createHash('sha256').update(sentences.join('\n')).digest('hex');
     const opened = new LastOpened<Awaited<ReturnType<typeof openScorer>>>();
     const longest = Math.max(...lengths);
     const trials = models.flatMap((model) => {
-      const open = () => opened.open(model, () => openScorer(place(model), longest, compile));
+      const open = () => opened.open(model, () => openScorer(model, source, longest, compile));
       return lengths.flatMap((length) =>
         depths.map((depth): NeedleTrial => ({ ...settings, model, length, depth, sentences, open, text })),
       );
@@ -105,8 +105,8 @@ export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
   report: (results, { plan }) => reportNeedles(plan, results),
 });
 
-async function openScorer(path: string, longest: number, compile?: CompileOptions) {
-  const opened = await openCausal(path, compile);
+async function openScorer(model: string, source: PlanSource, longest: number, compile?: CompileOptions) {
+  const opened = await openCausal(await source.model(model), compile);
   const { engine, fingerprint, tokenizer } = opened;
   const scorer = new EngineScorer({ engine, tokenizer, maxLength: longest + 64 });
   return { scorer, tokenizer, fingerprint, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };

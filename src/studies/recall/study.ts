@@ -57,9 +57,11 @@ export const recallStudy = new Study<RecallPlan, RecallTrial, Place, Measured>({
   ],
   plan: recallPlan,
   measured: measuredSchema,
-  async load(plan, { place }) {
+  async load(plan, { model }) {
     const folders = plan.seeds.flatMap((seed) =>
-      plan.models.map((method): RecallTrial => ({ method, size: '', seed, plan, folder: place(method) })),
+      plan.models.map(async (method): Promise<RecallTrial> => {
+        return { method, size: '', seed, plan, folder: await model(method) };
+      }),
     );
     const trained = plan.seeds.flatMap((seed) =>
       [...recallConfigs(plan)].flatMap(([size, config]) =>
@@ -68,7 +70,7 @@ export const recallStudy = new Study<RecallPlan, RecallTrial, Place, Measured>({
         }),
       ),
     );
-    return { trials: [...folders, ...trained] };
+    return { trials: [...(await Promise.all(folders)), ...trained] };
   },
   place: ({ method, size, seed }) => ({ method, size, seed }),
   async identity({ plan: { deviation, lessons, tests }, trained, folder, seed }) {

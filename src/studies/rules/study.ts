@@ -85,8 +85,8 @@ export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
   ],
   plan: planSchema,
   measured: measuredSchema,
-  async load(plan, { place }, compile) {
-    const loaded = await openCausal(place(plan.model), compile);
+  async load(plan, { place, model }, compile) {
+    const loaded = await openCausal(await model(plan.model), compile);
     const medusa = plan.drafts === 'medusa' ? await loaded.heads() : undefined;
     const paths = plan.tree === undefined ? undefined : parseTreeFile(await readTextFile(place(plan.tree)), plan.tree);
     const drafter = medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths));

@@ -62,8 +62,8 @@ export const sweepStudy = new Study<SweepPlan, SweepTrial, SweepPlace, SweepMeas
 });
 
 /** @throws LinnetError `CONFIG` for an impossible method, model or setting, `INPUT` or `NOT_FOUND` for the text */
-async function loadSweep(plan: SweepPlan, { place }: PlanSource): Promise<Trials<SweepTrial>> {
-  const tokenizer = await loadTokenizer(place(plan.tokenizer));
+async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<SweepTrial>> {
+  const tokenizer = await loadTokenizer(await source.model(plan.tokenizer));
   const { bosId, eosId } = tokenizer;
   const special = {
     ...(bosId !== undefined && { bos_token_id: bosId }),
@@ -73,7 +73,7 @@ async function loadSweep(plan: SweepPlan, { place }: PlanSource): Promise<Trials
   const texts = new Map<string, StudyText>();
   const trials: SweepTrial[] = [];
   for (const [name, choice] of Object.entries(plan.models)) {
-    const start = await openStart(choice, place, choice.config?.model_type === 'flash' ? {} : special);
+    const start = await openStart(choice, source, choice.config?.model_type === 'flash' ? {} : special);
     const { model } = start;
     requireVocabulary(name, model, tokenizer);
     for (const seed of plan.seeds) {
