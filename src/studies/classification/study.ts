@@ -66,10 +66,7 @@ export const classificationStudy = new Study<
 });
 
 /** @throws LinnetError as `readTaskRows`, and `CONFIG` for an impossible model, method or setting */
-async function loadClassification(
-  plan: ClassificationPlan,
-  source: PlanSource,
-): Promise<Trials<ClassificationTrial>> {
+async function loadClassification(plan: ClassificationPlan, source: PlanSource): Promise<Trials<ClassificationTrial>> {
   const tasks = await readTaskRows(plan, source.place);
   const trials: ClassificationTrial[] = [];
   for (const [model, described] of Object.entries(plan.models)) {
