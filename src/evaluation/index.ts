@@ -21,7 +21,7 @@ export {
   perplexity,
   stepPerplexity,
 } from './perplexity/perplexity.ts';
-export type { LossGraphOptions } from './perplexity/losses.ts';
+export type { WindowGraphOptions } from './perplexity/window-batches.ts';
 export {
   type EvaluationData,
   evaluationData,
@@ -38,6 +38,6 @@ export {
   type LayerDifference,
 } from './precision/layer-error.ts';
 export { compareOutputs, type OutputDifference } from './precision/output-error.ts';
-export { accuracy, regression } from './tasks/accuracy.ts';
-export type { AccuracyOptions } from './tasks/classifier-outputs.ts';
+export { accuracy, type AccuracyOptions, regression } from './tasks/accuracy.ts';
+
 export type { AccuracyResult, ClassAccuracy, RegressionResult } from './tasks/metrics/quality.ts';

@@ -10,7 +10,7 @@ import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { indexOfLargest } from '../precision/output-error.ts';
+import { argmax } from '../tasks/metrics/statistics.ts';
 
 /** Agreement over the continuation of one prompt; index i is its token i. */
 export interface TextAgreement {
@@ -113,7 +113,7 @@ export async function textAgreement(
     await readWindow(other, text, (position, logits) => {
       if (position + 1 < text.scoredFrom) return;
       const exact = expected[kl.length];
-      same.push(indexOfLargest(exact) === indexOfLargest(logits));
+      same.push(argmax(exact) === argmax(logits));
       kl.push(divergence(exact, logits));
     });
     agreements.push({ same, kl });

@@ -2,7 +2,7 @@
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { readWindow } from '../perplexity/losses.ts';
-import { indexOfLargest } from '../precision/output-error.ts';
+import { argmax } from '../tasks/metrics/statistics.ts';
 import type { RecallProbe } from '../recall/copy-recall.ts';
 
 /** Tokens of a probe that the model chose rightly, of those that are scored. */
@@ -23,7 +23,7 @@ export async function recalledAnswers(
     if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while recall was measured');
     let right = 0;
     await readWindow(engine, { tokens, scoredFrom }, (position, logits) => {
-      if (position + 1 >= scoredFrom && indexOfLargest(logits) === tokens[position + 1]) right++;
+      if (position + 1 >= scoredFrom && argmax(logits) === tokens[position + 1]) right++;
     });
     answers.push({ distance, right, scored: tokens.length - scoredFrom });
   }

@@ -3,25 +3,18 @@
  * text. Accuracy, acceptance by rank and the frequency of whole paths all follow from these ranks.
  */
 import { LinnetError } from '../../errors.ts';
-import { Graph, type Value } from '../../graph/graph.ts';
+import { Graph } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { cast, greater } from '../../graph/ops/elementwise.ts';
-import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
 import { pad, reshape, slice } from '../../graph/ops/layout.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { headLogits, type MedusaConfig } from '../../models/medusa/medusa.ts';
 import type { GeneratingModel } from '../../models/model.ts';
-import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
-import { type ParameterSource, WeightParameters } from '../../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
+import { InputParameters } from '../../nn/parameters.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import {
-  batchTensors,
-  paddedSourceLength,
-  sourceTensors,
-  type WindowBatch,
-  windowBatches,
-} from '../perplexity/window-batches.ts';
+import { type WindowBatch, WindowGraphs, windowHidden } from '../perplexity/window-batches.ts';
 
 /** Ranks at positions t whose token t + 1 is scored, in the order of the windows. */
 export interface HeadRanks {
@@ -34,12 +27,7 @@ export interface HeadRanks {
 
 export interface HeadRankOptions extends CompileOptions {
   readonly signal?: AbortSignal;
-  readonly onProgress?: (windows: number, total: number) => void;
 }
-
-/** Logits of a run, in numbers: 128 MiB. */
-const mostLogits = 1 << 25;
-const mostBatchTokens = 1024;
 
 /**
  * Runs model and heads over windows of a text.
@@ -52,7 +40,7 @@ export async function headRanks(
   medusa: MedusaConfig,
   parameters: ReadonlyMap<string, Tensor>,
   windows: readonly ScoredWindow[],
-  { signal, onProgress, ...compileOptions }: HeadRankOptions = {},
+  { signal, ...compileOptions }: HeadRankOptions = {},
 ): Promise<HeadRanks> {
   if (model.kind !== 'causal' && windows.some(({ source }) => source === undefined)) {
     throw new LinnetError(
@@ -62,47 +50,27 @@ export async function headRanks(
   }
   const usable = windows.filter(({ tokens, scoredFrom }) => tokens.length > scoredFrom + 1);
   if (usable.length === 0) throw new LinnetError('INPUT', 'the text is too short to measure Medusa heads on');
-  const batchTokens = Math.min(mostBatchTokens, Math.floor(mostLogits / model.sizes.vocabulary));
+  const graphOf = (batch: WindowBatch): Graph => rankGraph(model, medusa, batch);
+  await using graphs = await WindowGraphs.create(usable, graphOf, model.sizes.vocabulary, compileOptions);
   const found: number[] = [];
-  const programs = new Map<string, Program>();
-  let done = 0;
-  try {
-    for (const batch of windowBatches(usable, batchTokens)) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while measuring Medusa heads');
-      const shape = `${batch.rows}x${batch.length}x${paddedSourceLength(batch)}`;
-      const program =
-        programs.get(shape) ?? (await compile(rankGraph(model, medusa, parameters, batch), compileOptions));
-      programs.set(shape, program);
-      const names = Array.from({ length: medusa.heads }, (_, head) => `ranks.${head}`);
-      const sources = model.kind === 'causal' ? {} : sourceTensors(batch);
-      const results = await program.run({ ...batchTensors(batch), ...sources }, names);
-      collectRanks(
-        batch,
-        names.map((name) => dataOf(results[name], 'float32')),
-        found,
-      );
-      done += batch.windows.length;
-      onProgress?.(done, usable.length);
-    }
-  } finally {
-    for (const program of programs.values()) await program.dispose();
+  for await (const { batch, outputs } of graphs.run(parameters, signal)) {
+    const ranks = [...outputs.values()];
+    batch.windows.forEach(({ tokens, scoredFrom }, row) => {
+      for (let t = scoredFrom - 1; t + 2 < tokens.length; t++) {
+        ranks.forEach((values, head) => found.push(t + 2 + head < tokens.length ? values[row * batch.length + t] : -1));
+      }
+    });
   }
   return { heads: medusa.heads, positions: found.length / medusa.heads, ranks: Int32Array.from(found) };
 }
 
 /** `inputs` and `labels` int32 [B,n] → `ranks.i` [B,n] of every head: how many tokens it held more likely. */
-function rankGraph(
-  model: GeneratingModel,
-  medusa: MedusaConfig,
-  parameters: ReadonlyMap<string, Tensor>,
-  batch: WindowBatch,
-): Graph {
-  const { rows, length } = batch;
+function rankGraph(model: GeneratingModel, medusa: MedusaConfig, { rows, length, sourceLength }: WindowBatch): Graph {
   const graph = new Graph(`medusa ranks ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   const labels = graph.input('labels', 'int32', [rows, length]);
-  const source = new WeightParameters(graph, parameters);
-  const hidden = hiddenStates(model, source, inputs, paddedSourceLength(batch)); // [B,n,width]
+  const source = new InputParameters(graph);
+  const hidden = windowHidden(model, source, inputs, sourceLength); // [B,n,width]
   for (let head = 0; head < medusa.heads; head++) {
     const offset = head + 1;
     const count = rows * (length - offset);
@@ -113,25 +81,6 @@ function rankGraph(
     graph.output(`ranks.${head}`, pad(reshape(ranks, [rows, length - offset]), 1, 0, offset)); // [B,n]
   }
   return graph;
-}
-
-/** Hidden states [B,n,width] of the tokens; an encoder-decoder model reads its inputs `source` and `sourceMask` besides. */
-function hiddenStates(model: GeneratingModel, parameters: ParameterSource, tokens: Value, sourceLength: number): Value {
-  if (model.kind === 'causal') return parallelHidden(model, parameters, tokens);
-  const B = Number(tokens.shape[0]);
-  const source = parameters.graph.input('source', 'int32', [B, sourceLength]);
-  const encodedMask = parameters.graph.input('sourceMask', 'float32', [B, sourceLength]);
-  const encoded = model.encode(parameters, { tokens: source, mask: encodedMask }); // [B,m,width]
-  return model.decode(parameters, { tokens, encoded, encodedMask });
-}
-
-/** Appends the ranks of a batch's scored positions, [positions,H]. */
-function collectRanks({ length, windows }: WindowBatch, ranks: readonly Float32Array[], target: number[]): void {
-  windows.forEach(({ tokens, scoredFrom }, row) => {
-    for (let t = scoredFrom - 1; t + 2 < tokens.length; t++) {
-      ranks.forEach((values, head) => target.push(t + 2 + head < tokens.length ? values[row * length + t] : -1));
-    }
-  });
 }
 
 /**

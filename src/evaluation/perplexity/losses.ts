@@ -5,17 +5,16 @@
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { negativeLogLikelihood, readScored } from '../../engine/log-likelihood.ts';
-import { LinnetError } from '../../errors.ts';
+import { requireRunning } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
-import { dataOf, type Tensor } from '../../graph/tensor.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
-import { batchTensors, type WindowBatch, windowBatches } from './window-batches.ts';
+import { type WindowBatch, type WindowGraphOptions, WindowGraphs } from './window-batches.ts';
 
 /** Losses of a window. */
 export interface WindowLosses {
@@ -24,67 +23,44 @@ export interface WindowLosses {
   readonly losses: Float32Array;
 }
 
-/** How graphs of losses are compiled. */
-export interface LossGraphOptions extends CompileOptions {
-  /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
-  readonly batchTokens?: number;
+/** Losses of windows, some at a time. */
+export type LossBatches = AsyncGenerator<readonly WindowLosses[], void, undefined>;
+
+/** Compiles the losses of windows; parameters are inputs. @throws LinnetError `MISMATCH` for tokens outside the model's vocabulary */
+export async function compileLosses(
+  model: CausalModel,
+  windows: readonly ScoredWindow[],
+  options?: WindowGraphOptions,
+): Promise<WindowGraphs> {
+  const { vocabulary } = model.sizes;
+  checkTokens(windows, vocabulary);
+  return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch), vocabulary, options);
 }
 
-type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
-
-/** Padded tokens per run where memory is no concern: enough rows for fast products. */
-const mostBatchTokens = 1024;
-/** Logits of a run, in numbers: 128 MiB, of which the loss holds two or three. */
-const mostLogits = 1 << 25;
-
-/** Graphs over windows, one for each shape of batch. Parameters are inputs of them. Dispose of it. */
-export class LossGraphs {
-  readonly #batches: readonly { readonly batch: WindowBatch; readonly program: Program }[];
-
-  private constructor(batches: readonly { batch: WindowBatch; program: Program }[]) {
-    this.#batches = batches;
+/** Losses by compiled graphs. @throws LinnetError as `WindowGraphs.run` */
+export async function* graphLosses(
+  graphs: WindowGraphs,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  signal?: AbortSignal,
+): LossBatches {
+  for await (const { batch, outputs } of graphs.run(parameters, signal)) {
+    yield batch.windows.map((window, row) => {
+      const start = row * batch.length;
+      const losses = outputs.get('losses')?.slice(start, start + window.tokens.length - 1) ?? new Float32Array(0);
+      return { window, losses };
+    });
   }
+}
 
-  /** @throws LinnetError `MISMATCH` for tokens outside the model's vocabulary */
-  static async create(
-    model: CausalModel,
-    windows: readonly ScoredWindow[],
-    options: LossGraphOptions = {},
-  ): Promise<LossGraphs> {
-    const { vocabulary } = model.sizes;
-    const { batchTokens = Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary)), ...compileOptions } = options;
-    checkTokens(windows, vocabulary);
-    const programs = new Map<string, Program>();
-    const batches: { batch: WindowBatch; program: Program }[] = [];
-    try {
-      for (const batch of windowBatches(windows, batchTokens)) {
-        const shape = `${batch.rows}x${batch.length}`;
-        const program = programs.get(shape) ?? (await compile(lossGraph(model, batch), compileOptions));
-        programs.set(shape, program);
-        batches.push({ batch, program });
-      }
-    } catch (error) {
-      for (const program of programs.values()) await program.dispose();
-      throw error;
-    }
-    return new LossGraphs(batches);
-  }
-
-  /** Losses batch by batch. @throws LinnetError `TENSOR` for a missing parameter */
-  async *losses(parameters: Parameters): AsyncGenerator<readonly WindowLosses[], void, undefined> {
-    for (const { batch, program } of this.#batches) {
-      const feeds = { ...Object.fromEntries(parameters), ...batchTensors(batch) };
-      const results = await program.run(onlyInputs(program, feeds), ['losses']);
-      const data = dataOf(results.losses, 'float32');
-      yield batch.windows.map((window, row) => ({
-        window,
-        losses: data.slice(row * batch.length, row * batch.length + window.tokens.length - 1),
-      }));
-    }
-  }
-
-  async dispose(): Promise<void> {
-    for (const program of new Set(this.#batches.map((entry) => entry.program))) await program.dispose();
+/** Losses by the step form, window by window. @throws LinnetError `ABORTED` between two windows, and as `stepLosses` */
+export async function* engineLosses(
+  engine: StepEngine,
+  windows: readonly ScoredWindow[],
+  signal?: AbortSignal,
+): LossBatches {
+  for (const [done, window] of windows.entries()) {
+    requireRunning(signal, `after ${done} of ${windows.length} windows`);
+    yield [await stepLosses(engine, window)];
   }
 }
 
@@ -94,23 +70,14 @@ export class LossGraphs {
  */
 export async function tokenLosses(
   model: CausalModel,
-  parameters: Parameters,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
   windows: readonly ScoredWindow[],
-  { signal, ...options }: CompileOptions & { readonly signal?: AbortSignal } = {},
+  { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<Float32Array[]> {
-  const graphs = await LossGraphs.create(model, windows, options);
+  await using graphs = await compileLosses(model, windows, options);
   const found = new Map<ScoredWindow, Float32Array>();
-  const stopIfAsked = (): void => {
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while tokens were scored');
-  };
-  try {
-    stopIfAsked();
-    for await (const batch of graphs.losses(parameters)) {
-      for (const { window, losses } of batch) found.set(window, losses);
-      stopIfAsked();
-    }
-  } finally {
-    await graphs.dispose();
+  for await (const batch of graphLosses(graphs, parameters, signal)) {
+    for (const { window, losses } of batch) found.set(window, losses);
   }
   return windows.map((window) => found.get(window) ?? new Float32Array(0));
 }
@@ -125,17 +92,6 @@ function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
   const logits = model.head(source, reshape(hidden, [rows * length, model.sizes.width])); // [B*n,V]
   graph.output('losses', crossEntropy(logits, reshape(labels, [rows * length])));
   return graph;
-}
-
-/** Parameters that a short batch does not reach, such as α with a single group, are no inputs of its program. */
-function onlyInputs(program: Program, feeds: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
-  const needed: Record<string, Tensor> = {};
-  for (const name of program.inputs.keys()) {
-    const value = feeds[name];
-    if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
-    needed[name] = value;
-  }
-  return needed;
 }
 
 /**
@@ -166,9 +122,7 @@ export async function stepLosses(
 ): Promise<WindowLosses & { readonly stateBytes: number }> {
   const losses = new Float32Array(Math.max(0, window.tokens.length - 1));
   const state = await readWindow(engine, window, (position, logits) => {
-    if (signal?.aborted === true) {
-      throw new LinnetError('ABORTED', `stopped after ${position} of ${losses.length} tokens`);
-    }
+    requireRunning(signal, `after ${position} of ${losses.length} tokens`);
     const next = position + 1;
     // The step checks the tokens it reads; the last token of a window is only predicted.
     checkTokens([{ tokens: window.tokens.subarray(next, next + 1) }], logits.length);

@@ -3,8 +3,9 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { type LossGraphOptions, LossGraphs, stepLosses, type WindowLosses } from './losses.ts';
-import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-windows.ts';
+import { compileLosses, engineLosses, graphLosses, type LossBatches } from './losses.ts';
+import { type EvaluationData, scoredTokens } from './scored-windows.ts';
+import type { WindowGraphOptions, WindowGraphs } from './window-batches.ts';
 
 /** Perplexity, with the amount of text it was measured on. */
 export interface PerplexityResult {
@@ -40,9 +41,9 @@ export interface EvaluateOptions {
  */
 export class PerplexityEvaluator {
   readonly #data: EvaluationData;
-  readonly #graphs: LossGraphs;
+  readonly #graphs: WindowGraphs;
 
-  private constructor(data: EvaluationData, graphs: LossGraphs) {
+  private constructor(data: EvaluationData, graphs: WindowGraphs) {
     this.#data = data;
     this.#graphs = graphs;
   }
@@ -51,10 +52,10 @@ export class PerplexityEvaluator {
   static async create(
     model: CausalModel,
     data: EvaluationData,
-    options: LossGraphOptions = {},
+    options: WindowGraphOptions = {},
   ): Promise<PerplexityEvaluator> {
     requireScored(data);
-    return new PerplexityEvaluator(data, await LossGraphs.create(model, data.windows, options));
+    return new PerplexityEvaluator(data, await compileLosses(model, data.windows, options));
   }
 
   /**
@@ -63,14 +64,18 @@ export class PerplexityEvaluator {
    */
   evaluate(
     parameters: ReadonlyMap<string, Tensor<'float32'>>,
-    options: EvaluateOptions = {},
+    { signal, onProgress }: EvaluateOptions = {},
   ): Promise<PerplexityResult> {
-    return perplexityOf(this.#data, this.#graphs.losses(parameters), options);
+    return perplexityOf(this.#data, graphLosses(this.#graphs, parameters, signal), onProgress);
   }
 
   /** Frees the compiled graphs. */
   dispose(): Promise<void> {
     return this.#graphs.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }
 
@@ -86,14 +91,10 @@ export async function perplexity(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   data: EvaluationData,
-  { onProgress, signal, ...options }: LossGraphOptions & EvaluateOptions = {},
+  { onProgress, signal, ...options }: WindowGraphOptions & EvaluateOptions = {},
 ): Promise<PerplexityResult> {
-  const evaluator = await PerplexityEvaluator.create(model, data, options);
-  try {
-    return await evaluator.evaluate(parameters, { onProgress, signal });
-  } finally {
-    await evaluator.dispose();
-  }
+  await using evaluator = await PerplexityEvaluator.create(model, data, options);
+  return await evaluator.evaluate(parameters, { onProgress, signal });
 }
 
 /**
@@ -104,42 +105,29 @@ export async function perplexity(
 export async function stepPerplexity(
   engine: StepEngine,
   data: EvaluationData,
-  options: EvaluateOptions = {},
+  { signal, onProgress }: EvaluateOptions = {},
 ): Promise<PerplexityResult> {
   requireScored(data);
-  return await perplexityOf(data, oneByOne(engine, data.windows), options);
+  return await perplexityOf(data, engineLosses(engine, data.windows, signal), onProgress);
 }
 
-async function* oneByOne(
-  engine: StepEngine,
-  windows: readonly ScoredWindow[],
-): AsyncGenerator<readonly WindowLosses[], void, undefined> {
-  for (const window of windows) yield [await stepLosses(engine, window)];
-}
-
-/** Sums are kept in float64. The signal is looked at between two batches. */
+/** Sums are kept in float64. */
 async function perplexityOf(
   { windows, documents }: EvaluationData,
-  batches: AsyncGenerator<readonly WindowLosses[], void, undefined>,
-  { onProgress, signal }: EvaluateOptions,
+  batches: LossBatches,
+  onProgress: EvaluateOptions['onProgress'],
 ): Promise<PerplexityResult> {
-  const totalWindows = windows.length;
   let total = 0;
   let tokens = 0;
   let done = 0;
-  for (;;) {
-    if (signal?.aborted === true) {
-      throw new LinnetError('ABORTED', `evaluation stopped after ${done} of ${totalWindows} windows`);
-    }
-    const batch = await batches.next();
-    if (batch.done === true) break;
-    for (const { window, losses } of batch.value) {
+  for await (const batch of batches) {
+    for (const { window, losses } of batch) {
       // The loss of predicting token i is at i − 1.
       for (let at = window.scoredFrom - 1; at < losses.length; at++) total += losses[at];
       tokens += scoredTokens([window]);
     }
-    done += batch.value.length;
-    onProgress?.({ windows: done, totalWindows, nll: total / tokens });
+    done += batch.length;
+    onProgress?.({ windows: done, totalWindows: windows.length, nll: total / tokens });
   }
   const nll = total / tokens;
   return { perplexity: Math.exp(nll), nll, tokens, documents };

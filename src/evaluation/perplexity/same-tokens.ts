@@ -4,6 +4,7 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
+import { average, meanError } from '../tasks/metrics/statistics.ts';
 import { stepLosses } from './losses.ts';
 
 /** Loss of the scored tokens after a number of tokens. */
@@ -65,18 +66,10 @@ export async function sameTokenLosses(
     read += losses.length;
     const last = losses.slice(losses.length - scored);
     first ??= last;
-    const { mean, error } = meanDifference(last, first);
-    const ratio = Math.exp(mean);
-    const nll = last.reduce((sum, loss) => sum + loss, 0) / scored;
-    results.push({ after: depth, perplexity: Math.exp(nll), ratio, ratioError: ratio * error, stateBytes });
+    const differences = Array.from(last, (loss, i) => loss - (first?.[i] ?? loss));
+    const ratio = Math.exp(average(differences));
+    const ratioError = ratio * meanError(differences);
+    results.push({ after: depth, perplexity: Math.exp(average(last)), ratio, ratioError, stateBytes });
   }
   return results;
-}
-
-/** Mean of a − b and its standard error. */
-function meanDifference(a: Float32Array, b: Float32Array): { mean: number; error: number } {
-  const differences = Float64Array.from(a, (value, i) => value - b[i]);
-  const mean = differences.reduce((sum, value) => sum + value, 0) / differences.length;
-  const squares = differences.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, error: Math.sqrt(squares / (differences.length - 1) / differences.length) };
 }

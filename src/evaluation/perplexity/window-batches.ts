@@ -1,5 +1,12 @@
-/** Gathering windows of different lengths into batches of few different shapes, since every shape is compiled once. */
-import { type Tensor, tensor } from '../../graph/tensor.ts';
+/** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
+import { LinnetError, requireRunning } from '../../errors.ts';
+import type { Graph, Value } from '../../graph/graph.ts';
+import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
+import type { GeneratingModel, LayerObserver } from '../../models/model.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
+import { onlyInputs, type Program } from '../../runtime/program.ts';
 import type { ScoredWindow } from './scored-windows.ts';
 
 /** Windows that run together, padded at the end to one length. */
@@ -8,6 +15,8 @@ export interface WindowBatch {
   readonly rows: number;
   /** n: predictions per row; a window of m tokens has m − 1. */
   readonly length: number;
+  /** m: tokens that the sources of the windows are padded to; 0 where windows have none. */
+  readonly sourceLength: number;
   readonly windows: readonly ScoredWindow[];
 }
 
@@ -29,49 +38,131 @@ export function windowBatches(windows: readonly ScoredWindow[], batchTokens: num
   const byLength = new Map<number, ScoredWindow[]>();
   for (const window of windows) {
     const length = paddedLength(window.tokens.length - 1);
-    const bucket = byLength.get(length);
-    if (bucket === undefined) byLength.set(length, [window]);
-    else bucket.push(window);
+    const bucket = byLength.get(length) ?? [];
+    byLength.set(length, bucket);
+    bucket.push(window);
   }
   const batches: WindowBatch[] = [];
   for (const [length, bucket] of [...byLength].sort(([a], [b]) => a - b)) {
     const most = Math.max(1, Math.floor(batchTokens / length));
     const rows = Math.ceil(bucket.length / Math.ceil(bucket.length / most));
     for (let start = 0; start < bucket.length; start += rows) {
-      batches.push({ rows, length, windows: bucket.slice(start, start + rows) });
+      const part = bucket.slice(start, start + rows);
+      const longestSource = Math.max(0, ...part.map(({ source }) => source?.length ?? 0));
+      batches.push({ rows, length, sourceLength: longestSource && paddedLength(longestSource), windows: part });
     }
   }
   return batches;
 }
 
-/** Tokens read and tokens to be predicted, int32 [B,n]; padding is token 0. */
-export function batchTensors({ rows, length, windows }: WindowBatch): { inputs: Tensor; labels: Tensor } {
-  const inputs = new Int32Array(rows * length);
-  const labels = new Int32Array(rows * length);
+/**
+ * Inputs of a batch, padded by token 0: `inputs` read and `labels` to be predicted, int32 [B,n]; where windows have sources, these
+ * int32 [B,m], and in `sourceMask` float32 [B,m] which of their places hold a token.
+ */
+function batchFeeds({ rows, length, sourceLength, windows }: WindowBatch): NamedTensors {
+  const [inputs, labels] = [new Int32Array(rows * length), new Int32Array(rows * length)];
   windows.forEach(({ tokens }, row) => {
     inputs.set(tokens.subarray(0, -1), row * length);
     labels.set(tokens.subarray(1), row * length);
   });
-  return { inputs: tensor('int32', [rows, length], inputs), labels: tensor('int32', [rows, length], labels) };
-}
-
-/** Tokens that the sources of a batch are padded to; 0 where its windows have none. */
-export function paddedSourceLength({ windows }: WindowBatch): number {
-  const longest = windows.reduce((most, { source }) => Math.max(most, source?.length ?? 0), 0);
-  return longest === 0 ? 0 : paddedLength(longest);
-}
-
-/** The texts that are read before, int32 [B,m], and which of their places hold a token, float32 [B,m]; padding is token 0. */
-export function sourceTensors(batch: WindowBatch): { source: Tensor; sourceMask: Tensor } {
-  const { rows, windows } = batch;
-  const length = paddedSourceLength(batch);
-  const source = new Int32Array(rows * length);
-  const mask = new Float32Array(rows * length);
+  const feeds = { inputs: int32([rows, length], inputs), labels: int32([rows, length], labels) };
+  if (sourceLength === 0) return feeds;
+  const source = new Int32Array(rows * sourceLength);
+  const mask = new Float32Array(rows * sourceLength);
   for (let row = 0; row < rows; row++) {
     // Rows beyond the windows read a text too, or their attention would have nothing to look at.
     const tokens = (windows[row] ?? windows[0]).source ?? new Int32Array(0);
-    source.set(tokens, row * length);
-    mask.fill(1, row * length, row * length + tokens.length);
+    source.set(tokens, row * sourceLength);
+    mask.fill(1, row * sourceLength, row * sourceLength + tokens.length);
   }
-  return { source: tensor('int32', [rows, length], source), sourceMask: tensor('float32', [rows, length], mask) };
+  const shape = [rows, sourceLength];
+  return { ...feeds, source: int32(shape, source), sourceMask: float32(shape, mask) };
+}
+
+/**
+ * Hidden states [B,n,width] of tokens int32 [B,n] over whole windows; an encoder-decoder model reads the inputs `source` and
+ * `sourceMask` [B,m] besides.
+ */
+export function windowHidden(
+  model: GeneratingModel,
+  parameters: ParameterSource,
+  tokens: Value,
+  sourceLength: number,
+  observe?: LayerObserver,
+): Value {
+  if (model.kind === 'causal') return parallelHidden(model, parameters, tokens, observe);
+  const shape = [tokens.shape[0], sourceLength];
+  const source = parameters.graph.input('source', 'int32', shape);
+  const encodedMask = parameters.graph.input('sourceMask', 'float32', shape);
+  const encoded = model.encode(parameters, { tokens: source, mask: encodedMask }, observe); // [B,m,width]
+  return model.decode(parameters, { tokens, encoded, encodedMask }, observe);
+}
+
+/** How graphs over windows are compiled. */
+export interface WindowGraphOptions extends CompileOptions {
+  /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
+  readonly batchTokens?: number;
+}
+
+/** Padded tokens per run where memory is no concern: enough rows for fast products. */
+const mostBatchTokens = 1024;
+/** Logits of a run, in numbers: 128 MiB, of which a loss holds two or three. */
+const mostLogits = 1 << 25;
+
+/** Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters. Dispose of it. */
+export class WindowGraphs implements AsyncDisposable {
+  readonly #batches: { readonly batch: WindowBatch; readonly program: Program }[] = [];
+  readonly #programs = new Map<string, Program>();
+
+  static async create(
+    windows: readonly ScoredWindow[],
+    graphOf: (batch: WindowBatch) => Graph,
+    vocabulary: number,
+    { batchTokens, ...compileOptions }: WindowGraphOptions = {},
+  ): Promise<WindowGraphs> {
+    const graphs = new WindowGraphs();
+    const usual = Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary));
+    try {
+      for (const batch of windowBatches(windows, batchTokens ?? usual)) {
+        const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
+        const program = graphs.#programs.get(shape) ?? (await compile(graphOf(batch), compileOptions));
+        graphs.#programs.set(shape, program);
+        graphs.#batches.push({ batch, program });
+      }
+    } catch (error) {
+      await graphs.dispose();
+      throw error;
+    }
+    return graphs;
+  }
+
+  /**
+   * Runs batch by batch and gives out the data of the outputs by name.
+   * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` between two batches
+   */
+  async *run(
+    parameters: ReadonlyMap<string, Tensor>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<{ batch: WindowBatch; outputs: ReadonlyMap<string, Float32Array> }, void, undefined> {
+    const values = Object.fromEntries(parameters);
+    for (const [done, { batch, program }] of this.#batches.entries()) {
+      requireRunning(signal, `after ${done} of ${this.#batches.length} batches of windows`);
+      const feeds = onlyInputs(program, { ...values, ...batchFeeds(batch) });
+      const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(feeds, name));
+      if (missing !== undefined) throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
+      const outputs = await program.run(feeds, [...program.outputs.keys()]);
+      yield {
+        batch,
+        outputs: new Map(Object.entries(outputs).map(([name, value]) => [name, dataOf(value, 'float32')])),
+      };
+    }
+  }
+
+  async dispose(): Promise<void> {
+    for (const program of this.#programs.values()) await program.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
 }

@@ -1,13 +1,13 @@
 /** How far the outputs of every layer move when parameters are stored in fewer bits: where the cost arises. */
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import { longestLength } from '../../data/rows/longest.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { decoderOf, type GeneratingModel, type LayerObserver } from '../../models/model.ts';
-import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { checkTokens, type EvaluationData, type ScoredWindow } from '../perplexity/scored-windows.ts';
+import { windowHidden } from '../perplexity/window-batches.ts';
 
 /** Difference of the hidden states after one layer from the reference. */
 export interface LayerDifference {
@@ -122,12 +122,11 @@ async function readLayers(
   const names = Array.from({ length: layers }, (_, layer) => outputName(layer));
   await using program = await compile(layersGraph(model, makeSource, length, sourceLength), options);
   for (const [index, { source, tokens }] of texts.entries()) {
-    if (signal?.aborted === true)
-      throw new LinnetError('ABORTED', `stopped after ${index} of ${texts.length} windows of the layers`);
+    requireRunning(signal, `after ${index} of ${texts.length} windows of the layers`);
     const feeds: Record<string, Tensor> = { tokens: padded(tokens, length) };
     if (source !== undefined) {
       feeds.source = padded(source, sourceLength);
-      feeds.mask = tensor('float32', [1, sourceLength], new Float32Array(sourceLength).fill(1, 0, source.length));
+      feeds.sourceMask = tensor('float32', [1, sourceLength], new Float32Array(sourceLength).fill(1, 0, source.length));
     }
     const found = await program.run(feeds, names);
     const ofEncoder = layers - decoderOf(model).sizes.layers;
@@ -148,7 +147,7 @@ function padded(tokens: Int32Array, length: number): Tensor<'int32'> {
 }
 
 /**
- * `tokens` int32 [1,n], of encoder-decoder models also `source` int32 [1,m] and `mask` float32 [1,m] → `layer.i` [1,n,width],
+ * `tokens` int32 [1,n], of encoder-decoder models also `source` int32 [1,m] and `sourceMask` float32 [1,m] → `layer.i` [1,n,width],
  * of the encoder's [1,m,width]: the residual stream after every layer.
  */
 function layersGraph(
@@ -158,18 +157,9 @@ function layersGraph(
   sourceLength: number,
 ): Graph {
   const graph = new Graph(`${model.family} layers`);
-  const parameters = makeSource(graph);
-  const tokens = graph.input('tokens', 'int32', [1, length]);
   let count = 0;
   const observe: LayerObserver = (_, hidden) => graph.output(outputName(count++), hidden);
-  if (model.kind === 'causal') {
-    parallelHidden(model, parameters, tokens, observe);
-    return graph;
-  }
-  const mask = graph.input('mask', 'float32', [1, sourceLength]);
-  const source = graph.input('source', 'int32', [1, sourceLength]);
-  const encoded = model.encode(parameters, { tokens: source, mask }, observe);
-  model.decode(parameters, { tokens, encoded, encodedMask: mask }, observe);
+  windowHidden(model, makeSource(graph), graph.input('tokens', 'int32', [1, length]), sourceLength, observe);
   return graph;
 }
 

@@ -1,10 +1,11 @@
 /** How far the outputs of one engine are from another's on the same text: the cost of fewer bits. */
 import { negativeLogLikelihood } from '../../engine/log-likelihood.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import { type EvaluationData, scoredTokens } from '../perplexity/scored-windows.ts';
 import { readWindow } from '../perplexity/losses.ts';
+import { argmax } from '../tasks/metrics/statistics.ts';
 
 /** How far the predictions of two models are apart. */
 export interface OutputDifference {
@@ -38,8 +39,7 @@ export async function compareOutputs(
   const sum = { positions: 0, numbers: 0, difference: 0, same: 0, reference: 0, other: 0, scored: 0 };
   let maxLogit = 0;
   for (const [done, window] of windows.entries()) {
-    if (signal?.aborted === true)
-      throw new LinnetError('ABORTED', `stopped after ${done} of ${windows.length} windows`);
+    requireRunning(signal, `after ${done} of ${windows.length} windows`);
     const expected: Float32Array[] = [];
     await readWindow(reference, window, (_, logits) => expected.push(logits.slice()));
     await readWindow(other, window, (position, logits) => {
@@ -53,7 +53,7 @@ export async function compareOutputs(
       sum.positions++;
       sum.numbers += logits.length;
       sum.difference += difference;
-      if (indexOfLargest(logits) === indexOfLargest(exact)) sum.same++;
+      if (argmax(logits) === argmax(exact)) sum.same++;
       if (position + 1 < window.scoredFrom) return;
       const token = window.tokens[position + 1];
       sum.scored++;
@@ -69,11 +69,4 @@ export async function compareOutputs(
     sameChoice: sum.same / sum.positions,
     perplexity: { reference: Math.exp(sum.reference / sum.scored), other: Math.exp(sum.other / sum.scored) },
   };
-}
-
-/** The most probable token; the first of equal ones. */
-export function indexOfLargest(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
 }

@@ -5,6 +5,7 @@
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { promptOf } from '../../engine/prompt.ts';
 import { generateTogether } from '../../engine/scoring/generate-together.ts';
+import type { TextJob } from '../../engine/text-job.ts';
 import type { EvaluationData, ScoredWindow } from '../perplexity/scored-windows.ts';
 
 export interface OwnTextOptions {
@@ -37,25 +38,48 @@ export async function ownText(engine: StepEngine, options: OwnTextOptions): Prom
   const { tokens, length, seed = 0, signal, onProgress } = options;
   const windows: ScoredWindow[] = [];
   let generated = 0;
+  const prompt = { tokens: promptOf(engine.model, []) };
+  const onTokens = (grown: number): void => {
+    generated += grown;
+    onProgress?.(Math.min(tokens, generated), tokens);
+  };
   for (let batch = 0; batch < mostBatches && generated < tokens; batch++) {
     const count = Math.min(textsAtOnce, Math.ceil((tokens - generated) / length));
-    const prompt = { tokens: promptOf(engine.model, []) };
     const jobs = Array.from({ length: count }, (_, index) => ({
       prompt,
       maxTokens: length - 1,
       sampling: { temperature: 1, seed: seed + batch * textsAtOnce + index },
     }));
-    const observer = {
-      round: (_texts: number, _seconds: number, grown: number) => {
-        generated += grown;
-        onProgress?.(Math.min(tokens, generated), tokens);
-      },
-    };
     generated += count;
-    for (const text of await generateTogether(engine, jobs, { signal, observer })) {
-      if (text.tokens.length > 0)
-        windows.push({ tokens: Int32Array.of(...prompt.tokens, ...text.tokens), scoredFrom: 1 });
-    }
+    const written = await writtenWindows(engine, jobs, { signal, onTokens });
+    windows.push(...written.filter((window) => window.tokens.length > 1));
   }
   return { windows, documents: windows.length };
+}
+
+export interface WrittenOptions {
+  readonly signal?: AbortSignal;
+  /** Told of tokens added to the texts. */
+  readonly onTokens: (count: number) => void;
+  /** Whether a text that an EOS token ended has the first of the model's at its end. Default false. */
+  readonly keepsEnd?: boolean;
+}
+
+/**
+ * Texts of jobs, written in common steps, each after its prompt.
+ * @throws LinnetError as `generateTogether`
+ */
+export async function writtenWindows(
+  engine: StepEngine,
+  jobs: readonly TextJob[],
+  { signal, onTokens, keepsEnd = false }: WrittenOptions,
+): Promise<ScoredWindow[]> {
+  const observer = { round: (_texts: number, _seconds: number, count: number) => onTokens(count) };
+  const texts = await generateTogether(engine, jobs, { signal, observer });
+  return texts.map(({ tokens, finish }, i) => {
+    const { tokens: prompt, source } = jobs[i].prompt;
+    const end = keepsEnd && finish === 'eos' ? engine.model.eosIds.slice(0, 1) : [];
+    const window = { tokens: Int32Array.from([...prompt, ...tokens, ...end]), scoredFrom: prompt.length };
+    return source === undefined ? window : { ...window, source: Int32Array.from(source) };
+  });
 }

@@ -1,10 +1,27 @@
 /** How good a classifier is: its classes against the right ones, or the numbers of a regression head. */
 import type { LabelledDataset } from '../../data/datasets/labelled.ts';
-import { LinnetError } from '../../errors.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
+import { Graph } from '../../graph/graph.ts';
+import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { Classifier } from '../../models/classifiers/classifier.ts';
-import { type AccuracyOptions, argmax, classifierOutputs } from './classifier-outputs.ts';
+import { WeightParameters } from '../../nn/parameters.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { onlyInputs } from '../../runtime/program.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
+import { argmax } from './metrics/statistics.ts';
+
+/** Tokens that one run works on, at least one row. */
+const runTokens = 4096;
+
+/** How a data set is run through a classifier. */
+export interface AccuracyOptions {
+  /** Threads and device. Default: all cores of the CPU. */
+  readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`. */
+  readonly signal?: AbortSignal;
+  /** Called after every batch. */
+  readonly onProgress?: (texts: number, total: number) => void;
+}
 
 /**
  * Classifies every row of a data set once. Among equal logits the first class counts.
@@ -26,12 +43,7 @@ export async function accuracy(
       'a regression head, or data with numbers, has no accuracy; ask for its regression',
     );
   }
-  const gold: number[] = [];
-  const predicted: number[] = [];
-  await classifierOutputs(classifier, parameters, dataset, options, (logits, label) => {
-    gold.push(label);
-    predicted.push(argmax(logits));
-  });
+  const { gold, predicted } = await predictions(classifier, parameters, dataset, options, argmax);
   return classQuality(classifier.labels, gold, predicted);
 }
 
@@ -55,11 +67,44 @@ export async function regression(
       'a model with classes, or data with labels, has no regression; ask for its accuracy',
     );
   }
+  const { gold, predicted } = await predictions(classifier, parameters, dataset, options, ([value]) => value);
+  return numberQuality(gold, predicted);
+}
+
+/** Runs every row once, in their order. @param read the prediction from the logits [classes] of a row */
+async function predictions(
+  classifier: Classifier,
+  parameters: ReadonlyMap<string, Tensor>,
+  dataset: LabelledDataset,
+  { compile: compiled, signal, onProgress }: AccuracyOptions,
+  read: (logits: Float32Array) => number,
+): Promise<{ gold: number[]; predicted: number[] }> {
+  const { length, rows: total } = dataset;
+  const classes = classifier.labels.length;
+  const rows = Math.max(1, Math.min(total, Math.floor(runTokens / length)));
+  const graph = new Graph('classification');
+  const texts = {
+    tokens: graph.input('tokens', 'int32', [rows, length]),
+    mask: graph.input('mask', 'float32', [rows, length]),
+    last: graph.input('last', 'int32', [rows]),
+    segments: graph.input('segments', 'int32', [rows, length]),
+  };
+  graph.output('logits', classifier.classLogits(new WeightParameters(graph, parameters), texts));
+  await using program = await compile(graph, compiled);
   const gold: number[] = [];
   const predicted: number[] = [];
-  await classifierOutputs(classifier, parameters, dataset, options, ([value], label) => {
-    gold.push(label);
-    predicted.push(value);
-  });
-  return numberQuality(gold, predicted);
+  for (let first = 0; first < total; first += rows) {
+    requireRunning(signal, `after ${first} of ${total} texts`);
+    const count = Math.min(rows, total - first);
+    // The last batch is filled with its first row.
+    const visits = Array.from({ length: rows }, (_, i) => ({ row: i < count ? first + i : first, epoch: 0 }));
+    const { label, ...feeds } = dataset.batch(visits);
+    const logits = dataOf((await program.run(onlyInputs(program, feeds), ['logits'])).logits, 'float32');
+    for (let row = 0; row < count; row++) {
+      gold.push(label.data[row]);
+      predicted.push(read(logits.subarray(row * classes, (row + 1) * classes)));
+    }
+    onProgress?.(first + count, total);
+  }
+  return { gold, predicted };
 }

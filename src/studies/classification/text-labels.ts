@@ -6,7 +6,7 @@ import type { LabelledText } from '../../data/datasets/labelled.ts';
 import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { SequenceScorer } from '../../engine/scoring/sequence-scorer.ts';
-import { argmax } from '../../evaluation/tasks/classifier-outputs.ts';
+import { argmax } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';

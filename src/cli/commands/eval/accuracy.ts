@@ -1,8 +1,7 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
 import { LabelledDataset, labelledFields, readLabelledTexts } from '../../../data/datasets/labelled.ts';
-import { accuracy, regression } from '../../../evaluation/tasks/accuracy.ts';
-import type { AccuracyOptions } from '../../../evaluation/tasks/classifier-outputs.ts';
+import { accuracy, type AccuracyOptions, regression } from '../../../evaluation/tasks/accuracy.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
 import { called, integer, path } from '../../framework/option-values.ts';
@@ -42,22 +41,15 @@ export const evalAccuracy = defineCommand({
     const labels = model.isRegression ? undefined : model.labels;
     const options = { layout, labels, length: length ?? Math.min(defaultLength, sizes.trainedLength) };
     const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
-    return await context.withProgress('accuracy', 'texts', async (progress) => {
-      const measuring: AccuracyOptions = {
-        compile: { device, threads },
-        signal: context.signal,
-        onProgress: (done, total) => progress.update(done, total),
-      };
-      if (model.isRegression) {
-        const measured = await regression(model, parameters, dataset, measuring);
-        progress.finish();
-        printRegression(context, measured);
-        return { json: { ...measured } };
-      }
-      const measured = await accuracy(model, parameters, dataset, measuring);
-      progress.finish();
-      printQuality(context, measured);
-      return { json: { ...measured } };
-    });
+    const measured = <T>(measure: (options: AccuracyOptions) => Promise<T>): Promise<T> =>
+      context.withProgress('accuracy', 'texts', (_, hooks) => measure({ compile: { device, threads }, ...hooks }));
+    if (model.isRegression) {
+      const quality = await measured((measuring) => regression(model, parameters, dataset, measuring));
+      printRegression(context, quality);
+      return { json: { ...quality } };
+    }
+    const quality = await measured((measuring) => accuracy(model, parameters, dataset, measuring));
+    printQuality(context, quality);
+    return { json: { ...quality } };
   },
 });

@@ -11,10 +11,10 @@ import {
   stepPerplexity,
 } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
+import type { CausalModel } from '../../../models/model.ts';
 import { isExport } from '../../../open/folder-files.ts';
 import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
@@ -65,9 +65,10 @@ export const evalPerplexity = defineCommand({
     if (stride !== undefined && stride > length) {
       throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
     }
-    const rows: MeasuredModel[] = [];
+    const rows: (PerplexityResult & { readonly model: string })[] = [];
     for (const folder of models) {
-      const { measure, trainedLength } = await measureOf(folder, compile, without);
+      await using opened = await openMeasure(folder, compile, without);
+      const { trainedLength } = opened.model.sizes;
       if (length > trainedLength) {
         context.note(
           `warning: windows have ${length} tokens, ${folder} was trained for ${trainedLength}: it predicts worse beyond`,
@@ -80,7 +81,7 @@ export const evalPerplexity = defineCommand({
       );
       const label = models.length === 1 ? 'perplexity' : basename(resolve(folder));
       const result = await context.withProgress(label, 'windows', (progress) =>
-        measure(windows, {
+        opened.measure(windows, {
           signal: context.signal,
           onProgress: ({ windows: done, totalWindows, nll }) => {
             progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
@@ -90,80 +91,56 @@ export const evalPerplexity = defineCommand({
       rows.push({ model: folder, ...result });
     }
     const asked = { length, ...(without === undefined ? {} : { without }) };
-    if (rows.length > 1) {
-      printComparison(context, rows);
-      return { json: { models: rows, ...asked } };
+    const [first] = rows;
+    if (rows.length === 1) {
+      const { model: _, ...result } = first;
+      context.print(
+        `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
+          `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
+      );
+      return { json: { ...result, ...asked } };
     }
-    const [{ model: _, ...result }] = rows;
-    context.print(
-      `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
-        `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
-    );
-    return { json: { ...result, ...asked } };
+    context.table(rows, [
+      { header: 'model', value: ({ model }) => model },
+      { header: 'perplexity', value: (row) => row.perplexity, format: fixed(4) },
+      { header: 'change', unit: '%', value: (row) => 100 * (row.perplexity / first.perplexity - 1), format: fixed(2) },
+      { header: 'nats per token', value: ({ nll }) => nll, format: fixed(5) },
+      { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
+    ]);
+    if (rows.some(({ tokens }) => tokens !== first.tokens)) {
+      context.note(
+        'the models split the text into different numbers of tokens: perplexities per token cannot be compared',
+      );
+    }
+    return { json: { models: rows, ...asked } };
   },
 });
 
-interface MeasuredModel extends PerplexityResult {
-  readonly model: string;
+/** A model with its measurement: whole windows at once; in chunks of an exported model, which has the step form alone. */
+interface OpenedMeasure extends AsyncDisposable {
+  readonly model: Pick<CausalModel, 'sizes'>;
+  readonly measure: (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
 }
 
-function printComparison(context: CommandContext, rows: readonly MeasuredModel[]): void {
-  const [first] = rows;
-  const change = ({ perplexity: value }: MeasuredModel): number => 100 * (value / first.perplexity - 1);
-  const table = makeTable(
-    [
-      { header: 'model', value: ({ model }) => model },
-      { header: 'perplexity', value: (row) => row.perplexity, format: fixed(4) },
-      { header: 'change', unit: '%', value: change, format: fixed(2) },
-      { header: 'nats per token', value: ({ nll }) => nll, format: fixed(5) },
-      { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
-    ],
-    rows,
-  );
-  context.print(textTable(table));
-  if (rows.some(({ tokens }) => tokens !== first.tokens)) {
-    context.note(
-      'the models split the text into different numbers of tokens: perplexities per token cannot be compared',
-    );
+async function openMeasure(folder: string, compile: CompileOptions, without?: Branch): Promise<OpenedMeasure> {
+  if (await isExport(folder)) {
+    if (without !== undefined) {
+      throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
+    }
+    const opened = await openCausal(folder, compile);
+    return {
+      model: opened.model,
+      measure: (data, options) => stepPerplexity(opened.engine, data, options),
+      [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+    };
   }
-}
-
-async function measureOf(folder: string, compile: CompileOptions, without?: Branch): Promise<MeasuredFolder> {
-  if (!(await isExport(folder))) return parallelMeasure(folder, compile, without);
-  if (without === undefined) return exportedMeasure(folder, compile);
-  throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
-}
-
-/** How a folder is measured. */
-interface MeasuredFolder {
-  readonly measure: Measure;
-  /** Tokens that the model was trained for. */
-  readonly trainedLength: number;
-}
-
-type Measure = (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
-
-/** Whole windows at once. */
-async function parallelMeasure(folder: string, compile: CompileOptions, without?: Branch): Promise<MeasuredFolder> {
   const { model: whole, parameters } = await loadCausalModel(folder);
   const model = without === undefined ? whole : modelWithout(whole, without);
   return {
-    trainedLength: whole.sizes.trainedLength,
+    model,
     measure: (data, options) => perplexity(model, parameters, data, { ...compile, ...options }),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
   };
-}
-
-/** An exported model has the step form alone: windows are read in chunks. */
-async function exportedMeasure(folder: string, compile: CompileOptions): Promise<MeasuredFolder> {
-  const opened = await openCausal(folder, compile);
-  const measure: Measure = async (data, options) => {
-    try {
-      return await stepPerplexity(opened.engine, data, options);
-    } finally {
-      await opened.engine.dispose();
-    }
-  };
-  return { measure, trainedLength: opened.model.sizes.trainedLength };
 }
 
 function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {

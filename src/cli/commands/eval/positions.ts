@@ -1,21 +1,22 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
-import { readDocuments } from '../../../data/documents/documents.ts';
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
+import { type Document, readDocuments } from '../../../data/documents/documents.ts';
+import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/losses.ts';
-import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/perplexity.ts';
+import { perplexityByPosition } from '../../../evaluation/perplexity/perplexity.ts';
+import { sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { lineChart } from '../../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
-import type { CompileOptions } from '../../../runtime/compile.ts';
-import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { tokensBefore } from '../../../tokenizer/encode-text.ts';
+import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
-import type { CommandContext } from '../../framework/context.ts';
+import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
 import { modelFolder } from '../../options/folder-parameters.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
-import { joinedTokens } from './joined-text.ts';
-import { printSameTokens, type SameTokensText } from './same-tokens.ts';
 import { openCausal } from '../../../open/running-model.ts';
 
 export const evalPositions = defineCommand({
@@ -49,86 +50,93 @@ export const evalPositions = defineCommand({
   writes: ['chart'],
   async run(context, { models, data, field, length: asked, after, scored, chart, ...compile }) {
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
+    if (after !== undefined && chart !== undefined) {
+      throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
+    }
+    /** The result of every model on the text in its tokens. */
+    const ofEach = async <T>(measure: (text: MeasuredText, hooks: WorkHooks) => Promise<T>) => {
+      const results: (T & { readonly model: string })[] = [];
+      for (const folder of models) {
+        const tokenizer = await loadTokenizer(folder);
+        const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
+        await using opened = await openCausal(folder, compile);
+        const text = { engine: opened.engine, tokens, begin: tokensBefore(tokenizer) };
+        const result = await context.withProgress(folder, 'tokens', (_, hooks) => measure(text, hooks));
+        results.push({ model: folder, ...result });
+      }
+      return results;
+    };
     if (after !== undefined) {
-      if (chart !== undefined)
-        throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
-      const text: SameTokensText = { data, field, length, after, scored };
-      return { json: { length, scored, models: await printSameTokens(context, models, text, compile) } };
+      const results = await ofEach(async ({ engine, tokens, begin }, hooks) => ({
+        depths: await sameTokenLosses(engine, tokens.subarray(begin.length), { after, scored, begin, ...hooks }),
+      }));
+      const rows = results.flatMap(({ model, depths }) => depths.map((depth) => ({ model, ...depth })));
+      context.table(rows, [
+        { header: 'model', value: ({ model }) => model },
+        { header: 'after', value: (row) => row.after, format: formatCount, align: 'right' },
+        { header: 'perplexity', value: (row) => row.perplexity, format: fixed(3) },
+        { header: 'of the first', value: (row) => row.ratio, format: fixed(4) },
+        { header: '±', value: (row) => row.ratioError, format: fixed(4) },
+        { header: 'state', value: (row) => row.stateBytes, format: formatBytes },
+      ]);
+      return { json: { length, scored, models: results } };
     }
-    const results: ModelPositions[] = [];
-    for (const folder of models) {
-      const tokens = await joinedTokens(readDocuments(data, { field }), await loadTokenizer(folder), length);
-      results.push(await measure(context, folder, tokens, compile));
-    }
+    const results = await ofEach(async ({ engine, tokens }, hooks) => {
+      const { losses, stateBytes } = await stepLosses(engine, { tokens, scoredFrom: 1 }, hooks);
+      return { positions: perplexityByPosition([losses]), stateBytes };
+    });
+    const [{ positions }] = results;
     context.table(
-      results[0].positions.map((_, index) => index),
-      columnsOf(results),
+      positions.map((range, index) => ({
+        range,
+        values: results.map((result) => result.positions[index]?.perplexity),
+      })),
+      [
+        {
+          header: 'positions',
+          value: ({ range }) => `${formatCount(range.from)}–${formatCount(range.to)}`,
+          align: 'right',
+        },
+        ...models.map((header, i): Column<{ values: number[] }> => {
+          return { header, value: ({ values }) => values[i], format: fixed(3) };
+        }),
+      ],
     );
     for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
     if (chart !== undefined) {
-      await writeFileAtomic(chart, (await positionsChart(results)).svgFile());
+      const drawn = await lineChart({
+        title: 'Perplexity by position',
+        description: 'Perplexity of the tokens of each range of positions of one long text.',
+        x: { label: 'position', unit: 'tokens', scale: 'log2' },
+        y: { label: 'perplexity', scale: 'log2', format: fixed(1) },
+        lines: results.map(({ model, positions: ranges }) => ({
+          name: model,
+          points: ranges.map(({ to, perplexity }) => ({ x: to + 1, y: perplexity })),
+        })),
+      });
+      await writeFileAtomic(chart, drawn.svgFile());
       context.print(`wrote ${chart}`);
     }
     return { json: { length, models: results, ...(chart === undefined ? {} : { chart }) } };
   },
 });
 
-interface ModelPositions {
-  readonly model: string;
-  readonly positions: readonly PositionLoss[];
-  /** Bytes of the session's state at the end. */
-  readonly stateBytes: number;
+/** An opened model, and the text in its tokens, which begins with `begin`. */
+interface MeasuredText {
+  readonly engine: StepEngine;
+  readonly tokens: Int32Array;
+  readonly begin: readonly number[];
 }
 
-async function measure(
-  context: CommandContext,
-  folder: string,
-  tokens: Int32Array,
-  compile: CompileOptions,
-): Promise<ModelPositions> {
-  await using opened = await openCausal(folder, compile);
-  const { losses, stateBytes } = await context.withProgress(folder, 'tokens', (progress) =>
-    stepLosses(
-      opened.engine,
-      { tokens, scoredFrom: 1 },
-      {
-        signal: context.signal,
-        onProgress: (done, total) => {
-          if (done % 128 === 0 || done === total) progress.update(done, total);
-        },
-      },
-    ),
-  );
-  return { model: folder, positions: perplexityByPosition([losses]), stateBytes };
-}
-
-function columnsOf(results: readonly ModelPositions[]): Column<number>[] {
-  const [{ positions }] = results;
-  return [
-    {
-      header: 'positions',
-      value: (index) => `${formatCount(positions[index].from)}–${formatCount(positions[index].to)}`,
-      align: 'right',
-    },
-    ...results.map(
-      (result): Column<number> => ({
-        header: result.model,
-        value: (index) => result.positions[index]?.perplexity,
-        format: fixed(3),
-      }),
-    ),
-  ];
-}
-
-function positionsChart(results: readonly ModelPositions[]) {
-  return lineChart({
-    title: 'Perplexity by position',
-    description: 'Perplexity of the tokens of each range of positions of one long text.',
-    x: { label: 'position', unit: 'tokens', scale: 'log2' },
-    y: { label: 'perplexity', scale: 'log2', format: fixed(1) },
-    lines: results.map(({ model, positions }) => ({
-      name: model,
-      points: positions.map(({ to, perplexity }) => ({ x: to + 1, y: perplexity })),
-    })),
-  });
+/** The documents one after the other, as one text that begins once. @throws LinnetError `INPUT` if they are too short */
+async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Tokenizer, length: number) {
+  const tokens = new Int32Array(length);
+  let filled = 0;
+  for await (const { text } of documents) {
+    const part = documentTokens(tokenizer, text, filled === 0 ? 'auto' : false);
+    tokens.set(part.subarray(0, length - filled), filled);
+    filled = Math.min(length, filled + part.length);
+    if (filled === length) return tokens;
+  }
+  throw new LinnetError('INPUT', `the text has ${filled} tokens, ${length} are needed; give more text or read less`);
 }

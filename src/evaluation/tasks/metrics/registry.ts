@@ -4,7 +4,7 @@ import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
 import { f1Of, matthews } from './classification.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
-import { average } from './statistics.ts';
+import { argmax, average } from './statistics.ts';
 
 /** A model's answer to one question, with the right one. */
 export type Answer =
@@ -88,10 +88,7 @@ function best(
   { scores, choices }: AnswerOf<'multiple_choice'>,
   lengthOf: (choice: string) => number = () => 1,
 ): number {
-  let found = 0;
-  const values = scores.map(({ logLikelihood }, i) => logLikelihood / lengthOf(choices[i]));
-  for (let i = 1; i < values.length; i++) if (values[i] > values[found]) found = i;
-  return found;
+  return argmax(scores.map(({ logLikelihood }, i) => logLikelihood / lengthOf(choices[i])));
 }
 
 function rougeMetric(kind: RougeKind): TaskMetric {

@@ -7,19 +7,24 @@ const chunkSize = 1000;
 /** The resamples that lm-evaluation-harness takes if it is not told otherwise. */
 export const defaultBootstrapIterations = 100_000;
 
-export function average(values: readonly number[]): number {
+export function average(values: Iterable<number> & { readonly length: number }): number {
   let sum = 0;
   for (const value of values) sum += value;
   return sum / values.length;
 }
 
+/** Index of the largest value, the first among equals. */
+export function argmax(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
+}
+
 /** Standard deviation of a sample, with n − 1. */
-export function sampleDeviation(values: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i];
-  const average = sum / values.length;
+export function sampleDeviation(values: Iterable<number> & { readonly length: number }): number {
+  const mean = average(values);
   let squares = 0;
-  for (let i = 0; i < values.length; i++) squares += (values[i] - average) ** 2;
+  for (const value of values) squares += (value - mean) ** 2;
   return Math.sqrt(squares / (values.length - 1));
 }
 
