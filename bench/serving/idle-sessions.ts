@@ -16,7 +16,8 @@ const words = [
   folder,
   '--port',
   '0',
-  '--inline',
+  '--set',
+  'engine=inline',
   '--quiet',
   ...(place === undefined ? [] : ['--sessions', place]),
 ];

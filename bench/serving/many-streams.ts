@@ -17,13 +17,13 @@ const words = [
   '0',
   '--parallel',
   '16',
-  '--max-queue',
-  '1000',
+  '--set',
+  'maxQueue=1000',
   '--quiet',
   '--state-cache',
   '0',
-  '--timeout',
-  '3600',
+  '--set',
+  'timeout=3600',
 ];
 const server = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
 const [hello] = z.tuple([z.instanceof(Buffer)]).parse(await once(server.stdout, 'data'));

@@ -182,7 +182,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     throw new LinnetError(
       'NOT_FOUND',
       `${this.origin} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or work ` +
-        'with token ids and the engine (--prompt-tokens of commands)',
+        'with token ids and the engine (--set promptTokens of commands)',
     );
   }
 

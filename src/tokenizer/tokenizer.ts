@@ -42,7 +42,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     throw new LinnetError(
       'NOT_FOUND',
       `${folder} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or give token ids where a ` +
-        'command takes them (--prompt-tokens)',
+        'command takes them (--set promptTokens)',
     );
   }
   const origin = join(folder, 'vocab.txt');

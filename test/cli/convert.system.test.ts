@@ -14,7 +14,7 @@ const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 const command = (...more: string[]): string[] => [
   ...['convert', at('base'), '--data', at('text.jsonl'), '--held-out', '2', '--batch', '2'],
-  ...['--contexts', '64,128', '--threads', '1', ...more],
+  ...['--set', 'contexts=64,128', '--threads', '1', ...more],
 ];
 
 beforeAll(async () => {
@@ -47,7 +47,7 @@ describe('a conversion', () => {
   });
 
   it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {
-    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--sinks', '0'];
+    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--set', 'sinks=0'];
     const json = await runJson(...command(...options, '--out', at('steps')));
     const stages = json.stages as { name: string; steps: number }[];
     expect(stages.map(({ name, steps }) => [name, steps])).toEqual([
@@ -69,7 +69,7 @@ describe('a conversion', () => {
   });
 
   it('stopped in a stage goes on to the same weights', async () => {
-    const options = ['--budget', '3s', '--seed', '4'];
+    const options = ['--budget', '3s', '--set', 'seed=4'];
     const stop = new AbortController();
     let stages = 0;
     const stopped = await runCaptured(command(...options, '--out', at('resumed')), {
@@ -84,10 +84,10 @@ describe('a conversion', () => {
     expect(errorOf(again).message).toMatch(/holds a conversion; continue it/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
-    await runJson(...command(...options, '--out', at('once-more'), '--run', at('resumed.run'), '--resume'));
+    await runJson(...command(...options, '--out', at('once-more'), '--set', `run=${at('resumed.run')}`, '--resume'));
     await expectSameWeights(at('resumed'), at('once-more'));
     const other = await runCaptured([
-      ...command('--budget', '2s', '--out', at('other'), '--run', at('resumed.run'), '--resume', '--json'),
+      ...command('--budget', '2s', '--out', at('other'), '--set', `run=${at('resumed.run')}`, '--resume', '--json'),
     ]);
     expect(errorOf(other).code).toBe('MISMATCH');
   });

@@ -107,8 +107,8 @@ describe('download --dataset', () => {
       'piqa',
       '--data',
       data,
-      '--write-requests',
-      requests,
+      '--set',
+      `writeRequests=${requests}`,
     ];
     expect(jsonOf(await runCaptured([...words, '--json']))).toMatchObject({ requests: 6 });
     const wrong = await runCaptured(['download', id, '--config', 'sst2', ...place]);

@@ -145,7 +145,16 @@ describe('of runs of eval tasks', () => {
 
   it('reads what they wrote: a folder with a folder for each model', async () => {
     for (const model of ['one', 'two']) {
-      const words = ['--tasks', at('riddles.json'), '--data', at('data'), '--out', at('runs'), '--bootstrap', '100'];
+      const words = [
+        '--tasks',
+        at('riddles.json'),
+        '--data',
+        at('data'),
+        '--out',
+        at('runs'),
+        '--set',
+        'bootstrap=100',
+      ];
       await runJson('eval', 'tasks', at(model), ...words);
     }
     expect(await readdir(at('runs'))).toHaveLength(2);

@@ -21,7 +21,7 @@ async function run(words: readonly string[], onOutput?: (child: ChildProcess) =>
 }
 
 /** A command that would run for hours. */
-const endless = (): string[] => ['generate', model, '--max-tokens', '100000000', '--ignore-eos'];
+const endless = (): string[] => ['generate', model, '--max-tokens', '100000000', '--set', 'ignoreEos'];
 
 describe('the executable', () => {
   it('answers', async () => {

@@ -44,7 +44,7 @@ describe('linnet export', () => {
   });
 
   it('prints tables of the matrices and of the layers for people', async () => {
-    const { result } = await exported('int4', '--tokens', '40', '--verbose');
+    const { result } = await exported('int4', '--set', 'tokens=40', '--set', 'verbose');
     expect(result.stdout).toMatch(/matrix +largest error \(% of peak\) +rms error/);
     expect(result.stdout).toMatch(/model\.layers\.1\.mlp\.down_proj\.weight +\d/);
     expect(result.stdout).toMatch(/hidden states after every layer, over the first 40 tokens:/);
@@ -54,8 +54,8 @@ describe('linnet export', () => {
     expect(result.stdout).toMatch(/perplexity [\d.,]+, in float32 [\d.,]+/);
   });
 
-  it('says one line of the cost without --verbose', async () => {
-    const { result } = await exported('int4', '--tokens', '40');
+  it('says one line of the cost without --set verbose', async () => {
+    const { result } = await exported('int4', '--set', 'tokens=40');
     expect(result.stdout.trim().split('\n')).toHaveLength(2);
     expect(result.stdout).toMatch(
       /\nperplexity [\d.,]+, in float32 [\d.,]+ \([−\d.]+ %\), on 39 tokens of .*text\.txt;/,
@@ -64,7 +64,7 @@ describe('linnet export', () => {
 
   it('compares on text of the model itself where none is given, and says so', async () => {
     const out = join(place, 'own');
-    const words = ['--dtype', 'int4', '--out', out, '--tokens', '60', '--replace'];
+    const words = ['--dtype', 'int4', '--out', out, '--set', 'tokens=60', '--replace'];
     const people = await linnet('export', base, ...words);
     expect(people.stdout).toMatch(/on \d+ tokens of text that the model generated itself;/);
     const first = exportJson.parse(await runJson('export', base, ...words)).report;
@@ -80,19 +80,19 @@ describe('linnet export', () => {
   });
 
   it('can leave the comparison out', async () => {
-    const { result } = await exported('f16', '--skip-report', '--json');
+    const { result } = await exported('f16', '--set', 'skipReport', '--json');
     const { report } = exportJson.parse(lastJson(result));
-    expect(report).toMatchObject({ note: 'outputs and layers were not compared: --skip-report' });
+    expect(report).toMatchObject({ note: 'outputs and layers were not compared: --set skipReport' });
     expect(report.outputs ?? report.layers).toBeUndefined();
   });
 
   it('refuses a folder that exists, an unknown type, and models that do not decode', async () => {
-    const { out } = await exported('f32', '--skip-report');
-    expect((await linnet('export', base, '--dtype', 'f32', '--out', out, '--skip-report')).exitCode).toBe(3);
+    const { out } = await exported('f32', '--set', 'skipReport');
+    expect((await linnet('export', base, '--dtype', 'f32', '--out', out, '--set', 'skipReport')).exitCode).toBe(3);
     expect((await linnet('export', base, '--dtype', 'int3', '--out', join(place, 'x'))).exitCode).toBe(2);
     const bert = join(place, 'bert');
     await saveTinyModel(bert, 1, 'bert');
-    const refused = await linnet('export', bert, '--dtype', 'f32', '--out', join(place, 'x'), '--skip-report');
+    const refused = await linnet('export', bert, '--dtype', 'f32', '--out', join(place, 'x'), '--set', 'skipReport');
     expect(refused.exitCode).toBe(3);
     expect(refused.stderr).toMatch(/causal language model/);
   });
@@ -100,17 +100,17 @@ describe('linnet export', () => {
 
 describe('an exported folder', () => {
   it('generates what the model generates, sequentially and with lookup', async () => {
-    const { out } = await exported('f32', '--skip-report');
-    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--ignore-eos'];
+    const { out } = await exported('f32', '--set', 'skipReport');
+    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--set', 'ignoreEos'];
     const { tokens } = await runJson('generate', base, ...words);
     expect((await runJson('generate', out, ...words)).tokens).toEqual(tokens);
     expect((await runJson('generate', out, ...words, '--speculate', 'lookup')).tokens).toEqual(tokens);
   });
 
   it('continues a session, its own only', async () => {
-    const { out } = await exported('f32', '--skip-report');
+    const { out } = await exported('f32', '--set', 'skipReport');
     const session = join(place, 'talk.session');
-    const words = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--json'];
+    const words = ['--max-tokens', '6', '--set', 'ignoreEos', '--session', session, '--json'];
     expect((await linnet('generate', out, '--prompt', 'the rain', ...words)).exitCode).toBe(0);
     expect((await linnet('generate', out, '--prompt', ' fell', ...words)).exitCode).toBe(0);
     const other = await linnet('generate', base, '--prompt', ' fell', ...words);
@@ -119,7 +119,7 @@ describe('an exported folder', () => {
   });
 
   it('has the perplexity of the model', async () => {
-    const { out } = await exported('f32', '--skip-report');
+    const { out } = await exported('f32', '--set', 'skipReport');
     const words = ['--data', text, '--length', '50', '--stride', '17'];
     const expected = z.object({ nll: z.number(), tokens: z.int() });
     const model = expected.parse(await runJson('eval', 'perplexity', base, ...words));
@@ -129,7 +129,7 @@ describe('an exported folder', () => {
   });
 
   it('of type mixed keeps its prompt weights apart in what commands say', async () => {
-    const { out, result } = await exported('mixed', '--block', '64', '--tokens', '40');
+    const { out, result } = await exported('mixed', '--block', '64', '--set', 'tokens=40');
     expect(result.stdout).toMatch(
       /: int4 in blocks of 64 for cpu, weights [\d.]+ KiB\nprompts are read with w8a8, weights /,
     );
@@ -142,7 +142,7 @@ describe('an exported folder', () => {
     expect(described.export).toMatchObject({ dtype: 'mixed', prompt });
     expect((await linnet('inspect', out)).stdout).toMatch(/prompts +read with w8a8, [\d.]+ KiB; all else with int4/);
 
-    const int4 = (await exported('int4', '--block', '64', '--skip-report')).out;
+    const int4 = (await exported('int4', '--block', '64', '--set', 'skipReport')).out;
     const words = ['--data', text, '--length', '50'];
     expect(await runJson('eval', 'perplexity', out, ...words)).toEqual(
       await runJson('eval', 'perplexity', int4, ...words),
@@ -154,14 +154,14 @@ describe('an exported folder', () => {
     );
 
     const session = join(place, 'mixed.session');
-    const talk = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--speculate', 'lookup'];
+    const talk = ['--max-tokens', '6', '--set', 'ignoreEos', '--session', session, '--speculate', 'lookup'];
     expect((await linnet('generate', out, '--prompt', 'the rain', ...talk)).exitCode).toBe(0);
     expect((await linnet('generate', out, '--prompt', ' fell', ...talk)).exitCode).toBe(0);
     expect(errorOf(await linnet('generate', int4, '--prompt', ' fell', ...talk, '--json')).code).toBe('MISMATCH');
     expect((await linnet('export', base, '--dtype', 'w8a8', '--block', '64', '--out', join(place, 'x'))).exitCode).toBe(
       2,
     );
-    const gpu = ['--dtype', 'mixed', '--device', 'webgpu', '--out', join(place, 'x'), '--skip-report'];
+    const gpu = ['--dtype', 'mixed', '--device', 'webgpu', '--out', join(place, 'x'), '--set', 'skipReport'];
     expect((await linnet('export', base, ...gpu)).exitCode).toBe(3);
   });
 

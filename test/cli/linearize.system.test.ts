@@ -55,7 +55,16 @@ describe('linearize', () => {
   });
 
   it('passes every refinement on to the configuration', async () => {
-    const refined = ['--local-kernel', 'softmax', '--lambda', '--castling', '--normalize', 'together'];
+    const refined = [
+      '--set',
+      'localKernel=softmax',
+      '--set',
+      'lambda',
+      '--set',
+      'castling',
+      '--set',
+      'normalize=together',
+    ];
     const out = join(folder, 'refined');
     const reported = await runJson(
       'linearize',
@@ -89,18 +98,22 @@ describe('linearize', () => {
   it.each([
     [
       'performer',
-      ['--features', '24', '--seed', '7'],
+      ['--set', 'features=24', '--set', 'seed=7'],
       { kind: 'features', map: { name: 'performer', features: 24, seed: 7 } },
     ],
     ['hedgehog', [], { kind: 'features', map: { name: 'hedgehog' }, output: 'ratio' }],
-    ['yoso', ['--bits', '4'], { kind: 'yoso', bits: 4 }],
+    ['yoso', ['--set', 'bits=4'], { kind: 'yoso', bits: 4 }],
     [
       'yoso-hashed',
-      ['--bits', '3', '--hashes', '4'],
+      ['--set', 'bits=3', '--set', 'hashes=4'],
       { kind: 'features', map: { name: 'hashes', hashes: 4, bits: 3 } },
     ],
-    ['linformer', ['--rows', '4', '--block', '16'], { kind: 'block-linformer', rows: 4, block: 16 }],
-    ['linformer-bidirectional', ['--rows', '16', '--length', '128'], { kind: 'linformer', rows: 16, length: 128 }],
+    ['linformer', ['--set', 'rows=4', '--set', 'block=16'], { kind: 'block-linformer', rows: 4, block: 16 }],
+    [
+      'linformer-bidirectional',
+      ['--set', 'rows=16', '--set', 'length=128'],
+      { kind: 'linformer', rows: 16, length: 128 },
+    ],
   ])('sizes %s and gives it a convolution', async (mixer, sizes, config) => {
     const out = join(folder, mixer);
     const reported = await runJson(
@@ -125,7 +138,7 @@ describe('linearize', () => {
   it('saves in the type asked for and replaces only on request', async () => {
     const out = join(folder, 'halves');
     const words = ['linearize', base, '--mixer', 'local', '--out', out];
-    await runJson(...words, '--dtype', 'BF16');
+    await runJson(...words, '--set', 'dtype=BF16');
     expect(await runJson('inspect', out)).toMatchObject({ weights: { types: ['BF16'] } });
     const refused = await linnet(...words);
     expect(refused.exitCode).toBe(3);
@@ -142,18 +155,18 @@ describe('linearize', () => {
     [['--mixer', 'augmented', '--layers', 'all'], 2, 'such as 0-3,5'],
     [['--mixer', 'softmax', '--conv'], 2, 'the mixer softmax does not take --conv; it takes no options'],
     [
-      ['--mixer', 'relu', '--conv', '--castling'],
+      ['--mixer', 'relu', '--conv', '--set', 'castling'],
       2,
-      'the mixer relu does not take --castling; it takes --group, --conv, --kernel, --unmasked',
+      'the mixer relu does not take --set castling; it takes --group, --conv, --kernel, --set unmasked',
     ],
     [['--mixer', 'linformer', '--group', '8'], 2, 'the mixer linformer does not take --group; it takes '],
-    [['--mixer', 'local', '--castling'], 2, 'castling is defined together with a convolution'],
-    [['--mixer', 'global', '--lambda'], 2, 'the mixer global does not take --lambda; it takes '],
-    [['--mixer', 'local', '--normalize', 'global'], 2, "normalize 'global' needs a global branch"],
+    [['--mixer', 'local', '--set', 'castling'], 2, 'castling is defined together with a convolution'],
+    [['--mixer', 'global', '--set', 'lambda'], 2, 'the mixer global does not take --set lambda; it takes '],
+    [['--mixer', 'local', '--set', 'normalize=global'], 2, "normalize 'global' needs a global branch"],
     [
-      ['--mixer', 'softmax', '--normalize', 'together'],
+      ['--mixer', 'softmax', '--set', 'normalize=together'],
       2,
-      'the mixer softmax does not take --normalize; it takes no options',
+      'the mixer softmax does not take --set normalize; it takes no options',
     ],
   ])('refuses %j', async (words, exitCode, message) => {
     const result = await linnet('linearize', base, ...words, '--out', join(folder, 'refused'), '--json');

@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 
 function training(model: string, out: string, ...more: string[]): string[] {
-  const settings = ['--steps', '60', '--lr', '2e-2', '--batch', '4', '--length', '48', '--snapshot-every', '10'];
+  const settings = ['--steps', '60', '--lr', '2e-2', '--batch', '4', '--length', '48', '--set', 'snapshotEvery=10'];
   return ['medusa', 'train', model, '--data', data, '--heads', '3', ...settings, '--out', out, ...more];
 }
 
@@ -77,7 +77,18 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
   });
 
   it('get a tree, which later commands use, and write the text of sequential decoding', async () => {
-    const small = ['--prompts', '4', '--prompt-length', '8', '--tokens', '24', '--rounds', '1', '--max-nodes', '8'];
+    const small = [
+      '--set',
+      'prompts=4',
+      '--set',
+      'promptLength=8',
+      '--set',
+      'tokens=24',
+      '--set',
+      'rounds=1',
+      '--max-nodes',
+      '8',
+    ];
     const dry = await runJson('medusa', 'tree', out, '--data', data, ...small, '--dry-run');
     expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toBeUndefined();
     expect(dry.times).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((nodes): unknown => expect.objectContaining({ nodes })));
@@ -87,7 +98,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
     const file = join(folder, 'paths.json');
     await writeFile(file, '[[0],[1],[0,0],[0,0,0]]');
-    const text = ['--calibrate', 'text', '--held-out', '1', '--prompts', '64'];
+    const text = ['--calibrate', 'text', '--held-out', '1', '--set', 'prompts=64'];
     const given = await runJson('medusa', 'tree', out, '--data', data, ...small, ...text, '--tree', file);
     expect(given.positions).toBeLessThan(`${song}. `.length * 6); // of the last document alone
     const { tree, acceptance } = await loadMedusaHeads(out, await loadCausalModel(out));
@@ -140,7 +151,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 describe('medusa train', () => {
   it('stopped and resumed saves the same bytes', async () => {
     const unbroken = join(folder, 'unbroken');
-    await runJson(...training(softmax, unbroken, '--hidden-states', 'disk'));
+    await runJson(...training(softmax, unbroken, '--set', 'hiddenStates=disk'));
     const resumed = join(folder, 'resumed');
     const abort = new AbortController();
     const timer = setInterval(() => {
@@ -152,7 +163,7 @@ describe('medusa train', () => {
       );
     }, 2);
     const hidden = join(`${resumed}.run`, 'hidden-states.safetensors');
-    const words = training(softmax, resumed, '--hidden-states', 'disk');
+    const words = training(softmax, resumed, '--set', 'hiddenStates=disk');
     const stopped = await runCaptured(words, { signal: abort.signal });
     clearInterval(timer);
     expect(stopped.stderr).toContain('--resume');
@@ -167,7 +178,7 @@ describe('medusa train', () => {
   it('changes the model when joint', async () => {
     const out = join(folder, 'joint');
     await runJson(
-      ...training(softmax, out, '--joint', '--head-weight', '0.3', '--base-rate', '0.5', '--held-out', '2'),
+      ...training(softmax, out, '--joint', '--set', 'headWeight=0.3', '--set', 'baseRate=0.5', '--held-out', '2'),
     );
     const before = await loadCausalModel(softmax);
     const after = await loadCausalModel(out);
@@ -178,9 +189,9 @@ describe('medusa train', () => {
   });
 
   it.each([
-    [['--head-weight', '0.5'], '--joint'],
+    [['--set', 'headWeight=0.5'], '--joint'],
     [['--heads', '17'], '--heads'],
-    [['--head-decay', '0'], '--head-decay'],
+    [['--set', 'headDecay=0'], '--set headDecay'],
   ])('refuses %j', async (more, named) => {
     const run = await runCaptured(training(softmax, join(folder, 'refused'), ...more));
     expect(run.exitCode).toBe(2);

@@ -61,7 +61,7 @@ beforeAll(async () => {
 });
 
 describe('generate --speculate', () => {
-  const request = ['--prompt', 'It was a dark and stormy night', '--max-tokens', '60', '--ignore-eos'];
+  const request = ['--prompt', 'It was a dark and stormy night', '--max-tokens', '60', '--set', 'ignoreEos'];
 
   it('gives the text of sequential decoding with every drafter, and says how it went', async () => {
     const plain = await runJson('generate', withHeads, ...request);
@@ -71,8 +71,8 @@ describe('generate --speculate', () => {
     for (const [drafter, nodes, ...words] of [
       ['lookup', 16, '--speculate', 'lookup'],
       ['medusa', 4, '--speculate', 'medusa'],
-      ['medusa', 4, '--speculate', 'medusa', '--tree', treeFile],
-      ['draft', 5, '--speculate', 'draft', '--draft', base],
+      ['medusa', 4, '--speculate', 'medusa', '--set', `tree=${treeFile}`],
+      ['draft', 5, '--speculate', 'draft', '--set', `draft=${base}`],
       ['lookup', 16, '--speculate', 'auto'],
     ] as const) {
       const model = drafter === 'lookup' && words[1] === 'auto' ? augmented : withHeads;
@@ -85,7 +85,7 @@ describe('generate --speculate', () => {
       expect(nodesPerStep).toBeLessThanOrEqual(nodes);
       expect(nodesPerStep).toBeGreaterThan(1);
     }
-    const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--draft', base);
+    const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--set', `draft=${base}`);
     expect(all.tokens).toEqual(plain.tokens);
     expect(all.speculation).toMatchObject({ drafter: 'medusa+draft+lookup' });
   });
@@ -102,8 +102,8 @@ describe('generate --speculate', () => {
         ...sampled,
         '--speculate',
         'medusa',
-        '--acceptance',
-        acceptance,
+        '--set',
+        `acceptance=${acceptance}`,
       );
       expect(other.tokens).toHaveLength(60);
     }
@@ -112,7 +112,7 @@ describe('generate --speculate', () => {
   it('continues a session as if it had not speculated', async () => {
     const whole = await runJson('generate', augmented, ...request);
     const session = join(folder, 'night.session');
-    const words = ['generate', augmented, '--session', session, '--ignore-eos', '--max-tokens', '30'];
+    const words = ['generate', augmented, '--session', session, '--set', 'ignoreEos', '--max-tokens', '30'];
     const first = await runJson(...words, '--prompt', 'It was a dark and stormy night', '--speculate', 'lookup');
     const second = await runJson(...words, '--speculate', 'lookup');
     expect([first.tokens, second.tokens].flat()).toEqual(whole.tokens);
@@ -121,8 +121,8 @@ describe('generate --speculate', () => {
   it('refuses options that do not belong together, and heads that are not there', async () => {
     for (const words of [
       ['--speculate', 'draft'],
-      ['--speculate', 'lookup', '--draft', base],
-      ['--tree', 'tree.json'],
+      ['--speculate', 'lookup', '--set', `draft=${base}`],
+      ['--set', 'tree=tree.json'],
       ['--speculate', 'everything'],
     ]) {
       const { exitCode, stderr } = await failure('generate', augmented, ...request, ...words);
@@ -133,7 +133,7 @@ describe('generate --speculate', () => {
     expect(errorOf(headless).code).toBe('NOT_FOUND');
     const deep = join(folder, 'deep.json');
     await writeFile(deep, '[[0],[0,0],[0,0,0]]');
-    const words = ['--speculate', 'medusa', '--tree', deep];
+    const words = ['--speculate', 'medusa', '--set', `tree=${deep}`];
     expect(errorOf(await failure('generate', withHeads, ...request, ...words)).code).toBe('CONFIG');
   });
 });

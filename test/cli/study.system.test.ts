@@ -13,7 +13,7 @@ describe('linnet study', () => {
     const all = await linnet('study', '--help');
     expect(all.stdout).toMatch(/sweep .*perplexity[^]*classification .*fine-tuning/);
     const one = await linnet('study', 'sweep', '--help');
-    expect(one.stdout).toMatch(/Fields of the plan:[^]*tokenizer \(required\)[^]*--snapshot-every/);
+    expect(one.stdout).toMatch(/Fields of the plan[^]*tokenizer=…[^]*\(required\)[^]*settings for --set/);
   });
 
   it('sets fields of a plan, and names the wrong ones', async () => {

@@ -66,14 +66,14 @@ describe('trained heads of a T5', () => {
     };
     const tokenizerFiles = tokenizerFileContents(byteTokenizerFiles());
     await saveModel(folder, { model, parameters: base }, { tokenizerFiles, dtype: 'F32', complete });
-    const words = ['--prompt', 'THE LINNET SINGS', '--max-tokens', '24', '--ignore-eos'];
+    const words = ['--prompt', 'THE LINNET SINGS', '--max-tokens', '24', '--set', 'ignoreEos'];
     const plain = await runJson('generate', folder, ...words);
     expect(await runJson('generate', folder, ...words, '--speculate', 'medusa')).toMatchObject({
       tokens: plain.tokens,
     });
     for (const dtype of ['f32', 'int4']) {
       const out = join(place, dtype);
-      const reported = await runJson('export', folder, '--dtype', dtype, '--skip-report', '--out', out);
+      const reported = await runJson('export', folder, '--dtype', dtype, '--set', 'skipReport', '--out', out);
       expect(reported.medusa).toMatchObject({ heads: 3, layers: 1 });
       const own = await runJson('generate', out, ...words);
       if (dtype === 'f32') expect(own.tokens).toEqual(plain.tokens);
@@ -91,27 +91,46 @@ describe('trained heads of a T5', () => {
     const rows = words.slice(4).map((_, i) => words.slice(i, i + 4).join(' '));
     const lines = rows.map((target) => JSON.stringify({ loud: target.toUpperCase(), target, text: target }));
     await writeFile(pairs, lines.join('\n'));
-    const fields = ['--source-field', 'loud', '--target-field', 'target'];
+    const fields = ['--set', 'sourceField=loud', '--set', 'targetField=target'];
     const settings = ['--steps', '8', '--lr', '1e-2', '--batch', '4', '--length', '32', '--heads', '2'];
     const out = join(place, 'paired');
     const train = ['medusa', 'train', base, '--data', pairs];
     const reported = await runJson(...train, ...fields, ...settings, '--out', out);
     expect(reported).toMatchObject({ heads: 2, steps: 8 });
     expect(reported.heldOutTokens).toBeGreaterThan(10);
-    const half = await runCaptured([...train, '--source-field', 'loud', ...settings, '--out', join(place, 'half')]);
+    const half = await runCaptured([...train, '--set', 'sourceField=loud', ...settings, '--out', join(place, 'half')]);
     expect(half.stderr).toMatch(/go together/);
     const spans = await runJson(...train, '--held-out', '6', ...settings, '--out', join(place, 'spans'));
     expect(spans.heldOutTokens).toBeGreaterThan(10);
 
-    const small = ['--prompts', '4', '--prompt-length', '20', '--tokens', '12', '--rounds', '1', '--max-nodes', '5'];
+    const small = [
+      '--set',
+      'prompts=4',
+      '--set',
+      'promptLength=20',
+      '--set',
+      'tokens=12',
+      '--set',
+      'rounds=1',
+      '--max-nodes',
+      '5',
+    ];
     const tree = ['medusa', 'tree', out, '--data', pairs, ...small];
-    const found = await runJson(...tree, '--source-field', 'loud', '--target-field', 'target', '--calibrate', 'text');
+    const found = await runJson(
+      ...tree,
+      '--set',
+      'sourceField=loud',
+      '--set',
+      'targetField=target',
+      '--calibrate',
+      'text',
+    );
     expect(found.times).toEqual([1, 2, 3, 4, 5].map((nodes): unknown => expect.objectContaining({ nodes })));
     const own = await runJson(...tree, '--dry-run');
     expect(own.positions).toBeGreaterThan(10);
     const needed = await runCaptured([...tree, '--calibrate', 'text']);
-    expect(needed.stderr).toMatch(/--source-field/);
-    const prompt = ['--prompt', 'THE LINNET', '--max-tokens', '16', '--ignore-eos'];
+    expect(needed.stderr).toMatch(/--set sourceField/);
+    const prompt = ['--prompt', 'THE LINNET', '--max-tokens', '16', '--set', 'ignoreEos'];
     const plain = await runJson('generate', out, ...prompt);
     const drafted = await runJson('generate', out, ...prompt, '--speculate', 'medusa');
     expect(drafted.tokens).toEqual(plain.tokens);

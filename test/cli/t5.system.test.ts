@@ -36,7 +36,7 @@ describe('t5', () => {
     const bidirectional = ['--mixer', 'linformer-bidirectional', '--out', place('no')];
     const refused = await runCaptured(['linearize', place('base'), ...bidirectional]);
     expect(refused.stderr).toMatch(/linnet\.decoder\[0\] reads later tokens/);
-    const everywhere = ['--attention', 'encoder,decoder,cross', '--rows', '2', '--block', '4'];
+    const everywhere = ['--attention', 'encoder,decoder,cross', '--set', 'rows=2', '--set', 'block=4'];
     await runJson('linearize', place('base'), '--mixer', 'linformer', ...everywhere, '--out', place('linformer'));
     expect((await loadModel(place('linformer'))).model.toJson().linnet).toMatchObject({
       encoder: [{ kind: 'linformer' }, { kind: 'linformer' }],
@@ -57,7 +57,7 @@ describe('t5', () => {
   });
 
   it.each(['base', 'two', 'some', 'linformer'])('writes about a prompt, greedily and by beams: %s', async (name) => {
-    const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--ignore-eos'];
+    const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--set', 'ignoreEos'];
     const greedy = await runJson(...words);
     expect(greedy.tokens).toHaveLength(6);
     expect(greedy).toMatchObject({ finish: 'length', promptTokens: 7 });
@@ -68,7 +68,7 @@ describe('t5', () => {
   });
 
   it.each(['base', 'two', 'some', 'linformer'])('goes on from a session, and drafts by look-up: %s', async (name) => {
-    const words = ['generate', place(name), '--ignore-eos'];
+    const words = ['generate', place(name), '--set', 'ignoreEos'];
     const prompt = ['--prompt', 'It was'];
     const whole = await runJson(...words, ...prompt, '--max-tokens', '30');
     const session = ['--session', place(`${name}.session`)];
@@ -85,7 +85,7 @@ describe('t5', () => {
 
   it('stops before a string', async () => {
     const sampled = ['--temperature', '2', '--seed', '3', '--max-tokens', '30'];
-    const words = ['generate', place('base'), '--ignore-eos', '--prompt', 'It was', ...sampled];
+    const words = ['generate', place('base'), '--set', 'ignoreEos', '--prompt', 'It was', ...sampled];
     const whole = await runJson(...words);
     const text = String(whole.text);
     expect(text.length).toBeGreaterThan(8);
@@ -114,8 +114,8 @@ describe('t5', () => {
       dtype,
       '--data',
       place('words.txt'),
-      '--tokens',
-      '90',
+      '--set',
+      'tokens=90',
       '--out',
       out,
       '--replace',
@@ -131,7 +131,7 @@ describe('t5', () => {
     if (dtype === 'f32') expect(largest).toBeLessThan(1e-5);
     else expect(largest).toBeGreaterThan(1e-4);
 
-    const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--ignore-eos'];
+    const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--set', 'ignoreEos'];
     const greedy = await runJson(...words);
     expect(greedy.tokens).toHaveLength(12);
     if (dtype === 'f32') {
@@ -149,16 +149,25 @@ describe('t5', () => {
 
   it('is exported for the lengths that are named', async () => {
     const out = place('lengths');
-    const options = ['--dtype', 'f32', '--skip-report', '--source-lengths', '80,20', '--out', out];
+    const options = ['--dtype', 'f32', '--set', 'skipReport', '--set', 'sourceLengths=80,20', '--out', out];
     expect(await runJson('export', place('base'), ...options)).toMatchObject({ encoder: { lengths: [20, 80] } });
-    const long = await runJson('generate', out, '--prompt', 'It was '.repeat(10), '--max-tokens', '3', '--ignore-eos');
+    const long = await runJson(
+      'generate',
+      out,
+      '--prompt',
+      'It was '.repeat(10),
+      '--max-tokens',
+      '3',
+      '--set',
+      'ignoreEos',
+    );
     expect(long).toMatchObject({ promptTokens: 71 });
     const wrong = await runCaptured([
       'export',
       place('base'),
       ...options.slice(0, 3),
-      '--source-lengths',
-      '0',
+      '--set',
+      'sourceLengths=0',
       '--out',
       out,
     ]);

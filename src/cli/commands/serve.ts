@@ -1,6 +1,7 @@
 /** `linnet serve`: a server with the API of OpenAI. */
 import { basename, resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
+import { OptionsError } from '../../errors.ts';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { isRedisUrl } from '../../redis/client.ts';
@@ -30,7 +31,6 @@ import {
   text,
   wordList,
 } from '../framework/option-values.ts';
-import { flagName } from '../framework/option-names.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
 export const serveCommand = defineCommand({
@@ -103,14 +103,15 @@ export const serveCommand = defineCommand({
       'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
         'up to 16 MiB of weights',
     ),
-    inline: flag('the same as --engine inline'),
     ...engineOptions,
   },
+  replaced: { '--inline': '--set engine=inline' },
   usual: [
     'host',
     'port',
     'alias',
     'apiKey',
+    'apiKeyFile',
     'cors',
     'parallel',
     'rate',
@@ -119,7 +120,6 @@ export const serveCommand = defineCommand({
     'chatTemplate',
     'speculate',
     'deterministic',
-    'engine',
     'threads',
   ],
   async run(context, options) {
@@ -138,7 +138,7 @@ export const serveCommand = defineCommand({
         },
       },
     );
-    const place = await placeEngine(options.model, options.inline ? 'inline' : options.engine, options.threads);
+    const place = await placeEngine(options.model, options.engine, options.threads);
     const [name = basename(resolve(options.model)), ...aliases] = options.alias;
     const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
@@ -154,7 +154,7 @@ export const serveCommand = defineCommand({
       const given = Object.entries({ sessions, slotSavePath, chatTemplate, speculate }).find(
         ([, value]) => value !== undefined && value !== 'off',
       );
-      if (given !== undefined) throw new UsageError(`${flagName(given[0])} is of models that write texts`);
+      if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
       const maxRequests = options.parallel + options.maxQueue;
       const server = await startEncoderServer(model, { ...listening, maxRequests });
       context.print(`${model.name} (${model.opened.kind}) at ${server.url}`);

@@ -3,19 +3,21 @@
  * errors come from the same definition, so that they cannot disagree with the accepted values.
  */
 import type { Command as Commander } from 'commander';
-import { Option } from 'commander';
+import { Help, Option } from 'commander';
 import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
 import { requireWritable } from '../../files/atomic.ts';
+import { nearName } from '../../files/near-name.ts';
 import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
-import { choice, filePath, integer } from './option-values.ts';
+import { called, choice, filePath, integer, text } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
+import { readSettings, type SetField } from './settings.ts';
 
 /** A command's machine-readable result. */
 export interface CommandResult {
@@ -124,14 +126,22 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. */
   readonly options: O;
-  /** Options that `--help` shows, at most 15; `--help-all` shows the others, too. Default: all, of a command with few. */
+  /** Options with a flag, at most 14; the others are settings: `--set key=value`, listed by `--help-all`. Default: all, of a command with few. */
   readonly usual?: readonly (keyof O & string)[];
+  /** Fields of a plan that `--set` sets, too, with JSON or a text; `run` gets those that were set. */
+  readonly fields?: Readonly<Record<string, z.ZodType>>;
+  /** Flags that other command lines know, and the flag or setting that does the same here. */
+  readonly replaced?: Readonly<Record<string, string>>;
   /** The command measures: `--out FILE` writes its machine-readable result. */
   readonly writesResults?: boolean;
   /** Keys of options that name files which are written at the end: whether they can be is found out first. */
   readonly writes?: readonly (keyof O & string)[];
   /** Prints for people through the context and returns the machine-readable result. */
-  run(context: CommandContext, values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>): Promise<CommandResult>;
+  run(
+    context: CommandContext,
+    values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>,
+    set: readonly SetField[],
+  ): Promise<CommandResult>;
 }
 
 /** A command, its parameter types forgotten. */
@@ -139,9 +149,11 @@ export interface CliCommand {
   readonly examples: readonly string[];
   /**
    * Adds description, arguments, options and examples to a command of the parser.
-   * @param everything whether help shows the options that few runs need
+   * @param everything whether help lists the settings
    */
   declare(target: Commander, everything: boolean): void;
+  /** What to write in place of a flag that the command has not; undefined where nothing is like it. */
+  insteadOf(flag: string): string | undefined;
   /**
    * Checks the parsed values and runs the command.
    * @throws UsageError naming the argument or option, the value given and the expected one
@@ -159,36 +171,68 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
 ): CliCommand {
   const argumentNames = Object.keys(definition.arguments);
   const argumentSchema = z.object(definition.arguments);
-  const { writesResults = false } = definition;
+  const { writesResults = false, fields = {} } = definition;
   const optionSchema = z.object(definition.options);
+  const keys = Object.keys(definition.options);
+  const flags: ReadonlySet<string> = new Set(definition.usual ?? keys);
+  const settings = keys.filter((key) => !flags.has(key));
+  const kinds = Object.fromEntries(settings.map((key) => [key, helpOf(definition.options[key]).values]));
+  const hasSettings = settings.length + Object.keys(fields).length > 0;
+  const shownName = (key: string): string => (flags.has(key) ? flagName(key) : `--set ${key}`);
+  const nameOf = (key: string): string | undefined => (keys.includes(key) ? shownName(key) : undefined);
   return {
     examples: definition.examples,
     declare(target, everything) {
       target.description(definition.description);
       for (const [name, schema] of Object.entries(definition.arguments)) {
-        const { description, values, required: mandatory, defaultText } = helpOf(schema);
+        const { values, required: mandatory } = helpOf(schema);
         const shown = values === 'list' ? `${name}...` : name;
-        const suffix = defaultText === undefined ? '' : ` (default: ${defaultText})`;
-        target.argument(mandatory ? `<${shown}>` : `[${shown}]`, `${description}${suffix}`);
+        target.argument(mandatory ? `<${shown}>` : `[${shown}]`, describedBy(schema));
       }
-      const { usual } = definition;
-      const isShown = (key: string): boolean => everything || usual === undefined || usual.includes(key);
-      const keys = Object.keys(definition.options);
-      for (const key of keys) target.addOption(parserOption(key, definition.options[key]).hideHelp(!isShown(key)));
+      for (const key of keys.filter((key) => flags.has(key))) {
+        target.addOption(parserOption(key, definition.options[key], nameOf));
+      }
+      if (hasSettings) target.addOption(parserOption('set', setOption));
       if (writesResults) target.addOption(parserOption('out', resultFile));
-      const others = keys.filter((key) => !isShown(key)).length;
-      if (others > 0) target.addHelpText('after', `\n${others} more options: --help-all`);
+      const rows = Object.entries(fields).map(([key, schema]) =>
+        settingRow(`${key}=…`, fieldHelp(schema), 'Fields of the plan'),
+      );
+      for (const key of everything ? settings : []) {
+        const schema = definition.options[key];
+        const { placeholder, values } = helpOf(schema);
+        const term = values === 'none' ? key : `${key}=<${placeholder}>`;
+        const said = inFlags(describedBy(schema), (name) => (settings.includes(name) ? name : nameOf(name)));
+        rows.push(settingRow(term, said, 'Settings'));
+      }
+      const terms = new Map(rows.map(({ option, term }) => [option, term]));
+      const help = new Help();
+      target.configureHelp({
+        visibleOptions: (command) => [...help.visibleOptions(command), ...terms.keys()],
+        optionTerm: (option) => terms.get(option) ?? option.flags,
+      });
+      if (settings.length > 0 && !everything) {
+        target.addHelpText('after', `\n${settings.length} settings for --set key=value: --help-all`);
+      }
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },
-    async run(context, given, options) {
+    insteadOf(flag) {
+      const other = definition.replaced?.[flag];
+      if (other !== undefined) return other;
+      const near = nearName(flag, keys);
+      if (near === undefined || flags.has(near)) return undefined;
+      return `--set ${near}${kinds[near] === 'none' ? '' : '=…'}`;
+    },
+    async run(context, words, options) {
       const positional = Object.fromEntries(
         argumentNames.map((name, index) => {
           const isList = helpOf(definition.arguments[name]).values === 'list';
-          return [name, isList ? given.slice(index) : given[index]];
+          return [name, isList ? words.slice(index) : words[index]];
         }),
       );
-      const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
-      const chosen = await checked(optionSchema, named, flagName);
+      const given = readSettings(z.array(z.string()).default([]).parse(options.set), { kinds, fields, flags });
+      const all = { ...options, ...given.options };
+      const named = Object.fromEntries(keys.map((key) => [key, all[key]]));
+      const chosen = await checked(optionSchema, named, shownName);
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
@@ -205,14 +249,34 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         await tidyUp(context, file);
       }
       try {
-        const result = await definition.run(context, values);
+        const result = await definition.run(context, values, given.set);
         if (file !== undefined) await writeResultFile(file, context.command, result.json);
         return result;
       } catch (error) {
-        throw asFlags(error, new Set(Object.keys(definition.options)));
+        throw asFlags(error, nameOf);
       }
     },
   };
+}
+
+/** `--set` of commands with settings or fields. */
+const setOption = repeated(called('key=value', text), 'a setting, of those that --help-all lists; may be repeated');
+
+/** A row of help under the options. */
+function settingRow(
+  term: string,
+  description: string,
+  group: string,
+): { readonly option: Option; readonly term: string } {
+  return { term, option: new Option('--set', description).helpGroup(`${group} (--set key=value):`) };
+}
+
+/** "required" or the default of a field, and its description. */
+function fieldHelp(schema: z.ZodType): string {
+  const absent = schema.safeParse(undefined);
+  const value = absent.success ? JSON.stringify(absent.data) : undefined;
+  const need = !absent.success ? '(required)' : value === undefined || value === '{}' ? '' : `(default: ${value})`;
+  return [schema.description ?? '', need].filter((part) => part !== '').join(' ');
 }
 
 /** `--out` of commands that measure. */
@@ -228,9 +292,9 @@ async function tidyUp(context: CommandContext, out: string): Promise<void> {
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });
 
 /** An error of the library in the words of the command line; options that exclude each other are a mistake of usage. */
-function asFlags(error: unknown, keys: ReadonlySet<string>): unknown {
+function asFlags(error: unknown, nameOf: (key: string) => string | undefined): unknown {
   if (!(error instanceof LinnetError)) return error;
-  const message = inFlags(error.message, keys);
+  const message = inFlags(error.message, nameOf);
   if (error instanceof OptionsError) return new UsageError(message, { cause: error });
   return message === error.message ? error : new LinnetError(error.code, message, { cause: error });
 }
@@ -241,17 +305,25 @@ function helpOf(schema: z.ZodType): ParameterHelp {
   return help;
 }
 
+function describedBy(schema: z.ZodType): string {
+  const { description, defaultText } = helpOf(schema);
+  return defaultText === undefined ? description : `${description} (default: ${defaultText})`;
+}
+
 /** Values stay text here: they are checked all together, by `checked`. */
-function parserOption(key: string, schema: z.ZodType): Option {
-  const { placeholder = 'value', description, required: mandatory, values, defaultText } = helpOf(schema);
+function parserOption(
+  key: string,
+  schema: z.ZodType,
+  nameOf: (key: string) => string | undefined = () => undefined,
+): Option {
+  const { placeholder = 'value', required: mandatory, values } = helpOf(schema);
   const forms: Record<ParameterHelp['values'], string> = {
     none: '',
     once: ` <${placeholder}>`,
     each: ` <${placeholder}>`,
     list: ` <${placeholder}...>`,
   };
-  const suffix = defaultText === undefined ? '' : ` (default: ${defaultText})`;
-  const option = new Option(`${flagName(key)}${forms[values]}`, `${description}${suffix}`);
+  const option = new Option(`${flagName(key)}${forms[values]}`, inFlags(describedBy(schema), nameOf));
   // The parser takes --no-x for the opposite of --x; here a switch is known by its own key, as every option.
   option.negate = false;
   if (values === 'each') {

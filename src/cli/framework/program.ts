@@ -1,7 +1,7 @@
 /** From a command line to an exit code: finds and loads the command, runs it, reports errors. */
 import { readFileSync } from 'node:fs';
 import { Command as Commander, CommanderError } from 'commander';
-import type { CommandResult } from './command.ts';
+import type { CliCommand, CommandResult } from './command.ts';
 import { commandGroups, type CommandEntry, commandTable, movedCommands } from '../command-table.ts';
 import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
 import type { CliIo } from './io.ts';
@@ -54,8 +54,9 @@ async function execute(
   const [first, second] = asked.filter((word) => !word.startsWith('-'));
   const moved = movedCommands[`${first} ${second}`] ?? movedCommands[first];
   if (moved !== undefined) throw new UsageError(`this command has moved: ${moved}`);
+  const command = await namedEntry(asked, table)?.load();
   let result: CommandResult | undefined;
-  const program = await buildProgram(asked, io, { table, everything }, (given) => {
+  const program = buildProgram(asked, io, { table, command, everything }, (given) => {
     result = given;
   });
   try {
@@ -63,14 +64,17 @@ async function execute(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (['commander.helpDisplayed', 'commander.version'].includes(error.code)) return undefined;
-    throw new UsageError(usageMessage(error), { cause: error });
+    throw new UsageError(usageMessage(error, command), { cause: error });
   }
   return result;
 }
 
-function usageMessage({ code, message }: CommanderError): string {
+function usageMessage({ code, message }: CommanderError, command: CliCommand | undefined): string {
   // Without a command the parser has printed help on stderr already; it goes by this code.
   if (code === 'commander.help') return 'name a command';
+  const [, unknown] = /unknown option '(--[^'=]*)/.exec(message) ?? [];
+  const instead = unknown === undefined ? undefined : command?.insteadOf(unknown);
+  if (instead !== undefined) return `${unknown} is no option here; write ${instead}`;
   return message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean');
 }
 
@@ -80,13 +84,21 @@ function namedEntry(words: readonly string[], table: readonly CommandEntry[]): C
   return table.find((entry) => entry.words.every((word, index) => plain[index] === word));
 }
 
-/** The parser with all commands by name, of which only the named one is loaded; its help shows all options or the usual. */
-async function buildProgram(
+/** The parser with all commands by name, of which only the named one is loaded. */
+function buildProgram(
   words: readonly string[],
   io: CliIo,
-  { table, everything }: { readonly table: readonly CommandEntry[]; readonly everything: boolean },
+  {
+    table,
+    command,
+    everything,
+  }: {
+    readonly table: readonly CommandEntry[];
+    readonly command: CliCommand | undefined;
+    readonly everything: boolean;
+  },
   deliver: (result: CommandResult) => void,
-): Promise<Commander> {
+): Commander {
   const program = new Commander('linnet')
     .description(
       'Linearizes autoregressive language models, fine-tunes and measures them, and runs them with a constant-size state.',
@@ -111,8 +123,7 @@ async function buildProgram(
     const [first, second] = entry.words;
     const parent = second === undefined ? program : groupOf(program, groups, first);
     const target = parent.command(second ?? first).summary(entry.summary);
-    if (entry !== named) continue;
-    const command = await entry.load();
+    if (entry !== named || command === undefined) continue;
     command.declare(target, everything);
     declareOutputOptions(target);
     target.action(async () => {
@@ -148,7 +159,7 @@ function declareOutputOptions(target: Commander): void {
 }
 
 const afterHelp = `
-Every command has --help with examples, and --help-all where it has more than the usual options. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
+Every command has --help with examples, and --help-all where it has settings. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
 
 Exit codes:
 ${Object.values(exitCodes)

@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { lastJson, runCaptured } from '../../../test/cli/captured-cli.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
-import { defineCommand } from './command.ts';
+import { defineCommand, repeated } from './command.ts';
+import { text } from './option-values.ts';
 import { optionsOf } from './schema-options.ts';
+import { withField } from './settings.ts';
 
 const shape = {
   data: z.array(z.string().min(1)).min(1).readonly().meta({ placeholder: 'sources', description: 'what to read' }),
@@ -31,7 +33,25 @@ const command = defineCommand({
   },
 });
 
-const table = [{ words: ['it'] as const, summary: 'it', load: async () => command }];
+/** The same options, of which only two have a flag, and a plan. */
+const withSettings = defineCommand({
+  description: 'Says what it was given.',
+  examples: ['linnet it --data x --out y --set size=3'],
+  arguments: {},
+  options: { ...optionsOf(shape), stop: repeated(text, 'where to stop') },
+  usual: ['data', 'out'],
+  fields: { seeds: z.array(z.int()).default([1]).describe('of the trials'), training: z.object({}) },
+  replaced: { '--tiny': '--set size=1' },
+  async run(_context, values, set) {
+    if (values.rate !== undefined) throw new OptionsError('`rate` excludes `data`');
+    return { json: { ...values, plan: set.reduce(withField, { training: { steps: 3 } }) } };
+  },
+});
+
+const table = [
+  { words: ['it'] as const, summary: 'it', load: async () => command },
+  { words: ['set'] as const, summary: 'set', load: async () => withSettings },
+];
 const run = (...words: string[]): ReturnType<typeof runCaptured> =>
   runCaptured(['it', '--data', 'x', 'y', '--out', 'z', ...words, '--json'], { table });
 
@@ -67,5 +87,56 @@ describe('options of a schema', () => {
     expect(stdout).toMatch(/--size <count>\s+how many \(default: 4\)/);
     expect(stdout).toMatch(/--rate <number>\s+how fast; not with --size/);
     expect(stdout).toMatch(/--data <sources\.\.\.>/);
+  });
+});
+
+describe('settings', () => {
+  const set = (...settings: string[]): ReturnType<typeof runCaptured> => {
+    const words = settings.flatMap((setting) => ['--set', setting]);
+    return runCaptured(['set', '--data', 'x', '--out', 'z', ...words, '--json'], { table });
+  };
+
+  it('arrive as options do, and fields of a plan on top of it', async () => {
+    const settings = ['size=8', 'loud', 'kinds=b,a', 'stop=a=b', 'stop=c', 'seeds=[2]', 'training.rate=high'];
+    expect(lastJson(await set(...settings))).toEqual({
+      ...{ data: ['x'], out: 'z', size: 8, loud: true, kinds: ['b', 'a'], stop: ['a=b', 'c'] },
+      plan: { training: { steps: 3, rate: 'high' }, seeds: [2] },
+    });
+    expect(lastJson(await set('loud=false'))).toMatchObject({ loud: false, stop: [] });
+  });
+
+  it.each([
+    ['size=9', /--set size is "9"; expected a whole number from 1 to 8/],
+    ['loud=maybe', /--set loud is "maybe"; expected no value/],
+    ['size', /--set is "size"; expected key=value/],
+    ['siz=3', /--set has no "siz" \(did you mean size\?\); --help-all lists the settings/],
+    ['data=3', /--set has no "data" \(did you mean --data\?\)/],
+    ['rate=1', /^linnet: --set rate excludes --data/],
+  ])('refuse %s', async (setting, message) => {
+    const { exitCode, stderr } = await set(setting);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+
+  it.each([
+    ['--size', '--size is no option here; write --set size=…'],
+    ['--loudd', '--loudd is no option here; write --set loud'],
+    ['--tiny', '--tiny is no option here; write --set size=1'],
+    ['--dat', "unknown option '--dat' (did you mean --data?)"],
+    ['--nothing', "unknown option '--nothing'"],
+  ])('are named where %s is asked for', async (flag, message) => {
+    const { exitCode, stderr } = await runCaptured(['set', '--data', 'x', '--out', 'z', flag], { table });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(message);
+  });
+
+  it('are listed by --help-all, fields of a plan by both', async () => {
+    const [usual, all] = await Promise.all(
+      ['--help', '--help-all'].map(async (help) => (await runCaptured(['set', help], { table })).stdout),
+    );
+    expect(usual).toMatch(/Fields of the plan[^]*seeds=…\s+of the trials \(default: \[1\]\)[^]*5 settings for --set/);
+    expect(usual).not.toMatch(/size=</);
+    expect(all).toMatch(/size=<count>\s+how many \(default: 4\)\n\s+rate=<number>\s+how fast; not with size\n/);
+    expect(all).toMatch(/\n\s+loud {2,}shout/);
   });
 });

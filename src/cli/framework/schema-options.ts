@@ -2,7 +2,6 @@
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { flag, optional, optionalList, required, requiredList } from './command.ts';
-import { inFlags } from './option-names.ts';
 import { called, choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
 
 /** The type of a schema's options: values arrive checked, and the library fills in defaults. */
@@ -16,27 +15,19 @@ type InputOf<Schema extends z.ZodType> = unknown extends z.input<Schema> ? z.out
 /**
  * The options of a shape of numbers, words, texts, switches and lists of them. Each has a description, and may have a
  * placeholder, which makes a text a path if it is "folder" or "file"; both from `meta`. A default appears in help.
- * @param keys of all options that descriptions may name; default the shape's own
  * @throws LinnetError `INTERNAL` for a schema of another type or one without a description
  */
-export function optionsOf<Shape extends Readonly<Record<string, z.ZodType>>>(
-  shape: Shape,
-  keys?: readonly string[],
-): OptionsOf<Shape>;
-export function optionsOf(
-  shape: Readonly<Record<string, z.ZodType>>,
-  keys: readonly string[] = Object.keys(shape),
-): Record<string, z.ZodType> {
-  const known = new Set(keys);
-  return Object.fromEntries(Object.entries(shape).map(([name, schema]) => [name, optionOf(name, schema, known)]));
+export function optionsOf<Shape extends Readonly<Record<string, z.ZodType>>>(shape: Shape): OptionsOf<Shape>;
+export function optionsOf(shape: Readonly<Record<string, z.ZodType>>): Record<string, z.ZodType> {
+  return Object.fromEntries(Object.entries(shape).map(([name, schema]) => [name, optionOf(name, schema)]));
 }
 
-function optionOf(name: string, schema: z.ZodType, keys: ReadonlySet<string>): z.ZodType {
+function optionOf(name: string, schema: z.ZodType): z.ZodType {
   const { inner, isOptional, defaultValue, meta } = unwrapped(schema);
   const said = meta.description;
   if (said === undefined) throw new LinnetError('INTERNAL', `internal: option ${name} has no description`);
   const suffix = typeof defaultValue === 'string' || typeof defaultValue === 'number' ? defaultValue : undefined;
-  const description = inFlags(said, keys) + (suffix === undefined ? '' : ` (default: ${suffix})`);
+  const description = said + (suffix === undefined ? '' : ` (default: ${suffix})`);
   if (inner instanceof z.ZodBoolean) return flag(description);
   const given = typeof meta.placeholder === 'string' ? meta.placeholder : undefined;
   if (inner instanceof z.ZodArray && inner.element instanceof z.ZodString) {

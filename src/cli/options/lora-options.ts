@@ -26,5 +26,5 @@ const { lora: adaptation, ...others } = adaptationShape;
 
 export const loraOptions = {
   lora: optional(loraChoice, adaptation.meta()?.description ?? ''),
-  ...optionsOf(others, Object.keys(adaptationShape)),
+  ...optionsOf(others),
 };

@@ -2,10 +2,8 @@
 import type { z } from 'zod';
 import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { mixerPresetNames, mixerPresetReading, type PresetOptions, presetShapes } from '../../attention/presets.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import { withDefault } from '../framework/command.ts';
-import { UsageError } from '../framework/exit-codes.ts';
-import { inFlags } from '../framework/option-names.ts';
 import { choice } from '../framework/option-values.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 
@@ -13,8 +11,6 @@ import { optionsOf } from '../framework/schema-options.ts';
 export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmented', mixerPresetNames().join(', '));
 
 const { convolution, ...shapes } = presetShapes();
-
-const keys: ReadonlySet<string> = new Set([...Object.keys(shapes), 'conv']);
 
 /** Sizes and refinements; the name of the preset is the command's own option. `--conv` adds a convolution. */
 export const mixerOptions = optionsOf({ ...shapes, conv: convolution });
@@ -25,7 +21,7 @@ export type MixerOptionValues = { readonly mixer: string } & Partial<z.output<z.
 /**
  * The mixer that the options name, of an attention that reads the past or a whole text.
  * @param others further readings that the same options are for
- * @throws UsageError for options that it does not take, are out of range or exclude each other
+ * @throws OptionsError for options that it does not take, are out of range or exclude each other
  */
 export function configureMixer(
   { mixer, conv, ...values }: MixerOptionValues,
@@ -36,9 +32,8 @@ export function configureMixer(
     return mixerPresetReading(reads, mixer, { ...pick(values), convolution: conv }, others);
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
-    throw new UsageError(`--mixer ${mixer}: ${inFlags(error.message.replaceAll('`convolution`', '`conv`'), keys)}`, {
-      cause: error,
-    });
+    const message = error.message.replaceAll('`convolution`', '`conv`');
+    throw new OptionsError(`--mixer ${mixer}: ${message}`, { cause: error });
   }
 }
 

@@ -43,12 +43,12 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
   if (promptTokens !== undefined) given.push({ kind: 'tokens', ids: promptTokens });
   if (promptFile === standardInputName) given.push(piped);
   else if (promptFile !== undefined) given.push({ kind: 'text', read: () => readTextFile(promptFile) });
-  if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
+  if (given.length > 1) throw new UsageError('give one of --prompt, --set promptTokens and --prompt-file, not several');
   const source = given.at(0) ?? (context.input.isPiped() ? piped : { kind: 'none' });
   if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
   if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
   if ((chat || parseSpecial) && source.kind !== 'text') {
-    throw new UsageError(`${chat ? '--chat' : '--parse-special'} needs a text: --prompt, --prompt-file or a pipe`);
+    throw new UsageError(`${chat ? '--chat' : '--set parseSpecial'} needs a text: --prompt, --prompt-file or a pipe`);
   }
   return source;
 }

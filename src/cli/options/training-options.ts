@@ -13,8 +13,8 @@ export const trainingOptions = {
   ...engineOptions,
 };
 
-/** Those of them that most runs give: `--help` of a training command shows these and its own. */
+/** Those of them that have a flag; the others are settings. */
 export const usualTrainingOptions = [
-  ...(['data', 'heldOut', 'out', 'replace', 'resume', 'evaluateEvery'] as const),
+  ...(['data', 'heldOut', 'out', 'replace', 'resume', 'threads'] as const),
   ...(['steps', 'epochs', 'lr', 'batch', 'length', 'seed'] as const),
 ];

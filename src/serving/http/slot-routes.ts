@@ -102,7 +102,7 @@ function slotFile({ files }: Serving['slots'], owner: string, body: unknown) {
   if (files === undefined) {
     throw new ApiError(
       'not_supported_error',
-      'slots are saved by a server that was started with --slot-save-path, or with --sessions redis://…',
+      'slots are saved by a server that was started with --set slotSavePath, or with --sessions redis://…',
     );
   }
   const { filename } = checkBody(fileFields, body);

@@ -84,7 +84,7 @@ export const evalTasks = defineCommand({
     'linnet eval tasks runs/augmented --tasks mmlu --shots 5 --limit all --data data --out results --json',
     'linnet eval tasks runs/augmented --tasks mmlu,bbh --protocol instruct-eval --data data',
     'linnet eval tasks runs/augmented --tasks ./mine.yaml --data data',
-    'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --write-requests requests.jsonl',
+    'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --set writeRequests=requests.jsonl',
   ],
   arguments: { model: required(folderPath, 'folder of the model, exported or not') },
   options: {

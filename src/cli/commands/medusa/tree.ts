@@ -77,20 +77,7 @@ export const medusaTree = defineCommand({
     seed: withDefault(integer(0, 0x7fffffff, 'number'), 0, 'of prompts and continuations'),
     ...engineOptions,
   },
-  usual: [
-    'data',
-    'heldOut',
-    'prompts',
-    'tokens',
-    'temperature',
-    'context',
-    'maxNodes',
-    'method',
-    'tree',
-    'dryRun',
-    'seed',
-    'threads',
-  ],
+  usual: ['data', 'heldOut', 'calibrate', 'maxNodes', 'method', 'tree', 'dryRun', 'seed', 'threads'],
   async run(context, options) {
     const loaded = await loadGeneratingModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);

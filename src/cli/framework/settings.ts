@@ -1,0 +1,72 @@
+/** `--set key=value`: options that few runs need, and fields of a plan. */
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { nearName } from '../../files/near-name.ts';
+import { UsageError } from './exit-codes.ts';
+import { flagName } from './option-names.ts';
+
+/** A field of a plan that was set, by its path from the plan. */
+export interface SetField {
+  readonly path: readonly string[];
+  readonly value: unknown;
+}
+
+/** Names that a command knows. */
+interface Settable {
+  /** Settings: whether each is a switch, takes one value or adds one to a list. */
+  readonly kinds: Readonly<Record<string, 'none' | 'once' | 'each' | 'list'>>;
+  readonly fields: Readonly<Record<string, unknown>>;
+  /** Keys of options that have a flag. */
+  readonly flags: ReadonlySet<string>;
+}
+
+/**
+ * Reads what `--set` was given. A switch needs no value. Fields of a plan take JSON or a text, and `a.b=1` sets a field of a.
+ * @returns options as the parser gives them, and fields
+ * @throws UsageError for a name that is neither, or without a value
+ */
+export function readSettings(
+  given: readonly string[],
+  { kinds, fields, flags }: Settable,
+): { readonly options: Readonly<Record<string, unknown>>; readonly set: readonly SetField[] } {
+  const options: Record<string, unknown> = {};
+  const set: SetField[] = [];
+  for (const setting of given) {
+    const at = setting.indexOf('=');
+    const name = at < 0 ? setting : setting.slice(0, at);
+    const value = at < 0 ? undefined : setting.slice(at + 1);
+    const path = name.split('.');
+    if (Object.hasOwn(kinds, name) && kinds[name] === 'none') options[name] = switchOf(value);
+    else if (value === undefined) throw new UsageError(`--set is ${JSON.stringify(setting)}; expected key=value`);
+    else if (Object.hasOwn(kinds, name)) {
+      const before = options[name];
+      options[name] = kinds[name] === 'once' ? value : [...(Array.isArray(before) ? before : []), value];
+    } else if (Object.hasOwn(fields, path[0])) set.push({ path, value: jsonOrText(value) });
+    else {
+      const near = nearName(name, [...flags, ...Object.keys(kinds), ...Object.keys(fields)]);
+      const meant = near === undefined ? '' : ` (did you mean ${flags.has(near) ? flagName(near) : near}?)`;
+      throw new UsageError(`--set has no ${JSON.stringify(name)}${meant}; --help-all lists the settings`);
+    }
+  }
+  return { options, set };
+}
+
+/** Anything but true and false is refused by the schema of the switch. */
+function switchOf(value: string | undefined): boolean | string {
+  if (value === undefined || value === 'true') return true;
+  return value !== 'false' && value;
+}
+
+/** A plan with a field set. */
+export function withField(plan: JsonObject, { path: [key, ...rest], value }: SetField): JsonObject {
+  if (rest.length === 0) return { ...plan, [key]: value };
+  const before = plan[key];
+  return { ...plan, [key]: withField(isJsonObject(before) ? before : {}, { path: rest, value }) };
+}
+
+function jsonOrText(given: string): unknown {
+  try {
+    return JSON.parse(given);
+  } catch {
+    return given;
+  }
+}
