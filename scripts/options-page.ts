@@ -24,13 +24,11 @@ async function printed(words: readonly string[]): Promise<string> {
   return text.trimEnd();
 }
 
-const names = commandTable.map(({ words }) => words.join(' '));
-const rows = commandTable.map(({ words, summary }) => {
-  const name = words.join(' ');
+const rows = Object.entries(commandTable).map(([name, { summary }]) => {
   return `| [\`${name}\`](#linnet-${name.replaceAll(' ', '-')}) | ${summary.replaceAll('|', '\\|')} |`;
 });
 const sections: string[] = [];
-for (const name of names) {
+for (const name of Object.keys(commandTable)) {
   sections.push(`## linnet ${name}\n\n\`\`\`text\n${await printed([...name.split(' '), '--help-all'])}\n\`\`\``);
 }
 const options = `# Commands and options

@@ -145,8 +145,8 @@ export function takenOptions(name: string, options: PresetOptions): PresetOption
  * `flash-global` and `flash` are other names of `local`, `global` and `local+global`. The others are the linear
  * attentions that the paper augments, each with a convolution if asked for. All but `linformer-bidirectional` are causal.
  *
- * @throws LinnetError `CONFIG` for an unknown name or option and for an option out of range; OptionsError for an option that
- *   the preset does not take, naming the ones it takes
+ * @throws LinnetError `CONFIG` for an unknown name or option; OptionsError for an option out of range and for one that the
+ *   preset does not take, naming the ones it takes
  * @example
  * ```ts
  * import { mixerPreset } from 'linnet';
@@ -161,7 +161,12 @@ export function mixerPreset<Name extends MixerPresetName | (string & {})>(
 export function mixerPreset(name: string, options: PresetOptions = {}): MixerConfig {
   requireOptions(options, 'the options of a mixer');
   requireTaken([name], options);
-  return parseMixer(findPreset(name).make({ ...options }));
+  try {
+    return parseMixer(findPreset(name).make({ ...options }));
+  } catch (error) {
+    if (!(error instanceof LinnetError)) throw error;
+    throw new OptionsError(`the mixer ${name}: ${error.message}`, { cause: error });
+  }
 }
 
 /**

@@ -2,13 +2,10 @@
 import { studyTable } from '../studies/registry.ts';
 import type { CliCommand } from './framework/command.ts';
 
-/** One command: its words, a short summary, and its loader. */
-export interface CommandEntry {
-  /** `['inspect']`, or group and command: `['eval', 'perplexity']`. */
-  readonly words: readonly [string] | readonly [string, string];
-  readonly summary: string;
-  load(): Promise<CliCommand>;
-}
+/** Commands by their words, `inspect`, or group and command, `eval perplexity`: a short summary and the loader. */
+export type CommandTable = Readonly<
+  Record<string, { readonly summary: string; readonly load: () => Promise<CliCommand> }>
+>;
 
 /** Summaries of the groups of commands. */
 export const commandGroups: Readonly<Record<string, string>> = {
@@ -26,187 +23,151 @@ export const movedCommands: Readonly<Record<string, string>> = {
 };
 
 /** All commands, in the order of help. */
-export const commandTable: readonly CommandEntry[] = [
-  {
-    words: ['inspect'],
+export const commandTable: CommandTable = {
+  inspect: {
     summary: 'sizes, mixers and memory of a model',
     load: async () => (await import('./commands/inspect.ts')).inspect,
   },
-  {
-    words: ['download'],
+  download: {
     summary: 'fetch a model from the Hugging Face hub',
     load: async () => (await import('./commands/download.ts')).download,
   },
-  {
-    words: ['synth'],
+  synth: {
     summary: 'write a model of a published size with random weights',
     load: async () => (await import('./commands/synth.ts')).synth,
   },
-  {
-    words: ['convert'],
+  convert: {
     summary: 'linearize a softmax model and keep its quality; writes a report',
     load: async () => (await import('./commands/convert.ts')).convertCommand,
   },
-  {
-    words: ['linearize'],
+  linearize: {
     summary: "replace a model's attention by another mixer",
     load: async () => (await import('./commands/linearize.ts')).linearizeCommand,
   },
-  {
-    words: ['export'],
+  export: {
     summary: 'write a model as ONNX, with weights in fewer bits',
     load: async () => (await import('./commands/export.ts')).exportCommand,
   },
-  {
-    words: ['generate'],
+  generate: {
     summary: 'continue a text, from a prompt or a saved session',
     load: async () => (await import('./commands/generate.ts')).generateCommand,
   },
-  {
-    words: ['classify'],
+  classify: {
     summary: 'the class of a text, of two, or of all texts of a file',
     load: async () => (await import('./commands/classify.ts')).classify,
   },
-  {
-    words: ['chat'],
+  chat: {
     summary: 'a conversation in the terminal',
     load: async () => (await import('./commands/chat.ts')).chatCommand,
   },
-  {
-    words: ['serve'],
+  serve: {
     summary: 'answer clients of the OpenAI API, many at a time',
     load: async () => (await import('./commands/serve.ts')).serveCommand,
   },
-  {
-    words: ['check'],
+  check: {
     summary: 'prove that a model reads no future and decodes what was trained',
     load: async () => (await import('./commands/check.ts')).check,
   },
-  {
-    words: ['pretrain'],
+  pretrain: {
     summary: 'train a model from random weights',
     load: async () => (await import('./commands/pretrain.ts')).pretrainCommand,
   },
-  {
-    words: ['finetune'],
+  finetune: {
     summary: 'train a model further on text',
     load: async () => (await import('./commands/finetune.ts')).finetuneCommand,
   },
-  {
-    words: ['distill'],
+  distill: {
     summary: "teach a converted model's mixers what softmax attention did",
     load: async () => (await import('./commands/distill.ts')).distillCommand,
   },
-  {
-    words: ['merge'],
+  merge: {
     summary: 'add a low-rank adapter to the model it was trained for',
     load: async () => (await import('./commands/merge.ts')).merge,
   },
-  {
-    words: ['medusa', 'train'],
+  'medusa train': {
     summary: 'train draft heads for a model',
     load: async () => (await import('./commands/medusa/train.ts')).medusaTrain,
   },
-  {
-    words: ['medusa', 'tree'],
+  'medusa tree': {
     summary: 'find the candidate tree that suits heads, text and machine',
     load: async () => (await import('./commands/medusa/tree.ts')).medusaTree,
   },
-  {
-    words: ['eval', 'perplexity'],
+  'eval perplexity': {
     summary: 'perplexity of a model on a text',
     load: async () => (await import('./commands/eval/perplexity.ts')).evalPerplexity,
   },
-  {
-    words: ['eval', 'agreement'],
+  'eval agreement': {
     summary: 'whether a converted model writes as its original does',
     load: async () => (await import('./commands/eval/agreement.ts')).evalAgreement,
   },
-  {
-    words: ['eval', 'positions'],
+  'eval positions': {
     summary: 'perplexity by position, far beyond the length of training',
     load: async () => (await import('./commands/eval/positions.ts')).evalPositions,
   },
-  {
-    words: ['eval', 'accuracy'],
+  'eval accuracy': {
     summary: 'how often a classifier is right on labelled texts',
     load: async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
   },
-  {
-    words: ['eval', 'tasks'],
+  'eval tasks': {
     summary: 'benchmarks, with the prompts and numbers of lm-evaluation-harness',
     load: async () => (await import('./commands/eval/tasks.ts')).evalTasks,
   },
-  {
-    words: ['eval', 'compare'],
+  'eval compare': {
     summary: 'results of tasks side by side, and the questions that changed',
     load: async () => (await import('./commands/eval/compare.ts')).evalCompare,
   },
-  {
-    words: ['eval', 'rouge'],
+  'eval rouge': {
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
   },
-  {
-    words: ['eval', 'mt-bench'],
+  'eval mt-bench': {
     summary: 'how fast questions of several turns are answered, with drafts and without',
     load: async () => (await import('./commands/eval/mt-bench.ts')).evalMtBench,
   },
-  ...Object.entries(studyTable).map(
-    ([name, { summary, load }]): CommandEntry => ({
-      words: ['study', name],
-      summary,
-      load: async () => (await import('./commands/study.ts')).studyCommand(await load()),
-    }),
+  ...Object.fromEntries(
+    Object.entries(studyTable).map(([name, { summary, load }]) => [
+      `study ${name}`,
+      { summary, load: async () => (await import('./commands/study.ts')).studyCommand(await load()) },
+    ]),
   ),
-  {
-    words: ['work'],
+  work: {
     summary: 'take trials and tasks from a queue, on as many machines as there are',
     load: async () => (await import('./commands/work.ts')).work,
   },
-  {
-    words: ['runs'],
+  runs: {
     summary: 'list what was trained, or follow it on a page',
     load: async () => (await import('./commands/runs.ts')).runsCommand,
   },
-  {
-    words: ['bench', 'gemm'],
+  'bench gemm': {
     summary: 'matrix products through the runtime',
     load: async () => (await import('./commands/bench/gemm.ts')).benchGemm,
   },
-  {
-    words: ['bench', 'train'],
+  'bench train': {
     summary: 'a training step against the peak matrix-multiplication throughput',
     load: async () => (await import('./commands/bench/train.ts')).benchTrain,
   },
-  {
-    words: ['bench', 'decode'],
+  'bench decode': {
     summary: 'time per token and memory against the context',
     load: async () => (await import('./commands/bench/model.ts')).benchDecode,
   },
-  {
-    words: ['bench', 'prefill'],
+  'bench prefill': {
     summary: 'reading prompts of several lengths',
     load: async () => (await import('./commands/bench/model.ts')).benchPrefill,
   },
-  {
-    words: ['bench', 'verify'],
+  'bench verify': {
     summary: 'steps over token trees of several sizes',
     load: async () => (await import('./commands/bench/model.ts')).benchVerify,
   },
-  {
-    words: ['bench', 'speculate'],
+  'bench speculate': {
     summary: 'speculative decoding against sequential decoding',
     load: async () => (await import('./commands/bench/speculate.ts')).benchSpeculate,
   },
-  {
-    words: ['clean'],
+  clean: {
     summary: 'list and remove what killed commands left half written',
     load: async () => (await import('./commands/clean.ts')).clean,
   },
-  {
-    words: ['tokenizer', 'train'],
+  'tokenizer train': {
     summary: 'train a byte-level BPE tokenizer on text',
     load: async () => (await import('./commands/tokenizer/train.ts')).tokenizerTrain,
   },
-];
+};

@@ -5,11 +5,20 @@ import { adamWDefaults } from './adamw.ts';
 import { scheduleNames } from './schedule.ts';
 
 /** A field with its texts for a command line or form: a word for its value, and a sentence without an end. */
-export const described = <Schema extends z.ZodType>(schema: Schema, placeholder: string, description: string): Schema =>
-  schema.meta({ placeholder, description });
+export const described = <Schema extends z.ZodType>(
+  schema: Schema,
+  placeholder: string,
+  description: string,
+  value?: string | number,
+): Schema =>
+  schema.meta({
+    placeholder,
+    description: value === undefined ? description : `${description} (default: ${value})`,
+  });
 
 const share = z.number().min(0).max(0.999999);
 
+/** Defaults of the settings that have one. */
 const defaults = {
   learningRate: 2e-5,
   schedule: 'linear',
@@ -17,96 +26,57 @@ const defaults = {
   batch: 32,
   length: 512,
   epochs: 3,
+  ...adamWDefaults,
   clip: 1,
-  seed: 0,
   labelSmoothing: 0,
-} as const;
+  seed: 0,
+};
 
 /** Every setting with its bounds and its description, none with a default: a form of them shows which were left out. */
 export const settingFields = {
-  steps: described(z.int().min(1), 'count', 'optimizer steps in all (default: from `epochs`)'),
-  epochs: described(z.int().min(1), 'count', `passes over the data (default: ${defaults.epochs})`),
-  learningRate: described(z.number().min(1e-12).max(10), 'rate', 'peak learning rate (default: 2e-5)'),
+  steps: described(z.int().min(1), 'count', 'optimizer steps in all', 'from `epochs`'),
+  epochs: described(z.int().min(1), 'count', 'passes over the data', defaults.epochs),
+  learningRate: described(z.number().min(1e-12).max(10), 'rate', 'peak learning rate', '2e-5'),
   schedule: described(
     z.enum(scheduleNames),
     'name',
-    `after the warm-up: ${scheduleNames.join(', ')} (default: ${defaults.schedule})`,
+    `after the warm-up: ${scheduleNames.join(', ')}`,
+    defaults.schedule,
   ),
-  warmup: described(z.int().min(0), 'steps', `optimizer steps of linear warm-up (default: ${defaults.warmup})`),
+  warmup: described(z.int().min(0), 'steps', 'optimizer steps of linear warm-up', defaults.warmup),
   warmupShare: described(
     z.number().min(0).max(1),
     'share',
     'linear warm-up as a share of all optimizer steps, in place of `warmup`',
   ),
-  batch: described(z.int().min(1).max(65536), 'rows', `sequences per optimizer step (default: ${defaults.batch})`),
+  batch: described(z.int().min(1).max(65536), 'rows', 'sequences per optimizer step', defaults.batch),
   microBatch: described(
     z.int().min(1).max(65536),
     'rows',
-    'sequences per run of the engine, a divisor of `batch` (default: about 4096 tokens)',
+    'sequences per run of the engine, a divisor of `batch`',
+    'about 4096 tokens',
   ),
-  length: described(
-    z
-      .int()
-      .min(1)
-      .max(1 << 20),
-    'tokens',
-    `tokens per sequence (default: ${defaults.length})`,
-  ),
-  weightDecay: described(
-    z.number().min(0).max(1),
-    'rate',
-    `decoupled weight decay of matrices (default: ${adamWDefaults.weightDecay})`,
-  ),
-  beta1: described(share, 'share', `decay of the first moment (default: ${adamWDefaults.beta1})`),
-  beta2: described(share, 'share', `decay of the second moment (default: ${adamWDefaults.beta2})`),
-  clip: described(
-    z.number().min(0),
-    'norm',
-    `largest norm of all gradients together, 0 for none (default: ${defaults.clip})`,
-  ),
+  length: described(z.int().min(1).max(1048576), 'tokens', 'tokens per sequence', defaults.length),
+  weightDecay: described(z.number().min(0).max(1), 'rate', 'decoupled weight decay of matrices', defaults.weightDecay),
+  beta1: described(share, 'share', 'decay of the first moment', defaults.beta1),
+  beta2: described(share, 'share', 'decay of the second moment', defaults.beta2),
+  clip: described(z.number().min(0), 'norm', 'largest norm of all gradients together, 0 for none', defaults.clip),
   labelSmoothing: described(
     z.number().min(0).max(0.999),
     'share',
-    `share of each label that is spread evenly over all classes or tokens (default: ${defaults.labelSmoothing})`,
+    'share of each label that is spread evenly over all classes or tokens',
+    defaults.labelSmoothing,
   ),
-  seed: described(z.int(), 'number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`),
+  seed: described(z.int(), 'number', 'of the shuffle, and of fresh weights', defaults.seed),
 };
 
-/** Settings as they are given. */
+/** Settings of a run, complete. */
 export const trainingSchema = z
   .strictObject({
-    /** Peak learning rate. Default 2e-5. */
-    learningRate: settingFields.learningRate.default(defaults.learningRate),
-    /** Shape of the learning rate after the warm-up. Default `linear`. */
-    schedule: settingFields.schedule.default(defaults.schedule),
-    /** Optimizer steps of linear warm-up. Default 0. */
-    warmup: settingFields.warmup.default(defaults.warmup),
-    /** Linear warm-up as a share of all optimizer steps, in place of `warmup`. */
-    warmupShare: settingFields.warmupShare.optional(),
-    /** Sequences per optimizer step. Default 32. */
-    batch: settingFields.batch.default(defaults.batch),
-    /** Sequences per run of the graph, a divisor of `batch`. Default: as many as make `microBatchTokens`. */
-    microBatch: settingFields.microBatch.optional(),
-    /** Tokens per sequence. Default 512. */
-    length: settingFields.length.default(defaults.length),
-    /** Passes over the data, where `steps` is not given. Default 3. */
-    epochs: settingFields.epochs.default(defaults.epochs),
-    /** Optimizer steps in all. Default: as many as `epochs` need. */
-    steps: settingFields.steps.optional(),
-    /** Decoupled weight decay of matrices. */
-    weightDecay: settingFields.weightDecay.default(adamWDefaults.weightDecay),
-    /** Decay of the first moment. */
-    beta1: settingFields.beta1.default(adamWDefaults.beta1),
-    /** Decay of the second moment. */
-    beta2: settingFields.beta2.default(adamWDefaults.beta2),
+    ...settingFields,
+    ...z.object(settingFields).pick({ steps: true, warmupShare: true, microBatch: true }).partial().shape,
     /** Added to the root of the second moment. */
-    epsilon: z.number().positive().default(adamWDefaults.epsilon),
-    /** Largest norm of all gradients together, 0 for none. Default 1. */
-    clip: settingFields.clip.default(defaults.clip),
-    /** Share of each label that is spread evenly over all classes or tokens. Default 0. */
-    labelSmoothing: settingFields.labelSmoothing.default(defaults.labelSmoothing),
-    /** Of the shuffle, and of fresh weights. Default 0. */
-    seed: settingFields.seed.default(defaults.seed),
+    epsilon: z.number().positive(),
   })
   .refine(({ batch, microBatch }) => microBatch === undefined || batch % microBatch === 0, {
     message: 'microBatch must divide batch',
@@ -115,12 +85,13 @@ export const trainingSchema = z
 
 /** Settings with all defaults filled in. */
 export type TrainingSettings = z.infer<typeof trainingSchema>;
-/** Settings with optional fields, before defaults. */
-export type TrainingInput = z.input<typeof trainingSchema>;
+/** Settings as they are given: defaults stand in for those that are left out. */
+export type TrainingInput = Partial<TrainingSettings>;
 
 /** Checks settings and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
-  return validated(trainingSchema, input, 'CONFIG', 'invalid training settings');
+  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+  return validated(trainingSchema, { ...defaults, ...given }, 'CONFIG', 'invalid training settings');
 }
 
 /** Optimizer steps of warm-up in a run of `total`: `warmupShare` of them, rounded, or `warmup`. */

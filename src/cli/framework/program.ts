@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command as Commander, CommanderError } from 'commander';
 import type { CliCommand, CommandResult } from './command.ts';
-import { commandGroups, type CommandEntry, commandTable, movedCommands } from '../command-table.ts';
+import { commandGroups, type CommandTable, commandTable, movedCommands } from '../command-table.ts';
 import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
 import type { CliIo } from './io.ts';
 
@@ -18,7 +18,7 @@ import type { CliIo } from './io.ts';
 export async function runCli(
   words: readonly string[],
   io: CliIo,
-  table: readonly CommandEntry[] = commandTable,
+  table: CommandTable = commandTable,
 ): Promise<Outcome> {
   const asked = words.slice(0, words.includes('--') ? words.indexOf('--') : undefined);
   const json = asked.includes('--json');
@@ -42,11 +42,7 @@ function isSet(variable: string | undefined): boolean {
 }
 
 /** Parses and runs. Undefined where the parser has answered by itself. */
-async function execute(
-  words: readonly string[],
-  io: CliIo,
-  table: readonly CommandEntry[],
-): Promise<CommandResult | undefined> {
+async function execute(words: readonly string[], io: CliIo, table: CommandTable): Promise<CommandResult | undefined> {
   // `help eval perplexity` is `eval perplexity --help`: the parser's own help command knows no groups.
   const whole = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   const everything = whole.includes('--help-all');
@@ -54,9 +50,10 @@ async function execute(
   const [first, second] = asked.filter((word) => !word.startsWith('-'));
   const moved = movedCommands[`${first} ${second}`] ?? movedCommands[first];
   if (moved !== undefined) throw new UsageError(`this command has moved: ${moved}`);
-  const command = await namedEntry(asked, table)?.load();
+  const named = namedCommand(asked, table);
+  const command = named === undefined ? undefined : await table[named].load();
   let result: CommandResult | undefined;
-  const program = buildProgram(asked, io, { table, command, everything }, (given) => {
+  const program = buildProgram(asked, io, { table, named, command, everything }, (given) => {
     result = given;
   });
   try {
@@ -78,10 +75,12 @@ function usageMessage({ code, message }: CommanderError, command: CliCommand | u
   return message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean');
 }
 
-/** The entry whose words a command line begins with. */
-function namedEntry(words: readonly string[], table: readonly CommandEntry[]): CommandEntry | undefined {
+/** The command that a command line begins with. */
+function namedCommand(words: readonly string[], table: CommandTable): string | undefined {
   const plain = words.filter((word) => !word.startsWith('-'));
-  return table.find((entry) => entry.words.every((word, index) => plain[index] === word));
+  return [plain.slice(0, 1), plain.slice(0, 2)]
+    .map((begin) => begin.join(' '))
+    .find((name) => Object.hasOwn(table, name));
 }
 
 /** The parser with all commands by name, of which only the named one is loaded. */
@@ -90,10 +89,12 @@ function buildProgram(
   io: CliIo,
   {
     table,
+    named,
     command,
     everything,
   }: {
-    readonly table: readonly CommandEntry[];
+    readonly table: CommandTable;
+    readonly named: string | undefined;
     readonly command: CliCommand | undefined;
     readonly everything: boolean;
   },
@@ -117,13 +118,12 @@ function buildProgram(
       getErrHasColors: () => false,
     })
     .addHelpText('after', afterHelp);
-  const named = namedEntry(words, table);
   const groups = new Map<string, Commander>();
-  for (const entry of table) {
-    const [first, second] = entry.words;
+  for (const [name, { summary }] of Object.entries(table)) {
+    const [first, second] = name.split(' ');
     const parent = second === undefined ? program : groupOf(program, groups, first);
-    const target = parent.command(second ?? first).summary(entry.summary);
-    if (entry !== named || command === undefined) continue;
+    const target = parent.command(second ?? first).summary(summary);
+    if (name !== named || command === undefined) continue;
     command.declare(target, everything);
     declareOutputOptions(target);
     target.action(async () => {

@@ -48,10 +48,10 @@ const withSettings = defineCommand({
   },
 });
 
-const table = [
-  { words: ['it'] as const, summary: 'it', load: async () => command },
-  { words: ['set'] as const, summary: 'set', load: async () => withSettings },
-];
+const table = {
+  it: { summary: 'it', load: async () => command },
+  set: { summary: 'set', load: async () => withSettings },
+};
 const run = (...words: string[]): ReturnType<typeof runCaptured> =>
   runCaptured(['it', '--data', 'x', 'y', '--out', 'z', ...words, '--json'], { table });
 

@@ -29,6 +29,7 @@ export function readSettings(
   { kinds, fields, flags }: Settable,
 ): { readonly options: Readonly<Record<string, unknown>>; readonly set: readonly SetField[] } {
   const options: Record<string, unknown> = {};
+  const lists: Partial<Record<string, string[]>> = {};
   const set: SetField[] = [];
   for (const setting of given) {
     const at = setting.indexOf('=');
@@ -38,8 +39,8 @@ export function readSettings(
     if (Object.hasOwn(kinds, name) && kinds[name] === 'none') options[name] = switchOf(value);
     else if (value === undefined) throw new UsageError(`--set is ${JSON.stringify(setting)}; expected key=value`);
     else if (Object.hasOwn(kinds, name)) {
-      const before = options[name];
-      options[name] = kinds[name] === 'once' ? value : [...(Array.isArray(before) ? before : []), value];
+      lists[name] = [...(lists[name] ?? []), value];
+      options[name] = kinds[name] === 'once' ? value : lists[name];
     } else if (Object.hasOwn(fields, path[0])) set.push({ path, value: jsonOrText(value) });
     else {
       const near = nearName(name, [...flags, ...Object.keys(kinds), ...Object.keys(fields)]);

@@ -1,6 +1,7 @@
 /** Linearizing a model of any kind by the name of a preset, whose mixer depends on the reading: causal, whole text or cross. */
 import type { MixerConfig, Reading } from '../../attention/mixer.ts';
-import { parseMixer } from '../../attention/mixers.ts';
+import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
+import { defaultGroup } from '../../attention/preset.ts';
 import {
   allReadings,
   localKernelFor,
@@ -8,10 +9,11 @@ import {
   type PresetOptions,
   takenOptions,
 } from '../../attention/presets.ts';
-import { LinnetError } from '../../errors.ts';
+import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { Model } from '../families/index.ts';
+import type { CausalModel, EncoderModel } from '../model.ts';
 import { linearizeParts } from './linearize-parts.ts';
 import { linearize } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
@@ -20,6 +22,11 @@ import type { AttentionPart } from '../linnet-section.ts';
 export interface LinearizeOptions extends PresetOptions {
   /** Indices of the layers that change. Default all. */
   readonly layers?: readonly number[];
+  /**
+   * How many of these layers, the first ones, get softmax inside blocks of `group` positions instead of the mixer, as
+   * TransNormer has it. Default 0.
+   */
+  readonly softmaxLayers?: number;
   /** Of encoder-decoder models, which attentions change. Default encoder and decoder. */
   readonly attention?: readonly AttentionPart[];
 }
@@ -40,9 +47,9 @@ export function linearizeByName(
   parameters: Weights,
   mixer: string | MixerConfig,
   options: LinearizeOptions,
-): { readonly model: Model; readonly parameters: Weights } {
+): { readonly model: Model; readonly parameters: Map<string, Tensor<'float32'>> } {
   requireOptions(options, 'the options of linearize');
-  const { layers, attention, ...preset } = options;
+  const { layers, attention, softmaxLayers = 0, ...preset } = options;
   if (layers !== undefined) requireNumbers(layers, 'layers');
   if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: Reading, options: PresetOptions): MixerConfig => {
@@ -52,6 +59,7 @@ export function linearizeByName(
     return mixerPresetReading(reads, mixer, { ...options, localKernel }, others);
   };
   if (model.kind === 'encoder-decoder') {
+    if (softmaxLayers > 0) throw new OptionsError('`softmaxLayers` is for models that have one mixer per layer');
     const usual =
       typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
     const options = { ...preset, ...usual };
@@ -59,9 +67,19 @@ export function linearizeByName(
     return linearizeParts(model, parameters, mixerOf, { parts: attention, layers });
   }
   if (attention !== undefined) {
-    throw new LinnetError('CONFIG', `a ${model.family} model has one attention per layer; leave out "attention"`);
+    throw new OptionsError(
+      `\`attention\` is for models with an encoder and a decoder; a ${model.family} model has one attention per layer`,
+    );
   }
-  return model.kind === 'encoder'
-    ? linearize(model, parameters, configured('whole', preset), layers)
-    : linearize(model, parameters, configured('past', preset), layers);
+  const chosen = configured(
+    model.kind === 'encoder' ? 'whole' : 'past',
+    // Layers of softmax have the same group, also next to a mixer that takes none.
+    softmaxLayers > 0 && typeof mixer === 'string' ? takenOptions(mixer, preset) : preset,
+  );
+  const changed = layers ?? model.mixers.map((_, layer) => layer);
+  const plain: CausalModel | EncoderModel = model;
+  const mixed = linearize(plain, parameters, chosen, changed.slice(softmaxLayers));
+  const { group = defaultGroup } = preset;
+  const blocks = { kind: 'linear', group, local: { kernel: 'softmax' }, convolution: convolutionOf(chosen) };
+  return linearize(mixed.model, mixed.parameters, parseMixer(blocks), changed.slice(0, softmaxLayers));
 }
