@@ -88,7 +88,7 @@ export async function convert(
     const { parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
     best = { model: start.model, parameters };
   }
-  await options.onStart?.(progress.original);
+  await options.onStart?.(progress.original, mixer);
   for (const { name } of progress.stages) announce(options, progress, name);
 
   const finish = async (

@@ -44,8 +44,8 @@ export interface ConversionOptions {
   readonly signal?: AbortSignal;
   /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
-  /** Awaited before the first stage, once the folder is known to be free; receives the original's validation perplexity. */
-  readonly onStart?: (original: number) => Promise<void>;
+  /** Awaited before the first stage, in a folder known to be free: validation perplexity of the original, and the new mixer. */
+  readonly onStart?: (original: number, mixer: MixerConfig) => Promise<void>;
 }
 
 /** Events of a conversion. */

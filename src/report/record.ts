@@ -10,11 +10,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type LineJournal, type RunFile, RunFolder } from '../files/run-folder.ts';
+import { type RunFile, RunFolder } from '../files/run-folder.ts';
 import { LinnetError } from '../errors.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
-
-const statusSchema = z.enum(['running', 'finished', 'interrupted', 'failed']);
 
 const recordSchema = z.object({
   format: z.literal('linnet-run'),
@@ -30,7 +28,7 @@ const recordSchema = z.object({
   /** Times at which the run was taken up again. */
   resumed: z.array(z.iso.datetime()),
   finished: z.iso.datetime().nullable(),
-  status: statusSchema,
+  status: z.enum(['running', 'finished', 'interrupted', 'failed']),
   /** Why it failed. */
   error: z.string().nullable(),
   /** Results: losses, speed, memory. Absent in records of runs that are not finished. */
@@ -57,13 +55,11 @@ export const metricsFile: RunFile<Metric> & { mostBytes: number } = {
   mostBytes: 512 << 20,
 };
 
-export type RunStatus = z.infer<typeof statusSchema>;
 /** The content of `run.json`. */
 export type RunRecord = z.infer<typeof recordSchema>;
 export type JsonValue = z.infer<ReturnType<typeof z.json>>;
-export type MetricValue = z.infer<typeof metricValueSchema>;
 /** One line of metrics, such as `{ step: 10, loss: 2.31 }`. */
-export type Metric = Readonly<Record<string, MetricValue>>;
+export type Metric = Readonly<Record<string, z.infer<typeof metricValueSchema>>>;
 
 /** The caller's part of a run record. */
 export interface RunDescription {
@@ -101,7 +97,7 @@ export interface Run {
    * Closes the record; calls after the first do nothing.
    * @param error the error, for status `failed`
    */
-  finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void>;
+  finish(status: Exclude<RunRecord['status'], 'running'>, error?: unknown): Promise<void>;
 }
 
 /**
@@ -121,7 +117,7 @@ export async function openRun(dir: string, description: RunDescription, options:
     throw new LinnetError('PATH', `${folder.path} already holds a run; name another folder, or resume this run`);
   }
   const time = now().toISOString();
-  const record: RunRecord = {
+  let record: RunRecord = {
     format: 'linnet-run',
     version: 1,
     command: [...description.command],
@@ -139,43 +135,23 @@ export async function openRun(dir: string, description: RunDescription, options:
   // The metrics first: a folder with a record always has its metrics.
   const metrics = await folder.journal(metricsFile, resume ? keep : () => false);
   await folder.write(recordFile, record);
-  return new RecordedRun(folder, record, metrics, now);
-}
-
-class RecordedRun implements Run {
-  readonly folder: string;
-  readonly #folder: RunFolder;
-  readonly #metrics: LineJournal<Metric>;
-  readonly #now: () => Date;
-  #record: RunRecord;
-
-  constructor(folder: RunFolder, record: RunRecord, metrics: LineJournal<Metric>, now: () => Date) {
-    this.folder = folder.path;
-    this.#folder = folder;
-    this.#record = record;
-    this.#metrics = metrics;
-    this.#now = now;
-  }
-
-  get record(): RunRecord {
-    return this.#record;
-  }
-
-  log(metric: Metric): void {
-    this.#metrics.append(metric);
-  }
-
-  report(results: Readonly<Record<string, JsonValue>>): void {
-    this.#record = { ...this.#record, results: { ...results } };
-  }
-
-  async finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void> {
-    if (!this.#metrics.isOpen) return;
-    this.#metrics.close();
-    const reason = error === undefined ? null : messageOf(error);
-    this.#record = { ...this.#record, status, error: reason, finished: this.#now().toISOString() };
-    await this.#folder.write(recordFile, this.#record);
-  }
+  return {
+    folder: folder.path,
+    get record() {
+      return record;
+    },
+    log: (metric) => metrics.append(metric),
+    report(results) {
+      record = { ...record, results: { ...results } };
+    },
+    async finish(status, error) {
+      if (!metrics.isOpen) return;
+      metrics.close();
+      const reason = error === undefined ? null : messageOf(error);
+      record = { ...record, status, error: reason, finished: now().toISOString() };
+      await folder.write(recordFile, record);
+    },
+  };
 }
 
 /** Reads the record of a run, without its metrics. @throws LinnetError as `readRun` */

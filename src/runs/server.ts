@@ -1,11 +1,9 @@
 /** The dashboard of runs: a page and its API. It reads records and answers this machine only. */
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:http';
-import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { LinnetError } from '../errors.ts';
 import { isLoopback } from '../serving/http/access.ts';
 import { addPage, pageHeaders, type PageFiles } from '../serving/http/page.ts';
+import { listen } from '../serving/listen.ts';
 import { WatchedRuns } from './watched-runs.ts';
 
 export interface DashboardOptions {
@@ -20,8 +18,6 @@ export interface RunningDashboard extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Only this machine may ask. */
-const host = '127.0.0.1';
 const idPattern = /^[0-9a-f]{16}$/;
 
 /**
@@ -35,36 +31,9 @@ export async function startDashboard(folder: string, options: DashboardOptions =
   const { port = 8081, page } = options;
   const runs = new WatchedRuns(folder);
   await runs.list();
-  const app = makeApp(runs, page);
-  const listener = getRequestListener((request) => app.fetch(request), { overrideGlobalObjects: false });
-  const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 10_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 << 10 },
-    (incoming, outgoing) => {
-      void listener(incoming, outgoing);
-    },
-  );
-  server.maxConnections = 64;
-  const address = await new Promise<AddressInfo>((bound, reject) => {
-    server.once('error', (cause) => {
-      reject(new LinnetError('INPUT', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
-    });
-    server.listen(port, host, () => {
-      const found = server.address();
-      if (found !== null && typeof found === 'object') bound(found);
-    });
-  });
-  return {
-    url: `http://${host}:${address.port}`,
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise<void>((done) => {
-        server.close(() => {
-          done();
-        });
-      });
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  const nothing = { begin: () => undefined, settle: () => Promise.resolve() };
+  const server = await listen(makeApp(runs, page), { port, requestTimeout: 10_000 }, nothing);
+  return { url: server.url, [Symbol.asyncDispose]: () => server.drain() };
 }
 
 function makeApp(runs: WatchedRuns, page: PageFiles | undefined): Hono {

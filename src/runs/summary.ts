@@ -1,11 +1,11 @@
 /** A run in one line: its subject, progress and result. */
-import { z } from 'zod';
 import { isFolderHeld } from '../files/folder-lock.ts';
+import { isJsonObject } from '../files/json-object.ts';
 import { commandLine } from '../report/command-line.ts';
 import type { RunRecord } from '../report/record.ts';
 import type { FoundRun } from './find-runs.ts';
 import { modelWords } from './model-words.ts';
-import type { CurveGroup } from './series.ts';
+import type { Curve, CurveGroup } from './series.ts';
 
 /** `lost`: the record says that it runs, but no process has the folder: it was killed, or its machine went down. */
 export type RunState = RunRecord['status'] | 'lost';
@@ -16,6 +16,7 @@ export interface RunSummary {
   /** The command that made it: `finetune`, `medusa train`; `library` for a program. */
   readonly kind: string;
   readonly model: string | null;
+  /** The mixer of the model that came out; of a run under way, that will come out. */
   readonly mixer: string | null;
   readonly state: RunState;
   readonly error: string | null;
@@ -24,7 +25,7 @@ export interface RunSummary {
   /** Done, and planned. */
   readonly steps: number | null;
   readonly totalSteps: number | null;
-  /** In nats per token: the mean of a finished run's last tenth; of a run under way, the last step's loss. */
+  /** The mean of a finished run's last tenth; of a run under way, the last step's loss. */
   readonly loss: number | null;
   readonly heldOutLoss: number | null;
   readonly perplexity: number | null;
@@ -42,24 +43,8 @@ export interface RunSummary {
 }
 
 /** Commands of two words. */
-const groups: ReadonlySet<string> = new Set(['study', 'medusa', 'eval', 'bench', 'tokenizer']);
+const commandGroups: ReadonlySet<string> = new Set(['study', 'medusa', 'eval', 'bench', 'tokenizer']);
 const mostCharacters = 2000;
-
-const settingsSchema = z.looseObject({
-  steps: z.number().positive().optional().catch(undefined),
-  epochs: z.number().positive().optional().catch(undefined),
-  batch: z.number().positive().optional().catch(undefined),
-});
-const readSchema = z.looseObject({ rows: z.number().positive().catch(Number.NaN), summary: z.string().catch('') });
-const numberSchema = z.number().nullable().catch(null);
-const resultsSchema = z.looseObject({
-  loss: numberSchema.optional(),
-  heldOutLoss: numberSchema.optional(),
-  perplexity: numberSchema.optional(),
-  steps: numberSchema.optional(),
-  tokens: numberSchema.optional(),
-  tokensPerSecond: numberSchema.optional(),
-});
 
 /**
  * The line of a run.
@@ -72,118 +57,130 @@ export async function summarizeRun(
   groups: readonly CurveGroup[],
   now: number,
 ): Promise<RunSummary> {
-  const { configuration, hardware, software, status } = record;
+  const { configuration, hardware, software, status, results } = record;
   const state = status === 'running' && !(await isFolderHeld(folder)) ? 'lost' : status;
-  const results = resultsSchema.safeParse(record.results ?? {}).data ?? {};
   const last = lastValues(groups);
-  const heldOutLoss = results.heldOutLoss ?? last.heldOutLoss ?? null;
-  const heldOut = heldOutLoss === null ? null : Math.exp(heldOutLoss);
+  const heldOutLoss = numberOf(results, 'heldOutLoss') ?? last.heldOutLoss ?? null;
   const begun = Date.parse(record.resumed.at(-1) ?? record.started);
   const ended =
     record.finished === null ? (state === 'running' ? now : begun + 1000 * last.seconds) : Date.parse(record.finished);
   const words = modelWords(configuration.model);
-  const given = typeof configuration.mixer === 'string' ? configuration.mixer : undefined;
   return {
-    ...{ name, kind: kindOf(record.command), state, error: record.error },
+    ...{ name, kind: kindOf(record), state, error: record.error },
     model: words.model ?? null,
-    mixer: clipped(given ?? words.mixer),
-    ...progressOf(record, groups, results.steps ?? null),
-    loss: results.loss ?? last.loss ?? null,
+    mixer: clipped(last.mixer ?? configuration.mixer ?? words.mixer),
+    ...progressOf(record, groups),
+    loss: numberOf(results, 'loss') ?? last.loss ?? null,
     heldOutLoss,
-    perplexity: results.perplexity ?? last.perplexity ?? heldOut,
-    tokens: results.tokens ?? last.tokens ?? null,
-    tokensPerSecond: results.tokensPerSecond ?? last.tokensPerSecond ?? null,
+    perplexity:
+      numberOf(results, 'perplexity') ?? last.perplexity ?? (heldOutLoss === null ? null : Math.exp(heldOutLoss)),
+    tokens: numberOf(results, 'tokens') ?? last.tokens ?? null,
+    tokensPerSecond: numberOf(results, 'tokensPerSecond') ?? last.tokensPerSecond ?? null,
     seconds: Math.max(0, (ended - begun) / 1000),
     started: record.started,
     machine: `${hardware.cpu}, ${hardware.cores} cores`,
     command: clipped(commandLine(record.command)) ?? '',
-    data: clipped(readSchema.safeParse(configuration.read).data?.summary) ?? dataWords(configuration.data),
+    data: clipped(fieldOf(configuration.read, 'summary')) ?? dataWords(configuration.data),
     ...{ seed: record.seed, commit: record.commit },
     versions: `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`,
   };
 }
 
-function kindOf([, first, second]: readonly string[]): string {
+function kindOf({ command: [, first, second] }: RunRecord): string {
   if (first === undefined) return 'library';
-  return groups.has(first) && second !== undefined ? `${first} ${second}` : first;
+  return commandGroups.has(first) && second !== undefined ? `${first} ${second}` : first;
 }
 
-function clipped(text: string | undefined): string | null {
-  if (text === undefined || text === '') return null;
+const squaredError = 'Squared error of mixed values';
+/** Quantities of losses that are no cross-entropy of tokens, by stage of a conversion, objective, stage or command. */
+const quantities: Readonly<Record<string, string>> = {
+  ...{ transfer: squaredError, attention: squaredError, logits: 'KL divergence, nats per token' },
+  ...{ regress: 'Squared error of numbers', classify: 'Loss, nats per text' },
+  ...{ 'medusa train': 'Loss of heads, nats per token', 'study classification': 'Loss, nats per text' },
+  ...{ 'study leak': 'Loss, nats per byte', 'study recall': 'Loss, nats per answer' },
+};
+
+/** The quantity that is the loss of a run, or of its stage, with its unit: curves of one quantity share an axis. */
+export function lossQuantity(record: RunRecord, stage: string): string {
+  const { objective, stage: ofTransfer } = record.configuration;
+  const found = [stage, objective, ofTransfer, kindOf(record)].find(
+    (key) => typeof key === 'string' && Object.hasOwn(quantities, key),
+  );
+  return typeof found === 'string' ? quantities[found] : 'Loss, nats per token';
+}
+
+function clipped(text: unknown): string | null {
+  if (typeof text !== 'string' || text === '') return null;
   return text.length <= mostCharacters ? text : `${text.slice(0, mostCharacters)}…`;
 }
 
 function dataWords(data: unknown): string | null {
-  const list = z.array(z.string()).safeParse(data);
-  return list.success ? clipped(list.data.join(', ')) : null;
+  const isList = Array.isArray(data) && data.every((item) => typeof item === 'string');
+  return isList ? clipped(data.join(', ')) : null;
 }
 
-type Progress = Pick<RunSummary, 'unit' | 'steps' | 'totalSteps'>;
+/** A field of a value that is not trusted. */
+function fieldOf(value: unknown, field: string): unknown {
+  return isJsonObject(value) ? value[field] : undefined;
+}
 
-function progressOf({ configuration }: RunRecord, groups: readonly CurveGroup[], steps: number | null): Progress {
-  const trials = z.number().positive().safeParse(configuration.trials);
-  if (trials.success) {
-    // The last line of a trial has its result, and no step.
-    const done = groups.filter(({ last }) => Object.keys(last).some((field) => !trainingFields.has(field))).length;
-    return { unit: 'trials', steps: done, totalSteps: trials.data };
-  }
-  const updates = groups.flatMap(({ last }) => (typeof last.update === 'number' ? [last.update] : []));
-  const made = updates.length === 0 ? null : updates.reduce((sum, update) => sum + update, 0);
-  return { unit: 'steps', steps: steps ?? made, totalSteps: totalSteps(configuration) };
+function numberOf(value: unknown, field: string): number | undefined {
+  const found = fieldOf(value, field);
+  return typeof found === 'number' && Number.isFinite(found) ? found : undefined;
 }
 
 /** Fields of lines of training, as against those of results. */
-const trainingFields: ReadonlySet<string> = new Set([
-  'update',
-  'loss',
-  'gradientNorm',
-  'learningRate',
-  'seconds',
-  'tokens',
-]);
+const trainingFields: ReadonlySet<string> = new Set('update loss gradientNorm learningRate seconds tokens'.split(' '));
+
+function progressOf(
+  { configuration, results }: RunRecord,
+  groups: readonly CurveGroup[],
+): Pick<RunSummary, 'unit' | 'steps' | 'totalSteps'> {
+  const trials = numberOf(configuration, 'trials');
+  if (trials !== undefined) {
+    // The last line of a trial has its result, and no step.
+    const done = groups.filter(({ last }) => Object.keys(last).some((field) => !trainingFields.has(field))).length;
+    return { unit: 'trials', steps: done, totalSteps: trials };
+  }
+  const updates = groups.flatMap(({ last }) => (typeof last.update === 'number' ? [last.update] : []));
+  const made = updates.length === 0 ? null : updates.reduce((sum, update) => sum + update, 0);
+  return { unit: 'steps', steps: numberOf(results, 'steps') ?? made, totalSteps: totalSteps(configuration) };
+}
 
 function totalSteps({ settings, read }: RunRecord['configuration']): number | null {
-  const { steps, epochs, batch } = settingsSchema.safeParse(settings).data ?? {};
+  const [steps, epochs, batch] = ['steps', 'epochs', 'batch'].map((field) => numberOf(settings, field));
+  const rows = numberOf(read, 'rows');
   if (steps !== undefined) return steps;
-  const rows = readSchema.safeParse(read).data?.rows;
-  if (epochs === undefined || batch === undefined || rows === undefined || Number.isNaN(rows)) return null;
-  return Math.floor((rows * epochs) / batch);
+  return epochs && batch && rows ? Math.floor((rows * epochs) / batch) : null;
 }
 
 /** The last values of a run: of its own curves, or of the stage or trial that came last. */
 function lastValues(groups: readonly CurveGroup[]) {
-  const number = (field: string): number | undefined => {
-    const value = groups.findLast(({ last }) => typeof last[field] === 'number')?.last[field];
-    return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
-  };
-  const judged = groups.findLast(({ last }) => last.kept !== false && typeof last.perplexity === 'number')?.last
-    .perplexity;
-  const own = groups.find(({ name }) => name === '');
-  const tokens = own?.curves.tokens;
-  const seconds = own?.curves.seconds;
+  const number = (field: string, own = groups): number | undefined =>
+    numberOf(own.findLast(({ last }) => typeof last[field] === 'number')?.last, field);
+  const { tokens, seconds } = groups.find(({ name }) => name === '')?.curves ?? {};
   return {
+    mixer: groups.findLast(({ last }) => last.mixer !== undefined)?.last.mixer,
     loss: number('loss'),
     heldOutLoss: number('heldOutLoss'),
-    perplexity: typeof judged === 'number' && Number.isFinite(judged) ? judged : undefined,
+    perplexity: number(
+      'perplexity',
+      groups.filter(({ last }) => last.kept !== false),
+    ),
     tokens: number('tokens'),
     tokensPerSecond: tokens === undefined || seconds === undefined ? undefined : rate(tokens, seconds),
     seconds: seconds === undefined ? 0 : timeOf(seconds),
   };
 }
 
-interface Points {
-  readonly x: readonly number[];
-  readonly y: readonly number[];
-}
-
 /** Rate of the last steps: tokens are cumulative, seconds are per step. */
-function rate(tokens: Points, seconds: Points): number | undefined {
-  const [first, last] = [tokens.y.length < 2 ? 0 : tokens.y[tokens.y.length - 2], tokens.y[tokens.y.length - 1]];
+function rate(tokens: Curve, seconds: Curve): number | undefined {
+  const [first, last] = [tokens.y[tokens.y.length - 2] ?? 0, tokens.y[tokens.y.length - 1]];
   const steps = tokens.x.length < 2 ? 1 : tokens.x[tokens.x.length - 1] - tokens.x[tokens.x.length - 2];
   const time = seconds.y[seconds.y.length - 1] * steps;
   return time > 0 ? (last - first) / time : undefined;
 }
 
-function timeOf({ x, y }: Points): number {
+function timeOf({ x, y }: Curve): number {
   return y.reduce((sum, value, at) => sum + value * (at === 0 ? x[0] : x[at] - x[at - 1]), 0);
 }

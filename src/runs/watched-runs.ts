@@ -7,7 +7,7 @@ import { LinnetError } from '../errors.ts';
 import { readRunRecord, type RunRecord } from '../report/record.ts';
 import { findRuns, type FoundRun } from './find-runs.ts';
 import { type CurveGroup, RunSeries } from './series.ts';
-import { type RunSummary, summarizeRun } from './summary.ts';
+import { lossQuantity, type RunSummary, summarizeRun } from './summary.ts';
 
 /** A run with the name by which it is asked for. */
 export interface ListedRun extends RunSummary {
@@ -33,7 +33,10 @@ export interface RunCurves {
   readonly id: string;
   readonly name: string;
   readonly version: string;
-  readonly groups: readonly CurveGroup[];
+  readonly groups: readonly (CurveGroup & {
+    /** The quantity of the loss, with its unit: "Loss, nats per token". */
+    readonly quantity: string;
+  })[];
 }
 
 interface KnownRun {
@@ -86,8 +89,9 @@ export class WatchedRuns {
   async curves(id: string): Promise<RunCurves | undefined> {
     const run = this.#found.get(id);
     if (run === undefined) return undefined;
-    const { series, stamp } = await this.#open(id, run);
-    return { id, name: run.name, version: `${series.version}-${stamp}`, groups: series.groups };
+    const { series, stamp, record } = await this.#open(id, run);
+    const groups = series.groups.map((group) => ({ ...group, quantity: lossQuantity(record, group.name) }));
+    return { id, name: run.name, version: `${series.version}-${stamp}`, groups };
   }
 
   async #open(id: string, found: FoundRun): Promise<KnownRun> {

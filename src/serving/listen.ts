@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
+import type { Hono } from 'hono';
 import { LinnetError } from '../errors.ts';
 import { isLoopback } from './http/access.ts';
-import type { Api } from './http/app.ts';
 import { refuseLateRequests } from './late-requests.ts';
 
 /** Where a server listens, and for how long it is patient. */
@@ -54,7 +54,7 @@ export function checkAddress({ host = '127.0.0.1', keys = [] }: ListenOptions): 
  * Binds an API.
  * @throws LinnetError `INPUT` for an address that cannot be bound
  */
-export async function listen(api: Api, options: ListenOptions, drained: Drained): Promise<Listening> {
+export async function listen(api: Pick<Hono, 'fetch'>, options: ListenOptions, drained: Drained): Promise<Listening> {
   const { host = '127.0.0.1', port = 8080 } = options;
   const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(

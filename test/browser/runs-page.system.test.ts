@@ -54,9 +54,16 @@ describe.skipIf(noChromium !== undefined)(
         command: ['linnet', 'convert', 'assets/tiny-llama', '--out', 'runs/window'],
         configuration: { model },
       });
-      conversion.log({ stage: 'original', perplexity: 79.3 });
+      conversion.log({
+        stage: 'original',
+        perplexity: 79.3,
+        mixer: 'window of groups of 64 with a memory that is learned',
+      });
       conversion.log({ stage: 'linearize', perplexity: 85.1, kept: true });
-      for (let update = 1; update <= 30; update++) conversion.log({ stage: 'logits', update, loss: 1 / update });
+      for (let update = 1; update <= 30; update++) {
+        conversion.log({ stage: 'transfer', update, loss: 40 / update });
+        conversion.log({ stage: 'logits', update, loss: 1 / update });
+      }
       conversion.log({ stage: 'logits', perplexity: 78.9, kept: true });
       conversion.log({ stage: 'long', perplexity: 79.6, kept: false });
       await conversion.finish('finished');
@@ -118,6 +125,13 @@ describe.skipIf(noChromium !== undefined)(
       const stages = tab.getByRole('region', { name: 'window.run: stages' });
       await stages.waitFor();
       expect(await stages.innerText()).toMatch(/long[^]*79\.60[^]*\+0\.38 %[^]*undone/);
+      // Losses of different quantities do not share an axis.
+      expect(await loss.innerText()).not.toContain('window.run');
+      const named = (name: string) => tab.getByRole('region', { name });
+      expect(await named('Squared error of mixed values').innerText()).toContain('window.run transfer');
+      expect(await named('KL divergence, nats per token').innerText()).toContain('window.run logits');
+      // The mixer that came out, not the one that went in.
+      expect(await row('window.run').first().innerText()).toContain('window of groups of 64');
       await tab.getByText('1 folder cannot be read').click();
       expect(await tab.getByText(/run\.json is not a valid record/).innerText()).toContain('hostile');
 
@@ -131,6 +145,10 @@ describe.skipIf(noChromium !== undefined)(
 
       for (const width of [1280, 390]) {
         await tab.setViewportSize({ width, height: 900 });
+        const isCut = await tab.evaluate(
+          `(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('[aria-label="Runs"]'))`,
+        );
+        expect(isCut).toBe(width < 1280);
         for (const colorScheme of ['light', 'dark'] as const) {
           await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
           await takePicture(tab, `runs-${colorScheme}-${width}`);

@@ -4,7 +4,7 @@ import { CheckField, ChoiceField, Slider } from '../components/fields.tsx';
 import { LineChart } from '../components/line-chart.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { formatShortCount } from '../../src/report/quantities.ts';
-import { type Axis, aligned, axes, chartKinds, curvesOf, mostLines, smoothed } from './curves.ts';
+import { type Axis, aligned, axes, chartKindsOf, curvesOf, mostLines, smoothed } from './curves.ts';
 import { RunDetails, Stages } from './run-details.tsx';
 import { RunTable } from './run-table.tsx';
 import type { ListedRun, RunCurves, RunList } from '../../src/runs/watched-runs.ts';
@@ -153,7 +153,7 @@ function Charts({ runs, curves }: { readonly runs: readonly ListedRun[]; readonl
         <CheckField label="Logarithmic" checked={isLog} onValue={setIsLog} />
       </div>
       <div class="charts">
-        {chartKinds.map((kind) => {
+        {chartKindsOf(curves.filter(({ id }) => runs.some((run) => run.id === id))).map((kind) => {
           const named = curvesOf(kind, runs, curves, axis);
           if (named.length === 0) return null;
           const { x, values } = aligned(named.map(({ curve }) => (kind.isNoisy ? smoothed(curve, weight) : curve)));

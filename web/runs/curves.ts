@@ -17,11 +17,13 @@ export interface NamedCurve {
   readonly style: number;
 }
 
-/** The charts of the page, in this order. */
+/** A chart of the page. */
 export interface ChartKind {
   readonly title: string;
   /** The curve of a group; undefined where it has none. */
   readonly of: (curves: Readonly<Record<string, Curve>>) => Curve | undefined;
+  /** Of the groups whose loss measures this alone. */
+  readonly quantity?: string;
   /** Whether smoothing helps. */
   readonly isNoisy: boolean;
   /** Whether the axis begins at zero. */
@@ -30,8 +32,7 @@ export interface ChartKind {
   readonly mayBeLog?: boolean;
 }
 
-export const chartKinds: readonly ChartKind[] = [
-  { title: 'Loss, nats per token', of: ({ loss }) => loss, isNoisy: true, mayBeLog: true },
+const otherKinds: readonly ChartKind[] = [
   {
     title: 'Held-out perplexity',
     of: ({ heldOutLoss }) =>
@@ -43,6 +44,16 @@ export const chartKinds: readonly ChartKind[] = [
   { title: 'Gradient norm', of: ({ gradientNorm }) => gradientNorm, isNoisy: true, mayBeLog: true },
   { title: 'Tokens per second', of: tokensPerSecond, isNoisy: true, fromZero: true },
 ];
+
+/** The charts of runs: one of losses for each quantity that they measure, with an axis of its own, and the others. */
+export function chartKindsOf(all: readonly RunCurves[]): ChartKind[] {
+  const measured = all.flatMap(({ groups }) => groups.filter(({ curves }) => curves.loss !== undefined));
+  const quantities = [...new Set(measured.map(({ quantity }) => quantity))];
+  const losses = quantities.map((quantity): ChartKind => {
+    return { title: quantity, quantity, of: ({ loss }) => loss, isNoisy: true, mayBeLog: true };
+  });
+  return [...losses, ...otherKinds];
+}
 
 /** Seconds are those of a step, tokens are counted from the beginning. */
 function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): Curve | undefined {
@@ -58,7 +69,7 @@ function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): 
 
 /** The curves of a kind in all chosen runs; of a study or conversion the last stages or trials. */
 export function curvesOf(
-  { of }: ChartKind,
+  { of, quantity }: ChartKind,
   runs: readonly ListedRun[],
   all: readonly RunCurves[],
   axis: Axis,
@@ -68,7 +79,7 @@ export function curvesOf(
     const groups = all.find((curves) => curves.id === id)?.groups ?? [];
     return groups.flatMap((group): NamedCurve[] => {
       if (Object.keys(group.curves).length > 0) style++;
-      const curve = of(group.curves);
+      const curve = quantity === undefined || quantity === group.quantity ? of(group.curves) : undefined;
       if (curve === undefined || curve.x.length === 0) return [];
       return [
         { name: group.name === '' ? name : `${name} ${group.name}`, curve: along(curve, group.curves, axis), style },

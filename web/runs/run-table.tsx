@@ -17,6 +17,8 @@ interface Column {
   readonly show: (run: ListedRun) => ComponentChildren;
   readonly key: (run: ListedRun) => string | number | null;
   readonly isNumber?: boolean;
+  /** Words on several lines where the page is narrow. */
+  readonly wraps?: boolean;
 }
 
 /** What decides between runs comes first. */
@@ -38,9 +40,9 @@ const columns: readonly Column[] = [
     isNumber: true,
   },
   { header: 'Command', show: ({ kind }) => kind, key: ({ kind }) => kind },
-  { header: 'Model', show: ({ model }) => model ?? '–', key: ({ model }) => model },
-  { header: 'Mixer', show: ({ mixer }) => mixer ?? '–', key: ({ mixer }) => mixer },
-  { header: 'Machine', show: ({ machine }) => machine, key: ({ machine }) => machine },
+  { header: 'Model', show: ({ model }) => model ?? '–', key: ({ model }) => model, wraps: true },
+  { header: 'Mixer', show: ({ mixer }) => mixer ?? '–', key: ({ mixer }) => mixer, wraps: true },
+  { header: 'Machine', show: ({ machine }) => machine, key: ({ machine }) => machine, wraps: true },
 ];
 
 function State({ state }: { readonly state: ListedRun['state'] }) {
@@ -106,8 +108,8 @@ export function RunTable({ runs, chosen, onChoose, most }: RunTableProps) {
                   {run.name}
                 </label>
               </th>
-              {columns.map(({ header, show, isNumber = false }) => (
-                <td key={header} class={isNumber ? 'number' : undefined}>
+              {columns.map(({ header, show, isNumber = false, wraps = false }) => (
+                <td key={header} class={isNumber ? 'number' : wraps ? 'wraps' : undefined}>
                   {show(run)}
                 </td>
               ))}

@@ -43,7 +43,10 @@ const curvesSchema = z.object({
   name: z.string(),
   version: z.string(),
   groups: z.array(
-    z.object({ name: z.string(), curves: z.record(z.string(), curveSchema), last: z.record(z.string(), lastValue) }),
+    z.object({
+      ...{ name: z.string(), quantity: z.string() },
+      ...{ curves: z.record(z.string(), curveSchema), last: z.record(z.string(), lastValue) },
+    }),
   ),
 });
 

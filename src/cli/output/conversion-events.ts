@@ -1,4 +1,5 @@
 /** Events of a conversion: printed for people, and kept in its record. */
+import { describeMixer } from '../../attention/mixers.ts';
 import type { Conversion } from '../../conversion/convert.ts';
 import type { ConversionEvent, ConversionOptions } from '../../conversion/options.ts';
 import { formatDuration, formatFixed } from '../../report/quantities.ts';
@@ -53,9 +54,9 @@ export function recordedConversion(
   return recordedWork(folder, description, async (start) => {
     let run: Run | undefined;
     const conversion = await work({
-      async onStart(original) {
+      async onStart(original, mixer) {
         run = await start();
-        run.log({ stage: 'original', perplexity: original });
+        run.log({ stage: 'original', perplexity: original, mixer: describeMixer(mixer) });
       },
       onEvent(event) {
         print(event);

@@ -56,7 +56,7 @@ interface ApiEnvironment {
   Variables: { key: string; requestId: string; abort?: AbortController };
 }
 
-export type Api = Hono<ApiEnvironment>;
+type Api = Hono<ApiEnvironment>;
 
 /** Endpoints of other servers that this one does not have. */
 const absentEndpoints: readonly string[] = [
