@@ -9,6 +9,7 @@ import type { EncoderDecoderModel } from '../models/model.ts';
 import { crossShapes } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
 import type { EncodedText } from './state/encoded-text.ts';
+import { resizedMatrices } from './state/matrices.ts';
 
 /** Compiled encoders that are kept, one per length: the last ones used. */
 const keptPrograms = 3;
@@ -152,17 +153,7 @@ export class SourceEncoder implements AsyncDisposable {
 
 /** The first `count` entries along an axis, without the padding. The tensor itself without such an axis. */
 function firstOf(value: Tensor<'float32'>, axis: number, count: number): Tensor<'float32'> {
-  const { shape, data } = value;
-  if (axis < 0 || shape[axis] === count) return value;
-  const outer = elementCount(shape.slice(0, axis));
-  const inner = elementCount(shape.slice(axis + 1));
-  const kept = new Float32Array(outer * count * inner);
-  for (let o = 0; o < outer; o++) {
-    const start = o * shape[axis] * inner;
-    kept.set(data.subarray(start, start + count * inner), o * count * inner);
-  }
-  return float32(
-    shape.map((size, i) => (i === axis ? count : size)),
-    kept,
-  );
+  if (axis < 0 || value.shape[axis] === count) return value;
+  const shape = value.shape.with(axis, count);
+  return float32(shape, resizedMatrices(value.data, elementCount(shape.slice(0, axis)), elementCount(shape)));
 }

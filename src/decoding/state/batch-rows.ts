@@ -9,6 +9,7 @@
 import type { Horizon } from '../../attention/mixer.ts';
 import { KeptMemory } from '../../runtime/kept-memory.ts';
 import { slotOf } from '../../models/graphs/model-layout.ts';
+import { copyMatrices } from './matrices.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** The state whose numbers a buffer holds, and its version. */
@@ -101,7 +102,9 @@ export class BatchRows {
         const ownSlots = own.length / (heads * width);
         const after = state.length;
         if (before === undefined || after - before > ownSlots - (horizon.sinks ?? 0)) {
-          copyHeads(own, memory.data.subarray(offset, offset + size), heads, ownSlots * width, slots * width);
+          const target = memory.data.subarray(offset, offset + size);
+          if (own.length !== size) target.fill(0);
+          copyMatrices(own, target, heads);
           memory.wrote(offset, offset + size);
           return;
         }
@@ -167,17 +170,5 @@ export class BatchRows {
     };
     this.#stacks.set(name, made);
     return made;
-  }
-}
-
-/** Matrices of `ownSize` numbers to places `size` apart, zeros behind each. */
-function copyHeads(own: Float32Array, target: Float32Array, heads: number, ownSize: number, size: number): void {
-  if (ownSize === size) {
-    target.set(own);
-    return;
-  }
-  target.fill(0);
-  for (let head = 0; head < heads; head++) {
-    target.set(own.subarray(head * ownSize, (head + 1) * ownSize), head * size);
   }
 }

@@ -3,6 +3,7 @@ import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
+import { copyMatrices } from './matrices.ts';
 
 /** Made by an engine's `encode`; states of the text and all their forks share it, and nothing changes it. */
 export interface EncodedText {
@@ -53,14 +54,11 @@ function stacked(parts: readonly Tensor<'float32'>[], axis: number): Tensor<'flo
   if (parts.length === 1) return float32([1, ...shape], data);
   const longest = axis < 0 ? 1 : Math.max(...parts.map((part) => part.shape[axis]));
   const one = shape.map((size, i) => (i === axis ? longest : size));
-  const outer = elementCount(one.slice(0, Math.max(axis, 0)));
-  const inner = elementCount(axis < 0 ? one : one.slice(axis + 1));
-  const joined = new Float32Array(parts.length * elementCount(one));
+  const size = elementCount(one);
+  const joined = new Float32Array(parts.length * size);
   parts.forEach((part, b) => {
-    const rows = (axis < 0 ? 1 : part.shape[axis]) * inner;
-    for (let o = 0; o < outer; o++) {
-      joined.set(part.data.subarray(o * rows, (o + 1) * rows), (b * outer + o) * longest * inner);
-    }
+    const outer = elementCount(one.slice(0, Math.max(axis, 0)));
+    copyMatrices(part.data, joined.subarray(b * size, (b + 1) * size), outer);
   });
   return float32([parts.length, ...one], joined);
 }

@@ -1,4 +1,5 @@
 /** The rows that closed groups left, of one layer and sequence: a memory that grows group by group. */
+import { resizedMatrices } from './matrices.ts';
 
 /** Rows a memory is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const growth = 64;
@@ -40,8 +41,8 @@ export class GroupRows {
     const held = this.capacity;
     if (count <= held) return;
     const size = Math.ceil(Math.max(count, held * 1.25) / growth) * growth;
-    this.keys = this.#resized(this.keys, held, size, this.#keyWidth);
-    this.values = this.#resized(this.values, held, size, this.#valueWidth);
+    this.keys = this.padded('keys', size);
+    this.values = this.padded('values', size);
   }
 
   /** Puts `count` rows of zeros in place of all. */
@@ -68,12 +69,10 @@ export class GroupRows {
     this.count += n;
   }
 
-  /** The rows in use followed by zeros, [M,size,width], for a step; the array itself where it has that size. */
+  /** The rows in use followed by zeros, [M,size,width]; the array itself where it has that size. */
   padded(part: 'keys' | 'values', size: number): Float32Array {
-    const held = this.capacity;
-    return size === held
-      ? this[part]
-      : this.#resized(this[part], held, size, part === 'keys' ? this.#keyWidth : this.#valueWidth);
+    const width = part === 'keys' ? this.#keyWidth : this.#valueWidth;
+    return resizedMatrices(this[part], this.#heads, this.#heads * size * width);
   }
 
   /** An independent copy. */
@@ -83,15 +82,5 @@ export class GroupRows {
     copy.keys = this.keys.slice();
     copy.values = this.values.slice();
     return copy;
-  }
-
-  #resized(rows: Float32Array, held: number, size: number, width: number): Float32Array {
-    const resized = new Float32Array(this.#heads * size * width);
-    const kept = Math.min(held, size) * width;
-    for (let head = 0; head < this.#heads; head++) {
-      const start = head * held * width;
-      resized.set(rows.subarray(start, start + kept), head * size * width);
-    }
-    return resized;
   }
 }

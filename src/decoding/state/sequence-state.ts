@@ -13,6 +13,7 @@ import type { AutoregressiveModel } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { EncodedText } from './encoded-text.ts';
 import { GroupRows } from './group-rows.ts';
+import { resizedMatrices } from './matrices.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const cacheGrowth = 256;
@@ -115,8 +116,8 @@ export class SequenceState {
       for (const layer of slots.layers) {
         const { keys, values } = this.layout.layers[layer];
         const rows = this.layers[layer];
-        rows.keys = growRows(rows.keys, M, held, size, keys.width);
-        rows.values = growRows(rows.values, M, held, size, values.width);
+        rows.keys = resizedMatrices(rows.keys, M, M * size * keys.width);
+        rows.values = resizedMatrices(rows.values, M, M * size * values.width);
       }
     }
   }
@@ -159,12 +160,4 @@ export class SequenceState {
   [inspection](): string {
     return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
   }
-}
-
-function growRows(rows: Float32Array, M: number, held: number, size: number, width: number): Float32Array {
-  const grown = new Float32Array(M * size * width);
-  for (let head = 0; head < M; head++) {
-    grown.set(rows.subarray(head * held * width, (head + 1) * held * width), head * size * width);
-  }
-  return grown;
 }

@@ -28,18 +28,20 @@ import {
   dataOf,
   discriminated,
   type DTypeArrays,
-  float32,
+  elementCount,
   int32,
   type Tensor,
 } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { RandomState } from '../../random.ts';
 import type { StepEngine } from '../step-engine.ts';
+import { copyMatrices, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
-import { copyMatrices, storedMatrices, storedMemories, storedPositions, storedRows } from './session-tensors.ts';
+import { emptySource, sessionTensors, type StoredTensor } from './session-tensors.ts';
 
 const formatName = 'linnet-session';
 const formatVersion = '1';
+const fileTypes = { int32: 'I32', float32: 'F32' } as const;
 
 /** Contents of a session file to save. */
 export interface SavedSession {
@@ -97,18 +99,13 @@ export function encodeSession({
   const entries: (TensorEntry & { readonly data: TensorData })[] = [];
   const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
     hash.add(name, stored);
-    entries.push({ name, dtype: stored.dtype === 'int32' ? 'I32' : 'F32', shape: stored.shape, data: stored.data });
+    entries.push({ name, dtype: fileTypes[stored.dtype], shape: stored.shape, data: stored.data });
   };
   add('tokens', int32([tokens.length], tokens));
-  for (const { name, expected } of storedPositions(layout, length)) add(name, int32([expected.length], expected));
-  for (const { name, shape, of } of storedMatrices(model, layout, length)) {
-    add(name, { dtype: 'float32', shape, data: storedRows(of(state), shape) });
-  }
-  if (encoded !== undefined) {
-    add('source', int32([encoded.tokens.length], encoded.tokens));
-    encoded.layers.forEach((tensors, layer) => {
-      for (const [name, value] of Object.entries(tensors)) add(`cross.${layer}.${name}`, value);
-    });
+  for (const { name, shape, of, expected } of sessionTensors(model, layout, length, encoded?.tokens.length ?? 0)) {
+    const numbers = expected ?? of(state);
+    if (numbers instanceof Int32Array) add(name, int32(shape, numbers));
+    else add(name, { dtype: 'float32', shape, data: resizedMatrices(numbers, shape[0], elementCount(shape)) });
   }
   const strings = {
     format: formatName,
@@ -177,15 +174,8 @@ async function readSession(
   const length = Number(header.length);
   checkTokens(file, length); // before anything is made in proportion to the length
   const sourceLength = storedSourceLength(file, model);
-  const positions = storedPositions(layout, length);
-  const matrices = storedMatrices(model, layout, length);
-  const memories = storedMemories(model, sourceLength);
-  checkTensors(file, [
-    ...(model.cross === undefined ? [] : [{ name: 'source', dtype: 'I32', shape: [sourceLength] }]),
-    ...memories.map(({ name, shape }) => ({ name, dtype: 'F32', shape })),
-    ...positions.map(({ name, expected }) => ({ name, dtype: 'I32', shape: [expected.length] })),
-    ...matrices.map(({ name, shape }) => ({ name, dtype: 'F32', shape })),
-  ]);
+  const stored = sessionTensors(model, layout, length, sourceLength);
+  checkTensors(file, stored);
 
   const hash = new SessionHash(header);
   const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
@@ -196,35 +186,19 @@ async function readSession(
   const tokens = (await read('tokens', 'int32')).slice();
   const strange = strangeToken(tokens, model);
   if (strange !== undefined) throw malformed(source, strange);
-  const encoded: { tokens: Int32Array; layers: Record<string, Tensor<'float32'>>[] } = {
-    tokens: new Int32Array(0),
-    layers: (model.cross?.mixers ?? []).map(() => ({})),
-  };
-  const state = new SequenceState(model, layout, model.cross === undefined ? undefined : encoded);
+  const state = new SequenceState(model, layout, emptySource(model, sourceLength));
   state.reserve(length);
   state.makeGroupRows(length);
-  for (const { name, slots, expected } of positions) {
-    const found = await read(name, 'int32');
-    if (expected.some((position, slot) => position !== found[slot])) {
+  for (const { name, dtype, shape, of, expected } of stored) {
+    const found = await read(name, dtype);
+    if (expected?.some((position, slot) => position !== found[slot]) === true) {
       throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
     }
-    state.slotPositions.get(slots)?.set(expected);
-  }
-  for (const { name, shape, of } of matrices) {
-    const found = await read(name, 'float32');
     if (!allFinite(found)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
-    copyMatrices(found, of(state), shape);
+    copyMatrices(found, of(state), dtype === 'int32' ? 1 : shape[0]);
   }
-  if (model.cross !== undefined) {
-    encoded.tokens = (await read('source', 'int32')).slice();
-    const foreign = strangeToken(encoded.tokens, model);
-    if (foreign !== undefined) throw malformed(source, foreign);
-    for (const { name, layer, tensor: part, shape } of memories) {
-      const found = await read(name, 'float32');
-      if (!allFinite(found)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
-      encoded.layers[layer][part] = float32(shape, found.slice());
-    }
-  }
+  const foreign = strangeToken(state.encoded?.tokens ?? [], model);
+  if (foreign !== undefined) throw malformed(source, foreign);
   state.length = length;
   if (hash.digest() !== header.sha256) throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
   return { state, tokens, sampler: header.sampler };
@@ -299,7 +273,7 @@ function parseWords(json: string | undefined, source: string): unknown {
  * x − x is 0 for finite numbers alone: a million take two milliseconds, and ten times as long through an iterator or a
  * callback.
  */
-function allFinite(values: Float32Array): boolean {
+function allFinite(values: Float32Array | Int32Array): boolean {
   let differences = 0;
   let i = values.length;
   while (i-- > 0) differences += values[i] - values[i];
@@ -314,21 +288,17 @@ function checkTokens(file: SafetensorsDirectory, length: number): void {
   throw malformed(file.source, `the tokens must be I32, ${length} or more of them; they are ${describeInfo(tokens)}`);
 }
 
-/** Compares names, types and shapes with those that the state needs besides the tokens, before anything is read. */
-function checkTensors(
-  file: SafetensorsDirectory,
-  expected: readonly { readonly name: string; readonly dtype: string; readonly shape: readonly number[] }[],
-): void {
+/** Compares names, types and shapes with the tensors that the state needs besides the tokens, before anything is read. */
+function checkTensors(file: SafetensorsDirectory, expected: readonly StoredTensor[]): void {
   const names = new Set(file.names());
-  const missing = expected.filter(({ name }) => !names.has(name));
-  if (missing.length > 0 || names.size > expected.length + 1) {
-    const problem = missing.length > 0 ? `"${missing[0].name}" is missing` : `there are ${names.size}`;
+  const missing = expected.find(({ name }) => !names.has(name));
+  if (missing !== undefined || names.size > expected.length + 1) {
+    const problem = missing === undefined ? `there are ${names.size}` : `"${missing.name}" is missing`;
     throw malformed(file.source, `the model's sessions have ${expected.length + 1} tensors: ${problem}`);
   }
   for (const { name, dtype, shape } of expected) {
-    const info = file.info(name);
-    if (describeInfo(info) === describeInfo({ dtype, shape })) continue;
-    throw malformed(file.source, `"${name}" is ${describeInfo(info)}, expected ${describeInfo({ dtype, shape })}`);
+    const [found, wanted] = [describeInfo(file.info(name)), describeInfo({ dtype: fileTypes[dtype], shape })];
+    if (found !== wanted) throw malformed(file.source, `"${name}" is ${found}, expected ${wanted}`);
   }
 }
 

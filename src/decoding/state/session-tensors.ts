@@ -1,92 +1,97 @@
-/** Which tensors a saved session has, of which shapes, and where their numbers are in a state. */
+/** Which tensors a saved session has besides its tokens, of which shapes, and where their numbers are in a state. */
 import { internalError } from '../../errors.ts';
-import { elementCount } from '../../graph/tensor.ts';
+import { elementCount, float32 } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import { type ModelLayout, positionInSlot } from '../../models/graphs/model-layout.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
+import type { EncodedText } from './encoded-text.ts';
 import type { SequenceState } from './sequence-state.ts';
 
-/** The slots of every layout, with the position each holds after `length` tokens: the last that falls on it. */
-export function storedPositions({ slotLayouts }: ModelLayout, length: number) {
-  return slotLayouts.map(({ name, ring = length, horizon }) => ({
-    name: `positions.${name}`,
-    slots: name,
-    expected: Int32Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon)),
-  }));
-}
-
-/** Matrices [M,rows,D] of a state, where they are in it. A growing cache has more rows there than are stored. */
-export interface StoredMatrices {
+/** A tensor of a session file. */
+export interface StoredTensor {
   readonly name: string;
-  readonly shape: readonly [number, number, number];
-  readonly of: (state: SequenceState) => Float32Array;
+  readonly dtype: 'int32' | 'float32';
+  readonly shape: readonly number[];
+  /** Its numbers in a state: of a growing cache, each of the first dimension's matrices has more rows there. */
+  readonly of: (state: SequenceState) => Float32Array | Int32Array;
+  /** The only numbers that it can have. */
+  readonly expected?: Int32Array;
 }
 
-export function storedMatrices(model: AutoregressiveModel, { layers }: ModelLayout, length: number): StoredMatrices[] {
+/**
+ * The tensors of a state that has read `length` tokens, in the order of files.
+ * @param m tokens of the source, in models that read one
+ */
+export function sessionTensors(
+  model: AutoregressiveModel,
+  { layers, slotLayouts }: ModelLayout,
+  length: number,
+  m: number,
+): StoredTensor[] {
   const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
-  const matrices: StoredMatrices[] = [];
+  const tensors = slotLayouts.map((slots): StoredTensor => {
+    const { name, ring = length, horizon } = slots;
+    // The position that each slot holds: the last that falls on it.
+    const expected = Int32Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon));
+    return {
+      name: `positions.${name}`,
+      dtype: 'int32',
+      shape: [ring],
+      expected,
+      of: (state) => state.positions(slots),
+    };
+  });
+  const add = (
+    name: string,
+    shape: readonly number[],
+    of: (state: SequenceState) => Float32Array | undefined,
+  ): void => {
+    const numbers = (state: SequenceState): Float32Array => {
+      const own = of(state);
+      if (own === undefined) throw internalError(`a state without ${name}`);
+      return own;
+    };
+    tensors.push({ name, dtype: 'float32', shape, of: numbers });
+  };
   layers.forEach(({ slots, sums, ...widths }, layer) => {
     const { ring = length, rowsPerGroup, horizon } = slots;
     for (const part of ['keys', 'values'] as const) {
-      const shape = [M, ring, widths[part].width] as const;
-      matrices.push({ name: `${part}.${layer}`, shape, of: (state) => state.layers[layer][part] });
+      add(`${part}.${layer}`, [M, ring, widths[part].width], (state) => state.layers[layer][part]);
     }
-    if (shiftWidth > 0) {
-      const of = (state: SequenceState): Float32Array => state.layers[layer].previous;
-      matrices.push({ name: `previous.${layer}`, shape: [1, 1, shiftWidth], of });
-    }
+    if (shiftWidth > 0) add(`previous.${layer}`, [1, 1, shiftWidth], (state) => state.layers[layer].previous);
     if (rowsPerGroup !== undefined) {
       const count = rowsPerGroup * Math.floor(length / horizon.group);
       for (const part of ['keys', 'values'] as const) {
-        const of = (state: SequenceState): Float32Array => state.groupRows[layer]?.[part] ?? new Float32Array(0);
-        matrices.push({ name: `memory.${part}.${layer}`, shape: [M, count, widths[part].width], of });
+        add(`memory.${part}.${layer}`, [M, count, widths[part].width], (state) => state.groupRows[layer]?.[part]);
       }
     }
-    if (sums === undefined) return;
-    matrices.push({
-      name: `sums.${layer}`,
-      shape: [M, ...sums],
-      of: (state) => {
-        const own = state.layerSums[layer];
-        if (own === undefined) throw internalError(`layer ${layer} has no sums`);
-        return own;
-      },
-    });
+    if (sums !== undefined) add(`sums.${layer}`, [M, ...sums], (state) => state.layerSums[layer]);
   });
-  return matrices;
+  if (model.cross === undefined) return tensors;
+  const source = ({ encoded }: SequenceState): Int32Array => encoded?.tokens ?? new Int32Array(0);
+  tensors.push({ name: 'source', dtype: 'int32', shape: [m], of: source });
+  emptySource(model, m)?.layers.forEach((memories, layer) => {
+    for (const [name, { shape }] of Object.entries(memories)) {
+      add(`cross.${layer}.${name}`, shape, ({ encoded }) => encoded?.layers[layer][name].data);
+    }
+  });
+  return tensors;
 }
 
-/** The memories that the layers keep of an encoded text of m tokens. */
-export function storedMemories(model: AutoregressiveModel, m: number) {
+/** Room for an encoded source of m tokens, zeros until it is filled in; undefined in models that read none. */
+export function emptySource(model: AutoregressiveModel, m: number): EncodedText | undefined {
   const { cross } = model;
-  if (cross === undefined) return [];
-  return cross.mixers.flatMap((_, layer) =>
-    Object.entries(crossShapes(cross, model, layer)).map(([name, shape]) => ({
-      name: `cross.${layer}.${name}`,
-      layer,
-      tensor: name,
-      shape: shape.map((dim) => (typeof dim === 'number' ? dim : m)),
-    })),
+  return (
+    cross && {
+      tokens: new Int32Array(m),
+      layers: cross.mixers.map((_, layer) =>
+        Object.fromEntries(
+          Object.entries(crossShapes(cross, model, layer)).map(([name, dims]) => {
+            const shape = dims.map((dim) => (typeof dim === 'number' ? dim : m));
+            return [name, float32(shape, new Float32Array(elementCount(shape)))];
+          }),
+        ),
+      ),
+    }
   );
-}
-
-/** Copies the rows that both have; either may have more rows per matrix than the [M,rows,D] of `shape`. */
-export function copyMatrices(
-  from: Float32Array,
-  to: Float32Array,
-  [M, rows, D]: readonly [number, number, number],
-): void {
-  for (let head = 0; head < M; head++) {
-    const start = (head * from.length) / M;
-    to.set(from.subarray(start, start + rows * D), (head * to.length) / M);
-  }
-}
-
-/** The [M,rows,D] of a state, as stored: its own memory where there are no more rows in it. */
-export function storedRows(from: Float32Array, shape: readonly [number, number, number]): Float32Array {
-  const length = elementCount(shape);
-  if (from.length === length) return from;
-  const rows = new Float32Array(length);
-  copyMatrices(from, rows, shape);
-  return rows;
 }
