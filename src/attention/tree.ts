@@ -84,12 +84,18 @@ export class TokenTree {
   }
 }
 
-/** The tree without branches: `length` nodes, each the parent of the next. */
+const chains = new Map<number, TokenTree>();
+
+/** The tree without branches: `length` nodes, each the parent of the next. Made once per length. */
 export function chain(length: number): TokenTree {
+  const known = chains.get(length);
+  if (known !== undefined) return known;
   if (!Number.isInteger(length) || length < 1) {
     throw new LinnetError('INPUT', `a chain needs a whole number of nodes, at least 1; got ${length}`);
   }
-  return new TokenTree(Int32Array.from({ length }, (_, node) => node - 1));
+  const made = new TokenTree(Int32Array.from({ length }, (_, node) => node - 1));
+  chains.set(length, made);
+  return made;
 }
 
 /** A candidate tree given by ranks, as Medusa writes it. */

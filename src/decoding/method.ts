@@ -67,15 +67,14 @@ export async function nextTokens(
   return continuation.conclude(text, outputs);
 }
 
-const oneNode = chain(1);
-
 /** One token a round. The state lacks the last token of the text, which the next round reads. */
 export const sequential: DecodingMethod = ({ engine, state, sampler, logits }) => {
+  const tree = chain(1);
   let request: StepRequest | undefined;
   let started = false;
   return {
     plan(text) {
-      if (started) request = { state, tree: oneNode, tokens: [text[text.length - 1]], wanted: [0] };
+      if (started) request = { state, tree, tokens: [text[text.length - 1]], wanted: [0] };
       return Promise.resolve(request === undefined ? [] : [request]);
     },
     async conclude(text, [output]) {

@@ -2,7 +2,7 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
-import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
+import { chain, maxTreeNodes } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
@@ -32,6 +32,16 @@ export type StepWeights = 'prompt' | 'step';
 
 /** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
 export const promptChunk = 128;
+
+/** How tokens are read into a state. */
+export interface ReadOptions {
+  /** Tokens of a step. Default `promptChunk`. */
+  readonly chunk?: number;
+  /** `step` reads with the weights of steps: for texts that grow by a few tokens at a time. Default `prompt`. */
+  readonly weights?: StepWeights;
+  /** Ends reading between two chunks. */
+  readonly signal?: AbortSignal;
+}
 
 /** Outputs of the step graph. */
 const stepOutputs = ['logits', 'hidden', 'rows'] as const;
@@ -113,11 +123,6 @@ export class StepEngine implements AsyncDisposable {
       );
     }
     return new SequenceState(this.model, this.layout, encoded);
-  }
-
-  /** Whether prompts are read with weights of their own. */
-  get readsPromptsApart(): boolean {
-    return this.#programs.prompt !== this.#programs.step;
   }
 
   /** Bytes of the state of a new text; undefined where they depend on the text that an encoder reads. */
@@ -207,7 +212,6 @@ export class StepEngine implements AsyncDisposable {
    * Reads tokens into a state, in chunks, so that memory does not grow with their number. An engine that has weights for
    * prompts reads them with those.
    *
-   * @param options.weights `step` reads with the weights of steps: for texts that grow by a few tokens at a time
    * @returns logits [V] and hidden state [width] of the last token
    * @throws LinnetError `INPUT` if there are no tokens or the chunk is not a size, `ABORTED` when the signal fires
    *   between two chunks; the chunks before it have been read
@@ -215,40 +219,48 @@ export class StepEngine implements AsyncDisposable {
   async prefill(
     state: SequenceState,
     tokens: ArrayLike<number>,
-    options: {
-      chunk?: number;
-      weights?: StepWeights;
-      signal?: AbortSignal;
-      onProgress?: (done: number, total: number) => void;
-    } = {},
+    { onProgress, ...options }: ReadOptions & { onProgress?: (done: number, total: number) => void } = {},
   ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
-    const { chunk = promptChunk, weights = 'prompt', signal, onProgress } = options;
-    if (tokens.length === 0) throw new LinnetError('INPUT', 'a prompt needs at least one token');
+    let last: StepOutput | undefined;
+    for await (const { output, end } of this.read(state, tokens, options)) {
+      onProgress?.(end, tokens.length);
+      last = output;
+    }
+    if (last === undefined) throw new LinnetError('INPUT', 'a prompt needs at least one token');
+    return { logits: last.logits[0], hidden: last.hidden[0] };
+  }
+
+  /**
+   * Reads tokens into a state, and gives out each chunk once the state has read it.
+   * @param all whether outputs are of all tokens of a chunk. Default: of its last one
+   * @throws LinnetError as `prefill`, but for no tokens, which give no chunk
+   */
+  async *read(
+    state: SequenceState,
+    tokens: ArrayLike<number>,
+    { chunk = promptChunk, weights = 'prompt', signal }: ReadOptions = {},
+    all = false,
+  ): AsyncGenerator<{ readonly output: StepOutput; readonly start: number; readonly end: number }, void, undefined> {
     if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
       throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
     }
-    for (let start = 0; ; start += chunk) {
+    for (let start = 0; start < tokens.length; start += chunk) {
+      if (start > 0) await eventLoopTurn();
       if (signal?.aborted === true)
         throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
       const end = Math.min(tokens.length, start + chunk);
       const part = Int32Array.from({ length: end - start }, (_, i) => tokens[start + i]);
-      const tree = this.#chain(part.length);
-      const request = { state, tree, tokens: part, wanted: [part.length - 1] };
+      const nodes = [...part.keys()];
+      const request = { state, tree: chain(part.length), tokens: part, wanted: all ? nodes : [part.length - 1] };
       const [output] = await this.step([request], weights);
-      await this.commit(
-        request,
-        output,
-        Array.from(part, (_, node) => node),
-      );
-      onProgress?.(end, tokens.length);
-      if (end === tokens.length) return { logits: output.logits[0], hidden: output.hidden[0] };
-      await eventLoopTurn();
+      await this.commit(request, output, nodes);
+      yield { output, start, end };
     }
   }
 
   /** Reads one token. Returns its logits [V] and hidden state [width]. */
   async advance(state: SequenceState, token: number): Promise<{ logits: Float32Array; hidden: Float32Array }> {
-    const request = { state, tree: this.#chain(1), tokens: [token], wanted: [0] };
+    const request = { state, tree: chain(1), tokens: [token], wanted: [0] };
     const [output] = await this.step([request]);
     await this.commit(request, output, [0]);
     return { logits: output.logits[0], hidden: output.hidden[0] };
@@ -264,16 +276,6 @@ export class StepEngine implements AsyncDisposable {
   /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  readonly #chains = new Map<number, TokenTree>();
-  #chain(length: number): TokenTree {
-    let tree = this.#chains.get(length);
-    if (tree === undefined) {
-      tree = chain(length);
-      this.#chains.set(length, tree);
-    }
-    return tree;
   }
 
   #checkState(state: SequenceState): void {

@@ -1,14 +1,14 @@
-/** Continuing a text by itself: a job of a runner that has no other. */
+/** Continuing a text by itself, or several in the same steps: the only jobs of a runner. */
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { Sampler } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { internalError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { requireCount, requireFunction, requireKind } from '../files/arguments.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { promptOf } from './prompt.ts';
 import { Runner } from './runner.ts';
-import type { Generation, TextEvent, TextJob } from './text-job.ts';
+import type { Generation, RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 /** Options of `generate`. */
 export interface GenerateOptions extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos' | 'signal'> {
@@ -75,4 +75,25 @@ export async function generateToEnd(engine: StepEngine, options: GenerateOptions
     if (event.type === 'end') return event.generation;
   }
   throw internalError('generation ended without an end');
+}
+
+/**
+ * Runs jobs of one text each in common steps, so that the weights are read once a round and not once a text.
+ * @returns in the order of the jobs
+ * @throws LinnetError `ABORTED` when the signal fires between two rounds, and as `Runner.submit`
+ */
+export async function generateTogether(
+  engine: StepEngine,
+  jobs: readonly TextJob[],
+  { signal, ...options }: Pick<RunnerOptions, 'tokenizer' | 'observer'> & { readonly signal?: AbortSignal } = {},
+): Promise<Generation[]> {
+  // Texts are read one after the other, and may be ahead of that.
+  const bounds = { parallel: Math.max(1, jobs.length), readerBytes: Number.POSITIVE_INFINITY };
+  const runner = new Runner(engine, { ...options, ...bounds });
+  const generations: Generation[] = [];
+  for (const events of runner.submitAll(jobs.map((job) => ({ ...job, signal })))) {
+    for await (const event of events) if (event.type === 'end') generations.push(event.generation);
+  }
+  if (!generations.some(({ finish }) => finish === 'abort')) return generations;
+  throw new LinnetError('ABORTED', 'stopped while generating an answer');
 }

@@ -1,17 +1,10 @@
 /** How probable a given text is: log-likelihoods through the step form. */
 import { logSumExp } from '../decoding/log-sum-exp.ts';
-import { chain } from '../attention/tree.ts';
-import { eventLoopTurn } from '../decoding/event-loop.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import { promptChunk, type StepEngine } from '../decoding/step-engine.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
 const mostLogits = 1 << 25;
-
-/** Tokens a step of a model reads at once, where the logits of all are wanted. */
-function scoredChunk(vocabulary: number): number {
-  return Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / vocabulary)));
-}
 
 /**
  * −log p of a token in nats, in float64.
@@ -34,14 +27,8 @@ export async function readScored(
   tokens: Int32Array,
   visit: (index: number, logits: Float32Array) => void,
 ): Promise<void> {
-  const chunk = scoredChunk(engine.model.sizes.vocabulary);
-  for (let start = 0; start < tokens.length; start += chunk) {
-    const part = tokens.subarray(start, Math.min(start + chunk, tokens.length));
-    const nodes = Array.from(part, (_, node) => node);
-    const request = { state, tree: chain(part.length), tokens: part, wanted: nodes };
-    const [output] = await engine.step([request]);
+  const chunk = Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
+  for await (const { output, start } of engine.read(state, tokens, { chunk, weights: 'step' }, true)) {
     output.logits.forEach((logits, node) => visit(start + node, logits));
-    await engine.commit(request, output, nodes);
-    await eventLoopTurn();
   }
 }

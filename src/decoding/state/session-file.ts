@@ -37,7 +37,7 @@ import type { RandomState } from '../../random.ts';
 import type { StepEngine } from '../step-engine.ts';
 import { copyMatrices, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
-import { emptySource, sessionTensors, type StoredTensor } from './session-tensors.ts';
+import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
 
 const formatName = 'linnet-session';
 const formatVersion = '1';
@@ -289,7 +289,7 @@ function checkTokens(file: SafetensorsDirectory, length: number): void {
 }
 
 /** Compares names, types and shapes with the tensors that the state needs besides the tokens, before anything is read. */
-function checkTensors(file: SafetensorsDirectory, expected: readonly StoredTensor[]): void {
+function checkTensors(file: SafetensorsDirectory, expected: readonly SessionTensor[]): void {
   const names = new Set(file.names());
   const missing = expected.find(({ name }) => !names.has(name));
   if (missing !== undefined || names.size > expected.length + 1) {

@@ -8,7 +8,7 @@ import type { EncodedText } from './encoded-text.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** A tensor of a session file. */
-export interface StoredTensor {
+export interface SessionTensor {
   readonly name: string;
   readonly dtype: 'int32' | 'float32';
   readonly shape: readonly number[];
@@ -27,9 +27,9 @@ export function sessionTensors(
   { layers, slotLayouts }: ModelLayout,
   length: number,
   m: number,
-): StoredTensor[] {
+): SessionTensor[] {
   const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
-  const tensors = slotLayouts.map((slots): StoredTensor => {
+  const tensors = slotLayouts.map((slots): SessionTensor => {
     const { name, ring = length, horizon } = slots;
     // The position that each slot holds: the last that falls on it.
     const expected = Int32Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon));

@@ -5,7 +5,7 @@ import type { TextJob } from '../text-job.ts';
 import { LinnetError } from '../../errors.ts';
 import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { generateTogether } from './generate-together.ts';
+import { generateTogether } from '../generate.ts';
 import { type Prompt, preparePrompt } from '../prompt.ts';
 import { SequenceScorer } from './sequence-scorer.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
@@ -134,9 +134,7 @@ export class EngineScorer implements Scorer {
     this.#asked += read.length;
     this.#read += read.length - shared;
     const prefix =
-      source === undefined
-        ? await this.#sequences.prefixes.after(tokens.slice(0, shared), 'prompt', signal)
-        : undefined;
+      source === undefined ? await this.#sequences.prefixState(tokens.slice(0, shared), 'prompt', signal) : undefined;
     return {
       ...{ prompt, maxTokens },
       state: prefix?.fork(),

@@ -7,9 +7,9 @@ import { TokenTree } from '../../attention/tree.ts';
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { StepEngine, StepWeights } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { PrefixStates } from './prefix-states.ts';
+import { leadsTo } from '../prompt.ts';
 import type { Score, ScorerOptions } from './scorer.ts';
 import type { TokenSequence } from './token-sequences.ts';
 import { childrenOf, commonPrefix, type SequenceTrie, tokenTrie } from './token-trie.ts';
@@ -20,28 +20,33 @@ const stepNodes = 256;
 const mostLogits = 1 << 25;
 /** Shorter prefixes are not kept: reading them again costs less than a fork. */
 const shortestPrefix = 32;
+/** States that are kept: one for the task under way, and one of another kind of request. */
+const keptStates = 2;
+
+/** A state that has read the beginning of many requests, such as the examples of a task. Only read: forks go on. */
+interface KeptState {
+  readonly tokens: readonly number[];
+  readonly weights: StepWeights;
+  readonly state: SequenceState;
+}
 
 /** Scores sequences with an engine, which stays the caller's. */
 export class SequenceScorer {
-  readonly prefixes: PrefixStates;
   /** Tokens that would be read if nothing were shared. */
   tokensAsked = 0;
+  /** Tokens that the model read. */
+  tokensRead = 0;
   readonly #engine: StepEngine;
   readonly #sharing: boolean;
   readonly #nodes: number;
-  #read = 0;
+  /** The latest first. */
+  #kept: KeptState[] = [];
 
   /** @param sharing whether sequences share common prefixes; false measures the saving */
   constructor(engine: StepEngine, sharing = true) {
     this.#engine = engine;
     this.#sharing = sharing;
-    this.prefixes = new PrefixStates(engine);
     this.#nodes = Math.max(1, Math.min(stepNodes, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
-  }
-
-  /** Tokens that the model read. */
-  get tokensRead(): number {
-    return this.#read + this.prefixes.tokensRead;
   }
 
   /** Tokens that all lists begin with, at most as many as each allows; 0 where sharing does not pay. */
@@ -49,6 +54,25 @@ export class SequenceScorer {
     if (!this.#sharing) return 0;
     const length = Math.min(commonPrefix(lists), ...lists.map(most));
     return length < shortestPrefix ? 0 : length;
+  }
+
+  /**
+   * A state that has read exactly these tokens. It is shared: fork it before anything is committed to it.
+   * @throws LinnetError `ABORTED` when the signal fires between two chunks
+   */
+  async prefixState(tokens: readonly number[], weights: StepWeights, signal?: AbortSignal): Promise<SequenceState> {
+    if (tokens.length === 0) return this.#engine.newState();
+    const usable = this.#kept
+      .filter((kept) => kept.weights === weights && leadsTo(kept, [...tokens, -1]))
+      .sort((a, b) => b.tokens.length - a.tokens.length);
+    const best = usable.at(0);
+    if (best?.tokens.length === tokens.length) return best.state;
+    const state = best?.state.fork() ?? this.#engine.newState();
+    const rest = tokens.slice(state.length);
+    await this.#engine.prefill(state, rest, { weights, signal });
+    this.tokensRead += rest.length;
+    this.#kept = [{ tokens, weights, state }, ...this.#kept].slice(0, keptStates);
+    return state;
   }
 
   /**
@@ -93,33 +117,28 @@ export class SequenceScorer {
     const starts = new Map(sequences.map(({ tokens, scored }) => [tokens, tokens.length - 1 - scored]));
     const lists = sequences.map(({ tokens }) => tokens);
     const shared = start === undefined ? this.sharedLength(lists, (list) => starts.get(list) ?? 0) : 0;
-    const state = start ?? (await this.prefixes.after(lists[0].slice(0, shared), 'step', signal));
+    const state = start ?? (await this.prefixState(lists[0].slice(0, shared), 'step', signal));
     const trie = tokenTrie(sequences, shared);
-    await this.#visit(trie, state, childrenOf(trie, -1), take, signal);
+    await this.#visit({ trie, take, signal }, state, childrenOf(trie, -1));
   }
 
   /** Runs subtrees that continue a state, which is only read. */
-  async #visit(
-    trie: SequenceTrie,
-    state: SequenceState,
-    roots: readonly number[],
-    take: TakeLogits,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async #visit(work: Scoring, state: SequenceState, roots: readonly number[]): Promise<void> {
+    const { trie } = work;
     let packed: number[] = [];
     let size = 0;
     const flush = async (): Promise<void> => {
       const nodes = packed.flatMap((root) => range(root, trie.ends[root]));
       packed = [];
       size = 0;
-      if (nodes.length > 0) await this.#run(trie, state, nodes, take, signal);
+      if (nodes.length > 0) await this.#run(work, state, nodes);
     };
     for (const root of roots) {
       const count = trie.ends[root] - root;
       if (count > this.#nodes) {
         const fork = state.fork();
-        const last = await this.#readPath(trie, fork, root, take, signal);
-        await this.#visit(trie, fork, childrenOf(trie, last), take, signal);
+        const last = await this.#readPath(work, fork, root);
+        await this.#visit(work, fork, childrenOf(trie, last));
         continue;
       }
       if (size + count > this.#nodes) await flush();
@@ -130,19 +149,14 @@ export class SequenceScorer {
   }
 
   /** Reads a path into a state, until it branches or what follows fits one step. Returns its last node. */
-  async #readPath(
-    trie: SequenceTrie,
-    state: SequenceState,
-    root: number,
-    take: TakeLogits,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
+  async #readPath(work: Scoring, state: SequenceState, root: number): Promise<number> {
+    const { trie } = work;
     let nodes = [root];
     for (let last = root; ; ) {
       const children = childrenOf(trie, last);
       const ends = children.length !== 1 || trie.ends[children[0]] - children[0] <= this.#nodes;
       if (ends || nodes.length === this.#nodes) {
-        await this.#run(trie, state, nodes, take, signal, true);
+        await this.#run(work, state, nodes, true);
         nodes = [];
       }
       if (ends) return last;
@@ -152,14 +166,8 @@ export class SequenceScorer {
   }
 
   /** One step over nodes of the trie. @param commit whether they are a path that becomes part of the state */
-  async #run(
-    trie: SequenceTrie,
-    state: SequenceState,
-    nodes: readonly number[],
-    take: TakeLogits,
-    signal: AbortSignal | undefined,
-    commit = false,
-  ): Promise<void> {
+  async #run(work: Scoring, state: SequenceState, nodes: readonly number[], commit = false): Promise<void> {
+    const { trie, take, signal } = work;
     if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while scoring');
     const indices = new Map(nodes.map((node, index) => [node, index]));
     const wanted = nodes.flatMap((node, index) => (trie.predictions[node] === undefined ? [] : [index]));
@@ -170,7 +178,7 @@ export class SequenceScorer {
       wanted: wanted.length === 0 ? [nodes.length - 1] : wanted,
     };
     const [output] = await this.#engine.step([request]);
-    this.#read += nodes.length;
+    this.tokensRead += nodes.length;
     wanted.forEach((index, i) => {
       const logits = output.logits[i];
       const normalizer = logSumExp(logits);
@@ -182,6 +190,13 @@ export class SequenceScorer {
     if (commit) await this.#engine.commit(request, output, range(0, nodes.length));
     await eventLoopTurn();
   }
+}
+
+/** One call of `score` at work. */
+interface Scoring {
+  readonly trie: SequenceTrie;
+  readonly take: TakeLogits;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Told log p of one token of a sequence, and whether no other was more probable. */

@@ -1,7 +1,5 @@
 /** Embeddings of texts: the mean of the last hidden states, of length 1. */
-import { chain } from '../../attention/tree.ts';
-import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { OverloadError } from '../runner.ts';
@@ -52,14 +50,8 @@ export class Embeddings {
     const { width } = this.#engine.model.sizes;
     const sum = new Float64Array(width);
     const state = this.#engine.newState();
-    for (let from = 0; from < tokens.length; from += promptChunk) {
-      if (signal.aborted) throw new LinnetError('ABORTED', 'the request was cancelled');
-      const part = tokens.slice(from, from + promptChunk);
-      const nodes = Array.from(part, (_, node) => node);
-      const request = { state, tree: chain(part.length), tokens: part, wanted: nodes };
-      const [output] = await this.#engine.step([request], 'prompt');
+    for await (const { output } of this.#engine.read(state, tokens, { signal }, true)) {
       for (const hidden of output.hidden) hidden.forEach((value, i) => (sum[i] += value));
-      await this.#engine.commit(request, output, nodes);
     }
     const length = Math.hypot(...sum);
     return Float32Array.from(sum, (value) => (length === 0 ? 0 : value / length));

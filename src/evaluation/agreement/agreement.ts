@@ -5,7 +5,7 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
-import { generateTogether } from '../../engine/scoring/generate-together.ts';
+import { generateTogether } from '../../engine/generate.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';

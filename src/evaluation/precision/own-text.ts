@@ -4,8 +4,8 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { promptOf } from '../../engine/prompt.ts';
-import { generateTogether } from '../../engine/scoring/generate-together.ts';
 import type { TextJob } from '../../engine/text-job.ts';
+import { generateTogether } from '../../engine/generate.ts';
 import type { EvaluationData, ScoredWindow } from '../perplexity/scored-windows.ts';
 
 export interface OwnTextOptions {

@@ -6,8 +6,6 @@ import type { Draft } from './drafter.ts';
 /** Above every token id, so that node and token make one key without collisions. */
 const tokenRange = 2 ** 31;
 
-const loneRoot = chain(1);
-
 /** Token paths below a root. Nodes are numbered as they are added, parents before children. */
 export class DraftTrie {
   readonly #parents: number[] = [-1];
@@ -56,7 +54,7 @@ export class DraftTrie {
 
 /** A draft that guesses nothing. */
 export function rootDraft(root: number): Draft {
-  return { tree: loneRoot, tokens: Int32Array.of(root) };
+  return { tree: chain(1), tokens: Int32Array.of(root) };
 }
 
 /**
