@@ -8,7 +8,7 @@ import { TokenTree } from '../../src/attention/tree.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { checkModel } from '../../src/evaluation/check/check.ts';
-import { mixerParity } from '../../src/evaluation/check/mixer-parity.ts';
+import { mixerParity } from '../../src/evaluation/check/forms.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, int32 } from '../../src/graph/tensor.ts';
 import { flashModel } from '../../src/models/families/flash/model.ts';

@@ -34,8 +34,7 @@ const openers: OneDoer = {
     'src/cli/commands/bench/model.ts',
     'src/cli/commands/medusa/tree-measurements.ts',
     'src/conversion/measure.ts',
-    'src/evaluation/check/mixer-parity.ts',
-    'src/evaluation/check/model-parity.ts',
+    'src/evaluation/check/forms.ts',
     'src/evaluation/precision/measure-error.ts',
     'src/studies/classification/text-labels.ts', // the weights that a trial has trained
     'src/studies/matrix/cells.ts',

@@ -11,7 +11,7 @@ import { linearize } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { type CheckReport, type CheckRow, checkModel } from './check.ts';
-import { layerNames } from './checked-layers.ts';
+import { layerNames } from './checked-extent.ts';
 import { checkTests, isLeakTest } from './rows.ts';
 
 const layers = 3;

@@ -3,19 +3,17 @@
  * brings, paper, section 4.2 and Figure 4), and that decoding computes the trained function (parallel, step and tree forms
  * agree with the formula).
  */
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { layerNames, sharedMixers } from './checked-layers.ts';
-import { cutPositions, checkedLength } from './checked-lengths.ts';
+import { checkedLength, cutPositions, layerNames, sharedMixers } from './checked-extent.ts';
 import { type CheckRow, checkTests, comparedRow, isLeakTest, limits } from './rows.ts';
 import { encoderRows } from './encoder-rows.ts';
-import { FutureMovement, type Movement } from './future-movement.ts';
+import { mixerParity, modelParity, type ParameterValues, type ParityOptions } from './forms.ts';
+import { compileMovement, type Movement } from './future-movement.ts';
 import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts';
-import { mixerParity, type ParityOptions } from './mixer-parity.ts';
-import { modelParity } from './model-parity.ts';
 
 export type { CheckRow } from './rows.ts';
 
@@ -45,18 +43,6 @@ export interface CheckReport {
   readonly rows: readonly CheckRow[];
 }
 
-/** Input of every part of the check. */
-interface Checked {
-  readonly model: CausalModel;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
-  readonly options: ParityOptions;
-}
-
-type Part = (checked: Checked) => AsyncGenerator<CheckRow>;
-
-/** In the order of the report: from one mixer to the whole model. */
-const parts: readonly Part[] = [mixerLeaks, mixerForms, modelLeaks, modelForms];
-
 /**
  * Checks a model; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
  *
@@ -82,13 +68,11 @@ export async function checkModel(
   const parity: ParityOptions = { seed, maximumLength: Math.min(maximumLength, limit), compile };
   const rows: CheckRow[] = [];
   const results =
-    model.kind === 'causal'
-      ? causalRows({ model, parameters, options: parity })
-      : encoderRows(model, parameters, parity);
+    model.kind === 'causal' ? causalRows(model, parameters, parity) : encoderRows(model, parameters, parity);
   for await (const row of results) {
     rows.push(row);
     onRow?.(row);
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', `the check stopped after ${rows.length} results`);
+    requireRunning(signal, `after ${rows.length} results of the check`);
   }
   return {
     leak: rows.some(({ test, ok }) => isLeakTest(test) && !ok),
@@ -98,62 +82,52 @@ export async function checkModel(
   };
 }
 
-async function* causalRows(checked: Checked): AsyncGenerator<CheckRow> {
-  for (const part of parts) yield* part(checked);
-}
-
-/**
- * Every layer's mixer alone, on random rows: with the layer's own α, λ and filter weights, and, once for all layers that share
- * it, with random ones.
- */
-async function* mixerLeaks({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {
+/** From one mixer to the whole model: its leaks, then its forms. */
+async function* causalRows(
+  model: CausalModel,
+  parameters: ParameterValues,
+  options: ParityOptions,
+): AsyncGenerator<CheckRow> {
+  const { maximumLength, seed, compile } = options;
+  // Mixers alone, on random rows: with each layer's own α, λ and filter weights and, once for all layers that share it, with random ones.
   for (const { mixer, layers } of sharedMixers(model)) {
-    const length = checkedLength([mixer], options.maximumLength);
+    const length = checkedLength([mixer], maximumLength);
     const probe = mixerProbe(mixer, { ...model.sizes, vocabulary: 2 * length });
-    const program = await FutureMovement.create(probe, length, cutPositions([mixer], length), options.compile);
-    try {
-      const random = new Random(options.seed);
-      const tables = randomProbe(probe, random);
-      const { model: moved } = await program.run(tables, random);
-      yield movementRow(layerNames(layers), checkTests.futurePositionsRandom, length, moved);
-      for (const layer of layers) {
-        const own = layerParameters(model, parameters, layer, probe);
-        const { model: movedOwn } = await program.run(new Map([...tables, ...own]), random);
-        yield movementRow(layerNames([layer]), checkTests.futurePositions, length, movedOwn);
-      }
-    } finally {
-      await program.dispose();
+    await using program = await compileMovement(probe, length, cutPositions([mixer], length), compile);
+    const random = new Random(seed);
+    const tables = randomProbe(probe, random);
+    const { model: moved } = await program.run(tables, random);
+    yield movementRow(layerNames(layers), checkTests.futurePositionsRandom, length, moved);
+    for (const layer of layers) {
+      const own = layerParameters(model, parameters, layer, probe);
+      const { model: movedOwn } = await program.run(new Map([...tables, ...own]), random);
+      yield movementRow(layerNames([layer]), checkTests.futurePositions, length, movedOwn);
     }
   }
-}
-
-async function* mixerForms({ model, options }: Checked): AsyncGenerator<CheckRow> {
   for (const { mixer, layers } of sharedMixers(model)) {
     yield* await mixerParity(layerNames(layers), mixer, model.sizes, options);
   }
+  yield* modelLeaks(model, parameters, options);
+  yield* await modelParity(model, parameters, options);
 }
 
 /** The whole model on random tokens: the output of every layer's mixer, and the final hidden states. */
-async function* modelLeaks({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {
-  const length = checkedLength(model.mixers, options.maximumLength);
-  const program = await FutureMovement.create(model, length, cutPositions(model.mixers, length), options.compile);
-  try {
-    const random = new Random(options.seed);
-    const own = await program.run(parameters, random);
-    for (const [layer, moved] of own.layers.entries()) {
-      yield movementRow(layerNames([layer]), checkTests.futureTokens, length, moved);
-    }
-    yield movementRow('model', checkTests.futureTokens, length, own.model);
-    const switchedOn = new Map([...parameters, ...randomMixerParameters(model, random)]);
-    const { model: moved } = await program.run(switchedOn, random);
-    yield movementRow('model', checkTests.futureTokensRandom, length, moved);
-  } finally {
-    await program.dispose();
+async function* modelLeaks(
+  model: CausalModel,
+  parameters: ParameterValues,
+  { maximumLength, seed, compile }: ParityOptions,
+): AsyncGenerator<CheckRow> {
+  const length = checkedLength(model.mixers, maximumLength);
+  await using program = await compileMovement(model, length, cutPositions(model.mixers, length), compile);
+  const random = new Random(seed);
+  const own = await program.run(parameters, random);
+  for (const [layer, moved] of own.layers.entries()) {
+    yield movementRow(layerNames([layer]), checkTests.futureTokens, length, moved);
   }
-}
-
-async function* modelForms({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {
-  yield* await modelParity(model, parameters, options);
+  yield movementRow('model', checkTests.futureTokens, length, own.model);
+  const switchedOn = new Map([...parameters, ...randomMixerParameters(model, random)]);
+  const { model: moved } = await program.run(switchedOn, random);
+  yield movementRow('model', checkTests.futureTokensRandom, length, moved);
 }
 
 function movementRow(subject: string, test: CheckRow['test'], length: number, moved: Movement): CheckRow {
@@ -164,7 +138,7 @@ function movementRow(subject: string, test: CheckRow['test'], length: number, mo
 /** A layer's own mixer parameters under the names they have in a probe. */
 function layerParameters(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ParameterValues,
   layer: number,
   probe: CausalModel,
 ): Map<string, Tensor<'float32'>> {

@@ -5,21 +5,23 @@
 import { float32Error } from '../../attention/mixer-facts.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixBidirectional, mixReference } from '../../attention/mixers.ts';
-import { Graph, type Value } from '../../graph/graph.ts';
-import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
+import type { Value } from '../../graph/graph.ts';
+import { float32, int32 } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';
 import { mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
-import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
-import { compile } from '../../runtime/compile.ts';
-import { onlyInputs } from '../../runtime/program.ts';
-import { layerNames, sharedMixers } from './checked-layers.ts';
-import { checkedGroup, comparedLengths, checkedLength } from './checked-lengths.ts';
+import { checkedGroup, checkedLength, comparedLengths, layerNames, sharedMixers } from './checked-extent.ts';
+import {
+  type Computation,
+  computed,
+  fewerHeads,
+  type ParameterValues,
+  type ParityOptions,
+  randomTokens,
+} from './forms.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, limits, modelLimit } from './rows.ts';
-import { fewerHeads, type ParityOptions } from './mixer-parity.ts';
 import { mixerProbe, hiddenOfReference, referenceInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
-
-type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
 /** Hidden states [B,n,width] of texts with padding. */
 type Encode = (source: ParameterSource, input: EncoderInput) => Value;
@@ -27,7 +29,7 @@ type Encode = (source: ParameterSource, input: EncoderInput) => Value;
 /** Every mixer against the reference and next to padding, then the whole model next to padding. */
 export async function* encoderRows(
   model: EncoderModel,
-  parameters: Parameters,
+  parameters: ParameterValues,
   options: ParityOptions,
 ): AsyncGenerator<CheckRow> {
   for (const { mixer, layers } of sharedMixers(model)) {
@@ -47,7 +49,7 @@ export async function* encoderRows(
   const about = { subject: 'model', limit: modelLimit(model.mixers), length };
   const widest = model.mixers.reduce((a, b) => (checkedGroup(a) < checkedGroup(b) ? b : a));
   const encode: Encode = (source, input) => model.encode(source, input);
-  const padded = (values: Parameters): Promise<Discrepancy> =>
+  const padded = (values: ParameterValues): Promise<Discrepancy> =>
     paddedAgainstAlone(encode, model.sizes.vocabulary, values, widest, length, random, options);
   yield comparedRow({ ...about, test: checkTests.paddedText }, await padded(parameters));
   const switchedOn = new Map([...parameters, ...randomMixerParameters(model, random)]);
@@ -72,7 +74,7 @@ function probeEncoder(probe: CausalModel): Encode {
 /** Texts of all lengths, one without and one with padding in any place, at the positions of their tokens. */
 async function wholeAgainstReference(
   probe: CausalModel,
-  tables: Parameters,
+  tables: ParameterValues,
   lengths: readonly number[],
   random: Random,
   options: ParityOptions,
@@ -102,7 +104,7 @@ async function wholeAgainstReference(
 async function paddedAgainstAlone(
   encode: Encode,
   vocabulary: number,
-  parameters: Parameters,
+  parameters: ParameterValues,
   mixer: MixerConfig,
   length: number,
   random: Random,
@@ -123,24 +125,16 @@ async function paddedAgainstAlone(
   return found;
 }
 
-async function run(
+function run(
   encode: Encode,
-  parameters: Parameters,
+  parameters: ParameterValues,
   tokens: Int32Array,
   mask: Float32Array,
   batch: number,
   options: ParityOptions,
 ): Promise<Float32Array> {
   const shape = [batch, tokens.length / batch];
-  const graph = new Graph('encoder');
-  const input = { tokens: graph.input('tokens', 'int32', shape), mask: graph.input('mask', 'float32', shape) };
-  graph.output('hidden', encode(new InputParameters(graph), input));
-  await using program = await compile(graph, options.compile);
-  const feeds = { ...Object.fromEntries(parameters), tokens: int32(shape, tokens), mask: float32(shape, mask) };
-  const { hidden } = await program.run(onlyInputs(program, feeds), ['hidden']);
-  return dataOf(hidden, 'float32');
-}
-
-function randomTokens(count: number, vocabulary: number, random: Random): Int32Array {
-  return Int32Array.from({ length: count }, () => random.integer(vocabulary));
+  const feeds = { tokens: int32(shape, tokens), mask: float32(shape, mask) };
+  const whole: Computation = (source, inputs) => encode(source, { tokens: inputs.tokens, mask: inputs.mask });
+  return computed(parameters, feeds, whole, options.compile);
 }

@@ -14,7 +14,7 @@ import { constantPositions, mixerParameterValues, shiftedByOne } from '../../mod
 import { InputParameters } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { onlyInputs, type Program } from '../../runtime/program.ts';
+import { onlyInputs } from '../../runtime/program.ts';
 
 /** How far one output moved. */
 export interface Movement {
@@ -31,73 +31,51 @@ export interface ModelMovement {
   readonly model: Movement;
 }
 
-/**
- * A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Row 0 of its
- * batch is a random sequence, row i the same up to position cuts[i − 1] and different everywhere after it.
- */
-export class FutureMovement {
-  readonly #model: CausalModel;
-  readonly #program: Program;
-  readonly #length: number;
-  readonly #cuts: readonly number[];
+/** A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Dispose of it. */
+export interface FutureMovement extends AsyncDisposable {
+  readonly run: (parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random) => Promise<ModelMovement>;
+}
 
-  private constructor(model: CausalModel, program: Program, length: number, cuts: readonly number[]) {
-    this.#model = model;
-    this.#program = program;
-    this.#length = length;
-    this.#cuts = cuts;
-  }
-
-  /** @param cuts positions t, each from 0 to `length` − 2 */
-  static async create(
-    model: CausalModel,
-    length: number,
-    cuts: readonly number[],
-    options: CompileOptions = {},
-  ): Promise<FutureMovement> {
-    return new FutureMovement(model, await compile(movementGraph(model, length, cuts), options), length, cuts);
-  }
-
-  async run(parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random): Promise<ModelMovement> {
-    const feeds = { ...Object.fromEntries(parameters), tokens: this.#tokens(random) };
-    const results = await this.#program.run(onlyInputs(this.#program, feeds), [...this.#program.outputs.keys()]);
-    const movement = (name: string): Movement => {
-      const moved = dataOf(results[`moved.${name}`], 'float32');
-      const [peak] = dataOf(results[`peak.${name}`], 'float32');
-      const [energy] = dataOf(results[`energy.${name}`], 'float32');
-      const absolute = Number.isFinite(energy) ? Math.max(...moved) : Number.NaN;
-      const worst = moved.indexOf(Math.max(...moved));
-      return {
-        absolute,
-        relative: absolute === 0 ? 0 : absolute / peak,
-        cut: this.#cuts[Math.max(0, worst - 1)],
+/** @param cuts positions t, each from 0 to `length` − 2 */
+export async function compileMovement(
+  model: CausalModel,
+  length: number,
+  cuts: readonly number[],
+  options?: CompileOptions,
+): Promise<FutureMovement> {
+  const program = await compile(movementGraph(model, length, cuts), options);
+  return {
+    async run(parameters, random) {
+      const tokens = changedTokens(model.sizes.vocabulary, length, cuts, random);
+      const feeds = onlyInputs(program, { ...Object.fromEntries(parameters), tokens });
+      const results = await program.run(feeds, [...program.outputs.keys()]);
+      const movement = (name: string): Movement => {
+        const moved = dataOf(results[`moved.${name}`], 'float32');
+        const [peak] = dataOf(results[`peak.${name}`], 'float32');
+        const [energy] = dataOf(results[`energy.${name}`], 'float32');
+        const absolute = Number.isFinite(energy) ? Math.max(...moved) : Number.NaN;
+        const worst = moved.indexOf(Math.max(...moved));
+        return { absolute, relative: absolute === 0 ? 0 : absolute / peak, cut: cuts[Math.max(0, worst - 1)] };
       };
-    };
-    return {
-      layers: this.#model.mixers.map((_, layer) => movement(`layer ${layer}`)),
-      model: movement('model'),
-    };
-  }
+      return { layers: model.mixers.map((_, layer) => movement(`layer ${layer}`)), model: movement('model') };
+    },
+    [Symbol.asyncDispose]: () => program.dispose(),
+  };
+}
 
-  dispose(): Promise<void> {
-    return this.#program.dispose();
-  }
-
-  #tokens(random: Random): Tensor {
-    const V = this.#model.sizes.vocabulary;
-    const n = this.#length;
-    const base = Int32Array.from({ length: n }, () => random.integer(V));
-    const tokens = new Int32Array((1 + this.#cuts.length) * n);
-    tokens.set(base);
-    this.#cuts.forEach((cut, i) => {
-      for (let t = 0; t < n; t++) {
-        // A shift of 1 to V − 1 changes every token for certain.
-        const shift = t <= cut ? 0 : 1 + random.integer(Math.max(1, V - 1));
-        tokens[(i + 1) * n + t] = (base[t] + shift) % V;
-      }
-    });
-    return tensor('int32', [1 + this.#cuts.length, n], tokens);
-  }
+/** Row 0 is a random sequence, row i the same up to position cuts[i − 1] and different everywhere after it. */
+function changedTokens(V: number, n: number, cuts: readonly number[], random: Random): Tensor {
+  const base = Int32Array.from({ length: n }, () => random.integer(V));
+  const tokens = new Int32Array((1 + cuts.length) * n);
+  tokens.set(base);
+  cuts.forEach((cut, i) => {
+    for (let t = 0; t < n; t++) {
+      // A shift of 1 to V − 1 changes every token for certain.
+      const shift = t <= cut ? 0 : 1 + random.integer(Math.max(1, V - 1));
+      tokens[(i + 1) * n + t] = (base[t] + shift) % V;
+    }
+  });
+  return tensor('int32', [1 + cuts.length, n], tokens);
 }
 
 /** Only maxima leave the engine: a model's hidden states over all layers would be large. */

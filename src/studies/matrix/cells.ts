@@ -14,7 +14,7 @@ import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Discrepancy, limits } from '../../evaluation/check/rows.ts';
 import { randomMixerParameters } from '../../evaluation/check/mixer-probe.ts';
-import { modelParity } from '../../evaluation/check/model-parity.ts';
+import { modelParity } from '../../evaluation/check/forms.ts';
 import type { Direction, SupportProbe } from './probes.ts';
 import { type Parameters, runBackward, runForward, type Texts } from './forward.ts';
 

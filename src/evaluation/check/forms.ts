@@ -1,0 +1,250 @@
+/**
+ * Forms against each other: a mixer on random rows against the float64 loops of the reference, a whole model against one
+ * parallel pass. Forms are the parallel graph and the decoding engine by single steps, chunks and trees, with commit and folding.
+ */
+import { float32Error } from '../../attention/mixer-facts.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { isCausal, mixReference } from '../../attention/mixers.ts';
+import { chain, TokenTree } from '../../attention/tree.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
+import { type CausalModel, valueWidth } from '../../models/model.ts';
+import { parallelHidden, parallelLogits } from '../../models/graphs/parallel-graph.ts';
+import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import { Random } from '../../random.ts';
+import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
+import { onlyInputs } from '../../runtime/program.ts';
+import { checkedGroup, checkedLength, committedLengths, comparedLengths } from './checked-extent.ts';
+import { hiddenOfReference, mixerProbe, type ProbeSizes, randomProbe, referenceInput } from './mixer-probe.ts';
+import {
+  type CheckRow,
+  type CheckTest,
+  checkTests,
+  comparedRow,
+  Discrepancy,
+  inapplicableRow,
+  limits,
+  modelLimit,
+} from './rows.ts';
+
+export interface ParityOptions {
+  /** Longest sequence. */
+  readonly maximumLength: number;
+  readonly seed: number;
+  readonly compile?: CompileOptions;
+}
+
+export type ParameterValues = ReadonlyMap<string, Tensor<'float32'>>;
+
+/** Makes the output of a graph, of inputs by name. */
+export type Computation = (source: ParameterSource, inputs: Readonly<Record<string, Value>>) => Value;
+
+/** The float32 numbers of a computation, run once over feeds. */
+export async function computed(
+  parameters: ParameterValues,
+  feeds: NamedTensors,
+  build: Computation,
+  options: CompileOptions | undefined,
+): Promise<Float32Array> {
+  const graph = new Graph('check');
+  const inputs: Record<string, Value> = {};
+  for (const [name, { dtype, shape }] of Object.entries(feeds)) inputs[name] = graph.input(name, dtype, shape);
+  graph.output('computed', build(new InputParameters(graph), inputs));
+  await using program = await compile(graph, options);
+  const given = onlyInputs(program, { ...Object.fromEntries(parameters), ...feeds });
+  return dataOf((await program.run(given, ['computed'])).computed, 'float32');
+}
+
+export function randomTokens(count: number, vocabulary: number, random: Random): Int32Array {
+  return Int32Array.from({ length: count }, () => random.integer(vocabulary));
+}
+
+/** The rows that a form must give at all tokens: a chain, behind which the nodes of a tree may lie. */
+type ExpectedRows = (tokens: Int32Array, tree?: TokenTree) => Promise<readonly ArrayLike<number>[]>;
+
+/** An engine whose outputs are compared. */
+interface Compared {
+  readonly engine: DecodingEngine;
+  readonly output: 'hidden' | 'logits';
+  readonly expected: ExpectedRows;
+  readonly found: Discrepancy;
+}
+
+/** Reads tokens a chain of `portions[i]` nodes at a time, then a tree behind them, and compares the rows of the last part. */
+async function compareReading(
+  { engine, output, expected, found }: Compared,
+  tokens: Int32Array,
+  portions: readonly number[],
+  tree?: TokenTree,
+): Promise<void> {
+  const wantedRows = await expected(tokens, tree);
+  const state = engine.newState();
+  let start = 0;
+  for (const part of [...portions.map(chain), ...(tree === undefined ? [] : [tree])]) {
+    const wanted = Array.from({ length: part.size }, (_, node) => node);
+    const request = { state, tree: part, tokens: tokens.subarray(start, start + part.size), wanted };
+    const [step] = await engine.step([request]);
+    for (const node of wanted) {
+      if (tree === undefined || part === tree) found.add(step[output][node], wantedRows[start + node]);
+    }
+    if (part !== tree) await engine.commit(request, step, wanted);
+    start += part.size;
+  }
+}
+
+/** Portions of tokens, each from 1 to `most`, that add up to `length`: groups open and close inside and between them. */
+function randomPortions(length: number, most: number, random: Random): number[] {
+  const portions: number[] = [];
+  for (let left = length; left > 0; left -= portions[portions.length - 1]) {
+    portions.push(Math.min(left, 1 + random.integer(most)));
+  }
+  return portions;
+}
+
+/** A random forest that is mostly deep, so that its paths cross an edge that is a few positions away. */
+function randomForest(size: number, random: Random): TokenTree {
+  return new TokenTree(Array.from({ length: size }, (_, node) => Math.max(-1, node - 1 - random.integer(3))));
+}
+
+const mixerTree = { nodes: 12, longestChunk: 13 };
+
+/**
+ * Compares all forms of a mixer.
+ * @param name how the rows call it
+ */
+export async function mixerParity(
+  name: string,
+  mixer: MixerConfig,
+  sizes: Omit<ProbeSizes, 'vocabulary'>,
+  options: ParityOptions,
+): Promise<CheckRow[]> {
+  const lengths = comparedLengths(mixer, options.maximumLength);
+  const longest = lengths[lengths.length - 1];
+  const probe = mixerProbe(mixer, { ...fewerHeads(sizes), vocabulary: longest + mixerTree.nodes });
+  const parameters = randomProbe(probe, new Random(options.seed));
+  const about = { subject: name, limit: Math.max(limits.mixer, float32Error(mixer)), length: longest };
+  const expected = referenceRows(probe, parameters);
+  const rows: CheckRow[] = [];
+  const row = async (test: CheckTest, compare: (found: Discrepancy) => Promise<void>): Promise<void> => {
+    const found = new Discrepancy();
+    await compare(found);
+    rows.push(comparedRow({ ...about, test }, found));
+  };
+  await row(checkTests.parallel, async (found) => {
+    for (const n of lengths) {
+      const feeds = { tokens: int32([1, n], ownRows(n)) };
+      const whole: Computation = (source, { tokens }) => parallelHidden(probe, source, tokens);
+      const actual = await computed(parameters, feeds, whole, options.compile);
+      const wanted = await expected(ownRows(n));
+      const width = actual.length / n;
+      wanted.forEach((values, t) => found.add(actual.subarray(t * width, (t + 1) * width), values));
+    }
+  });
+  if (!isCausal(mixer)) {
+    const note = 'it reads the future: it cannot decode';
+    const untested = [checkTests.stepByStep, checkTests.stepInChunks, checkTests.tree];
+    return [...rows, ...untested.map((test) => inapplicableRow({ ...about, test }, note))];
+  }
+  await using engine = await DecodingEngine.create(probe, parameters, options.compile);
+  const random = new Random(options.seed);
+  const compare = (found: Discrepancy, tokens: Int32Array, portions: readonly number[], tree?: TokenTree) =>
+    compareReading({ engine, output: 'hidden', expected, found }, tokens, portions, tree);
+  const chunks = (length: number): number[] => randomPortions(length, mixerTree.longestChunk, random);
+  await row(checkTests.stepByStep, (found) => compare(found, ownRows(longest), new Array<number>(longest).fill(1)));
+  await row(checkTests.stepInChunks, (found) => compare(found, ownRows(longest), chunks(longest)));
+  await row(checkTests.tree, async (found) => {
+    for (const committed of committedLengths(mixer, longest)) {
+      const tokens = ownRows(committed + mixerTree.nodes);
+      await compare(found, tokens, chunks(committed), randomForest(mixerTree.nodes, random));
+    }
+  });
+  return rows;
+}
+
+/** Tokens 0, 1, 2, …: every position has rows of its own. */
+function ownRows(length: number): Int32Array {
+  return Int32Array.from({ length }, (_, i) => i);
+}
+
+/** The loops of the reference take their time, and heads do not differ: two key-value heads show all there is. */
+export function fewerHeads(sizes: Omit<ProbeSizes, 'vocabulary'>): Omit<ProbeSizes, 'vocabulary'> {
+  const keyValueHeads = Math.min(2, sizes.keyValueHeads);
+  return { ...sizes, keyValueHeads, heads: (sizes.heads / sizes.keyValueHeads) * keyValueHeads };
+}
+
+/** To the reference chain and tree are one bigger tree. */
+function referenceRows(probe: CausalModel, parameters: ParameterValues): ExpectedRows {
+  return async (tokens, tree) => {
+    const committed = tokens.length - (tree?.size ?? 0);
+    const parents = Int32Array.from(tokens, (_, i) => {
+      const parent = tree?.parents[i - committed] ?? -1;
+      return parent >= 0 ? committed + parent : Math.min(i, committed) - 1;
+    });
+    const input = referenceInput(probe, parameters, tokens, tree === undefined ? undefined : parents);
+    const mixed = mixReference(probe.mixers[0], input);
+    return Array.from(tokens, (_, t) => hiddenOfReference(mixed, t, probe.sizes.heads, valueWidth(probe.sizes)));
+  };
+}
+
+const modelTree = { nodes: 8, longestChunk: 24 };
+
+/** Compares the forms of a model with its own parameters. */
+export async function modelParity(
+  model: CausalModel,
+  parameters: ParameterValues,
+  options: ParityOptions,
+): Promise<CheckRow[]> {
+  const length = checkedLength(model.mixers, options.maximumLength);
+  const about = { subject: 'model', limit: modelLimit(model.mixers), length };
+  if (!model.mixers.every((mixer) => isCausal(mixer))) {
+    const note = 'a layer reads the future: the model cannot decode';
+    return [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));
+  }
+  await using engine = await DecodingEngine.create(model, parameters, options.compile);
+  const expected = parallelRows(model, parameters, options);
+  const random = new Random(options.seed);
+  const compare = async (committed: number, tree?: TokenTree): Promise<Discrepancy> => {
+    const found = new Discrepancy();
+    const tokens = randomTokens(committed + (tree?.size ?? 0), model.sizes.vocabulary, random);
+    const portions = randomPortions(committed, modelTree.longestChunk, random);
+    await compareReading({ engine, output: 'logits', expected, found }, tokens, portions, tree);
+    return found;
+  };
+  const { nodes } = modelTree;
+  const committed = Math.max(0, Math.min(Math.max(...model.mixers.map(checkedGroup)) - 2, length - nodes));
+  const steps = await compare(length);
+  const tree = await compare(committed, randomForest(nodes, random));
+  return [
+    comparedRow({ ...about, test: checkTests.modelSteps }, steps),
+    comparedRow({ ...about, test: checkTests.modelTree, length: committed + nodes }, tree),
+  ];
+}
+
+/** Logits of one parallel pass over the chain, and with a tree over the chain with each path of it, shorter ones padded. */
+function parallelRows(model: CausalModel, parameters: ParameterValues, options: ParityOptions): ExpectedRows {
+  return async (tokens, tree) => {
+    const committed = tokens.length - (tree?.size ?? 0);
+    const paths = tree?.leaves().map((leaf) => tree.pathTo(leaf)) ?? [[]];
+    const n = committed + Math.max(...paths.map((path) => path.length));
+    const sequences = new Int32Array(paths.length * n);
+    paths.forEach((path, row) => {
+      sequences.set(tokens.subarray(0, committed), row * n);
+      path.forEach((node, depth) => {
+        sequences[row * n + committed + depth] = tokens[committed + node];
+      });
+    });
+    const feeds = { tokens: int32([paths.length, n], sequences) };
+    const whole: Computation = (source, inputs) => parallelLogits(model, source, inputs.tokens);
+    const logits = await computed(parameters, feeds, whole, options.compile);
+    const V = model.sizes.vocabulary;
+    const rowAt = (position: number): Float32Array => logits.subarray(position * V, (position + 1) * V);
+    const rows = Array.from({ length: committed }, (_, position) => rowAt(position));
+    paths.forEach((path, row) =>
+      path.forEach((node, depth) => {
+        rows[committed + node] = rowAt(row * n + committed + depth);
+      }),
+    );
+    return rows;
+  };
+}
