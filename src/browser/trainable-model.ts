@@ -13,6 +13,7 @@ import { type FetchFilesOptions, filesOfGraphs, urlFiles, webTokenizer } from '.
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { requireModelKind } from '../models/families/index.ts';
 
 /** A model that predicts the next token, with its parameters in memory. */
 export interface TrainableModel {
@@ -42,13 +43,12 @@ export async function openTrainable(url: string | URL, options: FetchFilesOption
       `${files.origin} is exported as ${listed.dtype}; training needs an export of type f32`,
     );
   });
-  const { manifest, model } = await readExport(files);
-  if (model.kind !== 'causal') {
-    throw new LinnetError(
-      'CONFIG',
-      `${model.family} reads a text before it writes; pages train models that continue texts`,
-    );
-  }
+  const { manifest, model: given } = await readExport(files);
+  const model = requireModelKind(
+    given,
+    'causal',
+    ({ family }) => `${family} reads a text before it writes; pages train models that continue texts`,
+  );
   const tokenizer = await webTokenizer(files);
   if (tokenizer === undefined) {
     throw new LinnetError('NOT_FOUND', `${files.origin} has no tokenizer, which training on texts needs`);

@@ -2,7 +2,7 @@
 import type { Graph } from '../graph/graph.ts';
 import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
-import { decoderOf, type GeneratingModel } from '../models/model.ts';
+import { byKind, decoderOf, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
@@ -29,12 +29,13 @@ export async function compileDecoding(
   for (const { name, layer } of foldGraphs(layout)) {
     folds.set(name, await compile(foldGraph(decoder, layer, makeSource, layout)));
   }
-  const encoder =
-    model.kind === 'causal'
-      ? undefined
-      : new SourceEncoder(model, {
-          ...doublingLengths(model),
-          compile: (length) => compile(encoderGraph(model, length, makeSource)),
-        });
+  const encoder = byKind(model, {
+    causal: () => undefined,
+    'encoder-decoder': (own) =>
+      new SourceEncoder(own, {
+        ...doublingLengths(own),
+        compile: (length) => compile(encoderGraph(own, length, makeSource)),
+      }),
+  });
   return [decoder, program, folds, { encoder }, layout];
 }

@@ -14,7 +14,7 @@ import { formatShape } from '../graph/shape.ts';
 import { encoderSignature } from '../models/graphs/encoder-graph.ts';
 import { describeModel, requireGenerating } from '../models/families/index.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
-import { decoderOf, type GeneratingModel } from '../models/model.ts';
+import { byKind, decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
@@ -62,7 +62,7 @@ export function readManifest(bytes: Uint8Array, source: string): ExportManifest 
 export function exportedModel(config: JsonObject, manifest: ExportManifest, source: string): GeneratingModel {
   const { encoder, medusa } = manifest;
   const model = requireGenerating(describeModel(config));
-  if ((model.kind === 'encoder-decoder') !== (encoder !== undefined)) {
+  if ((decoderOf(model).cross !== undefined) !== (encoder !== undefined)) {
     const found = encoder === undefined ? 'no encoder, which it has' : 'an encoder, which it does not have';
     throw new LinnetError('FORMAT', `${source} describes a ${model.family} model with ${found}`);
   }
@@ -116,7 +116,10 @@ export async function assembleEngine(
       }
       folds.set(name, await open(file, 'fold', foldGraph(decoder, layer, shapesAlone, layout)));
     }
-    const encoder = await encoderOf(reader, manifest, model);
+    const encoder = await byKind(model, {
+      causal: () => undefined,
+      'encoder-decoder': (own) => encoderOf(reader, manifest, own),
+    });
     return new StepEngine(decoder, program, folds, { prompt, encoder }, layout);
   } catch (error) {
     for (const program of opened) await program.dispose();
@@ -125,15 +128,14 @@ export async function assembleEngine(
 }
 
 /**
- * The encoder of a folder whose model has one.
+ * The encoder of a folder.
  * @throws LinnetError `FORMAT` for a graph that does not belong to the configuration, as far as the reader can tell by now
  */
 async function encoderOf(
   reader: ExportReader,
   { encoder }: ExportManifest,
-  model: GeneratingModel,
-): Promise<SourceEncoder | undefined> {
-  if (model.kind === 'causal') return undefined;
+  model: EncoderDecoderModel,
+): Promise<SourceEncoder> {
   const lengths = encoder?.lengths ?? [];
   const checkOf = (length: number): SignatureCheck =>
     signatureCheck(encoderSignature(model, length), reader.nameOf(encoderFileOf(length)));

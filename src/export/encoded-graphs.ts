@@ -56,7 +56,7 @@ export function encodeStep(options: EncodingOptions, onError: OnWeightError): Pr
  */
 export async function encodePrompt(options: EncodingOptions): Promise<EncodedGraphs | undefined> {
   const { prompt } = storageTypes[options.dtype];
-  if (prompt === undefined || options.model.kind === 'encoder-decoder') return undefined;
+  if (prompt === undefined || decoderOf(options.model).cross !== undefined) return undefined;
   return encodeStepAs(prompt, exportedFiles.prompt, options);
 }
 

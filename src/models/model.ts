@@ -4,7 +4,7 @@
  * come from (`ParameterSource`) and in how layers mix positions (`LayerMixing`).
  */
 
-import type { CrossText, MixerConfig, ProjectedPositions } from '../attention/mixer.ts';
+import type { CrossText, MixerConfig, ProjectedPositions, Reading } from '../attention/mixer.ts';
 import type { Scoring } from '../attention/scoring.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -54,7 +54,7 @@ export interface ModelDescription {
   /** The `model_type` of its config.json: "llama", "gpt2". */
   readonly family: string;
   /** The task: the next token, tokens of a text read whole, or a second text from a first. */
-  readonly kind: 'causal' | 'encoder' | 'encoder-decoder';
+  readonly kind: ModelKind;
   readonly sizes: ModelSizes;
   /** One mixer per attention, in the order of `attentionPrefix`. */
   readonly mixers: readonly MixerConfig[];
@@ -228,10 +228,49 @@ export interface EncoderDecoderModel extends ModelDescription {
 /** A model that generates text token by token. */
 export type GeneratingModel = CausalModel | EncoderDecoderModel;
 
-/** The model that generates text: the model itself, or its decoder. */
-export function decoderOf(model: GeneratingModel): AutoregressiveModel {
-  return model.kind === 'causal' ? model : model.decoder;
+/** The models of each kind. */
+export interface ModelsByKind {
+  readonly causal: CausalModel;
+  readonly encoder: EncoderModel;
+  readonly 'encoder-decoder': EncoderDecoderModel;
 }
 
+/** The name of a kind of models. */
+export type ModelKind = keyof ModelsByKind;
+
 /** A model of any family, told apart by `kind`. */
-export type Model = CausalModel | EncoderModel | EncoderDecoderModel;
+export type Model = ModelsByKind[ModelKind];
+
+/** The result of the function that stands in the row of the model's kind. */
+export function byKind<Kind extends ModelKind, Results extends Readonly<Record<Kind, unknown>>>(
+  model: ModelsByKind[Kind] & { readonly kind: Kind },
+  rows: { readonly [Each in keyof Results]: (model: ModelsByKind[Each & Kind]) => Results[Each] },
+): Results[Kind] {
+  const { kind }: { readonly kind: Kind } = model;
+  return rows[kind](model);
+}
+
+/** The model that generates text: the model itself, or its decoder. Its `cross` tells whether it reads a text before. */
+export function decoderOf(model: GeneratingModel): AutoregressiveModel {
+  return byKind(model, {
+    causal: (own) => own,
+    'encoder-decoder': ({ decoder }) => decoder,
+  });
+}
+
+/** Whether each kind of attention reads the past, or a whole text. */
+export const partReadings: Readonly<Record<AttentionPart, Reading>> = {
+  encoder: 'whole',
+  decoder: 'past',
+  cross: 'whole',
+};
+
+/** The attention of each of a model's `mixers`. */
+export function attentionsOf(model: Model): EncoderDecoderModel['attentions'] {
+  const stack = (part: AttentionPart) => () => model.mixers.map((_, layer) => ({ part, layer }));
+  return byKind(model, {
+    causal: stack('decoder'),
+    encoder: stack('encoder'),
+    'encoder-decoder': ({ attentions }) => attentions,
+  });
+}

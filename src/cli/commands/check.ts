@@ -59,8 +59,8 @@ export const check = defineCommand({
     );
     context.table(report.rows, columns);
     const failed = report.rows.filter(({ ok }) => !ok).length;
-    const leaking = model.kind === 'encoder' ? ' The model reads padding.' : ' The model reads the future.';
-    const reason = report.leak ? leaking : ' The forms of the model disagree.';
+    const unread = { causal: 'the future', encoder: 'padding' }[model.kind];
+    const reason = report.leak ? ` The model reads ${unread}.` : ' The forms of the model disagree.';
     context.print(
       report.ok
         ? `\nAll ${report.rows.length} comparisons passed: no leak, largest error ${formatError(report.maxError)}.`

@@ -9,7 +9,7 @@ import { measureError, notCompared, type ReportText } from '../../evaluation/pre
 import { ownText } from '../../evaluation/precision/own-text.ts';
 import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
 import { requireGenerating } from '../../models/families/index.ts';
-import type { GeneratingModel } from '../../models/model.ts';
+import { byKind, decoderOf, type GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
@@ -132,7 +132,7 @@ async function textOfReport(
   { data: sources, tokens }: { readonly data?: readonly string[]; readonly tokens: number },
 ): Promise<ReportText | string> {
   if (sources !== undefined) return givenText(model, folder, sources, tokens);
-  if (model.kind !== 'causal') return 'the model generates no text by itself; give --data';
+  if (decoderOf(model).cross !== undefined) return 'the model generates no text by itself; give --data';
   if (model.bosId === undefined) return 'the model has no BOS token to begin a text of its own with; give --data';
   return {
     name: ownTextName,
@@ -169,7 +169,10 @@ async function givenText(
     stride: length,
   });
   const windows = data.windows.slice(0, Math.ceil(tokens / length));
-  const ofModel = model.kind === 'causal' ? windows : halvedWindows(windows, model);
+  const ofModel = byKind(model, {
+    causal: () => windows,
+    'encoder-decoder': (own) => halvedWindows(windows, own),
+  });
   return { name: sources.join(' '), data: { windows: ofModel, documents: data.documents } };
 }
 

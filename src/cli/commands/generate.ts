@@ -122,7 +122,7 @@ export const generateCommand = defineCommand({
     }
     await using speculation = await openSpeculation(options, loaded, compile);
     const restored = await sessionIfAny(engine, loaded, options.session);
-    if (loaded.model.kind !== 'causal' && restored !== undefined && prompt.kind !== 'none') {
+    if (engine.model.cross !== undefined && restored !== undefined && prompt.kind !== 'none') {
       throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
     }
     if (options.chat && restored !== undefined) {

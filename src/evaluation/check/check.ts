@@ -5,7 +5,7 @@
  */
 import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import type { CausalModel, EncoderModel } from '../../models/model.ts';
+import { byKind, type CausalModel, type EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { checkedLength, cutPositions, layerNames, sharedMixers } from './checked-extent.ts';
@@ -64,11 +64,12 @@ export async function checkModel(
       `a check needs sequences of at least 8 tokens, the maximum given is ${maximumLength}`,
     );
   }
-  const limit = model.kind === 'causal' ? model.positions.limit : model.sizes.trainedLength;
-  const parity: ParityOptions = { seed, maximumLength: Math.min(maximumLength, limit), compile };
+  const parity = (limit: number): ParityOptions => ({ seed, maximumLength: Math.min(maximumLength, limit), compile });
   const rows: CheckRow[] = [];
-  const results =
-    model.kind === 'causal' ? causalRows(model, parameters, parity) : encoderRows(model, parameters, parity);
+  const results = byKind(model, {
+    causal: (own) => causalRows(own, parameters, parity(own.positions.limit)),
+    encoder: (own) => encoderRows(own, parameters, parity(own.sizes.trainedLength)),
+  });
   for await (const row of results) {
     rows.push(row);
     onRow?.(row);

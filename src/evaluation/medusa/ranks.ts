@@ -42,7 +42,8 @@ export async function headRanks(
   windows: readonly ScoredWindow[],
   { signal, ...compileOptions }: HeadRankOptions = {},
 ): Promise<HeadRanks> {
-  if (model.kind !== 'causal' && windows.some(({ source }) => source === undefined)) {
+  const readsSource = decoderOf(model).cross !== undefined;
+  if (readsSource && windows.some(({ source }) => source === undefined)) {
     throw new LinnetError(
       'INPUT',
       `heads of a ${model.family} model are measured on texts with what it reads before them`,

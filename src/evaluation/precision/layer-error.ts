@@ -67,7 +67,7 @@ export async function compareLayers(
   { tokens: most = defaultTokens, signal }: CompareLayersOptions = {},
 ): Promise<LayerComparison> {
   const texts = firstTokens(windows, most);
-  if ((model.kind === 'encoder-decoder') !== texts.every(({ source }) => source !== undefined)) {
+  if ((decoderOf(model).cross !== undefined) !== texts.every(({ source }) => source !== undefined)) {
     throw new LinnetError('INPUT', `windows to compare the layers of a ${model.family} model on are of another kind`);
   }
   if (texts.length === 0) throw new LinnetError('INPUT', 'there is no text to compare the layers on');

@@ -91,7 +91,7 @@ async function measureOutputs(
   await using exported = await openGenerating(folder, { threads });
   const { model, parameters } = await loadModel(source);
   await using engine = await DecodingEngine.create(requireGenerating(model), parameters, { threads });
-  if (model.kind === 'causal') parameters.clear(); // encoders are compiled when a text is read
+  if (engine.model.cross === undefined) parameters.clear(); // encoders are compiled when a text is read
   const data = typeof text.data === 'function' ? await text.data(engine) : text.data;
   if (data.windows.length === 0) return { data };
   const compared = await compareOutputs(engine, exported.engine, data, { onProgress, signal });

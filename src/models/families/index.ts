@@ -8,7 +8,14 @@ import { mistralModel } from './mistral/model.ts';
 import { qwen2Model } from './qwen2/model.ts';
 import { qwen3Model } from './qwen3/model.ts';
 import { t5Model } from './t5/model.ts';
-import type { CausalModel, GeneratingModel, Model } from '../model.ts';
+import {
+  byKind,
+  type CausalModel,
+  type GeneratingModel,
+  type Model,
+  type ModelKind,
+  type ModelsByKind,
+} from '../model.ts';
 import { isJsonObject } from '../../files/json-object.ts';
 
 export type { Model } from '../model.ts';
@@ -59,18 +66,40 @@ export function describeCausalModel(json: Readonly<Record<string, unknown>>): Ca
  * ```
  */
 export function requireCausal(model: Model): CausalModel {
-  if (model.kind === 'causal') return model;
-  throw new LinnetError(
-    'CONFIG',
-    `this needs a causal language model, such as llama; a ${model.family} model is of kind "${model.kind}"`,
+  return requireModelKind(
+    model,
+    'causal',
+    ({ family, kind }) => `this needs a causal language model, such as llama; a ${family} model is of kind "${kind}"`,
   );
 }
 
 /** @throws LinnetError `CONFIG` for a model that reads texts and generates none */
 export function requireGenerating(model: Model): GeneratingModel {
-  if (model.kind !== 'encoder') return model;
-  throw new LinnetError(
-    'CONFIG',
-    `a ${model.family} model is an encoder: it reads texts and generates none; give a causal language model, or a T5`,
-  );
+  const same = <Own>(own: Own): Own => own;
+  return byKind(model, {
+    causal: same,
+    'encoder-decoder': same,
+    encoder({ family }) {
+      const why = `a ${family} model is an encoder: it reads texts and generates none`;
+      throw new LinnetError('CONFIG', `${why}; give a causal language model, or a T5`);
+    },
+  });
+}
+
+/**
+ * A model of one kind.
+ * @param why the message of the error
+ * @throws LinnetError `CONFIG` for a model of another kind
+ */
+export function requireModelKind<Kind extends ModelKind>(
+  model: Model,
+  kind: Kind,
+  why: (model: Model) => string,
+): ModelsByKind[Kind] {
+  if (isOfKind(model, kind)) return model;
+  throw new LinnetError('CONFIG', why(model));
+}
+
+function isOfKind<Kind extends ModelKind>(model: Model, kind: Kind): model is ModelsByKind[Kind] {
+  return model.kind === kind;
 }

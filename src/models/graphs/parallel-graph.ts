@@ -7,7 +7,15 @@ import type { Graph, Value } from '../../graph/graph.ts';
 import { pad, slice } from '../../graph/ops/layout.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { PositionValues } from '../../nn/positions.ts';
-import type { AutoregressiveModel, DecoderInput, LayerMixing, LayerObserver } from '../model.ts';
+import {
+  type AutoregressiveModel,
+  byKind,
+  type DecoderInput,
+  type EncoderInput,
+  type LayerMixing,
+  type LayerObserver,
+  type Model,
+} from '../model.ts';
 
 /**
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
@@ -67,6 +75,35 @@ export function decoderHidden(
     },
   };
   return decoder.backbone(source, tokens, positions, mixing, afterLayer);
+}
+
+/** Texts as whole sequences; a model asks for the ones that its kind has, which may so be declared as inputs. */
+export interface ModelTexts {
+  /** int32 [B,n], of generating models: the text that is predicted. */
+  readonly tokens: () => Value;
+  /** The text that an encoder reads. */
+  readonly read: () => EncoderInput;
+}
+
+/**
+ * The hidden states [B,n,width] that tokens are predicted from, of a model of any kind.
+ * @param afterLayer called once per layer, of an encoder-decoder model the encoder's first; encoders alone do not call it
+ */
+export function wholeHidden(
+  model: Model,
+  source: ParameterSource,
+  texts: ModelTexts,
+  afterLayer?: LayerObserver,
+): Value {
+  return byKind(model, {
+    causal: (own) => parallelHidden(own, source, texts.tokens(), afterLayer),
+    encoder: (own) => own.encode(source, texts.read()),
+    'encoder-decoder'(own) {
+      const read = texts.read();
+      const encoded = own.encode(source, read, afterLayer);
+      return own.decode(source, { tokens: texts.tokens(), encoded, encodedMask: read.mask }, afterLayer);
+    },
+  });
 }
 
 /** How a model makes scores, but for the bias. */

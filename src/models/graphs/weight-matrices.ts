@@ -3,10 +3,10 @@
  * layout is the families' own, and so no table has to repeat it.
  */
 import { Graph, type Value } from '../../graph/graph.ts';
-import { float32, int32, zeros } from '../../graph/tensor.ts';
+import { float32, zeros } from '../../graph/tensor.ts';
 import type { ParameterSource, WeightMatrix } from '../../nn/parameters.ts';
 import type { Model } from '../families/index.ts';
-import { parallelHidden } from './parallel-graph.ts';
+import { wholeHidden } from './parallel-graph.ts';
 
 /** Tokens of the described text: any number does. */
 const length = 2;
@@ -33,21 +33,9 @@ export function weightMatrices(model: Model): ReadonlyMap<string, WeightMatrix> 
       return undefined;
     },
   };
-  describe(model, source);
+  const tokens = graph.constant(zeros('int32', [1, length]));
+  const mask = graph.constant(float32([1, length], new Float32Array(length).fill(1)));
+  wholeHidden(model, source, { tokens: () => tokens, read: () => ({ tokens, mask }) });
   for (const name of tables) matrices.delete(name);
   return matrices;
-}
-
-function describe(model: Model, source: ParameterSource): void {
-  const { graph } = source;
-  const tokens = graph.constant(zeros('int32', [1, length]));
-  if (model.kind === 'causal') {
-    parallelHidden(model, source, tokens);
-    return;
-  }
-  const mask = graph.constant(float32([1, length], new Float32Array(length).fill(1)));
-  const encoded = model.encode(source, { tokens, mask });
-  if (model.kind !== 'encoder-decoder') return;
-  const start = graph.constant(int32([1, 1], [model.startId]));
-  model.decode(source, { tokens: start, encoded, encodedMask: mask });
 }

@@ -12,11 +12,11 @@ import {
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import type { Model } from '../families/index.ts';
 import type { CausalModel, EncoderModel } from '../model.ts';
 import { linearizeParts } from './linearize-parts.ts';
 import { linearize } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
+import { byKind, type Model, partReadings } from '../model.ts';
 
 /** Which mixer replaces attention, and where. */
 export interface LinearizeOptions extends PresetOptions {
@@ -32,6 +32,7 @@ export interface LinearizeOptions extends PresetOptions {
 }
 
 type Weights = ReadonlyMap<string, Tensor<'float32'>>;
+type Linearized = { readonly model: Model; readonly parameters: Weights };
 
 /** K of the paper's T5. */
 const t5Kernel = 9;
@@ -47,39 +48,41 @@ export function linearizeByName(
   parameters: Weights,
   mixer: string | MixerConfig,
   options: LinearizeOptions,
-): { readonly model: Model; readonly parameters: Map<string, Tensor<'float32'>> } {
+): Linearized {
   requireOptions(options, 'the options of linearize');
   const { layers, attention, softmaxLayers = 0, ...preset } = options;
   if (layers !== undefined) requireNumbers(layers, 'layers');
   if (attention !== undefined) requireTexts(attention, 'attention');
-  const configured = (reads: Reading, options: PresetOptions): MixerConfig => {
+  const configured = (reads: Reading, options: PresetOptions, others: readonly Reading[] = []): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
     const localKernel = options.localKernel ?? localKernelFor(model.mixers, mixer);
-    const others = model.kind === 'encoder-decoder' ? allReadings : [];
     return mixerPresetReading(reads, mixer, { ...options, localKernel }, others);
   };
-  if (model.kind === 'encoder-decoder') {
-    if (softmaxLayers > 0) throw new OptionsError('`softmaxLayers` is for models that have one mixer per layer');
-    const usual =
-      typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
-    const options = { ...preset, ...usual };
-    const mixerOf = (part: AttentionPart): MixerConfig => configured(part === 'decoder' ? 'past' : 'whole', options);
-    return linearizeParts(model, parameters, mixerOf, { parts: attention, layers });
-  }
-  if (attention !== undefined) {
-    throw new OptionsError(
-      `\`attention\` is for models with an encoder and a decoder; a ${model.family} model has one attention per layer`,
-    );
-  }
-  const chosen = configured(
-    model.kind === 'encoder' ? 'whole' : 'past',
+  const inLayers = (own: CausalModel | EncoderModel, reads: Reading): Linearized => {
+    if (attention !== undefined) {
+      throw new OptionsError(
+        `\`attention\` is for models with an encoder and a decoder; a ${own.family} model has one attention per layer`,
+      );
+    }
     // Layers of softmax have the same group, also next to a mixer that takes none.
-    softmaxLayers > 0 && typeof mixer === 'string' ? takenOptions(mixer, preset) : preset,
-  );
-  const changed = layers ?? model.mixers.map((_, layer) => layer);
-  const plain: CausalModel | EncoderModel = model;
-  const mixed = linearize(plain, parameters, chosen, changed.slice(softmaxLayers));
-  const { group = defaultGroup } = preset;
-  const blocks = { kind: 'linear', group, local: { kernel: 'softmax' }, convolution: convolutionOf(chosen) };
-  return linearize(mixed.model, mixed.parameters, parseMixer(blocks), changed.slice(0, softmaxLayers));
+    const taken = softmaxLayers > 0 && typeof mixer === 'string' ? takenOptions(mixer, preset) : preset;
+    const chosen = configured(reads, taken);
+    const changed = layers ?? own.mixers.map((_, layer) => layer);
+    const mixed = linearize(own, parameters, chosen, changed.slice(softmaxLayers));
+    const { group = defaultGroup } = preset;
+    const blocks = { kind: 'linear', group, local: { kernel: 'softmax' }, convolution: convolutionOf(chosen) };
+    return linearize(mixed.model, mixed.parameters, parseMixer(blocks), changed.slice(0, softmaxLayers));
+  };
+  return byKind(model, {
+    causal: (own) => inLayers(own, 'past'),
+    encoder: (own) => inLayers(own, 'whole'),
+    'encoder-decoder'(own) {
+      if (softmaxLayers > 0) throw new OptionsError('`softmaxLayers` is for models that have one mixer per layer');
+      const usual =
+        typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
+      const mixerOf = (part: AttentionPart): MixerConfig =>
+        configured(partReadings[part], { ...preset, ...usual }, allReadings);
+      return linearizeParts(own, parameters, mixerOf, { parts: attention, layers });
+    },
+  });
 }

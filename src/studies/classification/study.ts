@@ -7,7 +7,7 @@ import { LinnetError } from '../../errors.ts';
 import { accuracy, regression } from '../../evaluation/tasks/accuracy.ts';
 import { classQuality, numberQuality } from '../../evaluation/tasks/metrics/quality.ts';
 import { regressionLabel } from '../../models/classifiers/classifier.ts';
-import type { Model } from '../../models/families/index.ts';
+import { type Model, requireModelKind } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { linearizeByName } from '../../models/linearization/linearize-by-name.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
@@ -154,10 +154,11 @@ function preparedText(trial: ClassificationTrial): PreparedTrial {
 }
 
 function requireTextModel(model: Model, name: string): EncoderDecoderModel {
-  if (model.kind === 'encoder-decoder') return model;
-  throw new LinnetError(
-    'CONFIG',
-    `model "${name}" has the form "text", which is of encoder-decoder models; a ${model.family} model gets a "head"`,
+  return requireModelKind(
+    model,
+    'encoder-decoder',
+    ({ family }) =>
+      `model "${name}" has the form "text", which is of encoder-decoder models; a ${family} model gets a "head"`,
   );
 }
 

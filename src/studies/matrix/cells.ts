@@ -8,7 +8,7 @@ import { tensor } from '../../graph/tensor.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { Model } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
-import type { EncoderDecoderModel } from '../../models/model.ts';
+import { byKind, type EncoderDecoderModel } from '../../models/model.ts';
 import { consequencesOf, drawValues } from '../../nn/parameter-roles.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -178,14 +178,18 @@ async function checkedDecode(
   texts: Texts,
   { compile, seed }: CellOptions,
 ): Promise<Outcome> {
-  if (model.kind === 'encoder') return { ok: null };
-  if (model.kind === 'encoder-decoder') {
-    const error = await decodingError(model, parameters, texts, compile);
-    return { ok: error <= limits.model, error };
-  }
-  if (!model.mixers.every(isCausal)) return { ok: null, note: 'it reads the future' };
-  const rows = await modelParity(model, parameters, { maximumLength: 24, seed, compile });
-  return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
+  return await byKind(model, {
+    encoder: () => ({ ok: null }),
+    async 'encoder-decoder'(own) {
+      const error = await decodingError(own, parameters, texts, compile);
+      return { ok: error <= limits.model, error };
+    },
+    async causal(own) {
+      if (!own.mixers.every(isCausal)) return { ok: null, note: 'it reads the future' };
+      const rows = await modelParity(own, parameters, { maximumLength: 24, seed, compile });
+      return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
+    },
+  });
 }
 
 /** The second texts read token by token after the first, against the parallel form. */

@@ -5,11 +5,12 @@ import { sum } from '../../graph/ops/contraction.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { dataOf, elementCount, float32, int32, tensor, type Tensor } from '../../graph/tensor.ts';
 import type { Model } from '../../models/families/index.ts';
-import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
+import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
+import { attentionsOf } from '../../models/model.ts';
 
 export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
@@ -44,14 +45,16 @@ function logitsOf(
     return graph.input(name, value.dtype, value.shape);
   };
   const first = padded(texts.first);
-  const tokens = input('tokens', first.tokens);
-  if (model.kind === 'causal') return { logits: parallelLogits(model, source, tokens), feeds };
-  const mask = input('mask', first.mask);
-  const encoded = model.encode(source, { tokens, mask });
-  if (model.kind === 'encoder') return { logits: model.head(source, encoded), feeds };
-  const second = padded(texts.second);
-  const decoded = model.decode(source, { tokens: input('second tokens', second.tokens), encoded, encodedMask: mask });
-  return { logits: model.head(source, decoded), feeds };
+  const hidden = wholeHidden(model, source, {
+    tokens: () => input('predicted', padded(predictedTexts(model, texts)).tokens),
+    read: () => ({ tokens: input('tokens', first.tokens), mask: input('mask', first.mask) }),
+  });
+  return { logits: model.head(source, hidden), feeds };
+}
+
+/** The text of each row whose tokens get logits. */
+function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
+  return attentionsOf(model).some(({ part }) => part === 'cross') ? texts.second : texts.first;
 }
 
 /** Logits [n,V] of every row, padding cut off. */
@@ -68,7 +71,7 @@ export async function runForward(
   await using program = await compile(graph, options);
   const data = dataOf((await run(program, parameters, feeds, ['logits'])).logits, 'float32');
   const V = model.sizes.vocabulary;
-  const rows = model.kind === 'encoder-decoder' ? texts.second : texts.first;
+  const rows = predictedTexts(model, texts);
   const n = data.length / (rows.length * V);
   return rows.map((row, b) => data.subarray(b * n * V, (b * n + row.length) * V));
 }

@@ -8,7 +8,7 @@ import { describeMixer } from '../../attention/mixers.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { splitDocuments } from '../../data/documents/split.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
-import type { Model } from '../../models/families/index.ts';
+import { type Model, requireCausal } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { linearize } from '../../models/linearization/linearize.ts';
 import { Random } from '../../random.ts';
@@ -32,6 +32,8 @@ import {
 } from './plan.ts';
 import { reportSweep } from './report.ts';
 import { studyObjective, type StudyText, studyText, textKey } from './text.ts';
+import { attentionsOf, partReadings } from '../../models/model.ts';
+import type { AttentionPart } from '../../models/linnet-section.ts';
 
 /** One model with its mixers, one seed, one budget. */
 export interface SweepTrial extends SweepPlace {
@@ -95,13 +97,13 @@ async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<Sw
 
 /** The mixers of a model's attentions. Cross-attention stays as it is. */
 function mixersOf(model: Model, mixers: SweepVariant['mixers']): MixerConfig[] {
-  if (model.kind !== 'encoder-decoder') {
-    return mixers(model.sizes.layers, model.kind === 'encoder' ? 'whole' : 'past');
-  }
-  const layersOf = { encoder: 0, decoder: 0, cross: 0 };
-  for (const { part } of model.attentions) layersOf[part]++;
-  const own = { encoder: mixers(layersOf.encoder, 'whole'), decoder: mixers(layersOf.decoder, 'past') };
-  return model.attentions.map(({ part, layer }, index) => (part === 'cross' ? model.mixers[index] : own[part][layer]));
+  const attentions = attentionsOf(model);
+  const ofPart = (part: AttentionPart): MixerConfig[] => {
+    const own = attentions.filter((attention) => attention.part === part);
+    return own.length === 0 ? [] : mixers(own.length, partReadings[part]);
+  };
+  const changed = { encoder: ofPart('encoder'), decoder: ofPart('decoder') };
+  return attentions.map(({ part, layer }, index) => (part === 'cross' ? model.mixers[index] : changed[part][layer]));
 }
 
 /** The model of a trial without its weights, which follow from it and the seed or from their origin. */
@@ -145,8 +147,8 @@ async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<Swee
   const job = { model, origin, parameters: startingWeights(trial, model), objective, dataset, settings, evaluation };
   const { parameters, evaluations, loss, tokensPerSecond, curve } = await trainTrial(job, hooks);
   const found =
-    model.kind === 'causal' && heldOut.kind === 'windows'
-      ? (await perplexity(model, parameters, heldOut.data, { ...hooks.compile, signal: hooks.signal })).perplexity
+    heldOut.kind === 'windows'
+      ? (await perplexity(requireCausal(model), parameters, heldOut.data, { ...hooks.compile, signal: hooks.signal })).perplexity
       : Math.exp(evaluations.at(-1)?.loss ?? Number.NaN);
   return {
     perplexity: found,

@@ -12,7 +12,7 @@ import { LinnetError } from '../../errors.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { dataOf } from '../../graph/tensor.ts';
 import type { Model } from '../../models/families/index.ts';
-import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
+import { byKind, type EncoderDecoderModel, type EncoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { maskedObjective } from '../../training/objectives/masked.ts';
 import { causalObjective, type Objective, weightsInput } from '../../training/objectives/next-token.ts';
@@ -54,16 +54,24 @@ export async function studyText(
   documents: Documents,
   options: TextOptions,
 ): Promise<StudyText> {
-  if (model.kind === 'causal') return await windowText(tokenizer, documents, options);
-  const rowsOf = model.kind === 'encoder' ? maskedRows(model, tokenizer, options) : spanRows(model, tokenizer, options);
-  const rows = firstRows(rowsOf(documents.heldOut), options.windows);
-  return { dataset: rowsOf(documents.training), heldOut: { kind: 'rows', rows }, scored: weightOf(rows) };
+  return await byKind(model, {
+    causal: () => windowText(tokenizer, documents, options),
+    encoder: (own) => rowText(maskedRows(own, tokenizer, options), documents, options),
+    'encoder-decoder': (own) => rowText(spanRows(own, tokenizer, options), documents, options),
+  });
 }
 
 /** Models whose text is the same have the same key. */
-export function textKey({ kind, sizes }: Model, length: number): string {
+export function textKey({ kind, sizes: { vocabulary } }: Model, length: number): string {
   // Ids that the tokenizer lacks are at the end of the vocabulary.
-  return kind === 'causal' ? `${kind} ${length}` : `${kind} ${length} ${sizes.vocabulary}`;
+  return { causal: [kind, length], encoder: [kind, length, vocabulary], 'encoder-decoder': [kind, length, vocabulary] }[
+    kind
+  ].join(' ');
+}
+
+function rowText(rowsOf: RowsOf, { training, heldOut }: Documents, { windows }: TextOptions): StudyText {
+  const rows = firstRows(rowsOf(heldOut), windows);
+  return { dataset: rowsOf(training), heldOut: { kind: 'rows', rows }, scored: weightOf(rows) };
 }
 
 async function windowText(
@@ -101,11 +109,15 @@ function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer,
 
 /** Objective that a model learns from its text. */
 export function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {
-  if (model.kind === 'causal') return causalObjective(model, length);
-  if (model.kind === 'encoder') return maskedObjective(model, length);
-  const [source] = inputs.source.shape;
-  const [target] = inputs.labels.shape;
-  return sequenceObjective(model, { source, target });
+  return byKind(model, {
+    causal: (own) => causalObjective(own, length),
+    encoder: (own) => maskedObjective(own, length),
+    'encoder-decoder'(own) {
+      const [source] = inputs.source.shape;
+      const [target] = inputs.labels.shape;
+      return sequenceObjective(own, { source, target });
+    },
+  });
 }
 
 /** The same data without the rows from `rows` on. */

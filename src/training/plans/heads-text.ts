@@ -4,7 +4,7 @@ import type { Document } from '../../data/documents/documents.ts';
 import { PackedDataset } from '../../data/datasets/packing.ts';
 import type { PairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { LinnetError } from '../../errors.ts';
-import type { CausalModel, EncoderDecoderModel, GeneratingModel } from '../../models/model.ts';
+import { byKind, type CausalModel, type EncoderDecoderModel, type GeneratingModel } from '../../models/model.ts';
 import type { JsonValue } from '../../report/record.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import {
@@ -58,9 +58,10 @@ export async function loadHeadsText(
   settings: TrainingSettings,
   tokenizer: Tokenizer,
 ): Promise<HeadsText> {
-  return model.kind === 'causal'
-    ? await plainText(model, options, settings, tokenizer)
-    : await pairsOfTexts(model, options, settings, tokenizer);
+  return await byKind(model, {
+    causal: (own) => plainText(own, options, settings, tokenizer),
+    'encoder-decoder': (own) => pairsOfTexts(own, options, settings, tokenizer),
+  });
 }
 
 async function plainText(

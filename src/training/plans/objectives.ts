@@ -15,7 +15,7 @@ import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import { MaskedDataset } from '../../data/datasets/masked.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
-import { describeModel, type Model } from '../../models/families/index.ts';
+import { describeModel, type Model, requireModelKind } from '../../models/families/index.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';
@@ -114,8 +114,8 @@ async function prepareMasked(
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
   const { length, seed } = settings;
-  const { model, ...loaded } = await loadModel(folder);
-  if (model.kind !== 'encoder') throw unsuited('masked', model);
+  const { model: given, ...loaded } = await loadModel(folder);
+  const model = requireModelKind(given, 'encoder', unsuited('masked'));
   const { documents, heldOut } = await loadTrainingDocuments(options);
   const tokenizer = await loadTokenizer(loaded.path);
   const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
@@ -139,8 +139,8 @@ async function prepareSequence(
   options: ObjectiveOptions,
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
-  const { model, ...loaded } = await loadModel(folder);
-  if (model.kind !== 'encoder-decoder') throw unsuited('seq2seq', model);
+  const { model: given, ...loaded } = await loadModel(folder);
+  const model = requireModelKind(given, 'encoder-decoder', unsuited('seq2seq'));
   const { dataset, heldOut, summary, configuration } = await loadPairs(
     options,
     settings,
@@ -237,10 +237,8 @@ function heldOutOf(rows: () => Promise<RowDataset>, objective: Objective): Train
   return async () => ({ dataset: await rows(), objective });
 }
 
-function unsuited(objective: ObjectiveName, { family, kind }: Model): LinnetError {
+function unsuited(objective: ObjectiveName): (model: Model) => string {
   const fitting = Object.entries(defaultObjectives).find(([, name]) => name === objective)?.[0] ?? '';
-  return new LinnetError(
-    'CONFIG',
-    `the objective ${objective} is of models of kind "${fitting}"; a ${family} model is of kind "${kind}"`,
-  );
+  return ({ family, kind }) =>
+    `the objective ${objective} is of models of kind "${fitting}"; a ${family} model is of kind "${kind}"`;
 }

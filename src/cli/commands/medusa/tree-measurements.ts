@@ -11,7 +11,7 @@ import { answers, type ContinuationOptions, continuations } from '../../../evalu
 import { type ScoredWindow, slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
 import { draftTime, measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { MedusaHeads } from '../../../models/medusa/medusa-heads.ts';
-import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
+import { byKind, decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import { checkPairFields } from '../../../training/plans/pairs.ts';
@@ -61,10 +61,10 @@ export async function measureForTree(
   const { model } = loaded;
   const tokenizer = await loadTokenizer(loaded.path);
   await using engine = await DecodingEngine.create(model, loaded.parameters, compile);
-  const windows =
-    model.kind === 'causal'
-      ? await plainWindows(context, engine, tokenizer, options)
-      : await pairWindows(context, engine, model, tokenizer, options);
+  const windows = await byKind(model, {
+    causal: () => plainWindows(context, engine, tokenizer, options),
+    'encoder-decoder': (own) => pairWindows(context, engine, own, tokenizer, options),
+  });
   await using heads = await MedusaHeads.create(medusa.config, model.sizes, medusa.parameters, compile);
   const source = windows.find((window) => window.source !== undefined)?.source;
   const encoded = source && (await engine.encode(source));
