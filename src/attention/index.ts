@@ -54,7 +54,6 @@ export {
 export {
   type FilterRead,
   type ReferenceDims,
-  type ReferenceGradients,
   type ReferenceInput,
   ReferencePositions,
 } from './reference.ts';

@@ -30,7 +30,7 @@ import type {
 } from './attention-layer.ts';
 import type { HeadLayout } from './head-layout.ts';
 import type { SequenceStep } from './masks.ts';
-import type { ReferenceGradients, ReferencePositions } from './reference.ts';
+import type { ReferencePositions } from './reference.ts';
 import type { Scoring } from './scoring.ts';
 
 export type {
@@ -261,8 +261,6 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   float32Error?(config: C): number;
   /** The formula as loops in float64: [H,n,E]. */
   reference(config: C, positions: ReferencePositions): Float64Array;
-  /** Its gradients, derived by hand, where there are such. Default: central differences. */
-  referenceGradients?(config: C, positions: ReferencePositions, dout: Float64Array): ReferenceGradients;
   /** Whole sequences, each position reading itself and its past: [B,n,H,E]. */
   parallel(config: C, input: SequenceInput): Value;
   /** Absent: it cannot decode. */

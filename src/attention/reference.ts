@@ -45,18 +45,6 @@ export interface ReferenceInput {
   readonly bias?: { readonly table: Float64Array; readonly scheme: BucketScheme };
 }
 
-/** Gradients of Σ out·dout. */
-export interface ReferenceGradients {
-  /** [H,n,D] */
-  readonly q: Float64Array;
-  /** [M,n,D], summed over the query heads that share a key-value head. */
-  readonly k: Float64Array;
-  /** [M,n,E], likewise. */
-  readonly v: Float64Array;
-  /** By name; filter weights of the future that are masked have gradient 0. */
-  readonly parameters: Readonly<Record<string, Float64Array>>;
-}
-
 /** A view of row `row` of head `head` of an array [heads, length, width]. */
 export function rowOf(array: Float64Array, head: number, row: number, length: number, width: number): Float64Array {
   const start = (head * length + row) * width;

@@ -89,16 +89,20 @@ function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float6
       const local = linear === null ? softmax : linear.local;
       if (local !== null) {
         const group = seen.filter((row) => row.same === 1);
-        const weights = localRowKernel(local, null, 1 / Math.sqrt(d)).weights(
+        const weights = localRowKernel(
+          local,
+          null,
+          1 / Math.sqrt(d),
+        )(
           query,
           group.map((row) => row.key),
         );
         for (const [j, row] of group.entries()) addScaled(mixed, weights[j], row.value);
       }
       if (linear !== null && linear.global !== null) {
-        const unitQuery = unit.apply(query);
+        const unitQuery = unit(query);
         const addGlobal = (key: Float64Array, value: Float64Array): void =>
-          addScaled(mixed, at.alpha * dot(unitQuery, unit.apply(key)), value);
+          addScaled(mixed, at.alpha * dot(unitQuery, unit(key)), value);
         for (const row of seen) if (row.earlier === 1) addGlobal(row.key, row.value);
         // q̂·S, S being the sum over the groups closed within the committed text.
         for (let p = 0; p < foldedEnd; p++) addGlobal(prefixRow(at.k, p), prefixRow(at.v, p));

@@ -1,15 +1,8 @@
 /** Random numbers for one mixer, mixed by its reference and by a graph with gradients, for tests of every form. */
 import type { MixerConfig, MixerParameterValues, ProjectedPositions } from '../../src/attention/mixer.ts';
-import {
-  kindOf,
-  mixBidirectional,
-  mixerParameters,
-  mixParallel,
-  mixReference,
-  referencePositions,
-  rowWidth,
-} from '../../src/attention/mixers.ts';
-import type { ReferenceGradients, ReferenceInput } from '../../src/attention/reference.ts';
+import { mixBidirectional, mixerParameters, mixParallel, mixReference, rowWidth } from '../../src/attention/mixers.ts';
+import type { ReferenceInput } from '../../src/attention/reference.ts';
+import { handDerived, type ReferenceGradients } from './linear-gradients.ts';
 import { vectorJacobian } from '../../src/graph/gradients.ts';
 import { Graph, type Value } from '../../src/graph/graph.ts';
 import { dataOf, float32 } from '../../src/graph/tensor.ts';
@@ -131,12 +124,11 @@ export function referenceOutput(problem: Problem): Float64Array {
 /** The gradients of the reference that were derived by hand, by name, as the graph has them; undefined without such. */
 export function handDerivedGradients(problem: Problem, dout: Float64Array): Record<string, Float64Array> | undefined {
   const { config, heads, D, E: width } = problem;
-  const kind = kindOf(config);
-  if (kind.referenceGradients === undefined) return undefined;
   const parts = separate(dout, heads.heads, width);
   const own: ReferenceGradients[] = [];
   for (const b of batch) {
-    const gradients = kind.referenceGradients(config, referencePositions(config, referenceInput(problem, b)), parts[b]);
+    const gradients = handDerived(config, referenceInput(problem, b), parts[b]);
+    if (gradients === undefined) return undefined;
     own.push(gradients);
   }
   return {

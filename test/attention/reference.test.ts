@@ -8,22 +8,10 @@ import { goldenTree, goldenTrees } from '../parity/golden-trees.ts';
 import { LinnetError } from '../../src/errors.ts';
 import { Random } from '../../src/random.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
-import {
-  isCausal,
-  kindOf,
-  mixerParameters,
-  mixReference,
-  parseMixer,
-  referencePositions,
-  rowWidth,
-} from '../../src/attention/mixers.ts';
+import { isCausal, mixerParameters, mixReference, parseMixer, rowWidth } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
-import type { ReferenceGradients, ReferenceInput } from '../../src/attention/reference.ts';
-
-/** The gradients that were derived by hand; undefined for a kind without such. */
-function handDerived(config: MixerConfig, input: ReferenceInput, dout: Float64Array): ReferenceGradients | undefined {
-  return kindOf(config).referenceGradients?.(config, referencePositions(config, input), dout);
-}
+import type { ReferenceInput } from '../../src/attention/reference.ts';
+import { handDerived } from './linear-gradients.ts';
 
 const functionCase = z.object({
   group_size: z.int(),

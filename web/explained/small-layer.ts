@@ -90,7 +90,7 @@ export function weightsOf(mixer: SmallMixer, rows: Rows): Record<'window' | 'mem
 type Sums = readonly Float64Array[];
 
 function addToSums(sums: Sums, key: Float64Array, value: Float64Array): void {
-  unit.apply(key).forEach((factor, row) => addScaled(sums[row], factor, value));
+  unit(key).forEach((factor, row) => addScaled(sums[row], factor, value));
 }
 
 function emptySums(): Sums {
@@ -99,7 +99,7 @@ function emptySums(): Sums {
 
 /** out += α·q̂S. */
 function addFromSums(out: Float64Array, query: Float64Array, sums: Sums): void {
-  unit.apply(query).forEach((factor, row) => addScaled(out, alpha * factor, sums[row]));
+  unit(query).forEach((factor, row) => addScaled(out, alpha * factor, sums[row]));
 }
 
 /** The same position by position, with no more than the open group's rows and the sums S: [n][D]. */
@@ -110,7 +110,7 @@ export function bySums({ group }: SmallMixer, { q, k, v }: Rows): Float64Array[]
     // The group that has just closed is added to S, and its rows are not looked at again.
     if (t === open) for (let j = Math.max(0, t - group); j < t; j++) addToSums(sums, k[j], v[j]);
     const out = new Float64Array(width);
-    const weights = reluSquaredKernel.weights(query, k.slice(open, t + 1));
+    const weights = reluSquaredKernel(query, k.slice(open, t + 1));
     weights.forEach((weight, at) => addScaled(out, weight, v[open + at]));
     addFromSums(out, query, sums);
     return out;
@@ -173,8 +173,8 @@ export function treeStep(problem: TreeProblem, rule: TreeRule): Float64Array[] {
         const row = rowOfColumn(column);
         if (row < 0) continue;
         const [key, value] = [[rows.k[row]], rows.v[row]];
-        if (block.same[at] === 1) addScaled(out, reluSquaredKernel.weights(query, key)[0], value);
-        if (block.earlier[at] === 1) addScaled(out, alpha * cosineKernel.weights(query, key)[0], value);
+        if (block.same[at] === 1) addScaled(out, reluSquaredKernel(query, key)[0], value);
+        if (block.earlier[at] === 1) addScaled(out, alpha * cosineKernel(query, key)[0], value);
         if (block.offsets[at] <= reach) addScaled(out, mixer.filter[reach - block.offsets[at]], value);
       }
     };

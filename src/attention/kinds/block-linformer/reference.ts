@@ -29,7 +29,7 @@ export function blockLinformerReference(config: BlockLinformerMixer, positions: 
         values.push(value);
       }
     }
-    const weights = softmaxKernel(positions.scale).weights(positions.query(head, position), keys);
+    const weights = softmaxKernel(positions.scale)(positions.query(head, position), keys);
     const mixed = weightedSum(weights, values, valueWidth);
     positions.addConvolution(head, position, mixed);
     return mixed;

@@ -45,7 +45,7 @@ const rowFeatures: { readonly [N in FeatureMapName]: RowFeatures<N> } = {
     return projected.map((x) => (Math.exp(Math.min(x - shift, largestExponent)) + performerEpsilon) / size);
   },
   rfa({ features, seed, scale }, row) {
-    const angles = columnDots(unit.apply(row), normalDirections(row.length, features, seed), features);
+    const angles = columnDots(unit(row), normalDirections(row.length, features, seed), features);
     const size = Math.sqrt(features);
     return Float64Array.of(
       ...angles.map((angle) => Math.sin(angle / scale) / size),

@@ -12,7 +12,7 @@ const outputs: Readonly<
 > = {
   ratio: (sum, total, floor) => sum.map((x) => x / Math.max(total, floor)),
   rms: (sum) => sum.map((x) => x / Math.sqrt(dot(sum, sum) / sum.length + outputEpsilon)),
-  unit: (sum) => softUnit.apply(sum),
+  unit: (sum) => softUnit(sum),
 };
 
 /** [H,n,E] */

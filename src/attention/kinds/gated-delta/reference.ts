@@ -23,7 +23,7 @@ export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, position
     statesOf(referenceLogDecays(decay, positions, kvHead), positions, kvHead),
   );
   return positions.mapRows((head, t) => {
-    const read = readState(states[positions.keyValueHead(head)][t], unit.apply(positions.query(head, t)), positions);
+    const read = readState(states[positions.keyValueHead(head)][t], unit(positions.query(head, t)), positions);
     const gain = positions.parameter(gainName)[head];
     const mixed = (output === 'rms' ? rmsOfRow(read) : read).map((x) => gain * x);
     positions.addConvolution(head, t, mixed);
@@ -39,7 +39,7 @@ function statesOf(decays: Float64Array, positions: ReferencePositions, kvHead: n
     const lineage = positions.lineage(t);
     const before = lineage.length > 1 ? states[lineage[1]] : new Float64Array(D * E);
     const state = before.map((x) => Math.exp(decays[t]) * x);
-    const key = unit.apply(positions.key(kvHead, t));
+    const key = unit(positions.key(kvHead, t));
     const held = readState(state, key, positions);
     const gate = referenceWriteGate(positions, kvHead, t);
     const written = positions.value(kvHead, t).map((x, i) => gate * (x - held[i]));

@@ -58,6 +58,6 @@ export function mapRows(map: RowMap, rows: Value, context: FeatureContext): Valu
 /** φ of one row, in float64. */
 export function mapRow(map: RowMap, row: Float64Array, context: RowContext): Float64Array {
   if (isPositive(map)) return featuresOfRow(map, row, context);
-  if (map.name === 'unit') return unit.apply(row);
+  if (map.name === 'unit') return unit(row);
   return context.side === 'query' ? row.map((x) => x * context.scale) : row;
 }

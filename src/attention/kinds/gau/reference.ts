@@ -70,7 +70,7 @@ export function unitReference(config: GauMixer, positions: ReferencePositions): 
     }
     if (castling) {
       const own = keyMask?.[position] === 0 ? new Float64Array(mixed.length) : positions.value(kvHead, position);
-      mixed = Float64Array.from(unit.apply(mixed.map((x, i) => 0.5 * own[i] + x / Math.PI)));
+      mixed = Float64Array.from(unit(mixed.map((x, i) => 0.5 * own[i] + x / Math.PI)));
     }
     positions.addConvolution(head, position, mixed);
     return mixed;

@@ -9,7 +9,6 @@ import { linearCross } from './cross.ts';
 import { linearExamples } from './examples.ts';
 import { linearOfWhole, linearParallel } from './parallel.ts';
 import { linearPresets } from './presets.ts';
-import { linearGradients } from './reference-gradients.ts';
 import { linearReference } from './reference.ts';
 import { linearFold, linearState, linearStep } from './step.ts';
 
@@ -23,7 +22,6 @@ export const linearKind = {
   convolution: ({ convolution }) => convolution,
   hasSurrogateGradient: ({ local }) => local?.kernel === 'yoso',
   reference: (config, positions) => linearReference(config, positions),
-  referenceGradients: (config, positions, dout) => linearGradients(config, positions, dout),
   parallel: (config, input) => linearParallel(config, input),
   recurrent: {
     state: (config, dims) => linearState(config, dims),

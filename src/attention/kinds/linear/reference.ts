@@ -93,17 +93,17 @@ export function linearRow(problem: LinearProblem, head: number, position: number
   const localWeights =
     config.local === null
       ? nothing
-      : localRowKernel(config.local, config.normalize, positions.scale).weights(query, same.map(key));
+      : localRowKernel(config.local, config.normalize, positions.scale)(query, same.map(key));
   const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueWidth);
-  const globalWeights = config.global === null ? nothing : cosineKernel.weights(query, outside.map(key));
+  const globalWeights = config.global === null ? nothing : cosineKernel(query, outside.map(key));
   const global = weightedSum(globalWeights, config.global === null ? [] : outside.map(value), valueWidth);
 
-  const scaledGlobal = config.normalize === 'global' ? softUnit.apply(global) : global;
+  const scaledGlobal = config.normalize === 'global' ? softUnit(global) : global;
   const sum = local.map((x, i) => lambda * x + alpha * scaledGlobal[i]);
-  const attention = config.normalize === 'together' ? softUnit.apply(sum) : sum;
+  const attention = config.normalize === 'together' ? softUnit(sum) : sum;
   const own = positions.input.keyMask?.[position] === 0 ? new Float64Array(valueWidth) : value(position);
   const castled = config.castling ? attention.map((x, i) => 0.5 * own[i] + x / Math.PI) : null;
-  const out = castled === null ? attention.slice() : unit.apply(castled);
+  const out = castled === null ? attention.slice() : unit(castled);
   positions.addConvolution(head, position, out);
   return { localWeights, globalWeights, local, global, scaledGlobal, sum, castled, out };
 }

@@ -30,7 +30,7 @@ export function linformerReference(config: LinformerMixer, positions: ReferenceP
   }));
   return positions.mapRows((head, position) => {
     const { keys, values } = rowsOf[positions.keyValueHead(head)];
-    const weights = softmaxKernel(positions.scale).weights(positions.query(head, position), keys);
+    const weights = softmaxKernel(positions.scale)(positions.query(head, position), keys);
     const mixed = weightedSum(weights, values, valueWidth);
     positions.addConvolution(head, position, mixed);
     return mixed;

@@ -13,7 +13,6 @@ import { causalSoftmax, softmaxInGroups, softmaxOfRows } from '../../softmax.ts'
 import { ringState } from '../../state.ts';
 import { blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
 import type { LinearBranches } from '../linear/config.ts';
-import { linearGradients } from '../linear/reference-gradients.ts';
 import { linearReference } from '../linear/reference.ts';
 
 const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
@@ -22,7 +21,7 @@ const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
 export type SoftmaxMixer = z.infer<typeof softmaxSchema>;
 
 /** One local group that never ends. */
-const endless: LinearBranches = {
+export const softmaxBranches: LinearBranches = {
   ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'softmax', scale: 'none' }, global: null },
   ...{ convolution: null, normalize: null, castling: false },
 };
@@ -53,8 +52,7 @@ export const softmaxKind = {
   parameters: () => [],
   horizon: () => ({ group: Number.POSITIVE_INFINITY, reach: -1 }),
   convolution: () => null,
-  reference: (_, positions) => linearReference(endless, positions),
-  referenceGradients: (_, positions, dout) => linearGradients(endless, positions, dout),
+  reference: (_, positions) => linearReference(softmaxBranches, positions),
   parallel: (_, input) => causalSoftmax(input),
   recurrent: {
     state: (_, dims) => ringState(dims, { group: Number.POSITIVE_INFINITY, convolution: null }),

@@ -23,7 +23,7 @@ export function t5LinearReference(config: T5LinearMixer, positions: ReferencePos
   const sums = positions.mapRows((head, position) => {
     const kvHead = positions.keyValueHead(head);
     const query = positions.query(head, position);
-    const value = (j: number): Float64Array => unit.apply(positions.value(kvHead, j));
+    const value = (j: number): Float64Array => unit(positions.value(kvHead, j));
     const key = (j: number): Float64Array => positions.key(kvHead, j);
     const seen = positions.seen(position);
     const own = (j: number): boolean => positions.group(j, config.group) === positions.group(position, config.group);
@@ -35,7 +35,7 @@ export function t5LinearReference(config: T5LinearMixer, positions: ReferencePos
     }
     if (global !== null) {
       const outside = whole ? seen : seen.filter((j) => !own(j));
-      const weights = cosineKernel.weights(query, outside.map(key));
+      const weights = cosineKernel(query, outside.map(key));
       for (const [i, j] of outside.entries()) addScaled(x, alpha * weights[i], value(j));
     }
     return x;
@@ -72,11 +72,8 @@ function localWeights(
   const biases = Float64Array.from(seen, biasOf);
   const scores = (): Float64Array => Float64Array.from(keys, (key, i) => positions.scale * dot(query, key) + biases[i]);
   const kernels: Readonly<Record<LocalKernel, () => Float64Array>> = {
-    relu2: () => reluSquaredKernel.weights(query, keys).map((weight, i) => weight + biases[i]),
-    yoso: () =>
-      collisionKernel(collisionBits({ bits }))
-        .weights(query, keys)
-        .map((weight, i) => weight + biases[i]),
+    relu2: () => reluSquaredKernel(query, keys).map((weight, i) => weight + biases[i]),
+    yoso: () => collisionKernel(collisionBits({ bits }))(query, keys).map((weight, i) => weight + biases[i]),
     'relu2-raw': () => scores().map((score) => Math.max(score, 0) ** 2),
     softmax: () => softmaxOf(scores()),
   };

@@ -19,7 +19,6 @@ import { convolutionFrom, convolutionOptions, definePreset, groupOption, seedOpt
 import { nodeRows } from '../../step-blocks.ts';
 import { collisionBitsSchema, defaultCollisionBits, type LinearBranches } from '../linear/config.ts';
 import { linearOfWhole, linearParallel } from '../linear/parallel.ts';
-import { linearGradients } from '../linear/reference-gradients.ts';
 import { linearReference } from '../linear/reference.ts';
 import { linearState, linearStep } from '../linear/step.ts';
 
@@ -34,7 +33,7 @@ const yosoSchema = z.strictObject({
 export type YosoMixer = z.infer<typeof yosoSchema>;
 
 /** One local group that never ends. */
-function endless({ bits, convolution }: YosoMixer): LinearBranches {
+export function yosoBranches({ bits, convolution }: YosoMixer): LinearBranches {
   return {
     ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'yoso', bits, scale: 'none' }, global: null },
     ...{ convolution, normalize: 'together', castling: false },
@@ -84,19 +83,18 @@ export const yosoKind = {
   // At cosine 1 the arc cosine has no slope to lose: half an ulp of the cosine, 6e-8, is √(4·6e-8)/π of a half turn.
   // Vectors of two numbers often point the same way.
   float32Error: ({ bits }) => bits * 1.6e-4,
-  reference: (config, positions) => linearReference(endless(config), positions),
-  referenceGradients: (config, positions, dout) => linearGradients(endless(config), positions, dout),
+  reference: (config, positions) => linearReference(yosoBranches(config), positions),
   parallel(config, input) {
     // The banded matrix of a convolution has the square of a group, and this group is the whole sequence.
-    const mixed = linearParallel({ ...endless(config), convolution: null }, input);
+    const mixed = linearParallel({ ...yosoBranches(config), convolution: null }, input);
     const grouping = groupingOf(input, Number.POSITIVE_INFINITY);
     return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
   },
   recurrent: {
-    state: (config, dims) => linearState(endless(config), dims),
-    step: (config, input) => linearStep(endless(config), input),
+    state: (config, dims) => linearState(yosoBranches(config), dims),
+    step: (config, input) => linearStep(yosoBranches(config), input),
   },
-  bidirectional: (config, input) => linearOfWhole(endless(config), input),
+  bidirectional: (config, input) => linearOfWhole(yosoBranches(config), input),
   cross,
   presets: {
     yoso: definePreset({ ...bitsOption, ...convolutionOptions }, (options) => ({
