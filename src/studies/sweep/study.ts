@@ -148,7 +148,8 @@ async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<Swee
   const { parameters, evaluations, loss, tokensPerSecond, curve } = await trainTrial(job, hooks);
   const found =
     heldOut.kind === 'windows'
-      ? (await perplexity(requireCausal(model), parameters, heldOut.data, { ...hooks.compile, signal: hooks.signal })).perplexity
+      ? (await perplexity(requireCausal(model), parameters, heldOut.data, { ...hooks.compile, signal: hooks.signal }))
+          .perplexity
       : Math.exp(evaluations.at(-1)?.loss ?? Number.NaN);
   return {
     perplexity: found,
