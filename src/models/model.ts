@@ -266,7 +266,7 @@ export const partReadings: Readonly<Record<AttentionPart, Reading>> = {
 };
 
 /** The attention of each of a model's `mixers`. */
-export function attentionsOf(model: Model): EncoderDecoderModel['attentions'] {
+export function modelAttentions(model: Model): EncoderDecoderModel['attentions'] {
   const stack = (part: AttentionPart) => () => model.mixers.map((_, layer) => ({ part, layer }));
   return byKind(model, {
     causal: stack('decoder'),

@@ -10,7 +10,7 @@ import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
-import { attentionsOf } from '../../models/model.ts';
+import { modelAttentions } from '../../models/model.ts';
 
 export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
@@ -54,7 +54,7 @@ function logitsOf(
 
 /** The text of each row whose tokens get logits. */
 function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
-  return attentionsOf(model).some(({ part }) => part === 'cross') ? texts.second : texts.first;
+  return modelAttentions(model).some(({ part }) => part === 'cross') ? texts.second : texts.first;
 }
 
 /** Logits [n,V] of every row, padding cut off. */

@@ -32,7 +32,7 @@ import {
 } from './plan.ts';
 import { reportSweep } from './report.ts';
 import { studyObjective, type StudyText, studyText, textKey } from './text.ts';
-import { attentionsOf, partReadings } from '../../models/model.ts';
+import { modelAttentions, partReadings } from '../../models/model.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
 
 /** One model with its mixers, one seed, one budget. */
@@ -97,7 +97,7 @@ async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<Sw
 
 /** The mixers of a model's attentions. Cross-attention stays as it is. */
 function mixersOf(model: Model, mixers: SweepVariant['mixers']): MixerConfig[] {
-  const attentions = attentionsOf(model);
+  const attentions = modelAttentions(model);
   const ofPart = (part: AttentionPart): MixerConfig[] => {
     const own = attentions.filter((attention) => attention.part === part);
     return own.length === 0 ? [] : mixers(own.length, partReadings[part]);
