@@ -10,7 +10,7 @@ import { gatherElements } from '../../graph/ops/indexing.ts';
 import { pad, reshape, slice } from '../../graph/ops/layout.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { headLogits, type MedusaConfig } from '../../models/medusa/medusa.ts';
-import type { GeneratingModel } from '../../models/model.ts';
+import { decoderOf, type GeneratingModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
@@ -42,8 +42,7 @@ export async function headRanks(
   windows: readonly ScoredWindow[],
   { signal, ...compileOptions }: HeadRankOptions = {},
 ): Promise<HeadRanks> {
-  const readsSource = decoderOf(model).cross !== undefined;
-  if (readsSource && windows.some(({ source }) => source === undefined)) {
+  if (decoderOf(model).cross !== undefined && windows.some(({ source }) => source === undefined)) {
     throw new LinnetError(
       'INPUT',
       `heads of a ${model.family} model are measured on texts with what it reads before them`,

@@ -2,8 +2,8 @@
 import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
-import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
-import type { GeneratingModel, LayerObserver } from '../../models/model.ts';
+import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
+import type { EncoderInput, GeneratingModel, LayerObserver } from '../../models/model.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
@@ -90,12 +90,12 @@ export function windowHidden(
   sourceLength: number,
   observe?: LayerObserver,
 ): Value {
-  if (model.kind === 'causal') return parallelHidden(model, parameters, tokens, observe);
   const shape = [tokens.shape[0], sourceLength];
-  const source = parameters.graph.input('source', 'int32', shape);
-  const encodedMask = parameters.graph.input('sourceMask', 'float32', shape);
-  const encoded = model.encode(parameters, { tokens: source, mask: encodedMask }, observe); // [B,m,width]
-  return model.decode(parameters, { tokens, encoded, encodedMask }, observe);
+  const read = (): EncoderInput => ({
+    tokens: parameters.graph.input('source', 'int32', shape),
+    mask: parameters.graph.input('sourceMask', 'float32', shape),
+  });
+  return wholeHidden(model, parameters, { tokens: () => tokens, read }, observe);
 }
 
 /** How graphs over windows are compiled. */

@@ -12,11 +12,10 @@ import {
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import type { CausalModel, EncoderModel } from '../model.ts';
 import { linearizeParts } from './linearize-parts.ts';
 import { linearize } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
-import { byKind, type Model, partReadings } from '../model.ts';
+import { byKind, type CausalModel, type EncoderModel, type Model, partReadings } from '../model.ts';
 
 /** Which mixer replaces attention, and where. */
 export interface LinearizeOptions extends PresetOptions {
@@ -32,7 +31,7 @@ export interface LinearizeOptions extends PresetOptions {
 }
 
 type Weights = ReadonlyMap<string, Tensor<'float32'>>;
-type Linearized = { readonly model: Model; readonly parameters: Weights };
+type Linearized = { readonly model: Model; readonly parameters: Map<string, Tensor<'float32'>> };
 
 /** K of the paper's T5. */
 const t5Kernel = 9;
