@@ -31,8 +31,7 @@ export async function startDashboard(folder: string, options: DashboardOptions =
   const { port = 8081, page } = options;
   const runs = new WatchedRuns(folder);
   await runs.list();
-  const nothing = { begin: () => undefined, settle: () => Promise.resolve() };
-  const server = await listen(makeApp(runs, page), { port, requestTimeout: 10_000 }, nothing);
+  const server = await listen(makeApp(runs, page), { port, requestTimeout: 10_000 });
   return { url: server.url, [Symbol.asyncDispose]: () => server.drain() };
 }
 

@@ -1,5 +1,4 @@
 /** An API on a socket: bound, with the limits that keep slow clients from holding it, and drained. */
-import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
@@ -24,10 +23,10 @@ export interface ListenOptions {
   readonly requestTimeout?: number;
 }
 
-/** The part behind the API that is drained with it. */
+/** The parts behind the API that are drained with it. */
 export interface Drained {
-  /** Called first: requests are still taken. */
-  begin(): void;
+  /** Told first: requests are still taken. */
+  readonly serving: { draining: boolean };
   /** Takes no more requests, and resolves when those there are have ended. */
   settle(): Promise<void>;
 }
@@ -54,7 +53,11 @@ export function checkAddress({ host = '127.0.0.1', keys = [] }: ListenOptions): 
  * Binds an API.
  * @throws LinnetError `INPUT` for an address that cannot be bound
  */
-export async function listen(api: Pick<Hono, 'fetch'>, options: ListenOptions, drained: Drained): Promise<Listening> {
+export async function listen(
+  api: Pick<Hono, 'fetch'>,
+  options: ListenOptions,
+  { serving, settle }: Partial<Drained> = {},
+): Promise<Listening> {
   const { host = '127.0.0.1', port = 8080 } = options;
   const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(
@@ -74,21 +77,19 @@ export async function listen(api: Pick<Hono, 'fetch'>, options: ListenOptions, d
   const came = refuseLateRequests(server);
   server.maxHeadersCount = 100;
   server.maxConnections = 1024;
-  const address = await new Promise<AddressInfo>((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       reject(new LinnetError('INPUT', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
     });
-    server.listen(port, host, () => {
-      const bound = server.address();
-      if (bound !== null && typeof bound === 'object') resolve(bound);
-    });
+    server.listen(port, host, resolve);
   });
-  const shownHost = host.includes(':') ? `[${host}]` : host;
+  const address = server.address();
+  const bound = address !== null && typeof address === 'object' ? address.port : port;
   return {
-    url: `http://${shownHost}:${address.port}`,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     fetch: (request) => api.fetch(request),
     async drain() {
-      drained.begin();
+      if (serving !== undefined) serving.draining = true;
       // A connection that came as the socket closed would be lost, and with it its request.
       if (options.drainDelay !== undefined) await sleep(1000 * options.drainDelay);
       const closed = new Promise<void>((resolve) => {
@@ -96,7 +97,7 @@ export async function listen(api: Pick<Hono, 'fetch'>, options: ListenOptions, d
           resolve();
         });
       });
-      await drained.settle();
+      await settle?.();
       server.closeIdleConnections();
       const patience = setTimeout(() => {
         server.closeAllConnections();

@@ -1,35 +1,43 @@
 /** A server of a model that writes: its parts put together. */
 import type { Logger } from 'pino';
-import { ApiKeys, RequestRate } from './http/access.ts';
-import { createApi } from './http/app.ts';
-import type { Serving } from './http/request-context.ts';
-import { textApi } from './http/text-api.ts';
-import { defaultLimits, type ServerLimits } from './http/limits.ts';
-import type { MetricDialect } from './http/metric-names.ts';
-import { ServerMetrics } from './http/metrics.ts';
-import type { PageFiles } from './http/page.ts';
-import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
-import { Runner } from '../engine/runner.ts';
-import type { TextModel } from '../engine/text-model.ts';
-import { Embeddings } from '../engine/text/embeddings.ts';
-import { folderSlots, Slots } from './sessions/slots.ts';
-import { MemoryStore } from './sessions/memory-store.ts';
-import type { StateStore } from './sessions/state-store.ts';
-import { Sessions } from './sessions/sessions.ts';
-import { TieredStore } from './sessions/tiered-store.ts';
-import type { SharedState } from './sessions/shared-state.ts';
 import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
-import type { DrafterName, RunnerOptions } from '../engine/text-job.ts';
+import { Runner } from '../engine/runner.ts';
+import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
+import type { RunnerOptions } from '../engine/text-job.ts';
+import type { TextModel } from '../engine/text-model.ts';
+import type { Redis } from '../redis/client.ts';
+import { ApiKeys, RequestRate } from './http/access.ts';
+import { type ApiOptions, createApi } from './http/app.ts';
+import { defaultLimits, type ServerLimits } from './http/limits.ts';
+import { ServerMetrics } from './http/metrics.ts';
+import type { Serving, TokenServing } from './http/request-context.ts';
+import { textApi } from './http/text-api.ts';
+import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
+import { MemoryStore } from './sessions/memory-store.ts';
+import { Sessions } from './sessions/sessions.ts';
+import type { SharedState } from './sessions/shared-state.ts';
+import { folderSlots, Slots } from './sessions/slots.ts';
+import type { StateStore } from './sessions/state-store.ts';
 
-/** How a model is served. */
-export interface ServerOptions
-  extends Pick<RunnerOptions, 'parallel' | 'maxQueue' | 'chunk' | 'deterministic' | 'readerBytes' | 'readerTimeout'>,
-    ListenOptions {
+/** How a model of any kind is served. */
+export interface AnyServerOptions extends ListenOptions, Pick<TokenServing, 'aliases' | 'anyModel'> {
   /** Origins of pages that may call the API. Default none. */
   readonly origins?: readonly string[];
   /** Most requests a minute and key. Default: no limit. */
   readonly rate?: number;
+  readonly limits?: Partial<ServerLimits>;
+  readonly log: Logger;
+}
+
+/** How a model that writes is served. */
+export interface ServerOptions
+  extends AnyServerOptions,
+    Pick<
+      RunnerOptions,
+      'parallel' | 'maxQueue' | 'chunk' | 'deterministic' | 'readerBytes' | 'readerTimeout' | 'drafter'
+    >,
+    Pick<ApiOptions, 'metricDialects' | 'page'> {
   /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
   readonly cacheBytes?: number;
   /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
@@ -40,16 +48,6 @@ export interface ServerOptions
   readonly sessionTtl?: number;
   /** State shared with other servers of the model; the caller closes it. `sessions` must use its store. */
   readonly shared?: SharedState;
-  readonly limits?: Partial<ServerLimits>;
-  /** Other names that requests may call the model. */
-  readonly aliases?: readonly string[];
-  /** Drafts for texts whose requests name no drafter. Default `off`. */
-  readonly drafter?: DrafterName;
-  /** Servers under whose names measurements appear too. Default none. */
-  readonly metricDialects?: readonly MetricDialect[];
-  /** The web page at `/`, as `readPage` gives it. Default: none. */
-  readonly page?: PageFiles;
-  readonly log: Logger;
 }
 
 /** A server that listens. */
@@ -58,14 +56,30 @@ export interface RunningServer extends Listening {
 }
 
 /**
+ * Parts around the routes of any API.
+ * @throws LinnetError `CONFIG` for an address that others reach without a key
+ */
+export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
+  checkAddress(options);
+  const { keys = [], origins = [], rate, limits, aliases, anyModel, log } = options;
+  return {
+    ...{ aliases, anyModel, origins, log, draining: false, localOnly: keys.length === 0 },
+    limits: { ...defaultLimits, ...limits },
+    keys: new ApiKeys(keys),
+    rate: new RequestRate(rate, redis),
+    metrics: new ServerMetrics(),
+  };
+}
+
+/**
  * Serves a model, which stays the caller's.
  * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
 export async function startServer(model: TextModel, options: ServerOptions): Promise<RunningServer> {
-  const { keys = [], origins = [], rate, cacheBytes = 256 << 20 } = options;
-  checkAddress(options);
-  const { shared, drafter, log, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
-  const metrics = new ServerMetrics();
+  const { shared, cacheBytes = 256 << 20, slotFolder, page, metricDialects } = options;
+  const { drafter, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
+  const around = surroundings(options, shared?.redis);
+  const { metrics, limits } = around;
   const runner = new Runner(model.engine, {
     ...{ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout, drafter },
     tokenizer: model.tokenizer,
@@ -74,35 +88,18 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   });
   metrics.watch(model.engine, runner);
   const store = options.sessions ?? new MemoryStore();
-  if (store instanceof TieredStore) metrics.watchSessions(store);
-  const limits = { ...defaultLimits, ...options.limits };
-  const { slotFolder } = options;
+  if (options.sessions instanceof MemoryStore) metrics.watchSessions(options.sessions);
   const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlots(slotFolder, limits.sessionBytes);
-  let draining = false;
   const serving = {
-    ready: () => !draining,
-    model,
-    runner,
+    ...around,
+    ...{ model, runner, page, metricDialects, secret: shared?.secret },
+    limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
     schemas: new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary),
-    responses: shared?.responses(cacheBytes) ?? new MemoryStore(cacheBytes),
+    responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
     slots: new Slots(runner.parallel, slotFiles),
     sessions: new Sessions(store, { ttl: options.sessionTtl }),
-    limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
-    keys: new ApiKeys(keys),
-    rate: new RequestRate(rate, shared?.redis),
-    secret: shared?.secret,
-    metrics,
-    log,
-    localOnly: keys.length === 0,
-    origins,
-    page: options.page,
-    metricDialects: options.metricDialects,
-    aliases: options.aliases,
   };
-  const listening = await listen(createApi<Serving>(serving, textApi(model)), options, {
-    begin: () => (draining = true),
-    settle: () => runner.close(),
-  });
-  return { ...listening, runner };
+  const api = createApi<Serving>(serving, textApi(model));
+  return { ...(await listen(api, options, { serving, settle: () => runner.close() })), runner };
 }

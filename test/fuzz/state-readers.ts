@@ -235,11 +235,11 @@ async function requestReaders(): Promise<StateReaders> {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
     schemas: new JsonSchemas(served.tokenizer, served.vocabulary),
     slots: new Slots(runner.parallel),
-    responses: new MemoryStore(1 << 20),
+    responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
-    ...{ localOnly: false, origins: [] },
+    ...{ localOnly: false, origins: [], draining: false },
   };
   const api = createApi<Serving>(serving, textApi(served));
   const sampling = { temperature: 1, top_p: 0.9, seed: 3, max_tokens: 2, stop: ['x'], logit_bias: { '5': 1 } };

@@ -282,7 +282,7 @@ describe('linnet serve', () => {
       'engine=inline',
       '--threads',
       '1',
-      '--alias',
+      '--served-model-name',
       'tiny',
       '--set',
       'noUi',

@@ -46,9 +46,23 @@ it('answers to each of its names, and lists them', async () => {
   const { data } = list.parse(await (await fetch(`${server.url}/v1/models`)).json());
   expect(data.map(({ id }) => id)).toEqual(['tiny', 'gpt-4', 'small']);
   const answer = await post(server, { model: 'gpt-4', prompt: 'Once', max_tokens: 1 });
-  expect(await answer.json()).toMatchObject({ model: 'tiny' });
+  expect(await answer.json()).toMatchObject({ model: 'gpt-4' });
+  expect(await (await post(server, { prompt: 'Once', max_tokens: 1 })).json()).toMatchObject({ model: 'tiny' });
   expect((await post(server, { model: 'gpt-5', prompt: 'Once', max_tokens: 1 })).status).toBe(404);
   expect((await fetch(`${server.url}/v1/models/small`)).status).toBe(200);
+});
+
+it('answers to any name where it is told to, in whole answers, streams and vectors', async () => {
+  const { server } = await serve(model, { anyModel: true });
+  const answer = await post(server, { model: 'gpt-5', prompt: 'Once', max_tokens: 1 });
+  expect(await answer.json()).toMatchObject({ model: 'gpt-5' });
+  const stream = await post(server, { model: 'gpt-5', prompt: 'Once', max_tokens: 1, stream: true });
+  expect((await stream.text()).match(/"model":"[^"]*"/g)).toEqual(['"model":"gpt-5"', '"model":"gpt-5"']);
+  const headers = { 'content-type': 'application/json' };
+  const body = JSON.stringify({ model: 'embedder', input: 'Once' });
+  const vector = await fetch(`${server.url}/v1/embeddings`, { method: 'POST', headers, body });
+  expect(await vector.json()).toMatchObject({ model: 'embedder' });
+  expect(await (await fetch(`${server.url}/v1/models/gpt-5`)).json()).toMatchObject({ id: 'gpt-5' });
 });
 
 it('logs requests, but not that somebody looked whether it lives', async () => {

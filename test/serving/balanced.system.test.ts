@@ -29,7 +29,7 @@ async function start(name: Name): Promise<void> {
   const words = [
     'serve',
     model,
-    '--alias',
+    '--served-model-name',
     'tiny',
     '--port',
     port,

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
 import { openSharedState } from '../../src/serving/sessions/shared-state.ts';
-import { TieredStore } from '../../src/serving/sessions/tiered-store.ts';
+import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -34,7 +34,7 @@ async function oneOf(options: Partial<ServerOptions> = {}, served = model) {
   const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });
   const shared = await openSharedState(redis?.url ?? '', served, log);
   onTestFinished(() => shared.close());
-  const sessions = new TieredStore(shared.sessions, 1 << 20);
+  const sessions = new MemoryStore({ cold: shared.sessions, maxBytes: 1 << 20 });
   const { server, client } = await serve(served, { shared, sessions, ...options });
   return { server, client, warnings };
 }

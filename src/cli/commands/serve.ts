@@ -14,8 +14,8 @@ import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts
 import type { TextModel } from '../../engine/text-model.ts';
 import { openServed, ReadingModel } from '../../open/running-model.ts';
 import { FolderStore } from '../../serving/sessions/folder-store.ts';
+import { MemoryStore } from '../../serving/sessions/memory-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
-import { TieredStore } from '../../serving/sessions/tiered-store.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { drafters } from '../../engine/text-job.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
@@ -48,7 +48,11 @@ export const serveCommand = defineCommand({
   options: {
     host: withDefault(called('address', text), '127.0.0.1', 'address to listen on'),
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
-    alias: repeated(called('name', text), 'what clients call the model; may be repeated (default: its folder)'),
+    servedModelName: repeated(
+      called('names', text),
+      'what clients call the model, with commas between several; answers have the one asked for (default: its folder)',
+    ),
+    anyModel: flag('answer requests for a model of any name'),
     apiKey: repeated(called('key', text), 'key of which a request must bring one; may be repeated'),
     apiKeyFile: optional(filePath, 'file with such keys, one a line'),
     cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
@@ -109,7 +113,8 @@ export const serveCommand = defineCommand({
   usual: [
     'host',
     'port',
-    'alias',
+    'servedModelName',
+    'anyModel',
     'apiKey',
     'apiKeyFile',
     'cors',
@@ -139,12 +144,13 @@ export const serveCommand = defineCommand({
       },
     );
     const place = await placeEngine(options.model, options.engine, options.threads);
-    const [name = basename(resolve(options.model)), ...aliases] = options.alias;
+    const names = options.servedModelName.flatMap((given) => given.split(',')).filter((name) => name !== '');
+    const [name = basename(resolve(options.model)), ...aliases] = names;
     const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
     const listening = {
       ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
-      aliases,
+      ...{ aliases, anyModel: options.anyModel },
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
     };
@@ -211,7 +217,7 @@ async function openSessions(
   const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;
   const inFolder = (): Promise<FolderStore> =>
     place === undefined ? FolderStore.scratch(model) : FolderStore.open(place, model);
-  const sessions = new TieredStore(shared?.sessions ?? (await inFolder()), sessionCache);
+  const sessions = new MemoryStore({ cold: shared?.sessions ?? (await inFolder()), maxBytes: sessionCache });
   return {
     sessions,
     shared,

@@ -3,10 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
 import type { ScoredClassification } from '../../open/text-reader.ts';
-import { ApiError } from '../http/api-error.ts';
+import { ApiError, refuse } from '../http/api-error.ts';
 import { embeddingRoutes } from '../http/embeddings.ts';
 import { perLimits } from '../http/limits.ts';
-import { checkLength, requireServedModel, type EmbeddingServing, type TextEmbedder } from '../http/request-context.ts';
+import { checkLength, answeredName, type EmbeddingServing } from '../http/request-context.ts';
 import { checkBody, maybe } from '../http/request-fields.ts';
 import type { ApiRequest, Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
@@ -38,16 +38,15 @@ const classifySchema = perLimits((limits) => {
 
 /** Classes of texts, in the shape of vLLM's server. */
 async function classify(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
-  const { model, limits } = serving;
-  const fields = checkBody(classifySchema(limits), body);
-  requireServedModel(serving, fields.model);
+  const fields = checkBody(classifySchema(serving.limits), body);
+  const name = answeredName(serving, fields.model);
   const asked = (typeof fields.input === 'string' ? [fields.input] : fields.input).map((text) => ({ text }));
   const { answers, tokens } = await classesOf(serving, asked, { ...fields, field: 'input', signal: abort.signal });
   return Response.json({
     id: `classify-${randomUUID().replaceAll('-', '')}`,
     object: 'list',
     created: Math.floor(Date.now() / 1000),
-    model: model.name,
+    model: name,
     data: answers.map(({ label, classes, value }, index) => ({
       index,
       label,
@@ -105,7 +104,7 @@ async function classesOf(
     // One after the other: waiting texts can be cancelled, and take no memory.
     for (const { text, pair } of asked) {
       const laidOut = model.reader.layOut(model.tokenizer, text, pair, truncate ? longest : Infinity);
-      if (laidOut.tokens.length === 0) throw new ApiError('invalid_request_error', 'a text is empty', { param: field });
+      if (laidOut.tokens.length === 0) refuse('a text is empty', field);
       checkLength(field, laidOut.tokens.length, longest);
       tokens += laidOut.tokens.length;
       answers.push(await measured(metrics, laidOut, () => line.turn(() => model.reader.classify(laidOut), signal)));
@@ -122,7 +121,12 @@ async function measured<T>(metrics: ServerMetrics, { tokens }: LaidOutText, run:
 }
 
 /** The vectors of such a model. */
-export function encoderEmbedder({ model, line, limits, metrics }: Omit<EncoderServing, 'embeddings'>): TextEmbedder {
+export function encoderEmbedder({
+  model,
+  line,
+  limits,
+  metrics,
+}: Omit<EncoderServing, 'embeddings'>): EmbeddingServing['embeddings'] {
   return {
     width: model.model.sizes.width,
     longest: Math.min(model.reader.longest, limits.textTokens),

@@ -25,16 +25,6 @@ const statusByType = {
 
 export type ApiErrorType = keyof typeof statusByType;
 
-export interface ApiErrorBody {
-  readonly error: {
-    readonly message: string;
-    readonly type: string;
-    readonly code: number;
-    readonly param: string | null;
-    readonly [detail: string]: string | number | null;
-  };
-}
-
 /** An error that a client is told about. */
 export class ApiError extends Error {
   readonly type: ApiErrorType;
@@ -66,11 +56,15 @@ export class ApiError extends Error {
     return statusByType[this.type];
   }
 
-  get body(): ApiErrorBody {
-    return {
-      error: { ...this.details, message: this.message, type: this.type, code: this.status, param: this.param ?? null },
-    };
+  get body() {
+    const { details, message, type, status: code, param = null } = this;
+    return { error: { ...details, message, type, code, param } };
   }
+}
+
+/** Refuses a request. @param param the field that is wrong */
+export function refuse(message: string, param?: string): never {
+  throw new ApiError('invalid_request_error', message, { param });
 }
 
 /** Error types of a bad request, by our own codes; any other error is the server's. */

@@ -30,8 +30,8 @@ export interface ApiOptions extends TokenServing {
   readonly localOnly: boolean;
   /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
   readonly secret?: string;
-  /** Readiness for more requests, for load balancers. Default: always. */
-  readonly ready?: () => boolean;
+  /** Whether load balancers are to look elsewhere. */
+  draining: boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
   /** Servers under whose names measurements appear too. Default none. */
@@ -169,7 +169,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   const names = modelNames(options);
   for (const path of ['/health', '/v1/health']) {
     app.get(path, (c) => {
-      if (options.ready?.() === false) throw new ApiError('unavailable_error', 'the server is shutting down');
+      if (options.draining) throw new ApiError('unavailable_error', 'the server is shutting down');
       return c.json({ status: 'ok' });
     });
   }
@@ -180,7 +180,8 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
     app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
   }
   app.get('/v1/models/:id', (c) => {
-    if (!names.includes(c.req.param('id'))) throw new ApiError('not_found_error', 'there is no such model here');
+    if (options.anyModel !== true && !names.includes(c.req.param('id')))
+      throw new ApiError('not_found_error', 'there is no such model here');
     return c.json(entry(c.req.param('id')));
   });
   const build = lazily(() => `linnet ${describeSoftware().linnet}`);

@@ -1,5 +1,5 @@
 /** Bodies of requests, with or without their length, read up to a limit. */
-import { ApiError } from './api-error.ts';
+import { ApiError, refuse } from './api-error.ts';
 
 /** @throws ApiError for a body of more bytes than `most` */
 export async function readBody(request: Request, most: number): Promise<Buffer> {
@@ -37,6 +37,6 @@ export async function jsonBody(request: Request, most: number, whenEmpty?: objec
     const body: unknown = JSON.parse(bytes.toString('utf8'));
     return body;
   } catch {
-    throw new ApiError('invalid_request_error', 'the body is not valid JSON');
+    return refuse('the body is not valid JSON');
   }
 }

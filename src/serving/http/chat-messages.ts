@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { preparePrompt, type MessagesInput, type Prompt } from '../../engine/prompt.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
-import { ApiError } from './api-error.ts';
+import { refuse } from './api-error.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';
 
@@ -21,10 +21,9 @@ export const messageSchema = z.object({
 /** The template. @throws ApiError for a model without one */
 export function templateOf({ model }: TokenServing): ChatTemplate {
   if (model.template !== undefined) return model.template;
-  throw new ApiError(
-    'invalid_request_error',
+  return refuse(
     'the model has no chat template: use /v1/completions, or start the server with --chat-template',
-    { param: 'messages' },
+    'messages',
   );
 }
 

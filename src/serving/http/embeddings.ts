@@ -1,8 +1,8 @@
 /** Routes of embeddings: texts as vectors. */
 import { z } from 'zod';
-import { ApiError } from './api-error.ts';
+import { refuse } from './api-error.ts';
 import { perLimits } from './limits.ts';
-import { checkLength, requireServedModel, type EmbeddingServing } from './request-context.ts';
+import { checkLength, answeredName, type EmbeddingServing } from './request-context.ts';
 import type { ApiRequest, Route } from './route.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
@@ -30,14 +30,12 @@ const embeddingsSchema = perLimits((limits) => {
 
 /** Answers the request. @throws ApiError */
 async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
-  const { model, limits, embeddings: embedder } = serving;
+  const { limits, embeddings: embedder } = serving;
   const fields = checkBody(embeddingsSchema(limits), request.body);
-  requireServedModel(serving, fields.model);
+  const name = answeredName(serving, fields.model);
   const { width } = embedder;
   if (fields.dimensions !== undefined && fields.dimensions !== width) {
-    throw new ApiError('invalid_request_error', `embeddings of this model have ${width} numbers`, {
-      param: 'dimensions',
-    });
+    refuse(`embeddings of this model have ${width} numbers`, 'dimensions');
   }
   const inputs = inputsOf(fields.input, serving);
   let tokens = 0;
@@ -50,7 +48,7 @@ async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promi
     data.push({ object: 'embedding', index, embedding });
   }
   const usage = { prompt_tokens: tokens, total_tokens: tokens };
-  return Response.json({ object: 'list', data, model: model.name, usage });
+  return Response.json({ object: 'list', data, model: name, usage });
 }
 
 function inputsOf(
@@ -63,7 +61,7 @@ function inputsOf(
   return texts.map((part) => {
     const ids = typeof part === 'string' ? embedder.layOut(part) : part;
     for (const id of ids) checkToken(id, model.vocabulary, 'input');
-    if (ids.length === 0) throw new ApiError('invalid_request_error', 'an input is empty', { param: 'input' });
+    if (ids.length === 0) refuse('an input is empty', 'input');
     checkLength('input', ids.length, embedder.longest);
     return ids;
   });

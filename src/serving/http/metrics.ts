@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { Runner } from '../../engine/runner.ts';
 import type { RunnerObserver } from '../../engine/text-job.ts';
-import type { TieredStore } from '../sessions/tiered-store.ts';
+import type { MemoryStore } from '../sessions/memory-store.ts';
 
 const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
@@ -52,9 +52,9 @@ export class ServerMetrics {
   }
 
   /** Adds measurements of sessions in memory and in their store. */
-  watchSessions(sessions: TieredStore): void {
-    this.#gauge('sessions_warm', 'Sessions in memory', () => sessions.warm.count);
-    this.#gauge('sessions_warm_bytes', 'Bytes of the sessions in memory', () => sessions.warm.bytes);
+  watchSessions(sessions: MemoryStore): void {
+    this.#gauge('sessions_warm', 'Sessions in memory', () => sessions.count);
+    this.#gauge('sessions_warm_bytes', 'Bytes of the sessions in memory', () => sessions.bytes);
     const help = 'Time to find a session, by whether it was in memory';
     const seconds = this.#histogram('state_restore_seconds', help, [0.0005, 0.001, ...latencies.slice(0, 8)], 'tier');
     const moved = this.#counter('state_bytes_moved_total', 'Bytes of sessions read from their store');

@@ -4,6 +4,7 @@ import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { Runner } from '../../engine/runner.ts';
+import type { Embeddings } from '../../engine/text/embeddings.ts';
 import type { NamedModel, TextModel } from '../../engine/text-model.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
@@ -13,27 +14,14 @@ export interface TokenServing {
   readonly model: NamedModel;
   /** Other names that requests may call it. */
   readonly aliases?: readonly string[];
+  /** Whether it answers to every name. Default false. */
+  readonly anyModel?: boolean;
   readonly limits: ServerLimits;
-}
-
-/** Turns texts into vectors. */
-export interface TextEmbedder {
-  /** Numbers of a vector. */
-  readonly width: number;
-  /** Most tokens of a text. */
-  readonly longest: number;
-  /** Tokens of a text, with those that the model wants around it. */
-  layOut(text: string): number[];
-  /**
-   * The vector of a text, of length 1.
-   * @param tokens one or more, and no more than `longest`
-   */
-  embed(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array>;
 }
 
 /** The server as the endpoint of embeddings uses it. */
 export interface EmbeddingServing extends TokenServing {
-  readonly embeddings: TextEmbedder;
+  readonly embeddings: Pick<Embeddings, 'width' | 'longest' | 'layOut' | 'embed'>;
 }
 
 /** The server of a generating model, with its limits. */
@@ -46,26 +34,23 @@ export interface Serving extends EmbeddingServing {
   readonly responses: StateStore;
 }
 
-/** Names of the model, the one of its answers first. */
+/** Names of the model. */
 export function modelNames({ model, aliases = [] }: TokenServing): readonly string[] {
   return [model.name, ...aliases];
 }
 
-/** @throws ApiError where a request names another model */
-export function requireServedModel(serving: TokenServing, asked = ''): void {
-  if (asked === '' || modelNames(serving).includes(asked)) return;
-  throw new ApiError(
-    'not_found_error',
-    `there is no model "${asked.slice(0, 100)}" here; this is "${serving.model.name}"`,
-    {
-      param: 'model',
-    },
-  );
+/** The name of the model in the answer: the one that the request asks for. @throws ApiError where it is another model's */
+export function answeredName(serving: TokenServing, asked = ''): string {
+  const { model, anyModel = false } = serving;
+  if (asked === '') return model.name;
+  if (anyModel || modelNames(serving).includes(asked)) return asked;
+  const message = `there is no model "${asked.slice(0, 100)}" here; this is "${model.name}"`;
+  throw new ApiError('not_found_error', message, { param: 'model' });
 }
 
 /** The model's name and fingerprint, in the fields of answers. */
-export function identityOf({ model }: Serving) {
-  return { model: model.name, system_fingerprint: `b${model.fingerprint.slice(0, 12)}` };
+export function identityOf(serving: Serving, asked: string | undefined) {
+  return { model: answeredName(serving, asked), system_fingerprint: `b${serving.model.fingerprint.slice(0, 12)}` };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** How the fields of a body are checked. */
 import { z } from 'zod';
-import { ApiError } from './api-error.ts';
+import { refuse } from './api-error.ts';
 
 /** A field that may be left out, or null, as clients send it. */
 export function maybe<T extends z.ZodType>(schema: T) {
@@ -11,8 +11,7 @@ export const tokenId = z.int().min(0).max(0xffffff);
 
 /** @throws ApiError for a token outside the vocabulary */
 export function checkToken(token: number, vocabulary: number, param: string): void {
-  if (token < vocabulary) return;
-  throw new ApiError('invalid_request_error', `token ${token} is outside the vocabulary of ${vocabulary}`, { param });
+  if (token >= vocabulary) refuse(`token ${token} is outside the vocabulary of ${vocabulary}`, param);
 }
 
 /** Fields that would change the answer and that are not understood: when a value means that they are used. */
@@ -32,7 +31,7 @@ export function checkBody<S extends z.ZodType>(schema: S, body: unknown, refusal
   if (typeof body === 'object' && body !== null) {
     for (const [field, value] of Object.entries(body)) {
       if (!Object.hasOwn(refusals, field) || !refusals[field](value)) continue;
-      throw new ApiError('invalid_request_error', `"${field}" is not supported here; leave it out`, { param: field });
+      refuse(`"${field}" is not supported here; leave it out`, field);
     }
   }
   const result = schema.safeParse(body);
@@ -40,7 +39,5 @@ export function checkBody<S extends z.ZodType>(schema: S, body: unknown, refusal
   const [issue] = result.error.issues;
   const param = issue.path.map(String).join('.');
   const where = param === '' ? 'the request' : `"${param.slice(0, 200)}"`;
-  throw new ApiError('invalid_request_error', `${where} is wrong: ${issue.message.slice(0, 500)}`, {
-    param: param === '' ? undefined : param.slice(0, 200),
-  });
+  return refuse(`${where} is wrong: ${issue.message.slice(0, 500)}`, param === '' ? undefined : param.slice(0, 200));
 }

@@ -4,7 +4,7 @@ import { decodeSession, encodeSession } from '../../decoding/state/session-file.
 import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
 import type { ApiRequest, Route } from './route.ts';
-import { ApiError } from './api-error.ts';
+import { ApiError, refuse } from './api-error.ts';
 import { readBody } from './body.ts';
 import { preparePrompt } from '../../engine/prompt.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
@@ -25,7 +25,7 @@ async function createSession(serving: Serving, request: ApiRequest): Promise<Res
   const { model, limits, runner, sessions } = serving;
   const fields = checkBody(createSchema(limits), request.body);
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
-    throw new ApiError('invalid_request_error', 'give one of "prompt" and "messages"', { param: 'prompt' });
+    refuse('give one of "prompt" and "messages"', 'prompt');
   }
   const tokens = sessionTokens(serving, fields);
   tokensLeft(serving, tokens.length, 1);
@@ -49,7 +49,7 @@ function sessionTokens(
     return chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false }).tokens;
   }
   if (prompt === undefined || (typeof prompt !== 'string' && prompt.length === 0)) {
-    throw new ApiError('invalid_request_error', 'a session needs a prompt', { param: 'prompt' });
+    return refuse('a session needs a prompt', 'prompt');
   }
   const { tokens } = preparePrompt(model, typeof prompt === 'string' ? { text: prompt } : { tokens: prompt });
   for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');

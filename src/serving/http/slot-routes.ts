@@ -4,7 +4,7 @@ import { decodeSession, encodeSession, type SavedSession } from '../../decoding/
 import { LinnetError } from '../../errors.ts';
 import { checkPlainFileName } from '../../files/plain-file-name.ts';
 import { nameOf } from '../sessions/state-store.ts';
-import { ApiError } from './api-error.ts';
+import { ApiError, refuse } from './api-error.ts';
 import type { Serving } from './request-context.ts';
 import type { ApiRequest, Route } from './route.ts';
 import { checkBody } from './request-fields.ts';
@@ -71,7 +71,7 @@ async function actOnSlot(serving: Serving, { body, key: owner, params, query }: 
   const { action = '', target }: { action?: string; target?: string } = query;
   const slot = slotOf(serving.slots, params.id, 'id_slot');
   if (!Object.hasOwn(actions, action)) {
-    throw new ApiError('invalid_request_error', 'expected ?action=save, restore, erase or clone_to');
+    refuse('expected ?action=save, restore, erase or clone_to');
   }
   const started = performance.now();
   try {
@@ -80,7 +80,7 @@ async function actOnSlot(serving: Serving, { body, key: owner, params, query }: 
     return Response.json({ ...answer, timings: { [time]: performance.now() - started } });
   } catch (error) {
     if (!(error instanceof LinnetError) || !['PATH', 'NOT_FOUND'].includes(error.code)) throw error;
-    throw new ApiError('invalid_request_error', 'there is no such file of a slot here', { param: 'filename' });
+    return refuse('there is no such file of a slot here', 'filename');
   }
 }
 
@@ -88,13 +88,12 @@ async function actOnSlot(serving: Serving, { body, key: owner, params, query }: 
 function slotOf({ count }: Serving['slots'], id: string, param: string): number {
   const slot = /^\d{1,4}$/.test(id) ? Number(id) : -1;
   if (slot >= 0 && slot < count) return slot;
-  throw new ApiError('invalid_request_error', `there are slots 0 to ${count - 1}`, { param });
+  return refuse(`there are slots 0 to ${count - 1}`, param);
 }
 
 function contentOf(slots: Serving['slots'], owner: string, id: number): SavedSession {
   const content = slots.get(owner, id);
-  if (content !== undefined) return content;
-  throw new ApiError('invalid_request_error', `slot ${id} is empty; send a prompt with "id_slot": ${id}`);
+  return content ?? refuse(`slot ${id} is empty; send a prompt with "id_slot": ${id}`);
 }
 
 /** @throws ApiError where slots cannot be saved; LinnetError `PATH` for a name that is a path */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
-import { ApiError } from './api-error.ts';
+import { refuse } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
 import { perLimits } from './limits.ts';
 import type { TokenServing } from './request-context.ts';
@@ -28,7 +28,7 @@ function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
   const fields = checkBody(tokenizeSchema(limits), body);
   const { content, prompt, messages } = fields;
   if ([content, prompt, messages].filter((given) => given !== undefined).length !== 1) {
-    throw new ApiError('invalid_request_error', 'give one of "content", "prompt" and "messages"', { param: 'content' });
+    refuse('give one of "content", "prompt" and "messages"', 'content');
   }
   // Each shape has its own default.
   const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;

@@ -1,4 +1,7 @@
-/** States that are gone with the process; beyond a number of bytes the least recently used ones go first. */
+/**
+ * The most recently used states in memory: alone, gone with the process, or in front of a store. Saves go through to the
+ * store; an entry in memory is used only where the store still has its version, since other servers may have gone on.
+ */
 import { LRUCache } from 'lru-cache';
 import {
   idsOf,
@@ -9,59 +12,110 @@ import {
   type StateName,
   type StateStore,
   type StoredState,
+  StoreError,
 } from './state-store.ts';
+
+/** Where an entry was found, how long that took, and how many bytes came from the store. */
+type LoadObserver = (tier: 'warm' | 'cold', seconds: number, bytes: number) => void;
+
+export interface MemoryStoreOptions {
+  /** Bytes of entries in memory; an entry that has more is not held. Default: all are. */
+  readonly maxBytes?: number;
+  /** The store behind, closed with this one. Default: none. */
+  readonly cold?: StateStore;
+  /** Makes do with memory while the store is away, and receives the reason. Default: that is an error. */
+  readonly onAbsence?: (error: unknown) => void;
+}
 
 export class MemoryStore implements StateStore {
   readonly #entries: LRUCache<string, StoredState>;
+  readonly #cold: StateStore | undefined;
+  readonly #onAbsence: ((error: unknown) => void) | undefined;
+  /** Receives every load of an entry where there is a store behind. */
+  observer: LoadObserver = () => undefined;
 
-  /** @param maxBytes an entry that has more is not kept. Default: all are */
-  constructor(maxBytes = Number.MAX_SAFE_INTEGER) {
+  constructor({ maxBytes = Number.MAX_SAFE_INTEGER, cold, onAbsence }: MemoryStoreOptions = {}) {
+    this.#cold = cold;
+    this.#onAbsence = onAbsence;
     this.#entries = new LRUCache<string, StoredState>({
       maxSize: Math.max(1, maxBytes),
       sizeCalculation: ({ session }) => Math.max(1, sessionBytes(session)),
     });
   }
 
+  /** Entries in memory. */
   get count(): number {
     return this.#entries.size;
   }
 
+  /** Bytes of the entries in memory. */
   get bytes(): number {
     return this.#entries.calculatedSize;
   }
 
-  load(name: StateName): Promise<StoredState | undefined> {
-    return Promise.resolve(this.#entries.get(nameOf(name)));
+  async load(name: StateName): Promise<StoredState | undefined> {
+    const started = performance.now();
+    const seconds = (): number => (performance.now() - started) / 1000;
+    const held = this.#entries.get(nameOf(name));
+    if (this.#cold === undefined) return held;
+    if (held !== undefined && (await this.#bridged(this.#cold.version(name), held.version)) === held.version) {
+      this.observer('warm', seconds(), 0);
+      return held;
+    }
+    this.#entries.delete(nameOf(name));
+    const stored = await this.#cold.load(name);
+    if (stored === undefined) return undefined;
+    this.observer('cold', seconds(), sessionBytes(stored.session));
+    this.#hold(name, stored);
+    return stored;
   }
 
-  version(name: StateName): Promise<number | undefined> {
-    return Promise.resolve(this.#entries.peek(nameOf(name))?.version);
+  async version(name: StateName): Promise<number | undefined> {
+    return this.#cold === undefined ? this.#entries.peek(nameOf(name))?.version : await this.#cold.version(name);
   }
 
-  save(name: StateName, session: KeptState, { expected, ttl }: SaveOptions): Promise<number | undefined> {
+  async save(name: StateName, session: KeptState, options: SaveOptions): Promise<number | undefined> {
+    const { expected, ttl } = options;
     const known = this.#entries.peek(nameOf(name))?.version ?? 0;
-    if (known !== (expected ?? known)) return Promise.resolve(undefined);
-    this.put(name, { session, version: known + 1, ttl });
-    return Promise.resolve(known + 1);
+    const own = known === (expected ?? known) ? known + 1 : undefined;
+    const version =
+      this.#cold === undefined
+        ? own
+        : await this.#bridged(this.#cold.save(name, session, options), (expected ?? 0) + 1);
+    if (version !== undefined) this.#hold(name, { session, version, ttl });
+    else if (this.#cold !== undefined) this.#entries.delete(nameOf(name));
+    return version;
   }
 
-  /** Keeps an entry with the version that another store gave it. */
-  put(name: StateName, entry: StoredState): void {
+  async remove(name: StateName): Promise<boolean> {
+    // An entry whose time is over counts as none.
+    const held = this.#entries.peek(nameOf(name)) !== undefined && this.#entries.delete(nameOf(name));
+    return this.#cold === undefined ? held : await this.#cold.remove(name);
+  }
+
+  async list(owner: string): Promise<string[]> {
+    return this.#cold === undefined ? idsOf(owner, [...this.#entries.keys()]) : await this.#cold.list(owner);
+  }
+
+  async close(): Promise<void> {
+    this.#entries.clear();
+    await this.#cold?.close();
+  }
+
+  #hold(name: StateName, entry: StoredState): void {
     // Tokens of an idle text take four bytes each.
     const session = { ...entry.session, tokens: Int32Array.from(entry.session.tokens) };
     this.#entries.set(nameOf(name), { ...entry, session }, { ttl: 1000 * (entry.ttl ?? 0) });
   }
 
-  remove(name: StateName): Promise<boolean> {
-    return Promise.resolve(this.#entries.peek(nameOf(name)) !== undefined && this.#entries.delete(nameOf(name)));
-  }
-
-  list(owner: string): Promise<string[]> {
-    return Promise.resolve(idsOf(owner, [...this.#entries.keys()]));
-  }
-
-  close(): Promise<void> {
-    this.#entries.clear();
-    return Promise.resolve();
+  /** The store's answer, or another one while it is away. */
+  async #bridged<T>(asked: Promise<T>, instead: T): Promise<T> {
+    try {
+      return await asked;
+    } catch (error) {
+      if (!(error instanceof StoreError) || this.#onAbsence === undefined) throw error;
+      this.#onAbsence(error.cause);
+      return instead;
+    }
   }
 }

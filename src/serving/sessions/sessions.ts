@@ -23,7 +23,7 @@ export class SessionError extends Error {
 export interface SessionTurn {
   readonly session: SavedSession;
   /** Replaces the session. @throws SessionError `stale` if the session has changed since the turn began */
-  readonly commit: (session: SavedSession) => Promise<void>;
+  readonly keep: (session: SavedSession) => Promise<void>;
   /** Lets others have the session; called once more it does nothing. */
   readonly release: () => void;
 }
@@ -77,10 +77,10 @@ export class Sessions {
     try {
       const { session, version, ttl } = await this.load(name);
       if (expected !== undefined && expected !== version) throw stale(name);
-      const commit = async (result: SavedSession): Promise<void> => {
+      const keep = async (result: SavedSession): Promise<void> => {
         await this.#save(name, result, { expected: version, ttl });
       };
-      return { session, commit, release };
+      return { session, keep, release };
     } catch (error) {
       release();
       throw error;

@@ -4,11 +4,11 @@ import type { Logger } from 'pino';
 import type { TextModel } from '../../engine/text-model.ts';
 import type { SharedPrefixes } from '../../engine/text/prefix-cache.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
+import { MemoryStore } from './memory-store.ts';
 import { RedisPrefixes } from './redis-prefixes.ts';
 import { RedisStore } from './redis-store.ts';
 import { redisSlots, type SlotFiles } from './slots.ts';
 import type { StateStore } from './state-store.ts';
-import { TieredStore } from './tiered-store.ts';
 
 export interface SharedState {
   readonly redis: Redis;
@@ -47,7 +47,11 @@ export async function openSharedState(url: string, model: TextModel, log: Logger
     prefixes,
     slotFiles: redisSlots(redis, model),
     responses: (maxBytes) =>
-      new TieredStore(new RedisStore(redis, model, 'response', responseSeconds), maxBytes, warn('shared answers')),
+      new MemoryStore({
+        cold: new RedisStore(redis, model, 'response', responseSeconds),
+        maxBytes,
+        onAbsence: warn('shared answers'),
+      }),
     secret,
     async close() {
       await prefixes.settle();

@@ -51,7 +51,7 @@ export interface SlotTurn {
   /** The text of a slot that was named. */
   readonly content: SavedSession | undefined;
   /** Keeps a text in a slot that was named; another forgets it. */
-  readonly commit: (content: SavedSession) => void;
+  readonly keep: (content: SavedSession) => void;
   /** Called once more it does nothing. */
   readonly release: () => void;
 }
@@ -82,7 +82,7 @@ export class Slots {
     return {
       id,
       content: asked >= 0 ? this.get(owner, id) : undefined,
-      commit: (content) => {
+      keep: (content) => {
         if (asked >= 0) this.set(owner, id, content);
       },
       release: () => {

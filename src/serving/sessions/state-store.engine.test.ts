@@ -17,7 +17,6 @@ import { FolderStore } from './folder-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import { RedisStore } from './redis-store.ts';
 import { sessionBytes, type StateStore } from './state-store.ts';
-import { TieredStore } from './tiered-store.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
 const folder = suiteFolder();
@@ -97,7 +96,7 @@ const kinds: readonly Kind[] = [
     skipped: noRedis,
     open: async () => {
       const [a, b] = await inRedis();
-      return [new TieredStore(a, 1 << 20), new TieredStore(b, 1 << 20)];
+      return [new MemoryStore({ cold: a, maxBytes: 1 << 20 }), new MemoryStore({ cold: b, maxBytes: 1 << 20 })];
     },
   },
 ];
@@ -175,16 +174,16 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
 describe('sessions in memory in front of a folder', () => {
   it('take no more bytes than they may, and all come back', async () => {
     const session = await text(10);
-    const store = new TieredStore(await freshFolder(), 3 * sessionBytes(session));
+    const store = new MemoryStore({ cold: await freshFolder(), maxBytes: 3 * sessionBytes(session) });
     const tiers: string[] = [];
     store.observer = (tier) => tiers.push(tier);
     const names = Array.from({ length: 8 }, (_, i) => ({ owner: '', id: `s${i}` }));
     for (const name of names) await store.save(name, session, { expected: 0 });
-    expect([store.warm.count, store.warm.bytes]).toEqual([3, 3 * sessionBytes(session)]);
+    expect([store.count, store.bytes]).toEqual([3, 3 * sessionBytes(session)]);
     for (const name of names.toReversed()) expect((await store.load(name))?.version).toBe(1);
     expect(tiers).toEqual(['warm', 'warm', 'warm', 'cold', 'cold', 'cold', 'cold', 'cold']);
     await store.close();
-    expect(store.warm.count).toBe(0);
+    expect(store.count).toBe(0);
   });
 });
 

@@ -6,7 +6,7 @@ import { chatMessages, chatPrompt, messageSchema } from '../chat-messages.ts';
 import { perLimits } from '../limits.ts';
 import { answerTokens, identityOf, type Serving } from '../request-context.ts';
 import { maybe, some } from '../request-fields.ts';
-import { ApiError } from '../api-error.ts';
+import { refuse } from '../api-error.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf, visibleScores } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import { insightOf, progressOf, timingsOf } from './progress.ts';
@@ -47,9 +47,7 @@ export const chatCompletions: Dialect<Fields> = {
   async ask(fields, at) {
     const { serving } = at;
     const { logprobs = false, top_logprobs: top = 0 } = fields;
-    if (top > 0 && !logprobs) {
-      throw new ApiError('invalid_request_error', '"top_logprobs" needs "logprobs"', { param: 'top_logprobs' });
-    }
+    if (top > 0 && !logprobs) refuse('"top_logprobs" needs "logprobs"', 'top_logprobs');
     const prompt = chatPrompt(serving, {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
@@ -68,7 +66,11 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerF
   const { pieces } = serving.model;
   const { return_token_ids: withIds, stream_options: options } = fields;
   const names = tokenNames(fields, pieces);
-  const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), ...identityOf(serving) };
+  const head = {
+    id: `chatcmpl-${randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    ...identityOf(serving, fields.model),
+  };
   const chunkHead = { ...head, object: 'chat.completion.chunk' };
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? chatLogprobs(scores, names, pieces) : null;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { preparePrompt, type PromptInput, type PromptOptions } from '../../../engine/prompt.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
-import { ApiError } from '../api-error.ts';
+import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import { identityOf, type Serving } from '../request-context.ts';
 import { checkToken, maybe, tokenId } from '../request-fields.ts';
@@ -71,10 +71,6 @@ export const completions: Dialect<Fields> = {
   },
 };
 
-function refuse(message: string, param: string): never {
-  throw new ApiError('invalid_request_error', message, { param });
-}
-
 function checkSourceFields(fields: Fields): void {
   for (const name of ['echo', 'session_id', 'prompt_logprobs'] as const) {
     if (fields[name] === undefined || fields[name] === false) continue;
@@ -108,7 +104,7 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
     id: `cmpl-${randomUUID()}`,
     object: 'text_completion',
     created: Math.floor(Date.now() / 1000),
-    ...identityOf(serving),
+    ...identityOf(serving, fields.model),
   };
   const logprobs = (scores: readonly CompletionScore[]) =>
     fields.logprobs === undefined ? null : completionLogprobs(scores, names);

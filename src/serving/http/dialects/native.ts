@@ -5,7 +5,7 @@ import { leadsTo, preparePrompt } from '../../../engine/prompt.ts';
 import type { EndEvent, TextJob } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { textTokens } from '../../../tokenizer/encode-text.ts';
-import { ApiError } from '../api-error.ts';
+import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import { type Serving, tokensLeft } from '../request-context.ts';
 import { checkToken, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
@@ -108,23 +108,12 @@ export const nativeCompletion: Dialect<Fields> = {
       content !== undefined && leadsTo(content, job.prompt.tokens) ? { ...job, state: content.state.fork() } : job;
     return {
       jobs: fields.cache_prompt === false ? jobs : jobs.map(fromSlot),
-      kept: {
-        keep: (text) => {
-          turn.commit(text);
-        },
-        release: () => {
-          turn.release();
-        },
-      },
+      kept: turn,
       answer: (records) =>
         answerOf(fields, { serving, slot: turn.id, settings: settingsOf(fields, sampling) }, records),
     };
   },
 };
-
-function refuse(message: string, param: string): never {
-  throw new ApiError('invalid_request_error', message, { param });
-}
 
 function samplingOf(fields: Fields, serving: Serving) {
   const { top_p: topP = 0.95, repeat_last_n: window = 64, seed = -1 } = fields;

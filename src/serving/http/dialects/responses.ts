@@ -7,7 +7,7 @@ import { findResponse, keepResponse, type StoredResponse } from '../../sessions/
 import { ApiError } from '../api-error.ts';
 import { chatMessages, chatPrompt } from '../chat-messages.ts';
 import { perLimits } from '../limits.ts';
-import { answerTokens, type Serving } from '../request-context.ts';
+import { answeredName, answerTokens, type Serving } from '../request-context.ts';
 import type { Route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
@@ -93,7 +93,14 @@ export const responses: Dialect<Fields> = {
     const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const id = newId('resp');
     const created = Math.floor(Date.now() / 1000);
-    const answered = { fields, model: model.name, sampling, id, itemId: newId('msg'), created };
+    const answered = {
+      fields,
+      model: answeredName(serving, fields.model),
+      sampling,
+      id,
+      itemId: newId('msg'),
+      created,
+    };
     return {
       jobs: [{ ...job, sampling, state }],
       kept: {

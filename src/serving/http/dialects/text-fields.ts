@@ -6,9 +6,9 @@ import type { SamplerInput } from '../../../decoding/sampler.ts';
 import { leadsTo, type Prompt } from '../../../engine/prompt.ts';
 import { drafters, type TextJob } from '../../../engine/text-job.ts';
 import { LinnetError } from '../../../errors.ts';
-import { ApiError } from '../api-error.ts';
+import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
-import { requireServedModel, type Serving, tokensLeft } from '../request-context.ts';
+import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
 import type { ApiRequest } from '../route.ts';
 import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
 import type { At, Kept } from './dialect.ts';
@@ -109,10 +109,6 @@ export const toolRefusals: Refusals = {
   tool_choice: (value) => some(value) && value !== 'none' && value !== 'auto',
 };
 
-function refuse(message: string, param: string): never {
-  throw new ApiError('invalid_request_error', message, { param });
-}
-
 /** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
 export function samplingOf(fields: Partial<TextFields>, vocabulary: number): SamplerInput & { readonly seed: number } {
   for (const id of Object.keys(fields.logit_bias ?? {})) checkToken(Number(id), vocabulary, 'logit_bias');
@@ -163,7 +159,7 @@ export function jobOf(
 ): TextJob {
   const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: tokenIds = [] } = fields;
   const vocabulary = serving.model.engine.model.sizes.vocabulary;
-  requireServedModel(serving, fields.model);
+  answeredName(serving, fields.model);
   if (bestOf !== n) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
@@ -243,15 +239,7 @@ export async function onSession(
     }
     const state = leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const random = seed === undefined ? session.sampler : undefined;
-    return {
-      job: { ...job, state, random },
-      kept: {
-        keep: (text) => turn.commit(text),
-        release: () => {
-          turn.release();
-        },
-      },
-    };
+    return { job: { ...job, state, random }, kept: turn };
   } catch (error) {
     turn.release();
     throw error;
