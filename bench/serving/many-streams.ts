@@ -20,8 +20,8 @@ const words = [
   '--set',
   'maxQueue=1000',
   '--quiet',
-  '--state-cache',
-  '0',
+  '--set',
+  'stateCache=0',
   '--set',
   'timeout=3600',
 ];

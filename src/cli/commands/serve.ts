@@ -121,7 +121,6 @@ export const serveCommand = defineCommand({
     'parallel',
     'rate',
     'sessions',
-    'stateCache',
     'chatTemplate',
     'speculate',
     'deterministic',
