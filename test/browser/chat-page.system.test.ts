@@ -181,7 +181,7 @@ describe.skipIf(noChromium !== undefined)(
           ]);
           files[what] = join(folder, download.suggestedFilename());
           await download.saveAs(files[what]);
-          await tab.getByRole('button', { name: 'Close', exact: true }).click();
+          await tab.getByRole('dialog').waitFor({ state: 'detached' });
         }
         const open = async (file: string): Promise<void> => {
           const chosen = tab.waitForEvent('filechooser');
@@ -204,6 +204,45 @@ describe.skipIf(noChromium !== undefined)(
         await open(join(root, 'package.json'));
         expect(await tab.getByRole('alert').innerText()).toContain('no conversation');
         await tab.getByRole('button', { name: 'Dismiss', exact: true }).click();
+      });
+    }, 60_000);
+
+    it('keeps conversations over a reload, in a list where they are found, named, copied and deleted', async () => {
+      await visit(server.url, async (tab) => {
+        await set(tab, { maxTokens: 8 });
+        const written = await say(tab, 'Once upon a time');
+        const lastText = (): Promise<string> =>
+          tab
+            .getByRole('article', { name: /^Model/ })
+            .last()
+            .locator('.plain')
+            .innerText();
+        await tab.reload();
+        await expect.poll(lastText).toBe(written);
+        // Its settings have stayed, too: with them, the same text is written.
+        await tab.getByRole('button', { name: 'Again', exact: true }).click();
+        expect(await answered(tab)).toBe(written);
+
+        const list = async (): Promise<void> => tab.getByRole('button', { name: 'Conversations', exact: true }).click();
+        const press = (name: string): Promise<void> => tab.getByRole('button', { name, exact: true }).click();
+        await list();
+        await press('Rename Once upon a time');
+        await tab.getByLabel('Name').fill('Beginnings');
+        await press('Rename');
+        await tab.getByLabel('Search').fill('UPON');
+        await press('Copy Beginnings');
+        await expect.poll(() => tab.getByRole('region', { name: /^Session/ }).count()).toBe(2);
+        await list();
+        await shot(tab, 'conversations');
+        await expectAccessible(tab, 'conversations');
+        const found = tab.getByRole('dialog').getByRole('listitem');
+        expect(await found.count()).toBe(2);
+        for (const _ of 'ab') await tab.getByRole('button', { name: 'Delete Beginnings' }).first().click();
+        expect(await found.count()).toBe(0);
+        await press('Close');
+        await tab.reload();
+        await tab.getByText('Write the beginning of a text.').waitFor();
+        expect(await tab.getByRole('article').count()).toBe(0);
       });
     }, 60_000);
 

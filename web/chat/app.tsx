@@ -6,9 +6,11 @@ import { TextField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { ColumnModel, type ColumnStart } from './column-model.ts';
 import { ChatColumn } from './column.tsx';
+import { ConversationList } from './conversation-list.tsx';
 import { readConversation } from './conversation-file.ts';
 import { showTurn } from './conversation.ts';
 import { chooseFile } from '../components/files.ts';
+import { type KeptConversation, KeptConversations, newKey } from './kept-conversations.ts';
 import { KeyNeeded, Server, type ServerFacts } from './server.ts';
 
 const keyStorage = 'linnet-api-key';
@@ -29,6 +31,7 @@ export function ChatApp() {
   const [columns, setColumns] = useState<readonly ColumnModel[]>([]);
   const [made, setMade] = useState(0);
   const [askingKey, setAskingKey] = useState(false);
+  const [listing, setListing] = useState(false);
   const [problem, setProblem] = useState<string | undefined>(undefined);
 
   const onProblem = useCallback((error: unknown) => {
@@ -36,24 +39,62 @@ export function ChatApp() {
     else setProblem(error instanceof Error ? error.message : String(error));
   }, []);
 
+  const kept = useMemo(() => facts && new KeptConversations(facts.model, localStorage), [facts]);
+
   useEffect(() => {
     let current = true;
-    server.facts().then((found) => {
+    const start = async (): Promise<void> => {
+      const found = await server.facts();
+      const open = new KeptConversations(found.model, localStorage).list().filter((one) => one.open);
+      const starts = await Promise.all(
+        open.slice(0, mostColumns).map((one) =>
+          startOf(server, one).catch((error: unknown) => {
+            onProblem(error);
+            return undefined;
+          }),
+        ),
+      );
       if (!current) return;
       setFacts(found);
       document.title = `${found.model} · Linnet`;
-      setColumns((known) => (known.length > 0 ? known : [new ColumnModel(1, found.chat)]));
-      setMade((count) => Math.max(1, count));
-    }, onProblem);
+      const shown = starts.filter((one) => one !== undefined).toReversed();
+      const first = shown.length > 0 ? shown : [undefined];
+      setColumns((known) =>
+        known.length > 0 ? known : first.map((one, index) => new ColumnModel(index + 1, found.chat, one)),
+      );
+      setMade((count) => Math.max(first.length, count));
+    };
+    start().catch((error: unknown) => {
+      if (current) onProblem(error);
+    });
     return () => {
       current = false;
     };
   }, [server, onProblem]);
 
+  useEffect(() => {
+    if (kept === undefined) return;
+    const stops = columns.map((model) =>
+      model.watch(() => {
+        if (model.snapshot.writing === undefined) keep(kept, model, true, onProblem);
+      }),
+    );
+    return () => {
+      for (const stop of stops) stop();
+    };
+  }, [kept, columns, onProblem]);
+
   const add = (start?: ColumnStart): void => {
     if (facts === undefined || columns.length >= mostColumns) return;
-    setColumns([...columns, new ColumnModel(made + 1, facts.chat, start)]);
+    const model = new ColumnModel(made + 1, facts.chat, start);
+    setProblem(undefined);
+    setColumns([...columns, model]);
     setMade(made + 1);
+    if (kept !== undefined) keep(kept, model, true, onProblem);
+  };
+  const addKept = (one: KeptConversation): void => {
+    setListing(false);
+    startOf(server, one).then(add, onProblem);
   };
   const beside = (from: ColumnModel, turn: number): void => {
     const { conversation, settings, session } = from.snapshot;
@@ -73,9 +114,18 @@ export function ChatApp() {
   const close = (model: ColumnModel): void => {
     model.stop();
     setColumns(columns.filter((column) => column !== model));
-    const { session } = model.snapshot;
-    const shared = columns.some((column) => column !== model && column.snapshot.session?.id === session?.id);
-    if (session !== undefined && !shared) void server.forget(session.id);
+    if (kept !== undefined) keep(kept, model, false, onProblem);
+  };
+  const remove = ({ key: removed, session }: KeptConversation): void => {
+    setColumns(columns.filter((column) => column.key !== removed));
+    kept?.remove(removed);
+    const shared = kept?.list().some((other) => other.session === session);
+    if (session !== undefined && shared !== true) void server.forget(session);
+  };
+  const rename = (one: KeptConversation, name: string): void => {
+    const shown = columns.find((column) => column.key === one.key);
+    if (shown === undefined) kept?.keep({ ...one, name });
+    else shown.setName(name);
   };
 
   return (
@@ -84,6 +134,7 @@ export function ChatApp() {
         <h1>Linnet</h1>
         {facts !== undefined && <span class="model">{facts.model}</span>}
         <div class="buttons">
+          <Button name="Conversations" icon="list" disabled={facts === undefined} onClick={() => setListing(true)} />
           <Button
             name="New session"
             icon="plus"
@@ -120,6 +171,17 @@ export function ChatApp() {
           />
         ))}
       </main>
+      {listing && kept !== undefined && (
+        <ConversationList
+          list={() => kept.list()}
+          room={columns.length < mostColumns}
+          onOpen={addKept}
+          onCopy={(one) => addKept({ ...one, key: newKey() })}
+          onName={rename}
+          onDelete={remove}
+          onClose={() => setListing(false)}
+        />
+      )}
       {askingKey && (
         <KeyDialog
           onClose={() => setAskingKey(false)}
@@ -136,6 +198,29 @@ export function ChatApp() {
       )}
     </>
   );
+}
+
+/** What a kept conversation starts a column with. */
+async function startOf(
+  server: Server,
+  { key, name, conversation, settings, session }: KeptConversation,
+): Promise<ColumnStart> {
+  const text = session === undefined ? undefined : await server.sessionText(session);
+  return {
+    ...{ key, name, conversation, settings },
+    session: session === undefined || text === undefined ? undefined : { id: session, text },
+  };
+}
+
+/** Keeps a conversation that has a text. */
+function keep(kept: KeptConversations, model: ColumnModel, open: boolean, onProblem: (error: unknown) => void): void {
+  const { conversation, session } = model.snapshot;
+  if (conversation.turns.length === 0 && session === undefined) return;
+  try {
+    kept.keep(model.kept(open));
+  } catch {
+    onProblem(new Error('The browser has no room to keep this conversation; delete others, or save it to a file.'));
+  }
 }
 
 function KeyDialog({ onClose, onKey }: { readonly onClose: () => void; readonly onKey: (key: string) => void }) {

@@ -2,6 +2,7 @@
 import { FactsOfAnswer, type LiveFacts, noFacts } from './live-facts.ts';
 import { addTurn, changeTurn, type ConversationTree, emptyConversation, pathTo, showTurn } from './conversation.ts';
 import type { ContinuationRequest, Server } from './server.ts';
+import { type KeptConversation, newKey } from './kept-conversations.ts';
 import { defaultSettings, type Settings } from './settings.ts';
 
 /** A session of the server that the text goes on from. */
@@ -11,6 +12,8 @@ export interface OpenedSession {
 }
 
 export interface ColumnSnapshot {
+  /** As the reader called it; empty without a name. */
+  readonly name: string;
   readonly conversation: ConversationTree;
   readonly settings: Settings;
   readonly session: OpenedSession | undefined;
@@ -20,6 +23,9 @@ export interface ColumnSnapshot {
 }
 
 export interface ColumnStart {
+  /** Of a conversation that has been kept. */
+  readonly key?: string;
+  readonly name?: string;
   readonly conversation?: ConversationTree;
   readonly settings?: Partial<Settings>;
   readonly session?: OpenedSession;
@@ -30,16 +36,21 @@ const flushEvery = 50;
 
 export class ColumnModel {
   readonly id: number;
+  /** Under which the conversation is kept. */
+  readonly key: string;
   readonly chat: boolean;
   #snapshot: ColumnSnapshot;
   #abort: AbortController | undefined;
   readonly #watchers = new Set<() => void>();
 
   /** @param chat whether the model has a chat template; a session is continued as text all the same */
-  constructor(id: number, chat: boolean, { conversation = emptyConversation, settings, session }: ColumnStart = {}) {
+  constructor(id: number, chat: boolean, start: ColumnStart = {}) {
+    const { key = newKey(), name = '', conversation = emptyConversation, settings, session } = start;
     this.id = id;
+    this.key = key;
     this.chat = chat && session === undefined;
     this.#snapshot = {
+      name,
       conversation,
       settings: { ...defaultSettings, markdown: this.chat, ...settings },
       session,
@@ -58,8 +69,18 @@ export class ColumnModel {
     return () => this.#watchers.delete(changed);
   }
 
+  setName(name: string): void {
+    this.#change({ name });
+  }
+
   setSettings(settings: Settings): void {
     this.#change({ settings });
+  }
+
+  /** The conversation as it is kept. */
+  kept(open: boolean): KeptConversation {
+    const { name, conversation, settings, session } = this.#snapshot;
+    return { key: this.key, changed: Date.now(), open, name, conversation, settings, session: session?.id };
   }
 
   /** Shows another branch. What is being written goes on. */

@@ -64,8 +64,14 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
     >
       <header class="bar">
         <h2>
-          <span class="kind">Session </span>
-          {model.id}
+          {snapshot.name !== '' ? (
+            snapshot.name
+          ) : (
+            <>
+              <span class="kind">Session </span>
+              {model.id}
+            </>
+          )}
         </h2>
         <dl class="facts numbers">
           <Fact name="state" value={facts.stateBytes === undefined ? '–' : formatBytes(facts.stateBytes)} />
@@ -129,8 +135,10 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
           onConversation={() => {
             const text = writeConversation({ conversation, system: settings.system });
             saveFile(new Blob([text], { type: 'application/json' }), 'conversation.json');
+            setAsking(undefined);
           }}
           onSession={() => {
+            setAsking(undefined);
             server.saveSession(model.question()).then((file) => saveFile(file, 'session.linnet'), onProblem);
           }}
         />

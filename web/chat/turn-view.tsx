@@ -82,6 +82,9 @@ function TurnArticle({ turn, siblings, writing, busy, markdown, actions }: TurnV
           ) : (
             <Button name="Edit" icon="edit" kind="quiet" disabled={busy} onClick={() => setDraft(text)} />
           )}
+          {isSecureContext && (
+            <Button name="Copy" icon="copy" kind="quiet" onClick={() => void navigator.clipboard.writeText(text)} />
+          )}
           <Button name="Fork beside" icon="beside" kind="quiet" onClick={() => actions.beside(id)} />
         </footer>
       )}
@@ -158,6 +161,11 @@ function EditForm({
         value={changed}
         ref={(field) => field?.focus()}
         onInput={({ currentTarget }) => setChanged(currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+          event.preventDefault();
+          if (changed !== '') onSave(changed);
+        }}
       />
       <Button name="Send as a branch" kind="primary" type="submit" disabled={changed === ''} />
       <Button name="Cancel" onClick={onCancel} />

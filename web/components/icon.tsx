@@ -16,6 +16,8 @@ const paths = {
   scheme: 'M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z',
   chart: 'M4 4v16h16M7 15l4-5 3 3 5-7',
   plus: 'M12 5v14M5 12h14',
+  list: 'M4 7h16M4 12h16M4 17h10',
+  copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
 } as const;
 
 export type IconName = keyof typeof paths;
