@@ -229,7 +229,7 @@ async function speculationStudy({ model, parameters }: (typeof rows)[number]['tu
   for (const text of [prompt, ...openings]) {
     const promptTokens = [...tokenizer.encode(text, { bos: true })].slice(0, 64);
     const options = { promptTokens, maxTokens, tokenizer, ignoreEos: true };
-    await using drafter = new ObservedDrafter(new LookupDrafter());
+    const drafter = new ObservedDrafter(new LookupDrafter());
     plain.push(await generateToEnd(engine, options));
     drafted.push(await generateToEnd(engine, { ...options, method: speculative(drafter, { statistics }) }));
     acceptance.push(drafter.acceptance);

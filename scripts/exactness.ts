@@ -104,7 +104,7 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
     'lookup+reference': () => new CombinedDrafter([new LookupDrafter(), reference()]),
   };
   for (const [name, make] of Object.entries(drafters)) {
-    await using drafter = make();
+    const drafter = make();
     const result = await generateToEnd(engine, { ...options, method: speculative(drafter) });
     const differing = result.tokens.filter((token, at) => token !== expected.tokens[at]).length;
     const before = totals.get(name) ?? { texts: 0, tokens: 0, steps: 0, differing: 0 };

@@ -1,7 +1,7 @@
 /** A session: a text and its state, continued from call to call, such as a conversation or a long document. */
 import { Runner } from './runner.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
-import type { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
+import type { JsonSchemas } from '../decoding/constraints/json-constraint.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';

@@ -271,7 +271,6 @@ describe('speculative decoding', () => {
     const broken = (tree: TokenTree, tokens: (root: number) => readonly number[]): Drafter => ({
       name: 'broken',
       propose: ({ root }) => Promise.resolve({ tree, tokens: Int32Array.from(tokens(root)) }),
-      [Symbol.asyncDispose]: () => Promise.resolve(),
     });
     for (const drafter of [
       broken(chain(2), (root) => [root + 1, 0]),

@@ -1,7 +1,7 @@
 /** The result of `open`: a model of some kind, with all its actions. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
-import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
+import { JsonSchemas } from '../decoding/constraints/json-constraint.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { type ContinuationScore, scoreContinuations } from '../engine/scoring/continuations.ts';
 import { type SessionFiles, TextSession } from '../engine/session.ts';

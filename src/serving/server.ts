@@ -1,6 +1,6 @@
 /** A server of a model that writes: its parts put together. */
 import type { Logger } from 'pino';
-import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
+import { JsonSchemas } from '../decoding/constraints/json-constraint.ts';
 import { Runner } from '../engine/runner.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';

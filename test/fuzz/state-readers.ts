@@ -28,7 +28,7 @@ import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
-import { JsonSchemas } from '../../src/decoding/constraints/json-schemas.ts';
+import { JsonSchemas } from '../../src/decoding/constraints/json-constraint.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';

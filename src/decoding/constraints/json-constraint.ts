@@ -1,9 +1,14 @@
 /** Texts that are JSON of a schema: which tokens may come next. */
 import { LinnetError } from '../../errors.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TokenConstraint } from '../logit-adjustments.ts';
 import { ByteMachine, type MachineState } from './byte-machine.ts';
 import { schemaGrammar } from './json-schema.ts';
-import { MaskCache, type TokenTrie } from './token-trie.ts';
+import { TokenTrie } from './token-trie.ts';
+
+/** Masks kept for each schema, and schemas for each model. */
+const mostMasks = 256;
+const mostSchemas = 16;
 
 /**
  * A schema made ready for a vocabulary, for any number of texts.
@@ -17,7 +22,8 @@ import { MaskCache, type TokenTrie } from './token-trie.ts';
 export class JsonConstraint {
   readonly #trie: TokenTrie;
   readonly #machine: ByteMachine;
-  readonly #masks: MaskCache;
+  /** Tokens that fit each state. */
+  readonly #masks = new Map<MachineState, Uint8Array>();
   readonly #ends: readonly number[];
 
   /**
@@ -31,7 +37,6 @@ export class JsonConstraint {
     if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token, by which JSON could end');
     this.#trie = trie;
     this.#machine = new ByteMachine(schemaGrammar(schema));
-    this.#masks = new MaskCache(trie, this.#machine);
     this.#ends = ends;
   }
 
@@ -60,10 +65,47 @@ export class JsonConstraint {
   #allowed(state: MachineState | null): Uint8Array {
     if (state === null)
       throw new LinnetError('INPUT', 'the text is not what the schema accepts; begin with less of it');
-    const mask = this.#masks.of(state);
+    const mask = kept(this.#masks, state, mostMasks, () => this.#trie.mask(this.#machine, state));
     const allowed = state.accepts ? mask.slice() : mask;
     if (state.accepts) for (const id of this.#ends) allowed[id] = 1;
     if (allowed.includes(1)) return allowed;
     throw new LinnetError('INPUT', 'no token of the model goes on with what the schema asks for');
   }
+}
+
+/** The schemas that are asked of one model, made ready when they are first asked for. */
+export class JsonSchemas {
+  readonly #tokenizer: Tokenizer;
+  readonly #vocabulary: number;
+  readonly #ready = new Map<string, JsonConstraint>();
+  #trie: TokenTrie | undefined;
+
+  /** @param vocabulary V of the model */
+  constructor(tokenizer: Tokenizer, vocabulary: number) {
+    this.#tokenizer = tokenizer;
+    this.#vocabulary = vocabulary;
+  }
+
+  /**
+   * The constraint of a schema.
+   * @param ends tokens that end a text
+   * @throws LinnetError as `JsonConstraint`
+   */
+  constraint(schema: unknown, ends: readonly number[]): JsonConstraint {
+    const key = `${ends.join()} ${JSON.stringify(schema)}`;
+    return kept(this.#ready, key, mostSchemas, () => {
+      this.#trie ??= new TokenTrie(this.#tokenizer, this.#vocabulary);
+      return new JsonConstraint(schema, this.#trie, ends);
+    });
+  }
+}
+
+/** The value of a key, made where it is not in the map, which keeps the keys that were asked for last. */
+function kept<Key, Value>(map: Map<Key, Value>, key: Key, most: number, make: () => Value): Value {
+  const value = map.get(key) ?? make();
+  map.delete(key);
+  const [oldest] = map.keys();
+  if (oldest !== undefined && map.size >= most) map.delete(oldest);
+  map.set(key, value);
+  return value;
 }

@@ -11,6 +11,7 @@ import {
   repeat,
   rule,
   sequence,
+  spans,
   exactText,
 } from './pattern.ts';
 
@@ -21,12 +22,11 @@ const stringCharacter = rule('character');
 /** Any JSON. */
 const anyValue = rule('any');
 
-const control: CodePoints = [0, 0x1f];
-const quote: CodePoints = [0x22, 0x22];
-const backslash: CodePoints = [0x5c, 0x5c];
-const digit = character([0x30, 0x39]);
-const digitButZero = character([0x31, 0x39]);
-const hex = character([0x30, 0x39], [0x41, 0x46], [0x61, 0x66]);
+/** Characters that stand in strings as they are: all but control characters, quotes and backslashes. */
+export const plainCharacters = allBut(spans('\0\x1f', '""', '\\\\'));
+const digit = character(...spans('09'));
+const digitButZero = character(...spans('19'));
+const hex = character(...spans('09', 'AF', 'af'));
 
 export const jsonString = stringOf(0, Infinity);
 
@@ -45,31 +45,27 @@ export const jsonNumber = sequence(
   jsonInteger,
   optionalPart(sequence(exactText('.'), repeat(digit, 1, 16))),
   optionalPart(
-    sequence(
-      character([0x45, 0x45], [0x65, 0x65]),
-      optionalPart(character([0x2b, 0x2b], [0x2d, 0x2d])),
-      repeat(digit, 1, 2),
-    ),
+    sequence(character(...spans('EE', 'ee')), optionalPart(character(...spans('++', '--'))), repeat(digit, 1, 2)),
   ),
 );
 
 /** The rules that patterns of this file name. */
 export function jsonRules(): Map<string, Pattern> {
   const escaped = anyOf(
-    character(...Array.from('"\\/bfnrt', (letter): CodePoints => [letter.charCodeAt(0), letter.charCodeAt(0)])),
+    character(...spans(...Array.from('"\\/bfnrt', (letter) => letter + letter))),
     // Halves of surrogate pairs are left out.
     sequence(
       exactText('u'),
       anyOf(
-        sequence(character([0x30, 0x39], [0x41, 0x43], [0x45, 0x46], [0x61, 0x63], [0x65, 0x66]), repeat(hex, 3, 3)),
-        sequence(character([0x44, 0x44], [0x64, 0x64]), character([0x30, 0x37]), repeat(hex, 2, 2)),
+        sequence(character(...spans('09', 'AC', 'EF', 'ac', 'ef')), repeat(hex, 3, 3)),
+        sequence(character(...spans('DD', 'dd')), character(...spans('07')), repeat(hex, 2, 2)),
       ),
     ),
   );
-  const indent = repeat(character([0x20, 0x20]), 0, 20);
+  const indent = repeat(exactText(' '), 0, 20);
   return new Map([
     ['blanks', anyOf(nothing, exactText(' '), sequence(exactText('\n'), indent))],
-    ['character', anyOf(character(...allBut([control, quote, backslash])), sequence(exactText('\\'), escaped))],
+    ['character', anyOf(character(...plainCharacters), sequence(exactText('\\'), escaped))],
     [
       'any',
       anyOf(
@@ -139,15 +135,14 @@ export function jsonObject(members: readonly Member[], others: Pattern | undefin
 function otherName(names: readonly string[]): Pattern {
   if (names.length === 0) return jsonString;
   const rest = sequence(repeat(stringCharacter, 0, Infinity), exactText('"'));
-  const plain = allBut([control, quote, backslash]);
   const from = (endings: readonly (readonly number[])[]): Pattern => {
     const byFirst = new Map<number, number[][]>();
     for (const [head, ...rest] of endings)
       if (head !== undefined) byFirst.set(head, [...(byFirst.get(head) ?? []), rest]);
     const heads = [...byFirst.keys()].map((head): CodePoints => [head, head]);
-    const options: Pattern[] = [sequence(character(...common(plain, allBut(heads))), rest)];
+    const options: Pattern[] = [sequence(character(...common(plainCharacters, allBut(heads))), rest)];
     for (const [head, own] of byFirst) {
-      if (common(plain, [[head, head]]).length === 0) continue;
+      if (common(plainCharacters, [[head, head]]).length === 0) continue;
       options.push(sequence(character([head, head]), from(own)));
     }
     if (!endings.some((ending) => ending.length === 0)) options.push(exactText('"'));

@@ -52,37 +52,28 @@ const unsupported = [
   '$recursiveRef',
 ];
 
-/** Keywords that constrain a value itself; next to a combination none is allowed. */
-const assertions = [
-  'type',
-  'enum',
-  'const',
-  'anyOf',
-  'oneOf',
-  'allOf',
-  '$ref',
-  'properties',
-  'required',
-  'additionalProperties',
-  'items',
-  'prefixItems',
-  'minItems',
-  'maxItems',
-  'minLength',
-  'maxLength',
-  'pattern',
-  'minimum',
-  'maximum',
-  'exclusiveMinimum',
-  'exclusiveMaximum',
-];
+/** Keywords that say in one way or another which values there are; a schema has one of them at most. */
+const combinations = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'];
+
+/** Keywords for the values of one type. Schemas without a type mean the first type that they have a keyword of. */
+const keywordsOf: Readonly<Record<string, readonly string[]>> = {
+  object: ['properties', 'required', 'additionalProperties'],
+  array: ['items', 'prefixItems', 'minItems', 'maxItems'],
+  string: ['pattern', 'minLength', 'maxLength', 'format'],
+  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
+};
+
+/** Keywords that constrain a value itself, which a format may only describe; next to a combination none is allowed. */
+const assertions = ['type', ...combinations, ...Object.values(keywordsOf).flat()].filter((name) => name !== 'format');
+
+const date = '\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])';
+const time = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
 
 /** Formats that are enforced; others only describe a string, and accept any. */
 const formats: Readonly<Record<string, string>> = {
-  date: '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])$',
-  time: '^([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$',
-  'date-time':
-    '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$',
+  date: `^${date}$`,
+  time: `^${time}$`,
+  'date-time': `^${date}T${time}$`,
   uuid: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
 };
 
@@ -137,15 +128,11 @@ class SchemaReader {
 
   /** The pattern of a schema by reference, by listed values or by a combination; undefined for others. */
   #combination(schema: JsonObject, place: Place): Pattern | undefined {
-    const given = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((keyword) =>
-      Object.hasOwn(schema, keyword),
-    );
+    const given = combinations.find((keyword) => Object.hasOwn(schema, keyword));
     if (given === undefined) return undefined;
     const listed = given === 'enum' || given === 'const';
-    const beside = assertions.find((keyword) => {
-      if (keyword === given || !Object.hasOwn(schema, keyword)) return false;
-      return !(listed && keyword === 'type');
-    });
+    const allowed = listed ? [given, 'type'] : [given];
+    const beside = assertions.find((keyword) => Object.hasOwn(schema, keyword) && !allowed.includes(keyword));
     if (beside !== undefined) throw wrong(place.path, `"${beside}" next to "${given}" is not supported`);
     const value = schema[given];
     if (given === '$ref') return this.#reference(value, place);
@@ -185,7 +172,8 @@ class SchemaReader {
   }
 
   #ofTypes(schema: JsonObject, place: Place): Pattern {
-    const given = schema.type ?? impliedType(schema);
+    const hasKeyword = (type: string): boolean => keywordsOf[type].some((keyword) => Object.hasOwn(schema, keyword));
+    const given = schema.type ?? Object.keys(keywordsOf).find(hasKeyword);
     if (given === undefined) return anyValue;
     const types: readonly unknown[] = Array.isArray(given) ? given : [given];
     if (types.length === 0) throw wrong(place.path, '"type" is empty');
@@ -261,15 +249,6 @@ class SchemaReader {
     };
     for (const name of this.#heads.keys()) visit(name, []);
   }
-}
-
-/** Schemas without a type mean the one that their keywords are for. */
-function impliedType(schema: JsonObject): string | undefined {
-  const has = (...keywords: readonly string[]): boolean => keywords.some((keyword) => Object.hasOwn(schema, keyword));
-  if (has('properties', 'required', 'additionalProperties')) return 'object';
-  if (has('items', 'prefixItems', 'minItems', 'maxItems')) return 'array';
-  if (has('pattern', 'minLength', 'maxLength', 'format')) return 'string';
-  return has('minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum') ? 'number' : undefined;
 }
 
 function readString(schema: JsonObject, path: string): Pattern {

@@ -3,6 +3,11 @@
 /** Code points from the first to the last, both included. */
 export type CodePoints = readonly [first: number, last: number];
 
+/** Ranges by their first and last characters: `09` are the digits. */
+export function spans(...pairs: readonly string[]): CodePoints[] {
+  return pairs.map(([first, last]): CodePoints => [first.charCodeAt(0), last.charCodeAt(0)]);
+}
+
 /** A pattern of a part of a text. Patterns that occur in several places may be shared. */
 export type Pattern =
   | { readonly kind: 'text'; readonly text: string }

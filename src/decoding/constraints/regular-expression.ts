@@ -10,59 +10,26 @@ import {
   type Pattern,
   repeat,
   sequence,
+  spans,
   exactText,
 } from './pattern.ts';
+import { plainCharacters } from './json-patterns.ts';
 
 const named: Readonly<Record<string, readonly CodePoints[]>> = {
-  d: [[0x30, 0x39]],
-  w: [
-    [0x30, 0x39],
-    [0x41, 0x5a],
-    [0x5f, 0x5f],
-    [0x61, 0x7a],
-  ],
-  s: [
-    [0x09, 0x0d],
-    [0x20, 0x20],
-    [0xa0, 0xa0],
-    [0x2028, 0x2029],
-  ],
+  d: spans('09'),
+  w: spans('09', 'AZ', '__', 'az'),
+  s: spans('\t\r', '  ', '\xa0\xa0', '\u2028\u2029'),
 };
-
-const letters: Readonly<Record<string, number>> = { n: 0x0a, r: 0x0d, t: 0x09, f: 0x0c, v: 0x0b, 0: 0 };
-const shortEscapes: Readonly<Record<number, string>> = {
-  8: 'b',
-  9: 't',
-  10: 'n',
-  12: 'f',
-  13: 'r',
-  0x22: '"',
-  0x5c: '\\',
-};
-const lineEnds: readonly CodePoints[] = [
-  [0x0a, 0x0a],
-  [0x0d, 0x0d],
-  [0x2028, 0x2029],
-];
+const letters: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', f: '\f', v: '\v', 0: '\0' };
+const lineEnds = spans('\n\n', '\r\r', '\u2028\u2029');
 const mostRepeats = 1000;
 
 /** Any of some characters, inside a JSON string. */
 function inString(ranges: readonly CodePoints[]): Pattern {
-  const asTheyAre = common(
-    ranges,
-    allBut([
-      [0, 0x1f],
-      [0x22, 0x22],
-      [0x5c, 0x5c],
-    ]),
-  );
   const escaped = [...Array.from({ length: 32 }, (_, code) => code), 0x22, 0x5c]
     .filter((code) => ranges.some(([first, last]) => first <= code && code <= last))
-    .map((code) => {
-      const short = shortEscapes[code];
-      return exactText(short === undefined ? `\\u${code.toString(16).padStart(4, '0')}` : `\\${short}`);
-    });
-  return anyOf(character(...asTheyAre), ...escaped);
+    .map((code) => exactText(JSON.stringify(String.fromCharCode(code)).slice(1, -1)));
+  return anyOf(character(...common(ranges, plainCharacters)), ...escaped);
 }
 
 /**
@@ -190,7 +157,7 @@ class Parser {
     const letter = this.#next();
     if (Object.hasOwn(named, letter)) return named[letter];
     if (Object.hasOwn(named, letter.toLowerCase())) return allBut(named[letter.toLowerCase()]);
-    if (Object.hasOwn(letters, letter)) return [[letters[letter], letters[letter]]];
+    if (Object.hasOwn(letters, letter)) return [codeOf(letters[letter])];
     if (letter === 'u' || letter === 'x') {
       const length = letter === 'u' ? 4 : 2;
       const digits = this.#letters.slice(this.#at, this.#at + length).join('');

@@ -9,9 +9,6 @@ interface TrieNode {
   readonly children: Map<number, TrieNode>;
 }
 
-/** Masks kept for each machine. */
-const mostMasks = 256;
-
 /** The tokens of a vocabulary by their bytes. Made once, for any number of constraints. */
 export class TokenTrie {
   /** V: as many as there are logits. */
@@ -66,27 +63,5 @@ export class TokenTrie {
       node = child;
     }
     node.tokens.push(id);
-  }
-}
-
-/** The masks of a machine's states, the latest of them kept. */
-export class MaskCache {
-  readonly #trie: TokenTrie;
-  readonly #machine: ByteMachine;
-  readonly #masks = new Map<MachineState, Uint8Array>();
-
-  constructor(trie: TokenTrie, machine: ByteMachine) {
-    this.#trie = trie;
-    this.#machine = machine;
-  }
-
-  of(state: MachineState): Uint8Array {
-    const known = this.#masks.get(state);
-    if (known !== undefined) return known;
-    const [oldest] = this.#masks.keys();
-    if (oldest !== undefined && this.#masks.size >= mostMasks) this.#masks.delete(oldest);
-    const mask = this.#trie.mask(this.#machine, state);
-    this.#masks.set(state, mask);
-    return mask;
   }
 }

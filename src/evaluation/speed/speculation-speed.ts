@@ -87,7 +87,7 @@ export async function speculationSpeed(
             return generateToEnd(engine, { ...own, maxTokens: tokens, ignoreEos: true });
           };
           const drafted = async (how: SpeculationOptions) => {
-            await using drafter = makeDrafter();
+            const drafter = makeDrafter();
             return await run(speculative(drafter, how));
           };
           const plain = await run(sequential);

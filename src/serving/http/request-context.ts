@@ -2,7 +2,7 @@
 import type { StateStore } from '../sessions/state-store.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import type { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
+import type { JsonSchemas } from '../../decoding/constraints/json-constraint.ts';
 import type { Runner } from '../../engine/runner.ts';
 import type { Embeddings } from '../../engine/text/embeddings.ts';
 import type { NamedModel, TextModel } from '../../engine/text-model.ts';

@@ -9,7 +9,7 @@ export interface CombinedOptions {
   readonly maxNodes?: number;
 }
 
-/** Asks each drafter in turn and merges the drafts. Owns the drafters: disposing of it disposes of them. */
+/** Asks each drafter in turn and merges the drafts. */
 export class CombinedDrafter implements Drafter {
   readonly name: string;
   readonly #drafters: readonly Drafter[];
@@ -34,10 +34,5 @@ export class CombinedDrafter implements Drafter {
 
   async accepted(tokens: readonly number[]): Promise<void> {
     for (const drafter of this.#drafters) await drafter.accepted?.(tokens);
-  }
-
-  /** For `await using`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const drafter of this.#drafters) await drafter[Symbol.asyncDispose]();
   }
 }

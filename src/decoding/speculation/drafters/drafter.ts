@@ -28,7 +28,7 @@ export interface Draft {
 }
 
 /** Makes guesses for one text. Data kept between calls follow `DraftContext.tokens`. */
-export interface Drafter extends AsyncDisposable {
+export interface Drafter {
   /** `medusa`, `lookup`, `draft`, …: for statistics. */
   readonly name: string;
   /** A draft on top of the text; a root alone where there is nothing to guess from. */

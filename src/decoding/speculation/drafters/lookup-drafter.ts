@@ -70,11 +70,6 @@ export class LookupDrafter implements Drafter {
     this.#index.extend(this.#text);
     return this.#sourceLength;
   }
-
-  /** For `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
-  }
 }
 
 /** The tokens after position `end`. Where that runs past the text, it goes on in the continuation itself: a repetition. */

@@ -79,9 +79,4 @@ export class MedusaDrafter implements Drafter {
     );
     return { tree, tokens };
   }
-
-  /** For `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
-  }
 }

@@ -95,11 +95,6 @@ export class ModelDrafter implements Drafter {
     };
   }
 
-  /** For `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
-  }
-
   /** Commits the last guesses that the text took; at least the new root remains to be read. */
   async #takeInGuesses(tokens: readonly number[]): Promise<void> {
     if (this.#lastRun === undefined) return;

@@ -17,21 +17,16 @@ const context = (maxDepth: number): DraftContext => ({
 });
 
 /** 7 → (1 → (3, 4), 2). */
-function makeDrafter(): { drafter: Drafter; reported: (readonly number[])[]; disposed: () => number } {
+function makeDrafter(): { drafter: Drafter; reported: (readonly number[])[] } {
   const reported: (readonly number[])[] = [];
-  let disposals = 0;
   const drafter: Drafter = {
     name: 'fixed',
     propose: () => Promise.resolve({ tree: new TokenTree([-1, 0, 0, 1, 1]), tokens: Int32Array.from([7, 1, 2, 3, 4]) }),
     accepted: (tokens) => {
       reported.push(tokens);
     },
-    [Symbol.asyncDispose]: () => {
-      disposals++;
-      return Promise.resolve();
-    },
   };
-  return { drafter, reported, disposed: () => disposals };
+  return { drafter, reported };
 }
 
 function counts(acceptance: readonly PathAcceptance[]): Record<string, string> {
@@ -58,14 +53,12 @@ describe('ObservedDrafter', () => {
   });
 
   it('is otherwise the drafter that it watches', async () => {
-    const { drafter, reported, disposed } = makeDrafter();
+    const { drafter, reported } = makeDrafter();
     const observed = new ObservedDrafter(drafter);
     expect(observed.name).toBe('fixed');
     expect([...(await observed.propose(context(5))).tokens]).toEqual([7, 1, 2, 3, 4]);
     await observed.accepted([1, 9]);
     expect(reported).toEqual([[1, 9]]);
-    await observed[Symbol.asyncDispose]();
-    expect(disposed()).toBe(1);
   });
 });
 

@@ -16,7 +16,7 @@ export interface PathAcceptance {
   readonly accepted: number;
 }
 
-/** Passes on the drafts of a drafter, and counts their acceptance. Owns the drafter: disposing of it disposes of that. */
+/** Passes on the drafts of a drafter, and counts their acceptance. */
 export class ObservedDrafter implements Drafter {
   readonly name: string;
   readonly #drafter: Drafter;
@@ -57,11 +57,6 @@ export class ObservedDrafter implements Drafter {
   /** The places so far, those offered most often first; a place never comes before its parent. */
   get acceptance(): PathAcceptance[] {
     return sumAcceptance([[...this.#counts.values()]]);
-  }
-
-  /** For `await using`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#drafter[Symbol.asyncDispose]();
   }
 
   #count(path: readonly number[]): { offered: number; accepted: number } {

@@ -10,7 +10,7 @@ const context = { tokens: [0, 1], root: 1, hidden: new Float32Array(0), state, m
 
 describe('ReferenceDrafter', () => {
   it.each([2, 3, 8, 64])('ends with %i tokens to choose from, and repeats none beneath a node', async (vocabulary) => {
-    await using drafter = new ReferenceDrafter([0, 1, 0, 1, 1, 0], vocabulary, { hitRate: 0.5, seed: 3 });
+    const drafter = new ReferenceDrafter([0, 1, 0, 1, 1, 0], vocabulary, { hitRate: 0.5, seed: 3 });
     for (let round = 0; round < 20; round++) {
       const { tree, tokens } = await drafter.propose(context);
       const edges = [...tree.parents].slice(1).map((parent, i) => `${parent} ${tokens[i + 1]}`);

@@ -74,11 +74,6 @@ export class ReferenceDrafter implements Drafter {
     return Promise.resolve({ tree, tokens });
   }
 
-  /** For `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
-  }
-
   #wrongToken(used: ReadonlySet<number>, right: number | undefined): number {
     for (;;) {
       const token = this.#random.integer(this.#vocabulary);
