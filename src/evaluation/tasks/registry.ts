@@ -1,32 +1,12 @@
 /** All built-in tasks, the groups they form, and their names. */
 import { LinnetError } from '../../errors.ts';
-import { agNews } from './definitions/ag-news.ts';
-import { arcTasks } from './definitions/arc.ts';
-import { bbhSubsets, bbhTasks, bbhVariants } from './definitions/bbh.ts';
-import { copa } from './definitions/copa.ts';
+import { bbhSubsets, bbhTasks, bbhVariants, instructEvalBbh } from './definitions/bbh.ts';
 import { glueDefinitions } from './definitions/glue.ts';
-import { hellaswag } from './definitions/hellaswag.ts';
-import { instructEvalBbh, instructEvalMmlu } from './definitions/instruct-eval.ts';
-import { languageModelling } from './definitions/language-modelling.ts';
-import { mmluSubjects, mmluTasks } from './definitions/mmlu.ts';
-import { piqa } from './definitions/piqa.ts';
-import { cnnDailymail } from './definitions/summarization.ts';
+import { instructEvalMmlu, mmluSubjects, mmluTasks } from './definitions/mmlu.ts';
+import { questionTasks } from './definitions/questions.ts';
 import { parseTask, type Task, type TaskInput } from './schema.ts';
 
-const definitions: readonly TaskInput[] = [
-  piqa,
-  copa,
-  ...arcTasks,
-  hellaswag,
-  agNews,
-  ...glueDefinitions,
-  ...languageModelling,
-  cnnDailymail,
-  ...mmluTasks,
-  ...bbhTasks,
-  ...instructEvalMmlu,
-  ...instructEvalBbh,
-];
+const definitions = [questionTasks, glueDefinitions, mmluTasks, bbhTasks, instructEvalMmlu, instructEvalBbh].flat();
 
 /** The built-in tasks by name. A task is checked when it is asked for. */
 const tasks: ReadonlyMap<string, TaskInput> = new Map(definitions.map((task) => [task.task, task]));
@@ -42,44 +22,41 @@ export interface TaskGroup {
   readonly bySize: boolean;
 }
 
-const subjectsOf = (prefix: string, group: string): string[] =>
-  mmluSubjects[group].map((subject) => `${prefix}${subject}`);
+/** Summed up by questions, unless it is told otherwise. */
+const group = (name: string, metric: string, members: readonly string[], bySize = true): TaskGroup => {
+  return { name, members, metric, bySize };
+};
 
 const groups: ReadonlyMap<string, TaskGroup> = new Map(
   [
-    ...Object.keys(mmluSubjects).map((name) => ({
-      name: `mmlu_${name}`,
-      members: subjectsOf('mmlu_', name),
-      metric: 'acc,none',
-      bySize: true,
-    })),
-    {
-      name: 'mmlu',
-      members: Object.keys(mmluSubjects).map((name) => `mmlu_${name}`),
-      metric: 'acc,none',
-      bySize: true,
-    },
-    ...Object.entries(bbhVariants).map(([name, filter]) => ({
-      name,
-      members: bbhSubsets.map((subset) => `${name}_${subset}`),
-      metric: `exact_match,${filter}`,
-      bySize: true,
-    })),
-    { name: 'glue', members: glueDefinitions.map(({ task }) => task), bySize: false },
-    {
-      name: 'instruct_eval_mmlu',
-      members: instructEvalMmlu.map(({ task }) => task),
-      metric: 'prefix_match,none',
-      bySize: true,
-    },
-    {
-      name: 'instruct_eval_bbh',
-      members: instructEvalBbh.map(({ task }) => task),
-      metric: 'prefix_match,none',
-      bySize: false,
-    },
-  ].map((group) => [group.name, group]),
+    ...Object.entries(mmluSubjects).map(([name, subjects]) =>
+      group(
+        `mmlu_${name}`,
+        'acc,none',
+        subjects.map((subject) => `mmlu_${subject}`),
+      ),
+    ),
+    group(
+      'mmlu',
+      'acc,none',
+      Object.keys(mmluSubjects).map((name) => `mmlu_${name}`),
+    ),
+    ...Object.entries(bbhVariants).map(([name, filter]) =>
+      group(
+        name,
+        `exact_match,${filter}`,
+        bbhSubsets.map((subset) => `${name}_${subset}`),
+      ),
+    ),
+    { name: 'glue', members: namesOf(glueDefinitions), bySize: false },
+    group('instruct_eval_mmlu', 'prefix_match,none', namesOf(instructEvalMmlu)),
+    group('instruct_eval_bbh', 'prefix_match,none', namesOf(instructEvalBbh), false),
+  ].map((one) => [one.name, one]),
 );
+
+function namesOf(inputs: readonly TaskInput[]): string[] {
+  return inputs.map(({ task }) => task);
+}
 
 /** Other names by which tasks are known. */
 const aliases: Readonly<Record<string, string>> = {

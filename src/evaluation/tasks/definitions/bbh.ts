@@ -2,36 +2,16 @@
 import type { FilterConfig } from '../filters/filter.ts';
 import type { TaskInput } from '../schema.ts';
 
-export const bbhSubsets = [
-  'boolean_expressions',
-  'causal_judgement',
-  'date_understanding',
-  'disambiguation_qa',
-  'dyck_languages',
-  'formal_fallacies',
-  'geometric_shapes',
-  'hyperbaton',
-  'logical_deduction_five_objects',
-  'logical_deduction_seven_objects',
-  'logical_deduction_three_objects',
-  'movie_recommendation',
-  'multistep_arithmetic_two',
-  'navigate',
-  'object_counting',
-  'penguins_in_a_table',
-  'reasoning_about_colored_objects',
-  'ruin_names',
-  'salient_translation_error_detection',
-  'snarks',
-  'sports_understanding',
-  'temporal_sequences',
-  'tracking_shuffled_objects_five_objects',
-  'tracking_shuffled_objects_seven_objects',
-  'tracking_shuffled_objects_three_objects',
-  'web_of_lies',
-  'word_sorting',
-] as const;
-type Subset = (typeof bbhSubsets)[number];
+const subsets =
+  'boolean_expressions causal_judgement date_understanding disambiguation_qa dyck_languages ' +
+  'formal_fallacies geometric_shapes hyperbaton logical_deduction_five_objects ' +
+  'logical_deduction_seven_objects logical_deduction_three_objects movie_recommendation ' +
+  'multistep_arithmetic_two navigate object_counting penguins_in_a_table reasoning_about_colored_objects ' +
+  'ruin_names salient_translation_error_detection snarks sports_understanding temporal_sequences ' +
+  'tracking_shuffled_objects_five_objects tracking_shuffled_objects_seven_objects ' +
+  'tracking_shuffled_objects_three_objects web_of_lies word_sorting';
+
+export const bbhSubsets: readonly string[] = subsets.split(' ');
 
 const yesOrNo: FilterConfig = { function: 'regex', regex_pattern: '\\b(Yes|No|yes|no)\\b' };
 const number: FilterConfig = { function: 'number_parse', regex_pattern: '([-0-9]+)' };
@@ -47,7 +27,7 @@ function meaning(no: string, yes: string): FilterConfig {
 }
 
 /** How the answer is found in text generated without examples; an option's letter where nothing is given. */
-const extraction: Readonly<Partial<Record<Subset, FilterConfig>>> = {
+const extraction: Readonly<Partial<Record<string, FilterConfig>>> = {
   boolean_expressions: { function: 'regex', regex_pattern: '\\b(True|False)\\b' },
   causal_judgement: yesOrNo,
   navigate: yesOrNo,
@@ -67,7 +47,7 @@ const extraction: Readonly<Partial<Record<Subset, FilterConfig>>> = {
 };
 
 /** @param which number of the match that counts */
-function extract(subset: Subset, which: number): FilterConfig[] {
+function extract(subset: string, which: number): FilterConfig[] {
   const filter = extraction[subset] ?? option;
   const selected = filter.function === 'word_sort' ? filter : { ...filter, group_select: which };
   return [selected, { function: 'take_first' }];
@@ -82,9 +62,9 @@ const fewShotStops = ['</s>', 'Q', '\n\n'];
 const zeroShotStops = ['</s>', 'Q:', '<|im_end|>'];
 
 /** Fields that one way of asking adds to the subset's task. */
-type Variant = Omit<TaskInput, 'task' | 'dataset_path' | 'output_type' | 'columns' | 'doc_to_target'>;
+type Variant = Omit<TaskInput, 'task' | keyof ReturnType<typeof subsetTask>>;
 
-const fewShot = (subset: Subset): Variant => ({
+const fewShot = (subset: string): Variant => ({
   prompt_file: { reader: 'bbh', subset, answers: 'final' },
   doc_to_text: 'Q: {{input}}\nA:',
   num_fewshot: 3,
@@ -94,7 +74,7 @@ const fewShot = (subset: Subset): Variant => ({
   metadata: { version: 2 },
 });
 
-const variants: Readonly<Record<string, (subset: Subset) => Variant>> = {
+const variants: Readonly<Record<string, (subset: string) => Variant>> = {
   // The pattern drops a character after the answer, usually the full stop.
   bbh_cot_fewshot: (subset) => ({
     prompt_file: { reader: 'bbh', subset, answers: 'chain' },
@@ -152,16 +132,31 @@ export const bbhVariants: Readonly<Record<string, string>> = {
   bbh_zeroshot: 'flexible-extract',
 };
 
-export const bbhTasks: readonly TaskInput[] = Object.entries(variants).flatMap(([name, variant]) =>
-  bbhSubsets.map((subset) => ({
-    task: `${name}_${subset}`,
+function subsetTask(subset: string) {
+  return {
     dataset_path: 'SaylorTwift/bbh',
     dataset_name: subset,
     folder: 'bbh',
-    output_type: 'generate_until' as const,
+    output_type: 'generate_until',
     test_split: 'test',
-    columns: { input: 'text' as const, target: 'text' as const },
+    columns: { input: 'text', target: 'text' },
     doc_to_target: '{{target}}',
-    ...variant(subset),
-  })),
+  } satisfies Partial<TaskInput>;
+}
+
+export const bbhTasks: readonly TaskInput[] = Object.entries(variants).flatMap(([name, variant]) =>
+  bbhSubsets.map((subset) => ({ ...subsetTask(subset), ...variant(subset), task: `${name}_${subset}` })),
 );
+
+/** As InstructEval asks, with 3 examples: the rows that are left answer greedily, and must begin with the right answer. */
+export const instructEvalBbh: readonly TaskInput[] = bbhSubsets.map((subset) => ({
+  ...subsetTask(subset),
+  task: `instruct_eval_bbh_${subset}`,
+  fewshot_split: 'test',
+  skip_rows: 3,
+  doc_to_text: '{{input}}\nAnswer:',
+  num_fewshot: 3,
+  fewshot_config: { sampler: 'first_n' },
+  generation_kwargs: { do_sample: false, temperature: 0, max_gen_toks: 32, until: [] },
+  metric_list: [{ metric: 'prefix_match' }],
+}));

@@ -27,25 +27,46 @@ export const mmluSubjects: Readonly<Record<string, readonly string[]>> = {
   ),
 };
 
-function subjectTask(subject: string): TaskInput {
+/** @param space between "about" and the name of the subject */
+function subjectTask(subject: string, space: string) {
   return {
-    task: `mmlu_${subject}`,
     dataset_path: 'cais/mmlu',
     dataset_name: subject,
     folder: 'mmlu',
-    output_type: 'multiple_choice',
     test_split: 'test',
     fewshot_split: 'dev',
     columns: { question: 'text', choices: 'texts', answer: 'label' },
-    process_docs: 'mmlu',
     description:
-      'The following are multiple choice questions (with answers) about ' + `${subject.replaceAll('_', ' ')}.\n\n`,
+      `The following are multiple choice questions (with answers) about${space}` +
+      `${subject.replaceAll('_', ' ')}.\n\n`,
     doc_to_text: '{{question}}\nA. {{choices[0]}}\nB. {{choices[1]}}\nC. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:',
-    doc_to_choice: ['A', 'B', 'C', 'D'],
-    doc_to_target: '{{answer}}',
     fewshot_config: { sampler: 'first_n' },
-    metric_list: [{ metric: 'acc' }],
-  };
+  } satisfies Partial<TaskInput>;
 }
 
-export const mmluTasks: readonly TaskInput[] = Object.values(mmluSubjects).flat().map(subjectTask);
+const subjects = Object.values(mmluSubjects).flat();
+
+export const mmluTasks: readonly TaskInput[] = subjects.map((subject) => ({
+  ...subjectTask(subject, ' '),
+  task: `mmlu_${subject}`,
+  output_type: 'multiple_choice',
+  process_docs: 'mmlu',
+  doc_to_choice: ['A', 'B', 'C', 'D'],
+  doc_to_target: '{{answer}}',
+  metric_list: [{ metric: 'acc' }],
+}));
+
+/**
+ * As InstructEval asks (Chia et al., 2023, arXiv 2306.04757), whose "5-shot" is likely the paper's: short greedy answers that
+ * must begin with the right one. Two spaces, as in the original.
+ */
+export const instructEvalMmlu: readonly TaskInput[] = subjects.map((subject) => ({
+  ...subjectTask(subject, '  '),
+  task: `instruct_eval_mmlu_${subject}`,
+  output_type: 'generate_until',
+  process_docs: 'mmlu_as_it_is',
+  doc_to_target: "{{['A', 'B', 'C', 'D'][answer]}}",
+  num_fewshot: 5,
+  generation_kwargs: { do_sample: false, temperature: 0, max_gen_toks: 2, until: [] },
+  metric_list: [{ metric: 'prefix_match' }],
+}));
