@@ -36,11 +36,19 @@ describe('the report of a conversion', () => {
     expect(page).toMatch(/To lose less: train for longer \(--budget\)/);
     expect(page).not.toContain('As good as');
     // Which text a number is of, at the number.
-    expect(page).toContain('Perplexity after each stage, on validation text');
+    expect(page).toContain('Perplexity after each stage against the original, on validation text');
     expect(page).toContain('On test text, which decided nothing');
     const decisions = [...page.matchAll(/<td>(yes|no|no change)<\/td><\/tr>/g)].map(([, word]) => word);
     expect(decisions).toEqual(['yes', 'yes', 'no change']);
     expect(page.match(/linnet convert tiny/g)).toHaveLength(1);
+  });
+
+  it('lays stages against the original, and one far beyond the others at the end of the axis', async () => {
+    const { conversion, measures } = conversionTo(7.1, [57.2, 9.1, 5.7684]);
+    const { svg } = (await conversionCharts(conversion, measures)).stages;
+    const figures = [...svg.matchAll(/>([+−][\d.,]+ % ?↑?)</g)].map(([, figure]) => figure);
+    expect(figures).toEqual(expect.arrayContaining(['+936.23 % ↑', '+64.86 %', '+4.50 %']));
+    expect(svg).not.toContain('>+800');
   });
 
   it.each([

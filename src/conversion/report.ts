@@ -44,16 +44,7 @@ export async function conversionCharts(
   const context = { label: 'context', unit: 'tokens', scale: 'log2', format: formatTokens } as const;
   const { memory } = measures;
   return {
-    stages: await barChart({
-      title: 'Perplexity after each stage, on validation text',
-      description: 'Perplexity of the original and after each stage of the conversion; lower is better.',
-      categories: ['original', ...progress.stages.map(({ name }) => name)],
-      value: { label: 'perplexity' },
-      barLabel: (value) => formatFixed(value, 2),
-      // Stages differ by little: bars from zero would all look the same.
-      marks: 'dots',
-      bars: [{ name: 'perplexity', values: [progress.original, ...progress.stages.map((stage) => stage.perplexity)] }],
-    }),
+    stages: await stageChart(progress),
     memory: await lineChart({
       title: 'Memory of a session',
       description: 'Bytes that a session holds against the tokens it has read: the cache of softmax, the state.',
@@ -103,6 +94,25 @@ export async function conversionCharts(
       lines: lines(measures.speed, ({ context: x, timing }) => ({ x, y: timing.medianMs })),
     }),
   };
+}
+
+/** Stages differ by little, so they are laid against the original; one far beyond the others stands at the end of the axis. */
+function stageChart({ original, stages }: Conversion['progress']): Promise<Chart> {
+  const changes = stages.map(({ perplexity }) => perplexity / original - 1);
+  const [greatest = 0, second = 0] = changes.map(Math.abs).sort((a, b) => b - a);
+  return barChart({
+    title: 'Perplexity after each stage against the original, on validation text',
+    description: 'Change of perplexity from the original after each stage of the conversion; lower is better.',
+    categories: ['original', ...stages.map(({ name }) => name)],
+    value: {
+      label: 'change of perplexity',
+      format: (value) => signedPercent(value, 1),
+      max: second > 0 && greatest > 3 * second ? 1.25 * second : undefined,
+    },
+    barLabel: (value) => signedPercent(value, 2),
+    marks: 'dots',
+    bars: [{ name: 'change', values: [0, ...changes] }],
+  });
 }
 
 /** Relative rises of perplexity up to which a conversion is called as good, and nearly as good, as its original. */

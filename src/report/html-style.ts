@@ -50,7 +50,6 @@ figcaption { margin-top: .5rem; font-size: .9rem; line-height: 1.5; }
 footer code { display: block; margin-top: .4rem; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
 footer code::before { content: "$ "; }
 figure svg { display: block; width: 100%; height: auto; }
-figure svg.fixed { width: auto; max-width: none; margin: 0 auto; }
 .narrow { display: none; }
 .scroll { overflow-x: auto; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }

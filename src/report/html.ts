@@ -148,10 +148,9 @@ function scrolling(content: string, name: string): string {
   return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeMarkup(name)}">${content}</div>`;
 }
 
-/** A chart as it is drawn for the width of the page; one that cannot be drawn narrow keeps its size, and is scrolled. */
-function renderChart({ svg, narrow, frame }: Chart): string {
-  if (narrow === undefined) return scrolling(svg.replace('<svg ', '<svg class="fixed" '), frame.description);
-  return `<div class="wide">${svg}</div><div class="narrow">${narrow.svg}</div>`;
+/** A chart as it is drawn for the width of the page. */
+function renderChart({ svg, narrow }: Chart): string {
+  return narrow === undefined ? svg : `<div class="wide">${svg}</div><div class="narrow">${narrow.svg}</div>`;
 }
 
 function renderTable({ headers, alignments, rows, numbers }: Table): string {

@@ -55,20 +55,31 @@ export function barElements(bars: readonly ChartBars[], plot: BarPlot): SvgEleme
       const shift = (series - (bars.length - 1) / 2) * pitch;
       const at = (number: number): Point => {
         const slot = (category + 0.5) / group.values.length;
-        const [x, y] = horizontal ? place(scale.share(number), slot) : place(slot, 1 - scale.share(number));
+        const share = scale.share(Math.min(number, scale.max));
+        const [x, y] = horizontal ? place(share, slot) : place(slot, 1 - share);
         return horizontal ? [x, y + shift] : [x + shift, y];
       };
       const deviation = deviationOf(group, category);
-      return marked(plot, series, at, { value, deviation, thickness: FILLED.bar * pitch });
+      const arrow = value <= scale.max ? '' : horizontal ? ' →' : ' ↑';
+      const text = `${plot.label(value)}${arrow}`;
+      return marked(plot, series, at, { value, deviation, text, thickness: FILLED.bar * pitch });
     }),
   );
 }
 
+interface Mark {
+  readonly value: number;
+  readonly deviation: number;
+  /** The value in figures. */
+  readonly text: string;
+  readonly thickness: number;
+}
+
 function marked(
-  { isDots, horizontal, label }: BarPlot,
+  { isDots, horizontal }: BarPlot,
   series: number,
   at: (value: number) => Point,
-  { value, deviation, thickness }: { readonly value: number; readonly deviation: number; readonly thickness: number },
+  { value, deviation, text, thickness }: Mark,
 ): SvgElement[] {
   const { colour } = seriesStyle(series);
   const low = isDots ? value - deviation : Math.max(0, value - deviation);
@@ -77,10 +88,10 @@ function marked(
   const mark = isDots ? marker(series, at(value), RADIUS / 4.5) : bar(at(0), at(value), thickness, horizontal, colour);
   const [x, y] = at(Math.max(value, value + deviation));
   const reach = BEYOND + (isDots ? RADIUS : 0);
-  const text = horizontal
-    ? writing(label(value), x + reach, y, { ink: CHART_INK.text, anchor: 'start' })
-    : writing(label(value), x, y - reach - 2, { ink: CHART_INK.text });
-  return isDots ? [...spread, mark, text] : [mark, ...spread, text];
+  const figure = horizontal
+    ? writing(text, x + reach, y, { ink: CHART_INK.text, anchor: 'start' })
+    : writing(text, x, y - reach - 2, { ink: CHART_INK.text });
+  return isDots ? [...spread, mark, figure] : [mark, ...spread, figure];
 }
 
 function bar(from: Point, to: Point, thickness: number, horizontal: boolean, colour: string): SvgElement {

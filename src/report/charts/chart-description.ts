@@ -64,7 +64,7 @@ export interface ChartBars {
 
 export interface BarChartDescription extends ChartBase {
   readonly categories: readonly string[];
-  /** The axis of values, which starts at zero under bars. */
+  /** The axis of values, which starts at zero under bars. Dots beyond its `max` stand at its end, with an arrow by their value. */
   readonly value: Pick<ChartAxis, 'label' | 'unit' | 'max' | 'format'>;
   /** Spelling of the value at each bar. Default: the axis's. */
   readonly barLabel?: (value: number) => string;

@@ -42,6 +42,8 @@ export interface View {
   readonly labelWidth?: number;
   /** Clips the plot at the axes. */
   readonly isCut?: boolean;
+  /** Draws the lines of the axes. Default true. */
+  readonly hasLines?: boolean;
   /** Pixels; default: the chart's height. */
   readonly height?: number;
   /** @param place the pixels of two shares, from the left and from the top of the plot */
@@ -51,17 +53,14 @@ export interface View {
 export type Place = (across: number, down: number) => Point;
 
 /** Draws a chart for wide and for narrow pages. @param view the plot at a width; `narrow` has little room */
-export function drawChart(chart: ChartBase, view: (room: 'wide' | 'narrow') => View): Chart {
-  const [wide, narrow] = [view('wide'), view('narrow')];
-  const axes = [wide.up.name, wide.across.name].filter((name) => name !== undefined).join(' against ');
-  const draw = (drawn: View, width: number, height: number): Chart =>
-    Chart.draw(framed(chart.title, drawn, width, height).elements, {
-      ...{ width, height, description: chart.description ?? chart.title ?? axes },
-    });
+export function drawChart(chart: ChartBase, view: (room: 'wide' | 'narrow', width: number) => View): Chart {
   const { width = DEFAULT_WIDTH, height = DEFAULT_HEIGHT } = chart;
-  return draw(wide, width, wide.height ?? height).withNarrow(
-    draw(narrow, NARROW_WIDTH, narrow.height ?? NARROW_HEIGHT),
-  );
+  const [wide, narrow] = [view('wide', width), view('narrow', NARROW_WIDTH)];
+  const axes = [wide.up.name, wide.across.name].filter((name) => name !== undefined).join(' against ');
+  const description = chart.description ?? chart.title ?? axes;
+  const draw = (drawn: View, own: number, tall: number, other?: Chart): Chart =>
+    Chart.draw(framed(chart.title, drawn, own, tall).elements, { width: own, height: tall, description }, other);
+  return draw(wide, width, wide.height ?? height, draw(narrow, NARROW_WIDTH, narrow.height ?? NARROW_HEIGHT));
 }
 
 /** A plot with its frame, from the top: title, legend, name of the upward axis, plot, labels and name of the other axis. */
@@ -118,7 +117,8 @@ export function framed(
     attributes: { x, y, width: inner, height: tall, viewBox: `${x} ${y} ${inner} ${tall}` },
     content: drawn,
   };
-  elements.push(line(place(0, 0), place(0, 1), CHART_INK.line), line(place(0, 1), place(1, 1), CHART_INK.line));
+  if (view.hasLines !== false)
+    elements.push(line(place(0, 0), place(0, 1), CHART_INK.line), line(place(0, 1), place(1, 1), CHART_INK.line));
   elements.push(
     ...up.labels.flatMap(({ share }, row) =>
       upLines[row].map((text, at) =>
@@ -220,24 +220,10 @@ export function marker(series: number, [x, y]: Point, size = 1): SvgElement {
 
 /** A line from one end of a spread to the other, with a cap at each. */
 export function spreadBar(from: Point, to: Point, colour: string, cap: number): SvgElement[] {
-  const isUpright = from[0] === to[0];
-  const capAt = ([x, y]: Point): SvgElement =>
-    isUpright
-      ? stroke(
-          [
-            [x - cap, y],
-            [x + cap, y],
-          ],
-          colour,
-          1.5,
-        )
-      : stroke(
-          [
-            [x, y - cap],
-            [x, y + cap],
-          ],
-          colour,
-          1.5,
-        );
-  return [stroke([from, to], colour, 1.5), capAt(from), capAt(to)];
+  const [across, down] = from[0] === to[0] ? [cap, 0] : [0, cap];
+  const capAt = ([x, y]: Point): readonly Point[] => [
+    [x - across, y - down],
+    [x + across, y + down],
+  ];
+  return [[from, to], capAt(from), capAt(to)].map((points) => stroke(points, colour, 1.5));
 }

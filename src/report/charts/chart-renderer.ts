@@ -20,27 +20,26 @@ export class Chart {
   /** The same for narrow pages, where that is another drawing: text keeps its size. */
   readonly narrow: Chart | undefined;
 
-  private constructor(svg: string, frame: ChartFrame, narrow?: Chart) {
+  private constructor(svg: string, frame: ChartFrame, narrow: Chart | undefined) {
     this.svg = svg;
     this.frame = frame;
     this.narrow = narrow;
   }
 
-  /** The chart with a drawing for narrow pages. */
-  withNarrow(narrow: Chart): Chart {
-    return new Chart(this.svg, this.frame, narrow);
-  }
-
-  /** A chart of elements, without a drawing for narrow pages. */
-  static draw(elements: readonly SvgElement[], frame: ChartFrame): Chart {
+  /** A chart of elements. */
+  static draw(elements: readonly SvgElement[], frame: ChartFrame, narrow?: Chart): Chart {
     const { width, height, description } = frame;
-    const attributes = { role: 'img', 'aria-label': description, width, height, xmlns: 'http://www.w3.org/2000/svg' };
+    const xmlns = 'http://www.w3.org/2000/svg';
+    const attributes = {
+      role: 'img',
+      'aria-label': description,
+      width,
+      height,
+      xmlns,
+      viewBox: `0 0 ${width} ${height}`,
+    };
     const ground: SvgElement = { tag: 'rect', attributes: { width, height, fill: 'none' } };
-    const viewBox = `0 0 ${width} ${height}`;
-    return new Chart(
-      svgMarkup({ tag: 'svg', attributes: { ...attributes, viewBox }, content: [ground, ...elements] }),
-      frame,
-    );
+    return new Chart(svgMarkup({ tag: 'svg', attributes, content: [ground, ...elements] }), frame, narrow);
   }
 
   /** The picture as a file of its own, on a ground of its own: light, or dark where the reader's system is. */

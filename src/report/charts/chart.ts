@@ -116,7 +116,7 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
 function barView(chart: BarChartDescription, room: keyof typeof PARTS, horizontal: boolean): View {
   const { categories, bars, marks = 'bars', value, barLabel = value.format ?? formatNumber } = chart;
   const isDots = marks === 'dots';
-  const ends = markedEnds(bars);
+  const ends = markedEnds(bars).map((end) => Math.min(end, value.max ?? end));
   const parts = PARTS[room].values;
   const scale = isDots ? scaleOf(value, dotEnds(ends), parts) : scaleOf({ ...value, fromZero: true }, ends, parts);
   const isFromZero = scale === undefined || (scale.min <= 0 && scale.max >= 0);

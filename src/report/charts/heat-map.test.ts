@@ -50,6 +50,19 @@ describe('heatMap', () => {
     expect(spans[2].to).toBeLessThanOrEqual(frame.width);
   });
 
+  it('has maps below each other on narrow pages, each with the names of its rows', () => {
+    const { narrow } = heatMap({
+      ...picture,
+      panels: [0, 1].map((at) => ({ ...picture.panels[0], name: `map ${at}` })),
+    });
+    const { svg, frame } = narrow ?? heatMap(picture);
+    expect(frame.width).toBe(350);
+    expect(svg.match(/>50 %</g)).toHaveLength(2);
+    expect(svg.match(/>1K</g)).toHaveLength(1);
+    const heights = ['map 0', 'map 1'].map((name) => Number(RegExp(`y="([\\d.]+)"[^>]*>${name}<`).exec(svg)?.[1]));
+    expect(heights[1]).toBeGreaterThan(heights[0] + 3 * 26);
+  });
+
   it('refuses shares that do not fit', () => {
     const wrong = (shares: number[][]) => () => heatMap({ ...picture, panels: [{ name: 'x', shares }] });
     expect(wrong([[0, 0.25]])).toThrow(/expected 3 × 2 shares/);

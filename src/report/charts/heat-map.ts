@@ -1,8 +1,9 @@
 /** A picture of shares over two axes: a cell for each pair, coloured and with its number, such as recall by length and depth. */
 import { LinnetError } from '../../errors.ts';
-import { Chart } from './chart-renderer.ts';
-import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from '../quantities.ts';
+import { drawChart, type Place, type View } from './chart-frame.ts';
+import type { Chart } from './chart-renderer.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { shareStyle } from './share-colour.ts';
 import { type SvgElement, writing } from './svg-element.ts';
 
@@ -15,7 +16,7 @@ export interface HeatMapDescription {
   readonly rows: readonly string[];
   readonly across: string;
   readonly down: string;
-  /** A map for each of these, side by side, all of the same columns and rows. */
+  /** Maps of the same columns and rows, side by side, or below each other on narrow pages. */
   readonly panels: readonly {
     readonly name: string;
     /** Shares 0…1, a list for each row; not finite where there is none. */
@@ -23,9 +24,11 @@ export interface HeatMapDescription {
   }[];
 }
 
-const MARGIN = 16;
+/** Pixels of a cell at most. */
 const CELL = { width: 46, height: 26 } as const;
-const PANEL_GAP = 26;
+/** Cells between two maps, and pixels between two names. */
+const GAP = 0.6;
+const NAME_GAP = 12;
 
 /**
  * Draws the maps.
@@ -35,66 +38,83 @@ const PANEL_GAP = 26;
  * const { svg } = heatMap(picture);
  * ```
  */
-export function heatMap({ title, description, columns, rows, across, down, panels }: HeatMapDescription): Chart {
+export function heatMap(picture: HeatMapDescription): Chart {
+  const { columns, rows, panels } = picture;
   for (const { name, shares } of panels) {
     const fits = shares.length === rows.length && shares.every((row) => row.length === columns.length);
     if (!fits || shares.flat().some((share) => share < 0 || share > 1)) {
       throw new LinnetError('INPUT', `"${name}": expected ${rows.length} × ${columns.length} shares from 0 to 1`);
     }
   }
-  const labels = Math.max(...rows.map((row) => estimateTextWidth(row, CHART_TEXT.body)));
-  const panelWidth = columns.length * CELL.width;
-  // Names are centred over their maps, and may be wider: then maps stand farther apart.
-  const names = Math.max(...panels.map(({ name }) => estimateTextWidth(name, CHART_TEXT.body)));
-  const overhang = Math.max(0, names - panelWidth) / 2;
-  const pitch = panelWidth + 2 * overhang + PANEL_GAP;
-  const left = Math.max(MARGIN + 22 + labels + 8, MARGIN + overhang);
-  const top = MARGIN + 62;
-  const bottom = top + rows.length * CELL.height;
-  const width = Math.ceil(
-    Math.max(
-      left + panels.length * pitch - PANEL_GAP - overhang + MARGIN,
-      estimateTextWidth(title, CHART_TEXT.title) + 2 * MARGIN,
-    ),
-  );
-  const body = { fontSize: CHART_TEXT.body, ink: CHART_INK.muted } as const;
-  const middle = top + (rows.length * CELL.height) / 2;
-  const elements: SvgElement[] = [
-    writing(title, width / 2, MARGIN + 8, { fontSize: CHART_TEXT.title, ink: CHART_INK.text, weight: 600 }),
-    {
-      ...writing(down, 0, 0, body),
-      attributes: {
-        ...writing(down, 0, 0, body).attributes,
-        transform: `translate(${MARGIN + 6} ${middle}) rotate(-90)`,
-      },
-    },
-    ...rows.map((row, at) => writing(row, left - 8, top + (at + 0.5) * CELL.height, { ...body, anchor: 'end' })),
-    ...panels.flatMap(({ name, shares }, panel): SvgElement[] => {
-      const start = left + panel * pitch;
-      return [
-        writing(name, start + panelWidth / 2, MARGIN + 44, { fontSize: CHART_TEXT.body, ink: CHART_INK.text }),
-        ...shares.flatMap((row, y) =>
-          row.map((share, x) =>
-            cell(share, start + x * CELL.width, top + y * CELL.height, `${rows[y]}, ${columns[x]}`),
-          ),
-        ),
-        ...columns.map((column, at) => writing(column, start + (at + 0.5) * CELL.width, bottom + 13, body)),
-        writing(across, start + panelWidth / 2, bottom + 33, body),
-      ];
-    }),
-  ];
-  return Chart.draw(elements, { width, height: bottom + 33 + MARGIN, description: description ?? title });
+  return drawChart(picture, (room, width) => {
+    const names = Math.max(...panels.map(({ name }) => estimateTextWidth(name, CHART_TEXT.body)));
+    const left = Math.max(...rows.map((row) => estimateTextWidth(row, CHART_TEXT.body)));
+    // Names are centred over their maps, and may be wider: then maps stand farther apart.
+    const gap = Math.max(GAP, (names + NAME_GAP) / CELL.width - columns.length);
+    const across = panels.length * (columns.length + gap);
+    const isStacked = room === 'narrow' || left + across * CELL.width > width;
+    return heatView(picture, { isStacked, gap: isStacked ? 0 : gap, room: width - left - 8 });
+  });
 }
 
-function cell(share: number, x: number, y: number, place: string): SvgElement {
+interface Arrangement {
+  readonly isStacked: boolean;
+  /** Cells between two maps. */
+  readonly gap: number;
+  /** Pixels beside the names of rows. */
+  readonly room: number;
+}
+
+function heatView({ columns, rows, across, down, panels }: HeatMapDescription, arranged: Arrangement): View {
+  const { isStacked, gap, room } = arranged;
+  const last = panels.length - 1;
+  const wide = isStacked ? columns.length : panels.length * columns.length + last * gap;
+  const tall = isStacked ? panels.length * rows.length + last : rows.length;
+  const margin = gap / 2;
+  const total = wide + gap;
+  const firstColumn = (panel: number): number => margin + (isStacked ? 0 : panel * (columns.length + gap));
+  const firstRow = (panel: number): number => (isStacked ? panel * (rows.length + 1) : 0);
+  const labels = (names: readonly string[], first: (panel: number) => number, count: number, repeated: boolean) =>
+    panels
+      .slice(0, repeated ? undefined : 1)
+      .flatMap((_, panel) => names.map((text, at) => ({ text, share: (first(panel) + at + 0.5) / count })));
+  return {
+    names: [],
+    icon: () => [],
+    hasLines: false,
+    across: { name: across, labels: labels(columns, firstColumn, total, !isStacked), isCategory: true },
+    up: { name: down, labels: labels(rows, firstRow, tall, isStacked), isCategory: true },
+    right: Math.max(2, room - total * CELL.width),
+    height: 96 + tall * CELL.height,
+    plot: (place) =>
+      panels.flatMap(({ name, shares }, panel): SvgElement[] => {
+        const at: Place = (x, y) => place((firstColumn(panel) + x) / total, (firstRow(panel) + y) / tall);
+        const [middle, top] = at(columns.length / 2, 0);
+        return [
+          writing(name, middle, top - CELL.height / 2, { ink: CHART_INK.text }),
+          ...shares.flatMap((row, y) =>
+            row.map((share, x) => cell(share, at(x, y), at(x + 1, y + 1), `${rows[y]}, ${columns[x]}`)),
+          ),
+        ];
+      }),
+  };
+}
+
+function cell(
+  share: number,
+  [x, y]: readonly [number, number],
+  end: readonly [number, number],
+  place: string,
+): SvgElement {
   const { fill, ink } = shareStyle(share);
   const label = Number.isFinite(share) ? formatFixed(100 * share, 0) : '–';
+  const [width, height] = [end[0] - x - 1, end[1] - y - 1];
   return {
     tag: 'g',
     content: [
       { tag: 'title', content: `${place}: ${label} %` },
-      { tag: 'rect', attributes: { x, y, width: CELL.width - 1, height: CELL.height - 1, fill } },
-      writing(label, x + (CELL.width - 1) / 2, y + (CELL.height - 1) / 2, { fontSize: 11, ink }),
+      { tag: 'rect', attributes: { x, y, width, height, fill } },
+      writing(label, x + width / 2, y + height / 2, { fontSize: 11, ink }),
     ],
   };
 }

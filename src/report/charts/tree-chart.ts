@@ -1,11 +1,12 @@
 /** A picture of a candidate tree: its nodes coloured by how often they were accepted. */
 import type { TokenTree } from '../../attention/tree.ts';
 import { LinnetError } from '../../errors.ts';
-import { Chart } from './chart-renderer.ts';
+import { drawChart, type View } from './chart-frame.ts';
+import type { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from '../quantities.ts';
 import { shareStyle } from './share-colour.ts';
-import { roundedText, type SvgElement, writing } from './svg-element.ts';
+import { type Point, roundedText, type SvgElement, writing } from './svg-element.ts';
 import { layoutTree } from './tree-layout.ts';
 
 /** A token tree as a chart. */
@@ -27,7 +28,6 @@ export interface TreeChartDescription {
 /** More nodes than this cannot be told apart at any width that a page has. */
 export const mostDrawnNodes = 512;
 
-const DEFAULT_WIDTH = 720;
 const MARGIN = 16;
 const LARGEST_RADIUS = 15;
 /** Below this radius a label is too small to read, and is left to the tooltip. */
@@ -35,6 +35,7 @@ const SMALLEST_LABELLED_RADIUS = 7;
 const LARGEST_SPACING = 46;
 const LEGEND_STEPS = 11;
 const LEGEND_STEP_WIDTH = 14;
+const LEGEND_HEIGHT = 26;
 
 /**
  * Draws a tree, the root on top.
@@ -46,34 +47,41 @@ const LEGEND_STEP_WIDTH = 14;
  * ```
  */
 export function treeChart(picture: TreeChartDescription): Chart {
-  const { title, tree, width = DEFAULT_WIDTH, legend = 'accepted' } = picture;
+  const { title, tree } = picture;
   checkPicture(picture);
+  const described = `${title ?? 'Candidate tree'}: ${tree.size} nodes, ${tree.height} levels below the root`;
+  return drawChart({ description: described, ...picture }, (_, width) => treeView(picture, width));
+}
+
+function treeView(picture: TreeChartDescription, width: number): View {
+  const { tree, legend = 'accepted' } = picture;
   const layout = layoutTree(tree.parents);
   const spacing = Math.min(LARGEST_SPACING, (width - 2 * MARGIN) / (layout.width + 1));
   const radius = Math.min(LARGEST_RADIUS, 0.44 * spacing);
   const rowHeight = Math.max(34, 3 * radius);
-  const top = MARGIN + (title === undefined ? 0 : 28) + 26;
   const indent = (width - spacing * layout.width) / 2;
-  const place = (node: number): { x: number; y: number } => ({
-    x: indent + spacing * layout.columns[node],
-    y: top + radius + rowHeight * tree.depths[node],
-  });
-
   const nodes = Array.from(tree.parents, (_, node) => node);
-  const edges = nodes.filter((node) => tree.parents[node] >= 0);
-  const elements: SvgElement[] = [
-    ...(title === undefined ? [] : [titleText(title, width)]),
-    ...legendElements(legend, width, MARGIN + (title === undefined ? 0 : 28)),
-    {
-      tag: 'g',
-      attributes: { fill: 'none', stroke: CHART_INK.line, 'stroke-width': 1.2 },
-      content: edges.map((node) => edgePath(place(tree.parents[node]), place(node))),
+  return {
+    ...{ names: [], icon: () => [], across: { labels: [] }, up: { labels: [] }, hasLines: false },
+    height: Math.ceil(LEGEND_HEIGHT + 2 * radius + rowHeight * tree.height + 3 * MARGIN),
+    plot(origin) {
+      const [, top] = origin(0, 0);
+      const place = (node: number): Point => [
+        indent + spacing * layout.columns[node],
+        top + LEGEND_HEIGHT + radius + rowHeight * tree.depths[node],
+      ];
+      const edges = nodes.filter((node) => tree.parents[node] >= 0);
+      return [
+        ...legendElements(legend, width, top),
+        {
+          tag: 'g',
+          attributes: { fill: 'none', stroke: CHART_INK.line, 'stroke-width': 1.2 },
+          content: edges.map((node) => edgePath(place(tree.parents[node]), place(node))),
+        },
+        ...nodes.map((node) => nodeElement(picture, node, place(node), radius)),
+      ];
     },
-    ...nodes.map((node) => nodeElement(picture, node, place(node), radius)),
-  ];
-  const height = Math.ceil(top + 2 * radius + rowHeight * tree.height + MARGIN);
-  const described = `${title ?? 'Candidate tree'}: ${tree.size} nodes, ${tree.height} levels below the root`;
-  return Chart.draw(elements, { width, height, description: picture.description ?? described });
+  };
 }
 
 function checkPicture({ tree, acceptance, labels }: TreeChartDescription): void {
@@ -96,15 +104,15 @@ function checkPicture({ tree, acceptance, labels }: TreeChartDescription): void 
   }
 }
 
-function edgePath(from: { x: number; y: number }, to: { x: number; y: number }): SvgElement {
-  const [x1, y1, x2, y2, middle] = [from.x, from.y, to.x, to.y, (from.y + to.y) / 2].map(roundedText);
+function edgePath(from: Point, to: Point): SvgElement {
+  const [x1, y1, x2, y2, middle] = [...from, ...to, (from[1] + to[1]) / 2].map(roundedText);
   return { tag: 'path', attributes: { d: `M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}` } };
 }
 
 function nodeElement(
   { tree, acceptance, labels, legend = 'accepted' }: TreeChartDescription,
   node: number,
-  { x, y }: { x: number; y: number },
+  [x, y]: Point,
   radius: number,
 ): SvgElement {
   const share = acceptance[node];
@@ -127,11 +135,6 @@ function nodeElement(
   if (radius < SMALLEST_LABELLED_RADIUS) return { tag: 'g', content: [tooltip, circle] };
   const fontSize = Math.min(11, radius, (1.75 * radius) / Math.max(0.1, estimateTextWidth(label, 1)));
   return { tag: 'g', content: [tooltip, circle, writing(label, x, y, { fontSize, ink })] };
-}
-
-function titleText(title: string, width: number): SvgElement {
-  const style = { fontSize: CHART_TEXT.title, ink: CHART_INK.text, weight: 600 };
-  return writing(title, width / 2, MARGIN + 8, style);
 }
 
 /** `accepted  0 % ▁▂▃▄▅▆▇ 100 %`, at the right. */
