@@ -1,14 +1,13 @@
 /** `linnet/report`: charts, tables, pages, and the records of runs (docs/reference/formats.md). */
-export {
-  type BarChartDescription,
-  barChart,
-  type ChartAxis,
-  type ChartBars,
-  type ChartLine,
-  type ChartPoint,
-  type LineChartDescription,
-  lineChart,
-} from './charts/chart.ts';
+export { barChart, lineChart } from './charts/chart.ts';
+export type {
+  BarChartDescription,
+  ChartAxis,
+  ChartBars,
+  ChartLine,
+  ChartPoint,
+  LineChartDescription,
+} from './charts/chart-description.ts';
 export { Chart } from './charts/chart-renderer.ts';
 export { type Block, type Report, renderReport, type Section, writeReport } from './html.ts';
 export {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Chart } from './chart-renderer.ts';
 import { estimateTextWidth, seriesStyle } from './chart-style.ts';
 import { barChart, lineChart } from './chart.ts';
-import type { ChartPoint } from './chart.ts';
+import type { ChartPoint } from './chart-description.ts';
 import { formatBytes } from '../quantities.ts';
 
 const HOSTILE = `</text></svg><script>alert("1")</script>&'{a|b}\u0000\ud800`;

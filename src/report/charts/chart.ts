@@ -10,15 +10,6 @@ import { dotEnds, scaleOf } from './scale.ts';
 import { stroke, type SvgElement, writing } from './svg-element.ts';
 import { formatNumber } from '../quantities.ts';
 
-export type {
-  BarChartDescription,
-  ChartAxis,
-  ChartBars,
-  ChartLine,
-  ChartPoint,
-  LineChartDescription,
-} from './chart-description.ts';
-
 /** Into how many parts ticks part axes, about. */
 const PARTS = { wide: { across: 6, up: 6, values: 5 }, narrow: { across: 3, up: 6, values: 2 } } as const;
 /** Pixels of the names of rows on narrow pages. */

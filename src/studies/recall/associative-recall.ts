@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
 import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
+import { argmax } from '../../evaluation/tasks/metrics/statistics.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -50,7 +51,7 @@ export async function associativeRecall(
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   graph.output('logits', parallelLogits(model, new WeightParameters(graph, parameters), inputs)); // [B,T,V]
   await using program = await compile(graph, options);
-  const ranges = new Map<number, { right: number; questions: number }>();
+  const ranges: { right: number; questions: number }[] = [];
   for (let start = 0; start < data.rows; start += rows) {
     requireRunning(signal, `after ${start} of ${data.rows} rows`);
     // The last run reads some rows twice, to be as large as the others, and counts them once.
@@ -68,33 +69,25 @@ export async function associativeRecall(
         const label = batch.labels.data[place];
         const reported = batch.inputs.data.indexOf(label, row * length) - row * length;
         const range = Math.max(0, 1 + Math.floor(Math.log2((at - reported) / firstRange)));
-        const counted = ranges.get(range) ?? { right: 0, questions: 0 };
-        counted.questions++;
-        if (best(scores.subarray(place * vocabulary, (place + 1) * vocabulary)) === label) counted.right++;
-        ranges.set(range, counted);
+        ranges[range] ??= { right: 0, questions: 0 };
+        ranges[range].questions++;
+        if (argmax(scores.subarray(place * vocabulary, (place + 1) * vocabulary)) === label) ranges[range].right++;
       }
     }
   }
-  const counted = [...ranges].sort(([a], [b]) => a - b);
-  const right = counted.reduce((sum, [, range]) => sum + range.right, 0);
-  const questions = counted.reduce((sum, [, range]) => sum + range.questions, 0);
+  const byDistance = ranges.map((counted, range) => ({
+    from: range === 0 ? 1 : firstRange * 2 ** (range - 1),
+    to: firstRange * 2 ** range - 1,
+    accuracy: counted.right / counted.questions,
+    questions: counted.questions,
+  }));
+  const sum = (of: (range: (typeof ranges)[number]) => number): number =>
+    ranges.reduce((total, range) => total + of(range), 0);
+  const questions = sum((range) => range.questions);
   return {
-    length,
-    pairs,
-    accuracy: right / questions,
-    questions,
-    byDistance: counted.map(([range, { right: some, questions: all }]) => ({
-      from: range === 0 ? 1 : firstRange * 2 ** (range - 1),
-      to: firstRange * 2 ** range - 1,
-      accuracy: some / all,
-      questions: all,
-    })),
+    ...{ length, pairs, questions, accuracy: sum(({ right }) => right) / questions },
+    // Ranges without a question are holes in the list.
+    byDistance: byDistance.filter(() => true),
     stateBytes: modelStateBytes(model, length),
   };
-}
-
-function best(logits: Float32Array): number {
-  let found = 0;
-  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[found]) found = token;
-  return found;
 }

@@ -15,7 +15,13 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { Study } from '../frame/run-study.ts';
 import { resultSection, type StudyReport } from '../frame/study-report.ts';
 import { trialIdentity } from '../frame/study.ts';
-import { countMismatches, type CompareRulesOptions, ruleAgreements, type RuleAgreement } from './verification-rules.ts';
+import {
+  countMismatches,
+  type CompareRulesOptions,
+  ruleAgreements,
+  type RuleAgreement,
+  ruleCount,
+} from './verification-rules.ts';
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
@@ -54,11 +60,7 @@ const planSchema = z.strictObject({
 type Plan = z.output<typeof planSchema>;
 type Place = Readonly<{ prompt: number }>;
 
-const measuredSchema = z.strictObject({
-  counts: z
-    .array(z.strictObject({ tokens: z.int(), mismatches: z.int(), steps: z.int(), error: z.number() }))
-    .readonly(),
-});
+const measuredSchema = z.strictObject({ counts: z.array(ruleCount).readonly() });
 type Measured = z.output<typeof measuredSchema>;
 
 interface RulesTrial {

@@ -3,6 +3,7 @@
  * rule and under rules that other code has. A rule that is not exact gives other tokens near group boundaries, or on
  * every branch, and takes rows into the state that sequential decoding would not have made.
  */
+import { z } from 'zod';
 import { exactRule, type TreeRule } from '../../attention/masks.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { nextTokens, type StepBounds } from '../../decoding/method.ts';
@@ -11,6 +12,7 @@ import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
+import { Discrepancy } from '../../evaluation/check/rows.ts';
 
 /** A rule, by its name in tables. */
 export interface NamedRule {
@@ -107,14 +109,9 @@ export async function compareRules(
   return ruleAgreements(counts, rules);
 }
 
-/** Counts of a rule over one prompt. */
-export interface RuleCount {
-  readonly tokens: number;
-  readonly mismatches: number;
-  readonly steps: number;
-  /** Largest difference of a logit on the right path, relative to the largest logit there. */
-  readonly error: number;
-}
+/** Counts of a rule over one prompt; `error` is the largest difference of a logit on the right path, as `maxLogitError`. */
+export const ruleCount = z.strictObject({ tokens: z.int(), mismatches: z.int(), steps: z.int(), error: z.number() });
+type RuleCount = z.output<typeof ruleCount>;
 
 /** Decodes one prompt token by token and by every rule; a count a rule. @param advance called after each text */
 export async function countMismatches(
@@ -189,7 +186,9 @@ async function decodeByRule(
     // Nodes on the right path, and their expected logits.
     let node = 0;
     for (let at = text.length; ; at++) {
-      error = Math.max(error, relativeError(output.logits[node], expected[at - prompt.length]));
+      const found = new Discrepancy();
+      found.add(output.logits[node], expected[at - prompt.length]);
+      error = Math.max(error, found.relative);
       const { parents } = request.tree;
       const child = parents.findIndex((parent, index) => parent === node && request.tokens[index] === truth[at]);
       if (child < 0) break;
@@ -204,14 +203,4 @@ async function decodeByRule(
     }
   }
   return { mismatches, steps, error };
-}
-
-function relativeError(actual: Float32Array, expected: Float32Array): number {
-  let difference = 0;
-  let peak = 0;
-  for (let i = 0; i < expected.length; i++) {
-    difference = Math.max(difference, Math.abs(actual[i] - expected[i]));
-    peak = Math.max(peak, Math.abs(expected[i]));
-  }
-  return peak === 0 ? difference : difference / peak;
 }

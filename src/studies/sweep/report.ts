@@ -1,6 +1,7 @@
 /** The report of a sweep: means over the seeds, a table and charts of each model. */
 import type { Chart } from '../../report/charts/chart-renderer.ts';
-import { barChart, type ChartLine, lineChart } from '../../report/charts/chart.ts';
+import type { ChartLine } from '../../report/charts/chart-description.ts';
+import { barChart, lineChart } from '../../report/charts/chart.ts';
 import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';

@@ -1,7 +1,8 @@
 /** The curves of a run, in its folder: `metrics.csv`, `curves.svg` and `curves.html`. */
 import { basename, join } from 'node:path';
 import { writeFileAtomic } from '../../files/atomic.ts';
-import { type ChartLine, lineChart } from '../../report/charts/chart.ts';
+import type { ChartLine } from '../../report/charts/chart-description.ts';
+import { lineChart } from '../../report/charts/chart.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { type Metric, readRun } from '../../report/record.ts';
