@@ -112,7 +112,7 @@ export async function convert(
     if (kept && replaced !== undefined) await rm(weightsOf(folder, replaced), { recursive: true, force: true });
     options.onEvent?.({ kind: 'finished', result: progress.stages[progress.stages.length - 1], resumed: false });
   };
-  /** Steps are planned once: a resumed stage makes as many. */
+  /** Steps and micro-batches are planned once: a resumed stage has the same. */
   const plannedOnce = async (name: string, measure: () => Promise<number>): Promise<number> => {
     const steps = progress.planned[name] ?? (await measure());
     progress.planned[name] = steps;
@@ -141,7 +141,7 @@ export async function convert(
       ...{ teacher: original, student: best, tokenizer, texts, options },
       ...{ origin: identity, folder: join(folder, stage.name) },
       weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
-      planned: (measure) => plannedOnce(stage.name, measure),
+      planned: plannedOnce,
     });
     if (trained === undefined) continue;
     const trial = { model: start.model, parameters: trained.parameters };

@@ -5,8 +5,9 @@ import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
 import { mixParallel } from '../attention/mixers.ts';
 import type { CausalModel } from '../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
-import { WeightParameters } from '../nn/parameters.ts';
+import { InputParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
+import { inputsAmong } from '../runtime/program.ts';
 
 /** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
 export interface LayerSample {
@@ -34,12 +35,13 @@ export async function layerSamples(
   if (n === 0 || texts.some(({ length }) => length !== n)) {
     throw new LinnetError('INPUT', 'samples of layers need at least one text, all of one length');
   }
-  await using program = await compile(samplingGraph(model, parameters, n), options);
+  await using program = await compile(samplingGraph(model, n), options);
+  const feeds = inputsAmong(program, parameters);
   const layers: LayerSample[][] = model.mixers.map(() => []);
   const names = layers.flatMap((_, layer) => parts.map((part) => `${part}.${layer}`));
   for (const text of texts) {
     if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while the teacher was read');
-    const results = await program.run({ tokens: int32([1, n], text) }, names);
+    const results = await program.run({ ...feeds, tokens: int32([1, n], text) }, names);
     layers.forEach((samples, layer) => {
       const part = (name: (typeof parts)[number]): Tensor<'float32'> => {
         const { shape, dtype } = results[`${name}.${layer}`];
@@ -52,9 +54,9 @@ export async function layerSamples(
   return layers;
 }
 
-function samplingGraph(model: CausalModel, parameters: ReadonlyMap<string, Tensor<'float32'>>, n: number): Graph {
+function samplingGraph(model: CausalModel, n: number): Graph {
   const graph = new Graph(`samples of ${n}`);
-  const source = new WeightParameters(graph, parameters);
+  const source = new InputParameters(graph);
   const tokens = graph.input('tokens', 'int32', [1, n]);
   model.backbone(source, tokens, constantPositions(model, graph, 1, n), {
     shift: (_, features) => shiftedByOne(features),

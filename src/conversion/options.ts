@@ -30,6 +30,8 @@ export interface ConversionOptions {
   readonly batch?: number;
   /** Tokens of a row of `transfer` and `logits`; `long` has twice as many. Default: 512, or fewer if the model was trained on fewer. */
   readonly length?: number;
+  /** The most memory to take, in bytes. Default: three quarters of the available memory. */
+  readonly memoryBytes?: number;
   /** Of the shuffle. Default 0. */
   readonly seed?: number;
   /** Progress, snapshots and weights go here. */

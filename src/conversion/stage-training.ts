@@ -5,6 +5,8 @@ import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { memoryLimit } from '../training/plans/options.ts';
+import { fitStep, requireMemory } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
 import { activationRowBytes, cacheActivations } from './activation-cache.ts';
 import type { ConversionOptions } from './options.ts';
@@ -36,8 +38,8 @@ export interface StageContext {
   readonly weights: string;
   /** The stage's folder: snapshots and all else that a resumed stage needs. */
   readonly folder: string;
-  /** The planned optimizer steps of an earlier run, or else the result of `measure`, which is recorded. */
-  readonly planned: (measure: () => Promise<number>) => Promise<number>;
+  /** A number that an earlier run planned (optimizer steps), or else the result of `measure`, which is recorded. */
+  readonly planned: (name: string, measure: () => Promise<number>) => Promise<number>;
 }
 
 /** A trained stage. */
@@ -70,16 +72,22 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     origin,
     variant: { stage: stage.name },
   };
-  const settings = (steps: number): TrainingSettings =>
-    stageSettings(stage, { steps, length, batch: options.batch ?? sequences, seed: options.seed ?? 0 });
-  const steps = await planned(async () => {
-    const given = options.steps?.[stage.name];
-    const seconds = stage.share * options.budget;
-    if (given !== undefined || seconds <= 0) return given ?? 0;
+  const limit = options.memoryBytes ?? memoryLimit(undefined);
+  const given = options.steps?.[stage.name];
+  if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
+  const base = { length, batch: options.batch ?? sequences, seed: options.seed ?? 0 };
+  const microBatch = await planned(`${stage.name} micro-batch`, () => {
+    const fitting = fitStep({ ...job, settings: stageSettings(stage, { ...base, steps: timedSteps }) }, limit);
+    requireMemory(fitting.cost, fitting.settings, limit);
+    return Promise.resolve(fitting.cost.microBatch);
+  });
+  const settings = (steps: number): TrainingSettings => ({ ...stageSettings(stage, { ...base, steps }), microBatch });
+  const steps = await planned(stage.name, async () => {
+    if (given !== undefined) return given;
     const started = performance.now();
     const times: number[] = [];
     await train({ ...job, settings: settings(timedSteps), onUpdate: (event) => void times.push(event.seconds) });
-    return stepsWithin(seconds, (performance.now() - started) / 1000, times);
+    return stepsWithin(stage.share * options.budget, (performance.now() - started) / 1000, times);
   });
   if (steps === 0) return undefined;
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
@@ -121,7 +129,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
       ...{ steps, length, seed: options.seed ?? 0 },
       batch: Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2))),
     });
-  const steps = await planned(async () => {
+  const steps = await planned(stage.name, async () => {
     if (given !== undefined) return given;
     const before = (performance.now() - started) / 1000;
     const timed = await layerStepTimes(student, layers[0], folder, { settings: settings(timedSteps), compile, signal });

@@ -54,6 +54,14 @@ export interface Program extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
+/** The tensors that a program has as inputs. */
+export function inputsAmong(
+  { inputs }: Pick<Program, 'inputs'>,
+  tensors: ReadonlyMap<string, Tensor>,
+): Record<string, Tensor> {
+  return Object.fromEntries([...tensors].filter(([name]) => inputs.has(name)));
+}
+
 /** Makes a program of a graph, on some engine. */
 export type GraphCompiler = (graph: Graph) => Promise<Program>;
 

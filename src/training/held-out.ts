@@ -2,10 +2,10 @@
 import type { BatchTensors, RowDataset, RowVisit } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
-import type { Program } from '../runtime/program.ts';
+import { inputsAmong, type Program } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
-import { frozenFeeds, lossGraph, type TrainingProgramOptions } from './step-program.ts';
+import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
 
 /** A measurement on held-out data. */
 export interface Evaluation {
@@ -82,7 +82,10 @@ export class HeldOutLoss {
         epoch: 0,
       }));
       const batch = withoutWeight(this.#dataset.batch(visits), filled, rows);
-      const feeds = { ...frozenFeeds(this.#options, this.#program), ...Object.fromEntries(parameters) };
+      const feeds = {
+        ...inputsAmong(this.#program, this.#options.frozen ?? new Map()),
+        ...Object.fromEntries(parameters),
+      };
       feeds.total_weight = float32([], [1]);
       for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
       for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;

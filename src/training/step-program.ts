@@ -8,10 +8,10 @@ import type { BatchTensors } from '../data/rows/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
-import { dataOf, elementCount, float32, type Tensor, tensor, zeros } from '../graph/tensor.ts';
+import { dataOf, float32, type Tensor, tensor, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
-import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import type { GraphCompiler, Program } from '../runtime/program.ts';
+import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import { type GraphCompiler, inputsAmong, type Program } from '../runtime/program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
@@ -100,14 +100,9 @@ export class TrainingProgram {
 
   /** Builds and compiles the graphs. @throws LinnetError `CONFIG` if nothing is trainable */
   static async create(options: TrainingProgramOptions): Promise<TrainingProgram> {
-    const { trainable = () => true, blockBytes } = options;
-    const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
-    if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
-    const blocks = parameterBlocks(trained, blockBytes);
-    if (isFused(options, blocks)) {
-      return new TrainingProgram(options, blocks, await options.compile(fusedGraph(options, blocks)));
-    }
-    const gradients = await options.compile(gradientGraph(options, blocks));
+    const { graph, blocks, fused } = microBatchGraph(options);
+    const gradients = await options.compile(graph);
+    if (fused) return new TrainingProgram(options, blocks, gradients);
     const updates = new Map<boolean, Program>();
     try {
       for (const decays of new Set(blocks.map((block) => isDecayed(options, block)))) {
@@ -213,7 +208,7 @@ export class TrainingProgram {
 
   /** Parameters that are not trained, the total weight, and the objective's inputs; a data set may give more. */
   #batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const feeds = frozenFeeds(this.#options, program);
+    const feeds = inputsAmong(program, this.#options.frozen ?? new Map());
     feeds.total_weight = float32([], [weight]);
     for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
     return feeds;
@@ -226,18 +221,18 @@ export class TrainingProgram {
   }
 }
 
-/** The parameters that a program reads as inputs; those of trained ones are stale. */
-export function frozenFeeds({ frozen = new Map() }: StepDescription, { inputs }: Program): Record<string, Tensor> {
-  return Object.fromEntries([...frozen].filter(([name]) => inputs.has(name)));
-}
-
-/** Whether one graph makes the whole step. */
-function isFused(
-  { accumulate, fusedBytes = usualFusedBytes }: StepDescription,
-  blocks: readonly ParameterBlock[],
-): boolean {
-  const bytes = blocks.reduce((total, { shape }) => total + 4 * elementCount(shape), 0);
-  return accumulate === 1 && bytes <= fusedBytes;
+/** The graph of a micro-batch, which is the whole step where `fused`. @throws LinnetError `CONFIG` if nothing is trainable */
+export function microBatchGraph(options: StepDescription): {
+  graph: Graph;
+  blocks: readonly ParameterBlock[];
+  fused: boolean;
+} {
+  const { trainable = () => true, blockBytes, accumulate, fusedBytes = usualFusedBytes } = options;
+  const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
+  if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
+  const blocks = parameterBlocks(trained, blockBytes);
+  const fused = accumulate === 1 && 4 * parameterCount(trained) <= fusedBytes;
+  return { graph: (fused ? fusedGraph : gradientGraph)(options, blocks), blocks, fused };
 }
 
 function isDecayed({ parameters }: StepDescription, { parameter }: ParameterBlock): boolean {

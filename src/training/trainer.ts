@@ -6,10 +6,10 @@ import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
-import { parameterCount } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { BestParameters } from './best-parameters.ts';
 import { type Evaluation, type EvaluationPlan, HeldOutLoss, isExhausted } from './held-out.ts';
+import { runsLean } from './step-cost.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import { TrainingProgram } from './step-program.ts';
 import {
@@ -75,9 +75,6 @@ export interface TrainingOutcome {
   readonly best?: Evaluation;
 }
 
-/** Models above this many bytes, which have results of megabytes, run without the memory of earlier runs. */
-const mostKeptBytes = 2 ** 28;
-
 /** Identity of a run, which its snapshots must match. Settings of speed and intervals (threads, snapshots) do not count. */
 function runIdentity({
   model,
@@ -86,8 +83,9 @@ function runIdentity({
   settings,
   variant,
 }: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings' | 'variant'>): string {
-  // A run may be given more steps: how many there are says only where it ends, and how the rate falls from here on.
-  const fixed = { ...settings, steps: undefined, epochs: undefined };
+  // More steps change only the end of a run, and the fall of its rate from here on. The
+  // micro-batch follows from the memory.
+  const fixed = { ...settings, steps: undefined, epochs: undefined, microBatch: undefined };
   const described = { model: model.toJson(), origin, data: dataset.fingerprint(), settings: fixed, variant };
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
@@ -102,7 +100,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const { settings, snapshots, signal } = job;
   const total = totalUpdates(job.dataset, settings);
   const { device = 'cpu' } = job.compile ?? {};
-  const lean = device === 'cpu' && 4 * parameterCount(job.model.parameters) > mostKeptBytes;
+  const lean = runsLean(job.model.parameters, device);
   const options = {
     ...programOptions(job, (graph) => compile(graph, { ...job.compile, lean })),
     keepFrozen: device !== 'cpu',

@@ -9,7 +9,13 @@ import type { Objective } from './objectives/next-token.ts';
 import { blockTensor, joinParameterBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
-import { initialState, type TrainingProgramOptions, type TrainingProgram, type TrainingState } from './step-program.ts';
+import {
+  initialState,
+  type StepDescription,
+  type TrainingProgramOptions,
+  type TrainingProgram,
+  type TrainingState,
+} from './step-program.ts';
 
 /** Results of one optimizer step. */
 export interface UpdateEvent {
@@ -68,23 +74,27 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
   );
 }
 
+/** The step of a job. */
+export function stepDescription({
+  model,
+  settings,
+  trainable,
+  objective,
+  parameters,
+  rateFactor,
+}: Omit<LoopJob, 'dataset' | 'feature'>): StepDescription {
+  const rows = microBatchRows(settings);
+  return {
+    ...{ parameters: model.parameters, objective, rows, accumulate: settings.batch / rows, optimizer: settings },
+    clip: settings.clip === 0 ? undefined : settings.clip,
+    ...{ trainable, frozen: trainable === undefined ? undefined : parameters, rateFactor },
+  };
+}
+
 /** How the programs of a job are built. @throws LinnetError `CONFIG` if the data set lacks an input of the objective */
 export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingProgramOptions {
   assertInputs(job);
-  const { model, settings, trainable } = job;
-  const rows = microBatchRows(settings);
-  return {
-    parameters: model.parameters,
-    objective: job.objective,
-    rows,
-    accumulate: settings.batch / rows,
-    optimizer: settings,
-    clip: settings.clip === 0 ? undefined : settings.clip,
-    trainable,
-    frozen: trainable === undefined ? undefined : job.parameters,
-    rateFactor: job.rateFactor,
-    compile,
-  };
+  return { ...stepDescription(job), compile };
 }
 
 /** Where a run stands. */

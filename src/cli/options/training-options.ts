@@ -15,6 +15,6 @@ export const trainingOptions = {
 
 /** Those of them that have a flag; the others are settings. */
 export const usualTrainingOptions = [
-  ...(['data', 'heldOut', 'out', 'replace', 'resume', 'threads'] as const),
+  ...(['data', 'heldOut', 'out', 'replace', 'resume', 'memory', 'threads'] as const),
   ...(['steps', 'epochs', 'lr', 'batch', 'length', 'seed'] as const),
 ];

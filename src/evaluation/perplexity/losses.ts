@@ -7,12 +7,14 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { negativeLogLikelihood, readScored } from '../../engine/log-likelihood.ts';
 import { requireRunning } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
-import { reshape } from '../../graph/ops/layout.ts';
+import { concat, reshape } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';
+import { overPositions } from '../../training/objectives/position-blocks.ts';
+import { runsLean } from '../../training/step-cost.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
 import { type WindowBatch, type WindowGraphOptions, WindowGraphs } from './window-batches.ts';
 
@@ -34,7 +36,8 @@ export async function compileLosses(
 ): Promise<WindowGraphs> {
   const { vocabulary } = model.sizes;
   checkTokens(windows, vocabulary);
-  return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch), vocabulary, options);
+  const lean = runsLean(model.parameters, options?.device);
+  return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch), vocabulary, { lean, ...options });
 }
 
 /** Losses by compiled graphs. @throws LinnetError as `WindowGraphs.run` */
@@ -89,8 +92,11 @@ function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
   const labels = graph.input('labels', 'int32', [rows, length]);
   const source = new InputParameters(graph);
   const hidden = parallelHidden(model, source, inputs); // [B,n,width]
-  const logits = model.head(source, reshape(hidden, [rows * length, model.sizes.width])); // [B*n,V]
-  graph.output('losses', crossEntropy(logits, reshape(labels, [rows * length])));
+  const flat = [reshape(hidden, [rows * length, model.sizes.width]), reshape(labels, [rows * length])];
+  const losses = overPositions(flat, model.sizes.vocabulary, ([features, label]) =>
+    crossEntropy(model.head(source, features), label),
+  );
+  graph.output('losses', concat(losses, 0)); // [B*n]
   return graph;
 }
 

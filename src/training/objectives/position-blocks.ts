@@ -10,21 +10,26 @@ const mostLogits = 1 << 25;
 const blockStep = 16;
 
 /**
- * The sum of a loss over positions, forward and backward block by block.
+ * Values of positions, block by block.
  * @param values tensors [positions, …], which are cut along their first axis
- * @param lossOf the sum over the positions of a block, a scalar
+ * @param make the value of a block
  * @param most logits of a block; default 2²⁵
  */
-export function sumOverPositions(
+export function overPositions(
   values: readonly Value[],
   vocabulary: number,
-  lossOf: (values: readonly Value[]) => Value,
+  make: (values: readonly Value[]) => Value,
   most = mostLogits,
-): Value {
+): Value[] {
   const positions = Number(values[0].shape[0]);
   const size = Math.max(1, Math.floor(most / vocabulary / blockStep)) * blockStep;
-  if (size >= positions) return lossOf(values);
   const sizes = Array.from({ length: Math.ceil(positions / size) }, (_, i) => Math.min(size, positions - i * size));
   const blocks = values.map((value) => split(value, 0, sizes));
-  return addAll(sizes.map((_, i) => gradientAfter(lossOf(blocks.map((parts) => parts[i])))));
+  return sizes.map((_, i) => make(blocks.map((parts) => parts[i])));
+}
+
+/** The sum of a loss over positions, forward and backward block by block; parameters as of `overPositions`. */
+export function sumOverPositions(...[values, vocabulary, lossOf, most]: Parameters<typeof overPositions>): Value {
+  const sums = overPositions(values, vocabulary, lossOf, most);
+  return addAll(sums.length === 1 ? sums : sums.map((sum) => gradientAfter(sum)));
 }

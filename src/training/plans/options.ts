@@ -4,6 +4,23 @@ import { OptionsError } from '../../errors.ts';
 import { recipeNames, withRecipe } from '../recipes.ts';
 import { described, parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
 
+/** The most memory that a run may take, as words: "8GiB". */
+export const memorySize = described(
+  z
+    .string()
+    .regex(/^\d{1,6}(\.\d{1,6})?(MiB|GiB)$/i, 'expected a size such as 8GiB or 900MiB')
+    .optional(),
+  'size',
+  'the most memory to take, such as 8GiB: larger steps are made in parts, or refused before they start (default: three ' +
+    'quarters of the memory that is available)',
+);
+
+/** Bytes of a size as `memorySize` has it; without one, three quarters of the memory that is available now. */
+export function memoryLimit(size: string | undefined): number {
+  if (size === undefined) return Math.floor(0.75 * process.availableMemory());
+  return Number.parseFloat(size) * (size.toLowerCase().endsWith('gib') ? 2 ** 30 : 2 ** 20);
+}
+
 /** Inputs, outputs, and their intervals. */
 export const runShape = {
   data: described(
@@ -27,6 +44,7 @@ export const runShape = {
   ),
   run: described(z.string().min(1).optional(), 'folder', 'run folder: record, metrics, snapshots (default: OUT.run)'),
   snapshotEvery: described(z.int().min(1).default(100), 'steps', 'optimizer steps from one snapshot to the next'),
+  memory: memorySize,
   resume: z.boolean().default(false).meta({
     description:
       'continue the run in the run folder from its newest snapshot; give the same options as before, or more `steps`',

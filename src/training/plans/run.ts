@@ -1,16 +1,18 @@
 /** Carrying out a plan: a run that is recorded, can be resumed, and ends with a saved folder. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
-import { type JsonValue, openRun, plainJson, type Run } from '../../report/record.ts';
+import { type JsonValue, openRun, plainJson, readRunRecord, type Run } from '../../report/record.ts';
 import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
 import { writeCurves } from './curves.ts';
 import { paceWarning, requireFeasible } from './effort.ts';
-import type { TrainingOptions } from './options.ts';
+import { fitStep, requireMemory } from '../step-cost.ts';
+import { memoryLimit, type TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
 import { describeDifferences } from './recorded-settings.ts';
 
@@ -29,6 +31,8 @@ export interface PlannedRun {
   readonly stepTokens: number;
   /** Rows per run of the engine. */
   readonly microBatch: number;
+  /** Estimated memory at the peak; absent for plans that train in their own way. */
+  readonly memoryBytes?: number;
 }
 
 /** Watching and stopping a plan; nothing here changes the result. */
@@ -118,16 +122,24 @@ interface Prepared<Details extends object> {
 async function recordedTraining<Details extends object>(
   options: TrainingOptions,
   hooks: TrainingHooks,
-  { folder, settings, plan }: Prepared<Details>,
+  { folder, settings: given, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
   const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, ...trained } = plan;
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
-  const stepTokens = settings.batch * trained.dataset.length;
-  const steps = totalUpdates(trained.dataset, settings);
-  hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
-  for (const warning of [requireFeasible(trained.model, settings, steps), lengthWarning(settings, trainedLength)]) {
+  const stepTokens = given.batch * trained.dataset.length;
+  const steps = totalUpdates(trained.dataset, given);
+  for (const warning of [requireFeasible(trained.model, given, steps), lengthWarning(given, trainedLength)]) {
     if (warning !== undefined) hooks.onWarning?.(warning);
   }
+  const limit = memoryLimit(options.memory);
+  const microBatch = given.microBatch ?? (options.resume ? await recordedMicroBatch(folder) : undefined);
+  const { settings, cost } =
+    trainPlan === undefined
+      ? fitStep({ ...trained, settings: { ...given, microBatch } }, limit)
+      : { settings: given, cost: undefined };
+  const planned = { summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) };
+  hooks.onPlan?.({ ...planned, memoryBytes: cost?.bytes });
+  if (cost !== undefined) requireMemory(cost, settings, limit);
   const { rows, length } = trained.dataset;
   const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
   const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
@@ -184,6 +196,13 @@ async function recordedTraining<Details extends object>(
     await run?.finish(stopped ? 'interrupted' : 'failed', error);
     throw error;
   }
+}
+
+/** The micro-batch of a run that is resumed, which must make the same sums. */
+async function recordedMicroBatch(folder: string): Promise<number | undefined> {
+  if (!isRecorded(folder)) return undefined;
+  const { settings } = (await readRunRecord(folder)).configuration;
+  return z.looseObject({ microBatch: z.int().optional() }).safeParse(settings).data?.microBatch;
 }
 
 /** A warning about rows longer than the model's training length. */

@@ -1,0 +1,115 @@
+/** Memory and time of an optimizer step, known before the work from the graph that will run. */
+import { LinnetError } from '../errors.ts';
+import { graphCost } from '../graph/cost.ts';
+import { Graph } from '../graph/graph.ts';
+import { matmul } from '../graph/ops/contraction.ts';
+import { zeros } from '../graph/tensor.ts';
+import { parameterCount, type ParameterShapes } from '../nn/parameters.ts';
+import { formatBytes, formatCount } from '../report/quantities.ts';
+import { compile, type CompileOptions, type Device } from '../runtime/compile.ts';
+import { microBatchRows, type TrainingSettings } from './settings.ts';
+import { microBatchGraph } from './step-program.ts';
+import { type LoopJob, stepDescription } from './updates.ts';
+
+/** A job before its data and weights are read; weights that are there are not looked at. */
+export type PlannedJob = Omit<LoopJob, 'dataset' | 'feature'>;
+
+/** Cost of an optimizer step. */
+export interface StepCost {
+  /** Rows of a micro-batch. */
+  readonly microBatch: number;
+  /** Everything below together, and the process itself. */
+  readonly bytes: number;
+  /** Weights of the model and of a teacher, also frozen ones. */
+  readonly weightBytes: number;
+  /** Gradients, moments and new values of trained parameters. */
+  readonly trainingBytes: number;
+  /** Results of a micro-batch that are alive at once. */
+  readonly resultBytes: number;
+  /** Additions and multiplications in products of matrices, of all micro-batches. */
+  readonly operations: number;
+}
+
+/** Node, the engine's library, tokenizer and text. */
+export const processBytes = 220 * 2 ** 20;
+/** More rows of a micro-batch than fill this with results make no step faster. */
+const usefulResultBytes = 2 ** 32;
+
+/** Models above this many bytes have results of megabytes, and run without the memory of earlier runs. */
+const mostKeptBytes = 2 ** 28;
+
+/** Whether graphs of a model are compiled as `lean`. */
+export function runsLean(parameters: ParameterShapes, device: Device = 'cpu'): boolean {
+  return device === 'cpu' && 4 * parameterCount(parameters) > mostKeptBytes;
+}
+
+/** @throws LinnetError `CONFIG` if nothing is trainable */
+export function stepCost(job: PlannedJob): StepCost {
+  const { graph, fused } = microBatchGraph(stepDescription(job));
+  const { peakBytes, inputBytes, outputBytes, operations } = graphCost(graph);
+  const { trainable = () => true } = job;
+  const trained = 4 * parameterCount(new Map([...job.model.parameters].filter(([name]) => trainable(name))));
+  const state = fused ? 2 * trained : 0; // moments are inputs of the fused graph
+  const weightBytes = inputBytes - state;
+  // Moments, and new values next to those that the run began with; results leave the engine as copies.
+  const [trainingBytes, resultBytes] = [3 * trained, Math.max(peakBytes, 2 * outputBytes)];
+  const microBatch = microBatchRows(job.settings);
+  return {
+    ...{ microBatch, weightBytes, trainingBytes, resultBytes },
+    bytes: processBytes + weightBytes + trainingBytes + resultBytes,
+    operations: operations * (job.settings.batch / microBatch),
+  };
+}
+
+/** The settings with the largest micro-batch that fits and is of use, and their cost; of one row that does not fit, its cost. */
+export function fitStep(job: PlannedJob, limit: number): { settings: TrainingSettings; cost: StepCost } {
+  const { settings } = job;
+  const most = microBatchRows(settings);
+  const divisors = Array.from({ length: most }, (_, i) => most - i).filter((rows) => settings.batch % rows === 0);
+  for (const microBatch of settings.microBatch === undefined ? divisors : [most]) {
+    const sized = { ...settings, microBatch };
+    const cost = stepCost({ ...job, settings: sized });
+    const isUseful = cost.resultBytes <= usefulResultBytes || microBatch === divisors[divisors.length - 1];
+    if ((cost.bytes <= limit && isUseful) || microBatch === 1 || settings.microBatch !== undefined) {
+      return { settings: sized, cost };
+    }
+  }
+  return { settings, cost: stepCost(job) };
+}
+
+/** @throws LinnetError `CONFIG` for a step over the limit, with what would fit */
+export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings, 'length'>, limit: number): void {
+  if (cost.bytes <= limit) return;
+  const { microBatch, weightBytes, trainingBytes, resultBytes } = cost;
+  const left = limit - (cost.bytes - resultBytes);
+  const fitting = Math.floor((length * microBatch * left) / resultBytes / 64) * 64;
+  const remedies = [
+    ...(microBatch > 1 ? ['a smaller `microBatch`'] : []),
+    ...(fitting >= 64 ? [`\`length\` ${formatCount(fitting)} with micro-batches of one row`] : []),
+    ...(trainingBytes > weightBytes / 2 ? ['low-rank updates (`lora`), which train few parameters'] : []),
+    `\`memory\` of at least ${formatBytes(cost.bytes)}`,
+  ];
+  throw new LinnetError(
+    'CONFIG',
+    `a step of ${microBatch} × ${formatCount(length)} tokens takes about ${formatBytes(cost.bytes)} (weights ` +
+      `${formatBytes(weightBytes)}, gradients and moments ${formatBytes(trainingBytes)}, results ${formatBytes(resultBytes)}), ` +
+      `and the limit is ${formatBytes(limit)}. What fits: ${remedies.join('; ')}`,
+  );
+}
+
+/** Operations per second that the engine reaches in a product of large matrices on this machine. */
+export async function measureOperations(options: CompileOptions = {}): Promise<number> {
+  const [rows, width] = [512, 2048];
+  const graph = new Graph('rate');
+  const [x, w] = [graph.input('x', 'float32', [rows, width]), graph.input('w', 'float32', [width, width])];
+  graph.output('y', matmul(x, w));
+  await using program = await compile(graph, options);
+  const feeds = { x: zeros('float32', [rows, width]), w: zeros('float32', [width, width]) };
+  let least = Number.POSITIVE_INFINITY;
+  for (let time = 0; time < 4; time++) {
+    const started = performance.now();
+    await program.run(feeds, ['y']);
+    least = Math.min(least, (performance.now() - started) / 1000);
+  }
+  return (2 * rows * width * width) / least;
+}
