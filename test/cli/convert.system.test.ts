@@ -113,7 +113,7 @@ describe('is refused', () => {
 
 it('eval perplexity --without says what a branch is worth', async () => {
   await runJson('linearize', at('base'), '--mixer', 'window', '--group', '4', '--out', at('window'));
-  const data = ['--data', at('text.jsonl'), '--limit-documents', '4'];
+  const data = ['--data', at('text.jsonl'), '--set', 'limitDocuments=4'];
   const whole = jsonOf(await runCaptured(['eval', 'perplexity', at('window'), ...data, '--json']));
   const without = jsonOf(
     await runCaptured(['eval', 'perplexity', at('window'), ...data, '--without', 'memory', '--json']),

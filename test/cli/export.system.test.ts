@@ -120,7 +120,7 @@ describe('an exported folder', () => {
 
   it('has the perplexity of the model', async () => {
     const { out } = await exported('f32', '--set', 'skipReport');
-    const words = ['--data', text, '--length', '50', '--stride', '17'];
+    const words = ['--data', text, '--length', '50', '--set', 'stride=17'];
     const expected = z.object({ nll: z.number(), tokens: z.int() });
     const model = expected.parse(await runJson('eval', 'perplexity', base, ...words));
     const stored = expected.parse(await runJson('eval', 'perplexity', out, ...words));

@@ -106,8 +106,8 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     expect(acceptance).toHaveLength(3);
 
     const speed = await runJson(
-      ...['bench', 'speculate', out, '--data', data, '--contexts', '8,40', '--prompts', '2'],
-      ...['--tokens', '32', '--rounds', '1'],
+      ...['bench', 'speculate', out, '--data', data, '--contexts', '8,40', '--set', 'prompts=2'],
+      ...['--set', 'tokens=32', '--set', 'rounds=1'],
     );
     expect(speed).toMatchObject({ tree: { method: 'given', nodes: 5 }, heads: 3 });
     const rows = z
@@ -131,7 +131,18 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
   });
 
   it('are measured on text of the model itself where none is given', async () => {
-    const small = ['--contexts', '600', '--prompts', '1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
+    const small = [
+      '--contexts',
+      '600',
+      '--set',
+      'prompts=1',
+      '--set',
+      'tokens=16',
+      '--set',
+      'rounds=1',
+      '--temperature',
+      '0',
+    ];
     const { rows } = await runJson('bench', 'speculate', out, ...small);
     expect(rows).toEqual([expect.objectContaining({ context: 600, identical: true })]);
   });

@@ -91,7 +91,17 @@ describe('study needle', () => {
 describe('eval positions', () => {
   it('agrees with perplexity of the whole text', async () => {
     const reported = await runJson('eval', 'positions', '--models', base, augmented, '--data', book, '--length', '60');
-    const whole = await runJson('eval', 'perplexity', base, '--data', book, '--length', '60', '--mode', 'documents');
+    const whole = await runJson(
+      'eval',
+      'perplexity',
+      base,
+      '--data',
+      book,
+      '--length',
+      '60',
+      '--set',
+      'mode=documents',
+    );
     expect(reported).toMatchObject({ models: [{ positions: [{ from: 1, tokens: 59 }] }, { model: augmented }] });
     const { models } = reported as { models: { positions: { perplexity: number }[] }[] };
     expect(models[0].positions[0].perplexity).toBeCloseTo(Number(whole.perplexity), 1);
@@ -103,7 +113,7 @@ describe('eval positions', () => {
   });
 
   it('scores the same tokens after less and more of the text', async () => {
-    const words = ['--models', base, augmented, '--data', book, '--after', '40,8', '--scored', '20'];
+    const words = ['--models', base, augmented, '--data', book, '--after', '40,8', '--set', 'scored=20'];
     const reported = await runJson('eval', 'positions', ...words);
     const depths = [{ after: 8, ratio: 1, ratioError: 0 }, { after: 40 }];
     expect(reported).toMatchObject({ length: 60, scored: 20, models: [{ depths }, { model: augmented, depths }] });
@@ -116,13 +126,13 @@ describe('eval positions', () => {
     const { models } = reported as { models: { depths: { perplexity: number; ratio: number }[] }[] };
     expect(Math.log(models[0].depths[1].perplexity)).toBeCloseTo(rest, 4);
     expect(models[0].depths[1].ratio).toBeCloseTo(models[0].depths[1].perplexity / models[0].depths[0].perplexity, 4);
-    const short = ['--models', base, '--data', book, '--length', '50', '--after', '40', '--scored', '20'];
+    const short = ['--models', base, '--data', book, '--length', '50', '--after', '40', '--set', 'scored=20'];
     expect(errorOf(await linnet('eval', 'positions', ...short, '--json')).code).toBe('INPUT');
   });
 });
 
 describe('eval agreement', () => {
-  const words = ['--data', book, '--prompts', '5', '--length', '8', '--tokens', '4', '--distances', '4,20'];
+  const words = ['--data', book, '--prompts', '5', '--length', '8', '--tokens', '4', '--set', 'distances=4,20'];
 
   it('compares models with their original', async () => {
     const reported = await runJson('eval', 'agreement', base, base, augmented, ...words);

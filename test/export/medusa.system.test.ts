@@ -348,8 +348,23 @@ describe('commands', () => {
     expect(rows[0].tokensPerStep).toBeGreaterThan(1.2);
     const reference = await runJson('study', 'rules', ...small);
     expect(reference.rules).not.toEqual(rules);
-    const speed = ['bench', 'speculate', folder, '--data', data, '--contexts', '8', '--prompts', '1', '--tokens', '16'];
-    expect(await runJson(...speed, '--rounds', '1')).toMatchObject({ heads: 3, tree: { method: 'given', nodes: 6 } });
+    const speed = [
+      'bench',
+      'speculate',
+      folder,
+      '--data',
+      data,
+      '--contexts',
+      '8',
+      '--set',
+      'prompts=1',
+      '--set',
+      'tokens=16',
+    ];
+    expect(await runJson(...speed, '--set', 'rounds=1')).toMatchObject({
+      heads: 3,
+      tree: { method: 'given', nodes: 6 },
+    });
     const verify = ['bench', 'verify', folder, '--context', '8', '--rounds', '1', '--nodes', '1,4'];
     expect(z.object({ draftMs: z.number().positive() }).parse(await runJson(...verify)).draftMs).toBeLessThan(1000);
   });

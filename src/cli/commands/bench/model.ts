@@ -196,6 +196,7 @@ export const benchVerify = defineCommand({
     rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
     ...engineOptions,
   },
+  usual: ['nodes', 'context', 'rounds', 'threads'],
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
     await using opened = await openCausal(folder, { device, threads });
     const { engine, model } = opened;

@@ -49,6 +49,7 @@ export const benchSpeculate = defineCommand({
     rounds: withDefault(integer(1, 1000), 3, 'how often each prompt is continued in each way'),
     ...engineOptions,
   },
+  usual: ['data', 'contexts', 'temperature', 'threads'],
   async run(
     context,
     { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },

@@ -72,6 +72,7 @@ export const benchTrain = defineCommand({
     runs: withDefault(integer(1, 1000), 7, 'timed steps'),
     ...engineOptions,
   },
+  usual: ['family', 'widths', 'layers', 'mixer', 'runs', 'threads'],
   async run(context, { family, widths = [256, 512], layers, mixer, vocabulary, rows, length, runs, device, threads }) {
     const measured = [];
     for (const width of widths) {

@@ -52,6 +52,7 @@ export const evalAgreement = defineCommand({
     ...engineOptions,
   },
   writesResults: true,
+  usual: ['data', 'prompts', 'length', 'tokens', 'threads'],
   async run(
     context,
     { models, data, field, prompts: count, length, tokens, distances = [16, 64, 256], seed, ...compile },

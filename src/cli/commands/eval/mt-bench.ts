@@ -40,6 +40,7 @@ export const evalMtBench = defineCommand({
     ...engineOptions,
   },
   writesResults: true,
+  usual: ['questions', 'maxTokens', 'answers', 'speculate', 'threads'],
   async run(context, options) {
     const questions = (await readConversationQuestions(options.questions)).slice(0, options.limit);
     const compile = { device: options.device, threads: options.threads };

@@ -36,11 +36,11 @@ export const evalPositions = defineCommand({
     field: fieldOption,
     length: optional(
       integer(2, 1 << 24, 'tokens'),
-      'tokens of the text, BOS included (default: 8192, or as many as --after and --scored need)',
+      'tokens of the text, BOS included (default: 8192, or as many as --after and `scored` need)',
     ),
     after: optional(
       called('counts', countList),
-      'tokens read before the last --scored ones of the text, such as 512,4096,32768',
+      'tokens read before the last `scored` ones of the text, such as 512,4096,32768',
     ),
     scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens that are scored after each of --after'),
     chart: optional(filePath, 'where a chart goes, as SVG'),
@@ -48,6 +48,7 @@ export const evalPositions = defineCommand({
   },
   writesResults: true,
   writes: ['chart'],
+  usual: ['models', 'data', 'length', 'after', 'chart', 'threads'],
   async run(context, { models, data, field, length: asked, after, scored, chart, ...compile }) {
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {

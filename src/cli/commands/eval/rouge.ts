@@ -48,6 +48,7 @@ export const evalRouge = defineCommand({
     seed: withDefault(seed32, 1234, 'seed of the resamples'),
   },
   writesResults: true,
+  usual: ['predictions', 'references', 'stemmer'],
   async run(context, { predictions, references, field, stemmer, resamples, seed }) {
     const given = await readTexts(predictions, field);
     const wanted = await readTexts(references, field);
@@ -89,5 +90,5 @@ function fieldOf(line: string, field: string, source: string): string {
   if (typeof value === 'string') return value;
   const found = isJsonObject(value) && Object.hasOwn(value, field) ? value[field] : undefined;
   if (typeof found === 'string') return found;
-  throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --field`);
+  throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --set field`);
 }
