@@ -138,8 +138,8 @@ function torn(out: string): string | undefined {
   const list = join(out, '.linnet-files.json');
   if (!existsSync(out)) return undefined;
   if (!existsSync(list)) return `${out} has no list of files`;
-  const { files } = JSON.parse(readFileSync(list, 'utf8')) as { files: string[] };
-  const missing = files.filter((file) => !existsSync(join(out, file)));
+  const { files } = JSON.parse(readFileSync(list, 'utf8')) as { files: Record<string, unknown> };
+  const missing = Object.keys(files).filter((file) => !existsSync(join(out, file)));
   return missing.length > 0 ? `${out} lacks ${missing.join(', ')}` : undefined;
 }
 

@@ -14,6 +14,7 @@ import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/med
 import type { ModelDescription } from '../models/model.ts';
 import { requireFinite } from './finite.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
+import { listWrittenFiles } from '../files/written-folder.ts';
 import { assertTensors } from './huggingface.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { checkMedusaTree, maximumRank, medusaTreeSchema } from './medusa-trees.ts';
@@ -209,6 +210,7 @@ export async function saveMedusaHeads(
 export async function updateMedusaNotes(folder: string, notes: MedusaNotes): Promise<void> {
   const description = await readDescription(folder);
   await writeDescription(folder, checkedDescription({ ...description, ...notes }, folder));
+  await listWrittenFiles(folder, [MEDUSA_FILE]);
 }
 
 async function readDescription(folder: string): Promise<Description> {

@@ -1,57 +1,14 @@
 #!/usr/bin/env node
-/** The executable `linnet`: connects the command line to the process. */
-import { isInputPiped, standardInput } from '../data/files/standard-input.ts';
-import { exitCodes } from './framework/exit-codes.ts';
-import type { CliIo } from './framework/io.ts';
-import { runCli } from './framework/program.ts';
+/** The executable `linnet`. */
+import { exitCodes, reportError } from './framework/exit-codes.ts';
 
-const controller = new AbortController();
-let listening = false;
-
-/** The first signal asks the command to stop and save; the second one does not wait for it. */
-function interruption(): AbortSignal {
-  if (!listening) {
-    listening = true;
-    for (const name of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(name, () => {
-        if (controller.signal.aborted) process.exit(exitCodes.interrupted.code);
-        process.stderr.write(process.stderr.isTTY ? '\nstopping; once more to stop at once\n' : '');
-        controller.abort();
-      });
-    }
-  }
-  return controller.signal;
+/** Ends the process: 1 is the code of a command that ran and whose answer is no, so that nothing that fails may end with it. */
+function fail(error: unknown): never {
+  const { outcome, message } = reportError(error);
+  process.stderr.write(`linnet: ${message}\n`);
+  process.exit(exitCodes[outcome].code);
 }
+process.on('uncaughtException', fail);
 
-let ask: CliIo['ask'];
-let outputClosed = false;
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') {
-    // Nothing that was to be printed can be relied on: not the code 1 of an answer, nor 0.
-    process.stderr.write(`linnet: standard output cannot be written: ${error.message}\n`);
-    process.exit(exitCodes.unwritten.code);
-  }
-  outputClosed = true;
-  // A command that listens stops and saves; one that does not has nothing to save.
-  if (listening) controller.abort();
-  else process.exit(exitCodes.closedOutput.code);
-});
-process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') process.exit(exitCodes.unwritten.code);
-});
-
-const io: CliIo = {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  environment: process.env,
-  interruption,
-  input: { isPiped: isInputPiped, read: standardInput },
-  // Not before it is asked for: looking at the standard input can keep the process alive.
-  async ask(prompt) {
-    const { lineReader } = await import('./framework/terminal-input.ts');
-    ask ??= lineReader(process.stdin, process.stderr, interruption);
-    return ask(prompt);
-  },
-};
-const outcome = await runCli(process.argv.slice(2), io);
-process.exitCode = exitCodes[outputClosed ? 'closedOutput' : outcome].code;
+// Loaded here, so that a failure to load is told as any other.
+await import('./framework/process.ts').then(({ runProcess }) => runProcess()).catch(fail);

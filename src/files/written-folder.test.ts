@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { writeFolderAtomic } from './atomic.ts';
-import { requireReplaceable, WRITTEN_FILES } from './written-folder.ts';
+import { listWrittenFiles, requireReplaceable, WRITTEN_FILES } from './written-folder.ts';
 
 const write = async (dir: string): Promise<void> => {
   await mkdir(join(dir, 'inner'));
@@ -34,9 +35,13 @@ describe('replacing', () => {
     const target = join(await scratchFolder(), 'model');
     await requireReplaceable(target);
     await writeFolderAtomic(target, write);
+    const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
     expect(JSON.parse(await readFile(join(target, WRITTEN_FILES), 'utf8'))).toEqual({
       format: 'linnet-files',
-      files: ['config.json', 'inner/weights'],
+      files: {
+        'config.json': { bytes: 2, sha256: sha256('{}') },
+        'inner/weights': { bytes: 1, sha256: sha256('w') },
+      },
     });
     await requireReplaceable(target);
     await writeFolderAtomic(target, (dir) => writeFile(join(dir, 'other.json'), '{}'), { replace: true });
@@ -62,12 +67,15 @@ describe('replacing', () => {
     expect((await readdir(project)).sort()).toEqual(['.git', 'package.json']);
   });
 
-  it.each([['not JSON'], ['[]'], ['{"files":"all"}']])('refuses a folder whose list is %s', async (list) => {
-    const folder = await scratchFolder();
-    await writeFile(join(folder, WRITTEN_FILES), list);
-    await writeFile(join(folder, 'config.json'), '{}');
-    await expectRefusal(folder, /did not write it/);
-  });
+  it.each([['not JSON'], ['[]'], ['{"files":"all"}'], ['{"format":"linnet-files","files":["config.json"]}']])(
+    'refuses a folder whose list is %s',
+    async (list) => {
+      const folder = await scratchFolder();
+      await writeFile(join(folder, WRITTEN_FILES), list);
+      await writeFile(join(folder, 'config.json'), '{}');
+      await expectRefusal(folder, /did not write it/);
+    },
+  );
 
   it.each(['notes.txt', 'inner/notes.txt', 'inner/deeper/notes.txt'])(
     'refuses a folder that has %s besides',
@@ -80,6 +88,19 @@ describe('replacing', () => {
       expect(await readFile(join(target, name), 'utf8')).toBe('thesis');
     },
   );
+
+  it.each([
+    ['edited', 'v'],
+    ['made longer', 'w and a thesis'],
+  ])('refuses a folder with a file that was %s', async (_, content) => {
+    const target = join(await scratchFolder(), 'model');
+    await writeFolderAtomic(target, write);
+    await writeFile(join(target, 'inner/weights'), content);
+    await expectRefusal(target, /files in it were changed.*"inner\/weights"/);
+    expect(await readFile(join(target, 'inner/weights'), 'utf8')).toBe(content);
+    await listWrittenFiles(target, ['inner/weights']);
+    await requireReplaceable(target);
+  });
 
   it('keeps what was put into the folder while the new one was built', async () => {
     const target = join(await scratchFolder(), 'model');

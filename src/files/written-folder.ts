@@ -1,8 +1,9 @@
 /**
  * Which folders may be replaced: those that Linnet wrote, as a list of their files that it leaves inside says, and that
- * hold nothing else since.
+ * hold nothing else since, every file with the size and the hash that the list has.
  */
-import { lstat, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { lstat, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
@@ -17,17 +18,40 @@ const maximumBytes = 1 << 20;
 /** Limit on the entries looked at; a larger folder counts as foreign. */
 const maximumEntries = 10_000;
 const shownNames = 3;
+/** Bytes at either end of a file that are hashed: a person edits short files, and weights of many GB are written whole. */
+const hashedBytes = 1 << 20;
 
-/** Writes the list of the files that are in a folder now. */
-export async function listWrittenFiles(folder: string): Promise<void> {
-  const files = (await filesBelow(folder)).filter((name) => name !== WRITTEN_FILES).sort();
-  await writeFile(join(folder, WRITTEN_FILES), `${JSON.stringify({ format: 'linnet-files', files }, undefined, 2)}\n`);
+/** Writes the list of the files that are in a folder now. @param changed only these; the list has the others */
+export async function listWrittenFiles(folder: string, changed?: readonly string[]): Promise<void> {
+  const before = changed === undefined ? new Map<string, unknown>() : await writtenFiles(folder);
+  if (before === undefined) return;
+  const names = changed ?? (await filesBelow(folder)).filter((name) => name !== WRITTEN_FILES).sort();
+  const marks = await Promise.all(names.map(async (name) => [name, await markOf(join(folder, name))] as const));
+  const list = { format: 'linnet-files', files: Object.fromEntries([...before, ...marks]) };
+  await writeFile(join(folder, WRITTEN_FILES), `${JSON.stringify(list, undefined, 2)}\n`);
+}
+
+/** Size and hash of a file; a link and an empty folder have neither. */
+async function markOf(path: string): Promise<{ readonly bytes: number; readonly sha256: string }> {
+  const stats = await lstat(path);
+  if (!stats.isFile()) return { bytes: 0, sha256: '' };
+  const hash = createHash('sha256');
+  const handle = await open(path);
+  try {
+    for (const start of new Set([0, Math.max(0, stats.size - hashedBytes)])) {
+      const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(hashedBytes), position: start });
+      hash.update(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await handle.close();
+  }
+  return { bytes: stats.size, sha256: hash.digest('hex') };
 }
 
 /**
  * Refuses to replace a path that may hold files not written by Linnet. A path that does not exist passes.
  * @throws LinnetError `PATH` for a file, a link, the current folder or one above it, the home folder or one above it, a folder
- *   with files and without the list, and one with files that are not in it; the message names the files that would be lost
+ *   with files and without the list, and one with files that are not in it or were changed; the message names them
  */
 export async function requireReplaceable(dir: string): Promise<void> {
   const target = resolve(dir);
@@ -59,6 +83,12 @@ export async function requireReplaceable(dir: string): Promise<void> {
   if (others.length > 0) {
     throw refused(target, `it also holds what Linnet did not write, which would be lost: ${shown(others)}`);
   }
+  const changed: string[] = [];
+  for (const name of present) {
+    const mark = await markOf(join(target, name));
+    if (JSON.stringify(mark) !== JSON.stringify(written.get(name))) changed.push(name);
+  }
+  if (changed.length > 0) throw refused(target, `files in it were changed, which would be lost: ${shown(changed)}`);
 }
 
 function refused(target: string, reason: string): LinnetError {
@@ -73,17 +103,16 @@ function isSameOrAbove(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-/** Undefined where there is no list, or none that we wrote. */
-async function writtenFiles(folder: string): Promise<ReadonlySet<string> | undefined> {
+/** Size and hash by name; undefined where there is no list, or none that we wrote. */
+async function writtenFiles(folder: string): Promise<ReadonlyMap<string, unknown> | undefined> {
   const path = join(folder, WRITTEN_FILES);
   try {
     const stats = await lstat(path);
     if (!stats.isFile() || stats.size > maximumBytes) return undefined;
     const parsed: unknown = JSON.parse(await readFile(path, 'utf8'));
-    if (typeof parsed !== 'object' || parsed === null || !('files' in parsed) || !Array.isArray(parsed.files)) {
-      return undefined;
-    }
-    return new Set(parsed.files.filter((name) => typeof name === 'string'));
+    const files = typeof parsed === 'object' && parsed !== null && 'files' in parsed ? parsed.files : undefined;
+    if (typeof files !== 'object' || files === null || Array.isArray(files)) return undefined;
+    return new Map<string, unknown>(Object.entries(files));
   } catch (error) {
     if (error instanceof SyntaxError || systemErrorCode(error) === 'ENOENT') return undefined;
     throw fileError('read', path, error);

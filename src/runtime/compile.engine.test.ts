@@ -351,12 +351,12 @@ describe('devices', () => {
   );
 });
 
-it('threads of the environment that are no number are refused', async () => {
-  vi.stubEnv('LINNET_THREADS', 'two');
+it.each(['two', '0', '1e9'])('%s threads of the environment are refused', async (given) => {
+  vi.stubEnv('LINNET_THREADS', given);
   try {
     const graph = new Graph('identity');
     graph.output('y', sum(graph.input('x', 'float32', [1]), graph.input('z', 'float32', [1])));
-    await expect(compile(graph)).rejects.toThrow(/LINNET_THREADS is "two"/);
+    await expect(compile(graph)).rejects.toThrow(`LINNET_THREADS is "${given}"`);
   } finally {
     vi.unstubAllEnvs();
   }

@@ -46,16 +46,20 @@ export function isDevice(name: string): name is Device {
   return Object.hasOwn(engines, name);
 }
 
+/** More threads than this are a mistake: the engine fails without a word about them. */
+const mostThreads = 1024;
+
 /**
  * Threads of one op in native sessions that ask for no number: `LINNET_THREADS`, for processes that share cores.
- * @throws LinnetError `CONFIG` for something else than a whole number of at least 1
+ * @throws LinnetError `CONFIG` for something else than a whole number from 1 to 1024
  */
 function threadsOfEnvironment(): number | undefined {
   const given = process.env.LINNET_THREADS;
   if (given === undefined || given === '') return undefined;
   const threads = Number(given);
-  if (Number.isInteger(threads) && threads >= 1) return threads;
-  throw new LinnetError('CONFIG', `LINNET_THREADS is "${given.slice(0, 40)}", expected a whole number of at least 1`);
+  if (Number.isInteger(threads) && threads >= 1 && threads <= mostThreads) return threads;
+  const shown = given.slice(0, 40);
+  throw new LinnetError('CONFIG', `LINNET_THREADS is "${shown}", expected a whole number from 1 to ${mostThreads}`);
 }
 
 /**

@@ -67,12 +67,14 @@ describe('eval mt-bench', () => {
   });
 
   it('asks by a chat template, without speculation too', async () => {
-    const run = schema.parse(await runJson(...command, '--chat-template', at('chat.jinja'), '--limit', '1'));
+    const run = schema.parse(
+      await runJson(...command, '--set', `chatTemplate=${at('chat.jinja')}`, '--set', 'limit=1'),
+    );
     expect(run).toMatchObject({ template: true });
     expect(run.identical).toBeUndefined();
     expect(run.categories.map(({ questions: count }) => count)).toEqual([1, 1]);
     expect(run.categories[0].speculative).toBeUndefined();
-    const { stdout } = await linnet(...command, '--limit', '1');
+    const { stdout } = await linnet(...command, '--set', 'limit=1');
     expect(stdout).toMatch(/category +questions +tokens +tokens\/s/);
   });
 

@@ -13,6 +13,14 @@ const pages = [
     .map((page) => `docs/${page}`),
 ];
 
+it('of services start the executable: npx may end on SIGTERM and leave the server behind', () => {
+  const files = [...pages, 'deploy/compose.yaml', 'deploy/Dockerfile', 'deploy/kubernetes/server.yaml'];
+  const started = files.filter((file) =>
+    /npx linnet (serve|work)\b.*&$|"npx"/m.test(readFileSync(join(root, file), 'utf8')),
+  );
+  expect(started).toEqual([]);
+});
+
 /** The anchor that GitHub gives a heading. */
 function anchorOf(heading: string): string {
   const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').replace(/[`*]/g, '');

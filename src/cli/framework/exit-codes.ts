@@ -60,7 +60,8 @@ export function reportError(error: unknown): ReportedError {
   if (error.name === 'AbortError') return { outcome: 'interrupted', code: 'ABORTED', message: error.message };
   // A full disk or a folder without permission is not our bug, wherever it shows.
   if ('syscall' in error && 'code' in error && typeof error.code === 'string') {
-    return { outcome: 'input', code: error.code, message: error.message };
+    const advice = error.code === 'EMFILE' ? '; raise the limit of this shell, for example: ulimit -n 1024' : '';
+    return { outcome: 'input', code: error.code, message: `${error.message}${advice}` };
   }
   return { outcome: 'internal', code: 'INTERNAL', message: `internal: ${error.message}` };
 }

@@ -60,6 +60,17 @@ describe('words', () => {
     expect(kind.expects).toBe('one of cpu, webgpu');
   });
 
+  it('takes other names of element types', () => {
+    const kind = choice(['f32', 'F16', 'w8a8']);
+    expect(['float32', 'Float16', 'fp16', 'int8', 'F32'].map((given) => read(kind, given))).toEqual([
+      'f32',
+      'F16',
+      'F16',
+      'w8a8',
+      'f32',
+    ]);
+  });
+
   it('refuses empty texts and impossible paths', () => {
     expect(read(text, '')).toBe('refused');
     expect(read(path, '')).toBe('refused');

@@ -68,11 +68,27 @@ export const byteCount: ValueKind<number> = {
   placeholder: 'bytes',
 };
 
-/** One of some words. */
+/** Other names of element types. */
+const synonyms: Readonly<Record<string, string>> = {
+  float32: 'f32',
+  fp32: 'f32',
+  float16: 'f16',
+  fp16: 'f16',
+  half: 'f16',
+  bfloat16: 'bf16',
+  int8: 'w8a8',
+};
+
+/** One of some words, in capitals or not. */
 export function choice<const T extends string>(words: readonly T[], placeholder = 'name'): ValueKind<T> {
-  const known: readonly string[] = words;
-  const isKnown = (word: string): word is T => known.includes(word);
-  return { schema: z.string().refine(isKnown), expects: `one of ${words.join(', ')}`, placeholder };
+  const plain = (word: string): string => synonyms[word.toLowerCase()] ?? word.toLowerCase();
+  const schema = z.string().transform((given, context) => {
+    const found = words.find((word) => plain(word) === plain(given));
+    if (found !== undefined) return found;
+    context.addIssue({ code: 'custom', input: given });
+    return z.NEVER;
+  });
+  return { schema, expects: `one of ${words.join(', ')}`, placeholder };
 }
 
 /** One of some whole numbers. */
