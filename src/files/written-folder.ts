@@ -3,6 +3,7 @@
  * hold nothing else since, every file with the size and the hash that the list has.
  */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { lstat, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, posix, relative, resolve, sep } from 'node:path';
@@ -89,6 +90,17 @@ export async function requireReplaceable(dir: string): Promise<void> {
     if (JSON.stringify(mark) !== JSON.stringify(written.get(name))) changed.push(name);
   }
   if (changed.length > 0) throw refused(target, `files in it were changed, which would be lost: ${shown(changed)}`);
+}
+
+/**
+ * Before the work that makes a folder: whether it may go there.
+ * @throws LinnetError `PATH` for a folder that exists, with `replace` as `requireReplaceable`
+ */
+export async function requireFree(out: string, replace: boolean): Promise<void> {
+  if (replace) await requireReplaceable(out);
+  else if (existsSync(out)) {
+    throw new LinnetError('PATH', `${out} exists; name another folder with \`out\`, or give \`replace\``);
+  }
 }
 
 function refused(target: string, reason: string): LinnetError {

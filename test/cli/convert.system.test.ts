@@ -100,7 +100,7 @@ describe('is refused', () => {
     [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget are two ways to say the same/],
     [['--group', '4', '--state', '8KiB'], /--group and --state are two ways to say the same/],
     [['--memory', 'some'], /expected one of learned, none/],
-    [['--state', 'little'], /expected a size such as/],
+    [['--state', 'little'], /expected an amount such as/],
     [['--keep', 'auto:2'], /keeping 2 of 2 layers leaves none/],
     [['--held-out', '12'], /leave none to train on/],
   ])('%s', async (options, message) => {

@@ -1,4 +1,5 @@
 /** `linnet classify`: the class of a text, of two, or of all texts of a file. */
+import { labelShape } from '../../data/datasets/labelled.ts';
 import { readRecords } from '../../data/files/records.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
@@ -11,9 +12,9 @@ import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { anyText, called, filePath, path } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
-import { labelOptions } from '../options/label-options.ts';
+import { optionsOf } from '../framework/schema-options.ts';
 
-const { textField, pairField } = labelOptions;
+const { textField, pairField } = optionsOf(labelShape);
 
 export const classify = defineCommand({
   description:

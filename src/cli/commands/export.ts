@@ -15,7 +15,7 @@ import { formatBytes, formatCount, formatFixed, formatNumber } from '../../repor
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { blockOption, requireBlocks } from '../options/block-option.ts';
-import { defineCommand, flag, optional, optionalList, required, withDefault } from '../framework/command.ts';
+import { defineCommand, flag, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { describeHeads, headsJson } from '../output/heads-summary.ts';
@@ -47,23 +47,24 @@ export const exportCommand = defineCommand({
       'cpu',
       'what the graphs are made for: cpu (WebAssembly too) or webgpu',
     ),
-    sourceLengths: optional(
-      called('counts', countList),
-      'of T5: lengths that texts to read are padded to, such as 64,512; longer texts are refused (default: by doubling ' +
-        'from 32 up to the trained length)',
-    ),
     out: folderFor('the export'),
     replace: replaceOption,
     data: optionalList(
       called('sources', text),
       '.txt, .jsonl or npm:PACKAGE to compare outputs on (default: text that the model generates itself; of T5 none)',
     ),
-    tokens: withDefault(integer(2, 1 << 20), 1024, 'tokens of the text to compare'),
-    verbose: flag('print the errors of every matrix and layer too'),
-    skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
     threads: optional(integer(1, 1024), 'threads of the comparison (default: one per core)'),
+    ...settings({
+      sourceLengths: optional(
+        called('counts', countList),
+        'of T5: lengths that texts to read are padded to, such as 64,512; longer texts are refused (default: by doubling ' +
+          'from 32 up to the trained length)',
+      ),
+      tokens: withDefault(integer(2, 1 << 20), 1024, 'tokens of the text to compare'),
+      verbose: flag('print the errors of every matrix and layer too'),
+      skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
+    }),
   },
-  usual: ['dtype', 'block', 'device', 'out', 'replace', 'data', 'threads'],
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
     requireBlocks(dtype, block);

@@ -1,12 +1,14 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
 import { finetune as train } from '../../training/plans/finetune.ts';
 import { objectiveShape } from '../../training/plans/objectives.ts';
-import { defineCommand } from '../framework/command.ts';
+import { defineCommand, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { loraOptions } from '../options/lora-options.ts';
-import { trainingOptions, usualTrainingOptions } from '../options/training-options.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
+
+const { objective, ...objectiveSettings } = optionsOf(objectiveShape);
 
 export const finetuneCommand = defineCommand({
   description:
@@ -22,8 +24,7 @@ export const finetuneCommand = defineCommand({
     'linnet finetune runs/augmented --objective classify --data train.tsv --set textField=sentence --out runs/sentiment',
   ],
   arguments: { model: folderOf('the model') },
-  options: { ...trainingOptions, ...optionsOf(objectiveShape), ...loraOptions },
-  usual: [...usualTrainingOptions, 'objective', 'lora'],
+  options: { ...trainingOptions, objective, ...settings(objectiveSettings), ...loraOptions },
   run: (context, { model, lr: learningRate, ...values }) =>
     reportTraining(context, (hooks) => train(model, { ...values, learningRate }, hooks)),
 });

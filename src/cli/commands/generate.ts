@@ -1,5 +1,6 @@
 /** `linnet generate`: continues a text, with a session file that a later run takes up again. */
 import { existsSync } from 'node:fs';
+import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
@@ -9,12 +10,12 @@ import { type Prompt, preparePrompt } from '../../engine/prompt.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
+import { defineCommand, engineOptions, flag, optional, repeated, withDefault, settings } from '../framework/command.ts';
 import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -31,6 +32,32 @@ import {
   speculationSoFar,
 } from '../options/speculation-options.ts';
 import { openGenerating, type RunningModel } from '../../open/running-model.ts';
+
+const generateOptions = {
+  ...promptOptions,
+  maxTokens: withDefault(integer(1, 1 << 30), 128, 'maximum number of tokens to produce'),
+  ...samplingOptions,
+  seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
+  stop: repeated(text, 'end before this text; may be repeated'),
+  jsonSchema: optional(filePath, 'JSON schema that the text is to follow; it ends when the JSON is complete'),
+  beams: withDefault(
+    integer(1, 256),
+    1,
+    'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
+  ),
+  session: optional(filePath, 'session to continue and to save'),
+  ...speculationOptions,
+  ...engineOptions,
+  ...settings({
+    ignoreEos: flag('do not end at the EOS token of the model'),
+    lengthPenalty: withDefault(
+      decimal(-10, 10),
+      1,
+      'exponent of the length that scores of beams are divided by; higher favours longer texts',
+    ),
+  }),
+};
+type GenerateValues = z.output<z.ZodObject<typeof generateOptions>>;
 
 export const generateCommand = defineCommand({
   description:
@@ -55,44 +82,7 @@ export const generateCommand = defineCommand({
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
   arguments: { model: folderOf('the model, exported or not') },
-  options: {
-    ...promptOptions,
-    maxTokens: withDefault(integer(1, 1 << 30), 128, 'maximum number of tokens to produce'),
-    ...samplingOptions,
-    seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
-    stop: repeated(text, 'end before this text; may be repeated'),
-    ignoreEos: flag('do not end at the EOS token of the model'),
-    jsonSchema: optional(filePath, 'JSON schema that the text is to follow; it ends when the JSON is complete'),
-    beams: withDefault(
-      integer(1, 256),
-      1,
-      'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
-    ),
-    lengthPenalty: withDefault(
-      decimal(-10, 10),
-      1,
-      'exponent of the length that scores of beams are divided by; higher favours longer texts',
-    ),
-    session: optional(filePath, 'session to continue and to save'),
-    ...speculationOptions,
-    ...engineOptions,
-  },
-  usual: [
-    'prompt',
-    'promptFile',
-    'chat',
-    'system',
-    'maxTokens',
-    'temperature',
-    'topP',
-    'seed',
-    'stop',
-    'jsonSchema',
-    'beams',
-    'session',
-    'speculate',
-    'threads',
-  ],
+  options: generateOptions,
   writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options, context);
@@ -192,33 +182,14 @@ async function jsonConstraint(
   return new JsonConstraint(schema, new TokenTrie(tokenizer, model.sizes.vocabulary), model.eosIds);
 }
 
-/** Options of decoding. */
-interface DecodingValues {
-  readonly session?: string;
-  readonly jsonSchema?: string;
-  readonly speculate: string;
-  readonly stop: readonly string[];
-  readonly beams: number;
-  readonly temperature: number;
-}
-
-/** Refuses options that beam search cannot serve: it keeps several texts at once, and returns them when all have ended. */
-function refuseForBeams(options: DecodingValues): void {
-  const given = ofOneText(options);
-  if (given !== undefined) throw new UsageError(`${given} goes with one text at a time; leave out --beams or ${given}`);
-  refuseSampling(options);
-}
-
-/** The option, if one is given, that needs a single text. */
-function ofOneText({ session, jsonSchema, speculate, stop }: DecodingValues): string | undefined {
-  if (session !== undefined) return '--session';
-  if (jsonSchema !== undefined) return '--json-schema';
-  if (speculate !== 'off') return '--speculate';
-  return stop.length > 0 ? '--stop' : undefined;
-}
-
-function refuseSampling({ temperature }: DecodingValues): void {
-  if (temperature > 0) throw new UsageError('--beams searches and --temperature samples; give one of them');
+/** @throws OptionsError for options that beam search cannot serve: it keeps several texts, and returns them when all have ended */
+function refuseForBeams({ session, jsonSchema, speculate, stop, temperature }: GenerateValues): void {
+  const ofOneText = { session, jsonSchema, speculate: speculate === 'off' ? undefined : speculate, stop: stop.at(0) };
+  const [given] = Object.entries(ofOneText).find(([, value]) => value !== undefined) ?? [];
+  if (given !== undefined) {
+    throw new OptionsError(`\`${given}\` goes with one text at a time; leave out \`beams\` or \`${given}\``);
+  }
+  if (temperature > 0) throw new OptionsError('`beams` searches and `temperature` samples; give one of them');
 }
 
 /** A folder without a tokenizer can be given token ids. */

@@ -1,5 +1,5 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
-import { mixerPresetNames } from '../../attention/presets.ts';
+import { mixerPresetNames, presetShapes } from '../../attention/presets.ts';
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
@@ -10,14 +10,16 @@ import { defaultParts } from '../../models/linearization/linearize-parts.ts';
 import type { Model } from '../../models/model.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, optional, optionalList, required, withDefault } from '../framework/command.ts';
+import { defineCommand, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
-import { mixerOptions } from '../options/mixer-options.ts';
+import { optionsOf } from '../framework/schema-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
 import { called, choice, indexList, integer, partList, text } from '../framework/option-values.ts';
+
+const { group, kernel, convolution, memory, decay, ...refinements } = optionsOf(presetShapes());
 
 export const linearizeCommand = defineCommand({
   description:
@@ -42,7 +44,7 @@ export const linearizeCommand = defineCommand({
       choice(mixerPresetNames()),
       `${mixerPresetNames().join(', ')}; linformer-bidirectional reads the future and cannot decode`,
     ),
-    ...mixerOptions,
+    ...{ group, kernel, convolution, memory, decay },
     layers: optional(indexList, 'layers to change, such as 0-3,5 (default: all)'),
     init: withDefault(
       choice(['neutral', 'calibrate']),
@@ -54,7 +56,6 @@ export const linearizeCommand = defineCommand({
       called('sources', text),
       'for --init calibrate: .txt and .jsonl files, or npm:PACKAGE; a thousand tokens are enough',
     ),
-    field: fieldOption,
     attention: optional(
       partList,
       'which attentions of T5 to change: encoder, decoder, cross (default: encoder,decoder)',
@@ -66,24 +67,13 @@ export const linearizeCommand = defineCommand({
         'as TransNormer has it',
     ),
     out: folderFor('the new model'),
-    dtype: checkpointTypeOption,
     replace: replaceOption,
+    ...settings({
+      ...refinements,
+      field: fieldOption,
+      dtype: checkpointTypeOption,
+    }),
   },
-  usual: [
-    'mixer',
-    'group',
-    'kernel',
-    'convolution',
-    'memory',
-    'decay',
-    'layers',
-    'softmaxLayers',
-    'attention',
-    'init',
-    'data',
-    'out',
-    'replace',
-  ],
   replaced: { '--conv': '--convolution' },
   async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, ...changes }) {
     const loaded = await loadModel(folder);

@@ -1,16 +1,17 @@
 /** `linnet pretrain`: trains a model from random weights. */
-import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
+import { mixerPreset, mixerPresetNames, presetShapes } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { modelPresetNames } from '../../models/presets/presets.ts';
 import { pretrain as train, pretrainShape } from '../../training/plans/pretrain.ts';
-import { defineCommand, optional, required } from '../framework/command.ts';
+import { defineCommand, optional, required, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { called, choice, text } from '../framework/option-values.ts';
-import { mixerOptions } from '../options/mixer-options.ts';
-import { trainingOptions, usualTrainingOptions } from '../options/training-options.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
+
+const { group, kernel, convolution } = optionsOf(presetShapes());
 
 export const pretrainCommand = defineCommand({
   description:
@@ -32,13 +33,10 @@ export const pretrainCommand = defineCommand({
       choice(mixerPresetNames()),
       `${mixerPresetNames().join(', ')} (default: as the configuration says)`,
     ),
-    group: mixerOptions.group,
-    kernel: mixerOptions.kernel,
-    convolution: mixerOptions.convolution,
+    ...settings({ group, kernel, convolution }),
     ...optionsOf(pretrainShape),
   },
   replaced: { '--conv': '--set convolution' },
-  usual: [...usualTrainingOptions, 'mixer', 'tokenizer'],
   run: (context, { config, mixer, group, kernel, convolution, lr: learningRate, ...values }) =>
     reportTraining(context, async (hooks) => {
       const configured = mixer === undefined ? undefined : mixerPreset(mixer, { group, kernel, convolution });

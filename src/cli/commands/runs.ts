@@ -1,4 +1,5 @@
 /** `linnet runs`: runs of training, conversion and studies, as a table or as a page that follows the unfinished ones. */
+import { once } from 'node:events';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { fixed, formatCount, formatDuration } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
@@ -71,12 +72,7 @@ export const runsCommand = defineCommand({
     await using dashboard = await startDashboard(folder, { port, page });
     context.print(`${formatCount(runs.length)} runs at ${dashboard.url}/`);
     const { signal } = context;
-    await new Promise<void>((ended) => {
-      if (signal.aborted) ended();
-      signal.addEventListener('abort', () => {
-        ended();
-      });
-    });
+    if (!signal.aborted) await once(signal, 'abort');
     return { json: { ...json, url: dashboard.url } };
   },
 });

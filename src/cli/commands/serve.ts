@@ -1,4 +1,5 @@
 /** `linnet serve`: a server with the API of OpenAI. */
+import { once } from 'node:events';
 import { basename, resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { OptionsError } from '../../errors.ts';
@@ -18,7 +19,7 @@ import { MemoryStore } from '../../serving/sessions/memory-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { drafters } from '../../engine/text-job.ts';
-import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
+import { defineCommand, engineOptions, flag, optional, repeated, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import {
@@ -57,75 +58,61 @@ export const serveCommand = defineCommand({
     apiKeyFile: optional(filePath, 'file with such keys, one a line'),
     cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
     parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
-    maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
-    promptChunk: withDefault(
-      integer(1, 1024, 'tokens'),
-      128,
-      'tokens of a prompt read between two tokens of the other texts',
-    ),
     deterministic: flag(
       'compute every text by steps of its own, so that it depends in no bit on the others; gives up what rows share',
     ),
     rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
-    timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
-    drainDelay: withDefault(
-      integer(0, 3600, 'seconds'),
-      0,
-      'time for load balancers to look away, before a server that is told to end takes no more requests',
-    ),
-    stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
     sessions: optional(
       called('place', text),
       'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
         '(default: a temporary folder, until the server ends)',
     ),
-    sessionCache: withDefault(
-      byteCount,
-      256 * 2 ** 20,
-      'memory for the sessions used last; the others are on disk or in Redis',
-      '256MiB',
-    ),
-    sessionTtl: optional(
-      integer(1, defaultLimits.sessionSeconds, 'seconds'),
-      'time without a turn after which a session is gone (default: it stays)',
-    ),
-    slotSavePath: optional(folderPath, 'folder for /slots?action=save (default: slots cannot be saved)'),
     chatTemplate: optional(filePath, 'chat template instead of that of the model'),
     speculate: withDefault(
       choice(drafters, 'drafter'),
       'off',
       'decode several tokens a step where the text repeats: lookup or off',
     ),
-    metricsNames: optional(
-      wordList(metricDialects),
-      `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
-    ),
-    noUi: flag('serve no web page at /'),
-    engine: withDefault(
-      choice(enginePlacements, 'place'),
-      'auto',
-      'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
-        'up to 16 MiB of weights',
-    ),
     ...engineOptions,
+    ...settings({
+      stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
+      maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
+      promptChunk: withDefault(
+        integer(1, 1024, 'tokens'),
+        128,
+        'tokens of a prompt read between two tokens of the other texts',
+      ),
+      timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
+      drainDelay: withDefault(
+        integer(0, 3600, 'seconds'),
+        0,
+        'time for load balancers to look away, before a server that is told to end takes no more requests',
+      ),
+      sessionCache: withDefault(
+        byteCount,
+        256 * 2 ** 20,
+        'memory for the sessions used last; the others are on disk or in Redis',
+        '256MiB',
+      ),
+      sessionTtl: optional(
+        integer(1, defaultLimits.sessionSeconds, 'seconds'),
+        'time without a turn after which a session is gone (default: it stays)',
+      ),
+      slotSavePath: optional(folderPath, 'folder for /slots?action=save (default: slots cannot be saved)'),
+      metricsNames: optional(
+        wordList(metricDialects),
+        `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
+      ),
+      noUi: flag('serve no web page at /'),
+      engine: withDefault(
+        choice(enginePlacements, 'place'),
+        'auto',
+        'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
+          'up to 16 MiB of weights',
+      ),
+    }),
   },
-  replaced: { '--inline': '--set engine=inline' },
-  usual: [
-    'host',
-    'port',
-    'servedModelName',
-    'anyModel',
-    'apiKey',
-    'apiKeyFile',
-    'cors',
-    'parallel',
-    'rate',
-    'sessions',
-    'chatTemplate',
-    'speculate',
-    'deterministic',
-    'threads',
-  ],
+  replaced: { '--inline': '--set engine=inline', '--alias': '--served-model-name' },
   async run(context, options) {
     if (options.deterministic && options.speculate !== 'off') {
       throw new UsageError(
@@ -196,12 +183,7 @@ export const serveCommand = defineCommand({
 /** Serves until the command is told to end, and lets running requests finish. */
 async function untilStopped(context: CommandContext, server: Listening, model: string) {
   const { signal } = context;
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => {
-      resolve();
-    });
-  });
+  if (!signal.aborted) await once(signal, 'abort');
   await server.drain();
   context.note('drained');
   return { json: { url: server.url, model, drained: true } };

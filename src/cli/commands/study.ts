@@ -4,7 +4,14 @@ import { parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import type { AnyStudy } from '../../studies/frame/run-study.ts';
 import { planSource } from '../../studies/frame/study.ts';
-import { type CliCommand, defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
+import {
+  type CliCommand,
+  defineCommand,
+  engineOptions,
+  optional,
+  withDefault,
+  settings,
+} from '../framework/command.ts';
 import { withField } from '../framework/settings.ts';
 import { called, filePath, folderPath, integer, redisUrl } from '../framework/option-values.ts';
 
@@ -23,12 +30,17 @@ export function studyCommand(study: AnyStudy): CliCommand {
     options: {
       plan: optional(filePath, 'the plan, a .json file; its paths count from its folder'),
       out: optional(folderPath, 'where results go (default: runs/ and the name of the plan; without a plan, nowhere)'),
-      known: optional(filePath, 'results of other runs, JSON lines; trials among them are not run again'),
-      snapshotEvery: withDefault(called('steps', integer(1)), 200, 'optimizer steps between two snapshots of a trial'),
       queue: optional(redisUrl, 'lets machines with `linnet work` run the trials, one each at a time'),
       ...engineOptions,
+      ...settings({
+        known: optional(filePath, 'results of other runs, JSON lines; trials among them are not run again'),
+        snapshotEvery: withDefault(
+          called('steps', integer(1)),
+          200,
+          'optimizer steps between two snapshots of a trial',
+        ),
+      }),
     },
-    usual: ['plan', 'out', 'queue', 'threads'],
     fields: schema.shape,
     async run(context, { plan: planFile, out, known, snapshotEvery, queue, device, threads }, set) {
       const given =

@@ -38,6 +38,8 @@ interface ParameterHelp {
   /** `once`: a later value replaces an earlier one. `each`: the option is repeated. `list`: several values follow it. */
   readonly values: 'none' | 'once' | 'each' | 'list';
   readonly defaultText?: string;
+  /** Whether `--set key=value` gives it, and not a flag. */
+  readonly isSetting?: boolean;
 }
 
 /** Help by schema. */
@@ -106,13 +108,23 @@ export function flag(description: string): z.ZodType<boolean, boolean | undefine
   return schema.register(parameterHelp, { description, expects: 'no value', required: false, values: 'none' });
 }
 
+/** Options that few runs need: `--set key=value`, listed by `--help-all`. */
+export function settings<Shape extends ParameterShape>(shape: Shape): Shape;
+export function settings(shape: ParameterShape): ParameterShape {
+  const marked = (schema: z.ZodType): z.ZodType =>
+    schema.clone().register(parameterHelp, { ...helpOf(schema), isSetting: true });
+  return Object.fromEntries(Object.entries(shape).map(([key, schema]) => [key, marked(schema)]));
+}
+
 /** Options of every command that runs a model; their values are `CompileOptions`. */
 export const engineOptions = {
-  device: withDefault(
-    choice(['cpu', 'cuda', 'webgpu']),
-    'cpu',
-    'cpu, cuda (docs/reference/dependencies.md says what that needs) or webgpu',
-  ),
+  ...settings({
+    device: withDefault(
+      choice(['cpu', 'cuda', 'webgpu']),
+      'cpu',
+      'cpu, cuda (docs/reference/dependencies.md says what that needs) or webgpu',
+    ),
+  }),
   threads: optional(integer(1, 1024), 'threads of the engine (default: one per core)'),
 };
 
@@ -124,10 +136,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly examples: readonly [string, ...string[]];
   /** Positional arguments in their order. */
   readonly arguments: A;
-  /** Options by key: `maxTokens` is `--max-tokens`. */
+  /** Options by key: `maxTokens` is `--max-tokens`, among `settings` it is `--set maxTokens=`. At most 15 have a flag. */
   readonly options: O;
-  /** Options with a flag, at most 14; the others are settings: `--set key=value`, listed by `--help-all`. Default: all, of a command with few. */
-  readonly usual?: readonly (keyof O & string)[];
   /** Fields of a plan that `--set` sets, too, with JSON or a text; `run` gets those that were set. */
   readonly fields?: Readonly<Record<string, z.ZodType>>;
   /** Flags that other command lines know, and the flag or setting that does the same here. */
@@ -174,10 +184,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const { writesResults = false, fields = {} } = definition;
   const optionSchema = z.object(definition.options);
   const keys = Object.keys(definition.options);
-  const flags: ReadonlySet<string> = new Set(definition.usual ?? keys);
-  const settings = keys.filter((key) => !flags.has(key));
-  const kinds = Object.fromEntries(settings.map((key) => [key, helpOf(definition.options[key]).values]));
-  const hasSettings = settings.length + Object.keys(fields).length > 0;
+  const named = keys.filter((key) => helpOf(definition.options[key]).isSetting === true);
+  const flags: ReadonlySet<string> = new Set(keys.filter((key) => !named.includes(key)));
+  const kinds = Object.fromEntries(named.map((key) => [key, helpOf(definition.options[key]).values]));
+  const hasSettings = named.length + Object.keys(fields).length > 0;
   const shownName = (key: string): string => (flags.has(key) ? flagName(key) : `--set ${key}`);
   const nameOf = (key: string): string | undefined => (keys.includes(key) ? shownName(key) : undefined);
   return {
@@ -189,7 +199,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         const shown = values === 'list' ? `${name}...` : name;
         target.argument(mandatory ? `<${shown}>` : `[${shown}]`, describedBy(schema));
       }
-      for (const key of keys.filter((key) => flags.has(key))) {
+      for (const key of flags) {
         target.addOption(parserOption(key, definition.options[key], nameOf));
       }
       if (hasSettings) target.addOption(parserOption('set', setOption));
@@ -197,11 +207,11 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       const rows = Object.entries(fields).map(([key, schema]) =>
         settingRow(`${key}=…`, fieldHelp(schema), 'Fields of the plan'),
       );
-      for (const key of everything ? settings : []) {
+      for (const key of everything ? named : []) {
         const schema = definition.options[key];
         const { placeholder, values } = helpOf(schema);
         const term = values === 'none' ? key : `${key}=<${placeholder}>`;
-        const said = inFlags(describedBy(schema), (name) => (settings.includes(name) ? name : nameOf(name)));
+        const said = inFlags(describedBy(schema), (name) => (named.includes(name) ? name : nameOf(name)));
         rows.push(settingRow(term, said, 'Settings'));
       }
       const terms = new Map(rows.map(({ option, term }) => [option, term]));
@@ -210,8 +220,8 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         visibleOptions: (command) => [...help.visibleOptions(command), ...terms.keys()],
         optionTerm: (option) => terms.get(option) ?? option.flags,
       });
-      if (settings.length > 0 && !everything) {
-        target.addHelpText('after', `\n${settings.length} settings for --set key=value: --help-all`);
+      if (named.length > 0 && !everything) {
+        target.addHelpText('after', `\n${named.length} settings for --set key=value: --help-all`);
       }
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },
@@ -231,10 +241,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       );
       const given = readSettings(z.array(z.string()).default([]).parse(options.set), { kinds, fields, flags });
       const all = { ...options, ...given.options };
-      const named = Object.fromEntries(keys.map((key) => [key, all[key]]));
-      const chosen = await checked(optionSchema, named, shownName);
+      const chosenText = Object.fromEntries(keys.map((key) => [key, all[key]]));
+      const chosen = await checked(optionSchema, chosenText, shownName);
       // Writing checks it again; a result of hours must not be refused at its end.
-      const { out, replace } = replacement.parse(named);
+      const { out, replace } = replacement.parse(chosenText);
       if (replace === true && out !== undefined) await requireReplaceable(out);
       const values = { ...(await checked(argumentSchema, positional, (name) => `<${name}>`)), ...chosen };
       const file = writesResults
@@ -243,7 +253,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       if (file !== undefined) await checkResultFile(file);
       if (out !== undefined) await tidyUp(context, out);
       for (const key of definition.writes ?? []) {
-        const file = named[key];
+        const file = chosenText[key];
         if (typeof file !== 'string') continue;
         await requireWritable(file);
         await tidyUp(context, file);

@@ -52,20 +52,30 @@ export function decimal(min = -Infinity, max = Infinity, placeholder = 'number')
   };
 }
 
-const byteUnits: Readonly<Record<string, number>> = { '': 2 ** 20, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
+/** A number and its unit, as a number of the unit that counts 1. */
+function withUnit(units: Readonly<Record<string, number>>): z.ZodType<number, string> {
+  const pattern = /^(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)$/i;
+  return z
+    .string()
+    .transform((given) => {
+      const [, number, unit = 'none'] = pattern.exec(given) ?? [];
+      return Number(number) * (units[unit.toLowerCase()] ?? Number.NaN);
+    })
+    .refine((value) => value <= 2 ** 50);
+}
 
 /** An amount of memory: `256MiB`, or a number of MiB. */
 export const byteCount: ValueKind<number> = {
-  schema: z
-    .string()
-    .regex(/^\d{1,9}(kib|mib|gib)?$/i)
-    .transform((given) => {
-      const [, count = '', unit = ''] = /^(\d+)(.*)$/.exec(given) ?? [];
-      return Number(count) * byteUnits[unit.toLowerCase()];
-    })
-    .refine((bytes) => bytes <= 2 ** 50),
+  schema: withUnit({ '': 2 ** 20, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 }),
   expects: 'an amount such as 64KiB, 256MiB or 2GiB; a number alone counts MiB',
   placeholder: 'bytes',
+};
+
+/** Seconds. */
+export const duration: ValueKind<number> = {
+  schema: withUnit({ s: 1, m: 60, h: 3600 }),
+  expects: 'a time such as 90s, 10m or 2h',
+  placeholder: 'time',
 };
 
 /** Other names of element types. */

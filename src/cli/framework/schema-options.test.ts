@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { lastJson, runCaptured } from '../../../test/cli/captured-cli.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
-import { defineCommand, repeated } from './command.ts';
+import { defineCommand, repeated, settings } from './command.ts';
 import { text } from './option-values.ts';
 import { optionsOf } from './schema-options.ts';
 import { withField } from './settings.ts';
@@ -33,13 +33,14 @@ const command = defineCommand({
   },
 });
 
+const { data, out, ...others } = optionsOf(shape);
+
 /** The same options, of which only two have a flag, and a plan. */
 const withSettings = defineCommand({
   description: 'Says what it was given.',
   examples: ['linnet it --data x --out y --set size=3'],
   arguments: {},
-  options: { ...optionsOf(shape), stop: repeated(text, 'where to stop') },
-  usual: ['data', 'out'],
+  options: { data, out, ...settings({ ...others, stop: repeated(text, 'where to stop') }) },
   fields: { seeds: z.array(z.int()).default([1]).describe('of the trials'), training: z.object({}) },
   replaced: { '--tiny': '--set size=1' },
   async run(_context, values, set) {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { adaptationShape } from '../../training/plans/adaptation.ts';
 import { type LoraChoice, parseLoraChoice } from '../../training/lora.ts';
-import { optional } from '../framework/command.ts';
+import { optional, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import type { ValueKind } from '../framework/option-values.ts';
 
@@ -26,5 +26,5 @@ const { lora: adaptation, ...others } = adaptationShape;
 
 export const loraOptions = {
   lora: optional(loraChoice, adaptation.meta()?.description ?? ''),
-  ...optionsOf(others),
+  ...settings(optionsOf(others)),
 };

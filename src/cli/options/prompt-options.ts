@@ -1,31 +1,26 @@
 /** The prompt of `linnet generate`: the source of its text, and its tokens. */
+import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { standardInputName } from '../../data/files/standard-input.ts';
 import type { PromptInput } from '../../engine/prompt.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { flag, optional } from '../framework/command.ts';
+import { flag, optional, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { anyText, filePath, text, tokenIds } from '../framework/option-values.ts';
 
 export const promptOptions = {
   prompt: optional(anyText, 'text to continue; - is the standard input'),
-  promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
   promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
-  parseSpecial: flag('read names of control tokens in the prompt, such as <s>, as these tokens; no BOS is added'),
   chat: flag('the prompt is the message of a user, to be answered by the chat template of the model'),
   system: optional(text, 'with --chat: a system message before it'),
+  ...settings({
+    promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
+    parseSpecial: flag('read names of control tokens in the prompt, such as <s>, as these tokens; no BOS is added'),
+  }),
 };
 
-/** Values of the prompt options. */
-export interface PromptValues {
-  readonly prompt?: string;
-  readonly promptTokens?: readonly number[];
-  readonly promptFile?: string;
-  readonly parseSpecial: boolean;
-  readonly chat: boolean;
-  readonly system?: string;
-}
+type PromptValues = z.output<z.ZodObject<typeof promptOptions>>;
 
 /** Where the prompt comes from. */
 export type PromptSource =

@@ -1,4 +1,5 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
+import type { z } from 'zod';
 import type { GeneratingModel } from '../../models/model.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../../data/files/text-file.ts';
@@ -14,7 +15,7 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { optional, withDefault } from '../framework/command.ts';
+import { optional, settings, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { choice, filePath } from '../framework/option-values.ts';
 import { modelFolder } from './folder-parameters.ts';
@@ -28,26 +29,22 @@ export const speculationOptions = {
     'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), draft ' +
       '(a smaller model), auto (all there are, while it pays) or off',
   ),
-  draft: optional(modelFolder, 'smaller model of the same vocabulary, for draft and auto'),
-  tree: optional(
-    filePath,
-    'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',
-  ),
-  acceptance: withDefault(
-    choice(['exact', 'rejection', 'typical'], 'rule'),
-    'exact',
-    'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
-      'tokens, more per step, another distribution',
-  ),
+  ...settings({
+    draft: optional(modelFolder, 'smaller model of the same vocabulary, for draft and auto'),
+    tree: optional(
+      filePath,
+      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',
+    ),
+    acceptance: withDefault(
+      choice(['exact', 'rejection', 'typical'], 'rule'),
+      'exact',
+      'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
+        'tokens, more per step, another distribution',
+    ),
+  }),
 };
 
-/** Values of the speculation options. */
-export interface SpeculationRequest {
-  readonly speculate: 'off' | 'medusa' | 'lookup' | 'draft' | 'auto';
-  readonly draft?: string;
-  readonly tree?: string;
-  readonly acceptance: keyof typeof acceptanceRules;
-}
+type SpeculationRequest = z.output<z.ZodObject<typeof speculationOptions>>;
 
 /** The parts of a model that its drafters need. */
 type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'hasHeads' | 'heads'>;

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { requireReplaceable } from '../../files/written-folder.ts';
+import { requireFree } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { type JsonValue, openRun, plainJson, readRunRecord, type Run } from '../../report/record.ts';
@@ -91,16 +91,14 @@ export async function runPlan<Details extends object = object>(
   prepare: (settings: TrainingSettings) => Promise<TrainingPlan<Details>>,
 ): Promise<TrainingResult<Details>> {
   const { out, replace, resume } = options;
-  if (replace) await requireReplaceable(out);
-  else if (existsSync(out)) {
-    throw new LinnetError('PATH', `${out} exists; name another folder with \`out\`, or give \`replace\``);
-  }
+  await requireFree(out, replace);
   const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
   const requireResume = (): void => {
     if (!isRecorded(folder) || resume) return;
+    const kept = replace ? '; `replace` is about the result alone, remove the run to begin it anew' : '';
     throw new LinnetError(
       'PATH',
-      `${folder} holds a run; continue it with \`resume\`, or name another folder with \`run\``,
+      `${folder} holds a run; continue it with \`resume\`, or name another folder with \`run\`${kept}`,
     );
   };
   requireResume();

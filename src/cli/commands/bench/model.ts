@@ -27,7 +27,7 @@ import { Random } from '../../../random.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
-import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
+import { defineCommand, engineOptions, flag, optional, withDefault, settings } from '../../framework/command.ts';
 import { countList, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 
@@ -192,11 +192,12 @@ export const benchVerify = defineCommand({
       integer(1, 1 << 24, 'tokens'),
       'tokens read before (default: 1024, or what the positions of the model leave)',
     ),
-    depth: withDefault(integer(1, 64, 'nodes'), 4, 'deepest node of a tree'),
     rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
     ...engineOptions,
+    ...settings({
+      depth: withDefault(integer(1, 64, 'nodes'), 4, 'deepest node of a tree'),
+    }),
   },
-  usual: ['nodes', 'context', 'rounds', 'threads'],
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
     await using opened = await openCausal(folder, { device, threads });
     const { engine, model } = opened;

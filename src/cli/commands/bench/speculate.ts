@@ -14,7 +14,7 @@ import {
 } from '../../../evaluation/speed/speculation-speed.ts';
 import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
-import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
+import { defineCommand, engineOptions, optional, repeated, withDefault, settings } from '../../framework/command.ts';
 import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { fieldOption } from '../../options/text-options.ts';
@@ -41,15 +41,16 @@ export const benchSpeculate = defineCommand({
   },
   options: {
     data: repeated(called('source', text), '.txt or .jsonl file, or npm:PACKAGE; may be repeated'),
-    field: fieldOption,
     contexts: optional(countList, `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`),
     temperature: repeated(decimal(0, 100), `may be repeated (default: ${defaultTemperatures.join(' and ')})`),
-    prompts: withDefault(integer(1, 1024), 3, 'prompts of each length'),
-    tokens: withDefault(integer(8, 1 << 20), 128, 'tokens of a continuation'),
-    rounds: withDefault(integer(1, 1000), 3, 'how often each prompt is continued in each way'),
     ...engineOptions,
+    ...settings({
+      field: fieldOption,
+      prompts: withDefault(integer(1, 1024), 3, 'prompts of each length'),
+      tokens: withDefault(integer(8, 1 << 20), 128, 'tokens of a continuation'),
+      rounds: withDefault(integer(1, 1000), 3, 'how often each prompt is continued in each way'),
+    }),
   },
-  usual: ['data', 'contexts', 'temperature', 'threads'],
   async run(
     context,
     { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },

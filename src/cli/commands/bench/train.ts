@@ -6,7 +6,7 @@ import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families/index.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { fixed, formatShortCount } from '../../../report/quantities.ts';
-import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { defineCommand, engineOptions, optional, withDefault, settings } from '../../framework/command.ts';
 import { mixerNameOption } from '../../options/mixer-options.ts';
 import { choice, countList, integer } from '../../framework/option-values.ts';
 
@@ -66,13 +66,14 @@ export const benchTrain = defineCommand({
     widths: optional(countList, 'model widths, multiples of 64 (default: 256,512)'),
     layers: withDefault(integer(1, 128), 2, 'layers'),
     mixer: mixerNameOption,
-    vocabulary: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'vocabulary'),
-    rows: withDefault(integer(1, 4096), 4, 'sequences per step'),
-    length: withDefault(integer(1, 1 << 20, 'tokens'), 1024, 'tokens per sequence'),
     runs: withDefault(integer(1, 1000), 7, 'timed steps'),
     ...engineOptions,
+    ...settings({
+      vocabulary: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'vocabulary'),
+      rows: withDefault(integer(1, 4096), 4, 'sequences per step'),
+      length: withDefault(integer(1, 1 << 20, 'tokens'), 1024, 'tokens per sequence'),
+    }),
   },
-  usual: ['family', 'widths', 'layers', 'mixer', 'runs', 'threads'],
   async run(context, { family, widths = [256, 512], layers, mixer, vocabulary, rows, length, runs, device, threads }) {
     const measured = [];
     for (const width of widths) {

@@ -1,12 +1,12 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
-import { LabelledDataset, labelledFields, readLabelledTexts } from '../../../data/datasets/labelled.ts';
+import { LabelledDataset, labelledFields, labelShape, readLabelledTexts } from '../../../data/datasets/labelled.ts';
 import { accuracy, type AccuracyOptions, regression } from '../../../evaluation/tasks/accuracy.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
 import { called, integer, path } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { labelOptions } from '../../options/label-options.ts';
+import { optionsOf } from '../../framework/schema-options.ts';
 import { printQuality, printRegression } from '../../output/quality.ts';
 
 /** As in the paper's classification of texts. */
@@ -26,7 +26,7 @@ export const evalAccuracy = defineCommand({
   arguments: { model: folderOf('the classifier') },
   options: {
     data: requiredList(called('files', path), '.jsonl, .csv, .tsv or .parquet files'),
-    ...labelOptions,
+    ...optionsOf(labelShape),
     length: optional(
       integer(1, 1 << 20, 'tokens'),
       `longer texts are cut to this (default: ${defaultLength}, or the model's length if that is less)`,

@@ -19,7 +19,14 @@ import { recallProbes } from '../../../evaluation/recall/copy-recall.ts';
 import { openCausal } from '../../../open/running-model.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
-import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
+import {
+  defineCommand,
+  engineOptions,
+  optional,
+  requiredList,
+  withDefault,
+  settings,
+} from '../../framework/command.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, countList, integer } from '../../framework/option-values.ts';
 import { modelFolder } from '../../options/folder-parameters.ts';
@@ -43,16 +50,17 @@ export const evalAgreement = defineCommand({
   },
   options: {
     data: documentSources,
-    field: fieldOption,
     prompts: withDefault(integer(1, 1 << 16), 200, 'prompts, at random from the text'),
     length: withDefault(integer(1, 1 << 20, 'tokens'), 256, 'tokens of a prompt'),
     tokens: withDefault(integer(1, 1 << 16), 64, 'tokens of a continuation'),
-    distances: optional(called('counts', countList), 'tokens between a passage and its return (default: 16,64,256)'),
-    seed: withDefault(integer(0), 0, 'of the choice of prompts'),
     ...engineOptions,
+    ...settings({
+      field: fieldOption,
+      distances: optional(called('counts', countList), 'tokens between a passage and its return (default: 16,64,256)'),
+      seed: withDefault(integer(0), 0, 'of the choice of prompts'),
+    }),
   },
   writesResults: true,
-  usual: ['data', 'prompts', 'length', 'tokens', 'threads'],
   async run(
     context,
     { models, data, field, prompts: count, length, tokens, distances = [16, 64, 256], seed, ...compile },

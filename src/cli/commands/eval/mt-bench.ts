@@ -11,7 +11,7 @@ import { writeFileAtomic } from '../../../files/atomic.ts';
 import { fixed, formatCount, formatRatio } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
-import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
+import { defineCommand, engineOptions, optional, required, withDefault, settings } from '../../framework/command.ts';
 import { filePath, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { openDrafting, speculationOptions } from '../../options/speculation-options.ts';
@@ -32,15 +32,16 @@ export const evalMtBench = defineCommand({
   arguments: { model: folderOf('the model, exported or not') },
   options: {
     questions: required(filePath, 'questions, a JSON line each'),
-    limit: optional(integer(1), 'the first so many questions'),
     maxTokens: withDefault(integer(1, 1 << 20), 512, 'most tokens of an answer'),
-    chatTemplate: optional(filePath, 'chat template instead of that of the model'),
     answers: optional(filePath, "where answers go, in FastChat's layout"),
     ...{ speculate, draft, tree },
     ...engineOptions,
+    ...settings({
+      limit: optional(integer(1), 'the first so many questions'),
+      chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+    }),
   },
   writesResults: true,
-  usual: ['questions', 'maxTokens', 'answers', 'speculate', 'threads'],
   async run(context, options) {
     const questions = (await readConversationQuestions(options.questions)).slice(0, options.limit);
     const compile = { device: options.device, threads: options.threads };

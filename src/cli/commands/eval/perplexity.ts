@@ -17,7 +17,14 @@ import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
+import {
+  defineCommand,
+  engineOptions,
+  optional,
+  requiredList,
+  withDefault,
+  settings,
+} from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, choice, indexRange, type IndexRange, integer } from '../../framework/option-values.ts';
@@ -44,22 +51,23 @@ export const evalPerplexity = defineCommand({
   options: {
     data: documentSources,
     length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
-    stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
-    mode: optional(
-      choice(['documents', 'text']),
-      'documents or text, as described above (default: by the names of the files)',
-    ),
     documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
-    limitDocuments: optional(integer(1), 'only the first documents'),
     without: optional(
       choice(branches, 'branch'),
       `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
     ),
-    field: fieldOption,
     ...engineOptions,
+    ...settings({
+      stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
+      mode: optional(
+        choice(['documents', 'text']),
+        'documents or text, as described above (default: by the names of the files)',
+      ),
+      limitDocuments: optional(integer(1), 'only the first documents'),
+      field: fieldOption,
+    }),
   },
   writesResults: true,
-  usual: ['data', 'length', 'documents', 'without', 'threads'],
   async run(context, options) {
     const { models, data, length, stride, mode, documents, limitDocuments, without, field, ...compile } = options;
     const range = selectedRange(documents, limitDocuments);

@@ -12,7 +12,14 @@ import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
+import {
+  defineCommand,
+  engineOptions,
+  optional,
+  requiredList,
+  withDefault,
+  settings,
+} from '../../framework/command.ts';
 import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
 import { modelFolder } from '../../options/folder-parameters.ts';
@@ -33,7 +40,6 @@ export const evalPositions = defineCommand({
   options: {
     models: requiredList(called('folders', modelFolder), 'folders of the models, exported or not'),
     data: documentSources,
-    field: fieldOption,
     length: optional(
       integer(2, 1 << 24, 'tokens'),
       'tokens of the text, BOS included (default: 8192, or as many as --after and `scored` need)',
@@ -42,13 +48,15 @@ export const evalPositions = defineCommand({
       called('counts', countList),
       'tokens read before the last `scored` ones of the text, such as 512,4096,32768',
     ),
-    scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens that are scored after each of --after'),
     chart: optional(filePath, 'where a chart goes, as SVG'),
     ...engineOptions,
+    ...settings({
+      field: fieldOption,
+      scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens that are scored after each of --after'),
+    }),
   },
   writesResults: true,
   writes: ['chart'],
-  usual: ['models', 'data', 'length', 'after', 'chart', 'threads'],
   async run(context, { models, data, field, length: asked, after, scored, chart, ...compile }) {
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {

@@ -7,7 +7,7 @@ import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts'
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
-import { defineCommand, flag, required, withDefault } from '../../framework/command.ts';
+import { defineCommand, flag, required, withDefault, settings } from '../../framework/command.ts';
 import { called, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
 interface Row {
@@ -42,13 +42,14 @@ export const evalRouge = defineCommand({
   options: {
     predictions: required(filePath, 'predicted summaries'),
     references: required(filePath, 'reference summaries, in the same order'),
-    field: withDefault(called('name', text), 'text', 'field of .jsonl objects'),
     stemmer: flag('compare the stems of words'),
-    resamples: withDefault(integer(1, 100_000), 1000, 'resamples for the interval'),
-    seed: withDefault(seed32, 1234, 'seed of the resamples'),
+    ...settings({
+      field: withDefault(called('name', text), 'text', 'field of .jsonl objects'),
+      resamples: withDefault(integer(1, 100_000), 1000, 'resamples for the interval'),
+      seed: withDefault(seed32, 1234, 'seed of the resamples'),
+    }),
   },
   writesResults: true,
-  usual: ['predictions', 'references', 'stemmer'],
   async run(context, { predictions, references, field, stemmer, resamples, seed }) {
     const given = await readTexts(predictions, field);
     const wanted = await readTexts(references, field);

@@ -23,7 +23,15 @@ import { writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
 import { fixed, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
-import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../../framework/command.ts';
+import {
+  defineCommand,
+  engineOptions,
+  flag,
+  optional,
+  required,
+  withDefault,
+  settings,
+} from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import {
   called,
@@ -108,33 +116,34 @@ export const evalTasks = defineCommand({
       integer(2, 1 << 24, 'tokens'),
       'longer prompts lose their beginning (default: the length the model was trained for)',
     ),
-    context: withDefault(
-      choice(['windows', 'unlimited'], 'kind'),
-      'windows',
-      'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
-    ),
-    addBos: withDefault(
-      choice(['auto', 'yes', 'no'], 'choice'),
-      'auto',
-      "whether texts begin with BOS; auto: as the tokenizer's files say",
-    ),
-    bootstrap: withDefault(
-      integer(0, 1_000_000),
-      defaultBootstrapIterations,
-      'resamples for standard errors that have no formula; 0 leaves them out',
-    ),
     out: optional(folderPath, 'where results and samples are written'),
-    writeRequests: optional(filePath, 'writes what would be asked, a JSON line a request, and runs no model'),
     queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
-    speculate: withDefault(
-      choice(['off', 'lookup'], 'drafter'),
-      'off',
-      'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
-    ),
-    alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
+    ...settings({
+      context: withDefault(
+        choice(['windows', 'unlimited'], 'kind'),
+        'windows',
+        'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
+      ),
+      addBos: withDefault(
+        choice(['auto', 'yes', 'no'], 'choice'),
+        'auto',
+        "whether texts begin with BOS; auto: as the tokenizer's files say",
+      ),
+      bootstrap: withDefault(
+        integer(0, 1_000_000),
+        defaultBootstrapIterations,
+        'resamples for standard errors that have no formula; 0 leaves them out',
+      ),
+      writeRequests: optional(filePath, 'writes what would be asked, a JSON line a request, and runs no model'),
+      speculate: withDefault(
+        choice(['off', 'lookup'], 'drafter'),
+        'off',
+        'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
+      ),
+      alone: flag('reads every request whole, to measure what sharing beginnings saves'),
+    }),
   },
-  usual: ['tasks', 'data', 'shots', 'limit', 'seed', 'protocol', 'maxLength', 'out', 'queue', 'device', 'threads'],
   async run(context, options) {
     const selection = await selectionOf(options.tasks, options.protocol);
     const limit = options.limit === 'all' ? undefined : (options.limit ?? defaultLimit);

@@ -4,15 +4,17 @@ import { formatPercent } from '../../../report/quantities.ts';
 import { pairShape } from '../../../training/plans/pairs.ts';
 import { type HeadAccuracy, headsShape, type TrainedHeads, trainHeads } from '../../../training/plans/heads.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
-import { defineCommand } from '../../framework/command.ts';
+import { defineCommand, settings } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { trainingOptions, usualTrainingOptions } from '../../options/training-options.ts';
+import { trainingOptions } from '../../options/training-options.ts';
 import { reportTraining } from '../../output/training-report.ts';
 
 /** Ranks that accuracy is reported for, as in Medusa's own reports. */
 const reportedRanks = 10;
+
+const { heads, joint, ...headsSettings } = optionsOf(headsShape);
 
 export const medusaTrain = defineCommand({
   description:
@@ -28,8 +30,7 @@ export const medusaTrain = defineCommand({
     'linnet medusa train runs/augmented --data stories.jsonl --joint --set baseRate=0.25 --steps 500 --out runs/medusa',
   ],
   arguments: { model: folderOf('the model') },
-  options: { ...optionsOf(headsShape), ...optionsOf(pairShape), ...trainingOptions },
-  usual: [...usualTrainingOptions, 'heads', 'joint'],
+  options: { heads, joint, ...settings({ ...headsSettings, ...optionsOf(pairShape) }), ...trainingOptions },
   async run(context, { model, lr: learningRate, ...values }) {
     const { device, threads } = values;
     return await context.withProgress('hidden states', 'rows', (progress) =>

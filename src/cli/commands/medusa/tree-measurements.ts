@@ -1,4 +1,5 @@
 /** Measurements for the choice of a candidate tree: calibration text, and times of steps and drafting on this machine. */
+import type { z } from 'zod';
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
 import type { StoredMedusa } from '../../../checkpoint/medusa-files.ts';
@@ -14,30 +15,52 @@ import { MedusaHeads } from '../../../models/medusa/medusa-heads.ts';
 import { byKind, decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
-import { checkPairFields } from '../../../training/plans/pairs.ts';
+import { checkPairFields, pairShape } from '../../../training/plans/pairs.ts';
 import { onlyHeldOut } from '../../../training/plans/text.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import type { CommandContext } from '../../framework/context.ts';
+import { settings, withDefault } from '../../framework/command.ts';
+import { choice, decimal, integer } from '../../framework/option-values.ts';
+import { optionsOf } from '../../framework/schema-options.ts';
+import { documentSources, fieldOption } from '../../options/text-options.ts';
 
-/** The options that measurements need. */
-export interface TreeMeasurementOptions {
-  readonly data: readonly string[];
-  readonly field: string;
-  /** Number of documents or pairs to read, from the end; 0 for all. */
-  readonly heldOut: number;
-  readonly sourceField?: string;
-  readonly targetField?: string;
-  readonly calibrate: 'generated' | 'text';
-  readonly prompts: number;
-  readonly promptLength: number;
-  readonly tokens: number;
-  readonly temperature: number;
-  readonly context: number;
-  readonly rounds: number;
-  readonly maxNodes: number;
-  readonly ranks: number;
-  readonly seed: number;
-}
+/** The options of measurements. */
+export const measurementOptions = {
+  data: documentSources,
+  heldOut: withDefault(
+    integer(0),
+    0,
+    'read only the last documents, those that training with the same option leaves out (0: all)',
+  ),
+  calibrate: withDefault(
+    choice(['generated', 'text'], 'kind'),
+    'generated',
+    'generated: what the model generates after prompts from the data, or for its texts; text: the data itself, pairs ' +
+      'for an encoder-decoder model',
+  ),
+  maxNodes: withDefault(integer(2, 512), 64, 'largest tree, its root included'),
+  seed: withDefault(integer(0, 0x7fffffff, 'number'), 0, 'of prompts and continuations'),
+  ...settings({
+    ...optionsOf(pairShape),
+    field: fieldOption,
+    prompts: withDefault(integer(2, 4096), 32, 'calibration texts: continuations, or windows of the data'),
+    promptLength: withDefault(
+      integer(1, 65536, 'tokens'),
+      48,
+      'prompt of a continuation; of encoder-decoder models, the most that is read of a text',
+    ),
+    tokens: withDefault(integer(8, 65536), 160, 'length of a calibration text'),
+    temperature: withDefault(decimal(0, 100), 0, 'of the continuations'),
+    context: withDefault(
+      integer(1, 1 << 24, 'tokens'),
+      256,
+      'tokens read before the timed steps; matters for softmax layers',
+    ),
+    rounds: withDefault(integer(1, 10_000), 9, 'timed steps of each size'),
+    ranks: withDefault(integer(1, 64), 10, 'guesses of a head that a tree may use'),
+  }),
+};
+export type TreeMeasurementOptions = z.output<z.ZodObject<typeof measurementOptions>>;
 
 /** Calibration windows, step times and drafting time. */
 export interface TreeMeasurements {

@@ -14,15 +14,12 @@ import { halves } from '../../../evaluation/medusa/calibration.ts';
 import { acceptanceByRank, headRanks } from '../../../evaluation/medusa/ranks.ts';
 import type { ScoredWindow } from '../../../evaluation/perplexity/scored-windows.ts';
 import { fixed, formatFixed, formatRatio } from '../../../report/quantities.ts';
-import { pairShape } from '../../../training/plans/pairs.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { readTreeFile } from '../../options/speculation-options.ts';
-import { choice, decimal, filePath, integer } from '../../framework/option-values.ts';
-import { documentSources, fieldOption } from '../../options/text-options.ts';
-import { measureForTree } from './tree-measurements.ts';
+import { choice, filePath } from '../../framework/option-values.ts';
+import { measureForTree, measurementOptions } from './tree-measurements.ts';
 
 export const medusaTree = defineCommand({
   description:
@@ -37,36 +34,7 @@ export const medusaTree = defineCommand({
   ],
   arguments: { model: folderOf('a model with Medusa heads') },
   options: {
-    data: documentSources,
-    field: fieldOption,
-    ...optionsOf(pairShape),
-    heldOut: withDefault(
-      integer(0),
-      0,
-      'read only the last documents, those that training with the same option leaves out (0: all)',
-    ),
-    calibrate: withDefault(
-      choice(['generated', 'text'], 'kind'),
-      'generated',
-      'generated: what the model generates after prompts from the data, or for its texts; text: the data itself, pairs ' +
-        'for an encoder-decoder model',
-    ),
-    prompts: withDefault(integer(2, 4096), 32, 'calibration texts: continuations, or windows of the data'),
-    promptLength: withDefault(
-      integer(1, 65536, 'tokens'),
-      48,
-      'prompt of a continuation; of encoder-decoder models, the most that is read of a text',
-    ),
-    tokens: withDefault(integer(8, 65536), 160, 'length of a calibration text'),
-    temperature: withDefault(decimal(0, 100), 0, 'of the continuations'),
-    context: withDefault(
-      integer(1, 1 << 24, 'tokens'),
-      256,
-      'tokens read before the timed steps; matters for softmax layers',
-    ),
-    rounds: withDefault(integer(1, 10_000), 9, 'timed steps of each size'),
-    maxNodes: withDefault(integer(2, 512), 64, 'largest tree, its root included'),
-    ranks: withDefault(integer(1, 64), 10, 'guesses of a head that a tree may use'),
+    ...measurementOptions,
     method: withDefault(
       choice(['best', ...treeMethods]),
       'best',
@@ -74,10 +42,8 @@ export const medusaTree = defineCommand({
     ),
     tree: optional(filePath, 'JSON of rank paths to measure and write instead'),
     dryRun: flag('leave the model folder as it is'),
-    seed: withDefault(integer(0, 0x7fffffff, 'number'), 0, 'of prompts and continuations'),
     ...engineOptions,
   },
-  usual: ['data', 'heldOut', 'calibrate', 'maxNodes', 'method', 'tree', 'dryRun', 'seed', 'threads'],
   async run(context, options) {
     const loaded = await loadGeneratingModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);
