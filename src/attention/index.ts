@@ -57,7 +57,7 @@ export {
   type ReferenceInput,
   ReferencePositions,
 } from './reference.ts';
-export { addScaled, dot, softmaxOf, weightedSum } from './reference-rows.ts';
+export { addScaled, dot, softmaxOf, weightedSum } from './reference.ts';
 export { type Scoring, scaledScoring } from './scoring.ts';
 export { keyValueCacheBytes, ringState } from './state.ts';
 export {

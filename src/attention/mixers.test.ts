@@ -1,7 +1,7 @@
 /** Mixers as they are configured: schemas, presets, descriptions, learned parameters. */
 import { describe, expect, it } from 'vitest';
 import { convolutionReach } from './convolution-config.ts';
-import { featuresSchema } from './kinds/features/config.ts';
+import { featuresSchema } from './kinds/features/maps.ts';
 import { linearSchema } from './kinds/linear/config.ts';
 import { windowSchema } from './kinds/window/config.ts';
 import { OptionsError } from '../errors.ts';

@@ -4,7 +4,7 @@ import { examplesWith } from '../../test/attention/mixer-examples.ts';
 import { tinyFlash } from '../../test/models/tiny-flash.ts';
 import { nextLogits } from '../../test/models/next-logits.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
-import { blockLinformerSchema } from '../attention/kinds/block-linformer/config.ts';
+import { blockLinformerSchema } from '../attention/kinds/linformer/config.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { growsWithText, parseMixer, stateBytes } from '../attention/mixers.ts';

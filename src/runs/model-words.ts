@@ -1,6 +1,6 @@
 /** A short description of a record's model. The record is not trusted: unreadable fields are left out. */
 import { z } from 'zod';
-import { describeMixer, parseMixer } from '../attention/mixer-config.ts';
+import { describeMixer, parseMixer } from '../attention/mixers.ts';
 import { LinnetError } from '../errors.ts';
 import { attentionParts } from '../models/linnet-section.ts';
 

@@ -16,15 +16,17 @@ import { yosoBranches, yosoKind } from '../../src/attention/kinds/yoso/index.ts'
 import { referencePositions } from '../../src/attention/mixers.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
 import { weightFloor } from '../../src/attention/normalization.ts';
-import { type ReferenceInput, type ReferencePositions, rowOf } from '../../src/attention/reference.ts';
 import {
   addScaled,
   collisionProbability,
   dot,
+  type ReferenceInput,
+  type ReferencePositions,
   type RowKernel,
+  rowOf,
   softmaxKernel,
   unit,
-} from '../../src/attention/reference-rows.ts';
+} from '../../src/attention/reference.ts';
 
 /** Gradients of Σ out·dout. */
 export interface ReferenceGradients {

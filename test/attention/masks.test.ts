@@ -6,13 +6,18 @@ import { goldenTree, goldenTrees } from '../parity/golden-trees.ts';
 import { Random } from '../../src/random.ts';
 import { type LinearMixer, linearSchema } from '../../src/attention/kinds/linear/config.ts';
 import { localRowKernel } from '../../src/attention/kinds/linear/reference.ts';
-import type { MaskBlock, TreeRule } from '../../src/attention/masks.ts';
-import { emptySlot, exactRule, fillMasks, makeMaskBuffers } from '../../src/attention/masks.ts';
+import {
+  emptySlot,
+  exactRule,
+  fillMasks,
+  makeMaskBuffers,
+  type MaskBlock,
+  type TreeRule,
+} from '../../src/attention/masks.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
 import { horizonOf, mixerParameters, mixReference, parseMixer, stateShape } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
-import { rowOf } from '../../src/attention/reference.ts';
-import { addScaled, dot, unit } from '../../src/attention/reference-rows.ts';
+import { addScaled, dot, rowOf, unit } from '../../src/attention/reference.ts';
 import { chain, TokenTree } from '../../src/attention/tree.ts';
 
 /** Rows of a committed prefix and of a tree, [heads, rows, d] each. */

@@ -1,7 +1,7 @@
 /** FLASH against outputs, losses and gradients of executed reference code (test/golden: flash_*). */
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { biasBucket } from '../../src/attention/kinds/gau/bias-buckets.ts';
+import { biasBucket } from '../../src/attention/kinds/gau/config.ts';
 import { chain } from '../../src/attention/tree.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { gradients } from '../../src/graph/gradients.ts';

@@ -6,8 +6,14 @@ import { convolutionReach, filterName } from '../../src/attention/convolution-co
 import { branchParameters, type LinearBranches } from '../../src/attention/kinds/linear/config.ts';
 import { linearProblem, linearReads, linearReference, linearRow } from '../../src/attention/kinds/linear/reference.ts';
 import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeRule, windowStart } from '../../src/attention/masks.ts';
-import { type ReferenceInput, ReferencePositions } from '../../src/attention/reference.ts';
-import { addScaled, cosineKernel, reluSquaredKernel, unit } from '../../src/attention/reference-rows.ts';
+import {
+  addScaled,
+  cosineKernel,
+  type ReferenceInput,
+  ReferencePositions,
+  reluSquaredKernel,
+  unit,
+} from '../../src/attention/reference.ts';
 import { TokenTree } from '../../src/attention/tree.ts';
 import { Random } from '../../src/random.ts';
 

@@ -3,8 +3,7 @@
  * built here. Loaded when one of the views is first used.
  */
 import { documentTokens } from '../../src/data/documents/document-tokens.ts';
-import { groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
-import { describeMixer } from '../../src/attention/mixer-config.ts';
+import { describeMixer, groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { randomMixerParameters } from '../../src/evaluation/check/mixer-probe.ts';
 import { tokenInfluence } from '../../src/evaluation/check/token-influence.ts';

@@ -5,13 +5,12 @@
 import type { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import type { MixerConfig, MixerKind } from '../mixer.ts';
-import { blockLinformerKind } from './block-linformer/index.ts';
+import { blockLinformerKind, linformerKind } from './linformer/index.ts';
 import { featuresKind } from './features/index.ts';
 import { gatedKind } from './gated/index.ts';
 import { gatedDeltaKind } from './gated-delta/index.ts';
 import { gauKind } from './gau/index.ts';
 import { linearKind } from './linear/index.ts';
-import { linformerKind } from './linformer/index.ts';
 import { softmaxKind } from './softmax/index.ts';
 import { t5LinearKind } from './t5-linear/index.ts';
 import { windowKind } from './window/index.ts';
@@ -96,8 +95,8 @@ export function registerMixer(kind: MixerKind): Disposable {
   };
 }
 
-export type { BlockLinformerMixer } from './block-linformer/config.ts';
-export type { FeaturesMixer } from './features/config.ts';
+export type { BlockLinformerMixer } from './linformer/config.ts';
+export type { FeaturesMixer } from './features/maps.ts';
 export type { GatedMixer } from './gated/config.ts';
 export type { GatedDeltaMixer } from './gated-delta/config.ts';
 export type { GauMixer } from './gau/config.ts';

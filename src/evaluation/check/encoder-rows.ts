@@ -2,9 +2,8 @@
  * The check of an encoder. It reads the whole text by design, so there is no future to leak; what must not show is
  * padding: a text in a batch of longer ones has the outputs that it has alone. And the mixers are the formula.
  */
-import { float32Error } from '../../attention/mixer-facts.ts';
+import { float32Error, mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import type { Value } from '../../graph/graph.ts';
 import { float32, int32 } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';

@@ -2,9 +2,8 @@
  * Forms against each other: a mixer on random rows against the float64 loops of the reference, a whole model against one
  * parallel pass. Forms are the parallel graph and the decoding engine by single steps, chunks and trees, with commit and folding.
  */
-import { float32Error } from '../../attention/mixer-facts.ts';
+import { float32Error, isCausal, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { isCausal, mixReference } from '../../attention/mixers.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph, type Value } from '../../graph/graph.ts';

@@ -1,6 +1,6 @@
 /** Rows of the check of a model: one per comparison, with the error and its limit. */
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { float32Error } from '../../attention/mixer-facts.ts';
+import { float32Error } from '../../attention/mixers.ts';
 
 /**
  * The comparisons. Leak tests measure how much an output moves by inputs it must not see: the past by the future, and of an

@@ -1,7 +1,6 @@
 /** Swapping the mixers of a model: turns a softmax checkpoint into a linearized one, before any training. */
-import { parseMixer } from '../../attention/mixer-config.ts';
+import { mixerParameters, parseMixer } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { mixerParameters } from '../../attention/mixers.ts';
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';

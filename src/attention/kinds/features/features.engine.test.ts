@@ -15,8 +15,7 @@ import {
 import { relativeToPeak } from '../../../../test/parity/golden.ts';
 import { Random } from '../../../random.ts';
 import { mixReference } from '../../mixers.ts';
-import { type FeaturesMixer, featuresSchema } from './config.ts';
-import { normalDirections, orthogonalDirections } from './random-features.ts';
+import { type FeaturesMixer, featuresSchema, normalDirections, orthogonalDirections } from './maps.ts';
 
 const H = 4;
 const M = 2;

@@ -13,8 +13,14 @@ import {
   groupOption,
   seedOption,
 } from '../../preset.ts';
-import { describeFeatures, type FeaturesMixer, featuresSchema } from './config.ts';
-import { isLearnedMap, keyMapName, queryMapName } from './maps.ts';
+import {
+  describeFeatures,
+  type FeaturesMixer,
+  featuresSchema,
+  isLearnedMap,
+  keyMapName,
+  queryMapName,
+} from './maps.ts';
 import { featuresOfWhole, featuresParallel } from './parallel.ts';
 import { featuresReference } from './reference.ts';
 import { featuresCross, featuresFold, featuresState, featuresStep } from './step.ts';

@@ -22,9 +22,14 @@ import { concat, reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
-import type { FeatureMap, FeatureMapName, FeatureMapOf } from './maps.ts';
-import { type FeatureSide, largestExponent, performerEpsilon } from './map-rows.ts';
-import { normalDirections, orthogonalDirections } from './random-features.ts';
+import {
+  type FeatureMap,
+  type FeatureMapName,
+  type FeatureMapOf,
+  normalDirections,
+  orthogonalDirections,
+} from './maps.ts';
+import { type FeatureSide, largestExponent, performerEpsilon } from './reference.ts';
 
 /** x [B,heads,rows,D] → [B,heads,rows,m]. */
 type GraphFeatures<Name extends FeatureMapName> = (

@@ -1,8 +1,11 @@
 /**
  * Feature maps φ of linear attention, as they are configured: names, sizes, learned parameters. Evaluated in `map-graph.ts`
- * (graphs) and `map-rows.ts` (loops).
+ * (graphs) and `reference.ts` (loops).
  */
 import { z } from 'zod';
+import { Random } from '../../../random.ts';
+import { convolutionField, withConvolution } from '../../convolution-config.ts';
+import { defaultGroup, groupSchema } from '../../preset.ts';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';
 
 const featureCount = z.int().min(1).max(65536).default(64);
@@ -117,3 +120,78 @@ export const queryMapName = 'feature_map_q.weight';
 
 /** The learned matrix of the keys [M,D,D]. */
 export const keyMapName = 'feature_map_k.weight';
+
+/** Squared length below which the residual of the projections is rounding error and the vector is drawn again. */
+const degenerate = 1e-12;
+
+/**
+ * Random directions that are orthogonal within blocks of `width` and have the lengths of standard normal vectors: the
+ * matrix of FAVOR+ (Choromanski et al., "Rethinking Attention with Performers", section 2.4). Each column alone is
+ * distributed as N(0, I), so that estimates stay unbiased; orthogonality lowers their variance.
+ *
+ * @returns [width, count], a column per direction, float32
+ */
+export function orthogonalDirections(width: number, count: number, seed: number): Float32Array {
+  const random = new Random(seed);
+  const matrix = new Float32Array(width * count);
+  let block: Float64Array[] = [];
+  for (let column = 0; column < count; column++) {
+    if (column % width === 0) block = [];
+    const direction = nextOrthogonal(block, width, random);
+    block.push(direction);
+    const length = Math.hypot(...normalVector(width, random));
+    for (let row = 0; row < width; row++) matrix[row * count + column] = length * direction[row];
+  }
+  return matrix;
+}
+
+/** Independent standard normal directions [width, count], float32: the frequencies of RFA, the hyperplanes of hashes. */
+export function normalDirections(width: number, count: number, seed: number): Float32Array {
+  const random = new Random(seed);
+  return Float32Array.from({ length: width * count }, () => random.normal());
+}
+
+function normalVector(width: number, random: Random): Float64Array {
+  return Float64Array.from({ length: width }, () => random.normal());
+}
+
+/** A unit vector orthogonal to the block's vectors (Gram–Schmidt). */
+function nextOrthogonal(block: readonly Float64Array[], width: number, random: Random): Float64Array {
+  for (;;) {
+    const vector = normalVector(width, random);
+    for (const other of block) {
+      let along = 0;
+      for (let i = 0; i < width; i++) along += vector[i] * other[i];
+      for (let i = 0; i < width; i++) vector[i] -= along * other[i];
+    }
+    const squared = vector.reduce((sum, x) => sum + x * x, 0);
+    if (squared > degenerate) return vector.map((x) => x / Math.sqrt(squared));
+  }
+}
+
+export const featuresSchema = z.strictObject({
+  kind: z.literal('features'),
+  /** Positions per chunk. It is a size of the computation and of the state; the result does not depend on it. */
+  group: groupSchema.default(defaultGroup),
+  map: featureMapSchema,
+  /**
+   * `ratio`: divided by Σ⟨φ(q),φ(k)⟩. `rms`: no denominator; the output of every head is divided by its root mean
+   * square. `unit`: no denominator; divided by 1e-5 plus its length.
+   */
+  output: z.enum(['ratio', 'rms', 'unit']).default('ratio'),
+  convolution: convolutionField,
+});
+
+/** Linear attention through a feature map. */
+export type FeaturesMixer = z.infer<typeof featuresSchema>;
+
+const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
+  ratio: '',
+  rms: ' with rms norm',
+  unit: ' of unit length',
+};
+
+/** "performer 64 + convolution 63, G = 64". */
+export function describeFeatures({ map, output, convolution, group }: FeaturesMixer): string {
+  return `${withConvolution(`${describeFeatureMap(map)}${outputNames[output]}`, convolution)}, G = ${group}`;
+}

@@ -7,8 +7,7 @@ import { pad, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { boundedLength } from '../../normalization.ts';
-import type { FeaturesMixer } from './config.ts';
-import { denominatorFloor } from './maps.ts';
+import { denominatorFloor, type FeaturesMixer } from './maps.ts';
 
 /** ε under the root of the RMS norm of outputs. */
 export const outputEpsilon = 1e-6;

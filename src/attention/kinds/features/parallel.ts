@@ -17,9 +17,8 @@ import { addGroupedConvolution } from '../../convolution.ts';
 import { groupingOf, groupKeys, groupQueries, makeGrouping, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import type { FeaturesMixer } from './config.ts';
+import { type FeaturesMixer, keyMapName, queryMapName } from './maps.ts';
 import { mapFeatures } from './map-graph.ts';
-import { keyMapName, queryMapName } from './maps.ts';
 import { normalizedSum, summedValues } from './output.ts';
 
 /** The causal form: [B,n,H,E]. */

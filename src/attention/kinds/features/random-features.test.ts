@@ -1,8 +1,8 @@
 /** The random projections of feature maps, and what the features estimate. */
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../../random.ts';
-import { featuresOfRow } from './map-rows.ts';
-import { normalDirections, orthogonalDirections } from './random-features.ts';
+import { featuresOfRow } from './reference.ts';
+import { normalDirections, orthogonalDirections } from './maps.ts';
 
 const D = 6;
 

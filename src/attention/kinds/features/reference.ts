@@ -1,10 +1,96 @@
-/** Linear attention through a feature map as loops over positions and their past. */
-import type { ReferencePositions } from '../../reference.ts';
-import { addScaled, dot, softUnit } from '../../reference-rows.ts';
-import type { FeaturesMixer } from './config.ts';
-import { featuresOfRow } from './map-rows.ts';
-import { denominatorFloor, keyMapName, queryMapName } from './maps.ts';
+/** The feature maps of `maps.ts` on single rows, and linear attention through them as loops over positions, in float64. */
+import { addScaled, dot, type ReferencePositions, softmaxOf, softUnit, unit } from '../../reference.ts';
+import {
+  denominatorFloor,
+  type FeatureMapName,
+  type FeatureMapOf,
+  type FeaturesMixer,
+  keyMapName,
+  normalDirections,
+  orthogonalDirections,
+  queryMapName,
+} from './maps.ts';
 import { outputEpsilon } from './output.ts';
+
+/** Maps a row; a query's and a key's features may differ. */
+type RowFeatures<Name extends FeatureMapName> = (
+  map: FeatureMapOf<Name>,
+  row: Float64Array,
+  context: RowContext,
+) => Float64Array;
+
+/** As `FeatureContext` of `map-graph.ts`; `weight` [D,D] is the learned matrix of the row's head. */
+export interface RowContext {
+  readonly side: FeatureSide;
+  readonly scale: number;
+  readonly weight?: Float64Array;
+}
+
+export type FeatureSide = 'query' | 'key';
+
+/** ε of FAVOR+: keeps features, and so denominators, above zero (value of the authors' code). */
+export const performerEpsilon = 1e-4;
+
+/** Largest exponent of a key's feature, so that float32 does not overflow. */
+export const largestExponent = 60;
+
+function columnDots(row: Float64Array, matrix: ArrayLike<number>, columns: number): Float64Array {
+  return Float64Array.from({ length: columns }, (_, column) => {
+    let sum = 0;
+    for (let i = 0; i < row.length; i++) sum += row[i] * matrix[i * columns + column];
+    return sum;
+  });
+}
+
+const rowFeatures: { readonly [N in FeatureMapName]: RowFeatures<N> } = {
+  relu: (_, row) => row.map((x) => Math.max(x, 0)),
+  elu: (_, row) => row.map((x) => (x > 0 ? 1 + x : Math.exp(x))),
+  performer({ features, seed }, row, { side, scale }) {
+    const scaled = row.map((x) => x * Math.sqrt(scale));
+    const projected = columnDots(scaled, orthogonalDirections(row.length, features, seed), features);
+    // A factor common to a query's features cancels in the ratio: its largest is set to 1. A key's may not be changed.
+    const shift = side === 'query' ? Math.max(...projected) : dot(scaled, scaled) / 2;
+    const size = Math.sqrt(features);
+    return projected.map((x) => (Math.exp(Math.min(x - shift, largestExponent)) + performerEpsilon) / size);
+  },
+  rfa({ features, seed, scale }, row) {
+    const angles = columnDots(unit(row), normalDirections(row.length, features, seed), features);
+    const size = Math.sqrt(features);
+    return Float64Array.of(
+      ...angles.map((angle) => Math.sin(angle / scale) / size),
+      ...angles.map((angle) => Math.cos(angle / scale) / size),
+    );
+  },
+  hedgehog(_, row, { weight = new Float64Array(0) }) {
+    const projected = columnDots(row, weight, row.length);
+    return Float64Array.of(...softmaxOf(projected), ...softmaxOf(projected.map((x) => -x)));
+  },
+  balanced(_, row, { weight = new Float64Array(0) }) {
+    const projected = columnDots(row, weight, row.length);
+    const both = Float64Array.of(...projected, ...projected.map((x) => -x));
+    return softmaxOf(both).map((x) => x * Math.sqrt(both.length));
+  },
+  hashes({ hashes, bits, seed }, row) {
+    const sides = columnDots(row, normalDirections(row.length, hashes * bits, seed), hashes * bits);
+    const features = new Float64Array(hashes * 2 ** bits);
+    for (let hash = 0; hash < hashes; hash++) {
+      let bucket = 0;
+      for (let bit = 0; bit < bits; bit++) if (sides[hash * bits + bit] > 0) bucket += 2 ** bit;
+      features[hash * 2 ** bits + bucket] = 1 / Math.sqrt(hashes);
+    }
+    return features;
+  },
+};
+
+/** φ of one row. */
+export function featuresOfRow<Name extends FeatureMapName>(
+  map: FeatureMapOf<Name> & { name: Name },
+  row: Float64Array,
+  context: RowContext,
+): Float64Array {
+  const name: Name = map.name;
+  return rowFeatures[name](map, row, context);
+}
 
 /** Normalizations of o = Σ weight·v, given Σ weight. */
 const outputs: Readonly<

@@ -23,9 +23,8 @@ import type {
 import type { Scoring } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
-import type { FeaturesMixer } from './config.ts';
+import { type FeaturesMixer, featuresOf, isLearnedMap, keyMapName, queryMapName } from './maps.ts';
 import { mapFeatures } from './map-graph.ts';
-import { featuresOf, isLearnedMap, keyMapName, queryMapName } from './maps.ts';
 import { normalizedSum, summedValues } from './output.ts';
 
 /** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; with the ratio's denominators, Σ φ(k), as one more column. */

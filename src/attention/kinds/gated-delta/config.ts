@@ -1,10 +1,16 @@
 /** Configuration of the gated delta rule. */
 import { z } from 'zod';
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { sum } from '../../../graph/ops/contraction.ts';
+import { add, mul, sigmoid } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
-import type { AttentionDims, MixerParameter } from '../../mixer.ts';
+import type { AttentionDims, MixerParameter, MixerParameterValues } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
+import { dot, type ReferencePositions } from '../../reference.ts';
+import { gainParameter } from '../gated/config.ts';
 import { decayParameters, decaySchema, describeDecay } from '../gated/decay.ts';
-import { gainParameter } from '../gated/gain.ts';
 
 export const gatedDeltaSchema = z.strictObject({
   kind: z.literal('gated-delta'),
@@ -40,4 +46,19 @@ export function gatedDeltaParameters({ decay, convolution }: GatedDeltaMixer, di
     gainParameter(dims),
     ...filterParameters(convolution, dims),
   ];
+}
+
+/** β of every position [B,n,M,1]. @param v [B,n,M,E] */
+export function writeGates(v: Value, parameters: MixerParameterValues): Value {
+  const { [writeGateName]: gate, [writeBiasName]: bias } = parameters;
+  if (gate === undefined || bias === undefined) throw internalError('a delta rule without its write gate');
+  return sigmoid(add(sum(mul(v, gate), [-1], true), reshape(bias, [v.shape[2], 1])));
+}
+
+/** β of a position of a key-value head, in float64. */
+export function referenceWriteGate(positions: ReferencePositions, kvHead: number, position: number): number {
+  const E = positions.valueWidth;
+  const gate = positions.parameter(writeGateName).subarray(kvHead * E, (kvHead + 1) * E);
+  const score = dot(gate, positions.value(kvHead, position)) + positions.parameter(writeBiasName)[kvHead];
+  return 1 / (1 + Math.exp(-score));
 }

@@ -6,7 +6,7 @@ import { filterName, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolutionFrom, convolutionOptions, decayOption, definePreset, groupOption } from '../../preset.ts';
 import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
-import { gainName } from '../gated/gain.ts';
+import { gainName } from '../gated/config.ts';
 import { gatedDeltaParallel } from './parallel.ts';
 import { gatedDeltaReference } from './reference.ts';
 import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep } from './step.ts';

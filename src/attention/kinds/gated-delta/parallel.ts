@@ -11,13 +11,11 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { addConvolution } from '../../convolution.ts';
 import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { SequenceInput } from '../../mixer.ts';
-import { chunkDecays, forQueries } from '../gated/chunks.ts';
-import { logDecays } from '../gated/decay.ts';
-import { amplified } from '../gated/gain.ts';
+import { chunkDecays, forQueries, logDecays } from '../gated/decay.ts';
+import { amplified } from '../gated/config.ts';
 import { rmsOfHeads } from '../gated/output.ts';
-import type { GatedDeltaMixer } from './config.ts';
+import { type GatedDeltaMixer, writeGates } from './config.ts';
 import { identityMatrix, inverseOfChunks } from './unit-lower.ts';
-import { writeGates } from './write-gate.ts';
 
 /** The causal form: [B,n,H,E]. */
 export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput): Value {

@@ -1,11 +1,9 @@
 /** The gated delta rule position by position (arXiv 2412.06464, section 3), in float64. */
-import type { ReferencePositions } from '../../reference.ts';
-import { addScaled, unit } from '../../reference-rows.ts';
+import { addScaled, type ReferencePositions, unit } from '../../reference.ts';
 import { referenceLogDecays } from '../gated/decay.ts';
-import { gainName } from '../gated/gain.ts';
+import { gainName } from '../gated/config.ts';
 import { rmsOfRow } from '../gated/output.ts';
-import type { GatedDeltaMixer } from './config.ts';
-import { referenceWriteGate } from './write-gate.ts';
+import { type GatedDeltaMixer, referenceWriteGate } from './config.ts';
 
 /**
  * With S [D,E] from the position before:

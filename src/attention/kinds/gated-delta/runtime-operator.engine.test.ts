@@ -10,8 +10,8 @@ import { Random } from '../../../random.ts';
 import { compile } from '../../../runtime/compile.ts';
 import { mixerParameters, mixParallel, parseMixer } from '../../mixers.ts';
 import { type Decay, logDecays } from '../gated/decay.ts';
-import { gainName } from '../gated/gain.ts';
-import { writeGates } from './write-gate.ts';
+import { gainName } from '../gated/config.ts';
+import { writeGates } from './config.ts';
 
 const [B, H, M, D, E] = [2, 4, 2, 16, 8];
 const decays: readonly Decay[] = ['fixed', 'learned', 'data'];

@@ -13,14 +13,12 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
-import { logDecays } from '../gated/decay.ts';
-import { amplifiedNodes } from '../gated/gain.ts';
+import { ageName, agesOf, declareAges, logDecays, stepDecays } from '../gated/decay.ts';
+import { amplifiedNodes } from '../gated/config.ts';
 import { rmsOfHeads } from '../gated/output.ts';
 import { foldDecayed, splitRows } from '../gated/step.ts';
-import { ageName, agesOf, declareAges, stepDecays } from '../gated/step-decays.ts';
-import type { GatedDeltaMixer } from './config.ts';
+import { type GatedDeltaMixer, writeGates } from './config.ts';
 import { inverseOfUnitLower, roundsOfEntries } from './unit-lower.ts';
-import { writeGates } from './write-gate.ts';
 
 /** `roundsOfEntries` for the nodes of a step: float32 [1,1,T,T]; −1 on the diagonal, −2 above it. */
 const roundsName = 'rounds.tree';

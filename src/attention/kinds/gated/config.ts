@@ -1,12 +1,92 @@
-/** Configuration of gated linear attention. */
+/** Configuration of gated linear attention: maps of rows, gains, parameters. */
 import { z } from 'zod';
+import type { Value } from '../../../graph/graph.ts';
+import { mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
-import type { AttentionDims, MixerParameter } from '../../mixer.ts';
+import type { HeadLayout } from '../../head-layout.ts';
+import type { AttentionDims, HeadCounts, MixerParameter, MixerParameterValues } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
-import { keyMapName, queryMapName } from '../features/maps.ts';
+import { unit } from '../../reference.ts';
+import { type FeatureContext, mapFeatures } from '../features/map-graph.ts';
+import { featuresOfRow, type RowContext } from '../features/reference.ts';
+import { describeFeatureMap, featuresOf, isLearnedMap, keyMapName, queryMapName } from '../features/maps.ts';
 import { decayParameters, decaySchema, describeDecay } from './decay.ts';
-import { gainParameter } from './gain.ts';
-import { describeRows, hasLearnedMap, isPositive, rowMapSchema } from './rows.ts';
+
+const positiveMaps = [
+  z.strictObject({ name: z.literal('hedgehog') }),
+  z.strictObject({ name: z.literal('balanced') }),
+  z.strictObject({ name: z.literal('relu') }),
+  z.strictObject({ name: z.literal('elu') }),
+] as const;
+
+export const rowMapSchema = z.discriminatedUnion('name', [
+  /** The rows as they are; queries times the scale of scores. */
+  z.strictObject({ name: z.literal('none') }),
+  /** Rows of unit length. */
+  z.strictObject({ name: z.literal('unit') }),
+  // Feature maps of the kind `features` that are positive.
+  ...positiveMaps,
+]);
+
+export type RowMap = z.infer<typeof rowMapSchema>;
+
+type PositiveMap = z.infer<(typeof positiveMaps)[number]>;
+
+/** Whether all products of features are positive, so that their sum can be divided by. */
+export function isPositive(map: RowMap): map is PositiveMap {
+  return map.name !== 'none' && map.name !== 'unit';
+}
+
+/** F, of rows of D numbers. */
+export function widthOf(map: RowMap, headWidth: number): number {
+  return isPositive(map) ? featuresOf(map, headWidth) : headWidth;
+}
+
+export function hasLearnedMap(map: RowMap): boolean {
+  return isPositive(map) && isLearnedMap(map);
+}
+
+/** "hedgehog". */
+export function describeRows(map: RowMap): string {
+  if (isPositive(map)) return describeFeatureMap(map);
+  return map.name === 'unit' ? 'unit rows' : 'plain rows';
+}
+
+/** φ of rows [B,heads,n,D]: [B,heads,n,F]. */
+export function mapRows(map: RowMap, rows: Value, context: FeatureContext): Value {
+  if (isPositive(map)) return mapFeatures(map, rows, context);
+  if (map.name === 'unit') return unitLength(rows);
+  return context.side === 'query' ? mul(rows, context.scale) : rows;
+}
+
+/** φ of one row, in float64. */
+export function mapRow(map: RowMap, row: Float64Array, context: RowContext): Float64Array {
+  if (isPositive(map)) return featuresOfRow(map, row, context);
+  if (map.name === 'unit') return unit(row);
+  return context.side === 'query' ? row.map((x) => x * context.scale) : row;
+}
+
+/** [H] */
+export const gainName = 'output_gain';
+
+export function gainParameter({ heads }: HeadCounts): MixerParameter {
+  return { name: gainName, shape: [heads], init: 'ones' };
+}
+
+/** Outputs [B,n,H,E] times the gains of their heads, where the mixer has gains. */
+export function amplified(mixed: Value, { [gainName]: gain }: MixerParameterValues): Value {
+  return gain === undefined ? mixed : mul(mixed, reshape(gain, [mixed.shape[2], 1]));
+}
+
+/** The same for nodes of trees: [B,M,R·T,E]. */
+export function amplifiedNodes(mixed: Value, heads: HeadLayout, { [gainName]: gain }: MixerParameterValues): Value {
+  if (gain === undefined) return mixed;
+  const [B, M, R, T] = heads.queries.shape;
+  const perHead = reshape(mixed, [B, M, R, T, mixed.shape[3]]); // head h = m*R + r
+  return heads.join(mul(perHead, reshape(gain, [M, R, 1, 1])));
+}
 
 export const gatedSchema = z
   .strictObject({

@@ -12,13 +12,16 @@
 import { z } from 'zod';
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { sum } from '../../../graph/ops/contraction.ts';
-import { add, exp, log, minimum, mul, neg, sigmoid } from '../../../graph/ops/elementwise.ts';
-import { tensor } from '../../../graph/tensor.ts';
-import { reshape, slice } from '../../../graph/ops/layout.ts';
-import type { AttentionDims, MixerParameter, MixerParameterValues } from '../../mixer.ts';
-import type { ReferencePositions } from '../../reference.ts';
-import { dot } from '../../reference-rows.ts';
+import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
+import { add, cast, exp, greater, log, minimum, mul, neg, sigmoid, sub } from '../../../graph/ops/elementwise.ts';
+import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
+import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import type { Dim } from '../../../graph/shape.ts';
+import { type Tensor, tensor } from '../../../graph/tensor.ts';
+import type { Grouping } from '../../grouping.ts';
+import { emptySlot, type SequenceStep, windowStart } from '../../masks.ts';
+import type { AttentionDims, MixerParameter, MixerParameterValues, StepInput } from '../../mixer.ts';
+import { dot, type ReferencePositions } from '../../reference.ts';
 import { fixedDecay } from '../window/config.ts';
 
 export const decaySchema = z.enum(['none', 'fixed', 'learned', 'data']);
@@ -85,4 +88,120 @@ export function referenceLogDecays(decay: Decay, positions: ReferencePositions, 
     data: (position) => rate() * gateOf(position),
   };
   return Float64Array.from({ length: positions.keyLength }, (_, position) => of[decay](position));
+}
+
+/** A triangle of ones [n,n]: column ≤ row, or column < row if it is strict. */
+function triangle(like: Value, n: number, strict = false): Value {
+  return like.graph.sharedConstant(`${strict ? 'strict ' : ''}triangle ${n}`, () =>
+    tensor(
+      'float32',
+      [n, n],
+      Float32Array.from({ length: n * n }, (_, i) => (i % n <= Math.floor(i / n) - (strict ? 1 : 0) ? 1 : 0)),
+    ),
+  );
+}
+
+/** Σ g_i, j < i ≤ t, in row t and column j; 0 where j ≥ t. @param g [A,B,n,1] → [A,B,n,n] */
+function sumsBetween(g: Value): Value {
+  const [A, B, n] = g.shape.map(Number);
+  const past = mul(reshape(g, [A, B, 1, n]), triangle(g, n));
+  return cumulativeSum(past, 3, { exclusive: true, reverse: true });
+}
+
+/** The decays of chunks. All are factors from 0 to 1. */
+export interface ChunkDecays {
+  /** From the end of position j to position t of the same chunk, 0 where j > t (with `strict`, j ≥ t): [M,B·N,G,G]. */
+  readonly within: Value;
+  /** From before the chunk to position t: [M,B·N,G,1]. */
+  readonly fromStart: Value;
+  /** From the end of position j to the end of the chunk: [M,B·N,G,1]. */
+  readonly toEnd: Value;
+  /** Over the whole chunk, as its logarithm: [M,B·N,1,1]. */
+  readonly total: Value;
+}
+
+/** @param g log decays [M,B·N,G,1] @param strict whether a position does not read itself */
+export function chunkDecays(g: Value, strict = false): ChunkDecays {
+  const G = Number(g.shape[2]);
+  return {
+    within: mul(exp(sumsBetween(g)), triangle(g, G, strict)),
+    fromStart: exp(cumulativeSum(g, 2)),
+    toEnd: exp(cumulativeSum(g, 2, { exclusive: true, reverse: true })),
+    total: sum(g, [2], true),
+  };
+}
+
+/** Rows of a chunk per key-value head, [M,B·N,G,X], repeated for its query heads: [M,B·N,R·G,X]. */
+export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
+  if (R === 1) return rows;
+  const [M, BN, G, X] = rows.shape.map(Number);
+  return reshape(broadcastTo(reshape(rows, [M, BN, 1, G, X]), [M, BN, R, G, X]), [M, BN, R * G, X]);
+}
+
+/**
+ * The state before every chunk: the sum of the terms added by earlier chunks, decayed over the chunks between.
+ * @param added [M,B·N,F,E]
+ * @param total [M,B·N,1,1]
+ * @returns [M,B·N,F,E]
+ */
+export function decayedSumsBefore(
+  { batch: B, groups: N, keyValueHeads: M }: Grouping,
+  added: Value,
+  total: Value,
+): Value {
+  const [, , F, E] = added.shape.map(Number);
+  const weights = mul(exp(sumsBetween(reshape(total, [M, B, N, 1]))), triangle(total, N)); // [M,B,N,N]
+  const after = matmul(weights, reshape(added, [M, B, N, F * E]));
+  return reshape(pad(slice(after, 2, 0, N - 1), 2, 1, 0), [M, B * N, F, E]);
+}
+
+/** L − p of the row at position p of the ring, 0 where a row is empty or folded: float32 [B,1,1,C]. */
+export const ageName = 'age.ring';
+
+export function declareAges(slots: Dim): { dtype: 'float32'; shape: Dim[] } {
+  return { dtype: 'float32', shape: ['B', 1, 1, slots] };
+}
+
+export function agesOf(group: number, steps: readonly SequenceStep[], slots: number): Tensor {
+  const ages = new Float32Array(steps.length * slots);
+  steps.forEach(({ slotPositions, committed }, b) => {
+    const folded = windowStart(committed, { group });
+    slotPositions.forEach((position, slot) => {
+      const isRead = position !== emptySlot && position >= folded && position < committed;
+      if (isRead) ages[b * slots + slot] = committed - position;
+    });
+  });
+  return tensor('float32', [steps.length, 1, 1, slots], ages);
+}
+
+/** Factors from 0 to 1, per key-value head. */
+export interface StepDecays {
+  /** From a row of the ring to a node, 0 where the node does not read it: [B,M,T,C]. */
+  readonly ring: Value;
+  /** From a node to a node, 0 unless that is an ancestor or itself: [B,M,T,T]. */
+  readonly tree: Value;
+  /** From the state S to a node: [B,M,T,1]. */
+  readonly sums: Value;
+}
+
+/**
+ * @param ringLogs g of the rows of the ring [B,M,C,1]
+ * @param treeLogs g of the nodes [B,M,T,1]
+ */
+export function stepDecays({ ring, treeMasks, inputs }: StepInput, ringLogs: Value, treeLogs: Value): StepDecays {
+  const [B, M, C] = ringLogs.shape;
+  const T = treeLogs.shape[2];
+  const age = inputs[ageName]; // [B,1,1,C]
+  const isRead = cast(greater(age, 0), 'float32');
+  const isNewer = mul(cast(greater(reshape(age, [B, 1, C, 1]), age), 'float32'), isRead); // [B,1,C,C]
+  const behind = reshape(matmul(isNewer, ringLogs), [B, M, 1, C]);
+  const path = add(treeMasks.same, treeMasks.earlier); // [B,1,T,T]
+  const toNode = matmul(path, treeLogs); // [B,M,T,1]
+  // Between nodes on different branches the sum may be positive; those are masked, but must stay finite.
+  const between = minimum(sub(toNode, reshape(toNode, [B, M, 1, T])), 0);
+  return {
+    ring: mul(exp(add(toNode, behind)), add(ring.masks.same, ring.masks.earlier)),
+    tree: mul(exp(between), path),
+    sums: exp(add(toNode, matmul(isRead, ringLogs))),
+  };
 }

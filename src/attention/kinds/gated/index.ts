@@ -14,11 +14,17 @@ import {
   definePreset,
   groupOption,
 } from '../../preset.ts';
-import { describeGated, gatedParameters, type GatedMixer, gatedSchema } from './config.ts';
-import { gainName } from './gain.ts';
+import {
+  describeGated,
+  gainName,
+  type GatedMixer,
+  gatedParameters,
+  gatedSchema,
+  isPositive,
+  rowMapSchema,
+} from './config.ts';
 import { gatedOfWhole, gatedParallel } from './parallel.ts';
 import { gatedReference } from './reference.ts';
-import { isPositive, rowMapSchema } from './rows.ts';
 import { gatedFold, gatedInputs, gatedState, gatedStep } from './step.ts';
 
 const convolution = { kernel: 9 };

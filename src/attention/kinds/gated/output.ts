@@ -4,7 +4,7 @@ import { div, maximum } from '../../../graph/ops/elementwise.ts';
 import { split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { tensor } from '../../../graph/tensor.ts';
-import { dot } from '../../reference-rows.ts';
+import { dot } from '../../reference.ts';
 import { outputEpsilon, summedValues } from '../features/output.ts';
 import type { GatedMixer } from './config.ts';
 

@@ -13,12 +13,9 @@ import { groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../group
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
-import { chunkDecays, decayedSumsBefore, forQueries } from './chunks.ts';
-import type { GatedMixer } from './config.ts';
-import { logDecays } from './decay.ts';
-import { amplified } from './gain.ts';
+import { chunkDecays, decayedSumsBefore, forQueries, logDecays } from './decay.ts';
+import { amplified, type GatedMixer, mapRows } from './config.ts';
 import { outputOf, summed } from './output.ts';
-import { mapRows } from './rows.ts';
 
 /** Rows as they are multiplied and summed. */
 interface GatedRows {

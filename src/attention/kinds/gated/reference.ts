@@ -1,12 +1,9 @@
 /** Gated linear attention as loops over positions and the positions they read, nearest first. */
-import type { ReferencePositions } from '../../reference.ts';
-import { addScaled, dot } from '../../reference-rows.ts';
+import { addScaled, dot, type ReferencePositions } from '../../reference.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
-import type { GatedMixer } from './config.ts';
+import { gainName, type GatedMixer, mapRow } from './config.ts';
 import { referenceLogDecays } from './decay.ts';
-import { gainName } from './gain.ts';
 import { referenceOutputs } from './output.ts';
-import { mapRow } from './rows.ts';
 
 /** o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j with i from j + 1 to t, normalized as it is configured: [H,n,E]. */
 export function gatedReference({ map, decay, output }: GatedMixer, positions: ReferencePositions): Float64Array {

@@ -13,12 +13,9 @@ import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerSte
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
-import type { GatedMixer } from './config.ts';
-import { logDecays } from './decay.ts';
-import { amplifiedNodes } from './gain.ts';
+import { amplifiedNodes, type GatedMixer, mapRows, type RowMap, widthOf } from './config.ts';
+import { ageName, agesOf, declareAges, logDecays, stepDecays } from './decay.ts';
 import { outputOf, summed, summedWidth } from './output.ts';
-import { mapRows, type RowMap, widthOf } from './rows.ts';
-import { ageName, agesOf, declareAges, stepDecays } from './step-decays.ts';
 
 export const gatedInputs: LayoutInputs<GatedMixer> = {
   tag: () => 'a',

@@ -1,7 +1,14 @@
-/** Configuration of FLASH's attention inside a gated attention unit (Hua et al., arXiv 2202.10447). */
+/** FLASH's attention inside a gated attention unit (Hua et al., arXiv 2202.10447): configuration, rows, bias and weights of scores. */
 import { z } from 'zod';
+import type { Value } from '../../../graph/graph.ts';
+import { add, erf, mul, relu } from '../../../graph/ops/elementwise.ts';
+import { split } from '../../../graph/ops/layout.ts';
+import { type BucketScheme, relativeBucket } from '../../../nn/relative-positions.ts';
 import { convolutionField, withConvolution } from '../../convolution-config.ts';
+import type { MixerConfig, MixerParameterValues } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
+import type { RelativeBias } from '../../scoring.ts';
+import { type LinearMixer, linearSchema } from '../linear/config.ts';
 
 /** The kernels of a gated attention unit's own attention. */
 const unitKernels = ['laplace', 'relu2', 'softmax'] as const;
@@ -68,4 +75,118 @@ export function unitGroup({ group }: GauMixer): number {
 /** Divisor of q·k and the bias in the scores of the local branch. */
 export function scoreDivisors({ local, group }: GauMixer): { readonly product: number; readonly bias: number } {
   return { product: local?.divisor ?? group ?? 1, bias: local?.biasDivisor ?? 1 };
+}
+
+/** Name of the table of biases [32,1], shared by the heads. */
+export const gauBiasTable = 'rel_pos_bias.relative_attention_bias.weight';
+
+/** Rows of the table of biases. */
+export const biasBuckets = 32;
+
+/** Every causal distance beyond it has its bucket. */
+export const biasReach = 128;
+
+/** The scheme of T5, with FLASH's numbers. */
+function biasScheme(causal: boolean): BucketScheme {
+  return { buckets: biasBuckets, farthest: biasReach, causal };
+}
+
+/** The bucket of a distance query − key. */
+export function biasBucket(distance: number, causal: boolean): number {
+  return relativeBucket(distance, biasScheme(causal));
+}
+
+/** √S · table / divisor as a bias by distance, with the one head that it has; undefined without a table. */
+export function unitBias(
+  parameters: MixerParameterValues,
+  queryKeyWidth: number,
+  divisor: number,
+  causal: boolean,
+): RelativeBias | undefined {
+  const table = parameters[gauBiasTable];
+  if (table === undefined) return undefined;
+  return { table: mul(mul(table, Math.sqrt(queryKeyWidth)), 1 / divisor), scheme: biasScheme(causal) };
+}
+
+/** One row per branch. A branch that the mixer does not have is given the other's, and not looked at. */
+export interface BranchRows {
+  readonly local: Value;
+  readonly global: Value;
+}
+
+/** Rows [...,2S], local and global next to each other, or [...,S] of the one branch there is. */
+export function branchRows({ local, global }: GauMixer, rows: Value): BranchRows {
+  if (local === null || !global) return { local: rows, global: rows };
+  const S = Number(rows.shape[rows.rank - 1]) / 2;
+  const [localRows, globalRows] = split(rows, rows.rank - 1, [S, S]);
+  return { local: localRows, global: globalRows };
+}
+
+/** Width of a row: S, or twice that with both branches. */
+export function unitRowWidth({ local, global }: GauMixer, S: number): number {
+  return local !== null && global ? 2 * S : S;
+}
+
+/** Kernels that weigh every key for itself; softmax weighs all keys of a query together. */
+export type PointwiseKernel = Exclude<UnitKernel, 'softmax'>;
+
+const kernels: Readonly<Record<PointwiseKernel, (scores: Value) => Value>> = {
+  /** ½(1 + erf((s − √½)·√(2π))), a smooth stand-in for relu² (Ma et al., arXiv 2209.10655). */
+  laplace(scores) {
+    const slope = Math.sqrt(2 * Math.PI);
+    return add(mul(erf(add(mul(scores, slope), -Math.SQRT1_2 * slope)), 0.5), 0.5);
+  },
+  relu2(scores) {
+    const positive = relu(scores);
+    return mul(positive, positive);
+  },
+};
+
+/** φ of scores. Keys that are not seen must be masked after it: Laplace of 0 is not 0. */
+export function unitWeights(kernel: PointwiseKernel, scores: Value): Value {
+  return kernels[kernel](scores);
+}
+
+type Activation = NonNullable<GauMixer['local']>['kernel'];
+
+/**
+ * The form of `mixer` in a unit. The local and global branches of the linear kind are FLASH's own there, with
+ * the model's activation for relu² and without α, which FLASH does not have; a learned λ, norms and other kernels are not
+ * FLASH's and stay unchanged, as do all other kinds.
+ */
+export function unitForm(mixer: MixerConfig, activation: Activation): MixerConfig {
+  const linear = linearSchema.safeParse(mixer);
+  return linear.success && isFlash(linear.data) ? ownForm(linear.data, activation) : mixer;
+}
+
+function isFlash({ normalize, local }: LinearMixer): boolean {
+  return normalize === null && (local === null || (local.kernel === 'relu2' && local.scale !== 'learned'));
+}
+
+function ownForm({ group, local, global, convolution, castling }: LinearMixer, activation: Activation): GauMixer {
+  return gauSchema.parse({
+    ...{ kind: 'gau', group, local: local === null ? null : { kernel: activation } },
+    ...{ global: global !== null, convolution, castling },
+  });
+}
+
+/**
+ * Rows of γ and β in a unit: local q, global q, local k and global k where positions are grouped, whichever branches there
+ * are; q and k for every other mixer.
+ */
+export function offsetScaleRows(mixer: MixerConfig): 2 | 4 {
+  const own = gauSchema.safeParse(mixer);
+  return own.success && own.data.group !== null ? 4 : 2;
+}
+
+type RowRange = readonly [first: number, end: number];
+
+/** Which of these rows become queries, and which keys: one or two neighbours. */
+export function unitRows(mixer: MixerConfig): { readonly queries: RowRange; readonly keys: RowRange } {
+  const own = gauSchema.safeParse(mixer);
+  if (!own.success || own.data.group === null) return { queries: [0, 1], keys: [1, 2] };
+  const { local, global } = own.data;
+  const first = local !== null ? 0 : 1;
+  const end = global && local !== null ? 2 : first + 1;
+  return { queries: [first, end], keys: [2 + first, 2 + end] };
 }

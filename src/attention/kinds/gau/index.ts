@@ -1,9 +1,16 @@
 /** FLASH's own attention (Hua et al., arXiv 2202.10447) inside a gated attention unit. It has no preset: see `unitForm`. */
 import { filterParameters, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { biasBuckets, biasReach, gauBiasTable } from './bias-buckets.ts';
-import { unitRowWidth } from './branch-rows.ts';
-import { describeUnit, type GauMixer, gauSchema, unitGroup } from './config.ts';
+import {
+  biasBuckets,
+  biasReach,
+  describeUnit,
+  gauBiasTable,
+  type GauMixer,
+  gauSchema,
+  unitGroup,
+  unitRowWidth,
+} from './config.ts';
 import { unitOfWhole, unitParallel } from './parallel.ts';
 import { unitReference } from './reference.ts';
 import { unitFold, unitState, unitStep } from './step.ts';

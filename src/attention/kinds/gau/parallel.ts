@@ -21,10 +21,7 @@ import {
 } from '../../grouping.ts';
 import type { BidirectionalInput, MixerParameterValues, SequenceInput } from '../../mixer.ts';
 import { castle } from '../../normalization.ts';
-import { unitBias } from './bias-buckets.ts';
-import { branchRows } from './branch-rows.ts';
-import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
-import { unitWeights } from './unit-weights.ts';
+import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitWeights } from './config.ts';
 
 /** Visibility between positions. Default: causal. */
 export interface UnitView {

@@ -1,8 +1,6 @@
 /** FLASH's attention as loops over positions and their past: the reference of the `gau` mixer. */
-import type { ReferencePositions } from '../../reference.ts';
-import { addScaled, dot, softmaxOf, unit } from '../../reference-rows.ts';
-import { biasBucket, gauBiasTable } from './bias-buckets.ts';
-import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
+import { addScaled, dot, type ReferencePositions, softmaxOf, unit } from '../../reference.ts';
+import { biasBucket, gauBiasTable, type GauMixer, scoreDivisors, unitGroup } from './config.ts';
 
 /** erf by its Taylor series, and 1 − its continued fraction from 3 on: good to 1e-14. */
 function erf(x: number): number {

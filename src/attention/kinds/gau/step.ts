@@ -17,10 +17,7 @@ import {
   softmaxOfBlocks,
   weightedValues,
 } from '../../step-blocks.ts';
-import { unitBias } from './bias-buckets.ts';
-import { branchRows, unitRowWidth } from './branch-rows.ts';
-import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
-import { unitWeights } from './unit-weights.ts';
+import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitRowWidth, unitWeights } from './config.ts';
 
 /** The ring, with the rows of both branches next to each other, and S = Σ kᵀv of the global one. */
 export function unitState(config: GauMixer, dims: AttentionDims): StateShape {

@@ -2,15 +2,145 @@
  * The paper's grouped linear attention (sections 4.1 and 4.2): a local branch inside groups, a global branch over earlier
  * groups, a masked depthwise convolution, in any combination. Its formula is in `mixer.ts`.
  */
+import { z } from 'zod';
+import type { Value } from '../../../graph/graph.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
 import { filterName, reachOf } from '../../convolution-config.ts';
-import type { MixerKind } from '../../mixer.ts';
-import { branchParameters, describeBranches, type LinearMixer, linearSchema } from './config.ts';
-import { linearCross } from './cross.ts';
-import { linearExamples } from './examples.ts';
+import { HeadLayout } from '../../head-layout.ts';
+import type { CrossForm, MixerKind } from '../../mixer.ts';
+import { boundedLength, scaled } from '../../normalization.ts';
+import { convolutionFrom, convolutionOptions, definePreset, groupOption, ownConvolutionOptions } from '../../preset.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import {
+  branchParameters,
+  describeBranches,
+  type LinearMixer,
+  linearSchema,
+  localKernels,
+  normalizations,
+} from './config.ts';
 import { linearOfWhole, linearParallel } from './parallel.ts';
-import { linearPresets } from './presets.ts';
 import { linearReference } from './reference.ts';
 import { linearFold, linearState, linearStep } from './step.ts';
+
+export const linearCross: CrossForm<LinearMixer> = {
+  tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
+    sums: [keyValueHeads, headWidth, valueWidth],
+  }),
+  memory(_, { k, v, mask }) {
+    const [B, m] = mask.shape;
+    const keys = mul(nodeRows(unitLength(k)), reshape(mask, [B, 1, m, 1])); // [B,M,m,D]
+    return { sums: matmul(keys, nodeRows(v), { transposeA: true }) };
+  },
+  read(config, q, { sums }, parameters): Value {
+    const heads = new HeadLayout(q, Number(sums.shape[1]));
+    const read = matmul(heads.join(unitLength(heads.queries)), sums); // [B,M,R*n,E]
+    const normalized = config.normalize === null ? read : boundedLength(read);
+    return heads.split(scaled(normalized, parameters.global_factor));
+  },
+};
+
+const G = 8;
+const local = {};
+const global = {};
+const convolution = { kernel: 9 };
+
+export const linearExamples: Readonly<Record<string, z.input<typeof linearSchema>>> = {
+  local: { kind: 'linear', group: G, local },
+  'softmax local': { kind: 'linear', group: G, local: { kernel: 'softmax' } },
+  global: { kind: 'linear', group: G, global: { scale: 'one' } },
+  'local + global': { kind: 'linear', group: G, local, global },
+  'local + convolution': { kind: 'linear', group: G, local, convolution },
+  'global + convolution': { kind: 'linear', group: G, global: { scale: 'one' }, convolution },
+  'convolution alone': { kind: 'linear', group: G, convolution },
+  augmented: { kind: 'linear', group: G, local, global, convolution },
+  'augmented, long kernel': { kind: 'linear', group: G, local, global, convolution: { kernel: 63 } },
+  'augmented, softmax local kernel': { kind: 'linear', group: G, local: { kernel: 'softmax' }, global, convolution },
+  'augmented with λ': { kind: 'linear', group: G, local: { scale: 'learned' }, global, convolution },
+  'augmented, NORM_GLOBAL': { kind: 'linear', group: G, local, global, convolution, normalize: 'global' },
+  'augmented, NORM_TOGETHER': { kind: 'linear', group: G, local, global, convolution, normalize: 'together' },
+  'augmented, local branch normalized': { kind: 'linear', group: G, local, global, convolution, normalize: 'local' },
+  'augmented, relu² of raw scores, normalized': {
+    ...{ kind: 'linear', group: G, local: { kernel: 'relu2-raw' }, global, convolution, normalize: 'local' },
+  },
+  'local yoso kernel, normalized': { kind: 'linear', group: 3, local: { kernel: 'yoso', bits: 4 }, normalize: 'local' },
+  castling: { kind: 'linear', group: G, local, global, convolution, castling: true },
+  'castling, normalized': {
+    ...{ kind: 'linear', group: 3, local: { scale: 'learned' }, global, convolution: { kernel: 3 } },
+    ...{ castling: true, normalize: 'together' },
+  },
+  'local yoso kernel': { kind: 'linear', group: G, local: { kernel: 'yoso', bits: 4 }, global, convolution },
+  'unmasked convolution': { kind: 'linear', group: G, local, global, convolution: { kernel: 9, masked: false } },
+  ungrouped: { kind: 'linear', group: 1, local, global },
+  'groups of 3': { kind: 'linear', group: 3, local, global, convolution: { kernel: 5 } },
+};
+
+const localOptions = {
+  localKernel: z
+    .enum(localKernels)
+    .optional()
+    .describe(`kernel of the local branch: ${localKernels.join(', ')} (default: relu2)`),
+  lambda: z.boolean().optional().describe('multiply the local branch by a learned λ'),
+};
+
+const normalize = z
+  .enum(normalizations)
+  .optional()
+  .describe('weights of the local branch by their sum, the global branch, or local and global together');
+
+const castling = z
+  .boolean()
+  .optional()
+  .describe('rescale the attention part to unit length around ½v, before the convolution');
+
+const localAlone = { ...groupOption, ...convolutionOptions, ...localOptions, castling, normalize };
+const globalAlone = { ...groupOption, ...convolutionOptions, castling, normalize };
+const localGlobal = { ...groupOption, ...convolutionOptions, ...localOptions, castling, normalize };
+
+function localFrom({ localKernel: kernel, lambda }: { localKernel?: (typeof localKernels)[number]; lambda?: boolean }) {
+  return { kernel, scale: lambda === true ? 'learned' : undefined };
+}
+
+const localPreset = definePreset(localAlone, (options) => ({
+  kind: 'linear',
+  ...{ group: options.group, local: localFrom(options), convolution: convolutionFrom(options) },
+  ...{ castling: options.castling, normalize: options.normalize },
+}));
+
+/** `global` alone has the constant scale 1: a learned α starts at 0, where the output would be 0. */
+const globalPreset = definePreset(globalAlone, (options) => ({
+  kind: 'linear',
+  ...{ group: options.group, global: { scale: 'one' }, convolution: convolutionFrom(options) },
+  ...{ castling: options.castling, normalize: options.normalize },
+}));
+
+const localGlobalPreset = definePreset(localGlobal, (options) => ({
+  kind: 'linear',
+  ...{ group: options.group, local: localFrom(options), global: {}, convolution: convolutionFrom(options) },
+  ...{ castling: options.castling, normalize: options.normalize },
+}));
+
+export const linearPresets = {
+  local: localPreset,
+  global: globalPreset,
+  'local+global': localGlobalPreset,
+  'local+conv': definePreset(
+    { ...groupOption, ...ownConvolutionOptions, ...localOptions, castling, normalize },
+    (options) => localPreset.make({ ...options, convolution: true }),
+  ),
+  /** All three branches. */
+  augmented: definePreset(
+    { ...groupOption, ...ownConvolutionOptions, ...localOptions, castling, normalize },
+    (options) => localGlobalPreset.make({ ...options, convolution: true }),
+  ),
+  /** Other names of `local`, `global` and `local+global`. */
+  'flash-local': localPreset,
+  'flash-global': globalPreset,
+  flash: localGlobalPreset,
+};
 
 export const linearKind = {
   kind: 'linear',

@@ -1,9 +1,9 @@
 /** The formula of the linear kind (`mixer.ts`) as loops, branch by branch. */
-import type { ReferencePositions } from '../../reference.ts';
 import {
   collisionKernel,
   cosineKernel,
   normalizedKernel,
+  type ReferencePositions,
   reluSquaredKernel,
   reluSquaredScoreKernel,
   type RowKernel,
@@ -11,7 +11,7 @@ import {
   softUnit,
   unit,
   weightedSum,
-} from '../../reference-rows.ts';
+} from '../../reference.ts';
 import { weightFloor } from '../../normalization.ts';
 import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
 

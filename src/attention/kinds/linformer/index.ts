@@ -1,15 +1,44 @@
 /** Linformer as published, for whole texts; `block-linformer` is its causal form. */
-import { reshape } from '../../../graph/ops/layout.ts';
+import { z } from 'zod';
 import { mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
 import { filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf } from '../../grouping.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolutionFrom, convolutionOptions, definePreset } from '../../preset.ts';
-import { lengthOption, rowsOption } from './options.ts';
-import { type LinformerMixer, linformerSchema, projectionParameters } from './config.ts';
-import { linformerCross, linformerOfWhole } from './parallel.ts';
-import { linformerReference } from './reference.ts';
+import {
+  type BlockLinformerMixer,
+  blockLinformerSchema,
+  type LinformerMixer,
+  linformerSchema,
+  projectionParameters,
+} from './config.ts';
+import { blockLinformerOfWhole, blockLinformerParallel, linformerCross, linformerOfWhole } from './parallel.ts';
+import { blockLinformerReference, linformerReference } from './reference.ts';
+import { blockLinformerFold, blockLinformerState, blockLinformerStep, membershipInputs } from './step.ts';
+
+export const rowsOption = {
+  rows: z
+    .int()
+    .min(1)
+    .max(65536)
+    .optional()
+    .describe('rows that linformer projects to: per block (default: 8), or in all if bidirectional (default: 64)'),
+};
+
+export const lengthOption = {
+  length: z
+    .int()
+    .min(128)
+    .max(1048576)
+    .optional()
+    .describe('longest sequence of linformer-bidirectional (default: 1024)'),
+};
+
+export const linformerBlockOption = {
+  block: z.int().min(1).max(65536).optional().describe('positions per block of linformer (default: 64)'),
+};
 
 export const linformerKind = {
   kind: 'linformer',
@@ -45,3 +74,39 @@ export const linformerKind = {
     })),
   },
 } satisfies MixerKind<LinformerMixer>;
+
+export const blockLinformerKind = {
+  kind: 'block-linformer',
+  schema: blockLinformerSchema,
+  examples: {
+    'linformer by blocks': { kind: 'block-linformer', rows: 3, block: 8 },
+    'linformer by blocks, with a convolution': {
+      ...{ kind: 'block-linformer', rows: 2, block: 5, convolution: { kernel: 9 } },
+    },
+  },
+  describe: ({ rows, block, convolution }) =>
+    withConvolution(`linformer ${rows} rows per block of ${block}`, convolution),
+  parameters: ({ rows, block, convolution }, dims) => [
+    ...projectionParameters(rows, block),
+    ...filterParameters(convolution, dims),
+  ],
+  horizon: ({ block, convolution }) => ({ group: block, reach: reachOf(convolution) }),
+  convolution: ({ convolution }) => convolution,
+  reference: blockLinformerReference,
+  parallel: blockLinformerParallel,
+  recurrent: {
+    state: blockLinformerState,
+    step: blockLinformerStep,
+    fold: blockLinformerFold,
+    inputs: membershipInputs,
+  },
+  bidirectional: blockLinformerOfWhole,
+  presets: {
+    linformer: {
+      ...definePreset({ ...rowsOption, ...linformerBlockOption, ...convolutionOptions }, (options) => ({
+        ...{ kind: 'block-linformer', rows: options.rows, block: options.block, convolution: convolutionFrom(options) },
+      })),
+      wholeText: 'linformer-bidirectional',
+    },
+  },
+} satisfies MixerKind<BlockLinformerMixer>;

@@ -6,13 +6,31 @@
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
-import { reshape, slice } from '../../../graph/ops/layout.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
+import { max } from '../../../graph/ops/reduce.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
+import { tensor } from '../../../graph/tensor.ts';
+import {
+  type AttentionMask,
+  causalAttention,
+  fullAttention,
+  groupMask,
+  maskedScore,
+  scoreBias,
+} from '../../attention-mask.ts';
+import { addGroupedConvolution } from '../../convolution.ts';
+import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import type { CrossForm, CrossMemory, MixerParameterValues, SequenceInput } from '../../mixer.ts';
+import type { BidirectionalInput, CrossForm, CrossMemory, MixerParameterValues, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import { keyProjection, type LinformerMixer, requireFittingLength, valueProjection } from './config.ts';
+import {
+  type BlockLinformerMixer,
+  keyProjection,
+  type LinformerMixer,
+  requireFittingLength,
+  valueProjection,
+} from './config.ts';
 
 /** The memory of a text, and attention to it: softmax(q·(E k)ᵀ·scale)·(F v). E and F [r,N] are cut to the text's length. */
 export const linformerCross: CrossForm<LinformerMixer> = {
@@ -49,4 +67,86 @@ function projected(config: LinformerMixer, k: Value, v: Value, parameters: Mixer
 export function linformerOfWhole(config: LinformerMixer, input: SequenceInput): Value {
   const { q, k, v, parameters, scoring } = input;
   return linformerCross.read(config, q, projected(config, k, v, parameters), parameters, scoring);
+}
+
+/** The causal form: [B,n,H,E]. */
+export function blockLinformerParallel(config: BlockLinformerMixer, input: SequenceInput): Value {
+  const grouping = groupingOf(input, config.block);
+  const seen = (like: Value): Value => blockBias(config, grouping, like, (row, column) => column < row);
+  const mixed = attend(config, causalAttention(grouping), seen, input);
+  return ungroupQueries(
+    grouping,
+    addGroupedConvolution(config.convolution, mixed, grouping, input.v, input.parameters),
+  );
+}
+
+/** The form of an encoder, without the convolution: [B,n,H,E]. */
+export function blockLinformerOfWhole(config: BlockLinformerMixer, input: BidirectionalInput): Value {
+  const { mask } = input;
+  const grouping = groupingOf(input, config.block);
+  const { batch: B, length, groups: N } = grouping;
+  const seen = (like: Value): Value => {
+    const others = blockBias(config, grouping, like, (row, column) => column !== row);
+    const inUse = reshape(max(groupMask(grouping, mask), [-1], true), [B, 1, N, 1]);
+    const spread = mul(inUse, ones(like, config.rows)); // [B,1,N,r]
+    return add(others, scoreBias(reshape(spread, [B, 1, 1, N * config.rows])));
+  };
+  const masked = { ...input, k: mul(input.k, reshape(mask, [B, length, 1, 1])) };
+  return ungroupQueries(grouping, attend(config, fullAttention(grouping, grouping, mask, true), seen, masked));
+}
+
+/** @param seen the bias of the scores of projected rows; broadcasts to [M,B,N,R·G,N·r] */
+function attend(
+  config: BlockLinformerMixer,
+  mask: AttentionMask,
+  seen: (like: Value) => Value,
+  { q, k, v, parameters, scoring }: SequenceInput,
+): Value {
+  const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = mask.keys;
+  const [D, E] = [Number(k.shape[3]), Number(v.shape[3])];
+  const queries = groupQueries(mask.queries, mul(q, scoring.scale)); // [M,B*N,R*G,D]
+  const keys = groupKeys(mask.keys, k);
+  const values = groupKeys(mask.keys, v);
+  const own = add(matmul(queries, keys, { transposeB: true }), mask.bias(queries)); // [M,B*N,R*G,G]
+  if (N === 1) return matmul(softmax(own), values);
+
+  const { rows } = config;
+  const projections = blockProjections(parameters);
+  const projectedKeys = reshape(matmul(projections.keys, keys), [M, B, N * rows, D]);
+  const projectedValues = reshape(matmul(projections.values, values), [M, B, N * rows, E]);
+  const joined = reshape(queries, [M, B, N * R * G, D]);
+  const scores = reshape(matmul(joined, projectedKeys, { transposeB: true }), [M, B, N, R * G, N * rows]);
+  const all = concat([add(scores, seen(queries)), reshape(own, [M, B, N, R * G, G])], 4);
+  const [ofRows, ofOwn] = split(softmax(all), 4, [N * rows, G]);
+  const fromRows = matmul(reshape(ofRows, [M, B, N * R * G, N * rows]), projectedValues);
+  const fromOwn = matmul(reshape(ofOwn, [M, B * N, R * G, G]), values);
+  return add(reshape(fromRows, [M, B * N, R * G, E]), fromOwn);
+}
+
+/** E and F [r,G]. */
+export function blockProjections(parameters: MixerParameterValues): { keys: Value; values: Value } {
+  const { [keyProjection]: keys, [valueProjection]: values } = parameters;
+  if (keys !== undefined && values !== undefined) return { keys, values };
+  throw internalError('a Linformer mixer without its projections');
+}
+
+/** [N,1,N·r]: 0 where the queries of a block see the rows of another, else `maskedScore`. */
+function blockBias(
+  { rows }: BlockLinformerMixer,
+  { groups: N }: Grouping,
+  like: Value,
+  sees: (block: number, other: number) => boolean,
+): Value {
+  const name = `linformer blocks ${N} ${rows} ${sees(0, 1) ? 'other' : 'earlier'}`;
+  return like.graph.sharedConstant(name, () => {
+    const bias = Float32Array.from({ length: N * N * rows }, (_, i) =>
+      sees(Math.floor(i / (N * rows)), Math.floor((i % (N * rows)) / rows)) ? 0 : maskedScore,
+    );
+    return tensor('float32', [N, 1, N * rows], bias);
+  });
+}
+
+/** [count] ones, a constant. */
+export function ones(like: Value, count: number): Value {
+  return like.graph.sharedConstant(`ones ${count}`, () => tensor('float32', [count], new Float32Array(count).fill(1)));
 }

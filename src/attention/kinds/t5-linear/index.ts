@@ -1,11 +1,10 @@
 /** The paper's grouped linear attention in the form that its code gives it in T5: see `parallel.ts`. */
 import { reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { branchParameters, describeBranches } from '../linear/config.ts';
-import { type T5LinearMixer, t5LinearSchema } from './config.ts';
-import { t5LinearCross, t5LinearOfWhole, t5LinearParallel } from './parallel.ts';
+import { t5LinearCross, type T5LinearMixer, t5LinearOfWhole, t5LinearParallel, t5LinearSchema } from './parallel.ts';
 import { t5LinearReference } from './reference.ts';
 import { t5LinearFold, t5LinearState, t5LinearStep } from './step.ts';
+import { branchParameters, describeBranches } from '../linear/config.ts';
 
 export const t5LinearKind = {
   kind: 't5-linear',

@@ -12,6 +12,7 @@
  * each other: the global branch reads all of the text. (The paper's code also has a local branch there, from each group
  * to the group of the same number, for texts of equal length.)
  */
+import { z } from 'zod';
 import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
@@ -22,6 +23,7 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { groupMask, scoreBias } from '../../attention-mask.ts';
+import { convolutionField } from '../../convolution-config.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import {
   causalMask,
@@ -33,12 +35,71 @@ import {
   ungroupQueries,
 } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import type { BidirectionalInput, CrossForm, SequenceInput } from '../../mixer.ts';
+import type { BidirectionalInput, CrossForm, MixerConfig, SequenceInput } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
+import { defaultGroup, groupSchema } from '../../preset.ts';
 import { biasInGroups, scoresInGroups } from '../../scoring.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
-import type { T5LinearMixer } from './config.ts';
+import {
+  collisionBits,
+  globalField,
+  type LinearMixer,
+  linearSchema,
+  type LocalBranch,
+  localField,
+  type LocalKernel,
+} from '../linear/config.ts';
+
+export const t5LinearSchema = z
+  .strictObject({
+    kind: z.literal('t5-linear'),
+    /** G. */
+    group: groupSchema.default(defaultGroup),
+    local: localField,
+    global: globalField,
+    convolution: convolutionField,
+    /**
+     * Values under an encoder's convolution at padded positions. `zero`: none. `read`: the projections of the padding tokens,
+     * as in the paper's code; the result for a text then depends on its padding.
+     */
+    padding: z.enum(['zero', 'read']).default('zero'),
+  })
+  .refine(({ local, global }) => local !== null || global !== null, 'T5 needs a local or a global branch');
+
+/** Grouped linear attention of T5. */
+export type T5LinearMixer = z.infer<typeof t5LinearSchema>;
+
+/** Problems of a mixer of the linear kind in T5; none for all others. */
+export function t5Problems(mixer: MixerConfig): string[] {
+  const linear = linearSchema.safeParse(mixer);
+  if (!linear.success) return [];
+  const { castling, normalize, local, global } = linear.data;
+  return [
+    ...(castling || normalize !== null
+      ? ['castling and normalize are not defined for T5, which normalizes values and outputs']
+      : []),
+    ...(local === null && global === null
+      ? ['it has a convolution alone; T5 needs a local or a global branch next to it']
+      : []),
+  ];
+}
+
+/** T5's form of `mixer`: the linear kind is converted, all others are unchanged. */
+export function t5Form(mixer: MixerConfig, padding: T5LinearMixer['padding']): MixerConfig {
+  const linear = linearSchema.safeParse(mixer);
+  if (!linear.success) return mixer;
+  const { group, local, global, convolution } = linear.data;
+  return t5LinearSchema.parse({ kind: 't5-linear', group, local, global, convolution, padding });
+}
+
+/** The inverse of `t5Form`: the form written to config.json. */
+export function plainForm(mixer: MixerConfig): MixerConfig {
+  const own = t5LinearSchema.safeParse(mixer);
+  if (!own.success) return mixer;
+  const { group, local, global, convolution } = own.data;
+  const plain: LinearMixer = { kind: 'linear', group, local, global, convolution, normalize: null, castling: false };
+  return plain;
+}
 
 /** ε of the division by the length of all heads' outputs. */
 const postNormEpsilon = 1e-4;

@@ -1,17 +1,17 @@
 /** The formula of `parallel.ts` as loops, for decoders, encoders and cross attention. */
 import { relativeBucket } from '../../../nn/relative-positions.ts';
-import type { ReferencePositions } from '../../reference.ts';
 import {
   addScaled,
   collisionKernel,
   cosineKernel,
   dot,
+  type ReferencePositions,
   reluSquaredKernel,
   softmaxOf,
   unit,
-} from '../../reference-rows.ts';
+} from '../../reference.ts';
 import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
-import type { T5LinearMixer } from './config.ts';
+import type { T5LinearMixer } from './parallel.ts';
 
 /** [H,n,E] */
 export function t5LinearReference(config: T5LinearMixer, positions: ReferencePositions): Float64Array {

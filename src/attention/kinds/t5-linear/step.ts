@@ -14,8 +14,7 @@ import { softmaxOfRows } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
 import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
-import type { T5LinearMixer } from './config.ts';
-import { postNorm } from './parallel.ts';
+import { postNorm, type T5LinearMixer } from './parallel.ts';
 
 /** The ring, and S = Σ k̂ᵀv̂ with a global branch. */
 export function t5LinearState({ group, convolution, global }: T5LinearMixer, dims: AttentionDims): StateShape {

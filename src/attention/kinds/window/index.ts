@@ -14,7 +14,7 @@ import {
   groupOption,
   groupSchema,
 } from '../../preset.ts';
-import { windowInputs } from './step-inputs.ts';
+import { windowFold, windowInputs, windowState, windowStep } from './step.ts';
 import {
   defaultSinks,
   defaultWindow,
@@ -29,7 +29,6 @@ import {
 } from './config.ts';
 import { windowOfWhole, windowParallel } from './parallel.ts';
 import { windowReference } from './reference.ts';
-import { windowFold, windowState, windowStep } from './step.ts';
 
 const convolution = { kernel: 9 };
 const memory = {};

@@ -1,15 +1,163 @@
 /** Window attention over whole sequences: block by block for near positions, sums over groups for the memory. */
 import type { Value } from '../../../graph/graph.ts';
-import { matmul } from '../../../graph/ops/contraction.ts';
+import { broadcastTo, matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, split } from '../../../graph/ops/layout.ts';
+import { gather } from '../../../graph/ops/indexing.ts';
+import { concat, pad, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
+import { int32, tensor } from '../../../graph/tensor.ts';
+import { relativeBucket } from '../../../nn/relative-positions.ts';
+import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { addConvolution } from '../../convolution.ts';
-import { groupQueries, ungroupQueries } from '../../grouping.ts';
-import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
-import { blockColumns, maskedScores, type WindowBlocks, windowBlocks } from './blocks.ts';
+import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
+import type { BidirectionalInput, ProjectedPositions, Reading, SequenceInput } from '../../mixer.ts';
+import type { Scoring } from '../../scoring.ts';
 import type { WindowMixer } from './config.ts';
 import { rememberedRow } from './memory.ts';
+
+export interface WindowBlocks {
+  /** Its groups are the blocks. */
+  readonly grouping: Grouping;
+  /** s, or 0 where all sinks are in the window of every position. */
+  readonly sinks: number;
+  /** Blocks that a block reads, by their distance: −1, 0, 1. */
+  readonly shifts: readonly number[];
+  /** The position of every column of every block [N][C], negative or from n on where there is none. */
+  readonly columns: readonly Int32Array[];
+}
+
+/** The blocks of a sequence. */
+export function windowBlocks(
+  { group: G, window: W, sinks }: WindowMixer,
+  positions: Pick<ProjectedPositions, 'q' | 'k'>,
+  reading: Reading,
+): WindowBlocks {
+  const grouping = groupingOf(positions, G * Math.max(W - 1, 1));
+  const { length, group: Bk, groups: N } = grouping;
+  const isSplit = N > 1 && W > 1;
+  const shifts = [...(isSplit ? [-1] : []), 0, ...(isSplit && reading === 'whole' ? [1] : [])];
+  const needed = Math.ceil(length / G) > W ? Math.min(sinks, length) : 0;
+  const columns = Array.from({ length: N }, (_, block) =>
+    Int32Array.from([
+      ...Array.from({ length: needed }, (__, j) => j),
+      ...shifts.flatMap((shift) => Array.from({ length: Bk }, (__, i) => (block + shift) * Bk + i)),
+    ]),
+  );
+  return { grouping, sinks: needed, shifts, columns };
+}
+
+/** Rows [B,n,M,X] of keys or values as the queries of every block read them: [M,B·N,C,X]. */
+export function blockColumns({ grouping, sinks, shifts }: WindowBlocks, rows: Value): Value {
+  const { batch: B, group: Bk, groups: N, keyValueHeads: M } = grouping;
+  const X = Number(rows.shape[3]);
+  const blocks = reshape(groupKeys(grouping, rows), [M, B, N, Bk, X]);
+  const parts = shifts.map((shift) => shifted(blocks, shift));
+  if (sinks > 0) {
+    const first = reshape(transpose(slice(rows, 1, 0, sinks), [2, 0, 1, 3]), [M, B, 1, sinks, X]);
+    parts.unshift(broadcastTo(first, [M, B, N, sinks, X]));
+  }
+  return reshape(parts.length === 1 ? parts[0] : concat(parts, 3), [M, B * N, sinks + shifts.length * Bk, X]);
+}
+
+/** Block b of the result is block b + shift, zeros outside the sequence: [M,B,N,Bk,X]. */
+function shifted(blocks: Value, shift: number): Value {
+  const N = Number(blocks.shape[2]);
+  if (shift === 0) return blocks;
+  if (shift < 0) return pad(slice(blocks, 2, 0, N - 1), 2, 1, 0);
+  return pad(slice(blocks, 2, 1, N), 2, 0, 1);
+}
+
+/**
+ * Scores [M,B·N,R·Bk,C] with the bias of the model and `maskedScore` where a query does not read a column.
+ * @param tokens [B,n], of encoders: 1 for tokens, 0 for padding
+ */
+export function maskedScores(
+  config: WindowMixer,
+  blocks: WindowBlocks,
+  scores: Value,
+  scoring: Scoring,
+  tokens: Value | undefined,
+): Value {
+  const { batch: B, group: Bk, groups: N, keyValueHeads: M, repeat: R } = blocks.grouping;
+  const C = blocks.columns[0].length;
+  const perHead = reshape(scores, [M, B, N, R, Bk, C]);
+  const visible = visibleColumns(config, blocks, scores, tokens === undefined ? 'past' : 'whole'); // [N,1,Bk,C]
+  const bias = columnBias(blocks, scoring);
+  const biased = bias === undefined ? perHead : add(perHead, bias);
+  const masked =
+    tokens === undefined
+      ? add(biased, visible.bias)
+      : add(biased, scoreBias(mul(visible.mask, columnTokens(blocks, tokens))));
+  return reshape(masked, [M, B * N, R * Bk, C]);
+}
+
+/** Columns visible to the queries of a block, as a mask of 1 and 0 and as a bias: [N,1,Bk,C]. */
+function visibleColumns(config: WindowMixer, blocks: WindowBlocks, like: Value, reading: Reading) {
+  const { grouping, columns, sinks } = blocks;
+  const { group: Bk, groups: N, length } = grouping;
+  const C = columns[0].length;
+  const key = `window ${config.group} ${config.window} ${sinks} of ${length} ${reading}`;
+  const constant = (name: string, seen: number, unseen: number): Value =>
+    like.graph.sharedConstant(`${key} ${name}`, () => {
+      const values = new Float32Array(N * Bk * C).fill(unseen);
+      columns.forEach((positions, block) => {
+        for (let i = 0; i < Bk; i++) {
+          for (const [column, j] of positions.entries()) {
+            if (reads(config, block * Bk + i, j, { reading, isSink: column < sinks, length: N * Bk })) {
+              values[(block * Bk + i) * C + column] = seen;
+            }
+          }
+        }
+      });
+      return tensor('float32', [N, 1, Bk, C], values);
+    });
+  return {
+    get mask() {
+      return constant('mask', 1, 0);
+    },
+    get bias() {
+      return constant('bias', 0, maskedScore);
+    },
+  };
+}
+
+/** Whether position t reads position j in a column. The columns of the sinks are for those outside its window. */
+function reads(
+  { group: G, window: W }: WindowMixer,
+  t: number,
+  j: number,
+  { reading, isSink, length }: { readonly reading: Reading; readonly isSink: boolean; readonly length: number },
+): boolean {
+  if (j < 0 || j >= length || (reading === 'past' && j > t)) return false;
+  const isNear = Math.abs(Math.floor(t / G) - Math.floor(j / G)) < W;
+  return isNear !== isSink;
+}
+
+/** A mask [B,n] by column: [B,N,1,1,C]. */
+function columnTokens(blocks: WindowBlocks, tokens: Value): Value {
+  const { batch: B, length, groups: N } = blocks.grouping;
+  const perHead = reshape(tokens, [B, length, 1, 1]);
+  const one = { ...blocks, grouping: { ...blocks.grouping, keyValueHeads: 1 } };
+  return reshape(blockColumns(one, perHead), [B, N, 1, 1, blocks.columns[0].length]);
+}
+
+/** The model's bias by distance: [M,1,N,R,Bk,C]. */
+function columnBias({ grouping, columns }: WindowBlocks, { bias }: Scoring): Value | undefined {
+  if (bias === undefined) return undefined;
+  const { group: Bk, groups: N, keyValueHeads: M, repeat: R } = grouping;
+  const C = columns[0].length;
+  const key = `window buckets ${Bk} ${JSON.stringify(bias.scheme)} ${columns.map(([first]) => first).join()} ${C}`;
+  const buckets = bias.table.graph.sharedConstant(key, () => {
+    const indices = columns.flatMap((positions, block) =>
+      Array.from({ length: Bk }, (_, i) =>
+        Array.from(positions, (j) => relativeBucket(block * Bk + i - j, bias.scheme)),
+      ).flat(),
+    );
+    return int32([N * Bk * C], Int32Array.from(indices));
+  });
+  const perHead = transpose(gather(bias.table, buckets), [1, 0]); // [H,N*Bk*C]
+  return transpose(reshape(perHead, [M, R, 1, N, Bk, C]), [0, 2, 3, 1, 4, 5]);
+}
 
 /** The causal form: [B,n,H,E]. */
 export function windowParallel(config: WindowMixer, input: SequenceInput): Value {

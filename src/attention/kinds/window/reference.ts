@@ -1,7 +1,6 @@
 /** Window attention as loops over positions: softmax over the rows of the window, with the memory as one more row. */
-import type { ReferencePositions } from '../../reference.ts';
-import { addScaled, dot, softmaxOf } from '../../reference-rows.ts';
-import { featuresOfRow } from '../features/map-rows.ts';
+import { addScaled, dot, type ReferencePositions, softmaxOf } from '../../reference.ts';
+import { featuresOfRow } from '../features/reference.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
 

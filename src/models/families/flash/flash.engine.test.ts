@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { biasBucket } from '../../../attention/kinds/gau/bias-buckets.ts';
-import { unitWeights } from '../../../attention/kinds/gau/unit-weights.ts';
+import { biasBucket, unitWeights } from '../../../attention/kinds/gau/config.ts';
 import { Graph, type Value } from '../../../graph/graph.ts';
 import { float32, int32, type Tensor } from '../../../graph/tensor.ts';
 import { InputParameters } from '../../../nn/parameters.ts';

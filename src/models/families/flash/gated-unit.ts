@@ -3,7 +3,7 @@
  * embedding on the way in; gate, projection and residual on the way out.
  */
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
-import { gauBiasTable } from '../../../attention/kinds/gau/bias-buckets.ts';
+import { gauBiasTable } from '../../../attention/kinds/gau/config.ts';
 import { filterName } from '../../../attention/convolution-config.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo } from '../../../graph/ops/contraction.ts';

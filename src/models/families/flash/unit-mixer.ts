@@ -1,10 +1,9 @@
 /** The mixer of a gated attention unit: FLASH's own attention, or any other in its stead. */
-import { type GauMixer, gauSchema } from '../../../attention/kinds/gau/config.ts';
-import { unitForm } from '../../../attention/kinds/gau/unit-form.ts';
+import { type GauMixer, gauSchema, unitForm } from '../../../attention/kinds/gau/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { FlashConfig } from './config.ts';
 
-export { offsetScaleRows, unitRows } from '../../../attention/kinds/gau/unit-form.ts';
+export { offsetScaleRows, unitRows } from '../../../attention/kinds/gau/config.ts';
 
 /** The mixer that the fields of a configuration describe. */
 export function nativeMixer(config: FlashConfig): GauMixer {
