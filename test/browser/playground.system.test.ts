@@ -11,7 +11,7 @@ import { generateToEnd } from '../../src/engine/generate.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { finetune } from '../../src/training/plans/finetune.ts';
-import { augmentedTinyLlama } from '../export/exported-model.ts';
+import type { ModelWithWeights } from '../export/exported-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { launchChromium, noChromium } from './chromium.ts';
 import { longestTask, openPlayground } from './playground-page.ts';
@@ -26,12 +26,12 @@ describe.skipIf(noChromium !== undefined)(
     const folder = join(suiteFolder(), 'playground');
     let browser: Browser;
     /** What Node writes: the text, and its tokens with those of the prompt. */
+    let subject: ModelWithWeights;
     let written: string;
     let tokens: readonly number[];
 
     beforeAll(async () => {
-      await buildPlayground(folder);
-      const subject = await augmentedTinyLlama();
+      subject = await buildPlayground(folder);
       const tokenizer = await loadTokenizer(join(folder, 'model'));
       await using engine = await DecodingEngine.create(subject.model, subject.parameters);
       const promptTokens = tokenizer.encode(prompt, { bos: true });
@@ -163,7 +163,6 @@ describe.skipIf(noChromium !== undefined)(
       const start = join(folder, '..', 'linearized');
       const data = join(folder, '..', 'words.txt');
       const out = join(folder, '..', 'tuned');
-      const subject = await augmentedTinyLlama();
       await saveModel(start, subject, { tokenizerFiles: { from: join(folder, 'model') } });
       await writeFile(data, words);
       // The smaller the gradient of a weight, the more of AdamW's step is how an engine rounds: at 1e-3, 3e-5 of 5e-3.

@@ -127,6 +127,12 @@ export function PlaygroundApp() {
           <SchemeButton />
         </div>
       </header>
+      <section class="intro" aria-label="About">
+        A language model that runs in this tab, with attention that keeps a state of constant size. <em>Write</em> lets
+        it continue a text, with and without speculation; the other views show its memory, train it, and look inside.{' '}
+        <a href="./explained/group.html">How groups work</a>, <a href="./explained/tree.html">why trees are exact</a>,{' '}
+        <a href="./explained/convolution.html">what the convolution adds</a>.
+      </section>
       <section class="model numbers" aria-label="Model" data-ready={ready}>
         {opening === undefined ? (
           <span>{facts === undefined ? 'No model is open.' : described(facts)}</span>

@@ -13,6 +13,8 @@ import type { ViewProps } from './view-props.ts';
 /** A text and its history. */
 interface ShownText extends TextFacts {
   readonly id: number;
+  /** Among the texts of this view, from 1. */
+  readonly number: number;
   readonly origin: string;
   /** Lengths at which the state was looked at, ascending, and its bytes there. */
   readonly lengths: readonly number[];
@@ -31,6 +33,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const [temperature, setTemperature] = useState(0.8);
   const [writing, run] = useTask({ onBusy, onProblem });
   const current = texts.find(({ id }) => id === chosen);
+  const next = 1 + Math.max(0, ...texts.map(({ number }) => number));
   const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
 
   const put = (text: ShownText): void => {
@@ -43,7 +46,10 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   };
   const write = async (): Promise<void> => {
     const id = current?.id ?? client.newText();
-    let now: ShownText = current ?? { id, origin: 'new', text: '', length: 0, stateBytes: 0, lengths: [], bytes: [] };
+    let now: ShownText = current ?? {
+      ...{ id, number: next, origin: 'new', text: '' },
+      ...{ length: 0, stateBytes: 0, lengths: [], bytes: [] },
+    };
     now = { ...now, text: now.text + added };
     const pacer = new FramePacer(() => put(now));
     const options = { maxTokens: count, sampler: { temperature, topP: 0.95, seed: id }, speculate: false };
@@ -60,14 +66,14 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const fork = async (from: ShownText): Promise<void> => {
     const id = client.newText();
     const forked = await client.fork(id, from.id);
-    put({ ...from, ...forked, id, origin: `fork of text ${from.id}` });
+    put({ ...from, ...forked, id, number: next, origin: `fork of text ${from.number}` });
   };
   const open = async (): Promise<void> => {
     const file = await chooseFile();
     if (file === undefined) return;
     const id = client.newText();
     const restored = await client.restore(id, await file.text());
-    put(grown({ ...restored, id, origin: file.name, lengths: [], bytes: [] }));
+    put(grown({ ...restored, id, number: next, origin: file.name, lengths: [], bytes: [] }));
   };
   const save = async ({ id }: ShownText): Promise<void> => {
     const file = await client.save(id);
@@ -152,9 +158,13 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
         </section>
         <div class="sides">
           {texts.map((text) => (
-            <section key={text.id} class={`card${text.id === chosen ? ' chosen' : ''}`} aria-label={`Text ${text.id}`}>
+            <section
+              key={text.id}
+              class={`card${text.id === chosen ? ' chosen' : ''}`}
+              aria-label={`Text ${text.number}`}
+            >
               <h2>
-                Text {text.id} <span class="muted origin">{text.origin}</span>
+                Text {text.number} <span class="muted origin">{text.origin}</span>
               </h2>
               <p class="muted numbers">
                 {formatCount(text.length)} tokens, state {formatBytes(text.stateBytes)}
@@ -170,7 +180,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
                 <Button name="Save" icon="save" disabled={!idle} onClick={() => run(() => save(text))} />
                 <Button name="Close" icon="close" disabled={!idle} onClick={() => run(() => close(text))} />
               </div>
-              <p class="text tail" tabIndex={0} role="region" aria-label={`What text ${text.id} says`}>
+              <p class="text tail" tabIndex={0} role="region" aria-label={`What text ${text.number} says`}>
                 {text.text}
               </p>
             </section>

@@ -113,7 +113,10 @@ export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
         {count('length', 'Length', 1024, 'tokens of a row')}
         <TextField label="Prompt" value={prompt} onValue={setPrompt} />
         {count('maxTokens', 'Tokens', 1000, 'written before and after')}
-        <p class="muted">All parameters are trained, as linnet finetune does. The text stays in this tab.</p>
+        <p class="muted">
+          All parameters are trained, as linnet finetune does. The text stays in this tab. The other views go on with
+          the weights that were opened; downloaded, the trained ones can take their place.
+        </p>
       </form>
       <div class="results">
         <section class="card" aria-label="Loss">
