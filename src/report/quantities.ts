@@ -37,6 +37,13 @@ export const fixed =
   (value: number): string =>
     formatFixed(value, decimals);
 
+/** A number and its spread, a deviation or a standard error: `5.30 ± 0.21`, without it where there is none. */
+export function formatSpread(value: number, spread: number | undefined, decimals: number, isSigned = false): string {
+  const sign = isSigned && value > 0 ? '+' : '';
+  const error = spread === undefined || !Number.isFinite(spread) ? '' : ` ± ${formatFixed(spread, decimals)}`;
+  return `${sign}${formatFixed(value, decimals)}${error}`;
+}
+
 /**
  * A number with about `digits` significant digits (default 4), never fewer than its whole part: `0.0123457` →
  * `0.01235`, `12345.6` → `12,346`. Very small magnitudes turn to `1.2e-7`.

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatBytes } from './quantities.ts';
-import { makeTable, markdownTable, textTable } from './table.ts';
+import { makeTable, markdownTable, spreadColumn, textTable } from './table.ts';
 import type { Column } from './table.ts';
 
 interface Result {
@@ -34,6 +34,14 @@ describe('makeTable', () => {
         [undefined, undefined, 10],
       ],
     });
+  });
+
+  it('spells numbers with their spreads, and sorts by the numbers', () => {
+    const of = (value: number): readonly [number, number?] | undefined =>
+      value === 0 ? undefined : [value, value > 6 ? Number.NaN : 0.21];
+    const { rows, numbers } = makeTable([spreadColumn('change', of, 2, true)], [5.3, -2, 7, 0]);
+    expect(rows.flat()).toEqual(['+5.30 ± 0.21', '−2.00 ± 0.21', '+7.00', '–']);
+    expect(numbers).toEqual([[5.3], [-2], [7], [undefined]]);
   });
 
   it('has what a reader sorts by where a cell is no number', () => {

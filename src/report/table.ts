@@ -1,7 +1,7 @@
 /** Tables: rows of any type through typed columns, printed as plain text, Markdown or (in html.ts) HTML. */
 import stringWidth from 'string-width';
 import { LinnetError } from '../errors.ts';
-import { formatNumber } from './quantities.ts';
+import { formatNumber, formatSpread } from './quantities.ts';
 
 /** Value of a cell before it is printed; undefined and null print as a dash. */
 export type CellValue = string | number | boolean | null | undefined;
@@ -50,6 +50,24 @@ export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly R
     alignments: columns.map(({ align }, at) => align ?? alignmentOf(values.map((cells) => cells[at]))),
     rows: values.map((cells) => cells.map((value, at) => printCell(value, columns[at].format ?? formatNumber))),
     numbers: values.map((cells, row) => cells.map((value, at) => columns[at].sortBy?.(rows[row]) ?? numberIn(value))),
+  };
+}
+
+/** A column of numbers with their spreads, which is sorted by the numbers. @param of number and spread of a row */
+export function spreadColumn<Row>(
+  header: string,
+  of: (row: Row) => readonly [value: number, spread?: number] | undefined,
+  decimals = 2,
+  isSigned = false,
+): Column<Row> {
+  return {
+    header,
+    value(row) {
+      const found = of(row);
+      return found && formatSpread(found[0], found[1], decimals, isSigned);
+    },
+    sortBy: (row) => of(row)?.[0],
+    align: 'right',
   };
 }
 

@@ -1,15 +1,10 @@
 /** Models side by side: the table of a terminal, and the page with the questions that changed. */
-import type {
-  ComparedMetric,
-  ComparedTask,
-  Difference,
-  MeasuredValue,
-} from '../../evaluation/tasks/comparison/compare.ts';
+import type { ComparedMetric, ComparedTask, MeasuredValue } from '../../evaluation/tasks/comparison/compare.ts';
 import { barChart } from '../../report/charts/chart.ts';
 import type { Block, Report, Section } from '../../report/html.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
-import { type Column, makeTable, type Table } from '../../report/table.ts';
+import { type Column, makeTable, spreadColumn, type Table } from '../../report/table.ts';
 
 /** Questions of a task that are shown; a page of all would be too long to read. */
 const shownQuestions = 40;
@@ -17,11 +12,6 @@ const shownQuestions = 40;
 const shownCharacters = 280;
 /** Tasks of one chart. */
 const chartedTasks = 24;
-
-const withError = ({ value, error }: MeasuredValue): string =>
-  `${formatFixed(value, 4)}${error === undefined ? '' : ` ± ${formatFixed(error, 4)}`}`;
-
-const signed = (difference: Difference): string => `${difference.value > 0 ? '+' : ''}${withError(difference)}`;
 
 /** Distinct names of models: their folders, without the common beginning. */
 export function shortNames(models: readonly string[]): string[] {
@@ -33,25 +23,20 @@ export function shortNames(models: readonly string[]): string[] {
   return names.map((name, index) => (names.indexOf(name) === index ? name : `${name} (${index + 1})`));
 }
 
+function withError(measured: MeasuredValue | undefined): readonly [value: number, error?: number] | undefined {
+  return measured && [measured.value, measured.error];
+}
+
 /** A row a metric: the value of each model, and its difference from the first. */
 export function comparisonTable(tasks: readonly ComparedTask[], names: readonly string[]): Table {
   const columns: Column<ComparedMetric>[] = [
     { header: 'task', value: ({ task }) => task },
     { header: 'metric', value: ({ key }) => key.replace(/,none$/, '') },
     { header: '', value: ({ higherIsBetter }) => (higherIsBetter ? '↑' : '↓') },
-    ...names.map((name, index): Column<ComparedMetric> => {
-      const of = ({ values }: ComparedMetric): string | undefined => {
-        const value = values[index];
-        return value === undefined ? undefined : withError(value);
-      };
-      return { header: name, value: of, align: 'right' };
-    }),
-    ...names.slice(1).map((name, index): Column<ComparedMetric> => {
-      const of = ({ differences }: ComparedMetric): string | undefined => {
-        const difference = differences[index];
-        return difference === undefined ? undefined : signed(difference);
-      };
-      return { header: `${name} − ${names[0]}`, value: of, align: 'right' };
+    ...names.map((name, index) => spreadColumn<ComparedMetric>(name, ({ values }) => withError(values[index]), 4)),
+    ...names.slice(1).map((name, index) => {
+      const of = ({ differences }: ComparedMetric) => withError(differences[index]);
+      return spreadColumn(`${name} − ${names[0]}`, of, 4, true);
     }),
   ];
   return makeTable(

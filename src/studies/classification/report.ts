@@ -1,16 +1,9 @@
 /** The report of a study of classifiers: a row a model and method, a column a task; means over the seeds. */
 import { average } from '../../evaluation/tasks/metrics/statistics.ts';
-import { formatCount, formatFixed } from '../../report/quantities.ts';
+import { formatCount, formatFixed, formatSpread } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
 import type { TrainingSettings } from '../../training/settings.ts';
-import {
-  groupedBy,
-  type OverSeeds,
-  overSeeds,
-  resultSection,
-  spelledOverSeeds,
-  type StudyReport,
-} from '../frame/study-report.ts';
+import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
 import type { ClassificationMeasured, ClassificationPlace, ClassificationPlan } from './plan.ts';
 import type { TaskRows } from './rows.ts';
 
@@ -74,8 +67,7 @@ export function reportClassification(
 
 /** Measures × 100, as GLUE is published; two measures of a task with a slash. */
 function spelled(measures: Readonly<Record<string, OverSeeds>>): string {
-  const percent = ({ mean: centre, deviation }: OverSeeds): string =>
-    spelledOverSeeds({ mean: 100 * centre, deviation: 100 * deviation });
+  const percent = ({ mean, deviation }: OverSeeds): string => formatSpread(100 * mean, 100 * deviation, 2);
   return Object.values(measures).map(percent).join(' / ');
 }
 

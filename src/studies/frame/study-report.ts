@@ -7,7 +7,6 @@ import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { type Section, writeReport } from '../../report/html.ts';
 import { provenanceFacts } from '../../report/provenance.ts';
-import { formatFixed } from '../../report/quantities.ts';
 import { type Table, textTable } from '../../report/table.ts';
 
 /** All results of a study for people and machines. */
@@ -82,12 +81,6 @@ export interface OverSeeds {
 
 export function overSeeds(values: readonly number[]): OverSeeds {
   return { mean: average(values), deviation: sampleDeviation(values) };
-}
-
-/** "5.30 ± 0.21", without the deviation where there is none. */
-export function spelledOverSeeds({ mean: centre, deviation }: OverSeeds, decimals = 2): string {
-  const spread = Number.isFinite(deviation) ? ` ± ${formatFixed(deviation, decimals)}` : '';
-  return `${formatFixed(centre, decimals)}${spread}`;
 }
 
 /** Points of a line, by x: means over the items of the same x, and their range. */

@@ -8,10 +8,10 @@ import { openCausal } from '../../open/running-model.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { heatMap } from '../../report/charts/heat-map.ts';
 import { fixed, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
-import { type Column, makeTable } from '../../report/table.ts';
+import { makeTable, spreadColumn } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Study } from '../frame/run-study.ts';
-import { groupedBy, resultSection, spelledOverSeeds, type StudyReport } from '../frame/study-report.ts';
+import { groupedBy, resultSection, type StudyReport } from '../frame/study-report.ts';
 import { type PlanSource, trialIdentity } from '../frame/study.ts';
 import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
 import { readHaystack } from './question.ts';
@@ -120,15 +120,15 @@ function reportNeedles(plan: Plan, results: readonly Result[]): StudyReport {
     [
       { header: 'length', value: ({ length }) => length, format: formatCount },
       { header: 'depth', value: ({ depth }) => depth, format: fixed(2) },
-      ...models.map(
-        (own): Column<Result> => ({
-          header: own[0].model,
-          value({ length, depth }) {
+      ...models.map((own) =>
+        spreadColumn<Result>(
+          own[0].model,
+          ({ length, depth }) => {
             const cell = cellOf(own, length, depth);
-            return cell && spelledOverSeeds({ mean: cell.score, deviation: cell.error }, 3);
+            return cell && [cell.score, cell.error];
           },
-          align: 'right',
-        }),
+          3,
+        ),
       ),
     ],
     models[0],

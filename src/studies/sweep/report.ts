@@ -6,15 +6,8 @@ import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';
 import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
-import { type Column, makeTable, type Table } from '../../report/table.ts';
-import {
-  groupedBy,
-  type OverSeeds,
-  overSeeds,
-  resultSection,
-  spelledOverSeeds,
-  type StudyReport,
-} from '../frame/study-report.ts';
+import { makeTable, spreadColumn, type Table } from '../../report/table.ts';
+import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
 import type { SweepMeasured, SweepPlan, SweepResult } from './plan.ts';
 
 /** A method of a sweep over its seeds; numbers are means. */
@@ -120,22 +113,13 @@ function methodRows(rows: readonly SweepRow[]): MethodRow[] {
 
 /** Perplexities of one model: a method a line, the best plain one not marked, since noise decides close calls. */
 function methodTable(methods: readonly MethodRow[]): Table {
-  const spread = (header: string, of: (row: MethodRow) => OverSeeds | undefined, sign = ''): Column<MethodRow> => ({
-    header,
-    value(row) {
-      const found = of(row);
-      return found && `${found.mean > 0 ? sign : ''}${spelledOverSeeds(found)}`;
-    },
-    sortBy: (row) => of(row)?.mean,
-    align: 'right',
-  });
-  const perplexity = (row?: SweepRow) => row && { mean: row.perplexity, deviation: row.deviation };
+  const perplexity = (row?: SweepRow) => row && ([row.perplexity, row.deviation] as const);
   return makeTable(
     [
       { header: 'method', value: ({ method }) => method },
-      spread('with convolution', ({ augmented }) => perplexity(augmented)),
-      spread('plain', ({ plain }) => perplexity(plain)),
-      spread('change', ({ change }) => change, '+'),
+      spreadColumn<MethodRow>('with convolution', ({ augmented }) => perplexity(augmented)),
+      spreadColumn<MethodRow>('plain', ({ plain }) => perplexity(plain)),
+      spreadColumn<MethodRow>('change', ({ change }) => change && [change.mean, change.deviation], 2, true),
       {
         header: 'parameters',
         value: ({ plain, augmented }) => (augmented ?? plain)?.parameters,
