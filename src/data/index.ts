@@ -2,9 +2,8 @@
 export { type SpecialTokens, type TokenizerFiles, tokenizerFileContents } from '../tokenizer/byte-level.ts';
 export { byteTokenizer, byteTokenizerFiles } from '../tokenizer/bytes.ts';
 export { type ChatMessage, ChatTemplate, type TemplateOptions } from '../tokenizer/chat-template.ts';
-export { readChatTemplate } from '../tokenizer/chat-template-files.ts';
 export { type HuggingFaceTokenizerFiles, huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
-export { type EncodeOptions, loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+export { type EncodeOptions, loadTokenizer, readChatTemplate, type Tokenizer } from '../tokenizer/tokenizer.ts';
 export { type TrainBpeOptions, type TrainBpeProgress, trainBpe } from '../tokenizer/train-bpe.ts';
 export type { Document } from './documents/document.ts';
 export { loadDocuments, type ReadDocumentsOptions, readDocuments } from './documents/documents.ts';

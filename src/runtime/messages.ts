@@ -1,11 +1,8 @@
-/**
- * Messages between a program and the worker that runs it: plain data, numbers as bytes. Each request has an id that
- * its reply repeats.
- */
-import { type ErrorCode, LinnetError } from '../errors.ts';
+/** Messages between a program and the worker that runs it: plain data, numbers as bytes. */
 import { type DType, elementCount, tensor, type Tensor, tensorBytes, tensorFromBytes } from '../graph/tensor.ts';
 import type { KeptCopies, KeptFeeds, KeptSender, KeptUpdate } from './kept-memory.ts';
 import type { EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
+import type { Handover } from './worker-thread.ts';
 
 /** A tensor in a message. */
 export interface TensorMessage {
@@ -37,25 +34,11 @@ export type WorkerTask =
   | { readonly kind: 'endProfiling' }
   | { readonly kind: 'dispose' };
 
-export interface WorkerRequest {
-  readonly id: number;
-  readonly task: WorkerTask;
+/** Of a run: outputs, and the memory that its feeds came in, which is given back. */
+export interface WorkerResult {
+  readonly tensors: TensorMessages;
+  readonly spent: readonly ArrayBuffer[];
 }
-
-export interface ErrorMessage {
-  readonly code: ErrorCode;
-  readonly message: string;
-  /** Text of the error's cause: the cause itself may not be clonable. */
-  readonly cause?: string;
-}
-
-/** `results` are there after a run only, as is the memory that its feeds came in, which is given back. */
-export type WorkerReply =
-  | { readonly id: number; readonly results?: TensorMessages; readonly spent?: readonly ArrayBuffer[] }
-  | { readonly id: number; readonly error: ErrorMessage };
-
-/** Collects the buffers that a message hands over. */
-type Handover = Set<ArrayBuffer>;
 
 /** Tensors that the receiver may keep: their memory is handed over where a tensor has a buffer of its own. */
 export function handOverTensors(tensors: NamedTensors, handover: Handover): TensorMessages {
@@ -136,16 +119,6 @@ export function copyModel(model: EngineModel, handover: Handover): EngineModel {
 /** The tensors of a message, over its memory. */
 export function receivedTensors(messages: TensorMessages): Record<string, Tensor> {
   return mapValues(messages, ({ dtype, shape, bytes }) => tensorFromBytes(dtype, shape, bytes));
-}
-
-export function describeError(error: unknown): ErrorMessage {
-  if (!(error instanceof LinnetError)) return { code: 'INTERNAL', message: `internal: ${String(error)}` };
-  const cause = error.cause instanceof Error ? error.cause.message : undefined;
-  return { code: error.code, message: error.message, cause };
-}
-
-export function restoreError({ code, message, cause }: ErrorMessage): LinnetError {
-  return new LinnetError(code, message, cause === undefined ? undefined : { cause });
 }
 
 function handOver(bytes: Uint8Array, handover: Handover): Uint8Array {

@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import { isJsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { ChatTemplate } from './chat-template.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './text-tokens.ts';
 
 /** Files that hold chat templates, the first that has one being used. */
 export const templateFiles = ['chat_template.jinja', 'chat_template.json', 'tokenizer_config.json'] as const;

@@ -7,7 +7,7 @@
 import { LinnetError } from '../errors.ts';
 import { ControlNames, textTokens } from './encode-text.ts';
 import { JinjaTemplate } from './jinja-template.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './text-tokens.ts';
 
 /** One turn of a conversation. */
 export interface ChatMessage {

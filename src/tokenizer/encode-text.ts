@@ -1,5 +1,5 @@
 /** Texts as tokens: which control tokens come before and after, and whether names of control tokens are read as such. */
-import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
+import type { EncodeOptions, Tokenizer } from './text-tokens.ts';
 
 /** How a text becomes tokens. */
 export interface TextEncoding {

@@ -12,12 +12,12 @@ import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
 import { checkComponents } from './components.ts';
-import { type TokenSpelling, tokenSpelling } from './token-bytes.ts';
-import { Watch, type WorkLimit } from './watch.ts';
-import { type TextEnds, textEnds } from './text-ends.ts';
-import { type PrefixScheme, textPrefix } from './text-prefix.ts';
-import { checkTokenId } from './token-id.ts';
-import type { EncodeOptions, Tokenizer } from './text-tokens.ts';
+import { tokenSpelling } from './token-bytes.ts';
+import { type LaterEncoder, laterTokens } from './later-encoding.ts';
+import { watchOf, type WorkLimit } from './watch.ts';
+import { textEnds } from './text-ends.ts';
+import { textPrefix } from './text-prefix.ts';
+import { checkTokenId, type EncodeOptions, type Tokenizer } from './text-tokens.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
 import { requireIterable, requireOptions, requireText } from '../files/arguments.ts';
 
@@ -36,6 +36,8 @@ export interface HuggingFaceTokenizerFiles {
    * can be closed.
    */
   readonly timeLimit?: WorkLimit;
+  /** Encodes long texts for callers that wait. Default: none, as in browsers. */
+  readonly later?: LaterEncoder;
 }
 
 /** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
@@ -84,7 +86,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     if (tokenizerConfigJson[key] === null) return undefined;
     return named.get(key) ?? configuredId(modelConfigJson[`${key}_id`], vocabularySize);
   };
-  const roles: SpecialTokens = {
+  const roles = {
     bosId: roleId('bos'),
     eosId: roleId('eos'),
     padId: roleId('pad'),
@@ -108,15 +110,66 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
       maskedConfig(tokenizerConfigJson, mask),
       origin,
     );
-  const prefix = textPrefix(tokenizerJson);
+  const { scheme, without } = textPrefix(tokenizerJson);
   const whole = library(tokenizerJson);
-  const libraries = { whole, inside: prefix.scheme === 'none' ? () => whole : () => library(prefix.without) };
-  const ends = textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles);
+  /** Without the blank that begins a text; made when a text goes on for the first time. */
+  let inside = scheme === 'none' ? whole : undefined;
+  const libraryAfter = (follows: EncodeOptions['follows']): LibraryTokenizer =>
+    follows === undefined || (follows === 'control' && scheme === 'always') ? whole : (inside ??= library(without));
+  const watch = watchOf(files.timeLimit, unfamiliar, origin);
   const written = new Set(added.map(({ id }) => id));
   const spelling = tokenSpelling(tokenizerJson.decoder);
-  const { scheme } = prefix;
-  const identity = { vocabularySize, roles, ends, scheme, specialIds, specialNames, origin, written, spelling };
-  return new HuggingFaceTokenizer(libraries, identity, new Watch(files.timeLimit, unfamiliar, origin));
+
+  const tokensOf = (text: string, follows: EncodeOptions['follows']): Int32Array => {
+    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
+    const { ids: found } = watch('encoding', text.length, () =>
+      libraryAfter(follows).encode(wellFormed, { add_special_tokens: false }),
+    );
+    // A vocabulary that neither covers a character nor names an unknown token leaves the library without an id.
+    return Int32Array.from(found, (id) => {
+      if (id !== undefined) return id;
+      throw new LinnetError('FORMAT', `${origin} has no token for a part of the text and no unknown token`);
+    });
+  };
+  return {
+    ...{ vocabularySize, ...roles, specialIds, specialNames },
+    ...textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles),
+
+    encode(text, options = {}) {
+      requireText(text, 'the text');
+      requireOptions(options, 'the options of encode');
+      const { bos = false, follows } = options;
+      const tokens = (files.later && laterTokens(files.later, text, follows)) ?? tokensOf(text, follows);
+      if (!bos) return tokens;
+      if (roles.bosId === undefined) {
+        throw new LinnetError('INPUT', 'this tokenizer has no BOS token; encode without bos');
+      }
+      const begun = new Int32Array(1 + tokens.length);
+      begun[0] = roles.bosId;
+      begun.set(tokens, 1);
+      return begun;
+    },
+
+    decode(given) {
+      if (!Array.isArray(given)) requireIterable(given, 'the token ids');
+      const visible: number[] = [];
+      for (const id of given) {
+        const isKnown = typeof id === 'number' && whole.id_to_token(id) !== undefined;
+        if (!isKnown) checkTokenId(id);
+        else if (!specialIds.has(id)) visible.push(id);
+      }
+      if (visible.length === 0) return ''; // the library refuses an empty list
+      return watch('decoding', visible.length, () =>
+        whole.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
+      );
+    },
+
+    bytesOf(id) {
+      if (specialIds.has(id) || written.has(id)) return undefined;
+      const token = whole.id_to_token(id);
+      return token === undefined ? undefined : spelling?.(token);
+    },
+  };
 }
 
 function openLibrary(tokenizerJson: JsonObject, config: Record<string, unknown>, origin: string): LibraryTokenizer {
@@ -147,122 +200,6 @@ function requireRoom(
       `token ${quoteName(token)} of ${origin} has the id ${id}, and the model has ${rows} tokens (vocab_size of config.json)`,
     );
   }
-}
-
-/** The library's tokenizer for whole texts, and a factory of the one for texts that continue others. */
-interface Libraries {
-  readonly whole: LibraryTokenizer;
-  readonly inside: () => LibraryTokenizer;
-}
-
-type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
-
-interface Identity {
-  readonly vocabularySize: number;
-  readonly roles: SpecialTokens;
-  readonly ends: TextEnds;
-  readonly scheme: PrefixScheme;
-  readonly specialIds: ReadonlySet<number>;
-  readonly specialNames: ReadonlyMap<string, number>;
-  readonly origin: string;
-  /** Added tokens, whose names are the texts they stand for. */
-  readonly written: ReadonlySet<number>;
-  readonly spelling: TokenSpelling | undefined;
-}
-
-class HuggingFaceTokenizer implements Tokenizer {
-  readonly vocabularySize: number;
-  readonly before: readonly number[];
-  readonly after: readonly number[];
-  readonly bosId: number | undefined;
-  readonly eosId: number | undefined;
-  readonly padId: number | undefined;
-  readonly clsId: number | undefined;
-  readonly sepId: number | undefined;
-  readonly maskId: number | undefined;
-  readonly specialIds: ReadonlySet<number>;
-  readonly specialNames: ReadonlyMap<string, number>;
-  readonly #library: LibraryTokenizer;
-  /** Without the blank that begins a text; made when a text goes on for the first time. */
-  readonly #newInside: () => LibraryTokenizer;
-  #inside: LibraryTokenizer | undefined;
-  readonly #scheme: PrefixScheme;
-  readonly #origin: string;
-  readonly #watch: Watch;
-  readonly #written: ReadonlySet<number>;
-  readonly #spelling: TokenSpelling | undefined;
-
-  constructor(libraries: Libraries, identity: Identity, watch: Watch) {
-    this.#library = libraries.whole;
-    this.#newInside = libraries.inside;
-    this.#scheme = identity.scheme;
-    this.#watch = watch;
-    this.#origin = identity.origin;
-    this.#written = identity.written;
-    this.#spelling = identity.spelling;
-    this.vocabularySize = identity.vocabularySize;
-    this.before = identity.ends.before;
-    this.after = identity.ends.after;
-    this.bosId = identity.roles.bosId;
-    this.eosId = identity.roles.eosId;
-    this.padId = identity.roles.padId;
-    this.clsId = identity.roles.clsId;
-    this.sepId = identity.roles.sepId;
-    this.maskId = identity.roles.maskId;
-    this.specialIds = identity.specialIds;
-    this.specialNames = identity.specialNames;
-  }
-
-  encode(text: string, options: EncodeOptions = {}): Int32Array {
-    requireText(text, 'the text');
-    requireOptions(options, 'the options of encode');
-    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
-    const { ids } = this.#watch.run('encoding', text.length, () =>
-      this.#libraryFor(options.follows).encode(wellFormed, { add_special_tokens: false }),
-    );
-    const offset = options.bos === true ? 1 : 0;
-    const result = new Int32Array(offset + ids.length);
-    if (offset === 1) result[0] = requireBos(this.bosId);
-    for (const [index, id] of ids.entries()) {
-      // A vocabulary that neither covers a character nor names an unknown token leaves the library without an id.
-      if (id === undefined) {
-        throw new LinnetError('FORMAT', `${this.#origin} has no token for a part of the text and no unknown token`);
-      }
-      result[offset + index] = id;
-    }
-    return result;
-  }
-
-  #libraryFor(follows: EncodeOptions['follows']): LibraryTokenizer {
-    if (follows === undefined || (follows === 'control' && this.#scheme === 'always')) return this.#library;
-    return (this.#inside ??= this.#newInside());
-  }
-
-  decode(ids: Iterable<number>): string {
-    if (!Array.isArray(ids)) requireIterable(ids, 'the token ids');
-    const visible: number[] = [];
-    for (const id of ids) {
-      const isKnown = typeof id === 'number' && this.#library.id_to_token(id) !== undefined;
-      if (!isKnown) checkTokenId(id);
-      else if (!this.specialIds.has(id)) visible.push(id);
-    }
-    if (visible.length === 0) return ''; // the library refuses an empty list
-    return this.#watch.run('decoding', visible.length, () =>
-      this.#library.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
-    );
-  }
-
-  bytesOf(id: number): Uint8Array | undefined {
-    if (this.specialIds.has(id) || this.#written.has(id)) return undefined;
-    const token = this.#library.id_to_token(id);
-    return token === undefined ? undefined : this.#spelling?.(token);
-  }
-}
-
-/** The BOS id, or `INPUT` for a tokenizer without one. */
-function requireBos(bosId: number | undefined): number {
-  if (bosId === undefined) throw new LinnetError('INPUT', 'this tokenizer has no BOS token; encode without bos');
-  return bosId;
 }
 
 interface AddedToken {

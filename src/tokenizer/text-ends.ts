@@ -4,20 +4,13 @@
  * defaults of the tokenizer's class.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
+import type { Tokenizer } from './text-tokens.ts';
 
 /** Ids around a text. */
-export interface TextEnds {
-  readonly before: readonly number[];
-  readonly after: readonly number[];
-}
+type TextEnds = Required<Pick<Tokenizer, 'before' | 'after'>>;
 
 /** Ids of control tokens by their roles. */
-interface Roles {
-  readonly bosId?: number;
-  readonly eosId?: number;
-  readonly clsId?: number;
-  readonly sepId?: number;
-}
+type Roles = Pick<Tokenizer, 'bosId' | 'eosId' | 'clsId' | 'sepId'>;
 
 type Role = keyof Roles;
 

@@ -6,7 +6,7 @@
  * that the window gains is returned. A trailing U+FFFD is held back, since it may be the first bytes of a character; a
  * UTF-8 decoder never revises more than that one character.
  */
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './text-tokens.ts';
 
 /** Window sizes in tokens. A character has at most four bytes; the window is longer than that to be shortened less often. */
 const keptTokens = 4;

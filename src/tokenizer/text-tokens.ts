@@ -1,4 +1,5 @@
 /** The interface of a tokenizer for the rest of Linnet. */
+import { LinnetError } from '../errors.ts';
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -53,4 +54,11 @@ export interface Tokenizer {
    * control tokens and where it does not say. `tokenBytes` asks for them.
    */
   bytesOf?(id: number): Uint8Array | undefined;
+}
+
+/** The id. @throws LinnetError `INPUT` for anything but a non-negative integer */
+export function checkTokenId(id: number): number {
+  if (Number.isInteger(id) && id >= 0) return id;
+  const given = typeof id === 'number' ? id : typeof id;
+  throw new LinnetError('INPUT', `${given} is not a token id; expected a non-negative integer`);
 }

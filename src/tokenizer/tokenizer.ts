@@ -1,9 +1,15 @@
-/** The tokenizer of a model folder. */
-import { join } from 'node:path';
+/** The tokenizer and the chat template of a model folder. */
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
+import { hostModule, WorkerThread } from '../runtime/worker-thread.ts';
+import type { ChatTemplate } from './chat-template.ts';
+import { additionalTemplates, findChatTemplate } from './chat-template-sources.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
+import type { LaterEncoder } from './later-encoding.ts';
 import { timeLimit } from './time-limit.ts';
 import type { EncodeOptions, Tokenizer } from './text-tokens.ts';
 import { isBertFolder, wordPieceJson } from './word-piece.ts';
@@ -27,37 +33,75 @@ const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
  * ```
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  return await loadSameTokenizer(folder, undefined);
+}
+
+/** The same, of files with a digest. @throws LinnetError `MISMATCH` for other files */
+export async function loadSameTokenizer(folder: string, digest: string | undefined): Promise<Tokenizer> {
   requirePath(folder, 'the folder');
-  const tokenizerJson = await readOptionalJson(folder, 'tokenizer.json', maximumBytes.tokenizer);
-  const tokenizerConfigJson = await readOptionalJson(folder, 'tokenizer_config.json', maximumBytes.config);
-  const modelConfigJson = await readOptionalJson(folder, 'config.json', maximumBytes.config);
-  const others = { tokenizerConfigJson, modelConfigJson, timeLimit: timeLimit() };
-  if (tokenizerJson !== undefined) {
-    return huggingFaceTokenizer({ tokenizerJson, ...others, origin: join(folder, 'tokenizer.json') });
-  }
-  const vocabulary = isBertFolder(tokenizerConfigJson, modelConfigJson)
-    ? await readOptional(folder, 'vocab.txt', maximumBytes.tokenizer)
-    : undefined;
-  if (vocabulary === undefined) {
+  const hash = createHash('sha256');
+  const read = async (name: string, limit: number): Promise<Buffer | undefined> => {
+    const bytes = await readOptional(folder, name, limit);
+    hash.update(`${name} ${bytes?.length}\n`).update(bytes ?? '');
+    return bytes;
+  };
+  const readJson = async (name: string, limit: number): Promise<JsonObject | undefined> => {
+    const bytes = await read(name, limit);
+    return bytes === undefined ? undefined : parseJsonObject(bytes, join(folder, name));
+  };
+  const tokenizerJson = await readJson('tokenizer.json', maximumBytes.tokenizer);
+  const tokenizerConfigJson = await readJson('tokenizer_config.json', maximumBytes.config);
+  const modelConfigJson = await readJson('config.json', maximumBytes.config);
+  const isBert = tokenizerJson === undefined && isBertFolder(tokenizerConfigJson, modelConfigJson);
+  const vocabulary = isBert ? await read('vocab.txt', maximumBytes.tokenizer) : undefined;
+  const origin = join(folder, isBert ? 'vocab.txt' : 'tokenizer.json');
+  const json = tokenizerJson ?? (vocabulary && wordPieceJson(vocabulary, tokenizerConfigJson ?? {}, origin));
+  if (json === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
       `${folder} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or give token ids where a ` +
         'command takes them (--set promptTokens)',
     );
   }
-  const origin = join(folder, 'vocab.txt');
+  const found = hash.digest('hex');
+  if (digest !== undefined && digest !== found) {
+    throw new LinnetError('MISMATCH', `the tokenizer in ${folder} has changed since it was loaded; start again`);
+  }
   return huggingFaceTokenizer({
-    tokenizerJson: wordPieceJson(vocabulary, tokenizerConfigJson ?? {}, origin),
-    ...others,
-    origin,
+    ...{ tokenizerJson: json, tokenizerConfigJson, modelConfigJson, origin, timeLimit: timeLimit() },
+    later: laterEncoder(resolve(folder), found),
   });
 }
 
-async function readOptionalJson(folder: string, name: string, limit: number): Promise<JsonObject | undefined> {
-  const bytes = await readOptional(folder, name, limit);
-  return bytes === undefined ? undefined : parseJsonObject(bytes, join(folder, name));
+/** A text for the thread that encodes long ones. */
+export interface EncodingTask extends Pick<EncodeOptions, 'follows'> {
+  readonly folder: string;
+  /** Of the files of the tokenizer. */
+  readonly digest: string;
+  readonly text: string;
 }
 
+/** One for all tokenizers; started when it is first needed. */
+let thread: WorkerThread<EncodingTask, Int32Array> | undefined;
+
+function laterEncoder(folder: string, digest: string): LaterEncoder {
+  return {
+    name: digest,
+    async encode(text, follows) {
+      if (thread?.failure !== undefined) thread = undefined;
+      thread ??= new WorkerThread('thread that encodes texts', hostModule('encoder-host', import.meta.url));
+      const own = thread;
+      try {
+        return await own.ask({ folder, digest, text, follows });
+      } catch (error) {
+        if (own.failure === undefined) throw error;
+        return undefined; // it could not start, or its memory did not suffice
+      }
+    },
+  };
+}
+
+/** The bytes of a file of a folder, at most `limit`; undefined where there is none. */
 async function readOptional(folder: string, name: string, limit: number): Promise<Buffer | undefined> {
   try {
     return await readInFolder(folder, name, limit);
@@ -65,4 +109,32 @@ async function readOptional(folder: string, name: string, limit: number): Promis
     if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
     throw error;
   }
+}
+
+/** Further templates that are read; models have one or two. */
+const mostAdditional = 16;
+
+/**
+ * The chat template of a Hugging Face folder (`findChatTemplate`); undefined for none.
+ * @throws LinnetError `FORMAT` if it is malformed or too long, `PATH` if a file is not a regular file of the folder
+ */
+export function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
+  return findChatTemplate(
+    {
+      read: (name) => readOptional(folder, name, maximumBytes.config),
+      nameOf: (name) => join(folder, name),
+      additional: () => additionalSources(join(folder, additionalTemplates)),
+    },
+    tokenizer,
+  );
+}
+
+async function additionalSources(folder: string): Promise<Record<string, string>> {
+  const names = await readdir(folder).catch((): string[] => []);
+  const sources: Record<string, string> = {};
+  for (const name of names.filter((file) => file.endsWith('.jinja')).slice(0, mostAdditional)) {
+    const bytes = await readInFolder(folder, name, maximumBytes.config);
+    sources[name.slice(0, -'.jinja'.length)] = bytes.toString('utf8');
+  }
+  return sources;
 }

@@ -2,8 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { byteCharacters, byteLevelSplit } from './byte-level.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
-import { PairQueue } from './pair-queue.ts';
-import { trainBpe } from './train-bpe.ts';
+import { PairQueue, trainBpe } from './train-bpe.ts';
 
 function mergesOf(files: ReturnType<typeof trainBpe>): unknown {
   return (files.tokenizerJson.model as { merges: unknown }).merges;

@@ -5,6 +5,7 @@
  * Text is cut into words first and merges never cross a word, so it suffices to count each distinct word once. The
  * counts of pairs are kept up to date merge by merge, through an index from each pair to the words that contain it.
  */
+import TinyQueue from 'tinyqueue';
 import { LinnetError } from '../errors.ts';
 import {
   byteCharacters,
@@ -14,7 +15,6 @@ import {
   type SpecialTokens,
   type TokenizerFiles,
 } from './byte-level.ts';
-import { PairQueue } from './pair-queue.ts';
 
 /** Options of `trainBpe`. */
 export interface TrainBpeOptions {
@@ -114,6 +114,19 @@ function countWords(documents: Iterable<string>): Map<string, number> {
     for (const [word] of text.matchAll(byteLevelSplit)) counts.set(word, (counts.get(word) ?? 0) + 1);
   }
   return counts;
+}
+
+/** A pair, packed into a number that orders pairs by left token, then by right token, and its count when it was queued. */
+interface PairCount {
+  readonly count: number;
+  readonly pair: number;
+}
+
+/** The highest count first, of equal counts the smallest pair. */
+export class PairQueue extends TinyQueue<PairCount> {
+  constructor() {
+    super([], (a, b) => b.count - a.count || a.pair - b.pair);
+  }
 }
 
 /** The words of a corpus as lists of tokens, and the counts of all neighbouring pairs in them. */

@@ -1,4 +1,4 @@
-/** Runs the steps of a tokenizer.json, with a time limit where its patterns need one, and reports failures as the file's. */
+/** Running steps of a tokenizer.json, with a time limit where its patterns need one. */
 import { LinnetError } from '../errors.ts';
 import type { UnfamiliarPatterns } from './components.ts';
 
@@ -8,27 +8,18 @@ export type WorkLimit = <T>(work: () => T, milliseconds: number) => T;
 /** Milliseconds allowed for an empty text, and per character or token: a hundred times the usual ones. */
 const patience = { start: 10_000, each: 1 };
 
-/** Runs the steps of one tokenizer.json. */
-export class Watch {
-  readonly #limit: WorkLimit | undefined;
-  readonly #unfamiliar: UnfamiliarPatterns;
-  readonly #origin: string;
+/** Runs a step of a tokenizer.json over `size` characters or tokens. @throws LinnetError `FORMAT` for any failure */
+export type Watch = <T>(what: keyof UnfamiliarPatterns, size: number, work: () => T) => T;
 
-  constructor(limit: WorkLimit | undefined, unfamiliar: UnfamiliarPatterns, origin: string) {
-    this.#limit = limit;
-    this.#unfamiliar = unfamiliar;
-    this.#origin = origin;
-  }
-
-  /** @param size characters or tokens that are worked on */
-  run<T>(what: keyof UnfamiliarPatterns, size: number, work: () => T): T {
+export function watchOf(limit: WorkLimit | undefined, unfamiliar: UnfamiliarPatterns, origin: string): Watch {
+  return (what, size, work) => {
     try {
-      if (this.#limit === undefined || !this.#unfamiliar[what]) return work();
-      return this.#limit(work, patience.start + size * patience.each);
+      if (limit === undefined || !unfamiliar[what]) return work();
+      return limit(work, patience.start + size * patience.each);
     } catch (cause) {
-      const reason =
-        cause instanceof Error && cause.name === 'TimeLimitError' ? 'a pattern of it takes without end' : String(cause);
-      throw new LinnetError('FORMAT', `${this.#origin} cannot be run: ${reason}`, { cause });
+      const isEndless = cause instanceof Error && cause.name === 'TimeLimitError';
+      const reason = isEndless ? 'a pattern of it takes without end' : String(cause);
+      throw new LinnetError('FORMAT', `${origin} cannot be run: ${reason}`, { cause });
     }
-  }
+  };
 }

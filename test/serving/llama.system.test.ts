@@ -127,6 +127,24 @@ describe('test_completion', () => {
     expect((await seeded(43)).content).not.toBe(first.content);
   });
 
+  it('answers others while it tokenizes a long text', async () => {
+    const { server } = await serve(model);
+    const content = `${prompt} `.repeat(20_000);
+    let isTokenized = false;
+    const tokenizing = post(server, '/tokenize', { content }).finally(() => (isTokenized = true));
+    const waits: number[] = [];
+    while (!isTokenized) {
+      const asked = performance.now();
+      expect((await post(server, '/tokenize', { content: prompt })).status).toBe(200);
+      waits.push(performance.now() - asked);
+    }
+    const { json } = await tokenizing;
+    const started = performance.now();
+    expect(z.object({ tokens: z.array(z.int()) }).parse(json).tokens).toEqual([...model.tokenizer.encode(content)]);
+    expect(waits.length).toBeGreaterThan(4);
+    expect(Math.max(...waits)).toBeLessThan((performance.now() - started) / 2);
+  });
+
   it('takes prompts as text, ids, a mixture, and several', async () => {
     const { server } = await serve(model);
     const ids = [...model.tokenizer.encode(prompt, { bos: true })];

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
 import type { ScoredClassification } from '../../open/text-reader.ts';
+import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { ApiError, refuse } from '../http/api-error.ts';
 import { embeddingRoutes } from '../http/embeddings.ts';
 import { perLimits } from '../http/limits.ts';
@@ -98,12 +99,13 @@ async function classesOf(
     throw new ApiError('not_supported_error', `${model.name} is an encoder without classes: ask for /v1/embeddings`);
   }
   const longest = Math.min(model.reader.longest, limits.textTokens);
+  const most = truncate ? longest : Infinity;
   return line.enter(async () => {
     const answers: ScoredClassification[] = [];
     let tokens = 0;
     // One after the other: waiting texts can be cancelled, and take no memory.
     for (const { text, pair } of asked) {
-      const laidOut = model.reader.layOut(model.tokenizer, text, pair, truncate ? longest : Infinity);
+      const laidOut = await whenEncoded(() => model.reader.layOut(model.tokenizer, text, pair, most));
       if (laidOut.tokens.length === 0) refuse('a text is empty', field);
       checkLength(field, laidOut.tokens.length, longest);
       tokens += laidOut.tokens.length;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { preparePrompt, type MessagesInput, type Prompt } from '../../engine/prompt.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
+import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { refuse } from './api-error.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';
@@ -45,7 +46,7 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
 }
 
 /** The prompt of a conversation. @throws ApiError for a model without a template; LinnetError as `preparePrompt` */
-export function chatPrompt(serving: Serving, input: MessagesInput): Prompt {
+export async function chatPrompt(serving: Serving, input: MessagesInput): Promise<Prompt> {
   templateOf(serving);
-  return preparePrompt(serving.model, input);
+  return await whenEncoded(() => preparePrompt(serving.model, input));
 }

@@ -1,5 +1,6 @@
 /** Routes of embeddings: texts as vectors. */
 import { z } from 'zod';
+import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { refuse } from './api-error.ts';
 import { perLimits } from './limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from './request-context.ts';
@@ -8,21 +9,11 @@ import { checkBody, checkToken, maybe } from './request-fields.ts';
 
 const embeddingsSchema = perLimits((limits) => {
   const ids = z.array(z.int().min(0).max(0xffffff)).min(1).max(limits.promptTokens);
+  const several = z.array(z.union([z.string(), ids])).min(1);
+  const error = `expected a text, token ids, or up to ${limits.prompts} of either`;
   return z.object({
     model: maybe(z.string().max(512)),
-    input: z.union(
-      [
-        z.string(),
-        ids,
-        z
-          .array(z.union([z.string(), ids]))
-          .min(1)
-          .max(limits.prompts),
-      ],
-      {
-        error: `expected a text, token ids, or up to ${limits.prompts} of either`,
-      },
-    ),
+    input: z.union([z.string(), ids, several.max(limits.prompts)], { error }),
     encoding_format: maybe(z.enum(['float', 'base64'])),
     dimensions: maybe(z.int().min(1)),
   });
@@ -37,7 +28,7 @@ async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promi
   if (fields.dimensions !== undefined && fields.dimensions !== width) {
     refuse(`embeddings of this model have ${width} numbers`, 'dimensions');
   }
-  const inputs = inputsOf(fields.input, serving);
+  const inputs = await whenEncoded(() => inputsOf(fields.input, serving));
   let tokens = 0;
   const data: object[] = [];
   for (const [index, input] of inputs.entries()) {

@@ -7,6 +7,7 @@ import type { ApiRequest, Route } from './route.ts';
 import { ApiError, refuse } from './api-error.ts';
 import { readBody } from './body.ts';
 import { preparePrompt } from '../../engine/prompt.ts';
+import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { perLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
@@ -27,7 +28,7 @@ async function createSession(serving: Serving, request: ApiRequest): Promise<Res
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     refuse('give one of "prompt" and "messages"', 'prompt');
   }
-  const tokens = sessionTokens(serving, fields);
+  const tokens = await sessionTokens(serving, fields);
   tokensLeft(serving, tokens.length, 1);
   let state = model.engine.newState();
   if (tokens.length > 1) {
@@ -40,18 +41,19 @@ async function createSession(serving: Serving, request: ApiRequest): Promise<Res
   return Response.json(await sessions.create(request.key, { state, tokens }, fields.ttl), { status: 201 });
 }
 
-function sessionTokens(
+async function sessionTokens(
   serving: Serving,
   { prompt, messages }: z.output<ReturnType<typeof createSchema>>,
-): readonly number[] {
+): Promise<readonly number[]> {
   const { model } = serving;
   if (messages !== undefined) {
-    return chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false }).tokens;
+    return (await chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false })).tokens;
   }
   if (prompt === undefined || (typeof prompt !== 'string' && prompt.length === 0)) {
     return refuse('a session needs a prompt', 'prompt');
   }
-  const { tokens } = preparePrompt(model, typeof prompt === 'string' ? { text: prompt } : { tokens: prompt });
+  const input = typeof prompt === 'string' ? { text: prompt } : { tokens: prompt };
+  const { tokens } = await whenEncoded(() => preparePrompt(model, input));
   for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
   return tokens;
 }

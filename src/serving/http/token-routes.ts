@@ -1,6 +1,7 @@
 /** Tokens and texts without a run of the model: /tokenize, /detokenize, /apply-template, /tokenizer_info. */
 import { z } from 'zod';
 import { textTokens } from '../../tokenizer/encode-text.ts';
+import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { refuse } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
@@ -23,7 +24,7 @@ const tokenizeSchema = perLimits((limits) => {
 });
 
 /** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
-function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
+async function tokenize(serving: TokenServing, { body }: ApiRequest): Promise<Response> {
   const { model, limits } = serving;
   const fields = checkBody(tokenizeSchema(limits), body);
   const { content, prompt, messages } = fields;
@@ -32,14 +33,12 @@ function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
   }
   // Each shape has its own default.
   const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;
-  const ids =
+  const encoding = { bos: special ? 'auto' : false, whole: special, special: fields.parse_special } as const;
+  const ids = await whenEncoded(() =>
     messages === undefined
-      ? textTokens(model.tokenizer, content ?? prompt ?? '', {
-          bos: special ? 'auto' : false,
-          whole: special,
-          special: fields.parse_special,
-        })
-      : templateOf(serving).encode(chatMessages(messages));
+      ? textTokens(model.tokenizer, content ?? prompt ?? '', encoding)
+      : templateOf(serving).encode(chatMessages(messages)),
+  );
   return Response.json({
     tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: pieceOf(model, id) })) : ids,
     count: ids.length,

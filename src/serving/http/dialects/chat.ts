@@ -48,7 +48,7 @@ export const chatCompletions: Dialect<Fields> = {
     const { serving } = at;
     const { logprobs = false, top_logprobs: top = 0 } = fields;
     if (top > 0 && !logprobs) refuse('"top_logprobs" needs "logprobs"', 'top_logprobs');
-    const prompt = chatPrompt(serving, {
+    const prompt = await chatPrompt(serving, {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
       variables: fields.chat_template_kwargs,

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { preparePrompt, type PromptInput, type PromptOptions } from '../../../engine/prompt.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
+import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import { identityOf, type Serving } from '../request-context.ts';
@@ -50,20 +51,19 @@ export const completions: Dialect<Fields> = {
     if (asked === 0 && !echo) refuse('"max_tokens" may be 0 only with "echo"', 'max_tokens');
     if (serving.model.engine.model.cross !== undefined) checkSourceFields(fields);
     const inputs = inputsOf(fields);
-    const make = (input: PromptInput, options: PromptOptions): TextJob =>
-      jobOf(fields, at, promptOf(serving, input, options), {
-        asked,
-        text: logprobs,
-        prompt: echo ? logprobs : undefined,
-      });
+    const scores = { text: logprobs, prompt: echo ? logprobs : undefined };
+    const make = async (options: PromptOptions): Promise<TextJob[]> => {
+      const prompts = await promptsOf(serving, inputs, options);
+      return prompts.map((prompt) => jobOf(fields, at, prompt, { asked, ...scores }));
+    };
     let jobs: readonly TextJob[];
     let kept: Kept | undefined;
     if (session === undefined) {
       const bos = fields.add_special_tokens === false ? false : 'auto';
-      jobs = inputs.map((input) => make(input, { bos }));
+      jobs = await make({ bos });
     } else {
       if (inputs.length !== 1) refuse('a session takes one prompt', 'session_id');
-      const turn = await onSession(fields, at, (tokens) => make(inputs[0], { after: { tokens } }));
+      const turn = await onSession(fields, at, async (tokens) => (await make({ after: { tokens } }))[0]);
       jobs = [turn.job];
       kept = turn.kept;
     }
@@ -88,11 +88,11 @@ function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
   return prompt.length > 0 && prompt.every((one) => typeof one === 'number');
 }
 
-function promptOf({ model }: Serving, input: PromptInput, options: PromptOptions) {
-  const prompt = preparePrompt(model, input, options);
+async function promptsOf({ model }: Serving, inputs: readonly PromptInput[], options: PromptOptions) {
+  const prompts = await whenEncoded(() => inputs.map((input) => preparePrompt(model, input, options)));
   const vocabulary = model.engine.model.sizes.vocabulary;
-  for (const id of prompt.source ?? prompt.tokens) checkToken(id, vocabulary, 'prompt');
-  return prompt;
+  for (const { source, tokens } of prompts) for (const id of source ?? tokens) checkToken(id, vocabulary, 'prompt');
+  return prompts;
 }
 
 function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord[]): AnswerFold {

@@ -5,6 +5,7 @@ import { leadsTo, preparePrompt } from '../../../engine/prompt.ts';
 import type { EndEvent, TextJob } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { textTokens } from '../../../tokenizer/encode-text.ts';
+import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import { type Serving, tokensLeft } from '../request-context.ts';
@@ -76,14 +77,14 @@ export const nativeCompletion: Dialect<Fields> = {
   body: schema,
   refusals,
   framing: dataFraming,
-  ask(fields, { serving, request }) {
+  async ask(fields, { serving, request }) {
     const { runner, slots } = serving;
     const { n_predict: predicted = -1, n_cmpl: n = 1, n_probs: probabilities = 0, id_slot: slot = -1 } = fields;
     if (slot >= runner.parallel) refuse(`there are ${runner.parallel} slots`, 'id_slot');
     const sampling = samplingOf(fields, serving);
     const constraint = jsonOf(serving, fields);
     const asked = predicted === -1 ? unboundedTokens : predicted;
-    const jobs = promptsOf(fields, serving).map(
+    const jobs = (await promptsOf(fields, serving)).map(
       (tokens): TextJob => ({
         prompt: { tokens },
         owner: request.key,
@@ -155,19 +156,21 @@ function settingsOf(fields: Fields, sampling: ReturnType<typeof samplingOf>) {
 }
 
 /** One prompt, which may mix texts and ids, or several. */
-function promptsOf({ prompt }: Fields, { model }: Serving): (readonly number[])[] {
-  const one = (parts: readonly (string | number)[]): readonly number[] => {
-    if (parts.length === 0) refuse('the prompt is empty', 'prompt');
-    const { tokens } = preparePrompt(model, { parts });
-    for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
-    return tokens;
-  };
-  if (typeof prompt === 'string') return [one([prompt])];
+async function promptsOf({ prompt }: Fields, { model }: Serving): Promise<(readonly number[])[]> {
+  const inputs = partsOf(prompt);
+  if (inputs.length === 0) refuse('there is no prompt', 'prompt');
+  if (inputs.some((parts) => parts.length === 0)) refuse('the prompt is empty', 'prompt');
+  const prompts = await whenEncoded(() => inputs.map((parts) => preparePrompt(model, { parts }).tokens));
+  for (const id of prompts.flat()) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
+  return prompts;
+}
+
+function partsOf(prompt: Fields['prompt']): (readonly (string | number)[])[] {
+  if (typeof prompt === 'string') return [[prompt]];
   const flat = prompt.filter((part) => typeof part !== 'object');
   // A list of texts is several prompts, one with an id in it a single one.
-  if (flat.length === prompt.length && flat.some((part) => typeof part === 'number')) return [one(flat)];
-  if (prompt.length === 0) refuse('there is no prompt', 'prompt');
-  return prompt.map((part) => one(typeof part === 'object' ? part : [part]));
+  if (flat.length === prompt.length && flat.some((part) => typeof part === 'number')) return [flat];
+  return prompt.map((part) => (typeof part === 'object' ? part : [part]));
 }
 
 /** By id or by text, whose tokens then all get the bias, as a list of pairs or as an object; false forbids. */

@@ -81,14 +81,8 @@ export const responses: Dialect<Fields> = {
     const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
     const asked = fields.max_output_tokens ?? answerTokens(serving);
     const sampling = samplingOf(fields, model.engine.model.sizes.vocabulary);
-    const job = jobOf(
-      { ...fields, ...formatOf(fields) },
-      { serving, request },
-      chatPrompt(serving, { messages: all }),
-      {
-        asked,
-      },
-    );
+    const prompt = await chatPrompt(serving, { messages: all });
+    const job = jobOf({ ...fields, ...formatOf(fields) }, { serving, request }, prompt, { asked });
     const session = before?.session;
     const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const id = newId('resp');

@@ -228,12 +228,12 @@ export function jsonOf(
 export async function onSession(
   { session_id: id = '', session_version: version, seed }: Partial<TextFields>,
   { serving, request }: At,
-  make: (tokens: ArrayLike<number>) => TextJob,
+  make: (tokens: ArrayLike<number>) => TextJob | Promise<TextJob>,
 ): Promise<{ readonly job: TextJob; readonly kept: Kept }> {
   const turn = await serving.sessions.begin({ owner: request.key, id }, version);
   const { session } = turn;
   try {
-    const job = make(session.tokens);
+    const job = await make(session.tokens);
     if (job.n !== 1 || job.scores?.prompt !== undefined) {
       refuse('a turn on a session has one choice, and no log-probabilities of its prompt', 'session_id');
     }

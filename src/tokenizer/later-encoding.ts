@@ -1,0 +1,66 @@
+/**
+ * Long texts take seconds to tokenize. A caller that can wait has them tokenized in another thread: its function runs, its long
+ * texts are noted, and it runs again when their tokens are there. Runs in browsers too, which have no such thread.
+ */
+import type { EncodeOptions } from './text-tokens.ts';
+
+/** The tokenizer in another thread. */
+export interface LaterEncoder {
+  /** Tells tokenizers apart. */
+  readonly name: string;
+  /** Undefined where there can be no such thread: the text is encoded in place. */
+  encode(text: string, follows: EncodeOptions['follows']): Promise<Int32Array | undefined>;
+}
+
+/** Characters that a run encodes in place, together: a tenth of a second at most. */
+const mostInPlace = 1 << 14;
+/** In place of tokens that are still to be made. */
+const placeholder = Int32Array.of(0);
+
+interface Run {
+  readonly known: ReadonlyMap<string, Int32Array | undefined>;
+  readonly asked: Map<string, Promise<Int32Array | undefined>>;
+  inPlace: number;
+}
+
+let run: Run | undefined;
+
+/** Tokens from the other thread, or a placeholder until they are there; undefined for a text to encode in place. */
+export function laterTokens(
+  encoder: LaterEncoder,
+  text: string,
+  follows: EncodeOptions['follows'],
+): Int32Array | undefined {
+  if (run === undefined) return undefined;
+  const key = `${encoder.name} ${follows} ${text}`;
+  if (run.known.has(key)) return run.known.get(key);
+  run.inPlace += text.length;
+  if (run.inPlace <= mostInPlace) return undefined;
+  if (!run.asked.has(key)) run.asked.set(key, encoder.encode(text, follows));
+  return placeholder;
+}
+
+/**
+ * The result of a function that tokenizes texts, without long stops of this thread.
+ * @param make runs once, or again after long texts were tokenized elsewhere; it must not do anything else
+ * @throws the function's errors, and LinnetError `FORMAT` and `MISMATCH` of a tokenizer that cannot be used elsewhere
+ */
+export async function whenEncoded<T>(make: () => T): Promise<T> {
+  const known = new Map<string, Int32Array | undefined>();
+  for (;;) {
+    const own: Run = { known, asked: new Map(), inPlace: 0 };
+    let result: { readonly value: T } | { readonly failure: unknown };
+    run = own;
+    try {
+      result = { value: make() };
+    } catch (failure) {
+      result = { failure };
+    } finally {
+      run = undefined;
+    }
+    if (own.asked.size > 0) {
+      await Promise.all([...own.asked].map(async ([key, tokens]) => known.set(key, await tokens)));
+    } else if ('value' in result) return result.value;
+    else throw result.failure;
+  }
+}
