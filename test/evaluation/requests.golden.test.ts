@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { thirdParty } from '../fixtures.ts';
 import { type Response, summarizeJudgements, judge } from '../../src/evaluation/tasks/judging.ts';
-import { groupSummary } from '../../src/evaluation/tasks/summary.ts';
+import { groupSummary } from '../../src/evaluation/tasks/judging.ts';
 import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
 import { type Question, readQuestions, type TaskRequest } from '../../src/evaluation/tasks/requests.ts';
 import { utf8Bytes } from '../../src/tokenizer/python-text.ts';

@@ -16,7 +16,7 @@ export interface OutputOptions {
 /** Options of a piece of work that stop it and tell its progress. */
 export interface WorkHooks {
   readonly signal: AbortSignal;
-  readonly onProgress: (done: number, total: number) => void;
+  readonly onProgress: (done: number, total: number, info?: string) => void;
 }
 
 /** A command's view of the outside. */
@@ -94,7 +94,7 @@ export function makeContext(
         get signal() {
           return io.interruption();
         },
-        onProgress: (done, total) => line.update(done, total),
+        onProgress: (done, total, info) => line.update(done, total, info),
       };
       try {
         return await work(line, hooks);

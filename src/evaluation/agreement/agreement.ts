@@ -5,12 +5,12 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
-import { generateTogether } from '../../engine/generate.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { argmax } from '../tasks/metrics/statistics.ts';
+import { writtenWindows } from '../precision/own-text.ts';
+import { argmax, average } from '../tasks/metrics/statistics.ts';
 
 /** Agreement over the continuation of one prompt; index i is its token i. */
 export interface TextAgreement {
@@ -75,10 +75,7 @@ export async function greedyTexts(
       ...{ prompt: { tokens: [...prompt] }, maxTokens: tokens },
       ...{ sampling: { temperature: 0 }, ignoreEos: true },
     }));
-    const written = await generateTogether(engine, jobs, { signal });
-    for (const [index, prompt] of part.entries()) {
-      texts.push({ tokens: Int32Array.from([...prompt, ...written[index].tokens]), scoredFrom: prompt.length });
-    }
+    texts.push(...(await writtenWindows(engine, jobs, { signal })));
     onProgress?.(texts.length, prompts.length);
   }
   return texts;
@@ -101,9 +98,7 @@ export async function textAgreement(
   }
   const agreements: TextAgreement[] = [];
   for (const text of texts) {
-    if (signal?.aborted === true) {
-      throw new LinnetError('ABORTED', `stopped after ${agreements.length} of ${texts.length} texts`);
-    }
+    requireRunning(signal, `after ${agreements.length} of ${texts.length} texts`);
     const expected: Float32Array[] = [];
     await readWindow(original, text, (position, logits) => {
       if (position + 1 >= text.scoredFrom) expected.push(logits.slice());
@@ -160,7 +155,7 @@ export function fartherProbability(
   reference?: readonly TextAgreement[],
   seed = 0,
 ): number {
-  const meanKl = ({ kl }: TextAgreement): number => kl.reduce((sum, value) => sum + value, 0) / kl.length;
+  const meanKl = ({ kl }: TextAgreement): number => average(kl);
   const differences = other.map((text, i) => meanKl(text) - (reference === undefined ? 0 : meanKl(reference[i])));
   const observed = differences.reduce((sum, value) => sum + value, 0);
   const random = new Random(seed);

@@ -1,6 +1,6 @@
 /** Recall of two models, as answers: whether a passage that comes again is continued as the first time. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import { requireRunning } from '../../errors.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import { argmax } from '../tasks/metrics/statistics.ts';
 import type { RecallProbe } from '../recall/copy-recall.ts';
@@ -20,7 +20,7 @@ export async function recalledAnswers(
 ): Promise<RecallAnswer[]> {
   const answers: RecallAnswer[] = [];
   for (const { distance, tokens, scoredFrom } of probes) {
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while recall was measured');
+    requireRunning(signal, 'while recall was measured');
     let right = 0;
     await readWindow(engine, { tokens, scoredFrom }, (position, logits) => {
       if (position + 1 >= scoredFrom && argmax(logits) === tokens[position + 1]) right++;

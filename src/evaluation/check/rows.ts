@@ -25,16 +25,6 @@ export const checkTests = {
 
 export type CheckTest = (typeof checkTests)[keyof typeof checkTests];
 
-const leakTests: ReadonlySet<CheckTest> = new Set([
-  checkTests.futurePositions,
-  checkTests.futurePositionsRandom,
-  checkTests.futureTokens,
-  checkTests.futureTokensRandom,
-  checkTests.paddedPositions,
-  checkTests.paddedText,
-  checkTests.paddedTextRandom,
-]);
-
 export interface CheckRow {
   /** `layer 3`, `layers 0–4` where they share a mixer, or `model`. */
   readonly subject: string;
@@ -55,8 +45,9 @@ export interface CheckRow {
   readonly note?: string;
 }
 
+/** Leak tests are called after the inputs that an output must not see. */
 export function isLeakTest(test: CheckTest): boolean {
-  return leakTests.has(test);
+  return test.startsWith('future') || test.startsWith('padded');
 }
 
 /**

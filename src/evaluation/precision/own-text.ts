@@ -60,7 +60,7 @@ export async function ownText(engine: StepEngine, options: OwnTextOptions): Prom
 export interface WrittenOptions {
   readonly signal?: AbortSignal;
   /** Told of tokens added to the texts. */
-  readonly onTokens: (count: number) => void;
+  readonly onTokens?: (count: number) => void;
   /** Whether a text that an EOS token ended has the first of the model's at its end. Default false. */
   readonly keepsEnd?: boolean;
 }
@@ -74,7 +74,7 @@ export async function writtenWindows(
   jobs: readonly TextJob[],
   { signal, onTokens, keepsEnd = false }: WrittenOptions,
 ): Promise<ScoredWindow[]> {
-  const observer = { round: (_texts: number, _seconds: number, count: number) => onTokens(count) };
+  const observer = { round: (_texts: number, _seconds: number, count: number) => onTokens?.(count) };
   const texts = await generateTogether(engine, jobs, { signal, observer });
   return texts.map(({ tokens, finish }, i) => {
     const { tokens: prompt, source } = jobs[i].prompt;

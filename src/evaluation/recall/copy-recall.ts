@@ -8,14 +8,13 @@ import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { tokenLosses } from '../perplexity/losses.ts';
+import type { ScoredWindow } from '../perplexity/scored-windows.ts';
+import { average } from '../tasks/metrics/statistics.ts';
 
-/** One text in which a passage comes twice. */
-export interface RecallProbe {
+/** One text in which a passage comes twice, scored after the cue. */
+export interface RecallProbe extends ScoredWindow {
   /** Tokens between the end of the passage and its second beginning. */
   readonly distance: number;
-  readonly tokens: Int32Array;
-  /** Index of the first token that is scored: the cue ends before it. */
-  readonly scoredFrom: number;
 }
 
 /** Recall of a model at one distance. */
@@ -73,21 +72,11 @@ export async function copyRecall(
   probes: readonly RecallProbe[],
   options: CompileOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<RecallResult[]> {
-  const windows = probes.map(({ tokens, scoredFrom }) => ({ tokens, scoredFrom }));
-  const losses = await tokenLosses(model, parameters, windows, options);
-  const distances = [...new Set(probes.map(({ distance }) => distance))];
-  return distances.map((distance) => {
-    let total = 0;
-    let scored = 0;
-    let count = 0;
-    probes.forEach((probe, index) => {
-      if (probe.distance !== distance) return;
-      count++;
-      for (const loss of losses[index].subarray(probe.scoredFrom - 1)) {
-        total += loss;
-        scored++;
-      }
-    });
-    return { distance, nll: total / scored, probes: count };
+  const losses = await tokenLosses(model, parameters, probes, options);
+  return [...new Set(probes.map(({ distance }) => distance))].map((distance) => {
+    const scored = probes.flatMap((probe, index) =>
+      probe.distance === distance ? [losses[index].subarray(probe.scoredFrom - 1)] : [],
+    );
+    return { distance, nll: average(scored.flatMap((row) => [...row])), probes: scored.length };
   });
 }

@@ -44,6 +44,7 @@ const dataSchema = z.strictObject({
   }),
 });
 
+const usageCounts = ['tokensRead', 'tokensReused', 'tokensGenerated'] as const;
 const usageSchema = z.strictObject({ tokensRead: z.int(), tokensReused: z.int(), tokensGenerated: z.int() });
 
 const resultSchema = z.strictObject({ answers: z.array(journalLineSchema), usage: usageSchema });
@@ -64,7 +65,7 @@ export interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
   /** Takes the answers. */
   readonly journal: Journal;
   /** Called when a task is done. */
-  readonly onTask?: (done: number, total: number, task: string) => void;
+  readonly onProgress?: (done: number, total: number, task: string) => void;
 }
 
 /**
@@ -74,7 +75,7 @@ export interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
  */
 export async function answerTasksInQueue(
   tasks: readonly Task[],
-  { queue, scorer, identity, data, questions, journal, signal, onTask }: QueuedTasksOptions,
+  { queue, scorer, identity, data, questions, journal, signal, onProgress }: QueuedTasksOptions,
 ): Promise<ScorerUsage> {
   const { shots, limit, seed } = questions;
   const jobs = tasks.map((task) => ({
@@ -93,10 +94,8 @@ export async function answerTasksInQueue(
       const result = resultSchema.safeParse(value);
       if (!result.success) throw new LinnetError('FORMAT', 'the queue holds something else than the answers to a task');
       journal.add(result.data.answers);
-      usage.tokensRead += result.data.usage.tokensRead;
-      usage.tokensReused += result.data.usage.tokensReused;
-      usage.tokensGenerated += result.data.usage.tokensGenerated;
-      onTask?.(++done, jobs.length, tasks[index].task);
+      for (const count of usageCounts) usage[count] += result.data.usage[count];
+      onProgress?.(++done, jobs.length, tasks[index].task);
     },
   });
   return usage;
@@ -123,14 +122,8 @@ export function evalTaskHandler(open: (described: ScorerDescription) => Promise<
     // Standard errors are computed by the caller.
     const options = { ...questions, data, bootstrapIterations: 0, journal: { file, model: identity }, signal };
     await evaluateTasks(selection, opened.scorer, options);
-    const { usage } = opened.scorer;
-    return {
-      answers: file.entries(),
-      usage: {
-        tokensRead: usage.tokensRead - before.tokensRead,
-        tokensReused: usage.tokensReused - before.tokensReused,
-        tokensGenerated: usage.tokensGenerated - before.tokensGenerated,
-      },
-    };
+    const usage = { ...opened.scorer.usage };
+    for (const count of usageCounts) usage[count] -= before[count];
+    return { answers: file.entries(), usage };
   };
 }

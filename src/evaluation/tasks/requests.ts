@@ -1,10 +1,11 @@
 /** From rows to requests to a model: prompts with their examples, and the answers to score or to generate. */
+import { isDeepStrictEqual } from 'node:util';
 import { LinnetError } from '../../errors.ts';
 import { checkRow, columnOf, type SourcedRow } from './data/rows.ts';
 import { findRows } from './data/locate.ts';
 import { readPromptFile } from './data/prompt-file.ts';
-import { defaultFewShotSeed, ShotSampler } from './few-shot.ts';
 import { prepare, type Row } from './preparations.ts';
+import { PythonRandom } from './random/python-random.ts';
 import { evaluatedSplit, shotSplit, type Task } from './schema.ts';
 import { type FilledTemplate, makeTemplate } from './text/template.ts';
 
@@ -63,21 +64,14 @@ export interface TaskQuestions {
 }
 
 /**
- * Examples that a task gets: a task that says 0 never has any.
- */
-function effectiveShots(task: Task, wanted: number | undefined): number {
-  if (task.num_fewshot === 0) return 0;
-  return wanted ?? task.num_fewshot ?? 0;
-}
-
-/**
  * Reads the rows of a task and writes its prompts.
  * @param dir the folder of all data
  * @throws LinnetError `NOT_FOUND` for missing files; `FORMAT` for a broken row, naming it; `INPUT` for too few examples;
  *   `CONFIG` for templates that do not fit the rows
  */
 export async function readQuestions(dir: string, task: Task, options: QuestionOptions = {}): Promise<TaskQuestions> {
-  const shots = effectiveShots(task, options.shots);
+  // A task that says 0 never has examples.
+  const shots = task.num_fewshot === 0 ? 0 : (options.shots ?? task.num_fewshot ?? 0);
   const split = evaluatedSplit(task);
   const rows = (await readSplit(dir, task, split)).slice(task.skip_rows);
   if (rows.length === 0) {
@@ -90,11 +84,38 @@ export async function readQuestions(dir: string, task: Task, options: QuestionOp
   const pool =
     shots === 0 ? [] : (file?.samples ?? (await readSplit(dir, task, shotSplit(task))).map(({ row }) => row));
   const writer = new PromptWriter(task, pool, file?.description);
-  const sampler = new ShotSampler(task, pool, shots, options.seed ?? defaultFewShotSeed);
+  const choose = shotChoice(task, pool, shots, options.seed ?? defaultFewShotSeed);
   const questions = rows
     .slice(0, limitOf(options.limit, rows.length))
-    .map((row, docId) => writer.question(row, docId, sampler.choose(row.row)));
+    .map((row, docId) => writer.question(row, docId, choose(row.row)));
   return { task, shots, total: rows.length, questions };
+}
+
+/** The seed of published results. */
+const defaultFewShotSeed = 1234;
+
+/**
+ * Chooses the examples of one question after the other, with random numbers that run on: indices in the order of the prompt.
+ * @throws LinnetError `INPUT` for a pool of too few rows
+ */
+function shotChoice(task: Task, pool: readonly Row[], shots: number, seed: number): (question: Row) => number[] {
+  if (shots === 0) return () => [];
+  const random = new PythonRandom(seed);
+  // The published rule, which also holds where both are left out: the question itself is then drawn around even though
+  // the examples come from another split, and one more is drawn than needed.
+  const excludesQuestion = task.fewshot_split === task.test_split;
+  const drawn = shots + (excludesQuestion ? 1 : 0);
+  if (pool.length < drawn) {
+    throw new LinnetError(
+      'INPUT',
+      `task ${task.task} has ${pool.length} rows to take examples from; ${shots} shots need ${drawn}`,
+    );
+  }
+  const first = Array.from({ length: drawn }, (_, index) => index);
+  return (question) =>
+    (task.fewshot_config.sampler === 'first_n' ? first : random.sampleIndices(pool.length, drawn))
+      .filter((index) => !excludesQuestion || !isDeepStrictEqual(pool[index], question))
+      .slice(0, shots);
 }
 
 function limitOf(limit: number | undefined, total: number): number {

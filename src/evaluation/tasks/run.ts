@@ -1,8 +1,9 @@
 /** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up the scores of its answers. */
-import { internalError, LinnetError } from '../../errors.ts';
+import { internalError, requireRunning } from '../../errors.ts';
 import type { Scorer } from '../../engine/scoring/scorer.ts';
 import { type Journal, journalKey } from './journal.ts';
 import {
+  groupSummary,
   judge,
   type Judgement,
   type Response,
@@ -20,7 +21,6 @@ import {
   type TaskRequest,
 } from './requests.ts';
 import type { Task } from './schema.ts';
-import { groupSummary } from './summary.ts';
 
 /** Questions asked together: likelihood requests share their beginnings, generated answers take their time. */
 const batchSizes: Readonly<Record<Task['output_type'], number>> = {
@@ -94,8 +94,7 @@ export async function evaluateTasks(
     const answers: JudgedQuestion[] = [];
     const size = batchSizes[task.output_type];
     for (let first = 0; first < questions.length; first += size) {
-      if (options.signal?.aborted === true)
-        throw new LinnetError('ABORTED', `stopped after ${done} of ${total} questions`);
+      requireRunning(options.signal, `after ${done} of ${total} questions`);
       const batch = questions.slice(first, first + size);
       const responses = await answerBatch(task, batch, scorer, options);
       batch.forEach((question, index) => {

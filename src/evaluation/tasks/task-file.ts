@@ -5,23 +5,9 @@ import { readTextFile } from '../../data/files/text-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseTask, type Task } from './schema.ts';
 
-type Reader = (text: string) => unknown;
-
-const json: Reader = (text) => {
-  const value: unknown = JSON.parse(text);
-  return value;
-};
-/** Aliases that multiply ("billion laughs") are refused by the library's own limit. Errors quote nothing of the file. */
-const yaml: Reader = (text) => {
-  const value: unknown = parse(text, { prettyErrors: false, logLevel: 'error' });
-  return value;
-};
-
-const readers: Readonly<Record<string, Reader>> = { '.json': json, '.yaml': yaml, '.yml': yaml };
-
 /** Whether a name is a file name instead of a task's. */
 export function isTaskFile(name: string): boolean {
-  return Object.hasOwn(readers, extname(name).toLowerCase());
+  return ['.json', '.yaml', '.yml'].includes(extname(name).toLowerCase());
 }
 
 /**
@@ -32,7 +18,9 @@ export async function readTaskFile(path: string): Promise<Task> {
   const text = await readTextFile(path);
   let value: unknown;
   try {
-    value = readers[extname(path).toLowerCase()](text);
+    // Aliases that multiply ("billion laughs") are refused by the library's own limit. Errors quote nothing of the file.
+    const isJson = extname(path).toLowerCase() === '.json';
+    value = isJson ? JSON.parse(text) : parse(text, { prettyErrors: false, logLevel: 'error' });
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LinnetError('FORMAT', `${path} cannot be read: ${reason}`, { cause });

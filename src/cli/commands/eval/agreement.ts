@@ -76,9 +76,7 @@ export const evalAgreement = defineCommand({
     const possible = distances.filter((distance) => text.length >= distance + passage);
     const probes = recallProbes(text, { distances: possible, passage }, tokensBefore(tokenizer));
     const watch = <T>(label: string, work: (options: Parameters<typeof greedyTexts>[3]) => Promise<T>): Promise<T> =>
-      context.withProgress(label, 'texts', (progress) =>
-        work({ signal: context.signal, onProgress: (done, total) => progress.update(done, total) }),
-      );
+      context.withProgress(label, 'texts', (_, hooks) => work(hooks));
     const texts = await watch('writing', (options) => greedyTexts(engine, prompts, tokens, options));
     const answers = await recalledAnswers(engine, probes, context.signal);
     const rows: ComparedModel[] = [];

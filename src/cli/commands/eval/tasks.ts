@@ -148,9 +148,10 @@ export const evalTasks = defineCommand({
     const selection = await selectionOf(options.tasks, options.protocol);
     const limit = options.limit === 'all' ? undefined : (options.limit ?? defaultLimit);
     const seeds = options.seed ?? defaultSeeds;
-    const questionOptions = { shots: options.shots, limit, seed: seeds[3] };
+    const { data, queue } = options;
+    const questions = { shots: options.shots, limit, seed: seeds[3] };
     if (options.writeRequests !== undefined) {
-      const count = await writeRequests(options.writeRequests, selection, options.data, questionOptions);
+      const count = await writeRequests(options.writeRequests, selection, data, questions);
       context.print(`${formatCount(count)} requests written to ${options.writeRequests}`);
       return { json: { requests: count, path: options.writeRequests } };
     }
@@ -167,36 +168,25 @@ export const evalTasks = defineCommand({
     await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
     const { loaded, scorer, identity } = opened;
     const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
-    await using own = folder === undefined && options.queue !== undefined ? await scratchFolder() : undefined;
+    await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
     const place = folder ?? own?.path;
     const journal =
       place === undefined
         ? undefined
         : { file: await Journal.open(join(place, 'answers.partial.jsonl')), model: identity };
     const elsewhere =
-      journal === undefined || options.queue === undefined
+      journal === undefined || queue === undefined
         ? undefined
-        : await context.withProgress('tasks', 'tasks', (progress) =>
+        : await context.withProgress('tasks', 'tasks', (_, hooks) =>
             answerTasksInQueue(selection.tasks, {
-              ...{
-                queue: options.queue ?? '',
-                scorer: described,
-                identity,
-                data: options.data,
-                questions: questionOptions,
-              },
-              ...{ journal: journal.file, signal: context.signal },
-              onTask: (done, total, task) => progress.update(done, total, task),
+              ...{ queue, scorer: described, identity, data, questions, journal: journal.file },
+              ...hooks,
             }),
           );
-    const result = await context.withProgress('tasks', 'questions', (progress) =>
+    const result = await context.withProgress('tasks', 'questions', (_, hooks) =>
       evaluateTasks(selection, scorer, {
-        ...questionOptions,
-        data: options.data,
-        bootstrapIterations: options.bootstrap,
-        journal,
-        signal: context.signal,
-        onProgress: (done, total, task) => progress.update(done, total, task),
+        ...{ ...questions, data, bootstrapIterations: options.bootstrap, journal },
+        ...hooks,
       }),
     );
     const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;

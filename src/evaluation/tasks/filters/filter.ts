@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
 import { strip, words } from '../../../tokenizer/python-text.ts';
 import type { RowValue } from '../text/python-json.ts';
-import { multipleChoice } from './multiple-choice.ts';
 import { parseNumber } from './number-words.ts';
 
 /** Stands for an answer that was not found, unless a task says otherwise. */
@@ -107,17 +106,63 @@ function questionOf(input: RowValue | undefined): string {
 
 /** A match by its number, negative ones from the end; of several groups the first that is not empty. */
 function selectMatch(matches: readonly string[][], number: number): string | undefined {
-  const groups = matches.at(number);
-  const found = groups === undefined ? undefined : (groups.find((group) => group !== '') ?? '');
+  return matches.at(number) && (filledMatch(matches, number) ?? '');
+}
+
+/** As `selectMatch`; undefined too where all groups are empty. */
+function filledMatch(matches: readonly string[][], number: number): string | undefined {
+  const found = matches.at(number)?.find((group) => group !== '');
   return found === undefined ? undefined : strip(found);
+}
+
+const optionTexts = pythonRegex('\\([A-Z]\\)([^\\n^(]*)', 'g');
+
+interface ChoiceOptions {
+  readonly regex_pattern: string;
+  readonly group_select: number;
+  readonly ignore_case: boolean;
+  readonly ignore_punctuation: boolean;
+}
+
+/**
+ * A search for the letter, as "(B)": the pattern's match; else the letter of an option whose text the answer holds;
+ * else a letter after a colon.
+ */
+function multipleChoice(config: ChoiceOptions): (response: string, question: string) => string | undefined {
+  const pattern = pythonRegex(config.regex_pattern, 'g');
+  const reduce = (text: string): string => {
+    const cased = config.ignore_case ? text.toLowerCase() : text;
+    return config.ignore_punctuation ? cased.replace(/\p{P}/gu, '') : cased;
+  };
+  return (response, question) => {
+    const direct = filledMatch(findAll(pattern, response), config.group_select);
+    if (direct !== undefined) return direct;
+    const letters = new Map<string, string>();
+    const texts = findAll(optionTexts, question).map(([text]) => reduce(strip(text)));
+    texts.forEach((text, index) => letters.set(text, `(${String.fromCharCode(65 + index)})`));
+    // An empty option would be found in every answer, before any letter.
+    const named = filledMatch(findAll(anyOf(texts.map(escapePattern)), reduce(response)), config.group_select);
+    if (named !== undefined) return letters.get(named) ?? named;
+    const bare = texts.map((_, index) => String.fromCharCode(65 + index)).join('|');
+    const letter =
+      bare === ''
+        ? undefined
+        : filledMatch(findAll(pythonRegex(`:[\\s]*(${bare})`, 'g'), response), config.group_select);
+    return letter === undefined ? undefined : `(${letter})`;
+  };
 }
 
 /** The words of a list, in the order in which the answer has them last. */
 function sortedWords(response: string, { input }: Readonly<Record<string, RowValue>>): string {
   const wanted = words(questionOf(input).split('List:')[1] ?? '');
-  const any = pythonRegex(wanted.map((word) => `\\b${escapePattern(word)}\\b`).join('|'), 'g');
-  const found = wanted.length === 0 ? [] : findAll(any, response).map(([word]) => word);
+  const any = anyOf(wanted.map((word) => `\\b${escapePattern(word)}\\b`));
+  const found = findAll(any, response).map(([word]) => word);
   return found.filter((word, index) => !found.includes(word, index + 1)).join(' ');
+}
+
+/** Matches any of the patterns; nothing where there are none. */
+function anyOf(patterns: readonly string[]): RegExp {
+  return pythonRegex(patterns.length === 0 ? '(?!)' : patterns.join('|'), 'g');
 }
 
 function escapePattern(text: string): string {

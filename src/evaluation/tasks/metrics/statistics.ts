@@ -60,6 +60,28 @@ export function bootstrapError(
   return sampleDeviation(results);
 }
 
+/**
+ * The interval in which the mean of values lies, by resampling them (Efron, 1979): quantiles of the resampled means, between which
+ * numbers are interpolated.
+ * @param options `confidence` is the share of resampled means inside
+ */
+export function confidenceInterval(
+  values: readonly number[],
+  { resamples = 1000, seed = 1234, confidence = 0.95 }: { resamples?: number; seed?: number; confidence?: number } = {},
+): { readonly low: number; readonly high: number } {
+  const random = new PythonRandom(seed);
+  const means = Array.from({ length: resamples }, () =>
+    average(values.map(() => values[random.choiceIndex(values.length)])),
+  ).sort((a, b) => a - b);
+  const quantile = (share: number): number => {
+    const place = share * (means.length - 1);
+    const below = Math.floor(place);
+    const above = Math.min(below + 1, means.length - 1);
+    return means[below] + (means[above] - means[below]) * (place - below);
+  };
+  return { low: quantile((1 - confidence) / 2), high: quantile((1 + confidence) / 2) };
+}
+
 /** One task of a group. */
 export interface GroupPart {
   readonly value: number;
