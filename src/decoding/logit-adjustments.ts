@@ -4,6 +4,7 @@
  * token.
  */
 import { LinnetError } from '../errors.ts';
+import { requireKind } from '../files/arguments.ts';
 
 /**
  * Which tokens may follow a text: [V], 0 for those that may not; undefined where all may.
@@ -36,8 +37,6 @@ interface AdjustmentConfig {
 export class LogitAdjustments {
   /** How many of the last tokens `apply` looks at. */
   readonly lookback: number;
-  /** Whether logits stay unchanged. */
-  readonly isNeutral: boolean;
   readonly #config: AdjustmentConfig;
   readonly #penalizes: boolean;
   readonly #from: number;
@@ -46,11 +45,7 @@ export class LogitAdjustments {
   /** How often each token occurs in the window. */
   readonly #counts = new Map<number, number>();
 
-  /** @throws LinnetError `CONFIG` for a `penalizedFrom` that is not a whole number from 0 */
   constructor(config: AdjustmentConfig, { constraint, penalizedFrom = 0 }: SamplingContext) {
-    if (!(Number.isSafeInteger(penalizedFrom) && penalizedFrom >= 0)) {
-      throw new LinnetError('CONFIG', `penalizedFrom is ${penalizedFrom}, expected a whole number from 0`);
-    }
     const { repetitionPenalty, presencePenalty, frequencyPenalty, repetitionWindow, logitBias } = config;
     this.#config = config;
     this.#penalizes =
@@ -58,7 +53,6 @@ export class LogitAdjustments {
     this.#from = penalizedFrom;
     this.#bias = Object.entries(logitBias).map(([token, bias]) => [Number(token), bias === false ? -Infinity : bias]);
     this.#constraint = constraint;
-    this.isNeutral = !this.#penalizes && this.#bias.length === 0 && constraint === undefined;
     // Positions count from the beginning of the text, so that a window of it would not do.
     const whole = constraint !== undefined || (this.#penalizes && penalizedFrom > 0);
     this.lookback = whole ? Infinity : this.#penalizes ? repetitionWindow : 0;
@@ -70,6 +64,9 @@ export class LogitAdjustments {
    * @throws LinnetError as `Sampler.next`
    */
   apply(logits: Float64Array, recent: ArrayLike<number>): void {
+    if (this.lookback > 0 && !Array.isArray(recent)) {
+      requireKind(recent, 'recent tokens', ['length'], 'a list of tokens');
+    }
     if (this.#penalizes) this.#penalize(logits, recent);
     for (const [token, bias] of this.#bias) {
       if (token >= logits.length) throw outside('biased', token, logits.length);

@@ -9,7 +9,7 @@ import { validated } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { LogitAdjustments, type SamplingContext } from './logit-adjustments.ts';
-import { requireKind, requireTokens } from '../files/arguments.ts';
+import { requireCount, requireKind, requireTokens } from '../files/arguments.ts';
 
 export type { SamplingContext };
 
@@ -74,8 +74,9 @@ export class Sampler {
   #kept = 0;
   /** Sum of the kept weights. */
   #total = 0;
-  readonly #queue = new DescendingQueue();
-  readonly #adjustments: LogitAdjustments;
+  #queue: DescendingQueue | undefined;
+  /** Undefined where logits stay unchanged. */
+  readonly #adjustments: LogitAdjustments | undefined;
 
   /**
    * @param state continues the random numbers of an earlier sampler (its `random.state`) instead of starting at the seed
@@ -84,7 +85,11 @@ export class Sampler {
    */
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
     this.config = parseSampler(config);
-    this.#adjustments = new LogitAdjustments(this.config, context);
+    const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = this.config;
+    const penalizes = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+    const adjusts = penalizes || context.constraint !== undefined || Object.keys(logitBias).length > 0;
+    requireCount(context.penalizedFrom ?? 0, 'penalizedFrom', 0, 'CONFIG');
+    this.#adjustments = adjusts ? new LogitAdjustments(this.config, context) : undefined;
     this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(checkedState(state));
   }
 
@@ -92,7 +97,7 @@ export class Sampler {
    * How many of the last tokens `recent` must hold; 0 where no choice depends on the text. Infinity means all of the text.
    */
   get lookback(): number {
-    return this.#adjustments.lookback;
+    return this.#adjustments?.lookback ?? 0;
   }
 
   /**
@@ -148,8 +153,6 @@ export class Sampler {
   /** Leaves the remaining tokens in `#tokens`, with their weights in `#weights`. */
   #filter(logits: Float32Array, recent: ArrayLike<number>): void {
     if (!(logits instanceof Float32Array)) requireKind(logits, 'logits', ['length', 'buffer'], 'a Float32Array');
-    const { lookback, isNeutral } = this.#adjustments;
-    if (lookback > 0 && !Array.isArray(recent)) requireKind(recent, 'recent tokens', ['length'], 'a list of tokens');
     const { temperature, topK, topP, minP } = this.config;
     const V = logits.length;
     if (this.#weights.length !== V) {
@@ -158,7 +161,7 @@ export class Sampler {
     }
     const weights = this.#weights;
     weights.set(logits);
-    if (!isNeutral) this.#adjustments.apply(weights, recent);
+    this.#adjustments?.apply(weights, recent);
     const largest = indexOfLargest(weights);
     if (temperature === 0) {
       this.#tokens[0] = largest;
@@ -190,9 +193,16 @@ export class Sampler {
 
   /** The `count` tokens of the largest weights, in descending order. */
   #takeLargest(count: number): void {
-    this.#queue.fill(this.#weights);
-    for (let i = 0; i < count; i++) this.#tokens[i] = this.#queue.take();
+    const queue = this.#filledQueue();
+    for (let i = 0; i < count; i++) this.#tokens[i] = queue.take();
     this.#kept = count;
+  }
+
+  /** All tokens in the order of their weights. */
+  #filledQueue(): DescendingQueue {
+    this.#queue ??= new DescendingQueue();
+    this.#queue.fill(this.#weights);
+    return this.#queue;
   }
 
   /** Of the tokens taken, the heaviest that make up the share `mass` of their weight. */
@@ -211,10 +221,10 @@ export class Sampler {
     const weights = this.#weights;
     let total = 0;
     for (const weight of weights) total += weight;
-    this.#queue.fill(weights);
+    const queue = this.#filledQueue();
     let taken = 0;
     for (let sum = 0; taken < weights.length && (taken === 0 || sum < mass * total); taken++) {
-      const token = this.#queue.take();
+      const token = queue.take();
       this.#tokens[taken] = token;
       sum += weights[token];
     }

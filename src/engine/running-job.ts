@@ -50,6 +50,10 @@ export class RunningJob {
   /** All texts, and when each last grew. */
   readonly #texts: readonly RunningText[];
   readonly #grown: (number | undefined)[] = [];
+  /** Whether states may be cached: not with an encoded source, which the prompt's tokens do not determine. */
+  readonly #caches: boolean;
+  /** Whether the prefix cache is asked. */
+  readonly #looks: boolean;
   readonly #boundaries: readonly number[];
   readonly #promptScores: TokenScore[] = [];
   #state: SequenceState | undefined;
@@ -78,6 +82,8 @@ export class RunningJob {
     this.#around = around;
     this.#onChange = onChange;
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
+    this.#caches = (around.prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;
+    this.#looks = this.#caches && state === undefined && job.scores?.prompt === undefined;
     this.#boundaries = this.#caches ? this.#keptLengths() : [];
     if (state === undefined) return;
     if (state.isInUse) {
@@ -237,16 +243,6 @@ export class RunningJob {
   get #begun(): SequenceState {
     if (this.#state === undefined) throw internalError('a prompt is read before its state is known');
     return this.#state;
-  }
-
-  /** Whether states may be cached: not with an encoded source, which the prompt's tokens do not determine. */
-  get #caches(): boolean {
-    return (this.#around.prefixes?.maxBytes ?? 0) > 0 && this.job.prompt.source === undefined;
-  }
-
-  /** Whether the prefix cache is asked. */
-  get #looks(): boolean {
-    return this.job.state === undefined && this.job.scores?.prompt === undefined && this.#caches;
   }
 
   #begin(last: { readonly logits: Float32Array; readonly hidden: Float32Array }): void {

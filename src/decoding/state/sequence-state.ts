@@ -38,15 +38,15 @@ export class SequenceState {
   folds = 0;
   /** Whether a text is being generated with it: two at once would spoil each other's. */
   isInUse = false;
-  readonly layers: LayerRows[];
+  readonly layers: LayerRows[] = [];
   /** Position in each slot by the name of the layout, −1 where it is empty. */
   readonly slotPositions = new Map<string, Int32Array>();
   /** S per fold class: [layers,M,…its `sums`]. */
-  readonly sums: Float32Array[];
+  readonly sums: Float32Array[] = [];
   /** S per layer [M,rows,columns], views of `sums`; undefined for a mixer without. */
-  readonly layerSums: readonly (Float32Array | undefined)[];
+  readonly layerSums: (Float32Array | undefined)[] = [];
   /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
-  readonly groupRows: (GroupRows | undefined)[];
+  readonly groupRows: (GroupRows | undefined)[] = [];
   /** The encoded source, in models with an encoder. */
   readonly encoded: EncodedText | undefined;
 
@@ -58,29 +58,25 @@ export class SequenceState {
     for (const { name, ring = cacheGrowth } of layout.slotLayouts) {
       this.slotPositions.set(name, new Int32Array(ring).fill(emptySlot));
     }
-    this.layers = layout.layers.map(({ slots, keys, values }) => {
+    for (const { layers, sums } of layout.folds) {
+      const [rows, columns] = sums ?? [0, 0];
+      const all = new Float32Array(layers.length * M * rows * columns);
+      const size = M * rows * columns;
+      this.sums.push(all);
+      for (const [place, layer] of layers.entries()) {
+        if (sums !== null) this.layerSums[layer] = all.subarray(place * size, (place + 1) * size);
+      }
+    }
+    for (const { slots, keys, values } of layout.layers) {
       const rows = M * this.slotCount(slots);
-      return {
+      this.layers.push({
         keys: new Float32Array(rows * keys.width),
         values: new Float32Array(rows * values.width),
         previous: new Float32Array(shiftWidth),
-      };
-    });
-    this.sums = layout.folds.map(({ layers, sums }) => {
-      const [rows, columns] = sums ?? [0, 0];
-      return new Float32Array(layers.length * M * rows * columns);
-    });
-    const layerSums = layout.layers.map((): Float32Array | undefined => undefined);
-    for (const [index, { layers, sums }] of layout.folds.entries()) {
-      const size = this.sums[index].length / layers.length;
-      for (const [place, layer] of layers.entries()) {
-        if (sums !== null) layerSums[layer] = this.sums[index].subarray(place * size, (place + 1) * size);
-      }
+      });
+      const leavesRows = slots.rowsPerGroup !== undefined;
+      this.groupRows.push(leavesRows ? new GroupRows(M, keys.width, values.width) : undefined);
     }
-    this.layerSums = layerSums;
-    this.groupRows = layout.layers.map(({ slots, keys, values }) =>
-      slots.rowsPerGroup === undefined ? undefined : new GroupRows(M, keys.width, values.width),
-    );
   }
 
   /** Positions in the slots of a layout; its length is the number of slots. */
@@ -134,9 +130,13 @@ export class SequenceState {
    * leave rows. The encoded source is counted apart (`encoded.bytes`), since forks share it.
    */
   get bytes(): number {
-    const arrays = this.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
-    const memories = this.groupRows.flatMap((rows) => rows ?? []);
-    return [...arrays, ...this.sums, ...memories].reduce((total, { byteLength }) => total + byteLength, 0);
+    let bytes = 0;
+    for (const { keys, values, previous } of this.layers) {
+      bytes += keys.byteLength + values.byteLength + previous.byteLength;
+    }
+    for (const { byteLength } of this.sums) bytes += byteLength;
+    for (const rows of this.groupRows) bytes += rows?.byteLength ?? 0;
+    return bytes;
   }
 
   /** An independent copy: two continuations of one text. */
@@ -144,15 +144,11 @@ export class SequenceState {
     const copy = new SequenceState(this.model, this.layout, this.encoded);
     copy.length = this.length;
     for (const [name, positions] of this.slotPositions) copy.slotPositions.set(name, positions.slice());
-    this.layers.forEach(({ keys, values, previous }, layer) => {
+    for (const [layer, { keys, values, previous }] of this.layers.entries()) {
       copy.layers[layer] = { keys: keys.slice(), values: values.slice(), previous: previous.slice() };
-    });
-    this.sums.forEach((sums, index) => {
-      copy.sums[index].set(sums);
-    });
-    this.groupRows.forEach((rows, layer) => {
-      copy.groupRows[layer] = rows?.fork();
-    });
+      copy.groupRows[layer] = this.groupRows[layer]?.fork();
+    }
+    for (const [index, sums] of this.sums.entries()) copy.sums[index].set(sums);
     return copy;
   }
 

@@ -32,28 +32,21 @@ export interface EngineScorerOptions {
 export class EngineScorer implements Scorer {
   readonly maxLength: number;
   readonly bos: boolean;
-  readonly #engine: StepEngine;
-  readonly #tokenizer: Tokenizer;
+  readonly #options: EngineScorerOptions;
   readonly #bos: 'auto' | boolean;
-  readonly #unlimited: boolean;
-  readonly #sharing: boolean;
   readonly #sequences: SequenceScorer;
-  readonly #newMethod: EngineScorerOptions['newMethod'];
   /** Tokens of prompts, and those of them that were read for one answer alone. */
   #asked = 0;
   #read = 0;
   #generated = 0;
   #steps = 0;
 
-  constructor({ engine, tokenizer, maxLength, bos, rollingContext, sharing = true, newMethod }: EngineScorerOptions) {
-    this.#engine = engine;
-    this.#tokenizer = tokenizer;
+  constructor(options: EngineScorerOptions) {
+    const { engine, tokenizer, maxLength, bos, sharing } = options;
+    this.#options = options;
     this.maxLength = maxLength ?? engine.model.sizes.trainedLength;
     this.#bos = bos ?? 'auto';
     this.bos = tokensBefore(tokenizer, bos).length > 0;
-    this.#unlimited = rollingContext === 'unlimited';
-    this.#sharing = sharing;
-    this.#newMethod = newMethod;
     this.#sequences = new SequenceScorer(engine, sharing);
   }
 
@@ -71,18 +64,19 @@ export class EngineScorer implements Scorer {
   async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
     this.#requireContinuing();
     const limits = { bos: this.#bos, maxLength: this.maxLength };
-    const sequences = requests.map((request) => scoredSequence(this.#tokenizer, request, limits));
+    const sequences = requests.map((request) => scoredSequence(this.#options.tokenizer, request, limits));
     return this.#sequences.score(sequences, options);
   }
 
   async rolling(texts: readonly string[], { signal, onProgress }: ScorerOptions = {}): Promise<number[]> {
     this.#requireContinuing();
+    const { tokenizer, rollingContext } = this.#options;
     const sums: number[] = [];
     for (const text of texts) {
-      const tokens = textTokens(this.#tokenizer, text, { bos: false });
+      const tokens = textTokens(tokenizer, text, { bos: false });
       if (tokens.length === 0) throw new LinnetError('INPUT', 'a text without a token has no likelihood');
-      const length = this.#unlimited ? tokens.length : this.maxLength;
-      const windows = rollingWindows(tokens, prefixToken(this.#tokenizer), length);
+      const length = rollingContext === 'unlimited' ? tokens.length : this.maxLength;
+      const windows = rollingWindows(tokens, prefixToken(tokenizer), length);
       const scores = await this.#sequences.score(windows, { signal });
       sums.push(scores.reduce((sum, { logLikelihood }) => sum + logLikelihood, 0));
       onProgress?.(sums.length, texts.length);
@@ -91,11 +85,15 @@ export class EngineScorer implements Scorer {
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
-    const described = { engine: this.#engine, tokenizer: this.#tokenizer };
-    const isSource = this.#engine.model.cross !== undefined;
+    const { engine, tokenizer, sharing = true } = this.#options;
+    const isSource = engine.model.cross !== undefined;
     const prompts = requests.map(({ context, maxTokens }): Prompt => {
-      if (context === '' && !isSource) return { tokens: [prefixToken(this.#tokenizer)] };
-      const { source, tokens } = preparePrompt(described, { text: context }, { bos: isSource ? 'auto' : this.#bos });
+      if (context === '' && !isSource) return { tokens: [prefixToken(tokenizer)] };
+      const { source, tokens } = preparePrompt(
+        this.#options,
+        { text: context },
+        { bos: isSource ? 'auto' : this.#bos },
+      );
       // The answer to a source is another text, for which it needs no room.
       if (source !== undefined) return { tokens, source: source.slice(-this.maxLength) };
       return { tokens: tokens.slice(-Math.max(1, this.maxLength - maxTokens)) };
@@ -103,7 +101,7 @@ export class EngineScorer implements Scorer {
     const beginnings = prompts.map(({ tokens, source }) => (source === undefined ? tokens : []));
     const shared = this.#sequences.sharedLength(beginnings, (tokens) => tokens.length - 1);
     const answers: string[] = [];
-    const together = this.#sharing ? answeredTogether : 1;
+    const together = sharing ? answeredTogether : 1;
     for (let first = 0; first < requests.length; first += together) {
       const jobs: TextJob[] = [];
       const own = requests.slice(first, first + together);
@@ -112,12 +110,12 @@ export class EngineScorer implements Scorer {
       }
       let done = first;
       const observer = { ended: () => onProgress?.(++done, requests.length) };
-      const generations = await generateTogether(this.#engine, jobs, { tokenizer: this.#tokenizer, signal, observer });
+      const generations = await generateTogether(engine, jobs, { tokenizer, signal, observer });
       generations.forEach(({ tokens, steps }, index) => {
         this.#steps += steps;
         this.#generated += tokens.length;
         // The new tokens alone: leading text that a tokenizer drops at the beginning of a text is dropped here too.
-        answers.push(cutAtStops(this.#tokenizer.decode(tokens), own[index].until));
+        answers.push(cutAtStops(tokenizer.decode(tokens), own[index].until));
       });
     }
     return answers;
@@ -138,14 +136,14 @@ export class EngineScorer implements Scorer {
     return {
       ...{ prompt, maxTokens },
       state: prefix?.fork(),
-      method: this.#newMethod?.(),
+      method: this.#options.newMethod?.(),
       stop: { strings: until.filter((stop) => stop !== '') },
     };
   }
 
   /** @throws LinnetError `CONFIG` for an encoder-decoder model: it does not continue the text it reads */
   #requireContinuing(): void {
-    const { model } = this.#engine;
+    const { model } = this.#options.engine;
     if (model.cross === undefined) return;
     throw new LinnetError(
       'CONFIG',
