@@ -1,0 +1,28 @@
+/** docs/reference/support.md, which `linnet study matrix` makes, has a row for every mixer and a column for every family. */
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { mixerPresetNames } from '../../src/attention/presets.ts';
+import { supportedFamilies } from '../../src/models/families/index.ts';
+
+const page = readFileSync(new URL('../../docs/reference/support.md', import.meta.url), 'utf8');
+const rows = page.split('\n').filter((line) => line.startsWith('| '));
+const cells = (row: string): string[] => row.split('|').map((cell) => cell.trim());
+
+it('the page of support has all mixers', () => {
+  const named = new Set(rows.map((row) => cells(row)[1]));
+  expect(mixerPresetNames().filter((name) => !named.has(name))).toEqual([]);
+});
+
+it('the page of support has all families', () => {
+  const named = new Set(cells(rows[0]).map((cell) => cell.split(',')[0]));
+  expect(supportedFamilies.filter((name) => !named.has(name))).toEqual([]);
+});
+
+it('the page of support has no failure', () => {
+  const failed = rows.slice(2).flatMap((row) =>
+    cells(row)
+      .slice(2, -1)
+      .filter((cell) => !/^(–|F B( D)? .+)$/.test(cell)),
+  );
+  expect(failed).toEqual([]);
+});
