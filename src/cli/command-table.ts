@@ -7,7 +7,6 @@ export type CommandTable = Readonly<
   Record<string, { readonly summary: string; readonly load: () => Promise<CliCommand> }>
 >;
 
-/** Summaries of the groups of commands. */
 export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
   study: 'measure a method by a plan of trials, resumable',
@@ -22,7 +21,6 @@ export const movedCommands: Readonly<Record<string, string>> = {
     '`linnet study sweep --plan FILE`; plans of the kind "classification": `linnet study classification --plan FILE`',
 };
 
-/** All commands, in the order of help. */
 export const commandTable: CommandTable = {
   inspect: {
     summary: 'sizes, mixers and memory of a model',

@@ -15,9 +15,10 @@ export {
   type MedusaOutcome,
   type MedusaTraining,
   medusaTrainingDefaults,
+  type PairMedusaJob,
   trainMedusa,
+  trainPairMedusa,
 } from './objectives/medusa.ts';
-export { type PairMedusaJob, trainPairMedusa } from './objectives/medusa-pairs.ts';
 export {
   type BatchValues,
   causalObjective,

@@ -8,7 +8,6 @@ import { concat } from '../graph/ops/layout.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
 
-/** The largest block, in bytes of float32. */
 const largestBlockBytes = 32 * 1024 * 1024;
 
 /** Rows `start`…`end`−1 of a parameter; a small parameter is one block. */

@@ -18,7 +18,6 @@ export const described = <Schema extends z.ZodType>(
 
 const share = z.number().min(0).max(0.999999);
 
-/** Defaults of the settings that have one. */
 const defaults = {
   learningRate: 2e-5,
   schedule: 'linear',

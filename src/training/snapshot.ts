@@ -87,7 +87,6 @@ function evaluationEntries(evaluations: readonly Evaluation[]): [string, AnyTens
   return [[evaluationsName, tensor('float64', [evaluations.length, 2], numbers)]];
 }
 
-/** Snapshot files, newest first. */
 async function snapshotFiles(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];

@@ -14,7 +14,6 @@ import { type LoopJob, stepDescription } from './updates.ts';
 /** A job before its data and weights are read; weights that are there are not looked at. */
 export type PlannedJob = Omit<LoopJob, 'dataset' | 'feature'>;
 
-/** Cost of an optimizer step. */
 export interface StepCost {
   /** Rows of a micro-batch. */
   readonly microBatch: number;

@@ -30,7 +30,6 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-/** Definition of a step. */
 export interface StepDescription {
   /** All parameters that the objective asks for, trained or not. */
   readonly parameters: DeclaredParameters;

@@ -74,7 +74,6 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
   );
 }
 
-/** The step of a job. */
 export function stepDescription({
   model,
   settings,
@@ -97,7 +96,6 @@ export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingPr
   return { ...stepDescription(job), compile };
 }
 
-/** Where a run stands. */
 export interface LoopStart {
   readonly state: TrainingState;
   /** Optimizer steps done. */

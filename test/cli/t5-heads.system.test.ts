@@ -21,7 +21,7 @@ import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { train } from '../../src/training/trainer.ts';
-import { trainPairMedusa } from '../../src/training/objectives/medusa-pairs.ts';
+import { trainPairMedusa } from '../../src/training/objectives/medusa.ts';
 import { sequenceObjective } from '../../src/training/objectives/sequence-to-sequence.ts';
 
 describe('trained heads of a T5', () => {

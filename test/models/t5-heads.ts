@@ -10,8 +10,7 @@ import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
 import { Random } from '../../src/random.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
-import type { MedusaTraining } from '../../src/training/objectives/medusa.ts';
-import type { PairMedusaJob } from '../../src/training/objectives/medusa-pairs.ts';
+import type { MedusaTraining, PairMedusaJob } from '../../src/training/objectives/medusa.ts';
 import { parseTrainingSettings, type TrainingInput } from '../../src/training/settings.ts';
 
 export type Parameters = Map<string, Tensor<'float32'>>;

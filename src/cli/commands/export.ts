@@ -155,7 +155,6 @@ const ownTextName = 'text that the model generated itself';
 /** Tokens of one text: enough to see an error build up, few enough that a large model is done in a minute or two. */
 const ownTextLength = 128;
 
-/** Windows of the text that was asked for. */
 async function givenText(
   model: GeneratingModel,
   folder: string,

@@ -116,7 +116,6 @@ export const inspect = defineCommand({
   },
 });
 
-/** A name and its value. */
 type Fact = [name: string, value: string];
 
 function printFacts(context: CommandContext, facts: readonly Fact[]): void {
@@ -138,7 +137,6 @@ const classifierUse =
   'It classifies whole texts and has no state. "linnet eval accuracy" measures it, "linnet finetune --objective classify" ' +
   'trains it further.';
 
-/** Descriptions of the kinds of models. */
 const kindNames: Readonly<Record<Model['kind'], string>> = {
   causal: 'causal: predicts the next token',
   encoder: 'encoder: reads a whole text at once',
@@ -157,7 +155,6 @@ interface DescribedFolder {
   readonly exported?: ExportManifest;
 }
 
-/** The model of a folder and how its weights are stored. */
 async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
   if (await isExport(folder)) return describeExportedFolder(context, folder, verify);
   if (verify) throw new UsageError('--verify is for exported folders, which have checksums');

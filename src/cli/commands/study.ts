@@ -18,7 +18,6 @@ import { called, filePath, folderPath, integer, redisUrl } from '../framework/op
 /** Plans have some hundred bytes a method. */
 const mostPlanBytes = 1 << 20;
 
-/** The command of a study. */
 export function studyCommand(study: AnyStudy): CliCommand {
   const { name, description, examples, plan: schema } = study.definition;
   return defineCommand({

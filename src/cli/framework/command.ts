@@ -42,7 +42,6 @@ interface ParameterHelp {
   readonly isSetting?: boolean;
 }
 
-/** Help by schema. */
 const parameterHelp = z.registry<ParameterHelp>();
 
 type ParameterShape = Readonly<Record<string, z.ZodType>>;
@@ -61,7 +60,6 @@ export function required<T>(kind: ValueKind<T>, description: string): z.ZodType<
   return registered(kind.schema.clone(), kind, { description, required: true, values: 'once' });
 }
 
-/** A value that may be left out. */
 export function optional<T>(kind: ValueKind<T>, description: string): z.ZodType<T | undefined, string | undefined> {
   return registered(kind.schema.optional(), kind, { description, required: false, values: 'once' });
 }
@@ -99,7 +97,6 @@ export function optionalList<T>(
   return registered(z.array(kind.schema).min(1).optional(), kind, { description, required: false, values: 'list' });
 }
 
-/** A switch. */
 export function flag(description: string): z.ZodType<boolean, boolean | undefined> {
   const schema: z.ZodType<boolean, boolean | undefined> = z
     .boolean()
@@ -128,7 +125,6 @@ export const engineOptions = {
   threads: optional(integer(1, 1024), 'threads of the engine (default: one per core)'),
 };
 
-/** The argument of `defineCommand`. */
 export interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {
   /** Below the usage line of help: the command's effect and its outputs. */
   readonly description: string;
@@ -175,7 +171,6 @@ export interface CliCommand {
   ): Promise<CommandResult>;
 }
 
-/** Makes a command of its definition. */
 export function defineCommand<A extends ParameterShape, O extends ParameterShape>(
   definition: CommandDefinition<A, O>,
 ): CliCommand {

@@ -7,7 +7,6 @@ import type { CliIo, StandardInput } from './io.ts';
 /** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
 const terminalControls = /(?![\n\t])\p{Cc}/gu;
 
-/** Options that every command has. */
 export interface OutputOptions {
   readonly json: boolean;
   readonly quiet: boolean;
@@ -19,7 +18,6 @@ export interface WorkHooks {
   readonly onProgress: (done: number, total: number, info?: string) => void;
 }
 
-/** A command's view of the outside. */
 export interface CommandContext {
   /** The command line, the program's name first: for records. */
   readonly command: readonly string[];
@@ -33,13 +31,11 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Prints a line of the result for people: on stdout, or on stderr next to `--json`. Nothing with `--quiet --json`. */
   print(line: string): void;
-  /** Prints rows as a table. */
   table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): void;
   /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
   stream(text: string): void;
   /** The next line of the input, after a prompt where a person reads it; undefined after the last. */
   ask(prompt: string): Promise<string | undefined>;
-  /** The standard input, as one text. */
   readonly input: StandardInput;
   /** Says something about the work on stderr; nothing with `--quiet`. */
   note(line: string): void;
@@ -55,7 +51,6 @@ export interface CommandContext {
   throwIfStopped(what: string): void;
 }
 
-/** The context of one command line. */
 export function makeContext(
   io: CliIo,
   { json, quiet }: OutputOptions,

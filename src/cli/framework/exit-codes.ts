@@ -47,7 +47,6 @@ const outcomes: Readonly<Record<ErrorCode, Outcome>> = {
   INTERNAL: 'internal',
 };
 
-/** Classifies anything that was thrown. */
 export function reportError(error: unknown): ReportedError {
   const unwritten = failedWrite(error);
   if (unwritten !== undefined) return unwritten;

@@ -7,7 +7,6 @@ export interface OutputStream {
   write(text: string): unknown;
 }
 
-/** Everything of the process that commands use. */
 export interface CliIo {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
@@ -23,7 +22,6 @@ export interface CliIo {
   readonly input?: StandardInput;
 }
 
-/** The standard input of the command. */
 export interface StandardInput {
   /** Whether a shell connected a pipe or a file, so that somebody means it to be read. */
   isPiped(): boolean;

@@ -23,7 +23,6 @@ function describeBounds(min: number, max: number): string {
   return Number.isFinite(max) ? ` of at most ${max}` : '';
 }
 
-/** A whole number in decimal digits. */
 export function integer(min = -Infinity, max = Infinity, placeholder = 'count'): ValueKind<number> {
   return {
     schema: z
@@ -36,7 +35,6 @@ export function integer(min = -Infinity, max = Infinity, placeholder = 'count'):
   };
 }
 
-/** A seed of 32 bits. */
 export const seed32 = integer(0, 0xffffffff, 'number');
 
 /** A finite decimal number, `1e-5` included. */
@@ -71,7 +69,6 @@ export const byteCount: ValueKind<number> = {
   placeholder: 'bytes',
 };
 
-/** Seconds. */
 export const duration: ValueKind<number> = {
   schema: withUnit({ s: 1, m: 60, h: 3600 }),
   expects: 'a time such as 90s, 10m or 2h',
@@ -101,7 +98,6 @@ export function choice<const T extends string>(words: readonly T[], placeholder 
   return { schema, expects: `one of ${words.join(', ')}`, placeholder };
 }
 
-/** One of some whole numbers. */
 export function numberChoice<const T extends number>(numbers: readonly T[]): ValueKind<T> {
   return {
     schema: z.string().transform((given, context) => {
@@ -115,55 +111,43 @@ export function numberChoice<const T extends number>(numbers: readonly T[]): Val
   };
 }
 
-/** Any text but the empty one. */
 export const text: ValueKind<string> = {
   schema: z.string().min(1),
   expects: 'a text that is not empty',
   placeholder: 'text',
 };
 
-/** Any text, the empty one included. */
 export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text', placeholder: 'text' };
 
-/** The path of a file or folder. */
 export const path: ValueKind<string> = {
   schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
   expects: 'a path',
   placeholder: 'path',
 };
 
-/** The path of a file. */
 export const filePath = called('file', path);
 
-/** The path of a folder. */
 export const folderPath = called('folder', path);
 
-/** The address of a Redis. */
 export const redisUrl: ValueKind<string> = {
   schema: z.string().refine((given) => isRedisUrl(given) && URL.canParse(given)),
   expects: 'an address such as redis://127.0.0.1:6379',
   placeholder: 'redis://…',
 };
 
-/** Positive whole numbers with commas between them, such as contexts or widths. */
-export const countList: ValueKind<number[]> = {
-  schema: z
+/** Whole numbers with commas between them. @param digits a pattern of one of them */
+function numberList(digits: string, expects: string, placeholder: string): ValueKind<number[]> {
+  const schema = z
     .string()
-    .regex(/^\s*[1-9]\d{0,8}(\s*,\s*[1-9]\d{0,8})*\s*$/)
-    .transform((given) => given.split(',').map(Number)),
-  expects: 'positive whole numbers with commas between them, such as 64,1024',
-  placeholder: 'list',
-};
+    .regex(new RegExp(`^\\s*${digits}(\\s*,\\s*${digits})*\\s*$`))
+    .transform((given) => given.split(',').map(Number));
+  return { schema, expects: `${expects} with commas between them, such as 64,1024`, placeholder };
+}
 
-/** Token ids with commas between them. */
-export const tokenIds: ValueKind<number[]> = {
-  schema: z
-    .string()
-    .regex(/^\s*\d{1,9}(\s*,\s*\d{1,9})*\s*$/)
-    .transform((given) => given.split(',').map(Number)),
-  expects: 'token ids with commas between them, such as 1,2,3',
-  placeholder: 'ids',
-};
+/** Such as contexts or widths. */
+export const countList = numberList('[1-9]\\d{0,8}', 'positive whole numbers', 'list');
+
+export const tokenIds = numberList('\\d{1,9}', 'token ids', 'ids');
 
 /** More layers than any model has; keeps a typing error from filling memory. */
 const largestIndex = 65535;

@@ -4,7 +4,6 @@ import type { KeptLayers } from '../../conversion/options.ts';
 import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';
 import { indexList, type ValueKind } from '../framework/option-values.ts';
 
-/** Layers that keep softmax. */
 export const keptLayers: ValueKind<KeptLayers> = {
   schema: z.union([
     z
@@ -17,7 +16,6 @@ export const keptLayers: ValueKind<KeptLayers> = {
   placeholder: 'layers',
 };
 
-/** Optimizer steps of the stages, in their order. */
 export const stageSteps: ValueKind<StageSteps> = {
   schema: z
     .string()

@@ -16,10 +16,8 @@ export const folderOf = (what: string): z.ZodType<string, string> => required(mo
 /** The option `--out`, where `what` goes. */
 export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);
 
-/** The option `--replace` that goes with `--out`. */
 export const replaceOption = flag('replace the folder if it exists and Linnet wrote it');
 
-/** The option `--dtype` of commands that save a Hugging Face folder. */
 export const checkpointTypeOption = withDefault(
   choice(['F32', 'F16', 'BF16'], 'type'),
   'F32',

@@ -7,7 +7,6 @@ import { optional, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import type { ValueKind } from '../framework/option-values.ts';
 
-/** A low-rank adaptation: `r=8,alpha=16,targets=q,k,v,o`. */
 const loraChoice: ValueKind<LoraChoice> = {
   schema: z.string().transform((given, context) => {
     try {

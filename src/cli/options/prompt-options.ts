@@ -22,7 +22,6 @@ export const promptOptions = {
 
 type PromptValues = z.output<z.ZodObject<typeof promptOptions>>;
 
-/** Where the prompt comes from. */
 export type PromptSource =
   | { readonly kind: 'none' }
   | { readonly kind: 'text'; readonly read: () => Promise<string> }

@@ -32,7 +32,6 @@ export const samplingOptions = {
   }),
 };
 
-/** The sampler's fields of a command's options. */
 export function samplerOf(options: SamplerInput): SamplerInput {
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = options;
   return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };

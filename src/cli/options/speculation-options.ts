@@ -21,7 +21,6 @@ import { choice, filePath } from '../framework/option-values.ts';
 import { modelFolder } from './folder-parameters.ts';
 import { openCausal, type RunningModel } from '../../open/running-model.ts';
 
-/** Options of commands that can speculate. */
 export const speculationOptions = {
   speculate: withDefault(
     choice(['off', 'medusa', 'lookup', 'draft', 'auto'], 'drafter'),
@@ -158,7 +157,6 @@ export function speculationJson(speculation: Speculation): Readonly<Record<strin
   return { tokensPerStep, acceptedByDepth, speculation: { drafter: speculation.drafter, ...rest } };
 }
 
-/** Statistics of speculation in a line. */
 export function describeSpeculation(speculation: Speculation): string {
   const { drafter } = speculation;
   const { steps, tokensPerStep, nodesPerStep, acceptedByDepth, seconds, paused } = speculation.summary();

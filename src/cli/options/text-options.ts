@@ -2,11 +2,9 @@
 import { requiredList, withDefault } from '../framework/command.ts';
 import { called, text } from '../framework/option-values.ts';
 
-/** The option `--data` of commands that read documents. */
 export const documentSources = requiredList(
   called('sources', text),
   '.txt and .jsonl files, npm:PACKAGE for a corpus package, or - for the standard input',
 );
 
-/** The option `--field` that goes with `--data`. */
 export const fieldOption = withDefault(called('name', text), 'text', 'field of a .jsonl line that holds the text');

@@ -6,7 +6,6 @@ import { optionsOf } from '../framework/schema-options.ts';
 const { data, heldOut, out, replace, memory, resume, ...run } = optionsOf(runShape);
 const { steps, epochs, learningRate, batch, length, seed, ...others } = optionsOf(settingsShape);
 
-/** Options of every training command. */
 export const trainingOptions = {
   ...{ data, heldOut, out, replace, resume, memory, steps, epochs, lr: learningRate, batch, length, seed },
   ...settings({ ...run, ...others, ...engineOptions }),

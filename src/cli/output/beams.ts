@@ -9,7 +9,6 @@ import { TextStream } from '../../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { CommandContext } from '../framework/context.ts';
 
-/** Hypotheses as JSON, best first. */
 function beamsJson(
   found: readonly Hypothesis[],
   textOf: (tokens: readonly number[]) => string,
@@ -29,7 +28,6 @@ export interface BeamsRequest {
   readonly lengthPenalty: number;
 }
 
-/** Continues a prompt by beam search and prints the best continuation. */
 export async function printBestBeam(
   context: CommandContext,
   engine: StepEngine,

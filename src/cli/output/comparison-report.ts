@@ -10,7 +10,6 @@ import { type Column, makeTable, spreadColumn, type Table } from '../../report/t
 const shownQuestions = 40;
 /** Characters of a prompt that are shown: its end, which is the question. */
 const shownCharacters = 280;
-/** Tasks of one chart. */
 const chartedTasks = 24;
 
 /** Distinct names of models: their folders, without the common beginning. */
@@ -45,7 +44,6 @@ export function comparisonTable(tasks: readonly ComparedTask[], names: readonly 
   );
 }
 
-/** Accuracies of all models, task by task. */
 async function accuracyChart(tasks: readonly ComparedTask[], names: readonly string[]): Promise<Block[]> {
   const rows = tasks
     .flatMap(({ metrics }) => metrics.filter(({ key }) => key === 'acc,none'))
@@ -120,7 +118,6 @@ function spelledWorth(value: number): string {
   return value === 0 ? '✗' : formatFixed(value, 3);
 }
 
-/** The page. */
 export async function comparisonReport(
   tasks: readonly ComparedTask[],
   models: readonly { readonly model: string; readonly file: string }[],

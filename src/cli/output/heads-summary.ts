@@ -38,7 +38,6 @@ export function describeHeads({ heads, layers, weightBytes, tree }: HeadsSummary
   ].join(', ');
 }
 
-/** The same for machines; null without heads. */
 export function headsJson(summary: HeadsSummary | undefined): Readonly<Record<string, unknown>> | null {
   if (summary === undefined) return null;
   const { heads, layers, weightBytes, tree } = summary;

@@ -5,10 +5,8 @@ import { keyValueCacheBytes } from '../../attention/state.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { type ModelDescription, valueWidth } from '../../models/model.ts';
 
-/** Lengths at which memory is compared. */
 export const comparedContexts = [4096, 32768, 131072] as const;
 
-/** Neighbouring layers with equal mixers. */
 export interface MixerRun {
   /** First and last layer, both included. */
   readonly layers: readonly [first: number, last: number];
@@ -16,7 +14,6 @@ export interface MixerRun {
   readonly mixer: MixerConfig;
 }
 
-/** The layers of a model in runs of equal mixers. */
 export function mixerRuns(mixers: readonly MixerConfig[]): MixerRun[] {
   const runs: MixerRun[] = [];
   mixers.forEach((mixer, layer) => {
@@ -30,12 +27,10 @@ export function mixerRuns(mixers: readonly MixerConfig[]): MixerRun[] {
   return runs;
 }
 
-/** `0–3`, or one number. */
 export function layerSpan([first, last]: MixerRun['layers']): string {
   return first === last ? String(first) : `${first}–${last}`;
 }
 
-/** Numbers of parameters. */
 export interface ParameterCounts {
   /** A tied head counts once. */
   readonly total: number;

@@ -34,7 +34,6 @@ export function printQuality(context: CommandContext, result: AccuracyResult): v
   ]);
 }
 
-/** The correlations of a regression head. */
 export function printRegression(context: CommandContext, result: RegressionResult): void {
   const { pearson, spearman, meanSquaredError, texts } = result;
   context.print(

@@ -144,7 +144,6 @@ export function teacherSource(
   };
 }
 
-/** Whether both models read one parameter. */
 function isShared(student: CausalModel, trained: ReadonlySet<string>, name: string): boolean {
   return student.parameters.has(name) && !trained.has(name);
 }

@@ -12,7 +12,7 @@ import { MedusaHeads, medusaGraph } from '../../models/medusa/medusa-heads.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile } from '../../runtime/compile.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { pairMedusaObjective, trainPairMedusa } from './medusa-pairs.ts';
+import { pairMedusaObjective, trainPairMedusa } from './medusa.ts';
 
 describe.each([true, false])('heads of a T5 whose head is tied: %s', (tied) => {
   const { model, parameters } = augmentedT5({ tie_word_embeddings: tied });

@@ -20,13 +20,14 @@ import {
   type MedusaConfig,
   medusaParameters,
 } from '../../models/medusa/medusa.ts';
-import type { CausalModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
+import type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
-import { type NextTokenValues, nextTokenLoss, type Objective } from './next-token.ts';
+import { type PairDataset, pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
+import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
 import { type RowFeature, totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 
 export interface MedusaTraining extends MedusaConfig {
@@ -100,26 +101,57 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
           onProgress: job.onHiddenStates,
         });
   try {
-    const { parameters, ...outcome } = await train({
-      ...job,
-      model: withMedusaHeads(model, medusa),
-      parameters: new Map([...initializeMedusa(medusa, model, job.parameters), ...job.parameters]),
-      trainable: isJoint ? undefined : isMedusaParameter,
-      objective: medusaObjective(medusa, model, dataset.length, states),
-      feature: states,
-      rateFactor: (name) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
-    });
+    const outcome = await trainWithHeads(job, medusaObjective(medusa, model, dataset.length, states), states);
     if (outcome.finished) await states?.remove();
-    const heads = new Map([...parameters].filter(([name]) => isMedusaParameter(name)));
-    const base = new Map([...parameters].filter(([name]) => !isMedusaParameter(name)));
-    return { ...outcome, heads, base, hiddenStates: place };
+    return { ...outcome, hiddenStates: place };
   } finally {
     await states?.[Symbol.asyncDispose]();
   }
 }
 
+/** As of `trainMedusa`; hidden states are not kept, since pairs may differ from pass to pass. */
+export interface PairMedusaJob
+  extends Omit<MedusaJob, 'model' | 'dataset' | 'hiddenStates' | 'hiddenStateFolder' | 'onHiddenStates'> {
+  /** The backbone. */
+  readonly model: EncoderDecoderModel;
+  /** Pairs that the heads learn from. */
+  readonly dataset: PairDataset;
+}
+
+/**
+ * Trains heads of a T5 on the hidden states of its decoder, or continues from a snapshot as `train` does.
+ * @throws LinnetError as `train`; `CONFIG` for targets too short for the heads
+ * @example
+ * ```ts
+ * const medusa = { heads: 3, layers: 1, decay: 0.8 };
+ * const { heads } = await trainPairMedusa({ ...job, medusa });
+ * ```
+ */
+export async function trainPairMedusa(job: PairMedusaJob): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
+  return await trainWithHeads(job, pairMedusaObjective(job.medusa, job.model, job.dataset.lengths));
+}
+
+async function trainWithHeads(
+  job: MedusaJob | PairMedusaJob,
+  objective: Objective,
+  feature?: RowFeature,
+): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
+  const { model, medusa } = job;
+  const { parameters, ...outcome } = await train({
+    ...job,
+    ...{ objective, feature },
+    model: withMedusaHeads(model, medusa),
+    parameters: new Map([...initializeMedusa(medusa, model, job.parameters), ...job.parameters]),
+    trainable: medusa.joint === undefined ? isMedusaParameter : undefined,
+    rateFactor: (name) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
+  });
+  const part = (ofHeads: boolean): Map<string, Tensor<'float32'>> =>
+    new Map([...parameters].filter(([name]) => isMedusaParameter(name) === ofHeads));
+  return { ...outcome, heads: part(true), base: part(false) };
+}
+
 /** The model with the parameters of its heads, and with what else a resumed run must agree on in its description. */
-export function withMedusaHeads(
+function withMedusaHeads(
   model: Pick<GeneratingModel, 'parameters' | 'sizes' | 'toJson'>,
   medusa: MedusaTraining,
 ): TrainingJob['model'] {
@@ -143,20 +175,47 @@ export function medusaObjective(
     inputs: { ...packedInputs(length), ...(states && { [states.name]: { dtype: 'float32', shape: states.shape } }) },
     loss(source, values) {
       const { inputs, labels, weights } = values;
-      const batch = { inputs, labels, weights };
+      const batch = { labels, weights };
       const hidden = states === undefined ? parallelHidden(model, source, inputs) : values[states.name]; // [B,n,width]
-      const heads = headLosses(medusa, model.sizes, source, hidden, batch);
-      if (medusa.joint === undefined) return heads;
-      return add(nextTokenLoss(model, source, batch), mul(heads, medusa.joint.weight));
+      return lossOf(medusa, model, source, hidden, batch);
     },
   };
+}
+
+/** The objective over pairs of `lengths`. */
+export function pairMedusaObjective(
+  medusa: MedusaTraining,
+  model: EncoderDecoderModel,
+  lengths: PairLengths,
+): Objective {
+  return {
+    inputs: pairInputs(lengths),
+    loss(parameters, { source, sourceMask, inputs, labels, weights }) {
+      const encoded = model.encode(parameters, { tokens: source, mask: sourceMask }); // [B,n,width]
+      const hidden = model.decode(parameters, { tokens: inputs, encoded, encodedMask: sourceMask }); // [B,m,width]
+      return lossOf(medusa, model, parameters, hidden, { labels, weights });
+    },
+  };
+}
+
+/** The loss of the heads, in joint training added to that of the model. */
+function lossOf(
+  medusa: MedusaTraining,
+  model: GeneratingModel,
+  source: ParameterSource,
+  hidden: Value,
+  batch: Pick<NextTokenValues, 'labels' | 'weights'>,
+): Value {
+  const heads = headLosses(medusa, model.sizes, source, hidden, batch);
+  if (medusa.joint === undefined) return heads;
+  return add(tokenLoss(model, source, hidden, batch), mul(heads, medusa.joint.weight));
 }
 
 /**
  * Σ_i decay^i Σ −log p_i(token t + 1 + i) · weight over the positions whose row reaches that far. Like `nextTokenLoss` it
  * is divided by the weight of all tokens later: heads far ahead have a few positions less to add up.
  */
-export function headLosses(
+function headLosses(
   medusa: MedusaTraining,
   sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
   source: ParameterSource,

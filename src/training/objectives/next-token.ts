@@ -57,7 +57,6 @@ export function nextTokenLoss(
   return tokenLoss(model, source, hidden, batch, options);
 }
 
-/** The common part of models that predict tokens. */
 type TokenHead = Pick<CausalModel, 'head' | 'sizes'>;
 
 /**

@@ -49,7 +49,6 @@ export const adaptationShape = {
 
 type AdaptationOptions = TrainingOptions & z.output<z.ZodObject<typeof adaptationShape>>;
 
-/** The model to adapt. */
 export interface AdaptationBase {
   readonly model: Model;
   /** Path and fingerprint of the folder it was loaded from. */

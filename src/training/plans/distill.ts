@@ -16,7 +16,6 @@ import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
-/** The options of attention transfer alone. */
 export const transferShape = {
   stage: z
     .enum(['attention', 'logits'])

@@ -12,16 +12,16 @@ import {
   medusaObjective,
   type MedusaOutcome,
   type MedusaTraining,
+  pairMedusaObjective,
   trainMedusa,
+  trainPairMedusa,
 } from '../objectives/medusa.ts';
-import { pairMedusaObjective, trainPairMedusa } from '../objectives/medusa-pairs.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import { loadPairs, type LoadPairsOptions } from './pairs.ts';
 import type { HeldOutRows, TrainingPlan } from './plan.ts';
 import { loadPackedText } from './text.ts';
 
-/** Default share of held-out rows or pairs. */
 const heldOutShare = 1 / 20;
 
 /** Token ids of a text that heads are not trained on. */
@@ -32,7 +32,6 @@ export interface HeldOutTokens {
   readonly source?: Int32Array;
 }
 
-/** Inputs of training heads besides model and text. */
 export type HeadsJob = Omit<MedusaJob, 'model' | 'dataset'>;
 
 /** Text to train heads on, and how they are trained on it. */
@@ -45,7 +44,6 @@ export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
   readonly train: (job: HeadsJob) => Promise<Omit<MedusaOutcome, 'hiddenStates'>>;
 }
 
-/** The options that texts are read by. */
 export type HeadsTextOptions = LoadPairsOptions & Pick<TrainingOptions, 'packing'>;
 
 /**
@@ -117,7 +115,6 @@ async function pairsOfTexts(
   };
 }
 
-/** Number of held-out rows out of `rows`. */
 function setAside(rows: number): number {
   return Math.max(1, Math.round(rows * heldOutShare));
 }

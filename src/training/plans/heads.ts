@@ -17,7 +17,6 @@ import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 import { described } from '../settings.ts';
 
-/** The options of Medusa heads alone. */
 export const headsShape = {
   heads: described(
     z.int().min(1).max(medusaLimits.heads).default(4),

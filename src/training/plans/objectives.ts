@@ -33,7 +33,6 @@ const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as
 /** An objective of fine-tuning. */
 export type ObjectiveName = (typeof objectiveNames)[number];
 
-/** The options of an objective. */
 export const objectiveShape = {
   objective: described(
     z.enum(objectiveNames).optional(),
@@ -63,7 +62,6 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
   regress: prepareRegression,
 };
 
-/** Default objective of each kind of model. */
 const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
   causal: 'causal',
   encoder: 'masked',
@@ -232,7 +230,6 @@ async function planHead(
   };
 }
 
-/** Held-out rows of the training rows' length. */
 function heldOutOf(rows: () => Promise<RowDataset>, objective: Objective): TrainingPlan['heldOutRows'] {
   return async () => ({ dataset: await rows(), objective });
 }

@@ -21,7 +21,6 @@ export function memoryLimit(size: string | undefined): number {
   return Number.parseFloat(size) * (size.toLowerCase().endsWith('gib') ? 2 ** 30 : 2 ** 20);
 }
 
-/** Inputs, outputs, and their intervals. */
 export const runShape = {
   data: described(
     z.array(z.string().min(1)).min(1).readonly(),
@@ -76,16 +75,13 @@ export const settingsShape = {
   ...z.object(settingFields).partial().shape,
 };
 
-/** Where it runs. */
 const engineShape = {
   device: described(z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'), 'name', 'cpu, cuda or webgpu'),
   threads: described(z.int().min(1).max(1024).optional(), 'count', 'threads of the engine (default: one per core)'),
 };
 
-/** The options of every training plan. */
 export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };
 
-/** The options of every plan, with defaults. */
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
 
 /** Checks options. @throws OptionsError naming every option that is wrong */

@@ -12,7 +12,6 @@ import { described, type TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import { loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
-/** The options that say where pairs are. */
 export const pairShape = {
   sourceField: described(
     z.string().min(1).optional(),
@@ -26,17 +25,14 @@ export const pairShape = {
   ),
 };
 
-/** Options that pairs are read by. */
 export type LoadPairsOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut'> &
   z.output<z.ZodObject<typeof pairShape>>;
 
-/** Pairs to train on. */
 export interface LoadedPairs {
   readonly dataset: PairDataset;
   /** Rows of the last `heldOut` pairs or documents; undefined if that is 0. */
   readonly heldOut?: PairDataset;
   readonly summary: string;
-  /** How they were read, for the record. */
   readonly configuration: Readonly<Record<string, JsonValue>>;
 }
 

@@ -6,7 +6,6 @@ import type { JsonValue } from '../../report/record.ts';
 import type { TrainingJob, TrainingOutcome } from '../trainer.ts';
 import type { TrainingOptions } from './options.ts';
 
-/** All parameters of a model, by name. */
 export type ParameterMap = LoadedModel['parameters'];
 
 /** Held-out data of a plan, and the objective for rows of its length. */

@@ -17,7 +17,6 @@ import { loadPackedText } from './text.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 import { described } from '../settings.ts';
 
-/** The options of training from random weights alone. */
 export const pretrainShape = {
   tokenizer: described(z.string().min(1).optional(), 'folder', 'folder of the tokenizer (default: bytes)'),
 };

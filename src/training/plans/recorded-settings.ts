@@ -1,9 +1,7 @@
 /** Differences between a run and its record, for the error of a refused resume. */
 import { readRun } from '../../report/record.ts';
 
-/** Number of differences that are listed. */
 const mostListed = 12;
-/** Characters of a value that are shown. */
 const mostShown = 60;
 
 /**

@@ -8,7 +8,6 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 
-/** Text to train on. */
 export interface PackedText {
   readonly dataset: PackedDataset;
   /** The last `heldOut` documents. */
@@ -16,7 +15,6 @@ export interface PackedText {
   /** The same, packed like the rest. */
   readonly heldOutRows: () => Promise<PackedDataset>;
   readonly summary: string;
-  /** How it was read, for the record. */
   readonly configuration: Readonly<Record<string, JsonValue>>;
 }
 

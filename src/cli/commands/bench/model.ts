@@ -32,7 +32,6 @@ import { countList, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 
 const decodeContexts = [64, 1024, 4096, 16384, 32768];
-/** Steps of the profile, at the longest context. */
 const profiledSteps = 16;
 
 export const benchDecode = defineCommand({

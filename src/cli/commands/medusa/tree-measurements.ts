@@ -24,7 +24,6 @@ import { choice, decimal, integer } from '../../framework/option-values.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
-/** The options of measurements. */
 export const measurementOptions = {
   data: documentSources,
   heldOut: withDefault(
@@ -62,7 +61,6 @@ export const measurementOptions = {
 };
 export type TreeMeasurementOptions = z.output<z.ZodObject<typeof measurementOptions>>;
 
-/** Calibration windows, step times and drafting time. */
 export interface TreeMeasurements {
   readonly windows: readonly ScoredWindow[];
   readonly times: readonly StepTime[];
@@ -116,7 +114,6 @@ async function plainWindows(
   return await generated(context, options, (generation) => continuations(engine, tokens, generation));
 }
 
-/** The documents of the data: all, or those that training leaves out. */
 async function documentsOf(options: TreeMeasurementOptions): Promise<readonly Document[]> {
   return onlyHeldOut(await loadDocuments(options.data, { field: options.field }), options, 'documents');
 }

@@ -101,7 +101,6 @@ export const medusaTree = defineCommand({
   },
 });
 
-/** A tree with its expected length and time. */
 interface RatedTree {
   readonly method: MedusaTree['method'];
   readonly paths: readonly (readonly number[])[];
