@@ -1,6 +1,6 @@
 /** Exported folders end to end: what is written, that it decodes as the model does, and what is refused. */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -47,7 +47,8 @@ async function exported(
   options: Omit<Parameters<typeof exportFolder>[2], 'dtype'> & { dtype?: ExportOptions['dtype'] } = {},
 ): Promise<string> {
   const folder = join(place, name);
-  await exportFolder(augmented, folder, { dtype: 'f32', replace: true, ...options });
+  await rm(folder, { recursive: true, force: true });
+  await exportFolder(augmented, folder, { dtype: 'f32', ...options });
   return folder;
 }
 

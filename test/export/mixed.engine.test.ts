@@ -162,7 +162,8 @@ describe('opening a mixed export refuses', () => {
   const folder = join(place, 'hostile');
 
   async function fresh(change: (manifest: Manifest) => void = () => undefined): Promise<void> {
-    await exportModel(folder, { model, weights: new RandomWeights(model, 1), dtype: 'mixed', replace: true });
+    await rm(folder, { recursive: true, force: true });
+    await exportModel(folder, { model, weights: new RandomWeights(model, 1), dtype: 'mixed' });
     const file = join(folder, 'linnet.json');
     const manifest = manifestSchema.parse(JSON.parse(await readFile(file, 'utf8')));
     change(manifest);

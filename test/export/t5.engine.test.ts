@@ -1,5 +1,5 @@
 /** Exported folders of T5: the decoder's step graph, the encoder over several lengths, and what opening refuses. */
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -185,7 +185,8 @@ describe('opening refuses', () => {
   });
 
   async function withManifest(change: (manifest: z.infer<typeof manifestSchema>) => void): Promise<string> {
-    const { folder } = await exported('hostile', tinyT5('softmax'), { replace: true });
+    await rm(join(place, 'hostile'), { recursive: true, force: true });
+    const { folder } = await exported('hostile', tinyT5('softmax'));
     const file = join(folder, 'linnet.json');
     const manifest = manifestSchema.parse(JSON.parse(await readFile(file, 'utf8')));
     change(manifest);
