@@ -198,7 +198,7 @@ export function pairMedusaObjective(
   };
 }
 
-/** The loss of the heads, in joint training added to that of the model. */
+/** The loss of the heads, with the loss of the model in joint training. */
 function lossOf(
   medusa: MedusaTraining,
   model: GeneratingModel,
