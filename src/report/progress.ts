@@ -135,15 +135,10 @@ function progressLine(state: {
   }
   if (rate !== undefined) {
     parts.push(`${pace(rate)}/s`);
-    if (total > done) parts.push(`${formatDuration(roundedSeconds((total - done) / rate))} left`);
+    if (total > done) parts.push(`${formatDuration(Math.max(1, Math.round((total - done) / rate)))} left`);
   }
   if (info !== undefined && info !== '') parts.push(info.replace(/\p{Cc}+/gu, ' '));
   return parts.join(' · ');
-}
-
-/** Fractions of seconds only flicker. */
-function roundedSeconds(seconds: number): number {
-  return Math.max(1, Math.round(seconds));
 }
 
 /** A line that wraps cannot be redrawn. */

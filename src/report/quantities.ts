@@ -3,17 +3,10 @@
  * reports. Values that are not finite print as `NaN`, `∞` or `−∞`; they are results too (a diverged loss).
  */
 
-/** A number that is not an ordinary number has a spelling of its own; undefined for finite ones. */
-function spellNonFinite(value: number): string | undefined {
-  if (Number.isFinite(value)) return undefined;
-  if (Number.isNaN(value)) return 'NaN';
-  return value > 0 ? '∞' : '−∞';
-}
-
-/** Splits off the sign, so that every format is written for magnitudes only. */
+/** Splits off the sign, so that every format is written for finite magnitudes only. */
 function withSign(value: number, spell: (magnitude: number) => string): string {
-  const special = spellNonFinite(value);
-  if (special !== undefined) return special;
+  if (Number.isNaN(value)) return 'NaN';
+  if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
   const spelled = spell(Math.abs(value));
   // A value that rounds to zero has no sign: −0.00 would only puzzle.
   return value < 0 && /[1-9]/.test(spelled) ? `−${spelled}` : spelled;
@@ -142,8 +135,7 @@ export function formatDuration(seconds: number): string {
 
 /** How many times one thing is the other: `formatRatio(1.852)` → `1.85×`. */
 export function formatRatio(ratio: number): string {
-  const spelled = formatNumber(ratio, 3);
-  return `${spelled}×`;
+  return `${formatNumber(ratio, 3)}×`;
 }
 
 /** A share of 1 in percent: `formatPercent(0.1234)` → `12.3 %`. */

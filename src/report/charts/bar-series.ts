@@ -67,13 +67,8 @@ export function barElements(bars: readonly ChartBars[], plot: BarPlot): SvgEleme
   );
 }
 
-interface Mark {
-  readonly value: number;
-  readonly deviation: number;
-  /** The value in figures. */
-  readonly text: string;
-  readonly thickness: number;
-}
+/** A value with its spelling and its spread. */
+type Mark = Readonly<Record<'value' | 'deviation' | 'thickness', number> & { text: string }>;
 
 function marked(
   { isDots, horizontal }: BarPlot,

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CHART_TEXT, estimateTextWidth } from './chart-style.ts';
+import { CHART_TEXT, estimateTextWidth, shareStyle } from './chart-style.ts';
 import { heatMap, type HeatMapDescription } from './heat-map.ts';
-import { shareStyle } from './share-colour.ts';
 
 const picture: HeatMapDescription = {
   ...{ title: 'Found & lost', columns: ['512', '1K'], rows: ['0 %', '50 %', '100 %'], across: 'tokens', down: 'depth' },

@@ -3,8 +3,7 @@ import { LinnetError } from '../../errors.ts';
 import { formatFixed } from '../quantities.ts';
 import { drawChart, type Place, type View } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
-import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
-import { shareStyle } from './share-colour.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth, shareStyle } from './chart-style.ts';
 import { type SvgElement, writing } from './svg-element.ts';
 
 export interface HeatMapDescription {

@@ -51,7 +51,7 @@ export function scaleOf(axis: ChartAxis, values: readonly number[], parts: numbe
     if (hasPowers) {
       if (!isTight) powers.nice();
       [first, last] = powers.domain();
-      const [from, to] = [first, last].map((end) => round(Math.log(end) / Math.log(base)));
+      const [from, to] = [first, last].map((end) => Math.round((1e9 * Math.log(end)) / Math.log(base)) / 1e9);
       ticks = range(Math.ceil(from), Math.floor(to) + 1).map((power) => base ** power);
     } else if (first <= 0) first = low;
   }
@@ -66,11 +66,6 @@ export function scaleOf(axis: ChartAxis, values: readonly number[], parts: numbe
     ticks: spelled.filter(({ text }, at) => at === 0 || text !== spelled[at - 1].text),
     share: (value) => position(value),
   };
-}
-
-/** Without the rounding of logarithms. */
-function round(value: number): number {
-  return Math.round(1e9 * value) / 1e9;
 }
 
 /** Ends around the only value there is. */

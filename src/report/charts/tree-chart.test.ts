@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chain, TokenTree, treeFromPaths } from '../../attention/tree.ts';
 import type { Chart } from './chart-renderer.ts';
-import { shareStyle } from './share-colour.ts';
+import { shareStyle } from './chart-style.ts';
 import { mostDrawnNodes, treeChart } from './tree-chart.ts';
 import { layoutTree } from './tree-layout.ts';
 

@@ -3,9 +3,8 @@ import type { TokenTree } from '../../attention/tree.ts';
 import { LinnetError } from '../../errors.ts';
 import { drawChart, type View } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
-import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth, shareStyle } from './chart-style.ts';
 import { formatFixed } from '../quantities.ts';
-import { shareStyle } from './share-colour.ts';
 import { type Point, roundedText, type SvgElement, writing } from './svg-element.ts';
 import { layoutTree } from './tree-layout.ts';
 
