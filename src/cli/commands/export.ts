@@ -138,13 +138,8 @@ async function textOfReport(
   return {
     name: ownTextName,
     data: (engine) =>
-      context.withProgress('text', 'tokens', (progress) =>
-        ownText(engine, {
-          tokens,
-          length: Math.min(ownTextLength, model.sizes.trainedLength, tokens),
-          signal: context.signal,
-          onProgress: (done, total) => progress.update(done, total),
-        }),
+      context.withProgress('text', 'tokens', (_, hooks) =>
+        ownText(engine, { tokens, length: Math.min(ownTextLength, model.sizes.trainedLength, tokens), ...hooks }),
       ),
   };
 }

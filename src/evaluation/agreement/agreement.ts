@@ -20,7 +20,6 @@ export interface TextAgreement {
   readonly kl: readonly number[];
 }
 
-/** Means over all continuations. */
 export interface Agreement {
   /** Tokens that the other model, writing greedily, has in common with the original before the first that differs. */
   readonly greedyLength: number;

@@ -7,7 +7,6 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.ts';
 import type { ModelDescription } from '../../models/model.ts';
 
-/** Layers with equal mixers. */
 export interface SharedMixer {
   readonly mixer: MixerConfig;
   readonly layers: readonly number[];

@@ -26,7 +26,6 @@ const questionSchema = z.looseObject({
   turns: z.array(z.string().min(1)).min(1).max(64),
 });
 
-/** Questions of a conversation, turn by turn. */
 export interface ConversationQuestion {
   readonly id: number | string;
   readonly category: string;
@@ -52,7 +51,6 @@ export async function readConversationQuestions(file: string): Promise<Conversat
   return [...questions.values()];
 }
 
-/** An answer to a turn. */
 export type AnsweredTurn = Pick<Generation, 'text' | 'tokens' | 'steps' | 'prefillSeconds' | 'decodeSeconds'>;
 
 /** The answers to a question, in one way or in both. */
@@ -137,7 +135,6 @@ async function answer(
   return answers;
 }
 
-/** One way of answering, summed up. */
 export interface WaySpeed {
   readonly tokens: number;
   /** Mean over turns of tokens / seconds from the prompt to the end of the answer, as the paper reports it. */

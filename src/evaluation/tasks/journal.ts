@@ -6,7 +6,6 @@ import type { Response } from './judging.ts';
 import { pythonJson, sha256 } from './text/python-json.ts';
 import type { Question, TaskRequest } from './requests.ts';
 
-/** An answer as JSON. */
 export const journalLineSchema = z.object({
   key: z.string(),
   responses: z.array(z.union([z.string(), z.object({ logLikelihood: z.number(), isGreedy: z.boolean() })])).readonly(),
@@ -35,24 +34,20 @@ export class Journal {
     return new Journal(await new RunFolder(dirname(path)).journal({ ...kind, mostBytes: 512 << 20 }));
   }
 
-  /** The answers to a question, if there are as many as it asks for. */
   get(key: string, count: number): readonly Response[] | undefined {
     const responses = this.#known.get(key);
     return responses?.length === count ? responses : undefined;
   }
 
-  /** Adds the answers to some questions. */
   add(entries: readonly Answers[]): void {
     for (const { key, responses } of entries) this.#known.set(key, responses);
     this.#file.append(...entries);
   }
 
-  /** All answers there are. */
   entries(): Answers[] {
     return Array.from(this.#known, ([key, responses]) => ({ key, responses }));
   }
 
-  /** Deletes the file, when the results are written. */
   remove(): Promise<void> {
     return this.#file.remove();
   }

@@ -16,12 +16,10 @@ export type Response = Score | string;
 export interface Judgement {
   /** "none" for a task without filters. */
   readonly filter: string;
-  /** One per request. */
   readonly filtered: readonly Response[];
   readonly metrics: Readonly<Partial<Record<string, AnswerValue>>>;
 }
 
-/** A task's filter lists, compiled once. */
 const compiled = new WeakMap<Task, readonly { readonly name: string; readonly filters: readonly Filter[] }[]>();
 
 function filtersOf(task: Task): readonly { readonly name: string; readonly filters: readonly Filter[] }[] {
@@ -35,7 +33,6 @@ function filtersOf(task: Task): readonly { readonly name: string; readonly filte
   return made;
 }
 
-/** Judges the answers to a question, one per request. */
 export function judge(task: Task, question: Question, responses: readonly Response[]): Judgement[] {
   return filtersOf(task).map(({ name, filters }) => {
     const filtered = responses.map((response) =>
@@ -77,10 +74,8 @@ function scoreOf(response: Response): Score {
   throw internalError('a text was given where a score is due');
 }
 
-/** The numbers of a task. */
 export interface TaskSummary {
   readonly task: string;
-  /** Questions. */
   readonly size: number;
   /** By "metric,filter" and "metric_stderr,filter"; "N/A" where there is no error. */
   readonly values: Readonly<Record<string, number | string>>;
@@ -91,7 +86,6 @@ export interface SummaryOptions {
   readonly bootstrapIterations?: number;
 }
 
-/** Sums up the judgements of a task's questions. */
 export function summarizeJudgements(
   task: Task,
   judgements: readonly (readonly Judgement[])[],

@@ -15,7 +15,6 @@ import type { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
 
-/** Names the jobs. */
 export const evalTaskKind = 'eval-task';
 
 const scorerSchema = z.strictObject({
@@ -49,22 +48,18 @@ const usageSchema = z.strictObject({ tokensRead: z.int(), tokensReused: z.int(),
 
 const resultSchema = z.strictObject({ answers: z.array(journalLineSchema), usage: usageSchema });
 
-/** A scorer that a worker has opened, with its identity. */
 export interface OpenedScorer {
   readonly scorer: EngineScorer;
   readonly identity: string;
 }
 
 export interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
-  /** Redis of the queue. */
   readonly queue: string;
   readonly scorer: ScorerDescription;
   readonly identity: string;
   readonly data: string;
   readonly questions: QuestionOptions;
-  /** Takes the answers. */
   readonly journal: Journal;
-  /** Called when a task is done. */
   readonly onProgress?: (done: number, total: number, task: string) => void;
 }
 

@@ -58,7 +58,6 @@ function namesOf(inputs: readonly TaskInput[]): string[] {
   return inputs.map(({ task }) => task);
 }
 
-/** Other names by which tasks are known. */
 const aliases: Readonly<Record<string, string>> = {
   bbh: 'bbh_cot_fewshot',
   ag_news: 'linnet_ag_news',
@@ -71,7 +70,6 @@ const aliases: Readonly<Record<string, string>> = {
 export const protocols = ['harness', 'instruct-eval'] as const;
 export type Protocol = (typeof protocols)[number];
 
-/** Tasks that a protocol replaces. */
 const replacements: Readonly<Record<Protocol, Readonly<Record<string, string>>>> = {
   harness: {},
   'instruct-eval': {
@@ -124,7 +122,6 @@ export function selectTasks(names: readonly string[], protocol: Protocol = 'harn
   return { tasks: [...chosen.values()], groups: [...summed.values()] };
 }
 
-/** The tasks of a group, also those of groups in it. */
 export function tasksOf(group: TaskGroup): string[] {
   return group.members.flatMap((member) => {
     const inner = groups.get(member);

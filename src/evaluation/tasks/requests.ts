@@ -20,7 +20,6 @@ export interface GenerationSettings {
   readonly temperature?: number;
 }
 
-/** A request to a model for one question. */
 export type TaskRequest =
   | { readonly type: 'loglikelihood'; readonly context: string; readonly continuation: string }
   | { readonly type: 'loglikelihood_rolling'; readonly text: string }
@@ -50,11 +49,9 @@ export interface QuestionOptions {
   readonly shots?: number;
   /** Questions: a number of the first, or a share below 1. Default: all. */
   readonly limit?: number;
-  /** Default 1234. */
   readonly seed?: number;
 }
 
-/** The questions of a task, with their counts. */
 export interface TaskQuestions {
   readonly task: Task;
   readonly shots: number;
@@ -137,7 +134,6 @@ async function readSplit(dir: string, task: Task, split: string): Promise<Source
   );
 }
 
-/** Fills in the templates of a task. */
 class PromptWriter {
   readonly #task: Task;
   readonly #pool: readonly Row[];

@@ -29,12 +29,10 @@ export interface EvaluationDescription {
   readonly date: number;
 }
 
-/** The model's name in names of folders. */
 export function sanitizedName(model: string): string {
   return model.replace(/["<>:/|\\?*[\]]+/g, '__');
 }
 
-/** The object of a results file. */
 export function resultsObject(
   { tasks, groups }: EvaluationResult,
   selected: readonly TaskGroup[],
@@ -72,7 +70,7 @@ export function resultsObject(
     date: run.date,
     lm_eval_version: null,
     max_length: run.maxLength,
-    task_hashes: byTask(({ answers }) => sha256(answers.map((answer) => joinedHashes(hashesOf(answer))).join(''))),
+    task_hashes: byTask(({ answers }) => sha256(answers.flatMap((answer) => Object.values(hashesOf(answer))).join(''))),
     model_source: 'linnet',
     model_name: run.model,
     model_name_sanitized: sanitizedName(run.model),
@@ -140,21 +138,11 @@ function shown(response: Response, question: Question): string | string[] {
   return [String(logLikelihood), isGreedy ? 'True' : 'False'];
 }
 
-interface Hashes {
-  readonly doc_hash: string;
-  readonly prompt_hash: string;
-  readonly target_hash: string;
-}
-
-function hashesOf({ question }: JudgedQuestion, floats?: ReadonlySet<string>): Hashes {
+function hashesOf({ question }: JudgedQuestion, floats?: ReadonlySet<string>) {
   const [request] = question.requests;
   return {
     doc_hash: sha256(pythonJson(question.doc, floats)),
     prompt_hash: sha256(request.type === 'loglikelihood_rolling' ? request.text : request.context),
     target_hash: sha256(question.target),
   };
-}
-
-function joinedHashes({ doc_hash, prompt_hash, target_hash }: Hashes): string {
-  return doc_hash + prompt_hash + target_hash;
 }

@@ -30,14 +30,12 @@ const batchSizes: Readonly<Record<Task['output_type'], number>> = {
   generate_until: 8,
 };
 
-/** A question with its answers and their scores. */
 export interface JudgedQuestion {
   readonly question: Question;
   readonly responses: readonly Response[];
   readonly judgements: readonly Judgement[];
 }
 
-/** A task with all its answers. */
 export interface TaskResult {
   readonly task: Task;
   readonly shots: number;
@@ -53,10 +51,8 @@ export interface EvaluationResult {
 }
 
 export interface RunOptions extends QuestionOptions, SummaryOptions {
-  /** The folder of all data. */
   readonly data: string;
   readonly signal?: AbortSignal;
-  /** Told how many questions are done, of how many, and which task is under way. */
   readonly onProgress?: (done: number, total: number, task: string) => void;
   /** Where answers are remembered for a run that goes on. */
   readonly journal?: { readonly file: Journal; readonly model: string };

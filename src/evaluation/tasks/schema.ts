@@ -18,7 +18,6 @@ export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as con
 
 const metricSchema = z.strictObject({
   metric: z.enum(metricNames),
-  /** Options of `exact_match`. */
   ignore_case: z.boolean().optional(),
   ignore_punctuation: z.boolean().optional(),
   ignore_numbers: z.boolean().optional(),
@@ -29,7 +28,6 @@ const textList = z.array(z.string());
 
 export const taskSchema = z
   .strictObject({
-    /** Name in results. */
     task: z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'expected letters, digits, dots, dashes and underscores'),
     /** Of the hub: owner/name. */
     dataset_path: z.string().min(1),
@@ -105,20 +103,16 @@ export const taskSchema = z
     }
   });
 
-/** A task, its defaults filled in. */
 export type Task = z.output<typeof taskSchema>;
-/** A task before its defaults are filled in. */
 export type TaskInput = z.input<typeof taskSchema>;
 export type MetricConfig = z.output<typeof metricSchema>;
 
-/** The split whose rows are evaluated. */
 export function evaluatedSplit(task: Pick<Task, 'task' | 'test_split' | 'validation_split'>): string {
   const split = task.test_split ?? task.validation_split;
   if (split !== undefined) return split;
   throw new LinnetError('CONFIG', `task ${task.task} has neither test_split nor validation_split`);
 }
 
-/** The split that shots come from. */
 export function shotSplit(task: Task): string {
   return task.fewshot_split ?? task.training_split ?? task.validation_split ?? evaluatedSplit(task);
 }

@@ -78,9 +78,15 @@ export const benchTrain = defineCommand({
     const measured = [];
     for (const width of widths) {
       context.throwIfStopped('between two widths');
-      const { model, without } = benchModels(family, width, layers, mixer, vocabulary, length);
+      const { group, config } = families[family];
+      const plain = describeCausalModel(config(width, layers, vocabulary, length));
+      const throughout = (one: MixerConfig): CausalModel => plain.withMixers(plain.mixers.map(() => one));
+      const chosen = mixerPreset(mixer, takenOptions(mixer, { group }));
+      // The model without the convolution, where its mixer has one.
+      const hasConvolution = convolutionOf(chosen) !== null;
+      const without = hasConvolution ? throughout(parseMixer({ ...chosen, convolution: null })) : undefined;
       const options = { rows, length, runs, without, compile: { device, threads }, signal: context.signal };
-      measured.push({ width, ...(await trainingSpeed(model, options)) });
+      measured.push({ width, ...(await trainingSpeed(throughout(chosen), options)) });
     }
     context.table(measured, [
       { header: 'width', value: ({ width }) => width },
@@ -108,21 +114,3 @@ export const benchTrain = defineCommand({
     };
   },
 });
-
-/** The model, and the model without the convolution where its mixer has one. */
-function benchModels(
-  family: string,
-  width: number,
-  layers: number,
-  preset: string,
-  vocabulary: number,
-  length: number,
-): { model: CausalModel; without?: CausalModel } {
-  const { group, config } = families[family];
-  const plain = describeCausalModel(config(width, layers, vocabulary, length));
-  const mixer = mixerPreset(preset, takenOptions(preset, { group }));
-  const throughout = (one: MixerConfig): CausalModel => plain.withMixers(plain.mixers.map(() => one));
-  const model = throughout(mixer);
-  if (convolutionOf(mixer) === null) return { model };
-  return { model, without: throughout(parseMixer({ ...mixer, convolution: null })) };
-}

@@ -4,33 +4,28 @@
  * for two independent numbers wherever models agree on the easy questions.
  */
 import { LinnetError } from '../../../errors.ts';
-import { isMetricName, metrics, type MetricName, type AnswerValue } from '../metrics/registry.ts';
+import { type AnswerValue, isMetricName, metrics, type MetricName, numberOfAnswer } from '../metrics/registry.ts';
 import { bootstrapError, meanError } from '../metrics/statistics.ts';
 import { type ModelResults, readSamples, type Sample } from './result-files.ts';
 
 /** Resamples for the error of the difference of quantities of a set. */
 const resamples = 1000;
 
-/** A number of a model. */
 export interface MeasuredValue {
   readonly value: number;
   /** Standard error; undefined where results have none. */
   readonly error: number | undefined;
 }
 
-/** A model against the first one. */
 export interface Difference extends MeasuredValue {
-  /** Questions that both answered. */
   readonly questions: number;
   /** Questions that the model answers better than the first one, and worse. */
   readonly better: number;
   readonly worse: number;
 }
 
-/** A metric of a task, of all models. */
 export interface ComparedMetric {
   readonly task: string;
-  /** `acc,none`. */
   readonly key: string;
   readonly higherIsBetter: boolean;
   /** In the order of the models; undefined where a model was not asked. */
@@ -39,18 +34,15 @@ export interface ComparedMetric {
   readonly differences: readonly (Difference | undefined)[];
 }
 
-/** A question that models answer differently well. */
 export interface ChangedQuestion {
   readonly docId: number;
   readonly context: string;
   readonly target: string;
   /** In the order of the models. */
   readonly answers: readonly string[];
-  /** The metric's value of each answer. */
   readonly values: readonly number[];
 }
 
-/** A task with the questions that changed. */
 export interface ComparedTask {
   readonly task: string;
   readonly metrics: readonly ComparedMetric[];
@@ -141,7 +133,7 @@ function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: 
     metric.aggregate(chosen.map(([, other]) => other)) - metric.aggregate(chosen.map(([reference]) => reference));
   const error =
     metric.error === 'mean'
-      ? meanError(pairs.map(([reference, other]) => numberOf(other) - numberOf(reference)))
+      ? meanError(pairs.map(([reference, other]) => numberOfAnswer(other) - numberOfAnswer(reference)))
       : bootstrapError(pairs.length, (indices) => quantity(Array.from(indices, (index) => pairs[index])), resamples);
   const gains = pairs.map(([reference, other]) => (higherIsBetter ? 1 : -1) * (worthOf(other) - worthOf(reference)));
   return {
@@ -151,10 +143,6 @@ function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: 
     better: gains.filter((gain) => gain > 0).length,
     worse: gains.filter((gain) => gain < 0).length,
   };
-}
-
-function numberOf(value: AnswerValue): number {
-  return typeof value === 'number' ? value : value[0];
 }
 
 /** How good one answer is: of a pair of true and predicted class, whether they are the same. */

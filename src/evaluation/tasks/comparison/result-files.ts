@@ -37,7 +37,6 @@ const sampleSchema = z.looseObject({
   prompt_hash: z.string(),
 });
 
-/** A question as it was asked and answered. */
 export interface Sample {
   readonly docId: number;
   readonly docHash: string;
@@ -47,20 +46,16 @@ export interface Sample {
   readonly target: string;
   /** The chosen continuation, or the generated text. */
   readonly answer: string;
-  /** Each metric's value of the answer. */
   readonly values: ReadonlyMap<string, AnswerValue>;
 }
 
-/** Results of one model. */
 export interface ModelResults {
   readonly model: string;
-  /** The file they come from. */
   readonly file: string;
   /** By task or group: numbers by `metric,filter`, standard errors by `metric_stderr,filter`. */
   readonly results: z.output<typeof resultsSchema>['results'];
   readonly higherIsBetter: z.output<typeof resultsSchema>['higher_is_better'];
   readonly shots: z.output<typeof resultsSchema>['n-shot'];
-  /** Files of samples by task. */
   readonly samples: ReadonlyMap<string, string>;
 }
 

@@ -49,7 +49,6 @@ export function taskFolder(task: Pick<Task, 'task' | 'folder'>): string {
   return task.folder ?? task.task;
 }
 
-/** The rows of a split and the files that they are read from. */
 export interface FoundRows {
   readonly files: readonly string[];
   readonly rows: AsyncGenerator<SourcedRow>;

@@ -8,7 +8,6 @@ import { taskFolder } from './locate.ts';
 import { readRows } from './row-files.ts';
 import { checkColumns } from './rows.ts';
 
-/** Contents of a prompt file. */
 export interface PromptFile {
   readonly description: string;
   readonly samples: readonly Row[];

@@ -8,7 +8,6 @@ import { parseNumber } from './number-words.ts';
 /** Stands for an answer that was not found, unless a task says otherwise. */
 const notFound = '[invalid]';
 
-/** One answer at a time: the text and the row that it answers. */
 export type Filter = (response: string, row: Readonly<Record<string, RowValue>>) => string;
 
 /** Parameters of filters that choose among matches. */
@@ -28,7 +27,6 @@ function kind<S extends z.ZodType>(schema: S, make: (parameters: z.output<S>) =>
   return { schema, make: (parameters) => make(schema.parse(parameters)) };
 }
 
-/** The filters: their parameters and how they are made of them. */
 const kinds: Readonly<Record<string, FilterKind>> = {
   take_first: kind(z.strictObject({}), () => (response) => response),
   strip: kind(z.strictObject({}), () => strip),
@@ -79,7 +77,6 @@ const kinds: Readonly<Record<string, FilterKind>> = {
   word_sort: kind(z.strictObject({}), () => sortedWords),
 };
 
-/** A filter's name and parameters, as in task files. */
 export const filterSchema = z
   .looseObject({ function: z.string() })
   .superRefine(({ function: name, ...others }, context) => {

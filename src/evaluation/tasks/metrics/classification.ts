@@ -1,11 +1,8 @@
 /** Quality of a classification from pairs of true and predicted classes, by the conventions of scikit-learn. */
 
-/** How one class fared. */
 interface ClassCounts {
   truePositives: number;
-  /** Items of the class. */
   actual: number;
-  /** Items taken for it. */
   predicted: number;
 }
 

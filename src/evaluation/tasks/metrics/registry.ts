@@ -28,7 +28,6 @@ export interface TaskMetric {
   /** Undefined for answers of a kind that the metric does not judge. */
   measure(answer: Answer, options: ExactMatchOptions): AnswerValue | undefined;
   aggregate(values: readonly AnswerValue[]): number;
-  /** How the standard error is found. */
   readonly error: 'mean' | 'bootstrap' | 'none';
 }
 
@@ -50,7 +49,7 @@ function measureBy(measures: Measures): TaskMetric['measure'] {
 }
 
 function meanMetric(measures: Measures, higherIsBetter = true): TaskMetric {
-  const aggregate = (values: readonly AnswerValue[]): number => average(values.map(single));
+  const aggregate = (values: readonly AnswerValue[]): number => average(values.map(numberOfAnswer));
   return { higherIsBetter, measure: measureBy(measures), aggregate, error: 'mean' };
 }
 
@@ -121,7 +120,6 @@ export const metricNames = [
 ] as const;
 export type MetricName = (typeof metricNames)[number];
 
-/** Whether there is a metric of a name, as files of results have them. */
 export function isMetricName(name: string): name is MetricName {
   const known: readonly string[] = metricNames;
   return known.includes(name);
@@ -141,7 +139,7 @@ export const metrics: Readonly<Record<MetricName, TaskMetric>> = {
   perplexity: {
     higherIsBetter: false,
     measure: measureBy({ loglikelihood: ({ score }) => score.logLikelihood }),
-    aggregate: (values) => Math.exp(-average(values.map(single))),
+    aggregate: (values) => Math.exp(-average(values.map(numberOfAnswer))),
     error: 'bootstrap',
   },
   word_perplexity: rollingMetric(wordCount, (value) => Math.exp(-value)),
@@ -150,11 +148,9 @@ export const metrics: Readonly<Record<MetricName, TaskMetric>> = {
   exact_match: meanMetric({
     generate_until: ({ text, target }, options) => Number(exactMatch(text, target, options)),
   }),
-  /** Whether the answer, without white space around it, begins with the target. */
   prefix_match: meanMetric({
     generate_until: ({ text, target }) => Number(text.trim().startsWith(target.trim())),
   }),
-  /** Whether the answer holds the target, in any case of its letters. */
   contains: meanMetric({
     generate_until: ({ text, target }) => Number(text.toLowerCase().includes(target.toLowerCase())),
   }),
@@ -165,7 +161,7 @@ export const metrics: Readonly<Record<MetricName, TaskMetric>> = {
   summary_length: meanMetric({ generate_until: ({ text }) => words(text).length }, false),
 };
 
-function single(value: AnswerValue): number {
+export function numberOfAnswer(value: AnswerValue): number {
   return typeof value === 'number' ? value : value[0];
 }
 

@@ -82,10 +82,8 @@ export function confidenceInterval(
   return { low: quantile((1 - confidence) / 2), high: quantile((1 + confidence) / 2) };
 }
 
-/** One task of a group. */
 export interface GroupPart {
   readonly value: number;
-  /** Undefined where the task has none. */
   readonly error: number | undefined;
   readonly size: number;
 }

@@ -24,7 +24,6 @@ export class PythonRandom {
     this.#initialize(high === 0 ? [magnitude] : [magnitude >>> 0, high]);
   }
 
-  /** Uniform 32 bits. */
   nextUint32(): number {
     if (this.#next === size) this.#refill();
     let word = this.#words[this.#next++];

@@ -12,7 +12,6 @@ export interface RougeScore {
   readonly fmeasure: number;
 }
 
-/** The kinds of ROUGE, in the order of tables. */
 export const rougeKinds = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum'] as const;
 export type RougeKind = (typeof rougeKinds)[number];
 
@@ -53,7 +52,6 @@ function overlap(reference: string, prediction: string, n: number, options: Roug
   return score(shared, Math.max(1, total(given)), Math.max(1, total(wanted)));
 }
 
-/** ROUGE-L: the longest common subsequence of the whole texts. */
 function longestCommon(reference: string, prediction: string, options: RougeOptions): RougeScore {
   const wanted = rougeTokens(reference, options);
   const given = rougeTokens(prediction, options);

@@ -12,7 +12,6 @@ export function pythonJson(value: RowValue, floats: ReadonlySet<string> = new Se
   return written(value, '', floats, false);
 }
 
-/** SHA-256 of a text, in hexadecimal digits. */
 export function sha256(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex');
 }

@@ -27,7 +27,6 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/ 's/g, "'s"],
 ];
 
-/** The text as it is written. */
 export function detokenizeWikitext(page: string): string {
   return replacements.reduce((text, [found, replacement]) => text.replace(found, replacement), page);
 }
