@@ -28,6 +28,14 @@ export const COMPANION_FILES: readonly string[] = [
   'generation_config.json',
 ];
 
+/** The folder of chat templates besides the default one, such as `tool_use.jinja`. */
+export const TEMPLATE_FOLDER = 'additional_chat_templates';
+
+/** The additional chat templates that are read; models have one or two. @param names of the files of the folder */
+export function templateFilesOf(names: readonly string[]): readonly string[] {
+  return names.filter((name) => name.endsWith('.jinja')).slice(0, 16);
+}
+
 /** Whether a name looks like weights in Python's pickle format, which runs code when it is loaded. We never read it. */
 export function isPickleFile(name: string): boolean {
   return /\.(bin|pt|pth|ckpt|pkl|pickle)(\.index\.json)?$/i.test(name);

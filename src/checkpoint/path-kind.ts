@@ -40,6 +40,9 @@ export interface PathKind {
   readonly code: ErrorCode;
 }
 
+/** Most kinds have no further facts, and are refused as `NOT_FOUND`. */
+type Recognized = Omit<PathKind, 'facts' | 'code'> & Partial<Pick<PathKind, 'facts' | 'code'>>;
+
 /** A folder as far as names and small files tell. */
 interface FolderFacts {
   readonly path: string;
@@ -50,7 +53,7 @@ interface FolderFacts {
   head(name: string): Promise<string>;
 }
 
-type Recognizer = (folder: FolderFacts) => PathKind | undefined | Promise<PathKind | undefined>;
+type Recognizer = (folder: FolderFacts) => Recognized | undefined | Promise<Recognized | undefined>;
 
 const mostJsonBytes = 1 << 20;
 const headBytes = 64;
@@ -78,7 +81,11 @@ const recognizers: readonly Recognizer[] = [
  * ```
  */
 export async function recognizePath(given: string): Promise<PathKind | undefined> {
-  const path = resolve(given);
+  const found = await recognized(resolve(given));
+  return found && { facts: {}, code: 'NOT_FOUND', ...found };
+}
+
+async function recognized(path: string): Promise<Recognized | undefined> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined) return undefined;
   if (stats.isFile()) return recognizeFile(path);
@@ -104,38 +111,34 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
 
 const hubAdvice = 'or fetch the model again with "linnet download OWNER/NAME --out FOLDER"';
 
-const lfsPointer = (files: string): PathKind => ({
+const lfsPointer = (files: string): Recognized => ({
   name: 'lfs-pointer',
   is: `a checkout without its large files: ${files} are pointers of Git LFS, not weights`,
   advice: `run "git lfs pull" in the checkout, ${hubAdvice}`,
-  facts: {},
   code: 'FORMAT',
 });
 
-const gguf = (files: string): PathKind => ({
+const gguf = (files: string): Recognized => ({
   name: 'gguf',
   is: `a model of llama.cpp in GGUF (${files}), which Linnet does not read`,
   advice:
     'get the same model as safetensors (config.json, *.safetensors, tokenizer.json), ' +
     'for instance with "linnet download OWNER/NAME"; "linnet export MODEL --dtype int4" makes it as small',
-  facts: {},
   code: 'FORMAT',
 });
 
-const pickle = (files: string): PathKind => ({
+const pickle = (files: string): Recognized => ({
   name: 'pickle',
   is: `weights in Python's pickle format: ${files} may run code when loaded and are never read`,
   advice:
     'save the model as safetensors instead, in Python: ' +
     'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)',
-  facts: {},
-  code: 'NOT_FOUND',
 });
 
 /** Strings of a session's header that say something to people, and how they are called. */
 const sessionFacts: Readonly<Record<string, string>> = { length: 'tokens read', fingerprint: 'of the model' };
 
-async function recognizeFile(path: string): Promise<PathKind | undefined> {
+async function recognizeFile(path: string): Promise<Recognized | undefined> {
   const name = quoteName(basename(path));
   const head = await headOf(path);
   if (head.startsWith(lfsHead)) return lfsPointer(name);
@@ -160,14 +163,13 @@ async function recognizeFile(path: string): Promise<PathKind | undefined> {
       name: 'weights',
       is: 'a file of safetensors, not a folder',
       advice: `a model is the folder around it, with ${CONFIG_FILE} and tokenizer`,
-      facts: {},
       code: 'PATH',
     };
   }
   return isPickleFile(basename(path)) ? { ...pickle(name), code: 'PATH' } : undefined;
 }
 
-function exportedFolder({ names }: FolderFacts): PathKind | undefined {
+function exportedFolder({ names }: FolderFacts): Recognized | undefined {
   if (!names.includes(EXPORT_FILE)) return undefined;
   return {
     name: 'export',
@@ -175,12 +177,10 @@ function exportedFolder({ names }: FolderFacts): PathKind | undefined {
     advice:
       'which decodes and has no weights that can be read; give the model that it was made from. generate, chat, serve, ' +
       'eval perplexity, study rules, inspect and bench take it as it is',
-    facts: {},
-    code: 'NOT_FOUND',
   };
 }
 
-async function pointerFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+async function pointerFolder(folder: FolderFacts): Promise<Recognized | undefined> {
   const weights = folder.names.filter((name) => name.endsWith(WEIGHTS_SUFFIX) || isPickleFile(name));
   const pointers: string[] = [];
   // A checkout has all its large files or none; a handful says which.
@@ -190,7 +190,7 @@ async function pointerFolder(folder: FolderFacts): Promise<PathKind | undefined>
 
 const quantizationSchema = z.looseObject({ quant_method: z.string().max(40).optional(), bits: z.number().optional() });
 
-async function quantizedFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+async function quantizedFolder(folder: FolderFacts): Promise<Recognized | undefined> {
   const config = await folder.json(CONFIG_FILE);
   const own = quantizationSchema.safeParse(config?.quantization_config);
   const beside = quantizationSchema.safeParse(await folder.json('quantize_config.json'));
@@ -215,7 +215,7 @@ const adapterSchema = z.looseObject({
   lora_alpha: z.number().optional(),
 });
 
-async function adapterFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+async function adapterFolder(folder: FolderFacts): Promise<Recognized | undefined> {
   if (hasWeights(folder) || !folder.names.includes('adapter_config.json')) return undefined;
   const config = adapterSchema.safeParse(await folder.json('adapter_config.json')).data ?? {};
   const { peft_type: type = 'unknown', r, lora_alpha: alpha } = config;
@@ -230,7 +230,6 @@ async function adapterFolder(folder: FolderFacts): Promise<PathKind | undefined>
       ...(r === undefined ? {} : { rank: String(r) }),
       ...(alpha === undefined ? {} : { alpha: String(alpha) }),
     },
-    code: 'NOT_FOUND',
   };
 }
 
@@ -240,7 +239,7 @@ const runSchema = z.looseObject({
   command: z.array(z.string()).max(10_000),
 });
 
-async function runFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+async function runFolder(folder: FolderFacts): Promise<Recognized | undefined> {
   if (hasWeights(folder)) return undefined;
   const run = runSchema.safeParse(await folder.json('run.json'));
   if (!run.success) return undefined;
@@ -254,14 +253,13 @@ async function runFolder(folder: FolderFacts): Promise<PathKind | undefined> {
         ? 'the model is in the folder that --out named'
         : 'do the same again with --resume; the model will be in the folder that --out names',
     facts: { status, ...(words === '' ? {} : { command: words.slice(0, 300) }) },
-    code: 'NOT_FOUND',
   };
 }
 
 const tokenizerFiles = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
 
 /** The kind of a folder without safetensors weights. */
-function weightless(folder: FolderFacts): PathKind | undefined {
+function weightless(folder: FolderFacts): Recognized | undefined {
   const { names } = folder;
   const hasConfig = names.includes(CONFIG_FILE);
   if (hasWeights(folder) && hasConfig) return undefined;
@@ -275,8 +273,6 @@ function weightless(folder: FolderFacts): PathKind | undefined {
       is: 'Medusa heads without the model that they draft for',
       advice:
         'put medusa.json and medusa.safetensors into the folder of their model; "linnet medusa train MODEL" makes them',
-      facts: {},
-      code: 'NOT_FOUND',
     };
   }
   const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
@@ -288,8 +284,6 @@ function weightless(folder: FolderFacts): PathKind | undefined {
       advice: hasConfig
         ? `rename a single file to ${WEIGHTS_FILE}; of several, fetch the index that belongs to them`
         : `put ${CONFIG_FILE} of the model next to them`,
-      facts: {},
-      code: 'NOT_FOUND',
     };
   }
   const tokenizer = names.filter((name) => tokenizerFiles.includes(name));
@@ -303,12 +297,11 @@ function weightless(folder: FolderFacts): PathKind | undefined {
       ? `train it from random weights with "linnet pretrain ${join(folder.path, CONFIG_FILE)} --tokenizer ${folder.path}", ${hubAdvice}`
       : `it goes into "linnet pretrain CONFIG --tokenizer ${folder.path}"`,
     facts: { files: tokenizer.join(', ') },
-    code: 'NOT_FOUND',
   };
 }
 
 /** A folder whose subfolders are models: `runs`, or a folder of a hub's cache. */
-async function folderOfModels({ path, names }: FolderFacts): Promise<PathKind | undefined> {
+async function folderOfModels({ path, names }: FolderFacts): Promise<Recognized | undefined> {
   if (names.includes(CONFIG_FILE)) return undefined;
   const models: string[] = [];
   for (const name of names.slice(0, 200)) {
@@ -320,8 +313,6 @@ async function folderOfModels({ path, names }: FolderFacts): Promise<PathKind | 
     name: 'models',
     is: `a folder of models, not a model: ${listNames(models)}`,
     advice: `give one of them, such as ${join(path, models[0])}`,
-    facts: {},
-    code: 'NOT_FOUND',
   };
 }
 

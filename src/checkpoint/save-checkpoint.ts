@@ -1,5 +1,5 @@
 /** Writing a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
@@ -9,6 +9,8 @@ import {
   EXPORT_FILE,
   INDEX_FILE,
   shardFile,
+  TEMPLATE_FOLDER,
+  templateFilesOf,
   WEIGHTS_FILE,
   WEIGHTS_SUFFIX,
 } from './folder-files.ts';
@@ -134,12 +136,20 @@ export async function writeTokenizerFiles(
     throw fileError('list', source, error);
   });
   for (const name of COMPANION_FILES.filter((companion) => present.includes(companion))) {
-    const { handle } = await openInFolder(source, name, 'same-name');
-    try {
-      await writeFileAtomic(resolve(folder, name), await handle.readFile());
-    } finally {
-      await handle.close();
-    }
+    await copyInto(folder, source, name);
+  }
+  if (!present.includes(TEMPLATE_FOLDER)) return;
+  const [from, to] = [source, folder].map((parent) => resolve(parent, TEMPLATE_FOLDER));
+  await mkdir(to);
+  for (const name of templateFilesOf(await readdir(from).catch((): string[] => []))) await copyInto(to, from, name);
+}
+
+async function copyInto(folder: string, source: string, name: string): Promise<void> {
+  const { handle } = await openInFolder(source, name, 'same-name');
+  try {
+    await writeFileAtomic(resolve(folder, name), await handle.readFile());
+  } finally {
+    await handle.close();
   }
 }
 

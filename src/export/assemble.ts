@@ -86,7 +86,6 @@ export async function assembleEngine(
   model: GeneratingModel,
 ): Promise<StepEngine> {
   const decoder = decoderOf(model);
-  const opened: Program[] = [];
   const files = new Map<string, Program>();
   const open = async (file: string, role: GraphRole, graph: Graph): Promise<Program> => {
     const check = signatureCheck(lowerGraph(graph, manifest.device), reader.nameOf(file));
@@ -97,7 +96,6 @@ export async function assembleEngine(
     }
     const program = await reader.openGraph(file, role, check);
     files.set(file, program);
-    opened.push(program);
     return program;
   };
   try {
@@ -122,7 +120,7 @@ export async function assembleEngine(
     });
     return new StepEngine(decoder, program, folds, { prompt, encoder }, layout);
   } catch (error) {
-    for (const program of opened) await program.dispose();
+    for (const program of files.values()) await program.dispose();
     throw error;
   }
 }

@@ -4,9 +4,8 @@ import { longestSource, sourceLengths } from '../decoding/source-encoder.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
-import type { OnnxGraph } from '../graph/onnx/model.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
-import { bytesPerElement, elementCount } from '../graph/tensor.ts';
+import { bytesPerElement, elementCount, type Tensor } from '../graph/tensor.ts';
 import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { medusaParameters } from '../models/medusa/medusa.ts';
@@ -14,7 +13,6 @@ import { medusaGraph } from '../models/medusa/medusa-heads.ts';
 import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
-import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import type { WeightType } from '../quantization/weight-types.ts';
@@ -67,7 +65,11 @@ function encodeStepAs(
   onError?: OnWeightError,
 ): Promise<EncodedGraphs> {
   const decoder = decoderOf(options.model);
-  return encodeAlone(file, stepGraph(decoder, sourceOf(decoder, options, type, onError)), options);
+  return encodeAlone(
+    file,
+    stepGraph(decoder, storedSource(decoder, options.weights, { ...options, dtype: type }, onError)),
+    options,
+  );
 }
 
 /** The encoder of an encoder-decoder model over texts of several lengths. */
@@ -92,7 +94,7 @@ export async function encodeEncoder(
   }
   const lengths = checkedLengths(model, asked ?? sourceLengths(model));
   const { step, prompt = step } = storageTypes[dtype];
-  const makeSource = sourceOf(model.decoder, options, prompt, onError);
+  const makeSource = storedSource(model.decoder, options.weights, { ...options, dtype: prompt }, onError);
   const files = lengths.map(encoderFileOf);
   const dataFile = dataFileOf(files[0]);
   const lowered = lengths.map((length) => lowerGraph(encoderGraph(model, length, makeSource), options.device));
@@ -129,7 +131,7 @@ export async function encodeHeads(
   const { config, tree } = medusa;
   const { sizes } = options.model;
   const type = storageTypes[options.dtype].step;
-  const makeSource = sourceOf(decoderOf(options.model), { ...options, weights: medusa }, type, onError);
+  const makeSource = storedSource(decoderOf(options.model), medusa, { ...options, dtype: type }, onError);
   const graph = await encodeAlone(exportedFiles.medusa, medusaGraph(config, sizes, makeSource), options);
   const { weightBytes } = graph;
   const names = [...medusaParameters(config, sizes).keys()];
@@ -147,7 +149,7 @@ export async function encodeFolds(options: EncodingOptions): Promise<EncodedFold
   const { device, producer: producerVersion } = options;
   const decoder = decoderOf(options.model);
   const layout = modelLayout(decoder);
-  const makeSource = sourceOf(decoder, options, storageTypes[options.dtype].step);
+  const makeSource = storedSource(decoder, options.weights, { ...options, dtype: storageTypes[options.dtype].step });
   const folds: EncodedFold[] = [];
   for (const { name, layer } of foldGraphs(layout)) {
     const lowered = lowerGraph(foldGraph(decoder, layer, makeSource, layout), device);
@@ -156,15 +158,6 @@ export async function encodeFolds(options: EncodingOptions): Promise<EncodedFold
     folds.push({ name, file, bytes });
   }
   return folds;
-}
-
-function sourceOf(
-  decoder: Parameters<typeof storedSource>[0],
-  { weights, block, device }: EncodingOptions,
-  dtype: WeightType,
-  onError?: OnWeightError,
-): (graph: Graph) => ParameterSource {
-  return storedSource(decoder, weights, { dtype, block, device }, onError);
 }
 
 /** A graph with a file of weights of its own. */
@@ -180,9 +173,7 @@ async function encodeAlone(
   return { ...stored, graphs: [{ file, bytes }], dataFile, weightBytes };
 }
 
-type NamedTensor = Pick<OnnxGraph['initializers'][number] | NonNullable<OnnxGraph['deferred']>[number], 'tensor'>;
-
-function bytesOf(tensors: Iterable<NamedTensor>): number {
+function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'shape'> }>): number {
   let sum = 0;
   for (const { tensor } of tensors) sum += elementCount(tensor.shape) * bytesPerElement[tensor.dtype];
   return sum;

@@ -4,9 +4,10 @@
  * linnet.json, which describes them. Weights pass through in pieces; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { EXPORT_FILE, TEMPLATE_FOLDER } from '../checkpoint/folder-files.ts';
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
 import { type SaveCheckpointOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../errors.ts';
@@ -27,6 +28,8 @@ import {
   type EncodingOptions,
   type OnWeightError,
 } from './encoded-graphs.ts';
+import { findTemplates } from '../tokenizer/chat-template-sources.ts';
+import { templatesIn } from '../tokenizer/tokenizer.ts';
 import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredErrors, parseManifest } from './manifest.ts';
 import { writeModelData } from './onnx-model.ts';
 import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
@@ -100,6 +103,8 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   const step = await encodeStep(encoding, noteIn(errors));
   const folds = await encodeFolds(encoding);
   const heads = options.medusa && (await encodeHeads(options.medusa, encoding, noteIn(headErrors)));
+  // Head by head: the graph asks for their matrices in an order of its own.
+  const place = ([name]: readonly [string, unknown]): number => heads?.names.indexOf(name) ?? -1;
   const prompt = await encodePrompt(encoding);
   const stored = [encoder, step, prompt, heads?.graph].filter((graphs) => graphs !== undefined);
   const totalBytes = stored.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
@@ -113,6 +118,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       files[name] = { bytes: bytes.byteLength, sha256: sha256(bytes) };
     };
     await writeTokenizerFiles(folder, options.tokenizerFiles);
+    await joinTemplates(folder);
     for (const name of (await readdir(folder)).sort()) {
       const bytes = await readFile(join(folder, name));
       files[name] = { bytes: bytes.byteLength, sha256: sha256(bytes) };
@@ -143,7 +149,11 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
           weightBytes: step.weightBytes,
           producer,
           report: {
-            weights: Object.fromEntries([...encoderErrors, ...errors, ...inOrder(headErrors, heads?.names)]),
+            weights: Object.fromEntries([
+              ...encoderErrors,
+              ...errors,
+              ...[...headErrors].sort((a, b) => place(a) - place(b)),
+            ]),
             ...measured,
           },
         },
@@ -171,12 +181,17 @@ function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
   throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 and mixed have`);
 }
 
-/** Head by head: the graph asks for their matrices in an order of its own. */
-function inOrder(errors: ReadonlyMap<string, WeightError>, names: readonly string[] = []): [string, WeightError][] {
-  return names.flatMap((name): [string, WeightError][] => {
-    const error = errors.get(name);
-    return error === undefined ? [] : [[name, error]];
-  });
+/** Puts the chat templates of a folder into one file: an export has no folders inside, and can be behind a URL. */
+async function joinTemplates(folder: string): Promise<void> {
+  const found = existsSync(join(folder, TEMPLATE_FOLDER)) ? await findTemplates(templatesIn(folder)) : undefined;
+  await rm(join(folder, TEMPLATE_FOLDER), { recursive: true, force: true });
+  if (found === undefined) return;
+  const named = Object.entries(found.templates).map(([name, template]) => ({ name, template }));
+  await writeFileAtomic(
+    join(folder, 'chat_template.json'),
+    `${JSON.stringify({ chat_template: named }, undefined, 2)}\n`,
+  );
+  await rm(join(folder, 'chat_template.jinja'), { force: true });
 }
 
 function sha256(bytes: Uint8Array): string {

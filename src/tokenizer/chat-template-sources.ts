@@ -7,9 +7,6 @@ import type { Tokenizer } from './text-tokens.ts';
 /** Files that hold chat templates, the first that has one being used. */
 export const templateFiles = ['chat_template.jinja', 'chat_template.json', 'tokenizer_config.json'] as const;
 
-/** A folder of further templates, by their names, such as `tool_use.jinja`. */
-export const additionalTemplates = 'additional_chat_templates';
-
 /** The longest template that is run; those in use have up to 20,000 characters. */
 const mostCharacters = 1 << 18;
 
@@ -29,13 +26,21 @@ export interface TemplateFiles {
  * @throws LinnetError `FORMAT` if it is malformed or too long
  */
 export async function findChatTemplate(files: TemplateFiles, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
+  const found = await findTemplates(files);
+  return found && (await openChatTemplate(found.templates, tokenizer, found.origin));
+}
+
+/** The templates by name, one of which is "default", and how errors name their file. @throws LinnetError `FORMAT` */
+export async function findTemplates(
+  files: TemplateFiles,
+): Promise<{ readonly templates: Readonly<Record<string, string>>; readonly origin: string } | undefined> {
   for (const file of templateFiles) {
     const bytes = await files.read(file);
     const origin = files.nameOf(file);
     const found = bytes && (file.endsWith('.jinja') ? new TextDecoder().decode(bytes) : configured(bytes, origin));
     if (found === undefined) continue;
-    const named = typeof found === 'string' ? { default: found, ...(await files.additional?.()) } : found;
-    return await openChatTemplate(named, tokenizer, origin);
+    const templates = typeof found === 'string' ? { default: found, ...(await files.additional?.()) } : found;
+    return { templates, origin };
   }
   return undefined;
 }

@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { TEMPLATE_FOLDER, templateFilesOf } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { hostModule, WorkerThread } from '../runtime/worker-thread.ts';
 import type { ChatTemplate } from './chat-template.ts';
-import { additionalTemplates, findChatTemplate } from './chat-template-sources.ts';
+import { findChatTemplate, type TemplateFiles } from './chat-template-sources.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import type { LaterEncoder } from './later-encoding.ts';
 import { timeLimit } from './time-limit.ts';
@@ -111,28 +112,27 @@ async function readOptional(folder: string, name: string, limit: number): Promis
   }
 }
 
-/** Further templates that are read; models have one or two. */
-const mostAdditional = 16;
-
 /**
  * The chat template of a Hugging Face folder (`findChatTemplate`); undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too long, `PATH` if a file is not a regular file of the folder
  */
 export function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
-  return findChatTemplate(
-    {
-      read: (name) => readOptional(folder, name, maximumBytes.config),
-      nameOf: (name) => join(folder, name),
-      additional: () => additionalSources(join(folder, additionalTemplates)),
-    },
-    tokenizer,
-  );
+  return findChatTemplate(templatesIn(folder), tokenizer);
+}
+
+/** The files of a folder that may hold chat templates. */
+export function templatesIn(folder: string): TemplateFiles {
+  return {
+    read: (name) => readOptional(folder, name, maximumBytes.config),
+    nameOf: (name) => join(folder, name),
+    additional: () => additionalSources(join(folder, TEMPLATE_FOLDER)),
+  };
 }
 
 async function additionalSources(folder: string): Promise<Record<string, string>> {
   const names = await readdir(folder).catch((): string[] => []);
   const sources: Record<string, string> = {};
-  for (const name of names.filter((file) => file.endsWith('.jinja')).slice(0, mostAdditional)) {
+  for (const name of templateFilesOf(names)) {
     const bytes = await readInFolder(folder, name, maximumBytes.config);
     sources[name.slice(0, -'.jinja'.length)] = bytes.toString('utf8');
   }

@@ -1,5 +1,5 @@
 /** Receiving one file over an unreliable connection: resumes a partial file, verifies size and digest, retries. */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
@@ -45,125 +45,72 @@ export interface ReceiveOptions {
  */
 export async function receiveFile(folder: string, file: RemoteFile, options: ReceiveOptions): Promise<string> {
   const path = resolve(folder, file.name);
+  const { digest } = file;
   const handle = await openOwn(path);
   try {
-    const reception = new Reception(handle, file, path);
-    await reception.takeExisting();
-    let corrupted = false;
-    for (;;) {
-      await complete(reception, options);
+    for (let isRepeated = false; ; isRepeated = true) {
+      await complete(handle, file, options);
       options.signal?.throwIfAborted();
-      const sha256 = reception.verified();
-      if (sha256 !== undefined) return sha256;
-      if (corrupted) {
-        throw new LinnetError(
-          'FORMAT',
-          `${quoteName(file.name)} arrived twice with a digest other than ${file.digest?.hex}`,
-        );
+      const digests = await digestsOf(handle, file, path);
+      if (digest === undefined || digests[digest.algorithm] === digest.hex) return digests.sha256;
+      if (isRepeated) {
+        throw new LinnetError('FORMAT', `${quoteName(file.name)} arrived twice with a digest other than ${digest.hex}`);
       }
-      corrupted = true; // most likely the part kept from an earlier run; once more from the start
-      await reception.restart();
+      await handle.truncate(0); // most likely the part kept from an earlier run; once more from the start
     }
   } finally {
     await handle.close();
   }
 }
 
-/** Connects until every byte is there. */
-async function complete(reception: Reception, options: ReceiveOptions): Promise<void> {
+/** Connects until every byte is there. A file larger than expected is dropped. */
+async function complete(handle: FileHandle, { name, size }: RemoteFile, options: ReceiveOptions): Promise<void> {
   const { connect, retries, retryDelay, isTransient, onBytes, signal } = options;
+  let { size: received } = await handle.stat();
+  if (received > size) {
+    await handle.truncate(0);
+    received = 0;
+  }
   let failures = 0;
-  onBytes?.(reception.received);
-  while (reception.missing > 0) {
-    const before = reception.received;
+  onBytes?.(received);
+  while (received < size) {
+    const before = received;
     try {
       for await (const chunk of await connect(before)) {
         signal?.throwIfAborted();
-        await reception.append(chunk);
-        onBytes?.(reception.received);
+        if (chunk.length > size - received) {
+          throw new LinnetError('FORMAT', `the server sent more than the ${size} bytes of ${quoteName(name)}`);
+        }
+        await writeFully(handle, chunk, received);
+        received += chunk.length;
+        onBytes?.(received);
       }
-      if (reception.missing > 0) throw new Error(`the connection ended ${reception.missing} bytes early`);
+      if (received < size) throw new Error(`the connection ended ${size - received} bytes early`);
     } catch (error) {
       signal?.throwIfAborted();
-      failures = reception.received > before ? 1 : failures + 1;
+      failures = received > before ? 1 : failures + 1;
       if (failures > retries || !isTransient(error)) throw error;
       await delay(retryDelay * 2 ** (failures - 1), undefined, { signal });
     }
   }
 }
 
-/** The bytes of one file so far, and their digests. */
-class Reception {
-  readonly #handle: FileHandle;
-  readonly #file: RemoteFile;
-  readonly #path: string;
-  #received = 0;
-  #sha256 = createHash('sha256');
-  #gitSha1: Hash;
-
-  constructor(handle: FileHandle, file: RemoteFile, path: string) {
-    this.#handle = handle;
-    this.#file = file;
-    this.#path = path;
-    this.#gitSha1 = gitBlobHash(file.size);
-  }
-
-  get received(): number {
-    return this.#received;
-  }
-
-  get missing(): number {
-    return this.#file.size - this.#received;
-  }
-
-  /** Counts and digests the bytes already in the file; a file larger than expected is dropped. */
-  async takeExisting(): Promise<void> {
-    const { size } = await this.#handle.stat();
-    if (size > this.#file.size) return this.restart();
-    const buffer = new Uint8Array(Math.min(TRANSFER_BYTES, size));
-    while (this.#received < size) {
-      const chunk = buffer.subarray(0, Math.min(buffer.length, size - this.#received));
-      await readExactly(this.#handle, chunk, this.#received, this.#path);
-      this.#digest(chunk);
-    }
-  }
-
-  async append(chunk: Uint8Array): Promise<void> {
-    if (chunk.length > this.missing) {
-      throw new LinnetError(
-        'FORMAT',
-        `the server sent more than the ${this.#file.size} bytes of ${quoteName(this.#file.name)}`,
-      );
-    }
-    await writeFully(this.#handle, chunk, this.#received);
-    this.#digest(chunk);
-  }
-
-  async restart(): Promise<void> {
-    await this.#handle.truncate(0);
-    this.#received = 0;
-    this.#sha256 = createHash('sha256');
-    this.#gitSha1 = gitBlobHash(this.#file.size);
-  }
-
-  /** The SHA-256 of a complete file, or undefined if its digest is not the expected one. */
-  verified(): string | undefined {
-    const sha256 = this.#sha256.digest('hex');
-    const actual = { sha256, 'git-sha1': this.#gitSha1.digest('hex') };
-    const { digest } = this.#file;
-    return digest === undefined || actual[digest.algorithm] === digest.hex ? sha256 : undefined;
-  }
-
-  #digest(chunk: Uint8Array): void {
-    this.#sha256.update(chunk);
+async function digestsOf(
+  handle: FileHandle,
+  { size, digest }: RemoteFile,
+  path: string,
+): Promise<Readonly<Record<ExpectedDigest['algorithm'], string>>> {
+  const sha256 = createHash('sha256');
+  const gitSha1 = createHash('sha1').update(`blob ${size}\0`);
+  const buffer = new Uint8Array(Math.min(TRANSFER_BYTES, size));
+  for (let done = 0; done < size; done += buffer.length) {
+    const chunk = buffer.subarray(0, Math.min(buffer.length, size - done));
+    await readExactly(handle, chunk, done, path);
+    sha256.update(chunk);
     // Git's hash matters only for the small files that are stored in git itself.
-    if (this.#file.digest?.algorithm === 'git-sha1') this.#gitSha1.update(chunk);
-    this.#received += chunk.length;
+    if (digest?.algorithm === 'git-sha1') gitSha1.update(chunk);
   }
-}
-
-function gitBlobHash(size: number): Hash {
-  return createHash('sha1').update(`blob ${size}\0`);
+  return { sha256: sha256.digest('hex'), 'git-sha1': gitSha1.digest('hex') };
 }
 
 /** Opens or creates a file of ours, never through a link that someone else put there. */

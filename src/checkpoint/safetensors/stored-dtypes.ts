@@ -5,8 +5,16 @@
  * Files are little-endian, and so is every machine ONNX Runtime supports: elements are reinterpreted, not swapped.
  */
 import { LinnetError } from '../../errors.ts';
-import type { AnyTensor, DType, DTypeArrays } from '../../graph/tensor.ts';
-import { tensor } from '../../graph/tensor.ts';
+import {
+  allocate,
+  type AnyTensor,
+  bytesPerElement,
+  discriminated,
+  type DType,
+  type DTypeArrays,
+  tensor,
+  tensorFromBytes,
+} from '../../graph/tensor.ts';
 import {
   bfloat16FromFloat32,
   float16FromFloat32,
@@ -31,27 +39,32 @@ interface StoredDTypeRow {
   readonly encode?: (data: TensorData) => Uint8Array | undefined;
 }
 
+/** A stored type that a host dtype equals. */
+function same(dtype: DType): StoredDTypeRow {
+  const { constructor } = allocate(dtype, 0);
+  return {
+    bits: 8 * bytesPerElement[dtype],
+    decode: (bytes, shape) => discriminated(tensorFromBytes(dtype, shape, new Uint8Array(bytes))),
+    encode: (data) => (data instanceof constructor ? bytesOf(data) : undefined),
+  };
+}
+
 const table = {
   F64: {
-    bits: 64,
-    decode: (bytes, shape) => tensor('float64', shape, new Float64Array(bytes)),
+    ...same('float64'),
     toFloat32: (bytes, room) => {
       const values = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
       if (room === undefined) return Float32Array.from(values);
       room.set(values);
       return room;
     },
-    encode: (data) => (data instanceof Float64Array ? bytesOf(data) : undefined),
   },
   F32: {
-    bits: 32,
-    decode: (bytes, shape) => tensor('float32', shape, new Float32Array(bytes)),
+    ...same('float32'),
     toFloat32: (bytes) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4),
-    encode: (data) => (data instanceof Float32Array ? bytesOf(data) : undefined),
   },
   F16: {
-    bits: 16,
-    decode: (bytes, shape) => tensor('float16', shape, new Uint16Array(bytes)),
+    ...same('float16'),
     toFloat32: (bytes, room) => float32FromFloat16(words16(bytes), room),
     encode: (data) => encode16(data, float16FromFloat32),
   },
@@ -60,26 +73,10 @@ const table = {
     toFloat32: (bytes, room) => float32FromBfloat16(words16(bytes), room),
     encode: (data) => encode16(data, bfloat16FromFloat32),
   },
-  I64: {
-    bits: 64,
-    decode: (bytes, shape) => tensor('int64', shape, new BigInt64Array(bytes)),
-    encode: (data) => (data instanceof BigInt64Array ? bytesOf(data) : undefined),
-  },
-  I32: {
-    bits: 32,
-    decode: (bytes, shape) => tensor('int32', shape, new Int32Array(bytes)),
-    encode: (data) => (data instanceof Int32Array ? bytesOf(data) : undefined),
-  },
-  I8: {
-    bits: 8,
-    decode: (bytes, shape) => tensor('int8', shape, new Int8Array(bytes)),
-    encode: (data) => (data instanceof Int8Array ? bytesOf(data) : undefined),
-  },
-  U8: {
-    bits: 8,
-    decode: (bytes, shape) => tensor('uint8', shape, new Uint8Array(bytes)),
-    encode: (data) => (data instanceof Uint8Array ? bytesOf(data) : undefined),
-  },
+  I64: same('int64'),
+  I32: same('int32'),
+  I8: same('int8'),
+  U8: same('uint8'),
   BOOL: {
     bits: 8,
     decode: (bytes, shape) => tensor('bool', shape, booleans(new Uint8Array(bytes))),
