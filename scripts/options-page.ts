@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandTable } from '../src/cli/command-table.ts';
 import { runCli } from '../src/cli/framework/program.ts';
-import { encoderRoutes } from '../src/serving/encoders/encoder-routes.ts';
+import { encoderRoutes } from '../src/serving/encoders/encoder-server.ts';
 import { describedRoutes, fieldsOf, spoken } from '../src/serving/http/api-document.ts';
 import { defaultLimits } from '../src/serving/http/limits.ts';
 import { textRoutes } from '../src/serving/http/text-api.ts';

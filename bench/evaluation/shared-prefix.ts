@@ -53,7 +53,7 @@ try {
   const asked = { shots: 5, seed: 1234, limit: questions };
   await using loaded = await openCausal(folder);
   const { engine } = loaded;
-  const tokenizer = await loadTokenizer(loaded.path);
+  const tokenizer = await loadTokenizer(loaded.opened.origin);
   const maxLength = 1 << 14;
 
   const [{ questions: read }] = await readTasks(selection, data, asked);

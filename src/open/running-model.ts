@@ -12,7 +12,7 @@ import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { open, type OpenOptions } from './index.ts';
-import { type DraftHeads, Opened, type OpenedModel } from './opened-model.ts';
+import { Opened, type OpenedModel } from './opened-model.ts';
 import type { TextReader } from './text-reader.ts';
 
 /** How such a model is opened, and its name for clients. */
@@ -100,22 +100,9 @@ export class RunningModel<Described extends GeneratingModel = CausalModel>
     this.engine = engine;
   }
 
-  /** The folder that it was opened from: the place of its tokenizer. */
-  get path(): string {
-    return this.opened.origin;
-  }
-
   /** Of an exported folder: how it is stored. */
   get manifest(): ExportManifest | undefined {
     return this.opened.manifest;
-  }
-
-  hasHeads(): Promise<boolean> {
-    return this.opened.hasHeads();
-  }
-
-  heads(): Promise<DraftHeads> {
-    return this.opened.heads();
   }
 }
 

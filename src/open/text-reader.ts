@@ -113,7 +113,6 @@ export class TextReader implements AsyncDisposable {
   }
 }
 
-/** The value to compute for a text [1,n]. */
 type Result = (source: ParameterSource, texts: ClassifiedTexts) => Value;
 
 /** Classification from logits: softmax over the classes, in float64; the number of a regression head. */

@@ -31,7 +31,6 @@ export interface Drained {
   settle(): Promise<void>;
 }
 
-/** A bound server. */
 export interface Listening {
   readonly url: string;
   /** Answers a request that did not come by the socket. */
@@ -49,10 +48,7 @@ export function checkAddress({ host = '127.0.0.1', keys = [] }: ListenOptions): 
   );
 }
 
-/**
- * Binds an API.
- * @throws LinnetError `INPUT` for an address that cannot be bound
- */
+/** Binds an API. @throws LinnetError `INPUT` for an address that cannot be bound */
 export async function listen(
   api: Pick<Hono, 'fetch'>,
   options: ListenOptions,

@@ -50,15 +50,11 @@ export interface ServerOptions
   readonly shared?: SharedState;
 }
 
-/** A server that listens. */
 export interface RunningServer extends Listening {
   readonly runner: Runner;
 }
 
-/**
- * Parts around the routes of any API.
- * @throws LinnetError `CONFIG` for an address that others reach without a key
- */
+/** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
 export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
   checkAddress(options);
   const { keys = [], origins = [], rate, limits, aliases, anyModel, log } = options;

@@ -87,7 +87,7 @@ describe.each(storageTypeNames)('heads exported as %s', (dtype) => {
 
   it('draft for the model, which writes what it writes without them, greedily and sampled', async () => {
     await using opened = await openGenerating(folder);
-    await using medusa = await opened.heads();
+    await using medusa = await opened.opened.heads();
     expect(medusa.tree).toEqual(tree);
     const tokenizer = await loadTokenizer(folder);
     const statistics = new SpeculationStatistics();
@@ -245,7 +245,7 @@ describe('opening refuses', () => {
 
   const opening = async (dir: string): Promise<void> => {
     await using model = await openGenerating(dir);
-    await using heads = await model.heads();
+    await using heads = await model.opened.heads();
     expect(heads).toBeDefined();
   };
 

@@ -97,7 +97,7 @@ export const generateCommand = defineCommand({
     if (options.chat && template === undefined) {
       throw new LinnetError(
         'CONFIG',
-        `${loaded.path} has no chat template; leave out --chat, and the model continues the prompt`,
+        `${loaded.opened.origin} has no chat template; leave out --chat, and the model continues the prompt`,
       );
     }
     const input = await promptInput(prompt, options);

@@ -46,7 +46,7 @@ export const speculationOptions = {
 type SpeculationRequest = z.output<z.ZodObject<typeof speculationOptions>>;
 
 /** The parts of a model that its drafters need. */
-type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'hasHeads' | 'heads'>;
+type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'opened'>;
 
 /** Drafters that are ready, for one text. Dispose of it. */
 export interface Speculation extends AsyncDisposable {
@@ -124,8 +124,8 @@ async function openDrafters(
   owned: AsyncDisposable[],
 ): Promise<(() => Drafter)[]> {
   const makers: (() => Drafter)[] = [];
-  if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.hasHeads()))) {
-    const stored = await loaded.heads();
+  if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.opened.hasHeads()))) {
+    const stored = await loaded.opened.heads();
     owned.push(stored);
     const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
     makers.push(() => new MedusaDrafter(stored.heads, paths));

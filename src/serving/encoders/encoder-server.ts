@@ -1,11 +1,166 @@
-/** A server of a classifier or an encoder. */
+/** A server of a classifier or an encoder: classes in the shapes of two well-known servers, vectors, tokens. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
+import type { ScoredClassification } from '../../open/text-reader.ts';
+import { whenEncoded } from '../../tokenizer/later-encoding.ts';
+import { ApiError, refuse } from '../http/api-error.ts';
+import { embeddingRoutes } from '../http/embeddings.ts';
+import { perLimits } from '../http/limits.ts';
+import { checkLength, answeredName, type EmbeddingServing } from '../http/request-context.ts';
+import { checkBody, maybe } from '../http/request-fields.ts';
+import type { ApiRequest, Route } from '../http/route.ts';
+import { tokenRoutes } from '../http/token-routes.ts';
+import type { ServerMetrics } from '../http/metrics.ts';
 import type { ReadingModel } from '../../open/running-model.ts';
-import { type ApiDefinition, createApi } from '../http/app.ts';
 import { textRoutes } from '../http/text-api.ts';
 import { listen, type Listening } from '../listen.ts';
 import { type AnyServerOptions, surroundings } from '../server.ts';
-import { encoderEmbedder, encoderRoutes, type EncoderServing } from './encoder-routes.ts';
+import { type ApiDefinition, createApi } from '../http/app.ts';
 import { TextLine } from './text-line.ts';
+
+/** The server of a classifier or an encoder, as its routes use it. */
+interface EncoderServing extends EmbeddingServing {
+  readonly model: ReadingModel;
+  readonly line: TextLine;
+  readonly metrics: ServerMetrics;
+}
+
+interface Asked {
+  readonly text: string;
+  readonly pair?: string;
+}
+
+const classifySchema = perLimits((limits) => {
+  const error = `expected a text, or 1 to ${limits.prompts} texts`;
+  return z.object({
+    model: maybe(z.string().max(512)),
+    input: z.union([z.string(), z.array(z.string()).min(1).max(limits.prompts)], { error }),
+    truncate: maybe(z.boolean()),
+  });
+});
+
+/** Classes of texts, in the shape of vLLM's server. */
+async function classify(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
+  const fields = checkBody(classifySchema(serving.limits), body);
+  const name = answeredName(serving, fields.model);
+  const asked = (typeof fields.input === 'string' ? [fields.input] : fields.input).map((text) => ({ text }));
+  const { answers, tokens } = await classesOf(serving, asked, { ...fields, field: 'input', signal: abort.signal });
+  return Response.json({
+    id: `classify-${randomUUID().replaceAll('-', '')}`,
+    object: 'list',
+    created: Math.floor(Date.now() / 1000),
+    model: name,
+    data: answers.map(({ label, classes, value }, index) => ({
+      index,
+      label,
+      // The number of a regression head is no probability.
+      ...(value === undefined ? { probs: classes.map(({ probability }) => probability) } : { value }),
+      num_classes: classes.length,
+    })),
+    usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
+  });
+}
+
+const predictSchema = perLimits((limits) => {
+  const sequence = z.array(z.string()).min(1).max(2);
+  const error = `expected a text, a list of two that belong together, or up to ${limits.prompts} lists of one text or two`;
+  return z.object({
+    inputs: z.union([z.string(), sequence, z.array(sequence).min(1).max(limits.prompts)], { error }),
+    raw_scores: maybe(z.boolean()),
+    truncate: maybe(z.boolean()),
+  });
+});
+
+/** Classes of texts, the likeliest first, in the shape of text-embeddings-inference. */
+async function predict(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
+  const { inputs, raw_scores: raw = false, truncate } = checkBody(predictSchema(serving.limits), body);
+  const one = typeof inputs === 'string' || inputs.every((part) => typeof part === 'string');
+  const lists = typeof inputs === 'string' ? [[inputs]] : inputs.some(isText) ? [inputs.filter(isText)] : inputs;
+  const asked = lists.filter((list) => !isText(list)).map(([text, pair]): Asked => ({ text, pair }));
+  const options = { truncate, field: 'inputs', signal: abort.signal };
+  const { answers } = await classesOf(serving, asked, options);
+  const results = answers.map(({ classes, logits, value }) =>
+    classes
+      .map(({ label, probability }, index) => ({ label, score: value ?? (raw ? logits[index] : probability) }))
+      .sort((a, b) => b.score - a.score),
+  );
+  return Response.json(one ? results[0] : results);
+}
+
+function isText(part: string | readonly string[]): part is string {
+  return typeof part === 'string';
+}
+
+/** @throws ApiError where the model has no classes, and for a text that is empty or too long */
+async function classesOf(
+  { model, line, limits, metrics }: EncoderServing,
+  asked: readonly Asked[],
+  { truncate = false, field, signal }: { readonly truncate?: boolean; readonly field: string; signal: AbortSignal },
+): Promise<{ readonly answers: ScoredClassification[]; readonly tokens: number }> {
+  if (model.reader.classifier === undefined) {
+    throw new ApiError('not_supported_error', `${model.name} is an encoder without classes: ask for /v1/embeddings`);
+  }
+  const longest = Math.min(model.reader.longest, limits.textTokens);
+  const most = truncate ? longest : Infinity;
+  return line.enter(async () => {
+    const answers: ScoredClassification[] = [];
+    let tokens = 0;
+    // One after the other: waiting texts can be cancelled, and take no memory.
+    for (const { text, pair } of asked) {
+      const laidOut = await whenEncoded(() => model.reader.layOut(model.tokenizer, text, pair, most));
+      if (laidOut.tokens.length === 0) refuse('a text is empty', field);
+      checkLength(field, laidOut.tokens.length, longest);
+      tokens += laidOut.tokens.length;
+      answers.push(await measured(metrics, laidOut, () => line.turn(() => model.reader.classify(laidOut), signal)));
+    }
+    return { answers, tokens };
+  });
+}
+
+async function measured<T>(metrics: ServerMetrics, { tokens }: LaidOutText, run: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  const result = await run();
+  metrics.observer.chunk?.(tokens.length, (performance.now() - started) / 1000);
+  return result;
+}
+
+function encoderEmbedder({
+  model,
+  line,
+  limits,
+  metrics,
+}: Omit<EncoderServing, 'embeddings'>): EmbeddingServing['embeddings'] {
+  return {
+    width: model.model.sizes.width,
+    longest: Math.min(model.reader.longest, limits.textTokens),
+    layOut: (text) => [...model.reader.layOut(model.tokenizer, text, undefined, Infinity).tokens],
+    embed: (ids, signal) =>
+      line.enter(() => {
+        const tokens = Int32Array.from(ids);
+        const text = { tokens, pairStart: tokens.length };
+        return measured(metrics, text, () => line.turn(() => model.reader.embedding(text), signal));
+      }),
+  };
+}
+
+export const encoderRoutes: readonly Route<EncoderServing>[] = [
+  {
+    method: 'post',
+    path: '/classify',
+    summary: 'Classes of texts, in the shape of vLLM',
+    body: classifySchema,
+    answer: classify,
+  },
+  { method: 'post', path: '/v1/classify', summary: 'The same', body: classifySchema, answer: classify },
+  {
+    ...{ method: 'post', path: '/predict', body: predictSchema },
+    summary: 'Classes of texts, and of pairs of texts, in the shape of text-embeddings-inference',
+    answer: predict,
+  },
+  ...embeddingRoutes,
+  ...tokenRoutes,
+];
 
 /** How such a model is served. */
 export interface EncoderServerOptions extends AnyServerOptions {

@@ -15,7 +15,6 @@ export class TextLine {
     this.most = most;
   }
 
-  /** Requests in the line. */
   get requests(): number {
     return this.#requests;
   }

@@ -11,13 +11,11 @@ import type { Route } from './route.ts';
 
 type Described = Omit<Route<never>, 'answer' | 'body'> & { readonly body?: JsonObject };
 
-/** The documented parts of an API. */
 interface DocumentedApi {
   readonly summary: string;
   readonly routes: readonly Omit<Route<never>, 'answer'>[];
 }
 
-/** Routes of every server. */
 const commonRoutes: readonly Described[] = [
   { method: 'get', path: '/health', summary: 'Whether the server lives' },
   { method: 'get', path: '/v1/models', summary: 'The model' },
@@ -27,7 +25,6 @@ const commonRoutes: readonly Described[] = [
   { method: 'get', path: '/metrics', summary: 'Measurements for Prometheus', gives: 'text/plain' },
 ];
 
-/** The JSON Schema of a body. */
 function describedBody(schema: z.ZodType): JsonObject {
   const made: unknown = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   if (!isJsonObject(made)) return {};
@@ -60,7 +57,6 @@ const errorSchema = {
   },
 };
 
-/** The OpenAPI document, version 3.1. */
 export function apiDocument(limits: ServerLimits, api: DocumentedApi, absent: readonly string[]) {
   const paths: Record<string, Record<string, object>> = {};
   for (const route of describedRoutes(limits, api)) {
@@ -135,7 +131,6 @@ export function documentPage(limits: ServerLimits, api: DocumentedApi): Response
   });
 }
 
-/** The fields of a body. */
 export function fieldsOf(body: JsonObject | undefined) {
   const properties = isJsonObject(body?.properties) ? body.properties : {};
   const required: readonly unknown[] = Array.isArray(body?.required) ? body.required : [];

@@ -25,14 +25,11 @@ const statusByType = {
 
 export type ApiErrorType = keyof typeof statusByType;
 
-/** An error that a client is told about. */
 export class ApiError extends Error {
   readonly type: ApiErrorType;
-  /** The field of the request that is wrong. */
   readonly param: string | undefined;
   /** Seconds after which to try again. */
   readonly retryAfter: number | undefined;
-  /** Further fields of the reported error. */
   readonly details: Readonly<Record<string, number>>;
 
   constructor(

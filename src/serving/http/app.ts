@@ -12,15 +12,14 @@ import { describeSoftware } from '../../report/provenance.ts';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { jsonBody } from './body.ts';
 import { type MetricDialect, withDialects } from './metric-names.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
 import { modelNames, type TokenServing } from './request-context.ts';
+import { jsonBody } from './request-fields.ts';
 import type { Route } from './route.ts';
 import { tokenizerInfo } from './token-routes.ts';
 
-/** Options of a server around the routes of its API. */
 export interface ApiOptions extends TokenServing {
   readonly keys: ApiKeys;
   readonly rate: RequestRate;
@@ -36,7 +35,6 @@ export interface ApiOptions extends TokenServing {
   readonly origins: readonly string[];
   /** Servers under whose names measurements appear too. Default none. */
   readonly metricDialects?: readonly MetricDialect[];
-  /** The web page at `/`; undefined for none. */
   readonly page?: PageFiles;
 }
 
@@ -46,7 +44,6 @@ export interface ApiDefinition<S> {
   readonly routes: readonly Route<S>[];
   /** Paths of other models that this one cannot answer, and why. */
   readonly refused: { readonly paths: readonly string[]; readonly why: string };
-  /** `meta` of the model in lists of models. */
   readonly meta: (serving: S) => object;
   /** Fields of /props besides those that all servers have. */
   readonly properties: (serving: S) => object;
@@ -79,7 +76,6 @@ const absentEndpoints: readonly string[] = [
 /** Addresses that need no key. */
 const open = ['/health', '/v1/health', '/v1/models', '/models'];
 
-/** Makes an API. */
 export function createApi<S extends TokenServing>(options: S & ApiOptions, definition: ApiDefinition<S>): Api {
   const app: Api = new Hono<ApiEnvironment>();
   addSurroundings(app, options, definition.routes);
@@ -99,7 +95,6 @@ function refusing(why: string) {
   };
 }
 
-/** Everything that happens to every request. */
 function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Route<never>, 'path'>[]): void {
   const { keys, rate, metrics, log, origins } = options;
   const known = new Set([...routes.map(({ path }) => path), ...open, ...absentEndpoints, ...described]);
@@ -163,7 +158,6 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
 /** Addresses of every API besides those that need no key. */
 const described = ['/metrics', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
 
-/** Adds the routes that describe the server, the model and the API. */
 function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, definition: ApiDefinition<S>): void {
   const { model, limits, metrics, metricDialects = [] } = options;
   const names = modelNames(options);
@@ -213,7 +207,6 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
   });
 }
 
-/** Aborts with a signal, and after a number of seconds. */
 function abortedWith(signal: AbortSignal, seconds: number): AbortController {
   const controller = new AbortController();
   const abort = (): void => {
@@ -233,7 +226,6 @@ function honoPath(path: string): string {
   return path.replace(/\{(\w+)\}/g, ':$1');
 }
 
-/** A value that is made when it is first asked for. */
 function lazily<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => (made ??= { value: make() }).value;

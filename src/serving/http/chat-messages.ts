@@ -28,7 +28,6 @@ export function templateOf({ model }: TokenServing): ChatTemplate {
   );
 }
 
-/** A message as endpoints take it. */
 interface SentMessage {
   readonly role: string;
   readonly content: string | readonly { readonly text: string }[];

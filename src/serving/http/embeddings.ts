@@ -19,7 +19,6 @@ const embeddingsSchema = perLimits((limits) => {
   });
 });
 
-/** Answers the request. @throws ApiError */
 async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
   const { limits, embeddings: embedder } = serving;
   const fields = checkBody(embeddingsSchema(limits), request.body);

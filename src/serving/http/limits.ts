@@ -1,6 +1,5 @@
 /** Limits of a server. A limit on the prompt is policy: with a constant-size state no memory depends on it. */
 export const defaultLimits = {
-  /** Bytes of a request's body. */
   bodyBytes: 2 << 20,
   /** Bytes of a session that is imported. */
   sessionBytes: 512 << 20,
@@ -15,7 +14,6 @@ export const defaultLimits = {
   answerTokens: 1024,
   /** Continuations of a prompt. */
   n: 16,
-  /** Prompts in a request. */
   prompts: 256,
   stops: 16,
   /** Characters of a stop string. */

@@ -1,10 +1,8 @@
 /** Measurements under the names of other servers too, for dashboards that were made for those. */
 
-/** Servers whose names may be asked for. */
 export const metricDialects = ['llamacpp', 'vllm'] as const;
 export type MetricDialect = (typeof metricDialects)[number];
 
-/** Our names, and theirs for the same thing. */
 const names: Readonly<Record<MetricDialect, Readonly<Record<string, string>>>> = {
   llamacpp: {
     linnet_prompt_tokens_total: 'llamacpp:prompt_tokens_total',

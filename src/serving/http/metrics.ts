@@ -7,7 +7,6 @@ import type { MemoryStore } from '../sessions/memory-store.ts';
 
 const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
-/** The measurements of one server. */
 export class ServerMetrics {
   readonly registry = new Registry();
   readonly observer: RunnerObserver;
@@ -29,12 +28,10 @@ export class ServerMetrics {
     this.observer = { ...this.#work(), ...this.#texts() };
   }
 
-  /** A request is answered with an error. */
   rejected(reason: string): void {
     this.#rejected.inc({ reason });
   }
 
-  /** A response has begun. */
   answered(endpoint: string, status: number, seconds: number): void {
     this.#requests.inc({ endpoint, status: String(status) });
     this.#seconds.observe({ endpoint }, seconds);
@@ -64,7 +61,6 @@ export class ServerMetrics {
     };
   }
 
-  /** Measurements of the engine's work. */
   #work(): RunnerObserver {
     const promptTokens = this.#counter('prompt_tokens_total', 'Prompt tokens read by the model');
     const promptSeconds = this.#counter('prompt_seconds_total', 'Time spent reading prompts');

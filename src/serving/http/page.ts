@@ -11,7 +11,6 @@ import { constants, gzip } from 'node:zlib';
 import { LinnetError } from '../../errors.ts';
 import type { Env, Hono } from 'hono';
 
-/** A file of the page. */
 interface PageFile {
   readonly type: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -44,7 +43,6 @@ const contentSecurityPolicy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** Headers of all files of a page. */
 export const pageHeaders = {
   'content-security-policy': contentSecurityPolicy,
   'x-content-type-options': 'nosniff',
@@ -65,7 +63,6 @@ function pageFolders(name: string): string[] {
   return ['../../web', '../../../dist/web'].map((path) => fileURLToPath(new URL(`${path}/${name}/`, import.meta.url)));
 }
 
-/** Which page is read. */
 export interface PageChoice {
   /** Folder of web/. Default `chat`. */
   readonly name?: string;
@@ -112,7 +109,6 @@ async function readPageFile(path: string): Promise<PageFile> {
   };
 }
 
-/** Adds the page's addresses to a server. */
 export function addPage<E extends Env>(app: Hono<E>, page: PageFiles): void {
   for (const [path, { type, bytes, compressed, etag, caching }] of page) {
     app.get(path, (c) => {

@@ -34,7 +34,6 @@ export interface Serving extends EmbeddingServing {
   readonly responses: StateStore;
 }
 
-/** Names of the model. */
 export function modelNames({ model, aliases = [] }: TokenServing): readonly string[] {
   return [model.name, ...aliases];
 }
@@ -53,10 +52,7 @@ export function identityOf(serving: Serving, asked: string | undefined) {
   return { model: answeredName(serving, asked), system_fingerprint: `b${serving.model.fingerprint.slice(0, 12)}` };
 }
 
-/**
- * How many tokens may be written after a prompt.
- * @throws ApiError for a prompt that is too long
- */
+/** How many tokens may be written after a prompt. @throws ApiError for a prompt that is too long */
 export function tokensLeft({ model, limits }: Serving, promptLength: number, asked: number): number {
   const positions = model.engine.model.positions.limit;
   checkLength('prompt', promptLength, Math.min(limits.promptTokens, positions - 1));

@@ -24,9 +24,7 @@ export interface Route<S> {
   /** With names of its parts in braces. */
   readonly path: string;
   readonly summary: string;
-  /** Schema of a JSON body. */
   readonly body?: (limits: ServerLimits) => z.ZodType;
-  /** Whether the body may be left out. */
   readonly optional?: boolean;
   /** Content type of a body, or an answer, that is not JSON. */
   readonly takes?: string;

@@ -5,13 +5,12 @@ import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
 import type { ApiRequest, Route } from './route.ts';
 import { ApiError, refuse } from './api-error.ts';
-import { readBody } from './body.ts';
 import { preparePrompt } from '../../engine/prompt.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { perLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
-import { checkBody, checkToken, maybe } from './request-fields.ts';
+import { checkBody, checkToken, maybe, readBody } from './request-fields.ts';
 
 const createSchema = perLimits((limits) =>
   z.object({

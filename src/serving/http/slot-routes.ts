@@ -27,11 +27,9 @@ function listSlots({ slots, runner, limits }: Serving, { query }: ApiRequest): R
   );
 }
 
-/** A request about a slot. */
 interface SlotAction {
   readonly owner: string;
   readonly slot: number;
-  /** The slot that a copy goes to. */
   readonly target: string | undefined;
   readonly body: unknown;
 }

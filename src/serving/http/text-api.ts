@@ -29,7 +29,6 @@ const continuingRoutes: readonly Route<Serving>[] = [
 
 export const textRoutes: readonly Route<Serving>[] = [...sourceRoutes, ...continuingRoutes];
 
-/** The API of a model. */
 export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
   const continues = engine.model.cross === undefined;
   return {

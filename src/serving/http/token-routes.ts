@@ -71,7 +71,6 @@ const applyTemplateSchema = perLimits((limits) => {
   });
 });
 
-/** Renders messages with the template. */
 function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {
   const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(applyTemplateSchema(serving.limits), body);
   return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });

@@ -43,12 +43,10 @@ export class MemoryStore implements StateStore {
     });
   }
 
-  /** Entries in memory. */
   get count(): number {
     return this.#entries.size;
   }
 
-  /** Bytes of the entries in memory. */
   get bytes(): number {
     return this.#entries.calculatedSize;
   }

@@ -52,7 +52,6 @@ export class RedisPrefixes implements SharedPrefixes {
     this.#pending.add(adding);
   }
 
-  /** Waits for pending writes. */
   async settle(): Promise<void> {
     await Promise.all(this.#pending);
   }

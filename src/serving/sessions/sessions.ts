@@ -9,7 +9,6 @@ import { randomBytes } from 'node:crypto';
 import type { SavedSession } from '../../decoding/state/session-file.ts';
 import type { SaveOptions, StateName, StateStore, StoredState } from './state-store.ts';
 
-/** Why a session cannot be had. */
 export class SessionError extends Error {
   readonly reason: 'missing' | 'busy' | 'stale' | 'full' | 'name';
   constructor(reason: SessionError['reason'], message: string) {
@@ -117,7 +116,6 @@ export class Sessions {
     return summary(name, { session, version });
   }
 
-  /** Counts one more session. */
   async #count(owner: string): Promise<void> {
     let known = this.#counts.get(owner);
     if (known === undefined || performance.now() - known.at > countAge || known.count >= this.#most) {

@@ -26,10 +26,7 @@ export interface SharedState {
 /** Seconds that an answer is kept after it was last gone on from. */
 const responseSeconds = 86_400;
 
-/**
- * Connects a server to the others.
- * @throws LinnetError as `openRedis`
- */
+/** Connects a server to the others. @throws LinnetError as `openRedis` */
 export async function openSharedState(url: string, model: TextModel, log: Logger): Promise<SharedState> {
   const redis = await openRedis(url);
   const name = `linnet:${model.fingerprint}:secret`;

@@ -58,10 +58,8 @@ export interface SlotTurn {
 
 export class Slots {
   readonly count: number;
-  /** Undefined where slots cannot be saved. */
   readonly files: SlotFiles | undefined;
   readonly #contents = new Map<string, SavedSession>();
-  /** Requests that work on each slot. */
   readonly #busy: number[];
 
   constructor(count: number, files?: SlotFiles) {

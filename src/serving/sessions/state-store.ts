@@ -5,7 +5,6 @@
  */
 import type { SavedSession } from '../../decoding/state/session-file.ts';
 
-/** Owner and identifier of an entry. */
 export interface StateName {
   /** Name of an API key, or '' where there are none. Has no dot. */
   readonly owner: string;
@@ -17,7 +16,6 @@ export interface KeptState extends SavedSession {
   readonly note?: string;
 }
 
-/** An entry of a store. */
 export interface StoredState {
   readonly session: KeptState;
   /** From 1. */
@@ -46,7 +44,6 @@ export interface StateStore {
    * @throws StoreError; nothing is changed then
    */
   save(name: StateName, session: KeptState, options: SaveOptions): Promise<number | undefined>;
-  /** Whether there was one. */
   remove(name: StateName): Promise<boolean>;
   /** Identifiers of an owner's entries, in order. */
   list(owner: string): Promise<string[]>;
@@ -69,12 +66,10 @@ export class StoreError extends Error {
   }
 }
 
-/** Bytes of memory that an entry takes. */
 export function sessionBytes({ state, tokens, note = '' }: KeptState): number {
   return state.bytes + 4 * tokens.length + 2 * note.length;
 }
 
-/** Owner and identifier as one name. */
 export function nameOf({ owner, id }: StateName): string {
   return `${owner === '' ? 'anyone' : owner}.${id}`;
 }

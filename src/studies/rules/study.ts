@@ -89,12 +89,13 @@ export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
   measured: measuredSchema,
   async load(plan, { place, model }, compile) {
     const loaded = await openCausal(await model(plan.model), compile);
-    const medusa = plan.drafts === 'medusa' ? await loaded.heads() : undefined;
+    const medusa = plan.drafts === 'medusa' ? await loaded.opened.heads() : undefined;
     const paths = plan.tree === undefined ? undefined : parseTreeFile(await readTextFile(place(plan.tree)), plan.tree);
     const drafter = medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths));
     const { maxTokens: tokens, hitRate, seed, drafts } = plan;
     const options = { tokens, hitRate, seed, paths, makeDrafter: drafter };
-    const prompts = plan.data.length === 0 ? randomPrompts(loaded.model, plan) : await textPrompts(loaded.path, plan);
+    const prompts =
+      plan.data.length === 0 ? randomPrompts(loaded.model, plan) : await textPrompts(loaded.opened.origin, plan);
     const trials = prompts.map((prompt, index) => {
       const identity = trialIdentity(loaded.fingerprint, { prompt, tokens, hitRate, seed, paths, drafts });
       return { number: index + 1, prompt, engine: loaded.engine, options, identity };

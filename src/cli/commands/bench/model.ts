@@ -231,8 +231,8 @@ export const benchVerify = defineCommand({
       { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
       { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
     ]);
-    if (!(await opened.hasHeads())) return { json: { context: committed, rows, draftMs: null } };
-    await using medusa = await opened.heads();
+    if (!(await opened.opened.hasHeads())) return { json: { context: committed, rows, draftMs: null } };
+    await using medusa = await opened.opened.heads();
     const draftMs = await draftTime(medusa.heads, model.sizes, draftedRanks, rounds);
     context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
     return { json: { context: committed, rows, draftMs } };

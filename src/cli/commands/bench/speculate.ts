@@ -57,7 +57,7 @@ export const benchSpeculate = defineCommand({
   ) {
     await using opened = await openCausal(folder, { device, threads });
     const { engine } = opened;
-    await using medusa = await opened.heads();
+    await using medusa = await opened.opened.heads();
     const { heads } = medusa;
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>

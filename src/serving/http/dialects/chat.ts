@@ -4,13 +4,13 @@ import { z } from 'zod';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { chatMessages, chatPrompt, messageSchema } from '../chat-messages.ts';
 import { perLimits } from '../limits.ts';
-import { answerTokens, identityOf, type Serving } from '../request-context.ts';
+import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, some } from '../request-fields.ts';
 import { refuse } from '../api-error.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf, visibleScores } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
-import { insightOf, progressOf, timingsOf } from './progress.ts';
-import { chatLogprobs, promptLogprobs, tokenNames } from './scores.ts';
+import { openAiParts, timingsOf } from './progress.ts';
+import { chatLogprobs } from './scores.ts';
 import { commonRefusals, jobOf, onSession, textFields, toolRefusals } from './text-fields.ts';
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
@@ -64,33 +64,22 @@ export const chatCompletions: Dialect<Fields> = {
 
 function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerFold {
   const { pieces } = serving.model;
-  const { return_token_ids: withIds, stream_options: options } = fields;
-  const names = tokenNames(fields, pieces);
-  const head = {
-    id: `chatcmpl-${randomUUID()}`,
-    created: Math.floor(Date.now() / 1000),
-    ...identityOf(serving, fields.model),
-  };
+  const shared = openAiParts(fields, serving, [record]);
+  const { names, idsOf } = shared;
+  const head = { id: `chatcmpl-${randomUUID()}`, ...shared.identity };
   const chunkHead = { ...head, object: 'chat.completion.chunk' };
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? chatLogprobs(scores, names, pieces) : null;
-  const idsOf = (tokens: readonly number[]) => (withIds === true ? { token_ids: tokens } : {});
-  const promptIds = withIds === true ? { prompt_token_ids: record.prompt } : {};
+  const promptIds = shared.promptIds(record);
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
     chunks(piece) {
-      if (piece.type === 'progress') {
-        return fields.return_progress === true
-          ? [{ ...chunkHead, choices: [], prompt_progress: progressOf(piece.event) }]
-          : [];
-      }
-      const linnet = options?.include_tree === true ? { linnet: insightOf(piece, pieces) } : {};
+      if (piece.type === 'progress') return shared.progress(chunkHead, piece.event);
+      const linnet = shared.insight(piece);
       const chunk = (index: number, delta: object, rest: object, more: object = linnet): object => ({
         ...chunkHead,
         choices: [{ index, delta, logprobs: null, finish_reason: null, ...rest }],
-        ...(options?.include_usage === true && {
-          usage: options.continuous_usage_stats === true ? usageOf([record]) : null,
-        }),
+        ...shared.usage(),
         ...more,
       });
       if (piece.type === 'prompt') {
@@ -107,10 +96,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerF
       if (rest.length === 0 || fields.logprobs !== true) return [last];
       return [chunk(choice.index, { content: '' }, { logprobs: logprobs(rest) }, {}), last];
     },
-    last: () =>
-      options?.include_usage === true
-        ? [{ ...chunkHead, choices: [], usage: usageOf([record]), timings: timings() }]
-        : [],
+    last: () => shared.last(chunkHead, { timings: timings() }),
     whole: () => ({
       ...head,
       ...promptIds,
@@ -124,9 +110,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerF
       })),
       usage: usageOf([record]),
       timings: timings(),
-      ...(fields.prompt_logprobs !== undefined && {
-        prompt_logprobs: promptLogprobs(record.scores, fields.prompt_logprobs, names),
-      }),
+      ...shared.promptScores(record),
     }),
   };
 }

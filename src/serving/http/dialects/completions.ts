@@ -6,7 +6,7 @@ import type { TextJob } from '../../../engine/text-job.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
-import { identityOf, type Serving } from '../request-context.ts';
+import type { Serving } from '../request-context.ts';
 import { checkToken, maybe, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
@@ -18,8 +18,8 @@ import {
   usageOf,
 } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
-import { insightOf, progressOf } from './progress.ts';
-import { completionLogprobs, type CompletionScore, promptLogprobs, textOffsets, tokenNames } from './scores.ts';
+import { openAiParts } from './progress.ts';
+import { completionLogprobs, type CompletionScore, textOffsets } from './scores.ts';
 import { commonRefusals, jobOf, onSession, textFields, toolRefusals } from './text-fields.ts';
 
 const schema = perLimits((limits) => {
@@ -97,19 +97,13 @@ async function promptsOf({ model }: Serving, inputs: readonly PromptInput[], opt
 
 function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord[]): AnswerFold {
   const { model } = serving;
-  const { echo = false, return_token_ids: withIds, stream_options: options } = fields;
+  const { echo = false, return_token_ids: withIds } = fields;
   const decode = model.tokenizer.decode.bind(model.tokenizer);
-  const names = tokenNames(fields, model.pieces);
-  const head = {
-    id: `cmpl-${randomUUID()}`,
-    object: 'text_completion',
-    created: Math.floor(Date.now() / 1000),
-    ...identityOf(serving, fields.model),
-  };
+  const shared = openAiParts(fields, serving, records);
+  const { names, idsOf, promptIds } = shared;
+  const head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', ...shared.identity };
   const logprobs = (scores: readonly CompletionScore[]) =>
     fields.logprobs === undefined ? null : completionLogprobs(scores, names);
-  const idsOf = (tokens: readonly number[]) => (withIds === true ? { token_ids: tokens } : {});
-  const promptIds = ({ prompt }: TextRecord) => (withIds === true ? { prompt_token_ids: prompt } : {});
   const echoed = ({ prompt }: TextRecord): string => (echo ? decode(prompt) : '');
   /** Scores of the prompt where it is part of the text. */
   const echoedScores = ({ prompt, scores }: TextRecord): CompletionScore[] => {
@@ -134,18 +128,12 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
   return {
     chunks(piece) {
       const { record } = piece;
-      if (piece.type === 'progress') {
-        return fields.return_progress === true
-          ? [{ ...head, choices: [], prompt_progress: progressOf(piece.event) }]
-          : [];
-      }
+      if (piece.type === 'progress') return shared.progress(head, piece.event);
       const chunk = (choice: object): object => ({
         ...head,
         choices: [choice],
-        ...(options?.include_usage === true && {
-          usage: options.continuous_usage_stats === true ? usageOf(records) : null,
-        }),
-        ...(options?.include_tree === true && { linnet: insightOf(piece, model.pieces) }),
+        ...shared.usage(),
+        ...shared.insight(piece),
       });
       if (piece.type === 'prompt') {
         if (!echo && withIds !== true) return [];
@@ -165,7 +153,7 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
         return [chunk({ ...common, text: piece.event.text, finish_reason: null, ...idsOf(piece.event.tokens) })];
       return [chunk({ ...common, text: '', finish_reason: finishOf(piece.event), ...idsOf(piece.tokens) })];
     },
-    last: () => (options?.include_usage === true ? [{ ...head, choices: [], usage: usageOf(records) }] : []),
+    last: () => shared.last(head),
     whole: () => ({
       ...head,
       choices: records.flatMap((record) => {
@@ -177,9 +165,7 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
           finish_reason: choice.end === undefined ? finishBefore(record) : finishOf(choice.end),
           ...promptIds(record),
           ...idsOf(choice.tokens),
-          ...(fields.prompt_logprobs !== undefined && {
-            prompt_logprobs: promptLogprobs(record.scores, fields.prompt_logprobs, names),
-          }),
+          ...shared.promptScores(record),
         }));
       }),
       usage: usageOf(records),

@@ -22,17 +22,14 @@ export interface Dialect<Fields extends { readonly stream?: boolean | undefined 
   readonly body: (limits: ServerLimits) => z.ZodType<Fields>;
   readonly refusals: Refusals;
   readonly framing: Framing;
-  /** @throws ApiError */
   readonly ask: (fields: Fields, at: At) => Asked | Promise<Asked>;
 }
 
-/** The server and the request that fields belong to. */
 export interface At {
   readonly serving: Serving;
   readonly request: ApiRequest;
 }
 
-/** The jobs of a request. */
 export interface Asked {
   readonly jobs: readonly TextJob[];
   readonly kept?: Kept;
@@ -49,10 +46,8 @@ export interface Kept {
 
 /** Builds the answer to jobs: chunks of a stream, or one whole. */
 export interface AnswerFold {
-  /** Chunks at the beginning of a stream. */
   first?(): readonly object[];
   chunks(piece: Piece): readonly object[];
-  /** Chunks at the end of a stream. */
   last?(): readonly object[];
   /** An answer that is no stream. */
   whole(): object;
@@ -66,14 +61,12 @@ export interface TextRecord {
   readonly choices: readonly ChoiceRecord[];
   /** Tokens of the prompt that a state had read before. */
   cached: number;
-  /** Time spent reading the prompt. */
   seconds: number;
   /** When the first token could be written. */
   began: number;
   /** Of the prompt's second token and those after it. */
   scores: readonly TokenScore[];
   state?: SequenceState;
-  /** The choice that ended last. */
   ended?: EndEvent;
 }
 
@@ -228,7 +221,6 @@ async function* streamed(
   }
 }
 
-/** The finish reason of OpenAI. */
 export function finishOf({ generation }: EndEvent): 'length' | 'stop' {
   return generation.finish === 'length' ? 'length' : 'stop';
 }
@@ -238,7 +230,6 @@ export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedSco
   return [...scores, ...(end?.scores ?? [])].slice(0, end?.generation.tokens.length);
 }
 
-/** Tokens of a request, as OpenAI counts them. */
 export function usageOf(records: readonly TextRecord[]) {
   const sum = (count: (record: TextRecord) => number): number =>
     records.reduce((total, record) => total + count(record), 0);

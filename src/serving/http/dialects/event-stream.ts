@@ -1,12 +1,9 @@
 /** Answers that come piece by piece, at the pace of their reader. */
 import type { ApiError } from '../api-error.ts';
 
-/** How the chunks of a stream are written. */
 export interface Framing {
   event(chunk: object & { readonly type?: string }, sequence: number): string;
-  /** The chunk of an error. */
   failure(error: ApiError): object;
-  /** Behind the last chunk. */
   readonly end: string;
 }
 
@@ -17,7 +14,6 @@ export const dataFraming: Framing = {
   end: '',
 };
 
-/** As OpenAI ends streams. */
 export const openAiFraming: Framing = { ...dataFraming, end: 'data: [DONE]\n\n' };
 
 /** Server-sent events with names, as those of /v1/responses. */

@@ -1,5 +1,4 @@
 /** POST /completion: the endpoint of llama.cpp's server, with its fields, defaults and answers. */
-import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { leadsTo, preparePrompt } from '../../../engine/prompt.ts';
 import type { EndEvent, TextJob } from '../../../engine/text-job.ts';
@@ -8,13 +7,13 @@ import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
-import { type Serving, tokensLeft } from '../request-context.ts';
+import type { Serving } from '../request-context.ts';
 import { checkToken, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
 import { type AnswerFold, type ChoiceRecord, type Dialect, type TextRecord, visibleScores } from './dialect.ts';
 import { dataFraming } from './event-stream.ts';
 import { progressOf, timingsOf, timingsSoFar } from './progress.ts';
 import { nativeProbabilities } from './scores.ts';
-import { jsonOf, saltOf, samplingFields, stopsOf } from './text-fields.ts';
+import { commonSampling, jobOf, samplingFields, stopsOf } from './text-fields.ts';
 
 /** Tokens that -1 as their number stands for. */
 const unboundedTokens = 4096;
@@ -77,31 +76,18 @@ export const nativeCompletion: Dialect<Fields> = {
   body: schema,
   refusals,
   framing: dataFraming,
-  async ask(fields, { serving, request }) {
+  async ask(fields, at) {
+    const { serving, request } = at;
     const { runner, slots } = serving;
     const { n_predict: predicted = -1, n_cmpl: n = 1, n_probs: probabilities = 0, id_slot: slot = -1 } = fields;
     if (slot >= runner.parallel) refuse(`there are ${runner.parallel} slots`, 'id_slot');
     const sampling = samplingOf(fields, serving);
-    const constraint = jsonOf(serving, fields);
     const asked = predicted === -1 ? unboundedTokens : predicted;
-    const jobs = (await promptsOf(fields, serving)).map(
-      (tokens): TextJob => ({
-        prompt: { tokens },
-        owner: request.key,
-        salt: saltOf(request, fields),
-        maxTokens: tokensLeft(serving, tokens.length, asked),
-        n: asked === 0 ? 1 : n,
-        sampling,
-        stop: { strings: stopsOf(fields) },
-        ignoreEos: fields.ignore_eos,
-        constraint,
-        scores: {
-          text: probabilities > 0 ? probabilities : undefined,
-          of: fields.post_sampling_probs === true ? 'sampler' : undefined,
-        },
-        signal: request.abort.signal,
-      }),
-    );
+    const { logit_bias: _, ...shared } = fields;
+    const jobs = (await promptsOf(fields, serving)).map((tokens): TextJob => {
+      const job = jobOf({ ...shared, n }, at, { tokens }, { asked, text: probabilities || undefined, sampling });
+      return { ...job, scores: { ...job.scores, of: fields.post_sampling_probs === true ? 'sampler' : undefined } };
+    });
     const turn = slots.take(request.key, slot);
     const { content } = turn;
     // A prompt that begins with all that its slot has read goes on from there.
@@ -117,22 +103,16 @@ export const nativeCompletion: Dialect<Fields> = {
 };
 
 function samplingOf(fields: Fields, serving: Serving) {
-  const { top_p: topP = 0.95, repeat_last_n: window = 64, seed = -1 } = fields;
+  const { repeat_penalty: repetitionPenalty = 1, repeat_last_n: window = 64, seed } = fields;
+  const defaults = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 };
   return {
-    temperature: topP === 0 ? 0 : (fields.temperature ?? 0.8),
-    topK: Math.max(0, fields.top_k ?? 40),
-    topP: topP === 0 ? 1 : topP,
-    minP: fields.min_p ?? 0.05,
-    repetitionPenalty: fields.repeat_penalty ?? 1,
+    ...commonSampling({ ...fields, seed: seed === -1 ? undefined : seed }, defaults),
+    repetitionPenalty,
     repetitionWindow: window === -1 ? 65536 : window,
-    presencePenalty: fields.presence_penalty ?? 0,
-    frequencyPenalty: fields.frequency_penalty ?? 0,
     logitBias: biasOf(fields, serving),
-    seed: seed === -1 ? randomInt(2 ** 32) : seed >>> 0,
   };
 }
 
-/** Settings as they are, for the answer. */
 function settingsOf(fields: Fields, sampling: ReturnType<typeof samplingOf>) {
   return {
     n_predict: fields.n_predict ?? -1,

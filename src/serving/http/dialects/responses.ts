@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { leadsTo } from '../../../engine/prompt.ts';
 import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
-import { findResponse, keepResponse, type StoredResponse } from '../../sessions/responses.ts';
+import type { SavedSession } from '../../../decoding/state/session-file.ts';
+import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
 import { chatMessages, chatPrompt } from '../chat-messages.ts';
 import { perLimits } from '../limits.ts';
@@ -49,7 +50,6 @@ const schema = perLimits((limits) => {
 
 type Fields = z.output<ReturnType<typeof schema>>;
 
-/** A request that has been checked. */
 interface Answered {
   readonly fields: Fields;
   readonly model: string;
@@ -102,7 +102,8 @@ export const responses: Dialect<Fields> = {
           if (fields.store === false) return;
           const said: ChatMessage = { role: 'assistant', content: record.choices[0].text };
           const body = bodyOf(answered, record);
-          await keepResponse(store, { owner, id }, { messages: [...messages, said], session: text, body });
+          const note = JSON.stringify({ messages: [...messages, said], body });
+          await store.save({ owner, id }, { ...text, note }, { expected: 0 });
         },
         release: () => undefined,
       },
@@ -115,10 +116,28 @@ function newId(kind: string): string {
   return `${kind}_${randomUUID().replaceAll('-', '')}`;
 }
 
+/** One answer and all that led to it. */
+interface StoredResponse {
+  /** The conversation, with the answer, without instructions. */
+  readonly messages: readonly ChatMessage[];
+  readonly session: SavedSession;
+  readonly body: object;
+}
+
+const noteSchema = z.strictObject({
+  messages: z.array(z.object({ role: z.string(), content: z.string(), name: z.string().optional() })),
+  body: z.looseObject({}),
+});
+
+/** @throws ApiError without one; LinnetError `FORMAT` or `MISMATCH` for one that is damaged or of another model */
 async function storedResponse({ responses: store }: Serving, owner: string, id: string): Promise<StoredResponse> {
-  const found = await findResponse(store, { owner, id });
-  if (found === undefined) throw noResponse(id);
-  return found;
+  const session = (await store.load({ owner, id }))?.session;
+  if (session?.note === undefined) throw noResponse(id);
+  try {
+    return { session, ...noteSchema.parse(JSON.parse(session.note)) };
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `response ${id} is damaged in its store`, { cause });
+  }
 }
 
 function noResponse(id: string): ApiError {
@@ -126,7 +145,6 @@ function noResponse(id: string): ApiError {
   return new ApiError('not_found_error', message, { param: 'previous_response_id' });
 }
 
-/** The format, as the other endpoints say it. */
 function formatOf({ text }: Fields) {
   const given = text?.format;
   if (given?.type === 'json_object') return { response_format: { ...given, schema: undefined } };

@@ -85,7 +85,6 @@ export function textFields(limits: ServerLimits) {
 
 export type TextFields = z.output<z.ZodObject<ReturnType<typeof textFields>>>;
 
-/** Some of these fields, where a dialect has them. */
 type Some<Name extends keyof TextFields> = Partial<Pick<TextFields, Name>>;
 
 /** Fields that change the answer and that no dialect of OpenAI understands. */
@@ -102,30 +101,36 @@ export const commonRefusals: Refusals = {
   skip_special_tokens: (value) => value === false,
 };
 
-/** The same, of tools. */
 export const toolRefusals: Refusals = {
   tools: some,
   functions: some,
   tool_choice: (value) => some(value) && value !== 'none' && value !== 'auto',
 };
 
-/** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
-export function samplingOf(fields: Partial<TextFields>, vocabulary: number): SamplerInput & { readonly seed: number } {
-  for (const id of Object.keys(fields.logit_bias ?? {})) checkToken(Number(id), vocabulary, 'logit_bias');
-  const { top_p: topP = 1, top_k: topK = 0 } = fields;
+/** Settings of the sampler that all dialects name alike, with their defaults. */
+export function commonSampling(
+  fields: Partial<z.output<z.ZodObject<ReturnType<typeof samplingFields>>>>,
+  defaults: { readonly temperature: number; readonly topP: number; readonly topK: number; readonly minP: number },
+) {
+  const { top_p: topP = defaults.topP, top_k: topK = defaults.topK, seed } = fields;
   return {
     // A share of nothing leaves the most probable token.
-    temperature: topP === 0 ? 0 : (fields.temperature ?? 1),
+    temperature: topP === 0 ? 0 : (fields.temperature ?? defaults.temperature),
     topP: topP === 0 ? 1 : topP,
     topK: Math.max(0, topK),
-    minP: fields.min_p ?? 0,
+    minP: fields.min_p ?? defaults.minP,
     presencePenalty: fields.presence_penalty ?? 0,
     frequencyPenalty: fields.frequency_penalty ?? 0,
-    repetitionPenalty: fields.repetition_penalty ?? 1,
-    repetitionWindow: 65536,
-    logitBias: fields.logit_bias ?? {},
-    seed: fields.seed === undefined ? randomInt(2 ** 32) : fields.seed >>> 0,
+    seed: seed === undefined ? randomInt(2 ** 32) : seed >>> 0,
   };
+}
+
+/** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
+export function samplingOf(fields: Partial<TextFields>, vocabulary: number) {
+  const { logit_bias: logitBias = {}, repetition_penalty: repetitionPenalty = 1 } = fields;
+  for (const id of Object.keys(logitBias)) checkToken(Number(id), vocabulary, 'logit_bias');
+  const common = commonSampling(fields, { temperature: 1, topP: 1, topK: 0, minP: 0 });
+  return { ...common, repetitionPenalty, repetitionWindow: 65536, logitBias };
 }
 
 export function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
@@ -133,7 +138,7 @@ export function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
 }
 
 /** Separates the kept states of a prompt from those of others. */
-export function saltOf(
+function saltOf(
   { salt }: ApiRequest,
   { cache_salt: own = '', cache_prompt: cached = true }: Some<'cache_salt' | 'cache_prompt'>,
 ): string {
@@ -141,21 +146,21 @@ export function saltOf(
   return salt + own + (cached ? '' : randomUUID());
 }
 
-/** Limits of a job. */
 interface JobBounds {
   /** Most tokens that are asked for. */
   readonly asked: number;
   /** Most probable tokens to report with each token of the text, and of the prompt. */
   readonly text?: number;
   readonly prompt?: number;
+  /** Default: as the fields say. */
+  readonly sampling?: SamplerInput;
 }
 
-/** The job of a prompt. @throws ApiError */
 export function jobOf(
   fields: Partial<TextFields>,
   { serving, request }: At,
   prompt: Prompt,
-  { asked, text, prompt: echoed }: JobBounds,
+  { asked, text, prompt: echoed, sampling }: JobBounds,
 ): TextJob {
   const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: tokenIds = [] } = fields;
   const vocabulary = serving.model.engine.model.sizes.vocabulary;
@@ -173,7 +178,7 @@ export function jobOf(
     salt: saltOf(request, fields),
     maxTokens: tokensLeft(serving, (prompt.source ?? prompt.tokens).length, asked),
     n: asked === 0 ? 1 : n,
-    sampling: samplingOf(fields, vocabulary),
+    sampling: sampling ?? samplingOf(fields, vocabulary),
     stop: { strings: stopsOf(fields), tokenIds, kept: fields.include_stop_str_in_output },
     ignoreEos: fields.ignore_eos,
     leastTokens: leastTokensOf(fields, asked, constraint),
@@ -199,7 +204,7 @@ function leastTokensOf({ min_tokens: least = 0 }: Partial<TextFields>, asked: nu
  * The grammar that the text is held to; undefined for any text.
  * @throws ApiError for a schema that cannot be used, naming the field
  */
-export function jsonOf(
+function jsonOf(
   { schemas, model }: Serving,
   {
     response_format: format,
