@@ -1,6 +1,7 @@
 /** An attention layer independent of its mixer: sizes, parameters, positions, rows of a step. */
 import type { Value } from '../graph/graph.ts';
 import type { ParameterInit } from './parameter-init.ts';
+import { internalError } from '../errors.ts';
 
 /** Number of heads of an attention layer; `keyValueHeads` divides `heads` (grouped-query attention). */
 export interface HeadCounts {
@@ -29,6 +30,13 @@ export interface MixerParameter {
 
 /** The learned parameters of a mixer in a graph, by the names of its `parameters`. */
 export type MixerParameterValues = Readonly<Partial<Record<string, Value>>>;
+
+/** A parameter of a mixer, whose parameters have been checked before its graph is made. */
+export function learnedParameter(parameters: MixerParameterValues, name: string): Value {
+  const value = parameters[name];
+  if (value === undefined) throw internalError(`a mixer without its ${name}`);
+  return value;
+}
 
 /** Queries [B,n,H,D], keys [B,n,M,D] and values [B,n,M,E] after rotary embedding; H is a multiple of M. */
 export interface ProjectedPositions {

@@ -27,6 +27,13 @@ export class HeadLayout {
     return reshape(x, [B, M, multiplyDims(R, T), X]);
   }
 
+  /** φ of the queries [B,M,R·T,F]. @param map from [B,H,T,D] to [B,H,T,F] */
+  mapped(map: (queries: Value) => Value): Value {
+    const [B, M, R, T, D] = this.queries.shape;
+    const features = map(reshape(this.queries, [B, multiplyDims(M, R), T, D])); // head h = m*R + r
+    return this.join(reshape(features, [B, M, R, T, features.shape[3]]));
+  }
+
   /** [B,M,R·T,E] → [B,T,H,E] */
   split(x: Value): Value {
     const [B, , , T] = this.queries.shape;

@@ -9,49 +9,20 @@ import { requireOptions, requireText } from '../files/arguments.ts';
 /** The names of the presets that Linnet has. */
 export type MixerPresetName = keyof BuiltInPresets;
 
-/** Options of presets, each taken by some of them (`PresetOptionsOf`); the kind's schema holds the defaults. */
-export interface PresetOptions {
-  /** G, positions per group. Default 64. */
-  readonly group?: number;
-  /** W of window attention: groups that are read row by row. Default 2; positions of `sliding-window`, default 64. */
-  readonly window?: number;
-  /** s of window attention: first positions that are always read. Default 4. */
-  readonly sinks?: number;
-  /** Feature map of the sums over positions older than the window. Default learned. */
-  readonly memory?: 'none' | 'learned' | 'hedgehog' | 'elu' | 'relu';
-  /** Decay of that memory with every group, default none; of gated mixers with every position, default data. */
-  readonly decay?: 'none' | 'fixed' | 'learned' | 'data';
-  /** Features of queries and keys of `gated`. Default hedgehog. */
-  readonly map?: 'hedgehog' | 'balanced' | 'relu' | 'elu' | 'unit' | 'none';
-  /** Adds the masked convolution of K filter weights to a preset that has none. Default false. */
-  readonly convolution?: boolean;
-  /** K, length of the convolution, odd. Default 63. */
-  readonly kernel?: number;
-  /** Lets the convolution read the future, to demonstrate the leak. Default false. */
-  readonly unmasked?: boolean;
-  /** Kernel of the local branch. Default relu2. */
-  readonly localKernel?: 'relu2' | 'relu2-raw' | 'softmax' | 'yoso';
-  /** Multiplies the local branch by a learned λ. Default false. */
-  readonly lambda?: boolean;
-  /** Rescales the attention part to unit length around ½v, before the convolution. Default false. */
-  readonly castling?: boolean;
-  /** Divides the weights of the local branch by their sum, or normalizes the global branch, or both together. Default: none. */
-  readonly normalize?: 'local' | 'global' | 'together';
-  /** Random features (performer) or frequencies (rfa). Default 64. */
-  readonly features?: number;
-  /** Hashes of `yoso-hashed`. Default 32. */
-  readonly hashes?: number;
-  /** Bits per hash of both forms of YOSO. Default 8. */
-  readonly bits?: number;
-  /** r of Linformer: rows per block, default 8; of its bidirectional form rows for the whole text, default 64. */
-  readonly rows?: number;
-  /** Positions per block of Linformer. Default 64. */
-  readonly block?: number;
-  /** N of bidirectional Linformer, the longest sequence. Default 1024. */
-  readonly length?: number;
-  /** Of random features and hashes. Default 0. */
-  readonly seed?: number;
-}
+type Shapes = BuiltInPresets[MixerPresetName]['shape'];
+
+/** The values of an option in the presets that take it. */
+type ValueOf<Option, Shape> = Shape extends unknown
+  ? Option extends keyof Shape
+    ? z.output<Shape[Option]>
+    : never
+  : never;
+
+/**
+ * Options of presets, each taken by some of them (`PresetOptionsOf`): those of the shapes of all presets, where they are
+ * described. The kind's schema holds the defaults.
+ */
+export type PresetOptions = { readonly [Option in NamesOf<Shapes>]?: ValueOf<Option, Shapes> };
 
 /** The options that a preset takes. One that has its convolution anyway may be asked for it. */
 type TakenBy<Shape> = keyof Shape | ('kernel' extends keyof Shape ? 'convolution' : never);
@@ -78,11 +49,7 @@ export function mixerPresetNames(): string[] {
 type NamesOf<Shapes> = Shapes extends unknown ? keyof Shapes : never;
 
 /** The schemas of all options of the presets that Linnet has. */
-export type PresetShapes = {
-  readonly [Name in NamesOf<BuiltInPresets[MixerPresetName]['shape']>]: Name extends keyof PresetOptions
-    ? z.ZodType<PresetOptions[Name]>
-    : never;
-};
+export type PresetShapes = { readonly [Option in NamesOf<Shapes>]: z.ZodType<PresetOptions[Option]> };
 
 /** The options of all presets, by name: schemas with descriptions. */
 export function presetShapes(): PresetShapes;

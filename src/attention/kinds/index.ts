@@ -16,7 +16,7 @@ import { t5LinearKind } from './t5-linear/index.ts';
 import { windowKind } from './window/index.ts';
 import { yosoKind } from './yoso/index.ts';
 
-const builtIn: readonly MixerKind[] = [
+const builtIn = [
   softmaxKind,
   windowKind,
   linearKind,
@@ -28,35 +28,20 @@ const builtIn: readonly MixerKind[] = [
   yosoKind,
   gauKind,
   t5LinearKind,
-];
+] as const satisfies readonly MixerKind[];
+
+type BuiltIn = (typeof builtIn)[number];
 
 /** Input for a mixer: in built-in kinds, fields with a default may be left out. */
-export type MixerInput =
-  | MixerConfig
-  | z.input<
-      | typeof softmaxKind.schema
-      | typeof windowKind.schema
-      | typeof linearKind.schema
-      | typeof featuresKind.schema
-      | typeof gatedKind.schema
-      | typeof gatedDeltaKind.schema
-      | typeof blockLinformerKind.schema
-      | typeof linformerKind.schema
-      | typeof yosoKind.schema
-      | typeof gauKind.schema
-      | typeof t5LinearKind.schema
-    >;
+export type MixerInput = MixerConfig | z.input<BuiltIn['schema']>;
 
 /** The presets of the kinds that Linnet has. */
-export type BuiltInPresets = typeof softmaxKind.presets &
-  typeof windowKind.presets &
-  typeof linearKind.presets &
-  typeof featuresKind.presets &
-  typeof gatedKind.presets &
-  typeof gatedDeltaKind.presets &
-  typeof blockLinformerKind.presets &
-  typeof linformerKind.presets &
-  typeof yosoKind.presets;
+export type BuiltInPresets = Intersection<BuiltIn['presets']>;
+
+/** The intersection of the members of a union. */
+type Intersection<Union> = (Union extends unknown ? (member: Union) => void : never) extends (member: infer All) => void
+  ? All
+  : never;
 
 const table = new Map<string, MixerKind>(builtIn.map((kind) => [kind.kind, kind]));
 

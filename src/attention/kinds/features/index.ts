@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { filterParameters, reachOf } from '../../convolution-config.ts';
-import type { AttentionDims, MixerKind, MixerParameter } from '../../mixer.ts';
+import type { AttentionDims, MixerKind } from '../../mixer.ts';
 import {
   convolutionFrom,
   type ConvolutionOptions,
@@ -13,14 +13,7 @@ import {
   groupOption,
   seedOption,
 } from '../../preset.ts';
-import {
-  describeFeatures,
-  type FeaturesMixer,
-  featuresSchema,
-  isLearnedMap,
-  keyMapName,
-  queryMapName,
-} from './maps.ts';
+import { describeFeatures, type FeaturesMixer, featuresSchema, isLearnedMap, mapParameters } from './maps.ts';
 import { featuresOfWhole, featuresParallel } from './parallel.ts';
 import { featuresReference } from './reference.ts';
 import { featuresCross, featuresFold, featuresState, featuresStep } from './step.ts';
@@ -63,7 +56,10 @@ export const featuresKind = {
     },
   },
   describe: describeFeatures,
-  parameters: featureParameters,
+  parameters: ({ map, convolution: own }, dims) => [
+    ...(isLearnedMap(map) ? mapParameters(dims) : []),
+    ...filterParameters(own, dims),
+  ],
   horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
   convolution: ({ convolution: own }) => own,
   hasSurrogateGradient: ({ map }) => map.name === 'hashes',
@@ -82,14 +78,3 @@ export const featuresKind = {
     hedgehog: definePreset(plain, (options) => configured(options, { name: 'hedgehog' })),
   },
 } satisfies MixerKind<FeaturesMixer>;
-
-function featureParameters({ map, convolution: own }: FeaturesMixer, dims: AttentionDims): MixerParameter[] {
-  const { heads, keyValueHeads, headWidth } = dims;
-  const filter = filterParameters(own, dims);
-  if (!isLearnedMap(map)) return filter;
-  return [
-    { name: queryMapName, shape: [heads, headWidth, headWidth], init: 'identity' },
-    { name: keyMapName, shape: [keyValueHeads, headWidth, headWidth], init: 'identity' },
-    ...filter,
-  ];
-}

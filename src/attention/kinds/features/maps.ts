@@ -7,6 +7,7 @@ import { Random } from '../../../random.ts';
 import { convolutionField, withConvolution } from '../../convolution-config.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';
+import type { AttentionDims, MixerParameter } from '../../mixer.ts';
 
 const featureCount = z.int().min(1).max(65536).default(64);
 
@@ -120,6 +121,14 @@ export const queryMapName = 'feature_map_q.weight';
 
 /** The learned matrix of the keys [M,D,D]. */
 export const keyMapName = 'feature_map_k.weight';
+
+/** The learned matrices of queries and keys. */
+export function mapParameters({ heads, keyValueHeads, headWidth: D }: AttentionDims): MixerParameter[] {
+  return [
+    { name: queryMapName, shape: [heads, D, D], init: 'identity' },
+    { name: keyMapName, shape: [keyValueHeads, D, D], init: 'identity' },
+  ];
+}
 
 /** Squared length below which the residual of the projections is rounding error and the vector is drawn again. */
 const degenerate = 1e-12;

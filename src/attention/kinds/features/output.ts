@@ -1,4 +1,4 @@
-/** Normalization of a feature mixer's weighted sum: division by its weights, or a norm. */
+/** Normalization of a weighted sum: division by its weights, or a norm; in graphs, and in float64 for references. */
 import type { Value } from '../../../graph/graph.ts';
 import { sum } from '../../../graph/ops/contraction.ts';
 import { cast, div, greater, maximum, mul } from '../../../graph/ops/elementwise.ts';
@@ -8,21 +8,32 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { boundedLength } from '../../normalization.ts';
 import { denominatorFloor, type FeaturesMixer } from './maps.ts';
+import { dot, softUnit } from '../../reference.ts';
 
 /** ε under the root of the RMS norm of outputs. */
-export const outputEpsilon = 1e-6;
+const outputEpsilon = 1e-6;
+
+/** Least denominator of positive weights, which can all be close to 0. */
+const leastDenominator = 1e-6;
+
+/** `ratio`: divided by the sum of the weights; `rms`: by the root mean square of a head; `unit`: by its length. */
+type SumOutput = 'ratio' | 'rms' | 'unit' | 'none';
 
 /**
  * Values as they are summed: for the ratio with a column of ones, whose sum is the denominator.
  * @param values [...,E]
  * @returns [...,E], or [...,E+1] for the ratio
  */
-export function summedValues({ output }: Pick<FeaturesMixer, 'output'>, values: Value): Value {
-  if (output !== 'ratio') return values;
-  return pad(values, -1, 0, 1, 1);
+export function summedValues(output: SumOutput, values: Value): Value {
+  return output === 'ratio' ? pad(values, -1, 0, 1, 1) : values;
 }
 
-const norms: Readonly<Record<FeaturesMixer['output'], (weighted: Value, floor: number) => Value>> = {
+/** Columns of a sum, of values of width E. */
+export function summedWidth(output: SumOutput, valueWidth: number): number {
+  return valueWidth + (output === 'ratio' ? 1 : 0);
+}
+
+const norms: Readonly<Record<SumOutput, (weighted: Value, floor: number) => Value>> = {
   ratio(weighted, floor) {
     const [mixed, total] = split(weighted, -1, [Number(weighted.shape[weighted.rank - 1]) - 1, 1]);
     return div(mixed, maximum(total, floor));
@@ -37,9 +48,32 @@ const norms: Readonly<Record<FeaturesMixer['output'], (weighted: Value, floor: n
     const moves = cast(greater(sum(mul(weighted, weighted), [-1], true), 0), 'float32');
     return mul(boundedLength(weighted), stopGradient(moves));
   },
+  none: (weighted) => weighted,
 };
 
-/** The output [...,E] of a sum of `summedValues`. */
-export function normalizedSum(config: FeaturesMixer, weighted: Value): Value {
-  return norms[config.output](weighted, denominatorFloor(config.map));
+/** The output [...,E] of a sum of `summedValues`. @param floor the least denominator of a ratio */
+export function normalizedSum(output: SumOutput, weighted: Value, floor = leastDenominator): Value {
+  return norms[output](weighted, floor);
+}
+
+const rowNorms: Readonly<Record<SumOutput, (sum: Float64Array, total: number, floor: number) => Float64Array>> = {
+  ratio: (row, total, floor) => row.map((x) => x / Math.max(total, floor)),
+  rms: (row) => row.map((x) => x / Math.sqrt(dot(row, row) / row.length + outputEpsilon)),
+  unit: (row) => softUnit(row),
+  none: (row) => row,
+};
+
+/** The same of a row in float64, given the sum of the weights. */
+export function normalizedRow(
+  output: SumOutput,
+  row: Float64Array,
+  total: number,
+  floor = leastDenominator,
+): Float64Array {
+  return rowNorms[output](row, total, floor);
+}
+
+/** `normalizedSum` of a mixer of features. */
+export function normalizedFeatures({ output, map }: FeaturesMixer, weighted: Value): Value {
+  return normalizedSum(output, weighted, denominatorFloor(map));
 }

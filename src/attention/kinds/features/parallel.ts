@@ -19,14 +19,14 @@ import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { type FeaturesMixer, keyMapName, queryMapName } from './maps.ts';
 import { mapFeatures } from './map-graph.ts';
-import { normalizedSum, summedValues } from './output.ts';
+import { normalizedFeatures, summedValues } from './output.ts';
 
 /** The causal form: [B,n,H,E]. */
 export function featuresParallel(config: FeaturesMixer, input: SequenceInput): Value {
   const grouping = groupingOf(input, config.group);
   const mask = causalAttention(grouping);
   const { queries, keys } = mappedPositions(config, mask, input);
-  const summed = summedValues(config, input.v); // [B,n,M,E or E+1]
+  const summed = summedValues(config.output, input.v); // [B,n,M,E or E+1]
   const values = groupKeys(grouping, summed);
   const weights = mul(matmul(queries, keys, { transposeB: true }), mask.visible(queries));
   let sum = matmul(weights, values);
@@ -38,7 +38,7 @@ export function featuresParallel(config: FeaturesMixer, input: SequenceInput): V
     const expected = expectedSum(map.bits, whole, input, summed);
     sum = surrogateGradient(sum, groupQueries(grouping, ungroupQueries(whole.queries, expected)));
   }
-  const mixed = normalizedSum(config, sum);
+  const mixed = normalizedFeatures(config, sum);
   const convolved = addGroupedConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
   return ungroupQueries(grouping, convolved);
 }
@@ -53,12 +53,12 @@ export function featuresOfWhole(config: FeaturesMixer, input: BidirectionalInput
   const mask = fullAttention(wholeQueries, wholeKeys, tokens, false);
   const { queries, keys } = mappedPositions(config, mask, input);
   // The ones of the denominators are masked too.
-  const summed = mul(summedValues(config, input.v), reshape(tokens, [batch, length, 1, 1]));
+  const summed = mul(summedValues(config.output, input.v), reshape(tokens, [batch, length, 1, 1]));
   const sums = matmul(keys, groupKeys(wholeKeys, summed), { transposeA: true }); // [M,B,m,E or E+1]
   let sum = matmul(queries, sums);
   const { map } = config;
   if (map.name === 'hashes') sum = surrogateGradient(sum, expectedSum(map.bits, mask, input, summed));
-  return ungroupQueries(wholeQueries, normalizedSum(config, sum));
+  return ungroupQueries(wholeQueries, normalizedFeatures(config, sum));
 }
 
 /** φ(q) [M,B·N,R·G,m] and φ(k) [M,B·N,G,m]. */

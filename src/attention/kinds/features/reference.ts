@@ -1,5 +1,5 @@
 /** The feature maps of `maps.ts` on single rows, and linear attention through them as loops over positions, in float64. */
-import { addScaled, dot, type ReferencePositions, softmaxOf, softUnit, unit } from '../../reference.ts';
+import { addScaled, dot, type ReferencePositions, softmaxOf, unit } from '../../reference.ts';
 import {
   denominatorFloor,
   type FeatureMapName,
@@ -10,7 +10,7 @@ import {
   orthogonalDirections,
   queryMapName,
 } from './maps.ts';
-import { outputEpsilon } from './output.ts';
+import { normalizedRow } from './output.ts';
 
 /** Maps a row; a query's and a key's features may differ. */
 type RowFeatures<Name extends FeatureMapName> = (
@@ -92,38 +92,38 @@ export function featuresOfRow<Name extends FeatureMapName>(
   return rowFeatures[name](map, row, context);
 }
 
-/** Normalizations of o = Σ weight·v, given Σ weight. */
-const outputs: Readonly<
-  Record<FeaturesMixer['output'], (sum: Float64Array, total: number, floor: number) => Float64Array>
-> = {
-  ratio: (sum, total, floor) => sum.map((x) => x / Math.max(total, floor)),
-  rms: (sum) => sum.map((x) => x / Math.sqrt(dot(sum, sum) / sum.length + outputEpsilon)),
-  unit: (sum) => softUnit(sum),
-};
-
-/** [H,n,E] */
-export function featuresReference({ map, output }: FeaturesMixer, positions: ReferencePositions): Float64Array {
-  const { headWidth, scale } = positions;
+/** φ of rows: of all keys by key-value head, and of a query. @param map φ of one row */
+export function mappedRows(
+  positions: ReferencePositions,
+  map: (row: Float64Array, context: RowContext) => Float64Array,
+): { keys: Float64Array[][]; query: (head: number, position: number) => Float64Array } {
+  const { headWidth, scale, keyLength } = positions;
   const square = headWidth * headWidth;
   const ofHead = (name: string, head: number): Float64Array =>
     positions.parameter(name).subarray(head * square, (head + 1) * square);
-  const keysOf = (kvHead: number): Float64Array[] =>
-    Array.from({ length: positions.keyLength }, (_, j) =>
-      featuresOfRow(map, positions.key(kvHead, j), { side: 'key', scale, weight: ofHead(keyMapName, kvHead) }),
-    );
-  const keys = Array.from({ length: positions.input.dims.keyValueHeads }, (_, kvHead) => keysOf(kvHead));
+  const keys = Array.from({ length: positions.input.dims.keyValueHeads }, (_, kvHead) => {
+    const context = { side: 'key', scale, weight: ofHead(keyMapName, kvHead) } as const;
+    return Array.from({ length: keyLength }, (__, j) => map(positions.key(kvHead, j), context));
+  });
+  const query = (head: number, position: number): Float64Array =>
+    map(positions.query(head, position), { side: 'query', scale, weight: ofHead(queryMapName, head) });
+  return { keys, query };
+}
+
+/** [H,n,E] */
+export function featuresReference({ map, output }: FeaturesMixer, positions: ReferencePositions): Float64Array {
+  const mapped = mappedRows(positions, (row, context) => featuresOfRow(map, row, context));
   return positions.mapRows((head, position) => {
     const kvHead = positions.keyValueHead(head);
-    const weight = ofHead(queryMapName, head);
-    const query = featuresOfRow(map, positions.query(head, position), { side: 'query', scale, weight });
+    const query = mapped.query(head, position);
     const sum = new Float64Array(positions.valueWidth);
     let total = 0;
     for (const j of positions.seen(position)) {
-      const product = dot(query, keys[kvHead][j]);
+      const product = dot(query, mapped.keys[kvHead][j]);
       total += product;
       addScaled(sum, product, positions.value(kvHead, j));
     }
-    const mixed = outputs[output](sum, total, denominatorFloor(map));
+    const mixed = normalizedRow(output, sum, total, denominatorFloor(map));
     positions.addConvolution(head, position, mixed);
     return mixed;
   });

@@ -8,7 +8,6 @@ import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { multiplyDims } from '../../../graph/shape.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type {
   AttentionDims,
@@ -25,16 +24,15 @@ import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
 import { type FeaturesMixer, featuresOf, isLearnedMap, keyMapName, queryMapName } from './maps.ts';
 import { mapFeatures } from './map-graph.ts';
-import { normalizedSum, summedValues } from './output.ts';
+import { normalizedFeatures, summedValues, summedWidth } from './output.ts';
 
 /** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; with the ratio's denominators, Σ φ(k), as one more column. */
 export function featuresState({ group, map, output, convolution }: FeaturesMixer, dims: AttentionDims): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
-  const columns = valueWidth + (output === 'ratio' ? 1 : 0);
   return ringState(dims, {
     group,
     convolution,
-    folded: { kind: 'sums', rows: featuresOf(map, headWidth), columns },
+    folded: { kind: 'sums', rows: featuresOf(map, headWidth), columns: summedWidth(output, valueWidth) },
   });
 }
 
@@ -43,14 +41,14 @@ export function featuresStep(config: FeaturesMixer, input: StepInput): MixerStep
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
   const blocks = blocksOf(input, keys, values);
   const queries = queryFeatures(config, heads, parameters, scoring);
-  const summed = blocks.map((block) => ({ ...block, values: summedValues(config, block.values) }));
+  const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
   const weights = blocks.map(({ keys: rows, masks }) => {
     const features = keyFeatures(config, rows, parameters, scoring); // [B,M,rows,m]
     return mul(matmul(queries, features, { transposeB: true }), heads.tile(add(masks.same, masks.earlier)));
   });
   let sum = weightedValues(summed, weights);
   if (sums !== undefined) sum = add(sum, matmul(queries, sums));
-  return { mixed: addStepConvolution(normalizedSum(config, sum), input, blocks), keys, values };
+  return { mixed: addStepConvolution(normalizedFeatures(config, sum), input, blocks), keys, values };
 }
 
 /** φ(q) in the layout of matrices [B,M,R·T,m]. */
@@ -60,10 +58,8 @@ function queryFeatures(
   parameters: MixerParameterValues,
   { scale }: Scoring,
 ): Value {
-  const [B, M, R, T, D] = heads.queries.shape;
-  const perHead = reshape(heads.queries, [B, multiplyDims(M, R), T, D]); // head h = m*R + r
-  const features = mapFeatures(map, perHead, { side: 'query', scale, weight: parameters[queryMapName] }); // [B,H,T,m]
-  return heads.join(reshape(features, [B, M, R, T, features.shape[3]]));
+  const context = { side: 'query', scale, weight: parameters[queryMapName] } as const;
+  return heads.mapped((rows) => mapFeatures(map, rows, context));
 }
 
 /** φ(k) of rows [B,M,rows,D]. */
@@ -85,7 +81,7 @@ export const featuresFold: Fold<FeaturesMixer> = {
     // Sequences and heads, as feature maps want them.
     const outer = isLearnedMap(config.map) ? [1, X] : [X, 1];
     const features = keyFeatures(config, reshape(keys, [...outer, n, D]), parameters, scoring);
-    const summed = summedValues(config, reshape(values, [...outer, n, values.shape[2]]));
+    const summed = summedValues(config.output, reshape(values, [...outer, n, values.shape[2]]));
     const products = matmul(features, summed, { transposeA: true });
     return add(sums, reshape(products, sums.shape));
   },
@@ -100,10 +96,10 @@ export const featuresCross: CrossForm<FeaturesMixer> = {
   memory(config, { k, v, mask }, parameters, scoring) {
     const [B, m] = mask.shape;
     const features = mul(keyFeatures(config, nodeRows(k), parameters, scoring), reshape(mask, [B, 1, m, 1]));
-    return { sums: matmul(features, summedValues(config, nodeRows(v)), { transposeA: true }) };
+    return { sums: matmul(features, summedValues(config.output, nodeRows(v)), { transposeA: true }) };
   },
   read(config, q, { sums }, parameters, scoring) {
     const heads = new HeadLayout(q, Number(sums.shape[1]));
-    return heads.split(normalizedSum(config, matmul(queryFeatures(config, heads, parameters, scoring), sums)));
+    return heads.split(normalizedFeatures(config, matmul(queryFeatures(config, heads, parameters, scoring), sums)));
   },
 };

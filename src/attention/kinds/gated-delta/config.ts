@@ -1,6 +1,5 @@
 /** Configuration of the gated delta rule. */
 import { z } from 'zod';
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { sum } from '../../../graph/ops/contraction.ts';
 import { add, mul, sigmoid } from '../../../graph/ops/elementwise.ts';
@@ -11,6 +10,7 @@ import { defaultGroup, groupSchema } from '../../preset.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
 import { gainParameter } from '../gated/config.ts';
 import { decayParameters, decaySchema, describeDecay } from '../gated/decay.ts';
+import { learnedParameter } from '../../attention-layer.ts';
 
 export const gatedDeltaSchema = z.strictObject({
   kind: z.literal('gated-delta'),
@@ -50,9 +50,8 @@ export function gatedDeltaParameters({ decay, convolution }: GatedDeltaMixer, di
 
 /** β of every position [B,n,M,1]. @param v [B,n,M,E] */
 export function writeGates(v: Value, parameters: MixerParameterValues): Value {
-  const { [writeGateName]: gate, [writeBiasName]: bias } = parameters;
-  if (gate === undefined || bias === undefined) throw internalError('a delta rule without its write gate');
-  return sigmoid(add(sum(mul(v, gate), [-1], true), reshape(bias, [v.shape[2], 1])));
+  const products = sum(mul(v, learnedParameter(parameters, writeGateName)), [-1], true);
+  return sigmoid(add(products, reshape(learnedParameter(parameters, writeBiasName), [v.shape[2], 1])));
 }
 
 /** β of a position of a key-value head, in float64. */

@@ -13,9 +13,9 @@ import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } fr
 import type { SequenceInput } from '../../mixer.ts';
 import { chunkDecays, forQueries, logDecays } from '../gated/decay.ts';
 import { amplified } from '../gated/config.ts';
-import { rmsOfHeads } from '../gated/output.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
 import { identityMatrix, inverseOfChunks } from './unit-lower.ts';
+import { normalizedSum } from '../features/output.ts';
 
 /** The causal form: [B,n,H,E]. */
 export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput): Value {
@@ -45,8 +45,8 @@ export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput
     const written = sub(fresh, matmul(replaced, before));
     mixed = add(matmul(inside, written), matmul(mul(queries, forQueries(grouping, fromStart)), before));
   }
-  const normalized = config.output === 'rms' ? rmsOfHeads(mixed) : mixed;
-  const amplifiedRows = amplified(ungroupQueries(grouping, normalized), parameters);
+  const normalized = ungroupQueries(grouping, normalizedSum(config.output, mixed));
+  const amplifiedRows = amplified(normalized, parameters);
   return addConvolution(config.convolution, amplifiedRows, grouping, v, parameters);
 }
 

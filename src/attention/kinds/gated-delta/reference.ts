@@ -2,8 +2,8 @@
 import { addScaled, type ReferencePositions, unit } from '../../reference.ts';
 import { referenceLogDecays } from '../gated/decay.ts';
 import { gainName } from '../gated/config.ts';
-import { rmsOfRow } from '../gated/output.ts';
 import { type GatedDeltaMixer, referenceWriteGate } from './config.ts';
+import { normalizedRow } from '../features/output.ts';
 
 /**
  * With S [D,E] from the position before:
@@ -23,7 +23,7 @@ export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, position
   return positions.mapRows((head, t) => {
     const read = readState(states[positions.keyValueHead(head)][t], unit(positions.query(head, t)), positions);
     const gain = positions.parameter(gainName)[head];
-    const mixed = (output === 'rms' ? rmsOfRow(read) : read).map((x) => gain * x);
+    const mixed = normalizedRow(output, read, 1).map((x) => gain * x);
     positions.addConvolution(head, t, mixed);
     return mixed;
   });

@@ -15,10 +15,10 @@ import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
 import { ageName, agesOf, declareAges, logDecays, stepDecays } from '../gated/decay.ts';
 import { amplifiedNodes } from '../gated/config.ts';
-import { rmsOfHeads } from '../gated/output.ts';
 import { foldDecayed, splitRows } from '../gated/step.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
 import { inverseOfUnitLower, roundsOfEntries } from './unit-lower.ts';
+import { normalizedSum } from '../features/output.ts';
 
 /** `roundsOfEntries` for the nodes of a step: float32 [1,1,T,T]; −1 on the diagonal, −2 above it. */
 const roundsName = 'rounds.tree';
@@ -86,7 +86,7 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
     matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), own);
   const ofState = matmul(mul(queries, heads.repeat(decays.sums)), sums);
   const mixed = add(ofState, add(read(ringKeys, decays.ring, ringWritten), read(keys, decays.tree, written)));
-  const amplified = amplifiedNodes(output === 'rms' ? rmsOfHeads(mixed) : mixed, heads, parameters);
+  const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);
 
   const keptKeys = concat([keys, treeLogs], 3);
   const blocks = [

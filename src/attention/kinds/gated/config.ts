@@ -11,7 +11,7 @@ import { defaultGroup, groupSchema } from '../../preset.ts';
 import { unit } from '../../reference.ts';
 import { type FeatureContext, mapFeatures } from '../features/map-graph.ts';
 import { featuresOfRow, type RowContext } from '../features/reference.ts';
-import { describeFeatureMap, featuresOf, isLearnedMap, keyMapName, queryMapName } from '../features/maps.ts';
+import { describeFeatureMap, featuresOf, isLearnedMap, mapParameters } from '../features/maps.ts';
 import { decayParameters, decaySchema, describeDecay } from './decay.ts';
 
 const positiveMaps = [
@@ -127,13 +127,8 @@ export function gatedParameters(
   { map, decay, output, convolution }: GatedMixer,
   dims: AttentionDims,
 ): MixerParameter[] {
-  const { heads, keyValueHeads, headWidth: D } = dims;
-  const maps: MixerParameter[] = [
-    { name: queryMapName, shape: [heads, D, D], init: 'identity' },
-    { name: keyMapName, shape: [keyValueHeads, D, D], init: 'identity' },
-  ];
   return [
-    ...(hasLearnedMap(map) ? maps : []),
+    ...(hasLearnedMap(map) ? mapParameters(dims) : []),
     ...decayParameters(decay, dims),
     ...(output === 'ratio' ? [] : [gainParameter(dims)]),
     ...filterParameters(convolution, dims),

@@ -10,7 +10,6 @@
  *   and close the gate: they are a linear map of the hidden state that rotary positions do not turn.
  */
 import { z } from 'zod';
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, cast, exp, greater, log, minimum, mul, neg, sigmoid, sub } from '../../../graph/ops/elementwise.ts';
@@ -23,6 +22,7 @@ import { emptySlot, type SequenceStep, windowStart } from '../../masks.ts';
 import type { AttentionDims, MixerParameter, MixerParameterValues, StepInput } from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
 import { fixedDecay } from '../window/config.ts';
+import { learnedParameter } from '../../attention-layer.ts';
 
 export const decaySchema = z.enum(['none', 'fixed', 'learned', 'data']);
 export type Decay = z.infer<typeof decaySchema>;
@@ -47,18 +47,12 @@ export function describeDecay(decay: Decay): string {
   return { none: 'no decay', fixed: 'fixed decay', learned: 'learned decay', data: 'decay by data' }[decay];
 }
 
-function learned(parameters: MixerParameterValues, name: string): Value {
-  const value = parameters[name];
-  if (value === undefined) throw internalError(`a decay without its ${name}`);
-  return value;
-}
-
 /** g of every position [B,n,M,1]. @param v [B,n,M,E]; B and n may be named dimensions */
 export function logDecays(decay: Decay, v: Value, parameters: MixerParameterValues): Value {
   const M = Number(v.shape[2]);
-  const rates = (): Value => neg(exp(reshape(learned(parameters, rateName), [M, 1])));
+  const rates = (): Value => neg(exp(reshape(learnedParameter(parameters, rateName), [M, 1])));
   if (decay === 'data') {
-    const gates = sum(mul(v, learned(parameters, gateName)), [-1], true);
+    const gates = sum(mul(v, learnedParameter(parameters, gateName)), [-1], true);
     // softplus(x) = −ln σ(−x)
     const softplus = neg(log(sigmoid(neg(minimum(gates, largestGate)))));
     return mul(softplus, mul(rates(), 1 / Math.LN2));

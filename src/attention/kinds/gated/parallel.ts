@@ -15,7 +15,7 @@ import { nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import { chunkDecays, decayedSumsBefore, forQueries, logDecays } from './decay.ts';
 import { amplified, type GatedMixer, mapRows } from './config.ts';
-import { outputOf, summed } from './output.ts';
+import { normalizedSum, summedValues } from '../features/output.ts';
 
 /** Rows as they are multiplied and summed. */
 interface GatedRows {
@@ -32,7 +32,10 @@ interface GatedRows {
 /** The causal form: [B,n,H,E]. */
 export function gatedParallel(config: GatedMixer, input: SequenceInput): Value {
   const grouping = groupingOf(input, config.group);
-  const mixed = outputOf(config.output, ungroupQueries(grouping, decayedSum(config, rowsOf(config, input), false)));
+  const mixed = normalizedSum(
+    config.output,
+    ungroupQueries(grouping, decayedSum(config, rowsOf(config, input), false)),
+  );
   return addConvolution(config.convolution, amplified(mixed, input.parameters), grouping, input.v, input.parameters);
 }
 
@@ -59,7 +62,7 @@ export function gatedOfWhole(config: GatedMixer, input: BidirectionalInput): Val
   };
   // The position itself has been read from the front.
   const future = backwards(ungroupQueries(grouping, decayedSum(config, reversed, true)));
-  return amplified(outputOf(config.output, add(past, future)), input.parameters);
+  return amplified(normalizedSum(config.output, add(past, future)), input.parameters);
 }
 
 function reversal(like: Value, n: number): Value {
@@ -77,7 +80,7 @@ function rowsOf({ map, decay, output }: GatedMixer, { q, k, v, parameters, scori
   return {
     queries: headsFirst(mapRows(map, headsFirst(q), { side: 'query', scale, weight: parameters[queryMapName] })),
     keys: headsFirst(mapRows(map, headsFirst(k), { side: 'key', scale, weight: parameters[keyMapName] })),
-    values: summed(output, v),
+    values: summedValues(output, v),
     decays: logDecays(decay, v, parameters),
   };
 }

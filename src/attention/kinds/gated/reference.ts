@@ -1,27 +1,17 @@
 /** Gated linear attention as loops over positions and the positions they read, nearest first. */
 import { addScaled, dot, type ReferencePositions } from '../../reference.ts';
-import { keyMapName, queryMapName } from '../features/maps.ts';
 import { gainName, type GatedMixer, mapRow } from './config.ts';
 import { referenceLogDecays } from './decay.ts';
-import { referenceOutputs } from './output.ts';
+import { normalizedRow } from '../features/output.ts';
+import { mappedRows } from '../features/reference.ts';
 
 /** o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j with i from j + 1 to t, normalized as it is configured: [H,n,E]. */
 export function gatedReference({ map, decay, output }: GatedMixer, positions: ReferencePositions): Float64Array {
-  const { headWidth, scale } = positions;
-  const square = headWidth * headWidth;
-  const ofHead = (name: string, head: number): Float64Array =>
-    positions.parameter(name).subarray(head * square, (head + 1) * square);
-  const heads = Array.from({ length: positions.input.dims.keyValueHeads }, (_, kvHead) => ({
-    decays: referenceLogDecays(decay, positions, kvHead),
-    keys: Array.from({ length: positions.keyLength }, (__, j) =>
-      mapRow(map, positions.key(kvHead, j), { side: 'key', scale, weight: ofHead(keyMapName, kvHead) }),
-    ),
-  }));
+  const mapped = mappedRows(positions, (row, context) => mapRow(map, row, context));
+  const allDecays = mapped.keys.map((_, kvHead) => referenceLogDecays(decay, positions, kvHead));
   return positions.mapRows((head, t) => {
     const kvHead = positions.keyValueHead(head);
-    const { decays, keys } = heads[kvHead];
-    const weight = ofHead(queryMapName, head);
-    const query = mapRow(map, positions.query(head, t), { side: 'query', scale, weight });
+    const [decays, keys, query] = [allDecays[kvHead], mapped.keys[kvHead], mapped.query(head, t)];
     const sum = new Float64Array(positions.valueWidth);
     let total = 0;
     for (const side of sides(positions, t)) {
@@ -34,7 +24,7 @@ export function gatedReference({ map, decay, output }: GatedMixer, positions: Re
       }
     }
     const gain = output === 'ratio' ? 1 : positions.parameter(gainName)[head];
-    const mixed = referenceOutputs[output](sum, total).map((x) => gain * x);
+    const mixed = normalizedRow(output, sum, total).map((x) => gain * x);
     positions.addConvolution(head, t, mixed);
     return mixed;
   });

@@ -6,16 +6,15 @@ import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape, split } from '../../../graph/ops/layout.ts';
+import { concat, split } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import { multiplyDims } from '../../../graph/shape.ts';
 import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
-import { amplifiedNodes, type GatedMixer, mapRows, type RowMap, widthOf } from './config.ts';
+import { amplifiedNodes, type GatedMixer, mapRows, widthOf } from './config.ts';
 import { ageName, agesOf, declareAges, logDecays, stepDecays } from './decay.ts';
-import { outputOf, summed, summedWidth } from './output.ts';
+import { normalizedSum, summedValues, summedWidth } from '../features/output.ts';
 
 export const gatedInputs: LayoutInputs<GatedMixer> = {
   tag: () => 'a',
@@ -36,27 +35,19 @@ export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput):
   const values = nodeRows(input.v); // [B,M,T,E]
   const { scale } = scoring;
   const keys = mapRows(map, nodeRows(input.k), { side: 'key', scale, weight: parameters[keyMapName] }); // [B,M,T,F]
-  const queries = mappedQueries(map, input);
+  const context = { side: 'query', scale, weight: parameters[queryMapName] } as const;
+  const queries = heads.mapped((rows) => mapRows(map, rows, context)); // [B,M,R*T,F]
   const treeLogs = nodeRows(logDecays(decay, input.v, parameters)); // [B,M,T,1]
   const [ringKeys, ringLogs] = splitRows(input.ring.keys);
   const decays = stepDecays(input, ringLogs, treeLogs);
   const read = (rows: Value, own: Value, factor: Value): Value =>
-    matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), summed(output, own));
+    matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), summedValues(output, own));
   let mixed = add(read(ringKeys, input.ring.values, decays.ring), read(keys, values, decays.tree));
   if (sums !== undefined) mixed = add(mixed, matmul(mul(queries, heads.repeat(decays.sums)), sums));
   const kept = concat([keys, treeLogs], 3);
   const blocks = blocksOf(input, kept, values);
-  const amplified = amplifiedNodes(outputOf(output, mixed), heads, parameters);
+  const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);
   return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
-}
-
-/** φ(q) in the layout of matrices: [B,M,R·T,F]. */
-function mappedQueries(map: RowMap, { heads, parameters, scoring }: StepInput): Value {
-  const [B, M, R, T, D] = heads.queries.shape;
-  const perHead = reshape(heads.queries, [B, multiplyDims(M, R), T, D]); // head h = m*R + r
-  const context = { side: 'query', scale: scoring.scale, weight: parameters[queryMapName] } as const;
-  const features = mapRows(map, perHead, context); // [B,H,T,F]
-  return heads.join(reshape(features, [B, M, R, T, features.shape[3]]));
 }
 
 /** φ(k) and g of rows that were kept as [φ(k), g]. */
@@ -76,6 +67,6 @@ export const gatedFold: Fold<GatedMixer> = {
   fold({ output }, { keys, values, sums }) {
     if (sums === undefined) throw internalError('a fold without sums');
     const [features, logs] = splitRows(keys);
-    return foldDecayed(sums, features, logs, summed(output, values));
+    return foldDecayed(sums, features, logs, summedValues(output, values));
   },
 };

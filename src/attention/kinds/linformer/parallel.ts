@@ -3,7 +3,6 @@
  * sequence are projected to r rows, which every position attends to. It is meant for encoders. In a causal model every
  * output depends on every later token.
  */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
@@ -31,6 +30,7 @@ import {
   requireFittingLength,
   valueProjection,
 } from './config.ts';
+import { learnedParameter } from '../../attention-layer.ts';
 
 /** The memory of a text, and attention to it: softmax(q·(E k)ᵀ·scale)·(F v). E and F [r,N] are cut to the text's length. */
 export const linformerCross: CrossForm<LinformerMixer> = {
@@ -55,11 +55,8 @@ export const linformerCross: CrossForm<LinformerMixer> = {
 function projected(config: LinformerMixer, k: Value, v: Value, parameters: MixerParameterValues): CrossMemory {
   const length = Number(k.shape[1]);
   requireFittingLength(config, length);
-  const rows = (name: string, x: Value): Value => {
-    const weights = parameters[name];
-    if (weights === undefined) throw internalError('a Linformer mixer without its projections');
-    return matmul(slice(weights, 1, 0, length), nodeRows(x));
-  };
+  const rows = (name: string, x: Value): Value =>
+    matmul(slice(learnedParameter(parameters, name), 1, 0, length), nodeRows(x));
   return { keys: rows(keyProjection, k), values: rows(valueProjection, v) };
 }
 
@@ -125,9 +122,7 @@ function attend(
 
 /** E and F [r,G]. */
 export function blockProjections(parameters: MixerParameterValues): { keys: Value; values: Value } {
-  const { [keyProjection]: keys, [valueProjection]: values } = parameters;
-  if (keys !== undefined && values !== undefined) return { keys, values };
-  throw internalError('a Linformer mixer without its projections');
+  return { keys: learnedParameter(parameters, keyProjection), values: learnedParameter(parameters, valueProjection) };
 }
 
 /** [N,1,N·r]: 0 where the queries of a block see the rows of another, else `maskedScore`. */

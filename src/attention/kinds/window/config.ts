@@ -4,7 +4,7 @@ import { convolutionField, filterParameters, withConvolution } from '../../convo
 import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { convolutionReach } from '../../convolution-config.ts';
-import { describeFeatureMap, type FeatureMap, isLearnedMap, keyMapName, queryMapName } from '../features/maps.ts';
+import { describeFeatureMap, isLearnedMap, mapParameters } from '../features/maps.ts';
 
 /** Maps whose features are positive, so that weights of the memory can share a denominator with exponentials of scores. */
 const mapSchema = z.discriminatedUnion('name', [
@@ -71,16 +71,11 @@ export function windowHorizon({ group, window, sinks, convolution }: WindowMixer
 }
 
 export function windowParameters({ memory, convolution }: WindowMixer, dims: AttentionDims): MixerParameter[] {
-  const { heads, keyValueHeads, headWidth: D } = dims;
+  const { heads, keyValueHeads } = dims;
   const filter = filterParameters(convolution, dims);
   if (memory === null) return filter;
-  const map: FeatureMap = memory.map;
-  const maps: MixerParameter[] = [
-    { name: queryMapName, shape: [heads, D, D], init: 'identity' },
-    { name: keyMapName, shape: [keyValueHeads, D, D], init: 'identity' },
-  ];
   return [
-    ...(isLearnedMap(map) ? maps : []),
+    ...(isLearnedMap(memory.map) ? mapParameters(dims) : []),
     { name: memoryScoreName, shape: [heads], init: 'faint' },
     ...(memory.decay === 'learned' ? [{ name: memoryDecayName, shape: [keyValueHeads], init: 'faint' } as const] : []),
     ...filter,

@@ -3,7 +3,6 @@
  * older positions, its score is ln Σ w_j and its value Σ w_j v_j / Σ w_j. So sums and window share one normalizer, and nothing
  * overflows.
  */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, cast, div, exp, greater, log, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
@@ -18,6 +17,7 @@ import { mapFeatures } from '../features/map-graph.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import { summedValues } from '../features/output.ts';
 import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
+import { learnedParameter } from '../../attention-layer.ts';
 
 /** Score [...,1] and value [...,E] of the memory. */
 export interface RememberedRow {
@@ -39,12 +39,12 @@ function rowOfSums(sums: Value): RememberedRow {
 
 /** Values with a column of ones, whose sum is Σ w_j. */
 export function countedValues(values: Value): Value {
-  return summedValues({ output: 'ratio' }, values);
+  return summedValues('ratio', values);
 }
 
 /** β φ of queries [B,H,rows,D]. */
 export function queryFeatures({ map }: WindowMemory, q: Value, scale: number, parameters: MixerParameterValues): Value {
-  const factor = exp(reshape(learned(parameters, memoryScoreName), [1, Number(q.shape[1]), 1, 1]));
+  const factor = exp(reshape(learnedParameter(parameters, memoryScoreName), [1, Number(q.shape[1]), 1, 1]));
   return mapFeatures(map, q, { side: 'query', scale, weight: parameters[queryMapName], factor });
 }
 
@@ -66,13 +66,7 @@ export function logDecay(
       tensor('float32', [keyValueHeads], Float32Array.from(fixedDecay(keyValueHeads))),
     );
   }
-  return neg(exp(learned(parameters, memoryDecayName)));
-}
-
-function learned(parameters: MixerParameterValues, name: string): Value {
-  const value = parameters[name];
-  if (value === undefined) throw internalError(`a memory without its ${name}`);
-  return value;
+  return neg(exp(learnedParameter(parameters, memoryDecayName)));
 }
 
 /**

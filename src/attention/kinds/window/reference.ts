@@ -1,7 +1,6 @@
 /** Window attention as loops over positions: softmax over the rows of the window, with the memory as one more row. */
 import { addScaled, dot, type ReferencePositions, softmaxOf } from '../../reference.ts';
-import { featuresOfRow } from '../features/reference.ts';
-import { keyMapName, queryMapName } from '../features/maps.ts';
+import { featuresOfRow, mappedRows } from '../features/reference.ts';
 import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
 
 /**
@@ -45,16 +44,8 @@ type MemoryWeight = (head: number, t: number, j: number, age: number) => number;
 
 /** β γ^age ⟨φ(q_t), φ(k_j)⟩. */
 function memoryWeights({ map, decay }: WindowMemory, positions: ReferencePositions): MemoryWeight {
-  const { headWidth, scale } = positions;
-  const square = headWidth * headWidth;
-  const ofHead = (name: string, head: number): Float64Array =>
-    positions.parameter(name).subarray(head * square, (head + 1) * square);
   const { keyValueHeads } = positions.input.dims;
-  const keys = Array.from({ length: keyValueHeads }, (_, kvHead) =>
-    Array.from({ length: positions.keyLength }, (__, j) =>
-      featuresOfRow(map, positions.key(kvHead, j), { side: 'key', scale, weight: ofHead(keyMapName, kvHead) }),
-    ),
-  );
+  const { keys, query } = mappedRows(positions, (row, context) => featuresOfRow(map, row, context));
   const logDecay = {
     none: () => new Float64Array(keyValueHeads),
     fixed: () => fixedDecay(keyValueHeads),
@@ -62,9 +53,7 @@ function memoryWeights({ map, decay }: WindowMemory, positions: ReferencePositio
   }[decay]();
   return (head, t, j, age) => {
     const kvHead = positions.keyValueHead(head);
-    const weight = ofHead(queryMapName, head);
-    const query = featuresOfRow(map, positions.query(head, t), { side: 'query', scale, weight });
     const size = Math.exp(positions.parameter(memoryScoreName)[head] + age * logDecay[kvHead]);
-    return size * dot(query, keys[kvHead][j]);
+    return size * dot(query(head, t), keys[kvHead][j]);
   };
 }

@@ -13,7 +13,6 @@ import { add, addAll, div, exp, log, maximum, mul } from '../../../graph/ops/ele
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
-import { multiplyDims } from '../../../graph/shape.ts';
 import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';
@@ -177,10 +176,8 @@ function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: Ste
 function olderSums(memory: WindowMemory, input: StepInput, [ring, tree]: readonly [StepBlock, StepBlock]): Value {
   const { heads, sums, parameters, inputs, scoring } = input;
   if (sums === undefined) throw internalError('a state without the sums of the memory');
-  const [B, M, R, T, D] = heads.queries.shape;
-  const perHead = reshape(heads.queries, [B, multiplyDims(M, R), T, D]); // head h = m*R + r
-  const phiQ = queryFeatures(memory, perHead, scoring.scale, parameters); // [B,H,T,F]
-  const queries = heads.join(reshape(phiQ, [B, M, R, T, phiQ.shape[3]]));
+  const M = Number(heads.queries.shape[1]);
+  const queries = heads.mapped((rows) => queryFeatures(memory, rows, scoring.scale, parameters)); // [B,M,R*T,F]
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
 
   const older = (ofRing: Value, ofTree: Value, axis: number): Value =>
@@ -189,7 +186,7 @@ function olderSums(memory: WindowMemory, input: StepInput, [ring, tree]: readonl
   const products = matmul(queries, features, { transposeB: true });
   const unfolded = mul(products, heads.tile(older(ring.masks.earlier, tree.masks.earlier, 3)));
   const counted = countedValues(older(ring.values, tree.values, 2));
-  const decay = logDecay(memory, ring.keys, Number(M), parameters);
+  const decay = logDecay(memory, ring.keys, M, parameters);
   if (decay === undefined) return add(read, matmul(unfolded, counted));
   const factor = (age: Value): Value => exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))); // [B,M,R*T,rows]
   const ages = older(inputs['age.ring'], inputs['age.tree'], 3);
