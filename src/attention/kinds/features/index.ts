@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { filterParameters, reachOf } from '../../convolution-config.ts';
-import type { AttentionDims, MixerKind } from '../../mixer.ts';
+import type { MixerKind } from '../../mixer.ts';
 import {
   convolutionFrom,
   type ConvolutionOptions,
