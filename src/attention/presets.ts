@@ -19,8 +19,8 @@ type ValueOf<Option, Shape> = Shape extends unknown
   : never;
 
 /**
- * Options of presets, each taken by some of them (`PresetOptionsOf`): those of the shapes of all presets, where they are
- * described. The kind's schema holds the defaults.
+ * Options of presets, each taken by some of them (`PresetOptionsOf`). The shapes of the presets describe them; the kind's
+ * schema holds the defaults.
  */
 export type PresetOptions = { readonly [Option in NamesOf<Shapes>]?: ValueOf<Option, Shapes> };
 
