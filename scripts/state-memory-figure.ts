@@ -11,7 +11,7 @@ import { writeFileAtomic } from '../src/files/atomic.ts';
 import { modelLayout } from '../src/models/graphs/model-layout.ts';
 import { SequenceState } from '../src/decoding/state/sequence-state.ts';
 import { describeCausalModel } from '../src/models/families/index.ts';
-import { llamaShape } from '../src/models/families/llama/shapes.ts';
+import { llamaShape } from '../src/models/presets/presets.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { lineChart } from '../src/report/charts/chart.ts';
 import { formatBytes, formatTokens } from '../src/report/quantities.ts';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { llamaShape } from '../../src/models/families/llama/shapes.ts';
+import { llamaShape } from '../../src/models/presets/presets.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { linnet, measureLinnet, runTypeScript } from './linnet.ts';
 import { writeLlamaGguf } from './llama-gguf.ts';

@@ -1,5 +1,5 @@
 /** A LLaMA of a published shape with random weights, as a GGUF file. */
-import type { llamaShape } from '../../src/models/families/llama/shapes.ts';
+import type { llamaShape } from '../../src/models/presets/presets.ts';
 import {
   float32,
   float32s,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from '../../src/graph/onnx/model.ts';
 import { encodeModel, oneFile } from '../../src/graph/onnx/writer.ts';
 import { type Tensor, tensor } from '../../src/graph/tensor.ts';
-import type { llamaShape } from '../../src/models/families/llama/shapes.ts';
+import type { llamaShape } from '../../src/models/presets/presets.ts';
 import { RandomBytes } from './random-blocks.ts';
 
 type Shape = ReturnType<typeof llamaShape>;

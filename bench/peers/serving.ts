@@ -9,7 +9,7 @@ import { access, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { llamaShape } from '../../src/models/families/llama/shapes.ts';
+import { llamaShape } from '../../src/models/presets/presets.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { BatchedLinnet } from './batched-linnet.ts';
 import { BatchedLlama } from './batched-llama.ts';

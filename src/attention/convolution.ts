@@ -11,7 +11,7 @@ import { matmul } from '../graph/ops/contraction.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { tensor } from '../graph/tensor.ts';
 import { concat, pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
-import { toeplitz, toeplitzColumn } from '../nn/toeplitz.ts';
+import { toeplitz, toeplitzColumn } from '../nn/relative-positions.ts';
 import { groupKeys, type Grouping, makeGrouping, ungroupQueries } from './grouping.ts';
 import { type ConvolutionConfig, convolutionReach, filterName } from './convolution-config.ts';
 import type { MixerParameterValues } from './mixer.ts';

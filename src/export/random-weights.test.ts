@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { dataOf } from '../graph/tensor.ts';
-import { llamaShape } from '../models/families/llama/shapes.ts';
-import { llamaModel } from '../models/families/llama/model.ts';
+import { llamaShape } from '../models/presets/presets.ts';
+import { llamaModel } from '../models/families/decoder/variants.ts';
 import { float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
 import { RandomWeights } from './random-weights.ts';
 

@@ -7,7 +7,7 @@ export {
 } from './graphs/attention-maps.ts';
 export { bertClasses, bertClassifierParameters, bertClassLogits } from './families/bert/classifier.ts';
 export { bertClassifier } from './families/bert/model.ts';
-export { bertShape, bertShapeNames } from './families/bert/shapes.ts';
+export { bertShape, bertShapeNames } from './presets/presets.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './classifiers/causal-classifier.ts';
 export { type ClassifiedTexts, type Classifier, classifier, describeClassifier } from './classifiers/classifier.ts';
 export { describeCausalModel, describeModel, type Model, requireCausal, supportedFamilies } from './families/index.ts';
@@ -18,10 +18,10 @@ export {
   parseFlashConfig,
 } from './families/flash/config.ts';
 export { flashLogits, flashModel, flashParameters, initializeFlash } from './families/flash/model.ts';
-export { gpt2Shape, gpt2ShapeNames } from './families/gpt2/shapes.ts';
+export { gpt2Shape, gpt2ShapeNames } from './presets/presets.ts';
 export { initializeParameters } from './initialize.ts';
 export { linearize } from './linearization/linearize.ts';
-export { defaultParts, linearizeParts } from './linearization/linearize-parts.ts';
+export { defaultParts, linearizeParts } from './linearization/linearize.ts';
 export type { AttentionPart } from './linnet-section.ts';
 export { initializeMedusa, type MedusaConfig } from './medusa/medusa.ts';
 export { MedusaHeads } from './medusa/medusa-heads.ts';
@@ -38,4 +38,4 @@ export { parallelLogits } from './graphs/parallel-graph.ts';
 export { modelPreset, modelPresetNames } from './presets/presets.ts';
 export { t5ClassLogits, t5ClassParameters } from './families/t5/classifier.ts';
 export { t5Model } from './families/t5/model.ts';
-export { t5Shape, t5ShapeNames } from './families/t5/shapes.ts';
+export { t5Shape, t5ShapeNames } from './presets/presets.ts';

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../graph/graph.ts';
 import { int32 } from '../graph/tensor.ts';
-import { declarePositions, LearnedPositions, noPositions, type PositionEncoding } from './positions.ts';
-import { RotaryTables } from './rotary-positions.ts';
+import { declarePositions, LearnedPositions, noPositions, type PositionEncoding, RotaryTables } from './positions.ts';
 
 const encodings: Readonly<Record<string, PositionEncoding>> = {
   none: noPositions,

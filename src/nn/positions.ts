@@ -67,3 +67,92 @@ export function declarePositions(encoding: PositionEncoding, graph: Graph): Posi
     ]),
   );
 }
+
+/** How positions beyond the trained length are mapped. */
+export type RotaryScaling =
+  /** Positions divided by a factor (position interpolation, as in LongLoRA). */
+  | { readonly type: 'linear'; readonly factor: number }
+  /** Low frequencies divided by a factor, high ones kept, a ramp between (LLaMA 3.1). */
+  | {
+      readonly type: 'llama3';
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalLength: number;
+    };
+
+export interface RotaryConfig {
+  /** D: features per head; pair i turns by position · base^(−2i/D). */
+  readonly width: number;
+  /** The base of the frequencies, 10000 in LLaMA 2. */
+  readonly base: number;
+  readonly scaling?: RotaryScaling;
+  /**
+   * The farthest position of the values `farCos` and `farSin`, which stop turning there: the angles of queries that read the
+   * beginning of a text from any distance, none farther than in training. Default: no such values.
+   */
+  readonly farthest?: number;
+}
+
+/** Frequencies [D/2] in radians per position, rounded to float32 as in the reference implementations. */
+export function rotaryFrequencies(config: RotaryConfig): Float64Array {
+  const { width, base, scaling } = config;
+  if (width % 2 !== 0) throw new LinnetError('CONFIG', `rotary embedding needs an even head width, got ${width}`);
+  const frequencies = Float64Array.from({ length: width / 2 }, (_, i) => Math.fround(1 / base ** ((2 * i) / width)));
+  if (scaling?.type !== 'llama3') return frequencies;
+  const longest = scaling.originalLength / scaling.lowFrequencyFactor;
+  const shortest = scaling.originalLength / scaling.highFrequencyFactor;
+  return frequencies.map((frequency) => {
+    const wavelength = (2 * Math.PI) / frequency;
+    if (wavelength < shortest) return frequency;
+    if (wavelength > longest) return frequency / scaling.factor;
+    const ramp =
+      (scaling.originalLength / wavelength - scaling.lowFrequencyFactor) /
+      (scaling.highFrequencyFactor - scaling.lowFrequencyFactor);
+    return ((1 - ramp) * frequency) / scaling.factor + ramp * frequency;
+  });
+}
+
+/** Makes the cos and sin tables [B,T,D/2] of given positions, however far out. */
+export class RotaryTables implements PositionEncoding {
+  readonly values: Readonly<Record<string, PositionValueType>>;
+  readonly limit = Number.POSITIVE_INFINITY;
+  readonly #frequencies: Float64Array;
+  readonly #divisor: number;
+  readonly #farthest: number | undefined;
+
+  constructor(config: RotaryConfig) {
+    this.#frequencies = rotaryFrequencies(config);
+    const half: PositionValueType = { dtype: 'float32', shape: [this.#frequencies.length] };
+    this.#farthest = config.farthest;
+    this.values =
+      config.farthest === undefined ? { cos: half, sin: half } : { cos: half, sin: half, farCos: half, farSin: half };
+    this.#divisor = config.scaling?.type === 'linear' ? config.scaling.factor : 1;
+  }
+
+  /** @param positions B·T positions in row-major order */
+  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
+    const [cos, sin] = this.#tables(positions, batch, length);
+    const farthest = this.#farthest;
+    if (farthest === undefined) return { cos, sin };
+    const near = Float64Array.from({ length: batch * length }, (_, i) => Math.min(positions[i], farthest));
+    const [farCos, farSin] = this.#tables(near, batch, length);
+    return { cos, sin, farCos, farSin };
+  }
+
+  #tables(positions: ArrayLike<number>, batch: number, length: number): [cos: Tensor, sin: Tensor] {
+    const half = this.#frequencies.length;
+    const cos = new Float32Array(batch * length * half);
+    const sin = new Float32Array(batch * length * half);
+    for (let row = 0; row < batch * length; row++) {
+      const position = positions[row] / this.#divisor;
+      for (let i = 0; i < half; i++) {
+        const angle = Math.fround(position * this.#frequencies[i]);
+        cos[row * half + i] = Math.cos(angle);
+        sin[row * half + i] = Math.sin(angle);
+      }
+    }
+    const shape = [batch, length, half];
+    return [tensor('float32', shape, cos), tensor('float32', shape, sin)];
+  }
+}

@@ -1,9 +1,9 @@
 /** Relative positions in T5's buckets (Raffel et al., arXiv 1910.10683): exact near, logarithmic far. */
 import type { Value } from '../graph/graph.ts';
+import { broadcastTo } from '../graph/ops/contraction.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { transpose } from '../graph/ops/layout.ts';
+import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { int32 } from '../graph/tensor.ts';
-import { toeplitz, toeplitzColumn } from './toeplitz.ts';
 
 /** How distances are sorted into buckets. */
 export interface BucketScheme {
@@ -41,4 +41,20 @@ export function relativeBias(table: Value, length: number, scheme: BucketScheme)
     return int32([2 * length], buckets);
   });
   return toeplitz(transpose(gather(table, indices), [1, 0]), length);
+}
+
+/** Which column of `toeplitz`'s offsets is at every distance row − column, for −n < distance < n; column n is not read. */
+export function toeplitzColumn(distance: number, n: number): number {
+  return distance <= 0 ? -distance : 2 * n - distance;
+}
+
+/**
+ * @param offsets [H,2n], see `toeplitzColumn`
+ * @returns [H,n,n]
+ */
+export function toeplitz(offsets: Value, n: number): Value {
+  const H = Number(offsets.shape[0]);
+  const rows = broadcastTo(reshape(offsets, [H, 1, 2 * n]), [H, n, 2 * n]);
+  const flat = slice(reshape(rows, [H, 2 * n * n]), 1, 0, n * (2 * n - 1));
+  return slice(reshape(flat, [H, n, 2 * n - 1]), 2, 0, n);
 }

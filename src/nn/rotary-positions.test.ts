@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { dataOf } from '../graph/tensor.ts';
-import { type RotaryConfig, rotaryFrequencies, RotaryTables } from './rotary-positions.ts';
+import { type RotaryConfig, rotaryFrequencies, RotaryTables } from './positions.ts';
 
 /** LLaMA 3.1 8B. */
 const llama3: RotaryConfig = {

@@ -3,7 +3,7 @@ import { vectorJacobian } from '../graph/gradients.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32 } from '../graph/tensor.ts';
 import { compile } from '../runtime/compile.ts';
-import { toeplitz, toeplitzColumn } from './toeplitz.ts';
+import { toeplitz, toeplitzColumn } from './relative-positions.ts';
 
 describe('toeplitz', () => {
   it.each([1, 2, 5])('spreads 2·%i numbers over a matrix, and sums gradients over its diagonals', async (n) => {

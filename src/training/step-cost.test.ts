@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
 import { describeCausalModel } from '../models/families/index.ts';
-import { llamaShape } from '../models/families/llama/shapes.ts';
+import { llamaShape } from '../models/presets/presets.ts';
 import type { CausalModel } from '../models/model.ts';
 import { causalObjective } from './objectives/next-token.ts';
 import { memoryLimit } from './plans/options.ts';

@@ -5,7 +5,7 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { TextPairDataset } from '../../src/data/datasets/sequence-pairs.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
-import { linearizeParts } from '../../src/models/linearization/linearize-parts.ts';
+import { linearizeParts } from '../../src/models/linearization/linearize.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
 import { Random } from '../../src/random.ts';

@@ -7,7 +7,7 @@ import { describeModel } from '../../src/models/families/index.ts';
 import { parseT5Config } from '../../src/models/families/t5/config.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
 import { t5ParameterName } from '../../src/models/families/t5/parameters.ts';
-import { t5Shape, t5ShapeNames } from '../../src/models/families/t5/shapes.ts';
+import { t5Shape, t5ShapeNames } from '../../src/models/presets/presets.ts';
 
 const tiny = { model_type: 't5', vocab_size: 20, d_model: 8, d_kv: 4, d_ff: 12, num_layers: 2, num_heads: 2 };
 const softmax = { kind: 'softmax' };

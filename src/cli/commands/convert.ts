@@ -7,7 +7,7 @@ import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { windowLength } from '../../conversion/stages.ts';
 import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
-import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
+import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { OptionsError } from '../../errors.ts';

@@ -6,7 +6,7 @@ import { calibrationTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { linearizeByName } from '../../models/linearization/linearize-by-name.ts';
-import { defaultParts } from '../../models/linearization/linearize-parts.ts';
+import { defaultParts } from '../../models/linearization/linearize.ts';
 import type { Model } from '../../models/model.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';

@@ -10,7 +10,7 @@ import type { BlockSize } from '../../graph/ops/quantized.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { publishedShape, publishedShapeNames } from '../../models/presets/published-shapes.ts';
+import { publishedShape, publishedShapeNames } from '../../models/presets/presets.ts';
 import type { Progress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';

@@ -3,10 +3,7 @@ import { LinnetError } from '../../errors.ts';
 import { bertModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
-import { llamaModel } from './llama/model.ts';
-import { mistralModel } from './mistral/model.ts';
-import { qwen2Model } from './qwen2/model.ts';
-import { qwen3Model } from './qwen3/model.ts';
+import { llamaModel, mistralModel, qwen2Model, qwen3Model } from './decoder/variants.ts';
 import { t5Model } from './t5/model.ts';
 import {
   byKind,

@@ -1,14 +1,15 @@
 /** Layout of a model's decoding state: built once per model, and carried by the engine and the states that it makes. */
+import type { SequenceStep } from '../../attention/masks.ts';
 import {
   type Horizon,
   horizonOf,
   type LayoutInputs,
   type MixerConfig,
   recurrentForm,
-  type StateShape,
+  stateBytes,
   stateShape,
+  type StateShape,
 } from '../../attention/mixers.ts';
-import type { SequenceStep } from '../../attention/masks.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type AutoregressiveModel, valueWidth } from '../model.ts';
 
@@ -158,4 +159,13 @@ export function positionInSlot(
 ): number {
   if (slot >= length) return -1;
   return slot < sinks ? slot : slot + (slots - sinks) * Math.floor((length - 1 - slot) / (slots - sinks));
+}
+
+/** Bytes of the states of all layers in float32 after `context` tokens. */
+export function modelStateBytes(
+  { mixers, sizes }: Pick<AutoregressiveModel, 'mixers' | 'sizes'>,
+  context: number,
+): number {
+  const dims = { ...sizes, valueWidth: valueWidth(sizes) };
+  return mixers.reduce((total, mixer) => total + stateBytes(mixer, dims, 4, context), 0);
 }

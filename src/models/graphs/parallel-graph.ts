@@ -21,6 +21,7 @@ import {
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
  * row; shorter sequences are padded at the end, which does not disturb them.
  * @param afterLayer as of `CausalModel.backbone`
+ * @param text that a decoder reads before, encoded
  * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function parallelHidden(
@@ -28,6 +29,7 @@ export function parallelHidden(
   source: ParameterSource,
   tokens: Value,
   afterLayer?: LayerObserver,
+  text?: Pick<DecoderInput, 'encoded' | 'encodedMask'>,
 ): Value {
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(model, source.graph, batch, length);
@@ -35,6 +37,7 @@ export function parallelHidden(
     mix: (layer, projected, scoring) =>
       mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
     shift: (_, features) => shiftedByOne(features),
+    cross: text && ((layer, q) => readWhole(model, source, layer, q, text)),
   };
   return model.backbone(source, tokens, positions, mixing, afterLayer);
 }
@@ -49,32 +52,19 @@ export function parallelLogits(model: AutoregressiveModel, source: ParameterSour
   return model.head(source, parallelHidden(model, source, tokens));
 }
 
-/**
- * The decoder of an encoder-decoder model over whole texts: hidden states after its final norm [B,m,width].
- * @param afterLayer as of `AutoregressiveModel.backbone`
- * @throws LinnetError `INPUT` for more positions than the model has
- */
-export function decoderHidden(
+/** Attention of a decoder to a whole encoded text. */
+function readWhole(
   decoder: AutoregressiveModel,
   source: ParameterSource,
-  { tokens, encoded, encodedMask }: DecoderInput,
-  afterLayer?: LayerObserver,
+  layer: number,
+  q: Value,
+  { encoded, encodedMask }: Pick<DecoderInput, 'encoded' | 'encodedMask'>,
 ): Value {
-  const [batch, length] = tokens.shape.map(Number);
-  const positions = constantPositions(decoder, source.graph, batch, length);
-  const mixing: LayerMixing = {
-    mix: (layer, projected, scoring) =>
-      mixParallel(decoder.mixers[layer], projected, mixerParameterValues(decoder, source, layer), scoring),
-    shift: (_, features) => shiftedByOne(features),
-    cross(layer, q) {
-      const { cross, sizes } = decoder;
-      if (cross === undefined) throw internalError('a decoder that reads no text');
-      const parameters = mixerParameterValues({ ...cross, sizes }, source, layer);
-      const { k, v } = cross.project(source, layer, encoded);
-      return mixCross(cross.mixers[layer], { q, k, v }, encodedMask, parameters, scoringOf(decoder));
-    },
-  };
-  return decoder.backbone(source, tokens, positions, mixing, afterLayer);
+  const { cross, sizes } = decoder;
+  if (cross === undefined) throw internalError('a decoder that reads no text');
+  const parameters = mixerParameterValues({ ...cross, sizes }, source, layer);
+  const { k, v } = cross.project(source, layer, encoded);
+  return mixCross(cross.mixers[layer], { q, k, v }, encodedMask, parameters, scoringOf(decoder));
 }
 
 /** Texts as whole sequences; a model asks for the ones that its kind has, which may so be declared as inputs. */

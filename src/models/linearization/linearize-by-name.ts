@@ -12,8 +12,7 @@ import {
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { linearizeParts } from './linearize-parts.ts';
-import { linearize } from './linearize.ts';
+import { linearize, linearizeParts } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
 import { byKind, type CausalModel, type EncoderModel, type Model, partReadings } from '../model.ts';
 

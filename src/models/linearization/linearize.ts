@@ -1,11 +1,12 @@
 /** Swapping the mixers of a model: turns a softmax checkpoint into a linearized one, before any training. */
-import { mixerParameters, parseMixer } from '../../attention/mixers.ts';
-import type { MixerConfig } from '../../attention/mixer.ts';
+import type { Branch, MixerConfig } from '../../attention/mixer.ts';
+import { betweenTexts, mixerParameters, parseMixer, withoutBranch } from '../../attention/mixers.ts';
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError } from '../../errors.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
-import type { ModelDescription } from '../model.ts';
 import { requireKind, requireNumbers } from '../../files/arguments.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { AttentionPart } from '../linnet-section.ts';
+import type { CausalModel, EncoderDecoderModel, ModelDescription } from '../model.ts';
 
 /** A model whose mixers can be replaced without its becoming another kind of model. */
 interface Remixable<Described> {
@@ -74,4 +75,49 @@ export function freshMixerParameters(
     }
   });
   return fresh;
+}
+
+/** Parts that are linearized by default: cross attention costs the least and loses the most. */
+export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
+
+/**
+ * `linearize` for the attentions of some parts.
+ * @param layers of each part, counted from 0; default all
+ * @throws LinnetError `CONFIG` for a layer that a part does not have or a mixer that it cannot have, `TENSOR` as `linearize`
+ */
+export function linearizeParts(
+  model: EncoderDecoderModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  mixerOf: (part: AttentionPart) => MixerConfig,
+  { parts = defaultParts, layers }: { readonly parts?: readonly AttentionPart[]; readonly layers?: readonly number[] },
+): { model: EncoderDecoderModel; parameters: Map<string, Tensor<'float32'>> } {
+  let result = { model, parameters: new Map(parameters) };
+  for (const part of parts) {
+    const own = model.attentions.flatMap((attention, index) =>
+      attention.part === part ? [{ ...attention, index }] : [],
+    );
+    const missing = layers?.find((layer) => layer >= own.length);
+    if (missing !== undefined) {
+      throw new LinnetError(
+        'CONFIG',
+        `there is no layer ${missing} in ${part} attention; its layers are 0 to ${own.length - 1}`,
+      );
+    }
+    const chosen = own.filter(({ layer }) => layers === undefined || layers.includes(layer)).map(({ index }) => index);
+    const mixer = mixerOf(part);
+    result = linearize(result.model, result.parameters, part === 'cross' ? betweenTexts(mixer) : mixer, chosen);
+  }
+  return result;
+}
+
+/**
+ * The model without a branch of its mixers. Its parameters are a subset of the model's, unchanged.
+ * @throws LinnetError `CONFIG` if no mixer has the branch
+ */
+export function modelWithout(model: CausalModel, branch: Branch): CausalModel {
+  const rest = model.mixers.map((mixer) => withoutBranch(mixer, branch));
+  if (rest.every((mixer) => mixer === undefined)) {
+    throw new LinnetError('CONFIG', `no mixer of the model has a ${branch} that can be switched off`);
+  }
+  return model.withMixers(model.mixers.map((mixer, layer) => rest[layer] ?? mixer));
 }

@@ -1,6 +1,206 @@
-/** Causal models by name, to be trained from scratch: published sizes, and small ones. */
-import { flashSmallShape } from '../families/flash/presets.ts';
-import { publishedShape, publishedShapeNames } from './published-shapes.ts';
+/** Sizes of models by name, as config.json for `describeModel`, for pre-training and synthetic models: published and small ones. */
+import { defaultKernel } from '../../attention/convolution-config.ts';
+import { LinnetError } from '../../errors.ts';
+
+/** @throws LinnetError `CONFIG` for an unknown name, listing the known ones */
+function namedShape<Shape>(family: string, shapes: Readonly<Record<string, Shape>>, name: string): Shape {
+  if (Object.hasOwn(shapes, name)) return shapes[name];
+  throw new LinnetError('CONFIG', `unknown ${family} size "${name}"; the sizes are ${Object.keys(shapes).join(', ')}`);
+}
+
+const bertSizes = {
+  'bert-base': { num_hidden_layers: 12, hidden_size: 768, num_attention_heads: 12, intermediate_size: 3072 },
+  'bert-large': { num_hidden_layers: 24, hidden_size: 1024, num_attention_heads: 16, intermediate_size: 4096 },
+};
+
+/** The names that `bertShape` knows: 110M and 335M parameters. */
+export const bertShapeNames: readonly string[] = Object.keys(bertSizes);
+
+/** The config.json of a published size, with the uncased vocabulary. @throws LinnetError `CONFIG` for an unknown name */
+export function bertShape(name: string): Record<string, unknown> {
+  return {
+    model_type: 'bert',
+    architectures: ['BertForMaskedLM'],
+    vocab_size: 30522,
+    ...namedShape('BERT', bertSizes, name),
+    hidden_act: 'gelu',
+    max_position_embeddings: 512,
+    type_vocab_size: 2,
+    layer_norm_eps: 1e-12,
+    pad_token_id: 0,
+  };
+}
+
+const gpt2Sizes = {
+  gpt2: { n_layer: 12, n_embd: 768, n_head: 12 },
+  'gpt2-medium': { n_layer: 24, n_embd: 1024, n_head: 16 },
+  'gpt2-large': { n_layer: 36, n_embd: 1280, n_head: 20 },
+  'gpt2-xl': { n_layer: 48, n_embd: 1600, n_head: 25 },
+};
+
+/** The names that `gpt2Shape` knows: 124M, 355M, 774M and 1.6B parameters. */
+export const gpt2ShapeNames: readonly string[] = Object.keys(gpt2Sizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function gpt2Shape(name: string): Record<string, unknown> {
+  return {
+    model_type: 'gpt2',
+    vocab_size: 50257,
+    n_positions: 1024,
+    ...namedShape('GPT-2', gpt2Sizes, name),
+    layer_norm_epsilon: 1e-5,
+    activation_function: 'gelu_new',
+    bos_token_id: 50256,
+    eos_token_id: 50256,
+  };
+}
+
+/** Version 1.0: relu, tied head. */
+const original = { feed_forward_proj: 'relu', tie_word_embeddings: true };
+/** Version 1.1: gated gelu, an untied head. */
+const improved = { feed_forward_proj: 'gated-gelu', tie_word_embeddings: false };
+
+const t5Sizes = {
+  't5-small': { d_model: 512, d_ff: 2048, num_layers: 6, num_heads: 8, ...original },
+  't5-base': { d_model: 768, d_ff: 3072, num_layers: 12, num_heads: 12, ...original },
+  't5-large': { d_model: 1024, d_ff: 4096, num_layers: 24, num_heads: 16, ...original },
+  't5-v1_1-small': { d_model: 512, d_ff: 1024, num_layers: 8, num_heads: 6, ...improved },
+  't5-v1_1-base': { d_model: 768, d_ff: 2048, num_layers: 12, num_heads: 12, ...improved },
+  't5-v1_1-large': { d_model: 1024, d_ff: 2816, num_layers: 24, num_heads: 16, ...improved },
+};
+
+/** The names that `t5Shape` knows. */
+export const t5ShapeNames: readonly string[] = Object.keys(t5Sizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function t5Shape(name: string): Record<string, unknown> {
+  return {
+    model_type: 't5',
+    vocab_size: 32128,
+    d_kv: 64,
+    n_positions: 512,
+    relative_attention_num_buckets: 32,
+    relative_attention_max_distance: 128,
+    layer_norm_epsilon: 1e-6,
+    is_encoder_decoder: true,
+    pad_token_id: 0,
+    eos_token_id: 1,
+    decoder_start_token_id: 0,
+    ...namedShape('T5', t5Sizes, name),
+  };
+}
+
+interface LlamaShape {
+  /** Default `llama`. */
+  readonly model_type?: 'llama' | 'qwen2';
+  readonly vocab_size: number;
+  readonly hidden_size: number;
+  readonly intermediate_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads: number;
+  readonly max_position_embeddings: number;
+  readonly rms_norm_eps: number;
+  readonly rope_theta?: number;
+  readonly tie_word_embeddings?: boolean;
+}
+
+const llamaSizes: Readonly<Record<string, LlamaShape>> = {
+  'qwen2.5-0.5b': {
+    model_type: 'qwen2',
+    vocab_size: 151_936,
+    hidden_size: 896,
+    intermediate_size: 4864,
+    num_hidden_layers: 24,
+    num_attention_heads: 14,
+    num_key_value_heads: 2,
+    max_position_embeddings: 32_768,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1_000_000,
+    tie_word_embeddings: true,
+  },
+  'tinyllama-1.1b': {
+    vocab_size: 32_000,
+    hidden_size: 2048,
+    intermediate_size: 5632,
+    num_hidden_layers: 22,
+    num_attention_heads: 32,
+    num_key_value_heads: 4,
+    max_position_embeddings: 2048,
+    rms_norm_eps: 1e-5,
+  },
+  'llama-3.2-1b': {
+    vocab_size: 128_256,
+    hidden_size: 2048,
+    intermediate_size: 8192,
+    num_hidden_layers: 16,
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+    max_position_embeddings: 131_072,
+    rms_norm_eps: 1e-5,
+    rope_theta: 500_000,
+    tie_word_embeddings: true,
+  },
+  'llama-2-7b': {
+    vocab_size: 32_000,
+    hidden_size: 4096,
+    intermediate_size: 11_008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: 32,
+    max_position_embeddings: 4096,
+    rms_norm_eps: 1e-5,
+  },
+  'llama-2-13b': {
+    vocab_size: 32_000,
+    hidden_size: 5120,
+    intermediate_size: 13_824,
+    num_hidden_layers: 40,
+    num_attention_heads: 40,
+    num_key_value_heads: 40,
+    max_position_embeddings: 4096,
+    rms_norm_eps: 1e-5,
+  },
+};
+
+/** The names that `llamaShape` knows: 0.5, 1.1, 1.2, 6.7 and 13 billion parameters. */
+export const llamaShapeNames: readonly string[] = Object.keys(llamaSizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function llamaShape(name: string): Record<string, unknown> & LlamaShape {
+  return {
+    model_type: 'llama',
+    hidden_act: 'silu',
+    bos_token_id: 1,
+    eos_token_id: 2,
+    ...namedShape('LLaMA', llamaSizes, name),
+  };
+}
+
+/** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
+export const flashPaperShape = {
+  model_type: 'flash',
+  vocab_size: 50257,
+  dim: 768,
+  depth: 24,
+  convolution: defaultKernel,
+} as const;
+
+/** Small enough to be trained on a laptop: 2.6M parameters next to the vocabulary's. */
+export const flashSmallShape = { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 6 } as const;
+
+const flashName = 'flash-110m';
+
+/** The names that `publishedShape` knows. */
+export const publishedShapeNames: readonly string[] = [...llamaShapeNames, ...gpt2ShapeNames, flashName];
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function publishedShape(name: string): Record<string, unknown> {
+  if (llamaShapeNames.includes(name)) return llamaShape(name);
+  if (gpt2ShapeNames.includes(name)) return gpt2Shape(name);
+  if (name === flashName) return { ...flashPaperShape };
+  throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
+}
 
 const small: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'flash-small': flashSmallShape,

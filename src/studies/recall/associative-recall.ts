@@ -1,6 +1,6 @@
 /** How many of the pairs that it has read a model recalls: the accuracy of its best guesses on rows of MQAR. */
 import { z } from 'zod';
-import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
+import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import { argmax } from '../../evaluation/tasks/metrics/statistics.ts';

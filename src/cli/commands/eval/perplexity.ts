@@ -13,7 +13,7 @@ import {
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { isExport } from '../../../open/folder-files.ts';
-import { modelWithout } from '../../../models/linearization/without-branch.ts';
+import { modelWithout } from '../../../models/linearization/linearize.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';

@@ -6,8 +6,8 @@ import { describeModel } from '../index.ts';
 import { bertClassifierParameters, bertClasses } from './classifier.ts';
 import { parseBertConfig } from './config.ts';
 import { bertClassifier, bertModel } from './model.ts';
-import { bertShape, bertShapeNames } from './shapes.ts';
-import { bertParameterName } from './tensor-names.ts';
+import { bertShape, bertShapeNames } from '../../presets/presets.ts';
+import { bertParameterName } from './parameters.ts';
 
 const tiny = {
   model_type: 'bert',

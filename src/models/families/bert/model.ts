@@ -19,12 +19,12 @@ import { bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
 import {
   bertAttentionPrefix,
-  bertParameters,
   bertBlockPrefix,
+  bertParameterName,
+  bertParameters,
   poolerParameters,
   predictionName,
 } from './parameters.ts';
-import { bertParameterName } from './tensor-names.ts';
 
 /** The model of a config.json, with the head that `architectures` names. @throws LinnetError `CONFIG` as `parseBertConfig` does */
 export function bertModel(json: Readonly<Record<string, unknown>>): EncoderModel {

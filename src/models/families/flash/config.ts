@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { mixerSchemaOf } from '../../../attention/mixers.ts';
 import { configError, parseConfigFields } from '../../config-fields.ts';
 import { mixerCountProblems } from '../../linnet-section.ts';
-import { flashPaperShape } from './presets.ts';
+import { flashPaperShape } from '../../presets/presets.ts';
 
 const size = z
   .int()

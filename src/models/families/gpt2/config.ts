@@ -1,10 +1,10 @@
-/** config.json of GPT-2 checkpoints, and the `linnet` section we add to it. */
+/** config.json of GPT-2 checkpoints, the `linnet` section we add to it, and names of tensors. */
 import { z } from 'zod';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { geluTanh } from '../../../graph/ops/gelu.ts';
 import { relu, silu, tanh } from '../../../graph/ops/elementwise.ts';
-import { configError, parseConfigFields, idList } from '../../config-fields.ts';
+import { geluTanh } from '../../../graph/ops/gelu.ts';
+import { configError, idList, parseConfigFields } from '../../config-fields.ts';
 import { linnetSection, mixerCountProblems, sectionMixers } from '../../linnet-section.ts';
 
 /** Activations of the feed-forward by their names in config.json. */
@@ -103,4 +103,33 @@ export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Co
     eosIds: idList(config.eos_token_id),
     mixers,
   };
+}
+
+/** The prefix that checkpoints of the bare backbone, such as the first ones published, leave out. */
+const prefix = 'transformer.';
+const withoutPrefix = /^(wte|wpe|ln_f|h\.\d+)\./;
+
+/** Causal masks that were stored as buffers. */
+const buffers = /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/;
+
+/** The names in linearized checkpoints of the paper's code; it also has a second filter that it never uses. */
+const paperMixers: Readonly<Record<string, string | undefined>> = {
+  alpha: 'global_factor',
+  'dconv_ada.weight': 'dwconv.weight',
+  'dconv_ada2.weight': undefined,
+};
+const attentionTensor = /^(transformer\.h\.\d+\.attn)\.(.+)$/;
+
+/**
+ * The parameter that a stored tensor is; undefined for stored masks, a tied head's copy and the unused filter of the
+ * paper's checkpoints. Names that are not GPT-2's are given back as they are.
+ */
+export function gpt2ParameterName(stored: string, tiedHead: boolean): string | undefined {
+  if (tiedHead && stored === 'lm_head.weight') return undefined;
+  const name = withoutPrefix.test(stored) ? prefix + stored : stored;
+  if (buffers.test(name)) return undefined;
+  const [, attention, rest = ''] = attentionTensor.exec(name) ?? [];
+  if (!Object.hasOwn(paperMixers, rest)) return name;
+  const renamed = paperMixers[rest];
+  return renamed === undefined ? undefined : `${attention}.${renamed}`;
 }

@@ -3,9 +3,8 @@ import { parseMixer } from '../../../attention/mixers.ts';
 import { Random } from '../../../random.ts';
 import { describeCausalModel } from '../index.ts';
 import { initializeParameters } from '../../initialize.ts';
-import { parseGpt2Config } from './config.ts';
-import { gpt2Shape, gpt2ShapeNames } from './shapes.ts';
-import { gpt2ParameterName } from './tensor-names.ts';
+import { gpt2ParameterName, parseGpt2Config } from './config.ts';
+import { gpt2Shape, gpt2ShapeNames } from '../../presets/presets.ts';
 
 const tiny = { model_type: 'gpt2', vocab_size: 20, n_positions: 12, n_embd: 8, n_layer: 2, n_head: 2 };
 

@@ -11,8 +11,7 @@ import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
-import { type Gpt2Config, gpt2Activation, parseGpt2Config } from './config.ts';
-import { gpt2ParameterName } from './tensor-names.ts';
+import { gpt2Activation, type Gpt2Config, gpt2ParameterName, parseGpt2Config } from './config.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
 export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseMixer } from '../../../attention/mixers.ts';
 import { describeCausalModel } from '../index.ts';
-import { parseLlamaConfig } from './config.ts';
+import { parseLlamaConfig } from '../decoder/variants.ts';
 
 const base = {
   model_type: 'llama',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { describeCausalModel } from '../index.ts';
-import { llamaShape, llamaShapeNames } from './shapes.ts';
+import { llamaShape, llamaShapeNames } from '../../presets/presets.ts';
 
 /** Parameters as counted from the published checkpoints; a tied head counts once. */
 const published: Record<string, number> = {

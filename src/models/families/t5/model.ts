@@ -23,7 +23,7 @@ import type {
   LayerMixing,
   LayerObserver,
 } from '../../model.ts';
-import { decoderHidden, mixerParameterValues } from '../../graphs/parallel-graph.ts';
+import { mixerParameterValues, parallelHidden } from '../../graphs/parallel-graph.ts';
 import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
 import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
 import {
@@ -75,7 +75,7 @@ function describe(config: T5Config): EncoderDecoderModel {
         t5ClassLogits(model, source, { tokens, mask, ends: rowsInBatch(tokens, last) }, classes),
     }),
     encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
-    decode: (source, input, afterLayer) => decoderHidden(decoder, source, input, afterLayer),
+    decode: (source, input, afterLayer) => parallelHidden(decoder, source, input.tokens, afterLayer, input),
     head: (source, hidden) => head(config, source, hidden),
   };
   return model;

@@ -1,0 +1,110 @@
+/**
+ * The variants of the decoder: LLaMA (arXiv 2302.13971, 2307.09288, 2407.21783) and others of its architecture (TinyLlama,
+ * SmolLM2), and its relatives. Qwen2 and Qwen2.5 (arXiv 2407.10671, 2412.15115) have biases of queries, keys and values; Qwen3
+ * (arXiv 2505.09388) RMS norms over heads of queries and keys, and a head width of its own. Position i of Mistral (Jiang et al.,
+ * arXiv 2310.06825) reads the positions j with 0 ≤ i − j < w, w being `sliding_window`; in Linnet that is a mixer, which can be
+ * exchanged like any other.
+ */
+import { z } from 'zod';
+import { mixerPreset } from '../../../attention/presets.ts';
+import { originalMixer } from '../../linnet-section.ts';
+import type { CausalModel } from '../../model.ts';
+import {
+  type DecoderConfig,
+  decoderFields,
+  type DecoderVariant,
+  onlyValue,
+  parseDecoderConfig,
+  size,
+} from './config.ts';
+import { decoderModel } from './model.ts';
+
+/**
+ * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
+ * switches them on: they are refused.
+ */
+const wholeAttentionFields = {
+  use_sliding_window: onlyValue(false, 'every layer reads the whole past'),
+  layer_types: z
+    .array(z.literal('full_attention', 'only "full_attention" is supported: every layer reads the whole past'))
+    .nullish(),
+  use_mrope: onlyValue(false, 'positions are numbers, not places in pictures'),
+};
+
+/** Fields that count only where `use_sliding_window` is true. */
+const unusedWindowFields = ['sliding_window', 'max_window_layers'];
+
+const llamaVariant: DecoderVariant = { family: 'llama', title: 'LLaMA', className: 'Llama' };
+
+const llamaSchema = z.object({
+  ...decoderFields,
+  model_type: z.literal('llama'),
+  attention_bias: onlyValue(false, 'projections have no biases'),
+  mlp_bias: onlyValue(false, 'projections have no biases'),
+  rope_interleaved: onlyValue(false, 'the halves of a head are turned together'),
+});
+
+/** Fields that conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */
+const harmless = ['max_sequence_length', 'is_llama_config', 'unsloth_version', 'unsloth_fixed'];
+
+/** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
+export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): DecoderConfig {
+  return parseDecoderConfig(llamaVariant, llamaSchema, json, harmless);
+}
+
+/** The model of a config.json. @throws LinnetError `CONFIG` as `parseLlamaConfig` does */
+export function llamaModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  return decoderModel(parseLlamaConfig(json), llamaModel);
+}
+
+const mistralVariant: DecoderVariant = { family: 'mistral', title: 'Mistral', className: 'Mistral' };
+
+const mistralSchema = z.object({
+  ...decoderFields,
+  model_type: z.literal('mistral'),
+  max_position_embeddings: size.default(131_072),
+  // Elsewhere its absence means as many as there are query heads, in Mistral's own code 8.
+  num_key_value_heads: size,
+  /** w; null reads the whole past. The default is transformers' own. */
+  sliding_window: z.int().min(1).max(1_048_576).nullable().default(4096),
+});
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function mistralModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(mistralVariant, mistralSchema, json, [], ({ sliding_window: window }) =>
+    window === null ? originalMixer : mixerPreset('sliding-window', { window }),
+  );
+  return decoderModel(config, mistralModel);
+}
+
+const qwen2Variant: DecoderVariant = { family: 'qwen2', title: 'Qwen2', className: 'Qwen2', queryKeyValueBias: true };
+
+const qwen2Schema = z.object({
+  ...decoderFields,
+  ...wholeAttentionFields,
+  model_type: z.literal('qwen2'),
+  max_position_embeddings: size.default(32_768),
+  num_key_value_heads: size,
+});
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function qwen2Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  return decoderModel(parseDecoderConfig(qwen2Variant, qwen2Schema, json, unusedWindowFields), qwen2Model);
+}
+
+const qwen3Variant: DecoderVariant = { family: 'qwen3', title: 'Qwen3', className: 'Qwen3', queryKeyNorm: true };
+
+const qwen3Schema = z.object({
+  ...decoderFields,
+  ...wholeAttentionFields,
+  model_type: z.literal('qwen3'),
+  attention_bias: onlyValue(false, 'projections have no biases'),
+  max_position_embeddings: size.default(32_768),
+  num_key_value_heads: size,
+  head_dim: size.default(128),
+});
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function qwen3Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  return decoderModel(parseDecoderConfig(qwen3Variant, qwen3Schema, json, unusedWindowFields), qwen3Model);
+}
