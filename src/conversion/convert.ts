@@ -16,11 +16,10 @@ import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { linearize } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
-import { chooseMixer } from './plan.ts';
 import type { ConversionOptions } from './options.ts';
 import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
 import { layersToKeep, layerSensitivity } from './sensitivity.ts';
-import { sequences, stageTrainers } from './stage-training.ts';
+import { mixerFor, requireStages, sequences, stageTrainers } from './stage-training.ts';
 import { trainingStages, type Weighted, windowLength } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
 
@@ -48,7 +47,7 @@ const bestFolder = 'best';
 /**
  * Converts a model.
  * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume`, `MISMATCH` for one of something else,
- *   `ABORTED` by the signal; the folder then has all that a resumed conversion needs
+ *   `CONFIG` for a stage over the limit of memory, `ABORTED` by the signal; the folder then has all that a resumed conversion needs
  * @example
  * const { model, parameters, progress } = await convert(original, tokenizer, texts, {
  *   budget: 600, keep: { auto: 1 }, folder: 'runs/converted.run',
@@ -69,6 +68,7 @@ export async function convert(
   if (isThere && !resume) {
     throw new LinnetError('PATH', `${folder} holds a conversion; continue it ("resume"), or name another folder`);
   }
+  requireStages(original.model, options);
   await mkdir(folder, { recursive: true });
   const identity = identityOf(original, texts.training, options);
   const progress = isThere ? await run.load(progressFile) : await begin(original, tokenizer, texts, options, identity);
@@ -79,7 +79,7 @@ export async function convert(
     );
   }
   if (!isThere) await run.write(progressFile, progress);
-  const mixer = options.mixer ?? mixerFor(original, options, progress.keptLayers.length);
+  const mixer = options.mixer ?? mixerFor(original.model, options, progress.keptLayers.length);
   const converted = original.model.mixers.flatMap((_, layer) => (progress.keptLayers.includes(layer) ? [] : [layer]));
   const start = linearize(original.model, original.parameters, mixer, converted);
   let best: Weighted = start;
@@ -166,11 +166,6 @@ function announce({ onEvent }: ConversionOptions, { stages }: ConversionProgress
   if (result !== undefined) onEvent?.({ kind: 'finished', result, resumed: true });
 }
 
-function mixerFor({ model }: LoadedModel, options: ConversionOptions, kept: number): MixerConfig {
-  const { mixer, group, stateBytes: bytes, memory, sinks } = options;
-  return mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: model.mixers.length - kept });
-}
-
 /** Measures the original, and which layers to keep. */
 async function begin(
   original: LoadedModel,
@@ -190,7 +185,7 @@ async function begin(
   const fitting = distances.filter((distance) => texts.validationTokens.length > distance + 64);
   const sensitivity = await layerSensitivity(
     original,
-    mixerFor(original, options, keep.auto),
+    mixerFor(original.model, options, keep.auto),
     {
       texts: await calibrationTexts(texts.training, tokenizer),
       data: texts.validation,

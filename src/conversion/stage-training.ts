@@ -1,4 +1,5 @@
 /** Training a stage of a conversion: the whole model, or every layer by itself on cached activations of the teacher. */
+import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
@@ -6,14 +7,15 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import { fitStep, requireMemory } from '../training/step-cost.ts';
+import { fitStep, requireMemory, type StepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
 import { activationRowBytes, cacheActivations } from './activation-cache.ts';
 import type { ConversionOptions } from './options.ts';
 import { layerMixerNames, layerStepTimes, trainLayer } from './layer-transfer.ts';
 import type { StageResult } from './progress-file.ts';
 import { trainLayersInQueue } from './queued-layers.ts';
-import { rowLength, type TrainingStage, type Weighted } from './stages.ts';
+import { chooseMixer } from './plan.ts';
+import { rowLength, type TrainingStage, trainingStages, type Weighted } from './stages.ts';
 import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
@@ -72,14 +74,12 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     origin,
     variant: { stage: stage.name },
   };
-  const limit = options.memoryBytes ?? memoryLimit(undefined);
   const given = options.steps?.[stage.name];
   if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
   const base = { length, batch: options.batch ?? sequences, seed: options.seed ?? 0 };
   const microBatch = await planned(`${stage.name} micro-batch`, () => {
-    const fitting = fitStep({ ...job, settings: stageSettings(stage, { ...base, steps: timedSteps }) }, limit);
-    requireMemory(fitting.cost, fitting.settings, limit);
-    return Promise.resolve(fitting.cost.microBatch);
+    const { microBatch: rows = base.batch } = requireStep(stage, teacher.model, student.model, options) ?? {};
+    return Promise.resolve(rows);
   });
   const settings = (steps: number): TrainingSettings => ({ ...stageSettings(stage, { ...base, steps }), microBatch });
   const steps = await planned(stage.name, async () => {
@@ -108,6 +108,61 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   return { parameters: outcome.parameters, steps };
 }
 
+/** Options that the size of a step depends on. */
+export type StepOptions = Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes'>;
+
+/**
+ * The cost of a step of a stage that trains the whole model, with the largest micro-batch that fits; weights are not read.
+ * Undefined where there is nothing to train.
+ * @throws LinnetError `CONFIG` as `requireMemory`
+ */
+export function requireStep(
+  stage: TrainingStage,
+  teacher: Weighted['model'],
+  student: Weighted['model'],
+  { batch = sequences, length: given, seed = 0, memoryBytes = memoryLimit(undefined) }: StepOptions,
+): StepCost | undefined {
+  const length = stage.lengths * rowLength(student, given);
+  const none = { parameters: new Map() };
+  const prepared = stage.prepare({ model: teacher, ...none }, { model: student, ...none }, length);
+  if (prepared === undefined) return undefined;
+  const trainable = (name: string): boolean => prepared.trained.has(name);
+  const job = { model: student, objective: prepared.objective, trainable, ...none };
+  const first = stageSettings(stage, { steps: timedSteps, length, batch, seed });
+  const { settings, cost } = fitStep({ ...job, settings: first }, memoryBytes);
+  requireMemory(cost, settings, memoryBytes);
+  return cost;
+}
+
+/** The mixer of the converted layers. @param kept how many layers keep softmax */
+export function mixerFor(model: Weighted['model'], options: MixerOptions, kept: number): MixerConfig {
+  const { mixer, group, stateBytes: bytes, memory, sinks } = options;
+  return mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: model.mixers.length - kept });
+}
+
+type MixerOptions = Pick<ConversionOptions, 'mixer' | 'group' | 'stateBytes' | 'memory' | 'sinks'>;
+
+/** The converted model before layers are chosen by measurement: the first ones stand for those. */
+export function plannedStudent(
+  model: Weighted['model'],
+  options: MixerOptions & Pick<ConversionOptions, 'keep'>,
+): Weighted['model'] {
+  const { keep } = options;
+  const kept = 'layers' in keep ? keep.layers : Array.from({ length: keep.auto }, (_, layer) => layer);
+  const mixer = mixerFor(model, options, kept.length);
+  return model.withMixers(model.mixers.map((own, layer) => (kept.includes(layer) ? own : mixer)));
+}
+
+/** Checks the memory of all stages that train the whole model. @throws LinnetError as `requireStep`, `INPUT` as `chooseMixer` */
+export function requireStages(model: Weighted['model'], options: ConversionOptions): void {
+  const student = plannedStudent(model, options);
+  if (JSON.stringify(student.mixers) === JSON.stringify(model.mixers)) return; // refused where layers are chosen
+  for (const stage of trainingStages) {
+    const isTrained = options.steps === undefined ? options.budget > 0 : options.steps[stage.name] > 0;
+    if (stage.by === 'model' && isTrained) requireStep(stage, model, student, options);
+  }
+}
+
 async function trainLayers(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
   const { teacher, student, tokenizer, texts, options, origin, folder, planned, weights } = context;
   const given = options.steps?.[stage.name];
@@ -119,8 +174,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const started = performance.now();
   const length = stage.lengths * rowLength(student.model, options.length);
   const dataset = await trainingRows(texts.training, tokenizer, length);
-  const fitting = Math.floor(mostCachedBytes / (layers.length * activationRowBytes(teacher.model, length)));
-  const rows = Math.min(dataset.rows, mostCachedRows, Math.max(fewestCachedRows, fitting));
+  const rows = cachedRows(teacher.model, layers.length, length, dataset.rows);
   if (rows < 2) return undefined;
   const { compile, signal } = options;
   await cacheActivations(teacher, dataset, folder, { layers, rows, origin, compile, signal });
@@ -163,6 +217,13 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   return { parameters, steps, layers: results };
 }
 
+/** Rows that layers are trained on. @param rows of the training text */
+export function cachedRows(model: Weighted['model'], layers: number, length: number, rows: number): number {
+  const fitting = Math.floor(mostCachedBytes / (layers * activationRowBytes(model, length)));
+  return Math.min(rows, mostCachedRows, Math.max(fewestCachedRows, fitting));
+}
+
+/** Settings of a stage, from its rates. */
 function stageSettings(
   stage: TrainingStage,
   given: { readonly steps: number; readonly length: number; readonly batch: number; readonly seed: number },

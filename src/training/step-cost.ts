@@ -105,7 +105,7 @@ export async function measureOperations(options: CompileOptions = {}): Promise<n
   await using program = await compile(graph, options);
   const feeds = { x: zeros('float32', [rows, width]), w: zeros('float32', [width, width]) };
   let least = Number.POSITIVE_INFINITY;
-  for (let time = 0; time < 4; time++) {
+  for (let time = 0; time < 10; time++) {
     const started = performance.now();
     await program.run(feeds, ['y']);
     least = Math.min(least, (performance.now() - started) / 1000);

@@ -46,6 +46,31 @@ describe('a conversion', () => {
     expect(existsSync(at('twice.run'))).toBe(false);
   });
 
+  it('plans memory, disk and time, and does nothing else', async () => {
+    const { plan } = await runJson(
+      ...command('--steps', '4,4,4', '--length', '16', '--memory', 'learned,2GiB', '--plan', '--out', at('planned')),
+    );
+    const { stages, memoryLimitBytes } = plan as {
+      stages: Record<'length' | 'batch' | 'tokens' | 'memoryBytes' | 'diskBytes' | 'seconds', number>[];
+      memoryLimitBytes: number;
+    };
+    expect(memoryLimitBytes).toBe(2 ** 31);
+    expect(stages.map(({ name, length }: { name?: unknown; length: number }) => [name, length])).toEqual([
+      ['linearize', expect.any(Number)],
+      ['calibrate', 256],
+      ['transfer', 16],
+      ['logits', 16],
+      ['long', 32],
+    ]);
+    for (const stage of stages) {
+      expect(stage.memoryBytes).toBeGreaterThan(2 ** 26);
+      expect(stage.memoryBytes).toBeLessThan(2 ** 31);
+      for (const name of ['batch', 'tokens', 'diskBytes', 'seconds'] as const) expect(stage[name]).toBeGreaterThan(0);
+    }
+    expect(stages.map(({ tokens }) => tokens).slice(2)).toEqual([4 * 2 * 16, 4 * 2 * 16, 4 * 2 * 32]);
+    for (const made of ['planned', 'planned.run']) expect(existsSync(at(made))).toBe(false);
+  });
+
   it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {
     const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--set', 'sinks=0'];
     const json = await runJson(...command(...options, '--out', at('steps')));
@@ -99,7 +124,8 @@ describe('is refused', () => {
     [['--steps', '4'], /expected optimizer steps of transfer, logits, long/],
     [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget are two ways to say the same/],
     [['--group', '4', '--state', '8KiB'], /--group and --state are two ways to say the same/],
-    [['--memory', 'some'], /expected one of learned, none/],
+    [['--memory', 'some'], /expected one of learned, none, a size such as 8GiB/],
+    [['--memory', '100MiB'], /a step of .* tokens takes about .*the limit is 100 MiB/],
     [['--state', 'little'], /expected an amount such as/],
     [['--keep', 'auto:2'], /keeping 2 of 2 layers leaves none/],
     [['--held-out', '12'], /leave none to train on/],

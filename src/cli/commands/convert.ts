@@ -1,11 +1,12 @@
 /** `linnet convert`: from a softmax checkpoint to a linearized model as good as it was, in one command. */
 import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
-import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, type LoadedModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { windowLength } from '../../conversion/stages.ts';
-import { conversionMemories } from '../../conversion/plan.ts';
+import { type PlannedStage, planConversion } from '../../conversion/stage-plan.ts';
+import { requireCausal } from '../../models/families/index.ts';
 import { measureConversion } from '../../conversion/measure.ts';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
@@ -16,8 +17,16 @@ import { lockFolder } from '../../files/folder-lock.ts';
 import { requireFree } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
+import type { Column } from '../../report/table.ts';
 import { plainJson } from '../../report/record.ts';
-import { fixed, formatBytes, formatFixed, signedPercent } from '../../report/quantities.ts';
+import {
+  fixed,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatFixed,
+  signedPercent,
+} from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
   defineCommand,
@@ -32,14 +41,13 @@ import {
   byteCount,
   duration,
   called,
-  choice,
   countList,
   folderPath,
   integer,
   redisUrl,
   text,
 } from '../framework/option-values.ts';
-import { keptLayers, stageSteps } from '../options/conversion-values.ts';
+import { keptLayers, memoryChoice, stageSteps } from '../options/conversion-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
@@ -79,13 +87,18 @@ export const convertCommand = defineCommand({
       'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
     ),
     group: optional(integer(1, 65536, 'number'), 'G, positions per group, in place of --state'),
-    memory: withDefault(
-      choice(conversionMemories),
-      'learned',
-      'what remembers what has left the window: learned (sums that decay), or none',
+    memory: optional(
+      memoryChoice,
+      'what remembers what has left the window: learned (sums that decay, the default) or none; or, as a size such as 8GiB, the ' +
+        'most memory to take (default: three quarters of the available memory); both with a comma',
     ),
+    plan: flag('print memory, disk and time of every stage, and do nothing else'),
     keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
+    length: optional(
+      called('tokens', integer(8, 1 << 20)),
+      'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
+    ),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
     queue: optional(
       redisUrl,
@@ -100,10 +113,6 @@ export const convertCommand = defineCommand({
         integer(0, 1024, 'number'),
         's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
       ),
-      length: optional(
-        called('tokens', integer(8, 1 << 20)),
-        'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
-      ),
       contexts: optional(
         called('tokens', countList),
         `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
@@ -116,7 +125,7 @@ export const convertCommand = defineCommand({
   },
   async run(context, options) {
     const { out, data, field, heldOut, seed, batch, length, resume, threads, device } = options;
-    await requireFree(out, options.replace);
+    if (!options.plan) await requireFree(out, options.replace);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
     const settings = {
@@ -124,26 +133,41 @@ export const convertCommand = defineCommand({
       steps: options.steps,
       stateBytes: options.state,
       group: options.group,
-      memory: options.memory,
+      memory: options.memory?.memory ?? 'learned',
       sinks: options.sinks,
       keep: options.keep ?? { layers: [] },
     };
     const compile = { threads, device };
+    const memoryBytes = options.memory?.limit;
+    const textsOf = async ({ model, path }: Pick<LoadedModel, 'model' | 'path'>) => {
+      requireOriginal({ model, path });
+      const tokenizer = await loadTokenizer(path);
+      const documents = await loadDocuments(data, { field });
+      return {
+        tokenizer,
+        texts: await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(model) }),
+      };
+    };
+    if (options.plan) {
+      const described = await describeCausal(options.model);
+      const plan = await planConversion(described.model, await textsOf(described), {
+        ...{ ...settings, batch, length, seed, compile, memoryBytes },
+      });
+      context.table(plan.stages, planColumns);
+      context.print(`at most ${formatBytes(plan.memoryLimitBytes)} of memory`);
+      return { json: { plan } };
+    }
     const original = await loadCausalModel(options.model);
-    requireOriginal(original);
-    const tokenizer = await loadTokenizer(original.path);
+    const { tokenizer, texts } = await textsOf(original);
     const { trainedLength } = original.model.sizes;
-    const texts = await conversionTexts(await loadDocuments(data, { field }), tokenizer, {
-      heldOut,
-      length: windowLength(original.model),
-    });
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
     await using _lock = await lockFolder(folder);
     const configuration = { model: original.model.toJson(), data, ...settings, batch, length };
     const description = { command: context.command, configuration: plainJson(configuration), seed };
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
-        ...{ ...settings, batch, length, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
+        ...{ ...settings, batch, length, seed, folder, resume, compile, memoryBytes, queue: options.queue },
+        signal: context.signal,
         ...watching,
       }),
     );
@@ -203,6 +227,22 @@ export const convertCommand = defineCommand({
     };
   },
 });
+
+const planColumns: readonly Column<PlannedStage>[] = [
+  { header: 'stage', value: ({ name }) => name },
+  { header: 'rows × tokens', value: ({ batch, length }) => `${batch} × ${length}` },
+  { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
+  { header: 'memory', value: ({ memoryBytes }) => memoryBytes, format: formatBytes },
+  { header: 'disk', value: ({ diskBytes }) => diskBytes, format: formatBytes },
+  { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
+];
+
+/** The model of a folder, without its weights. */
+async function describeCausal(folder: string): Promise<Pick<LoadedModel, 'model' | 'path'>> {
+  const weights = await openModelWeights(folder);
+  await weights.close();
+  return { model: requireCausal(weights.model), path: weights.path };
+}
 
 /** @throws OptionsError if both of two options are given */
 function refuseTogether(options: Readonly<Record<string, unknown>>, first: string, second: string): void {

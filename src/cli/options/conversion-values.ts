@@ -1,8 +1,9 @@
 /** Values of options of `convert`: steps of the stages, and which layers stay as they are. */
 import { z } from 'zod';
+import { conversionMemories, type ConversionMemory } from '../../conversion/plan.ts';
 import type { KeptLayers } from '../../conversion/options.ts';
 import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';
-import { indexList, type ValueKind } from '../framework/option-values.ts';
+import { byteCount, indexList, type ValueKind } from '../framework/option-values.ts';
 
 export const keptLayers: ValueKind<KeptLayers> = {
   schema: z.union([
@@ -26,4 +27,30 @@ export const stageSteps: ValueKind<StageSteps> = {
     }),
   expects: `optimizer steps of ${trainingStageNames.join(', ')}, such as 200,600,100`,
   placeholder: 'counts',
+};
+
+/** The memory of old positions in a converted model, and the bytes of the machine that a conversion may take. */
+export interface MemoryChoice {
+  readonly memory?: ConversionMemory;
+  readonly limit?: number;
+}
+
+/** A memory of the model, a size of the machine's, or both with a comma. */
+export const memoryChoice: ValueKind<MemoryChoice> = {
+  schema: z.string().transform((given, context): MemoryChoice => {
+    const chosen: { memory?: ConversionMemory; limit?: number } = {};
+    for (const part of given.split(',')) {
+      const memory = conversionMemories.find((name) => name === part);
+      const size = byteCount.schema.safeParse(part);
+      if (memory !== undefined && chosen.memory === undefined) chosen.memory = memory;
+      else if (size.success && chosen.limit === undefined) chosen.limit = size.data;
+      else {
+        context.addIssue({ code: 'custom', input: given });
+        return z.NEVER;
+      }
+    }
+    return chosen;
+  }),
+  expects: `one of ${conversionMemories.join(', ')}, a size such as 8GiB, or both with a comma`,
+  placeholder: 'name',
 };
