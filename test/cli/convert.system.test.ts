@@ -48,7 +48,17 @@ describe('a conversion', () => {
 
   it('plans memory, disk and time, and does nothing else', async () => {
     const { plan } = await runJson(
-      ...command('--steps', '4,4,4', '--length', '16', '--memory', 'learned,2GiB', '--plan', '--out', at('planned')),
+      ...command(
+        '--steps',
+        '4,4,4',
+        '--set',
+        'length=16',
+        '--memory',
+        'learned,2GiB',
+        '--plan',
+        '--out',
+        at('planned'),
+      ),
     );
     const { stages, memoryLimitBytes } = plan as {
       stages: Record<'length' | 'batch' | 'tokens' | 'memoryBytes' | 'diskBytes' | 'seconds', number>[];

