@@ -29,8 +29,10 @@ export interface Agreement {
   readonly kl: number;
 }
 
+/** How long work is watched and stopped. */
 export interface AgreementOptions {
   readonly signal?: AbortSignal;
+  /** Texts that are done, of all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 

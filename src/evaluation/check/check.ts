@@ -17,6 +17,7 @@ import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts
 
 export type { CheckRow } from './rows.ts';
 
+/** What `checkModel` compares, and how it reports. */
 export interface CheckOptions {
   /** Of the random tokens, rows and parameters. Default 1. */
   readonly seed?: number;
@@ -33,6 +34,7 @@ export interface CheckOptions {
   readonly signal?: AbortSignal;
 }
 
+/** All comparisons of a check. */
 export interface CheckReport {
   /** Whether any output moved when a later token changed; of an encoder, next to padding. */
   readonly leak: boolean;

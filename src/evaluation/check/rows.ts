@@ -25,6 +25,7 @@ export const checkTests = {
 
 export type CheckTest = (typeof checkTests)[keyof typeof checkTests];
 
+/** One comparison of a check. */
 export interface CheckRow {
   /** `layer 3`, `layers 0–4` where they share a mixer, or `model`. */
   readonly subject: string;

@@ -74,6 +74,7 @@ export class PerplexityEvaluator {
     return this.#graphs.dispose();
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

@@ -187,7 +187,7 @@ export const flashPaperShape = {
 } as const;
 
 /** Small enough to be trained on a laptop: 2.6M parameters next to the vocabulary's. */
-export const flashSmallShape = { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 6 } as const;
+const flashSmallShape = { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 6 } as const;
 
 const flashName = 'flash-110m';
 

@@ -37,6 +37,7 @@ export interface ChartPoint {
   readonly high?: number;
 }
 
+/** A line of a chart. */
 export interface ChartLine {
   readonly name: string;
   readonly points: readonly ChartPoint[];
@@ -48,6 +49,7 @@ export interface ChartLine {
   readonly isDashed?: boolean;
 }
 
+/** Lines over a numeric axis. */
 export interface LineChartDescription extends ChartBase {
   readonly x: ChartAxis;
   readonly y: ChartAxis;
@@ -62,6 +64,7 @@ export interface ChartBars {
   readonly deviations?: readonly (number | undefined)[];
 }
 
+/** Bars, one for each name. */
 export interface BarChartDescription extends ChartBase {
   readonly categories: readonly string[];
   /** The axis of values, which starts at zero under bars. Dots beyond its `max` stand at its end, with an arrow by their value. */

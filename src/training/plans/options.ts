@@ -5,7 +5,7 @@ import { recipeNames, withRecipe } from '../recipes.ts';
 import { described, parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
 
 /** The most memory that a run may take, as words: "8GiB". */
-export const memorySize = described(
+const memorySize = described(
   z
     .string()
     .regex(/^\d{1,6}(\.\d{1,6})?(MiB|GiB)$/i, 'expected a size such as 8GiB or 900MiB')

@@ -27,7 +27,7 @@ export const gatedDeltaSchema = z.strictObject({
 export type GatedDeltaMixer = z.infer<typeof gatedDeltaSchema>;
 
 /** Of β = σ(⟨w, v⟩ + b): w [M,E]. */
-export const writeGateName = 'write_gate';
+const writeGateName = 'write_gate';
 /** Its b [M]. */
 export const writeBiasName = 'write_bias';
 

@@ -44,12 +44,12 @@ export function widthOf(map: RowMap, headWidth: number): number {
   return isPositive(map) ? featuresOf(map, headWidth) : headWidth;
 }
 
-export function hasLearnedMap(map: RowMap): boolean {
+function hasLearnedMap(map: RowMap): boolean {
   return isPositive(map) && isLearnedMap(map);
 }
 
 /** "hedgehog". */
-export function describeRows(map: RowMap): string {
+function describeRows(map: RowMap): string {
   if (isPositive(map)) return describeFeatureMap(map);
   return map.name === 'unit' ? 'unit rows' : 'plain rows';
 }

@@ -26,7 +26,7 @@ import { linearOfWhole, linearParallel } from './parallel.ts';
 import { linearReference } from './reference.ts';
 import { linearFold, linearState, linearStep } from './step.ts';
 
-export const linearCross: CrossForm<LinearMixer> = {
+const linearCross: CrossForm<LinearMixer> = {
   tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
     sums: [keyValueHeads, headWidth, valueWidth],
   }),
@@ -48,7 +48,7 @@ const local = {};
 const global = {};
 const convolution = { kernel: 9 };
 
-export const linearExamples: Readonly<Record<string, z.input<typeof linearSchema>>> = {
+const linearExamples: Readonly<Record<string, z.input<typeof linearSchema>>> = {
   local: { kind: 'linear', group: G, local },
   'softmax local': { kind: 'linear', group: G, local: { kernel: 'softmax' } },
   global: { kind: 'linear', group: G, global: { scale: 'one' } },
@@ -123,7 +123,7 @@ const localGlobalPreset = definePreset(localGlobal, (options) => ({
   ...{ castling: options.castling, normalize: options.normalize },
 }));
 
-export const linearPresets = {
+const linearPresets = {
   local: localPreset,
   global: globalPreset,
   'local+global': localGlobalPreset,

@@ -18,7 +18,7 @@ import { blockLinformerOfWhole, blockLinformerParallel, linformerCross, linforme
 import { blockLinformerReference, linformerReference } from './reference.ts';
 import { blockLinformerFold, blockLinformerState, blockLinformerStep, membershipInputs } from './step.ts';
 
-export const rowsOption = {
+const rowsOption = {
   rows: z
     .int()
     .min(1)
@@ -27,7 +27,7 @@ export const rowsOption = {
     .describe('rows that linformer projects to: per block (default: 8), or in all if bidirectional (default: 64)'),
 };
 
-export const lengthOption = {
+const lengthOption = {
   length: z
     .int()
     .min(128)
@@ -36,7 +36,7 @@ export const lengthOption = {
     .describe('longest sequence of linformer-bidirectional (default: 1024)'),
 };
 
-export const linformerBlockOption = {
+const linformerBlockOption = {
   block: z.int().min(1).max(65536).optional().describe('positions per block of linformer (default: 64)'),
 };
 

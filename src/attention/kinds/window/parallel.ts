@@ -27,7 +27,7 @@ export interface WindowBlocks {
 }
 
 /** The blocks of a sequence. */
-export function windowBlocks(
+function windowBlocks(
   { group: G, window: W, sinks }: WindowMixer,
   positions: Pick<ProjectedPositions, 'q' | 'k'>,
   reading: Reading,
@@ -47,7 +47,7 @@ export function windowBlocks(
 }
 
 /** Rows [B,n,M,X] of keys or values as the queries of every block read them: [M,B·N,C,X]. */
-export function blockColumns({ grouping, sinks, shifts }: WindowBlocks, rows: Value): Value {
+function blockColumns({ grouping, sinks, shifts }: WindowBlocks, rows: Value): Value {
   const { batch: B, group: Bk, groups: N, keyValueHeads: M } = grouping;
   const X = Number(rows.shape[3]);
   const blocks = reshape(groupKeys(grouping, rows), [M, B, N, Bk, X]);
@@ -71,7 +71,7 @@ function shifted(blocks: Value, shift: number): Value {
  * Scores [M,B·N,R·Bk,C] with the bias of the model and `maskedScore` where a query does not read a column.
  * @param tokens [B,n], of encoders: 1 for tokens, 0 for padding
  */
-export function maskedScores(
+function maskedScores(
   config: WindowMixer,
   blocks: WindowBlocks,
   scores: Value,

@@ -35,7 +35,7 @@ import type { WindowMemory, WindowMixer } from './config.ts';
 import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures } from './memory.ts';
 
 /** The name of the input with the slots of older rows. */
-export const olderName = 'older';
+const olderName = 'older';
 
 type Declared = ReturnType<LayoutInputs<WindowMixer>['declare']>;
 

@@ -21,7 +21,7 @@ const scalingSchema = z.looseObject({
 
 type ScalingJson = z.infer<typeof scalingSchema>;
 
-export const ropeFields = {
+const ropeFields = {
   rope_theta: z.number().positive().default(10000),
   rope_scaling: scalingSchema.nullish(),
   // Since version 5, transformers writes base and scaling together.
@@ -50,7 +50,7 @@ const scalings: Readonly<Record<string, ScalingType>> = {
  * @param title of the family, for errors
  * @throws LinnetError `CONFIG` for an unknown type, a number that is missing, or a field that its type does not have
  */
-export function ropeOf(
+function ropeOf(
   title: string,
   config: z.infer<z.ZodObject<typeof ropeFields>>,
 ): { readonly ropeBase: number; readonly ropeScaling?: RotaryScaling } {
