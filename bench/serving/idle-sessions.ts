@@ -16,8 +16,8 @@ const words = [
   folder,
   '--port',
   '0',
-  '--set',
-  'engine=inline',
+  '--engine',
+  'inline',
   '--quiet',
   ...(place === undefined ? [] : ['--sessions', place]),
 ];

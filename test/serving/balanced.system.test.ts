@@ -37,8 +37,8 @@ async function start(name: Name): Promise<void> {
     redis.url,
     '--threads',
     '1',
-    '--set',
-    'engine=inline',
+    '--engine',
+    'inline',
     '--set',
     'drainDelay=2',
   ];

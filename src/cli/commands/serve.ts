@@ -61,7 +61,6 @@ export const serveCommand = defineCommand({
     deterministic: flag(
       'compute every text by steps of its own, so that it depends in no bit on the others; gives up what rows share',
     ),
-    rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
     sessions: optional(
       called('place', text),
       'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
@@ -74,7 +73,14 @@ export const serveCommand = defineCommand({
       'decode several tokens a step where the text repeats: lookup or off',
     ),
     ...engineOptions,
+    engine: withDefault(
+      choice(enginePlacements, 'place'),
+      'auto',
+      'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
+        'up to 16 MiB of weights',
+    ),
     ...settings({
+      rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
       maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
       promptChunk: withDefault(
@@ -104,15 +110,9 @@ export const serveCommand = defineCommand({
         `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
       ),
       noUi: flag('serve no web page at /'),
-      engine: withDefault(
-        choice(enginePlacements, 'place'),
-        'auto',
-        'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
-          'up to 16 MiB of weights',
-      ),
     }),
   },
-  replaced: { '--inline': '--set engine=inline', '--alias': '--served-model-name' },
+  replaced: { '--inline': '--engine inline', '--alias': '--served-model-name' },
   async run(context, options) {
     if (options.deterministic && options.speculate !== 'off') {
       throw new UsageError(
