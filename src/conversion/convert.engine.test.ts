@@ -7,8 +7,11 @@ import { song } from '../../test/cli/text-data.ts';
 import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { loadCausalModel } from '../checkpoint/load-model.ts';
-import { loadTokenizer } from '../tokenizer/tokenizer.ts';
-import { convert, type Conversion } from './convert.ts';
+import { withoutBranch } from '../attention/mixers.ts';
+import { perplexity } from '../evaluation/perplexity/perplexity.ts';
+import { modelWithout } from '../models/linearization/linearize.ts';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { addedBranches, convert, type Conversion } from './convert.ts';
 import type { ConversionOptions } from './options.ts';
 import { conversionTexts } from './texts.ts';
 
@@ -17,11 +20,15 @@ const at = (name: string): string => join(folder, name);
 const steps = { transfer: 4, logits: 4, long: 4 };
 let unbroken: Conversion;
 
+async function textsFor(tokenizer: Tokenizer) {
+  const documents = Array.from({ length: 12 }, (_, i) => ({ text: `${song} ${i} ${song}`, source: `${i}` }));
+  return await conversionTexts(documents, tokenizer, { heldOut: 2, length: 64 });
+}
+
 async function run(name: string, more: Partial<ConversionOptions> = {}): Promise<Conversion> {
   const original = await loadCausalModel(at('base'));
   const tokenizer = await loadTokenizer(original.path);
-  const documents = Array.from({ length: 12 }, (_, i) => ({ text: `${song} ${i} ${song}`, source: `${i}` }));
-  const texts = await conversionTexts(documents, tokenizer, { heldOut: 2, length: 64 });
+  const texts = await textsFor(tokenizer);
   return await convert(original, tokenizer, texts, {
     ...{ budget: 0, steps, keep: { layers: [] }, group: 4, batch: 2, folder: at(name), compile: { threads: 1 } },
     ...more,
@@ -38,6 +45,21 @@ it('keeps the weights of its best stage, and no others', async () => {
   expect(await readdir(join(at('unbroken'), 'best'))).toEqual([best]);
   const { parameters } = await loadCausalModel(join(at('unbroken'), 'best', best));
   for (const [name, { data }] of unbroken.parameters) expect(parameters.get(name)?.data, name).toEqual(data);
+});
+
+it('has no branch left without which validation text is predicted better, and says which were switched off', async () => {
+  const { model, parameters, progress } = unbroken;
+  const { validation } = await textsFor(await loadTokenizer(at('base')));
+  const whole = (await perplexity(model, parameters, validation, { threads: 1 })).perplexity;
+  for (const branch of addedBranches) {
+    const has = model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined);
+    const off = progress.stages.some(({ name, kept }) => kept && name === `without ${branch}`);
+    expect(has && off, branch).toBe(false);
+    if (!has) continue;
+    const rest = await perplexity(modelWithout(model, branch), parameters, validation, { threads: 1 });
+    expect(rest.perplexity, branch).toBeGreaterThanOrEqual(whole);
+  }
+  expect(progress.stages.filter(({ name }) => name.startsWith('without '))).not.toEqual([]);
 });
 
 it('says what the transfer of every layer was worth', () => {

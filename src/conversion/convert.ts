@@ -1,19 +1,21 @@
 /**
  * One conversion, from a softmax model to a linearized one: choose the mixer and the layers that keep softmax, start in
- * closed form, then stages of training, each of which is kept only if the validation text is predicted better after it.
+ * closed form, then stages of training, each of which is kept only if the validation text is predicted better after it. A branch
+ * without which that text is predicted better is off in the end.
  */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { MixerConfig } from '../attention/mixer.ts';
+import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
+import { withoutBranch } from '../attention/mixers.ts';
 import { loadCausalModel, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
 import type { Document } from '../data/documents/documents.ts';
 import { LinnetError } from '../errors.ts';
 import { RunFolder } from '../files/run-folder.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
-import { linearize } from '../models/linearization/linearize.ts';
+import { linearize, modelWithout } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
 import type { ConversionOptions } from './options.ts';
@@ -43,6 +45,8 @@ export interface Conversion extends Weighted {
 }
 
 const bestFolder = 'best';
+/** Branches that a layer can do without; the window is all that some mixers read. */
+export const addedBranches = branches.filter((branch) => branch !== 'window');
 
 /**
  * Converts a model.
@@ -85,8 +89,7 @@ export async function convert(
   let best: Weighted = start;
   const bestSoFar = bestOf(progress);
   if (bestSoFar !== undefined) {
-    const { parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
-    best = { model: start.model, parameters };
+    best = await loadCausalModel(weightsOf(folder, bestSoFar.name));
   }
   await options.onStart?.(progress.original, mixer);
   for (const { name } of progress.stages) announce(options, progress, name);
@@ -148,7 +151,21 @@ export async function convert(
     await finish(stage.name, trial, started, trained);
     await rm(join(folder, stage.name), { recursive: true, force: true });
   }
-  return { ...best, mixer, progress };
+  for (const branch of addedBranches) {
+    const started = performance.now();
+    const trial = withoutBranches(best, branch);
+    if (trial === undefined || isDone(`without ${branch}`)) continue;
+    const { perplexity: value } = await perplexity(trial.model, trial.parameters, texts.validation, measured);
+    if (value < (bestOf(progress)?.perplexity ?? 0)) await finish(`without ${branch}`, trial, started);
+  }
+  return { ...best, mixer: best.model.mixers[converted[0]] ?? mixer, progress };
+}
+
+/** The model without a branch of its mixers; undefined where none has it. */
+function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weighted | undefined {
+  if (!model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined)) return undefined;
+  const rest = modelWithout(model, branch);
+  return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))) };
 }
 
 /** Where the weights after a stage are. */

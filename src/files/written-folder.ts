@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { lstat, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, posix, relative, resolve, sep } from 'node:path';
+import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { listNames } from './name-list.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
@@ -22,9 +23,13 @@ const shownNames = 3;
 /** Bytes at either end of a file that are hashed: a person edits short files, and weights of many GB are written whole. */
 const hashedBytes = 1 << 20;
 
+const markSchema = z.object({ bytes: z.number(), sha256: z.string() });
+type FileMark = z.infer<typeof markSchema>;
+const listSchema = z.object({ files: z.record(z.string(), markSchema) });
+
 /** Writes the list of the files that are in a folder now. @param changed only these; the list has the others */
 export async function listWrittenFiles(folder: string, changed?: readonly string[]): Promise<void> {
-  const before = changed === undefined ? new Map<string, unknown>() : await writtenFiles(folder);
+  const before = changed === undefined ? new Map<string, FileMark>() : await writtenFiles(folder);
   if (before === undefined) return;
   const names = changed ?? (await filesBelow(folder)).filter((name) => name !== WRITTEN_FILES).sort();
   const marks = await Promise.all(names.map(async (name) => [name, await markOf(join(folder, name))] as const));
@@ -33,7 +38,7 @@ export async function listWrittenFiles(folder: string, changed?: readonly string
 }
 
 /** Size and hash of a file; a link and an empty folder have neither. */
-async function markOf(path: string): Promise<{ readonly bytes: number; readonly sha256: string }> {
+async function markOf(path: string): Promise<FileMark> {
   const stats = await lstat(path);
   if (!stats.isFile()) return { bytes: 0, sha256: '' };
   const hash = createHash('sha256');
@@ -86,8 +91,9 @@ export async function requireReplaceable(dir: string): Promise<void> {
   }
   const changed: string[] = [];
   for (const name of present) {
-    const mark = await markOf(join(target, name));
-    if (JSON.stringify(mark) !== JSON.stringify(written.get(name))) changed.push(name);
+    const { bytes, sha256 } = await markOf(join(target, name));
+    const listed = written.get(name);
+    if (listed?.bytes !== bytes || listed.sha256 !== sha256) changed.push(name);
   }
   if (changed.length > 0) throw refused(target, `files in it were changed, which would be lost: ${shown(changed)}`);
 }
@@ -116,15 +122,13 @@ function isSameOrAbove(folder: string, path: string): boolean {
 }
 
 /** Size and hash by name; undefined where there is no list, or none that we wrote. */
-async function writtenFiles(folder: string): Promise<ReadonlyMap<string, unknown> | undefined> {
+async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMark> | undefined> {
   const path = join(folder, WRITTEN_FILES);
   try {
     const stats = await lstat(path);
     if (!stats.isFile() || stats.size > maximumBytes) return undefined;
-    const parsed: unknown = JSON.parse(await readFile(path, 'utf8'));
-    const files = typeof parsed === 'object' && parsed !== null && 'files' in parsed ? parsed.files : undefined;
-    if (typeof files !== 'object' || files === null || Array.isArray(files)) return undefined;
-    return new Map<string, unknown>(Object.entries(files));
+    const { data } = listSchema.safeParse(JSON.parse(await readFile(path, 'utf8')));
+    return data && new Map(Object.entries(data.files));
   } catch (error) {
     if (error instanceof SyntaxError || systemErrorCode(error) === 'ENOENT') return undefined;
     throw fileError('read', path, error);
