@@ -7,8 +7,8 @@ import { existsSync } from 'node:fs';
 import { lstat, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, posix, relative, resolve, sep } from 'node:path';
-import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
 
@@ -23,9 +23,10 @@ const shownNames = 3;
 /** Bytes at either end of a file that are hashed: a person edits short files, and weights of many GB are written whole. */
 const hashedBytes = 1 << 20;
 
-const markSchema = z.object({ bytes: z.number(), sha256: z.string() });
-type FileMark = z.infer<typeof markSchema>;
-const listSchema = z.object({ files: z.record(z.string(), markSchema) });
+interface FileMark {
+  readonly bytes: number;
+  readonly sha256: string;
+}
 
 /** Writes the list of the files that are in a folder now. @param changed only these; the list has the others */
 export async function listWrittenFiles(folder: string, changed?: readonly string[]): Promise<void> {
@@ -127,12 +128,20 @@ async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMar
   try {
     const stats = await lstat(path);
     if (!stats.isFile() || stats.size > maximumBytes) return undefined;
-    const { data } = listSchema.safeParse(JSON.parse(await readFile(path, 'utf8')));
-    return data && new Map(Object.entries(data.files));
+    const { files } = parseJsonObject(await readFile(path), path);
+    return isJsonObject(files)
+      ? new Map(Object.entries(files).map(([name, mark]) => [name, readMark(mark)]))
+      : undefined;
   } catch (error) {
-    if (error instanceof SyntaxError || systemErrorCode(error) === 'ENOENT') return undefined;
+    if (error instanceof LinnetError || systemErrorCode(error) === 'ENOENT') return undefined;
     throw fileError('read', path, error);
   }
+}
+
+/** What is no size and hash is those of no file. */
+function readMark(mark: unknown): FileMark {
+  const { bytes, sha256 } = isJsonObject(mark) ? mark : {};
+  return { bytes: typeof bytes === 'number' ? bytes : -1, sha256: typeof sha256 === 'string' ? sha256 : '' };
 }
 
 /** All files and links at any depth, and empty folders (with a slash at the end); links are not followed. */

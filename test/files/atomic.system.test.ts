@@ -136,6 +136,9 @@ describe('writeFolderAtomic', () => {
     const folder = await scratchFolder();
     const modules = [
       '../errors.ts',
+      'duplicate-keys.ts',
+      'json-limits.ts',
+      'json-object.ts',
       'name-list.ts',
       'plain-file-name.ts',
       'process-identity.ts',

@@ -6,6 +6,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../error-code.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
+import { listWrittenFiles } from '../../src/files/written-folder.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
@@ -376,6 +377,7 @@ describe('where models come from', () => {
     expect(files).toEqual([]);
     const text = await readFile(join(folder, 'linnet.json'), 'utf8');
     await writeFile(join(folder, 'linnet.json'), text.replace('"linnet-export"', '"something-else"'));
+    await listWrittenFiles(folder, ['linnet.json']);
     await downloadExport(url, options);
     expect(files).toContain('model.onnx');
   });

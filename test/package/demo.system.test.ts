@@ -42,9 +42,9 @@ describe('examples/demo.ts', () => {
     expect(stdout).toMatch(/^speculation: .* over 30 tokens, the text of one-by-one decoding;/m);
     expect(page).toContain('Several tokens per step');
     expect(page).toContain('Guesses by their place in the tree');
-    // Six charts of the conversion, two of the comparison, each for wide and narrow pages; the tree keeps its size.
-    expect(page.match(/<div class="wide"><svg/g)).toHaveLength(6 + 2);
-    expect(page.match(/<svg /g)).toHaveLength(2 * (6 + 2) + 1);
+    // Six charts of the conversion, two of the comparison and the tree, each for wide and narrow pages.
+    expect(page.match(/<div class="wide"><svg/g)).toHaveLength(6 + 2 + 1);
+    expect(page.match(/<svg /g)).toHaveLength(2 * (6 + 2 + 1));
     expect(page).toMatch(/<h2>(As good as|Nearly as good as|Worse than|Much worse than) before/);
     expect(page.match(/npm start -- --budget 1/g)).toHaveLength(1);
     // Names of XML dialects are not fetched; anything else with an address would be.
