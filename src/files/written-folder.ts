@@ -138,7 +138,7 @@ async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMar
   }
 }
 
-/** What is no size and hash is those of no file. */
+/** A mark of another shape fits no file. */
 function readMark(mark: unknown): FileMark {
   const { bytes, sha256 } = isJsonObject(mark) ? mark : {};
   return { bytes: typeof bytes === 'number' ? bytes : -1, sha256: typeof sha256 === 'string' ? sha256 : '' };

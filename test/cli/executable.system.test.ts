@@ -33,7 +33,7 @@ describe('the executable', () => {
   it('tells that too many files are open, also where it fails to load, and not with the code of an answer', async () => {
     const limited = ['-c', 'ulimit -n 36; exec "$0" "$@"', process.execPath, '--import', 'tsx', main];
     const ended = await promisify(execFile)('/bin/bash', [...limited, 'check', model]).catch((error: unknown) => error);
-    expect(ended).toMatchObject({ code: 3, stderr: expect.stringMatching(/^linnet: .*EMFILE.*ulimit -n/) as unknown });
+    expect(ended).toMatchObject({ code: 3, stderr: expect.stringMatching(/^linnet: .*EMFILE.*ulimit -n/m) as unknown });
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('saves and ends with 130 on %s', async (signal) => {
