@@ -176,6 +176,36 @@ describe('the runner', () => {
     expect(rounds - before).toBeLessThanOrEqual(1);
   });
 
+  it('lets all texts of a signal go when it fires, also after one of them has ended', async () => {
+    const runner = newRunner();
+    const controller = new AbortController();
+    const job = (maxTokens: number): TextJob => jobOf({ ...plain, maxTokens }, controller.signal);
+    const [short, long] = runner.submitAll([job(1), job(4000)]);
+    const going = collect(long, 1);
+    await collect(short, 1);
+    controller.abort();
+    expect((await going).ended).toBe(0);
+  });
+
+  it('leaves no timer of a text whose reader fell behind', async () => {
+    const [started, cleared] = [vi.spyOn(globalThis, 'setTimeout'), vi.spyOn(globalThis, 'clearTimeout')];
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+    });
+    const runner = newRunner({ readerBytes: 1, readerTimeout: 54_321 });
+    const events = runner.submit(jobOf(plain));
+    await events.next();
+    const other = collect(runner.submit(jobOf(plain)), 1);
+    await events.return();
+    await other;
+    const timers: unknown[] = [];
+    for (const [call, [, ms]] of started.mock.calls.entries()) {
+      if (ms === 54_322) timers.push(started.mock.results[call].value);
+    }
+    expect(timers.length).toBeGreaterThan(0);
+    for (const timer of timers) expect(cleared).toHaveBeenCalledWith(timer);
+  });
+
   it('pauses the text of a slow reader, goes on with others, and gives up on it in the end', async () => {
     const runner = newRunner({ readerBytes: 400, readerTimeout: 1500 });
     const slow = runner.submit(jobOf({ ...plain, maxTokens: 4000 }));

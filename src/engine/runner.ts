@@ -333,7 +333,10 @@ export class Runner implements AsyncDisposable {
     if (gone || job.signal?.aborted === true) {
       this.#around.observer.cancelled?.(begun ? (isRead ? 'decode' : 'prompt') : 'queue');
     }
-    job.signal?.removeEventListener('abort', this.#turn);
+    // Jobs that share a signal share its listener.
+    if (this.#rows.all.every((other) => other.job.signal !== job.signal)) {
+      job.signal?.removeEventListener('abort', this.#turn);
+    }
     running.end(failure);
     this.#notice();
   }

@@ -71,7 +71,7 @@ export class RunningJob {
   #takenAt = 0;
 
   /**
-   * @param onChange called when the reader falls behind, and when it has caught up
+   * @param onChange called when the reader falls behind, and when it has caught up or the job has ended
    * @throws LinnetError `INPUT` for a job that makes no sense, or a state in use; `CONFIG` for sampling settings out of range
    */
   constructor(job: TextJob, around: JobSurroundings, onChange: (full: boolean) => void) {
@@ -194,6 +194,7 @@ export class RunningJob {
     if (this.ended) return;
     if (this.job.state !== undefined) this.job.state.isInUse = false;
     this.ended = true;
+    this.#setFull(false);
     if (failure === undefined) return;
     this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
   }
@@ -207,10 +208,7 @@ export class RunningJob {
     }
     this.#takenAt = performance.now();
     this.#bytes -= bytesOf(event);
-    if (this.full && this.#bytes < this.#around.readerBytes) {
-      this.full = false;
-      this.#onChange(false);
-    }
+    if (this.#bytes < this.#around.readerBytes) this.#setFull(false);
     return event;
   }
 
@@ -234,10 +232,14 @@ export class RunningJob {
     if (this.#events.length === 0) this.#takenAt = performance.now();
     this.#events.push(event);
     this.#bytes += bytesOf(event);
-    if (this.full || this.#bytes < this.#around.readerBytes) return;
-    this.full = true;
-    this.#fullSince = performance.now();
-    this.#onChange(true);
+    if (this.#bytes >= this.#around.readerBytes) this.#setFull(true);
+  }
+
+  #setFull(full: boolean): void {
+    if (this.full === full) return;
+    this.full = full;
+    if (full) this.#fullSince = performance.now();
+    this.#onChange(full);
   }
 
   get #begun(): SequenceState {
