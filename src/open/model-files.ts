@@ -77,6 +77,6 @@ export async function openExport(
   const { path: origin, manifest, model, fingerprint } = exported;
   const { tokenizer, template, ...around } = await companions(exported);
   const engine = await assembleEngine(files.graphs(manifest), manifest, model);
-  const generating = { ...around, manifest, engine: () => Promise.resolve(engine) };
+  const generating = { ...around, manifest, engine };
   return openedGenerator(model, { origin, fingerprint, tokenizer, template }, generating);
 }

@@ -136,8 +136,8 @@ export interface OpenedParts {
 
 export interface GeneratingParts {
   readonly model: GeneratingModel;
-  /** Makes the engine; called once, when it is first needed. */
-  readonly engine: () => Promise<StepEngine>;
+  /** The engine, which is disposed of with the model; or makes it, called once, when it is first needed. */
+  readonly engine: StepEngine | (() => Promise<StepEngine>);
   /** Absent in browsers. */
   readonly sessionFiles?: SessionFiles;
   /** Of an exported model. */
@@ -171,6 +171,8 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     this.manifest = parts.generating?.manifest;
     this.reader = parts.reader;
     this.#parts = parts;
+    const engine = parts.generating?.engine;
+    if (typeof engine === 'object') this.#engine = Promise.resolve(engine);
   }
 
   get canChat(): boolean {
@@ -247,7 +249,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
   async engine(): Promise<StepEngine> {
     const { engine } = this.#generating('generates no text');
     if (this.#isDisposed) throw new LinnetError('RUNTIME', `${this.origin} has been disposed; open it again`);
-    this.#engine ??= engine();
+    this.#engine ??= typeof engine === 'object' ? Promise.resolve(engine) : engine();
     return await this.#engine;
   }
 

@@ -46,6 +46,7 @@ export class TextReader implements AsyncDisposable {
   readonly longest: number;
   readonly #parts: ReaderParts;
   readonly #programs = new Map<string, Promise<Program>>();
+  #isDisposed = false;
 
   constructor(description: EncoderModel | Classifier, parts: ReaderParts) {
     this.classifier = 'labels' in description ? description : undefined;
@@ -75,22 +76,25 @@ export class TextReader implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const program of this.#programs.values()) await (await program).dispose();
+    this.#isDisposed = true;
+    const compiled = await Promise.allSettled(this.#programs.values());
     this.#programs.clear();
+    for (const program of compiled) if (program.status === 'fulfilled') await program.value.dispose();
   }
 
-  /** @param text of one token or more, and of no more than the model reads */
+  /**
+   * @param text of one token or more, and of no more than the model reads
+   * @throws LinnetError `RUNTIME` after disposal
+   */
   async #run(what: string, { tokens: own, pairStart }: LaidOutText, result: Result): Promise<Float32Array> {
+    if (this.#isDisposed) throw new LinnetError('RUNTIME', 'the model has been disposed; open it again');
     const { tokenizer } = this.#parts;
     const count = own.length;
     const length = Math.max(count, Math.min(this.longest, 2 ** Math.max(5, Math.ceil(Math.log2(count)))));
     // No position reads the padding.
     const tokens = new Int32Array(length).fill(tokenizer?.padId ?? tokenizer?.eosId ?? 0);
     tokens.set(own);
-    const key = `${what} ${length}`;
-    const compiled = this.#programs.get(key) ?? this.#compile(length, result);
-    this.#programs.set(key, compiled);
-    const program = await compiled;
+    const program = await this.#program(`${what} ${length}`, length, result);
     const feeds = {
       tokens: int32([1, length], tokens),
       mask: float32([1, length], new Float32Array(length).fill(1, 0, count)),
@@ -98,6 +102,18 @@ export class TextReader implements AsyncDisposable {
       segments: int32([1, length], new Int32Array(length).fill(1, pairStart, count)),
     };
     return dataOf((await program.run(onlyInputs(program, feeds), ['result'])).result, 'float32');
+  }
+
+  /** The program of a key; one that could not be compiled is tried again. */
+  async #program(key: string, length: number, result: Result): Promise<Program> {
+    const compiled = this.#programs.get(key) ?? this.#compile(length, result);
+    this.#programs.set(key, compiled);
+    try {
+      return await compiled;
+    } catch (error) {
+      if (this.#programs.get(key) === compiled) this.#programs.delete(key);
+      throw error;
+    }
   }
 
   #compile(length: number, result: Result): Promise<Program> {
