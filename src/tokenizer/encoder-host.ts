@@ -4,10 +4,16 @@ import { type EncodingTask, loadSameTokenizer, type Tokenizer } from './tokenize
 
 const tokenizers = new Map<string, Promise<Tokenizer>>();
 
-answerRequests(async ({ folder, digest, text, follows }: EncodingTask, handover): Promise<Int32Array> => {
+answerRequests(async ({ folder, digest, text, follows }: EncodingTask, handover): Promise<Int32Array | undefined> => {
   const loading = tokenizers.get(digest) ?? loadSameTokenizer(folder, digest);
   tokenizers.set(digest, loading);
-  const ids = (await loading).encode(text, { follows });
+  // Its files may have changed: the thread that asks has it in memory.
+  const tokenizer = await loading.catch(() => undefined);
+  if (tokenizer === undefined) {
+    tokenizers.delete(digest);
+    return undefined;
+  }
+  const ids = tokenizer.encode(text, { follows });
   if (ids.buffer instanceof ArrayBuffer) handover.add(ids.buffer);
   return ids;
 });

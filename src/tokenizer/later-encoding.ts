@@ -8,7 +8,7 @@ import type { EncodeOptions } from './text-tokens.ts';
 export interface LaterEncoder {
   /** Tells tokenizers apart. */
   readonly name: string;
-  /** Undefined where there can be no such thread: the text is encoded in place. */
+  /** Undefined where there can be no such thread, or it cannot load the tokenizer: the text is encoded in place. */
   encode(text: string, follows: EncodeOptions['follows']): Promise<Int32Array | undefined>;
 }
 
@@ -43,7 +43,7 @@ export function laterTokens(
 /**
  * The result of a function that tokenizes texts, without long stops of this thread.
  * @param make runs once, or again after long texts were tokenized elsewhere; it must not do anything else
- * @throws the function's errors, and LinnetError `FORMAT` and `MISMATCH` of a tokenizer that cannot be used elsewhere
+ * @throws the function's errors, and those of encoding elsewhere
  */
 export async function whenEncoded<T>(make: () => T): Promise<T> {
   const known = new Map<string, Int32Array | undefined>();
