@@ -30,9 +30,13 @@ import {
   folderPath,
   integer,
   text,
+  textList,
   wordList,
 } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
+
+/** Requests name no longer one. */
+const mostNameCharacters = 512;
 
 export const serveCommand = defineCommand({
   description:
@@ -50,7 +54,7 @@ export const serveCommand = defineCommand({
     host: withDefault(called('address', text), '127.0.0.1', 'address to listen on'),
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
     servedModelName: repeated(
-      called('names', text),
+      called('names', textList(mostNameCharacters)),
       'what clients call the model, with commas between several; answers have the one asked for (default: its folder)',
     ),
     anyModel: flag('answer requests for a model of any name'),
@@ -130,8 +134,7 @@ export const serveCommand = defineCommand({
       },
     );
     const place = await placeEngine(options.model, options.engine, options.threads);
-    const names = options.servedModelName.flatMap((given) => given.split(',')).filter((name) => name !== '');
-    const [name = basename(resolve(options.model)), ...aliases] = names;
+    const [name = basename(resolve(options.model)), ...aliases] = new Set(options.servedModelName.flat());
     const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
     const listening = {

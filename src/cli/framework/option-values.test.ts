@@ -8,6 +8,7 @@ import {
   integer,
   path,
   text,
+  textList,
   tokenIds,
   type ValueKind,
 } from './option-values.ts';
@@ -16,6 +17,13 @@ function read<T>(kind: ValueKind<T>, given: string): T | 'refused' {
   const result = kind.schema.safeParse(given);
   return result.success ? result.data : 'refused';
 }
+
+describe('texts', () => {
+  it('reads a list without the spaces around its texts, and refuses empty and long ones', () => {
+    expect(read(textList(5), 'a, org/b ,c d')).toEqual(['a', 'org/b', 'c d']);
+    for (const given of ['', ' ', 'a,', 'a,,b', 'a,longer']) expect(read(textList(5), given)).toBe('refused');
+  });
+});
 
 describe('numbers', () => {
   it('reads what JavaScript prints, within the bounds', () => {

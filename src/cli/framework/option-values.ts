@@ -117,6 +117,18 @@ export const text: ValueKind<string> = {
   placeholder: 'text',
 };
 
+/** Texts with commas between them, without spaces around. @param most characters of each */
+export function textList(most: number): ValueKind<string[]> {
+  return {
+    schema: z
+      .string()
+      .transform((given) => given.split(',').map((part) => part.trim()))
+      .pipe(z.array(z.string().min(1).max(most))),
+    expects: `texts of 1 to ${most} characters with commas between them`,
+    placeholder: 'texts',
+  };
+}
+
 export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text', placeholder: 'text' };
 
 export const path: ValueKind<string> = {

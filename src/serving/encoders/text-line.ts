@@ -9,6 +9,9 @@ export class TextLine {
   #requests = 0;
   #last: Promise<unknown> = Promise.resolve();
   #closing = false;
+  /** Resolves when a line that is closed is empty. */
+  #empty: Promise<void> | undefined;
+  #onEmpty: (() => void) | undefined;
 
   /** @param most requests in the line; more are refused */
   constructor(most: number) {
@@ -31,6 +34,7 @@ export class TextLine {
       return await work();
     } finally {
       this.#requests--;
+      if (this.#requests === 0) this.#onEmpty?.();
     }
   }
 
@@ -47,11 +51,9 @@ export class TextLine {
   /** Takes no more requests, and resolves when those there are have ended. */
   async close(): Promise<void> {
     this.#closing = true;
-    while (this.#requests > 0) {
-      const last = this.#last;
-      await last;
-      // The owner of the last turn may ask for another one, or leave.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    this.#empty ??= new Promise((resolve) => {
+      this.#onEmpty = resolve;
+    });
+    if (this.#requests > 0) await this.#empty;
   }
 }

@@ -12,6 +12,7 @@ import { describeSoftware } from '../../report/provenance.ts';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
+import { eventStreamType } from './dialects/event-stream.ts';
 import { type MetricDialect, withDialects } from './metric-names.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
@@ -173,7 +174,8 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   for (const path of ['/v1/models', '/models']) {
     app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
   }
-  app.get('/v1/models/:id', (c) => {
+  // Names have slashes, as those of the hub.
+  app.get('/v1/models/:id{.+}', (c) => {
     if (options.anyModel !== true && !names.includes(c.req.param('id')))
       throw new ApiError('not_found_error', 'there is no such model here');
     return c.json(entry(c.req.param('id')));
@@ -203,22 +205,27 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
     const whenEmpty = route.optional === true ? {} : undefined;
     const body = route.body === undefined ? undefined : await jsonBody(c.req.raw, limits.bodyBytes, whenEmpty);
     const [key, params, query] = [c.get('key'), c.req.param(), c.req.query()];
-    return route.answer(options, { body, key, salt: `${secret} ${key} `, abort, params, query, raw: c.req.raw });
+    const request = { body, key, salt: `${secret} ${key} `, abort, params, query, raw: c.req.raw };
+    const answer = await route.answer(options, request);
+    // A stream ends its request itself.
+    if (answer.headers.get('content-type') !== eventStreamType) abort.abort();
+    return answer;
   });
 }
 
+/** Fires with the signal, or when the time is over; fired at the end of a request, it frees both. */
 function abortedWith(signal: AbortSignal, seconds: number): AbortController {
   const controller = new AbortController();
   const abort = (): void => {
     controller.abort();
   };
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort);
   const timer = setTimeout(abort, seconds * 1000);
   timer.unref();
   controller.signal.addEventListener('abort', () => {
     clearTimeout(timer);
   });
+  signal.addEventListener('abort', abort, { signal: controller.signal });
+  if (signal.aborted) abort();
   return controller;
 }
 

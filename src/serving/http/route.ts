@@ -10,7 +10,7 @@ export interface ApiRequest {
   readonly key: string;
   /** Secret of this process and the key: beginnings of texts are shared within it. */
   readonly salt: string;
-  /** Ends the work on the request: the client is gone, or the time is over. */
+  /** Ends the work on the request: the client is gone, or the time is over. Fired when the answer is whole, too. */
   readonly abort: AbortController;
   /** Parts of the address, by the names in the path. */
   readonly params: Readonly<Record<string, string>>;

@@ -113,7 +113,12 @@ export function dialectRoutes<Fields extends { readonly stream?: boolean | undef
       serving.runner.checkRoom();
       const fields = checkBody(body(serving.limits), request.body, refusals);
       const { jobs, kept, answer } = await ask(fields, { serving, request });
-      request.abort.signal.addEventListener('abort', () => kept?.release());
+      const { signal } = request.abort;
+      if (signal.aborted) {
+        kept?.release();
+        throw cancelled();
+      }
+      signal.addEventListener('abort', () => kept?.release());
       const records = recordsOf(jobs);
       const fold = answer(records);
       const pieces = followed(records, startAll(serving, jobs, kept), kept);

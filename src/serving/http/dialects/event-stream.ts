@@ -26,13 +26,15 @@ export const namedFraming: Framing = {
 
 const pingEvery = 15_000;
 
+export const eventStreamType = 'text/event-stream; charset=utf-8';
+
 /**
  * A response whose events are made only as fast as they are read, with a comment every 15 s while there are none.
- * @param onGone called when the reader goes away before the end
+ * @param onEnd called at the end, or when the reader goes away before
  */
 export function eventStream(
   events: AsyncGenerator<string, void, undefined>,
-  onGone: () => void,
+  onEnd: () => void,
   headers: Readonly<Record<string, string>>,
 ): Response {
   const encoder = new TextEncoder();
@@ -48,6 +50,7 @@ export function eventStream(
           else {
             pending = undefined;
             if (result.done === true) {
+              onEnd();
               controller.close();
               return;
             }
@@ -57,7 +60,7 @@ export function eventStream(
         controller.enqueue(encoder.encode(text));
       },
       async cancel() {
-        onGone();
+        onEnd();
         await events.return();
       },
     },
@@ -66,7 +69,7 @@ export function eventStream(
   return new Response(body, {
     headers: {
       ...headers,
-      'content-type': 'text/event-stream; charset=utf-8',
+      'content-type': eventStreamType,
       'cache-control': 'no-cache',
       'x-accel-buffering': 'no',
     },

@@ -18,6 +18,9 @@ import { commonSampling, jobOf, samplingFields, stopsOf } from './text-fields.ts
 /** Tokens that -1 as their number stands for. */
 const unboundedTokens = 4096;
 
+/** Entries of logit_bias. */
+const mostBiases = 1024;
+
 const bias = z.union([z.number().min(-100).max(100), z.literal(false)]);
 
 const schema = perLimits((limits) => {
@@ -32,8 +35,10 @@ const schema = perLimits((limits) => {
     repeat_last_n: maybe(z.int().min(-1).max(65536)),
     logit_bias: maybe(
       z.union([
-        z.array(z.tuple([z.union([z.int(), z.string().min(1).max(256)]), bias])).max(1024),
-        z.record(z.string().min(1).max(256), bias),
+        z.array(z.tuple([z.union([z.int(), z.string().min(1).max(256)]), bias])).max(mostBiases),
+        z.record(z.string().min(1).max(256), bias).refine((biases) => Object.keys(biases).length <= mostBiases, {
+          error: `expected at most ${mostBiases} entries`,
+        }),
       ]),
     ),
     n_probs: maybe(z.int().min(0).max(limits.logprobs)),
@@ -81,7 +86,7 @@ export const nativeCompletion: Dialect<Fields> = {
     const { runner, slots } = serving;
     const { n_predict: predicted = -1, n_cmpl: n = 1, n_probs: probabilities = 0, id_slot: slot = -1 } = fields;
     if (slot >= runner.parallel) refuse(`there are ${runner.parallel} slots`, 'id_slot');
-    const sampling = samplingOf(fields, serving);
+    const sampling = await samplingOf(fields, serving);
     const asked = predicted === -1 ? unboundedTokens : predicted;
     const { logit_bias: _, ...shared } = fields;
     const jobs = (await promptsOf(fields, serving)).map((tokens): TextJob => {
@@ -102,18 +107,18 @@ export const nativeCompletion: Dialect<Fields> = {
   },
 };
 
-function samplingOf(fields: Fields, serving: Serving) {
+async function samplingOf(fields: Fields, serving: Serving) {
   const { repeat_penalty: repetitionPenalty = 1, repeat_last_n: window = 64, seed } = fields;
   const defaults = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 };
   return {
     ...commonSampling({ ...fields, seed: seed === -1 ? undefined : seed }, defaults),
     repetitionPenalty,
     repetitionWindow: window === -1 ? 65536 : window,
-    logitBias: biasOf(fields, serving),
+    logitBias: await whenEncoded(() => biasOf(fields, serving)),
   };
 }
 
-function settingsOf(fields: Fields, sampling: ReturnType<typeof samplingOf>) {
+function settingsOf(fields: Fields, sampling: Awaited<ReturnType<typeof samplingOf>>) {
   return {
     n_predict: fields.n_predict ?? -1,
     max_tokens: fields.n_predict ?? -1,
