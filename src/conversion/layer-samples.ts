@@ -7,7 +7,7 @@ import type { CausalModel } from '../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import { inputsAmong } from '../runtime/program.ts';
+import { onlyInputs } from '../runtime/program.ts';
 
 /** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
 export interface LayerSample {
@@ -36,7 +36,7 @@ export async function layerSamples(
     throw new LinnetError('INPUT', 'samples of layers need at least one text, all of one length');
   }
   await using program = await compile(samplingGraph(model, n), options);
-  const feeds = inputsAmong(program, parameters);
+  const feeds = onlyInputs(program, Object.fromEntries(parameters));
   const layers: LayerSample[][] = model.mixers.map(() => []);
   const names = layers.flatMap((_, layer) => parts.map((part) => `${part}.${layer}`));
   for (const text of texts) {

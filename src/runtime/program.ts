@@ -54,19 +54,11 @@ export interface Program extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
-/** The tensors that a program has as inputs. */
-export function inputsAmong(
-  { inputs }: Pick<Program, 'inputs'>,
-  tensors: ReadonlyMap<string, Tensor>,
-): Record<string, Tensor> {
-  return Object.fromEntries([...tensors].filter(([name]) => inputs.has(name)));
-}
-
 /** Makes a program of a graph, on some engine. */
 export type GraphCompiler = (graph: Graph) => Promise<Program>;
 
 /** The feeds that a program has inputs for: a short batch does not reach all parameters, such as α with a single group. */
-export function onlyInputs({ inputs }: Pick<Program, 'inputs'>, feeds: NamedTensors): NamedTensors {
+export function onlyInputs({ inputs }: Pick<Program, 'inputs'>, feeds: NamedTensors): Record<string, Tensor> {
   return Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
 }
 

@@ -2,7 +2,7 @@
 import type { BatchTensors, RowDataset, RowVisit } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
-import { inputsAmong, type Program } from '../runtime/program.ts';
+import { onlyInputs, type Program } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
@@ -83,7 +83,7 @@ export class HeldOutLoss {
       }));
       const batch = withoutWeight(this.#dataset.batch(visits), filled, rows);
       const feeds = {
-        ...inputsAmong(this.#program, this.#options.frozen ?? new Map()),
+        ...onlyInputs(this.#program, Object.fromEntries(this.#options.frozen ?? [])),
         ...Object.fromEntries(parameters),
       };
       feeds.total_weight = float32([], [1]);

@@ -11,7 +11,7 @@ import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, tensor, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
 import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import { type GraphCompiler, inputsAmong, type Program } from '../runtime/program.ts';
+import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
@@ -207,7 +207,7 @@ export class TrainingProgram {
 
   /** Parameters that are not trained, the total weight, and the objective's inputs; a data set may give more. */
   #batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const feeds = inputsAmong(program, this.#options.frozen ?? new Map());
+    const feeds = onlyInputs(program, Object.fromEntries(this.#options.frozen ?? []));
     feeds.total_weight = float32([], [weight]);
     for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
     return feeds;
