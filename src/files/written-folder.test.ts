@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -73,9 +73,21 @@ describe('replacing', () => {
       const folder = await scratchFolder();
       await writeFile(join(folder, WRITTEN_FILES), list);
       await writeFile(join(folder, 'config.json'), '{}');
-      await expectRefusal(folder, /did not write it/);
+      await expectRefusal(folder, /\.linnet-files\.json.* is unreadable, and "config\.json" would be lost/);
     },
   );
+
+  it('puts a new list in the place of the old one, whole', async () => {
+    const target = join(await scratchFolder(), 'model');
+    await writeFolderAtomic(target, write);
+    await link(join(target, WRITTEN_FILES), join(target, '../before'));
+    const before = await readFile(join(target, '../before'), 'utf8');
+    await writeFile(join(target, 'config.json'), '{"a":1}');
+    await listWrittenFiles(target, ['config.json']);
+    expect(await readFile(join(target, '../before'), 'utf8')).toBe(before);
+    expect((await readdir(target)).sort()).toEqual([WRITTEN_FILES, 'config.json', 'inner']);
+    await requireReplaceable(target);
+  });
 
   it.each(['notes.txt', 'inner/notes.txt', 'inner/deeper/notes.txt'])(
     'refuses a folder that has %s besides',

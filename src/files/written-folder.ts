@@ -4,13 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { lstat, open, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { temporarySibling } from './temporary-files.ts';
 
 /** The list, in the folder itself. */
 export const WRITTEN_FILES = '.linnet-files.json';
@@ -28,14 +29,30 @@ interface FileMark {
   readonly sha256: string;
 }
 
-/** Writes the list of the files that are in a folder now. @param changed only these; the list has the others */
+/**
+ * Writes the list of the files that are in a folder now.
+ * @param changed only these, of a folder that is complete; the list has the others
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system
+ */
 export async function listWrittenFiles(folder: string, changed?: readonly string[]): Promise<void> {
   const before = changed === undefined ? new Map<string, FileMark>() : await writtenFiles(folder);
-  if (before === undefined) return;
+  if (typeof before === 'string') return;
   const names = changed ?? (await filesBelow(folder)).filter((name) => name !== WRITTEN_FILES).sort();
   const marks = await Promise.all(names.map(async (name) => [name, await markOf(join(folder, name))] as const));
   const list = { format: 'linnet-files', files: Object.fromEntries([...before, ...marks]) };
-  await writeFile(join(folder, WRITTEN_FILES), `${JSON.stringify(list, undefined, 2)}\n`);
+  await replaceList(join(folder, WRITTEN_FILES), `${JSON.stringify(list, undefined, 2)}\n`);
+}
+
+/** A killed process leaves the old list or the new one. */
+async function replaceList(path: string, content: string): Promise<void> {
+  const temporary = temporarySibling(path);
+  try {
+    await writeFile(temporary, content, { flag: 'wx', flush: true });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw fileError('write', path, error);
+  }
 }
 
 /** Size and hash of a file; a link and an empty folder have neither. */
@@ -82,9 +99,13 @@ export async function requireReplaceable(dir: string): Promise<void> {
   }
   const present = (await filesBelow(target)).filter((name) => name !== WRITTEN_FILES);
   const written = await writtenFiles(target);
-  if (written === undefined) {
+  if (typeof written === 'string') {
     if (present.length === 0) return;
-    throw refused(target, `Linnet did not write it (it has no ${WRITTEN_FILES}), and ${shown(present)} would be lost`);
+    const reason =
+      written === 'absent'
+        ? `Linnet did not write it (it has no ${WRITTEN_FILES})`
+        : `its ${WRITTEN_FILES}, which says what Linnet wrote, is unreadable`;
+    throw refused(target, `${reason}, and ${shown(present)} would be lost`);
   }
   const others = present.filter((name) => !written.has(name));
   if (others.length > 0) {
@@ -122,18 +143,19 @@ function isSameOrAbove(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-/** Size and hash by name; undefined where there is no list, or none that we wrote. */
-async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMark> | undefined> {
+/** Size and hash by name, as the list of a folder has them. */
+async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMark> | 'absent' | 'unreadable'> {
   const path = join(folder, WRITTEN_FILES);
   try {
     const stats = await lstat(path);
-    if (!stats.isFile() || stats.size > maximumBytes) return undefined;
+    if (!stats.isFile() || stats.size > maximumBytes) return 'unreadable';
     const { files } = parseJsonObject(await readFile(path), path);
     return isJsonObject(files)
       ? new Map(Object.entries(files).map(([name, mark]) => [name, readMark(mark)]))
-      : undefined;
+      : 'unreadable';
   } catch (error) {
-    if (error instanceof LinnetError || systemErrorCode(error) === 'ENOENT') return undefined;
+    if (error instanceof LinnetError) return 'unreadable';
+    if (systemErrorCode(error) === 'ENOENT') return 'absent';
     throw fileError('read', path, error);
   }
 }
