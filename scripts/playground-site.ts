@@ -131,7 +131,7 @@ export async function servePlayground(
     }
   };
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const pathname = (request.url ?? '/').split('?', 1)[0];
     void find(pathname).then(async (found) => {
       if (found === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) {
         response.writeHead(found === undefined ? 404 : 405, all).end();

@@ -3,11 +3,11 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { type Checkout, threads } from './checkout.ts';
 import type { Case, Measure } from './turns.ts';
 
-/** Share of the machine's peak of whole steps, by mixer and width. */
+/** Tokens a second of whole steps, by mixer and width. */
 export function trainingCases(checkouts: readonly [Checkout, Checkout], widths: readonly number[]): Case[] {
   return widths.flatMap((width) =>
     ['softmax', 'augmented'].map((mixer): Case => {
-      const share =
+      const speed =
         ({ families, trainingSpeed }: Checkout): Measure =>
         async () => {
           const plain = families.describeCausalModel({
@@ -17,11 +17,11 @@ export function trainingCases(checkouts: readonly [Checkout, Checkout], widths: 
           });
           const model = plain.withMixers(plain.mixers.map(() => mixerPreset(mixer)));
           const options = { rows: 4, length: 1024, runs: 3, compile: { device: 'cpu', threads } } as const;
-          return (await trainingSpeed.trainingSpeed(model, options)).shareOfCeiling;
+          return (await trainingSpeed.trainingSpeed(model, options)).tokensPerSecond;
         };
       return {
-        ...{ what: `training step, ${mixer}, width ${width}`, unit: 'of the peak', moreIsBetter: true, least: 1 },
-        measure: [share(checkouts[0]), share(checkouts[1])],
+        ...{ what: `training step, ${mixer}, width ${width}`, unit: 'tokens/s', moreIsBetter: true, least: 1 },
+        measure: [speed(checkouts[0]), speed(checkouts[1])],
       };
     }),
   );

@@ -223,6 +223,21 @@ describe.skipIf(noChromium !== undefined)(
         await tab.getByRole('button', { name: 'Again', exact: true }).click();
         expect(await answered(tab)).toBe(written);
 
+        // The question stays when the page is left during an answer; a column that is closed meanwhile stays closed.
+        await set(tab, { maxTokens: 20_000 });
+        await tab.getByRole('textbox').last().fill(' and so');
+        await tab.getByRole('button', { name: 'Continue', exact: true }).click();
+        await tab.getByRole('button', { name: 'Stop', exact: true }).waitFor();
+        await tab.reload();
+        await tab.getByText('and so', { exact: true }).waitFor();
+        await tab.getByRole('button', { name: 'New session', exact: true }).click();
+        await tab.getByRole('button', { name: 'Continue', exact: true }).first().click();
+        await tab.getByRole('button', { name: 'Stop', exact: true }).waitFor();
+        await tab.getByRole('button', { name: 'Close Session 1' }).click();
+        await expect.poll(() => server.runner.active).toBe(0);
+        await tab.reload();
+        await tab.getByText('Write the beginning of a text.').waitFor();
+
         const list = async (): Promise<void> => tab.getByRole('button', { name: 'Conversations', exact: true }).click();
         const press = (name: string): Promise<void> => tab.getByRole('button', { name, exact: true }).click();
         await list();

@@ -1,5 +1,5 @@
 /** The page: sessions side by side, and what concerns all of them. */
-import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
 import { TextField } from '../components/fields.tsx';
@@ -10,7 +10,7 @@ import { ConversationList } from './conversation-list.tsx';
 import { readConversation } from './conversation-file.ts';
 import { showTurn } from './conversation.ts';
 import { chooseFile } from '../components/files.ts';
-import { type KeptConversation, KeptConversations, newKey } from './kept-conversations.ts';
+import { type KeptConversation, KeptConversations, browserStorage, newKey } from './kept-conversations.ts';
 import { KeyNeeded, Server, type ServerFacts } from './server.ts';
 
 const keyStorage = 'linnet-api-key';
@@ -29,7 +29,9 @@ export function ChatApp() {
   const server = useMemo(() => new Server(key), [key]);
   const [facts, setFacts] = useState<ServerFacts | undefined>(undefined);
   const [columns, setColumns] = useState<readonly ColumnModel[]>([]);
-  const [made, setMade] = useState(0);
+  const made = useRef(0);
+  /** Keys of columns that were closed: what they still write is not kept. */
+  const closed = useRef(new Set<string>());
   const [askingKey, setAskingKey] = useState(false);
   const [listing, setListing] = useState(false);
   const [problem, setProblem] = useState<string | undefined>(undefined);
@@ -39,30 +41,23 @@ export function ChatApp() {
     else setProblem(error instanceof Error ? error.message : String(error));
   }, []);
 
-  const kept = useMemo(() => facts && new KeptConversations(facts.model, localStorage), [facts]);
+  const storage = useMemo(browserStorage, []);
+  const kept = useMemo(() => facts && new KeptConversations(facts.model, storage), [facts, storage]);
 
   useEffect(() => {
     let current = true;
     const start = async (): Promise<void> => {
       const found = await server.facts();
-      const open = new KeptConversations(found.model, localStorage).list().filter((one) => one.open);
-      const starts = await Promise.all(
-        open.slice(0, mostColumns).map((one) =>
-          startOf(server, one).catch((error: unknown) => {
-            onProblem(error);
-            return undefined;
-          }),
-        ),
-      );
+      const open = new KeptConversations(found.model, storage).list().filter((one) => one.open);
+      const starts = await Promise.all(open.slice(0, mostColumns).map((one) => startOf(server, one, onProblem)));
       if (!current) return;
       setFacts(found);
       document.title = `${found.model} · Linnet`;
-      const shown = starts.filter((one) => one !== undefined).toReversed();
-      const first = shown.length > 0 ? shown : [undefined];
+      const first = starts.length > 0 ? starts.toReversed() : [undefined];
       setColumns((known) =>
         known.length > 0 ? known : first.map((one, index) => new ColumnModel(index + 1, found.chat, one)),
       );
-      setMade((count) => Math.max(first.length, count));
+      made.current = Math.max(first.length, made.current);
     };
     start().catch((error: unknown) => {
       if (current) onProblem(error);
@@ -70,15 +65,20 @@ export function ChatApp() {
     return () => {
       current = false;
     };
-  }, [server, onProblem]);
+  }, [server, storage, onProblem]);
 
   useEffect(() => {
     if (kept === undefined) return;
-    const stops = columns.map((model) =>
-      model.watch(() => {
-        if (model.snapshot.writing === undefined) keep(kept, model, true, onProblem);
-      }),
-    );
+    const stops = columns.map((model) => {
+      let before = model.snapshot.writing;
+      return model.watch(() => {
+        const { writing } = model.snapshot;
+        // Once when an answer begins, so that the question stays, and not for its every piece.
+        if (closed.current.has(model.key) || (writing !== undefined && writing === before)) return;
+        before = writing;
+        keep(kept, model, true, onProblem);
+      });
+    });
     return () => {
       for (const stop of stops) stop();
     };
@@ -86,15 +86,16 @@ export function ChatApp() {
 
   const add = (start?: ColumnStart): void => {
     if (facts === undefined || columns.length >= mostColumns) return;
-    const model = new ColumnModel(made + 1, facts.chat, start);
-    setProblem(undefined);
-    setColumns([...columns, model]);
-    setMade(made + 1);
+    made.current++;
+    const model = new ColumnModel(made.current, facts.chat, start);
+    closed.current.delete(model.key);
+    setColumns((known) => (known.length >= mostColumns ? known : [...known, model]));
     if (kept !== undefined) keep(kept, model, true, onProblem);
   };
   const addKept = (one: KeptConversation): void => {
     setListing(false);
-    startOf(server, one).then(add, onProblem);
+    setProblem(undefined);
+    startOf(server, one, onProblem).then(add, onProblem);
   };
   const beside = (from: ColumnModel, turn: number): void => {
     const { conversation, settings, session } = from.snapshot;
@@ -112,12 +113,15 @@ export function ChatApp() {
     add({ session: { id, text: await server.sessionText(id) } });
   };
   const close = (model: ColumnModel): void => {
+    closed.current.add(model.key);
     model.stop();
-    setColumns(columns.filter((column) => column !== model));
+    setColumns((known) => known.filter((column) => column !== model));
     if (kept !== undefined) keep(kept, model, false, onProblem);
   };
   const remove = ({ key: removed, session }: KeptConversation): void => {
-    setColumns(columns.filter((column) => column.key !== removed));
+    closed.current.add(removed);
+    columns.find((column) => column.key === removed)?.stop();
+    setColumns((known) => known.filter((column) => column.key !== removed));
     kept?.remove(removed);
     const shared = kept?.list().some((other) => other.session === session);
     if (session !== undefined && shared !== true) void server.forget(session);
@@ -174,6 +178,7 @@ export function ChatApp() {
       {listing && kept !== undefined && (
         <ConversationList
           list={() => kept.list()}
+          shown={new Set(columns.map((column) => column.key))}
           room={columns.length < mostColumns}
           onOpen={addKept}
           onCopy={(one) => addKept({ ...one, key: newKey() })}
@@ -200,12 +205,18 @@ export function ChatApp() {
   );
 }
 
-/** What a kept conversation starts a column with. */
+/** What a kept conversation starts a column with: its turns alone, where the server has lost the session before them. */
 async function startOf(
   server: Server,
   { key, name, conversation, settings, session }: KeptConversation,
+  onProblem: (error: unknown) => void,
 ): Promise<ColumnStart> {
-  const text = session === undefined ? undefined : await server.sessionText(session);
+  let text: string | undefined;
+  try {
+    text = session === undefined ? undefined : await server.sessionText(session);
+  } catch (error) {
+    onProblem(error);
+  }
   return {
     ...{ key, name, conversation, settings },
     session: session === undefined || text === undefined ? undefined : { id: session, text },

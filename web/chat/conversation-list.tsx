@@ -7,6 +7,8 @@ import { type KeptConversation, titleOf } from './kept-conversations.ts';
 
 export interface ConversationListProps {
   readonly list: () => readonly KeptConversation[];
+  /** Keys of the conversations that are shown. */
+  readonly shown: ReadonlySet<string>;
   /** Whether another column can be opened. */
   readonly room: boolean;
   readonly onOpen: (kept: KeptConversation) => void;
@@ -16,7 +18,16 @@ export interface ConversationListProps {
   readonly onClose: () => void;
 }
 
-export function ConversationList({ list, room, onOpen, onCopy, onName, onDelete, onClose }: ConversationListProps) {
+export function ConversationList({
+  list,
+  shown,
+  room,
+  onOpen,
+  onCopy,
+  onName,
+  onDelete,
+  onClose,
+}: ConversationListProps) {
   const [conversations, setConversations] = useState(list);
   const [words, setWords] = useState('');
   const [named, setNamed] = useState<{ readonly key: string; readonly name: string } | undefined>(undefined);
@@ -50,7 +61,12 @@ export function ConversationList({ list, room, onOpen, onCopy, onName, onDelete,
                 </form>
               ) : (
                 <>
-                  <Button name={title} kind="quiet" disabled={kept.open || !room} onClick={() => onOpen(kept)} />
+                  <Button
+                    name={title}
+                    kind="quiet"
+                    disabled={shown.has(kept.key) || !room}
+                    onClick={() => onOpen(kept)}
+                  />
                   <time dateTime={new Date(kept.changed).toISOString()}>{new Date(kept.changed).toLocaleString()}</time>
                   <Button
                     name={`Rename ${title}`}

@@ -1,21 +1,8 @@
 /** What is kept comes back; what cannot be read is passed over. */
 import { describe, expect, it } from 'vitest';
 import { addTurn, emptyConversation } from './conversation.ts';
-import { KeptConversations, type KeyValueStorage, newKey, titleOf } from './kept-conversations.ts';
+import { KeptConversations, memoryStorage, newKey, titleOf } from './kept-conversations.ts';
 import { defaultSettings } from './settings.ts';
-
-function emptyStorage(): KeyValueStorage {
-  const entries = new Map<string, string>();
-  return {
-    get length() {
-      return entries.size;
-    },
-    key: (index) => [...entries.keys()][index] ?? null,
-    getItem: (key) => entries.get(key) ?? null,
-    setItem: (key, value) => void entries.set(key, value),
-    removeItem: (key) => void entries.delete(key),
-  };
-}
 
 const asked = addTurn(emptyConversation, undefined, { author: 'user', text: 'Who  sings\nthere?' });
 const answered = addTurn(asked, 0, { author: 'model', text: 'A linnet.' });
@@ -26,11 +13,11 @@ const kept = {
 
 describe('conversations in local storage', () => {
   it('come back as they were, the newest first, for their model alone', () => {
-    const storage = emptyStorage();
+    const storage = memoryStorage();
     const conversations = new KeptConversations('tiny', storage);
     conversations.keep(kept);
     conversations.keep({ ...kept, key: 'b', changed: 9, open: false });
-    new KeptConversations('other', storage).keep(kept);
+    new KeptConversations('tiny:x', storage).keep(kept);
     const [first, second] = conversations.list();
     expect([first.key, second.key, conversations.list().length]).toEqual(['b', 'a', 2]);
     expect(second).toEqual(kept);
@@ -38,14 +25,19 @@ describe('conversations in local storage', () => {
     expect(conversations.list().map(({ key }) => key)).toEqual(['a']);
   });
 
-  it.each(['', '{}', 'null', '{"text":"[]"}', '{"text":7,"settings":[]}'])('pass over %j', (broken) => {
-    const storage = emptyStorage();
+  const text = '{\\"format\\":\\"linnet-conversation\\",\\"version\\":1,\\"turns\\":[]}';
+  it.each([
+    ...['', '{}', 'null', '{"text":"[]"}', '{"text":7,"settings":[]}'],
+    ...[`{"name":"a","changed":"now","text":"${text}"}`, `{"name":7,"changed":1,"text":"${text}"}`],
+    `{"name":"a","changed":1e300,"text":"${text}"}`,
+  ])('pass over %j', (broken) => {
+    const storage = memoryStorage();
     storage.setItem('linnet-conversation:tiny:x', broken);
     expect(new KeptConversations('tiny', storage).list()).toEqual([]);
   });
 
   it('have settings of the right types', () => {
-    const storage = emptyStorage();
+    const storage = memoryStorage();
     const conversations = new KeptConversations('tiny', storage);
     conversations.keep(kept);
     const text = storage.getItem('linnet-conversation:tiny:a') ?? '';

@@ -29,12 +29,35 @@ export function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join('');
 }
 
+/** The browser's local storage; where it is blocked, one that lasts as long as the page. */
+export function browserStorage(): KeyValueStorage {
+  try {
+    return localStorage;
+  } catch {
+    return memoryStorage();
+  }
+}
+
+/** An empty storage in memory. */
+export function memoryStorage(): KeyValueStorage {
+  const entries = new Map<string, string>();
+  return {
+    get length() {
+      return entries.size;
+    },
+    key: (index) => [...entries.keys()][index] ?? null,
+    getItem: (key) => entries.get(key) ?? null,
+    setItem: (key, value) => void entries.set(key, value),
+    removeItem: (key) => void entries.delete(key),
+  };
+}
+
 export class KeptConversations {
   readonly #prefix: string;
   readonly #storage: KeyValueStorage;
 
   constructor(model: string, storage: KeyValueStorage) {
-    this.#prefix = `linnet-conversation:${model}:`;
+    this.#prefix = `linnet-conversation:${encodeURIComponent(model)}:`;
     this.#storage = storage;
   }
 
@@ -62,9 +85,10 @@ export class KeptConversations {
       const { name, changed, open, settings, session, text } = recordOf(
         JSON.parse(this.#storage.getItem(this.#prefix + key) ?? ''),
       );
+      if (typeof name !== 'string' || typeof changed !== 'number' || !(Math.abs(changed) < 8.64e15)) return undefined;
       const { conversation, system } = readConversation(String(text));
       return {
-        ...{ key, name: String(name), changed: Number(changed), open: open === true, conversation },
+        ...{ key, name, changed, open: open === true, conversation },
         settings: { ...readSettings(recordOf(settings)), system },
         session: typeof session === 'string' ? session : undefined,
       };
