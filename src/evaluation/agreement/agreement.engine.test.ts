@@ -7,6 +7,7 @@ import { DecodingEngine } from '../../decoding/engine.ts';
 import { dataOf, float32, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { linearize, modelWithout } from '../../models/linearization/linearize.ts';
+import { Random } from '../../random.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { perplexity } from '../perplexity/perplexity.ts';
 import { evaluationData, type EvaluationData, type ScoredWindow } from '../perplexity/scored-windows.ts';
@@ -41,6 +42,19 @@ describe('agreement with the original', () => {
       expect(meanAgreement(agreements)).toEqual({ greedyLength: 8, sameNext: 1, kl: 0 });
       expect(fartherProbability(agreements, undefined, seed)).toBe(1);
     }
+  });
+
+  it('is not broken by changes of the size of a rounding to float16', async () => {
+    const random = new Random(1);
+    const changed = new Map<string, Tensor<'float32'>>();
+    for (const [name, weight] of original.parameters) {
+      const data = dataOf(weight, 'float32').map((value) => value * (1 + (random.uniform() - 0.5) / 1024));
+      changed.set(name, float32(weight.shape, data));
+    }
+    await using other = await DecodingEngine.create(original.model, changed);
+    const agreements = await textAgreement(engine, other, texts);
+    expect(meanAgreement(agreements).kl).toBeGreaterThan(0);
+    expect(fartherProbability(agreements)).toBeGreaterThan(0.99);
   });
 
   it('shows one head of one layer that is switched off', async () => {

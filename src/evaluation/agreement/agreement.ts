@@ -6,6 +6,7 @@
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
+import type { ModelDescription } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
@@ -38,6 +39,8 @@ export interface AgreementOptions {
 
 /** Texts that are written in common steps. */
 const textsAtOnce = 16;
+/** Mean KL in nats up to which a model counts as the original: rounding of weights to float16 costs far less. */
+export const harmlessKl = 1e-3;
 /** Random signs of a test. */
 const signFlips = 10_000;
 
@@ -93,10 +96,7 @@ export async function textAgreement(
   texts: readonly ScoredWindow[],
   { signal, onProgress }: AgreementOptions = {},
 ): Promise<TextAgreement[]> {
-  const [own, theirs] = [original.model.sizes.vocabulary, other.model.sizes.vocabulary];
-  if (own !== theirs) {
-    throw new LinnetError('MISMATCH', `the original has ${own} tokens in its vocabulary, the other model ${theirs}`);
-  }
+  requireSameVocabulary(original.model, other.model);
   const agreements: TextAgreement[] = [];
   for (const text of texts) {
     requireRunning(signal, `after ${agreements.length} of ${texts.length} texts`);
@@ -116,6 +116,16 @@ export async function textAgreement(
     onProgress?.(agreements.length, texts.length);
   }
   return agreements;
+}
+
+/** @throws LinnetError `MISMATCH` for vocabularies of different sizes: KL compares distributions of the same tokens */
+export function requireSameVocabulary(
+  original: Pick<ModelDescription, 'sizes'>,
+  other: Pick<ModelDescription, 'sizes'>,
+): void {
+  const [own, theirs] = [original.sizes.vocabulary, other.sizes.vocabulary];
+  if (own === theirs) return;
+  throw new LinnetError('MISMATCH', `the original has ${own} tokens in its vocabulary, the other model ${theirs}`);
 }
 
 /** KL from softmax(exact) to softmax(other), in nats and float64. */
@@ -148,7 +158,7 @@ export function meanAgreement(texts: readonly TextAgreement[], from = 0, to = Nu
 /**
  * Whether `other` is farther from the original than `reference` is, over the same texts: a one-sided test of paired
  * differences of the mean KL under random signs.
- * @param reference undefined for the original itself, which is at distance 0
+ * @param reference undefined: whether it is farther than `harmlessKl`
  * @returns the probability of a difference as large by chance; 1 for equal distances
  */
 export function fartherProbability(
@@ -157,7 +167,9 @@ export function fartherProbability(
   seed = 0,
 ): number {
   const meanKl = ({ kl }: TextAgreement): number => average(kl);
-  const differences = other.map((text, i) => meanKl(text) - (reference === undefined ? 0 : meanKl(reference[i])));
+  const differences = other.map(
+    (text, i) => meanKl(text) - (reference === undefined ? harmlessKl : meanKl(reference[i])),
+  );
   const observed = differences.reduce((sum, value) => sum + value, 0);
   const random = new Random(seed);
   let asLarge = 0;

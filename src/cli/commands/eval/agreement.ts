@@ -4,6 +4,7 @@ import {
   fartherProbability,
   greedyTexts,
   meanAgreement,
+  requireSameVocabulary,
   samplePrompts,
   type TextAgreement,
   textAgreement,
@@ -16,6 +17,8 @@ import {
 } from '../../../evaluation/agreement/recalled-answers.ts';
 import { evaluationData } from '../../../evaluation/perplexity/scored-windows.ts';
 import { recallProbes } from '../../../evaluation/recall/copy-recall.ts';
+import type { StepEngine } from '../../../decoding/step-engine.ts';
+import { open } from '../../../open/index.ts';
 import { openCausal } from '../../../open/running-model.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
@@ -39,8 +42,8 @@ export const evalAgreement = defineCommand({
   description:
     'Compares converted models with their original where it writes: the original continues prompts out of the text greedily, ' +
     'all models read these continuations, and their predictions are compared position by position. Recall is the share of ' +
-    'tokens of a passage that are predicted when it comes again after other text. With two or more converted models, p is the ' +
-    'probability that one is as near to the original as the first of them; with one, as the original itself.',
+    'tokens of a passage that are predicted when it comes again after other text. Of the first converted model, p is the ' +
+    'probability of its KL by chance if the true one is at most 0.001 nats; of the others, if it is at most that of the first.',
   examples: [
     'linnet eval agreement models/stories runs/converted --data stories.jsonl --json',
     'linnet eval agreement models/stories runs/converted runs/without-memory --data book.txt --prompts 100',
@@ -71,7 +74,9 @@ export const evalAgreement = defineCommand({
     const { tokenizer, engine } = original;
     const stride = { mode: 'text' as const, length, stride: length };
     const { windows } = await evaluationData(readDocuments(data, { field }), tokenizer, stride);
-    const prompts = samplePrompts(windows, count, seed);
+    for (const other of others) await requireVocabulary(engine, other);
+    const whole = windows.filter(({ tokens: part }) => part.length === length);
+    const prompts = samplePrompts(whole.length < count ? windows : whole, count, seed);
     const text = Int32Array.from(windows.flatMap(({ tokens: part }) => [...part]));
     const possible = distances.filter((distance) => text.length >= distance + passage);
     const probes = recallProbes(text, { distances: possible, passage }, tokensBefore(tokenizer));
@@ -118,6 +123,13 @@ export const evalAgreement = defineCommand({
     return { json: { ...result, ...asked, ...(rows.length > 1 && { models: rows }) } };
   },
 });
+
+/** Before hours of work. @throws LinnetError `MISMATCH` for another vocabulary, and as `open` */
+async function requireVocabulary(original: StepEngine, folder: string): Promise<void> {
+  await using other = await open(folder);
+  // A classifier has no predictions to compare; opening it as a causal model says so.
+  if ('sizes' in other.description) requireSameVocabulary(original.model, other.description);
+}
 
 /** Ranges of positions that double. */
 function positionRanges(tokens: number) {
