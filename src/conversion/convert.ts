@@ -91,16 +91,20 @@ export async function convert(
   if (bestSoFar !== undefined) {
     best = await loadCausalModel(weightsOf(folder, bestSoFar.name));
   }
+  await removeLeftOver(folder, progress);
   await options.onStart?.(progress.original, mixer);
   for (const { name } of progress.stages) announce(options, progress, name);
 
+  const validationPerplexity = async ({ model, parameters }: Weighted): Promise<number> =>
+    (await perplexity(model, parameters, texts.validation, measured)).perplexity;
   const finish = async (
     name: string,
     trial: Weighted,
     started: number,
     { steps, layers }: Pick<StageResult, 'steps' | 'layers'> = { steps: 0 },
+    known?: number,
   ): Promise<void> => {
-    const { perplexity: value } = await perplexity(trial.model, trial.parameters, texts.validation, measured);
+    const value = known ?? (await validationPerplexity(trial));
     const before = bestOf(progress)?.perplexity ?? Number.POSITIVE_INFINITY;
     const kept = value < before || progress.stages.length === 0;
     const replaced = bestOf(progress)?.name;
@@ -146,17 +150,19 @@ export async function convert(
       weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
       planned: plannedOnce,
     });
-    if (trained === undefined) continue;
-    const trial = { model: start.model, parameters: trained.parameters };
-    await finish(stage.name, trial, started, trained);
+    if (trained !== undefined) {
+      await finish(stage.name, { model: start.model, parameters: trained.parameters }, started, trained);
+    }
     await rm(join(folder, stage.name), { recursive: true, force: true });
   }
   for (const branch of addedBranches) {
     const started = performance.now();
     const trial = withoutBranches(best, branch);
     if (trial === undefined || isDone(`without ${branch}`)) continue;
-    const { perplexity: value } = await perplexity(trial.model, trial.parameters, texts.validation, measured);
-    if (value < (bestOf(progress)?.perplexity ?? 0)) await finish(`without ${branch}`, trial, started);
+    const value = await validationPerplexity(trial);
+    if (value < (bestOf(progress)?.perplexity ?? 0)) {
+      await finish(`without ${branch}`, trial, started, { steps: 0 }, value);
+    }
   }
   return { ...best, mixer: best.model.mixers[converted[0]] ?? mixer, progress };
 }
@@ -166,6 +172,16 @@ function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weigh
   if (!model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined)) return undefined;
   const rest = modelWithout(model, branch);
   return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))) };
+}
+
+/** What a process that was killed after writing its progress could not remove: folders of finished stages, weights before the best. */
+async function removeLeftOver(folder: string, progress: ConversionProgress): Promise<void> {
+  const best = bestOf(progress)?.name;
+  const stale = progress.stages.flatMap(({ name }) => [
+    join(folder, name),
+    ...(name === best ? [] : [weightsOf(folder, name)]),
+  ]);
+  for (const path of stale) await rm(path, { recursive: true, force: true });
 }
 
 /** Where the weights after a stage are. */

@@ -77,7 +77,8 @@ export async function planConversion(
     { name: 'linearize', length: window, batch: 1, tokens: 2 * validationTokens, ...base, seconds: 2 * measured },
     {
       ...{ name: 'calibrate', length: 256, batch: 1, tokens: calibrationTokens },
-      ...{ ...base, memoryBytes: base.memoryBytes + 2 * samples },
+      // The weights of the stage before are removed when these are complete.
+      ...{ memoryBytes: base.memoryBytes + 2 * samples, diskBytes: 2 * weightBytes },
       seconds: measured + time((reading.operations * calibrationTokens) / window) + converted * 0.3,
     },
   ];

@@ -3,11 +3,12 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import { formatBytes, formatCount } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import { fitStep, requireMemory, type StepCost } from '../training/step-cost.ts';
+import { fitStep, type StepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
 import { activationRowBytes, cacheActivations } from './activation-cache.ts';
 import type { ConversionOptions } from './options.ts';
@@ -114,7 +115,7 @@ export type StepOptions = Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 
 /**
  * The cost of a step of a stage that trains the whole model, with the largest micro-batch that fits; weights are not read.
  * Undefined where there is nothing to train.
- * @throws LinnetError `CONFIG` as `requireMemory`
+ * @throws LinnetError `CONFIG` for a step over the limit
  */
 export function requireStep(
   stage: TrainingStage,
@@ -130,7 +131,14 @@ export function requireStep(
   const job = { model: student, objective: prepared.objective, trainable, ...none };
   const first = stageSettings(stage, { steps: timedSteps, length, batch, seed });
   const { settings, cost } = fitStep({ ...job, settings: first }, memoryBytes);
-  requireMemory(cost, settings, memoryBytes);
+  if (cost.bytes > memoryBytes) {
+    throw new LinnetError(
+      'CONFIG',
+      `in stage ${stage.name} a step of ${cost.microBatch} × ${formatCount(settings.length)} tokens takes about ` +
+        `${formatBytes(cost.bytes)}, and the limit is ${formatBytes(memoryBytes)}. What helps: a smaller \`length\`, a larger ` +
+        `\`memory\` if the machine has it, or 0 in \`steps\` for this stage`,
+    );
+  }
   return cost;
 }
 

@@ -159,6 +159,11 @@ describe('finetune', () => {
       code: 'MISMATCH',
       message: expect.stringContaining('settings.learningRate: was 0.01, is 0.02') as unknown,
     });
+    const divided = finetune(at('llama'), { ...options, microBatch: 1, resume: true, replace: true });
+    await expect(divided).rejects.toMatchObject({
+      code: 'MISMATCH',
+      message: expect.stringContaining('micro') as unknown,
+    });
   });
 
   it('has a run folder to itself', async () => {

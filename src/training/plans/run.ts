@@ -130,7 +130,14 @@ async function recordedTraining<Details extends object>(
     if (warning !== undefined) hooks.onWarning?.(warning);
   }
   const limit = memoryLimit(options.memory);
-  const microBatch = given.microBatch ?? (options.resume ? await recordedMicroBatch(folder) : undefined);
+  const recorded = options.resume ? await recordedMicroBatch(folder) : undefined;
+  if (given.microBatch !== undefined && recorded !== undefined && given.microBatch !== recorded) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${folder} holds a run with micro-batches of ${recorded} rows, not ${given.microBatch}; leave \`microBatch\` out`,
+    );
+  }
+  const microBatch = given.microBatch ?? recorded;
   const { settings, cost } =
     trainPlan === undefined
       ? fitStep({ ...trained, settings: { ...given, microBatch } }, limit)
