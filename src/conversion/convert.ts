@@ -174,7 +174,7 @@ function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weigh
   return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))) };
 }
 
-/** What a process that was killed after writing its progress could not remove: folders of finished stages, weights before the best. */
+/** Removes folders of finished stages and weights before the best, which a killed process leaves behind. */
 async function removeLeftOver(folder: string, progress: ConversionProgress): Promise<void> {
   const best = bestOf(progress)?.name;
   const stale = progress.stages.flatMap(({ name }) => [
