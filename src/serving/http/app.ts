@@ -174,7 +174,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   for (const path of ['/v1/models', '/models']) {
     app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
   }
-  // Names have slashes, as those of the hub.
+  // Names may contain slashes, as names on the hub do.
   app.get('/v1/models/:id{.+}', (c) => {
     if (options.anyModel !== true && !names.includes(c.req.param('id')))
       throw new ApiError('not_found_error', 'there is no such model here');
