@@ -1,12 +1,14 @@
 /**
  * Writes the generated pages of docs/reference: options.md, every command with its arguments, options, defaults and examples, as its
- * help has them; endpoints.md, every endpoint with the fields of its body, from the schemas that check requests.
+ * help has them; endpoints.md, every endpoint with the fields of its body, from the schemas that check requests; packages.md, every
+ * package that package.json names, with its licence, and its purpose from package-purposes.json.
  *
  *     npm run options              writes the pages
  *     npm run options -- --check   fails if a page is not what the sources say
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { commandTable } from '../src/cli/command-table.ts';
 import { runCli } from '../src/cli/framework/program.ts';
 import { encoderRoutes } from '../src/serving/encoders/encoder-server.ts';
@@ -67,9 +69,47 @@ ${endpointsOf(textRoutes)}
 ${endpointsOf(encoderRoutes)}
 `;
 
+const texts = z.record(z.string(), z.string());
+const readJson = (path: string): unknown => JSON.parse(readFileSync(join(projectRoot, path), 'utf8'));
+const purposes = texts.parse(readJson('scripts/package-purposes.json'));
+const manifest = z
+  .object({ dependencies: texts, peerDependencies: texts, devDependencies: texts })
+  .parse(readJson('package.json'));
+const unknown = new Set(Object.keys(purposes));
+const packageRow = (name: string): string => {
+  const { license } = z.object({ license: z.string() }).parse(readJson(`node_modules/${name}/package.json`));
+  if (!(name in purposes)) throw new Error(`say in scripts/package-purposes.json what ${name} is for`);
+  unknown.delete(name);
+  return `| \`${name}\` | ${license.replace(/^\((.*)\)$/, '$1')} | ${purposes[name]} |`;
+};
+const packageTable = (names: readonly string[]): string =>
+  ['| package | licence | what it is for |', '|---|---|---|', ...names.map(packageRow)].join('\n');
+const optional = Object.keys(manifest.peerDependencies);
+const packages = `# Packages
+
+Made by \`npm run options\` from package.json. Rights in texts, install scripts and CUDA are in [dependencies.md](dependencies.md).
+
+## At run time
+
+${packageTable(Object.keys(manifest.dependencies))}
+
+## Optional
+
+Installed by those who need them; without them the commands say what to install. Here they are installed for the tests.
+
+${packageTable(optional)}
+
+## For development
+
+${packageTable(Object.keys(manifest.devDependencies).filter((name) => !optional.includes(name)))}
+`;
+if (unknown.size > 0)
+  throw new Error(`scripts/package-purposes.json has packages that are gone: ${[...unknown].join(', ')}`);
+
 for (const [name, page] of [
   ['options', options],
   ['endpoints', endpoints],
+  ['packages', packages],
 ] as const) {
   const file = join(projectRoot, `docs/reference/${name}.md`);
   if (!process.argv.includes('--check')) writeFileSync(file, page);
