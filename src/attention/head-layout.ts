@@ -18,7 +18,7 @@ export class HeadLayout {
     const [B, T, H, D] = q.shape;
     this.#keyValueHeads = keyValueHeads;
     this.#repeat = Number(H) / keyValueHeads;
-    this.queries = transpose(reshape(q, [B, T, keyValueHeads, this.#repeat, D]), [0, 2, 3, 1, 4]);
+    this.queries = reshape(transpose(q, [0, 2, 1, 3]), [B, keyValueHeads, this.#repeat, T, D]);
   }
 
   /** [B,M,R,T,X] → [B,M,R·T,X] */

@@ -46,6 +46,7 @@ describe('simplification', () => {
     ['reshape to its own shape', () => reshape(x, ['T', 3]), x],
     ['reshape there and back', () => reshape(reshape(s, [6]), [2, 3]), s],
     ['transpose by nothing', () => transpose(x, [0, 1]), x],
+    ['transposes that undo each other', () => transpose(transpose(x, [1, 0]), [1, 0]), x],
     ['concat of one', () => concat([x], 0), x],
     ['split into one', () => split(x, 1, [3])[0], x],
     ['slice of all', () => slice(x, 1, 0, 3), x],

@@ -74,6 +74,7 @@ export interface Node {
   readonly op: string;
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
+  readonly attributes: Attributes;
   /** Appends the ONNX nodes that compute the outputs. */
   lower(emitter: Emitter): void;
   /**
@@ -230,6 +231,7 @@ export class Graph {
         op: definition.name,
         inputs: [...inputs],
         outputs,
+        attributes,
         lower: (emitter) => definition.lower(emitter, node, attributes),
         gradient: (outputGradients) => {
           const rule = definition.gradient;

@@ -3,6 +3,7 @@ import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
+import { concat } from '../graph/ops/layout.ts';
 import type { ParameterSource, WeightMatrix } from './parameters.ts';
 
 /** The product with a matrix of parameters, as the source computes it or from the parameter itself. */
@@ -23,6 +24,30 @@ export function multiplyWeights(source: ParameterSource, x: Value, matrix: Weigh
  */
 export function linear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
   return multiplyWeights(source, x, { name: `${name}.weight`, inputs, outputs, layout: 'outputs-first' });
+}
+
+/**
+ * The results of several `linear` (with `biases`, `biasedLinear`) of one x side by side, where the source multiplies by their
+ * matrices in one product; undefined where it does not.
+ *
+ * @param outputs of each layer by name
+ * @returns [..., Σ outputs]
+ */
+export function joinedLinear(
+  source: ParameterSource,
+  x: Value,
+  inputs: number,
+  outputs: Readonly<Record<string, number>>,
+  biases = false,
+): Value | undefined {
+  const layers = Object.entries(outputs);
+  const product = source.multiplyJoined?.(
+    x,
+    layers.map(([name, outputs]) => ({ name: `${name}.weight`, inputs, outputs, layout: 'outputs-first' })),
+  );
+  if (product === undefined || !biases) return product;
+  const values = layers.map(([name, outputs]) => source.parameter(`${name}.bias`, [outputs]));
+  return add(product, concat(values, 0));
 }
 
 /**

@@ -22,6 +22,11 @@ export interface ParameterSource {
    * `parameter`: quantized weights, low-rank updates. Absent, or undefined for a matrix, leaves it to the caller.
    */
   readonly multiply?: (x: Value, matrix: WeightMatrix) => Value | undefined;
+  /**
+   * Products of `x` [..., inputs] with matrices of equal inputs side by side, [..., Σ outputs], where the source has them as
+   * one matrix. Absent or undefined: one product for each.
+   */
+  readonly multiplyJoined?: (x: Value, matrices: readonly WeightMatrix[]) => Value | undefined;
   /** Rows of a table of parameters by token id, as `multiply`: int32 [...] → [..., width]. */
   readonly lookUp?: (tokens: Value, table: WeightTable) => Value | undefined;
 }
@@ -94,6 +99,11 @@ export function scoped(source: ParameterSource, prefix: string): ParameterSource
     graph: source.graph,
     parameter: (name, shape) => source.parameter(`${prefix}.${name}`, shape),
     multiply: (x, matrix) => source.multiply?.(x, { ...matrix, name: `${prefix}.${matrix.name}` }),
+    multiplyJoined: (x, matrices) =>
+      source.multiplyJoined?.(
+        x,
+        matrices.map((matrix) => ({ ...matrix, name: `${prefix}.${matrix.name}` })),
+      ),
     lookUp: (tokens, table) => source.lookUp?.(tokens, { ...table, name: `${prefix}.${table.name}` }),
   };
 }

@@ -21,7 +21,7 @@ import {
 import { formatShape, sameShape } from '../graph/shape.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { blockEncoder, byteEncoder, halfEncoder, type WeightError } from './encoding.ts';
-import { MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
+import { joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
 import type { WeightType } from './weight-types.ts';
 
 export { type WeightType, weightTypes } from './weight-types.ts';
@@ -121,8 +121,12 @@ class HalfParameters extends PlainParameters {
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
-    const transposeB = matrix.layout === 'outputs-first';
-    const weights = this.#matrix(matrix);
+    return this.multiplyJoined(x, [matrix]);
+  }
+
+  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value {
+    const transposeB = matrices[0].layout === 'outputs-first';
+    const weights = this.#matrix(...matrices);
     // Without half-precision products the runtime widens the weights once, when it opens the model.
     if (this.options.halfProducts !== true) return matmul(x, cast(weights, 'float32'), { transposeB });
     return cast(matmul(cast(x, 'float16'), weights, { transposeB }), 'float32');
@@ -132,10 +136,10 @@ class HalfParameters extends PlainParameters {
     return cast(gather(this.#matrix(tableAsMatrix(table)), tokens), 'float32');
   }
 
-  #matrix(matrix: WeightMatrix): Value {
-    const { inputs, outputs, layout } = matrix;
-    const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-    return this.weight(matrix.name, this.#store.part(matrix, 'halves', 'float16', shape));
+  #matrix(...matrices: readonly WeightMatrix[]): Value {
+    const [{ inputs, layout }] = matrices;
+    const shape = (outputs: number): number[] => (layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs]);
+    return this.weight(joinedName(matrices), this.#store.part(matrices, 'halves', 'float16', shape));
   }
 }
 
@@ -151,37 +155,42 @@ class ByteParameters extends PlainParameters {
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
+    return this.multiplyJoined(x, [matrix]);
+  }
+
+  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value {
     // The graph merges equal nodes: projections of one x share its codes.
-    return integerMatmul(quantizeRows(x), this.#codes(matrix), this.#scales(this.#products, matrix));
+    return integerMatmul(quantizeRows(x), this.#codes(matrices), this.#scales(this.#products, matrices));
   }
 
   lookUp(tokens: Value, table: WeightTable): Value {
     const matrix = tableAsMatrix(table);
     const shared = this.options.sharedTables?.has(table.name) === true;
     const store = shared ? this.#products : this.#tables;
-    const scales = reshape(gather(this.#scales(store, matrix), tokens), [...tokens.shape, 1]); // [...,1]
+    const scales = reshape(gather(this.#scales(store, [matrix]), tokens), [...tokens.shape, 1]); // [...,1]
     const rows = shared ? this.#columns(tokens, matrix) : gather(this.#rows(matrix), tokens); // [...,width]
     return mul(cast(rows, 'float32'), scales);
   }
 
   /** Rows of the table from the matrix of the head, whose columns they are. */
   #columns(tokens: Value, matrix: WeightMatrix): Value {
-    const columns = gather(this.#codes(matrix), tokens, 1); // [width,...]
+    const columns = gather(this.#codes([matrix]), tokens, 1); // [width,...]
     return transpose(columns, [...tokens.shape.map((_, axis) => axis + 1), 0]); // [...,width]
   }
 
-  #codes(matrix: WeightMatrix): Value {
-    const { name, inputs, outputs } = matrix;
-    return this.weight(`${name}.codes`, this.#products.part(matrix, 'codes', 'int8', [inputs, outputs]));
+  #codes(matrices: readonly WeightMatrix[]): Value {
+    const part = this.#products.part(matrices, 'codes', 'int8', (outputs) => [matrices[0].inputs, outputs]);
+    return this.weight(`${joinedName(matrices)}.codes`, part);
   }
 
   #rows(matrix: WeightMatrix): Value {
-    const { name, inputs, outputs } = matrix;
-    return this.weight(`${name}.codes`, this.#tables.part(matrix, 'codes', 'int8', [outputs, inputs]));
+    const part = this.#tables.part([matrix], 'codes', 'int8', (outputs) => [outputs, matrix.inputs]);
+    return this.weight(`${matrix.name}.codes`, part);
   }
 
-  #scales(store: MatrixStore, matrix: WeightMatrix): Value {
-    return this.weight(`${matrix.name}.scales`, store.part(matrix, 'scales', 'float32', [matrix.outputs]));
+  #scales(store: MatrixStore, matrices: readonly WeightMatrix[]): Value {
+    const part = store.part(matrices, 'scales', 'float32', (outputs) => [outputs]);
+    return this.weight(`${joinedName(matrices)}.scales`, part);
   }
 }
 
@@ -202,27 +211,33 @@ class BlockParameters extends PlainParameters {
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
-    return blockMatmul(x, this.#codes(matrix), this.#scales(matrix));
+    return this.multiplyJoined(x, [matrix]);
+  }
+
+  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value {
+    return blockMatmul(x, this.#codes(matrices), this.#scales(matrices));
   }
 
   lookUp(tokens: Value, table: WeightTable): Value {
     const matrix = tableAsMatrix(table);
     const size = fittingBlock(table.width, this.#block);
     const padded = blocksPerRow(table.width, size) * size;
-    const found = blockGather(this.#codes(matrix), this.#scales(matrix), tokens); // [...,blocks,size]
+    const found = blockGather(this.#codes([matrix]), this.#scales([matrix]), tokens); // [...,blocks,size]
     const rows = reshape(found, [...tokens.shape, padded]); // [...,blocks*size]
     return padded === table.width ? rows : slice(rows, tokens.rank, 0, table.width);
   }
 
-  #codes(matrix: WeightMatrix): Value {
-    const size = fittingBlock(matrix.inputs, this.#block);
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, size), size / 2];
-    return this.weight(`${matrix.name}.codes`, this.#store.part(matrix, 'codes', 'uint8', shape));
+  #codes(matrices: readonly WeightMatrix[]): Value {
+    const [{ inputs }] = matrices;
+    const size = fittingBlock(inputs, this.#block);
+    const shape = (outputs: number): number[] => [outputs, blocksPerRow(inputs, size), size / 2];
+    return this.weight(`${joinedName(matrices)}.codes`, this.#store.part(matrices, 'codes', 'uint8', shape));
   }
 
-  #scales(matrix: WeightMatrix): Value {
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, fittingBlock(matrix.inputs, this.#block))];
-    return this.weight(`${matrix.name}.scales`, this.#store.part(matrix, 'scales', 'float32', shape));
+  #scales(matrices: readonly WeightMatrix[]): Value {
+    const [{ inputs }] = matrices;
+    const shape = (outputs: number): number[] => [outputs, blocksPerRow(inputs, fittingBlock(inputs, this.#block))];
+    return this.weight(`${joinedName(matrices)}.scales`, this.#store.part(matrices, 'scales', 'float32', shape));
   }
 }
 

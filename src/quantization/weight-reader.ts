@@ -1,7 +1,7 @@
 /** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
 import { LinnetError } from '../errors.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import type { DeferredTensor, DType, Tensor } from '../graph/tensor.ts';
+import { type DeferredTensor, type DType, elementCount, type Tensor, tensorBytes, zeros } from '../graph/tensor.ts';
 import {
   encodeMatrix,
   type EncodedMatrix,
@@ -41,12 +41,13 @@ export function readerOf(parameters: ReadonlyMap<string, Tensor<'float32'>>): We
   };
 }
 
-/** Makes parts of matrices when they are asked for. One encoded matrix at a time is held. */
+/** Makes parts of matrices when they are asked for. The encoded matrices of one product at a time are held. */
 export class MatrixStore {
   readonly #reader: WeightReader;
   readonly #encoderOf: (matrix: MatrixShape) => MatrixEncoder;
   readonly #onError: ((name: string, error: WeightError) => void) | undefined;
-  #last: { readonly name: string; readonly encoded: Promise<EncodedMatrix> } | undefined;
+  readonly #held = new Map<string, Promise<EncodedMatrix>>();
+  #holder = '';
 
   constructor(
     reader: WeightReader,
@@ -58,29 +59,48 @@ export class MatrixStore {
     this.#onError = onError;
   }
 
-  /** One part of a stored matrix; its numbers are made by `load`. */
-  part(matrix: MatrixShape, part: string, dtype: DType, shape: readonly number[]): DeferredTensor {
-    const type = { dtype, shape };
+  /**
+   * One part of stored matrices, joined along the axis of their outputs; its numbers are made by `load`.
+   * @param shapeOf shape of the part for a number of outputs
+   */
+  part(
+    matrices: readonly MatrixShape[],
+    part: string,
+    dtype: DType,
+    shapeOf: (outputs: number) => readonly number[],
+  ): DeferredTensor {
     return {
-      ...type,
+      dtype,
+      shape: shapeOf(matrices.reduce((sum, { outputs }) => sum + outputs, 0)),
       load: async () => {
-        const given = await this.#reader.part?.(`${matrix.name}.${part}`, type);
-        const made = given ?? (await this.#encoded(matrix)).parts[part];
-        if (made?.dtype === dtype && sameShape(made.shape, shape)) return made;
-        throw new LinnetError(
-          'TENSOR',
-          `part "${part}" of "${matrix.name}" is ${made === undefined ? 'missing' : made.dtype + formatShape(made.shape)}, ` +
-            `expected ${dtype}${formatShape(shape)}`,
+        const holder = joinedName(matrices);
+        if (holder !== this.#holder) this.#held.clear();
+        this.#holder = holder;
+        const made: Tensor[] = [];
+        for (const matrix of matrices) made.push(await this.#part(matrix, part, dtype, shapeOf(matrix.outputs)));
+        return joinedTensor(
+          made,
+          shapeOf(1).findIndex((size, i) => size !== shapeOf(2)[i]),
         );
       },
     };
   }
 
+  async #part(matrix: MatrixShape, part: string, dtype: DType, shape: readonly number[]): Promise<Tensor> {
+    const given = await this.#reader.part?.(`${matrix.name}.${part}`, { dtype, shape });
+    const made = given ?? (await this.#encoded(matrix)).parts[part];
+    if (made?.dtype === dtype && sameShape(made.shape, shape)) return made;
+    throw new LinnetError(
+      'TENSOR',
+      `part "${part}" of "${matrix.name}" is ${made === undefined ? 'missing' : made.dtype + formatShape(made.shape)}, ` +
+        `expected ${dtype}${formatShape(shape)}`,
+    );
+  }
+
   #encoded(matrix: MatrixShape): Promise<EncodedMatrix> {
-    if (this.#last?.name !== matrix.name) {
-      this.#last = { name: matrix.name, encoded: this.#make(matrix) };
-    }
-    return this.#last.encoded;
+    const held = this.#held.get(matrix.name) ?? this.#make(matrix);
+    this.#held.set(matrix.name, held);
+    return held;
   }
 
   async #make(matrix: MatrixShape): Promise<EncodedMatrix> {
@@ -94,6 +114,33 @@ export class MatrixStore {
     this.#onError?.(name, encoded.error);
     return encoded;
   }
+}
+
+/** The name of matrices that are stored as one: "layers.0.mlp.gate_proj.weight+up_proj.weight". */
+export function joinedName(matrices: readonly { readonly name: string }[]): string {
+  return matrices.map(({ name }, i) => (i === 0 ? name : name.split('.').slice(-2).join('.'))).join('+');
+}
+
+function joinedTensor(tensors: readonly Tensor[], axis: number): Tensor {
+  const [first] = tensors;
+  if (tensors.length === 1) return first;
+  const sum = tensors.reduce((sum, { shape }) => sum + shape[axis], 0);
+  const joined = zeros(
+    first.dtype,
+    first.shape.map((size, i) => (i === axis ? sum : size)),
+  );
+  const target = tensorBytes(joined);
+  const rows = elementCount(first.shape.slice(0, axis));
+  let start = 0;
+  for (const part of tensors) {
+    const bytes = tensorBytes(part);
+    const width = bytes.length / rows;
+    for (let row = 0; row < rows; row++) {
+      target.set(bytes.subarray(row * width, (row + 1) * width), start + (row * target.length) / rows);
+    }
+    start += width;
+  }
+  return joined;
 }
 
 async function encodePieces(encoder: MatrixEncoder, { pieces }: WeightRows): Promise<EncodedMatrix> {

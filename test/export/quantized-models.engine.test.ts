@@ -139,8 +139,8 @@ describe('a graph of stored parameters', () => {
   it('quantizes activations once for all projections that read them', () => {
     const { ops } = build('w8a8', false);
     const count = (name: string): number => ops.filter((op) => op === name).length;
-    expect(count('integerMatmul')).toBe(2 * 7 + 1);
-    // Of a layer: q, k and v share one, gate and up another; o and down have theirs. And the head.
+    expect(count('integerMatmul')).toBe(2 * 4 + 1);
+    // Of a layer: q, k and v are one product, gate and up another; o and down have theirs. And the head.
     expect(count('quantizeRows')).toBe(2 * 4 + 1);
   });
 

@@ -95,7 +95,12 @@ export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>
     const moving = permutation.filter((axis) => x.shape[axis] !== 1);
     const inOrder = moving.every((axis, index) => index === 0 || moving[index - 1] < axis);
     const shape = permutation.map((axis) => x.shape[axis]);
-    return inOrder ? reshape(x, shape) : undefined;
+    if (inOrder) return reshape(x, shape);
+    // Two transposes that undo each other.
+    const { origin } = x;
+    const first = origin.kind === 'result' && origin.node.op === 'transpose' ? origin.node.attributes.permutation : [];
+    const isUndone = Array.isArray(first) && permutation.every((axis, index) => first[axis] === index);
+    return isUndone && origin.kind === 'result' ? origin.node.inputs[0] : undefined;
   },
   fold: ([x], { permutation }) => [transposeTensor(x, permutation)],
   lower: directly('Transpose', ({ permutation }) => ({ perm: { ints: permutation } })),

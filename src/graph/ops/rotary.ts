@@ -48,3 +48,18 @@ export function rotary(x: Value, cos: Value, sin: Value, options: { interleaved?
   const turned = turn(flat, cos, sin, { heads: H, interleaved: options.interleaved ?? false });
   return reshape(turned, [B, T, H, D]);
 }
+
+/** As `rotary`, of heads that come first. @param x [B,H,T,D] @param cos and `sin` [B,T,D/2] */
+export function rotaryHeads(x: Value, cos: Value, sin: Value): Value {
+  const [B, H, T, D] = x.shape;
+  const half = Number(D) / 2;
+  if (
+    x.rank !== 4 ||
+    typeof H !== 'number' ||
+    !sameShape(cos.shape, [B, T, half]) ||
+    !sameShape(sin.shape, cos.shape)
+  ) {
+    throw shapeError('rotary', `needs [B,H,T,D] with cos and sin [B,T,D/2], got ${x}, ${cos} and ${sin}`);
+  }
+  return turn(x, cos, sin, { heads: H, interleaved: false });
+}

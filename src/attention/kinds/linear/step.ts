@@ -51,7 +51,8 @@ function storesRawKeys({ local }: LinearBranches): boolean {
 }
 
 export function linearStep(config: LinearBranches, input: StepInput): MixerStepOutput {
-  const keys = nodeRows(storesRawKeys(config) ? input.k : unitLength(input.k)); // [B,M,T,D]
+  const rows = nodeRows(input.k); // [B,M,T,D]
+  const keys = storesRawKeys(config) ? rows : unitLength(rows);
   const values = nodeRows(input.v); // [B,M,T,E]
   return { mixed: mixBlocks(config, input, blocksOf(input, keys, values)), keys, values };
 }

@@ -6,10 +6,10 @@ import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { horizonOf } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
+import { reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
-import { rotary } from '../../../graph/ops/rotary.ts';
-import { biasedLinear, embedding, linear } from '../../../nn/linear.ts';
+import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
+import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
@@ -94,37 +94,84 @@ function attention(
   config: DecoderConfig,
   source: ParameterSource,
   x: Value,
-  { cos, sin, ...far }: PositionValues,
+  positions: PositionValues,
   mix: (positions: ProjectedPositions) => Value,
 ): Value {
-  const { width, heads, keyValueHeads, headWidth } = config;
+  const { width, heads, headWidth } = config;
   const [B, T] = x.shape;
-  const { queryKeyValueBias = false, queryKeyNorm = false } = config.variant;
-  const layer = queryKeyValueBias ? biasedLinear : linear;
-  const project = (name: string, count: number): Value =>
-    reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
-  const normed = (name: string, x: Value): Value =>
-    queryKeyNorm ? rmsNorm(x, source.parameter(`${name}.weight`, [headWidth]), config.normEpsilon) : x;
-  const q = normed('q_norm', project('q_proj', heads));
-  const mixed = mix({
-    q: rotary(q, cos, sin),
-    far: far.farCos === undefined ? undefined : rotary(q, far.farCos, far.farSin),
-    k: rotary(normed('k_norm', project('k_proj', keyValueHeads)), cos, sin),
-    v: project('v_proj', keyValueHeads),
-  });
+  const mixed = mix(joinedPositions(config, source, x, positions) ?? projectedPositions(config, source, x, positions));
   return linear(source, 'o_proj', reshape(mixed, [B, T, heads * headWidth]), heads * headWidth, width);
 }
 
+function projectedPositions(
+  config: DecoderConfig,
+  source: ParameterSource,
+  x: Value,
+  { cos, sin, ...far }: PositionValues,
+): ProjectedPositions {
+  const { width, heads, keyValueHeads, headWidth } = config;
+  const [B, T] = x.shape;
+  const layer = config.variant.queryKeyValueBias === true ? biasedLinear : linear;
+  const project = (name: string, count: number): Value =>
+    reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
+  const q = headNorm(config, source, 'q_norm', project('q_proj', heads));
+  return {
+    q: rotary(q, cos, sin),
+    far: far.farCos === undefined ? undefined : rotary(q, far.farCos, far.farSin),
+    k: rotary(headNorm(config, source, 'k_norm', project('k_proj', keyValueHeads)), cos, sin),
+    v: project('v_proj', keyValueHeads),
+  };
+}
+
+/** The same from one product, heads first; undefined where the source makes one for each. */
+function joinedPositions(
+  config: DecoderConfig,
+  source: ParameterSource,
+  x: Value,
+  { cos, sin, ...far }: PositionValues,
+): ProjectedPositions | undefined {
+  const { width, heads: H, keyValueHeads: M, headWidth: D } = config;
+  const { queryKeyValueBias, queryKeyNorm = false } = config.variant;
+  const outputs = { q_proj: H * D, k_proj: M * D, v_proj: M * D };
+  const product = joinedLinear(source, x, width, outputs, queryKeyValueBias);
+  if (product === undefined) return undefined;
+  const [B, T] = x.shape;
+  const all = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
+  const [qk, v] = split(all, 1, [H + M, M]);
+  let [q, k] = split(qk, 1, [H, M]);
+  const away = far.farCos && rotaryHeads(headNorm(config, source, 'q_norm', q), far.farCos, far.farSin);
+  if (queryKeyNorm) {
+    q = rotaryHeads(headNorm(config, source, 'q_norm', q), cos, sin);
+    k = rotaryHeads(headNorm(config, source, 'k_norm', k), cos, sin);
+  } else {
+    [q, k] = split(rotaryHeads(qk, cos, sin), 1, [H, M]);
+  }
+  return { q: swapHeads(q), far: away && swapHeads(away), k: swapHeads(k), v: swapHeads(v) };
+}
+
+/** [B,T,H,D] ↔ [B,H,T,D] */
+function swapHeads(x: Value): Value {
+  return transpose(x, [0, 2, 1, 3]);
+}
+
+/** The norm of every head where the variant has it. @param x [...,D] */
+function headNorm(
+  { variant, headWidth, normEpsilon }: DecoderConfig,
+  source: ParameterSource,
+  name: string,
+  x: Value,
+): Value {
+  return variant.queryKeyNorm === true ? rmsNorm(x, source.parameter(`${name}.weight`, [headWidth]), normEpsilon) : x;
+}
+
 /** SwiGLU: down(silu(gate x) · up x). */
-function feedForward({ width, feedForwardWidth }: DecoderConfig, source: ParameterSource, x: Value): Value {
-  const gate = silu(linear(source, 'gate_proj', x, width, feedForwardWidth));
-  return linear(
-    source,
-    'down_proj',
-    mul(gate, linear(source, 'up_proj', x, width, feedForwardWidth)),
-    feedForwardWidth,
-    width,
-  );
+function feedForward({ width, feedForwardWidth: F }: DecoderConfig, source: ParameterSource, x: Value): Value {
+  const both = joinedLinear(source, x, width, { gate_proj: F, up_proj: F });
+  const [gate, up] =
+    both === undefined
+      ? [linear(source, 'gate_proj', x, width, F), linear(source, 'up_proj', x, width, F)]
+      : split(both, 2, [F, F]);
+  return linear(source, 'down_proj', mul(silu(gate), up), F, width);
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {

@@ -1,0 +1,44 @@
+/** Matrices that are stored as one: their parts lie side by side along the axis of the outputs. */
+import { describe, expect, it } from 'vitest';
+import { float32 } from '../graph/tensor.ts';
+import { byteEncoder, type MatrixShape, type WeightError } from './encoding.ts';
+import { joinedName, MatrixStore, readerOf } from './weight-reader.ts';
+
+const matrices: MatrixShape[] = [2, 2, 1].map((outputs, i) => ({
+  ...{ name: `layer.${'qkv'[i]}_proj.weight`, outputs, inputs: 3, layout: 'outputs-first' },
+}));
+const numbers = matrices.map(({ name, outputs, inputs }, i) => {
+  const values = Array.from({ length: outputs * inputs }, (_, k) => Math.sin(7 * i + k));
+  return [name, float32([outputs, inputs], values)] as const;
+});
+
+describe('a store of matrices', () => {
+  const errors: (readonly [string, WeightError])[] = [];
+  const store = new MatrixStore(
+    readerOf(new Map(numbers)),
+    (matrix) => byteEncoder(matrix, 'inputs-first'),
+    (...error) => errors.push(error),
+  );
+  const codesOf = (some: readonly MatrixShape[]) => store.part(some, 'codes', 'int8', (outputs) => [3, outputs]);
+  const scalesOf = (some: readonly MatrixShape[]) => store.part(some, 'scales', 'float32', (outputs) => [outputs]);
+
+  it('joins parts along their outputs, columns too, and encodes every matrix once', async () => {
+    const codes = codesOf(matrices);
+    expect(codes.shape).toEqual([3, 5]);
+    const joined = [...(await codes.load()).data];
+    const scales = [...(await scalesOf(matrices).load()).data];
+    expect(errors.map(([name]) => name)).toEqual(matrices.map(({ name }) => name));
+    const alone = await Promise.all(matrices.map(async (matrix) => [...(await codesOf([matrix]).load()).data]));
+    const rows = [0, 1, 2].map((row) =>
+      alone.flatMap((part, i) => part.slice(row * matrices[i].outputs, (row + 1) * matrices[i].outputs)),
+    );
+    expect(joined).toEqual(rows.flat());
+    const scalesAlone = await Promise.all(matrices.map(async (matrix) => [...(await scalesOf([matrix]).load()).data]));
+    expect(scales).toEqual(scalesAlone.flat());
+  });
+
+  it('names them once each', () => {
+    expect(joinedName(matrices)).toBe('layer.q_proj.weight+k_proj.weight+v_proj.weight');
+    expect(joinedName(matrices.slice(0, 1))).toBe('layer.q_proj.weight');
+  });
+});
