@@ -31,6 +31,16 @@ export class LinnetError extends Error {
   }
 }
 
+/** The queue is full, or the runner takes no more jobs. */
+export class OverloadError extends Error {
+  readonly reason: 'full' | 'closing';
+  constructor(reason: 'full' | 'closing') {
+    super(reason === 'full' ? 'too many requests are waiting; try again later' : 'the server is shutting down');
+    this.name = 'OverloadError';
+    this.reason = reason;
+  }
+}
+
 /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …" */
 export function requireRunning(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped ${what}`);

@@ -11,7 +11,8 @@ export {
   type StepBounds,
 } from '../decoding/method.ts';
 export { type Prompt, type PromptInput, type PromptModel, type PromptOptions, preparePrompt } from './prompt.ts';
-export { OverloadError, Runner } from './runner.ts';
+export { OverloadError } from '../errors.ts';
+export { Runner } from './runner.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
 export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
 export { JsonConstraint } from '../decoding/constraints/json-constraint.ts';

@@ -12,7 +12,8 @@ import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.t
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { PrefixCache } from './text/prefix-cache.ts';
 import { JobRows, type RowHolder } from './job-rows.ts';
-import { OverloadError, Runner } from './runner.ts';
+import { OverloadError } from '../errors.ts';
+import { Runner } from './runner.ts';
 import type { Generation, RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 6, kernel: 9 }), { kind: 'softmax' }]);

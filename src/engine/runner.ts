@@ -15,22 +15,12 @@ import {
   type StepRequest,
   type StepWeights,
 } from '../decoding/step-engine.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, OverloadError } from '../errors.ts';
 import { JobRows } from './job-rows.ts';
 import { cancelled, type JobSurroundings, RunningJob } from './running-job.ts';
 import type { RunningText } from './running-text.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
 import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
-
-/** The queue is full, or the runner takes no more jobs. */
-export class OverloadError extends Error {
-  readonly reason: 'full' | 'closing';
-  constructor(reason: 'full' | 'closing') {
-    super(reason === 'full' ? 'too many requests are waiting; try again later' : 'the server is shutting down');
-    this.name = 'OverloadError';
-    this.reason = reason;
-  }
-}
 
 /** Runs jobs on an engine, which stays the caller's. */
 export class Runner implements AsyncDisposable {

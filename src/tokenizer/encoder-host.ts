@@ -1,6 +1,7 @@
 /** The program of the thread that encodes long texts, with the tokenizers of folders. It acts when it is loaded. */
 import { answerRequests } from '../runtime/worker-thread.ts';
-import { type EncodingTask, loadSameTokenizer, type Tokenizer } from './tokenizer.ts';
+import type { EncodingTask } from './encoding-thread.ts';
+import { loadSameTokenizer, type Tokenizer } from './tokenizer.ts';
 
 const tokenizers = new Map<string, Promise<Tokenizer>>();
 

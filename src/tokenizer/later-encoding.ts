@@ -8,8 +8,11 @@ import type { EncodeOptions } from './text-tokens.ts';
 export interface LaterEncoder {
   /** Tells tokenizers apart. */
   readonly name: string;
-  /** Undefined where there can be no such thread, or it cannot load the tokenizer: the text is encoded in place. */
-  encode(text: string, follows: EncodeOptions['follows']): Promise<Int32Array | undefined>;
+  /**
+   * Undefined where there can be no such thread, or it cannot load the tokenizer: the text is encoded in place.
+   * @param signal a text that has not been begun when it fires is passed over
+   */
+  encode(text: string, follows: EncodeOptions['follows'], signal?: AbortSignal): Promise<Int32Array | undefined>;
 }
 
 /** Characters that a run encodes in place, together: a tenth of a second at most. */
@@ -20,6 +23,7 @@ const placeholder = Int32Array.of(0);
 interface Run {
   readonly known: ReadonlyMap<string, Int32Array | undefined>;
   readonly asked: Map<string, Promise<Int32Array | undefined>>;
+  readonly signal: AbortSignal | undefined;
   inPlace: number;
 }
 
@@ -36,19 +40,20 @@ export function laterTokens(
   if (run.known.has(key)) return run.known.get(key);
   run.inPlace += text.length;
   if (run.inPlace <= mostInPlace) return undefined;
-  if (!run.asked.has(key)) run.asked.set(key, encoder.encode(text, follows));
+  if (!run.asked.has(key)) run.asked.set(key, encoder.encode(text, follows, run.signal));
   return placeholder;
 }
 
 /**
  * The result of a function that tokenizes texts, without long stops of this thread.
  * @param make runs once, or again after long texts were tokenized elsewhere; it must not do anything else
+ * @param signal texts that wait for the other thread when it fires are passed over, with an error `ABORTED`
  * @throws the function's errors, and those of encoding elsewhere
  */
-export async function whenEncoded<T>(make: () => T): Promise<T> {
+export async function whenEncoded<T>(make: () => T, signal?: AbortSignal): Promise<T> {
   const known = new Map<string, Int32Array | undefined>();
   for (;;) {
-    const own: Run = { known, asked: new Map(), inPlace: 0 };
+    const own: Run = { known, asked: new Map(), inPlace: 0, signal };
     let result: { readonly value: T } | { readonly failure: unknown };
     run = own;
     try {

@@ -6,9 +6,9 @@ import { TEMPLATE_FOLDER, templateFilesOf } from '../checkpoint/folder-files.ts'
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
-import { hostModule, WorkerThread } from '../runtime/worker-thread.ts';
 import type { ChatTemplate } from './chat-template.ts';
 import { findChatTemplate, type TemplateFiles } from './chat-template-sources.ts';
+import { EncodingThread } from './encoding-thread.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import type { LaterEncoder } from './later-encoding.ts';
 import { timeLimit } from './time-limit.ts';
@@ -74,32 +74,11 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
   });
 }
 
-/** A text for the thread that encodes long ones. */
-export interface EncodingTask extends Pick<EncodeOptions, 'follows'> {
-  readonly folder: string;
-  /** Of the files of the tokenizer. */
-  readonly digest: string;
-  readonly text: string;
-}
-
-/** One for all tokenizers; started when it is first needed. */
-let thread: WorkerThread<EncodingTask, Int32Array> | undefined;
+/** One for all tokenizers. */
+const thread = new EncodingThread();
 
 function laterEncoder(folder: string, digest: string): LaterEncoder {
-  return {
-    name: digest,
-    async encode(text, follows) {
-      if (thread?.failure !== undefined) thread = undefined;
-      thread ??= new WorkerThread('thread that encodes texts', hostModule('encoder-host', import.meta.url));
-      const own = thread;
-      try {
-        return await own.ask({ folder, digest, text, follows });
-      } catch (error) {
-        if (own.failure === undefined) throw error;
-        return undefined; // it could not start, or its memory did not suffice
-      }
-    },
-  };
+  return { name: digest, encode: (text, follows, signal) => thread.encode({ folder, digest, text, follows }, signal) };
 }
 
 /** The bytes of a file of a folder, at most `limit`; undefined where there is none. */

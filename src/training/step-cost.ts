@@ -48,8 +48,9 @@ export function stepCost(job: PlannedJob): StepCost {
   const { peakBytes, inputBytes, outputBytes, operations } = graphCost(graph);
   const { trainable = () => true } = job;
   const trained = 4 * parameterCount(new Map([...job.model.parameters].filter(([name]) => trainable(name))));
-  const state = fused ? 2 * trained : 0; // moments are inputs of the fused graph
-  const weightBytes = inputBytes - state;
+  // The fused graph reads moments, and one that accumulates the sum of gradients so far.
+  const accumulates = microBatchRows(job.settings) < job.settings.batch;
+  const weightBytes = inputBytes - (fused ? 2 : accumulates ? 1 : 0) * trained;
   // Moments, and new values next to those that the run began with; results leave the engine as copies.
   const [trainingBytes, resultBytes] = [3 * trained, Math.max(peakBytes, 2 * outputBytes)];
   const microBatch = microBatchRows(job.settings);

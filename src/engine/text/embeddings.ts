@@ -1,8 +1,8 @@
 /** Embeddings of texts: the mean of the last hidden states, of length 1. */
+import { OverloadError } from '../../errors.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { OverloadError } from '../runner.ts';
 import type { TextModel } from '../text-model.ts';
 
 /** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */

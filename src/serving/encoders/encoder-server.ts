@@ -108,7 +108,7 @@ async function classesOf(
     let tokens = 0;
     // One after the other: waiting texts can be cancelled, and take no memory.
     for (const { text, pair } of asked) {
-      const laidOut = await whenEncoded(() => model.reader.layOut(model.tokenizer, text, pair, most));
+      const laidOut = await whenEncoded(() => model.reader.layOut(model.tokenizer, text, pair, most), signal);
       if (laidOut.tokens.length === 0) refuse('a text is empty', field);
       checkLength(field, laidOut.tokens.length, longest);
       tokens += laidOut.tokens.length;

@@ -1,6 +1,5 @@
 /** The line in which texts wait for a model that reads one at a time. */
-import { LinnetError } from '../../errors.ts';
-import { OverloadError } from '../../engine/runner.ts';
+import { LinnetError, OverloadError } from '../../errors.ts';
 
 /** Requests stand in a bounded line; the texts of those in it take turns. */
 export class TextLine {

@@ -1,9 +1,8 @@
 /** Errors as the API reports them. */
-import { type ErrorCode, LinnetError } from '../../errors.ts';
+import { type ErrorCode, LinnetError, OverloadError } from '../../errors.ts';
 import { isFull } from '../sessions/folder-store.ts';
 import { StoreError } from '../sessions/state-store.ts';
 import { SessionError } from '../sessions/sessions.ts';
-import { OverloadError } from '../../engine/runner.ts';
 
 /** Kinds of errors, with the status that goes with each. */
 const statusByType = {

@@ -45,7 +45,7 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
 }
 
 /** The prompt of a conversation. @throws ApiError for a model without a template; LinnetError as `preparePrompt` */
-export async function chatPrompt(serving: Serving, input: MessagesInput): Promise<Prompt> {
+export async function chatPrompt(serving: Serving, input: MessagesInput, signal: AbortSignal): Promise<Prompt> {
   templateOf(serving);
-  return await whenEncoded(() => preparePrompt(serving.model, input));
+  return await whenEncoded(() => preparePrompt(serving.model, input), signal);
 }

@@ -27,7 +27,7 @@ async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promi
   if (fields.dimensions !== undefined && fields.dimensions !== width) {
     refuse(`embeddings of this model have ${width} numbers`, 'dimensions');
   }
-  const inputs = await whenEncoded(() => inputsOf(fields.input, serving));
+  const inputs = await whenEncoded(() => inputsOf(fields.input, serving), request.abort.signal);
   let tokens = 0;
   const data: object[] = [];
   for (const [index, input] of inputs.entries()) {

@@ -27,7 +27,7 @@ async function createSession(serving: Serving, request: ApiRequest): Promise<Res
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     refuse('give one of "prompt" and "messages"', 'prompt');
   }
-  const tokens = await sessionTokens(serving, fields);
+  const tokens = await sessionTokens(serving, fields, request.abort.signal);
   tokensLeft(serving, tokens.length, 1);
   let state = model.engine.newState();
   if (tokens.length > 1) {
@@ -43,16 +43,17 @@ async function createSession(serving: Serving, request: ApiRequest): Promise<Res
 async function sessionTokens(
   serving: Serving,
   { prompt, messages }: z.output<ReturnType<typeof createSchema>>,
+  signal: AbortSignal,
 ): Promise<readonly number[]> {
   const { model } = serving;
   if (messages !== undefined) {
-    return (await chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false })).tokens;
+    return (await chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false }, signal)).tokens;
   }
   if (prompt === undefined || (typeof prompt !== 'string' && prompt.length === 0)) {
     return refuse('a session needs a prompt', 'prompt');
   }
   const input = typeof prompt === 'string' ? { text: prompt } : { tokens: prompt };
-  const { tokens } = await whenEncoded(() => preparePrompt(model, input));
+  const { tokens } = await whenEncoded(() => preparePrompt(model, input), signal);
   for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
   return tokens;
 }

@@ -24,7 +24,7 @@ const tokenizeSchema = perLimits((limits) => {
 });
 
 /** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
-async function tokenize(serving: TokenServing, { body }: ApiRequest): Promise<Response> {
+async function tokenize(serving: TokenServing, { body, abort }: ApiRequest): Promise<Response> {
   const { model, limits } = serving;
   const fields = checkBody(tokenizeSchema(limits), body);
   const { content, prompt, messages } = fields;
@@ -34,11 +34,11 @@ async function tokenize(serving: TokenServing, { body }: ApiRequest): Promise<Re
   // Each shape has its own default.
   const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;
   const encoding = { bos: special ? 'auto' : false, whole: special, special: fields.parse_special } as const;
-  const ids = await whenEncoded(() =>
+  const encode = () =>
     messages === undefined
       ? textTokens(model.tokenizer, content ?? prompt ?? '', encoding)
-      : templateOf(serving).encode(chatMessages(messages)),
-  );
+      : templateOf(serving).encode(chatMessages(messages));
+  const ids = await whenEncoded(encode, abort.signal);
   return Response.json({
     tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: pieceOf(model, id) })) : ids,
     count: ids.length,

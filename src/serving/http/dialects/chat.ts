@@ -48,11 +48,12 @@ export const chatCompletions: Dialect<Fields> = {
     const { serving } = at;
     const { logprobs = false, top_logprobs: top = 0 } = fields;
     if (top > 0 && !logprobs) refuse('"top_logprobs" needs "logprobs"', 'top_logprobs');
-    const prompt = await chatPrompt(serving, {
+    const messages = {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
       variables: fields.chat_template_kwargs,
-    });
+    };
+    const prompt = await chatPrompt(serving, messages, at.request.abort.signal);
     const asked = fields.max_completion_tokens ?? fields.max_tokens ?? answerTokens(serving);
     const make = () => jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined });
     // A client sends all messages, as ever; the session holds the state of those that it has seen.

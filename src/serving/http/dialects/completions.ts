@@ -53,7 +53,7 @@ export const completions: Dialect<Fields> = {
     const inputs = inputsOf(fields);
     const scores = { text: logprobs, prompt: echo ? logprobs : undefined };
     const make = async (options: PromptOptions): Promise<TextJob[]> => {
-      const prompts = await promptsOf(serving, inputs, options);
+      const prompts = await promptsOf(serving, inputs, options, at.request.abort.signal);
       return prompts.map((prompt) => jobOf(fields, at, prompt, { asked, ...scores }));
     };
     let jobs: readonly TextJob[];
@@ -88,8 +88,13 @@ function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
   return prompt.length > 0 && prompt.every((one) => typeof one === 'number');
 }
 
-async function promptsOf({ model }: Serving, inputs: readonly PromptInput[], options: PromptOptions) {
-  const prompts = await whenEncoded(() => inputs.map((input) => preparePrompt(model, input, options)));
+async function promptsOf(
+  { model }: Serving,
+  inputs: readonly PromptInput[],
+  options: PromptOptions,
+  signal: AbortSignal,
+) {
+  const prompts = await whenEncoded(() => inputs.map((input) => preparePrompt(model, input, options)), signal);
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const { source, tokens } of prompts) for (const id of source ?? tokens) checkToken(id, vocabulary, 'prompt');
   return prompts;

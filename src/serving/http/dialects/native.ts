@@ -9,7 +9,7 @@ import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
 import { checkToken, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
-import { type AnswerFold, type ChoiceRecord, type Dialect, type TextRecord, visibleScores } from './dialect.ts';
+import { type AnswerFold, type At, type ChoiceRecord, type Dialect, type TextRecord, visibleScores } from './dialect.ts';
 import { dataFraming } from './event-stream.ts';
 import { progressOf, timingsOf, timingsSoFar } from './progress.ts';
 import { nativeProbabilities } from './scores.ts';
@@ -86,10 +86,10 @@ export const nativeCompletion: Dialect<Fields> = {
     const { runner, slots } = serving;
     const { n_predict: predicted = -1, n_cmpl: n = 1, n_probs: probabilities = 0, id_slot: slot = -1 } = fields;
     if (slot >= runner.parallel) refuse(`there are ${runner.parallel} slots`, 'id_slot');
-    const sampling = await samplingOf(fields, serving);
+    const sampling = await samplingOf(fields, at);
     const asked = predicted === -1 ? unboundedTokens : predicted;
     const { logit_bias: _, ...shared } = fields;
-    const jobs = (await promptsOf(fields, serving)).map((tokens): TextJob => {
+    const jobs = (await promptsOf(fields, at)).map((tokens): TextJob => {
       const job = jobOf({ ...shared, n }, at, { tokens }, { asked, text: probabilities || undefined, sampling });
       return { ...job, scores: { ...job.scores, of: fields.post_sampling_probs === true ? 'sampler' : undefined } };
     });
@@ -107,14 +107,14 @@ export const nativeCompletion: Dialect<Fields> = {
   },
 };
 
-async function samplingOf(fields: Fields, serving: Serving) {
+async function samplingOf(fields: Fields, { serving, request }: At) {
   const { repeat_penalty: repetitionPenalty = 1, repeat_last_n: window = 64, seed } = fields;
   const defaults = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 };
   return {
     ...commonSampling({ ...fields, seed: seed === -1 ? undefined : seed }, defaults),
     repetitionPenalty,
     repetitionWindow: window === -1 ? 65536 : window,
-    logitBias: await whenEncoded(() => biasOf(fields, serving)),
+    logitBias: await whenEncoded(() => biasOf(fields, serving), request.abort.signal),
   };
 }
 
@@ -141,11 +141,12 @@ function settingsOf(fields: Fields, sampling: Awaited<ReturnType<typeof sampling
 }
 
 /** One prompt, which may mix texts and ids, or several. */
-async function promptsOf({ prompt }: Fields, { model }: Serving): Promise<(readonly number[])[]> {
+async function promptsOf({ prompt }: Fields, { serving: { model }, request }: At): Promise<(readonly number[])[]> {
   const inputs = partsOf(prompt);
   if (inputs.length === 0) refuse('there is no prompt', 'prompt');
   if (inputs.some((parts) => parts.length === 0)) refuse('the prompt is empty', 'prompt');
-  const prompts = await whenEncoded(() => inputs.map((parts) => preparePrompt(model, { parts }).tokens));
+  const prepare = () => inputs.map((parts) => preparePrompt(model, { parts }).tokens);
+  const prompts = await whenEncoded(prepare, request.abort.signal);
   for (const id of prompts.flat()) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
   return prompts;
 }

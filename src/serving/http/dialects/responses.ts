@@ -81,7 +81,7 @@ export const responses: Dialect<Fields> = {
     const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
     const asked = fields.max_output_tokens ?? answerTokens(serving);
     const sampling = samplingOf(fields, model.engine.model.sizes.vocabulary);
-    const prompt = await chatPrompt(serving, { messages: all });
+    const prompt = await chatPrompt(serving, { messages: all }, request.abort.signal);
     const job = jobOf({ ...fields, ...formatOf(fields) }, { serving, request }, prompt, { asked });
     const session = before?.session;
     const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
