@@ -21,7 +21,7 @@ export interface StepCost {
   readonly bytes: number;
   /** Weights of the model and of a teacher, also frozen ones. */
   readonly weightBytes: number;
-  /** Gradients, moments and new values of trained parameters. */
+  /** Gradients, their sum over micro-batches, moments and new values of trained parameters. */
   readonly trainingBytes: number;
   /** Results of a micro-batch that are alive at once. */
   readonly resultBytes: number;
@@ -48,12 +48,12 @@ export function stepCost(job: PlannedJob): StepCost {
   const { peakBytes, inputBytes, outputBytes, operations } = graphCost(graph);
   const { trainable = () => true } = job;
   const trained = 4 * parameterCount(new Map([...job.model.parameters].filter(([name]) => trainable(name))));
-  // The fused graph reads moments, and one that accumulates the sum of gradients so far.
-  const accumulates = microBatchRows(job.settings) < job.settings.batch;
-  const weightBytes = inputBytes - (fused ? 2 : accumulates ? 1 : 0) * trained;
-  // Moments, and new values next to those that the run began with; results leave the engine as copies.
-  const [trainingBytes, resultBytes] = [3 * trained, Math.max(peakBytes, 2 * outputBytes)];
   const microBatch = microBatchRows(job.settings);
+  // The fused graph reads moments, and one that accumulates reads the sum of gradients so far.
+  const sums = microBatch < job.settings.batch ? 1 : 0;
+  const weightBytes = inputBytes - (fused ? 2 : sums) * trained;
+  // Moments, and new values next to those that the run began with; results leave the engine as copies.
+  const [trainingBytes, resultBytes] = [(3 + sums) * trained, Math.max(peakBytes, 2 * outputBytes)];
   return {
     ...{ microBatch, weightBytes, trainingBytes, resultBytes },
     bytes: processBytes + weightBytes + trainingBytes + resultBytes,
