@@ -1,5 +1,6 @@
 /** Requests of any kind, made from good ones by a seed: what a server must answer without failing. */
 import { type Agent, type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
 import { Random } from '../../src/random.ts';
 
 const schema = {
@@ -265,4 +266,41 @@ export async function sendHostile(
   const pieces: Buffer[] = [];
   for await (const piece of answer) if (piece instanceof Buffer) pieces.push(piece);
   return { status, text: Buffer.concat(pieces).toString() };
+}
+
+/** The bytes of a request: its body whole or in chunks, or none. */
+function written({ path, method, headers, body, chunked }: HostileRequest, isLast: boolean): string {
+  const lines = Object.entries({ ...headers, ...(isLast && { connection: 'close' }) });
+  if (body !== undefined) lines.push(chunked ? ['transfer-encoding', 'chunked'] : ['content-length', lengthOf(body)]);
+  const head = `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
+  if (body === undefined || !chunked) return head + (body ?? '');
+  const chunks = [body.slice(0, 7), body.slice(7)].filter((part) => part !== '');
+  return `${head}${chunks.map((part) => `${Buffer.byteLength(part).toString(16)}\r\n${part}\r\n`).join('')}0\r\n\r\n`;
+}
+
+function lengthOf(body: string): string {
+  return String(Buffer.byteLength(body));
+}
+
+/** Writes requests to one connection at once; what comes back until it closes. */
+export function sendPipelined(url: string, requests: readonly HostileRequest[]): Promise<string> {
+  const text = requests.map((request, at) => written(request, at === requests.length - 1)).join('');
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = [];
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+    socket.on('data', (piece: Buffer) => pieces.push(piece));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      resolve(Buffer.concat(pieces).toString());
+    });
+    socket.setTimeout(30_000, () => {
+      reject(new Error(`no answer to ${text.slice(0, 2000)}`));
+      socket.destroy();
+    });
+  });
+}
+
+/** The statuses of answers that came on one connection. */
+export function statusesOf(answers: string): number[] {
+  return [...answers.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
 }

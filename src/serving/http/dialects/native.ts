@@ -9,7 +9,14 @@ import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
 import { checkToken, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
-import { type AnswerFold, type At, type ChoiceRecord, type Dialect, type TextRecord, visibleScores } from './dialect.ts';
+import {
+  type AnswerFold,
+  type At,
+  type ChoiceRecord,
+  type Dialect,
+  type TextRecord,
+  visibleScores,
+} from './dialect.ts';
 import { dataFraming } from './event-stream.ts';
 import { progressOf, timingsOf, timingsSoFar } from './progress.ts';
 import { nativeProbabilities } from './scores.ts';
