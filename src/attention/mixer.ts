@@ -235,6 +235,11 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   readonly kind: C['kind'];
   /** The family whose models alone can have it. Default: any can. */
   readonly family?: string;
+  /**
+   * Whether it mixes the channels of projections of its own, each by itself, in place of attention: its layer has M heads of
+   * width/M channels, rows of one width, and can have no other mixer. Default false.
+   */
+  readonly channelwise?: boolean;
   /** Reads a configuration and fills in defaults. Unknown fields are refused. */
   readonly schema: z.ZodType<C>;
   /** Small configurations by name, that together use every branch and setting; all tests of forms run them. G is at most 8. */

@@ -75,6 +75,19 @@ export function describeMixer(config: MixerConfig): string {
   return kindOf(config).describe(config);
 }
 
+/** Whether its layer is one that other mixers can be exchanged for: attention, or a unit in its stead. */
+export function isExchangeable(config: MixerConfig): boolean {
+  return kindOf(config).channelwise !== true;
+}
+
+/** Sizes of the layer of a mixer: the attention of its model, or M heads of channels. @param model.width of hidden states */
+export function mixerDims(config: MixerConfig, model: AttentionDims & { readonly width: number }): AttentionDims {
+  const { width, heads, keyValueHeads, headWidth, valueWidth = headWidth } = model;
+  if (isExchangeable(config)) return { heads, keyValueHeads, headWidth, valueWidth };
+  const channels = width / keyValueHeads;
+  return { heads: keyValueHeads, keyValueHeads, headWidth: channels, valueWidth: channels };
+}
+
 /** The parameters that a mixer adds to a layer, by name and shape. */
 export function mixerParameters(config: MixerConfig, dims: AttentionDims): MixerParameter[] {
   return kindOf(config).parameters(config, dims);

@@ -9,6 +9,8 @@ const inits = {
   /** ln 2^(−8(m+1)/M) for head m of M: slopes from ½ down to 1/256, of decays that are learned as their logarithm. */
   slopes: (shape) =>
     Float32Array.from({ length: elementCount(shape) }, (_, head) => -8 * Math.LN2 * ((head + 1) / elementCount(shape))),
+  /** Every row of the last axis averages. */
+  means: (shape) => new Float32Array(elementCount(shape)).fill(1 / shape[shape.length - 1]),
   /** Every matrix of the last two axes is the identity. */
   identity: (shape) => {
     const [rows, columns] = shape.slice(-2);

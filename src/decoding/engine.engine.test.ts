@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { examplesWith } from '../../test/attention/mixer-examples.ts';
+import { tinyLfm2 } from '../../test/models/tiny-lfm2.ts';
 import { tinyFlash } from '../../test/models/tiny-flash.ts';
 import { nextLogits } from '../../test/models/next-logits.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { blockLinformerSchema } from '../attention/kinds/linformer/config.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
-import { growsWithText, parseMixer, stateBytes } from '../attention/mixers.ts';
+import { growsWithText, mixerDims, parseMixer, stateBytes } from '../attention/mixers.ts';
 import { mixerPreset, type PresetOptions, takenOptions } from '../attention/presets.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
@@ -78,6 +79,7 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
 const models: Readonly<Record<string, (mixers: readonly MixerConfig[]) => CausalModel>> = {
   any: tinyLlama,
   flash: tinyFlash,
+  lfm2: tinyLfm2,
 };
 
 /** Every example that can decode, alone in both layers, and combinations. */
@@ -86,6 +88,12 @@ const variants: readonly { readonly name: string; readonly model: CausalModel }[
     .filter(({ kind }) => kind.family !== 't5')
     .map(({ name, kind: { family = 'any' }, config }) => ({ name, model: models[family]([config, config]) })),
   ...Object.entries(combinations).map(([name, mixers]) => ({ name, model: tinyLlama(mixers) })),
+  {
+    name: 'short convolutions next to softmax and augmented',
+    model: tinyLfm2(
+      ['short-conv', 'softmax', 'short-conv'].map((kind) => parseMixer({ kind })).concat(parseMixer(augmented)),
+    ),
+  },
 ];
 
 interface Reference {
@@ -253,7 +261,7 @@ describe.each(variants)('$name', ({ model }) => {
           memory === undefined ? 0 : 4 * keyValueHeads * (sizes.headWidth + valueWidth(sizes)) * memory.capacity;
         const context = slots.ring === undefined ? state.slotCount(slots) : 0;
         const shifted = 4 * shiftWidth; // features of the last token
-        return total + room + shifted + stateBytes(mixer, { ...sizes, valueWidth: valueWidth(sizes) }, 4, context);
+        return total + room + shifted + stateBytes(mixer, mixerDims(mixer, sizes), 4, context);
       }, 0);
     const first = state.bytes;
     expect(first).toBe(formula());

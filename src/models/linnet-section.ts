@@ -1,38 +1,55 @@
 /** The `linnet` section of config.json: it names the mixer of every attention. */
 import { z } from 'zod';
 import type { MixerConfig } from '../attention/mixer.ts';
-import { mixerSchemaOf } from '../attention/mixers.ts';
+import { isExchangeable, mixerSchemaOf } from '../attention/mixers.ts';
 
-/** Mixers of the kinds that any model with queries, keys and values can have. */
-const commonMixer = mixerSchemaOf(({ family }) => family === undefined);
+/** Mixers of the kinds that any model with queries, keys and values can have, and of the family's own. */
+const mixerOf = (own?: string) => mixerSchemaOf(({ family }) => family === undefined || family === own);
+const commonMixer = mixerOf();
 
-/** Absent in checkpoints that are softmax throughout. Unknown fields are refused. */
-export const linnetSection = z.strictObject({ version: z.literal(1), mixers: z.array(commonMixer) }).optional();
+/** The section of a family that has kinds of its own. Absent where all layers have the family's own mixers. Unknown fields are refused. */
+export const linnetSectionOf = (family?: string) =>
+  z.strictObject({ version: z.literal(1), mixers: z.array(mixerOf(family)) }).optional();
+
+/** The section of most families. */
+export const linnetSection = linnetSectionOf();
 
 export type LinnetSection = z.infer<typeof linnetSection>;
 
-/** The mixers of a configuration: the family's own in every layer where there is no section. */
-export function sectionMixers(
-  section: LinnetSection,
-  layers: number,
-  native: MixerConfig = originalMixer,
-): readonly MixerConfig[] {
-  return section?.mixers ?? Array.from({ length: layers }, () => native);
+/**
+ * Problems of mixers that do not fit the layers of a model; `field` of config.json gives their number.
+ * @param natives the family's own mixer of every layer
+ */
+export function mixerProblems(
+  mixers: readonly MixerConfig[],
+  natives: readonly MixerConfig[],
+  field: string,
+): string[] {
+  if (mixers.length !== natives.length) {
+    return [`linnet.mixers names ${mixers.length} layers, ${field} is ${natives.length}`];
+  }
+  return natives.flatMap((native, layer) =>
+    isSame(native, mixers[layer]) || (isExchangeable(native) && isExchangeable(mixers[layer]))
+      ? []
+      : [
+          `linnet.mixers[${layer}] must be ${JSON.stringify(native)}: the layer cannot have another, or another layer this one`,
+        ],
+  );
 }
 
-/** Problems of a section that does not name one mixer per layer; `field` of config.json gives the number of layers. */
-export function mixerCountProblems(named: number, layers: number, field: string): string[] {
-  return named === layers ? [] : [`linnet.mixers names ${named} layers, ${field} is ${layers}`];
+/** The family's own mixers, where all layers have the same. */
+export function sameMixers(layers: number, native: MixerConfig = originalMixer): readonly MixerConfig[] {
+  return Array.from({ length: layers }, () => native);
 }
 
-/** A config.json with the section that these mixers need: none where all are the family's own. */
+/** A config.json with the section that these mixers need: none where all are the family's own. @param natives by layer; default softmax */
 export function withSection(
   config: Readonly<Record<string, unknown>>,
   mixers: readonly MixerConfig[],
-  native: MixerConfig = originalMixer,
+  natives: readonly MixerConfig[] = sameMixers(mixers.length),
 ): Record<string, unknown> {
   const { linnet: _, ...rest } = config;
-  if (mixers.every((mixer) => JSON.stringify(mixer) === JSON.stringify(native))) return rest;
+  if (mixers.every((mixer, layer) => isSame(mixer, natives[layer]))) return rest;
   return { ...rest, linnet: { version: 1, mixers } };
 }
 
@@ -64,7 +81,7 @@ export function partMixers(
   section: EncoderDecoderSection,
   layers: Readonly<Record<AttentionPart, number>>,
 ): PartMixers {
-  const of = (part: AttentionPart): readonly MixerConfig[] => section?.[part] ?? softmaxThroughout(layers[part]);
+  const of = (part: AttentionPart): readonly MixerConfig[] => section?.[part] ?? sameMixers(layers[part]);
   return { encoder: of('encoder'), decoder: of('decoder'), cross: of('cross') };
 }
 
@@ -75,7 +92,7 @@ export function withPartSection(
   padding: 'zero' | 'read',
 ): Record<string, unknown> {
   const { linnet: _, ...rest } = config;
-  const named = attentionParts.filter((part) => !mixers[part].every(isOriginal));
+  const named = attentionParts.filter((part) => !mixers[part].every((mixer) => isSame(mixer, originalMixer)));
   if (named.length === 0) return rest;
   const parts = Object.fromEntries(named.map((part) => [part, mixers[part]]));
   return { ...rest, linnet: { version: 1, ...parts, ...(padding === 'read' && { padding }) } };
@@ -84,10 +101,7 @@ export function withPartSection(
 /** The mixer of a checkpoint that names none, in most families. */
 export const originalMixer: MixerConfig = { kind: 'softmax' };
 
-function isOriginal(mixer: MixerConfig): boolean {
-  return JSON.stringify(mixer) === JSON.stringify(originalMixer);
-}
-
-function softmaxThroughout(layers: number): readonly MixerConfig[] {
-  return Array.from({ length: layers }, () => originalMixer);
+/** Configurations are plain data with their defaults filled in. */
+export function isSame(a: MixerConfig, b: MixerConfig): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }

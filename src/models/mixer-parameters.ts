@@ -10,6 +10,7 @@ const roles: Readonly<Record<ParameterInit, ParameterRole>> = {
   ones: 'mixer',
   faint: 'mixer',
   slopes: 'mixer',
+  means: 'mixer',
   identity: 'mixer',
   averages: 'mixer matrix',
 };

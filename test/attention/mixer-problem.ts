@@ -1,6 +1,13 @@
 /** Random numbers for one mixer, mixed by its reference and by a graph with gradients, for tests of every form. */
 import type { MixerConfig, MixerParameterValues, ProjectedPositions } from '../../src/attention/mixer.ts';
-import { mixBidirectional, mixerParameters, mixParallel, mixReference, rowWidth } from '../../src/attention/mixers.ts';
+import {
+  mixBidirectional,
+  mixerDims,
+  mixerParameters,
+  mixParallel,
+  mixReference,
+  rowWidth,
+} from '../../src/attention/mixers.ts';
 import type { ReferenceInput } from '../../src/attention/reference.ts';
 import { handDerived, type ReferenceGradients } from './linear-gradients.ts';
 import { vectorJacobian } from '../../src/graph/gradients.ts';
@@ -10,7 +17,7 @@ import { Random } from '../../src/random.ts';
 import { compile } from '../../src/runtime/compile.ts';
 
 /** Width of queries and keys of one branch, and of values. */
-const [S, E] = [6, 5];
+const [S, widthOfValues] = [6, 5];
 
 export interface ProblemHeads {
   readonly heads: number;
@@ -48,8 +55,10 @@ const batch = [0, 1] as const;
 
 /** Numbers of float32 precision, the same for the same sizes. */
 export function drawProblem(config: MixerConfig, n: number, options: ProblemOptions): Problem {
-  const { heads: H, keyValueHeads: M, reads, queries: m = n } = options;
-  const D = rowWidth(config, S);
+  const { reads, queries: m = n } = options;
+  const given = { ...options, headWidth: S, valueWidth: widthOfValues, width: options.heads * S };
+  const { heads: H, keyValueHeads: M, headWidth, valueWidth: E = headWidth } = mixerDims(config, given);
+  const D = rowWidth(config, headWidth);
   const random = new Random(31 * n + m);
   const normals = (count: number, size = 1): Float64Array =>
     Float64Array.from({ length: count }, () => Math.fround(size * random.normal()));

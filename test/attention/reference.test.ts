@@ -8,7 +8,14 @@ import { goldenTree, goldenTrees } from '../parity/golden-trees.ts';
 import { LinnetError } from '../../src/errors.ts';
 import { Random } from '../../src/random.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
-import { isCausal, mixerParameters, mixReference, parseMixer, rowWidth } from '../../src/attention/mixers.ts';
+import {
+  isCausal,
+  mixerDims,
+  mixerParameters,
+  mixReference,
+  parseMixer,
+  rowWidth,
+} from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import type { ReferenceInput } from '../../src/attention/reference.ts';
 import { handDerived } from './linear-gradients.ts';
@@ -182,11 +189,13 @@ const E = 2;
 function randomInput(config: MixerConfig, seed: number, parents?: Int32Array): ReferenceInput {
   const random = new Random(seed);
   const numbers = (count: number): Float64Array => Float64Array.from({ length: count }, () => 2 * random.uniform() - 1);
-  const D = rowWidth(config, 3);
-  const dims = { heads: 4, keyValueHeads: 2, length: parents?.length ?? n, headWidth: D, valueWidth: E };
+  // As many channels as make values of width E.
+  const given = mixerDims(config, { heads: 4, keyValueHeads: 2, headWidth: 3, valueWidth: E, width: 2 * E });
+  const D = rowWidth(config, given.headWidth);
+  const dims = { ...given, length: parents?.length ?? n, headWidth: D };
   return {
     dims,
-    q: numbers(4 * dims.length * D),
+    q: numbers(dims.heads * dims.length * D),
     k: numbers(2 * dims.length * D),
     v: numbers(2 * dims.length * E),
     parameters: Object.fromEntries(

@@ -11,6 +11,7 @@ import { gatedKind } from './gated/index.ts';
 import { gatedDeltaKind } from './gated-delta/index.ts';
 import { gauKind } from './gau/index.ts';
 import { linearKind } from './linear/index.ts';
+import { shortConvKind } from './short-conv/index.ts';
 import { softmaxKind } from './softmax/index.ts';
 import { t5LinearKind } from './t5-linear/index.ts';
 import { windowKind } from './window/index.ts';
@@ -27,6 +28,7 @@ const builtIn = [
   linformerKind,
   yosoKind,
   gauKind,
+  shortConvKind,
   t5LinearKind,
 ] as const satisfies readonly MixerKind[];
 
@@ -87,6 +89,7 @@ export type { GatedDeltaMixer } from './gated-delta/config.ts';
 export type { GauMixer } from './gau/config.ts';
 export type { LinearMixer } from './linear/config.ts';
 export type { LinformerMixer } from './linformer/config.ts';
+export type { ShortConvMixer } from './short-conv/config.ts';
 export type { SoftmaxMixer } from './softmax/index.ts';
 export type { WindowMixer } from './window/config.ts';
 export type { YosoMixer } from './yoso/index.ts';

@@ -1,9 +1,19 @@
 /** Summary of a model without running it: its layers in runs of equal mixers, its size, its memory per session. */
-import type { AttentionDims, MixerConfig } from '../../attention/mixer.ts';
-import { describeMixer, groupOf, isCausal, mixerParameters, stateBytes, stateShape } from '../../attention/mixers.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import {
+  describeMixer,
+  groupOf,
+  isCausal,
+  isExchangeable,
+  mixerDims,
+  mixerParameters,
+  stateBytes,
+  stateShape,
+} from '../../attention/mixers.ts';
 import { keyValueCacheBytes } from '../../attention/state.ts';
 import { elementCount } from '../../graph/tensor.ts';
-import { type ModelDescription, valueWidth } from '../../models/model.ts';
+import { originalMixer } from '../../models/linnet-section.ts';
+import type { ModelDescription } from '../../models/model.ts';
 
 export const comparedContexts = [4096, 32768, 131072] as const;
 
@@ -47,7 +57,7 @@ export function countParameters(model: ModelDescription, parameters = model.para
   };
   return {
     total: sum(parameters.values()),
-    mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, model.sizes))),
+    mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, mixerDims(mixer, model.sizes)))),
   };
 }
 
@@ -63,10 +73,10 @@ export interface SessionMemory {
 /** Memory of a session; undefined for models that are not causal or read the future: neither decodes. */
 export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
   if (model.kind !== 'causal' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
-  const dims = attentionDims(model);
   let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
   let perToken = 0;
   for (const mixer of model.mixers) {
+    const dims = mixerDims(mixer, model.sizes);
     const { folded, slots } = stateShape(mixer, dims);
     const after = (context: number): number => stateBytes(mixer, dims, 4, context);
     constant += after(0);
@@ -74,7 +84,12 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
     // A group at a time; per token on average.
     if (folded?.kind === 'rows') perToken += (after(groupOf(mixer)) - after(0)) / groupOf(mixer);
   }
-  return { constant, perToken, cachePerToken: model.sizes.layers * keyValueCacheBytes(dims, 1) };
+  const attentions = model.mixers.filter((mixer) => isExchangeable(mixer)).length;
+  return {
+    constant,
+    perToken,
+    cachePerToken: attentions * keyValueCacheBytes(mixerDims(originalMixer, model.sizes), 1),
+  };
 }
 
 /** How the bytes of a session come about, line by line; as the documentation has it. */
@@ -89,12 +104,3 @@ export const stateFormula: readonly string[] = [
   '  gau layer      4·C·(2·D+E) + 4·D·E bytes: keys of both branches, values of width E, and S; of one branch alone D for 2·D',
   "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
 ];
-
-function attentionDims({ sizes }: ModelDescription): AttentionDims {
-  return {
-    heads: sizes.heads,
-    keyValueHeads: sizes.keyValueHeads,
-    headWidth: sizes.headWidth,
-    valueWidth: valueWidth(sizes),
-  };
-}

@@ -3,6 +3,7 @@
  * brings, paper, section 4.2 and Figure 4), and that decoding computes the trained function (parallel, step and tree forms
  * agree with the formula).
  */
+import { mixerDims } from '../../attention/mixers.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { byKind, type CausalModel, type EncoderModel } from '../../models/model.ts';
@@ -95,7 +96,7 @@ async function* causalRows(
   // Mixers alone, on random rows: with each layer's own α, λ and filter weights and, once for all layers that share it, with random ones.
   for (const { mixer, layers } of sharedMixers(model)) {
     const length = checkedLength([mixer], maximumLength);
-    const probe = mixerProbe(mixer, { ...model.sizes, vocabulary: 2 * length });
+    const probe = mixerProbe(mixer, { ...mixerDims(mixer, model.sizes), vocabulary: 2 * length });
     await using program = await compileMovement(probe, length, cutPositions([mixer], length), compile);
     const random = new Random(seed);
     const tables = randomProbe(probe, random);
@@ -108,7 +109,7 @@ async function* causalRows(
     }
   }
   for (const { mixer, layers } of sharedMixers(model)) {
-    yield* await mixerParity(layerNames(layers), mixer, model.sizes, options);
+    yield* await mixerParity(layerNames(layers), mixer, mixerDims(mixer, model.sizes), options);
   }
   yield* modelLeaks(model, parameters, options);
   yield* await modelParity(model, parameters, options);

@@ -4,7 +4,7 @@
  * commit and folding) runs the bare mixer, on rows that can be given to the reference as well.
  */
 import type { HeadCounts, MixerConfig } from '../../attention/mixer.ts';
-import { mixerParameters, rowWidth } from '../../attention/mixers.ts';
+import { mixerDims, mixerParameters, rowWidth } from '../../attention/mixers.ts';
 import type { ReferenceInput } from '../../attention/reference.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -81,7 +81,7 @@ export function randomProbe(probe: CausalModel, random: Random): Map<string, Ten
 export function randomMixerParameters(model: ModelDescription, random: Random): Map<string, Tensor<'float32'>> {
   const values = new Map<string, Tensor<'float32'>>();
   model.mixers.forEach((mixer, layer) => {
-    for (const { name, shape } of mixerParameters(mixer, model.sizes)) {
+    for (const { name, shape } of mixerParameters(mixer, mixerDims(mixer, model.sizes))) {
       const value =
         name === 'local_factor' || name === 'global_factor'
           ? tensor('float32', shape, Float32Array.of(0.5 + random.uniform()))

@@ -4,6 +4,7 @@ import { bertModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel, mistralModel, qwen2Model, qwen3Model } from './decoder/variants.ts';
+import { lfm2Model } from './decoder/lfm2.ts';
 import { t5Model } from './t5/model.ts';
 import {
   byKind,
@@ -22,6 +23,7 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   bert: bertModel,
   flash: flashModel,
   gpt2: gpt2Model,
+  lfm2: lfm2Model,
   llama: llamaModel,
   mistral: mistralModel,
   qwen2: qwen2Model,

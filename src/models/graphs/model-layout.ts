@@ -5,13 +5,14 @@ import {
   horizonOf,
   type LayoutInputs,
   type MixerConfig,
+  mixerDims,
   recurrentForm,
   stateBytes,
   stateShape,
   type StateShape,
 } from '../../attention/mixers.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { type AutoregressiveModel, valueWidth } from '../model.ts';
+import type { AutoregressiveModel } from '../model.ts';
 
 /** Layers whose rows are in equal slots share their masks, and the positions of their slots. */
 export interface SlotLayout {
@@ -76,7 +77,6 @@ export interface ModelLayout {
 /** The layout of a model. @throws LinnetError `CONFIG` for a mixer that cannot decode */
 export function modelLayout(model: AutoregressiveModel): ModelLayout {
   const { sizes, mixers, biasReach } = model;
-  const dims = { ...sizes, valueWidth: valueWidth(sizes) };
   const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
   let rowWidth = 0;
   const slice = (width: number): RowSlice => {
@@ -85,7 +85,7 @@ export function modelLayout(model: AutoregressiveModel): ModelLayout {
     return { start, width };
   };
   const layers = mixers.map((mixer, layer): LayerLayout => {
-    const state = stateShape(mixer, dims);
+    const state = stateShape(mixer, mixerDims(mixer, sizes));
     const own = slotLayout(mixer, state, horizonOf(mixer, biasReach));
     const slots = slotLayouts.get(own.name) ?? own;
     slots.layers.push(layer);
@@ -166,6 +166,5 @@ export function modelStateBytes(
   { mixers, sizes }: Pick<AutoregressiveModel, 'mixers' | 'sizes'>,
   context: number,
 ): number {
-  const dims = { ...sizes, valueWidth: valueWidth(sizes) };
-  return mixers.reduce((total, mixer) => total + stateBytes(mixer, dims, 4, context), 0);
+  return mixers.reduce((total, mixer) => total + stateBytes(mixer, mixerDims(mixer, sizes), 4, context), 0);
 }

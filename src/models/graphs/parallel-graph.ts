@@ -1,6 +1,6 @@
 /** A model over whole sequences: training, perplexity, prefill measurements. */
 import type { MixerParameterValues } from '../../attention/mixer.ts';
-import { mixCross, mixerParameters, mixParallel } from '../../attention/mixers.ts';
+import { mixCross, mixerDims, mixerParameters, mixParallel } from '../../attention/mixers.ts';
 import { scaledScoring } from '../../attention/scoring.ts';
 import { internalError } from '../../errors.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
@@ -109,7 +109,7 @@ export function mixerParameterValues(
 ): MixerParameterValues {
   const prefix = attentionPrefix(layer);
   return Object.fromEntries(
-    mixerParameters(mixers[layer], sizes).map(({ name, shape }) => [
+    mixerParameters(mixers[layer], mixerDims(mixers[layer], sizes)).map(({ name, shape }) => [
       name,
       source.parameter(`${prefix}.${name}`, shape),
     ]),

@@ -12,13 +12,13 @@ import {
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { linearize, linearizeParts } from './linearize.ts';
+import { exchangeableLayers, linearize, linearizeParts } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
 import { byKind, type CausalModel, type EncoderModel, type Model, partReadings } from '../model.ts';
 
 /** Which mixer replaces attention, and where. */
 export interface LinearizeOptions extends PresetOptions {
-  /** Indices of the layers that change. Default all. */
+  /** Indices of the layers that change. Default all that can have another mixer. */
   readonly layers?: readonly number[];
   /**
    * How many of these layers, the first ones, get softmax inside blocks of `group` positions instead of the mixer, as
@@ -65,7 +65,7 @@ export function linearizeByName(
     // Layers of softmax have the same group, also next to a mixer that takes none.
     const taken = softmaxLayers > 0 && typeof mixer === 'string' ? takenOptions(mixer, preset) : preset;
     const chosen = configured(reads, taken);
-    const changed = layers ?? own.mixers.map((_, layer) => layer);
+    const changed = layers ?? exchangeableLayers(own);
     const mixed = linearize(own, parameters, chosen, changed.slice(softmaxLayers));
     const { group = defaultGroup } = preset;
     const blocks = { kind: 'linear', group, local: { kernel: 'softmax' }, convolution: convolutionOf(chosen) };

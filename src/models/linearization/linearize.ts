@@ -1,11 +1,18 @@
 /** Swapping the mixers of a model: turns a softmax checkpoint into a linearized one, before any training. */
 import type { Branch, MixerConfig } from '../../attention/mixer.ts';
-import { betweenTexts, mixerParameters, parseMixer, withoutBranch } from '../../attention/mixers.ts';
+import {
+  betweenTexts,
+  isExchangeable,
+  mixerDims,
+  mixerParameters,
+  parseMixer,
+  withoutBranch,
+} from '../../attention/mixers.ts';
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireKind, requireNumbers } from '../../files/arguments.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
-import type { AttentionPart } from '../linnet-section.ts';
+import { type AttentionPart, isSame } from '../linnet-section.ts';
 import type { CausalModel, EncoderDecoderModel, ModelDescription } from '../model.ts';
 
 /** A model whose mixers can be replaced without its becoming another kind of model. */
@@ -19,7 +26,7 @@ interface Remixable<Described> {
  * Linformer's projections averages), also where the old mixer had some of the same name. A layer whose mixer does not
  * change keeps its parameters.
  *
- * @param given indices of the layers to change; default all
+ * @param given indices of the layers to change; default all that can have another mixer
  * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
  */
 export function linearize<Described extends Remixable<Described> & ModelDescription>(
@@ -30,7 +37,7 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
 ): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
   requireKind(model, 'the model', ['mixers', 'withMixers'], 'a model');
   requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
-  const layers = given === undefined ? [...model.mixers.keys()] : requireNumbers(given, 'layers');
+  const layers = given === undefined ? exchangeableLayers(model) : requireNumbers(given, 'layers');
   for (const layer of layers) {
     if (model.mixers[layer] === undefined) {
       throw new LinnetError(
@@ -57,9 +64,9 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   return { model: changed, parameters: kept };
 }
 
-/** Configurations are plain data with their defaults filled in. */
-function isSame(a: MixerConfig, b: MixerConfig): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+/** The layers that can have another mixer. */
+export function exchangeableLayers({ mixers }: Pick<ModelDescription, 'mixers'>): number[] {
+  return mixers.flatMap((mixer, layer) => (isExchangeable(mixer) ? [layer] : []));
 }
 
 /** The own parameters of the mixers of some layers (default all) at their initial values, by full name. */
@@ -70,7 +77,7 @@ export function freshMixerParameters(
   const fresh = new Map<string, Tensor<'float32'>>();
   model.mixers.forEach((mixer, layer) => {
     if (!includes(layer)) return;
-    for (const { name, shape, init } of mixerParameters(mixer, model.sizes)) {
+    for (const { name, shape, init } of mixerParameters(mixer, mixerDims(mixer, model.sizes))) {
       fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, initialParameter(init, shape)));
     }
   });

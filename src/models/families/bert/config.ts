@@ -5,7 +5,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { gelu, geluTanh } from '../../../graph/ops/gelu.ts';
 import { relu, silu } from '../../../graph/ops/elementwise.ts';
 import { configError, parseConfigFields } from '../../config-fields.ts';
-import { linnetSection, mixerCountProblems, sectionMixers } from '../../linnet-section.ts';
+import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 
 /** Activations of the feed-forward and of the masked-LM head by their names in config.json. */
 const activations = {
@@ -105,7 +105,8 @@ export interface BertConfig {
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertConfig {
   const config = parseConfigFields('BERT', bertSchema, json, ignored);
-  const mixers = sectionMixers(config.linnet, config.num_hidden_layers);
+  const natives = sameMixers(config.num_hidden_layers);
+  const mixers = config.linnet?.mixers ?? natives;
   const architectures = config.architectures ?? [];
   const architecture = architectures.length === 0 ? 'BertForMaskedLM' : architectures[0];
   const head = Object.hasOwn(heads, architecture) ? heads[architecture] : undefined;
@@ -127,7 +128,7 @@ export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertCo
   if (labels.length > 0 && classes !== labels.length) {
     problems.push(`num_labels is ${classes}, id2label names ${labels.length}`);
   }
-  problems.push(...mixerCountProblems(mixers.length, config.num_hidden_layers, 'num_hidden_layers'));
+  problems.push(...mixerProblems(mixers, natives, 'num_hidden_layers'));
   if (head === undefined || problems.length > 0) throw configError('BERT', problems);
   return {
     raw: json,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { RotaryScaling } from '../../../nn/positions.ts';
 import { configError, idList, parseConfigFields } from '../../config-fields.ts';
-import { linnetSection, mixerCountProblems, originalMixer, sectionMixers } from '../../linnet-section.ts';
+import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 
 /** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
 const scalingSchema = z.looseObject({
@@ -120,6 +120,26 @@ export const decoderFields = {
 /** Fields that say nothing about logits: dropout is for training and off, `pretraining_tp` splits products that are summed. */
 const ignored = ['attention_dropout', 'pretraining_tp'];
 
+/** Names of modules that families call differently, inside a layer but for the final norm. */
+export interface DecoderNames {
+  readonly attentionNorm: string;
+  readonly feedForwardNorm: string;
+  readonly finalNorm: string;
+  readonly queryNorm: string;
+  readonly keyNorm: string;
+  readonly output: string;
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+/** LLaMA's. */
+export const usualNames: DecoderNames = {
+  ...{ attentionNorm: 'input_layernorm', feedForwardNorm: 'post_attention_layernorm', finalNorm: 'model.norm' },
+  ...{ queryNorm: 'q_norm', keyNorm: 'k_norm', output: 'o_proj' },
+  ...{ gate: 'mlp.gate_proj', up: 'mlp.up_proj', down: 'mlp.down_proj' },
+};
+
 /** How a family differs from the others. */
 export interface DecoderVariant {
   /** The `model_type` of its config.json. */
@@ -132,6 +152,8 @@ export interface DecoderVariant {
   readonly queryKeyValueBias?: boolean;
   /** Whether queries and keys go through an RMS norm of their own, head by head, before they are turned. */
   readonly queryKeyNorm?: boolean;
+  /** Default: LLaMA's. */
+  readonly names?: DecoderNames;
 }
 
 /** A checked configuration. */
@@ -154,8 +176,10 @@ export interface DecoderConfig {
   readonly bosId?: number;
   readonly eosIds: readonly number[];
   readonly mixers: readonly MixerConfig[];
-  /** The mixer of every layer where the `linnet` section names none. */
-  readonly nativeMixer: MixerConfig;
+  /** The mixer of each layer where the `linnet` section names none. */
+  readonly natives: readonly MixerConfig[];
+  /** Whether the projections around short convolutions have biases. Default false. */
+  readonly convolutionBias?: boolean;
 }
 
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
@@ -168,7 +192,7 @@ type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
  *
  * @param schema `decoderFields` with the family's additions
  * @param harmless fields of the family that do not change the model's function, next to the common ones
- * @param nativeMixer of every layer, from the checked fields. Default: softmax
+ * @param own values that the family makes otherwise of the checked fields, or throws about. Default: none, and softmax in all layers
  * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseDecoderConfig<Schema extends DecoderSchema>(
@@ -176,7 +200,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   schema: Schema,
   json: Readonly<Record<string, unknown>>,
   harmless: readonly string[] = [],
-  nativeMixer: (config: z.infer<Schema>) => MixerConfig = () => originalMixer,
+  own: (config: z.infer<Schema>) => Partial<DecoderConfig> = () => ({}),
 ): DecoderConfig {
   const { title } = variant;
   const fields = parseConfigFields(title, schema, json, [...ignored, ...harmless]);
@@ -192,9 +216,9 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   if (!Number.isInteger(headWidth) || headWidth % 2 !== 0) {
     problems.push(`head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer`);
   }
-  const native = nativeMixer(fields);
-  const mixers = sectionMixers(config.linnet, config.num_hidden_layers, native);
-  problems.push(...mixerCountProblems(mixers.length, config.num_hidden_layers, 'num_hidden_layers'));
+  const { natives = sameMixers(config.num_hidden_layers), ...others } = own(fields);
+  const mixers = config.linnet?.mixers ?? natives;
+  problems.push(...mixerProblems(mixers, natives, 'num_hidden_layers'));
   if (problems.length > 0) throw configError(title, problems);
   return {
     variant,
@@ -213,6 +237,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),
     mixers,
-    nativeMixer: native,
+    natives,
+    ...others,
   };
 }

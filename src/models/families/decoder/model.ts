@@ -3,7 +3,7 @@
  * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, or norms of queries and keys.
  */
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
-import { horizonOf } from '../../../attention/mixers.ts';
+import { horizonOf, isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
 import { reshape, split, transpose } from '../../../graph/ops/layout.ts';
@@ -15,7 +15,7 @@ import { type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
-import type { DecoderConfig } from './config.ts';
+import { type DecoderConfig, usualNames } from './config.ts';
 import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters } from './parameters.ts';
 
 /** The model of a checked configuration. @param read reads another one of the same family */
@@ -40,12 +40,12 @@ export function decoderModel(
     parameters: decoderParameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
-    toJson: () => withSection(config.raw, config.mixers, config.nativeMixer),
+    toJson: () => withSection(config.raw, config.mixers, config.natives),
     withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
     backbone: (source, tokens, positions, mixing, afterLayer) =>
       backbone(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
-    attentionPrefix,
+    attentionPrefix: (layer) => attentionPrefix(config, layer),
     parameterName: (stored) => decoderParameterName(config, stored),
     asClassifier: (labels) => causalClassifier(model, config.variant.className, labels),
   };
@@ -74,20 +74,22 @@ function backbone(
   afterLayer?: LayerObserver,
 ): Value {
   const { width, normEpsilon } = config;
+  const { names = usualNames } = config.variant;
   const norm = (name: string, x: Value): Value => rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
   let x = embedding(source, 'model.embed_tokens', tokens, config.vocabulary, width); // [B,T,width]
   for (let layer = 0; layer < config.layers; layer++) {
     const block = blockPrefix(layer);
-    x = add(
-      x,
-      attention(config, scoped(source, attentionPrefix(layer)), norm(`${block}.input_layernorm`, x), positions, (p) =>
-        mixing.mix(layer, p),
-      ),
-    );
-    x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.post_attention_layernorm`, x)));
+    const own = scoped(source, attentionPrefix(config, layer));
+    const read = norm(`${block}.${names.attentionNorm}`, x);
+    const mix = (projected: ProjectedPositions): Value => mixing.mix(layer, projected);
+    const mixed = isExchangeable(config.mixers[layer])
+      ? attention(config, own, read, positions, mix)
+      : shortConvolution(config, own, read, mix);
+    x = add(x, mixed);
+    x = add(x, feedForward(config, scoped(source, block), norm(`${block}.${names.feedForwardNorm}`, x)));
     afterLayer?.(layer, x);
   }
-  return norm('model.norm', x);
+  return norm(names.finalNorm, x);
 }
 
 function attention(
@@ -99,8 +101,24 @@ function attention(
 ): Value {
   const { width, heads, headWidth } = config;
   const [B, T] = x.shape;
+  const { names = usualNames } = config.variant;
   const mixed = mix(joinedPositions(config, source, x, positions) ?? projectedPositions(config, source, x, positions));
-  return linear(source, 'o_proj', reshape(mixed, [B, T, heads * headWidth]), heads * headWidth, width);
+  return linear(source, names.output, reshape(mixed, [B, T, heads * headWidth]), heads * headWidth, width);
+}
+
+/** LFM2's: a filter over B ⊙ x, multiplied by C. */
+function shortConvolution(
+  { width, keyValueHeads, convolutionBias = false }: DecoderConfig,
+  source: ParameterSource,
+  x: Value,
+  mix: (positions: ProjectedPositions) => Value,
+): Value {
+  const [B, T] = x.shape;
+  const layer = convolutionBias ? biasedLinear : linear;
+  const [k, q, v] = split(layer(source, 'in_proj', x, width, 3 * width), 2, [width, width, width]).map((rows) =>
+    reshape(rows, [B, T, keyValueHeads, width / keyValueHeads]),
+  );
+  return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
 }
 
 function projectedPositions(
@@ -114,11 +132,11 @@ function projectedPositions(
   const layer = config.variant.queryKeyValueBias === true ? biasedLinear : linear;
   const project = (name: string, count: number): Value =>
     reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
-  const q = headNorm(config, source, 'q_norm', project('q_proj', heads));
+  const q = headNorm(config, source, 'queryNorm', project('q_proj', heads));
   return {
     q: rotary(q, cos, sin),
     far: far.farCos === undefined ? undefined : rotary(q, far.farCos, far.farSin),
-    k: rotary(headNorm(config, source, 'k_norm', project('k_proj', keyValueHeads)), cos, sin),
+    k: rotary(headNorm(config, source, 'keyNorm', project('k_proj', keyValueHeads)), cos, sin),
     v: project('v_proj', keyValueHeads),
   };
 }
@@ -139,10 +157,10 @@ function joinedPositions(
   const all = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
   const [qk, v] = split(all, 1, [H + M, M]);
   let [q, k] = split(qk, 1, [H, M]);
-  const away = far.farCos && rotaryHeads(headNorm(config, source, 'q_norm', q), far.farCos, far.farSin);
+  const away = far.farCos && rotaryHeads(headNorm(config, source, 'queryNorm', q), far.farCos, far.farSin);
   if (queryKeyNorm) {
-    q = rotaryHeads(headNorm(config, source, 'q_norm', q), cos, sin);
-    k = rotaryHeads(headNorm(config, source, 'k_norm', k), cos, sin);
+    q = rotaryHeads(headNorm(config, source, 'queryNorm', q), cos, sin);
+    k = rotaryHeads(headNorm(config, source, 'keyNorm', k), cos, sin);
   } else {
     [q, k] = split(rotaryHeads(qk, cos, sin), 1, [H, M]);
   }
@@ -156,22 +174,23 @@ function swapHeads(x: Value): Value {
 
 /** The norm of every head where the variant has it. @param x [...,D] */
 function headNorm(
-  { variant, headWidth, normEpsilon }: DecoderConfig,
+  { variant: { queryKeyNorm = false, names = usualNames }, headWidth, normEpsilon }: DecoderConfig,
   source: ParameterSource,
-  name: string,
+  norm: 'queryNorm' | 'keyNorm',
   x: Value,
 ): Value {
-  return variant.queryKeyNorm === true ? rmsNorm(x, source.parameter(`${name}.weight`, [headWidth]), normEpsilon) : x;
+  return queryKeyNorm ? rmsNorm(x, source.parameter(`${names[norm]}.weight`, [headWidth]), normEpsilon) : x;
 }
 
 /** SwiGLU: down(silu(gate x) · up x). */
-function feedForward({ width, feedForwardWidth: F }: DecoderConfig, source: ParameterSource, x: Value): Value {
-  const both = joinedLinear(source, x, width, { gate_proj: F, up_proj: F });
+function feedForward({ width, feedForwardWidth: F, variant }: DecoderConfig, source: ParameterSource, x: Value): Value {
+  const { names = usualNames } = variant;
+  const both = joinedLinear(source, x, width, { [names.gate]: F, [names.up]: F });
   const [gate, up] =
     both === undefined
-      ? [linear(source, 'gate_proj', x, width, F), linear(source, 'up_proj', x, width, F)]
+      ? [linear(source, names.gate, x, width, F), linear(source, names.up, x, width, F)]
       : split(both, 2, [F, F]);
-  return linear(source, 'down_proj', mul(silu(gate), up), F, width);
+  return linear(source, names.down, mul(silu(gate), up), F, width);
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {

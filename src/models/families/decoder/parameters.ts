@@ -1,48 +1,67 @@
 /** Parameters of the decoder, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
+import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
-import type { DecoderConfig } from './config.ts';
+import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
 
 export function blockPrefix(layer: number): string {
   return `model.layers.${layer}`;
 }
 
 /** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
-export function attentionPrefix(layer: number): string {
-  return `${blockPrefix(layer)}.self_attn`;
+export function attentionPrefix({ natives }: Pick<DecoderConfig, 'natives'>, layer: number): string {
+  return `${blockPrefix(layer)}.${isExchangeable(natives[layer]) ? 'self_attn' : 'conv'}`;
 }
 
 /** All parameters of a model. */
 export function decoderParameters(config: DecoderConfig): DeclaredParameters {
-  const { width, feedForwardWidth, heads, keyValueHeads, headWidth, vocabulary } = config;
-  const { queryKeyValueBias = false, queryKeyNorm = false } = config.variant;
+  const { width, feedForwardWidth, vocabulary } = config;
+  const { names = usualNames } = config.variant;
   const list = new ParameterList();
   list.add('embedding', 'model.embed_tokens.weight', [vocabulary, width]);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(layer);
-    const attention = attentionPrefix(layer);
-    list.add('norm', `${block}.input_layernorm.weight`, [width]);
-    list.add('query-key matrix', `${attention}.q_proj.weight`, [heads * headWidth, width]);
-    list.add('query-key matrix', `${attention}.k_proj.weight`, [keyValueHeads * headWidth, width]);
-    list.add('matrix', `${attention}.v_proj.weight`, [keyValueHeads * headWidth, width]);
-    list.add('residual output', `${attention}.o_proj.weight`, [width, heads * headWidth]);
-    if (queryKeyValueBias) {
-      list.add('query-key bias', `${attention}.q_proj.bias`, [heads * headWidth]);
-      list.add('query-key bias', `${attention}.k_proj.bias`, [keyValueHeads * headWidth]);
-      list.add('bias', `${attention}.v_proj.bias`, [keyValueHeads * headWidth]);
-    }
-    if (queryKeyNorm) {
-      for (const name of ['q_norm', 'k_norm']) list.add('query-key norm', `${attention}.${name}.weight`, [headWidth]);
-    }
-    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads, headWidth }));
-    list.add('norm', `${block}.post_attention_layernorm.weight`, [width]);
-    list.add('matrix', `${block}.mlp.gate_proj.weight`, [feedForwardWidth, width]);
-    list.add('matrix', `${block}.mlp.up_proj.weight`, [feedForwardWidth, width]);
-    list.add('residual output', `${block}.mlp.down_proj.weight`, [width, feedForwardWidth]);
+    const attention = attentionPrefix(config, layer);
+    list.add('norm', `${block}.${names.attentionNorm}.weight`, [width]);
+    if (isExchangeable(mixer)) addProjections(list, attention, config, names);
+    else addConvolution(list, attention, config);
+    list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
+    list.add('norm', `${block}.${names.feedForwardNorm}.weight`, [width]);
+    list.add('matrix', `${block}.${names.gate}.weight`, [feedForwardWidth, width]);
+    list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
+    list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
   });
-  list.add('norm', 'model.norm.weight', [width]);
+  list.add('norm', `${names.finalNorm}.weight`, [width]);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;
+}
+
+/** Of an attention. */
+function addProjections(list: ParameterList, attention: string, config: DecoderConfig, names: DecoderNames): void {
+  const { width, heads, keyValueHeads, headWidth } = config;
+  const { queryKeyValueBias = false, queryKeyNorm = false } = config.variant;
+  list.add('query-key matrix', `${attention}.q_proj.weight`, [heads * headWidth, width]);
+  list.add('query-key matrix', `${attention}.k_proj.weight`, [keyValueHeads * headWidth, width]);
+  list.add('matrix', `${attention}.v_proj.weight`, [keyValueHeads * headWidth, width]);
+  list.add('residual output', `${attention}.${names.output}.weight`, [width, heads * headWidth]);
+  if (queryKeyValueBias) {
+    list.add('query-key bias', `${attention}.q_proj.bias`, [heads * headWidth]);
+    list.add('query-key bias', `${attention}.k_proj.bias`, [keyValueHeads * headWidth]);
+    list.add('bias', `${attention}.v_proj.bias`, [keyValueHeads * headWidth]);
+  }
+  if (!queryKeyNorm) return;
+  for (const name of [names.queryNorm, names.keyNorm]) {
+    list.add('query-key norm', `${attention}.${name}.weight`, [headWidth]);
+  }
+}
+
+/** Of a short convolution. */
+function addConvolution(list: ParameterList, prefix: string, { width, convolutionBias = false }: DecoderConfig): void {
+  list.add('matrix', `${prefix}.in_proj.weight`, [3 * width, width]);
+  list.add('residual output', `${prefix}.out_proj.weight`, [width, width]);
+  if (!convolutionBias) return;
+  list.add('bias', `${prefix}.in_proj.bias`, [3 * width]);
+  list.add('bias', `${prefix}.out_proj.bias`, [width]);
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
-import { originalMixer } from '../../linnet-section.ts';
+import { sameMixers } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
@@ -71,8 +71,13 @@ const mistralSchema = z.object({
 
 /** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
 export function mistralModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(mistralVariant, mistralSchema, json, [], ({ sliding_window: window }) =>
-    window === null ? originalMixer : mixerPreset('sliding-window', { window }),
+  const config = parseDecoderConfig(
+    mistralVariant,
+    mistralSchema,
+    json,
+    [],
+    ({ sliding_window: window, num_hidden_layers }) =>
+      window === null ? {} : { natives: sameMixers(num_hidden_layers, mixerPreset('sliding-window', { window })) },
   );
   return decoderModel(config, mistralModel);
 }

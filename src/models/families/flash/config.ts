@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { mixerSchemaOf } from '../../../attention/mixers.ts';
 import { configError, parseConfigFields } from '../../config-fields.ts';
-import { mixerCountProblems } from '../../linnet-section.ts';
+import { mixerProblems, sameMixers } from '../../linnet-section.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
 
 const size = z
@@ -74,8 +74,8 @@ export function parseFlashConfig(json: Readonly<Record<string, unknown>>): Flash
   }
   if (flashValueWidth(config) < 1)
     problems.push(`expansion_factor ${config.expansion_factor} leaves no value features`);
-  const listed = config.linnet?.mixers.length ?? config.depth;
-  problems.push(...mixerCountProblems(listed, config.depth, 'depth'));
+  const natives = sameMixers(config.depth);
+  problems.push(...mixerProblems(config.linnet?.mixers ?? natives, natives, 'depth'));
   if (config.linnet !== undefined && !config.causal) problems.push('linnet.mixers needs causal true');
   if (problems.length > 0) throw configError('FLASH', problems);
   return config;

@@ -5,7 +5,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { relu, silu, tanh } from '../../../graph/ops/elementwise.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
 import { configError, idList, parseConfigFields } from '../../config-fields.ts';
-import { linnetSection, mixerCountProblems, sectionMixers } from '../../linnet-section.ts';
+import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 
 /** Activations of the feed-forward by their names in config.json. */
 const activations = {
@@ -81,12 +81,13 @@ export interface Gpt2Config {
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Config {
   const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);
-  const mixers = sectionMixers(config.linnet, config.n_layer);
+  const natives = sameMixers(config.n_layer);
+  const mixers = config.linnet?.mixers ?? natives;
   const problems: string[] = [];
   if (config.n_embd % config.n_head !== 0) {
     problems.push(`n_head ${config.n_head} does not divide n_embd ${config.n_embd}`);
   }
-  problems.push(...mixerCountProblems(mixers.length, config.n_layer, 'n_layer'));
+  problems.push(...mixerProblems(mixers, natives, 'n_layer'));
   if (problems.length > 0) throw configError('GPT-2', problems);
   return {
     raw: json,

@@ -1,0 +1,28 @@
+/** Configuration of short convolutions. */
+import { z } from 'zod';
+import type { AttentionDims, MixerParameter } from '../../mixer.ts';
+
+export const shortConvSchema = z.strictObject({
+  kind: z.literal('short-conv'),
+  /** L: positions under the filter, the own one included. */
+  kernel: z.int().min(1).max(64).default(3),
+  /** Whether every channel has a bias b. */
+  bias: z.boolean().default(false),
+});
+
+/** A short convolution. */
+export type ShortConvMixer = z.infer<typeof shortConvSchema>;
+
+/** The filters [channels,1,L]; index L − 1 is the own position. */
+export const shortFilter = 'conv.weight';
+
+/** b [channels] */
+export const shortBias = 'conv.bias';
+
+export function shortParameters({ kernel, bias }: ShortConvMixer, dims: AttentionDims): MixerParameter[] {
+  const channels = dims.keyValueHeads * dims.headWidth;
+  return [
+    { name: shortFilter, shape: [channels, 1, kernel], init: 'means' },
+    ...(bias ? [{ name: shortBias, shape: [channels], init: 'zeros' } as const] : []),
+  ];
+}

@@ -1,0 +1,59 @@
+/** The short convolution over token trees: every node gathers the rows of itself and its last ancestors, committed or not. */
+import { sum } from '../../../graph/ops/contraction.ts';
+import { mul } from '../../../graph/ops/elementwise.ts';
+import { gather } from '../../../graph/ops/indexing.ts';
+import { concat, reshape, split } from '../../../graph/ops/layout.ts';
+import { multiplyDims } from '../../../graph/shape.ts';
+import { tensor } from '../../../graph/tensor.ts';
+import type { AttentionDims, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import type { ShortConvMixer } from './config.ts';
+import { filterRows, gated } from './parallel.ts';
+
+/** C: the rows that later positions read. At least one, so that no tensor is empty. */
+function slotsOf({ kernel }: ShortConvMixer): number {
+  return Math.max(kernel - 1, 1);
+}
+
+/** A row of z is kept as two halves, since a state has keys and values. */
+export function shortState(config: ShortConvMixer, { headWidth: D }: AttentionDims): StateShape {
+  return { slots: slotsOf(config), keyWidth: Math.ceil(D / 2), valueWidth: Math.floor(D / 2), folded: null };
+}
+
+export function shortStep(config: ShortConvMixer, input: StepInput): MixerStepOutput {
+  const { ring, inputs, parameters } = input;
+  const products = mul(input.k, input.v); // [B,T,M,D]
+  const [B, , M, D] = products.shape;
+  const held = nodeRows(concat([ring.keys, ring.values], 3)); // [B,C,M,D]
+  const rows = concat([held, products], 1); // [B,C+T,M,D]
+  const read = gather(reshape(rows, [multiplyDims(B, rows.shape[1]), M, D]), inputs[tapsName], 0); // [B,T,L,M,D]
+  const convolved = sum(mul(read, filterRows(config, parameters, [Number(M), Number(D)])), [2]); // [B,T,M,D]
+  const [keys, values] = split(nodeRows(products), 3, [Math.ceil(Number(D) / 2), Math.floor(Number(D) / 2)]);
+  return { mixed: nodeRows(gated(input, convolved)), keys, values };
+}
+
+const tapsName = 'taps';
+
+/** Rows under the filter of every node: int32 [B,T,L], of the B·(C+T) rows that `shortStep` joins, the earliest first. */
+export const shortInputs: LayoutInputs<ShortConvMixer> = {
+  tag: () => 'z',
+  declare: ({ kernel }) => ({ [tapsName]: { dtype: 'int32', shape: ['B', 'T', kernel] } }),
+  feeds({ kernel }, steps, T, C) {
+    const taps = new Int32Array(steps.length * T * kernel);
+    let place = 0;
+    for (const [b, { tree, committed }] of steps.entries()) {
+      for (let node = 0; node < T; node++) {
+        const depth = node < tree.size ? tree.depths[node] : 0;
+        let at = node;
+        for (let index = kernel - 1; index >= 0; index--) {
+          // Before the tree come committed positions, each in its slot; slots of positions before the text hold zeros.
+          const position = committed + depth - (kernel - 1 - index);
+          taps[place + index] = b * (C + T) + (at >= 0 ? C + at : (position + C) % C);
+          if (at >= 0 && at < tree.size) at = tree.parents[at];
+        }
+        place += kernel;
+      }
+    }
+    return { [tapsName]: tensor('int32', [steps.length, T, kernel], taps) };
+  },
+};

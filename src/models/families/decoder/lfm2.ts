@@ -1,0 +1,96 @@
+/**
+ * LFM2 and LFM2.5 (Liquid AI, arXiv 2511.23404), text models: LLaMA's decoder with norms of queries and keys, under names of its own,
+ * in which most layers have a short convolution in place of attention.
+ */
+import { z } from 'zod';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { parseMixer } from '../../../attention/mixers.ts';
+import { configError } from '../../config-fields.ts';
+import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
+import type { CausalModel } from '../../model.ts';
+import { decoderFields, type DecoderVariant, onlyValue, parseDecoderConfig, size } from './config.ts';
+import { decoderModel } from './model.ts';
+
+const variant: DecoderVariant = {
+  family: 'lfm2',
+  title: 'LFM2',
+  className: 'Lfm2',
+  queryKeyNorm: true,
+  names: {
+    ...{ attentionNorm: 'operator_norm', feedForwardNorm: 'ffn_norm', finalNorm: 'model.embedding_norm' },
+    ...{ queryNorm: 'q_layernorm', keyNorm: 'k_layernorm', output: 'out_proj' },
+    ...{ gate: 'feed_forward.w1', up: 'feed_forward.w3', down: 'feed_forward.w2' },
+  },
+};
+
+const lfm2Schema = z.object({
+  ...decoderFields,
+  model_type: z.literal('lfm2'),
+  max_position_embeddings: size.default(128_000),
+  num_key_value_heads: size.default(8),
+  intermediate_size: size.default(12_288),
+  block_ff_dim: size.nullish(),
+  block_auto_adjust_ff_dim: z.boolean().default(true),
+  block_ffn_dim_multiplier: z.number().positive().nullable().default(1),
+  block_multiple_of: size.default(256),
+  block_use_swiglu: onlyValue(true, 'the feed-forward is gated'),
+  norm_eps: z.number().positive().default(1e-5),
+  rope_theta: z.number().positive().default(1e6),
+  conv_bias: z.boolean().default(false),
+  conv_L_cache: z.int().min(1).max(64).default(3),
+  layer_types: z.array(z.enum(['conv', 'full_attention'])).nullish(),
+  full_attn_idxs: z.array(z.int()).nullish(),
+  tie_word_embeddings: z.boolean().default(true),
+  tie_embedding: z.boolean().nullish(),
+  linnet: linnetSectionOf('lfm2'),
+});
+
+type Lfm2Fields = z.infer<typeof lfm2Schema>;
+
+/** Fields of the published configurations that the authors' code does not read, or only for initial values. */
+const harmless = [
+  ...['block_dim', 'block_mlp_init_scale', 'block_norm_eps', 'block_out_init_scale', 'block_use_xavier_init'],
+  ...['conv_dim', 'conv_dim_out', 'conv_use_xavier_init', 'num_heads', 'use_pos_enc', 'theta'],
+];
+
+/** Width inside the feed-forward. */
+function feedForwardWidth(fields: Lfm2Fields): number {
+  const given = fields.block_ff_dim ?? fields.intermediate_size;
+  if (!fields.block_auto_adjust_ff_dim) return given;
+  const adjusted = Math.floor((2 * given) / 3);
+  const { block_ffn_dim_multiplier: factor, block_multiple_of: multiple } = fields;
+  return factor === null ? adjusted : multiple * Math.ceil(Math.floor(factor * adjusted) / multiple);
+}
+
+/** @throws LinnetError `CONFIG` for types of another number of layers, or channels that do not divide among key-value heads */
+function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
+  const { layer_types: types, full_attn_idxs: attentions, num_hidden_layers: layers, hidden_size: width } = fields;
+  const convolution = parseMixer({ kind: 'short-conv', kernel: fields.conv_L_cache, bias: fields.conv_bias });
+  const isAttention = (layer: number): boolean => {
+    if (types) return types[layer] === 'full_attention';
+    return attentions?.includes(layer) ?? true;
+  };
+  const natives = Array.from({ length: layers }, (_, layer) => (isAttention(layer) ? originalMixer : convolution));
+  const problems: string[] = [];
+  if (types && types.length !== layers) problems.push(`layer_types names ${types.length} layers of ${layers}`);
+  const channels = width / fields.num_key_value_heads;
+  if (!(Number.isInteger(channels) && channels > 1) && natives.includes(convolution)) {
+    problems.push(
+      `hidden_size ${width} must be a multiple, not the same, of num_key_value_heads ${fields.num_key_value_heads}`,
+    );
+  }
+  if (problems.length > 0) throw configError(variant.title, problems);
+  return natives;
+}
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function lfm2Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(variant, lfm2Schema, json, harmless, (fields) => ({
+    natives: nativeMixers(fields),
+    feedForwardWidth: feedForwardWidth(fields),
+    normEpsilon: fields.norm_eps,
+    tiedHead: fields.tie_embedding ?? fields.tie_word_embeddings,
+    convolutionBias: fields.conv_bias,
+  }));
+  return decoderModel(config, lfm2Model);
+}
