@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
 import type { MixerConfig, MixerPreset, Reading } from './mixer.ts';
-import { parseMixer } from './mixers.ts';
+import { isExchangeable, parseMixer } from './mixers.ts';
 import { requireOptions, requireText } from '../files/arguments.ts';
 
 /** The names of the presets that Linnet has. */
@@ -167,5 +167,6 @@ export const allReadings = ['past', 'whole'] as const satisfies readonly Reading
 export function localKernelFor(mixers: readonly MixerConfig[], preset: string): 'softmax' | undefined {
   if (!Object.hasOwn(findPreset(preset).shape, 'localKernel')) return undefined;
   const softmax = JSON.stringify(mixerPreset('softmax'));
-  return mixers.every((mixer) => JSON.stringify(mixer) === softmax) ? 'softmax' : undefined;
+  const attentions = mixers.filter(isExchangeable);
+  return attentions.every((mixer) => JSON.stringify(mixer) === softmax) ? 'softmax' : undefined;
 }

@@ -140,10 +140,10 @@ const targetNames: Readonly<Record<string, readonly string[]>> = {
   q: ['q_proj', 'q', 'query'],
   k: ['k_proj', 'k', 'key'],
   v: ['v_proj', 'v', 'value'],
-  o: ['o_proj', 'o'],
-  gate: ['gate_proj', 'wi_0'],
-  up: ['up_proj', 'wi_1'],
-  down: ['down_proj', 'wo'],
+  o: ['o_proj', 'o', 'out_proj'],
+  gate: ['gate_proj', 'wi_0', 'w1'],
+  up: ['up_proj', 'wi_1', 'w3'],
+  down: ['down_proj', 'wo', 'w2'],
   wi: ['wi', 'wi_0', 'wi_1'],
 };
 

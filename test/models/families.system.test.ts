@@ -17,6 +17,8 @@ const causalFamilies = supportedFamilies.filter((family) => describeModel(tinyCo
 /** What the augmented mixer is in families that have a form of their own, and which attentions can have it. */
 const augmented: Readonly<Record<string, { mixerParameters: number; kind: string; layers?: [number, number] }>> = {
   flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
+  // The first layer has a short convolution, of 16 filters of three weights.
+  lfm2: { mixerParameters: 16 * 3 + 11, kind: 'linear', layers: [1, 1] },
   // Two layers of the encoder and two of the decoder; there is no convolution from one text to another.
   t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 't5-linear', layers: [0, 3] },
 };
@@ -45,13 +47,16 @@ describe.each(supportedFamilies)('%s', (family) => {
     expect(reported).toMatchObject({ family, parameters: numbers });
     const { mixerParameters, kind, layers = [0, 1] } = augmented[family] ?? { mixerParameters: 22, kind: 'linear' };
     expect(reported).toMatchObject({ mixerParameters });
-    expect(Array.isArray(reported.mixers) && reported.mixers[0]).toMatchObject({ layers, config: { kind, group: 4 } });
+    expect(Array.isArray(reported.mixers) && reported.mixers.at(layers[0] === 1 ? 1 : 0)).toMatchObject({
+      layers,
+      config: { kind, group: 4 },
+    });
   });
 
   it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
     const { model } = await loadModel(place(family, 'augmented'));
     for (const [name, { role }] of model.parameters) {
-      const scale = /norm|ln_|bias|_factor$|dwconv|offset_scale|abs_pos|to_logits\.0/i.test(name);
+      const scale = /norm|ln_|bias|_factor$|dwconv|conv\.conv|offset_scale|abs_pos|to_logits\.0/i.test(name);
       expect(consequencesOf(role).decays, name).toBe(!scale);
     }
   });

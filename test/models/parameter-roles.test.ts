@@ -13,6 +13,7 @@ import {
   supportedFamilies,
 } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
+import { isExchangeable } from '../../src/attention/mixers.ts';
 import { freshMixerParameters } from '../../src/models/linearization/linearize.ts';
 
 function augmented(family: string) {
@@ -20,7 +21,9 @@ function augmented(family: string) {
   const mixer = mixerPreset('augmented', { group: 4, kernel: 5 });
   const isCross = (index: number): boolean =>
     plain.kind === 'encoder-decoder' && plain.attentions[index].part === 'cross';
-  return plain.withMixers(plain.mixers.map((native, index) => (isCross(index) ? native : mixer)));
+  return plain.withMixers(
+    plain.mixers.map((native, index) => (isCross(index) || !isExchangeable(native) ? native : mixer)),
+  );
 }
 
 /** The attention of the second layer. */
@@ -92,6 +95,17 @@ const groups: Readonly<Record<string, Groups>> = {
   },
   llama: decoder,
   mistral: decoder,
+  lfm2: {
+    norms: ['model.embedding_norm.weight'],
+    layerNorms: (layer) =>
+      weights(
+        [
+          ...['operator_norm', 'ffn_norm'],
+          ...(layer === 1 ? ['self_attn.q_layernorm', 'self_attn.k_layernorm'] : []),
+        ].map((name) => `model.layers.${layer}.${name}`),
+      ),
+    embeddings: decoder.embeddings,
+  },
   qwen2: decoder,
   qwen3: {
     ...decoder,

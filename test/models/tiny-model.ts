@@ -53,7 +53,7 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     bos_token_id: 256,
     eos_token_id: 257,
   },
-  lfm2: { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, layer_types: ['conv', 'full_attention'] },
+  lfm2: { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] },
   llama: { model_type: 'llama', ...tinyDecoder },
   mistral: { model_type: 'mistral', ...tinyDecoder, sliding_window: 12 },
   qwen2: { model_type: 'qwen2', ...tinyDecoder },

@@ -33,13 +33,15 @@ describe.each(cases)('$name', ({ name, lengths, prompt, total, texts }) => {
     expectGoldenGradients(results, io, model.parameters.keys());
   });
 
-  it('gives the reference logits of a padded batch where tokens are real', async () => {
-    if (!io.has('padded_right.logits')) return expect(name).not.toBe('lfm2_mixed');
-    const { logits } = await run('padded_right.input_ids');
-    const mask = goldenNumbers(io, 'padded_right.attention_mask');
-    const visible = logits.map((x, i) => x * mask[Math.floor(i / vocabulary)]);
-    expect(relativeToPeak(visible, goldenNumbers(io, 'padded_right.logits'))).toBeLessThan(2e-5);
-  });
+  it.runIf(io.has('padded_right.logits'))(
+    'gives the reference logits of a padded batch where tokens are real',
+    async () => {
+      const { logits } = await run('padded_right.input_ids');
+      const mask = goldenNumbers(io, 'padded_right.attention_mask');
+      const visible = logits.map((x, i) => x * mask[Math.floor(i / vocabulary)]);
+      expect(relativeToPeak(visible, goldenNumbers(io, 'padded_right.logits'))).toBeLessThan(2e-5);
+    },
+  );
 
   /** The part of a tensor that is of text b. */
   const ofText = (tensor: string, b: number): Float64Array => {
@@ -90,7 +92,7 @@ describe.each(cases)('$name', ({ name, lengths, prompt, total, texts }) => {
         });
       const products = `cache.n${n}.conv.${layer}`;
       if (io.has(products)) {
-        const kernel = Number(goldenTensor(io, products).shape[2]);
+        const [, , kernel] = goldenTensor(io, products).shape;
         const expected = ofText(products, b); // [channels,K]
         for (let at = Math.max(0, n - kernel + 1); at < n; at++) {
           const halves = rows(held.values, values.width, at);

@@ -6,7 +6,7 @@ import { calibrationTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { linearizeByName } from '../../models/linearization/linearize-by-name.ts';
-import { defaultParts } from '../../models/linearization/linearize.ts';
+import { defaultParts, exchangeableLayers } from '../../models/linearization/linearize.ts';
 import type { Model } from '../../models/model.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -83,7 +83,7 @@ export const linearizeCommand = defineCommand({
     const changed =
       loaded.model.kind === 'encoder-decoder'
         ? { attention: attention ?? defaultParts, changedLayers: layers ?? 'all' }
-        : { changedLayers: layers ?? loaded.model.mixers.map((_, layer) => layer) };
+        : { changedLayers: layers ?? exchangeableLayers(loaded.model) };
     const calibration = init === 'calibrate' ? await calibrated(context, loaded, swapped, { data, field }) : undefined;
     const { model, parameters } = { ...swapped, ...calibration };
     await saveModel(out, { model, parameters }, { tokenizerFiles: { from: loaded.path }, dtype, replace });

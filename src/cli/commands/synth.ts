@@ -9,6 +9,7 @@ import { type StorageType, storageTypeNames } from '../../export/storage-types.t
 import type { BlockSize } from '../../graph/ops/quantized.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
+import { withMixer } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { publishedShape, publishedShapeNames } from '../../models/presets/presets.ts';
 import type { Progress } from '../../report/progress.ts';
@@ -57,7 +58,7 @@ export const synth = defineCommand({
     requireBlocks(dtype, block);
     const { bosId, eosId } = byteTokenizer();
     const plain = describeCausalModel({ ...publishedShape(like), bos_token_id: bosId, eos_token_id: eosId });
-    const model = plain.withMixers(plain.mixers.map(() => mixerPreset(mixer)));
+    const model = withMixer(plain, mixerPreset(mixer));
     const weights = new RandomWeights(model, seed);
     const started = performance.now();
     const bytes = await writers[format]({ context, model, weights, dtype, block, out, replace });

@@ -29,6 +29,7 @@ const families: Readonly<Record<string, { readonly size: string; readonly lastMa
   mistral: decoder,
   qwen2: decoder,
   qwen3: decoder,
+  lfm2: { ...decoder, lastMatrix: 'model.layers.1.feed_forward.w2.weight' },
   gpt2: { size: 'n_layer', lastMatrix: 'transformer.h.1.mlp.c_proj.weight' },
   flash: { size: 'depth', lastMatrix: 'layers.1.to_out.weight' },
 };

@@ -64,6 +64,14 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   return { model: changed, parameters: kept };
 }
 
+/** The model with a mixer in all layers that can have another than the family's own. */
+export function withMixer<Described>(
+  model: Remixable<Described> & Pick<ModelDescription, 'mixers'>,
+  mixer: MixerConfig,
+): Described {
+  return model.withMixers(model.mixers.map((own) => (isExchangeable(own) ? mixer : own)));
+}
+
 /** The layers that can have another mixer. */
 export function exchangeableLayers({ mixers }: Pick<ModelDescription, 'mixers'>): number[] {
   return mixers.flatMap((mixer, layer) => (isExchangeable(mixer) ? [layer] : []));

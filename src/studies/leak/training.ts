@@ -16,6 +16,7 @@ import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.
 import { mul } from '../../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
+import { withMixer } from '../../models/linearization/linearize.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
@@ -61,7 +62,7 @@ function demonstrationModel(masked: boolean): CausalModel {
     max_position_embeddings: length,
     tie_word_embeddings: true,
   });
-  return plain.withMixers(plain.mixers.map(() => mixer));
+  return withMixer(plain, mixer);
 }
 
 /** The text that is trained on, and the questions about the last tenth, which is held out. */

@@ -1,6 +1,7 @@
 /** The attentions that the support matrix tries mixers in: every family, in every direction it has. */
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
+import { withMixer } from '../../models/linearization/linearize.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
 import { t5Model } from '../../models/families/t5/model.ts';
 
@@ -31,10 +32,7 @@ function uniform(family: string, direction: Direction, config: Readonly<Record<s
   return {
     family,
     direction,
-    model(mixer) {
-      const plain = describeModel(config);
-      return plain.withMixers(plain.mixers.map(() => mixer));
-    },
+    model: (mixer) => withMixer<Model>(describeModel(config), mixer),
   };
 }
 
@@ -58,6 +56,7 @@ export const supportProbes: readonly SupportProbe[] = [
   uniform('mistral', 'causal', { model_type: 'mistral', ...tinyDecoder }),
   uniform('qwen2', 'causal', { model_type: 'qwen2', ...tinyDecoder }),
   uniform('qwen3', 'causal', { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 }),
+  uniform('lfm2', 'causal', { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] }),
   uniform('gpt2', 'causal', {
     ...{ model_type: 'gpt2', vocab_size: 19, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 },
   }),

@@ -4,6 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { saveModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
+import { withMixer } from '../../models/linearization/linearize.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { modelPreset } from '../../models/presets/presets.ts';
 import { Random } from '../../random.ts';
@@ -56,7 +57,7 @@ export async function pretrain(
     const given =
       typeof config === 'string' ? { ...modelPreset(config), vocab_size: tokenizer.vocabularySize } : config;
     const described = describeCausalModel(withSpecialTokens(given, tokenizer));
-    const model = mixer === undefined ? described : described.withMixers(described.mixers.map(() => mixer));
+    const model = mixer === undefined ? described : withMixer(described, mixer);
     if (tokenizer.vocabularySize > model.sizes.vocabulary) {
       throw new LinnetError(
         'MISMATCH',

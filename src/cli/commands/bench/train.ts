@@ -4,6 +4,7 @@ import { convolutionOf, parseMixer } from '../../../attention/mixers.ts';
 import { mixerPreset, takenOptions } from '../../../attention/presets.ts';
 import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families/index.ts';
+import { withMixer } from '../../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { fixed, formatShortCount } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, withDefault, settings } from '../../framework/command.ts';
@@ -80,7 +81,7 @@ export const benchTrain = defineCommand({
       context.throwIfStopped('between two widths');
       const { group, config } = families[family];
       const plain = describeCausalModel(config(width, layers, vocabulary, length));
-      const throughout = (one: MixerConfig): CausalModel => plain.withMixers(plain.mixers.map(() => one));
+      const throughout = (one: MixerConfig): CausalModel => withMixer(plain, one);
       const chosen = mixerPreset(mixer, takenOptions(mixer, { group }));
       // The model without the convolution, where its mixer has one.
       const hasConvolution = convolutionOf(chosen) !== null;
