@@ -75,6 +75,8 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   'stored keys of both kinds': [augmented, { kind: 'linear', group: G, local, global: {} }],
 };
 
+const hybrid: readonly MixerInput[] = [{ kind: 'short-conv' }, softmax, { kind: 'short-conv' }, augmented];
+
 /** Models by the family that some kinds are of. Those of T5 are decoded in `encoder-decoder.test.ts`. */
 const models: Readonly<Record<string, (mixers: readonly MixerConfig[]) => CausalModel>> = {
   any: tinyLlama,
@@ -88,12 +90,7 @@ const variants: readonly { readonly name: string; readonly model: CausalModel }[
     .filter(({ kind }) => kind.family !== 't5')
     .map(({ name, kind: { family = 'any' }, config }) => ({ name, model: models[family]([config, config]) })),
   ...Object.entries(combinations).map(([name, mixers]) => ({ name, model: tinyLlama(mixers) })),
-  {
-    name: 'short convolutions next to softmax and augmented',
-    model: tinyLfm2(
-      ['short-conv', 'softmax', 'short-conv'].map((kind) => parseMixer({ kind })).concat(parseMixer(augmented)),
-    ),
-  },
+  { name: 'short convolutions next to other mixers', model: tinyLfm2(hybrid.map((mixer) => parseMixer(mixer))) },
 ];
 
 interface Reference {
