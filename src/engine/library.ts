@@ -15,7 +15,7 @@ export { OverloadError } from '../errors.ts';
 export { Runner } from './runner.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
 export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
-export { JsonConstraint } from '../decoding/constraints/json-constraint.ts';
+export { JsonConstraint } from '../decoding/constraints/grammar-constraint.ts';
 export { TokenTrie } from '../decoding/constraints/token-trie.ts';
 export {
   type AcceptanceRule,

@@ -1,7 +1,7 @@
 /** A session: a text and its state, continued from call to call, such as a conversation or a long document. */
 import { Runner } from './runner.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
-import type { JsonSchemas } from '../decoding/constraints/json-constraint.ts';
+import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
@@ -47,7 +47,7 @@ export interface SessionParts {
   readonly template?: ChatTemplate;
   readonly files: SessionFiles | undefined;
   /** Schemas that texts may be held to. */
-  readonly schemas: JsonSchemas;
+  readonly grammars: Grammars;
 }
 
 /** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
@@ -138,7 +138,7 @@ export class TextSession {
   #constraint({ jsonSchema, ignoreEos, stopIds = [] }: TextOptions, { model }: StepEngine, from: number) {
     if (jsonSchema === undefined) return undefined;
     if (ignoreEos === true) throw new LinnetError('INPUT', 'JSON ends with EOS; leave out ignoreEos or jsonSchema');
-    return this.#parts.schemas.constraint(jsonSchema, [...model.eosIds, ...stopIds]).after(from);
+    return this.#parts.grammars.json(jsonSchema, [...model.eosIds, ...stopIds]).after(from);
   }
 
   async *#run(options: TextOptions, input: PromptInput): AsyncGenerator<TextEvent, void, undefined> {

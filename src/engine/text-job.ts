@@ -1,5 +1,5 @@
 /** Jobs of the text engine: a prompt and how it is continued, and the events that answer. */
-import type { JsonConstraint } from '../decoding/constraints/json-constraint.ts';
+import type { GrammarConstraint } from '../decoding/constraints/grammar-constraint.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { Sampler, SamplerInput } from '../decoding/sampler.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
@@ -45,7 +45,7 @@ export interface TextJob {
   /** Tokens before which nothing ends a text. Default 0; not with `constraint`. */
   readonly leastTokens?: number;
   /** Holds a text to a grammar from the end of the prompt on. */
-  readonly constraint?: Pick<JsonConstraint, 'after'>;
+  readonly constraint?: Pick<GrammarConstraint, 'after'>;
   /** How tokens are decoded, for one text. Default: `drafter`. */
   readonly method?: DecodingMethod;
   /** What drafts for texts without scores. Default: the runner's. */

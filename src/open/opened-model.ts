@@ -1,7 +1,7 @@
 /** The result of `open`: a model of some kind, with all its actions. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
-import { JsonSchemas } from '../decoding/constraints/json-constraint.ts';
+import { Grammars } from '../decoding/constraints/grammar-constraint.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { type ContinuationScore, scoreContinuations } from '../engine/scoring/continuations.ts';
 import { type SessionFiles, TextSession } from '../engine/session.ts';
@@ -159,7 +159,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
   readonly #parts: OpenedParts;
   #engine: Promise<StepEngine> | undefined;
   #isDisposed = false;
-  #schemas: JsonSchemas | undefined;
+  #grammars: Grammars | undefined;
 
   constructor(kind: Kind, description: Described, parts: OpenedParts) {
     this.kind = kind;
@@ -230,8 +230,8 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
   session(): TextSession {
     const { model, sessionFiles: files } = this.#generating('generates no text');
     const { tokenizer, chatTemplate: template } = this;
-    this.#schemas ??= new JsonSchemas(tokenizer, model.sizes.vocabulary);
-    return new TextSession({ engine: () => this.engine(), tokenizer, template, files, schemas: this.#schemas });
+    this.#grammars ??= new Grammars(tokenizer, model.sizes.vocabulary);
+    return new TextSession({ engine: () => this.engine(), tokenizer, template, files, grammars: this.#grammars });
   }
 
   async linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<OpenedModel> {

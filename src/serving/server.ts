@@ -1,6 +1,6 @@
 /** A server of a model that writes: its parts put together. */
 import type { Logger } from 'pino';
-import { JsonSchemas } from '../decoding/constraints/json-constraint.ts';
+import { Grammars } from '../decoding/constraints/grammar-constraint.ts';
 import { Runner } from '../engine/runner.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
@@ -90,7 +90,7 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
     ...around,
     ...{ model, runner, page, metricDialects, secret: shared?.secret },
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
-    schemas: new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary),
+    grammars: new Grammars(model.tokenizer, model.engine.model.sizes.vocabulary),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
     slots: new Slots(runner.parallel, slotFiles),

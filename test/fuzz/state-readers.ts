@@ -28,7 +28,7 @@ import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
-import { JsonSchemas } from '../../src/decoding/constraints/json-constraint.ts';
+import { Grammars } from '../../src/decoding/constraints/grammar-constraint.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
@@ -233,7 +233,7 @@ async function requestReaders(): Promise<StateReaders> {
   const sessions = new Sessions(new MemoryStore());
   const serving = {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
-    schemas: new JsonSchemas(served.tokenizer, served.vocabulary),
+    grammars: new Grammars(served.tokenizer, served.vocabulary),
     slots: new Slots(runner.parallel),
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
-import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
+import { JsonConstraint } from '../../decoding/constraints/grammar-constraint.ts';
 import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
 import { type GenerateOptions, generate } from '../../engine/generate.ts';
 import type { Generation } from '../../engine/text-job.ts';

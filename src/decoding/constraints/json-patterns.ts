@@ -110,6 +110,31 @@ export interface Member {
 }
 
 /**
+ * Members one after the other, in their order, those that are not required or not there.
+ * @param written a member with its name
+ * @param other a member of another name, which comes last; undefined for none
+ */
+export function memberList(
+  members: readonly Member[],
+  comma: Pattern,
+  written: (member: Member) => Pattern,
+  other?: Pattern,
+): Pattern {
+  const more = other === undefined ? nothing : repeat(sequence(comma, other), 0, Infinity);
+  // What may follow when something has been written, and when nothing has.
+  let later = more;
+  let first = other === undefined ? nothing : optionalPart(sequence(other, more));
+  for (const member of members.toReversed()) {
+    const here = written(member);
+    const next = sequence(comma, here, later);
+    const begun = sequence(here, later);
+    first = member.required ? begun : anyOf(begun, first);
+    later = member.required ? next : anyOf(next, later);
+  }
+  return first;
+}
+
+/**
  * An object: its properties in their order, those that are not required or not there.
  * @param others values of properties of other names, which come last; undefined for none
  */
@@ -117,18 +142,8 @@ export function jsonObject(members: readonly Member[], others: Pattern | undefin
   const comma = sequence(blanks, exactText(','), blanks);
   const after = (key: Pattern, value: Pattern): Pattern => sequence(key, exactText(':'), blanks, value);
   const other = others && after(otherName(members.map(({ name }) => name)), others);
-  const more = other === undefined ? nothing : repeat(sequence(comma, other), 0, Infinity);
-  // What may follow when something has been written, and when nothing has.
-  let later = more;
-  let first = other === undefined ? nothing : optionalPart(sequence(other, more));
-  for (const { name, value, required } of [...members].reverse()) {
-    const member = after(exactText(JSON.stringify(name)), value);
-    const next = sequence(comma, member, later);
-    const begun = sequence(member, later);
-    first = required ? begun : anyOf(begun, first);
-    later = required ? next : anyOf(next, later);
-  }
-  return sequence(exactText('{'), blanks, first, blanks, exactText('}'));
+  const written = ({ name, value }: Member): Pattern => after(exactText(JSON.stringify(name)), value);
+  return sequence(exactText('{'), blanks, memberList(members, comma, written, other), blanks, exactText('}'));
 }
 
 /** A name that is none of some; it has no escapes until it differs from all of them. */

@@ -82,6 +82,26 @@ const formats: Readonly<Record<string, string>> = {
  * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar
  */
 export function schemaGrammar(schema: unknown): Grammar {
+  const rules = jsonRules();
+  return { root: sequence(blanks, schemaPattern(schema, rules)), rules };
+}
+
+/**
+ * The pattern of a schema in a larger grammar.
+ * @param rules those of `jsonRules`, to which the schema's references are added
+ * @param scope tells the references of several schemas apart
+ * @throws LinnetError as `schemaGrammar`
+ */
+export function schemaPattern(schema: unknown, rules: Map<string, Pattern>, scope = ''): Pattern {
+  return readerOf(schema, rules, scope).pattern();
+}
+
+/** The properties of a schema of objects, in their order. @throws LinnetError as `schemaGrammar` */
+export function schemaMembers(schema: JsonObject, rules: Map<string, Pattern>, scope: string): Member[] {
+  return readerOf(schema, rules, scope).properties(schema);
+}
+
+function readerOf(schema: unknown, rules: Map<string, Pattern>, scope: string): SchemaReader {
   const written = JSON.stringify(schema) ?? '';
   if (written.length > most.bytes) throw wrong('', `it has ${written.length} characters, more than ${most.bytes}`);
   try {
@@ -89,7 +109,7 @@ export function schemaGrammar(schema: unknown): Grammar {
   } catch (cause) {
     throw new LinnetError('INPUT', cause instanceof Error ? cause.message : 'the schema is too deep', { cause });
   }
-  return new SchemaReader(schema).grammar();
+  return new SchemaReader(schema, rules, scope);
 }
 
 /** Where a schema is: for messages, and which rule begins with it. */
@@ -101,19 +121,28 @@ interface Place {
 
 class SchemaReader {
   readonly #schema: unknown;
-  readonly #rules = jsonRules();
+  readonly #rules: Map<string, Pattern>;
+  readonly #scope: string;
   /** Which rules each rule may begin with. */
   readonly #heads = new Map<string, Set<string>>();
   #count = 0;
 
-  constructor(schema: unknown) {
+  constructor(schema: unknown, rules: Map<string, Pattern>, scope: string) {
     this.#schema = schema;
+    this.#rules = rules;
+    this.#scope = scope;
   }
 
-  grammar(): Grammar {
+  pattern(): Pattern {
     const root = this.#read(this.#schema, { path: '', headOf: undefined });
     this.#refuseEndless();
-    return { root: sequence(blanks, root), rules: this.#rules };
+    return root;
+  }
+
+  properties(schema: JsonObject): Member[] {
+    const members = this.#members(schema, '');
+    this.#refuseEndless();
+    return members;
   }
 
   #read(schema: unknown, place: Place): Pattern {
@@ -150,7 +179,7 @@ class SchemaReader {
     if (typeof target !== 'string' || !(target === '#' || target.startsWith('#/'))) {
       throw wrong(place.path, '"$ref" begins with #, as a place in the same schema');
     }
-    const name = `ref ${target}`;
+    const name = `ref ${this.#scope}${target}`;
     if (place.headOf !== undefined) this.#heads.get(place.headOf)?.add(name);
     if (!this.#heads.has(name)) {
       this.#heads.set(name, new Set());
@@ -195,8 +224,8 @@ class SchemaReader {
     array: (schema, path) => this.#array(schema, path),
   };
 
-  #object(schema: JsonObject, path: string): Pattern {
-    const { properties = {}, required = [], additionalProperties } = schema;
+  #members(schema: JsonObject, path: string): Member[] {
+    const { properties = {}, required = [] } = schema;
     if (!isJsonObject(properties)) throw wrong(path, '"properties" is an object');
     if (!Array.isArray(required) || !required.every((name) => typeof name === 'string')) {
       throw wrong(path, '"required" is a list of names');
@@ -211,6 +240,12 @@ class SchemaReader {
     );
     const unnamed = [...names].find((name) => !Object.hasOwn(properties, name));
     if (unnamed !== undefined) throw wrong(path, `"${unnamed.slice(0, 100)}" is required and not among "properties"`);
+    return members;
+  }
+
+  #object(schema: JsonObject, path: string): Pattern {
+    const { additionalProperties } = schema;
+    const members = this.#members(schema, path);
     if (additionalProperties === false) return jsonObject(members, undefined);
     if (additionalProperties === undefined) return jsonObject(members, members.length === 0 ? anyValue : undefined);
     const others = this.#read(additionalProperties, { path: `${path}/additionalProperties`, headOf: undefined });
@@ -242,7 +277,7 @@ class SchemaReader {
   #refuseEndless(): void {
     const done = new Set<string>();
     const visit = (name: string, above: readonly string[]): void => {
-      if (above.includes(name)) throw wrong(name.slice('ref #'.length), 'it refers to itself and to nothing else');
+      if (above.includes(name)) throw wrong(name.slice(name.indexOf('#') + 1), 'it refers to itself and to nothing else');
       if (done.has(name)) return;
       for (const head of this.#heads.get(name) ?? []) visit(head, [...above, name]);
       done.add(name);

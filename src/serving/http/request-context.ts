@@ -2,7 +2,7 @@
 import type { StateStore } from '../sessions/state-store.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import type { JsonSchemas } from '../../decoding/constraints/json-constraint.ts';
+import type { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
 import type { Runner } from '../../engine/runner.ts';
 import type { Embeddings } from '../../engine/text/embeddings.ts';
 import type { NamedModel, TextModel } from '../../engine/text-model.ts';
@@ -28,7 +28,7 @@ export interface EmbeddingServing extends TokenServing {
 export interface Serving extends EmbeddingServing {
   readonly model: TextModel;
   readonly runner: Runner;
-  readonly schemas: JsonSchemas;
+  readonly grammars: Grammars;
   readonly sessions: Sessions;
   readonly slots: Slots;
   readonly responses: StateStore;

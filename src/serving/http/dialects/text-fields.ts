@@ -1,7 +1,7 @@
 /** Fields that the dialects of OpenAI share, and the jobs that they mean. */
 import { randomInt, randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { JsonConstraint } from '../../../decoding/constraints/json-constraint.ts';
+import type { GrammarConstraint } from '../../../decoding/constraints/grammar-constraint.ts';
 import type { SamplerInput } from '../../../decoding/sampler.ts';
 import { leadsTo, type Prompt } from '../../../engine/prompt.ts';
 import { drafters, type TextJob } from '../../../engine/text-job.ts';
@@ -205,13 +205,13 @@ function leastTokensOf({ min_tokens: least = 0 }: Partial<TextFields>, asked: nu
  * @throws ApiError for a schema that cannot be used, naming the field
  */
 function jsonOf(
-  { schemas, model }: Serving,
+  { grammars, model }: Serving,
   {
     response_format: format,
     json_schema: plain,
     ignore_eos: endless,
   }: Some<'response_format' | 'json_schema' | 'ignore_eos'>,
-): JsonConstraint | undefined {
+): GrammarConstraint | undefined {
   const formatted = format !== undefined && format.type !== 'text';
   if (formatted && plain !== undefined) refuse('give one of "response_format" and "json_schema"', 'json_schema');
   if (!formatted && plain === undefined) return undefined;
@@ -219,7 +219,7 @@ function jsonOf(
   const schema = format?.type === 'json_schema' ? format.json_schema.schema : undefined;
   const object = format?.type === 'json_object' ? (format.schema ?? { type: 'object' }) : undefined;
   try {
-    return schemas.constraint(schema ?? object ?? plain, model.engine.model.eosIds);
+    return grammars.json(schema ?? object ?? plain, model.engine.model.eosIds);
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
     return refuse(error.message, formatted ? 'response_format' : 'json_schema');

@@ -1,25 +1,18 @@
-/** Texts that are JSON of a schema: which tokens may come next. */
+/** Texts of a grammar, JSON of a schema among them: which tokens may come next. */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TokenConstraint } from '../logit-adjustments.ts';
 import { ByteMachine, type MachineState } from './byte-machine.ts';
 import { schemaGrammar } from './json-schema.ts';
+import type { Grammar } from './pattern.ts';
 import { TokenTrie } from './token-trie.ts';
 
 /** Masks kept for each schema, and schemas for each model. */
 const mostMasks = 256;
 const mostSchemas = 16;
 
-/**
- * A schema made ready for a vocabulary, for any number of texts.
- * @example
- * ```ts
- * const trie = new TokenTrie(tokenizer, engine.model.sizes.vocabulary);
- * const json = new JsonConstraint({ type: 'object' }, trie, engine.model.eosIds);
- * const sampler = new Sampler({}, undefined, { constraint: json.after(promptTokens.length) });
- * ```
- */
-export class JsonConstraint {
+/** A grammar made ready for a vocabulary, for any number of texts. */
+export class GrammarConstraint {
   readonly #trie: TokenTrie;
   readonly #machine: ByteMachine;
   /** Tokens that fit each state. */
@@ -27,22 +20,20 @@ export class JsonConstraint {
   readonly #ends: readonly number[];
 
   /**
-   * @param schema a JSON schema, parsed; `{ type: 'object' }` accepts any object
    * @param trie the vocabulary of the model
    * @param ends tokens that end a text, and may come only when it is complete
-   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar; `CONFIG`
-   *   for a model without a token that ends texts
+   * @throws LinnetError `INPUT` for a grammar that is too large; `CONFIG` for a model without a token that ends texts
    */
-  constructor(schema: unknown, trie: TokenTrie, ends: readonly number[]) {
-    if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token, by which JSON could end');
+  constructor(grammar: Grammar, trie: TokenTrie, ends: readonly number[]) {
+    if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token, by which the text could end');
     this.#trie = trie;
-    this.#machine = new ByteMachine(schemaGrammar(schema));
+    this.#machine = new ByteMachine(grammar);
     this.#ends = ends;
   }
 
   /**
    * The constraint of one text.
-   * @param position where in the text the JSON begins: the length of the prompt
+   * @param position where in the text the grammar's part begins: the length of the prompt
    */
   after(position: number): TokenConstraint {
     /** States after each token of the text, from the prompt's end on. */
@@ -73,11 +64,33 @@ export class JsonConstraint {
   }
 }
 
-/** The schemas that are asked of one model, made ready when they are first asked for. */
-export class JsonSchemas {
+/**
+ * A schema made ready for a vocabulary.
+ * @example
+ * ```ts
+ * const trie = new TokenTrie(tokenizer, engine.model.sizes.vocabulary);
+ * const json = new JsonConstraint({ type: 'object' }, trie, engine.model.eosIds);
+ * const sampler = new Sampler({}, undefined, { constraint: json.after(promptTokens.length) });
+ * ```
+ */
+export class JsonConstraint extends GrammarConstraint {
+  /**
+   * @param schema a JSON schema, parsed; `{ type: 'object' }` accepts any object
+   * @param trie the vocabulary of the model
+   * @param ends tokens that end a text, and may come only when it is complete
+   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar; `CONFIG`
+   *   for a model without a token that ends texts
+   */
+  constructor(schema: unknown, trie: TokenTrie, ends: readonly number[]) {
+    super(schemaGrammar(schema), trie, ends);
+  }
+}
+
+/** The grammars that are asked of one model, made ready when they are first asked for. */
+export class Grammars {
   readonly #tokenizer: Tokenizer;
   readonly #vocabulary: number;
-  readonly #ready = new Map<string, JsonConstraint>();
+  readonly #ready = new Map<string, GrammarConstraint>();
   #trie: TokenTrie | undefined;
 
   /** @param vocabulary V of the model */
@@ -87,15 +100,23 @@ export class JsonSchemas {
   }
 
   /**
-   * The constraint of a schema.
+   * The constraint of a JSON schema.
    * @param ends tokens that end a text
    * @throws LinnetError as `JsonConstraint`
    */
-  constraint(schema: unknown, ends: readonly number[]): JsonConstraint {
-    const key = `${ends.join()} ${JSON.stringify(schema)}`;
-    return kept(this.#ready, key, mostSchemas, () => {
+  json(schema: unknown, ends: readonly number[]): GrammarConstraint {
+    return this.constraint(`json ${JSON.stringify(schema)}`, () => schemaGrammar(schema), ends);
+  }
+
+  /**
+   * The constraint of a grammar.
+   * @param name tells it from all others
+   * @throws LinnetError as `GrammarConstraint` and `grammar`
+   */
+  constraint(name: string, grammar: () => Grammar, ends: readonly number[]): GrammarConstraint {
+    return kept(this.#ready, `${ends.join()} ${name}`, mostSchemas, () => {
       this.#trie ??= new TokenTrie(this.#tokenizer, this.#vocabulary);
-      return new JsonConstraint(schema, this.#trie, ends);
+      return new GrammarConstraint(grammar(), this.#trie, ends);
     });
   }
 }
