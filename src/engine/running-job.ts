@@ -280,8 +280,8 @@ export class RunningJob {
 
   #newText(choice: number): RunningText {
     const { job } = this;
-    const { tokenizer, engine } = this.#around;
-    const { prompt, maxTokens, ignoreEos } = job;
+    const { engine } = this.#around;
+    const { prompt, maxTokens, ignoreEos, tokenizer = this.#around.tokenizer } = job;
     const after = Math.max(job.leastTokens ?? 0, job.stop?.after ?? 0);
     const scores =
       job.scores?.text === undefined || tokenizer === undefined ? undefined : new ScoreStream(tokenizer, prompt.tokens);

@@ -46,6 +46,8 @@ export interface TextJob {
   readonly leastTokens?: number;
   /** Holds a text to a grammar from the end of the prompt on. */
   readonly constraint?: Pick<GrammarConstraint, 'after'>;
+  /** Makes characters of the texts' tokens. Default: the runner's. */
+  readonly tokenizer?: Tokenizer;
   /** How tokens are decoded, for one text. Default: `drafter`. */
   readonly method?: DecodingMethod;
   /** What drafts for texts without scores. Default: the runner's. */

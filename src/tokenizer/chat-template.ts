@@ -29,6 +29,8 @@ export interface TemplateOptions {
   readonly tools?: readonly unknown[];
   /** Texts that the answer may rest on. */
   readonly documents?: readonly unknown[];
+  /** Writes the calls of a message as text, for templates that write none. */
+  readonly calls?: (calls: readonly unknown[]) => string;
   /** Variables of the model's own template. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
@@ -56,6 +58,11 @@ export class ChatTemplate {
     this.#origin = origin;
     this.#tokenizer = tokenizer;
     this.#names = new ControlNames(tokenizer);
+  }
+
+  /** Whether the templates hold a text. */
+  has(text: string): boolean {
+    return Object.values(this.#sources).some((source) => source.includes(text));
   }
 
   /** Parses the templates, which is else done when they are needed. @throws LinnetError `FORMAT` for one that is not valid */
@@ -94,14 +101,14 @@ export class ChatTemplate {
     return Object.fromEntries(entries);
   }
 
-  #render(values: Values, { addGenerationPrompt = true, tools }: TemplateOptions): string {
+  #render(values: Values, { addGenerationPrompt = true, tools, calls }: TemplateOptions): string {
     if (values.messages.length === 0) throw new LinnetError('INPUT', 'a conversation needs at least one message');
     const named = tools !== undefined && Object.hasOwn(this.#sources, 'tool_use') ? 'tool_use' : 'default';
     const template = this.#parse(this.#sources[named]);
     try {
       return template.render({
         ...values,
-        messages: values.messages.map((message) => ({ ...message })),
+        messages: values.messages.map((message) => this.#withCalls(message, calls)),
         add_generation_prompt: addGenerationPrompt,
         bos_token: this.#names.of(this.#tokenizer.bosId),
         eos_token: this.#names.of(this.#tokenizer.eosId),
@@ -111,6 +118,12 @@ export class ChatTemplate {
         cause,
       });
     }
+  }
+
+  #withCalls(message: ChatMessage, calls: TemplateOptions['calls']): ChatMessage {
+    const { tool_calls: made, ...rest } = message;
+    if (made === undefined || calls === undefined || this.has('tool_calls')) return { ...message };
+    return { ...rest, content: message.content + calls(made) };
   }
 
   #parse(source: string): JinjaTemplate {

@@ -47,7 +47,7 @@ function sentencePieceSpelling(byteFallback: boolean): TokenSpelling {
  */
 export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | undefined {
   // A token to decode the others after, since a decoder may strip the space in front of a text.
-  const anchor = anchorOf(tokenizer);
+  const anchor = textAnchor(tokenizer);
   const anchorLength = tokenizer.decode(anchor).length;
   return (id) => {
     if (tokenizer.specialIds.has(id)) return new Uint8Array(0);
@@ -58,7 +58,8 @@ export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | u
   };
 }
 
-function anchorOf(tokenizer: Tokenizer): number[] {
+/** A token to decode others after. */
+export function textAnchor(tokenizer: Tokenizer): number[] {
   try {
     return [...tokenizer.encode('a')].slice(-1);
   } catch {

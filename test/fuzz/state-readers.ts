@@ -28,6 +28,7 @@ import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
+import { toolServing } from '../../src/serving/server.ts';
 import { Grammars } from '../../src/decoding/constraints/grammar-constraint.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
@@ -231,9 +232,10 @@ async function requestReaders(): Promise<StateReaders> {
   const served = await openTiny(chatTemplate);
   const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
   const sessions = new Sessions(new MemoryStore());
+  const grammars = new Grammars(served.tokenizer, served.vocabulary);
   const serving = {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
-    grammars: new Grammars(served.tokenizer, served.vocabulary),
+    ...{ grammars, calls: toolServing(served, grammars) },
     slots: new Slots(runner.parallel),
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),
@@ -243,6 +245,11 @@ async function requestReaders(): Promise<StateReaders> {
   };
   const api = createApi<Serving>(serving, textApi(served));
   const sampling = { temperature: 1, top_p: 0.9, seed: 3, max_tokens: 2, stop: ['x'], logit_bias: { '5': 1 } };
+  const parameters = { type: 'object', properties: { a: { type: 'integer', minimum: 0 }, b: { enum: ['x', 1] } } };
+  const calling = {
+    tools: [{ type: 'function', function: { name: 'add', description: 'adds', parameters, strict: true } }],
+    parallel_tool_calls: false,
+  };
   const messages = [
     { role: 'system', content: 'be kind' },
     { role: 'user', content: [{ type: 'text', text: 'hello' }] },
@@ -252,7 +259,10 @@ async function requestReaders(): Promise<StateReaders> {
       { model: 'tiny', prompt: 'One', ...sampling, logprobs: 2, echo: true },
       { prompt: [[1, 2], [3]], max_tokens: 1, n: 2, stream: true, stream_options: { include_usage: true } },
     ],
-    '/v1/chat/completions': [{ messages, ...sampling, logprobs: true, top_logprobs: 1, stream: true }],
+    '/v1/chat/completions': [
+      { messages, ...sampling, logprobs: true, top_logprobs: 1, stream: true },
+      { messages, ...calling, tool_choice: { type: 'function', function: { name: 'add' } }, max_tokens: 3 },
+    ],
     '/v1/sessions': [{ prompt: 'One' }],
     '/tokenize': [{ prompt: 'One', add_special_tokens: true }],
     '/detokenize': [{ tokens: [1, 2, 3] }],

@@ -71,6 +71,11 @@ export const serveCommand = defineCommand({
         '(default: a temporary folder, until the server ends)',
     ),
     chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+    toolFormat: optional(
+      called('name', text),
+      'how the model writes calls of functions: hermes, qwen3.5, lfm2, mistral, granite, llama3 or plain-json (default: by ' +
+        'its chat template)',
+    ),
     speculate: withDefault(
       choice(drafters, 'drafter'),
       'off',
@@ -145,8 +150,8 @@ export const serveCommand = defineCommand({
     };
     await using model = await openServed(options.model, { ...named, ...compile, chatTemplate: template });
     if (model instanceof ReadingModel) {
-      const { sessions, slotSavePath, chatTemplate, speculate } = options;
-      const given = Object.entries({ sessions, slotSavePath, chatTemplate, speculate }).find(
+      const { sessions, slotSavePath, chatTemplate, toolFormat, speculate } = options;
+      const given = Object.entries({ sessions, slotSavePath, chatTemplate, toolFormat, speculate }).find(
         ([, value]) => value !== undefined && value !== 'off',
       );
       if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
@@ -169,6 +174,7 @@ export const serveCommand = defineCommand({
       sessionTtl: options.sessionTtl,
       shared: kept.shared,
       drafter: options.speculate,
+      toolFormat: options.toolFormat,
       page,
       metricDialects: options.metricsNames,
       log,

@@ -277,7 +277,8 @@ class SchemaReader {
   #refuseEndless(): void {
     const done = new Set<string>();
     const visit = (name: string, above: readonly string[]): void => {
-      if (above.includes(name)) throw wrong(name.slice(name.indexOf('#') + 1), 'it refers to itself and to nothing else');
+      if (above.includes(name))
+        throw wrong(name.slice(name.indexOf('#') + 1), 'it refers to itself and to nothing else');
       if (done.has(name)) return;
       for (const head of this.#heads.get(name) ?? []) visit(head, [...above, name]);
       done.add(name);

@@ -1,6 +1,8 @@
 /** Messages of chats, and the template that makes a prompt of them. */
 import { z } from 'zod';
 import { preparePrompt, type MessagesInput, type Prompt } from '../../engine/prompt.ts';
+import type { ToolFunction } from '../../engine/tools/tool-format.ts';
+import { withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { refuse } from './api-error.ts';
@@ -12,12 +14,28 @@ const textPart = z.object({
   text: z.string(),
 });
 
-export const messageSchema = z.object({
-  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
-  content: z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts of type "text"' }),
-  name: maybe(z.string().max(64)),
-  tool_calls: maybe(z.array(z.unknown()).max(0, { error: 'calls of tools are not supported' })),
+const content = z.union([z.string(), z.array(textPart).max(1024)], {
+  error: 'expected a text, or parts of type "text"',
 });
+
+const madeCall = z.object({
+  id: z.string().max(256),
+  type: maybe(z.literal('function')),
+  function: z.object({ name: z.string().max(256), arguments: z.string() }),
+});
+
+export const messageSchema = z
+  .object({
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+    content: maybe(content),
+    name: maybe(z.string().max(64)),
+    tool_calls: maybe(z.array(madeCall).max(128)),
+    tool_call_id: maybe(z.string().max(256)),
+  })
+  .refine(({ content, tool_calls }) => content !== undefined || (tool_calls ?? []).length > 0, {
+    error: 'expected a text, or parts of type "text"',
+    path: ['content'],
+  });
 
 /** The template. @throws ApiError for a model without one */
 export function templateOf({ model }: TokenServing): ChatTemplate {
@@ -28,24 +46,45 @@ export function templateOf({ model }: TokenServing): ChatTemplate {
   );
 }
 
-interface SentMessage {
+type SentMessage = Partial<Pick<z.output<typeof messageSchema>, 'name' | 'tool_calls' | 'tool_call_id'>> & {
   readonly role: string;
-  readonly content: string | readonly { readonly text: string }[];
-  readonly name?: string | undefined;
-}
+  readonly content?: string | readonly { readonly text: string }[] | undefined;
+};
 
 /** Messages as templates know them. */
 export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
-  return messages.map(({ role, content, name }) => ({
+  return messages.map(({ role, content = '', name, tool_calls: calls, tool_call_id }) => ({
     // The newer name of the same thing, which templates do not know.
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
     ...(name !== undefined && { name }),
+    ...(tool_call_id !== undefined && { tool_call_id }),
+    ...(calls !== undefined && calls.length > 0 && { tool_calls: calls.map(templateCall) }),
   }));
 }
 
-/** The prompt of a conversation. @throws ApiError for a model without a template; LinnetError as `preparePrompt` */
-export async function chatPrompt(serving: Serving, input: MessagesInput, signal: AbortSignal): Promise<Prompt> {
+/** A call with its arguments as an object, which templates write as JSON. */
+function templateCall({ id, function: { name, arguments: json } }: z.output<typeof madeCall>) {
+  let given: unknown = json;
+  try {
+    given = JSON.parse(json);
+  } catch {
+    // A call that was cut short stays the text that it is.
+  }
+  return { id, type: 'function', function: { name, arguments: given } };
+}
+
+/**
+ * The prompt of a conversation.
+ * @param tools functions that may be called
+ * @throws ApiError for a model without a template; LinnetError as `preparePrompt`
+ */
+export async function chatPrompt(
+  serving: Serving,
+  input: MessagesInput,
+  signal: AbortSignal,
+  tools: readonly ToolFunction[] = [],
+): Promise<Prompt> {
   templateOf(serving);
-  return await whenEncoded(() => preparePrompt(serving.model, input), signal);
+  return await whenEncoded(() => preparePrompt(serving.model, withTools(input, serving.calls.format, tools)), signal);
 }

@@ -1,6 +1,7 @@
 /** POST /v1/chat/completions: answers to messages, by the model's chat template. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import type { EndEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { chatMessages, chatPrompt, messageSchema } from '../chat-messages.ts';
 import { perLimits } from '../limits.ts';
@@ -11,9 +12,14 @@ import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf, visi
 import { openAiFraming } from './event-stream.ts';
 import { openAiParts, timingsOf } from './progress.ts';
 import { chatLogprobs } from './scores.ts';
-import { commonRefusals, jobOf, onSession, textFields, toolRefusals } from './text-fields.ts';
+import { commonRefusals, jobOf, jsonSchemaOf, onSession, textFields } from './text-fields.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from './called-answer.ts';
+import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
+
+const tool = z.object({ type: z.literal('function'), function: z.object(functionFields) });
+const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
 
 const schema = perLimits((limits) =>
   z.object({
@@ -25,6 +31,7 @@ const schema = perLimits((limits) =>
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     add_generation_prompt: maybe(z.boolean()),
     chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
+    ...toolFields(tool, namedTool),
   }),
 );
 
@@ -35,7 +42,7 @@ export const chatCompletions: Dialect<Fields> = {
   body: schema,
   refusals: {
     ...commonRefusals,
-    ...toolRefusals,
+    functions: some,
     audio: some,
     prediction: some,
     web_search_options: some,
@@ -48,22 +55,49 @@ export const chatCompletions: Dialect<Fields> = {
     const { serving } = at;
     const { logprobs = false, top_logprobs: top = 0 } = fields;
     if (top > 0 && !logprobs) refuse('"top_logprobs" needs "logprobs"', 'top_logprobs');
-    const messages = {
+    const { tool_choice: choice, parallel_tool_calls: parallel, ignore_eos: ignoreEos } = fields;
+    const calling = callingOf(serving, {
+      tools: fields.tools?.map((given) => given.function),
+      choice: typeof choice === 'object' ? choice.function : choice,
+      ...{ parallel, ignoreEos, schema: jsonSchemaOf(fields)?.schema },
+    });
+    const input = {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
       variables: fields.chat_template_kwargs,
     };
-    const prompt = await chatPrompt(serving, messages, at.request.abort.signal);
+    const prompt = await chatPrompt(serving, input, at.request.abort.signal, calling?.tools);
     const asked = fields.max_completion_tokens ?? fields.max_tokens ?? answerTokens(serving);
-    const make = () => jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined });
+    const make = () => jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined, held: calling?.held });
     // A client sends all messages, as ever; the session holds the state of those that it has seen.
     const { job, kept } =
       fields.session_id === undefined ? { job: make(), kept: undefined } : await onSession(fields, at, make);
-    return { jobs: [job], kept, answer: ([record]) => answerOf(fields, serving, record) };
+    return { jobs: [job], kept, answer: ([record]) => answerOf(fields, serving, record, calling) };
   },
 };
 
-function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerFold {
+function finishReason({ calls }: CalledAnswer, end: EndEvent): string {
+  const finish = finishOf(end);
+  return finish === 'stop' && calls.length > 0 ? 'tool_calls' : finish;
+}
+
+function callOf({ callId, name, json }: MadeCall) {
+  return { id: callId, type: 'function', function: { name, arguments: json } };
+}
+
+function messageOf({ content, calls }: CalledAnswer): object {
+  if (calls.length === 0) return { role: 'assistant', content, refusal: null };
+  return { role: 'assistant', content: content === '' ? null : content, refusal: null, tool_calls: calls.map(callOf) };
+}
+
+/** A part of an answer as a delta of a stream. */
+function deltaOf(part: CalledPart): object {
+  if (part.type === 'text') return { content: part.text };
+  if (part.type === 'call') return { tool_calls: [{ index: part.index, ...callOf({ ...part.call, json: '' }) }] };
+  return { tool_calls: [{ index: part.index, function: { arguments: part.json } }] };
+}
+
+function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling: Calling | undefined): AnswerFold {
   const { pieces } = serving.model;
   const shared = openAiParts(fields, serving, [record]);
   const { names, idsOf } = shared;
@@ -72,6 +106,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerF
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? chatLogprobs(scores, names, pieces) : null;
   const promptIds = shared.promptIds(record);
+  const answers = record.choices.map(() => new CalledAnswer(calling));
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
     chunks(piece) {
@@ -90,25 +125,40 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord): AnswerF
       const { choice } = piece;
       if (piece.type === 'text') {
         const { text, scores, tokens } = piece.event;
-        return [chunk(choice.index, { content: text }, { logprobs: logprobs(scores), ...idsOf(tokens) })];
+        const about = { logprobs: logprobs(scores), ...idsOf(tokens) };
+        const deltas = answers[choice.index].push(text).map(deltaOf);
+        // Text that is held back, as it may begin a call.
+        if (deltas.length === 0) return [chunk(choice.index, {}, about)];
+        return deltas.map((delta, place) => chunk(choice.index, delta, place === 0 ? about : {}));
       }
+      const answer = answers[choice.index];
+      const held = answer.end().map((part) => chunk(choice.index, deltaOf(part), {}, {}));
       const rest = visibleScores(choice).slice(choice.scores.length);
-      const last = chunk(choice.index, {}, { finish_reason: finishOf(piece.event), ...idsOf(piece.tokens) });
-      if (rest.length === 0 || fields.logprobs !== true) return [last];
-      return [chunk(choice.index, { content: '' }, { logprobs: logprobs(rest) }, {}), last];
+      const last = chunk(
+        choice.index,
+        {},
+        { finish_reason: finishReason(answer, piece.event), ...idsOf(piece.tokens) },
+      );
+      if (rest.length === 0 || fields.logprobs !== true) return [...held, last];
+      return [...held, chunk(choice.index, { content: '' }, { logprobs: logprobs(rest) }, {}), last];
     },
     last: () => shared.last(chunkHead, { timings: timings() }),
     whole: () => ({
       ...head,
       ...promptIds,
       object: 'chat.completion',
-      choices: record.choices.map((choice) => ({
-        index: choice.index,
-        message: { role: 'assistant', content: choice.text, refusal: null },
-        logprobs: logprobs(visibleScores(choice)),
-        finish_reason: choice.end === undefined ? 'stop' : finishOf(choice.end),
-        ...idsOf(choice.tokens),
-      })),
+      choices: record.choices.map((choice) => {
+        const answer = answers[choice.index];
+        answer.push(choice.text);
+        answer.end();
+        return {
+          index: choice.index,
+          message: messageOf(answer),
+          logprobs: logprobs(visibleScores(choice)),
+          finish_reason: choice.end === undefined ? 'stop' : finishReason(answer, choice.end),
+          ...idsOf(choice.tokens),
+        };
+      }),
       usage: usageOf([record]),
       timings: timings(),
       ...shared.promptScores(record),

@@ -13,18 +13,49 @@ import type { Route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
-import { jobOf, jsonSchemaField, samplingOf, textFields, toolRefusals } from './text-fields.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from './called-answer.ts';
+import { jobOf, jsonSchemaField, jsonSchemaOf, samplingOf, textFields } from './text-fields.ts';
+import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
   type: z.enum(['input_text', 'output_text', 'text'], { error: 'only parts that are text are supported' }),
   text: z.string(),
 });
 
-const item = z.object({
-  type: maybe(z.literal('message', { error: 'only items of type "message" are supported' })),
-  role: z.enum(['system', 'developer', 'user', 'assistant']),
-  content: z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts that are text' }),
-});
+const texts = z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts that are text' });
+
+const call = { call_id: z.string().max(256), name: z.string().max(256), arguments: z.string() };
+
+const item = z.union(
+  [
+    z.object({
+      type: maybe(z.literal('message')),
+      role: z.enum(['system', 'developer', 'user', 'assistant']),
+      content: texts,
+    }),
+    z.object({ type: z.literal('function_call'), ...call }),
+    z.object({ type: z.literal('function_call_output'), call_id: z.string().max(256), output: texts }),
+  ],
+  { error: 'only items of type "message", "function_call" and "function_call_output" are supported' },
+);
+
+type Item = z.output<typeof item>;
+
+/** Input items as messages of a chat: calls that follow each other are one message. */
+function itemMessages(items: readonly Item[]): ChatMessage[] {
+  const sent: Parameters<typeof chatMessages>[0][number][] = [];
+  for (const [place, one] of items.entries()) {
+    if (one.type === 'function_call') {
+      const { call_id: id, name, arguments: json } = one;
+      const calls = [{ id, type: 'function' as const, function: { name, arguments: json } }];
+      const before = items[place - 1]?.type === 'function_call' ? sent.pop() : undefined;
+      sent.push({ role: 'assistant', tool_calls: [...(before?.tool_calls ?? []), ...calls] });
+    } else if (one.type === 'function_call_output') {
+      sent.push({ role: 'tool', tool_call_id: one.call_id, content: one.output });
+    } else sent.push(one);
+  }
+  return chatMessages(sent);
+}
 
 const format = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text') }),
@@ -37,7 +68,7 @@ const schema = perLimits((limits) => {
   return z.object({
     ...{ model, temperature, top_p, top_k, min_p, seed, stream, stop },
     input: z.union([z.string(), z.array(item).min(1).max(limits.messages)], {
-      error: 'expected a text, or items of type "message" with texts',
+      error: 'expected a text, or items of type "message" with texts, or of functions',
     }),
     instructions: maybe(z.string()),
     max_output_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
@@ -45,6 +76,10 @@ const schema = perLimits((limits) => {
     previous_response_id: maybe(z.string().max(64)),
     store: maybe(z.boolean()),
     metadata: maybe(z.record(z.string().max(64), z.string().max(512))),
+    ...toolFields(
+      z.object({ type: z.literal('function'), ...functionFields }),
+      z.object({ type: z.literal('function'), name: z.string().max(64) }),
+    ),
   });
 });
 
@@ -56,6 +91,7 @@ interface Answered {
   readonly sampling: { readonly temperature?: number; readonly topP?: number };
   readonly id: string;
   readonly itemId: string;
+  readonly calling: Calling | undefined;
   readonly created: number;
 }
 
@@ -63,7 +99,6 @@ export const responses: Dialect<Fields> = {
   summary: 'Answers input items; a later request may go on from an answer',
   body: schema,
   refusals: {
-    ...toolRefusals,
     background: (value) => value === true,
     conversation: some,
     prompt: some,
@@ -75,14 +110,16 @@ export const responses: Dialect<Fields> = {
     const { responses: store, model } = serving;
     const owner = request.key;
     const before = previous === undefined ? undefined : await storedResponse(serving, owner, previous);
-    const items = typeof input === 'string' ? [{ role: 'user' as const, content: input }] : input;
-    const added = chatMessages(items);
+    const added = typeof input === 'string' ? [{ role: 'user', content: input }] : itemMessages(input);
     const messages: ChatMessage[] = [...(before?.messages ?? []), ...added];
     const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
     const asked = fields.max_output_tokens ?? answerTokens(serving);
     const sampling = samplingOf(fields, model.engine.model.sizes.vocabulary);
-    const prompt = await chatPrompt(serving, { messages: all }, request.abort.signal);
-    const job = jobOf({ ...fields, ...formatOf(fields) }, { serving, request }, prompt, { asked });
+    const format = formatOf(fields);
+    const { tools, tool_choice: choice, parallel_tool_calls: parallel } = fields;
+    const calling = callingOf(serving, { tools, choice, parallel, schema: jsonSchemaOf(format)?.schema });
+    const prompt = await chatPrompt(serving, { messages: all }, request.abort.signal, calling?.tools);
+    const job = jobOf({ ...fields, ...format }, { serving, request }, prompt, { asked, held: calling?.held });
     const session = before?.session;
     const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const id = newId('resp');
@@ -93,6 +130,7 @@ export const responses: Dialect<Fields> = {
       sampling,
       id,
       itemId: newId('msg'),
+      calling,
       created,
     };
     return {
@@ -100,9 +138,13 @@ export const responses: Dialect<Fields> = {
       kept: {
         async keep(text, record) {
           if (fields.store === false) return;
-          const said: ChatMessage = { role: 'assistant', content: record.choices[0].text };
+          const { content, calls } = answerIn(answered, record);
+          const made = calls.map(({ callId, name, json }) => {
+            return { id: callId, type: 'function' as const, function: { name, arguments: json } };
+          });
+          const said = chatMessages([{ role: 'assistant', content, tool_calls: made }]);
           const body = bodyOf(answered, record);
-          const note = JSON.stringify({ messages: [...messages, said], body });
+          const note = JSON.stringify({ messages: [...messages, ...said], body });
           await store.save({ owner, id }, { ...text, note }, { expected: 0 });
         },
         release: () => undefined,
@@ -125,7 +167,12 @@ interface StoredResponse {
 }
 
 const noteSchema = z.strictObject({
-  messages: z.array(z.object({ role: z.string(), content: z.string(), name: z.string().optional() })),
+  messages: z.array(
+    z.object({
+      ...{ role: z.string(), content: z.string(), name: z.string().optional() },
+      ...{ tool_calls: z.array(z.unknown()).optional(), tool_call_id: z.string().optional() },
+    }),
+  ),
   body: z.looseObject({}),
 });
 
@@ -162,10 +209,29 @@ function contentPart(text: string) {
   return { type: 'output_text', text, annotations: [], logprobs: [] };
 }
 
-function messageItem({ itemId }: Answered, record: TextRecord) {
-  const status = statusOf(record);
-  const content = status === 'in_progress' ? [] : [contentPart(record.choices[0].text)];
+function messageItem({ itemId }: Answered, status: Status, text: string) {
+  const content = status === 'in_progress' ? [] : [contentPart(text)];
   return { id: itemId, type: 'message', role: 'assistant', status, content };
+}
+
+function callItem({ callId, name, json }: MadeCall, status: Status) {
+  return { id: `fc_${callId}`, type: 'function_call', status, call_id: callId, name, arguments: json };
+}
+
+/** The whole text of an answer, with its calls. */
+function answerIn({ calling }: Answered, record: TextRecord): CalledAnswer {
+  const answer = new CalledAnswer(calling);
+  answer.push(record.choices[0].text);
+  answer.end();
+  return answer;
+}
+
+function outputOf(answered: Answered, record: TextRecord): object[] {
+  const status = statusOf(record);
+  if (status === 'in_progress') return [];
+  const { content, calls } = answerIn(answered, record);
+  const text = content !== '' || calls.length === 0 ? [messageItem(answered, status, content)] : [];
+  return [...text, ...calls.map((call) => callItem(call, status))];
 }
 
 function bodyOf(answered: Answered, record: TextRecord) {
@@ -181,14 +247,14 @@ function bodyOf(answered: Answered, record: TextRecord) {
     instructions: fields.instructions ?? null,
     max_output_tokens: fields.max_output_tokens ?? null,
     model,
-    output: status === 'in_progress' ? [] : [messageItem(answered, record)],
-    parallel_tool_calls: false,
+    output: outputOf(answered, record),
+    parallel_tool_calls: answered.calling !== undefined && fields.parallel_tool_calls !== false,
     previous_response_id: fields.previous_response_id ?? null,
     store: fields.store ?? true,
     temperature: sampling.temperature ?? 0,
     text: { format: fields.text?.format ?? { type: 'text' } },
-    tool_choice: 'auto',
-    tools: [],
+    tool_choice: fields.tool_choice ?? 'auto',
+    tools: fields.tools ?? [],
     top_p: sampling.topP ?? 1,
     truncation: 'disabled',
     usage: status === 'in_progress' ? null : responseUsage(record),
@@ -208,29 +274,71 @@ function responseUsage(record: TextRecord) {
 }
 
 function answerOf(answered: Answered, record: TextRecord): AnswerFold {
-  const place = { item_id: answered.itemId, output_index: 0, content_index: 0 };
+  const answer = new CalledAnswer(answered.calling);
+  /** The item that grows: the text, or a call. */
+  let open: 'text' | MadeCall | undefined;
+  let output = -1;
+  const place = () => ({
+    item_id: open === 'text' || open === undefined ? answered.itemId : callItem(open, 'in_progress').id,
+    output_index: output,
+  });
+  const end = (status: Status): object[] => {
+    if (open === undefined) return [];
+    const done = { type: 'response.output_item.done', output_index: output };
+    if (open !== 'text') {
+      const all = { type: 'response.function_call_arguments.done', ...place(), name: open.name, arguments: open.json };
+      return [all, { ...done, item: callItem(open, status) }];
+    }
+    const { content: text } = answer;
+    return [
+      { type: 'response.output_text.done', ...place(), content_index: 0, text, logprobs: [] },
+      { type: 'response.content_part.done', ...place(), content_index: 0, part: contentPart(text) },
+      { ...done, item: messageItem(answered, status, text) },
+    ];
+  };
+  const begin = (next: 'text' | MadeCall): object[] => {
+    const ended = end('completed');
+    open = next;
+    output++;
+    const item = next === 'text' ? messageItem(answered, 'in_progress', '') : callItem(next, 'in_progress');
+    const added = { type: 'response.output_item.added', output_index: output, item };
+    if (next !== 'text') return [...ended, added];
+    return [
+      ...ended,
+      added,
+      { type: 'response.content_part.added', ...place(), content_index: 0, part: contentPart('') },
+    ];
+  };
+  const told = (part: CalledPart): object[] => {
+    if (part.type === 'text') {
+      const begun = open === undefined ? begin('text') : [];
+      const delta = {
+        type: 'response.output_text.delta',
+        ...place(),
+        content_index: 0,
+        delta: part.text,
+        logprobs: [],
+      };
+      return part.text === '' ? begun : [...begun, delta];
+    }
+    if (part.type === 'call') return begin(part.call);
+    return [{ type: 'response.function_call_arguments.delta', ...place(), delta: part.json }];
+  };
   return {
     first() {
       const response = bodyOf(answered, record);
       return [
         { type: 'response.created', response },
         { type: 'response.in_progress', response },
-        { type: 'response.output_item.added', output_index: 0, item: messageItem(answered, record) },
-        { type: 'response.content_part.added', ...place, part: contentPart('') },
+        ...(answered.calling === undefined ? begin('text') : []),
       ];
     },
-    chunks: (piece) =>
-      piece.type === 'text' && piece.event.text !== ''
-        ? [{ type: 'response.output_text.delta', ...place, delta: piece.event.text, logprobs: [] }]
-        : [],
+    chunks: (piece) => (piece.type === 'text' ? answer.push(piece.event.text).flatMap(told) : []),
     last() {
-      const { text } = record.choices[0];
-      return [
-        { type: 'response.output_text.done', ...place, text, logprobs: [] },
-        { type: 'response.content_part.done', ...place, part: contentPart(text) },
-        { type: 'response.output_item.done', output_index: 0, item: messageItem(answered, record) },
-        { type: `response.${statusOf(record)}`, response: bodyOf(answered, record) },
-      ];
+      const held = answer.end().flatMap(told);
+      const only = open === undefined ? begin('text') : [];
+      const status = statusOf(record);
+      return [...held, ...only, ...end(status), { type: `response.${status}`, response: bodyOf(answered, record) }];
     },
     whole: () => bodyOf(answered, record),
   };

@@ -146,7 +146,7 @@ function saltOf(
   return salt + own + (cached ? '' : randomUUID());
 }
 
-interface JobBounds {
+export interface JobBounds {
   /** Most tokens that are asked for. */
   readonly asked: number;
   /** Most probable tokens to report with each token of the text, and of the prompt. */
@@ -154,13 +154,15 @@ interface JobBounds {
   readonly prompt?: number;
   /** Default: as the fields say. */
   readonly sampling?: SamplerInput;
+  /** The grammar that the text is held to, and how its tokens are read. Default: the fields' JSON schema. */
+  readonly held?: Pick<TextJob, 'constraint' | 'tokenizer'>;
 }
 
 export function jobOf(
   fields: Partial<TextFields>,
   { serving, request }: At,
   prompt: Prompt,
-  { asked, text, prompt: echoed, sampling }: JobBounds,
+  { asked, text, prompt: echoed, sampling, held }: JobBounds,
 ): TextJob {
   const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: tokenIds = [] } = fields;
   const vocabulary = serving.model.engine.model.sizes.vocabulary;
@@ -170,7 +172,7 @@ export function jobOf(
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
   for (const id of tokenIds) checkToken(id, vocabulary, 'stop_token_ids');
-  const constraint = jsonOf(serving, fields);
+  const constraint = held === undefined ? jsonOf(serving, fields) : held.constraint;
   const scored = promptTop ?? echoed;
   return {
     prompt,
@@ -183,6 +185,7 @@ export function jobOf(
     ignoreEos: fields.ignore_eos,
     leastTokens: leastTokensOf(fields, asked, constraint),
     constraint,
+    tokenizer: held?.tokenizer,
     scores: { text, prompt: scored === undefined ? undefined : Math.max(scored, echoed ?? 0) },
     drafter: fields.speculate,
     trees: fields.stream_options?.include_tree,
@@ -196,33 +199,35 @@ function leastTokensOf({ min_tokens: least = 0 }: Partial<TextFields>, asked: nu
   if (least > asked) {
     refuse(`"min_tokens" is ${least} and the text may have ${asked} tokens; ask for fewer`, 'min_tokens');
   }
-  if (least > 0 && json !== undefined) refuse('JSON ends when it is complete; leave out "min_tokens"', 'min_tokens');
+  if (least > 0 && json !== undefined)
+    refuse('JSON and calls end when they are complete; leave out "min_tokens"', 'min_tokens');
   return least;
 }
 
-/**
- * The grammar that the text is held to; undefined for any text.
- * @throws ApiError for a schema that cannot be used, naming the field
- */
-function jsonOf(
-  { grammars, model }: Serving,
-  {
-    response_format: format,
-    json_schema: plain,
-    ignore_eos: endless,
-  }: Some<'response_format' | 'json_schema' | 'ignore_eos'>,
-): GrammarConstraint | undefined {
+type JsonFields = Some<'response_format' | 'json_schema' | 'ignore_eos'>;
+
+/** The JSON schema that a text is asked to follow, and the field that has it; undefined for any text. */
+export function jsonSchemaOf({ response_format: format, json_schema: plain }: JsonFields) {
   const formatted = format !== undefined && format.type !== 'text';
   if (formatted && plain !== undefined) refuse('give one of "response_format" and "json_schema"', 'json_schema');
-  if (!formatted && plain === undefined) return undefined;
-  if (endless === true) refuse('JSON ends with EOS; leave out "ignore_eos"', 'ignore_eos');
-  const schema = format?.type === 'json_schema' ? format.json_schema.schema : undefined;
-  const object = format?.type === 'json_object' ? (format.schema ?? { type: 'object' }) : undefined;
+  if (!formatted) return plain === undefined ? undefined : { schema: plain, field: 'json_schema' };
+  const schema = format.type === 'json_schema' ? format.json_schema.schema : (format.schema ?? { type: 'object' });
+  return { schema, field: 'response_format' };
+}
+
+/**
+ * The grammar of JSON that the text is held to; undefined for any text.
+ * @throws ApiError for a schema that cannot be used, naming the field
+ */
+function jsonOf({ grammars, model }: Serving, fields: JsonFields): GrammarConstraint | undefined {
+  const asked = jsonSchemaOf(fields);
+  if (asked === undefined) return undefined;
+  if (fields.ignore_eos === true) refuse('JSON ends with EOS; leave out "ignore_eos"', 'ignore_eos');
   try {
-    return grammars.json(schema ?? object ?? plain, model.engine.model.eosIds);
+    return grammars.json(asked.schema, model.engine.model.eosIds);
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
-    return refuse(error.message, formatted ? 'response_format' : 'json_schema');
+    return refuse(error.message, asked.field);
   }
 }
 

@@ -1,0 +1,213 @@
+import Ajv from 'ajv';
+import { describe, expect, it } from 'vitest';
+import { ByteMachine, type MachineState } from '../../decoding/constraints/byte-machine.ts';
+import { Random } from '../../random.ts';
+import { CallReader, type AnswerPart } from './call-reader.ts';
+import { toolFormatNamed, toolFormatOf, toolFormats } from './formats/index.ts';
+import { type ToolFormat, type ToolFunction, writeCalls } from './tool-format.ts';
+import { toolGrammar } from './tool-grammar.ts';
+
+const tools: ToolFunction[] = [
+  {
+    name: 'get_weather',
+    parameters: {
+      type: 'object',
+      properties: {
+        city: { type: 'string' },
+        days: { type: 'integer', minimum: 1, maximum: 14 },
+        exact: { type: 'boolean' },
+      },
+      required: ['city'],
+    },
+  },
+  { name: 'now' },
+];
+
+/** What models of each format write, as their templates show it. */
+const transcripts: Readonly<Record<string, string>> = {
+  hermes:
+    '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "exact": true}}\n</tool_call>\n' +
+    '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
+  'qwen3.5':
+    '<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=exact>\ntrue\n</parameter>\n' +
+    '</function>\n</tool_call>\n<tool_call>\n<function=now>\n</function>\n</tool_call>',
+  lfm2: '<|tool_call_start|>[get_weather(city="Paris", exact=True), now()]<|tool_call_end|>',
+  mistral:
+    '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Paris", "exact": true}}, {"name": "now", "arguments": {}}]',
+  granite:
+    '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris", "exact": true}}, {"name": "now", "arguments": {}}]',
+  llama3: '{"name": "get_weather", "parameters": {"city": "Paris", "exact": true}}',
+  'plain-json':
+    '{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris", "exact": true}}, {"name": "now", "arguments": {}}]}',
+};
+
+interface Read {
+  text: string;
+  readonly calls: { readonly name: string; arguments: string }[];
+}
+
+function folded(parts: readonly AnswerPart[]): Read {
+  const read: Read = { text: '', calls: [] };
+  for (const part of parts) {
+    if (part.type === 'text') read.text += part.text;
+    else if (part.type === 'call') read.calls.push({ name: part.name, arguments: '' });
+    else read.calls[part.index].arguments += part.json;
+  }
+  return read;
+}
+
+/** Reads a text in pieces of some lengths. */
+function read(format: ToolFormat, text: string, functions = tools, piece = (): number => 1): Read {
+  const reader = new CallReader(format, functions);
+  const parts: AnswerPart[] = [];
+  for (let from = 0; from < text.length; ) {
+    const to = Math.min(text.length, from + piece());
+    parts.push(...reader.push(text.slice(from, to)));
+    from = to;
+  }
+  return folded([...parts, ...reader.end()]);
+}
+
+/** The state after a text; null where the grammar has none. */
+function after(machine: ByteMachine, text: string): MachineState | null {
+  let state: MachineState | null = machine.start;
+  for (const byte of new TextEncoder().encode(text)) if (state !== null) state = machine.step(state, byte);
+  return state;
+}
+
+/** A random text of a grammar, which ends soon where it can. */
+function randomText(machine: ByteMachine, random: Random): string {
+  const bytes: number[] = [];
+  let state = machine.start;
+  while (bytes.length < 4000) {
+    const from = state;
+    const possible = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => machine.step(from, byte) !== null);
+    if (possible.length === 0 || (state.accepts && random.uniform() < 0.5)) {
+      return new TextDecoder().decode(Uint8Array.from(bytes));
+    }
+    // Texts of quotes and brackets end sooner, and so do those in tags.
+    const ends = possible.filter((byte) => '"}])<'.includes(String.fromCharCode(byte)));
+    const choices = ends.length > 0 && random.uniform() < 0.4 ? ends : possible;
+    const isTagged = possible.length > 100 && possible.includes(10) && random.uniform() < 0.2;
+    const next = isTagged ? new TextEncoder().encode('\n</parameter>') : [choices[random.integer(choices.length)]];
+    for (const byte of next) {
+      const reached = machine.step(state, byte);
+      if (reached === null) throw new Error('a byte that does not fit');
+      bytes.push(byte);
+      state = reached;
+    }
+  }
+  throw new Error('a text without an end');
+}
+
+const wide: ToolFunction = {
+  name: 'edit-file_2',
+  parameters: {
+    type: 'object',
+    properties: {
+      path: { type: 'string', pattern: '^[a-z]{1,8}/[a-z]{1,8}\\.ts$' },
+      mode: { enum: ['read', 'write'] },
+      lines: { type: 'array', items: { type: 'integer', minimum: 0, maximum: 999 }, maxItems: 4 },
+      title: { type: 'string', minLength: 2, maxLength: 9 },
+      note: { type: ['string', 'null'], maxLength: 5 },
+      where: { $ref: '#/$defs/place' },
+      force: { type: 'boolean' },
+      text: { type: 'string' },
+    },
+    required: ['path', 'lines', 'text'],
+    $defs: { place: { type: 'object', properties: { line: { type: 'number' }, within: { $ref: '#/$defs/place' } } } },
+  },
+};
+
+describe('formats of calls', () => {
+  it.each(toolFormats.map((format) => [format.name, format] as const))(
+    '%s: a transcript is read and written byte for byte',
+    (name, format) => {
+      const text = transcripts[name];
+      const { text: before, calls } = read(format, text);
+      expect(before).toBe('');
+      expect(calls[0].name).toBe('get_weather');
+      expect(JSON.parse(calls[0].arguments)).toEqual({ city: 'Paris', exact: true });
+      if (format.between !== undefined) expect(calls[1]).toEqual({ name: 'now', arguments: '{}' });
+      expect(writeCalls(format, calls)).toBe(text);
+      for (const required of [true, false]) {
+        const machine = new ByteMachine(toolGrammar({ format, tools, required, parallel: true }));
+        expect(after(machine, text)?.accepts).toBe(true);
+      }
+    },
+  );
+
+  it.each(toolFormats.map((format) => [format.name, format] as const))(
+    '%s: text before calls is free, calls are held',
+    (_, format) => {
+      const machine = new ByteMachine(toolGrammar({ format, tools, required: false, parallel: true }));
+      for (const text of ['', 'The weather <tool is {"fine"}.', 'Ünïcödé 🌞\n\n', '<tool_cal', '[TOOL', '{"tool']) {
+        expect(after(machine, text)?.accepts).toBe(true);
+        expect(read(format, text)).toEqual({ text, calls: [] });
+      }
+      const text = transcripts[format.name];
+      const strange = text.replace('get_weather', 'rm_rf');
+      expect(after(machine, strange)).toBe(null);
+      if (format.isWhole !== true) {
+        expect(after(machine, `Let me look. ${text}`)?.accepts).toBe(true);
+        expect(read(format, `Let me look. ${text}`).text).toBe('Let me look. ');
+      }
+      expect(after(machine, `${text} and more`)).toBe(null);
+    },
+  );
+
+  it.each(toolFormats.map((format) => [format.name, format] as const))(
+    '%s: random texts of the grammar are valid calls',
+    (_, format) => {
+      const random = new Random(7);
+      const validate = new Ajv({ allErrors: true }).compile(wide.parameters ?? {});
+      const functions = [wide, ...tools];
+      const machine = new ByteMachine(toolGrammar({ format, tools: functions, required: true, parallel: true }));
+      let checked = 0;
+      for (let count = 0; count < 60; count++) {
+        const text = randomText(machine, random);
+        const { text: before, calls } = read(format, text, functions, () => 1 + random.integer(7));
+        expect(before).toBe('');
+        expect(calls.length).toBeGreaterThan(0);
+        for (const { name, arguments: json } of calls) {
+          const value: unknown = JSON.parse(json);
+          if (name !== wide.name) continue;
+          checked++;
+          expect(validate(value), `${text}\n${json}\n${JSON.stringify(validate.errors)}`).toBe(true);
+        }
+      }
+      expect(checked).toBeGreaterThan(10);
+    },
+  );
+
+  it.each([
+    ['hermes', '…<tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call>'],
+    ['qwen3.5', '<tool_call>\n<function=example>\n<parameter=a>'],
+    ['lfm2', 'List of tools: <|tool_list_start|>'],
+    ['mistral', "{{ '[TOOL_CALLS] [' }}"],
+    ['granite', '<|tool_call|>'],
+    ['llama3', '<|start_header_id|> {"name": function name, "parameters": dictionary}'],
+    ['plain-json', '{% for message in messages %}'],
+  ])('%s is recognized by its template', (name, template) => {
+    expect(toolFormatOf({ has: (text) => template.includes(text) }).name).toBe(name);
+    expect(toolFormatNamed(name).name).toBe(name);
+  });
+
+  it('have names', () => {
+    expect(() => toolFormatNamed('x')).toThrow(/there are lfm2, qwen3.5/);
+  });
+
+  it('refuse functions whose arguments cannot be held', () => {
+    const grammar = (parameters: Record<string, unknown>, name = 'hermes') =>
+      toolGrammar({
+        format: toolFormatNamed(name),
+        tools: [{ name: 'f', parameters }],
+        required: true,
+        parallel: false,
+      });
+    expect(() => grammar({ type: 'string' })).toThrow(/"f" have the type "string"/);
+    expect(() => grammar({ anyOf: [] })).toThrow(/"anyOf"/);
+    expect(() => grammar({ properties: { a: { not: {} } } })).toThrow(/the function "f": .*"not" is not supported/);
+    expect(() => grammar({ properties: { 'a b': {} } }, 'lfm2')).toThrow(/no way to write the parameter "a b"/);
+  });
+});

@@ -1,0 +1,75 @@
+/** Texts that may call functions, as grammars: calls that are valid by construction. */
+import { jsonRules } from '../../decoding/constraints/json-patterns.ts';
+import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
+import {
+  anyOf,
+  exactText,
+  type Grammar,
+  optionalPart,
+  repeat,
+  rule,
+  sequence,
+} from '../../decoding/constraints/pattern.ts';
+import { textUntil } from '../../decoding/constraints/text-until.ts';
+import { LinnetError } from '../../errors.ts';
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { openingOf, type ToolFormat, type ToolFunction } from './tool-format.ts';
+
+/** Most calls of one text. */
+const mostCalls = 16;
+
+export interface ToolRules {
+  readonly format: ToolFormat;
+  /** At least one; names are distinct. */
+  readonly tools: readonly ToolFunction[];
+  /** Whether the text must call: from its first token on it is held to calls. */
+  readonly required: boolean;
+  /** Whether the text may call more than once, if its format can. */
+  readonly parallel: boolean;
+  /** JSON schema of a text without calls. Default: any text. */
+  readonly schema?: unknown;
+}
+
+/**
+ * The grammar of texts that call functions, or may call them. Free text is followed by calls, and calls by nothing.
+ * @throws LinnetError `INPUT` for a function whose name or parameters a text cannot be held to, naming it
+ */
+export function toolGrammar({ format, tools, required, parallel, schema }: ToolRules): Grammar {
+  const { call, between, close, isWhole, style } = format;
+  const [before, middle, after] = call;
+  const rules = jsonRules();
+  // Arguments are for programs: no lines and indents, as a small model would fill them.
+  rules.set('blanks', optionalPart(exactText(' ')));
+  const named = tools.map((tool) => {
+    const parameters = parametersOf(tool);
+    try {
+      const written = style.pattern(parameters, rules, `${tool.name} `);
+      return sequence(exactText(tool.name + middle), written, exactText(after));
+    } catch (cause) {
+      if (!(cause instanceof LinnetError) || cause.code === 'INTERNAL') throw cause;
+      throw new LinnetError('INPUT', `the function "${tool.name}": ${cause.message}`, { cause });
+    }
+  });
+  rules.set('call', anyOf(...named));
+  const most = between === undefined || !parallel ? 0 : mostCalls - 1;
+  const others = repeat(sequence(exactText(`${between ?? ''}${before}`), rule('call')), 0, most);
+  const { opening, rest } = openingOf(format);
+  const calls = sequence(exactText(rest), rule('call'), others, exactText(close));
+  const called = sequence(exactText(opening), calls);
+  if (required) return { root: called, rules };
+  if (schema !== undefined) return { root: anyOf(called, schemaPattern(schema, rules, 'answer ')), rules };
+  return { root: textUntil(opening, { after: calls, rules, name: 'text', mayStop: true, atStart: isWhole }), rules };
+}
+
+/** @throws LinnetError `INPUT` for a schema of anything but objects with named properties */
+function parametersOf({ name, parameters = {} }: ToolFunction): JsonObject {
+  const { type = 'object', properties = {} } = parameters;
+  const combined = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((key) => Object.hasOwn(parameters, key));
+  if (type === 'object' && combined === undefined) {
+    // A function without parameters takes none, where the schema of an object without properties has any.
+    const isEmpty = isJsonObject(properties) && Object.keys(properties).length === 0;
+    return { ...(isEmpty && { additionalProperties: false }), ...parameters, type };
+  }
+  const given = combined === undefined ? `the type ${JSON.stringify(type).slice(0, 60)}` : `"${combined}"`;
+  throw new LinnetError('INPUT', `the parameters of the function "${name}" have ${given}; expected an object's schema`);
+}

@@ -1,0 +1,55 @@
+/** Conversations with functions, as the chat template of a model takes them. */
+import { isJsonObject } from '../../files/json-object.ts';
+import type { ChatMessage } from '../../tokenizer/chat-template.ts';
+import type { MessagesInput } from '../prompt.ts';
+import { type ToolFormat, type ToolFunction, writeCalls } from './tool-format.ts';
+
+/**
+ * A conversation in which calls were made, and functions may be called. Where the template knows no functions, a system message
+ * describes them, and their results are messages of the user.
+ * @param tools those that may be called now; commonly empty where none may
+ */
+export function withTools(input: MessagesInput, format: ToolFormat, tools: readonly ToolFunction[]): MessagesInput {
+  const calls = (made: readonly unknown[]): string => writeCalls(format, made.map(callOf));
+  if (format.instructions === undefined) {
+    const known = tools.length === 0 ? {} : { tools: tools.map((tool) => ({ type: 'function', function: tool })) };
+    return { ...input, calls, ...known };
+  }
+  const messages = resultsAsUser(input.messages);
+  if (tools.length === 0) return { ...input, calls, messages };
+  const [first, ...rest] = messages;
+  const described = format.instructions(tools);
+  if (first?.role !== 'system')
+    return { ...input, calls, messages: [{ role: 'system', content: described }, ...messages] };
+  return { ...input, calls, messages: [{ ...first, content: `${first.content}\n\n${described}` }, ...rest] };
+}
+
+/** A call of a message, as the API has it. */
+function callOf(made: unknown): { name: string; arguments: string } {
+  const called = isJsonObject(made) && isJsonObject(made.function) ? made.function : {};
+  const { name, arguments: given } = called;
+  return { name: String(name), arguments: typeof given === 'string' ? given : JSON.stringify(given ?? {}) };
+}
+
+/** Messages in which results of functions are the user's: results that follow each other are one message. */
+function resultsAsUser(messages: readonly ChatMessage[]): ChatMessage[] {
+  const names = new Map<string, string>();
+  const result: ChatMessage[] = [];
+  let before: ChatMessage['role'] | undefined;
+  for (const message of messages) {
+    for (const made of message.tool_calls ?? []) {
+      if (isJsonObject(made) && typeof made.id === 'string') names.set(made.id, callOf(made).name);
+    }
+    const last = result.at(-1);
+    if (message.role !== 'tool') result.push(message);
+    else {
+      const name = message.name ?? names.get(message.tool_call_id ?? '') ?? 'the function';
+      const content = `${name} returned: ${message.content}`;
+      if (before === 'tool' && last !== undefined)
+        result[result.length - 1] = { ...last, content: `${last.content}\n${content}` };
+      else result.push({ role: 'user', content });
+    }
+    before = message.role;
+  }
+  return result;
+}

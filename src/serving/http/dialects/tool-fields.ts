@@ -1,0 +1,87 @@
+/** Fields of requests that let a model call functions, and what they mean for its text. */
+import { z } from 'zod';
+import { CallReader } from '../../../engine/tools/call-reader.ts';
+import type { ToolFunction } from '../../../engine/tools/tool-format.ts';
+import { toolGrammar } from '../../../engine/tools/tool-grammar.ts';
+import { LinnetError } from '../../../errors.ts';
+import { refuse } from '../api-error.ts';
+import type { Serving } from '../request-context.ts';
+import { maybe } from '../request-fields.ts';
+import type { JobBounds } from './text-fields.ts';
+
+/** Most functions of a request. */
+const mostTools = 128;
+
+const functionName = z
+  .string()
+  .regex(/^[a-zA-Z0-9_.-]{1,64}$/, { error: 'expected a name of up to 64 letters, digits, "_", "-" and "."' });
+
+/** A function as chats and responses describe it. */
+export const functionFields = {
+  name: functionName,
+  description: maybe(z.string().max(16_384)),
+  parameters: maybe(z.record(z.string(), z.unknown())),
+  strict: maybe(z.boolean()),
+};
+
+const modes = z.enum(['none', 'auto', 'required']);
+
+/** Fields of a dialect, by the shapes of its functions and of a named choice. */
+export function toolFields<Tool extends z.ZodType, Named extends z.ZodType>(tool: Tool, named: Named) {
+  return {
+    tools: maybe(z.array(tool).max(mostTools)),
+    tool_choice: maybe(z.union([modes, named], { error: 'expected "none", "auto", "required" or a function' })),
+    parallel_tool_calls: maybe(z.boolean()),
+  };
+}
+
+export interface ToolRequest {
+  readonly tools?: readonly z.output<z.ZodObject<typeof functionFields>>[] | undefined;
+  readonly choice?: z.output<typeof modes> | { readonly name: string } | undefined;
+  readonly parallel?: boolean | undefined;
+  /** JSON schema of an answer without calls. */
+  readonly schema?: unknown;
+  readonly ignoreEos?: boolean | undefined;
+}
+
+/** The functions of a request, made ready. */
+export interface Calling extends Pick<JobBounds, 'held'> {
+  readonly tools: readonly ToolFunction[];
+  /** A reader of one answer. */
+  readonly reader: () => CallReader;
+}
+
+/**
+ * What a request's functions mean; undefined where none may be called.
+ * @throws ApiError for functions that a text cannot be held to, naming the field
+ */
+export function callingOf(
+  { calls: { format, tokenizer, grammars }, model }: Serving,
+  { tools: given = [], choice = 'auto', parallel = true, schema, ignoreEos }: ToolRequest,
+): Calling | undefined {
+  if (given.length === 0) {
+    if (choice !== 'none' && choice !== 'auto') refuse('there are no "tools" to choose from', 'tool_choice');
+    return undefined;
+  }
+  const tools = given.map(({ name, description, parameters }): ToolFunction => ({ name, description, parameters }));
+  const twice = tools.find(({ name }, place) => tools.findIndex((other) => other.name === name) !== place);
+  if (twice !== undefined) refuse(`there are two functions "${twice.name}"`, 'tools');
+  const named = typeof choice === 'object' ? choice.name : undefined;
+  const callable = named === undefined ? tools : tools.filter(({ name }) => name === named);
+  if (callable.length === 0)
+    refuse(`there is no function "${(named ?? '').slice(0, 64)}" among "tools"`, 'tool_choice');
+  const reader = (): CallReader => new CallReader(format, tools);
+  if (choice === 'none') return undefined;
+  if (ignoreEos === true)
+    refuse('an answer that may call functions ends with EOS; leave out "ignore_eos"', 'ignore_eos');
+  const required = choice === 'required' || named !== undefined;
+  const rules = { format, tools: callable, required, parallel: parallel && named === undefined, schema };
+  try {
+    const key = `tools ${JSON.stringify({ ...rules, format: format.name })}`;
+    const constraint = grammars.constraint(key, () => toolGrammar(rules), model.engine.model.eosIds);
+    return { tools, reader, held: { constraint, tokenizer } };
+  } catch (error) {
+    if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
+    return refuse(error.message, 'tools');
+  }
+}

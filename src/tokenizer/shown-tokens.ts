@@ -1,0 +1,45 @@
+/** Control tokens that are part of a text: those by which a model opens and closes calls of functions. */
+import { textAnchor } from './token-bytes.ts';
+import type { Tokenizer } from './text-tokens.ts';
+
+/**
+ * The tokenizer, which decodes control tokens of some names as these names. It encodes as before: no text becomes one of them.
+ * @param names those that are no control tokens here are left out
+ */
+export function showingTokens(tokenizer: Tokenizer, names: readonly string[]): Tokenizer {
+  const shown = new Map<number, string>();
+  for (const name of names) {
+    const id = tokenizer.specialNames?.get(name);
+    if (id !== undefined && tokenizer.specialIds.has(id)) shown.set(id, name);
+  }
+  if (shown.size === 0) return tokenizer;
+  // A decoder may strip the blank in front of a text, which follows a token here.
+  const anchor = textAnchor(tokenizer);
+  const anchorLength = tokenizer.decode(anchor).length;
+  return {
+    ...tokenizer,
+    specialIds: new Set([...tokenizer.specialIds].filter((id) => !shown.has(id))),
+    decode(ids) {
+      let text = '';
+      let run: number[] = [];
+      const flush = (): void => {
+        text += text === '' ? tokenizer.decode(run) : tokenizer.decode([...anchor, ...run]).slice(anchorLength);
+        run = [];
+      };
+      for (const id of ids) {
+        const name = shown.get(id);
+        if (name === undefined) run.push(id);
+        else {
+          flush();
+          text += name;
+        }
+      }
+      flush();
+      return text;
+    },
+    bytesOf(id) {
+      const name = shown.get(id);
+      return name === undefined ? tokenizer.bytesOf?.(id) : new TextEncoder().encode(name);
+    },
+  };
+}

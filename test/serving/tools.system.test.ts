@@ -1,0 +1,246 @@
+/** Calls of functions as clients of the OpenAI API see them. */
+import Ajv from 'ajv';
+import type OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TextModel } from '../../src/engine/text-model.ts';
+import { toolFormats } from '../../src/engine/tools/formats/index.ts';
+import { chatTemplate, openTiny, serve } from './served.ts';
+
+let model: TextModel;
+beforeAll(async () => {
+  model = await openTiny(chatTemplate);
+});
+afterAll(() => model[Symbol.asyncDispose]());
+
+const place = {
+  type: 'object',
+  properties: {
+    city: { enum: ['Paris', 'Nantucket'] },
+    days: { type: 'integer', minimum: 1, maximum: 14 },
+    units: { type: 'array', items: { enum: ['C', 'F'] }, minItems: 1, maxItems: 2 },
+    exact: { type: 'boolean' },
+    note: { type: 'string', maxLength: 6 },
+  },
+  required: ['city', 'days', 'note'],
+  additionalProperties: false,
+};
+const weather = {
+  type: 'function',
+  function: { name: 'weather', description: 'Of some days', parameters: place },
+} as const;
+const clock = { type: 'function', function: { name: 'clock' } } as const;
+const tools = [weather, clock];
+const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'What is the weather in Paris?' }];
+const asked = { model: 'tiny', messages, tools, max_tokens: 900 };
+const validators = {
+  weather: new Ajv().compile(place),
+  clock: new Ajv().compile({ type: 'object', maxProperties: 0 }),
+};
+
+function isFunction(name: string): name is keyof typeof validators {
+  return Object.hasOwn(validators, name);
+}
+
+/** Checks calls by a validator of its own. @returns their number */
+function checkCalls(calls: readonly OpenAI.ChatCompletionMessageToolCall[] | undefined): number {
+  for (const call of calls ?? []) {
+    expect(call.id).toMatch(/^\w{9}$/);
+    if (call.type !== 'function' || !isFunction(call.function.name)) throw new Error('a call of no function');
+    const validate = validators[call.function.name];
+    expect(validate(JSON.parse(call.function.arguments)), call.function.arguments).toBe(true);
+  }
+  return calls?.length ?? 0;
+}
+
+describe('chats that call functions', () => {
+  it('make 200 of 200 valid calls where they must, in every format, also when they are drafted', async () => {
+    const answers = { count: 0 };
+    for (const [place, { name }] of toolFormats.entries()) {
+      const { client } = await serve(model, { toolFormat: name, drafter: place % 2 === 0 ? 'lookup' : 'off' });
+      for (let seed = 0; seed < 4; seed++) {
+        const answer = await client.chat.completions.create({
+          ...asked,
+          n: 8,
+          seed: 8 * seed,
+          tool_choice: 'required',
+          parallel_tool_calls: false,
+        });
+        for (const { message, finish_reason: finish } of answer.choices) {
+          expect(finish).toBe('tool_calls');
+          expect(message.content).toBe(null);
+          expect(checkCalls(message.tool_calls)).toBe(1);
+          answers.count++;
+        }
+      }
+    }
+    expect(answers.count).toBeGreaterThanOrEqual(200);
+  }, 240_000);
+
+  it.each(['hermes', 'lfm2', 'llama3'])('stream the same calls as deltas: %s', async (toolFormat) => {
+    const { client } = await serve(model, { toolFormat });
+    const request = {
+      ...asked,
+      temperature: 1,
+      seed: 5,
+      tool_choice: { type: 'function', function: { name: 'weather' } },
+    } as const;
+    const whole = await client.chat.completions.create(request);
+    const [call] = whole.choices[0].message.tool_calls ?? [];
+    const stream = await client.chat.completions.create({ ...request, stream: true });
+    const read = { name: '', json: '', ids: new Set<string>(), finish: '', content: '' };
+    for await (const { choices } of stream) {
+      for (const { delta, finish_reason: finish } of choices) {
+        read.content += delta.content ?? '';
+        read.finish = finish ?? read.finish;
+        for (const part of delta.tool_calls ?? []) {
+          expect(part.index).toBe(0);
+          read.name += part.function?.name ?? '';
+          read.json += part.function?.arguments ?? '';
+          if (part.id !== undefined) read.ids.add(part.id);
+        }
+      }
+    }
+    if (call.type !== 'function') throw new Error('no call of a function');
+    expect(read).toMatchObject({
+      name: call.function.name,
+      json: call.function.arguments,
+      finish: 'tool_calls',
+      content: '',
+    });
+    expect(read.ids.size).toBe(1);
+  });
+
+  it('are free where they may call: the text is that of a chat with the same prompt', async () => {
+    const { client } = await serve(model, { toolFormat: 'hermes' });
+    const free = await client.chat.completions.create({ ...asked, temperature: 0, max_tokens: 20 });
+    expect(free.choices[0].message.content).not.toBe('');
+    expect(free.choices[0].finish_reason).toBe('length');
+    const none = await client.chat.completions.create({
+      ...asked,
+      temperature: 0,
+      max_tokens: 20,
+      tool_choice: 'none',
+    });
+    expect(none.choices[0].message.tool_calls).toBeUndefined();
+  });
+
+  it('end a loop of three steps, in which results go back', async () => {
+    const { client } = await serve(model);
+    const said: OpenAI.ChatCompletionMessageParam[] = [...messages];
+    for (let step = 0; step < 3; step++) {
+      const choice = step < 2 ? 'required' : 'none';
+      const answer = await client.chat.completions.create({
+        ...asked,
+        messages: said,
+        tool_choice: choice,
+        max_tokens: 600,
+      });
+      const { message } = answer.choices[0];
+      said.push(message);
+      for (const call of message.tool_calls ?? []) said.push({ role: 'tool', tool_call_id: call.id, content: 'sunny' });
+    }
+    expect(said.filter(({ role }) => role === 'tool').length).toBeGreaterThanOrEqual(2);
+    expect(said.at(-1)?.role).toBe('assistant');
+  });
+
+  it('take a JSON schema for the answer without calls', async () => {
+    const { client } = await serve(model, { toolFormat: 'hermes' });
+    const schema = { type: 'object', properties: { sky: { enum: ['blue', 'grey'] } }, required: ['sky'] };
+    const answer = await client.chat.completions.create({
+      ...asked,
+      parallel_tool_calls: false,
+      response_format: { type: 'json_schema', json_schema: { name: 'sky', schema } },
+    });
+    const { content, tool_calls: calls } = answer.choices[0].message;
+    if (content !== null) expect(JSON.parse(content)).toHaveProperty('sky');
+    else expect(checkCalls(calls)).toBeGreaterThan(0);
+  });
+
+  it.each([
+    [{ tools: [weather, weather] }, 'tools', /two functions "weather"/],
+    [{ tools: [{ type: 'function', function: { name: 'a b' } }] }, 'tools.0.function.name', /letters/],
+    [
+      { tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'string' } } }] },
+      'tools',
+      /"f" have the type/,
+    ],
+    [
+      { tools: [{ type: 'function', function: { name: 'f', parameters: { properties: { a: { not: {} } } } } }] },
+      'tools',
+      /"not"/,
+    ],
+    [{ tool_choice: { type: 'function', function: { name: 'g' } } }, 'tool_choice', /no function "g"/],
+    [{ tools: [], tool_choice: 'required' }, 'tool_choice', /no "tools"/],
+    [{ ignore_eos: true }, 'ignore_eos', /EOS/],
+    [{ min_tokens: 4 }, 'min_tokens', /complete/],
+  ])('refuse %j with 400', async (fields, param, message) => {
+    const { server } = await serve(model);
+    const answer = await fetch(`${server.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...asked, ...fields }),
+    });
+    expect(answer.status).toBe(400);
+    const { error } = (await answer.json()) as { error: { param: string; message: string } };
+    expect(error.param).toBe(param);
+    expect(error.message).toMatch(message);
+  });
+});
+
+describe('responses that call functions', () => {
+  const functions = [{ type: 'function' as const, name: 'weather', parameters: place, strict: true }];
+  const request = {
+    model: 'tiny',
+    input: 'What is the weather?',
+    tools: functions,
+    tool_choice: 'required' as const,
+    parallel_tool_calls: false,
+    seed: 3,
+  };
+
+  it('have items of calls, to which results are given', async () => {
+    const { client } = await serve(model);
+    const first = await client.responses.create(request);
+    const calls = first.output.filter((item) => item.type === 'function_call');
+    expect(calls.length).toBe(first.output.length);
+    for (const { name, arguments: json } of calls) {
+      expect(name).toBe('weather');
+      expect(validators.weather(JSON.parse(json))).toBe(true);
+    }
+    const results = calls.map(({ call_id }) => ({ type: 'function_call_output' as const, call_id, output: 'sunny' }));
+    const second = await client.responses.create({
+      ...request,
+      ...{ previous_response_id: first.id, input: results, tool_choice: 'none', max_output_tokens: 5 },
+    });
+    expect(second.output[0]).toMatchObject({ type: 'message', role: 'assistant' });
+    const again = await client.responses.create({
+      ...request,
+      ...{
+        input: [{ role: 'user', content: 'What is the weather?' }, ...calls, ...results],
+        max_output_tokens: 5,
+        tool_choice: 'none',
+      },
+    });
+    expect(again.usage?.input_tokens).toBe(second.usage?.input_tokens);
+  });
+
+  it('stream them as events', async () => {
+    const { client } = await serve(model);
+    const events: string[] = [];
+    let json = '';
+    let last: OpenAI.Responses.Response | undefined;
+    for await (const event of await client.responses.create({ ...request, stream: true })) {
+      if (events.at(-1) !== event.type) events.push(event.type);
+      if (event.type === 'response.function_call_arguments.delta' && event.output_index === 0) json += event.delta;
+      if (event.type === 'response.completed') last = event.response;
+    }
+    expect(events.slice(0, 5)).toEqual([
+      'response.created',
+      'response.in_progress',
+      'response.output_item.added',
+      'response.function_call_arguments.delta',
+      'response.function_call_arguments.done',
+    ]);
+    expect(last?.output[0]).toMatchObject({ type: 'function_call', name: 'weather', arguments: json });
+  });
+});
