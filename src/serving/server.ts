@@ -72,7 +72,11 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
 }
 
 /** How a model's calls are held and read. @param name of the format. @throws LinnetError `CONFIG` for one that is not known */
-export function toolServing({ tokenizer, template, engine }: TextModel, grammars: Grammars, name?: string): ToolServing {
+export function toolServing(
+  { tokenizer, template, engine }: TextModel,
+  grammars: Grammars,
+  name?: string,
+): ToolServing {
   const format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
   const shown = showingTokens(tokenizer, format.control);
   const own = shown === tokenizer ? grammars : new Grammars(shown, engine.model.sizes.vocabulary);

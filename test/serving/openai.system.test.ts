@@ -373,8 +373,12 @@ describe('errors', () => {
     const image = [{ type: 'image_url', image_url: { url: 'data:,' } }];
     await expect(create({ messages: [{ role: 'user', content: image }] })).rejects.toMatchObject({ status: 400 });
     const called = [{ role: 'assistant', content: 'x', tool_calls: [{ id: 'a', type: 'function' }] }];
-    await expect(create({ messages: called })).rejects.toMatchObject({ status: 400, param: 'messages.0.tool_calls' });
-    await expect(create({ tools: [{ type: 'function' }] })).rejects.toMatchObject({ status: 400, param: 'tools' });
+    await expect(create({ messages: called })).rejects.toMatchObject({
+      status: 400,
+      param: 'messages.0.tool_calls.0.function',
+    });
+    const nameless = create({ tools: [{ type: 'function' }] });
+    await expect(nameless).rejects.toMatchObject({ status: 400, param: 'tools.0.function' });
     await expect(create({ top_logprobs: 3 })).rejects.toMatchObject({ status: 400, param: 'top_logprobs' });
     await using plain = await openTiny();
     const { client: without } = await serve(plain);

@@ -102,7 +102,7 @@ describe('responses', () => {
   it.each([
     [{ input: [] }, 'input'],
     [{ input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] }, 'input'],
-    [{ tools: [{ type: 'web_search' }] }, 'tools'],
+    [{ tools: [{ type: 'web_search' }] }, 'tools.0.type'],
     [{ background: true }, 'background'],
     [{ text: { format: { type: 'json_schema', schema: { type: 'hiccup' } } } }, 'json_schema'],
   ])('%j is refused', async (fields, param) => {

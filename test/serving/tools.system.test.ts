@@ -31,7 +31,7 @@ const weather = {
 const clock = { type: 'function', function: { name: 'clock' } } as const;
 const tools = [weather, clock];
 const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'What is the weather in Paris?' }];
-const asked = { model: 'tiny', messages, tools, max_tokens: 900 };
+const asked = { model: 'tiny', messages, tools, max_completion_tokens: 900 };
 const validators = {
   weather: new Ajv().compile(place),
   clock: new Ajv().compile({ type: 'object', maxProperties: 0 }),
@@ -59,9 +59,8 @@ describe('chats that call functions', () => {
       const { client } = await serve(model, { toolFormat: name, drafter: place % 2 === 0 ? 'lookup' : 'off' });
       for (let seed = 0; seed < 4; seed++) {
         const answer = await client.chat.completions.create({
-          ...asked,
+          ...Object.assign({ seed: 8 * seed }, asked),
           n: 8,
-          seed: 8 * seed,
           tool_choice: 'required',
           parallel_tool_calls: false,
         });
@@ -112,13 +111,13 @@ describe('chats that call functions', () => {
 
   it('are free where they may call: the text is that of a chat with the same prompt', async () => {
     const { client } = await serve(model, { toolFormat: 'hermes' });
-    const free = await client.chat.completions.create({ ...asked, temperature: 0, max_tokens: 20 });
+    const free = await client.chat.completions.create({ ...asked, temperature: 0, max_completion_tokens: 20 });
     expect(free.choices[0].message.content).not.toBe('');
     expect(free.choices[0].finish_reason).toBe('length');
     const none = await client.chat.completions.create({
       ...asked,
       temperature: 0,
-      max_tokens: 20,
+      max_completion_tokens: 20,
       tool_choice: 'none',
     });
     expect(none.choices[0].message.tool_calls).toBeUndefined();
@@ -133,7 +132,7 @@ describe('chats that call functions', () => {
         ...asked,
         messages: said,
         tool_choice: choice,
-        max_tokens: 600,
+        max_completion_tokens: 600,
       });
       const { message } = answer.choices[0];
       said.push(message);

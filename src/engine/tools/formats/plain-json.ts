@@ -4,7 +4,7 @@ import type { ToolFormat } from '../tool-format.ts';
 
 const example = '{"tool_calls": [{"name": "NAME", "arguments": {"PARAMETER": "VALUE"}}]}';
 
-export const plainJson: ToolFormat = {
+export const plainFormat: ToolFormat = {
   name: 'plain-json',
   signs: ['{"tool_calls": ['],
   open: '{"tool_calls": [',

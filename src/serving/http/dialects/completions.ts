@@ -7,7 +7,7 @@ import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkToken, maybe, tokenId } from '../request-fields.ts';
+import { checkToken, maybe, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type ChoiceRecord,
@@ -20,7 +20,7 @@ import {
 import { openAiFraming } from './event-stream.ts';
 import { openAiParts } from './progress.ts';
 import { completionLogprobs, type CompletionScore, textOffsets } from './scores.ts';
-import { commonRefusals, jobOf, onSession, textFields, toolRefusals } from './text-fields.ts';
+import { commonRefusals, jobOf, onSession, textFields } from './text-fields.ts';
 
 const schema = perLimits((limits) => {
   const ids = z.array(tokenId).max(limits.promptTokens);
@@ -43,7 +43,7 @@ type Fields = z.output<ReturnType<typeof schema>>;
 export const completions: Dialect<Fields> = {
   summary: 'Continues prompts',
   body: schema,
-  refusals: { ...commonRefusals, tools: toolRefusals.tools },
+  refusals: { ...commonRefusals, tools: some },
   framing: openAiFraming,
   async ask(fields, at) {
     const { serving } = at;

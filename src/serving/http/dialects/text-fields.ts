@@ -101,12 +101,6 @@ export const commonRefusals: Refusals = {
   skip_special_tokens: (value) => value === false,
 };
 
-export const toolRefusals: Refusals = {
-  tools: some,
-  functions: some,
-  tool_choice: (value) => some(value) && value !== 'none' && value !== 'auto',
-};
-
 /** Settings of the sampler that all dialects name alike, with their defaults. */
 export function commonSampling(
   fields: Partial<z.output<z.ZodObject<ReturnType<typeof samplingFields>>>>,

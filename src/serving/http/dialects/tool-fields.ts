@@ -1,4 +1,4 @@
-/** Fields of requests that let a model call functions, and what they mean for its text. */
+/** Fields of requests by which a model may call functions, and their meaning for its text. */
 import { z } from 'zod';
 import { CallReader } from '../../../engine/tools/call-reader.ts';
 import type { ToolFunction } from '../../../engine/tools/tool-format.ts';
@@ -44,7 +44,7 @@ export interface ToolRequest {
   readonly ignoreEos?: boolean | undefined;
 }
 
-/** The functions of a request, made ready. */
+/** Functions made ready: grammar, tokenizer, readers. */
 export interface Calling extends Pick<JobBounds, 'held'> {
   readonly tools: readonly ToolFunction[];
   /** A reader of one answer. */
@@ -52,7 +52,7 @@ export interface Calling extends Pick<JobBounds, 'held'> {
 }
 
 /**
- * What a request's functions mean; undefined where none may be called.
+ * The functions of a request, made ready; undefined where none may be called.
  * @throws ApiError for functions that a text cannot be held to, naming the field
  */
 export function callingOf(
