@@ -1,4 +1,5 @@
-/** Layers learn by themselves from cached activations: in any order, across stops, without the teacher. */
+/** Layers learn by themselves from the hidden states before them: in any order, across stops. */
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
@@ -7,12 +8,17 @@ import { suiteFolder } from '../../test/scratch-folder.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import { parseMixer } from '../attention/mixers.ts';
 import { PackedDataset } from '../data/datasets/packing.ts';
-import { float32, type Tensor } from '../graph/tensor.ts';
+import { Graph } from '../graph/graph.ts';
+import { float32, int32, type Tensor } from '../graph/tensor.ts';
+import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { linearize } from '../models/linearization/linearize.ts';
+import { WeightParameters } from '../nn/parameters.ts';
+import { readerOf } from '../quantization/weight-reader.ts';
+import { compile as runtimeCompile } from '../runtime/compile.ts';
 import { parseTrainingSettings } from '../training/settings.ts';
-import { cacheActivations, LayerActivations } from './activation-cache.ts';
-import { layerSamples } from './layer-samples.ts';
-import { layerStepTimes, type LayerTrainingOptions, trainLayer } from './layer-transfer.ts';
+import { HiddenFile } from './hidden-states.ts';
+import { LayerStates, type LayerStatesOptions } from './layer-states.ts';
+import { layerStepTimes, type LayerTrainingOptions, transferLayer } from './layer-transfer.ts';
 
 const compile = { threads: 1 };
 const folder = suiteFolder();
@@ -36,61 +42,66 @@ function float32Only(given: ReadonlyMap<string, Tensor>): Map<string, Tensor<'fl
   return new Map([...given].map(([name, { shape, data }]) => [name, float32(shape, Float32Array.from(data, Number))]));
 }
 
-async function cached(name: string): Promise<string> {
-  const place = join(folder, name);
-  await cacheActivations(teacher, rows, place, { layers: [0, 2], origin: 'teacher', compile });
-  return place;
+const reader = { model: teacherModel, ...readerOf(teacher.parameters) };
+const statesIn = (place: string, more: Partial<LayerStatesOptions> = {}): LayerStates =>
+  new LayerStates(place, {
+    ...{ teacher: reader, student, inputs: 'original', dataset: rows, rows: 12, origin: 'teacher', compile },
+    ...more,
+  });
+
+async function learn(place: string, layer: number, more: Partial<LayerTrainingOptions> = {}) {
+  const states = await statesIn(join(folder, place), { keepAll: true }).before(layer);
+  return await transferLayer({ teacher: reader, student, states }, layer, join(folder, place), {
+    ...{ settings, compile, ...more },
+  });
 }
 
-const learn = (place: string, layer: number, more: Partial<LayerTrainingOptions> = {}) =>
-  trainLayer(student, layer, place, { settings, compile, ...more });
-
-describe('cached activations', () => {
-  it('are what the teacher reads and mixes', async () => {
-    await using activations = await LayerActivations.open(await cached('same'));
-    expect(activations.layers).toEqual([0, 2]);
-    const samples = await layerSamples(teacher.model, teacher.parameters, [rows.row(3).inputs], compile);
-    for (const layer of [0, 2]) {
-      const { data, shape } = await activations.read(layer, 3);
-      const [{ q, k, v, mixed }] = samples[layer];
-      const expected = Array.from({ length: n }, (_, t) =>
-        [q, k, v, mixed].flatMap((part) => [
-          ...part.data.subarray((t * part.data.length) / n, ((t + 1) * part.data.length) / n),
-        ]),
-      ).flat();
-      expect(shape).toEqual([n, expected.length / n]);
-      expected.forEach((x, i) => expect(data[i]).toBeCloseTo(x, 5));
+describe('hidden states', () => {
+  it('are those of the whole model, and of all files the newest stays', async () => {
+    const place = join(folder, 'same');
+    const graph = new Graph('whole model');
+    const tokens = graph.input('tokens', 'int32', [1, n]);
+    parallelHidden(teacher.model, new WeightParameters(graph, teacher.parameters), tokens, (layer, hidden) =>
+      graph.output(String(layer), hidden),
+    );
+    await using program = await runtimeCompile(graph, compile);
+    const whole = await program.run({ tokens: int32([1, n], rows.row(3).inputs) }, ['0', '1']);
+    const states = statesIn(place);
+    for (const layer of [1, 2]) {
+      await using file = await HiddenFile.open(await states.before(layer));
+      const { data } = await file.read(3);
+      whole[layer === 1 ? '0' : '1'].data.forEach((x, i) => expect(data[i]).toBeCloseTo(Number(x), 5));
     }
+    expect((await readdir(place)).sort()).toEqual(['hidden-2.safetensors', 'transfer.json']);
   });
 
   it('weigh padding with nothing', async () => {
-    await using activations = await LayerActivations.open(await cached('padded'));
-    const { weights } = activations.dataset(10, 12).batch([{ row: 1, epoch: 0 }]);
+    await using states = await HiddenFile.open(await statesIn(join(folder, 'padded')).before(0));
+    const { weights } = states.dataset(10, 12).batch([{ row: 1, epoch: 0 }]);
     expect([...weights.data].map(Number)).toEqual(Array.from({ length: n }, (_, t) => (t < 7 ? 1 : 0)));
   });
 
-  it('are not written again for the same teacher and rows, and are for others', async () => {
-    const place = await cached('kept');
-    const identity = async (): Promise<string> => {
-      await using activations = await LayerActivations.open(place);
-      return activations.identity;
+  it('are not computed again for the same model and rows, and are for others and for damaged ones', async () => {
+    const place = join(folder, 'kept');
+    const passes = async (origin: string): Promise<number[]> => {
+      const progress: number[] = [];
+      await statesIn(place, { origin, onProgress: (done) => void progress.push(done) }).before(1);
+      return progress;
     };
-    const first = await identity();
-    const progress: number[] = [];
-    const options = { layers: [0, 2], compile, onProgress: (done: number) => void progress.push(done) };
-    await cacheActivations(teacher, rows, place, { ...options, origin: 'teacher' });
-    expect(progress).toEqual([]);
-    await cacheActivations(teacher, rows, place, { ...options, origin: 'another' });
-    expect(progress).toEqual([12]);
-    expect(await identity()).not.toBe(first);
+    expect(await passes('teacher')).toEqual([12, 12]);
+    expect(await passes('teacher')).toEqual([]);
+    expect(await passes('another')).toEqual([12, 12]);
+    const file = await open(join(place, 'hidden-1.safetensors'), 'r+');
+    await file.write(Buffer.from([1, 2, 3, 4]), 0, 4, (await file.stat()).size - 4);
+    await file.close();
+    expect(await passes('another')).toEqual([12, 12]);
   });
 });
 
 describe('a layer', () => {
   let unbroken: Awaited<ReturnType<typeof learn>>;
   beforeAll(async () => {
-    const place = await cached('unbroken');
-    unbroken = await learn(place, 0);
+    unbroken = await learn('unbroken', 0);
   });
 
   it('comes closer to the teacher on rows that it was not trained on', () => {
@@ -100,17 +111,15 @@ describe('a layer', () => {
   });
 
   it('learns the same whatever was trained before it', async () => {
-    const place = await cached('order');
-    await learn(place, 2);
-    expect(await learn(place, 0)).toEqual(unbroken);
+    await learn('order', 2);
+    expect(await learn('order', 0)).toEqual(unbroken);
   });
 
   it('that is done is read, not trained again', async () => {
-    const place = await cached('done');
-    await learn(place, 0);
+    await learn('done', 0);
     let updates = 0;
     expect(
-      await learn(place, 0, {
+      await learn('done', 0, {
         onUpdate: () => {
           updates++;
         },
@@ -120,9 +129,8 @@ describe('a layer', () => {
   });
 
   it('stopped on the way goes on to the same numbers', async () => {
-    const place = await cached('stopped');
     const stop = new AbortController();
-    const stopped = learn(place, 0, {
+    const stopped = learn('stopped', 0, {
       signal: stop.signal,
       onUpdate: ({ update }) => {
         if (update === 5) stop.abort();
@@ -130,26 +138,26 @@ describe('a layer', () => {
     });
     expect(await errorCode(() => stopped)).toBe('ABORTED');
     const updates: number[] = [];
-    const resumed = await learn(place, 0, { onUpdate: ({ update }) => void updates.push(update) });
+    const resumed = await learn('stopped', 0, { onUpdate: ({ update }) => void updates.push(update) });
     expect(updates[0]).toBe(6);
     expect(resumed).toEqual(unbroken);
   });
 
   it('keeps its start where training makes it worse', async () => {
-    const place = await cached('worse');
     const wild = parseTrainingSettings({ ...settings, steps: 4, learningRate: 10, schedule: 'constant' });
-    const { parameters, before, after } = await learn(place, 0, { settings: wild });
+    const { parameters, before, after } = await learn('worse', 0, { settings: wild });
     expect(after).toBeGreaterThan(before);
     for (const [name, value] of parameters) expect(value.data).toEqual(student.parameters.get(name)?.data);
   });
 
   it('tells how long its steps take, and leaves nothing', async () => {
-    const place = await cached('timed');
-    const { times, seconds } = await layerStepTimes(student, 0, place, { settings, compile });
+    const states = await statesIn(join(folder, 'timed')).before(0);
+    const inputs = { teacher: reader, student, states };
+    const { times, seconds } = await layerStepTimes(inputs, 0, { settings, compile });
     expect(times).toHaveLength(12);
     expect(seconds).toBeGreaterThan(times.reduce((a, b) => a + b, 0));
     let updates = 0;
-    await learn(place, 0, {
+    await learn('timed', 0, {
       onUpdate: () => {
         updates++;
       },
@@ -157,13 +165,14 @@ describe('a layer', () => {
     expect(updates).toBe(12);
   });
 
-  it('needs activations, and something to learn', async () => {
-    const place = await cached('refused');
-    expect(await errorCode(() => learn(place, 1))).toBe('CONFIG');
-    expect(await errorCode(() => learn(join(folder, 'nowhere'), 0))).toBe('NOT_FOUND');
+  it('needs hidden states, and something to learn', async () => {
+    expect(await errorCode(() => learn('refused', 1))).toBe('CONFIG');
+    const at = (states: string, model = student) =>
+      transferLayer({ teacher: reader, student: model, states }, 0, join(folder, 'refused'), { settings, compile });
+    expect(await errorCode(() => at(join(folder, 'nowhere')))).toBe('NOT_FOUND');
     const fixed = linearize(teacher.model, teacher.parameters, parseMixer({ kind: 'window', group: 2 }));
-    expect(await errorCode(() => trainLayer(fixed, 0, place, { settings, compile }))).toBe('CONFIG');
-    await cacheActivations(teacher, rows, join(folder, 'one'), { rows: 1, origin: 'teacher', compile });
-    expect(await errorCode(() => learn(join(folder, 'one'), 0))).toBe('INPUT');
+    const states = await statesIn(join(folder, 'refused')).before(0);
+    expect(await errorCode(() => at(states, fixed))).toBe('CONFIG');
+    expect(await errorCode(async () => at(await statesIn(join(folder, 'one'), { rows: 1 }).before(0)))).toBe('INPUT');
   });
 });

@@ -1,10 +1,11 @@
 /**
- * Attention transfer of one layer: its mixer learns the teacher's mixed values from cached activations. No
- * other layer and no teacher is needed, so that layers can be trained in any order, at the same time, on several machines.
+ * Attention transfer of one layer: on the hidden states before it, its mixer learns to mix queries, keys and values as the
+ * teacher's attention does. Of the teacher only this layer is read, up to its attention, so that layers can be trained in
+ * any order, at the same time, on several machines.
  *
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens
  */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -12,37 +13,47 @@ import { mixParallel } from '../attention/mixers.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
-import { Graph } from '../graph/graph.ts';
+import { Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
 import { mean } from '../graph/ops/reduce.ts';
 import { dataOf, float32, type Tensor } from '../graph/tensor.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
-import { mixerParameterValues, scoringOf } from '../models/graphs/parallel-graph.ts';
-import { WeightParameters } from '../nn/parameters.ts';
+import { constantPositions, mixerParameterValues, scoringOf, shiftedByOne } from '../models/graphs/parallel-graph.ts';
+import type { CausalModel } from '../models/model.ts';
+import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import type { Objective } from '../training/objectives/next-token.ts';
+import { onlyInputs, type Program } from '../runtime/program.ts';
+import { nameOfTeacher, teacherSource } from '../training/objectives/distillation.ts';
 import type { TrainingSettings } from '../training/settings.ts';
+import { runsLean } from '../training/step-cost.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.ts';
-import { activationsInput, LayerActivations } from './activation-cache.ts';
-import type { Weighted } from './stages.ts';
+import { HiddenFile, hiddenInput } from './hidden-states.ts';
+import type { Weighted, ModelReader } from './stages.ts';
 
 /** Rows held out to judge a trained layer: their share and largest number. */
 const held = { share: 1 / 8, most: 8 };
 const snapshotEvery = 100;
 const metadataKey = 'layer';
 
-/** How `trainLayer` learns. */
+/** Inputs of a layer's transfer. */
+export interface LayerInputs {
+  readonly teacher: ModelReader;
+  /** Only its mixer parameters of the layer are read. */
+  readonly student: Weighted;
+  /** The file of the hidden states before the layer. */
+  readonly states: string;
+}
+
+/** How `transferLayer` learns. */
 export interface LayerTrainingOptions {
-  /** Steps, rate, batch; `length` is the activations' length. */
+  /** Steps, rate, batch; `length` as the hidden states have it. */
   readonly settings: TrainingSettings;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
   /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
-  /** Where snapshots go. Default: next to the activations. */
-  readonly snapshots?: string;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
@@ -64,78 +75,61 @@ export interface LayerTransfer extends Omit<z.infer<typeof schema>, 'version' | 
 }
 
 /** The names of the parameters of a layer's mixer. */
-export function layerMixerNames({ model }: Weighted, layer: number): string[] {
+export function layerMixerNames(model: CausalModel, layer: number): string[] {
   return [...freshMixerParameters(model, (index) => index === layer).keys()];
 }
 
 /**
- * Trains the mixer of one layer on cached activations. The result is written into the folder; where it is there already, from
- * the same start and settings, it is read. A training that was stopped goes on from its newest snapshot.
+ * Trains the mixer of one layer. The result is written into the folder; where it is there already, from the same start, hidden
+ * states and settings, it is read. A training that was stopped goes on from its newest snapshot.
  *
- * @param folder filled by `cacheActivations`
- * @throws LinnetError `NOT_FOUND` without activations, `CONFIG` for a layer that has none or whose mixer has nothing to learn,
+ * @param folder of the result, and of snapshots
+ * @throws LinnetError `NOT_FOUND` without hidden states, `CONFIG` for a layer whose mixer has nothing to learn,
  *   `INPUT` for fewer than two rows, `ABORTED` by the signal, after a snapshot
  * @example
- * const { parameters, before, after } = await trainLayer(student, 3, 'runs/activations', {
+ * const inputs = { teacher: await openReader('models/llama'), student, states: 'runs/transfer/hidden-3.safetensors' };
+ * const { parameters, before, after } = await transferLayer(inputs, 3, 'runs/transfer', {
  *   settings: parseTrainingSettings({ steps: 200, batch: 8, learningRate: 1e-2 }),
  * });
  */
-export async function trainLayer(
-  student: Weighted,
+export async function transferLayer(
+  inputs: LayerInputs,
   layer: number,
   folder: string,
   options: LayerTrainingOptions,
 ): Promise<LayerTransfer> {
-  const identity = await layerIdentity(student, layer, folder, options.settings);
+  await using states = await HiddenFile.open(inputs.states);
+  const identity = layerIdentity(inputs.student, layer, states.identity, options.settings);
   const done = await storedLayer(folder, layer, identity);
   if (done !== undefined) return done;
-  const result = await learnLayer(student, layer, folder, options);
+  const snapshots = join(folder, `layer-${layer}`);
+  const result = await learnLayer(inputs, layer, snapshots, options);
   await storeLayer(folder, identity, result);
-  await rm(snapshotsOf(folder, layer), { recursive: true, force: true });
+  await rm(snapshots, { recursive: true, force: true });
   return result;
 }
 
-/** Identity of a layer's training, as a SHA-256: its start, the activations, the settings. @throws LinnetError as `trainLayer` */
-export async function layerIdentity(
-  student: Weighted,
-  layer: number,
-  folder: string,
-  settings: TrainingSettings,
-): Promise<string> {
-  await using activations = await LayerActivations.open(folder);
-  return identityOf(student, requireTrainable(student, layer, activations), activations, settings, layer);
-}
-
-/**
- * Trains a layer as `trainLayer` does; writes nothing but snapshots.
- * @param student only its mixer parameters of the layer are read
- */
+/** Trains a layer as `transferLayer` does; writes nothing but snapshots into their folder. */
 export async function learnLayer(
-  student: Weighted,
+  inputs: LayerInputs,
   layer: number,
-  folder: string,
-  { settings, compile: compileOptions, signal, onUpdate, snapshots }: LayerTrainingOptions,
+  snapshots: string,
+  { settings, compile: compileOptions, signal, onUpdate }: LayerTrainingOptions,
 ): Promise<LayerTransfer> {
-  await using activations = await LayerActivations.open(folder);
-  const start = requireTrainable(student, layer, activations);
-  const identity = identityOf(student, start, activations, settings, layer);
-  const judgedFrom = trainedRows(activations);
-  const before = await layerError(student, start, layer, activations, judgedFrom, compileOptions);
+  await using layerOf = await LayerTraining.create(inputs, layer, compileOptions);
+  const before = await layerOf.error(layerOf.start);
   const outcome = await train({
-    ...layerJob(student, layer, activations, judgedFrom),
-    ...{ parameters: start, settings, compile: compileOptions, signal, onUpdate },
-    variant: { identity },
-    snapshots: { folder: snapshots ?? snapshotsOf(folder, layer), every: snapshotEvery },
+    ...layerOf.job,
+    ...{ settings, signal, onUpdate },
+    variant: { identity: layerIdentity(inputs.student, layer, layerOf.states.identity, settings) },
+    snapshots: { folder: snapshots, every: snapshotEvery },
   });
   if (!outcome.finished) {
     throw new LinnetError('ABORTED', `stopped in layer ${layer} after ${outcome.updates} of ${outcome.total} steps`);
   }
-  const after = await layerError(student, outcome.parameters, layer, activations, judgedFrom, compileOptions);
-  return { layer, steps: outcome.updates, before, after, parameters: after < before ? outcome.parameters : start };
-}
-
-function snapshotsOf(folder: string, layer: number): string {
-  return join(folder, `layer-${layer}`);
+  const after = await layerOf.error(outcome.parameters);
+  const parameters = after < before ? outcome.parameters : layerOf.start;
+  return { layer, steps: outcome.updates, before, after, parameters };
 }
 
 function resultOf(folder: string, layer: number): string {
@@ -144,124 +138,159 @@ function resultOf(folder: string, layer: number): string {
 
 /**
  * Seconds per optimizer step of `settings` in one layer, and in total with the preparation; nothing is written.
- * @throws LinnetError as `trainLayer`
+ * @throws LinnetError as `transferLayer`
  */
 export async function layerStepTimes(
-  student: Weighted,
+  inputs: LayerInputs,
   layer: number,
-  folder: string,
   { settings, compile: compileOptions, signal }: Omit<LayerTrainingOptions, 'onUpdate'>,
 ): Promise<{ times: number[]; seconds: number }> {
   const started = performance.now();
-  await using activations = await LayerActivations.open(folder);
-  const parameters = requireTrainable(student, layer, activations);
+  await using layerOf = await LayerTraining.create(inputs, layer, compileOptions);
   const times: number[] = [];
-  await train({
-    ...layerJob(student, layer, activations, trainedRows(activations)),
-    ...{ parameters, settings, compile: compileOptions, signal },
-    onUpdate: (event) => void times.push(event.seconds),
-  });
+  await train({ ...layerOf.job, settings, signal, onUpdate: (event) => void times.push(event.seconds) });
   return { times, seconds: (performance.now() - started) / 1000 };
 }
 
 /** Number of rows to train on; the rest judge. @throws LinnetError `INPUT` for fewer than two in all */
-function trainedRows({ rows }: LayerActivations): number {
+function trainedRows({ rows }: HiddenFile): number {
   const judged = Math.max(1, Math.min(held.most, Math.floor(held.share * rows)));
   if (rows > judged) return rows - judged;
-  throw new LinnetError('INPUT', 'a layer is trained on at least two rows; cache more of them');
+  throw new LinnetError('INPUT', 'a layer is trained on at least two rows; give more of them');
 }
 
-/** Options of `train` for a layer, except its start and length. */
-function layerJob(
-  { model }: Weighted,
-  layer: number,
-  activations: LayerActivations,
-  rows: number,
-): Pick<TrainingJob, 'model' | 'objective' | 'dataset' | 'feature'> {
-  const own = freshMixerParameters(model, (index) => index === layer);
-  const declared = [...model.parameters].filter(([name]) => own.has(name));
-  return {
-    model: { parameters: new Map(declared), toJson: () => model.toJson() },
-    objective: layerObjective(model, layer, activations),
-    dataset: activations.dataset(0, rows),
-    feature: activations.feature(layer, 0),
-  };
-}
+/** A layer's weights, rows, and programs. Dispose of it. */
+class LayerTraining implements AsyncDisposable {
+  readonly states: HiddenFile;
+  /** The mixer as it is. */
+  readonly start: ReadonlyMap<string, Tensor<'float32'>>;
+  /** Options of `train`, but for the settings. */
+  readonly job: Pick<
+    TrainingJob,
+    'model' | 'objective' | 'dataset' | 'feature' | 'parameters' | 'trainable' | 'compile'
+  >;
+  readonly #program: Program;
+  readonly #judgedFrom: number;
 
-function layerObjective(model: Weighted['model'], layer: number, activations: LayerActivations): Objective {
-  const { shape } = activations.feature(layer, 0);
-  return {
-    inputs: {
-      weights: { dtype: 'float32', shape: [shape[0]] },
-      [activationsInput]: { dtype: 'float32', shape },
-    },
-    loss(source, { weights, [activationsInput]: given }) {
-      const [B, n] = weights.shape.map(Number);
-      const { mixed, ...projected } = activations.split(given);
-      const own = mixParallel(
-        model.mixers[layer],
-        projected,
-        mixerParameterValues(model, source, layer),
-        scoringOf(model),
-      );
-      const difference = sub(own, mixed); // [B,n,H,E]
-      return sum(mul(reshape(mean(mul(difference, difference), [2, 3]), [B, n]), weights));
-    },
-  };
-}
-
-/** Squared error over the teacher's squares on the rows from `first` on. */
-async function layerError(
-  { model }: Weighted,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-  layer: number,
-  activations: LayerActivations,
-  first: number,
-  options?: CompileOptions,
-): Promise<number> {
-  const { shape } = activations.feature(layer, first);
-  const graph = new Graph(`error of layer ${layer}`);
-  const given = graph.input(activationsInput, 'float32', [1, ...shape]);
-  const weights = graph.input('weights', 'float32', [1, shape[0]]);
-  const loss = layerObjective(model, layer, activations).loss(new WeightParameters(graph, parameters), {
-    weights,
-    [activationsInput]: given,
-  });
-  const { mixed } = activations.split(given);
-  graph.output('error', loss);
-  graph.output('squares', sum(mul(reshape(mean(mul(mixed, mixed), [2, 3]), [1, shape[0]]), weights)));
-  await using program = await compile(graph, options);
-  const rows = activations.dataset(first, activations.rows);
-  let error = 0;
-  let squares = 0;
-  for (let row = 0; row < rows.rows; row++) {
-    const { data } = await activations.read(layer, first + row);
-    const feeds = {
-      [activationsInput]: float32([1, ...shape], data),
-      weights: rows.batch([{ row, epoch: 0 }]).weights,
-    };
-    const results = await program.run(feeds, ['error', 'squares']);
-    error += dataOf(results.error, 'float32')[0];
-    squares += dataOf(results.squares, 'float32')[0];
+  private constructor(states: HiddenFile, start: LayerTraining['start'], job: LayerTraining['job'], program: Program) {
+    this.states = states;
+    this.start = start;
+    this.job = job;
+    this.#program = program;
+    this.#judgedFrom = job.dataset.rows;
   }
-  return error / squares;
+
+  static async create(
+    { teacher, student, states: path }: LayerInputs,
+    layer: number,
+    options: CompileOptions = {},
+  ): Promise<LayerTraining> {
+    const states = await HiddenFile.open(path);
+    try {
+      const start = requireTrainable(student, layer);
+      const { length } = states.description;
+      const learned = layerJob(teacher.model, student.model, layer, length);
+      const lean = runsLean(teacher.model.parameters, options.device);
+      const graph = new Graph(`error of layer ${layer}`);
+      const rows = Object.entries(learned.objective.inputs).map(
+        ([name, { dtype, shape }]) => [name, graph.input(name, dtype, [1, ...shape])] as const,
+      );
+      const judged = layerErrors(
+        teacher.model,
+        student.model,
+        layer,
+      )(new InputParameters(graph), Object.fromEntries(rows));
+      for (const [name, value] of Object.entries(judged)) graph.output(name, value);
+      const program = await compile(graph, { ...options, lean });
+      const parameters = new Map(start);
+      for (const name of program.inputs.keys()) {
+        if (start.has(name) || Object.hasOwn(learned.objective.inputs, name)) continue;
+        parameters.set(name, await teacher.read(nameOfTeacher(name)));
+      }
+      const read = { dataset: states.dataset(0, trainedRows(states)), feature: states.feature(0) };
+      const job = { ...learned, ...read, parameters, compile: { ...options, lean } };
+      return new LayerTraining(states, start, job, program);
+    } catch (error) {
+      await states[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Squared error over the teacher's squares on the rows that are not trained on. */
+  async error(mixer: ReadonlyMap<string, Tensor<'float32'>>): Promise<number> {
+    const rows = this.states.dataset(this.#judgedFrom, this.states.rows);
+    const weights = Object.fromEntries([...this.job.parameters, ...mixer]);
+    let error = 0;
+    let squares = 0;
+    for (let row = 0; row < rows.rows; row++) {
+      const { shape, data } = await this.states.read(this.#judgedFrom + row);
+      const feeds = { ...weights, ...rows.batch([{ row, epoch: 0 }]), [hiddenInput]: float32([1, ...shape], data) };
+      const results = await this.#program.run(onlyInputs(this.#program, feeds), ['error', 'squares']);
+      error += dataOf(results.error, 'float32')[0];
+      squares += dataOf(results.squares, 'float32')[0];
+    }
+    return error / squares;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#program.dispose();
+    await this.states[Symbol.asyncDispose]();
+  }
+}
+
+/** The part of a layer's training that follows from the models alone. */
+export function layerJob(
+  teacher: CausalModel,
+  student: CausalModel,
+  layer: number,
+  length: number,
+): Pick<TrainingJob, 'model' | 'objective' | 'trainable'> {
+  const names = new Set(layerMixerNames(student, layer));
+  const errors = layerErrors(teacher, student, layer);
+  return {
+    model: {
+      parameters: new Map([...student.parameters].filter(([name]) => names.has(name))),
+      toJson: () => student.toJson(),
+    },
+    objective: {
+      inputs: {
+        weights: { dtype: 'float32', shape: [length] },
+        [hiddenInput]: { dtype: 'float32', shape: [length, student.sizes.width] },
+      },
+      loss: (source, values) => errors(source, values).error,
+    },
+    trainable: (name) => names.has(name),
+  };
+}
+
+/** Squares of the student's mixed values less the teacher's, and of the teacher's, of rows with `weights` [B,n]. */
+function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) {
+  const trained = new Set(layerMixerNames(student, layer));
+  return (source: ParameterSource, { [hiddenInput]: hidden, weights }: Readonly<Record<string, Value>>) => {
+    const [B, n] = weights.shape.map(Number);
+    const original = teacherSource(source, student, trained);
+    const squares = (values: Value): Value => sum(mul(reshape(mean(mul(values, values), [2, 3]), [B, n]), weights));
+    const results: { error: Value; squares: Value }[] = [];
+    teacher.layer(original, layer, hidden, constantPositions(student, source.graph, B, n), {
+      shift: (_, features) => shiftedByOne(features),
+      mix(_, projected, scoring) {
+        const values = mixerParameterValues(teacher, original, layer);
+        const mixed = mixParallel(teacher.mixers[layer], projected, values, scoring); // [B,n,H,E]
+        const learned = mixerParameterValues(student, source, layer);
+        const own = mixParallel(student.mixers[layer], projected, learned, scoring ?? scoringOf(student));
+        results.push({ error: squares(sub(own, mixed)), squares: squares(mixed) });
+        return mixed;
+      },
+    });
+    return results[0];
+  };
 }
 
 /** The layer's own parameters as they are. */
-function requireTrainable(
-  student: Weighted,
-  layer: number,
-  activations: LayerActivations,
-): Map<string, Tensor<'float32'>> {
-  if (!activations.layers.includes(layer)) {
-    throw new LinnetError(
-      'CONFIG',
-      `there are no activations of layer ${layer}; there are of ${activations.layers.join(', ')}`,
-    );
-  }
+function requireTrainable({ model, parameters }: Weighted, layer: number): Map<string, Tensor<'float32'>> {
   const own = new Map<string, Tensor<'float32'>>();
-  for (const name of layerMixerNames(student, layer)) {
-    const value = student.parameters.get(name);
+  for (const name of layerMixerNames(model, layer)) {
+    const value = parameters.get(name);
     if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
     own.set(name, value);
   }
@@ -269,26 +298,29 @@ function requireTrainable(
   throw new LinnetError('CONFIG', `the mixer of layer ${layer} has nothing to learn`);
 }
 
-function identityOf(
-  { model }: Weighted,
-  start: ReadonlyMap<string, Tensor<'float32'>>,
-  activations: LayerActivations,
-  settings: TrainingSettings,
-  layer: number,
-): string {
+/**
+ * Identity of a layer's training, as a SHA-256: its start, the hidden states before it, the settings.
+ * @throws LinnetError `CONFIG` for a mixer that has nothing to learn
+ */
+export function layerIdentity(student: Weighted, layer: number, states: string, settings: TrainingSettings): string {
   const hash = createHash('sha256');
   // Other fields of config.json do not reach a mixer that is trained by itself.
-  const { sizes, mixers, scoreScale, biasReach } = model;
+  const { sizes, mixers, scoreScale, biasReach } = student.model;
   hash.update(JSON.stringify({ sizes, mixers, scoreScale, biasReach, layer, settings }));
-  hash.update(activations.identity);
-  for (const [name, { data }] of start) {
+  hash.update(states);
+  return hashOfTensors(hash, requireTrainable(student, layer));
+}
+
+/** The hash of names and values, after everything that went into `hash` before. */
+export function hashOfTensors(hash: Hash, tensors: ReadonlyMap<string, Tensor<'float32'>>): string {
+  for (const [name, { data }] of tensors) {
     hash.update(name);
-    hash.update(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+    hash.update(data);
   }
   return hash.digest('hex');
 }
 
-/** Writes the layer's result next to the activations. */
+/** Writes the layer's result into the folder. */
 export async function storeLayer(folder: string, identity: string, result: LayerTransfer): Promise<void> {
   const { parameters, ...numbers } = result;
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));

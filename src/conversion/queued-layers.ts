@@ -1,16 +1,15 @@
 /**
- * Layers that are trained on other machines: every layer is a job, of which the activations and the weights that it starts
- * from lie in a folder that all machines have at the same path. Results come back through the queue, bit for bit.
+ * Layers that are trained on other machines: every layer is a job, of which the original, the hidden states before the layer and
+ * the mixer that it starts from lie in folders that all machines have at the same path. Results come back through the queue, bit
+ * for bit.
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { openModelWeights } from '../checkpoint/load-model.ts';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { JobHandler } from '../jobs/job.ts';
 import { runJobs } from '../jobs/queue.ts';
-import { requireCausal } from '../models/families/index.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { type TrainingSettings, trainingSchema } from '../training/settings.ts';
 import {
@@ -21,15 +20,18 @@ import {
   storedLayer,
   storeLayer,
 } from './layer-transfer.ts';
-import type { Weighted } from './stages.ts';
+import { HiddenFile } from './hidden-states.ts';
+import { openReader, type Weighted } from './stages.ts';
 
 /** Names the jobs. */
 export const layerJobKind = 'convert-layer';
 
 const dataSchema = z.strictObject({
-  /** Folder of the student's weights, and of the activations. */
+  /** Folders of the weights of both models. */
+  teacher: z.string().max(4096),
   student: z.string().max(4096),
-  activations: z.string().max(4096),
+  /** The file of the hidden states before the layer. */
+  states: z.string().max(4096),
   layer: z.int().min(0),
   settings: trainingSchema,
   /** Identity of the layer's training. */
@@ -48,6 +50,8 @@ const resultSchema = z.strictObject({
 export interface QueuedLayersOptions {
   /** Redis of the queue. */
   readonly queue: string;
+  /** Folder of the original. */
+  readonly teacher: string;
   /** Folder with the weights of the student, its mixers bit for bit. */
   readonly weights: string;
   readonly settings: TrainingSettings;
@@ -56,29 +60,38 @@ export interface QueuedLayersOptions {
   readonly onLayer?: (done: number, total: number, result: LayerTransfer) => void;
 }
 
+/** A layer and the file of the hidden states before it. */
+export interface QueuedLayer {
+  readonly layer: number;
+  readonly states: string;
+}
+
 /**
- * Has workers train layers that have no result yet, and keeps the results where `trainLayer` finds them.
- * @param folder filled by `cacheActivations`
- * @throws LinnetError as `runJobs`; `MISMATCH` where a worker finds other weights or activations
+ * Has workers train layers that have no result yet, and keeps the results where `transferLayer` finds them.
+ * @param folder of the results
+ * @throws LinnetError as `runJobs`; `MISMATCH` where a worker finds other weights or hidden states
  */
 export async function trainLayersInQueue(
   student: Weighted,
-  layers: readonly number[],
+  layers: readonly QueuedLayer[],
   folder: string,
-  { queue, weights, settings, signal, onLayer }: QueuedLayersOptions,
+  { queue, teacher, weights, settings, signal, onLayer }: QueuedLayersOptions,
 ): Promise<void> {
   let done = 0;
-  const open: { readonly layer: number; readonly identity: string }[] = [];
-  for (const layer of layers) {
-    const identity = await layerIdentity(student, layer, folder, settings);
+  const open: (QueuedLayer & { readonly identity: string })[] = [];
+  for (const { layer, states } of layers) {
+    const identity = await identityAt(student, layer, states, settings);
     const known = await storedLayer(folder, layer, identity);
-    if (known === undefined) open.push({ layer, identity });
+    if (known === undefined) open.push({ layer, states, identity });
     else onLayer?.(++done, layers.length, known);
   }
-  const jobs = open.map(({ layer, identity }) => ({
+  const jobs = open.map(({ layer, states, identity }) => ({
     kind: layerJobKind,
     title: `layer ${layer}`,
-    data: { student: resolve(weights), activations: resolve(folder), layer, settings, identity },
+    data: {
+      ...{ teacher: resolve(teacher), student: resolve(weights), states: resolve(states) },
+      ...{ layer, settings, identity },
+    },
   }));
   await runJobs(queue, jobs, {
     signal,
@@ -91,12 +104,17 @@ export async function trainLayersInQueue(
   });
 }
 
+async function identityAt(student: Weighted, layer: number, path: string, settings: TrainingSettings): Promise<string> {
+  await using states = await HiddenFile.open(path);
+  return layerIdentity(student, layer, states.identity, settings);
+}
+
 /** @throws LinnetError `FORMAT` for a value that is no result of the layer */
 function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
   const parsed = resultSchema.safeParse(value);
   if (!parsed.success) throw strange(layer);
   const { parameters: given, ...numbers } = parsed.data;
-  const names = layerMixerNames(student, layer);
+  const names = layerMixerNames(student.model, layer);
   if (Object.keys(given).length !== names.length) throw strange(layer);
   const parameters = new Map<string, Tensor<'float32'>>();
   for (const name of names) {
@@ -111,25 +129,28 @@ function transferOf(value: unknown, student: Weighted, layer: number): LayerTran
 }
 
 function strange(layer: number): LinnetError {
-  return new LinnetError('FORMAT', `the queue holds something else than what layer ${layer} learned`);
+  return new LinnetError('FORMAT', `the queue holds no result of layer ${layer}`);
 }
 
-/** Trains layers of the queue; only the layer's mixer is read from the student's weights. */
+/** Trains layers of the queue; only the layer is read from the weights of both models. */
 export function layerJobHandler(compile: CompileOptions): JobHandler {
   return async (given, { signal, folder }) => {
     const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');
-    const { layer, activations, identity, settings } = data;
+    const { layer, states, identity, settings } = data;
     const student = await readMixer(data.student, layer);
-    if ((await layerIdentity(student, layer, activations, settings)) !== identity) {
+    if ((await identityAt(student, layer, states, settings)) !== identity) {
       throw new LinnetError(
         'MISMATCH',
-        `${data.student} and ${activations} hold other weights or activations here: share the run folder among all machines`,
+        `${data.student} and ${states} hold other weights or hidden states here: share the run folder among all machines`,
       );
     }
-    const snapshots = join(folder, 'snapshots');
-    const { parameters, steps, before, after } = await learnLayer(student, layer, activations, {
-      ...{ settings, compile, signal, snapshots },
-    });
+    await using teacher = await openReader(data.teacher);
+    const { parameters, steps, before, after } = await learnLayer(
+      { teacher, student, states },
+      layer,
+      join(folder, 'snapshots'),
+      { settings, compile, signal },
+    );
     const encoded = [...parameters].map(([name, { data }]) => [name, littleEndian(data).toString('base64')]);
     return { steps, before, after, parameters: Object.fromEntries(encoded) as unknown };
   };
@@ -137,18 +158,14 @@ export function layerJobHandler(compile: CompileOptions): JobHandler {
 
 /** A model with the parameters of one layer's mixer. */
 async function readMixer(folder: string, layer: number): Promise<Weighted> {
-  const weights = await openModelWeights(folder);
-  try {
-    const model = requireCausal(weights.model);
-    if (layer >= model.sizes.layers) {
-      throw new LinnetError('INPUT', `${folder} has ${model.sizes.layers} layers, and no layer ${layer}`);
-    }
-    const parameters = new Map<string, Tensor<'float32'>>();
-    for (const name of layerMixerNames({ model, parameters }, layer)) parameters.set(name, await weights.read(name));
-    return { model, parameters };
-  } finally {
-    await weights.close();
+  await using weights = await openReader(folder);
+  const { model } = weights;
+  if (layer >= model.sizes.layers) {
+    throw new LinnetError('INPUT', `${folder} has ${model.sizes.layers} layers, and no layer ${layer}`);
   }
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const name of layerMixerNames(model, layer)) parameters.set(name, await weights.read(name));
+  return { model, parameters };
 }
 
 function littleEndian(values: ArrayLike<number>): Buffer {

@@ -10,10 +10,8 @@ import { overPositions } from '../training/objectives/position-blocks.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations, processBytes } from '../training/step-cost.ts';
-import { activationRowBytes } from './activation-cache.ts';
-import { cachedRows, plannedStudent, requireStep, sequences } from './stage-training.ts';
-import { layerMixerNames } from './layer-transfer.ts';
-import { transferredLayers } from '../training/objectives/distillation.ts';
+import { transferCost } from './transfer-layers.ts';
+import { plannedStudent, requireStep, sequences, trainedLayers, transferRows } from './stage-training.ts';
 import type { ConversionOptions } from './options.ts';
 import { rowLength, type TrainingStage, trainingStages, windowLength } from './stages.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
@@ -64,22 +62,21 @@ export async function planConversion(
   const rate = await measureOperations(compile);
   const time = (operations: number): number => (overhead * operations) / rate;
   const student = plannedStudent(model, options);
-  const converted = transferredLayers(model, student).filter(
-    (layer) => layerMixerNames({ model: student, parameters: new Map() }, layer).length > 0,
-  ).length;
+  const layers = trainedLayers(model, student);
   const weightBytes = 4 * parameterCount(student.parameters);
   const window = windowLength(model);
   const reading = readingCost(model, window);
   const measured = time((reading.operations * validationTokens) / window);
   const base = { memoryBytes: processBytes + weightBytes + reading.peakBytes, diskBytes: weightBytes };
-  const samples = converted * activationRowBytes(model, calibrationTokens);
+  const { heads, keyValueHeads, headWidth } = model.sizes;
+  const samples = model.sizes.layers * 4 * calibrationTokens * 2 * (heads + keyValueHeads) * headWidth;
   const stages: PlannedStage[] = [
     { name: 'linearize', length: window, batch: 1, tokens: 2 * validationTokens, ...base, seconds: 2 * measured },
     {
       ...{ name: 'calibrate', length: 256, batch: 1, tokens: calibrationTokens },
       // The weights of the stage before are removed when these are complete.
       ...{ memoryBytes: base.memoryBytes + 2 * samples, diskBytes: 2 * weightBytes },
-      seconds: measured + time((reading.operations * calibrationTokens) / window) + converted * 0.3,
+      seconds: measured + time((reading.operations * calibrationTokens) / window) + layers.length * 0.3,
     },
   ];
   for (const stage of trainingStages) {
@@ -90,7 +87,7 @@ export async function planConversion(
       memoryBytes: limit,
       time,
       rows,
-      converted,
+      layers,
     });
     if (planned === undefined) continue;
     stages.push({
@@ -108,7 +105,7 @@ interface StageInputs extends Omit<ConversionOptions, 'folder'> {
   readonly student: CausalModel;
   readonly time: (operations: number) => number;
   readonly rows: number;
-  readonly converted: number;
+  readonly layers: readonly number[];
 }
 
 function planModel(stage: TrainingStage, inputs: StageInputs): PlannedStage | undefined {
@@ -127,24 +124,20 @@ function planModel(stage: TrainingStage, inputs: StageInputs): PlannedStage | un
 
 function planLayers(
   stage: TrainingStage,
-  { model, student, time, steps, budget, batch = sequences, length: given, rows: all, converted }: StageInputs,
+  { model, student, time, steps, budget, batch = sequences, length: given, rows: all, layers }: StageInputs,
 ): PlannedStage | undefined {
   const length = stage.lengths * rowLength(model, given);
   const count = steps?.[stage.name];
-  const rows = cachedRows(model, Math.max(1, converted), length, all);
-  if (count === 0 || converted === 0 || rows < 2) return undefined;
-  const reading = readingCost(model, length);
-  const rowBytes = activationRowBytes(model, length);
+  const rows = transferRows(all);
+  if (count === 0 || layers.length === 0 || rows < 2) return undefined;
   const rowsAtOnce = Math.max(1, Math.min(batch, Math.floor(rows / 2)));
-  const once = time(reading.operations * rows);
-  // The student's mixer forward and backward: about three products of its inputs' size per position and group.
-  const each = time(3 * 2 * rowsAtOnce * length * rowBytes) / 64 + 0.05;
-  const planned = count ?? Math.max(0, Math.floor((stage.share * budget - once) / (each * converted)));
+  const cost = transferCost(model, student, layers, { rows, length, batch: rowsAtOnce });
+  const [once, each] = [time(cost.passOperations), time(cost.stepOperations)];
+  const planned = count ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
   return {
     ...{ name: stage.name, length, batch: rowsAtOnce, tokens: planned * rowsAtOnce * length },
-    memoryBytes: processBytes + 4 * parameterCount(student.parameters) + reading.peakBytes + 2 * 2 ** 28,
-    diskBytes: rows * converted * rowBytes,
-    seconds: once + planned * each * converted,
+    memoryBytes: cost.memoryBytes + 4 * parameterCount(student.parameters),
+    ...{ diskBytes: cost.diskBytes, seconds: once + planned * each },
   };
 }
 

@@ -1,18 +1,22 @@
-/** Training a stage of a conversion: the whole model, or every layer by itself on cached activations of the teacher. */
+/** Training a stage of a conversion: the whole model, or every layer by itself on hidden states of the teacher. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import type { CausalModel } from '../models/model.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { readerOf } from '../quantization/weight-reader.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import { fitStep, type StepCost } from '../training/step-cost.ts';
+import { fitStep, measureOperations, type StepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
-import { activationRowBytes, cacheActivations } from './activation-cache.ts';
+import { passCost } from './hidden-states.ts';
+import { LayerStates } from './layer-states.ts';
 import type { ConversionOptions } from './options.ts';
-import { layerMixerNames, layerStepTimes, trainLayer } from './layer-transfer.ts';
+import { layerMixerNames, layerStepTimes } from './layer-transfer.ts';
+import { transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { trainLayersInQueue } from './queued-layers.ts';
 import { chooseMixer } from './plan.ts';
@@ -23,10 +27,8 @@ import { type ConversionTexts, trainingRows } from './texts.ts';
 /** Default number of sequences per optimizer step. */
 export const sequences = 8;
 const snapshotEvery = 50;
-/** Rows of cached activations: enough for the few parameters of a mixer, within `mostCachedBytes`. */
-const mostCachedRows = 64;
-const fewestCachedRows = 8;
-const mostCachedBytes = 2 ** 31;
+/** Rows that layers are trained on: enough for the few parameters of a mixer. */
+const mostTransferRows = 64;
 
 /** Inputs of a stage's training. */
 export interface StageContext {
@@ -175,17 +177,19 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const { teacher, student, tokenizer, texts, options, origin, folder, planned, weights } = context;
   const given = options.steps?.[stage.name];
   if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
-  const layers = transferredLayers(teacher.model, student.model).filter(
-    (layer) => layerMixerNames(student, layer).length > 0,
-  );
+  const layers = trainedLayers(teacher.model, student.model);
   if (layers.length === 0) return undefined;
   const started = performance.now();
   const length = stage.lengths * rowLength(student.model, options.length);
   const dataset = await trainingRows(texts.training, tokenizer, length);
-  const rows = cachedRows(teacher.model, layers.length, length, dataset.rows);
+  const rows = transferRows(dataset.rows);
   if (rows < 2) return undefined;
-  const { compile, signal } = options;
-  await cacheActivations(teacher, dataset, folder, { layers, rows, origin, compile, signal });
+  const { compile, signal, queue, onEvent } = options;
+  const reader = { model: teacher.model, ...readerOf(teacher.parameters) };
+  const states = new LayerStates(folder, {
+    ...{ teacher: reader, student, inputs: 'original', keepAll: queue !== undefined },
+    ...{ dataset, rows, origin, compile, signal },
+  });
   const settings = (steps: number): TrainingSettings =>
     stageSettings(stage, {
       ...{ steps, length, seed: options.seed ?? 0 },
@@ -193,42 +197,45 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     });
   const steps = await planned(stage.name, async () => {
     if (given !== undefined) return given;
+    const inputs = { teacher: reader, student, states: await states.before(layers[0]) };
     const before = (performance.now() - started) / 1000;
-    const timed = await layerStepTimes(student, layers[0], folder, { settings: settings(timedSteps), compile, signal });
-    const each = (stage.share * options.budget - before - timed.seconds) / layers.length;
+    const timed = await layerStepTimes(inputs, layers[0], { settings: settings(timedSteps), compile, signal });
+    const { operations, rows: atOnce } = passCost(teacher.model, layers[0], length);
+    const passes = (layers.length * operations * (rows / atOnce)) / (await measureOperations(compile));
+    const each = (stage.share * options.budget - before - passes - timed.seconds) / layers.length;
     return stepsWithin(each + timed.seconds, timed.seconds, timed.times);
   });
   if (steps < Math.min(fewestSteps, given ?? fewestSteps)) return undefined;
-  options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
+  onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
   const total = layers.length * steps;
-  const { queue, onEvent } = options;
   if (queue !== undefined) {
-    await trainLayersInQueue(student, layers, folder, {
-      ...{ queue, weights, settings: settings(steps), signal },
+    const queued = [];
+    for (const layer of layers) queued.push({ layer, states: await states.before(layer) });
+    await trainLayersInQueue(student, queued, folder, {
+      ...{ queue, teacher: teacher.path, weights, settings: settings(steps), signal },
       onLayer: (done, _, { after: loss }) =>
         onEvent?.({ kind: 'step', stage: stage.name, done: done * steps, total, loss }),
     });
   }
-  const parameters = new Map(student.parameters);
-  const results = [];
-  for (const [index, layer] of layers.entries()) {
-    const result = await trainLayer(student, layer, folder, {
-      ...{ settings: settings(steps), compile, signal },
-      onUpdate: ({ update, total, loss }) =>
-        options.onEvent?.({
-          ...{ kind: 'step', stage: stage.name, done: index * total + update, total: layers.length * total, loss },
-        }),
-    });
-    for (const [name, value] of result.parameters) parameters.set(name, value);
-    results.push({ layer, before: result.before, after: result.after });
-  }
-  return { parameters, steps, layers: results };
+  const results = await transferLayers({ teacher: reader, student }, layers, states, folder, {
+    ...{ settings: settings(steps), compile, signal },
+    onUpdate: (done, { loss }) => onEvent?.({ kind: 'step', stage: stage.name, done, total, loss }),
+  });
+  return {
+    parameters: new Map([...student.parameters, ...results.flatMap((result) => [...result.parameters])]),
+    steps,
+    layers: results.map(({ layer, before, after }) => ({ layer, before, after })),
+  };
+}
+
+/** Layers whose mixers differ and have something to learn. */
+export function trainedLayers(teacher: CausalModel, student: CausalModel): number[] {
+  return transferredLayers(teacher, student).filter((layer) => layerMixerNames(student, layer).length > 0);
 }
 
 /** Rows that layers are trained on. @param rows of the training text */
-export function cachedRows(model: Weighted['model'], layers: number, length: number, rows: number): number {
-  const fitting = Math.floor(mostCachedBytes / (layers * activationRowBytes(model, length)));
-  return Math.min(rows, mostCachedRows, Math.max(fewestCachedRows, fitting));
+export function transferRows(rows: number): number {
+  return Math.min(rows, mostTransferRows);
 }
 
 /** Settings of a stage, from its rates. */

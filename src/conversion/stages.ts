@@ -1,7 +1,10 @@
 /** The training stages of a conversion: objective, data, and trained parameters of each. */
+import { type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import { requireCausal } from '../models/families/index.ts';
 import type { CausalModel } from '../models/model.ts';
+import type { WeightReader } from '../quantization/weight-reader.ts';
 import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
@@ -10,6 +13,19 @@ import { causalObjective, type Objective } from '../training/objectives/next-tok
 export interface Weighted {
   readonly model: CausalModel;
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+}
+
+/** A model whose weights are read one by one, where they lie. */
+export interface ModelReader extends Pick<WeightReader, 'read'> {
+  readonly model: CausalModel;
+}
+
+/** The weights of a folder of a causal model, to be read one by one. Dispose of it. */
+export async function openReader(
+  folder: string,
+): Promise<ModelReader & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint'>> {
+  const weights = await openModelWeights(folder);
+  return { ...weights, model: requireCausal(weights.model), [Symbol.asyncDispose]: () => weights.close() };
 }
 
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;
@@ -36,7 +52,7 @@ export type StageSteps = Readonly<Record<TrainingStageName, number>>;
 /** One stage of training. */
 export interface TrainingStage {
   readonly name: TrainingStageName;
-  /** Whether the whole model is trained, or every layer by itself on cached activations of the teacher. */
+  /** Whether the whole model is trained, or every layer by itself on hidden states of the teacher. */
   readonly by: 'model' | 'layers';
   readonly description: string;
   /** Share of the time for training. */

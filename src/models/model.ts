@@ -167,6 +167,16 @@ export interface CausalModel extends ModelDescription, AutoregressiveModel {
   readonly eosIds: readonly number[];
   withMixers(mixers: readonly MixerConfig[]): CausalModel;
   attentionPrefix(layer: number): string;
+  /** Tokens int32 [B,T] → hidden states before the first layer [B,T,width]. */
+  embed(source: ParameterSource, tokens: Value, positions: PositionValues): Value;
+  /** One layer of the backbone: hidden states [B,T,width] before it → after it. */
+  layer(
+    source: ParameterSource,
+    layer: number,
+    hidden: Value,
+    positions: PositionValues,
+    mixing: Pick<LayerMixing, 'mix' | 'shift'>,
+  ): Value;
 }
 
 /** A text as an encoder reads it. */

@@ -100,7 +100,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const { settings, snapshots, signal } = job;
   const total = totalUpdates(job.dataset, settings);
   const { device = 'cpu' } = job.compile ?? {};
-  const lean = runsLean(job.model.parameters, device);
+  const lean = job.compile?.lean ?? runsLean(job.model.parameters, device);
   const options = {
     ...programOptions(job, (graph) => compile(graph, { ...job.compile, lean })),
     keepFrozen: device !== 'cpu',

@@ -50,9 +50,9 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
     withMixers: ([other = mixer]) => mixerProbe(other, sizes),
     attentionPrefix: () => prefix,
     parameterName: (stored) => stored,
-    asClassifier() {
-      throw internalError('a mixer on its own classifies nothing');
-    },
+    asClassifier: hasNone,
+    embed: hasNone,
+    layer: hasNone,
     backbone: (source, tokens, _positions, { mix }, afterLayer) => {
       const [B, T] = tokens.shape;
       const rows = (name: string, count: number, width: number) =>
@@ -64,6 +64,10 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
     },
     head: (source, hidden) => matmul(hidden, source.parameter('head.weight', [V, H * E]), { transposeB: true }), // [...,V]
   };
+}
+
+function hasNone(): never {
+  throw internalError('a mixer on its own has no layers around it, and classifies nothing');
 }
 
 /** Standard normal tables and random mixer parameters. */

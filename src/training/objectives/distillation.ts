@@ -149,9 +149,16 @@ function isShared(student: CausalModel, trained: ReadonlySet<string>, name: stri
   return student.parameters.has(name) && !trained.has(name);
 }
 
+const teacherPrefix = 'teacher ';
+
 /** Name of the teacher's own parameter where the student has another of the same name, or none. */
 function teacherName(name: string): string {
-  return `teacher ${name}`;
+  return teacherPrefix + name;
+}
+
+/** The teacher's name of a parameter that `teacherSource` asks for. */
+export function nameOfTeacher(asked: string): string {
+  return asked.startsWith(teacherPrefix) ? asked.slice(teacherPrefix.length) : asked;
 }
 
 /**

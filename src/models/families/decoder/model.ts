@@ -44,6 +44,8 @@ export function decoderModel(
     withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
     backbone: (source, tokens, positions, mixing, afterLayer) =>
       backbone(config, source, tokens, positions, mixing, afterLayer),
+    embed: (source, tokens) => embed(config, source, tokens),
+    layer: (source, layer, hidden, positions, mixing) => block(config, source, layer, hidden, positions, mixing),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix: (layer) => attentionPrefix(config, layer),
     parameterName: (stored) => decoderParameterName(config, stored),
@@ -73,23 +75,41 @@ function backbone(
   mixing: LayerMixing,
   afterLayer?: LayerObserver,
 ): Value {
-  const { width, normEpsilon } = config;
-  const { names = usualNames } = config.variant;
-  const norm = (name: string, x: Value): Value => rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
-  let x = embedding(source, 'model.embed_tokens', tokens, config.vocabulary, width); // [B,T,width]
+  let x = embed(config, source, tokens); // [B,T,width]
   for (let layer = 0; layer < config.layers; layer++) {
-    const block = blockPrefix(layer);
-    const own = scoped(source, attentionPrefix(config, layer));
-    const read = norm(`${block}.${names.attentionNorm}`, x);
-    const mix = (projected: ProjectedPositions): Value => mixing.mix(layer, projected);
-    const mixed = isExchangeable(config.mixers[layer])
-      ? attention(config, own, read, positions, mix)
-      : shortConvolution(config, own, read, mix);
-    x = add(x, mixed);
-    x = add(x, feedForward(config, scoped(source, block), norm(`${block}.${names.feedForwardNorm}`, x)));
+    x = block(config, source, layer, x, positions, mixing);
     afterLayer?.(layer, x);
   }
-  return norm(names.finalNorm, x);
+  return norm(config, source, (config.variant.names ?? usualNames).finalNorm, x);
+}
+
+function embed({ vocabulary, width }: DecoderConfig, source: ParameterSource, tokens: Value): Value {
+  return embedding(source, 'model.embed_tokens', tokens, vocabulary, width);
+}
+
+function norm({ width, normEpsilon }: DecoderConfig, source: ParameterSource, name: string, x: Value): Value {
+  return rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
+}
+
+function block(
+  config: DecoderConfig,
+  source: ParameterSource,
+  layer: number,
+  x: Value,
+  positions: PositionValues,
+  mixing: Pick<LayerMixing, 'mix'>,
+): Value {
+  const { names = usualNames } = config.variant;
+  const prefix = blockPrefix(layer);
+  const own = scoped(source, attentionPrefix(config, layer));
+  const read = norm(config, source, `${prefix}.${names.attentionNorm}`, x);
+  const mix = (projected: ProjectedPositions): Value => mixing.mix(layer, projected);
+  const mixed = isExchangeable(config.mixers[layer])
+    ? attention(config, own, read, positions, mix)
+    : shortConvolution(config, own, read, mix);
+  const attended = add(x, mixed);
+  const ofTokens = norm(config, source, `${prefix}.${names.feedForwardNorm}`, attended);
+  return add(attended, feedForward(config, scoped(source, prefix), ofTokens));
 }
 
 function attention(

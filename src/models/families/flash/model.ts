@@ -2,6 +2,7 @@
  * FLASH (Hua et al., arXiv 2202.10447) as the paper trains it from scratch: token and scaled sinusoidal positions, gated
  * attention units, LayerNorm and an untied head. Parameters have the names of the reference code.
  */
+import type { MixerConfig } from '../../../attention/mixer.ts';
 import { unitParallel } from '../../../attention/kinds/gau/parallel.ts';
 import { scaledScoring } from '../../../attention/scoring.ts';
 import type { Value } from '../../../graph/graph.ts';
@@ -66,6 +67,9 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
     backbone: (source, tokens, positions, mixing, afterLayer) =>
       backbone(config, source, tokens, positions, mixing, afterLayer),
+    embed: (source, tokens, positions) => embed(config, source, tokens, positions),
+    layer: (source, layer, hidden, positions, mixing) =>
+      unit(config, mixers[layer], source, layer, hidden, positions, mixing),
     head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
@@ -139,16 +143,35 @@ function backbone(
   mixing: LayerMixing,
   afterLayer?: LayerObserver,
 ): Value {
-  const { vocab_size: V, dim: D } = config;
-  const scale = source.parameter('abs_pos_emb.scale', [1]);
-  let x = add(embedding(source, 'token_emb', tokens, V, D), mul(positions.sinusoids, scale)); // [B,T,D]
+  let x = embed(config, source, tokens, positions); // [B,T,D]
   unitMixers(config).forEach((mixer, layer) => {
-    const own = scoped(source, attentionPrefix(layer));
-    const { projected, gate } = projectUnit(config, mixer, own, x, positions, (half) => mixing.shift(layer, half));
-    x = closeUnit(config, own, x, gate, mixing.mix(layer, projected));
+    x = unit(config, mixer, source, layer, x, positions, mixing);
     afterLayer?.(layer, x);
   });
-  return flashLayerNorm(source, 'to_logits.0', x, D);
+  return flashLayerNorm(source, 'to_logits.0', x, config.dim);
+}
+
+function embed(
+  { vocab_size: V, dim: D }: FlashConfig,
+  source: ParameterSource,
+  tokens: Value,
+  { sinusoids }: PositionValues,
+): Value {
+  return add(embedding(source, 'token_emb', tokens, V, D), mul(sinusoids, source.parameter('abs_pos_emb.scale', [1])));
+}
+
+function unit(
+  config: FlashConfig,
+  mixer: MixerConfig,
+  source: ParameterSource,
+  layer: number,
+  x: Value,
+  positions: PositionValues,
+  { mix, shift }: Pick<LayerMixing, 'mix' | 'shift'>,
+): Value {
+  const own = scoped(source, attentionPrefix(layer));
+  const { projected, gate } = projectUnit(config, mixer, own, x, positions, (half) => shift(layer, half));
+  return closeUnit(config, own, x, gate, mix(layer, projected));
 }
 
 /**

@@ -40,6 +40,8 @@ function describe(config: Gpt2Config): CausalModel {
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
     backbone: (source, tokens, positions, mixing, afterLayer) =>
       backbone(config, source, tokens, positions, mixing, afterLayer),
+    embed: (source, tokens, positions) => embed(config, source, tokens, positions),
+    layer: (source, layer, hidden, _positions, mixing) => block(config, source, layer, hidden, mixing),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
@@ -91,30 +93,53 @@ function backbone(
   config: Gpt2Config,
   source: ParameterSource,
   tokens: Value,
-  { positions }: PositionValues,
+  positions: PositionValues,
   mixing: LayerMixing,
   afterLayer?: LayerObserver,
 ): Value {
-  const { width, vocabulary, normEpsilon } = config;
-  const norm = (name: string, x: Value): Value => {
-    const gain = source.parameter(`${name}.weight`, [width]);
-    return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
-  };
-  let x = add(
-    embedding(source, 'transformer.wte', tokens, vocabulary, width),
-    embedding(source, 'transformer.wpe', positions, config.positions, width),
-  ); // [B,T,width]
+  let x = embed(config, source, tokens, positions); // [B,T,width]
   for (let layer = 0; layer < config.layers; layer++) {
-    const block = blockPrefix(layer);
-    const attended = scoped(source, attentionPrefix(layer));
-    x = add(
-      x,
-      attention(config, attended, norm(`${block}.ln_1`, x), (projected) => mixing.mix(layer, projected)),
-    );
-    x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.ln_2`, x)));
+    x = block(config, source, layer, x, mixing);
     afterLayer?.(layer, x);
   }
-  return norm('transformer.ln_f', x);
+  return norm(config, source, 'transformer.ln_f', x);
+}
+
+function embed(
+  { vocabulary, width, positions: count }: Gpt2Config,
+  source: ParameterSource,
+  tokens: Value,
+  { positions }: PositionValues,
+): Value {
+  return add(
+    embedding(source, 'transformer.wte', tokens, vocabulary, width),
+    embedding(source, 'transformer.wpe', positions, count, width),
+  );
+}
+
+function norm({ width, normEpsilon }: Gpt2Config, source: ParameterSource, name: string, x: Value): Value {
+  const gain = source.parameter(`${name}.weight`, [width]);
+  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
+}
+
+function block(
+  config: Gpt2Config,
+  source: ParameterSource,
+  layer: number,
+  x: Value,
+  { mix }: Pick<LayerMixing, 'mix'>,
+): Value {
+  const prefix = blockPrefix(layer);
+  const own = scoped(source, attentionPrefix(layer));
+  const normed = norm(config, source, `${prefix}.ln_1`, x);
+  const attended = add(
+    x,
+    attention(config, own, normed, (projected) => mix(layer, projected)),
+  );
+  return add(
+    attended,
+    feedForward(config, scoped(source, `${prefix}.mlp`), norm(config, source, `${prefix}.ln_2`, attended)),
+  );
 }
 
 function attention(

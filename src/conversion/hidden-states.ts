@@ -1,0 +1,277 @@
+/**
+ * Hidden states of rows of text before one layer of a model, in a file: row by row, [n,width] in float32. The file of the next
+ * layer follows from it and the weights of one layer: of a large model no other weights are in memory.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { mixParallel } from '../attention/mixers.ts';
+import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
+import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
+import type { PackedDataset } from '../data/datasets/packing.ts';
+import { fingerprint } from '../data/rows/fingerprint.ts';
+import type { RowDataset } from '../data/rows/row-dataset.ts';
+import { LinnetError } from '../errors.ts';
+import { validated } from '../files/schema-problems.ts';
+import { type GraphCost, graphCost } from '../graph/cost.ts';
+import { Graph, type Value } from '../graph/graph.ts';
+import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
+import type { CausalModel } from '../models/model.ts';
+import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import { type CompileOptions, compile, type NamedTensors } from '../runtime/compile.ts';
+import { runsLean } from '../training/step-cost.ts';
+import type { RowFeature } from '../training/trainer.ts';
+import type { ModelReader } from './stages.ts';
+
+const metadataKey = 'hidden';
+/** Tokens that one run of a layer works on, at least one row: fixed, so that a row has the same bits in every run. */
+const runTokens = 4096;
+/** The input that a layer's objective reads. */
+export const hiddenInput = 'hidden';
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  /** SHA-256 of the text and of all weights that the rows went through. */
+  identity: z.string(),
+  /** Tokens per row, n. */
+  length: z.int().min(1),
+  width: z.int().min(1),
+  /** Of every row, the tokens that count; the others are padding. */
+  counts: z.array(z.int().min(0)).min(1),
+});
+type Description = z.infer<typeof schema>;
+
+/** How a pass over all rows runs. */
+export interface PassOptions {
+  /** Threads and device. Default: all cores of the CPU. */
+  readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`; no file is left. */
+  readonly signal?: AbortSignal;
+  /** Called after every run of the engine. */
+  readonly onProgress?: (rows: number, total: number) => void;
+}
+
+/** The first `rows` rows of a data set. @param origin identity of the model, such as the fingerprint of its checkpoint */
+export interface EmbeddedRows {
+  readonly dataset: PackedDataset;
+  readonly rows: number;
+  readonly origin: string;
+}
+
+/** The identity of hidden states before the first layer. */
+export function embeddingIdentity({ dataset, rows, origin }: EmbeddedRows): string {
+  const described = { version: 2, origin, rows, data: dataset.fingerprint() };
+  return createHash('sha256').update(JSON.stringify(described)).digest('hex');
+}
+
+/** Writes hidden states before the first layer. @returns the SHA-256 of the numbers */
+export async function embedRows(
+  weights: ModelReader,
+  given: EmbeddedRows,
+  path: string,
+  options: PassOptions = {},
+): Promise<string> {
+  const { model } = weights;
+  const { dataset, rows } = given;
+  const { length } = dataset;
+  const description: Description = {
+    ...{ version: 1, identity: embeddingIdentity(given), length, width: model.sizes.width },
+    counts: [...dataset.counts.subarray(0, rows)].map((count) => count - 1),
+  };
+  const pass: Pass = {
+    isTable: true,
+    build: (graph, source, B) =>
+      model.embed(source, graph.input('tokens', 'int32', [B, length]), constantPositions(model, graph, B, length)),
+    feeds(first, last, B) {
+      const tokens = new Int32Array(B * length);
+      for (let row = first; row < last; row++) tokens.set(dataset.row(row).inputs, (row - first) * length);
+      return Promise.resolve({ tokens: int32([B, length], tokens) });
+    },
+  };
+  return await writePass(weights, description, pass, path, options);
+}
+
+/** Writes hidden states after a layer, of those before it. @returns the SHA-256 of the numbers */
+export async function passLayer(
+  weights: ModelReader,
+  layer: number,
+  from: HiddenFile,
+  { path, identity }: { readonly path: string; readonly identity: string },
+  options: PassOptions = {},
+): Promise<string> {
+  const { length, width, counts } = from.description;
+  const pass: Pass = {
+    isTable: false,
+    build: (graph, source, B) => layerAfter(weights.model, layer, graph, source, [B, length]),
+    async feeds(first, last, B) {
+      const data = new Float32Array(B * length * width);
+      const feature = from.feature(first);
+      for (let row = 0; row < last - first; row++) {
+        await feature.copyRow(row, data.subarray(row * length * width, (row + 1) * length * width));
+      }
+      return { [hiddenInput]: float32([B, length, width], data) };
+    },
+  };
+  const description: Description = { version: 1, identity, length, width, counts };
+  return await writePass(weights, description, pass, path, options);
+}
+
+/** The cost of a run of a layer over as many rows of `length` tokens as it takes at once. */
+export function passCost(model: CausalModel, layer: number, length: number): GraphCost & { readonly rows: number } {
+  const graph = new Graph('hidden states');
+  const rows = rowsAtOnce(length);
+  graph.output('after', layerAfter(model, layer, graph, new InputParameters(graph), [rows, length]));
+  return { ...graphCost(graph), rows };
+}
+
+function rowsAtOnce(length: number): number {
+  return Math.max(1, Math.floor(runTokens / length));
+}
+
+/** Hidden states [B,n,width] after a layer; those before it are the input. */
+function layerAfter(
+  model: CausalModel,
+  layer: number,
+  graph: Graph,
+  source: ParameterSource,
+  [B, n]: readonly [number, number],
+): Value {
+  const hidden = graph.input(hiddenInput, 'float32', [B, n, model.sizes.width]);
+  return model.layer(source, layer, hidden, constantPositions(model, graph, B, n), {
+    shift: (_, features) => shiftedByOne(features),
+    mix: (_, projected, scoring) =>
+      mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
+  });
+}
+
+/** One run over rows `first` to `last`−1, of at most B. */
+interface Pass {
+  readonly build: (graph: Graph, source: ParameterSource, B: number) => Value;
+  readonly feeds: (first: number, last: number, B: number) => Promise<NamedTensors>;
+  /** Whether weights are a table of which rows are looked up, and which no copy is made of. */
+  readonly isTable: boolean;
+}
+
+async function writePass(
+  reader: ModelReader,
+  description: Description,
+  { build, feeds, isTable }: Pass,
+  path: string,
+  { compile: compileOptions, signal, onProgress }: PassOptions,
+): Promise<string> {
+  const { length, width, counts } = description;
+  const rows = counts.length;
+  const B = Math.min(rows, rowsAtOnce(length));
+  const weights = new Map<string, Tensor<'float32'>>();
+  const withInputs = new Graph('hidden states');
+  const asked = new InputParameters(withInputs);
+  withInputs.output('after', build(withInputs, asked, B)); // [B,n,width]
+  for (const name of asked.values.keys()) weights.set(name, await reader.read(name));
+  // The engine packs constants: products with them have the bits of the whole model's, those with inputs have not.
+  const withConstants = new Graph('hidden states');
+  if (!isTable) withConstants.output('after', build(withConstants, new WeightParameters(withConstants, weights), B));
+  const lean = runsLean(reader.model.parameters, compileOptions?.device);
+  await using program = await compile(isTable ? withInputs : withConstants, { ...compileOptions, lean });
+  if (!isTable) weights.clear();
+  const hash = createHash('sha256');
+  let after: Float32Array = new Float32Array(0);
+  const rowOf = async (row: number): Promise<Float32Array> => {
+    if (row % B === 0) {
+      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while hidden states were computed');
+      const last = Math.min(rows, row + B);
+      const results = await program.run({ ...Object.fromEntries(weights), ...(await feeds(row, last, B)) }, ['after']);
+      after = dataOf(results.after, 'float32');
+      onProgress?.(last, rows);
+    }
+    const own = after.subarray((row % B) * length * width, ((row % B) + 1) * length * width);
+    hash.update(own);
+    return own;
+  };
+  const entries = counts.map((_, row) => ({
+    ...{ name: String(row), dtype: 'F32' as const, shape: [length, width] },
+    data: () => rowOf(row), // asked for in this order
+  }));
+  await writeSafetensors(path, entries, { [metadataKey]: JSON.stringify(description) });
+  return hash.digest('hex');
+}
+
+/** A file of hidden states, open. Dispose of it. */
+export class HiddenFile implements AsyncDisposable {
+  readonly description: Description;
+  readonly #file: SafetensorsFile;
+
+  private constructor(file: SafetensorsFile, description: Description) {
+    this.#file = file;
+    this.description = description;
+  }
+
+  /** @throws LinnetError `NOT_FOUND` without the file, `FORMAT` for another or a damaged one */
+  static async open(path: string): Promise<HiddenFile> {
+    const file = await openSafetensors(path);
+    try {
+      return new HiddenFile(file, describedBy(file.metadata.get(metadataKey), path));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  get identity(): string {
+    return this.description.identity;
+  }
+
+  get rows(): number {
+    return this.description.counts.length;
+  }
+
+  /** SHA-256 of the numbers of all rows. */
+  async hash(): Promise<string> {
+    const hash = createHash('sha256');
+    for (let row = 0; row < this.rows; row++) hash.update((await this.read(row)).data);
+    return hash.digest('hex');
+  }
+
+  /** Rows from `first` up to but excluding `last`: their batches hold weights, and no hidden states. */
+  dataset(first: number, last: number): RowDataset {
+    const { identity, length, counts } = this.description;
+    return {
+      ...{ rows: last - first, length, inputs: { weights: { dtype: 'float32', shape: [length] } } },
+      batch(visits) {
+        const weights = new Float32Array(visits.length * length);
+        visits.forEach(({ row }, place) => weights.fill(1, place * length, place * length + counts[first + row]));
+        return { weights: float32([visits.length, length], weights) };
+      },
+      fingerprint: () => fingerprint({ identity, first, last }, []),
+    };
+  }
+
+  /** The hidden states, as the rows of `dataset(first, …)` have them. */
+  feature(first: number): RowFeature {
+    const { length, width } = this.description;
+    return {
+      ...{ name: hiddenInput, shape: [length, width] },
+      copyRow: async (row, target) => {
+        target.set((await this.read(first + row)).data);
+      },
+    };
+  }
+
+  /** One row, [n,width]. @throws LinnetError `NOT_FOUND` for a row that is not in the file */
+  read(row: number): Promise<Tensor<'float32'>> {
+    return this.#file.readFloat32(String(row));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+function describedBy(text: string | undefined, path: string): Description {
+  let value: unknown;
+  try {
+    value = JSON.parse(text ?? '');
+  } catch {
+    throw new LinnetError('FORMAT', `${path} does not say what hidden states it holds; write it anew`);
+  }
+  return validated(schema, value, 'FORMAT', `${path} is damaged; write it anew`);
+}

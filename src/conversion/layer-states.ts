@@ -1,0 +1,143 @@
+/**
+ * Hidden states before the layers that are trained, one layer after the other: through the layers of the original, or through those
+ * that were converted already. Of all files only the newest stays, unless layers are trained elsewhere.
+ *
+ * The record says of which layers there are hidden states, and their hash; it is written when a file is whole, and the file
+ * before it is removed afterwards, so that a process that is killed goes on from one of them.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { type RunFile, RunFolder } from '../files/run-folder.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import {
+  type EmbeddedRows,
+  embeddingIdentity,
+  embedRows,
+  HiddenFile,
+  type PassOptions,
+  passLayer,
+} from './hidden-states.ts';
+import { hashOfTensors } from './layer-transfer.ts';
+import type { Weighted, ModelReader } from './stages.ts';
+
+/** Whose hidden states layers are trained on. */
+export const transferInputs = ['original', 'converted'] as const;
+export type TransferInputs = (typeof transferInputs)[number];
+
+const schema = z.strictObject({
+  format: z.literal('linnet-transfer'),
+  version: z.literal(1),
+  /** Files by the layer that they are the inputs of, the newest last; `sha256` is of their numbers. */
+  states: z.array(z.strictObject({ layer: z.int().min(0), identity: z.string(), sha256: z.string() })),
+});
+type TransferProgress = z.infer<typeof schema>;
+
+const progressFile: RunFile<TransferProgress> = {
+  ...{ file: 'transfer.json', schema, what: 'the progress of a transfer' },
+  remedy: 'remove the folder',
+};
+
+/** Hidden states of a transfer. */
+export interface LayerStatesOptions extends EmbeddedRows, PassOptions {
+  readonly teacher: ModelReader;
+  readonly student: Weighted;
+  readonly inputs: TransferInputs;
+  /** Keeps the files of all layers. Default: each is removed when the next is whole. */
+  readonly keepAll?: boolean;
+}
+
+/** Files of hidden states in a folder. */
+export class LayerStates {
+  readonly #folder: RunFolder;
+  readonly #options: LayerStatesOptions;
+  readonly #learned = new Map<number, ReadonlyMap<string, Tensor<'float32'>>>();
+  /** Layers whose files were written or checked by this process. */
+  readonly #whole = new Set<number>();
+
+  constructor(folder: string, options: LayerStatesOptions) {
+    this.#folder = new RunFolder(folder);
+    this.#options = options;
+  }
+
+  /** Takes the trained mixer of a layer, before hidden states after it are asked for. */
+  learned(layer: number, parameters: ReadonlyMap<string, Tensor<'float32'>>): void {
+    this.#learned.set(layer, parameters);
+  }
+
+  /** The identity of the hidden states before a layer, whether or not they are there. */
+  identity(layer: number): string {
+    if (layer === 0) return embeddingIdentity(this.#options);
+    const { inputs, student } = this.#options;
+    const hash = createHash('sha256').update(this.identity(layer - 1));
+    if (inputs === 'original') return hash.update(`${layer}`).digest('hex');
+    hash.update(JSON.stringify(student.model.mixers[layer - 1]));
+    return hashOfTensors(hash, this.#learned.get(layer - 1) ?? new Map());
+  }
+
+  /** The file of the hidden states before a layer; they are computed if need be. @throws LinnetError as `embedRows` */
+  async before(layer: number): Promise<string> {
+    const path = join(this.#folder.path, `hidden-${layer}.safetensors`);
+    const identity = this.identity(layer);
+    if (this.#whole.has(layer) || (await this.#isWhole(layer, path, identity))) return path;
+    await mkdir(this.#folder.path, { recursive: true });
+    const sha256 = await this.#write(layer, { path, identity });
+    const { states } = await this.#progress();
+    const kept = this.#options.keepAll === true ? states.filter((other) => other.layer !== layer) : [];
+    await this.#folder.write(progressFile, {
+      ...{ format: 'linnet-transfer', version: 1, states: [...kept, { layer, identity, sha256 }] },
+    });
+    this.#whole.add(layer);
+    if (this.#options.keepAll === true) return path;
+    for (let before = 0; before < layer; before++) {
+      this.#whole.delete(before);
+      await rm(join(this.#folder.path, `hidden-${before}.safetensors`), { force: true });
+    }
+    return path;
+  }
+
+  async #write(layer: number, target: { readonly path: string; readonly identity: string }): Promise<string> {
+    if (layer === 0) return await embedRows(this.#options.teacher, this.#options, target.path, this.#options);
+    await using from = await HiddenFile.open(await this.before(layer - 1));
+    return await passLayer(this.#reader(layer - 1), layer - 1, from, target, this.#options);
+  }
+
+  /** The model whose layer the hidden states go through. */
+  #reader(layer: number): ModelReader {
+    const { teacher, student, inputs } = this.#options;
+    if (inputs === 'original') return teacher;
+    const { model } = student;
+    const learned = this.#learned.get(layer);
+    return {
+      model,
+      async read(name) {
+        const own = learned?.get(name);
+        if (own !== undefined) return own;
+        const value = await teacher.read(name);
+        return model.fitParameter?.(name, value) ?? value;
+      },
+    };
+  }
+
+  async #progress(): Promise<TransferProgress> {
+    return (await this.#folder.read(progressFile)) ?? { format: 'linnet-transfer', version: 1, states: [] };
+  }
+
+  /** Whether a file is recorded, and has the recorded hash. */
+  async #isWhole(layer: number, path: string, identity: string): Promise<boolean> {
+    const { states } = await this.#progress();
+    const recorded = states.find((state) => state.layer === layer && state.identity === identity);
+    if (recorded === undefined) return false;
+    try {
+      await using file = await HiddenFile.open(path);
+      if (file.identity !== identity || (await file.hash()) !== recorded.sha256) return false;
+    } catch (error) {
+      if (error instanceof LinnetError) return false;
+      throw error;
+    }
+    this.#whole.add(layer);
+    return true;
+  }
+}

@@ -1,0 +1,81 @@
+/** Attention transfer of all layers, in their order: each on the hidden states before it. */
+import type { CausalModel } from '../models/model.ts';
+import { parseTrainingSettings } from '../training/settings.ts';
+import { processBytes, stepCost } from '../training/step-cost.ts';
+import type { UpdateEvent } from '../training/trainer.ts';
+import { passCost } from './hidden-states.ts';
+import type { LayerStates } from './layer-states.ts';
+import {
+  type LayerInputs,
+  type LayerTrainingOptions,
+  type LayerTransfer,
+  layerIdentity,
+  layerJob,
+  storedLayer,
+  transferLayer,
+} from './layer-transfer.ts';
+
+/** How layers learn. */
+export interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onUpdate'> {
+  /** Called after every optimizer step, with the steps done in all layers together. */
+  readonly onUpdate?: (done: number, event: UpdateEvent) => void;
+}
+
+/**
+ * Trains layers; results in the folder are read, and the hidden states before them are not computed.
+ * @throws LinnetError as `transferLayer`
+ */
+export async function transferLayers(
+  { teacher, student }: Omit<LayerInputs, 'states'>,
+  layers: readonly number[],
+  states: LayerStates,
+  folder: string,
+  { onUpdate, ...options }: TransferLayersOptions,
+): Promise<LayerTransfer[]> {
+  const results: LayerTransfer[] = [];
+  for (const [index, layer] of layers.entries()) {
+    const identity = layerIdentity(student, layer, states.identity(layer), options.settings);
+    const result =
+      (await storedLayer(folder, layer, identity)) ??
+      (await transferLayer({ teacher, student, states: await states.before(layer) }, layer, folder, {
+        ...options,
+        onUpdate: (event) => onUpdate?.(index * event.total + event.update, event),
+      }));
+    states.learned(layer, result.parameters);
+    results.push(result);
+  }
+  return results;
+}
+
+/** Memory, disk and operations of a transfer. */
+export interface TransferCost {
+  /** Without weights of models that are in memory anyway. */
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  /** Of hidden states through all layers, once. */
+  readonly passOperations: number;
+  /** Of an optimizer step in every trained layer. */
+  readonly stepOperations: number;
+}
+
+/** The cost of a transfer, from the graphs that will run. */
+export function transferCost(
+  teacher: CausalModel,
+  student: CausalModel,
+  layers: readonly number[],
+  { rows, length, batch }: { readonly rows: number; readonly length: number; readonly batch: number },
+): TransferCost {
+  const settings = parseTrainingSettings({ steps: 1, batch, length });
+  const passed = Math.max(...layers);
+  const pass = passCost(teacher, 0, length);
+  const step = stepCost({ ...layerJob(teacher, student, layers[0], length), settings, parameters: new Map() });
+  const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
+  // Hidden states leave the engine as a copy.
+  const passBytes = processBytes + pass.inputBytes + pass.peakBytes + pass.outputBytes;
+  return {
+    memoryBytes: Math.max(passBytes, step.bytes, processBytes + table),
+    diskBytes: 2 * 4 * rows * length * teacher.sizes.width,
+    passOperations: (pass.operations * passed * rows) / pass.rows,
+    stepOperations: step.operations * layers.length,
+  };
+}
