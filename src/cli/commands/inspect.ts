@@ -1,4 +1,5 @@
 /** `linnet inspect`: the description of a model and the memory of a session, without reading its weights. */
+import { growsWithText } from '../../attention/mixers.ts';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { LinnetError } from '../../errors.ts';
@@ -105,6 +106,10 @@ export const inspect = defineCommand({
               },
         medusa: headsJson(heads),
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
+        layers: model.mixers.map((mixer) => ({
+          kind: mixer.kind,
+          constant: memory === undefined ? null : !growsWithText(mixer),
+        })),
         ...memoryJson(memory),
         stateFormula: stateFormula.join('\n'),
         tokenizer:

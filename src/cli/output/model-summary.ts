@@ -102,5 +102,6 @@ export const stateFormula: readonly string[] = [
   '  block layer    8·M·(C + r·⌊L/G⌋)·D bytes, of linformer: the ring, and r rows of keys and values per closed block',
   '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
   '  gau layer      4·C·(2·D+E) + 4·D·E bytes: keys of both branches, values of width E, and S; of one branch alone D for 2·D',
+  '  short conv     4·(L−1)·width bytes, of LFM2: the products under filters of L weights',
   "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
 ];

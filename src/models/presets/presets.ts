@@ -177,6 +177,34 @@ export function llamaShape(name: string): Record<string, unknown> & LlamaShape {
   };
 }
 
+const lfm2Sizes = {
+  'lfm2-350m': { hidden_size: 1024, block_ff_dim: 6656, num_attention_heads: 16 },
+  'lfm2-700m': { hidden_size: 1536, block_ff_dim: 10_240, num_attention_heads: 24 },
+  'lfm2-1.2b': { hidden_size: 2048, block_ff_dim: 12_288, num_attention_heads: 32 },
+};
+
+/** The names that `lfm2Shape` knows: 354, 742 and 1170 million parameters. */
+export const lfm2ShapeNames: readonly string[] = Object.keys(lfm2Sizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function lfm2Shape(name: string): Record<string, unknown> {
+  return {
+    model_type: 'lfm2',
+    vocab_size: 65_536,
+    ...namedShape('LFM2', lfm2Sizes, name),
+    num_key_value_heads: 8,
+    num_hidden_layers: 16,
+    full_attn_idxs: [2, 5, 8, 10, 12, 14],
+    conv_L_cache: 3,
+    norm_eps: 1e-5,
+    rope_theta: 1_000_000,
+    max_position_embeddings: 128_000,
+    bos_token_id: 1,
+    eos_token_id: 7,
+    pad_token_id: 0,
+  };
+}
+
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
 export const flashPaperShape = {
   model_type: 'flash',
@@ -192,12 +220,18 @@ const flashSmallShape = { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 
 const flashName = 'flash-110m';
 
 /** The names that `publishedShape` knows. */
-export const publishedShapeNames: readonly string[] = [...llamaShapeNames, ...gpt2ShapeNames, flashName];
+export const publishedShapeNames: readonly string[] = [
+  ...llamaShapeNames,
+  ...gpt2ShapeNames,
+  ...lfm2ShapeNames,
+  flashName,
+];
 
 /** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function publishedShape(name: string): Record<string, unknown> {
   if (llamaShapeNames.includes(name)) return llamaShape(name);
   if (gpt2ShapeNames.includes(name)) return gpt2Shape(name);
+  if (lfm2ShapeNames.includes(name)) return lfm2Shape(name);
   if (name === flashName) return { ...flashPaperShape };
   throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { describeCausalModel } from '../index.ts';
-import { llamaShape, llamaShapeNames } from '../../presets/presets.ts';
+import { lfm2Shape, lfm2ShapeNames, llamaShape, llamaShapeNames } from '../../presets/presets.ts';
 
 /** Parameters as counted from the published checkpoints; a tied head counts once. */
 const published: Record<string, number> = {
@@ -9,13 +9,23 @@ const published: Record<string, number> = {
   'llama-3.2-1b': 1_235_814_400,
   'llama-2-7b': 6_738_415_616,
   'llama-2-13b': 13_015_864_320,
+  'lfm2-350m': 354_483_968,
+  'lfm2-700m': 742_489_344,
+  'lfm2-1.2b': 1_170_340_608,
 };
+
+function parameterCount(config: Readonly<Record<string, unknown>>): number {
+  const { parameters } = describeCausalModel(config);
+  return [...parameters.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+}
 
 describe('llamaShape', () => {
   it.each(llamaShapeNames)('%s has as many parameters as the published checkpoint', (name) => {
-    const { parameters } = describeCausalModel(llamaShape(name));
-    const count = [...parameters.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
-    expect(count).toBe(published[name]);
+    expect(parameterCount(llamaShape(name))).toBe(published[name]);
+  });
+
+  it.each(lfm2ShapeNames)('%s, too', (name) => {
+    expect(parameterCount(lfm2Shape(name))).toBe(published[name]);
   });
 
   it('refuses other names, listing the known ones', () => {
