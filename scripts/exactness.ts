@@ -4,6 +4,7 @@
  * Exit code 1 if there is one; it is printed with what repeats it.
  */
 import { parseArgs } from 'node:util';
+import { isExchangeable } from '../src/attention/mixers.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/engine/generate.ts';
 import { CombinedDrafter } from '../src/decoding/speculation/drafters/combined-drafter.ts';
@@ -29,14 +30,15 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '64' },
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '600' },
+    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2' },
   },
 });
 const seed = Number(values.seed);
 const maxTokens = Number(values.tokens);
 const deadline = performance.now() + Number(values.minutes) * 60_000;
 
-const examples = examplesWith('recurrent').filter(({ kind }) => kind.kind !== 'gau');
-const families = ['llama', 'gpt2', 'qwen3', 'mistral'];
+const examples = examplesWith('recurrent').filter(({ kind }) => kind.family === undefined);
+const families = values.families.split(',');
 const compile = { threads: 1 };
 
 /** A model of random sizes and weights, with mixers drawn for each layer. */
@@ -54,10 +56,19 @@ function randomModel(random: Random, vocabulary: number): CausalModel {
           ...{ hidden_size: D * H, num_hidden_layers: layers, num_attention_heads: H, num_key_value_heads: M },
           ...{ intermediate_size: 16, max_position_embeddings: 512 },
           ...(family === 'qwen3' && { head_dim: D }),
+          ...(family === 'lfm2' && randomConvolutions(random, layers)),
         };
   const model = requireCausal(describeModel({ ...tinyConfig(family), ...sizes, ...ends }));
   if (random.integer(8) === 0) return model; // with its own attention
-  return model.withMixers(model.mixers.map(() => examples[random.integer(examples.length)].config));
+  return model.withMixers(
+    model.mixers.map((own) => (isExchangeable(own) ? examples[random.integer(examples.length)].config : own)),
+  );
+}
+
+/** About a third of the layers have attention. */
+function randomConvolutions(random: Random, layers: number): Readonly<Record<string, unknown>> {
+  const attentions = Array.from({ length: layers }, (_, layer) => layer).filter(() => random.integer(3) === 0);
+  return { full_attn_idxs: attentions, conv_L_cache: 1 + random.integer(5), conv_bias: random.integer(2) === 1 };
 }
 
 const totals = new Map<string, { texts: number; tokens: number; steps: number; differing: number }>();

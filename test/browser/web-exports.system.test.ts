@@ -24,6 +24,10 @@ describe.skipIf(noChromium !== undefined)(
       for (const dtype of ['w8a8', 'int4', 'mixed'] as const) {
         await writeExportedModel(join(folder, dtype), subject, { dtype });
       }
+      await saveTinyModel(join(folder, 'lfm2'), 1, 'lfm2');
+      for (const dtype of ['f32', 'w8a8', 'int4'] as const) {
+        await exportFolder(join(folder, 'lfm2'), join(folder, `lfm2-${dtype}`), { dtype });
+      }
       await saveTinyModel(join(folder, 't5'), 1, 't5');
       for (const dtype of ['f32', 'w8a8', 'int4', 'mixed'] as const) {
         await exportFolder(join(folder, 't5'), join(folder, `t5-${dtype}`), { dtype });
@@ -53,7 +57,8 @@ describe.skipIf(noChromium !== undefined)(
       expect(outcome).toEqual({ kind: 'encoder-decoder', fingerprint: exported.fingerprint, tokens });
     });
 
-    it.each(['w8a8', 'int4', 'mixed'] as const)('writes with %s weights what Node writes with them', async (dtype) => {
+    const quantized = ['w8a8', 'int4', 'mixed', 'lfm2-f32', 'lfm2-w8a8', 'lfm2-int4'];
+    it.each(quantized)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));
       await using exported = await openGenerating(join(folder, dtype));
