@@ -46,7 +46,7 @@ it('lists tools in the system prompt and wraps their results', () => {
     { role: 'tool', content: '{"celsius": 20}' },
   ];
   const text = template.render(messages, { tools: [weather, weather] });
-  const listed = `${JSON.stringify(weather).replaceAll(':', ': ').replaceAll(',', ', ')}`;
+  const listed = JSON.stringify(weather).replaceAll(':', ': ').replaceAll(',', ', ');
   expect(text).toContain(`system\nList of tools: <|tool_list_start|>[${listed}, ${listed}]<|tool_list_end|><|im_end|>`);
   expect(text).toContain('<|im_start|>tool\n<|tool_response_start|>{"celsius": 20}<|tool_response_end|><|im_end|>\n');
 });
