@@ -6,7 +6,7 @@
 
 export type { FetchFilesOptions, OpeningProgress, WebOpenOptions } from './open/url-files.ts';
 export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
-export { webGpuSupport } from './runtime/webgpu-support.ts';
+export { webGpuSupport, type WebGpuSupport } from './runtime/webgpu-support.ts';
 export { CacheStorageWeights, type WeightCache } from './open/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';

@@ -13,6 +13,7 @@ import { loadCausalModel, type LoadedModel, saveModel } from '../checkpoint/load
 import type { Document } from '../data/documents/documents.ts';
 import { LinnetError } from '../errors.ts';
 import { RunFolder } from '../files/run-folder.ts';
+import { recordFile } from '../report/record.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { linearize, modelWithout } from '../models/linearization/linearize.ts';
@@ -50,7 +51,7 @@ export const addedBranches = branches.filter((branch) => branch !== 'window');
 
 /**
  * Converts a model.
- * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume`, `MISMATCH` for one of something else,
+ * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` for one of something else,
  *   `CONFIG` for a stage over the limit of memory, `ABORTED` by the signal; the folder then has all that a resumed conversion needs
  * @example
  * const { model, parameters, progress } = await convert(original, tokenizer, texts, {
@@ -65,14 +66,18 @@ export async function convert(
   options: ConversionOptions,
 ): Promise<Conversion> {
   requireOriginal(original);
-  const { folder, resume = false, compile, signal } = options;
+  const { folder, resume = false, replace = false, compile, signal } = options;
   const measured = { ...compile, signal };
   const run = new RunFolder(folder);
-  const isThere = run.has(progressFile);
-  if (isThere && !resume) {
-    throw new LinnetError('PATH', `${folder} holds a conversion; continue it ("resume"), or name another folder`);
+  if (run.has(progressFile) && !resume && !replace) {
+    throw new LinnetError(
+      'PATH',
+      `${folder} holds a conversion; continue it ("resume"), begin anew ("replace"), or name another folder`,
+    );
   }
   requireStages(original.model, options);
+  if (replace && !resume && run.has(progressFile)) await forget(folder);
+  const isThere = run.has(progressFile);
   await mkdir(folder, { recursive: true });
   const identity = identityOf(original, texts.training, options);
   const progress = isThere ? await run.load(progressFile) : await begin(original, tokenizer, texts, options, identity);
@@ -172,6 +177,12 @@ function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weigh
   if (!model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined)) return undefined;
   const rest = modelWithout(model, branch);
   return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))) };
+}
+
+/** Removes a conversion and its record from its folder, and nothing else. */
+async function forget(folder: string): Promise<void> {
+  const written = [progressFile.file, recordFile.file, bestFolder, ...trainingStages.map(({ name }) => name)];
+  for (const name of written) await rm(join(folder, name), { recursive: true, force: true });
 }
 
 /** Removes folders of finished stages and weights before the best, which a killed process leaves behind. */

@@ -38,6 +38,8 @@ export interface ConversionOptions {
   readonly folder: string;
   /** Resumes the conversion in the folder. */
   readonly resume?: boolean;
+  /** Begins anew where the folder holds a conversion, which is removed. */
+  readonly replace?: boolean;
   /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
   readonly queue?: string;
   /** Threads and device. Default: all cores of the CPU. */

@@ -36,6 +36,11 @@ export interface WindowChoice {
   readonly sinks?: number;
 }
 
+/** @throws LinnetError `INPUT` for keeping all layers or more */
+export function requireConverted(kept: number, layers: number): void {
+  if (kept >= layers) throw new LinnetError('INPUT', `keeping ${kept} of ${layers} layers leaves none to convert`);
+}
+
 /** Bytes of float32 state of `layers` layers with one mixer. */
 export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: number): number {
   return layers * stateBytes(mixer, { ...model.sizes, valueWidth: valueWidth(model.sizes) }, 4);

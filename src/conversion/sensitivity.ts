@@ -3,7 +3,6 @@
  * most stay as they are.
  */
 import type { MixerConfig } from '../attention/mixer.ts';
-import { LinnetError } from '../errors.ts';
 import { copyRecall, type RecallProbe } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
@@ -12,6 +11,7 @@ import { linearize } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { calibrate } from './calibrate.ts';
+import { requireConverted } from './plan.ts';
 
 /** Cost of converting one layer. */
 export interface LayerSensitivity {
@@ -81,9 +81,7 @@ export async function layerSensitivity(
  * const kept = layersToKeep([{ layer: 0, perplexity: 5, textLoss: 0.1, recallLoss: 0 }], 0);
  */
 export function layersToKeep(sensitivities: readonly LayerSensitivity[], count: number): number[] {
-  if (count >= sensitivities.length) {
-    throw new LinnetError('INPUT', `keeping ${count} of ${sensitivities.length} layers leaves none to convert`);
-  }
+  requireConverted(count, sensitivities.length);
   const cost = ({ textLoss, recallLoss }: LayerSensitivity): number => textLoss + recallLoss;
   return [...sensitivities]
     .sort((a, b) => cost(b) - cost(a))

@@ -19,7 +19,7 @@ import { layerMixerNames, layerStepTimes } from './layer-transfer.ts';
 import { transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { trainLayersInQueue } from './queued-layers.ts';
-import { chooseMixer } from './plan.ts';
+import { chooseMixer, requireConverted } from './plan.ts';
 import { rowLength, type TrainingStage, trainingStages, type Weighted } from './stages.ts';
 import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
@@ -152,13 +152,14 @@ export function mixerFor(model: Weighted['model'], options: MixerOptions, kept: 
 
 type MixerOptions = Pick<ConversionOptions, 'mixer' | 'group' | 'stateBytes' | 'memory' | 'sinks'>;
 
-/** The converted model before layers are chosen by measurement: the first ones stand for those. */
+/** The converted model before layers are chosen by measurement: the first ones stand for those. @throws LinnetError `INPUT` for keeping all */
 export function plannedStudent(
   model: Weighted['model'],
   options: MixerOptions & Pick<ConversionOptions, 'keep'>,
 ): Weighted['model'] {
   const { keep } = options;
   const kept = 'layers' in keep ? keep.layers : Array.from({ length: keep.auto }, (_, layer) => layer);
+  requireConverted(new Set(kept).size, model.mixers.length);
   const mixer = mixerFor(model, options, kept.length);
   return model.withMixers(model.mixers.map((own, layer) => (kept.includes(layer) ? own : mixer)));
 }
@@ -166,7 +167,6 @@ export function plannedStudent(
 /** Checks the memory of all stages that train the whole model. @throws LinnetError as `requireStep`, `INPUT` as `chooseMixer` */
 export function requireStages(model: Weighted['model'], options: ConversionOptions): void {
   const student = plannedStudent(model, options);
-  if (JSON.stringify(student.mixers) === JSON.stringify(model.mixers)) return; // refused where layers are chosen
   for (const stage of trainingStages) {
     const isTrained = options.steps === undefined ? options.budget > 0 : options.steps[stage.name] > 0;
     if (stage.by === 'model' && isTrained) requireStep(stage, model, student, options);

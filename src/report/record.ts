@@ -48,7 +48,7 @@ const metricSchema = z.record(
 );
 
 const what = 'a valid record of a run';
-const recordFile: RunFile<RunRecord> = { file: 'run.json', schema: recordSchema, what, mostBytes: 16 << 20 };
+export const recordFile: RunFile<RunRecord> = { file: 'run.json', schema: recordSchema, what, mostBytes: 16 << 20 };
 /** The metrics in a run's folder. */
 export const metricsFile: RunFile<Metric> & { mostBytes: number } = {
   ...{ file: 'metrics.jsonl', schema: metricSchema, what },

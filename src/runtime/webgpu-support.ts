@@ -2,19 +2,37 @@
 
 /** The part of WebGPU in use. */
 interface GpuApi {
-  requestAdapter(): Promise<{ readonly features: { has(name: string): boolean } } | null>;
+  requestAdapter(): Promise<GpuAdapter | null>;
+}
+interface GpuAdapter {
+  readonly features: { has(name: string): boolean };
+  readonly info?: { readonly isFallbackAdapter?: boolean; readonly architecture: string; readonly description: string };
 }
 declare const navigator: { readonly gpu?: GpuApi } | undefined;
 
+/** What a browser computes with by WebGPU. */
+export interface WebGpuSupport {
+  readonly available: boolean;
+  /** Whether `float16` models run: the feature "shader-f16". */
+  readonly float16: boolean;
+  /** Whether the GPU is imitated by the processor, on which WebAssembly is faster. */
+  readonly software: boolean;
+}
+
 /**
- * Whether this browser, on this machine, computes on a GPU; `float16` models also need its feature "shader-f16".
+ * Whether this browser, on this machine, computes on a GPU.
  * @example
  * ```ts
- * const { available, float16 } = await webGpuSupport();
+ * const { available, float16, software } = await webGpuSupport();
  * ```
  */
-export async function webGpuSupport(): Promise<{ readonly available: boolean; readonly float16: boolean }> {
+export async function webGpuSupport(): Promise<WebGpuSupport> {
   const gpu = typeof navigator === 'undefined' ? undefined : navigator.gpu;
   const adapter = (await gpu?.requestAdapter()) ?? null;
-  return { available: adapter !== null, float16: adapter?.features.has('shader-f16') ?? false };
+  const { isFallbackAdapter = false, architecture = '', description = '' } = adapter?.info ?? {};
+  return {
+    available: adapter !== null,
+    float16: adapter?.features.has('shader-f16') ?? false,
+    software: isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${architecture} ${description}`),
+  };
 }

@@ -155,11 +155,12 @@ describe.skipIf(noChromium !== undefined)(
       try {
         await suite.inPage(
           async (page) => {
-            const { available, float16 } = await page.evaluate(() => globalThis.linnet.webGpuSupport());
+            const { available, float16, software } = await page.evaluate(() => globalThis.linnet.webGpuSupport());
             if (!available) {
               console.log('skipped: this Chromium has no WebGPU adapter');
               skip('this Chromium has no WebGPU adapter');
             }
+            expect(software).toBe(true); // SwiftShader
             const count = 8;
             const { tokens } = await runIn(page, {}, count, 'gpu');
             expect(tokens).toEqual(suite.greedy.slice(0, count));

@@ -91,6 +91,12 @@ describe('a conversion', () => {
       ['logits', 4],
     ]);
     expect(json.mixer).toMatchObject({ kind: 'window', group: 4, memory: null, sinks: 0 });
+    // The same once more, in place of the first.
+    const anew = await runCaptured([...command(...options, '--out', at('steps')), '--replace']);
+    expect(anew.stderr).toMatch(
+      /^about .* \(linearize .*, calibrate .*, logits .*\), then .*; \d.* of memory, .* of disk$/m,
+    );
+    expect(anew.exitCode).toBe(0);
     await runJson(...command(...options, '--out', at('same-steps')));
     await expectSameWeights(at('steps'), at('same-steps'));
   });
@@ -116,7 +122,7 @@ describe('a conversion', () => {
     expect(stopped.exitCode).toBe(130);
     expect(existsSync(at('resumed'))).toBe(false);
     const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
-    expect(errorOf(again).message).toMatch(/holds a conversion; continue it/);
+    expect(errorOf(again).message).toMatch(/holds a conversion; continue it \("resume"\), begin anew \("replace"\)/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
     await runJson(...command(...options, '--out', at('once-more'), '--set', `run=${at('resumed.run')}`, '--resume'));
@@ -126,6 +132,25 @@ describe('a conversion', () => {
     ]);
     expect(errorOf(other).code).toBe('MISMATCH');
   });
+});
+
+it('says of a conversion that lost much that it did, in the terminal and in the report', async () => {
+  const tiny = ['convert', 'assets/tiny-llama', '--data', at('text.jsonl'), '--held-out', '2', '--steps', '0,0,0'];
+  const state = ['--group', '2', '--memory', 'none', '--set', 'sinks=0', '--set', 'contexts=64', '--threads', '1'];
+  const { stdout, exitCode } = await runCaptured([...tiny, ...state, '--out', at('bad')]);
+  expect(exitCode).toBe(0);
+  const [, change] = /\((\+[\d.]+) %\) on test text/.exec(stdout) ?? [];
+  expect(Number(change)).toBeGreaterThan(20);
+  const page = await readFile(join(at('bad.run'), 'report.html'), 'utf8');
+  for (const text of [stdout, page]) {
+    expect(text).toMatch(/Much worse than before: perplexity \+[\d,.]+ %, at constant memory/);
+    expect(text).toContain('To lose less: train for longer (--budget)');
+    expect(text).not.toMatch(/[Aa]s good as before/);
+  }
+  const written = Number(/Much worse than before: perplexity \+([\d.]+) %/.exec(page)?.[1]);
+  expect(written).toBeCloseTo(Number(change), 0);
+  // The stages against the original, in the chart and in the table.
+  expect(page.match(/\+\d[\d,]*\.\d\d %/g)?.length).toBeGreaterThanOrEqual(4);
 });
 
 describe('is refused', () => {

@@ -28,7 +28,7 @@ async function programsOf(page: string): Promise<string[]> {
 /** Options as an empty project has them: declarations of packages are checked, too. */
 function compilerOptions(module: string, moduleResolution: string) {
   return {
-    ...{ module, moduleResolution, target: 'ES2022', lib: ['ES2023', 'ESNext.Disposable', 'DOM'], strict: true },
+    ...{ module, moduleResolution, target: 'ES2022', lib: ['ES2022', 'DOM'], strict: true },
     types: ['node'],
     typeRoots: [join(projectRoot, 'node_modules/@types')],
     outDir: 'out',
@@ -118,7 +118,7 @@ describe('the packed package, installed into an empty project', () => {
     const program = paths.map((path, index) => `export * as part${index} from 'linnet${path}';\n`).join('');
     await mkdir(join(project, 'node-alone'));
     await writeFile(join(project, 'node-alone/program.ts'), program);
-    const options = { ...compilerOptions('NodeNext', 'NodeNext'), lib: ['ES2023', 'ESNext.Disposable'], noEmit: true };
+    const options = { ...compilerOptions('NodeNext', 'NodeNext'), lib: ['ES2022'], noEmit: true };
     const config = join(project, 'node-alone/tsconfig.json');
     await writeFile(config, JSON.stringify({ compilerOptions: options, include: ['program.ts'] }));
     const { stdout } = await run(process.execPath, [tsc, '-p', config], { cwd: project }).catch((error: unknown) =>

@@ -4,7 +4,7 @@ import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { ChoiceField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
-import { webGpuSupport } from '../../src/runtime/webgpu-support.ts';
+import { webGpuSupport, type WebGpuSupport } from '../../src/runtime/webgpu-support.ts';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
 import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
@@ -40,7 +40,7 @@ export function PlaygroundApp() {
   const [facts, setFacts] = useState<ModelFacts | undefined>(undefined);
   const [models, setModels] = useState(0);
   const [shipped, setShipped] = useState(false);
-  const [gpu, setGpu] = useState(false);
+  const [gpu, setGpu] = useState<WebGpuSupport>();
   const [opening, setOpening] = useState<Opening | undefined>(undefined);
   const [view, setView] = useState('Write');
   const [busy, setBusy] = useState(false);
@@ -77,8 +77,8 @@ export function PlaygroundApp() {
     const { model, device } = askedInAddress();
     open({ kind: 'url', url: model ?? shippedModel(device) });
     webGpuSupport().then(
-      ({ available }) => setGpu(available),
-      () => setGpu(false),
+      (support) => setGpu(support),
+      () => setGpu(undefined),
     );
   }, [open]);
   useEffect(() => {
@@ -135,11 +135,11 @@ export function PlaygroundApp() {
       </section>
       <section class="model numbers" aria-label="Model" data-ready={ready}>
         {opening === undefined ? (
-          <span>{facts === undefined ? 'No model is open.' : described(facts)}</span>
+          <span>{facts === undefined ? 'No model is open.' : described(facts, gpu?.software === true)}</span>
         ) : (
           <OpeningBar {...opening} />
         )}
-        {gpu && shipped && ready && facts !== undefined && (
+        {gpu?.available === true && shipped && ready && facts !== undefined && (
           <ChoiceField
             label="Computes with"
             value={facts.device}
@@ -177,13 +177,15 @@ function OpeningBar({ done, total, cached, compiling }: Opening) {
   );
 }
 
-function described(facts: ModelFacts): string {
+function described(facts: ModelFacts, software: boolean): string {
   const { name, family, layers, mixers, dtype } = facts;
-  return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}, ${dtype}; ${deviceOf(facts)}.`;
+  return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}, ${dtype}; ${deviceOf(facts, software)}.`;
 }
 
-function deviceOf({ device, threads, isolated }: ModelFacts): string {
-  if (device === 'webgpu') return 'WebGPU in this tab';
+function deviceOf({ device, threads, isolated }: ModelFacts, software: boolean): string {
+  if (device === 'webgpu') {
+    return `WebGPU in this tab${software ? ', imitated by the processor: WebAssembly is faster here' : ''}`;
+  }
   const how = isolated
     ? `${formatCount(threads)} ${threads === 1 ? 'thread' : 'threads'}`
     : 'one thread, since the page is not cross-origin isolated: large models are slower';

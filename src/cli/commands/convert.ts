@@ -5,7 +5,7 @@ import { loadCausalModel, type LoadedModel, openModelWeights, saveModel } from '
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { windowLength } from '../../conversion/stages.ts';
-import { type PlannedStage, planConversion } from '../../conversion/stage-plan.ts';
+import { type ConversionPlan, type PlannedStage, planConversion } from '../../conversion/stage-plan.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { measureConversion } from '../../conversion/measure.ts';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
@@ -159,6 +159,10 @@ export const convertCommand = defineCommand({
     }
     const original = await loadCausalModel(options.model);
     const { tokenizer, texts } = await textsOf(original);
+    if (!resume) {
+      const planning = { ...settings, batch, length, seed, compile, memoryBytes };
+      context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
+    }
     const { trainedLength } = original.model.sizes;
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
     await using _lock = await lockFolder(folder);
@@ -167,6 +171,7 @@ export const convertCommand = defineCommand({
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
         ...{ ...settings, batch, length, seed, folder, resume, compile, memoryBytes, queue: options.queue },
+        replace: options.replace,
         signal: context.signal,
         ...watching,
       }),
@@ -236,6 +241,17 @@ const planColumns: readonly Column<PlannedStage>[] = [
   { header: 'disk', value: ({ diskBytes }) => diskBytes, format: formatBytes },
   { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
 ];
+
+/** What a conversion will take, in a line. */
+function planLine({ stages }: ConversionPlan): string {
+  const most = (key: 'memoryBytes' | 'diskBytes') => formatBytes(Math.max(...stages.map((stage) => stage[key])));
+  const times = stages.map(({ name, seconds }) => `${name} ${formatDuration(seconds)}`);
+  const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  return (
+    `about ${formatDuration(total)} (${times.join(', ')}), then the measurements of the report; ` +
+    `${most('memoryBytes')} of memory, ${most('diskBytes')} of disk`
+  );
+}
 
 /** The model of a folder, without its weights. */
 async function describeCausal(folder: string): Promise<Pick<LoadedModel, 'model' | 'path'>> {

@@ -13,6 +13,7 @@ import { nearName } from '../../files/near-name.ts';
 import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { formatBytes } from '../../report/quantities.ts';
+import { imitatesGpu } from '../../runtime/imitated-gpu.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
 import { called, choice, filePath, integer, text } from './option-values.ts';
@@ -252,6 +253,9 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         if (typeof file !== 'string') continue;
         await requireWritable(file);
         await tidyUp(context, file);
+      }
+      if (definition.options.device === engineOptions.device && chosenText.device === 'webgpu' && imitatesGpu()) {
+        context.note('this machine has no GPU: the processor imitates one, which is slower than --set device=cpu');
       }
       try {
         const result = await definition.run(context, values, given.set);

@@ -29,7 +29,7 @@ function conversionPrinter(context: CommandContext): (event: ConversionEvent) =>
       close();
       const { name, perplexity, seconds, kept } = event.result;
       context.print(
-        `${name.padEnd(10)} perplexity ${formatFixed(perplexity, 4)} after ${formatDuration(seconds)}` +
+        `${name.padEnd(14)} perplexity ${formatFixed(perplexity, 4)} after ${formatDuration(seconds)}` +
           `${kept ? '' : ', undone'}${event.resumed ? ' (done before)' : ''}`,
       );
     }
