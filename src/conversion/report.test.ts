@@ -35,6 +35,8 @@ describe('the report of a conversion', () => {
     expect(page).toContain('(+62.2 %)');
     expect(page).toMatch(/To lose less: train for longer \(--budget\)/);
     expect(page).not.toContain('As good as');
+    // There is no branch, and no section of them.
+    expect(page).not.toContain('What each branch is worth');
     // Which text a number is of, at the number.
     expect(page).toContain('Perplexity after each stage against the original, on validation text');
     expect(page).toContain('On test text, which decided nothing');

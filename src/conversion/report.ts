@@ -156,6 +156,10 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
   const { original, converted } = measures.perplexity;
   const kept = progress.keptLayers.length === 0 ? 'none' : progress.keptLayers.join(', ');
   const { headline, advice } = conversionVerdict(conversion, measures);
+  const branches = [
+    ...(measures.ablation.length === 0 ? [] : [{ kind: 'chart' as const, chart: charts.ablation }]),
+    ...sensitivityBlocks(conversion),
+  ];
   return [
     {
       title: headline,
@@ -191,13 +195,7 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
         { kind: 'chart', chart: charts.memory },
       ],
     },
-    {
-      title: 'What each branch is worth',
-      blocks: [
-        ...(measures.ablation.length === 0 ? [] : [{ kind: 'chart' as const, chart: charts.ablation }]),
-        ...sensitivityBlocks(conversion),
-      ],
-    },
+    ...(branches.length === 0 ? [] : [{ title: 'What each branch is worth', blocks: branches }]),
     {
       title: 'Far away',
       blocks: [

@@ -1,4 +1,4 @@
-/** GPUs that are none. */
+/** Whether the processor imitates the GPU. */
 import { existsSync } from 'node:fs';
 
 /** Files of the drivers of GPUs, of which one is there where there is a GPU. */

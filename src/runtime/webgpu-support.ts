@@ -10,7 +10,7 @@ interface GpuAdapter {
 }
 declare const navigator: { readonly gpu?: GpuApi } | undefined;
 
-/** What a browser computes with by WebGPU. */
+/** Support of WebGPU in a browser. */
 export interface WebGpuSupport {
   readonly available: boolean;
   /** Whether `float16` models run: the feature "shader-f16". */

@@ -94,7 +94,11 @@ describe.skipIf(noChromium !== undefined)(
         if ((await page.evaluate('navigator.gpu?.requestAdapter().then((found) => found !== null)')) !== true) {
           skip('this Chromium has no WebGPU adapter');
         }
-        await page.getByText(/^model-webgpu: llama.*WebGPU in this tab\.$/).waitFor();
+        await page
+          .getByText(
+            /^model-webgpu: llama.*WebGPU in this tab, imitated by the processor: WebAssembly is faster here\.$/,
+          )
+          .waitFor();
         expect(await page.getByLabel('Computes with').inputValue()).toBe('webgpu');
         await writeTwice(page, 4);
         for (const side of ['plain', 'speculative']) {

@@ -242,7 +242,7 @@ const planColumns: readonly Column<PlannedStage>[] = [
   { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
 ];
 
-/** What a conversion will take, in a line. */
+/** Time, memory and disk of a conversion, in a line. */
 function planLine({ stages }: ConversionPlan): string {
   const most = (key: 'memoryBytes' | 'diskBytes') => formatBytes(Math.max(...stages.map((stage) => stage[key])));
   const times = stages.map(({ name, seconds }) => `${name} ${formatDuration(seconds)}`);
