@@ -13,6 +13,7 @@ import { directly } from '../onnx/direct-node.ts';
 import { sameShape, shapeError } from '../shape.ts';
 import { sum, sumTo } from './contraction.ts';
 import { add, mul, sub } from './elementwise.ts';
+import { split } from './layout.ts';
 import { mean } from './reduce.ts';
 import { float32, int64, tensor } from '../tensor.ts';
 
@@ -88,6 +89,15 @@ export const unitLength: OpFunction<[x: Value]> = defineFunction({
       throw shapeError('unitLength', `the last axis of ${x} must have a static size`);
     }
     return [...sameType([x]), rowStatistic(x)];
+  },
+  // Rows of a part are rows of the whole: parts of one value, such as queries and keys, are normalized together.
+  simplify([{ rank, origin }]) {
+    if (origin.kind !== 'result' || origin.node.op !== 'split') return undefined;
+    const [whole] = origin.node.inputs;
+    const axis = Number(origin.node.attributes.axis);
+    if (axis === rank - 1) return undefined;
+    const sizes = origin.node.outputs.map((part) => Number(part.shape[axis]));
+    return split(unitLength(whole), axis, sizes)[origin.index];
   },
   // An RMS norm with gain 1/√D, twice as fast as LpNormalization. The second output is √D/‖x‖.
   lower(emitter, node) {

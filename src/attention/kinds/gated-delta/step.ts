@@ -63,7 +63,7 @@ export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: A
 export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): MixerStepOutput {
   const { heads, ring, sums, parameters, inputs, treeMasks } = input;
   if (sums === undefined) throw internalError('a delta rule without its state');
-  const keys = nodeRows(unitLength(input.k)); // [B,M,T,D]
+  const keys = unitLength(nodeRows(input.k)); // [B,M,T,D]
   const values = nodeRows(input.v); // [B,M,T,E]
   const gates = nodeRows(writeGates(input.v, parameters)); // [B,M,T,1]
   const treeLogs = nodeRows(logDecays(decay, input.v, parameters)); // [B,M,T,1]
@@ -81,7 +81,7 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
   const inverse = inverseOfUnitLower(ofAncestors, rounds, roundCount, identity);
   const written = matmul(inverse, mul(sub(values, held), gates)); // [B,M,T,E]
 
-  const queries = heads.join(unitLength(heads.queries)); // [B,M,R*T,D]
+  const queries = heads.mapped(unitLength); // [B,M,R*T,D]
   const read = (rows: Value, factor: Value, own: Value): Value =>
     matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), own);
   const ofState = matmul(mul(queries, heads.repeat(decays.sums)), sums);

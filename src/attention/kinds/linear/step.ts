@@ -12,10 +12,18 @@ import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { add, addAll, mul, relu } from '../../../graph/ops/elementwise.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
-import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
+import type {
+  AttentionDims,
+  Fold,
+  MixerParameterValues,
+  MixerStepOutput,
+  StateShape,
+  StepBlock,
+  StepInput,
+} from '../../mixer.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { scoresOfRows } from '../../scoring.ts';
 import { softmaxOfRows } from '../../softmax.ts';
@@ -62,7 +70,7 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   const { heads, sums, parameters } = input;
   const blocks = Number.isFinite(config.group) ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
-  const unitQueries = heads.join(unitLength(heads.queries));
+  const unitQueries = heads.mapped(unitLength);
   const unitKeys = (block: StepBlock): Value => (storesRawKeys(config) ? unitLength(block.keys) : block.keys);
   const scores = blocks.map((block) => matmul(unitQueries, unitKeys(block), { transposeB: true })); // [B,M,R*T,rows]
 
@@ -76,7 +84,15 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   if (areVectorsKept && !config.castling) {
     const scaleAll = (weights: readonly Value[] | undefined, factor: Value | undefined) =>
       weights?.map((weight) => scaled(weight, factor));
-    const branches = [scaleAll(local, lambda), scaleAll(global, alpha), convolutionWeights(input, blocks)];
+    const isShared = config.local?.kernel === 'relu2' && config.normalize === null && config.global !== null;
+    const read = isShared
+      ? [
+          blocks.map(({ masks }, i) =>
+            nearAndFar(scores[i], heads.tile(masks.same), heads.tile(masks.earlier), parameters),
+          ),
+        ]
+      : [scaleAll(local, lambda), scaleAll(global, alpha)];
+    const branches = [...read, convolutionWeights(input, blocks)];
     const present = branches.filter((branch) => branch !== undefined);
     const rows = weightedValues(
       blocks,
@@ -96,6 +112,16 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   if (mixed !== undefined && config.normalize === 'together') mixed = boundedLength(mixed);
   if (config.castling) mixed = castle(mixed, heads.repeat(apart[1].values));
   return addStepConvolution(mixed, input, blocks);
+}
+
+/** λ·near·max(s, 0)² + α·far·s as one product with the scores, which reads them less often. No row is near and far. */
+function nearAndFar(
+  scores: Value,
+  near: Value,
+  far: Value,
+  { local_factor: lambda, global_factor: alpha }: MixerParameterValues,
+): Value {
+  return mul(scores, add(scaled(mul(relu(scores), near), lambda), scaled(far, alpha)));
 }
 
 function localWeights(
