@@ -20,6 +20,7 @@ const sources: readonly (readonly [prefix: string, family: string, computedBy: s
   ['hf_llama', 'LLaMA', 'transformers'],
   ['lin_llama', 'LLaMA, augmented', "the paper's code on transformers"],
   ['lora_llama', 'LLaMA with LoRA', 'transformers and PEFT'],
+  ['lfm2_', 'LFM2', 'transformers'],
   ['hf_gpt2', 'GPT-2', 'transformers'],
   ['lin_gpt2', 'GPT-2, augmented', "the paper's code on transformers"],
   ['hf_t5', 'T5', 'transformers'],
