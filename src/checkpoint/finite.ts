@@ -3,6 +3,7 @@ import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { quoteName } from '../files/name-list.ts';
 import type { Float32Rows } from './safetensors/reader.ts';
+import type { StoredDType } from './safetensors/stored-dtypes.ts';
 
 /**
  * Returns the tensor.
@@ -26,6 +27,25 @@ export function finiteRows({ shape, pieces }: Float32Rows, name: string, source:
     }
   }
   return { shape, pieces: checked() };
+}
+
+/** Exponents of two halves, or of a whole, of 32 bits: all ones where a number is not finite. Adding `step` carries them out. */
+const exponents = {
+  F32: { mask: 0x7f800000, step: 0x00800000 },
+  F16: { mask: 0x7c007c00, step: 0x04000400 },
+  BF16: { mask: 0x7f807f80, step: 0x00800080 },
+};
+
+/** Whether stored numbers are finite, as far as their bytes tell; where they may not be, the converted numbers say more. */
+export function finiteBytes(dtype: StoredDType, bytes: Uint8Array): boolean {
+  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') return false;
+  const { mask, step } = exponents[dtype];
+  const whole = bytes.byteLength & ~3;
+  const tail = new Uint8Array(4); // a last half
+  tail.set(bytes.subarray(whole));
+  let carried = (new Uint32Array(tail.buffer)[0] & mask) + step;
+  for (const word of new Uint32Array(bytes.buffer, bytes.byteOffset, whole / 4)) carried |= (word & mask) + step;
+  return (carried & ~(mask | step) & (mask + step)) === 0;
 }
 
 function checkFinite(data: Float32Array, start: number, name: string, source: string): void {

@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
-import type { AnyTensor, Tensor } from '../graph/tensor.ts';
+import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/atomic.ts';
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
@@ -34,11 +34,14 @@ export interface Checkpoint {
   readFloat32(name: string): Promise<Tensor<'float32'>>;
   /** The same in pieces, as `SafetensorsFile.float32Rows`. */
   float32Rows(name: string): Float32Rows;
+  /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
+  place(name: string): FilePlace | undefined;
   /**
    * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
    * equal models however they are split into files. Reads everything once, then remembers.
+   * @param visit given the stored bytes of every tensor, in pieces, if they are read
    */
-  fingerprint(): Promise<string>;
+  fingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string>;
   /** Closes all files; closing again does nothing. */
   close(): Promise<void>;
 }
@@ -156,8 +159,12 @@ class OpenCheckpoint implements Checkpoint {
     return this.#holder(name).float32Rows(name);
   }
 
-  fingerprint(): Promise<string> {
-    this.#fingerprint ??= this.#computeFingerprint().catch((error: unknown) => {
+  place(name: string): FilePlace | undefined {
+    return this.#holder(name).place(name);
+  }
+
+  fingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {
+    this.#fingerprint ??= this.#computeFingerprint(visit).catch((error: unknown) => {
       this.#fingerprint = undefined; // a failed read may succeed later
       throw error;
     });
@@ -168,7 +175,7 @@ class OpenCheckpoint implements Checkpoint {
     await Promise.all(this.#weights.files.map((file) => file.close()));
   }
 
-  async #computeFingerprint(): Promise<string> {
+  async #computeFingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {
     const hash = createHash('sha256');
     // Each part says how long it is, so that no two models can give the same stream of bytes.
     hash.update(`linnet model 1\n${this.#configBytes.length}\n`).update(this.#configBytes);
@@ -176,7 +183,10 @@ class OpenCheckpoint implements Checkpoint {
       const file = this.#holder(name);
       const { dtype, shape, byteLength } = file.info(name);
       hash.update(`\n${JSON.stringify([name, dtype, shape, byteLength])}\n`);
-      for await (const chunk of file.chunks(name)) hash.update(chunk);
+      for await (const chunk of file.chunks(name)) {
+        hash.update(chunk);
+        visit?.(name, chunk);
+      }
     }
     return hash.digest('hex');
   }

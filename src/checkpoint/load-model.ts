@@ -1,11 +1,11 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { FilePlace, Tensor } from '../graph/tensor.ts';
 import { type Classifier, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
-import { finiteRows, requireFinite } from './finite.ts';
+import { finiteBytes, finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
@@ -54,11 +54,42 @@ export function classifierRefusal(dir: string, labels: readonly string[]): Linne
   );
 }
 
-/** Loads a model or a classifier, by the folder's config. @throws LinnetError as `loadModel` */
-export async function loadAny(dir: string): Promise<LoadedModel<Model | Classifier>> {
-  return await loadDescribed<Model | Classifier>(dir, (config) =>
-    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
-  );
+/** A model whose parameters stay in its folder, which is opened again for each that is read. */
+export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, 'parameters'> {
+  readonly weights: Pick<ModelWeights, 'read' | 'rows' | 'place'>;
+  /** As of `ModelWeights`. */
+  readonly names: readonly string[];
+}
+
+/**
+ * Opens a model or a classifier, by the folder's config, and reads its weights once, to see that they are numbers.
+ * @throws LinnetError as `loadModel`; later `MISMATCH` where the files have changed
+ */
+export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Classifier>> {
+  const open = (): Promise<ModelWeights<Model | Classifier>> =>
+    openDescribed<Model | Classifier>(dir, (config) =>
+      isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
+    );
+  await using first = await open();
+  const { model, path, names } = first;
+  const fingerprint = await first.fingerprint();
+  const places = new Map(names.map((name) => [name, first.place(name)]));
+  const place = (name: string): FilePlace | undefined => places.get(name);
+  async function* pieces(name: string): AsyncGenerator<Float32Array> {
+    await place(name)?.unchanged();
+    await using again = await open();
+    yield* again.rows(name).pieces;
+  }
+  const weights = {
+    place,
+    async read(name: string): Promise<Tensor<'float32'>> {
+      await place(name)?.unchanged();
+      await using again = await open();
+      return await again.read(name);
+    },
+    rows: (name: string): Float32Rows => ({ shape: first.rows(name).shape, pieces: pieces(name) }),
+  };
+  return { model, path, fingerprint, weights, names };
 }
 
 /** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
@@ -92,7 +123,7 @@ export async function loadDescribed<Described extends Loadable>(
 }
 
 /** A model whose parameters are read one by one: for those that do not fit into memory. Close it. */
-export interface ModelWeights<Described = Model> {
+export interface ModelWeights<Described = Model> extends AsyncDisposable {
   readonly model: Described;
   /** Absolute path of the folder. */
   readonly path: string;
@@ -102,7 +133,9 @@ export interface ModelWeights<Described = Model> {
   read(name: string): Promise<Tensor<'float32'>>;
   /** The same in pieces, as `SafetensorsFile.float32Rows`. */
   rows(name: string): Float32Rows;
-  /** As of `LoadedModel`; reads all weights once. */
+  /** Where a parameter lies, as of `SafetensorsFile`. */
+  place(name: string): FilePlace | undefined;
+  /** As of `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
   fingerprint(): Promise<string>;
   close(): Promise<void>;
 }
@@ -126,19 +159,28 @@ async function openDescribed<Described extends Loadable>(
     const tensors = new Map([...stored].map(([name, { info }]) => [name, info]));
     const held = heldParameters(model, tensors);
     assertTensors({ path: checkpoint.path, tensors }, held);
+    const inFile = (name: string): string => stored.get(name)?.name ?? name;
+    const { path } = checkpoint;
+    const read = async (name: string): Promise<Tensor<'float32'>> =>
+      requireFinite(await checkpoint.readFloat32(inFile(name)), inFile(name), path);
     return {
       model,
-      path: checkpoint.path,
+      path,
       names: [...held.keys()],
-      async read(name) {
-        const inFile = stored.get(name)?.name ?? name;
-        return requireFinite(await checkpoint.readFloat32(inFile), inFile, checkpoint.path);
+      read,
+      rows: (name) => finiteRows(checkpoint.float32Rows(inFile(name)), inFile(name), path),
+      place: (name) => checkpoint.place(inFile(name)),
+      async fingerprint() {
+        const doubtful = new Set<string>();
+        const types = new Map([...stored.values()].map(({ name, info }) => [name, info.dtype]));
+        const fingerprint = await checkpoint.fingerprint((name, chunk) => {
+          const dtype = types.get(name);
+          if (dtype !== undefined && !finiteBytes(dtype, chunk)) doubtful.add(name);
+        });
+        for (const name of held.keys()) if (doubtful.has(inFile(name))) await read(name);
+        return fingerprint;
       },
-      rows(name) {
-        const inFile = stored.get(name)?.name ?? name;
-        return finiteRows(checkpoint.float32Rows(inFile), inFile, checkpoint.path);
-      },
-      fingerprint: () => checkpoint.fingerprint(),
+      [Symbol.asyncDispose]: () => checkpoint.close(),
       close: () => checkpoint.close(),
     };
   } catch (error) {

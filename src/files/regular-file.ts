@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, realpath } from 'node:fs/promises';
+import { open, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { checkPlainFileName } from './plain-file-name.ts';
@@ -17,6 +17,10 @@ export const TRANSFER_BYTES = 16 * 1024 * 1024;
 export interface OpenFile {
   readonly handle: FileHandle;
   readonly size: number;
+  /** Of a file of a folder: absolute and without links. */
+  readonly path: string;
+  /** @throws LinnetError `MISMATCH` where another file is at the path, or it was written to */
+  unchanged(): Promise<void>;
 }
 
 /** The `code` of a system error, such as 'ENOENT', or undefined. */
@@ -176,7 +180,12 @@ async function openChecked(
         `${path} has ${stats.nlink} hard links; ${ownRule}; replace it by a copy of the file`,
       );
     }
-    return { handle, size: stats.size };
+    const unchanged = async (): Promise<void> => {
+      const now = await stat(path).catch(() => undefined);
+      if (now?.ino === stats.ino && now.size === stats.size && now.mtimeMs === stats.mtimeMs) return;
+      throw new LinnetError('MISMATCH', `${path} has changed since it was opened; open the model again`);
+    };
+    return { handle, size: stats.size, path, unchanged };
   } catch (error) {
     await handle.close();
     throw fileError('examine', path, error);

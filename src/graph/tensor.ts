@@ -19,10 +19,14 @@ export interface DTypeArrays {
   bool: Uint8Array;
 }
 
-export const bytesPerElement: Readonly<Record<DType, number>> = {
+/** Element types of files: those of tensors, and one that only an engine reads. */
+export type FileDType = DType | 'bfloat16';
+
+export const bytesPerElement: Readonly<Record<FileDType, number>> = {
   float32: 4,
   float64: 8,
   float16: 2,
+  bfloat16: 2,
   int64: 8,
   int32: 4,
   int8: 1,
@@ -66,6 +70,18 @@ export interface DeferredTensor<D extends DType = DType> {
   readonly shape: readonly number[];
   /** Makes the elements, of this type and shape; called again, it makes them again. */
   load(): Promise<Tensor<D>>;
+  /** Where the elements lie, for engines that map files into memory. Absent: nowhere, or where no engine finds them. */
+  readonly place?: FilePlace;
+}
+
+/** Elements in a file, one after the other and aligned, perhaps of a type that is to be converted. */
+export interface FilePlace {
+  readonly folder: string;
+  readonly file: string;
+  readonly offset: number;
+  readonly dtype: FileDType;
+  /** @throws LinnetError `MISMATCH` where the file is another one than when the place was found */
+  unchanged(): Promise<void>;
 }
 
 /** A tensor of any element type, discriminated by `dtype`. */

@@ -1,6 +1,6 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
 import { createHash } from 'node:crypto';
-import { loadAny, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
+import { type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
@@ -12,6 +12,8 @@ import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { Model } from '../models/families/index.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
 import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
+import { storedParameters } from '../quantization/sources.ts';
+import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
 import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
@@ -52,8 +54,8 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
   const compile = { device, threads, worker, spin, profile };
   const folder = await folderOfModel(source, options);
   if (!(await isExport(folder))) {
-    const loaded = await loadAny(folder);
-    return openWeights(loaded, { ...(await companionsOf(loaded.path)), origin: loaded.path, compile });
+    const found = await openInPlace(folder);
+    return openWeights(found, { ...(await companionsOf(found.path)), origin: found.path, compile });
   }
   return openExport(folderFiles(folder, { ...compile, verify }), async (exported) => ({
     ...(await companionsOf(exported.path)),
@@ -75,34 +77,44 @@ interface Surroundings extends Pick<OpenedParts, 'origin' | 'tokenizer' | 'templ
   readonly compile: CompileOptions;
 }
 
-interface Weighted extends Pick<LoadedModel<Model | Classifier>, 'model' | 'fingerprint'> {
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+interface Weighted extends Pick<ModelInFolder<Model | Classifier>, 'model' | 'fingerprint' | 'names'> {
+  readonly weights: WeightReader;
 }
 
-/** A model whose weights are in memory. */
-function openWeights({ model, parameters, fingerprint }: Weighted, { compile, ...around }: Surroundings): OpenedModel {
+/** A model whose weights are read when its graphs are compiled. */
+function openWeights(opened: Weighted, { compile, ...around }: Surroundings): OpenedModel {
+  const { model, weights, fingerprint, names } = opened;
   const { origin, tokenizer } = around;
   if ('labels' in model) {
-    const reader = new TextReader(model, { tokenizer, parameters, compile });
+    const reader = new TextReader(model, { tokenizer, weights, compile });
     const { family } = model.model;
     return new Opened('classifier', model, { origin, tokenizer, family, fingerprint, reader });
   }
+  const readAll = async (): Promise<ReadonlyMap<string, Tensor<'float32'>>> => {
+    const parameters = new Map<string, Tensor<'float32'>>();
+    for (const name of names) parameters.set(name, await weights.read(name));
+    return parameters;
+  };
   const changes: OpenedParts['changes'] = {
     linearize: async (mixer, options = {}) => {
-      const changed = linearizeByName(model, parameters, mixer, options);
+      const changed = linearizeByName(model, await readAll(), mixer, options);
       const mixers = JSON.stringify(changed.model.mixers);
       const own = createHash('sha256').update(`${fingerprint} ${mixers}`).digest('hex');
-      return openWeights({ ...changed, fingerprint: own }, { ...around, compile });
+      const read = { weights: readerOf(changed.parameters), names: [...changed.parameters.keys()] };
+      return openWeights({ model: changed.model, ...read, fingerprint: own }, { ...around, compile });
     },
-    save: (to, options) => saveModel(to, { model, parameters }, { ...options, tokenizerFiles: { from: origin } }),
+    async save(to, options) {
+      const content = { model, parameters: await readAll() };
+      await saveModel(to, content, { ...options, tokenizerFiles: { from: origin } });
+    },
   };
   const common = { ...around, fingerprint, changes };
   if (model.kind === 'encoder') {
-    const reader = new TextReader(model, { tokenizer, parameters, compile });
+    const reader = new TextReader(model, { tokenizer, weights, compile });
     return new Opened('encoder', model, { ...common, family: model.family, reader });
   }
   return openedGenerator(model, common, {
-    engine: () => DecodingEngine.create(model, parameters, compile),
+    engine: () => DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), compile),
     sessionFiles: sessionFiles(fingerprint),
     heads: {
       present: () => hasMedusaHeads(origin),

@@ -7,6 +7,7 @@ import { StepEngine } from '../decoding/step-engine.ts';
 import { exportFolder } from '../export/export-folder.ts';
 import { describeModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
+import { readerOf } from '../quantization/weight-reader.ts';
 import { Random } from '../random.ts';
 import { open } from './index.ts';
 import { TextReader } from './text-reader.ts';
@@ -39,7 +40,7 @@ describe('a reader of texts', () => {
     if (model.kind !== 'encoder') throw new Error('BERT is an encoder');
     return new TextReader(model, {
       ...{ tokenizer: undefined, compile },
-      parameters: initializeParameters(model, new Random(1)),
+      weights: readerOf(initializeParameters(model, new Random(1))),
     });
   }
 

@@ -5,11 +5,13 @@ import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/contraction.ts';
-import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
+import { dataOf, float32, int32 } from '../graph/tensor.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import type { ClassifiedTexts, EncoderModel, Model } from '../models/model.ts';
-import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
+import { storedParameters } from '../quantization/sources.ts';
+import type { WeightReader } from '../quantization/weight-reader.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs, type Program } from '../runtime/program.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -28,7 +30,7 @@ export interface Classification {
 
 interface ReaderParts {
   readonly tokenizer: Tokenizer | undefined;
-  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly weights: WeightReader;
   readonly compile: CompileOptions;
 }
 
@@ -124,7 +126,7 @@ export class TextReader implements AsyncDisposable {
       last: graph.input('last', 'int32', [1]),
       segments: graph.input('segments', 'int32', [1, length]),
     };
-    graph.output('result', result(new WeightParameters(graph, this.#parts.parameters), texts));
+    graph.output('result', result(storedParameters('f32', graph, this.#parts.weights), texts));
     return compile(graph, this.#parts.compile);
   }
 }

@@ -6,7 +6,7 @@ import { LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { cast, mul } from '../graph/ops/elementwise.ts';
-import type { DeferredTensor } from '../graph/tensor.ts';
+import type { DeferredTensor, Tensor } from '../graph/tensor.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import {
@@ -91,7 +91,8 @@ class PlainParameters implements ParameterSource {
   }
 
   parameter(name: string, shape: readonly number[]): Value {
-    return this.weight(name, { dtype: 'float32', shape, load: () => readChecked(this.#reader, name, shape) });
+    const load = (): Promise<Tensor<'float32'>> => readChecked(this.#reader, name, shape);
+    return this.weight(name, { dtype: 'float32', shape, load, place: this.#reader.place?.(name) });
   }
 
   /** The weight of a name, made at the first request. */

@@ -1,7 +1,15 @@
 /** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
 import { LinnetError } from '../errors.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import { type DeferredTensor, type DType, elementCount, type Tensor, tensorBytes, zeros } from '../graph/tensor.ts';
+import {
+  type DeferredTensor,
+  type DType,
+  elementCount,
+  type FilePlace,
+  type Tensor,
+  tensorBytes,
+  zeros,
+} from '../graph/tensor.ts';
 import {
   encodeMatrix,
   type EncodedMatrix,
@@ -16,6 +24,8 @@ export interface WeightReader {
   read(name: string): Promise<Tensor<'float32'>>;
   /** The same in pieces, for parameters that need not be in memory at once. Absent: `read` gives them. */
   rows?(name: string): WeightRows;
+  /** Where a parameter lies in a file, for engines that map files. Undefined, or absent: nowhere. */
+  place?(name: string): FilePlace | undefined;
   /**
    * A part of a stored matrix in its stored form, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
    * not be encoded. Undefined, or absent, encodes the result of `read`.

@@ -2,8 +2,8 @@
 import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
-import type { Device, OnnxValue } from '../graph/onnx/model.ts';
-import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
+import type { Device, OnnxGraph, OnnxValue } from '../graph/onnx/model.ts';
+import { encodeModel, loadDeferred, mapInitializers, separateParts } from '../graph/onnx/writer.ts';
 import { bytesPerElement, elementCount } from '../graph/tensor.ts';
 import type { EngineModel, ModelInMemory } from './session-types.ts';
 
@@ -29,8 +29,9 @@ export interface EncodedGraph {
 const mostTensorBytes = 2 ** 31 - 1;
 
 /**
- * Lowers the live part of a graph and encodes it, with its weights.
- * @throws LinnetError `GRAPH` if the graph cannot be lowered, or has a constant or weight of 2 GiB or more
+ * Lowers the live part of a graph and encodes it, with its weights; those that lie in files stay there, but for browsers.
+ * @throws LinnetError `GRAPH` if the graph cannot be lowered, or has a constant or weight of 2 GiB or more; `MISMATCH` where a
+ *   file of weights has changed
  */
 export async function encodeGraph(graph: Graph, device: Device): Promise<EncodedGraph> {
   const lowered = lowerGraph(graph, device);
@@ -38,17 +39,27 @@ export async function encodeGraph(graph: Graph, device: Device): Promise<Encoded
     const bytes = elementCount(tensor.shape) * bytesPerElement[tensor.dtype];
     if (bytes > mostTensorBytes) throw tooLarge(graph, name, bytes);
   }
-  const loaded = await loadDeferred(lowered);
+  const { mapped = [], ...rest } = device === 'wasm' ? lowered : mapInitializers(lowered);
+  const files = new Map(mapped.map(({ place }) => [place.file, place]));
+  for (const place of files.values()) await place.unchanged();
+  const loaded = { ...(await loadDeferred(rest)), mapped };
   const { bytes, external } = encodeModel(loaded, { placement: separateParts });
   const live = typesByName(lowered.inputs);
   const stored = {
-    model: { name: graph.name, bytes, external },
+    model: { name: graph.name, bytes, external, folder: mapped.at(0)?.place.folder },
     inputs: live,
     outputs: typesByName(lowered.outputs),
     nodes: lowered.nodes.length,
-    modelBytes: external.reduce((sum, part) => sum + part.data.byteLength, bytes.byteLength),
+    modelBytes: [...external.map(({ data }) => data.byteLength), ...mapped.map(storedBytes)].reduce(
+      (a, b) => a + b,
+      bytes.byteLength,
+    ),
   };
   return { stored, unused: new Set([...graph.inputs.keys()].filter((name) => !live.has(name))) };
+}
+
+function storedBytes({ shape, place }: NonNullable<OnnxGraph['mapped']>[number]): number {
+  return elementCount(shape) * bytesPerElement[place.dtype];
 }
 
 function tooLarge({ name: graph, weights }: Graph, name: string, bytes: number): LinnetError {

@@ -106,8 +106,7 @@ export function memoryOf(messages: TensorMessages): ArrayBuffer[] {
 export function copyModel(model: EngineModel, handover: Handover): EngineModel {
   if ('file' in model) return model;
   return {
-    name: model.name,
-    bytes: model.bytes,
+    ...model,
     external: model.external.map(({ path, offset, data }) => ({
       path,
       offset,

@@ -14,6 +14,8 @@ export type EngineModel = ModelInMemory | ModelFile;
 export interface ModelInMemory extends Pick<EncodedModel, 'bytes' | 'external'> {
   /** The graph's name, for error messages. */
   readonly name: string;
+  /** Where the files of the weights lie that are neither in `bytes` nor in `external`. */
+  readonly folder?: string;
 }
 
 /** A model in a file. Weights that lie in files next to it are mapped into memory, not read. */

@@ -37,7 +37,8 @@ export async function openSessionOf(
     const api = await load(settings);
     api.env.logLevel = 'error';
     const unsignedWeights = (await needsUnsignedWeights?.(model)) ?? false;
-    const options = { ...sessionOptions(settings, unsignedWeights), executionProviders: [provider] };
+    const folder = 'folder' in model ? model.folder : undefined;
+    const options = { ...sessionOptions(settings, unsignedWeights, folder), executionProviders: [provider] };
     const session = await ('file' in model
       ? api.InferenceSession.create(model.file, options)
       : api.InferenceSession.create(model.bytes, {
@@ -50,7 +51,11 @@ export async function openSessionOf(
   }
 }
 
-function sessionOptions(settings: EngineSettings, unsignedWeights: boolean): InferenceSession.SessionOptions {
+function sessionOptions(
+  settings: EngineSettings,
+  unsignedWeights: boolean,
+  folder: string | undefined,
+): InferenceSession.SessionOptions {
   return {
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
     executionMode: 'sequential',
@@ -64,6 +69,7 @@ function sessionOptions(settings: EngineSettings, unsignedWeights: boolean): Inf
         intra_op: { allow_spinning: settings.spin === true ? '1' : '0' },
         force_spinning_stop: '1',
         ...(unsignedWeights && { x64quantprecision: '1' }),
+        ...(folder !== undefined && { model_external_initializers_file_folder_path: folder }),
       },
     },
     ...(settings.profilePrefix !== undefined && { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),

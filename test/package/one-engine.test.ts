@@ -28,7 +28,7 @@ const prompts: OneDoer = {
 /** What makes an engine out of the files of a model. Training and measurements of weights in memory compile their own. */
 const openers: OneDoer = {
   what: 'src/open opens models',
-  sign: /\b(assembleEngine|openExportedHeads|folderFiles|loadAny)\(|\bDecodingEngine\.create\(/,
+  sign: /\b(assembleEngine|openExportedHeads|folderFiles|openInPlace)\(|\bDecodingEngine\.(create|compile)\(/,
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model)/,
   stillIn: [
     'src/cli/commands/bench/model.ts',

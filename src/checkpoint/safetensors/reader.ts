@@ -1,10 +1,18 @@
 /** Reading safetensors files: lazily from disk, or from bytes in memory. The header is checked in full beforehand. */
-import { resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
-import { type AnyTensor, elementCount, tensor, type Tensor, tensorFromBytes } from '../../graph/tensor.ts';
+import {
+  type AnyTensor,
+  bytesPerElement,
+  elementCount,
+  type FilePlace,
+  tensor,
+  type Tensor,
+  tensorFromBytes,
+} from '../../graph/tensor.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { OpenFile } from '../../files/regular-file.ts';
-import { openRegularFile, readExactly, TRANSFER_BYTES } from '../../files/regular-file.ts';
+import { openRegularFile, readExactly } from '../../files/regular-file.ts';
 import type { SafetensorsHeader, StoredTensor } from './header.ts';
 import { headerLength, LENGTH_FIELD_BYTES, parseHeader } from './header.ts';
 import type { StoredDType } from './stored-dtypes.ts';
@@ -50,6 +58,8 @@ export interface SafetensorsFile extends SafetensorsDirectory {
    * @throws LinnetError as `readFloat32`
    */
   float32Rows(name: string): Float32Rows;
+  /** Where a tensor of numbers lies, for engines that map files; undefined where it is not aligned, or of no such type. */
+  place(name: string): FilePlace | undefined;
   /** The stored bytes of a tensor in pieces; each piece is valid until the next is asked for. */
   chunks(name: string): AsyncGenerator<Uint8Array>;
   /** Closes the file. Reads after it fail; closing again does nothing. */
@@ -73,7 +83,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 }
 
 /** Like `openSafetensors` for a file that is already open; takes over the handle, and closes it if the header is bad. */
-export async function readSafetensors({ handle, size }: OpenFile, source: string): Promise<SafetensorsFile> {
+export async function readSafetensors(file: OpenFile, source: string): Promise<SafetensorsFile> {
+  const { handle, size } = file;
   try {
     const prefix = new Uint8Array(Math.min(LENGTH_FIELD_BYTES, size));
     await readExactly(handle, prefix, 0, source);
@@ -81,7 +92,7 @@ export async function readSafetensors({ handle, size }: OpenFile, source: string
     await readExactly(handle, json, LENGTH_FIELD_BYTES, source);
     const dataStart = LENGTH_FIELD_BYTES + json.length;
     const header = parseHeader(json, size - dataStart, source);
-    return new FileReader({ handle, size }, header, dataStart, source);
+    return new FileReader(file, header, dataStart, source);
   } catch (error) {
     await handle.close();
     throw error;
@@ -199,9 +210,18 @@ class FileReader extends Directory implements SafetensorsFile {
     return { shape: [...stored.shape], pieces: this.#float32Pieces(stored, convert, room) };
   }
 
+  place(name: string): FilePlace | undefined {
+    const { dtype, begin } = this.find(name);
+    const { file, toFloat32 } = storedDType(dtype);
+    const offset = this.#dataStart + begin;
+    if (file === undefined || toFloat32 === undefined || offset % bytesPerElement[file] !== 0) return undefined;
+    const { path, unchanged } = this.#file;
+    return { folder: dirname(path), file: basename(path), offset, dtype: file, unchanged };
+  }
+
   async *chunks(name: string): AsyncGenerator<Uint8Array> {
     const { begin, byteLength } = this.find(name);
-    const buffer = new Uint8Array(Math.min(TRANSFER_BYTES, byteLength));
+    const buffer = new Uint8Array(Math.min(pieceBytes, byteLength));
     for (let done = 0; done < byteLength; done += buffer.length) {
       const chunk = buffer.subarray(0, Math.min(buffer.length, byteLength - done));
       await this.#fill(chunk, begin + done);

@@ -12,6 +12,7 @@ import {
   discriminated,
   type DType,
   type DTypeArrays,
+  type FileDType,
   tensor,
   tensorFromBytes,
 } from '../../graph/tensor.ts';
@@ -28,6 +29,8 @@ export type TensorData = DTypeArrays[DType];
 interface StoredDTypeRow {
   /** Bits of one element; the sub-byte formats pack several into a byte. */
   readonly bits: number;
+  /** The engine's name of the type, of those that it reads from files. */
+  readonly file?: FileDType;
   /** Wraps exactly the bytes of one tensor. Absent where no host dtype matches. */
   readonly decode?: (bytes: ArrayBuffer, shape: readonly number[]) => AnyTensor;
   /**
@@ -44,6 +47,7 @@ function same(dtype: DType): StoredDTypeRow {
   const { constructor } = allocate(dtype, 0);
   return {
     bits: 8 * bytesPerElement[dtype],
+    file: dtype,
     decode: (bytes, shape) => discriminated(tensorFromBytes(dtype, shape, new Uint8Array(bytes))),
     encode: (data) => (data instanceof constructor ? bytesOf(data) : undefined),
   };
@@ -70,6 +74,7 @@ const table = {
   },
   BF16: {
     bits: 16,
+    file: 'bfloat16',
     toFloat32: (bytes, room) => float32FromBfloat16(words16(bytes), room),
     encode: (data) => encode16(data, bfloat16FromFloat32),
   },

@@ -1,6 +1,6 @@
 /** An ONNX model as plain data: the result of lowering and the input of the writer. */
 import type { Shape } from '../shape.ts';
-import type { DeferredTensor, DType, Tensor } from '../tensor.ts';
+import type { DeferredTensor, DType, FileDType, FilePlace, Tensor } from '../tensor.ts';
 
 /** Operator sets a node may come from: the standard, and ONNX Runtime's contributed ops. */
 export type OnnxDomain = '' | 'com.microsoft';
@@ -25,7 +25,7 @@ export interface OnnxNode {
 }
 
 /** ONNX's numbers for element types (TensorProto.DataType). */
-export const elementTypes: Readonly<Record<DType, number>> = {
+export const elementTypes: Readonly<Record<FileDType, number>> = {
   float32: 1,
   uint8: 2,
   int8: 3,
@@ -34,6 +34,7 @@ export const elementTypes: Readonly<Record<DType, number>> = {
   bool: 9,
   float16: 10,
   float64: 11,
+  bfloat16: 16,
 };
 
 /** Element type and shape of a value. */
@@ -53,6 +54,8 @@ export interface OnnxGraph {
   readonly initializers: readonly { readonly name: string; readonly tensor: Tensor }[];
   /** Initializers whose elements are still to be made: see `loadDeferred`. */
   readonly deferred?: readonly { readonly name: string; readonly tensor: DeferredTensor }[];
+  /** Initializers that stay in their files: see `mapInitializers`. */
+  readonly mapped?: readonly { readonly name: string; readonly shape: readonly number[]; readonly place: FilePlace }[];
   readonly nodes: readonly OnnxNode[];
 }
 

@@ -1,7 +1,7 @@
 /** Encodes an ONNX graph as the bytes of a model, with large tensors inside or next to them. */
 import { create, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
-import { bytesPerElement, type DType, elementCount, type Tensor, tensorBytes } from '../tensor.ts';
+import { bytesPerElement, elementCount, type FileDType, type Tensor, tensorBytes } from '../tensor.ts';
 import { elementTypes, type OnnxAttribute, type OnnxGraph, type OnnxNode, type OnnxValue } from './model.ts';
 import {
   type AttributeProto,
@@ -153,6 +153,36 @@ export async function loadDeferred(graph: OnnxGraph, below = Number.POSITIVE_INF
 }
 
 /**
+ * The graph with its deferred initializers of one folder left in their files. Those of another type are converted by a node,
+ * which an engine runs once, when it opens the model.
+ */
+export function mapInitializers(graph: OnnxGraph): OnnxGraph {
+  const { deferred = [] } = graph;
+  const folder = deferred.find(({ tensor }) => tensor.place !== undefined)?.tensor.place?.folder;
+  const [mapped, conversions, rest]: [
+    NonNullable<OnnxGraph['mapped']>[number][],
+    OnnxNode[],
+    (typeof deferred)[number][],
+  ] = [[], [], []];
+  for (const initializer of deferred) {
+    const {
+      name,
+      tensor: { dtype, shape, place },
+    } = initializer;
+    if (place === undefined || place.folder !== folder) {
+      rest.push(initializer);
+      continue;
+    }
+    const stored = place.dtype === dtype ? name : `${name}/${place.dtype}`;
+    mapped.push({ name: stored, shape, place });
+    if (stored === name) continue;
+    const attributes = { to: { int: elementTypes[dtype] } };
+    conversions.push({ opType: 'Cast', domain: '', inputs: [stored], outputs: [name], attributes });
+  }
+  return { ...graph, deferred: rest, mapped, nodes: [...conversions, ...graph.nodes] };
+}
+
+/**
  * Encodes a graph. Named dimensions become `dim_param`; nodes are named after their op and first output.
  * @throws LinnetError `INTERNAL` if a deferred initializer is placed in the model
  */
@@ -173,6 +203,9 @@ export function encodeModel(graph: OnnxGraph, options: EncodeModelOptions = {}):
     deferred.push({ ...location, byteLength: byteLengthOf(tensor), load: () => tensor.load() });
     initializer.push(externalTensor(name, tensor, location));
   }
+  for (const { name, shape, place } of graph.mapped ?? []) {
+    initializer.push(externalTensor(name, { dtype: place.dtype, shape }, { path: place.file, offset: place.offset }));
+  }
   const model = create(ModelProtoSchema, {
     irVersion,
     opsetImport: operatorSets.map((set) => create(OperatorSetIdProtoSchema, set)),
@@ -190,7 +223,7 @@ export function encodeModel(graph: OnnxGraph, options: EncodeModelOptions = {}):
 }
 
 interface TensorType {
-  readonly dtype: DType;
+  readonly dtype: FileDType;
   readonly shape: readonly number[];
 }
 
