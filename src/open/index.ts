@@ -6,14 +6,16 @@ import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import type { SessionFiles } from '../engine/session.ts';
 import { LinnetError } from '../errors.ts';
+import { storedSource } from '../export/stored-source.ts';
 import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { Model } from '../models/families/index.ts';
+import { decoderOf } from '../models/model.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
 import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
-import { storedParameters } from '../quantization/sources.ts';
 import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
+import { type WeightType, weightTypes } from '../quantization/weight-types.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
 import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
@@ -24,6 +26,11 @@ import { TextReader } from './text-reader.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean'> {
+  /**
+   * How matrices of a checkpoint that generates texts are stored in memory; made when the engine is, for less memory and faster
+   * steps. Default: f32. An export has the type that it was written in.
+   */
+  readonly dtype?: WeightType;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
   readonly verify?: boolean;
 }
@@ -38,7 +45,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
  * @param options.spin default true for the steps of an exported folder
  * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for a source that is none of these, `CONFIG` for an
- *   unsupported model, `FORMAT`, `TENSOR` or `PATH` for invalid files, `MISMATCH` for a device that an
+ *   unsupported model, or a `dtype` where it has no meaning, `FORMAT`, `TENSOR` or `PATH` for invalid files, `MISMATCH` for a device that an
  *   export was not made for
  * @example
  * ```ts
@@ -50,12 +57,16 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
   requireOptions(options, 'the options of open', openOptionNames);
   requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
   if (options.threads !== undefined) requireCount(options.threads, 'threads');
-  const { device, threads, worker, spin, profile, verify } = options;
+  requireOneOf(options.dtype, 'dtype', weightTypes);
+  const { device, threads, worker, spin, profile, verify, dtype } = options;
   const compile = { device, threads, worker, spin, profile };
   const folder = await folderOfModel(source, options);
   if (!(await isExport(folder))) {
     const found = await openInPlace(folder);
-    return openWeights(found, { ...(await companionsOf(found.path)), origin: found.path, compile });
+    return openWeights(found, { ...(await companionsOf(found.path)), origin: found.path, compile, dtype });
+  }
+  if (dtype !== undefined) {
+    throw new LinnetError('CONFIG', `${folder} is exported, in a type of its own; leave out \`dtype\``);
   }
   return openExport(folderFiles(folder, { ...compile, verify }), async (exported) => ({
     ...(await companionsOf(exported.path)),
@@ -68,13 +79,14 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
 }
 
 const openOptionNames: Readonly<Record<keyof OpenOptions, true>> = {
-  ...{ device: true, threads: true, worker: true, spin: true, profile: true, verify: true },
+  ...{ device: true, threads: true, worker: true, spin: true, profile: true, verify: true, dtype: true },
   ...{ hub: true, revision: true, onProgress: true, signal: true },
 };
 
 /** Where a model came from, and how it is compiled. */
 interface Surroundings extends Pick<OpenedParts, 'origin' | 'tokenizer' | 'template'> {
   readonly compile: CompileOptions;
+  readonly dtype?: WeightType;
 }
 
 interface Weighted extends Pick<ModelInFolder<Model | Classifier>, 'model' | 'fingerprint' | 'names'> {
@@ -82,9 +94,12 @@ interface Weighted extends Pick<ModelInFolder<Model | Classifier>, 'model' | 'fi
 }
 
 /** A model whose weights are read when its graphs are compiled. */
-function openWeights(opened: Weighted, { compile, ...around }: Surroundings): OpenedModel {
+function openWeights(opened: Weighted, { compile, dtype = 'f32', ...around }: Surroundings): OpenedModel {
   const { model, weights, fingerprint, names } = opened;
   const { origin, tokenizer } = around;
+  if (dtype !== 'f32' && ('labels' in model || model.kind === 'encoder')) {
+    throw new LinnetError('CONFIG', `${origin} generates no text and is computed in float32; leave out \`dtype\``);
+  }
   if ('labels' in model) {
     const reader = new TextReader(model, { tokenizer, weights, compile });
     const { family } = model.model;
@@ -99,9 +114,9 @@ function openWeights(opened: Weighted, { compile, ...around }: Surroundings): Op
     linearize: async (mixer, options = {}) => {
       const changed = linearizeByName(model, await readAll(), mixer, options);
       const mixers = JSON.stringify(changed.model.mixers);
-      const own = createHash('sha256').update(`${fingerprint} ${mixers}`).digest('hex');
+      const own = digestOf(`${fingerprint} ${mixers}`);
       const read = { weights: readerOf(changed.parameters), names: [...changed.parameters.keys()] };
-      return openWeights({ model: changed.model, ...read, fingerprint: own }, { ...around, compile });
+      return openWeights({ model: changed.model, ...read, fingerprint: own }, { ...around, compile, dtype });
     },
     async save(to, options) {
       const content = { model, parameters: await readAll() };
@@ -113,9 +128,10 @@ function openWeights(opened: Weighted, { compile, ...around }: Surroundings): Op
     const reader = new TextReader(model, { tokenizer, weights, compile });
     return new Opened('encoder', model, { ...common, family: model.family, reader });
   }
+  const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   return openedGenerator(model, common, {
-    engine: () => DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), compile),
-    sessionFiles: sessionFiles(fingerprint),
+    engine: () => DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), compile),
+    sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : digestOf(`${fingerprint} ${dtype}`)),
     heads: {
       present: () => hasMedusaHeads(origin),
       open: async () => {
@@ -124,6 +140,10 @@ function openWeights(opened: Weighted, { compile, ...around }: Surroundings): Op
       },
     },
   });
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {

@@ -4,7 +4,7 @@ import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device, OnnxGraph, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, loadDeferred, mapInitializers, separateParts } from '../graph/onnx/writer.ts';
-import { bytesPerElement, elementCount } from '../graph/tensor.ts';
+import { bytesPerElement, elementCount, type FileDType } from '../graph/tensor.ts';
 import type { EngineModel, ModelInMemory } from './session-types.ts';
 
 /** A graph that was lowered and encoded before. */
@@ -36,30 +36,42 @@ const mostTensorBytes = 2 ** 31 - 1;
 export async function encodeGraph(graph: Graph, device: Device): Promise<EncodedGraph> {
   const lowered = lowerGraph(graph, device);
   for (const { name, tensor } of [...lowered.initializers, ...(lowered.deferred ?? [])]) {
-    const bytes = elementCount(tensor.shape) * bytesPerElement[tensor.dtype];
+    const bytes = byteLength(tensor);
     if (bytes > mostTensorBytes) throw tooLarge(graph, name, bytes);
   }
-  const { mapped = [], ...rest } = device === 'wasm' ? lowered : mapInitializers(lowered);
+  const { mapped = [], ...rest } = device === 'wasm' ? lowered : withMapped(lowered);
   const files = new Map(mapped.map(({ place }) => [place.file, place]));
   for (const place of files.values()) await place.unchanged();
   const loaded = { ...(await loadDeferred(rest)), mapped };
-  const { bytes, external } = encodeModel(loaded, { placement: separateParts });
+  const { bytes, external } = encodeModel(loaded, mapped.length > 0 ? {} : { placement: separateParts });
   const live = typesByName(lowered.inputs);
   const stored = {
     model: { name: graph.name, bytes, external, folder: mapped.at(0)?.place.folder },
     inputs: live,
     outputs: typesByName(lowered.outputs),
     nodes: lowered.nodes.length,
-    modelBytes: [...external.map(({ data }) => data.byteLength), ...mapped.map(storedBytes)].reduce(
-      (a, b) => a + b,
-      bytes.byteLength,
-    ),
+    modelBytes: bytes.byteLength + sum(external.map(({ data }) => data.byteLength)) + sum(mapped.map(mappedLength)),
   };
   return { stored, unused: new Set([...graph.inputs.keys()].filter((name) => !live.has(name))) };
 }
 
-function storedBytes({ shape, place }: NonNullable<OnnxGraph['mapped']>[number]): number {
-  return elementCount(shape) * bytesPerElement[place.dtype];
+/** The engine takes all large weights from files, or all from memory; those in the model itself are copied once more. */
+function withMapped(lowered: OnnxGraph): OnnxGraph {
+  const graph = mapInitializers(lowered);
+  const inModel = [...graph.initializers, ...(graph.deferred ?? [])].map(({ tensor }) => tensor);
+  return sum(inModel.map(byteLength)) < sum((graph.mapped ?? []).map(mappedLength)) / 2 ? graph : lowered;
+}
+
+function byteLength({ shape, dtype }: { readonly shape: readonly number[]; readonly dtype: FileDType }): number {
+  return elementCount(shape) * bytesPerElement[dtype];
+}
+
+function mappedLength({ shape, place }: NonNullable<OnnxGraph['mapped']>[number]): number {
+  return byteLength({ shape, dtype: place.dtype });
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 function tooLarge({ name: graph, weights }: Graph, name: string, bytes: number): LinnetError {

@@ -1,5 +1,5 @@
 /** `linnet check`: proves that a model does not read the future, and that it decodes as it was trained. */
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadModel, openModelWeights } from '../../checkpoint/load-model.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check/check.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { formatTokens } from '../../report/quantities.ts';
@@ -46,6 +46,7 @@ export const check = defineCommand({
   },
   async run(context, { model: folder, maxLength, seed, device, threads }) {
     const { model: loaded, parameters } = await loadModel(folder);
+    await using weights = await openModelWeights(folder);
     const model = loaded.kind === 'encoder' ? loaded : requireCausal(loaded);
     let done = 0;
     const report = await context.withProgress('check', 'comparisons', (progress) =>
@@ -53,6 +54,7 @@ export const check = defineCommand({
         seed,
         maximumLength: maxLength,
         compile: { device, threads },
+        weights,
         signal: context.signal,
         onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
       }),

@@ -80,7 +80,7 @@ export const exportCommand = defineCommand({
         writing.finish();
         if (typeof reportText === 'string') return notCompared(reportText);
         const comparing = context.progress('compare', 'windows');
-        return measureError(written, weights.path, weights, reportText, {
+        return measureError(written, weights, reportText, {
           threads,
           signal: context.signal,
           onProgress: (progress) => comparing.update(progress.windows, progress.totalWindows),

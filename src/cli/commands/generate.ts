@@ -20,7 +20,7 @@ import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
-import { decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
+import { choice, decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { endOfTurn, promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
@@ -31,6 +31,7 @@ import {
   speculationOptions,
   speculationSoFar,
 } from '../options/speculation-options.ts';
+import { weightTypes } from '../../quantization/weight-types.ts';
 import { openGenerating, type RunningModel } from '../../open/running-model.ts';
 
 const generateOptions = {
@@ -46,6 +47,10 @@ const generateOptions = {
     'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
   ),
   session: optional(filePath, 'session to continue and to save'),
+  dtype: optional(
+    choice(weightTypes),
+    'of a model that is not exported: compute with matrices in f16, w8a8 or int4, as export stores them (default: f32)',
+  ),
   ...speculationOptions,
   ...engineOptions,
   ...settings({
@@ -88,7 +93,7 @@ export const generateCommand = defineCommand({
     const prompt = promptSource(options, context);
     const compile = { device: options.device, threads: options.threads };
     if (options.beams > 1) refuseForBeams(options);
-    await using loaded = await openGenerating(options.model, compile);
+    await using loaded = await openGenerating(options.model, { ...compile, dtype: options.dtype });
     const { engine } = loaded;
     const needsTokenizer =
       !['tokens', 'none'].includes(prompt.kind) || options.stop.length > 0 || options.jsonSchema !== undefined;

@@ -19,7 +19,7 @@ import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts
 export type { CheckRow } from './rows.ts';
 
 /** What `checkModel` compares, and how it reports. */
-export interface CheckOptions {
+export interface CheckOptions extends Pick<ParityOptions, 'weights'> {
   /** Of the random tokens, rows and parameters. Default 1. */
   readonly seed?: number;
   /**
@@ -60,14 +60,17 @@ export async function checkModel(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   options: CheckOptions = {},
 ): Promise<CheckReport> {
-  const { seed = 1, maximumLength = 1024, compile, onRow, signal } = options;
+  const { seed = 1, maximumLength = 1024, compile, weights, onRow, signal } = options;
   if (!Number.isInteger(maximumLength) || maximumLength < 8) {
     throw new LinnetError(
       'INPUT',
       `a check needs sequences of at least 8 tokens, the maximum given is ${maximumLength}`,
     );
   }
-  const parity = (limit: number): ParityOptions => ({ seed, maximumLength: Math.min(maximumLength, limit), compile });
+  const parity = (limit: number): ParityOptions => ({
+    ...{ seed, compile, weights },
+    maximumLength: Math.min(maximumLength, limit),
+  });
   const rows: CheckRow[] = [];
   const results = byKind(model, {
     causal: (own) => causalRows(own, parameters, parity(own.positions.limit)),

@@ -11,6 +11,8 @@ import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import { type CausalModel, valueWidth } from '../../models/model.ts';
 import { parallelHidden, parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import { storedParameters } from '../../quantization/sources.ts';
+import { readerOf, type WeightReader } from '../../quantization/weight-reader.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { onlyInputs } from '../../runtime/program.ts';
@@ -32,6 +34,8 @@ export interface ParityOptions {
   readonly maximumLength: number;
   readonly seed: number;
   readonly compile?: CompileOptions;
+  /** The parameters of the model once more, for the engine that decodes. Default: those in memory. */
+  readonly weights?: WeightReader;
 }
 
 export type ParameterValues = ReadonlyMap<string, Tensor<'float32'>>;
@@ -200,7 +204,8 @@ export async function modelParity(
     const note = 'a layer reads the future: the model cannot decode';
     return [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));
   }
-  await using engine = await DecodingEngine.create(model, parameters, options.compile);
+  const { weights = readerOf(parameters), compile } = options;
+  await using engine = await DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), compile);
   const expected = parallelRows(model, parameters, options);
   const random = new Random(options.seed);
   const compare = async (committed: number, tree?: TokenTree): Promise<Discrepancy> => {

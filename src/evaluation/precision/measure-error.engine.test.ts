@@ -34,7 +34,7 @@ async function reportOf(
 ): Promise<ErrorReport> {
   const weights = await openModelWeights(from);
   try {
-    const measure = (folder: string) => measureError(folder, from, weights, text, measuring);
+    const measure = (folder: string) => measureError(folder, weights, text, measuring);
     const { report } = await exportFolder(from, join(place, 'out'), { ...options, replace: true, measure });
     return report;
   } finally {

@@ -3,7 +3,7 @@
  * graph is the step graph, which decodes; a folder can have other weights for prompts.
  */
 import { freemem } from 'node:os';
-import { loadModel, type ModelWeights } from '../../checkpoint/load-model.ts';
+import type { ModelWeights } from '../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { compareLayers, layerBytes } from './layer-error.ts';
@@ -18,6 +18,9 @@ import type { ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
 import { readExportedFolder } from '../../open/folder-files.ts';
 import { storageTypes } from '../../export/storage-types.ts';
 import { storedSource } from '../../export/stored-source.ts';
+import type { Graph } from '../../graph/graph.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import { storedParameters } from '../../quantization/sources.ts';
 import { openGenerating } from '../../open/running-model.ts';
 
 /** Text that errors are measured on. */
@@ -34,8 +37,8 @@ export interface MeasureOptions extends EvaluateOptions {
   readonly freeBytes?: number;
 }
 
-/** Copies of the float32 weights: those read, and in the engine those it takes over and those it packs. Measured: 2.7. */
-const copies = 3;
+/** Copies of the float32 weights in the engine, which maps their file: those it packs, and a table that is a head as well. */
+const copies = 2;
 
 /** Bytes that comparing with a model in float32 takes, which is compiled once for the outputs and once for the layers. */
 export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'parameters' | 'sizes'>): number {
@@ -48,14 +51,12 @@ export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'p
  * Compares a folder with the model it was made from. Where the model does not fit into memory, the device is absent or
  * numbers are not finite, the result is a note that says so.
  *
- * @param source folder of the model
- * @param weights the same model, whose parameters are read again, one by one
- * @throws LinnetError as `loadModel`, `openGenerating`, `compareOutputs` and `compareLayers`
+ * @param weights the model, whose parameters are read again, one by one
+ * @throws LinnetError as `openGenerating`, `compareOutputs` and `compareLayers`
  */
 export async function measureError(
   folder: string,
-  source: string,
-  weights: Pick<ModelWeights, 'model' | 'read'>,
+  weights: ComparedWeights,
   text: ReportText,
   options: MeasureOptions = {},
 ): Promise<MeasuredErrors> {
@@ -70,12 +71,14 @@ export async function measureError(
     return notCompared(`the device ${manifest.device} is not available here`);
   }
   // One after the other: what either holds is gone before the next begins.
-  const { data, ...outputs } = await measureOutputs(folder, source, text, options);
+  const { data, ...outputs } = await measureOutputs(folder, weights, text, options);
   if (data.windows.length === 0) return notCompared(`${text.name} has no token to predict`);
   const layers = await measureLayers(manifest, weights, data, options);
   const notes = [outputs.note, layers.note].filter((note) => note !== undefined);
   return { ...outputs, ...layers, note: notes.length === 0 ? undefined : notes.join('; ') };
 }
+
+type ComparedWeights = Pick<ModelWeights, 'model' | 'read' | 'place'>;
 
 /** The report of an export whose outputs and layers were not compared, and why. */
 export function notCompared(reason: string): MeasuredErrors {
@@ -84,14 +87,13 @@ export function notCompared(reason: string): MeasuredErrors {
 
 async function measureOutputs(
   folder: string,
-  source: string,
+  weights: ComparedWeights,
   text: ReportText,
   { threads, onProgress, signal }: MeasureOptions,
 ): Promise<Pick<MeasuredErrors, 'outputs' | 'note'> & { readonly data: EvaluationData }> {
   await using exported = await openGenerating(folder, { threads });
-  const { model, parameters } = await loadModel(source);
-  await using engine = await DecodingEngine.create(requireGenerating(model), parameters, { threads });
-  if (engine.model.cross === undefined) parameters.clear(); // encoders are compiled when a text is read
+  const model = requireGenerating(weights.model);
+  await using engine = await DecodingEngine.compile(model, float32Source(weights), { threads });
   const data = typeof text.data === 'function' ? await text.data(engine) : text.data;
   if (data.windows.length === 0) return { data };
   const compared = await compareOutputs(engine, exported.engine, data, { onProgress, signal });
@@ -110,16 +112,20 @@ async function measureOutputs(
   };
 }
 
+function float32Source(weights: ComparedWeights): (graph: Graph) => ParameterSource {
+  return (graph) => storedParameters('f32', graph, weights);
+}
+
 /** The graph of the folder tells no layer's output: the layers are compiled from the same weights, stored the same way. */
 async function measureLayers(
   manifest: ExportManifest,
-  weights: Pick<ModelWeights, 'model' | 'read'>,
+  weights: ComparedWeights,
   data: EvaluationData,
   { threads, signal }: MeasureOptions,
 ): Promise<Pick<MeasuredErrors, 'layers' | 'layerTokens' | 'note'>> {
   const model = requireGenerating(weights.model);
   const decoder = decoderOf(model);
-  const exact = { makeSource: storedSource(decoder, weights, { dtype: 'f32', device: 'cpu' }), threads };
+  const exact = { makeSource: float32Source(weights), threads };
   const { device, block } = manifest;
   const { step } = storageTypes[manifest.dtype]; // what decoding uses
   const stored = { makeSource: storedSource(decoder, weights, { dtype: step, block, device }), device, threads };
