@@ -13,7 +13,7 @@ import { listNames, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
 import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors/reader.ts';
-import { readSafetensors } from './safetensors/reader.ts';
+import { pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
 
@@ -177,13 +177,14 @@ class OpenCheckpoint implements Checkpoint {
 
   async #computeFingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {
     const hash = createHash('sha256');
+    const buffer = new Uint8Array(pieceBytes); // one for all: garbage of megabytes is collected late
     // Each part says how long it is, so that no two models can give the same stream of bytes.
     hash.update(`linnet model 1\n${this.#configBytes.length}\n`).update(this.#configBytes);
     for (const name of [...this.tensors.keys()].sort()) {
       const file = this.#holder(name);
       const { dtype, shape, byteLength } = file.info(name);
       hash.update(`\n${JSON.stringify([name, dtype, shape, byteLength])}\n`);
-      for await (const chunk of file.chunks(name)) {
+      for await (const chunk of file.chunks(name, buffer)) {
         hash.update(chunk);
         visit?.(name, chunk);
       }

@@ -42,7 +42,7 @@ console.log(JSON.stringify({ grown: process.resourceUsage().maxRSS * 1024 - befo
 
 describe('opening a checkpoint of 125 MB in float32', () => {
   it.each([
-    ['F32', 'f32', 1.6],
+    ['F32', 'f32', 1.3],
     ['BF16', 'f32', 1.6],
     ['BF16', 'int4', 1],
   ] as const)('stored as %s and computed in %s takes at most %d times that', { timeout: 120_000 }, async (...given) => {
@@ -57,7 +57,6 @@ describe('opening a checkpoint of 125 MB in float32', () => {
     const flags = ['--import', 'tsx', '--input-type=module', '--eval', script];
     const run = await promisify(execFile)(process.execPath, [...flags, folder, dtype], { cwd: root });
     const { grown } = z.object({ grown: z.number() }).parse(JSON.parse(run.stdout));
-    console.log(stored, dtype, grown / bytes);
     expect(grown / bytes).toBeLessThan(most);
   });
 });

@@ -29,7 +29,7 @@ const prompts: OneDoer = {
 const openers: OneDoer = {
   what: 'src/open opens models',
   sign: /\b(assembleEngine|openExportedHeads|folderFiles|openInPlace)\(|\bDecodingEngine\.(create|compile)\(/,
-  home: /^src\/(open\/|export\/assemble|checkpoint\/load-model)/,
+  home: /^src\/(open\/|export\/assemble|checkpoint\/load-model|decoding\/engine)/,
   stillIn: [
     'src/cli/commands/bench/model.ts',
     'src/cli/commands/medusa/tree-measurements.ts',

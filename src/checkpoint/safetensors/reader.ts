@@ -60,8 +60,8 @@ export interface SafetensorsFile extends SafetensorsDirectory {
   float32Rows(name: string): Float32Rows;
   /** Where a tensor of numbers lies, for engines that map files; undefined where it is not aligned, or of no such type. */
   place(name: string): FilePlace | undefined;
-  /** The stored bytes of a tensor in pieces; each piece is valid until the next is asked for. */
-  chunks(name: string): AsyncGenerator<Uint8Array>;
+  /** The stored bytes of a tensor in pieces, in a buffer; each piece is valid until the next is asked for. */
+  chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array>;
   /** Closes the file. Reads after it fail; closing again does nothing. */
   close(): Promise<void>;
 }
@@ -114,7 +114,7 @@ export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'
 type ToFloat32 = NonNullable<ReturnType<typeof storedDType>['toFloat32']>;
 
 /** Bytes of a tensor that are converted together: enough for a disk, and little enough for a cache. */
-const pieceBytes = 4 << 20;
+export const pieceBytes = 4 << 20;
 
 class Directory implements SafetensorsDirectory {
   readonly source: string;
@@ -219,9 +219,8 @@ class FileReader extends Directory implements SafetensorsFile {
     return { folder: dirname(path), file: basename(path), offset, dtype: file, unchanged };
   }
 
-  async *chunks(name: string): AsyncGenerator<Uint8Array> {
+  async *chunks(name: string, buffer = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
     const { begin, byteLength } = this.find(name);
-    const buffer = new Uint8Array(Math.min(pieceBytes, byteLength));
     for (let done = 0; done < byteLength; done += buffer.length) {
       const chunk = buffer.subarray(0, Math.min(buffer.length, byteLength - done));
       await this.#fill(chunk, begin + done);
