@@ -20,7 +20,7 @@ export interface OpenFile {
   /** Of a file of a folder: absolute and without links. */
   readonly path: string;
   /** @throws LinnetError `MISMATCH` where another file is at the path, or it was written to */
-  unchanged(): Promise<void>;
+  readonly unchanged: () => Promise<void>;
 }
 
 /** The `code` of a system error, such as 'ENOENT', or undefined. */

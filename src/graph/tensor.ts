@@ -81,7 +81,7 @@ export interface FilePlace {
   readonly offset: number;
   readonly dtype: FileDType;
   /** @throws LinnetError `MISMATCH` where the file is another one than when the place was found */
-  unchanged(): Promise<void>;
+  readonly unchanged: () => Promise<void>;
 }
 
 /** A tensor of any element type, discriminated by `dtype`. */
