@@ -19,7 +19,7 @@ export interface DTypeArrays {
   bool: Uint8Array;
 }
 
-/** Element types of files: those of tensors, and one that only an engine reads. */
+/** Element types of files: those of tensors, and bfloat16, for engines alone. */
 export type FileDType = DType | 'bfloat16';
 
 export const bytesPerElement: Readonly<Record<FileDType, number>> = {
@@ -70,11 +70,11 @@ export interface DeferredTensor<D extends DType = DType> {
   readonly shape: readonly number[];
   /** Makes the elements, of this type and shape; called again, it makes them again. */
   load(): Promise<Tensor<D>>;
-  /** Where the elements lie, for engines that map files into memory. Absent: nowhere, or where no engine finds them. */
+  /** Where the elements lie, for engines that map files into memory. Absent: in no such file. */
   readonly place?: FilePlace;
 }
 
-/** Elements in a file, one after the other and aligned, perhaps of a type that is to be converted. */
+/** Elements in a file, one after the other and aligned; an engine converts those of another type. */
 export interface FilePlace {
   readonly folder: string;
   readonly file: string;

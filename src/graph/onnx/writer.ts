@@ -153,22 +153,18 @@ export async function loadDeferred(graph: OnnxGraph, below = Number.POSITIVE_INF
 }
 
 /**
- * The graph with its deferred initializers of one folder left in their files. Those of another type are converted by a node,
- * which an engine runs once, when it opens the model.
+ * The graph with its deferred initializers of one folder left in their files. Initializers of another type are converted by a
+ * node, which an engine runs once, when it opens the model.
  */
 export function mapInitializers(graph: OnnxGraph): OnnxGraph {
   const { deferred = [] } = graph;
   const folder = deferred.find(({ tensor }) => tensor.place !== undefined)?.tensor.place?.folder;
-  const [mapped, conversions, rest]: [
-    NonNullable<OnnxGraph['mapped']>[number][],
-    OnnxNode[],
-    (typeof deferred)[number][],
-  ] = [[], [], []];
+  const mapped: NonNullable<OnnxGraph['mapped']>[number][] = [];
+  const conversions: OnnxNode[] = [];
+  const rest: (typeof deferred)[number][] = [];
   for (const initializer of deferred) {
-    const {
-      name,
-      tensor: { dtype, shape, place },
-    } = initializer;
+    const { name, tensor } = initializer;
+    const { dtype, shape, place } = tensor;
     if (place === undefined || place.folder !== folder) {
       rest.push(initializer);
       continue;
