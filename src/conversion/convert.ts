@@ -252,6 +252,7 @@ function identityOf({ fingerprint }: LoadedModel, training: readonly Document[],
     sinks,
     keep,
     mixer,
+    inputs: options.inputs === 'converted' ? 'converted' : undefined,
   };
   const hash = createHash('sha256');
   hash.update(JSON.stringify({ fingerprint, ...chosen, batch, length, seed }));

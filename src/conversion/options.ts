@@ -1,6 +1,7 @@
 /** Options and events of a conversion. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
+import type { TransferInputs } from './layer-states.ts';
 import type { ConversionMemory } from './plan.ts';
 import type { StageResult } from './progress-file.ts';
 import type { StageSteps } from './stages.ts';
@@ -32,6 +33,8 @@ export interface ConversionOptions {
   readonly length?: number;
   /** The most memory to take, in bytes. Default: three quarters of the available memory. */
   readonly memoryBytes?: number;
+  /** Whose hidden states layers learn on that are trained by themselves. Default: the original's. */
+  readonly inputs?: TransferInputs;
   /** Of the shuffle. Default 0. */
   readonly seed?: number;
   /** Progress, snapshots and weights go here. */

@@ -164,8 +164,17 @@ export function plannedStudent(
   return model.withMixers(model.mixers.map((own, layer) => (kept.includes(layer) ? own : mixer)));
 }
 
-/** Checks the memory of all stages that train the whole model. @throws LinnetError as `requireStep`, `INPUT` as `chooseMixer` */
+/**
+ * Checks options and the memory of all stages that train the whole model.
+ * @throws LinnetError as `requireStep`, `INPUT` as `chooseMixer`, `CONFIG` for a queue of layers that learn one after the other
+ */
 export function requireStages(model: Weighted['model'], options: ConversionOptions): void {
+  if (options.queue !== undefined && options.inputs === 'converted') {
+    throw new LinnetError(
+      'CONFIG',
+      'layers that learn on hidden states of converted ones are trained one after the other; leave `queue` or `inputs` out',
+    );
+  }
   const student = plannedStudent(model, options);
   for (const stage of trainingStages) {
     const isTrained = options.steps === undefined ? options.budget > 0 : options.steps[stage.name] > 0;
@@ -187,7 +196,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const { compile, signal, queue, onEvent } = options;
   const reader = { model: teacher.model, ...readerOf(teacher.parameters) };
   const states = new LayerStates(folder, {
-    ...{ teacher: reader, student, inputs: 'original', keepAll: queue !== undefined },
+    ...{ teacher: reader, student, inputs: options.inputs ?? 'original', keepAll: queue !== undefined },
     ...{ dataset, rows, origin, compile, signal },
   });
   const settings = (steps: number): TrainingSettings =>

@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, type LoadedModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
+import { transferInputs } from '../../conversion/layer-states.ts';
 import { windowLength } from '../../conversion/stages.ts';
 import { type ConversionPlan, type PlannedStage, planConversion } from '../../conversion/stage-plan.ts';
 import { requireCausal } from '../../models/families/index.ts';
@@ -39,6 +40,7 @@ import {
 } from '../framework/command.ts';
 import {
   byteCount,
+  choice,
   duration,
   called,
   countList,
@@ -108,6 +110,11 @@ export const convertCommand = defineCommand({
         redisUrl,
         'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
       ),
+      inputs: withDefault(
+        choice(transferInputs),
+        'original',
+        'hidden states that layers learn on in the first stage: of the original, or through the layers converted before',
+      ),
       field: fieldOption,
       sinks: optional(
         integer(0, 1024, 'number'),
@@ -135,6 +142,7 @@ export const convertCommand = defineCommand({
       group: options.group,
       memory: options.memory?.memory ?? 'learned',
       sinks: options.sinks,
+      inputs: options.inputs,
       keep: options.keep ?? { layers: [] },
     };
     const compile = { threads, device };
