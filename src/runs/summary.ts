@@ -68,7 +68,7 @@ export async function summarizeRun(
   return {
     ...{ name, kind: kindOf(record), state, error: record.error },
     model: words.model ?? null,
-    mixer: clipped(last.mixer ?? configuration.mixer ?? words.mixer),
+    mixer: clipped(fieldOf(results, 'mixer') ?? last.mixer ?? configuration.mixer ?? words.mixer),
     ...progressOf(record, groups),
     loss: numberOf(results, 'loss') ?? last.loss ?? null,
     heldOutLoss,

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { describeMixer, parseMixer } from '../../src/attention/mixers.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
@@ -34,6 +35,9 @@ describe('a conversion', () => {
     expect(stages.map(({ name }) => name).slice(0, 2)).toEqual(['linearize', 'calibrate']);
     const best = Math.min(...stages.map(({ perplexity }) => perplexity));
     expect(stages.filter(({ kept }) => kept).at(-1)?.perplexity).toBe(best);
+    // The mixer that came out, without the branches that are off.
+    const { results } = JSON.parse(await readFile(join(at('out.run'), 'run.json'), 'utf8')) as { results: unknown };
+    expect(results).toMatchObject({ mixer: describeMixer(parseMixer(json.mixer)) });
     const ablation = json.ablation as { without: string; perplexity: number }[];
     expect(ablation.map(({ without }) => without)).toEqual(['memory', 'window', 'sinks']);
     const report = await readFile(String(json.report), 'utf8');

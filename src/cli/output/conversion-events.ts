@@ -69,7 +69,9 @@ export function recordedConversion(
     });
     const { stages } = conversion.progress;
     const best = stages.findLast(({ kept }) => kept);
-    run?.report({ perplexity: best?.perplexity ?? null, steps: stages.reduce((sum, { steps }) => sum + steps, 0) });
+    const steps = stages.reduce((sum, stage) => sum + stage.steps, 0);
+    // Without the branches that are switched off in the end.
+    run?.report({ perplexity: best?.perplexity ?? null, steps, mixer: describeMixer(conversion.mixer) });
     return conversion;
   });
 }
