@@ -66,8 +66,8 @@ export function GroupTable({ layer, softmaxBytes, rows, token, tokens }: GroupTa
 
 function keptAs({ window, sinks, branches }: ShownLayer, age: number, first: number): string {
   if (age < window) return age === 0 ? 'rows: the open group' : 'rows: the window';
-  const folded = branches.memory === undefined ? 'forgotten' : 'in the sums S';
-  return first < sinks ? `${folded}, its sinks as rows` : folded;
+  const folded = branches.memory === undefined ? 'forgotten' : 'folded into the memory';
+  return first < sinks ? `${folded}; its first tokens stay rows` : folded;
 }
 
 function visibleTokens(tokens: readonly string[]): string {

@@ -188,6 +188,6 @@ function verdict(run: Run | undefined): string {
   return (
     `${stages[stage]}: step ${formatCount(losses.length)} of ${formatCount(total)} on ${formatCount(tokens)} tokens in ` +
     `${formatCount(rows)} rows, ${formatNumber(seconds / losses.length, 2)} s a step; ` +
-    `loss ${formatFixed(losses[0], 2)} at first, ${formatFixed(losses[losses.length - 1], 2)} now.`
+    `loss ${formatFixed(losses[0], 2)} at first, ${formatFixed(losses[losses.length - 1], 2)} now. The other views keep the model as it was opened.`
   );
 }

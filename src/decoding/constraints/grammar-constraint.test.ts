@@ -129,6 +129,16 @@ describe('schemas', () => {
     for (const value of bad) expect(accepts(schema, JSON.stringify(value)), JSON.stringify(value)).toBe(false);
   });
 
+  it('have few blanks between their parts, so that no text is all space', () => {
+    for (const blanks of ['', ' ', '\n', `\n${' '.repeat(20)}`]) {
+      expect(accepts({ type: 'object' }, `${blanks}{${blanks}"a":${blanks}1${blanks}}`)).toBe(true);
+    }
+    for (const blanks of ['  ', '\n\n', `\n${' '.repeat(21)}`, '\t']) {
+      expect(accepts({ type: 'object' }, `${blanks}{}`), JSON.stringify(blanks)).toBe(false);
+      expect(accepts({ type: 'object' }, `{"a":${blanks}1}`), JSON.stringify(blanks)).toBe(false);
+    }
+  });
+
   it('of whole numbers are exact at their bounds', () => {
     fc.assert(
       fc.property(
