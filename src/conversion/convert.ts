@@ -11,7 +11,7 @@ import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import { loadCausalModel, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
 import type { Document } from '../data/documents/documents.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
 import { RunFolder } from '../files/run-folder.ts';
 import { recordFile } from '../report/record.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
@@ -43,6 +43,8 @@ export interface Conversion extends Weighted {
   readonly mixer: MixerConfig;
   /** The results of all stages. */
   readonly progress: ConversionProgress;
+  /** With a share: its layers, and those of others that have results. */
+  readonly layers?: StageResult['layers'];
 }
 
 const bestFolder = 'best';
@@ -66,7 +68,8 @@ export async function convert(
   options: ConversionOptions,
 ): Promise<Conversion> {
   requireOriginal(original);
-  const { folder, resume = false, replace = false, compile, signal } = options;
+  requireShare(options);
+  const { folder, resume = false, replace = false, compile, signal, share } = options;
   const measured = { ...compile, signal };
   const run = new RunFolder(folder);
   if (run.has(progressFile) && !resume && !replace) {
@@ -75,7 +78,7 @@ export async function convert(
       `${folder} holds a conversion; continue it ("resume"), begin anew ("replace"), or name another folder`,
     );
   }
-  requireStages(original.model, options);
+  if (share === undefined) requireStages(original.model, options);
   if (replace && !resume && run.has(progressFile)) await forget(folder);
   const isThere = run.has(progressFile);
   await mkdir(folder, { recursive: true });
@@ -155,6 +158,12 @@ export async function convert(
       weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
       planned: plannedOnce,
     });
+    if (share !== undefined) {
+      for (const name of [stage.name, bestFolder, progressFile.file]) {
+        await rm(join(folder, name), { recursive: true, force: true });
+      }
+      return { ...best, mixer, progress, layers: trained?.layers ?? [] };
+    }
     if (trained !== undefined) {
       await finish(stage.name, { model: start.model, parameters: trained.parameters }, started, trained);
     }
@@ -170,6 +179,17 @@ export async function convert(
     }
   }
   return { ...best, mixer: best.model.mixers[converted[0]] ?? mixer, progress };
+}
+
+/** @throws OptionsError for a store without steps, by which results differ, and a share without a store */
+function requireShare({ store, share, steps, queue }: ConversionOptions): void {
+  if (store !== undefined && steps === undefined) {
+    throw new OptionsError('`store` needs `steps`: what a machine does in a time is not what another does');
+  }
+  if (share !== undefined && store === undefined) throw new OptionsError('`index` needs `store`, where results go');
+  if (store !== undefined && queue !== undefined) {
+    throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
+  }
 }
 
 /** The model without a branch of its mixers; undefined where none has it. */

@@ -1,5 +1,6 @@
 /** Options and events of a conversion. */
 import type { MixerConfig } from '../attention/mixer.ts';
+import type { Share } from '../jobs/result-store.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { TransferInputs } from './layer-states.ts';
 import type { ConversionMemory } from './plan.ts';
@@ -45,6 +46,13 @@ export interface ConversionOptions {
   readonly replace?: boolean;
   /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
   readonly queue?: string;
+  /**
+   * Folder or `s3://bucket/prefix` (`ResultStore.open`) of results of layers, in stages that train each by itself. A layer with a
+   * result is not trained; others are, and their results are kept. Needs `steps`.
+   */
+  readonly store?: string;
+  /** Trains only this part of the layers, and nothing after them: their results are for others, who have the same `store`. */
+  readonly share?: Share;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
   /** Stops the work, with an error `ABORTED`; the folder then has all that `resume` needs. */

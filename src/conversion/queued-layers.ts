@@ -109,8 +109,14 @@ async function identityAt(student: Weighted, layer: number, path: string, settin
   return layerIdentity(student, layer, states.identity, settings);
 }
 
-/** @throws LinnetError `FORMAT` for a value that is no result of the layer */
-function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
+/** A layer's result as JSON. */
+export function transferJson({ steps, before, after, parameters }: LayerTransfer): z.infer<typeof resultSchema> {
+  const encoded = [...parameters].map(([name, { data }]) => [name, littleEndian(data).toString('base64')] as const);
+  return { steps, before, after, parameters: Object.fromEntries(encoded) };
+}
+
+/** The result in such JSON. @throws LinnetError `FORMAT` for a value that is no result of the layer */
+export function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
   const parsed = resultSchema.safeParse(value);
   if (!parsed.success) throw strange(layer);
   const { parameters: given, ...numbers } = parsed.data;
@@ -129,7 +135,7 @@ function transferOf(value: unknown, student: Weighted, layer: number): LayerTran
 }
 
 function strange(layer: number): LinnetError {
-  return new LinnetError('FORMAT', `the queue holds no result of layer ${layer}`);
+  return new LinnetError('FORMAT', `what is kept for layer ${layer} is no result of it`);
 }
 
 /** Trains layers of the queue; only the layer is read from the weights of both models. */
@@ -145,14 +151,8 @@ export function layerJobHandler(compile: CompileOptions): JobHandler {
       );
     }
     await using teacher = await openReader(data.teacher);
-    const { parameters, steps, before, after } = await learnLayer(
-      { teacher, student, states },
-      layer,
-      join(folder, 'snapshots'),
-      { settings, compile, signal },
-    );
-    const encoded = [...parameters].map(([name, { data }]) => [name, littleEndian(data).toString('base64')]);
-    return { steps, before, after, parameters: Object.fromEntries(encoded) as unknown };
+    const inputs = { teacher, student, states };
+    return transferJson(await learnLayer(inputs, layer, join(folder, 'snapshots'), { settings, compile, signal }));
   };
 }
 

@@ -19,6 +19,7 @@ import { layerMixerNames, layerStepTimes } from './layer-transfer.ts';
 import { transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { trainLayersInQueue } from './queued-layers.ts';
+import { layersInStore } from './stored-layers.ts';
 import { chooseMixer, requireConverted } from './plan.ts';
 import { rowLength, type TrainingStage, trainingStages, type Weighted } from './stages.ts';
 import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
@@ -195,6 +196,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   if (rows < 2) return undefined;
   const { compile, signal, queue, onEvent } = options;
   const reader = { model: teacher.model, ...readerOf(teacher.parameters) };
+  const stored = await layersInStore(student, layers, { ...options, origin, stage: stage.name });
   const states = new LayerStates(folder, {
     ...{ teacher: reader, student, inputs: options.inputs ?? 'original', keepAll: queue !== undefined },
     ...{ dataset, rows, origin, compile, signal },
@@ -216,7 +218,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   });
   if (steps < Math.min(fewestSteps, given ?? fewestSteps)) return undefined;
   onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
-  const total = layers.length * steps;
+  const total = stored.open.length * steps;
   if (queue !== undefined) {
     const queued = [];
     for (const layer of layers) queued.push({ layer, states: await states.before(layer) });
@@ -226,10 +228,11 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
         onEvent?.({ kind: 'step', stage: stage.name, done: done * steps, total, loss }),
     });
   }
-  const results = await transferLayers({ teacher: reader, student }, layers, states, folder, {
-    ...{ settings: settings(steps), compile, signal },
+  const trained = await transferLayers({ teacher: reader, student }, stored.open, states, folder, {
+    ...{ settings: settings(steps), compile, signal, onResult: stored.keep },
     onUpdate: (done, { loss }) => onEvent?.({ kind: 'step', stage: stage.name, done, total, loss }),
   });
+  const results = [...stored.known.values(), ...trained].sort((one, other) => one.layer - other.layer);
   return {
     parameters: new Map([...student.parameters, ...results.flatMap((result) => [...result.parameters])]),
     steps,

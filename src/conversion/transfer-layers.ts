@@ -19,6 +19,8 @@ import {
 export interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onUpdate'> {
   /** Called after every optimizer step, with the steps done in all layers together. */
   readonly onUpdate?: (done: number, event: UpdateEvent) => void;
+  /** Awaited with every result, before the next layer. */
+  readonly onResult?: (result: LayerTransfer) => Promise<void>;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function transferLayers(
   layers: readonly number[],
   states: LayerStates,
   folder: string,
-  { onUpdate, ...options }: TransferLayersOptions,
+  { onUpdate, onResult, ...options }: TransferLayersOptions,
 ): Promise<LayerTransfer[]> {
   const results: LayerTransfer[] = [];
   for (const [index, layer] of layers.entries()) {
@@ -42,6 +44,7 @@ export async function transferLayers(
         onUpdate: (event) => onUpdate?.(index * event.total + event.update, event),
       }));
     states.learned(layer, result.parameters);
+    await onResult?.(result);
     results.push(result);
   }
   return results;

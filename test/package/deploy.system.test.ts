@@ -68,11 +68,13 @@ const containers = pods.flatMap(({ spec }) => spec.containers);
 const dockerfile = read('Dockerfile');
 const defaultCommand = z.array(z.string()).parse(JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? ''));
 
-/** Every command line of ours. */
+/** Every command line of ours, of an indexed job that of its first part. */
 const commandLines = [
   defaultCommand,
   ...Object.values(compose.services).flatMap(({ image, command }) => (image === 'linnet' && command ? [command] : [])),
-  ...containers.filter(({ image }) => image === 'linnet').map(({ args }) => args),
+  ...containers
+    .filter(({ image }) => image === 'linnet')
+    .map(({ args }) => args.map((arg) => arg.replace('$(JOB_COMPLETION_INDEX)', '0'))),
 ];
 
 const optionOf = (words: readonly string[], name: string): string | undefined => words[words.indexOf(name) + 1];
@@ -81,7 +83,7 @@ describe('deploy/', () => {
   it.each(commandLines.map((words) => [words.join(' '), words] as const))('%s is a command line', async (_, words) => {
     const { exitCode, stderr } = await linnet(...words);
     // It gets as far as what only the machine has: a file, a model, a Redis.
-    expect([exitCode, stderr]).toEqual([3, expect.stringMatching(/keys|models|redis/)]);
+    expect([exitCode, stderr]).toEqual([3, expect.stringMatching(/keys|models|plan|redis/)]);
     expect((await linnet(...words, '--no-such-option')).exitCode).toBe(2);
   });
 
@@ -143,11 +145,19 @@ describe('deploy/', () => {
     for (const { kind, spec } of objects) if (kind === 'Service') expect(labels).toContain(spec.selector?.app);
   });
 
+  it('has an indexed job with as many parts as completions', () => {
+    const { spec } = objects.find(({ kind }) => kind === 'Job') ?? objects[0];
+    expect(spec).toMatchObject({ completionMode: 'Indexed', completions: expect.any(Number) });
+    const args = spec.template?.spec.containers[0].args ?? [];
+    expect(optionOf(args, '--index')).toBe(`$(JOB_COMPLETION_INDEX)/${String(spec.completions)}`);
+  });
+
   it('installs the versions of the optional packages that are tested', () => {
     const { devDependencies } = z
       .object({ devDependencies: z.record(z.string(), z.string()) })
       .parse(JSON.parse(readFileSync(join(folder, '..', 'package.json'), 'utf8')));
-    for (const name of ['ioredis', 'bullmq']) expect(dockerfile).toContain(`${name}@${devDependencies[name]}`);
+    for (const name of ['ioredis', 'bullmq', 'aws4fetch'])
+      expect(dockerfile).toContain(`${name}@${devDependencies[name]}`);
   });
 
   const title = `has a configuration that haproxy takes${haproxy === undefined ? ' (skipped: there is no haproxy)' : ''}`;

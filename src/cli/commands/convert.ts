@@ -51,6 +51,7 @@ import {
 } from '../framework/option-values.ts';
 import { keptLayers, memoryChoice, stageSteps } from '../options/conversion-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
 
@@ -101,6 +102,7 @@ export const convertCommand = defineCommand({
     out: folderFor('the converted model'),
     replace: replaceOption,
     ...engineOptions,
+    ...storeOptions,
     ...settings({
       length: optional(
         called('tokens', integer(8, 1 << 20)),
@@ -131,6 +133,7 @@ export const convertCommand = defineCommand({
     }),
   },
   async run(context, options) {
+    const { store, index: share } = options;
     const { out, data, field, heldOut, seed, batch, length, resume, threads, device } = options;
     if (!options.plan) await requireFree(out, options.replace);
     refuseTogether(options, 'steps', 'budget');
@@ -163,27 +166,33 @@ export const convertCommand = defineCommand({
       });
       context.table(plan.stages, planColumns);
       context.print(`at most ${formatBytes(plan.memoryLimitBytes)} of memory`);
-      return { json: { plan } };
+      return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
     const original = await loadCausalModel(options.model);
     const { tokenizer, texts } = await textsOf(original);
-    if (!resume) {
+    if (!resume && share === undefined) {
       const planning = { ...settings, batch, length, seed, compile, memoryBytes };
       context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
     }
     const { trainedLength } = original.model.sizes;
-    const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
+    const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     await using _lock = await lockFolder(folder);
     const configuration = { model: original.model.toJson(), data, ...settings, batch, length };
     const description = { command: context.command, configuration: plainJson(configuration), seed };
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
-        ...{ ...settings, batch, length, seed, folder, resume, compile, memoryBytes, queue: options.queue },
+        ...{ ...settings, batch, length, seed, folder, compile, memoryBytes, queue: options.queue },
+        ...{ store, share, resume: resume || share !== undefined },
         replace: options.replace,
         signal: context.signal,
         ...watching,
       }),
     );
+    if (share !== undefined) {
+      const { layers = [] } = conversion;
+      context.print(`layers with results in ${store}: ${listedLayers(layers)}`);
+      return { json: { run: folder, store, share, layers } };
+    }
     const measures = await context.withProgress('measure', 'parts', (progress) => {
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {
@@ -240,6 +249,13 @@ export const convertCommand = defineCommand({
     };
   },
 });
+
+/** Words of a command line that ask for its plan, not for its work. */
+const notOfPlan = ['--plan', '--json', '--quiet'];
+
+function listedLayers(layers: readonly { readonly layer: number }[]): string {
+  return layers.length === 0 ? 'none' : layers.map(({ layer }) => layer).join(', ');
+}
 
 const planColumns: readonly Column<PlannedStage>[] = [
   { header: 'stage', value: ({ name }) => name },

@@ -14,6 +14,7 @@ import {
 } from '../framework/command.ts';
 import { withField } from '../framework/settings.ts';
 import { called, filePath, folderPath, integer, redisUrl } from '../framework/option-values.ts';
+import { shareFolder, storeOptions } from '../options/store-options.ts';
 
 /** Plans have some hundred bytes a method. */
 const mostPlanBytes = 1 << 20;
@@ -31,6 +32,7 @@ export function studyCommand(study: AnyStudy): CliCommand {
       out: optional(folderPath, 'where results go (default: runs/ and the name of the plan; without a plan, nowhere)'),
       queue: optional(redisUrl, 'lets machines with `linnet work` run the trials, one each at a time'),
       ...engineOptions,
+      ...storeOptions,
       ...settings({
         known: optional(filePath, 'results of other runs, JSON lines; trials among them are not run again'),
         snapshotEvery: withDefault(
@@ -41,13 +43,16 @@ export function studyCommand(study: AnyStudy): CliCommand {
       }),
     },
     fields: schema.shape,
-    async run(context, { plan: planFile, out, known, snapshotEvery, queue, device, threads }, set) {
+    async run(context, { plan: planFile, out, known, snapshotEvery, queue, store, index, device, threads }, set) {
       const given =
         planFile === undefined ? {} : parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
       const plan = set.reduce(withField, given);
+      const folder =
+        out ?? (planFile === undefined ? undefined : join('runs', basename(planFile).replace(/\.json$/i, '')));
       const { text: printed, ...result } = await context.withProgress(name, 'trials', (progress) =>
         study.run(plan, planSource(planFile), {
-          out: out ?? (planFile === undefined ? undefined : join('runs', basename(planFile).replace(/\.json$/i, ''))),
+          out: folder === undefined ? undefined : shareFolder(folder, index),
+          ...{ resultStore: store, share: index },
           ...{ known, snapshotEvery, compile: { device, threads }, signal: context.signal, command: context.command },
           queue: queue === undefined ? undefined : { url: queue, planFile: planFile ?? 'plan.json' },
           note: (line) => context.note(line),

@@ -1,13 +1,23 @@
 /** `linnet work`: takes jobs that other commands put into a queue. */
+import { z } from 'zod';
+import { OptionsError } from '../../errors.ts';
+import { parseJsonObject } from '../../files/json-object.ts';
+import { readRegularFile } from '../../files/regular-file.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { layerJobHandler, layerJobKind } from '../../conversion/queued-layers.ts';
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { takeJobs } from '../../jobs/queue.ts';
+import type { Share } from '../../jobs/result-store.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
 import { formatCount } from '../../report/quantities.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import { studyTrialKind } from '../../studies/frame/run-study.ts';
 import { studyTrialHandler } from '../../studies/registry.ts';
-import { defineCommand, engineOptions, required, withDefault } from '../framework/command.ts';
-import { folderPath, integer, redisUrl } from '../framework/option-values.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import type { CommandResult } from '../framework/io.ts';
+import { filePath, folderPath, integer, redisUrl } from '../framework/option-values.ts';
+import { shareOfWork, storePlace } from '../options/store-options.ts';
 import { openTaskScorer } from '../options/task-scorer.ts';
 
 export const work = defineCommand({
@@ -15,14 +25,25 @@ export const work = defineCommand({
     'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, tasks of ' +
     '`linnet eval tasks --queue`, layers of `linnet convert --set queue=`. Run it on as many machines as there are; models, plans and data must be at the same ' +
     'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
-    'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.',
+    'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.\n\n' +
+    'Without a queue it does its part of a plan, the command line of a study or a conversion (`convert --plan --json` prints ' +
+    'one): results go into a store that all machines reach, and a job with a result is not done again, so that a killed worker is ' +
+    'started again. When all parts are done, the same without --index, or the command itself with --set store=, gathers them.',
   examples: [
     'linnet work --queue redis://10.0.0.5:6379',
     'linnet work --queue redis://10.0.0.5:6379 --folder /shared/linnet-work --threads 8',
+    'linnet work --plan-file plan.json --index 0/3 --store s3://bucket/smol',
+    'linnet work --plan-file plan.json --store s3://bucket/smol',
   ],
   arguments: {},
   options: {
-    queue: required(redisUrl, 'the Redis of the queue'),
+    queue: optional(redisUrl, 'the Redis of the queue'),
+    planFile: optional(
+      filePath,
+      'in place of a queue: a JSON file with a command line, {"command": ["convert", "models/smol", …]}',
+    ),
+    index: optional(shareOfWork, 'with --plan-file: the part to do, such as 0/3 (default: all, and what comes after)'),
+    store: optional(storePlace, 'with --plan-file: where results go, a folder or s3://bucket/prefix'),
     folder: withDefault(
       folderPath,
       'runs/work',
@@ -35,7 +56,10 @@ export const work = defineCommand({
     ),
     ...engineOptions,
   },
-  async run(context, { queue, folder, lock, device, threads }) {
+  async run(context, { queue, planFile, index, store, folder, lock, device, threads }) {
+    if (planFile !== undefined && queue === undefined)
+      return runPart(context, { planFile, index, store, device, threads });
+    if (queue === undefined || planFile !== undefined) throw new OptionsError('give either `queue` or `planFile`');
     const compile = { device, threads };
     // The model of the tasks before this one stays open.
     await using scorers = new LastOpened<Awaited<ReturnType<typeof openTaskScorer>>>();
@@ -57,3 +81,31 @@ export const work = defineCommand({
     return { json: { done } };
   },
 });
+
+/** The commands whose work has parts. */
+const planSchema = z.looseObject({ command: z.tuple([z.enum(['convert', 'study'])], z.string().max(4096)) });
+const mostPlanBytes = 1 << 20;
+
+interface Part {
+  readonly planFile: string;
+  readonly index?: Share;
+  readonly store?: string;
+  readonly device: CompileOptions['device'];
+  readonly threads?: number;
+}
+
+/** Runs the command line of a plan with a store, and with the part if it is not the whole. */
+async function runPart(
+  context: CommandContext,
+  { planFile, index, store, device, threads }: Part,
+): Promise<CommandResult> {
+  if (store === undefined) throw new OptionsError('`planFile` needs `store`, which all machines reach');
+  const file = parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
+  const { command } = validated(planSchema, file, 'FORMAT', `${planFile} is not a plan`);
+  const words = [...command, '--set', `store=${store}`];
+  if (index !== undefined) words.push('--set', `index=${index.index}/${index.count}`);
+  if (device !== 'cpu') words.push('--set', `device=${device}`);
+  if (threads !== undefined) words.push('--threads', String(threads));
+  if (context.json) words.push('--json');
+  return context.run(words);
+}

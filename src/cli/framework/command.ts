@@ -7,6 +7,7 @@ import { Help, Option } from 'commander';
 import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
+import type { CommandResult } from './io.ts';
 import { UsageError } from './exit-codes.ts';
 import { requireWritable } from '../../files/atomic.ts';
 import { nearName } from '../../files/near-name.ts';
@@ -19,14 +20,6 @@ import type { ValueKind } from './option-values.ts';
 import { called, choice, filePath, integer, text } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
 import { readSettings, type SetField } from './settings.ts';
-
-/** A command's machine-readable result. */
-export interface CommandResult {
-  /** Printed as the last line of stdout with `--json`. */
-  readonly json: Readonly<Record<string, unknown>>;
-  /** The command ran, and its answer is no: exit code 1. */
-  readonly negative?: boolean;
-}
 
 /** Help for one argument or option; its name comes from its key. */
 interface ParameterHelp {

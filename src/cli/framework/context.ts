@@ -1,8 +1,8 @@
 /** The context of a running command: output, progress, signal to stop. */
-import { LinnetError } from '../../errors.ts';
+import { internalError, LinnetError } from '../../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
-import type { CliIo, StandardInput } from './io.ts';
+import type { CliIo, CommandResult, StandardInput } from './io.ts';
 
 /** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
 const terminalControls = /(?![\n\t])\p{Cc}/gu;
@@ -47,6 +47,8 @@ export interface CommandContext {
     unit: string,
     work: (progress: Progress, hooks: WorkHooks) => T | Promise<T>,
   ): Promise<T>;
+  /** Runs another command line, the program's name left out, with the same streams. */
+  run(words: readonly string[]): Promise<CommandResult>;
   /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
   throwIfStopped(what: string): void;
 }
@@ -55,6 +57,7 @@ export function makeContext(
   io: CliIo,
   { json, quiet }: OutputOptions,
   command: readonly string[] = ['linnet'],
+  run: CommandContext['run'] = () => Promise.reject(internalError('there are no other commands')),
 ): CommandContext {
   const progress = (label: string, unit: string): Progress =>
     quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
@@ -65,6 +68,7 @@ export function makeContext(
   return {
     command,
     json,
+    run,
     environment: io.environment,
     streamsToTerminal: !json && io.stdout.isTTY === true,
     get signal() {

@@ -28,3 +28,11 @@ export interface StandardInput {
   /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for input that is too large or not UTF-8 */
   read(): Promise<string>;
 }
+
+/** A command's machine-readable result. */
+export interface CommandResult {
+  /** Printed as the last line of stdout with `--json`. */
+  readonly json: Readonly<Record<string, unknown>>;
+  /** The command ran, and its answer is no: exit code 1. */
+  readonly negative?: boolean;
+}

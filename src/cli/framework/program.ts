@@ -1,10 +1,10 @@
 /** From a command line to an exit code: finds and loads the command, runs it, reports errors. */
 import { readFileSync } from 'node:fs';
 import { Command as Commander, CommanderError } from 'commander';
-import type { CliCommand, CommandResult } from './command.ts';
+import type { CliCommand } from './command.ts';
 import { commandGroups, type CommandTable, commandTable, movedCommands } from '../command-table.ts';
 import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
-import type { CliIo } from './io.ts';
+import type { CliIo, CommandResult } from './io.ts';
 
 /**
  * Runs a command line.
@@ -129,10 +129,12 @@ function buildProgram(
     target.action(async () => {
       const { makeContext } = await import('./context.ts');
       const options = target.opts<Record<string, unknown>>();
-      const context = makeContext(io, { json: options.json === true, quiet: options.quiet === true }, [
-        'linnet',
-        ...words,
-      ]);
+      const output = { json: options.json === true, quiet: options.quiet === true };
+      const context = makeContext(io, output, ['linnet', ...words], async (others) => {
+        const result = await execute(others, io, table);
+        if (result === undefined) throw new UsageError(`${others.join(' ')} only shows help`);
+        return result;
+      });
       deliver(await command.run(context, target.args, options));
     });
   }

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
 import type { Progress } from '../../report/progress.ts';
 import type { TrainingHooks, TrainingResult } from '../../training/plans/run.ts';
-import type { CommandResult } from '../framework/command.ts';
+import type { CommandResult } from '../framework/io.ts';
 import type { CommandContext } from '../framework/context.ts';
 
 /**

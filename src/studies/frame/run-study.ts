@@ -1,13 +1,14 @@
 /** Runs studies: trial by trial here or on other machines, continued where they were stopped, and reported. */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, OptionsError, requireRunning } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { validated } from '../../files/schema-problems.ts';
 import type { Job, JobHandler } from '../../jobs/job.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
 import { runJobs } from '../../jobs/queue.ts';
+import { isInShare, ResultStore, type Share } from '../../jobs/result-store.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { plainJson, recordedWork, type Run } from '../../report/record.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -32,6 +33,10 @@ export interface RunTrialsOptions<Trial> {
   readonly known?: string;
   /** Runs the trials on other machines, which take them from a queue in the Redis of this URL. */
   readonly queue?: { readonly url: string; readonly planFile: string };
+  /** Results that machines give each other: open trials are looked up there, measured ones are kept there. */
+  readonly results?: ResultStore;
+  /** Runs only this part of the trials. */
+  readonly share?: Share;
   /** Optimizer steps between two snapshots of a trial. Default 200. */
   readonly snapshotEvery?: number;
   readonly compile?: CompileOptions;
@@ -41,7 +46,9 @@ export interface RunTrialsOptions<Trial> {
 
 /** Where and how a study is run. */
 export interface RunStudyOptions
-  extends Pick<RunTrialsOptions<never>, 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known'> {
+  extends Pick<RunTrialsOptions<never>, 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known' | 'share'> {
+  /** A folder or `s3://bucket/prefix` of results (`ResultStore.open`). */
+  readonly resultStore?: string;
   /** The folder of results; without one nothing is kept. */
   readonly out?: string;
   /** The command line, for the record and the page. */
@@ -108,7 +115,12 @@ export class Study<Plan extends object, Trial, Place extends TrialPlace, Measure
 
   /** Runs a plan and writes its report. @throws LinnetError as `open` and `OpenStudy.runTrials` */
   async run(given: unknown, source: PlanSource, options: RunStudyOptions): Promise<FinishedStudy> {
-    const { out } = options;
+    const { out, share, resultStore } = options;
+    if (share !== undefined && resultStore === undefined)
+      throw new OptionsError('`index` needs `store`, where results go');
+    if (options.queue !== undefined && resultStore !== undefined) {
+      throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
+    }
     await using _lock = out === undefined ? undefined : await lockFolder(out);
     await using study = await this.open(given, source, options.compile);
     try {
@@ -177,7 +189,17 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
    * @throws LinnetError `ABORTED` when the signal fires, `MISMATCH` for results of another plan in the folder, and as `runJobs`
    */
   async runTrials(
-    { store, known, queue, snapshotEvery = 200, compile, signal, onUpdate }: RunTrialsOptions<Trial> = {},
+    {
+      store,
+      known,
+      queue,
+      results: shared,
+      share,
+      snapshotEvery = 200,
+      compile,
+      signal,
+      onUpdate,
+    }: RunTrialsOptions<Trial> = {},
     onResult?: (at: { readonly place: Place; readonly measured: Measured }, isKnown: boolean, done: number) => void,
   ): Promise<(Place & Measured)[]> {
     const { place: placeOf, identity, measured: schema, run } = this.#definition;
@@ -186,6 +208,10 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
     const results: ((Place & Measured) | undefined)[] = [];
     const open: number[] = [];
     let done = 0;
+    const jobOf = async (at: number, others: Readonly<Record<string, unknown>> = {}): Promise<Job> => ({
+      ...{ kind: studyTrialKind, title: `trial ${placeWords(placeOf(trials[at])).join(', ')}` },
+      data: { study: this.#definition.name, ...others, identity: await identity(trials[at]) },
+    });
     const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {
       const place = placeOf(trials[at]);
       if (!isKnown) await store?.store(place, await identity(trials[at]), measured);
@@ -193,25 +219,23 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
       onResult?.({ place, measured }, isKnown, ++done);
     };
     for (const [at, trial] of trials.entries()) {
+      if (!isInShare(at, share)) continue;
       const place = placeOf(trial);
       const stored = await store?.find(place, () => identity(trial), schema);
       const other = stored === undefined ? others?.get(await identity(trial)) : undefined;
       const found = stored ?? (other && measuredOf(other, place, schema, known ?? ''));
-      if (found === undefined) open.push(at);
-      else await take(at, found, true);
+      const kept = await shared?.find(await jobOf(at));
+      if (found !== undefined) {
+        if (kept === undefined) await shared?.keep(await jobOf(at), found);
+        await take(at, found, true);
+      } else if (kept !== undefined) {
+        const wrong = 'the store of results holds something else than the result of a trial';
+        await take(at, validated(schema, kept, 'FORMAT', wrong), false);
+      } else open.push(at);
     }
     if (queue !== undefined) {
-      const shared = {
-        study: this.#definition.name,
-        plan: this.given,
-        planFile: resolve(queue.planFile),
-        snapshotEvery,
-      };
-      const jobs: Job[] = [];
-      for (const at of open) {
-        const title = `trial ${placeWords(placeOf(trials[at])).join(', ')}`;
-        jobs.push({ kind: studyTrialKind, title, data: { ...shared, identity: await identity(trials[at]) } });
-      }
+      const given = { plan: this.given, planFile: resolve(queue.planFile), snapshotEvery };
+      const jobs = await Promise.all(open.map((at) => jobOf(at, given)));
       await runJobs(queue.url, jobs, {
         signal,
         async onResult(index, result) {
@@ -225,18 +249,21 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
         requireRunning(signal, `after ${done} of ${trials.length} trials`);
         const snapshots = store && { folder: store.snapshotFolder(placeOf(trials[at])), every: snapshotEvery };
         const update = (event: TrialUpdate): void => onUpdate?.(trials[at], event, done);
-        await take(at, await run(trials[at], { compile, signal, snapshots, onUpdate: update }), false);
+        const measured = await run(trials[at], { compile, signal, snapshots, onUpdate: update });
+        await shared?.keep(await jobOf(at), measured);
+        await take(at, measured, false);
       }
     }
     return results.filter((result) => result !== undefined);
   }
 
   /** Runs the trials, with a record where there is a folder for it, and writes the report. */
-  async report({ out, command, note, onProgress, ...options }: RunStudyOptions): Promise<FinishedStudy> {
+  async report({ out, command, note, onProgress, resultStore, ...options }: RunStudyOptions): Promise<FinishedStudy> {
     const { place: placeOf, figures: figuresOf, report: reportOf, name } = this.#definition;
     const { trials } = this;
     const total = trials.length;
     if (this.#loaded.note !== undefined) note(this.#loaded.note);
+    const shared = resultStore === undefined ? undefined : await ResultStore.open(resultStore);
     const measure = async (run?: Run) => {
       const store = out === undefined ? undefined : await TrialStore.open(out);
       const onUpdate = (trial: Trial, update: TrialUpdate, done: number): void => {
@@ -245,7 +272,7 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
         const info = `${placeWords(place).join(', ')}, loss ${formatFixed(update.loss, 3)}`;
         onProgress(done + update.update / update.total, total, info);
       };
-      const results = await this.runTrials({ ...options, store, onUpdate }, ({ place, measured }, isKnown, done) => {
+      return this.runTrials({ ...options, results: shared, store, onUpdate }, ({ place, measured }, isKnown, done) => {
         onProgress(done, total);
         if (isKnown) return;
         const figures = figuresOf(measured);
@@ -253,16 +280,23 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
         const numbers = Object.entries(figures).map(([figure, value]) => `${figure} ${formatFixed(value, 4)}`);
         note(`${done}/${total}  ${placeWords(place).join(', ')}: ${numbers.join(', ')}`);
       });
-      const report = await reportOf(results, { plan: this.#plan, trials });
+    };
+    if (options.share !== undefined) {
+      const { length } = await measure();
+      const json = { study: name, share: options.share, store: resultStore, trials: length, of: total };
+      return { text: `${length} of ${total} trials have their results in ${resultStore}`, json, negative: false };
+    }
+    const reported = async (run?: Run) => {
+      const report = await reportOf(await measure(run), { plan: this.#plan, trials });
       run?.report({ ...report.summary, trials: total });
       return report;
     };
     if (out === undefined) {
-      const report = await measure();
+      const report = await reported();
       return { text: printedReport(report), json: report.json, negative: report.negative ?? false };
     }
     const configuration = plainJson({ ...this.#plan, trials: total });
-    const report = await recordedWork(out, { command, configuration }, async (start) => measure(await start()));
+    const report = await recordedWork(out, { command, configuration }, async (start) => reported(await start()));
     const json = { out, ...(await writeResults(out, name, report, command)), ...report.json };
     await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
     const text = `${printedReport(report)}\n\nwrote ${join(out, 'report.html')}`;

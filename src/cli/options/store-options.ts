@@ -1,0 +1,34 @@
+/** Options of commands whose work machines share without a queue: where results lie, and which part is done here. */
+import { z } from 'zod';
+import type { Share } from '../../jobs/result-store.ts';
+import { called, text, type ValueKind } from '../framework/option-values.ts';
+import { optional, settings } from '../framework/command.ts';
+
+/** `0/3` to `2/3`. */
+export const shareOfWork: ValueKind<Share> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,6}\/\d{1,6}$/)
+    .transform((given) => {
+      const [index, count] = given.split('/').map(Number);
+      return { index, count };
+    })
+    .refine(({ index, count }) => index < count),
+  expects: 'a part of all parts, counted from 0, such as 0/3',
+  placeholder: 'part',
+};
+
+export const storePlace = called('place', text);
+
+export const storeOptions = settings({
+  store: optional(
+    storePlace,
+    'results that machines with "linnet work --plan-file" give each other: a folder, or s3://bucket/prefix',
+  ),
+  index: optional(shareOfWork, 'do only this part of the work, such as 0/3, and leave its results in store'),
+});
+
+/** The folder of the work, of its own for each part. */
+export function shareFolder(folder: string, share: Share | undefined): string {
+  return share === undefined ? folder : `${folder}.part-${share.index}-of-${share.count}`;
+}

@@ -1,0 +1,166 @@
+/** Parts of a conversion and of a study in processes of their own, one of which is killed: the bytes of one machine. */
+import { existsSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { needsS3, noS3, type RunningS3, startS3 } from '../jobs/s3-server.ts';
+import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
+import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { end } from '../serving/local-process.ts';
+import { jsonOf, linnet, runJson } from './captured-cli.ts';
+import { startCli, type StartedCli } from './cli-process.ts';
+
+const folder = suiteFolder();
+const workers: StartedCli[] = [];
+let s3: RunningS3 | undefined;
+const environment = { ...process.env };
+
+beforeAll(async () => {
+  if (!noS3) s3 = await startS3();
+  Object.assign(process.env, s3?.environment);
+  const line = 'the quick brown fox jumps over the lazy dog and runs away\n';
+  const documents = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `${i} ${line.repeat(6)}` }));
+  await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
+});
+afterEach(() => Promise.all(workers.splice(0).map(({ child }) => end(child))));
+afterAll(async () => {
+  process.env = environment;
+  await s3?.stop();
+});
+
+function convertWords(out: string): string[] {
+  return [
+    ...['convert', 'assets/tiny-llama', '--data', join(folder, 'text.jsonl'), '--held-out', '2', '--batch', '2'],
+    ...['--steps', '20,2,0', '--group', '8', '--set', 'length=64', '--set', 'contexts=64', '--threads', '1'],
+    ...['--out', join(folder, out)],
+  ];
+}
+
+const weights = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
+
+/** Starts a worker for a part. */
+function startPart(planFile: string, index: number, store: string): StartedCli {
+  const part = ['--plan-file', planFile, '--index', `${index}/3`, '--store', store];
+  const worker = startCli(['work', ...part, '--threads', '1', '--json']);
+  workers.push(worker);
+  return worker;
+}
+
+/** Resolves when a file or folder is there. */
+async function exists(path: string): Promise<void> {
+  while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+async function finished(worker: StartedCli): Promise<Record<string, unknown>> {
+  const { run } = await worker.ended;
+  expect(run.exitCode, run.stderr).toBe(0);
+  return JSON.parse(run.stdout) as Record<string, unknown>;
+}
+
+describe('linnet work --plan-file', () => {
+  let alone: Record<string, unknown>;
+  beforeAll(async () => {
+    alone = await runJson(...convertWords('alone'));
+  }, 120_000);
+
+  const stores = [
+    { out: 'by-folder', where: 'a folder', placeOf: () => join(folder, 'results'), isMissing: false },
+    { out: 'by-bucket', where: `a bucket${needsS3}`, placeOf: () => `s3://${s3?.bucket}/conversion`, isMissing: noS3 },
+  ];
+  for (const { out, where, placeOf, isMissing } of stores) {
+    it.skipIf(isMissing)(
+      `converts in parts, one of them killed, with ${where}`,
+      async () => {
+        const store = placeOf();
+        const planFile = join(folder, `${out}.json`);
+        await writeFile(planFile, JSON.stringify(await runJson(...convertWords(out), '--plan')));
+        const killed = startPart(planFile, 0, store);
+        const others = [1, 2].map((index) => startPart(planFile, index, store));
+        const own = `${join(folder, out)}.run.part-0-of-3`;
+        await exists(join(own, 'transfer', 'layer-0'));
+        await end(killed.child);
+        for (const other of others) await finished(other);
+        const again = await finished(startPart(planFile, 0, store));
+        expect((again.layers as { layer: number }[]).map(({ layer }) => layer)).toEqual([0, 1, 2, 3, 4]);
+        expect(await readdir(own)).not.toContain('best');
+        const gathered = await runJson('work', '--plan-file', planFile, '--store', store);
+        const stages = (json: Record<string, unknown>): unknown =>
+          (json.stages as Record<string, unknown>[]).map(({ seconds: _, ...stage }) => stage);
+        expect(stages(gathered)).toEqual(stages(alone));
+        expect((await weights(out)).equals(await weights('alone'))).toBe(true);
+      },
+      240_000,
+    );
+  }
+});
+
+describe('parts of a study', () => {
+  const part = (name: string, ...words: string[]) =>
+    linnet(
+      'study',
+      'sweep',
+      '--plan',
+      join(folder, 'plan.json'),
+      '--out',
+      join(folder, name),
+      '--threads',
+      '1',
+      ...words,
+    );
+  const store = ['--set', `store=${join(folder, 'trials')}`];
+  /** Trials of a folder, without what depends on the clock. */
+  const trials = async (name: string): Promise<Record<string, string>> => {
+    const place = join(folder, name, 'trials');
+    const files = (await readdir(place)).filter((file) => file.endsWith('.json')).sort();
+    const texts = await Promise.all(files.map((file) => readFile(join(place, file), 'utf8')));
+    const timeless = texts.map((text) => text.replace(/"(seconds|tokensPerSecond)": [\d.e+-]+/g, '"$1": 0'));
+    return Object.fromEntries(files.map((file, i) => [file, timeless[i]]));
+  };
+
+  it('are gathered from the store', async () => {
+    for (const [name, content] of tokenizerFileContents(byteTokenizerFiles()))
+      await writeFile(join(folder, name), content);
+    const config = {
+      ...{ model_type: 'llama', vocab_size: 260, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1 },
+      ...{ num_attention_heads: 2, max_position_embeddings: 64 },
+    };
+    const plan = {
+      ...{ version: 1, title: 'a study', data: [join(folder, 'text.jsonl')], heldOut: 2, windows: 3, tokenizer: '.' },
+      ...{ models: { small: { config } }, methods: { softmax: { preset: 'softmax' } }, seeds: [1, 2, 3] },
+      training: { steps: 10, batch: 2, length: 16, learningRate: 0.01 },
+    };
+    await writeFile(join(folder, 'plan.json'), JSON.stringify(plan));
+    expect((await part('alone-study')).exitCode).toBe(0);
+    const first = jsonOf(await part('study', ...store, '--set', 'index=0/2', '--json'));
+    expect(first).toMatchObject({ share: { index: 0, count: 2 }, trials: 2, of: 3 });
+    jsonOf(await part('study', ...store, '--set', 'index=1/2', '--json'));
+    expect(await readdir(join(folder, 'study.part-1-of-2', 'trials'))).toHaveLength(1);
+    const gathered = await part('study', ...store);
+    expect(gathered.exitCode, gathered.stderr).toBe(0);
+    expect(Object.keys(await trials('study'))).toHaveLength(3);
+    expect(await trials('study')).toEqual(await trials('alone-study'));
+  }, 60_000);
+
+  it.each<[string, unknown, string, number, RegExp]>([
+    ['no plan', undefined, '', 2, /either --queue or --plan-file/],
+    ['no store', { command: ['study'] }, '', 2, /--plan-file needs --store/],
+    ['a part that is none', { command: ['study'] }, '--store x --index 3/3', 2, /counted from 0/],
+    ['a bucket without a name', { command: ['study', 'leak'] }, '--store s3://x', 3, /s3:\/\/name\/prefix/],
+    ['a file that is no plan', { words: [] }, '--store x', 3, /is not a plan/],
+    ['a command without parts', { command: ['clean', '.'] }, '--store x', 3, /is not a plan/],
+    [
+      'a stage in seconds',
+      { command: convertWords('x').filter((word) => !/steps|20,2,0/.test(word)) },
+      '--store x',
+      2,
+      /steps/,
+    ],
+  ])('refuses %s', async (name, plan, words, code, message) => {
+    const file = join(folder, `${name}.json`);
+    if (plan !== undefined) await writeFile(file, JSON.stringify(plan));
+    const given = plan === undefined ? [] : ['--plan-file', file];
+    const { exitCode, stderr } = await linnet('work', ...given, ...words.split(' ').filter((word) => word !== ''));
+    expect([exitCode, stderr]).toEqual([code, expect.stringMatching(message)]);
+  });
+});
