@@ -88,7 +88,8 @@ async function request(
 async function boundedBody({ body }: Response, most: number, address: string): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
   let bytes = 0;
-  for await (const piece of body ?? []) {
+  const stream: AsyncIterable<Uint8Array> | undefined = body ?? undefined;
+  for await (const piece of stream ?? []) {
     bytes += piece.length;
     if (bytes > most) throw new LinnetError('FORMAT', `${address} has more than ${most} bytes; it is not read`);
     pieces.push(piece);

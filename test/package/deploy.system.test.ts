@@ -147,7 +147,7 @@ describe('deploy/', () => {
 
   it('has an indexed job with as many parts as completions', () => {
     const { spec } = objects.find(({ kind }) => kind === 'Job') ?? objects[0];
-    expect(spec).toMatchObject({ completionMode: 'Indexed', completions: expect.any(Number) });
+    expect(spec.completionMode).toBe('Indexed');
     const args = spec.template?.spec.containers[0].args ?? [];
     expect(optionOf(args, '--index')).toBe(`$(JOB_COMPLETION_INDEX)/${String(spec.completions)}`);
   });
