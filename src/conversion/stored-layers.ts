@@ -12,7 +12,7 @@ export interface StoredLayers {
   readonly known: ReadonlyMap<number, LayerTransfer>;
   /** Layers without a result that are to be trained here. */
   readonly open: readonly number[];
-  keep(result: LayerTransfer): Promise<void>;
+  readonly keep: (result: LayerTransfer) => Promise<void>;
 }
 
 interface StoredLayersOptions extends Pick<ConversionOptions, 'store' | 'share'> {
