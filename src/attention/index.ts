@@ -24,6 +24,7 @@ export {
   type MixerInput,
   mixerKinds,
   registerMixer,
+  type ShortConvMixer,
   type SoftmaxMixer,
   type WindowMixer,
   type YosoMixer,
