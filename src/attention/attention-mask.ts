@@ -25,9 +25,10 @@ export interface AttentionMask {
    * @param queries [M,B·N,R·G,X]
    * @param keys [M,B·N,G,X]
    * @param values [M,B·N,G,E]
+   * @param fade factor of a group for every group between it and the queries' own; default 1
    * @returns [M,B·N,R·G,E]
    */
-  outside(queries: Value, keys: Value, values: Value): Value | undefined;
+  outside(queries: Value, keys: Value, values: Value, fade?: number): Value | undefined;
 }
 
 /** Every position sees itself and its past. */
@@ -37,8 +38,8 @@ export function causalAttention(grouping: Grouping): AttentionMask {
     keys: grouping,
     visible: (like) => causalMask(grouping, like, 1, 0),
     bias: (like) => causalMask(grouping, like, 0, maskedScore),
-    outside: (queries, keys, values) =>
-      grouping.groups > 1 ? matmul(queries, earlierSums(grouping, keys, values)) : undefined,
+    outside: (queries, keys, values, fade) =>
+      grouping.groups > 1 ? matmul(queries, earlierSums(grouping, keys, values, fade)) : undefined,
   };
 }
 
@@ -55,11 +56,11 @@ export function fullAttention(queries: Grouping, keys: Grouping, mask: Value, gr
     keys,
     visible: () => visible,
     bias: () => scoreBias(visible),
-    outside(q, k, v) {
+    outside(q, k, v, fade) {
       if (!grouped) return matmul(q, matmul(k, v, { transposeA: true }));
       if (keys.groups === 1) return undefined;
       // Two exclusive sums, instead of the total less the own group, which would lose digits.
-      return matmul(q, add(earlierSums(keys, k, v), laterSums(keys, k, v)));
+      return matmul(q, add(earlierSums(keys, k, v, fade), laterSums(keys, k, v, fade)));
     },
   };
 }

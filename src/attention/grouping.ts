@@ -107,26 +107,41 @@ export function causalMask(grouping: Grouping, like: Value, visible: number, mas
  * Σ keysᵀ·values over all earlier groups, for every group: exclusive, as the own group is looked at row by row.
  * @param keys [M,B·N,G,X]
  * @param values [M,B·N,G,E]
+ * @param fade factor of a group for every group between it and the own one
  * @returns [M,B·N,X,E]
  */
-export function earlierSums(grouping: Grouping, keys: Value, values: Value): Value {
-  return sumsBeside(grouping, keys, values, false);
+export function earlierSums(grouping: Grouping, keys: Value, values: Value, fade = 1): Value {
+  return sumsBeside(grouping, keys, values, { reverse: false, fade });
 }
 
 /** Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end. */
-export function laterSums(grouping: Grouping, keys: Value, values: Value): Value {
-  return sumsBeside(grouping, keys, values, true);
+export function laterSums(grouping: Grouping, keys: Value, values: Value, fade = 1): Value {
+  return sumsBeside(grouping, keys, values, { reverse: true, fade });
 }
 
 function sumsBeside(
   { batch: B, groups: N, keyValueHeads: M }: Grouping,
   keys: Value,
   values: Value,
-  reverse: boolean,
+  { reverse, fade }: { readonly reverse: boolean; readonly fade: number },
 ): Value {
-  const X = keys.shape[3];
-  const E = values.shape[3];
+  const [X, E] = [Number(keys.shape[3]), Number(values.shape[3])];
   const products = matmul(keys, values, { transposeA: true }); // [M,B*N,X,E]
+  if (fade !== 1) {
+    const weights = fadedGroups(products, N, reverse, fade);
+    return reshape(matmul(weights, reshape(products, [M, B, N, X * E])), [M, B * N, X, E]);
+  }
   const sums = cumulativeSum(reshape(products, [M, B, N, X, E]), 2, { exclusive: true, reverse });
   return reshape(sums, [M, B * N, X, E]);
+}
+
+/** The factor of every group for every reading group, 0 for itself and the other side: [1,1,N,N]. */
+function fadedGroups(like: Value, N: number, reverse: boolean, fade: number): Value {
+  return like.graph.sharedConstant(`faded groups N=${N} ${reverse} ${fade}`, () => {
+    const weights = Float32Array.from({ length: N * N }, (_, i) => {
+      const distance = (Math.floor(i / N) - (i % N)) * (reverse ? -1 : 1);
+      return distance < 1 ? 0 : fade ** (distance - 1);
+    });
+    return tensor('float32', [1, 1, N, N], weights);
+  });
 }

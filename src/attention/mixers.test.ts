@@ -101,6 +101,17 @@ describe('presets', () => {
     expect(mixerPreset('augmented')).toMatchObject({ group: 64, convolution: { kernel: 63, masked: true } });
   });
 
+  it('fade next to a local branch; files without the field, and fade 1, mean the sum', () => {
+    const globals = ['augmented', 'local+global', 'flash', 'global'].map(
+      (name) => linearSchema.parse(mixerPreset(name)).global,
+    );
+    const learned = { scale: 'learned', fade: 0.5 };
+    expect(globals).toEqual([learned, learned, learned, { scale: 'one' }]);
+    const summed = mixerPreset('augmented', { fade: 1 });
+    expect(JSON.stringify(summed)).toBe(JSON.stringify(linear({ local: {}, global: {}, convolution: {} })));
+    expect(() => mixerPreset('augmented', { fade: 0 })).toThrow(OptionsError);
+  });
+
   it.each(['augment', '', 'toString', '__proto__'])("refuses '%s', listing the names", (name) => {
     expect(() => mixerPreset(name)).toThrow(
       /presets are softmax, .*local, global, local\+global, local\+conv, augmented/,
@@ -145,7 +156,7 @@ describe('presets', () => {
 describe('the table of mixers', () => {
   it.each([
     [mixerPreset('softmax'), 'softmax attention'],
-    [mixerPreset('augmented'), 'local relu² + α·global + convolution 63, G = 64'],
+    [mixerPreset('augmented'), 'local relu² + α·global fading by 0.5 + convolution 63, G = 64'],
     [mixerPreset('global', { group: 8 }), 'global, G = 8'],
     [mixerPreset('performer', { features: 32 }), 'performer 32, G = 64'],
     [mixerPreset('transnormer', { convolution: true, kernel: 9 }), '1+elu with rms norm + convolution 9, G = 64'],

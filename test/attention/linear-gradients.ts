@@ -5,6 +5,7 @@
 import { filterName } from '../../src/attention/convolution-config.ts';
 import { collisionBits, type LinearBranches, linearSchema } from '../../src/attention/kinds/linear/config.ts';
 import {
+  globalFades,
   type LinearProblem,
   linearProblem,
   linearReads,
@@ -93,8 +94,6 @@ function ofCosine(slope: (cosine: number) => number): KernelGradient {
     addScaled(dq, 1, unitGradient(q, dUnitQ));
   };
 }
-
-const cosineGradient = ofCosine(() => 1);
 
 /** With p the weights: ds_j = p_j·(dp_j − Σ_i p_i·dp_i). */
 function softmaxGradient(scale: number): KernelGradient {
@@ -217,7 +216,11 @@ function addRowGradient(
     const dScaled = dSum.map((x) => alpha * x);
     // scaledGlobal = softUnit(global)
     const dGlobal = config.normalize === 'global' ? softUnitGradient(row.global, dScaled) : dScaled;
-    addBranchGradient(positions, head, position, cosineGradient, reads.outside, row.globalWeights, dGlobal, gradients);
+    const fades = globalFades(problem, position, reads.outside);
+    const kernel: KernelGradient = (q, keys, dWeights, dq, dKeys) => {
+      ofCosine(() => 1)(q, keys, dWeights.map((dWeight, j) => fades[j] * dWeight), dq, dKeys);
+    };
+    addBranchGradient(positions, head, position, kernel, reads.outside, row.globalWeights, dGlobal, gradients);
   }
 }
 

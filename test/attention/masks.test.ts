@@ -163,7 +163,7 @@ function goldenStep(name: string, prefixLength: number, conv: number): { mixer: 
     tree: goldenNumbers(io, `tree.${part}`),
   });
   return {
-    mixer: mixerPreset('augmented', { group: group_size, kernel: conv }),
+    mixer: mixerPreset('augmented', { group: group_size, kernel: conv, fade: 1 }),
     at: {
       heads: q_heads,
       keyValueHeads: kv_heads,

@@ -131,7 +131,7 @@ describe('the golden trees', () => {
         const parent = treeParents[position - prefix_length];
         return prefix_length + parent;
       });
-      const out = mixReference(mixerPreset('augmented', { group: group_size, kernel: conv }), {
+      const out = mixReference(mixerPreset('augmented', { group: group_size, kernel: conv, fade: 1 }), {
         dims: { heads: q_heads, keyValueHeads: kv_heads, length, headWidth: head_dim },
         q: joined('q', q_heads),
         k: joined('k', kv_heads),

@@ -14,6 +14,7 @@ import { hasOneStart, startFields } from '../frame/train-trial.ts';
 export const presetFields = {
   group: z.int().min(1).optional(),
   kernel: z.int().min(1).optional(),
+  fade: z.number().optional(),
   features: z.int().min(1).optional(),
   hashes: z.int().min(1).optional(),
   bits: z.int().min(1).optional(),

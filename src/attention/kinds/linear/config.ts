@@ -34,6 +34,12 @@ const globalSchema = z.strictObject({
   scale: z.enum(['learned', 'one']).default('learned'),
 });
 
+/** The factor of the global branch of presets for every closed group: it helps at any length (docs/decisions/fade.md). */
+export const defaultFade = 0.5;
+
+/** The factor of a group for every group between it and the reading one. */
+export const fadeSchema = z.number().gt(0).max(1);
+
 /** The field `local`: none by default. */
 export const localField = localSchema.nullable().default(null);
 
@@ -46,7 +52,11 @@ export const linearSchema = z
     /** G: positions per group. 1 makes the attention ungrouped, the own position being the only local one. */
     group: groupSchema.default(defaultGroup),
     local: localField,
-    global: globalField,
+    /**
+     * `fade`: the terms of a group are multiplied by it for every group between that and the reading one, so that the sum
+     * does not grow with the text. Not in the paper. Default 1. Whole texts that are read without groups have no fade.
+     */
+    global: globalSchema.extend({ fade: fadeSchema.optional() }).nullable().default(null),
     convolution: convolutionField,
     /**
      * `global`, `together`: x/(1e-5 + ‖x‖) per head vector, of the global branch before α or of λ·local + α·global. The
@@ -93,6 +103,11 @@ export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?:
   return bits;
 }
 
+/** The factor of the global branch for every closed group; 1 is the paper's sum. */
+export function fadeOf({ global }: Pick<LinearBranches, 'global'>): number {
+  return global?.fade ?? 1;
+}
+
 const kernelNames: Readonly<Record<LocalKernel, string>> = {
   ...{ relu2: 'relu²', 'relu2-raw': 'relu² of raw scores', softmax: 'softmax', yoso: 'yoso' },
 };
@@ -106,7 +121,8 @@ export function describeBranches(config: LinearBranches): string {
   }
   if (config.global !== null) {
     const branch = config.normalize === 'global' ? 'normalized global' : 'global';
-    terms.push(`${config.global.scale === 'learned' ? 'α·' : ''}${branch}`);
+    const fade = fadeOf(config) === 1 ? '' : ` fading by ${fadeOf(config)}`;
+    terms.push(`${config.global.scale === 'learned' ? 'α·' : ''}${branch}${fade}`);
   }
   let text = terms.join(' + ');
   if (config.normalize === 'together') text = `normalized (${text})`;

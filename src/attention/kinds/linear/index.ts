@@ -16,7 +16,9 @@ import { convolutionFrom, convolutionOptions, definePreset, groupOption, ownConv
 import { nodeRows } from '../../step-blocks.ts';
 import {
   branchParameters,
+  defaultFade,
   describeBranches,
+  fadeSchema,
   type LinearMixer,
   linearSchema,
   localKernels,
@@ -24,7 +26,7 @@ import {
 } from './config.ts';
 import { linearOfWhole, linearParallel } from './parallel.ts';
 import { linearReference } from './reference.ts';
-import { linearFold, linearState, linearStep } from './step.ts';
+import { linearFold, linearInputs, linearState, linearStep } from './step.ts';
 
 const linearCross: CrossForm<LinearMixer> = {
   tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
@@ -48,6 +50,8 @@ const local = {};
 const global = {};
 const convolution = { kernel: 9 };
 
+const augmented = { kind: 'linear', group: G, local, global, convolution } as const;
+
 const linearExamples: Readonly<Record<string, z.input<typeof linearSchema>>> = {
   local: { kind: 'linear', group: G, local },
   'softmax local': { kind: 'linear', group: G, local: { kernel: 'softmax' } },
@@ -56,7 +60,7 @@ const linearExamples: Readonly<Record<string, z.input<typeof linearSchema>>> = {
   'local + convolution': { kind: 'linear', group: G, local, convolution },
   'global + convolution': { kind: 'linear', group: G, global: { scale: 'one' }, convolution },
   'convolution alone': { kind: 'linear', group: G, convolution },
-  augmented: { kind: 'linear', group: G, local, global, convolution },
+  augmented,
   'augmented, long kernel': { kind: 'linear', group: G, local, global, convolution: { kernel: 63 } },
   'augmented, softmax local kernel': { kind: 'linear', group: G, local: { kernel: 'softmax' }, global, convolution },
   'augmented with λ': { kind: 'linear', group: G, local: { scale: 'learned' }, global, convolution },
@@ -75,6 +79,9 @@ const linearExamples: Readonly<Record<string, z.input<typeof linearSchema>>> = {
   'local yoso kernel': { kind: 'linear', group: G, local: { kernel: 'yoso', bits: 4 }, global, convolution },
   'unmasked convolution': { kind: 'linear', group: G, local, global, convolution: { kernel: 9, masked: false } },
   ungrouped: { kind: 'linear', group: 1, local, global },
+  'global, fading': { kind: 'linear', group: 3, global: { scale: 'one', fade: 0.7 } },
+  'augmented, global branch fading': { ...augmented, group: 3, global: { fade: 0.5 } },
+  'castling, global branch fading': { ...augmented, global: { fade: 0.5 }, castling: true },
   'groups of 3': { kind: 'linear', group: 3, local, global, convolution: { kernel: 5 } },
 };
 
@@ -96,9 +103,20 @@ const castling = z
   .optional()
   .describe('rescale the attention part to unit length around ½v, before the convolution');
 
+const fade = fadeSchema
+  .optional()
+  .describe(
+    `factor of the global branch for every closed group between; 1 is the paper's sum (default: ${defaultFade}, of global alone 1)`,
+  );
+
 const localAlone = { ...groupOption, ...convolutionOptions, ...localOptions, castling, normalize };
-const globalAlone = { ...groupOption, ...convolutionOptions, castling, normalize };
-const localGlobal = { ...groupOption, ...convolutionOptions, ...localOptions, castling, normalize };
+const globalAlone = { ...groupOption, ...convolutionOptions, fade, castling, normalize };
+const localGlobal = { ...groupOption, ...convolutionOptions, ...localOptions, fade, castling, normalize };
+
+/** The field `fade`, left out where it changes nothing. */
+function fadeFrom({ fade: given = 1 }: { fade?: number }) {
+  return given === 1 ? undefined : given;
+}
 
 function localFrom({ localKernel: kernel, lambda }: { localKernel?: (typeof localKernels)[number]; lambda?: boolean }) {
   return { kernel, scale: lambda === true ? 'learned' : undefined };
@@ -113,13 +131,14 @@ const localPreset = definePreset(localAlone, (options) => ({
 /** `global` alone has the constant scale 1: a learned α starts at 0, where the output would be 0. */
 const globalPreset = definePreset(globalAlone, (options) => ({
   kind: 'linear',
-  ...{ group: options.group, global: { scale: 'one' }, convolution: convolutionFrom(options) },
+  ...{ group: options.group, global: { scale: 'one', fade: fadeFrom(options) }, convolution: convolutionFrom(options) },
   ...{ castling: options.castling, normalize: options.normalize },
 }));
 
-const localGlobalPreset = definePreset(localGlobal, (options) => ({
+const localGlobalPreset = definePreset(localGlobal, ({ fade: given = defaultFade, ...options }) => ({
   kind: 'linear',
-  ...{ group: options.group, local: localFrom(options), global: {}, convolution: convolutionFrom(options) },
+  ...{ group: options.group, local: localFrom(options), global: { fade: fadeFrom({ fade: given }) } },
+  convolution: convolutionFrom(options),
   ...{ castling: options.castling, normalize: options.normalize },
 }));
 
@@ -133,7 +152,7 @@ const linearPresets = {
   ),
   /** All three branches. */
   augmented: definePreset(
-    { ...groupOption, ...ownConvolutionOptions, ...localOptions, castling, normalize },
+    { ...groupOption, ...ownConvolutionOptions, ...localOptions, fade, castling, normalize },
     (options) => localGlobalPreset.make({ ...options, convolution: true }),
   ),
   /** Other names of `local`, `global` and `local+global`. */
@@ -157,6 +176,7 @@ export const linearKind = {
     state: (config, dims) => linearState(config, dims),
     step: (config, input) => linearStep(config, input),
     fold: linearFold,
+    inputs: linearInputs,
   },
   bidirectional: (config, input) => linearOfWhole(config, input),
   cross: linearCross,

@@ -24,7 +24,7 @@ import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { scoresInGroups } from '../../scoring.ts';
 import { softmaxInGroups } from '../../softmax.ts';
-import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
+import { collisionBits, fadeOf, type LinearBranches, type LocalKernel } from './config.ts';
 
 /** The causal form: [B,n,H,E]. */
 export function linearParallel(config: LinearBranches, input: SequenceInput): Value {
@@ -78,7 +78,7 @@ function attendGroups(config: LinearBranches, mask: AttentionMask, input: Sequen
     };
     branches.push(scaled(kernels[branch.kernel](), parameters.local_factor));
   }
-  const global = config.global === null ? undefined : mask.outside(unitQueries, unitKeys, values);
+  const global = config.global === null ? undefined : mask.outside(unitQueries, unitKeys, values, fadeOf(config));
   if (global !== undefined) {
     branches.push(scaled(config.normalize === 'global' ? boundedLength(global) : global, parameters.global_factor));
   }

@@ -13,7 +13,7 @@ import {
   weightedSum,
 } from '../../reference.ts';
 import { weightFloor } from '../../normalization.ts';
-import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
+import { collisionBits, fadeOf, type LinearBranches, type LocalKernel } from './config.ts';
 
 /** The branches over checked positions, with the values of their factors. */
 export interface LinearProblem {
@@ -64,6 +64,19 @@ export function linearReads({ config, positions }: LinearProblem, position: numb
   return { same: seen.filter(own), outside: ungrouped ? seen : seen.filter((other) => !own(other)) };
 }
 
+/** Factors of the terms of the global branch at the positions `outside`. */
+export function globalFades(
+  { config, positions }: LinearProblem,
+  position: number,
+  outside: readonly number[],
+): Float64Array {
+  const group = (other: number): number => positions.group(other, config.group);
+  const isGrouped = positions.input.keyMask === undefined || config.local !== null;
+  return Float64Array.from(outside, (other) =>
+    isGrouped ? fadeOf(config) ** (Math.abs(group(position) - group(other)) - 1) : 1,
+  );
+}
+
 /** The intermediate results of one position of one head, which the gradients need again. */
 export interface LinearRow {
   readonly localWeights: Float64Array;
@@ -95,7 +108,9 @@ export function linearRow(problem: LinearProblem, head: number, position: number
       ? nothing
       : localRowKernel(config.local, config.normalize, positions.scale)(query, same.map(key));
   const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueWidth);
-  const globalWeights = config.global === null ? nothing : cosineKernel(query, outside.map(key));
+  const fades = globalFades(problem, position, outside);
+  const globalWeights =
+    config.global === null ? nothing : cosineKernel(query, outside.map(key)).map((cosine, i) => fades[i] * cosine);
   const global = weightedSum(globalWeights, config.global === null ? [] : outside.map(value), valueWidth);
 
   const scaledGlobal = config.normalize === 'global' ? softUnit(global) : global;

@@ -6,24 +6,27 @@
  *
  *     o_a = Σ_rows [ same·max(q̂_a·k̂_j, 0)² + α·earlier·(q̂_a·k̂_j) + w[offset] ]·v_j + α·q̂_a S
  *
- * which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
+ * (`earlier` and S times fade^age, see `group-ages.ts`), which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { add, addAll, mul, relu } from '../../../graph/ops/elementwise.ts';
+import { add, addAll, exp, mul, relu } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import type {
   AttentionDims,
   Fold,
+  LayoutInputs,
   MixerParameterValues,
   MixerStepOutput,
   StateShape,
   StepBlock,
   StepInput,
 } from '../../mixer.ts';
+import { ageNames, declareGroupAges, groupAges } from '../../group-ages.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { scoresOfRows } from '../../scoring.ts';
 import { softmaxOfRows } from '../../softmax.ts';
@@ -36,7 +39,7 @@ import {
   weightedValues,
 } from '../../step-blocks.ts';
 import { ringState } from '../../state.ts';
-import { collisionBits, type LinearBranches, type LinearMixer, type LocalKernel } from './config.ts';
+import { collisionBits, fadeOf, type LinearBranches, type LinearMixer, type LocalKernel } from './config.ts';
 
 /** The ring of the open group and the convolution, and S with a global branch; a growing cache where the group is endless. */
 export function linearState(config: LinearBranches, dims: AttentionDims): StateShape {
@@ -48,6 +51,23 @@ export function linearState(config: LinearBranches, dims: AttentionDims): StateS
     convolution: config.convolution,
     folded: config.global === null ? null : sums,
   });
+}
+
+export const linearInputs: LayoutInputs<LinearMixer> = {
+  tag: (config) => (fadeOf(config) === 1 ? '' : 'f'),
+  declare: (config, slots) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots)),
+  feeds: (config, steps, nodes, slots) => (fadeOf(config) === 1 ? {} : groupAges(config, steps, nodes, slots)),
+};
+
+/** fade^age. */
+function faded(config: LinearBranches, age: Value): Value {
+  return exp(mul(age, Math.log(fadeOf(config))));
+}
+
+/** The block with weights of its rows in earlier groups in the place of a mask. */
+function fadedBlock(config: LinearBranches, block: StepBlock, age: Value | undefined): StepBlock {
+  if (age === undefined) return block;
+  return { ...block, masks: { ...block.masks, earlier: mul(block.masks.earlier, faded(config, age)) } };
 }
 
 /** Kernels that read q and k as they are. */
@@ -62,7 +82,10 @@ export function linearStep(config: LinearBranches, input: StepInput): MixerStepO
   const rows = nodeRows(input.k); // [B,M,T,D]
   const keys = storesRawKeys(config) ? rows : unitLength(rows);
   const values = nodeRows(input.v); // [B,M,T,E]
-  return { mixed: mixBlocks(config, input, blocksOf(input, keys, values)), keys, values };
+  const [ring, tree] = blocksOf(input, keys, values);
+  const ages: Readonly<Record<string, Value | undefined>> = input.inputs;
+  const blocks = [fadedBlock(config, ring, ages[ageNames.ring]), fadedBlock(config, tree, ages[ageNames.tree])] as const;
+  return { mixed: mixBlocks(config, input, blocks), keys, values };
 }
 
 /** [B,M,R·T,E] */
@@ -71,6 +94,8 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   const blocks = Number.isFinite(config.group) ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
   const unitQueries = heads.mapped(unitLength);
+  const age: Value | undefined = input.inputs[ageNames.sums];
+  const readers = age === undefined ? unitQueries : mul(unitQueries, heads.tile(faded(config, age)));
   const unitKeys = (block: StepBlock): Value => (storesRawKeys(config) ? unitLength(block.keys) : block.keys);
   const scores = blocks.map((block) => matmul(unitQueries, unitKeys(block), { transposeB: true })); // [B,M,R*T,rows]
 
@@ -99,13 +124,13 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
       blocks.map((_, i) => addAll(present.map((branch) => branch[i]))),
     );
     if (config.global === null || sums === undefined) return rows;
-    return add(rows, scaled(matmul(unitQueries, sums), alpha));
+    return add(rows, scaled(matmul(readers, sums), alpha));
   }
 
   const parts: Value[] = [];
   if (local !== undefined) parts.push(scaled(weightedValues(blocks, local), lambda));
   if (global !== undefined && sums !== undefined) {
-    const summed = add(weightedValues(blocks, global), matmul(unitQueries, sums));
+    const summed = add(weightedValues(blocks, global), matmul(readers, sums));
     parts.push(scaled(config.normalize === 'global' ? boundedLength(summed) : summed, alpha));
   }
   let mixed = parts.length === 0 ? undefined : addAll(parts);
@@ -140,12 +165,15 @@ function localWeights(
   return kernels[branch.kernel]();
 }
 
-/** S ← S + Σ k̂ᵀv over rows of groups that have closed. */
+/** S ← fade^groups S + Σ fade^age k̂ᵀv over rows of groups that have closed. */
 export const linearFold: Fold<LinearMixer> = {
-  shareAs: (config) => (storesRawKeys(config) ? 'raw keys' : 'unit keys'),
-  fold(config, { keys, values, sums }) {
+  shareAs: (config) => `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
+  readsAges: (config) => fadeOf(config) !== 1,
+  fold(config, { keys, values, sums, ages }) {
     if (sums === undefined) throw internalError('a fold without sums');
     const unitKeys = storesRawKeys(config) ? unitLength(keys) : keys;
-    return add(sums, matmul(unitKeys, values, { transposeA: true }));
+    if (ages === undefined) return add(sums, matmul(unitKeys, values, { transposeA: true }));
+    const rows = mul(unitKeys, faded(config, reshape(ages.rows, [keys.shape[1], 1])));
+    return add(mul(sums, faded(config, ages.groups)), matmul(rows, values, { transposeA: true }));
   },
 };

@@ -84,11 +84,12 @@ export function t5Problems(mixer: MixerConfig): string[] {
   ];
 }
 
-/** T5's form of `mixer`: the linear kind is converted, all others are unchanged. */
+/** T5's form of `mixer`: the linear kind is converted, without a fade, as T5 normalizes the sum; others are unchanged. */
 export function t5Form(mixer: MixerConfig, padding: T5LinearMixer['padding']): MixerConfig {
   const linear = linearSchema.safeParse(mixer);
   if (!linear.success) return mixer;
-  const { group, local, global, convolution } = linear.data;
+  const { group, local, convolution } = linear.data;
+  const global = linear.data.global && { scale: linear.data.global.scale };
   return t5LinearSchema.parse({ kind: 't5-linear', group, local, global, convolution, padding });
 }
 

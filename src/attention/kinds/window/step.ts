@@ -16,7 +16,8 @@ import { softmax } from '../../../graph/ops/softmax.ts';
 import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import { emptySlot, type SequenceStep, windowStart } from '../../masks.ts';
+import { ageNames, groupAges, declareGroupAges } from '../../group-ages.ts';
+import { type SequenceStep, windowStart } from '../../masks.ts';
 import type {
   AttentionDims,
   Fold,
@@ -50,12 +51,7 @@ export const windowInputs: LayoutInputs<WindowMixer> = {
     if (config.memory === null) return none;
     const older: Declared = { [olderName]: { dtype: 'int32', shape: [named('U')] } };
     if (!decays(config)) return older;
-    return {
-      ...older,
-      'age.ring': { dtype: 'float32', shape: ['B', 1, 'T', slots] },
-      'age.tree': { dtype: 'float32', shape: ['B', 1, 'T', 'T'] },
-      'age.sums': { dtype: 'float32', shape: ['B', 1, 'T', 1] },
-    };
+    return { ...older, ...declareGroupAges(slots) };
   },
   feeds(config, steps, nodes, slots) {
     const none: Record<string, Tensor> = {};
@@ -63,14 +59,7 @@ export const windowInputs: LayoutInputs<WindowMixer> = {
     const rows = olderSlots(config, steps);
     const older = { [olderName]: tensor('int32', [rows.length], rows) };
     if (!decays(config)) return older;
-    const B = steps.length;
-    const { ring, tree, sums } = agesOf(config, steps, nodes, slots);
-    return {
-      ...older,
-      'age.ring': tensor('float32', [B, 1, nodes, slots], ring),
-      'age.tree': tensor('float32', [B, 1, nodes, nodes], tree),
-      'age.sums': tensor('float32', [B, 1, nodes, 1], sums),
-    };
+    return { ...older, ...groupAges(config, steps, nodes, slots) };
   },
 };
 
@@ -89,29 +78,6 @@ function olderSlots(config: WindowMixer, steps: readonly SequenceStep[]): Int32A
     });
   }
   return Int32Array.from(found.size === 0 ? [0] : [...found].sort((a, b) => a - b));
-}
-
-function agesOf(config: WindowMixer, steps: readonly SequenceStep[], nodes: number, slots: number) {
-  const { group: G, window: W } = config;
-  const ring = new Float32Array(steps.length * nodes * slots);
-  const tree = new Float32Array(steps.length * nodes * nodes);
-  const sums = new Float32Array(steps.length * nodes);
-  steps.forEach(({ slotPositions, tree: own, committed }, b) => {
-    const folded = windowStart(committed, config) / G;
-    own.depths.forEach((depth, node) => {
-      const row = b * nodes + node;
-      const group = Math.floor((committed + depth) / G);
-      const age = (position: number): number => Math.max(0, group - Math.floor(position / G) - W);
-      slotPositions.forEach((position, slot) => {
-        if (position !== emptySlot) ring[row * slots + slot] = age(position);
-      });
-      own.depths.forEach((other, column) => {
-        tree[row * nodes + column] = age(committed + other);
-      });
-      sums[row] = Math.max(0, group - W + 1 - folded);
-    });
-  });
-  return { ring, tree, sums };
 }
 
 /** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of older positions: [M,F,E+1]. */
@@ -189,8 +155,8 @@ function olderSums(memory: WindowMemory, input: StepInput, [ring, tree]: readonl
   const decay = logDecay(memory, ring.keys, M, parameters);
   if (decay === undefined) return add(read, matmul(unfolded, counted));
   const factor = (age: Value): Value => exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))); // [B,M,R*T,rows]
-  const ages = older(inputs['age.ring'], inputs['age.tree'], 3);
-  return add(mul(read, factor(inputs['age.sums'])), matmul(mul(unfolded, factor(ages)), counted));
+  const ages = older(inputs[ageNames.ring], inputs[ageNames.tree], 3);
+  return add(mul(read, factor(inputs[ageNames.sums])), matmul(mul(unfolded, factor(ages)), counted));
 }
 
 /** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over the rows of groups that leave the window. */

@@ -1,0 +1,54 @@
+/**
+ * Ages of rows in groups, for memories that decay with every group: how many groups lie between the group of a row and the
+ * window of the node that reads it; of S, between the last folded group and the window. Inputs of the step form.
+ */
+import type { Dim } from '../graph/shape.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
+import type { Horizon } from './attention-layer.ts';
+import { emptySlot, type SequenceStep, windowStart } from './masks.ts';
+
+/** Names of the inputs: ages of rows in the ring, of rows in the tree, and of S. */
+export const ageNames = { ring: 'age.ring', tree: 'age.tree', sums: 'age.sums' } as const;
+
+/** Types of the inputs. */
+export function declareGroupAges(slots: Dim): Record<string, { dtype: 'float32'; shape: Dim[] }> {
+  return {
+    [ageNames.ring]: { dtype: 'float32', shape: ['B', 1, 'T', slots] },
+    [ageNames.tree]: { dtype: 'float32', shape: ['B', 1, 'T', 'T'] },
+    [ageNames.sums]: { dtype: 'float32', shape: ['B', 1, 'T', 1] },
+  };
+}
+
+/** Values of the inputs: see `LayoutInputs`. */
+export function groupAges(
+  horizon: Pick<Horizon, 'group' | 'window'>,
+  steps: readonly SequenceStep[],
+  nodes: number,
+  slots: number,
+): Record<string, Tensor> {
+  const { group: G, window: W = 1 } = horizon;
+  const B = steps.length;
+  const ring = new Float32Array(B * nodes * slots);
+  const tree = new Float32Array(B * nodes * nodes);
+  const sums = new Float32Array(B * nodes);
+  steps.forEach(({ slotPositions, tree: own, committed }, b) => {
+    const folded = windowStart(committed, horizon) / G;
+    own.depths.forEach((depth, node) => {
+      const row = b * nodes + node;
+      const group = Math.floor((committed + depth) / G);
+      const age = (position: number): number => Math.max(0, group - Math.floor(position / G) - W);
+      slotPositions.forEach((position, slot) => {
+        if (position !== emptySlot) ring[row * slots + slot] = age(position);
+      });
+      own.depths.forEach((other, column) => {
+        tree[row * nodes + column] = age(committed + other);
+      });
+      sums[row] = Math.max(0, group - W + 1 - folded);
+    });
+  });
+  return {
+    [ageNames.ring]: tensor('float32', [B, 1, nodes, slots], ring),
+    [ageNames.tree]: tensor('float32', [B, 1, nodes, nodes], tree),
+    [ageNames.sums]: tensor('float32', [B, 1, nodes, 1], sums),
+  };
+}
