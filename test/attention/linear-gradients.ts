@@ -218,7 +218,13 @@ function addRowGradient(
     const dGlobal = config.normalize === 'global' ? softUnitGradient(row.global, dScaled) : dScaled;
     const fades = globalFades(problem, position, reads.outside);
     const kernel: KernelGradient = (q, keys, dWeights, dq, dKeys) => {
-      ofCosine(() => 1)(q, keys, dWeights.map((dWeight, j) => fades[j] * dWeight), dq, dKeys);
+      ofCosine(() => 1)(
+        q,
+        keys,
+        dWeights.map((dWeight, j) => fades[j] * dWeight),
+        dq,
+        dKeys,
+      );
     };
     addBranchGradient(positions, head, position, kernel, reads.outside, row.globalWeights, dGlobal, gradients);
   }

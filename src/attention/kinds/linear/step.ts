@@ -84,7 +84,10 @@ export function linearStep(config: LinearBranches, input: StepInput): MixerStepO
   const values = nodeRows(input.v); // [B,M,T,E]
   const [ring, tree] = blocksOf(input, keys, values);
   const ages: Readonly<Record<string, Value | undefined>> = input.inputs;
-  const blocks = [fadedBlock(config, ring, ages[ageNames.ring]), fadedBlock(config, tree, ages[ageNames.tree])] as const;
+  const blocks = [
+    fadedBlock(config, ring, ages[ageNames.ring]),
+    fadedBlock(config, tree, ages[ageNames.tree]),
+  ] as const;
   return { mixed: mixBlocks(config, input, blocks), keys, values };
 }
 
@@ -167,7 +170,8 @@ function localWeights(
 
 /** S ← fade^groups S + Σ fade^age k̂ᵀv over rows of groups that have closed. */
 export const linearFold: Fold<LinearMixer> = {
-  shareAs: (config) => `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
+  shareAs: (config) =>
+    `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
   readsAges: (config) => fadeOf(config) !== 1,
   fold(config, { keys, values, sums, ages }) {
     if (sums === undefined) throw internalError('a fold without sums');
