@@ -34,7 +34,7 @@ const globalSchema = z.strictObject({
   scale: z.enum(['learned', 'one']).default('learned'),
 });
 
-/** The factor of the global branch of presets for every closed group: it helps at any length (docs/decisions/fade.md). */
+/** The fade of presets: it does no harm beyond the trained length (docs/decisions/fade.md). */
 export const defaultFade = 0.5;
 
 /** The factor of a group for every group between it and the reading one. */
