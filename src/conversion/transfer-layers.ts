@@ -73,8 +73,10 @@ export function transferCost(
   const pass = passCost(teacher, 0, length);
   const step = stepCost({ ...layerJob(teacher, student, layers[0], length), settings, parameters: new Map() });
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
-  // Hidden states leave the engine as a copy.
-  const passBytes = processBytes + pass.inputBytes + pass.peakBytes + pass.outputBytes;
+  // Weights are read, handed to the engine and packed by it; hidden states are as large before the layer as after it, and leave
+  // the engine as a copy.
+  const states = pass.outputBytes;
+  const passBytes = processBytes + 3 * (pass.inputBytes - states) + pass.peakBytes + 2 * states;
   return {
     memoryBytes: Math.max(passBytes, step.bytes, processBytes + table),
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,
