@@ -182,11 +182,14 @@ export async function convert(
 }
 
 /** @throws OptionsError for a store without steps, by which results differ, and a share without a store */
-function requireShare({ store, share, steps, queue }: ConversionOptions): void {
+function requireShare({ store, share, steps, queue, inputs }: ConversionOptions): void {
   if (store !== undefined && steps === undefined) {
     throw new OptionsError('`store` needs `steps`: what a machine does in a time is not what another does');
   }
   if (share !== undefined && store === undefined) throw new OptionsError('`index` needs `store`, where results go');
+  if (store !== undefined && inputs === 'converted') {
+    throw new OptionsError('`store` is for layers that learn by themselves; leave `inputs` out');
+  }
   if (store !== undefined && queue !== undefined) {
     throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
   }

@@ -156,6 +156,13 @@ describe('parts of a study', () => {
       2,
       /steps/,
     ],
+    [
+      'layers one after the other',
+      { command: [...convertWords('x'), '--set', 'inputs=converted'] },
+      '--store x',
+      2,
+      /inputs/,
+    ],
   ])('refuses %s', async (name, plan, words, code, message) => {
     const file = join(folder, `${name}.json`);
     if (plan !== undefined) await writeFile(file, JSON.stringify(plan));
