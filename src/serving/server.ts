@@ -6,14 +6,13 @@ import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
 import type { RunnerOptions } from '../engine/text-job.ts';
 import type { TextModel } from '../engine/text-model.ts';
-import { toolFormatNamed, toolFormatOf } from '../engine/tools/formats/index.ts';
+import { ToolCalls } from '../engine/tools/tool-calls.ts';
 import type { Redis } from '../redis/client.ts';
-import { showingTokens } from '../tokenizer/shown-tokens.ts';
 import { ApiKeys, RequestRate } from './http/access.ts';
 import { type ApiOptions, createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
-import type { Serving, TokenServing, ToolServing } from './http/request-context.ts';
+import type { Serving, TokenServing } from './http/request-context.ts';
 import { textApi } from './http/text-api.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
 import { MemoryStore } from './sessions/memory-store.ts';
@@ -71,18 +70,6 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
   };
 }
 
-/** How a model's calls are held and read. @param name of the format. @throws LinnetError `CONFIG` for one that is not known */
-export function toolServing(
-  { tokenizer, template, engine }: TextModel,
-  grammars: Grammars,
-  name?: string,
-): ToolServing {
-  const format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
-  const shown = showingTokens(tokenizer, format.control);
-  const own = shown === tokenizer ? grammars : new Grammars(shown, engine.model.sizes.vocabulary);
-  return { format, tokenizer: shown, grammars: own };
-}
-
 /**
  * Serves a model, which stays the caller's.
  * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
@@ -102,12 +89,12 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   const store = options.sessions ?? new MemoryStore();
   if (options.sessions instanceof MemoryStore) metrics.watchSessions(options.sessions);
   const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlots(slotFolder, limits.sessionBytes);
-  const grammars = new Grammars(model.tokenizer, model.engine.model.sizes.vocabulary);
   const serving = {
     ...around,
     ...{ model, runner, page, metricDialects, secret: shared?.secret },
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
-    ...{ grammars, calls: toolServing(model, grammars, options.toolFormat) },
+    grammars: new Grammars(model.tokenizer, model.engine.model.sizes.vocabulary),
+    calls: new ToolCalls(model, options.toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
     slots: new Slots(runner.parallel, slotFiles),

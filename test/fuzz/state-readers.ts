@@ -28,7 +28,7 @@ import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
-import { toolServing } from '../../src/serving/server.ts';
+import { ToolCalls } from '../../src/engine/tools/tool-calls.ts';
 import { Grammars } from '../../src/decoding/constraints/grammar-constraint.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
@@ -232,10 +232,10 @@ async function requestReaders(): Promise<StateReaders> {
   const served = await openTiny(chatTemplate);
   const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
   const sessions = new Sessions(new MemoryStore());
-  const grammars = new Grammars(served.tokenizer, served.vocabulary);
   const serving = {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
-    ...{ grammars, calls: toolServing(served, grammars) },
+    grammars: new Grammars(served.tokenizer, served.vocabulary),
+    calls: new ToolCalls(served),
     slots: new Slots(runner.parallel),
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),

@@ -26,6 +26,7 @@ const FOLDER_ORDER = [
   'engine',
   'export',
   'open',
+  'ai-sdk',
   'report',
   'training',
   'evaluation',

@@ -6,8 +6,7 @@ import type { Grammars } from '../../decoding/constraints/grammar-constraint.ts'
 import type { Runner } from '../../engine/runner.ts';
 import type { Embeddings } from '../../engine/text/embeddings.ts';
 import type { NamedModel, TextModel } from '../../engine/text-model.ts';
-import type { ToolFormat } from '../../engine/tools/tool-format.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { ToolCalls } from '../../engine/tools/tool-calls.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 
@@ -26,20 +25,12 @@ export interface EmbeddingServing extends TokenServing {
   readonly embeddings: Pick<Embeddings, 'width' | 'longest' | 'layOut' | 'embed'>;
 }
 
-/** How calls of functions are held to a format and read. */
-export interface ToolServing {
-  readonly format: ToolFormat;
-  /** Decodes the control tokens of the format as part of a text. */
-  readonly tokenizer: Tokenizer;
-  readonly grammars: Grammars;
-}
-
 /** The server of a generating model, with its limits. */
 export interface Serving extends EmbeddingServing {
   readonly model: TextModel;
   readonly runner: Runner;
   readonly grammars: Grammars;
-  readonly calls: ToolServing;
+  readonly calls: ToolCalls;
   readonly sessions: Sessions;
   readonly slots: Slots;
   readonly responses: StateStore;

@@ -13,7 +13,7 @@ import { openAiFraming } from './event-stream.ts';
 import { openAiParts, timingsOf } from './progress.ts';
 import { chatLogprobs } from './scores.ts';
 import { commonRefusals, jobOf, jsonSchemaOf, onSession, textFields } from './text-fields.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from './called-answer.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
@@ -106,7 +106,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? chatLogprobs(scores, names, pieces) : null;
   const promptIds = shared.promptIds(record);
-  const answers = record.choices.map(() => new CalledAnswer(calling));
+  const answers = record.choices.map(() => new CalledAnswer(calling?.reader()));
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
     chunks(piece) {

@@ -13,7 +13,7 @@ import type { Route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from './called-answer.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
 import { jobOf, jsonSchemaField, jsonSchemaOf, samplingOf, textFields } from './text-fields.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
@@ -220,7 +220,7 @@ function callItem({ callId, name, json }: MadeCall, status: Status) {
 
 /** The whole text of an answer, with its calls. */
 function answerIn({ calling }: Answered, record: TextRecord): CalledAnswer {
-  const answer = new CalledAnswer(calling);
+  const answer = new CalledAnswer(calling?.reader());
   answer.push(record.choices[0].text);
   answer.end();
   return answer;
@@ -274,7 +274,7 @@ function responseUsage(record: TextRecord) {
 }
 
 function answerOf(answered: Answered, record: TextRecord): AnswerFold {
-  const answer = new CalledAnswer(answered.calling);
+  const answer = new CalledAnswer(answered.calling?.reader());
   /** The item that grows: the text, or a call. */
   let open: 'text' | MadeCall | undefined;
   let output = -1;

@@ -1,8 +1,7 @@
 /** Fields of requests by which a model may call functions, and their meaning for its text. */
 import { z } from 'zod';
-import { CallReader } from '../../../engine/tools/call-reader.ts';
+import type { CallReader } from '../../../engine/tools/call-reader.ts';
 import type { ToolFunction } from '../../../engine/tools/tool-format.ts';
-import { toolGrammar } from '../../../engine/tools/tool-grammar.ts';
 import { LinnetError } from '../../../errors.ts';
 import { refuse } from '../api-error.ts';
 import type { Serving } from '../request-context.ts';
@@ -56,7 +55,7 @@ export interface Calling extends Pick<JobBounds, 'held'> {
  * @throws ApiError for functions that a text cannot be held to, naming the field
  */
 export function callingOf(
-  { calls: { format, tokenizer, grammars }, model }: Serving,
+  { calls }: Serving,
   { tools: given = [], choice = 'auto', parallel = true, schema, ignoreEos }: ToolRequest,
 ): Calling | undefined {
   if (given.length === 0) {
@@ -70,16 +69,14 @@ export function callingOf(
   const callable = named === undefined ? tools : tools.filter(({ name }) => name === named);
   if (callable.length === 0)
     refuse(`there is no function "${(named ?? '').slice(0, 64)}" among "tools"`, 'tool_choice');
-  const reader = (): CallReader => new CallReader(format, tools);
+  const reader = (): CallReader => calls.reader(tools);
   if (choice === 'none') return undefined;
   if (ignoreEos === true)
     refuse('an answer that may call functions ends with EOS; leave out "ignore_eos"', 'ignore_eos');
   const required = choice === 'required' || named !== undefined;
-  const rules = { format, tools: callable, required, parallel: parallel && named === undefined, schema };
   try {
-    const key = `tools ${JSON.stringify({ ...rules, format: format.name })}`;
-    const constraint = grammars.constraint(key, () => toolGrammar(rules), model.engine.model.eosIds);
-    return { tools, reader, held: { constraint, tokenizer } };
+    const held = calls.held({ tools: callable, required, parallel: parallel && named === undefined, schema });
+    return { tools, reader, held };
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
     return refuse(error.message, 'tools');

@@ -1,7 +1,5 @@
 /** The text of one choice, with the calls of functions in it. */
-import { randomInt } from 'node:crypto';
-import type { AnswerPart, CallReader } from '../../../engine/tools/call-reader.ts';
-import type { Calling } from './tool-fields.ts';
+import type { AnswerPart, CallReader } from './call-reader.ts';
 
 /** A call as far as it has been read. */
 export interface MadeCall {
@@ -21,9 +19,9 @@ export class CalledAnswer {
   content = '';
   readonly #reader: CallReader | undefined;
 
-  /** @param calling undefined for an answer that cannot call: all of it is text */
-  constructor(calling: Calling | undefined) {
-    this.#reader = calling?.reader();
+  /** @param reader undefined for an answer that cannot call: all of it is text */
+  constructor(reader: CallReader | undefined) {
+    this.#reader = reader;
   }
 
   push(text: string): CalledPart[] {
@@ -52,5 +50,6 @@ const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 
 /** The id of a call. Templates of Mistral take ids of nine letters and digits alone. */
 function newCallId(): string {
-  return Array.from({ length: 9 }, () => letters[randomInt(letters.length)]).join('');
+  const numbers = crypto.getRandomValues(new Uint8Array(9));
+  return Array.from(numbers, (number) => letters[number % letters.length]).join('');
 }

@@ -1,0 +1,35 @@
+/** Models for the AI SDK (`ai`), in process: `linnet(FOLDER)` is a language model, `linnet.embedding(FOLDER)` one of embeddings. */
+import type { EmbeddingModelV3, LanguageModelV3 } from '@ai-sdk/provider';
+import { LinnetEmbeddings } from './embeddings.ts';
+import { LinnetLanguageModel, type LinnetSettings } from './language-model.ts';
+
+export type { LinnetSettings } from './language-model.ts';
+
+/** A model of embeddings. Dispose of it. */
+export type LinnetEmbeddingModel = EmbeddingModelV3 & AsyncDisposable;
+
+/** A language model. Dispose of it. */
+export type LinnetModel = LanguageModelV3 & AsyncDisposable;
+
+/**
+ * A language model of the AI SDK that runs in this process: texts and streams, tools, structured output. It is opened at the
+ * first call. States of conversations are kept between calls, so that a turn reads the new part alone.
+ *
+ * @param source as `open` of `linnet` takes it
+ * @throws LinnetError at the first call, as `open`; `CONFIG` for a model without a chat template
+ * @example
+ * ```ts
+ * import { generateText } from 'ai';
+ * import { linnet } from 'linnet/ai-sdk';
+ *
+ * await using model = linnet('runs/converted');
+ * const { text } = await generateText({ model, prompt: 'Why is the sky blue?' });
+ * ```
+ */
+export function linnet(source: string, settings: LinnetSettings = {}): LinnetModel {
+  return new LinnetLanguageModel(source, settings);
+}
+
+/** Embeddings of texts: the mean of the last hidden states of a causal model, of length 1. */
+linnet.embedding = (source: string, settings: LinnetSettings = {}): LinnetEmbeddingModel =>
+  new LinnetEmbeddings(source, settings);

@@ -1,0 +1,238 @@
+/** A language model as the AI SDK asks for it: one runner, whose jobs share the states of earlier prompts. */
+import type {
+  LanguageModelV3,
+  LanguageModelV3CallOptions,
+  LanguageModelV3Content,
+  LanguageModelV3FinishReason,
+  LanguageModelV3GenerateResult,
+  LanguageModelV3StreamPart,
+  LanguageModelV3StreamResult,
+  LanguageModelV3Usage,
+  SharedV3Warning,
+} from '@ai-sdk/provider';
+import type { SamplerInput } from '../decoding/sampler.ts';
+import { preparePrompt } from '../engine/prompt.ts';
+import { Runner } from '../engine/runner.ts';
+import { PrefixCache } from '../engine/text/prefix-cache.ts';
+import { type DrafterName, drafters, type EndEvent, type TextJob } from '../engine/text-job.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../engine/tools/called-answer.ts';
+import { ToolCalls } from '../engine/tools/tool-calls.ts';
+import type { ToolFunction } from '../engine/tools/tool-format.ts';
+import { withTools } from '../engine/tools/tool-messages.ts';
+import { LinnetError } from '../errors.ts';
+import { requireOneOf } from '../files/arguments.ts';
+import type { RunningModel, RunningOptions } from '../open/running-model.ts';
+import { chatMessagesOf } from './messages.ts';
+import { OpenedOnce } from './opened-once.ts';
+
+/** How a model is opened, with its limits. */
+export interface LinnetSettings extends RunningOptions {
+  /** Name of the format in which calls of functions are written. Default: by the chat template. */
+  readonly toolFormat?: string;
+  /** Bytes of states that are kept between calls. Default 256 MiB. */
+  readonly cacheBytes?: number;
+  /** Texts at a time; others wait. Default 4. */
+  readonly parallel?: number;
+  /** Most tokens of an answer that names no limit. Default 1024. */
+  readonly maxOutputTokens?: number;
+}
+
+/** The parts of an opened model that calls share. */
+interface Ready {
+  readonly model: RunningModel;
+  readonly runner: Runner;
+  readonly calls: ToolCalls;
+}
+
+export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
+  readonly supportedUrls = {};
+  readonly #settings: LinnetSettings;
+  #ready: Ready | undefined;
+
+  constructor(source: string, { toolFormat, cacheBytes, parallel, maxOutputTokens, ...options }: LinnetSettings) {
+    super(source, options);
+    this.#settings = { toolFormat, cacheBytes, parallel, maxOutputTokens };
+  }
+
+  /** @throws LinnetError as `linnet`; `INPUT` for prompts with files and tools that an answer cannot be held to; by the signal its reason */
+  async doGenerate(options: LanguageModelV3CallOptions): Promise<LanguageModelV3GenerateResult> {
+    const content: LanguageModelV3Content[] = [];
+    const result: Pick<LanguageModelV3GenerateResult, 'warnings'> = { warnings: [] };
+    let text = '';
+    for await (const part of this.#parts(options)) {
+      if (part.type === 'text-delta') text += part.delta;
+      else if (part.type === 'text-end') content.push({ type: 'text', text });
+      else if (part.type === 'tool-call') content.push(part);
+      else if (part.type === 'stream-start') result.warnings = part.warnings;
+      else if (part.type === 'finish') {
+        const { usage, finishReason } = part;
+        return { ...result, content, usage, finishReason, response: { modelId: this.modelId } };
+      }
+    }
+    throw new LinnetError('INTERNAL', 'internal: an answer without an end');
+  }
+
+  /** @throws LinnetError as `doGenerate`, before the stream where it can */
+  async doStream(options: LanguageModelV3CallOptions): Promise<LanguageModelV3StreamResult> {
+    const parts = this.#parts(options);
+    let next: Promise<IteratorResult<LanguageModelV3StreamPart, void>> | undefined = parts.next();
+    await next;
+    const stream = new ReadableStream<LanguageModelV3StreamPart>({
+      async pull(controller) {
+        const { done, value } = await (next ?? parts.next());
+        next = undefined;
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await parts.return();
+      },
+    });
+    return { stream };
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.#ready?.runner.close();
+    this.#ready = undefined;
+    await super[Symbol.asyncDispose]();
+  }
+
+  async #open(): Promise<Ready> {
+    const model = await this.model();
+    const { toolFormat, cacheBytes = 256 << 20, parallel = 4 } = this.#settings;
+    this.#ready ??= {
+      model,
+      runner: new Runner(model.engine, { tokenizer: model.tokenizer, parallel, prefixes: new PrefixCache(cacheBytes) }),
+      calls: new ToolCalls(model, toolFormat),
+    };
+    return this.#ready;
+  }
+
+  async *#parts(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void, undefined> {
+    options.abortSignal?.throwIfAborted();
+    const { model, runner, calls } = await this.#open();
+    const { tools, warnings } = toolsOf(options);
+    const { responseFormat: format, toolChoice: choice = { type: 'auto' } } = options;
+    const schema = format?.type === 'json' ? (format.schema ?? { type: 'object' }) : undefined;
+    const callable = choice.type === 'tool' ? tools.filter(({ name }) => name === choice.toolName) : tools;
+    const mayCall = choice.type !== 'none' && callable.length > 0;
+    const required = choice.type === 'required' || choice.type === 'tool';
+    const parallel = choice.type !== 'tool' && options.providerOptions?.linnet?.parallelToolCalls !== false;
+    const input = withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []);
+    const prompt = preparePrompt(model, input);
+    const held = mayCall
+      ? calls.held({ tools: callable, required, parallel, schema })
+      : schema === undefined
+        ? {}
+        : calls.json(schema);
+    const job: TextJob = {
+      prompt,
+      maxTokens: Math.min(
+        options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
+        model.engine.model.positions.limit - prompt.tokens.length,
+      ),
+      sampling: samplingOf(options),
+      stop: {
+        strings: options.stopSequences,
+        tokenIds: model.tokenizer.eosId === undefined ? [] : [model.tokenizer.eosId],
+      },
+      drafter: drafterOf(options),
+      signal: options.abortSignal,
+      ...held,
+    };
+    yield { type: 'stream-start', warnings };
+    yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };
+    const answer = new CalledAnswer(mayCall ? calls.reader(tools) : undefined);
+    const told = new ToldParts();
+    let cached = 0;
+    let ended: EndEvent | undefined;
+    for await (const event of runner.submit(job)) {
+      if (event.type === 'prompt') ({ cached } = event);
+      else if (event.type === 'tokens') for (const part of answer.push(event.text)) yield* told.of(part);
+      else ended = event;
+    }
+    options.abortSignal?.throwIfAborted();
+    if (ended === undefined) throw new LinnetError('INTERNAL', 'internal: a text without an end');
+    for (const part of answer.end()) yield* told.of(part);
+    const isCut = ended.generation.finish === 'length';
+    yield* told.end(!isCut);
+    yield { type: 'finish', usage: usageOf(ended, cached), finishReason: finishOf(ended, answer) };
+  }
+}
+
+/** The parts of a stream that tell of an answer: each text and each call has a beginning and an end. */
+class ToldParts {
+  #open: 'text' | MadeCall | undefined;
+
+  *of(part: CalledPart): Generator<LanguageModelV3StreamPart, void, undefined> {
+    if (part.type === 'text') {
+      if (part.text === '') return;
+      if (this.#open === undefined) yield { type: 'text-start', id: '0' };
+      this.#open = 'text';
+      yield { type: 'text-delta', id: '0', delta: part.text };
+    } else if (part.type === 'call') {
+      yield* this.end(true);
+      this.#open = part.call;
+      yield { type: 'tool-input-start', id: part.call.callId, toolName: part.call.name };
+    } else yield { type: 'tool-input-delta', id: part.call.callId, delta: part.json };
+  }
+
+  /** @param isWhole whether a call that is open has all its arguments */
+  *end(isWhole: boolean): Generator<LanguageModelV3StreamPart, void, undefined> {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open === undefined) return;
+    if (open === 'text') {
+      yield { type: 'text-end', id: '0' };
+      return;
+    }
+    const { callId, name, json } = open;
+    yield { type: 'tool-input-end', id: callId };
+    if (isWhole) yield { type: 'tool-call', toolCallId: callId, toolName: name, input: json };
+  }
+}
+
+function toolsOf({ tools = [] }: LanguageModelV3CallOptions): { tools: ToolFunction[]; warnings: SharedV3Warning[] } {
+  const functions: ToolFunction[] = [];
+  const warnings: SharedV3Warning[] = [];
+  for (const tool of tools) {
+    if (tool.type === 'function') {
+      const { name, description, inputSchema } = tool;
+      functions.push({ name, description, parameters: { ...inputSchema } });
+    } else warnings.push({ type: 'unsupported', feature: `the tool ${tool.id}, which another provider runs` });
+  }
+  return { tools: functions, warnings };
+}
+
+function samplingOf({
+  temperature,
+  topP,
+  topK,
+  presencePenalty,
+  frequencyPenalty,
+  seed,
+}: LanguageModelV3CallOptions): SamplerInput {
+  const random = Math.floor(2 ** 32 * Math.random());
+  return { temperature: temperature ?? 0, topP, topK, presencePenalty, frequencyPenalty, seed: seed ?? random };
+}
+
+/** @throws LinnetError `INPUT` for a drafter that is not known */
+function drafterOf({ providerOptions }: LanguageModelV3CallOptions): DrafterName | undefined {
+  const given = providerOptions?.linnet?.speculate;
+  requireOneOf(given, 'providerOptions.linnet.speculate', drafters);
+  return drafters.find((name) => name === given);
+}
+
+function usageOf({ generation }: EndEvent, cached: number): LanguageModelV3Usage {
+  const { promptTokens: total, tokens } = generation;
+  return {
+    inputTokens: { total, noCache: total - cached, cacheRead: cached, cacheWrite: undefined },
+    outputTokens: { total: tokens.length, text: tokens.length, reasoning: undefined },
+  };
+}
+
+function finishOf({ generation }: EndEvent, { calls }: CalledAnswer): LanguageModelV3FinishReason {
+  const raw = generation.finish;
+  if (raw === 'length') return { unified: 'length', raw };
+  return { unified: calls.length > 0 ? 'tool-calls' : 'stop', raw };
+}

@@ -1,0 +1,156 @@
+/** The AI SDK, unmodified: with the provider in process, and as a client of the server. */
+import { createOpenAI } from '@ai-sdk/openai';
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import type { LanguageModelV3 } from '@ai-sdk/provider';
+import Ajv from 'ajv';
+import { type JSONSchema7, embed, generateText, jsonSchema, Output, stepCountIs, streamText, tool } from 'ai';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { linnet } from '../../src/ai-sdk/index.ts';
+import { chatTemplate, openTiny, serve, tinyLlamaFolder } from '../serving/served.ts';
+
+const place: JSONSchema7 = {
+  type: 'object',
+  properties: {
+    city: { type: 'string', enum: ['Paris', 'Nantucket'] },
+    days: { type: 'integer', minimum: 1, maximum: 9 },
+  },
+  required: ['city', 'days'],
+  additionalProperties: false,
+};
+const validate = new Ajv().compile(place);
+
+interface Place {
+  readonly city: string;
+  readonly days: number;
+}
+
+function inProcess(options: Parameters<typeof linnet>[1] = {}) {
+  const model = linnet(tinyLlamaFolder, { chatTemplate, threads: 1, toolFormat: 'llama3', ...options });
+  onTestFinished(() => model[Symbol.asyncDispose]());
+  return model;
+}
+
+async function overHttp(kind: 'compatible' | 'responses'): Promise<LanguageModelV3> {
+  const model = await openTiny(chatTemplate);
+  onTestFinished(() => model[Symbol.asyncDispose]());
+  const { server } = await serve(model, { toolFormat: 'llama3' });
+  const baseURL = `${server.url}/v1`;
+  if (kind === 'responses') return createOpenAI({ baseURL, apiKey: 'none' }).responses('tiny');
+  return createOpenAICompatible({ name: 'tiny', baseURL, supportsStructuredOutputs: true }).chatModel('tiny');
+}
+
+const doors = [
+  ['linnet/ai-sdk', () => Promise.resolve(inProcess())],
+  ['@ai-sdk/openai-compatible', () => overHttp('compatible')],
+  ['@ai-sdk/openai', () => overHttp('responses')],
+] as const;
+
+describe.each(doors)('the AI SDK by %s', (_, open) => {
+  it('writes and streams the same text', async () => {
+    const model = await open();
+    const request = { model, prompt: 'Call me', maxOutputTokens: 12, temperature: 0 };
+    const { text, usage } = await generateText(request);
+    expect(text.length).toBeGreaterThan(0);
+    expect(usage.outputTokens).toBeLessThanOrEqual(12);
+    let streamed = '';
+    for await (const piece of streamText(request).textStream) streamed += piece;
+    expect(streamed).toBe(text);
+  });
+
+  it('loops over tools: three steps, each call with valid arguments, whose results go back', async () => {
+    const model = await open();
+    const asked: Place[] = [];
+    const weather = tool({
+      description: 'The weather of some days',
+      inputSchema: jsonSchema<Place>(place),
+      execute: (input) => {
+        expect(validate(input)).toBe(true);
+        asked.push(input);
+        return { sky: 'blue' };
+      },
+    });
+    const { steps } = await generateText({
+      model,
+      ...{ prompt: 'What is the weather in Paris?', tools: { weather }, toolChoice: 'required', temperature: 1 },
+      ...{ maxOutputTokens: 900, stopWhen: stepCountIs(3) },
+    });
+    expect(steps).toHaveLength(3);
+    expect(asked.length).toBeGreaterThanOrEqual(3);
+    for (const { finishReason, toolResults } of steps) {
+      expect(finishReason).toBe('tool-calls');
+      expect(toolResults[0].output).toEqual({ sky: 'blue' });
+    }
+  }, 120_000);
+
+  it('gives objects of a schema', async () => {
+    const model = await open();
+    const schema = jsonSchema<Place>(place);
+    const { output } = await generateText({
+      model,
+      prompt: 'Where?',
+      output: Output.object({ schema }),
+      temperature: 0,
+    });
+    expect(validate(output)).toBe(true);
+  });
+});
+
+describe('linnet/ai-sdk', () => {
+  it('streams calls, with drafts as without', async () => {
+    const weather = tool({ inputSchema: jsonSchema<Place>(place) });
+    const inputs: unknown[] = [];
+    for (const speculate of ['off', 'lookup']) {
+      const result = streamText({
+        model: inProcess(),
+        ...{
+          prompt: 'Weather?',
+          tools: { weather },
+          toolChoice: { type: 'tool', toolName: 'weather' },
+          temperature: 0,
+        },
+        providerOptions: { linnet: { speculate } },
+      });
+      const calls = await result.toolCalls;
+      expect(calls).toHaveLength(1);
+      expect(validate(calls[0].input)).toBe(true);
+      inputs.push(calls[0].input);
+    }
+    expect(inputs[1]).toEqual(inputs[0]);
+  });
+
+  it('reads only what is new in the turns of a conversation', async () => {
+    const model = inProcess();
+    const first = await generateText({ model, prompt: 'Call me '.repeat(60), maxOutputTokens: 8 });
+    const messages = [
+      { role: 'user' as const, content: 'Call me '.repeat(60) },
+      { role: 'assistant' as const, content: first.text },
+      { role: 'user' as const, content: 'And then?' },
+    ];
+    const second = await generateText({ model, messages, maxOutputTokens: 8 });
+    const { inputTokens = 0, inputTokenDetails } = second.usage;
+    expect(inputTokenDetails.cacheReadTokens ?? 0).toBeGreaterThan(inputTokens / 2);
+  });
+
+  it('stops by a signal, with its reason, and refuses files and models without a template', async () => {
+    const model = inProcess();
+    const stop = new AbortController();
+    const stopped = generateText({ model, prompt: 'x', maxOutputTokens: 400, abortSignal: stop.signal, maxRetries: 0 });
+    setTimeout(() => {
+      stop.abort(new Error('enough'));
+    }, 30);
+    await expect(stopped).rejects.toThrow(/enough|aborted/i);
+    const file = { type: 'file' as const, data: new Uint8Array(3), mediaType: 'image/png' };
+    const sent = generateText({ model, messages: [{ role: 'user', content: [file] }], maxRetries: 0 });
+    await expect(sent).rejects.toThrow(/reads no files/);
+    const plain = inProcess({ chatTemplate: undefined });
+    await expect(generateText({ model: plain, prompt: 'x', maxRetries: 0 })).rejects.toThrow(/no chat template/);
+  });
+
+  it('embeds texts', async () => {
+    const model = linnet.embedding(tinyLlamaFolder, { threads: 1 });
+    onTestFinished(() => model[Symbol.asyncDispose]());
+    const { embedding, usage } = await embed({ model, value: 'Call me Ishmael.' });
+    expect(Math.hypot(...embedding)).toBeCloseTo(1, 5);
+    expect(usage.tokens).toBeGreaterThan(2);
+  });
+});
