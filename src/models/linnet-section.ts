@@ -14,8 +14,6 @@ export const linnetSectionOf = (family?: string) =>
 /** The section of most families. */
 export const linnetSection = linnetSectionOf();
 
-export type LinnetSection = z.infer<typeof linnetSection>;
-
 /**
  * Problems of mixers that do not fit the layers of a model; `field` of config.json gives their number.
  * @param natives the family's own mixer of every layer
