@@ -202,6 +202,13 @@ export async function loadCausalModel(dir: string): Promise<LoadedModel> {
   return { ...loaded, model: requireCausal(loaded.model) };
 }
 
+/** A causal language model without its weights: no parameters, and no fingerprint. @throws LinnetError as `loadCausalModel` */
+export async function loadCausalShapes(dir: string): Promise<LoadedModel> {
+  const weights = await openModelWeights(dir);
+  await weights.close();
+  return { model: requireCausal(weights.model), path: weights.path, parameters: new Map(), fingerprint: '' };
+}
+
 /**
  * Loads the folder of a model that generates text: a causal language model, or an encoder and decoder.
  * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws

@@ -8,10 +8,11 @@ import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { loadCausalModel } from '../checkpoint/load-model.ts';
 import { withoutBranch } from '../attention/mixers.ts';
-import { perplexity } from '../evaluation/perplexity/perplexity.ts';
+import { RunFolder } from '../files/run-folder.ts';
 import { modelWithout } from '../models/linearization/linearize.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { addedBranches, convert, type Conversion } from './convert.ts';
+import { isBetter, judgeNames, judgeOf } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import { conversionTexts } from './texts.ts';
 
@@ -47,19 +48,27 @@ it('keeps the weights of its best stage, and no others', async () => {
   for (const [name, { data }] of unbroken.parameters) expect(parameters.get(name)?.data, name).toEqual(data);
 });
 
-it('has no branch left without which validation text is predicted better, and says which were switched off', async () => {
-  const { model, parameters, progress } = unbroken;
-  const { validation } = await textsFor(await loadTokenizer(at('base')));
-  const whole = (await perplexity(model, parameters, validation, { threads: 1 })).perplexity;
+it.each(judgeNames)('has no branch left that does harm by the judge: %s', async (judge) => {
+  const name = `judged by ${judge}`;
+  const { model, parameters, progress } = await run(name, { judge, steps: { transfer: 0, logits: 0, long: 0 } });
+  const original = await loadCausalModel(at('base'));
+  const tokenizer = await loadTokenizer(at('base'));
+  const judged = judgeOf(original, tokenizer, await textsFor(tokenizer), {
+    ...{ judge, run: new RunFolder(at(name)), compile: { threads: 1 } },
+  });
+  const whole = await judged({ model, parameters });
+  expect(progress.stages.filter(({ kept }) => kept).at(-1)).toMatchObject(whole);
   for (const branch of addedBranches) {
     const has = model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined);
-    const off = progress.stages.some(({ name, kept }) => kept && name === `without ${branch}`);
+    const off = progress.stages.some(({ name: stage, kept }) => kept && stage === `without ${branch}`);
     expect(has && off, branch).toBe(false);
     if (!has) continue;
-    const rest = await perplexity(modelWithout(model, branch), parameters, validation, { threads: 1 });
-    expect(rest.perplexity, branch).toBeGreaterThanOrEqual(whole);
+    const rest = await judged({ model: modelWithout(model, branch), parameters });
+    expect(isBetter(judge, rest, whole), branch).toBe(false);
   }
-  expect(progress.stages.filter(({ name }) => name.startsWith('without '))).not.toEqual([]);
+  const off = progress.stages.flatMap(({ name: stage }) => (stage.startsWith('without ') ? [stage] : []));
+  // Perplexity of an untrained model falls without branches that keep it near its original.
+  expect(off).toEqual(judge === 'perplexity' ? ['without memory', 'without sinks'] : []);
 });
 
 it('says what the transfer of every layer was worth', () => {

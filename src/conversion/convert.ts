@@ -1,7 +1,7 @@
 /**
  * One conversion, from a softmax model to a linearized one: choose the mixer and the layers that keep softmax, start in
- * closed form, then stages of training, each of which is kept only if the validation text is predicted better after it. A branch
- * without which that text is predicted better is off in the end.
+ * closed form, then stages of training, each of which is kept only if the judge finds the model better after it. A branch
+ * without which the judge finds it better is off in the end.
  */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { createHash } from 'node:crypto';
@@ -14,16 +14,16 @@ import type { Document } from '../data/documents/documents.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { RunFolder } from '../files/run-folder.ts';
 import { recordFile } from '../report/record.ts';
-import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { linearize, modelWithout } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
+import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
-import { layersToKeep, layerSensitivity } from './sensitivity.ts';
+import { layersToKeep, layerSensitivity, sensitivityProbes } from './sensitivity.ts';
 import { mixerFor, requireStages, sequences, stageTrainers } from './stage-training.ts';
-import { trainingStages, type Weighted, windowLength } from './stages.ts';
+import { trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
 
 /** @throws LinnetError `CONFIG` for a model that is linearized already: a conversion of it would be measured against it */
@@ -69,7 +69,7 @@ export async function convert(
 ): Promise<Conversion> {
   requireOriginal(original);
   requireShare(options);
-  const { folder, resume = false, replace = false, compile, signal, share } = options;
+  const { folder, resume = false, replace = false, judge = 'both', seed, compile, signal, share } = options;
   const measured = { ...compile, signal };
   const run = new RunFolder(folder);
   if (run.has(progressFile) && !resume && !replace) {
@@ -103,25 +103,23 @@ export async function convert(
   await options.onStart?.(progress.original, mixer);
   for (const { name } of progress.stages) announce(options, progress, name);
 
-  const validationPerplexity = async ({ model, parameters }: Weighted): Promise<number> =>
-    (await perplexity(model, parameters, texts.validation, measured)).perplexity;
+  const judged = judgeOf(original, tokenizer, texts, { judge, run, seed, compile, signal });
   const finish = async (
     name: string,
     trial: Weighted,
     started: number,
     { steps, layers }: Pick<StageResult, 'steps' | 'layers'> = { steps: 0 },
-    known?: number,
+    known?: ModelJudgement,
   ): Promise<void> => {
-    const value = known ?? (await validationPerplexity(trial));
-    const before = bestOf(progress)?.perplexity ?? Number.POSITIVE_INFINITY;
-    const kept = value < before || progress.stages.length === 0;
+    const judgement = known ?? (await judged(trial));
+    const kept = isBetter(judge, judgement, bestOf(progress));
     const replaced = bestOf(progress)?.name;
     if (kept) {
       best = trial;
       await saveModel(weightsOf(folder, name), trial, { tokenizerFiles: { from: original.path }, replace: true });
     }
     const seconds = (performance.now() - started) / 1000;
-    progress.stages.push({ name, perplexity: value, seconds, steps, kept, layers });
+    progress.stages.push({ name, ...judgement, seconds, steps, kept, layers });
     await run.write(progressFile, progress);
     // Until here the file of progress names the weights before: a process that is killed goes on from them.
     if (kept && replaced !== undefined) await rm(weightsOf(folder, replaced), { recursive: true, force: true });
@@ -169,14 +167,16 @@ export async function convert(
     }
     await rm(join(folder, stage.name), { recursive: true, force: true });
   }
-  for (const branch of addedBranches) {
+  // All branches are tried, and once more after each that went: one that did no harm may do some without it.
+  for (let at = 0, unharmful = 0; unharmful < addedBranches.length; at++) {
     const started = performance.now();
+    const branch = addedBranches[at % addedBranches.length];
     const trial = withoutBranches(best, branch);
-    if (trial === undefined || isDone(`without ${branch}`)) continue;
-    const value = await validationPerplexity(trial);
-    if (value < (bestOf(progress)?.perplexity ?? 0)) {
-      await finish(`without ${branch}`, trial, started, { steps: 0 }, value);
-    }
+    const judgement = trial && (await judged(trial));
+    if (trial !== undefined && judgement !== undefined && isBetter(judge, judgement, bestOf(progress))) {
+      await finish(`without ${branch}`, trial, started, { steps: 0 }, judgement);
+      unharmful = 0;
+    } else unharmful++;
   }
   return { ...best, mixer: best.model.mixers[converted[0]] ?? mixer, progress };
 }
@@ -204,7 +204,13 @@ function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weigh
 
 /** Removes a conversion and its record from its folder, and nothing else. */
 async function forget(folder: string): Promise<void> {
-  const written = [progressFile.file, recordFile.file, bestFolder, ...trainingStages.map(({ name }) => name)];
+  const written = [
+    progressFile.file,
+    ownTextFile.file,
+    recordFile.file,
+    bestFolder,
+    ...trainingStages.map(({ name }) => name),
+  ];
   for (const name of written) await rm(join(folder, name), { recursive: true, force: true });
 }
 
@@ -247,16 +253,13 @@ async function begin(
   const start = { identity, original: value };
   if ('layers' in keep) return newProgress({ ...start, keptLayers: [...keep.layers], sensitivity: [] });
   if (keep.auto === 0) return newProgress({ ...start, keptLayers: [], sensitivity: [] });
-  const { model } = original;
-  const distances = [4, 2].map((share) => Math.floor(windowLength(model) / share));
-  const fitting = distances.filter((distance) => texts.validationTokens.length > distance + 64);
   const sensitivity = await layerSensitivity(
     original,
     mixerFor(original.model, options, keep.auto),
     {
       texts: await calibrationTexts(texts.training, tokenizer),
       data: texts.validation,
-      probes: recallProbes(texts.validationTokens, { distances: fitting }, tokensBefore(tokenizer)),
+      probes: sensitivityProbes(original.model, texts.validationTokens, tokensBefore(tokenizer)),
     },
     { ...measured, onLayer: (done, total) => onEvent?.({ kind: 'sensitivity', done, total }) },
   );
@@ -265,7 +268,8 @@ async function begin(
 
 /** Identity of a conversion. */
 function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
-  const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, batch = sequences, length, seed = 0 } = options;
+  const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, judge = 'both' } = options;
+  const { batch = sequences, length, seed = 0 } = options;
   const chosen = {
     budget: steps === undefined ? budget : undefined,
     steps,
@@ -276,6 +280,7 @@ function identityOf({ fingerprint }: LoadedModel, training: readonly Document[],
     keep,
     mixer,
     inputs: options.inputs === 'converted' ? 'converted' : undefined,
+    judge: judge === 'both' ? undefined : judge,
   };
   const hash = createHash('sha256');
   hash.update(JSON.stringify({ fingerprint, ...chosen, batch, length, seed }));

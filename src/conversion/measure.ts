@@ -1,11 +1,18 @@
 /** Measurements of a converted model next to its original: quality, contribution of each branch, memory and speed. */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { preparePrompt } from '../engine/prompt.ts';
-import { type Branch, branches } from '../attention/mixer.ts';
-import { withoutBranch } from '../attention/mixers.ts';
-import { DecodingEngine } from '../decoding/engine.ts';
+import type { Branch } from '../attention/mixer.ts';
+import type { DecodingEngine } from '../decoding/engine.ts';
 import { generateToEnd } from '../engine/generate.ts';
 import { Sampler } from '../decoding/sampler.ts';
+import {
+  type Agreement,
+  agreementByPosition,
+  fartherProbability,
+  greedyTexts,
+  meanAgreement,
+} from '../evaluation/agreement/agreement.ts';
+import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
 import { perplexity, perplexityByPosition, type PositionLoss } from '../evaluation/perplexity/perplexity.ts';
 import { tokenLosses } from '../evaluation/perplexity/losses.ts';
 import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
@@ -15,13 +22,27 @@ import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import { modelWithout } from '../models/linearization/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { type Weighted, windowLength } from './stages.ts';
+import { measureOperations } from '../training/step-cost.ts';
+
+import { modelBranches, measureExtent, type MeasureExtent } from './measure-extent.ts';
+import { engineFor, ownTextLengths, promptsOf, stretches } from './own-text.ts';
+import type { Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 
 /** A number of the original and of the converted model. */
 export interface Pair<T> {
   readonly original: T;
   readonly converted: T;
+}
+
+/** Agreement with the original where it writes. */
+export interface GenerationAgreement extends Agreement {
+  readonly prompts: number;
+  /** Tokens of a continuation. */
+  readonly tokens: number;
+  /** The probability of this KL by chance if the true one were `harmlessKl`. */
+  readonly p: number;
+  readonly positions: ReturnType<typeof agreementByPosition>;
 }
 
 /** Everything that the report shows next to the stages. */
@@ -34,6 +55,10 @@ export interface ConversionMeasures {
   /** Bytes of float32 state of a session after `context` tokens. */
   readonly memory: readonly ({ readonly context: number } & Pair<number>)[];
   readonly speed: Pair<readonly ContextSpeed[]>;
+  /** Of the converted model with the original's text after prompts out of the test text. */
+  readonly agreement: GenerationAgreement;
+  /** The amounts of text behind these numbers. */
+  readonly extent: MeasureExtent;
   readonly samples: readonly ({ readonly prompt: string } & Pair<string>)[];
 }
 
@@ -43,6 +68,8 @@ export interface MeasureConversionOptions {
   readonly contexts: readonly number[];
   /** Both models continue each of them. */
   readonly prompts: readonly string[];
+  /** For all measurements: with a large model, fewer texts are read. Default: no limit. */
+  readonly seconds?: number;
   /** Of the sampled texts. Default 0. */
   readonly seed?: number;
   /** Threads and device. Default: all cores of the CPU. */
@@ -53,8 +80,6 @@ export interface MeasureConversionOptions {
   readonly onProgress?: (what: string) => void;
 }
 
-/** Tokens of a window in which perplexity is reported by position, over the length of training. */
-const positionFactor = 4;
 const sampleTokens = 80;
 
 /**
@@ -70,32 +95,35 @@ export async function measureConversion(
   converted: Weighted,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
-  { contexts, prompts, seed = 0, compile, signal, onProgress }: MeasureConversionOptions,
+  { contexts, prompts, seconds, seed = 0, compile, signal, onProgress }: MeasureConversionOptions,
 ): Promise<ConversionMeasures> {
   const options = { ...compile, signal };
+  const rate = await measureOperations(compile);
+  const models = { original: original.model, converted: converted.model };
+  const extent = measureExtent({ ...models, texts, contexts, seconds, rate });
+  const test = { ...texts.test, windows: texts.test.windows.slice(0, extent.testWindows) };
   const both = async <T>(what: string, measure: (weighted: Weighted) => Promise<T>): Promise<Pair<T>> => {
     onProgress?.(what);
     return { original: await measure(original), converted: await measure(converted) };
   };
   const textPerplexity = async (model: CausalModel, { parameters }: Weighted): Promise<number> =>
-    (await perplexity(model, parameters, texts.test, options)).perplexity;
+    (await perplexity(model, parameters, test, options)).perplexity;
   const quality = await both('perplexity', (weighted) => textPerplexity(weighted.model, weighted));
 
   onProgress?.('branches');
   const ablation = [];
-  for (const without of branches) {
-    if (!converted.model.mixers.some((mixer) => withoutBranch(mixer, without) !== undefined)) continue;
+  for (const without of modelBranches(converted.model)) {
     const value = await textPerplexity(modelWithout(converted.model, without), converted);
     ablation.push({ without, perplexity: value });
   }
 
   const first = tokensBefore(tokenizer);
-  const windows = positionWindows(texts.testTokens, first, positionFactor * windowLength(original.model));
+  const windows = stretches(texts.testTokens, first, extent.positionLength).slice(0, extent.positionWindows);
   const positions = await both('perplexity by position', async ({ model, parameters }) =>
     perplexityByPosition(await tokenLosses(model, parameters, windows, options)),
   );
-  const distances = [16, 32, 64, 128, 256, 512, 1024].filter((distance) => distance + 64 < texts.testTokens.length);
-  const probes = recallProbes(texts.testTokens, { distances }, first);
+  const { distances, probes: count } = extent;
+  const probes = recallProbes(texts.testTokens, { distances, count }, first);
   const recall = await both('recall', async ({ model, parameters }) =>
     probes.length === 0 ? [] : await copyRecall(model, parameters, probes, options),
   );
@@ -104,39 +132,40 @@ export async function measureConversion(
     original: modelStateBytes(original.model, context),
     converted: modelStateBytes(converted.model, context),
   }));
-  const speed = await both('speed', async ({ model, parameters }) => {
-    await using engine = await DecodingEngine.create(model, parameters, compile);
-    return await decodingSpeed(engine, { contexts, signal });
+  const asked = promptsOf(original, tokenizer, { text: texts.testTokens, count: extent.prompts, seed });
+  const { written: tokens } = ownTextLengths(original.model);
+  const written = await both('speed and text', async (weighted) => {
+    await using engine = await engineFor(weighted, compile);
+    return {
+      speed: await decodingSpeed(engine, { contexts: extent.contexts, steps: extent.steps, signal }),
+      samples: await samplesOf(engine, tokenizer, prompts, seed, signal),
+      texts: weighted === original ? await greedyTexts(engine, asked, tokens, { signal }) : [],
+    };
   });
-  const written = await both('samples', (weighted) => samplesOf(weighted, tokenizer, prompts, seed, options));
+  onProgress?.('agreement');
+  const agreements = await weightAgreement(original, converted, written.original.texts, options);
   return {
-    ...{ perplexity: quality, ablation, positions, recall, memory, speed },
+    ...{ perplexity: quality, ablation, positions, recall, memory, extent },
+    speed: { original: written.original.speed, converted: written.converted.speed },
+    agreement: {
+      ...{ prompts: agreements.length, tokens, ...meanAgreement(agreements) },
+      ...{ p: fartherProbability(agreements), positions: agreementByPosition(agreements) },
+    },
     samples: prompts.map((prompt, i) => ({
       prompt,
-      original: written.original[i],
-      converted: written.converted[i],
+      original: written.original.samples[i],
+      converted: written.converted.samples[i],
     })),
   };
 }
 
-/** Windows of one length over a stretch of text, each after the tokens that begin texts; all of it where it is shorter. */
-function positionWindows(tokens: Int32Array, first: readonly number[], length: number) {
-  const size = Math.min(length - first.length, tokens.length);
-  const count = Math.max(1, Math.floor(tokens.length / size));
-  return Array.from({ length: count }, (_, i) => ({
-    tokens: Int32Array.from([...first, ...tokens.subarray(i * size, (i + 1) * size)]),
-    scoredFrom: 1,
-  }));
-}
-
 async function samplesOf(
-  { model, parameters }: Weighted,
+  engine: DecodingEngine,
   tokenizer: Tokenizer,
   prompts: readonly string[],
   seed: number,
-  { signal, ...compile }: CompileOptions & { readonly signal?: AbortSignal },
+  signal: AbortSignal | undefined,
 ): Promise<string[]> {
-  await using engine = await DecodingEngine.create(model, parameters, compile);
   const texts: string[] = [];
   for (const prompt of prompts) {
     const { text } = await generateToEnd(engine, {

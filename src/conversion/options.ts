@@ -3,6 +3,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import type { Share } from '../jobs/result-store.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { TransferInputs } from './layer-states.ts';
+import type { JudgeName } from './judge.ts';
 import type { ConversionMemory } from './plan.ts';
 import type { StageResult } from './progress-file.ts';
 import type { StageSteps } from './stages.ts';
@@ -28,6 +29,8 @@ export interface ConversionOptions {
   readonly keep: KeptLayers;
   /** Instead of a window that is chosen by `group`, `stateBytes`, `memory` and `sinks`. */
   readonly mixer?: MixerConfig;
+  /** What decides about the best weights and about branches. Default `both`. */
+  readonly judge?: JudgeName;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
   /** Tokens of a row of `transfer` and `logits`; `long` has twice as many. Default: 512, or fewer if the model was trained on fewer. */

@@ -10,10 +10,12 @@ const stageSchema = z.strictObject({
   name: z.string(),
   /** On the validation text. */
   perplexity: z.number(),
+  /** With the original on its own text, where the judge looks at generation. */
+  agreement: z.strictObject({ greedyLength: z.number(), sameNext: z.number(), kl: z.number() }).optional(),
   seconds: z.number().min(0),
   /** Optimizer steps, of every layer where layers are trained by themselves; 0 for stages in closed form. */
   steps: z.int().min(0),
-  /** Whether its result was better than the best before, and starts the next stage. */
+  /** Whether the judge found it better than the best before: it starts the next stage. */
   kept: z.boolean(),
   /** Per layer, of a stage that trains layers by themselves: squared error over the teacher's squares. */
   layers: z.array(z.strictObject({ layer: z.int().min(0), before: z.number(), after: z.number() })).optional(),

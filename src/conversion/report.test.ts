@@ -22,6 +22,22 @@ function conversionTo(converted: number, stages: readonly number[], keptLayers: 
     perplexity: { original: 7.04, converted },
     ...{ ablation: [], positions: { original: [], converted: [] }, recall: { original: [], converted: [] } },
     ...{ memory: [], speed: { original: [], converted: [] }, samples: [] },
+    agreement: {
+      ...{ prompts: 8, tokens: 2, greedyLength: 1.5, sameNext: 0.75, kl: 0.0213, p: 0.04 },
+      positions: [{ from: 0, to: 0, sameNext: 0.75, kl: 0.0213 }],
+    },
+    extent: {
+      ...{
+        testWindows: 3,
+        testTokens: 96,
+        positionWindows: 1,
+        positionLength: 64,
+        distances: [],
+        probes: 2,
+        prompts: 8,
+      },
+      ...{ steps: 8, contexts: [], tokens: 500, seconds: 60, isCut: true },
+    },
   };
   return { conversion, measures };
 }

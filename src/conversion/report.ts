@@ -7,15 +7,17 @@ import { provenanceFacts } from '../report/provenance.ts';
 import {
   fixed,
   formatBytes,
+  formatCount,
   formatDuration,
   formatFixed,
   formatPercent,
   formatTokens,
   signedPercent,
 } from '../report/quantities.ts';
-import { makeTable } from '../report/table.ts';
+import { type Column, makeTable } from '../report/table.ts';
 import type { Conversion } from './convert.ts';
 import type { ConversionMeasures } from './measure.ts';
+import type { StageResult } from './progress-file.ts';
 
 /** The charts, also written as pictures. */
 export type ConversionCharts = Readonly<
@@ -157,6 +159,7 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
   const kept = progress.keptLayers.length === 0 ? 'none' : progress.keptLayers.join(', ');
   const { headline, advice } = conversionVerdict(conversion, measures);
   const branches = [
+    ...offBlocks(conversion),
     ...(measures.ablation.length === 0 ? [] : [{ kind: 'chart' as const, chart: charts.ablation }]),
     ...sensitivityBlocks(conversion),
   ];
@@ -183,19 +186,23 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
                 value: (stage) => stage.perplexity / progress.original - 1,
                 format: (value) => signedPercent(value, 2),
               },
+              ...agreementColumns(progress.stages),
               { header: 'steps', value: (stage) => stage.steps },
               { header: 'time', value: (stage) => stage.seconds, format: formatDuration },
               { header: 'kept', value: ({ decision }) => decision },
             ],
             decidedStages(conversion),
           ),
-          caption: 'On validation text. A stage that does not lower perplexity is undone.',
+          caption:
+            'On validation text. A stage is undone if the judge does not find the model better: by its perplexity, by KL from the ' +
+            'original on text that the original writes, or by both together.',
         },
         ...transferBlocks(conversion),
         { kind: 'chart', chart: charts.memory },
       ],
     },
     ...(branches.length === 0 ? [] : [{ title: 'What each branch is worth', blocks: branches }]),
+    { title: 'What it writes', blocks: agreementBlocks(measures) },
     {
       title: 'Far away',
       blocks: [
@@ -236,7 +243,7 @@ export function conversionReport(
       blocks: [
         {
           kind: 'facts',
-          facts: [['model', name], ...provenanceFacts()],
+          facts: [['model', name], ...extentFacts(measures), ...provenanceFacts()],
         },
       ],
     },
@@ -283,5 +290,60 @@ function sensitivityBlocks({ progress }: Conversion): Section['blocks'] {
       ),
       caption: 'What is lost per token when one layer alone is converted.',
     },
+  ];
+}
+
+/** KL from the original, where the judge has looked at it. */
+function agreementColumns(stages: readonly StageResult[]): Column<StageResult>[] {
+  if (!stages.some(({ agreement }) => agreement !== undefined)) return [];
+  return [{ header: 'KL', unit: 'nats', value: ({ agreement }) => agreement?.kl, format: fixed(4) }];
+}
+
+/** The branches that the judge has switched off. */
+function offBlocks({ progress }: Conversion): Section['blocks'] {
+  const off = progress.stages.flatMap(({ name, kept }) =>
+    kept ? [/^without (.*)$/.exec(name)?.[1] ?? []].flat() : [],
+  );
+  if (off.length === 0) return [];
+  const text = `Off in the saved model, which the judge found better without: ${off.join(', ')}.`;
+  return [{ kind: 'text', text }];
+}
+
+function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
+  const { prompts, tokens, greedyLength, sameNext, kl, p } = agreement;
+  return [
+    {
+      kind: 'text',
+      text:
+        `The original continued ${formatCount(prompts)} prompts out of the test text by ${tokens} tokens each. The converted model ` +
+        `writes the first ${formatFixed(greedyLength, 1)} of them alike, and after the original's own words it chooses the same next ` +
+        `token ${formatPercent(sameNext, 1)} of the time; KL is ${formatFixed(kl, 4)} nats a token ` +
+        `(p ${formatFixed(p, 4)} for a harmless change).`,
+    },
+    {
+      kind: 'table',
+      table: makeTable(
+        [
+          { header: 'position', value: ({ from, to }) => (from === to ? `${from}` : `${from}–${to}`), align: 'right' },
+          { header: 'same next token', value: (row) => row.sameNext, format: (share) => formatPercent(share, 1) },
+          { header: 'KL', unit: 'nats', value: (row) => row.kl, format: fixed(4) },
+        ],
+        agreement.positions,
+      ),
+      caption: 'By position in the continuation.',
+    },
+  ];
+}
+
+/** Amounts of text behind the numbers. */
+function extentFacts({ extent }: ConversionMeasures): [string, string][] {
+  const { testWindows, testTokens, positionWindows, positionLength, probes, prompts, steps, isCut } = extent;
+  return [
+    ['perplexity', `${formatCount(testTokens)} tokens in ${formatCount(testWindows)} windows`],
+    ['perplexity by position', `${formatCount(positionWindows)} windows of ${formatCount(positionLength)} tokens`],
+    ['recall', `${probes} probes of each distance`],
+    ['agreement', `at most ${prompts} prompts`],
+    ['speed', `${steps} steps at each context`],
+    ...(isCut ? [['amounts', 'chosen to fit a fifth of the budget'] satisfies [string, string]] : []),
   ];
 }

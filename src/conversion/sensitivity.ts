@@ -3,7 +3,7 @@
  * most stay as they are.
  */
 import type { MixerConfig } from '../attention/mixer.ts';
-import { copyRecall, type RecallProbe } from '../evaluation/recall/copy-recall.ts';
+import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -12,6 +12,17 @@ import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { calibrate } from './calibrate.ts';
 import { requireConverted } from './plan.ts';
+import { windowLength } from './stages.ts';
+
+/** Passages that come again after a quarter and after half of a window, for the recall of layers. */
+export function sensitivityProbes(
+  model: CausalModel,
+  tokens: Int32Array,
+  first: readonly number[] = [],
+): RecallProbe[] {
+  const distances = [4, 2].map((share) => Math.floor(windowLength(model) / share));
+  return recallProbes(tokens, { distances: distances.filter((distance) => tokens.length > distance + 64) }, first);
+}
 
 /** Cost of converting one layer. */
 export interface LayerSensitivity {

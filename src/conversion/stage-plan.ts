@@ -1,43 +1,25 @@
 /** Memory, disk and time of the stages of a conversion, known before the work from the shapes of the model. */
-import { graphCost } from '../graph/cost.ts';
-import { Graph } from '../graph/graph.ts';
-import { concat, reshape } from '../graph/ops/layout.ts';
-import { max } from '../graph/ops/reduce.ts';
-import { parallelHidden } from '../models/graphs/parallel-graph.ts';
+import { agreementPeakBytes } from '../evaluation/agreement/weight-agreement.ts';
+import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
-import { InputParameters, parameterCount } from '../nn/parameters.ts';
-import { overPositions } from '../training/objectives/position-blocks.ts';
+import { parameterCount } from '../nn/parameters.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { measureOperations, processBytes } from '../training/step-cost.ts';
+import { measureOperations, operationSeconds, processBytes } from '../training/step-cost.ts';
+import type { PlannedStage, WorkPlan } from '../training/plans/work-plan.ts';
 import { transferCost } from './transfer-layers.ts';
 import { plannedStudent, requireStep, sequences, trainedLayers, transferRows } from './stage-training.ts';
+import { judgedText } from './judge.ts';
+import { modelBranches, measureExtent, measureSeconds, startSeconds } from './measure-extent.ts';
 import type { ConversionOptions } from './options.ts';
+import { readingCost } from './reading-cost.ts';
+import { sensitivityProbes } from './sensitivity.ts';
 import { rowLength, type TrainingStage, trainingStages, windowLength } from './stages.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
-/** A stage before it runs; `tokens` are those that it reads to learn, or to be measured. */
-export interface PlannedStage {
-  readonly name: string;
-  /** Tokens of a row. */
-  readonly length: number;
-  /** Rows that the engine reads at once. */
-  readonly batch: number;
-  readonly tokens: number;
-  readonly memoryBytes: number;
-  readonly diskBytes: number;
-  readonly seconds: number;
-}
-
-/** The stages of a conversion in their order, and the most memory that they may take. */
-export interface ConversionPlan {
-  readonly stages: readonly PlannedStage[];
-  readonly memoryLimitBytes: number;
-}
-
-/** Products of small matrices, and all that is no product, take about as long as a third of the products. */
-const overhead = 1.35;
 const calibrationTokens = 4 * 256;
+/** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
+const engineCopies = 1.9;
 
 /** Texts whose sizes count. */
 interface PlannedTexts {
@@ -52,33 +34,55 @@ interface PlannedTexts {
 export async function planConversion(
   model: CausalModel,
   { tokenizer, texts }: PlannedTexts,
-  options: Omit<ConversionOptions, 'folder'>,
-): Promise<ConversionPlan> {
-  const { compile } = options;
+  options: Omit<ConversionOptions, 'folder'> & { readonly contexts?: readonly number[] },
+): Promise<WorkPlan> {
+  const { compile, judge: judgeName = 'both', contexts = [] } = options;
   const limit = options.memoryBytes ?? memoryLimit(undefined);
   const validationTokens = texts.validation.windows.reduce((total, { tokens }) => total + tokens.length, 0);
   const length = rowLength(model, options.length);
   const { rows } = await trainingRows(texts.training, tokenizer, length);
   const rate = await measureOperations(compile);
-  const time = (operations: number): number => (overhead * operations) / rate;
+  const time = (operations: number): number => operationSeconds(operations, rate);
   const student = plannedStudent(model, options);
   const layers = trainedLayers(model, student);
   const weightBytes = 4 * parameterCount(student.parameters);
   const window = windowLength(model);
   const reading = readingCost(model, window);
-  const measured = time((reading.operations * validationTokens) / window);
-  const base = { memoryBytes: processBytes + weightBytes + reading.peakBytes, diskBytes: weightBytes };
+  const read = (tokens: number): number => time((reading.operations * tokens) / window);
+  const judge = judgedText(model, texts, judgeName);
+  const measured = read(validationTokens + judge.tokens);
+  const judgeBytes = judge.tokens === 0 ? 0 : agreementPeakBytes(model, student, judge.length);
+  const base = {
+    memoryBytes: processBytes + weightBytes + Math.max(reading.peakBytes, judgeBytes),
+    diskBytes: weightBytes,
+  };
+  const engineBytes = processBytes + weightBytes + engineCopies * weightBytes;
   const { heads, keyValueHeads, headWidth } = model.sizes;
   const samples = model.sizes.layers * 4 * calibrationTokens * 2 * (heads + keyValueHeads) * headWidth;
   const stages: PlannedStage[] = [
-    { name: 'linearize', length: window, batch: 1, tokens: 2 * validationTokens, ...base, seconds: 2 * measured },
+    {
+      ...{ name: 'linearize', length: window, batch: 1, tokens: 2 * validationTokens + judge.tokens, ...base },
+      memoryBytes: Math.max(base.memoryBytes, judge.tokens === 0 ? 0 : engineBytes),
+      seconds: read(2 * validationTokens + 2 * judge.tokens) + (judge.tokens === 0 ? 0 : startSeconds(model)),
+    },
     {
       ...{ name: 'calibrate', length: 256, batch: 1, tokens: calibrationTokens },
       // The weights of the stage before are removed when these are complete.
       ...{ memoryBytes: base.memoryBytes + 2 * samples, diskBytes: 2 * weightBytes },
-      seconds: measured + time((reading.operations * calibrationTokens) / window) + layers.length * 0.3,
+      seconds: measured + read(calibrationTokens) + layers.length * 0.3,
     },
   ];
+  if ('auto' in options.keep && options.keep.auto > 0) {
+    const count = model.mixers.length;
+    const probes = sensitivityProbes(model, texts.validationTokens).reduce(
+      (sum, probe) => sum + probe.tokens.length,
+      0,
+    );
+    const tokens = count * (validationTokens + probes + calibrationTokens);
+    const memoryBytes = base.memoryBytes + 2 * samples;
+    const seconds = read(tokens) + count * 0.3;
+    stages.unshift({ name: 'sensitivity', length: window, batch: 1, tokens, memoryBytes, diskBytes: 0, seconds });
+  }
   for (const stage of trainingStages) {
     const planned = (stage.by === 'layers' ? planLayers : planModel)(stage, {
       ...options,
@@ -97,6 +101,17 @@ export async function planConversion(
       seconds: planned.seconds + measured,
     });
   }
+  const tried = modelBranches(student).filter((branch) => branch !== 'window').length;
+  const trials = { tokens: tried * (validationTokens + judge.tokens), seconds: tried * measured };
+  if (tried > 0) stages.push({ name: 'branches', length: window, batch: 1, ...base, ...trials });
+  const sizes = { original: model, converted: student, texts, contexts };
+  const extent = measureExtent({ ...sizes, seconds: measureSeconds(options.budget), rate });
+  const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
+  const longest = processBytes + weightBytes + readingCost(model, extent.positionLength).peakBytes;
+  stages.push({
+    ...{ name: 'report', length: extent.positionLength, batch: 1, tokens: extent.tokens, seconds: extent.seconds },
+    ...{ memoryBytes: Math.max(base.memoryBytes, longest, engineBytes + states), diskBytes: 2 * weightBytes },
+  });
   return { stages, memoryLimitBytes: limit };
 }
 
@@ -139,16 +154,4 @@ function planLayers(
     memoryBytes: cost.memoryBytes + 4 * parameterCount(student.parameters),
     ...{ diskBytes: cost.diskBytes, seconds: once + planned * each },
   };
-}
-
-/** A row of the original, read up to its predictions. */
-function readingCost(model: CausalModel, length: number) {
-  const graph = new Graph('reading');
-  const source = new InputParameters(graph);
-  const hidden = parallelHidden(model, source, graph.input('tokens', 'int32', [1, length]));
-  const best = overPositions([reshape(hidden, [length, model.sizes.width])], model.sizes.vocabulary, ([features]) =>
-    max(model.head(source, features), [1]),
-  );
-  graph.output('best', concat(best, 0));
-  return graphCost(graph);
 }

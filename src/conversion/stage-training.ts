@@ -1,6 +1,6 @@
 /** Training a stage of a conversion: the whole model, or every layer by itself on hidden states of the teacher. */
 import type { MixerConfig } from '../attention/mixer.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, requireRunning } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -28,6 +28,8 @@ import { type ConversionTexts, trainingRows } from './texts.ts';
 /** Default number of sequences per optimizer step. */
 export const sequences = 8;
 const snapshotEvery = 50;
+/** Share of a stage's time after which the trial of its steps ends early. */
+const trialShare = 0.05;
 /** Rows that layers are trained on: enough for the few parameters of a mixer. */
 const mostTransferRows = 64;
 
@@ -89,9 +91,18 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   const steps = await planned(stage.name, async () => {
     if (given !== undefined) return given;
     const started = performance.now();
+    const seconds = (): number => (performance.now() - started) / 1000;
     const times: number[] = [];
-    await train({ ...job, settings: settings(timedSteps), onUpdate: (event) => void times.push(event.seconds) });
-    return stepsWithin(stage.share * options.budget, (performance.now() - started) / 1000, times);
+    const enough = new AbortController();
+    const onUpdate = (event: { readonly seconds: number }): void => {
+      times.push(event.seconds);
+      // Two steps tell the time where four would take much of it.
+      if (times.length === 2 && seconds() > trialShare * stage.share * options.budget) enough.abort();
+    };
+    const stopped = [enough.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    await train({ ...job, settings: settings(timedSteps), onUpdate, signal: AbortSignal.any(stopped) });
+    requireRunning(options.signal, `while steps of ${stage.name} were timed`);
+    return stepsWithin(stage.share * options.budget, seconds(), times);
   });
   if (steps === 0) return undefined;
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });

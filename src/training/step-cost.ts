@@ -97,6 +97,14 @@ export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings,
   );
 }
 
+/** Products of small matrices, and all that is no product, take about as long as a third of the products. */
+const overhead = 1.35;
+
+/** Seconds that operations take. @param rate operations a second, as of `measureOperations` */
+export function operationSeconds(operations: number, rate: number): number {
+  return (overhead * operations) / rate;
+}
+
 /** Operations per second that the engine reaches in a product of large matrices on this machine. */
 export async function measureOperations(options: CompileOptions = {}): Promise<number> {
   const [rows, width] = [512, 2048];

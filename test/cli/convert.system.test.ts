@@ -15,7 +15,7 @@ const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 const command = (...more: string[]): string[] => [
   ...['convert', at('base'), '--data', at('text.jsonl'), '--held-out', '2', '--batch', '2'],
-  ...['--set', 'contexts=64,128', '--threads', '1', ...more],
+  ...['--set', 'contexts=64,128', '--set', 'threads=1', ...more],
 ];
 
 beforeAll(async () => {
@@ -75,13 +75,15 @@ describe('a conversion', () => {
       ['transfer', 16],
       ['logits', 16],
       ['long', 32],
+      ['branches', expect.any(Number)],
+      ['report', expect.any(Number)],
     ]);
     for (const stage of stages) {
       expect(stage.memoryBytes).toBeGreaterThan(2 ** 26);
       expect(stage.memoryBytes).toBeLessThan(2 ** 31);
       for (const name of ['batch', 'tokens', 'diskBytes', 'seconds'] as const) expect(stage[name]).toBeGreaterThan(0);
     }
-    expect(stages.map(({ tokens }) => tokens).slice(2)).toEqual([4 * 2 * 16, 4 * 2 * 16, 4 * 2 * 32]);
+    expect(stages.map(({ tokens }) => tokens).slice(2, 5)).toEqual([4 * 2 * 16, 4 * 2 * 16, 4 * 2 * 32]);
     for (const made of ['planned', 'planned.run']) expect(existsSync(at(made))).toBe(false);
   });
 

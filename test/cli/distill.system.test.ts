@@ -1,4 +1,5 @@
 /** Attention transfer from the command line: it lowers the distance to the teacher, changes mixers alone, and resumes. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
@@ -89,4 +90,20 @@ describe('a run', () => {
     expect((await runCaptured(swapped)).stderr).toMatch(/they are swapped; name the original first/);
     expect((await runCaptured(words(at('gpt2-student')))).stderr).toMatch(/not the same model up to their mixers/);
   });
+});
+
+it.each([
+  ['distill', [at('llama'), at('llama-student')]],
+  ['distill --stage logits', [at('llama'), at('llama-student')]],
+  ['finetune', [at('llama')]],
+  ['finetune --lora r=2', [at('llama')]],
+])('%s --plan says memory, disk and time, and does nothing else', async (words, models) => {
+  const [command, ...options] = words.split(' ');
+  const out = ['--set', 'memory=1GiB', '--plan', '--out', at('planned')];
+  const result = await runJson(command, ...models, ...options, ...settings(...out));
+  const plan = result.plan as { memoryLimitBytes: number; stages: Record<string, unknown>[] };
+  expect(plan.memoryLimitBytes).toBe(2 ** 30);
+  expect(plan.stages).toMatchObject([{ name: command, length: 21, batch: 4, tokens: 30 * 4 * 21 }]);
+  for (const name of ['memoryBytes', 'diskBytes', 'seconds']) expect(plan.stages[0][name]).toBeGreaterThan(0);
+  for (const made of ['planned', 'planned.run']) expect(existsSync(at(made))).toBe(false);
 });

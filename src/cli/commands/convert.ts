@@ -1,14 +1,15 @@
 /** `linnet convert`: from a softmax checkpoint to a linearized model as good as it was, in one command. */
 import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
-import { loadCausalModel, type LoadedModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, loadCausalShapes, type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { transferInputs } from '../../conversion/layer-states.ts';
 import { windowLength } from '../../conversion/stages.ts';
-import { type ConversionPlan, type PlannedStage, planConversion } from '../../conversion/stage-plan.ts';
-import { requireCausal } from '../../models/families/index.ts';
+import { planConversion } from '../../conversion/stage-plan.ts';
+import { judgeNames } from '../../conversion/judge.ts';
 import { measureConversion } from '../../conversion/measure.ts';
+import { measureSeconds } from '../../conversion/measure-extent.ts';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
@@ -18,16 +19,8 @@ import { lockFolder } from '../../files/folder-lock.ts';
 import { requireFree } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
-import type { Column } from '../../report/table.ts';
 import { plainJson } from '../../report/record.ts';
-import {
-  fixed,
-  formatBytes,
-  formatCount,
-  formatDuration,
-  formatFixed,
-  signedPercent,
-} from '../../report/quantities.ts';
+import { fixed, formatBytes, formatFixed, signedPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
   defineCommand,
@@ -54,6 +47,7 @@ import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../opt
 import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
+import { planLine, planOption, reportPlan } from '../output/work-plan.ts';
 
 /** Seconds of training. */
 const defaultBudget = 600;
@@ -95,15 +89,21 @@ export const convertCommand = defineCommand({
       'what remembers what has left the window: learned (sums that decay, the default) or none; or, as a size such as 8GiB, the ' +
         'most memory to take (default: three quarters of the available memory); both with a comma',
     ),
-    plan: flag('print memory, disk and time of every stage, and do nothing else'),
+    plan: planOption,
     keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
+    judge: withDefault(
+      choice(judgeNames),
+      'both',
+      'what decides about weights and branches: perplexity of validation text, generation (KL from the original on text that it ' +
+        'writes), or both added up',
+    ),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
     out: folderFor('the converted model'),
     replace: replaceOption,
-    ...engineOptions,
     ...storeOptions,
     ...settings({
+      ...engineOptions,
       length: optional(
         called('tokens', integer(8, 1 << 20)),
         'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
@@ -147,6 +147,7 @@ export const convertCommand = defineCommand({
       sinks: options.sinks,
       inputs: options.inputs,
       keep: options.keep ?? { layers: [] },
+      judge: options.judge,
     };
     const compile = { threads, device };
     const memoryBytes = options.memory?.limit;
@@ -159,19 +160,17 @@ export const convertCommand = defineCommand({
         texts: await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(model) }),
       };
     };
+    const contexts = options.contexts ?? defaultContexts;
+    const planning = { ...settings, batch, length, seed, compile, memoryBytes, contexts };
     if (options.plan) {
-      const described = await describeCausal(options.model);
-      const plan = await planConversion(described.model, await textsOf(described), {
-        ...{ ...settings, batch, length, seed, compile, memoryBytes },
-      });
-      context.table(plan.stages, planColumns);
-      context.print(`at most ${formatBytes(plan.memoryLimitBytes)} of memory`);
+      const described = await loadCausalShapes(options.model);
+      const plan = await planConversion(described.model, await textsOf(described), planning);
+      reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
     const original = await loadCausalModel(options.model);
     const { tokenizer, texts } = await textsOf(original);
     if (!resume && share === undefined) {
-      const planning = { ...settings, batch, length, seed, compile, memoryBytes };
       context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
     }
     const { trainedLength } = original.model.sizes;
@@ -197,8 +196,9 @@ export const convertCommand = defineCommand({
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {
         ...{ seed, compile, signal: context.signal },
-        contexts: options.contexts ?? defaultContexts,
+        contexts,
         prompts: [options.prompts],
+        seconds: measureSeconds(settings.budget),
         onProgress: (what) => progress.update(done++, 6, what),
       });
     });
@@ -255,33 +255,6 @@ const notOfPlan = ['--plan', '--json', '--quiet'];
 
 function listedLayers(layers: readonly { readonly layer: number }[]): string {
   return layers.length === 0 ? 'none' : layers.map(({ layer }) => layer).join(', ');
-}
-
-const planColumns: readonly Column<PlannedStage>[] = [
-  { header: 'stage', value: ({ name }) => name },
-  { header: 'rows × tokens', value: ({ batch, length }) => `${batch} × ${length}` },
-  { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
-  { header: 'memory', value: ({ memoryBytes }) => memoryBytes, format: formatBytes },
-  { header: 'disk', value: ({ diskBytes }) => diskBytes, format: formatBytes },
-  { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
-];
-
-/** Time, memory and disk of a conversion, in a line. */
-function planLine({ stages }: ConversionPlan): string {
-  const most = (key: 'memoryBytes' | 'diskBytes') => formatBytes(Math.max(...stages.map((stage) => stage[key])));
-  const times = stages.map(({ name, seconds }) => `${name} ${formatDuration(seconds)}`);
-  const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
-  return (
-    `about ${formatDuration(total)} (${times.join(', ')}), then the measurements of the report; ` +
-    `${most('memoryBytes')} of memory, ${most('diskBytes')} of disk`
-  );
-}
-
-/** The model of a folder, without its weights. */
-async function describeCausal(folder: string): Promise<Pick<LoadedModel, 'model' | 'path'>> {
-  const weights = await openModelWeights(folder);
-  await weights.close();
-  return { model: requireCausal(weights.model), path: weights.path };
 }
 
 /** @throws OptionsError if both of two options are given */

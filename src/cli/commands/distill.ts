@@ -1,10 +1,11 @@
 /** `linnet distill`: trains the mixers of a converted model to reproduce the attention of the original. */
-import { distill as transfer, transferShape } from '../../training/plans/distill.ts';
+import { distill as transfer, planDistill, transferShape } from '../../training/plans/distill.ts';
 import { defineCommand } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
+import { planOption, reportPlan } from '../output/work-plan.ts';
 
 export const distillCommand = defineCommand({
   description:
@@ -22,7 +23,10 @@ export const distillCommand = defineCommand({
     teacher: folderOf('the original model'),
     student: folderOf('the converted model'),
   },
-  options: { ...optionsOf(transferShape), ...trainingOptions },
-  run: (context, { teacher, student, lr: learningRate, ...values }) =>
-    reportTraining(context, (hooks) => transfer(teacher, student, { ...values, learningRate }, hooks)),
+  options: { ...optionsOf(transferShape), ...trainingOptions, plan: planOption },
+  async run(context, { teacher, student, plan, lr: learningRate, ...values }) {
+    const options = { ...values, learningRate };
+    if (plan) return reportPlan(context, await planDistill(teacher, student, options));
+    return await reportTraining(context, (hooks) => transfer(teacher, student, options, hooks));
+  },
 });

@@ -1,5 +1,5 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
-import { finetune as train } from '../../training/plans/finetune.ts';
+import { finetune as train, planFinetune } from '../../training/plans/finetune.ts';
 import { objectiveShape } from '../../training/plans/objectives.ts';
 import { defineCommand, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
@@ -7,6 +7,7 @@ import { folderOf } from '../options/folder-parameters.ts';
 import { loraOptions } from '../options/lora-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
+import { planOption, reportPlan } from '../output/work-plan.ts';
 
 const { objective, ...objectiveSettings } = optionsOf(objectiveShape);
 
@@ -24,7 +25,10 @@ export const finetuneCommand = defineCommand({
     'linnet finetune runs/augmented --objective classify --data train.tsv --set textField=sentence --out runs/sentiment',
   ],
   arguments: { model: folderOf('the model') },
-  options: { ...trainingOptions, objective, ...settings(objectiveSettings), ...loraOptions },
-  run: (context, { model, lr: learningRate, ...values }) =>
-    reportTraining(context, (hooks) => train(model, { ...values, learningRate }, hooks)),
+  options: { ...trainingOptions, plan: planOption, objective, ...settings(objectiveSettings), ...loraOptions },
+  async run(context, { model, plan, lr: learningRate, ...values }) {
+    const options = { ...values, learningRate };
+    if (plan) return reportPlan(context, await planFinetune(model, options));
+    return await reportTraining(context, (hooks) => train(model, options, hooks));
+  },
 });

@@ -155,6 +155,17 @@ export function meanAgreement(texts: readonly TextAgreement[], from = 0, to = Nu
   return { greedyLength: greedy / texts.length, sameNext: same / positions, kl: kl / positions };
 }
 
+/** The means by position, in ranges that double in length: 0, 1–2, 3–6, … */
+export function agreementByPosition(texts: readonly TextAgreement[]) {
+  const tokens = Math.max(...texts.map(({ kl }) => kl.length));
+  const ranges: { readonly from: number; readonly to: number }[] = [];
+  for (let from = 0; from < tokens; from = 2 * from + 1) ranges.push({ from, to: Math.min(tokens, 2 * from + 1) - 1 });
+  return ranges.map(({ from, to }) => {
+    const { sameNext, kl } = meanAgreement(texts, from, to);
+    return { from, to, sameNext, kl };
+  });
+}
+
 /**
  * Whether `other` is farther from the original than `reference` is, over the same texts: a one-sided test of paired
  * differences of the mean KL under random signs.

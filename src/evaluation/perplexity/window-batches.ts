@@ -109,6 +109,11 @@ const mostBatchTokens = 1024;
 /** Logits of a run, in numbers: 128 MiB, of which a loss holds two or three. */
 const mostLogits = 1 << 25;
 
+/** Padded tokens of a run by default. */
+export function usualBatchTokens(vocabulary: number): number {
+  return Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary));
+}
+
 /** Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters. Dispose of it. */
 export class WindowGraphs implements AsyncDisposable {
   readonly #batches: { readonly batch: WindowBatch; readonly program: Program }[] = [];
@@ -121,9 +126,8 @@ export class WindowGraphs implements AsyncDisposable {
     { batchTokens, ...compileOptions }: WindowGraphOptions = {},
   ): Promise<WindowGraphs> {
     const graphs = new WindowGraphs();
-    const usual = Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary));
     try {
-      for (const batch of windowBatches(windows, batchTokens ?? usual)) {
+      for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
         const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
         const program = graphs.#programs.get(shape) ?? (await compile(graphOf(batch), compileOptions));
         graphs.#programs.set(shape, program);

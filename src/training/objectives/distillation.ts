@@ -172,7 +172,7 @@ export function transferParameters(
 ): Map<string, Tensor<'float32'>> {
   for (const [name, { data }] of teacher) {
     const other = student.parameters.get(name)?.data;
-    if (!isShared(student.model, trained, name) || other === undefined) continue;
+    if (!isShared(student.model, trained, name) || other === undefined || other === data) continue;
     if (Buffer.compare(bytesOf(data), bytesOf(other)) !== 0) {
       throw new LinnetError(
         'MISMATCH',

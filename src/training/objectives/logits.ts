@@ -42,13 +42,16 @@ export function logitsObjective(
         .map((hidden) => reshape(hidden, [rows, student.sizes.width]));
       const { vocabulary } = student.sizes;
       return sumOverPositions([...flat, reshape(weights, [rows])], vocabulary, ([target, features, weight]) => {
-        const taught = softmax(teacher.head(original, target)); // [positions,V]
-        const own = softmax(student.head(source, features));
-        const divergence = sum(mul(taught, sub(logarithm(taught), logarithm(own))), [-1]); // [positions]
-        return sum(mul(divergence, weight));
+        return sum(mul(divergence(teacher.head(original, target), student.head(source, features)), weight));
       });
     },
   };
+}
+
+/** KL from softmax(taught) to softmax(own), logits [positions,V] → [positions]. */
+export function divergence(taught: Value, own: Value): Value {
+  const [exact, other] = [softmax(taught), softmax(own)];
+  return sum(mul(exact, sub(logarithm(exact), logarithm(other))), [-1]);
 }
 
 function logarithm(probabilities: Value): Value {

@@ -1,6 +1,6 @@
 /** Attention transfer: the mixers of a converted model learn to imitate the attention of the original. */
 import { z } from 'zod';
-import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, loadCausalShapes } from '../../checkpoint/load-model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
   attentionParameters,
@@ -11,9 +11,11 @@ import {
 } from '../objectives/distillation.ts';
 import { logitsObjective } from '../objectives/logits.ts';
 import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
-import { modelPlan } from './plan.ts';
+import type { TrainingSettings } from '../settings.ts';
+import { modelPlan, type TrainingPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
+import { planTraining, type WorkPlan } from './work-plan.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 export const transferShape = {
@@ -60,38 +62,52 @@ export async function distill(
   requirePath(teacher, 'the teacher');
   requirePath(student, 'the student');
   requireOptions(hooks, 'the hooks');
+  const { parsed, settings, prepare } = distillation(teacher, student, options);
+  return await runPlan<DistillDetails>(parsed, hooks, settings, prepare());
+}
+
+/** Memory, disk and time of the same; no weights are read. @throws OptionsError and LinnetError as `distill` */
+export async function planDistill(teacher: string, student: string, options: DistillOptions): Promise<WorkPlan> {
+  const { parsed, settings, prepare } = distillation(teacher, student, options);
+  return await planTraining('distill', await prepare(loadCausalShapes)(settings), parsed, settings);
+}
+
+function distillation(teacher: string, student: string, options: DistillOptions) {
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
-  return await runPlan<DistillDetails>(parsed, hooks, checked, async (settings) => {
-    const { stage, trainQk } = parsed;
-    const original = await loadCausalModel(teacher);
-    const converted = await loadCausalModel(student);
-    const { model } = converted;
-    const trained =
-      stage === 'logits'
-        ? attentionParameters(original.model, model)
-        : transferredParameters(original.model, model, { queriesAndKeys: trainQk });
-    const objectiveOf = stage === 'logits' ? logitsObjective : transferObjective;
-    const parameters = transferParameters(converted, original.parameters, trained);
-    const layers = transferredLayers(original.model, model);
-    const tokenizer = await loadTokenizer(converted.path);
-    const { dataset, heldOutRows, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
-    const objective = objectiveOf(original.model, model, settings.length, trained);
-    const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
-    return {
-      ...plan,
-      dataset,
-      objective,
-      heldOutRows: async () => ({ dataset: await heldOutRows(), objective }),
-      trainable: (name) => trained.has(name),
-      variant: { teacher: original.fingerprint, stage, trained: [...trained] },
-      summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,
-      configuration: { ...configuration, teacher: original.fingerprint, stage, trainQk, layers },
-      async save(out, result) {
-        await save(out, result);
-        return { layers };
-      },
+  const prepare =
+    (load = loadCausalModel) =>
+    async (settings: TrainingSettings): Promise<TrainingPlan<DistillDetails>> => {
+      const { stage, trainQk } = parsed;
+      const original = await load(teacher);
+      const converted = await load(student);
+      const { model } = converted;
+      const trained =
+        stage === 'logits'
+          ? attentionParameters(original.model, model)
+          : transferredParameters(original.model, model, { queriesAndKeys: trainQk });
+      const objectiveOf = stage === 'logits' ? logitsObjective : transferObjective;
+      const parameters = transferParameters(converted, original.parameters, trained);
+      const layers = transferredLayers(original.model, model);
+      const tokenizer = await loadTokenizer(converted.path);
+      const { dataset, heldOutRows, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+      const objective = objectiveOf(original.model, model, settings.length, trained);
+      const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
+      return {
+        ...plan,
+        dataset,
+        objective,
+        heldOutRows: async () => ({ dataset: await heldOutRows(), objective }),
+        trainable: (name) => trained.has(name),
+        variant: { teacher: original.fingerprint, stage, trained: [...trained] },
+        summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,
+        configuration: { ...configuration, teacher: original.fingerprint, stage, trainQk, layers },
+        async save(out, result) {
+          await save(out, result);
+          return { layers };
+        },
+      };
     };
-  });
+  return { parsed, settings: checked, prepare };
 }

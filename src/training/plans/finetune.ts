@@ -5,6 +5,10 @@ import { objectiveShape, prepareObjective } from './objectives.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields } from './pairs.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import type { TrainingSettings } from '../settings.ts';
+import type { TrainingPlan } from './plan.ts';
+import { planTraining, type WorkPlan } from './work-plan.ts';
+import { loadCausalShapes } from '../../checkpoint/load-model.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
@@ -36,12 +40,29 @@ export async function finetune(
 ): Promise<TrainingResult<FinetuneDetails>> {
   requirePath(model, 'the model');
   requireOptions(hooks, 'the hooks');
+  const { parsed, settings, prepare } = finetuning(model, options);
+  return await runPlan<FinetuneDetails>(parsed, hooks, settings, prepare());
+}
+
+/**
+ * Memory, disk and time of the same; of a causal model no weights are read.
+ * @throws OptionsError and LinnetError as `finetune`
+ */
+export async function planFinetune(model: string, options: FinetuneOptions): Promise<WorkPlan> {
+  const { parsed, settings, prepare } = finetuning(model, options);
+  return await planTraining('finetune', await prepare(loadCausalShapes)(settings), parsed, settings);
+}
+
+function finetuning(model: string, options: FinetuneOptions) {
   const parsed = parseOptions(finetuneSchema, options);
   checkPairFields(parsed);
   const adaptation = chosenAdaptation(parsed);
-  return await runPlan<FinetuneDetails>(parsed, hooks, settingsOf(parsed), async (settings) => {
-    const { plan, base } = await prepareObjective(model, parsed, settings);
-    const rated = planMixerRate(plan, parsed.mixerLrFactor, base.model);
-    return adaptation === undefined ? rated : planLora(rated, adaptation, parsed, base);
-  });
+  const prepare =
+    (load?: typeof loadCausalShapes) =>
+    async (settings: TrainingSettings): Promise<TrainingPlan> => {
+      const { plan, base } = await prepareObjective(model, parsed, settings, load);
+      const rated = planMixerRate(plan, parsed.mixerLrFactor, base.model);
+      return adaptation === undefined ? rated : planLora(rated, adaptation, parsed, base);
+    };
+  return { parsed, settings: settingsOf(parsed), prepare };
 }

@@ -52,7 +52,12 @@ export interface PlannedObjective {
   readonly base: AdaptationBase;
 }
 
-type Prepare = (folder: string, options: ObjectiveOptions, settings: TrainingSettings) => Promise<PlannedObjective>;
+type Prepare = (
+  folder: string,
+  options: ObjectiveOptions,
+  settings: TrainingSettings,
+  load: typeof loadCausalModel,
+) => Promise<PlannedObjective>;
 
 const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
   causal: prepareCausal,
@@ -68,15 +73,16 @@ const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
   'encoder-decoder': 'seq2seq',
 };
 
-/** Loads model and data for the requested objective. @throws LinnetError `CONFIG` for a model it does not fit */
+/** Loads model and data for the requested objective; causal models by `load`. @throws LinnetError `CONFIG` for a model it does not fit */
 export async function prepareObjective(
   folder: string,
   options: ObjectiveOptions,
   settings: TrainingSettings,
+  load = loadCausalModel,
 ): Promise<PlannedObjective> {
   const config = await readModelConfig(folder);
   const usual = isClassifierConfig(config) ? headObjective(config) : defaultObjectives[describeModel(config).kind];
-  return await preparations[options.objective ?? usual](folder, options, settings);
+  return await preparations[options.objective ?? usual](folder, options, settings, load);
 }
 
 function headObjective(config: Readonly<Record<string, unknown>>): ObjectiveName {
@@ -87,8 +93,9 @@ async function prepareCausal(
   folder: string,
   options: TrainingOptions,
   settings: TrainingSettings,
+  load: typeof loadCausalModel,
 ): Promise<PlannedObjective> {
-  const loaded = await loadCausalModel(folder);
+  const loaded = await load(folder);
   const text = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
   const { dataset, heldOutRows, summary, configuration } = text;
   const objective = causalObjective(loaded.model, settings.length, settings);

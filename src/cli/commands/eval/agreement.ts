@@ -1,6 +1,7 @@
 /** `linnet eval agreement`: whether a converted model goes on writing as its original does. */
 import { readDocuments } from '../../../data/documents/documents.ts';
 import {
+  agreementByPosition,
   fartherProbability,
   greedyTexts,
   meanAgreement,
@@ -131,13 +132,6 @@ async function requireVocabulary(original: StepEngine, folder: string): Promise<
   if ('sizes' in other.description) requireSameVocabulary(original.model, other.description);
 }
 
-/** Ranges of positions that double. */
-function positionRanges(tokens: number) {
-  const ranges: { readonly from: number; readonly to: number }[] = [];
-  for (let from = 0; from < tokens; from = 2 * from + 1) ranges.push({ from, to: Math.min(tokens, 2 * from + 1) - 1 });
-  return ranges;
-}
-
 type ComparedModel = ReturnType<typeof compared>;
 
 function compared(
@@ -147,10 +141,7 @@ function compared(
   original: readonly RecallAnswer[],
   recalled: readonly RecallAnswer[],
 ) {
-  const positions = positionRanges(agreements[0].kl.length).map(({ from, to }) => {
-    const { sameNext, kl } = meanAgreement(agreements, from, to);
-    return { from, to, sameNext, kl };
-  });
+  const positions = agreementByPosition(agreements);
   return {
     ...{ model, ...meanAgreement(agreements), p: fartherProbability(agreements, reference), positions },
     recall: recallByDistance(original, recalled),

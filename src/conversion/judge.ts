@@ -1,0 +1,102 @@
+/**
+ * The judge of a conversion: which of two models is better, by its predictions and by its own writing. It may read
+ * (perplexity of validation text), look at generation (KL from the original where the original writes), or both. The two are in
+ * nats a token, and `both` adds them up.
+ */
+import { z } from 'zod';
+import type { LoadedModel } from '../checkpoint/load-model.ts';
+import { greedyTexts, meanAgreement, type TextAgreement } from '../evaluation/agreement/agreement.ts';
+import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
+import { perplexity } from '../evaluation/perplexity/perplexity.ts';
+import type { ScoredWindow } from '../evaluation/perplexity/scored-windows.ts';
+import type { RunFile, RunFolder } from '../files/run-folder.ts';
+import type { CausalModel } from '../models/model.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { engineFor, ownTextLengths, promptsOf } from './own-text.ts';
+import type { StageResult } from './progress-file.ts';
+import type { Weighted } from './stages.ts';
+import type { ConversionTexts } from './texts.ts';
+
+/** Measures that decide. */
+export const judgeNames = ['both', 'perplexity', 'generation'] as const;
+export type JudgeName = (typeof judgeNames)[number];
+
+/** The measures of a model. */
+export type ModelJudgement = Pick<StageResult, 'perplexity' | 'agreement'>;
+
+/** Nats a token that a judge wants to be small. */
+const losses: Readonly<Record<JudgeName, (measured: ModelJudgement) => number>> = {
+  perplexity: (measured) => Math.log(measured.perplexity),
+  generation: ({ agreement }) => agreement?.kl ?? Number.POSITIVE_INFINITY,
+  both: (measured) => losses.perplexity(measured) + losses.generation(measured),
+};
+
+/** Whether the judge finds one model better than another; any is better than none. */
+export function isBetter(judge: JudgeName, trial: ModelJudgement, best: ModelJudgement | undefined): boolean {
+  return best === undefined || losses[judge](trial) < losses[judge](best);
+}
+
+/** Prompts of the judge; fewer where the validation text is short, so that reading them takes no longer than it does. */
+const mostPrompts = 64;
+const fewestPrompts = 16;
+
+/** Texts that the judge reads; both models read each. @param length tokens of a text */
+export function judgedPrompts({ validation }: Pick<ConversionTexts, 'validation'>, length: number): number {
+  const tokens = validation.windows.reduce((total, window) => total + window.tokens.length, 0);
+  return Math.min(mostPrompts, Math.max(fewestPrompts, Math.floor(tokens / (2 * length))));
+}
+
+/** The text of which the judge looks at generation: tokens that are read in a judgement, by both models, and of a row. */
+export function judgedText(model: CausalModel, texts: Pick<ConversionTexts, 'validation'>, judge: JudgeName) {
+  const { whole: length } = ownTextLengths(model);
+  return { length, tokens: judge === 'perplexity' ? 0 : 2 * judgedPrompts(texts, length) * length };
+}
+
+/** The original's own text, in the run folder: it writes once. */
+export const ownTextFile: RunFile<{ readonly tokens: number[]; readonly scoredFrom: number }[]> = {
+  file: 'own-text.json',
+  schema: z.array(z.strictObject({ tokens: z.array(z.int().min(0)), scoredFrom: z.int().min(1) })),
+  what: 'what the original of a conversion wrote',
+  remedy: 'start anew in another folder',
+  mostBytes: 1 << 24,
+};
+
+interface JudgeOptions {
+  readonly judge: JudgeName;
+  readonly run: RunFolder;
+  readonly seed?: number;
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+}
+
+/** Takes the measures of models that a judge decides by; the original writes at the first call, if it has not. */
+export function judgeOf(
+  original: LoadedModel,
+  tokenizer: Tokenizer,
+  texts: ConversionTexts,
+  { judge, run, seed, compile, signal }: JudgeOptions,
+): (model: Weighted) => Promise<ModelJudgement> {
+  const options = { ...compile, signal };
+  let written: Promise<readonly ScoredWindow[]> | undefined;
+  const write = async (): Promise<readonly ScoredWindow[]> => {
+    const kept = await run.read(ownTextFile);
+    if (kept !== undefined) return kept.map(({ tokens, ...text }) => ({ ...text, tokens: Int32Array.from(tokens) }));
+    const count = judgedPrompts(texts, ownTextLengths(original.model).whole);
+    const prompts = promptsOf(original, tokenizer, { text: texts.validationTokens, count, seed });
+    await using engine = await engineFor(original, compile);
+    const made = await greedyTexts(engine, prompts, ownTextLengths(original.model).written, { signal });
+    await run.write(
+      ownTextFile,
+      made.map(({ tokens, scoredFrom }) => ({ tokens: [...tokens], scoredFrom })),
+    );
+    return made;
+  };
+  return async (weighted) => {
+    const { model, parameters } = weighted;
+    const { perplexity: value } = await perplexity(model, parameters, texts.validation, options);
+    if (judge === 'perplexity') return { perplexity: value };
+    const agreements: TextAgreement[] = await weightAgreement(original, weighted, await (written ??= write()), options);
+    return { perplexity: value, agreement: meanAgreement(agreements) };
+  };
+}

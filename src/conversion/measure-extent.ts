@@ -1,0 +1,127 @@
+/**
+ * How much text the report of a conversion is measured on: all of it with a small model; with a large one as much as fits the
+ * time, test text before all else.
+ */
+import { branches } from '../attention/mixer.ts';
+import { withoutBranch } from '../attention/mixers.ts';
+import { modelStateBytes } from '../models/graphs/model-layout.ts';
+import type { CausalModel } from '../models/model.ts';
+import { parameterCount } from '../nn/parameters.ts';
+import { operationSeconds } from '../training/step-cost.ts';
+import { ownTextLengths } from './own-text.ts';
+import { readingCost } from './reading-cost.ts';
+import { windowLength } from './stages.ts';
+import type { ConversionTexts } from './texts.ts';
+
+/** Amounts of text that the report is measured on. */
+export interface MeasureExtent {
+  /** Windows of test text for perplexity, and their tokens. */
+  readonly testWindows: number;
+  readonly testTokens: number;
+  /** Windows, and tokens of each, for perplexity by position. */
+  readonly positionWindows: number;
+  readonly positionLength: number;
+  /** Distances of recall, and probes of each. */
+  readonly distances: readonly number[];
+  readonly probes: number;
+  /** Prompts that the original continues, to be compared. */
+  readonly prompts: number;
+  /** Timed steps at each context. */
+  readonly steps: number;
+  /** Contexts at which speed is measured: those whose state is of moderate size. */
+  readonly contexts: readonly number[];
+  /** Tokens that are read and written, and the time of that. */
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Whether a longer time would measure more. */
+  readonly isCut: boolean;
+}
+
+/** Share of the training's time that the report's measurements may take, and seconds that they always may. */
+const budgetShare = 0.2;
+const leastSeconds = 60;
+
+/** Seconds that the report's measurements may take after a training of `budget` seconds. */
+export function measureSeconds(budget: number): number {
+  return Math.max(leastSeconds, budgetShare * budget);
+}
+
+/** Tokens of a window in which perplexity is reported by position, over the length of other windows. */
+const positionFactor = 4;
+const recallDistances = [16, 32, 64, 128, 256, 512, 1024];
+/** Tokens of a probe besides its distance: a passage, twice. */
+const probeTokens = 32;
+const most = { probes: 16, prompts: 200, steps: 64 };
+const fewest = { probes: 2, prompts: 8, steps: 8 };
+/** Texts that are continued for reading, by each model. */
+const sampleTokens = 80;
+const mostStateBytes = 2 ** 30;
+/** Bytes of weights that a step reads in a second, and that compiling a step takes in. */
+const stepBytes = 1e10;
+const startBytes = 2e8;
+
+/** Seconds in which a step of a model is compiled. */
+export function startSeconds(model: CausalModel): number {
+  return (4 * parameterCount(model.parameters)) / startBytes;
+}
+
+interface ExtentInputs {
+  readonly original: CausalModel;
+  readonly converted: CausalModel;
+  readonly texts: Pick<ConversionTexts, 'test' | 'testTokens'>;
+  readonly contexts: readonly number[];
+  /** Seconds for all measurements; undefined for no limit. */
+  readonly seconds?: number;
+  /** Operations a second, as `measureOperations` has it. */
+  readonly rate: number;
+}
+
+/** Branches that the converted model has. */
+export function modelBranches({ mixers }: Pick<CausalModel, 'mixers'>) {
+  return branches.filter((branch) => mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined));
+}
+
+/** Chooses the amounts of text for a time. */
+export function measureExtent({ original, converted, texts, contexts, seconds, rate }: ExtentInputs): MeasureExtent {
+  const window = windowLength(original);
+  const tokenSeconds = operationSeconds(readingCost(original, window).operations / window, rate);
+  const weightBytes = 4 * parameterCount(original.parameters);
+  const stepTokens = Math.max(1, weightBytes / stepBytes / tokenSeconds);
+  const started = 2 * startSeconds(original);
+  const allowed = seconds === undefined ? Number.POSITIVE_INFINITY : Math.max(0, seconds - started) / tokenSeconds;
+
+  const test = texts.test.windows.map(({ tokens }) => tokens.length);
+  const readings = 2 + modelBranches(converted).length;
+  const tokensOfTest = (count: number): number => readings * test.slice(0, count).reduce((sum, n) => sum + n, 0);
+  let testWindows = test.length;
+  while (testWindows > 1 && tokensOfTest(testWindows) > allowed / 2) testWindows--;
+
+  const distances = recallDistances.filter((distance) => distance + 2 * probeTokens < texts.testTokens.length);
+  const measuredContexts = contexts.filter((context) => modelStateBytes(original, context) <= mostStateBytes);
+  const { whole } = ownTextLengths(original);
+  const between = (least: number, all: number, share: number): number => Math.floor(least + share * (all - least));
+  const amounts = (share: number) => {
+    const part = (name: keyof typeof most): number => between(fewest[name], most[name], share);
+    const position = between(window, Math.max(window, texts.testTokens.length), share);
+    const positionLength = Math.min(positionFactor * window, position);
+    return {
+      ...{ probes: part('probes'), prompts: part('prompts'), steps: part('steps') },
+      ...{ positionLength, positionWindows: Math.max(1, Math.floor(position / positionLength)) },
+    };
+  };
+  const tokensOf = ({ probes, prompts, steps, positionLength, positionWindows }: ReturnType<typeof amounts>): number =>
+    2 * Math.min(texts.testTokens.length, positionLength * positionWindows) +
+    2 * probes * distances.reduce((sum, distance) => sum + distance + probeTokens, 0) +
+    3 * prompts * whole +
+    2 * stepTokens * (1.25 * steps * measuredContexts.length + sampleTokens);
+  const [least, rest] = [tokensOf(amounts(0)), tokensOf(amounts(1))];
+  const left = allowed - tokensOfTest(testWindows) - least;
+  const share = rest > least ? Math.min(1, Math.max(0, left / (rest - least))) : 1;
+  const chosen = amounts(share);
+  const tokens = Math.round(tokensOfTest(testWindows) + tokensOf(chosen));
+  return {
+    ...{ testWindows, testTokens: tokensOfTest(testWindows) / readings, ...chosen, distances },
+    ...{ contexts: measuredContexts, tokens, seconds: started + tokens * tokenSeconds },
+    isCut: share < 1 || testWindows < test.length,
+  };
+}

@@ -1,0 +1,101 @@
+/** Agreement of two models whose weights are at hand, by one graph over whole texts: weights that both share are in memory once. */
+import { graphCost } from '../../graph/cost.ts';
+import { Graph } from '../../graph/graph.ts';
+import { sub } from '../../graph/ops/elementwise.ts';
+import { gatherElements } from '../../graph/ops/indexing.ts';
+import { concat, reshape, split } from '../../graph/ops/layout.ts';
+import { max } from '../../graph/ops/reduce.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { InputParameters } from '../../nn/parameters.ts';
+import { teacherSource, transferParameters } from '../../training/objectives/distillation.ts';
+import { divergence } from '../../training/objectives/logits.ts';
+import { overPositions } from '../../training/objectives/position-blocks.ts';
+import { runsLean } from '../../training/step-cost.ts';
+import type { ScoredWindow } from '../perplexity/scored-windows.ts';
+import {
+  paddedLength,
+  usualBatchTokens,
+  type WindowBatch,
+  type WindowGraphOptions,
+  WindowGraphs,
+} from '../perplexity/window-batches.ts';
+import { requireSameVocabulary, type TextAgreement } from './agreement.ts';
+
+interface Weighted {
+  readonly model: CausalModel;
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+}
+
+/**
+ * Compares two models that differ in their mixers, as `textAgreement` does.
+ * @param texts greedy continuations by the original (`greedyTexts`)
+ * @throws LinnetError `MISMATCH` for vocabularies of different sizes, `ABORTED` when the signal fires between two batches
+ */
+export async function weightAgreement(
+  original: Weighted,
+  other: Weighted,
+  texts: readonly ScoredWindow[],
+  { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
+): Promise<TextAgreement[]> {
+  requireSameVocabulary(original.model, other.model);
+  const isOwn = (name: string): boolean => original.parameters.get(name)?.data !== other.parameters.get(name)?.data;
+  const own = new Set([...original.parameters.keys()].filter(isOwn));
+  const { vocabulary } = original.model.sizes;
+  const lean = runsLean(original.model.parameters, options.device);
+  const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, own, batch);
+  await using graphs = await WindowGraphs.create(texts, graphOf, vocabulary, { lean, ...options });
+  const found = new Map<ScoredWindow, TextAgreement>();
+  const parameters = transferParameters(other, original.parameters, own);
+  for await (const { batch, outputs } of graphs.run(parameters, signal)) {
+    for (const [row, window] of batch.windows.entries()) {
+      const of = (name: string): Float32Array =>
+        outputs
+          .get(name)
+          ?.slice(row * batch.length + window.scoredFrom - 1, row * batch.length + window.tokens.length - 1) ??
+        new Float32Array(0);
+      const same = [...of('gap')].map((gap) => gap === 0);
+      found.set(window, { same, kl: [...of('kl')].map((value) => Math.max(0, value)) });
+    }
+  }
+  return texts.map((text) => found.get(text) ?? { same: [], kl: [] });
+}
+
+/** Bytes of results of such a comparison. @param length tokens of a text */
+export function agreementPeakBytes(original: CausalModel, other: CausalModel, length: number): number {
+  const padded = paddedLength(length);
+  const rows = Math.max(1, Math.floor(usualBatchTokens(original.sizes.vocabulary) / padded));
+  return graphCost(agreementGraph(original, other, new Set(), { rows, length: padded })).peakBytes;
+}
+
+/**
+ * `inputs` and `labels` int32 [B,n] and the parameters → `kl` [B·n], and `gap` [B·n], the other model's largest logit less that
+ * of the label, which is the original's choice.
+ */
+function agreementGraph(
+  original: CausalModel,
+  other: CausalModel,
+  own: ReadonlySet<string>,
+  { rows, length }: Pick<WindowBatch, 'rows' | 'length'>,
+): Graph {
+  const graph = new Graph(`agreement ${rows}x${length}`);
+  const inputs = graph.input('inputs', 'int32', [rows, length]);
+  const labels = graph.input('labels', 'int32', [rows, length]);
+  const source = new InputParameters(graph);
+  const first = teacherSource(source, other, own);
+  const hidden = [parallelHidden(original, first, inputs), parallelHidden(other, source, inputs)] // [B,n,width]
+    .map((value) => reshape(value, [rows * length, original.sizes.width]));
+  const flat = [...hidden, reshape(labels, [rows * length, 1])];
+  const pairs = overPositions(flat, original.sizes.vocabulary, ([target, features, label]) => {
+    const logits = other.head(source, features); // [positions,V]
+    const gap = sub(max(logits, [1], true), gatherElements(logits, label, 1)); // [positions,1]
+    const kl = divergence(original.head(first, target), logits);
+    return concat([reshape(kl, gap.shape), gap], 1); // [positions,2]
+  });
+  const both = concat(pairs, 0); // [B*n,2]
+  const [kl, gap] = split(both, 1, [1, 1]);
+  graph.output('kl', reshape(kl, [rows * length]));
+  graph.output('gap', reshape(gap, [rows * length]));
+  return graph;
+}
