@@ -25,6 +25,7 @@ import type { Weighted, ModelReader } from './stages.ts';
 
 /** Whose hidden states layers are trained on. */
 export const transferInputs = ['original', 'converted'] as const;
+/** The original's hidden states, or those of the layers converted before it. */
 export type TransferInputs = (typeof transferInputs)[number];
 
 const schema = z.strictObject({

@@ -87,7 +87,6 @@ export function layerMixerNames(model: CausalModel, layer: number): string[] {
  * @throws LinnetError `NOT_FOUND` without hidden states, `CONFIG` for a layer whose mixer has nothing to learn,
  *   `INPUT` for fewer than two rows, `ABORTED` by the signal, after a snapshot
  * @example
- * const inputs = { teacher: await openReader('models/llama'), student, states: 'runs/transfer/hidden-3.safetensors' };
  * const { parameters, before, after } = await transferLayer(inputs, 3, 'runs/transfer', {
  *   settings: parseTrainingSettings({ steps: 200, batch: 8, learningRate: 1e-2 }),
  * });

@@ -35,7 +35,7 @@ describe('generate', () => {
   it('reads the prompt from a file, and streams the same text that --json gives', async () => {
     const file = join(folder, 'prompt.txt');
     await writeFile(file, 'Hi');
-    const words = ['generate', augmented, '--prompt-file', file, '--max-tokens', '20', '--set', 'ignoreEos'];
+    const words = ['generate', augmented, '--set', `promptFile=${file}`, '--max-tokens', '20', '--set', 'ignoreEos'];
     const pieces: string[] = [];
     const streamed = await runCaptured(words, { onOutput: (text) => pieces.push(text) });
     expect(streamed.stdout).toBe(`${String((await runJson(...words)).text)}\n`);
@@ -101,7 +101,7 @@ describe('generate', () => {
     [['--top-p', '0'], 2],
     [['--set', 'promptTokens=1,,2'], 2],
     [['--set', 'promptTokens=258'], 3],
-    [['--prompt-file', 'nowhere.txt'], 3],
+    [['--set', 'promptFile=nowhere.txt'], 3],
     [['--set', 'device=tpu'], 2],
   ])('refuses %j', async (words, exitCode) => {
     const result = await linnet('generate', augmented, ...words, '--json');

@@ -33,7 +33,7 @@ describe('a prompt', () => {
       );
     expect(await piped()).toEqual(given.tokens);
     expect(await piped('--prompt', '-')).toEqual(given.tokens);
-    expect(await piped('--prompt-file', '-')).toEqual(given.tokens);
+    expect(await piped('--set', 'promptFile=-')).toEqual(given.tokens);
     const own = await runCaptured(['generate', base, '--prompt', 'x', ...words, '--json'], { input: 'ignored' });
     expect(jsonOf(own).promptTokens).toBe(2);
   });

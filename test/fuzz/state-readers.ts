@@ -239,7 +239,7 @@ async function requestReaders(): Promise<StateReaders> {
     slots: new Slots(runner.parallel),
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),
-    limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
+    limits: { ...defaultLimits, maxTokens: 4, promptTokens: 400, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [], draining: false },
   };

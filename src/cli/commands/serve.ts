@@ -60,7 +60,6 @@ export const serveCommand = defineCommand({
     anyModel: flag('answer requests for a model of any name'),
     apiKey: repeated(called('key', text), 'key of which a request must bring one; may be repeated'),
     apiKeyFile: optional(filePath, 'file with such keys, one a line'),
-    cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
     parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
     deterministic: flag(
       'compute every text by steps of its own, so that it depends in no bit on the others; gives up what rows share',
@@ -89,6 +88,7 @@ export const serveCommand = defineCommand({
         'up to 16 MiB of weights',
     ),
     ...settings({
+      cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
       rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
       maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),

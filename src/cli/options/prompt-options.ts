@@ -11,10 +11,10 @@ import { anyText, filePath, text, tokenIds } from '../framework/option-values.ts
 
 export const promptOptions = {
   prompt: optional(anyText, 'text to continue; - is the standard input'),
-  promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
   chat: flag('the prompt is the message of a user, to be answered by the chat template of the model'),
   system: optional(text, 'with --chat: a system message before it'),
   ...settings({
+    promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
     promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
     parseSpecial: flag('read names of control tokens in the prompt, such as <s>, as these tokens; no BOS is added'),
   }),
@@ -37,12 +37,15 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
   if (promptTokens !== undefined) given.push({ kind: 'tokens', ids: promptTokens });
   if (promptFile === standardInputName) given.push(piped);
   else if (promptFile !== undefined) given.push({ kind: 'text', read: () => readTextFile(promptFile) });
-  if (given.length > 1) throw new UsageError('give one of --prompt, --set promptTokens and --prompt-file, not several');
+  if (given.length > 1)
+    throw new UsageError('give one of --prompt, --set promptTokens and --set promptFile, not several');
   const source = given.at(0) ?? (context.input.isPiped() ? piped : { kind: 'none' });
   if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
   if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
   if ((chat || parseSpecial) && source.kind !== 'text') {
-    throw new UsageError(`${chat ? '--chat' : '--set parseSpecial'} needs a text: --prompt, --prompt-file or a pipe`);
+    throw new UsageError(
+      `${chat ? '--chat' : '--set parseSpecial'} needs a text: --prompt, --set promptFile or a pipe`,
+    );
   }
   return source;
 }
