@@ -25,7 +25,7 @@ import type { Weighted, ModelReader } from './stages.ts';
 
 /** Whose hidden states layers are trained on. */
 export const transferInputs = ['original', 'converted'] as const;
-/** The original's hidden states, or those of the layers converted before it. */
+/** Hidden states of the original model, or of the model whose earlier layers are converted. */
 export type TransferInputs = (typeof transferInputs)[number];
 
 const schema = z.strictObject({

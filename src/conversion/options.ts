@@ -8,7 +8,7 @@ import type { ConversionMemory } from './plan.ts';
 import type { StageResult } from './progress-file.ts';
 import type { StageSteps } from './stages.ts';
 
-/** Which layers keep softmax: none, given ones, or so many that are chosen by measuring. */
+/** Which layers keep softmax: none, given ones, or a number of layers, which are chosen by measuring. */
 export type KeptLayers = { readonly layers: readonly number[] } | { readonly auto: number };
 
 /** Options of a conversion. */

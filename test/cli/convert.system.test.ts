@@ -100,7 +100,7 @@ describe('a conversion', () => {
     // The same once more, in place of the first.
     const anew = await runCaptured([...command(...options, '--out', at('steps')), '--replace']);
     expect(anew.stderr).toMatch(
-      /^about .* \(linearize .*, calibrate .*, logits .*\), then .*; \d.* of memory, .* of disk$/m,
+      /^about .* \(linearize .*, calibrate .*, logits .*, report .*\); \d.* of memory, .* of disk$/m,
     );
     expect(anew.exitCode).toBe(0);
     await runJson(...command(...options, '--out', at('same-steps')));

@@ -51,7 +51,7 @@ describe('inspect', () => {
   it('prints for people', async () => {
     const { stdout, exitCode } = await linnet('inspect', hybrid);
     expect(exitCode).toBe(0);
-    for (const part of ['local softmax + α·global + convolution 5, G = 4', '128K', '8·M·C·D']) {
+    for (const part of ['local softmax + α·global fading by 0.5 + convolution 5, G = 4', '128K', '8·M·C·D']) {
       expect(stdout).toContain(part);
     }
   });

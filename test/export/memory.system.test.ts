@@ -45,12 +45,17 @@ console.log(JSON.stringify({ bytes, grown: process.resourceUsage().maxRSS * 1024
 `;
 
 describe('exporting a model of 215 MB', () => {
-  it.each(['f32', 'w8a8', 'int4'])('as %s takes less than half of that', { timeout: 120_000 }, async (dtype) => {
-    const root = fileURLToPath(new URL('../..', import.meta.url));
-    const flags = ['--import', 'tsx', '--input-type=module', '--eval', script];
-    const run = await promisify(execFile)(process.execPath, [...flags, join(place, dtype), dtype], { cwd: root });
-    const { bytes, grown } = z.object({ bytes: z.number(), grown: z.number() }).parse(JSON.parse(run.stdout));
-    expect(bytes).toBeGreaterThan(210e6);
-    expect(grown).toBeLessThan(bytes / 2);
-  });
+  it.each(['f32', 'w8a8', 'int4'])(
+    'as %s takes less than three fifths of that',
+    { timeout: 120_000 },
+    async (dtype) => {
+      const root = fileURLToPath(new URL('../..', import.meta.url));
+      const flags = ['--import', 'tsx', '--input-type=module', '--eval', script];
+      const run = await promisify(execFile)(process.execPath, [...flags, join(place, dtype), dtype], { cwd: root });
+      const { bytes, grown } = z.object({ bytes: z.number(), grown: z.number() }).parse(JSON.parse(run.stdout));
+      expect(bytes).toBeGreaterThan(210e6);
+      // Gate and up, half of a layer here, are encoded and written together.
+      expect(grown).toBeLessThan(0.6 * bytes);
+    },
+  );
 });

@@ -191,6 +191,8 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       for (const key of flags) {
         target.addOption(parserOption(key, definition.options[key], nameOf));
       }
+      // A setting may be written as a flag, too: --help would be too long with all of them.
+      for (const key of named) target.addOption(parserOption(key, definition.options[key], nameOf).hideHelp());
       if (hasSettings) target.addOption(parserOption('set', setOption));
       if (writesResults) target.addOption(parserOption('out', resultFile));
       const rows = Object.entries(fields).map(([key, schema]) =>

@@ -120,7 +120,7 @@ describe('settings', () => {
   });
 
   it.each([
-    ['--size', '--size is no option here; write --set size=…'],
+    ['--sizes', '--sizes is no option here; write --set size=…'],
     ['--loudd', '--loudd is no option here; write --set loud'],
     ['--tiny', '--tiny is no option here; write --set size=1'],
     ['--dat', "unknown option '--dat' (did you mean --data?)"],
@@ -129,6 +129,11 @@ describe('settings', () => {
     const { exitCode, stderr } = await runCaptured(['set', '--data', 'x', '--out', 'z', flag], { table });
     expect(exitCode).toBe(2);
     expect(stderr).toContain(message);
+  });
+
+  it('may be written as flags', async () => {
+    const words = ['set', '--data', 'x', '--out', 'z', '--size', '8', '--loud', '--stop', 'a', '--stop', 'b', '--json'];
+    expect(lastJson(await runCaptured(words, { table }))).toMatchObject({ size: 8, loud: true, stop: ['a', 'b'] });
   });
 
   it('are listed by --help-all, fields of a plan by both', async () => {
