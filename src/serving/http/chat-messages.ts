@@ -5,6 +5,7 @@ import type { ToolFunction } from '../../engine/tools/tool-format.ts';
 import { withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
+import { checkJsonLimits } from '../../files/json-limits.ts';
 import { refuse } from './api-error.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';
@@ -67,9 +68,10 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
 function templateCall({ id, function: { name, arguments: json } }: z.output<typeof madeCall>) {
   let given: unknown = json;
   try {
+    checkJsonLimits(new TextEncoder().encode(json), 'a call', { depth: 32 });
     given = JSON.parse(json);
   } catch {
-    // A call that was cut short stays the text that it is.
+    // A call that was cut short, or is no call, stays the text that it is.
   }
   return { id, type: 'function', function: { name, arguments: given } };
 }

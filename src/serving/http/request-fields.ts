@@ -1,6 +1,11 @@
 /** Bodies of requests, read up to a limit, and how their fields are checked. */
 import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { checkJsonLimits } from '../../files/json-limits.ts';
 import { ApiError, refuse } from './api-error.ts';
+
+/** Levels of a body: those of a schema, and some around it. */
+const deepestBody = 96;
 
 /** A field that may be left out, or null, as clients send it. */
 export function maybe<T extends z.ZodType>(schema: T) {
@@ -75,9 +80,10 @@ export async function jsonBody(request: Request, most: number, whenEmpty?: objec
     throw new ApiError('unsupported_media_type_error', 'the body must be JSON, with "content-type: application/json"');
   }
   try {
+    checkJsonLimits(bytes, 'the body', { depth: deepestBody });
     const body: unknown = JSON.parse(bytes.toString('utf8'));
     return body;
-  } catch {
-    return refuse('the body is not valid JSON');
+  } catch (error) {
+    return refuse(error instanceof LinnetError ? error.message : 'the body is not valid JSON');
   }
 }
