@@ -4,7 +4,7 @@ import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits } from '../../files/json-limits.ts';
 import { ApiError, refuse } from './api-error.ts';
 
-/** Levels of a body: those of a schema, and some around it. */
+/** Levels of a body: a schema has 48, and lies in others. */
 const deepestBody = 96;
 
 /** A field that may be left out, or null, as clients send it. */
