@@ -34,6 +34,8 @@ export interface Checkpoint {
   readFloat32(name: string): Promise<Tensor<'float32'>>;
   /** The same in pieces, as `SafetensorsFile.float32Rows`. */
   float32Rows(name: string): Float32Rows;
+  /** Of the files of weights, as of `SafetensorsFile`. */
+  readonly version: string;
   /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
   place(name: string): FilePlace | undefined;
   /**
@@ -157,6 +159,10 @@ class OpenCheckpoint implements Checkpoint {
 
   float32Rows(name: string): Float32Rows {
     return this.#holder(name).float32Rows(name);
+  }
+
+  get version(): string {
+    return this.#weights.files.map(({ version }) => version).join('\n');
   }
 
   place(name: string): FilePlace | undefined {

@@ -75,16 +75,20 @@ export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Cl
   const fingerprint = await first.fingerprint();
   const places = new Map(names.map((name) => [name, first.place(name)]));
   const place = (name: string): FilePlace | undefined => places.get(name);
+  const openAgain = async (): Promise<ModelWeights<Model | Classifier>> => {
+    const again = await open();
+    if (again.version === first.version) return again;
+    await again.close();
+    throw new LinnetError('MISMATCH', `the weights of ${path} have changed since it was opened; open the model again`);
+  };
   async function* pieces(name: string): AsyncGenerator<Float32Array> {
-    await place(name)?.unchanged();
-    await using again = await open();
+    await using again = await openAgain();
     yield* again.rows(name).pieces;
   }
   const weights = {
     place,
     async read(name: string): Promise<Tensor<'float32'>> {
-      await place(name)?.unchanged();
-      await using again = await open();
+      await using again = await openAgain();
       return await again.read(name);
     },
     rows: (name: string): Float32Rows => ({ shape: first.rows(name).shape, pieces: pieces(name) }),
@@ -133,6 +137,8 @@ export interface ModelWeights<Described = Model> extends AsyncDisposable {
   read(name: string): Promise<Tensor<'float32'>>;
   /** The same in pieces, as `SafetensorsFile.float32Rows`. */
   rows(name: string): Float32Rows;
+  /** As of `Checkpoint`. */
+  readonly version: string;
   /** Where a parameter lies, as of `SafetensorsFile`. */
   place(name: string): FilePlace | undefined;
   /** As of `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
@@ -169,6 +175,7 @@ async function openDescribed<Described extends Loadable>(
       names: [...held.keys()],
       read,
       rows: (name) => finiteRows(checkpoint.float32Rows(inFile(name)), inFile(name), path),
+      version: checkpoint.version,
       place: (name) => checkpoint.place(inFile(name)),
       async fingerprint() {
         const doubtful = new Set<string>();

@@ -3,7 +3,7 @@
  * private files, pipes that block forever, or names that climb out of the folder. Each of these has been an
  * advisory against a loader of external model data.
  */
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve, sep } from 'node:path';
@@ -19,6 +19,8 @@ export interface OpenFile {
   readonly size: number;
   /** Of a file of a folder: absolute and without links. */
   readonly path: string;
+  /** Differs where another file is opened, or the file was written to. */
+  readonly version: string;
   /** @throws LinnetError `MISMATCH` where another file is at the path, or it was written to */
   readonly unchanged: () => Promise<void>;
 }
@@ -180,12 +182,14 @@ async function openChecked(
         `${path} has ${stats.nlink} hard links; ${ownRule}; replace it by a copy of the file`,
       );
     }
+    const versionOf = ({ dev, ino, size, mtimeMs }: Stats): string => [path, dev, ino, size, mtimeMs].join();
+    const version = versionOf(stats);
     const unchanged = async (): Promise<void> => {
       const now = await stat(path).catch(() => undefined);
-      if (now?.ino === stats.ino && now.size === stats.size && now.mtimeMs === stats.mtimeMs) return;
+      if (now !== undefined && versionOf(now) === version) return;
       throw new LinnetError('MISMATCH', `${path} has changed since it was opened; open the model again`);
     };
-    return { handle, size: stats.size, path, unchanged };
+    return { handle, size: stats.size, path, version, unchanged };
   } catch (error) {
     await handle.close();
     throw fileError('examine', path, error);

@@ -1,5 +1,5 @@
 /** Models of folders compute with the weights where these lie: as with weights in memory, whatever their type and layout. */
-import { mkdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
@@ -16,6 +16,16 @@ import { open, type OpenOptions } from './index.ts';
 
 const model = describeCausalModel(tinyConfig('llama'));
 const parameters = initializeParameters(model, new Random(1), 0.5);
+const others = initializeParameters(model, new Random(2), 0.5);
+
+/** Shifts the numbers of a file by a byte, so that none is aligned. */
+async function moveByOne(file: string): Promise<void> {
+  const bytes = await readFile(file);
+  const header = Buffer.concat([bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())), Buffer.from(' ')]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  await writeFile(file, Buffer.concat([length, header, bytes.subarray(7 + header.length)]));
+}
 
 async function logitsOf(engine: StepEngine): Promise<Float32Array> {
   const [step] = await engine.step([
@@ -59,16 +69,36 @@ describe('weights in place', () => {
     }
   });
 
-  it('are read where they lie at odd places', async () => {
+  it('are read where they lie at odd places, while they are the same', async () => {
     const folder = join(await scratchFolder(), 'model');
     await saveModel(folder, { model, parameters });
     const file = join(folder, 'model.safetensors');
-    const bytes = await readFile(file);
-    const header = Buffer.concat([bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())), Buffer.from(' ')]);
-    const length = Buffer.alloc(8);
-    length.writeBigUInt64LE(BigInt(header.length));
-    await writeFile(file, Buffer.concat([length, header, bytes.subarray(7 + header.length)]));
+    await moveByOne(file);
     await expectSame(folder);
+    await using opened = await open(folder);
+    await saveModel(join(folder, 'others'), { model, parameters: others });
+    await rename(join(folder, 'others', 'model.safetensors'), file);
+    await moveByOne(file);
+    await expect(opened.engine()).rejects.toMatchObject({ code: 'MISMATCH' });
+  });
+
+  it.each(['f32', 'f16'] as const)('are not those that a link leads to since (%s)', async (dtype) => {
+    const place = await scratchFolder();
+    const folder = join(place, 'model');
+    await saveModel(folder, { model, parameters });
+    await saveModel(join(place, 'others'), { model, parameters: others });
+    const file = join(folder, 'model.safetensors');
+    await rename(file, join(place, 'weights'));
+    await symlink(join(place, 'weights'), file);
+    await using opened = await open(folder, { dtype });
+    await rm(file);
+    await symlink(join(place, 'others', 'model.safetensors'), file);
+    await expect(opened.save(join(place, 'copy'))).rejects.toMatchObject({ code: 'MISMATCH' });
+    if (dtype === 'f16') await expect(opened.engine()).rejects.toMatchObject({ code: 'MISMATCH' });
+    else {
+      await using inMemory = await DecodingEngine.create(model, parameters);
+      expect(await logitsOf(await opened.engine())).toEqual(await logitsOf(inMemory));
+    }
   });
 
   it('are refused where they are no numbers, or have changed since', async () => {

@@ -45,6 +45,8 @@ export interface SafetensorsDirectory {
 
 /** A file on disk; tensors are read when asked for, concurrent reads are fine. */
 export interface SafetensorsFile extends SafetensorsDirectory {
+  /** Differs where another file is opened, or the file was written to. */
+  readonly version: string;
   /**
    * Reads a tensor in its stored type.
    * @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent (BF16: use `readFloat32`)
@@ -180,6 +182,10 @@ class FileReader extends Directory implements SafetensorsFile {
     super(header, source);
     this.#file = file;
     this.#dataStart = dataStart;
+  }
+
+  get version(): string {
+    return this.#file.version;
   }
 
   async read(name: string): Promise<AnyTensor> {
