@@ -1,5 +1,6 @@
 /** The report of a conversion: one page that opens with the kept quality and the cost. */
 import { describeMixer } from '../attention/mixers.ts';
+import { harmlessKl } from '../evaluation/agreement/agreement.ts';
 import { barChart, lineChart } from '../report/charts/chart.ts';
 import type { Chart } from '../report/charts/chart-renderer.ts';
 import type { Report, Section } from '../report/html.ts';
@@ -309,6 +310,9 @@ function offBlocks({ progress }: Conversion): Section['blocks'] {
   return [{ kind: 'text', text }];
 }
 
+/** p below which a difference counts as shown. */
+const surely = 0.01;
+
 function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
   const { prompts, tokens, greedyLength, sameNext, kl, p } = agreement;
   return [
@@ -317,8 +321,8 @@ function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
       text:
         `The original continued ${formatCount(prompts)} prompts out of the test text by ${tokens} tokens each. The converted model ` +
         `writes the first ${formatFixed(greedyLength, 1)} of them alike, and after the original's own words it chooses the same next ` +
-        `token ${formatPercent(sameNext, 1)} of the time; KL is ${formatFixed(kl, 4)} nats a token ` +
-        `(p ${formatFixed(p, 4)} for a harmless change).`,
+        `token ${formatPercent(sameNext, 1)} of the time; KL is ${formatFixed(kl, 4)} nats a token, ` +
+        `${p < surely ? 'more than' : 'not shown to be more than'} the ${harmlessKl} of a harmless change (p ${formatFixed(p, 4)}).`,
     },
     {
       kind: 'table',

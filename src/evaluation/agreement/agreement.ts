@@ -40,7 +40,7 @@ export interface AgreementOptions {
 /** Texts that are written in common steps. */
 const textsAtOnce = 16;
 /** Mean KL in nats up to which a model counts as the original: rounding of weights to float16 costs far less. */
-const harmlessKl = 1e-3;
+export const harmlessKl = 1e-3;
 /** Random signs of a test. */
 const signFlips = 10_000;
 
