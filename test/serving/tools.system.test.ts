@@ -223,6 +223,31 @@ describe('responses that call functions', () => {
     expect(again.usage?.input_tokens).toBe(second.usage?.input_tokens);
   });
 
+  it('may be given back after the text before them: both are one message, as in chats', async () => {
+    const { client } = await serve(model);
+    const called = { name: 'weather', arguments: '{"city": "Paris"}' };
+    const response = await client.responses.create({
+      ...request,
+      input: [
+        { role: 'user', content: 'What is the weather?' },
+        { role: 'assistant', content: 'Let me see.' },
+        { type: 'function_call', call_id: 'a', ...called },
+        { type: 'function_call_output', call_id: 'a', output: 'sunny' },
+      ],
+      ...{ max_output_tokens: 1, tool_choice: 'none' },
+    });
+    const chat = await client.chat.completions.create({
+      model: 'tiny',
+      messages: [
+        { role: 'user', content: 'What is the weather?' },
+        { role: 'assistant', content: 'Let me see.', tool_calls: [{ id: 'a', type: 'function', function: called }] },
+        { role: 'tool', tool_call_id: 'a', content: 'sunny' },
+      ],
+      max_completion_tokens: 1,
+    });
+    expect(response.usage?.input_tokens).toBe(chat.usage?.prompt_tokens);
+  });
+
   it('stream them as events', async () => {
     const { client } = await serve(model);
     const events: string[] = [];

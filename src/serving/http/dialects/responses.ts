@@ -41,15 +41,15 @@ const item = z.union(
 
 type Item = z.output<typeof item>;
 
-/** Input items as messages of a chat: calls that follow each other are one message. */
+/** Input items as messages of a chat: calls are part of the message before them, as they were written. */
 function itemMessages(items: readonly Item[]): ChatMessage[] {
   const sent: Parameters<typeof chatMessages>[0][number][] = [];
-  for (const [place, one] of items.entries()) {
+  for (const one of items) {
     if (one.type === 'function_call') {
       const { call_id: id, name, arguments: json } = one;
       const calls = [{ id, type: 'function' as const, function: { name, arguments: json } }];
-      const before = items[place - 1]?.type === 'function_call' ? sent.pop() : undefined;
-      sent.push({ role: 'assistant', tool_calls: [...(before?.tool_calls ?? []), ...calls] });
+      const before = sent.at(-1)?.role === 'assistant' ? sent.pop() : undefined;
+      sent.push({ ...before, role: 'assistant', tool_calls: [...(before?.tool_calls ?? []), ...calls] });
     } else if (one.type === 'function_call_output') {
       sent.push({ role: 'tool', tool_call_id: one.call_id, content: one.output });
     } else sent.push(one);
