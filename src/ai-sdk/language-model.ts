@@ -142,7 +142,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     };
     yield { type: 'stream-start', warnings };
     yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };
-    const answer = new CalledAnswer(mayCall ? calls.reader(tools) : undefined);
+    const answer = new CalledAnswer(mayCall ? calls.reader({ tools, schema }) : undefined);
     const told = new ToldParts();
     let cached = 0;
     let ended: EndEvent | undefined;

@@ -140,6 +140,7 @@ class SchemaReader {
   }
 
   properties(schema: JsonObject): Member[] {
+    refuseUnsupported(schema, '');
     const members = this.#members(schema, '');
     this.#refuseEndless();
     return members;
@@ -150,8 +151,7 @@ class SchemaReader {
     if (schema === true) return anyValue;
     if (schema === false) throw wrong(place.path, 'it accepts nothing');
     if (!isJsonObject(schema)) throw wrong(place.path, 'a schema is an object, or true');
-    const refused = unsupported.find((keyword) => Object.hasOwn(schema, keyword) && schema[keyword] !== false);
-    if (refused !== undefined) throw wrong(place.path, `"${refused}" is not supported`);
+    refuseUnsupported(schema, place.path);
     return this.#combination(schema, place) ?? this.#ofTypes(schema, place);
   }
 
@@ -285,6 +285,11 @@ class SchemaReader {
     };
     for (const name of this.#heads.keys()) visit(name, []);
   }
+}
+
+function refuseUnsupported(schema: JsonObject, path: string): void {
+  const refused = unsupported.find((keyword) => Object.hasOwn(schema, keyword) && schema[keyword] !== false);
+  if (refused !== undefined) throw wrong(path, `"${refused}" is not supported`);
 }
 
 function readString(schema: JsonObject, path: string): Pattern {

@@ -12,6 +12,7 @@ import {
   nothing,
   type Pattern,
   repeat,
+  rule,
   sequence,
   spans,
 } from '../../decoding/constraints/pattern.ts';
@@ -80,25 +81,30 @@ function withWords(value: string, words: Readonly<Record<string, string>>): stri
   return value.replace(/"(?:[^"\\]|\\.)*"|[A-Za-z]+/g, (part) => words[part] ?? part);
 }
 
+/** Begins the names of rules whose patterns are of Python: those of JSON stay for texts that are no calls. */
+const pythonRules = 'python ';
+
 /** A pattern in which words of JSON are those of Python. */
 function inPython(pattern: Pattern): Pattern {
   if (pattern.kind === 'text') return exactText(withWords(pattern.text, pythonWords));
   if (pattern.kind === 'sequence') return { ...pattern, parts: pattern.parts.map(inPython) };
   if (pattern.kind === 'choice') return { ...pattern, options: pattern.options.map(inPython) };
+  if (pattern.kind === 'rule') return rule(pythonRules + pattern.name);
   return pattern.kind === 'repeat' ? { ...pattern, part: inPython(pattern.part) } : pattern;
 }
 
 export const pythonArguments: ArgumentStyle = {
   pattern(schema, rules, scope) {
-    const members = checkNames(schemaMembers(schema, rules, scope));
-    for (const [name, pattern] of rules) rules.set(name, inPython(pattern));
+    const members = checkNames(schemaMembers(schema, rules, scope), /^[^\s=,()[\]{}<>"']{1,256}$/);
+    const own = [...rules].filter(([name]) => !name.startsWith(pythonRules));
+    for (const [name, pattern] of own) rules.set(pythonRules + name, inPython(pattern));
     return memberList(members, exactText(', '), ({ name, value }) => sequence(exactText(`${name}=`), inPython(value)));
   },
   reader() {
+    const scan = new ValueScan();
+    let taken = 0;
     return {
       read(text) {
-        const scan = new ValueScan();
-        let taken = 0;
         while (taken < text.length && (scan.inString || scan.depth > 0 || text[taken] !== ')'))
           scan.next(text[taken++]);
         if (taken === text.length) return { taken: 0, json: '', ended: false };
@@ -115,8 +121,8 @@ export const pythonArguments: ArgumentStyle = {
 };
 
 /** @throws LinnetError `INPUT` for a name that cannot be written without quotes */
-function checkNames(members: readonly Member[]): readonly Member[] {
-  const odd = members.find(({ name }) => !/^[^\s=,()<>"']{1,256}$/.test(name));
+function checkNames(members: readonly Member[], writable: RegExp): readonly Member[] {
+  const odd = members.find(({ name }) => !writable.test(name));
   if (odd === undefined) return members;
   throw new LinnetError(
     'INPUT',
@@ -144,6 +150,7 @@ function splitMembers(text: string): [name: string, value: string][] {
 /** How a parameter's value is written in its tag: a string as it is, a string with JSON's escapes, or JSON. */
 type TagValue = 'raw' | 'escaped' | 'json';
 
+const tagBegin = '<parameter=';
 const tagEnd = '\n</parameter>';
 
 function tagValue(schema: unknown): TagValue {
@@ -183,9 +190,10 @@ function propertiesOf({ properties }: JsonObject): JsonObject {
 export const tagArguments: ArgumentStyle = {
   pattern(schema, rules, scope) {
     const properties = propertiesOf(schema);
-    return memberList(checkNames(schemaMembers(schema, rules, scope)), nothing, (member) =>
+    const members = checkNames(schemaMembers(schema, rules, scope), /^[^\s=,()<>"']{1,256}$/);
+    return memberList(members, nothing, (member) =>
       sequence(
-        exactText(`<parameter=${member.name}>\n`),
+        exactText(`${tagBegin}${member.name}>\n`),
         taggedValue(member, properties[member.name], rules),
         exactText('\n'),
       ),
@@ -193,32 +201,35 @@ export const tagArguments: ArgumentStyle = {
   },
   reader(schema) {
     const properties = propertiesOf(schema);
+    const close = `${tagEnd}\n`;
     let count = 0;
+    /** Characters of the text in which no value ends. */
+    let searched = 0;
     return {
       read(text) {
         let taken = 0;
         let json = '';
         for (;;) {
-          const rest = text.slice(taken);
-          const found = /^<parameter=([^\n]*)>\n([^]*?)\n<\/parameter>\n/.exec(rest);
-          if (found === null) {
-            const ended =
-              rest !== '' &&
-              !'<parameter='.startsWith(rest.slice(0, '<parameter='.length)) &&
-              !rest.startsWith('<parameter=');
+          const head = text.slice(taken, taken + tagBegin.length);
+          const ended = head !== '' && !tagBegin.startsWith(head);
+          const named = head === tagBegin ? text.indexOf('>\n', taken) : -1;
+          const end = named < 0 ? -1 : text.indexOf(close, Math.max(named + 2, searched));
+          if (end < 0) {
+            searched = Math.max(0, text.length - taken - close.length);
             if (ended) json += count === 0 ? '{}' : '}';
             return { taken, json, ended };
           }
-          const [whole, name, value] = found;
-          json += `${count++ === 0 ? '{' : ', '}${JSON.stringify(name)}: ${valueJson(value, tagValue(properties[name]))}`;
-          taken += whole.length;
+          const name = text.slice(taken + tagBegin.length, named);
+          const value = valueJson(text.slice(named + 2, end), tagValue(properties[name]));
+          json += `${count++ === 0 ? '{' : ', '}${JSON.stringify(name)}: ${value}`;
+          taken = end + close.length;
         }
       },
     };
   },
   write: (json) =>
     entriesOf(json)
-      .map(([name, value]) => `<parameter=${name}>\n${typeof value === 'string' ? value : spaced(value)}${tagEnd}\n`)
+      .map(([name, value]) => `${tagBegin}${name}>\n${typeof value === 'string' ? value : spaced(value)}${tagEnd}\n`)
       .join(''),
 };
 

@@ -12,7 +12,12 @@ export type AnswerPart =
 
 /** Parts of a text that is read. */
 type Reading =
+  /** A text that calls may begin, and nothing else before them. */
+  | { readonly step: 'beginning' }
+  /** A text that calls may follow. */
   | { readonly step: 'text' }
+  /** A text without calls. */
+  | { readonly step: 'free' }
   | { readonly step: 'literal'; readonly text: string; readonly next: 'name' | 'after' }
   | { readonly step: 'name' }
   | { readonly step: 'arguments'; readonly reader: ArgumentReader }
@@ -25,15 +30,16 @@ type Reading =
 export class CallReader {
   readonly #format: ToolFormat;
   readonly #tools: readonly ToolFunction[];
-  #reading: Reading = { step: 'text' };
+  #reading: Reading;
   #pending = '';
-  #isBegun = false;
   /** Calls that have begun. */
   count = 0;
 
-  constructor(format: ToolFormat, tools: readonly ToolFunction[]) {
+  /** @param isWhole whether calls are the whole text. Default: as the format says */
+  constructor(format: ToolFormat, tools: readonly ToolFunction[], isWhole = format.isWhole === true) {
     this.#format = format;
     this.#tools = tools;
+    this.#reading = { step: isWhole ? 'beginning' : 'text' };
   }
 
   /** Takes more of the text. */
@@ -59,7 +65,9 @@ export class CallReader {
   #step(atEnd: boolean, parts: AnswerPart[]): void {
     const { call, between, close } = this.#format;
     const reading = this.#reading;
-    if (reading.step === 'text') this.#takeText(atEnd, parts);
+    if (reading.step === 'beginning') this.#takeBeginning(atEnd);
+    else if (reading.step === 'text') this.#takeText(atEnd, parts);
+    else if (reading.step === 'free') this.#giveText(this.#pending.length, parts);
     else if (reading.step === 'name') {
       const end = this.#pending.indexOf(call[1]);
       if (end < 0) return;
@@ -83,19 +91,34 @@ export class CallReader {
     }
   }
 
+  /** A text that other rules hold may begin as calls do: it is one from the beginning of the arguments on. */
+  #takeBeginning(atEnd: boolean): void {
+    const { open, call } = this.#format;
+    const before = open + call[0];
+    const beginnings = this.#tools.map(({ name }) => before + name + call[1]);
+    if (beginnings.some((beginning) => this.#pending.startsWith(beginning))) {
+      this.#take(before);
+      this.#reading = { step: 'name' };
+    } else if (atEnd || !beginnings.some((beginning) => beginning.startsWith(this.#pending))) {
+      this.#reading = { step: 'free' };
+    }
+  }
+
   #takeText(atEnd: boolean, parts: AnswerPart[]): void {
     const { opening, rest } = openingOf(this.#format);
-    const { isWhole = false } = this.#format;
     const place = this.#pending.indexOf(opening);
-    const isFound = isWhole ? place === 0 && !this.#isBegun : place >= 0;
-    let certain = isFound ? place : this.#pending.length;
-    if (!isFound && !atEnd && !(isWhole && this.#isBegun)) certain -= heldBack(this.#pending, opening, isWhole);
-    if (certain > 0) parts.push({ type: 'text', text: this.#pending.slice(0, certain) });
-    this.#isBegun ||= certain > 0;
-    this.#pending = this.#pending.slice(certain);
-    if (!isFound) return;
+    if (place < 0) {
+      this.#giveText(this.#pending.length - (atEnd ? 0 : heldBack(this.#pending, opening)), parts);
+      return;
+    }
+    this.#giveText(place, parts);
     this.#take(opening);
     this.#reading = { step: 'literal', text: rest, next: 'name' };
+  }
+
+  #giveText(length: number, parts: AnswerPart[]): void {
+    if (length > 0) parts.push({ type: 'text', text: this.#pending.slice(0, length) });
+    this.#pending = this.#pending.slice(length);
   }
 
   /** Takes a text that must come next; whether it is there yet. */
@@ -109,8 +132,7 @@ export class CallReader {
 }
 
 /** Characters at the end of a text that may be the beginning of an opening. */
-function heldBack(text: string, opening: string, isWhole: boolean): number {
-  if (isWhole) return opening.startsWith(text) ? text.length : 0;
+function heldBack(text: string, opening: string): number {
   for (let length = Math.min(text.length, opening.length - 1); length > 0; length--) {
     if (opening.startsWith(text.slice(-length))) return length;
   }

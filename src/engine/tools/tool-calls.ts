@@ -6,7 +6,7 @@ import type { TextJob } from '../text-job.ts';
 import type { TextModel } from '../text-model.ts';
 import { CallReader } from './call-reader.ts';
 import { toolFormatNamed, toolFormatOf } from './formats/index.ts';
-import type { ToolFormat, ToolFunction } from './tool-format.ts';
+import type { ToolFormat } from './tool-format.ts';
 import { toolGrammar, type ToolRules } from './tool-grammar.ts';
 
 export class ToolCalls {
@@ -18,13 +18,18 @@ export class ToolCalls {
 
   /**
    * @param name of the format. Default: by the model's chat template
+   * @param ends tokens that end a text. Default: the model's EOS tokens
    * @throws LinnetError `CONFIG` for a name that is not known
    */
-  constructor({ tokenizer, template, engine }: Pick<TextModel, 'tokenizer' | 'template' | 'engine'>, name?: string) {
+  constructor(
+    { tokenizer, template, engine }: Pick<TextModel, 'tokenizer' | 'template' | 'engine'>,
+    name?: string,
+    ends: readonly number[] = engine.model.eosIds,
+  ) {
     this.format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
     this.#tokenizer = showingTokens(tokenizer, this.format.control);
     this.#grammars = new Grammars(this.#tokenizer, engine.model.sizes.vocabulary);
-    this.#ends = engine.model.eosIds;
+    this.#ends = ends;
   }
 
   /** The parts of a job that hold its texts to calls. @throws LinnetError as `toolGrammar` and `GrammarConstraint` */
@@ -43,7 +48,7 @@ export class ToolCalls {
   }
 
   /** A reader of one answer. */
-  reader(tools: readonly ToolFunction[]): CallReader {
-    return new CallReader(this.format, tools);
+  reader({ tools, schema }: Pick<ToolRules, 'tools' | 'schema'>): CallReader {
+    return new CallReader(this.format, tools, this.format.isWhole === true || schema !== undefined);
   }
 }

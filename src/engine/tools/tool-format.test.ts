@@ -197,6 +197,54 @@ describe('formats of calls', () => {
     expect(() => toolFormatNamed('x')).toThrow(/there are lfm2, qwen3.5/);
   });
 
+  it.each(toolFormats.map((format) => [format.name, format] as const))(
+    '%s: JSON of a schema beside calls is text, also where it looks like a call',
+    (_, format) => {
+      const grammar = (schema: unknown) =>
+        new ByteMachine(toolGrammar({ format, tools, required: false, parallel: true, schema }));
+      for (const text of [
+        '{"name": "Bob", "days": 3}',
+        '{"tool_calls": []}',
+        '{"a": true, "b": null}',
+        '{"text": "<tool_call> [TOOL_CALLS] <|tool_call|> <|tool_call_start|>"}',
+      ]) {
+        expect(after(grammar({ type: 'object' }), text)?.accepts, text).toBe(true);
+        const reader = new CallReader(format, tools, true);
+        const parts = [...text].flatMap((letter) => reader.push(letter));
+        expect(folded([...parts, ...reader.end()])).toEqual({ text, calls: [] });
+      }
+      const reader = new CallReader(format, tools, true);
+      const { calls } = folded([...reader.push(transcripts[format.name]), ...reader.end()]);
+      expect(calls[0].name).toBe('get_weather');
+    },
+  );
+
+  it('keep references of functions and answers apart', () => {
+    const referring = (type: string) => ({
+      type: 'object',
+      properties: { a: { $ref: '#/$defs/a' } },
+      required: ['a'],
+      $defs: { a: { type } },
+    });
+    const format = toolFormatNamed('llama3');
+    const answer: ToolFunction = { name: 'answer', parameters: referring('integer') };
+    const rules = { format, tools: [answer], required: false, parallel: false, schema: referring('boolean') };
+    const machine = new ByteMachine(toolGrammar(rules));
+    expect(after(machine, '{"name": "answer", "parameters": {"a": 7}}')?.accepts).toBe(true);
+    expect(after(machine, '{"name": "answer", "parameters": {"a": true}}')).toBe(null);
+    expect(after(machine, '{"a": true}')?.accepts).toBe(true);
+  });
+
+  it.each(toolFormats.map(({ name }) => name))('%s: what it has no way to hold or to write is refused', (name) => {
+    const grammar = (tool: ToolFunction) =>
+      toolGrammar({ format: toolFormatNamed(name), tools: [tool], required: true, parallel: false });
+    const properties = { a: { type: 'boolean' } };
+    expect(() => grammar({ name: 'f', parameters: { properties, minProperties: 1 } })).toThrow(/"minProperties"/);
+    for (const odd of ['', 'a"b', 'a(b', 'a b', 'a>\n']) {
+      expect(() => grammar({ name: odd }), odd).toThrow(/a function is called .*; expected up to 64 letters/);
+    }
+  });
+
   it('refuse functions whose arguments cannot be held', () => {
     const grammar = (parameters: Record<string, unknown>, name = 'hermes') =>
       toolGrammar({
@@ -209,5 +257,7 @@ describe('formats of calls', () => {
     expect(() => grammar({ anyOf: [] })).toThrow(/"anyOf"/);
     expect(() => grammar({ properties: { a: { not: {} } } })).toThrow(/the function "f": .*"not" is not supported/);
     expect(() => grammar({ properties: { 'a b': {} } }, 'lfm2')).toThrow(/no way to write the parameter "a b"/);
+    // A bracket of a name would be one of the value.
+    expect(() => grammar({ properties: { 'a[': {}, b: {} } }, 'lfm2')).toThrow(/no way to write the parameter "a\["/);
   });
 });

@@ -1,9 +1,12 @@
 /** How models write calls of functions, as data: one format a file of formats/. */
 import type { ArgumentStyle } from './argument-styles.ts';
 
+/** Names of functions that every format can write. */
+export const functionName = /^[a-zA-Z0-9_.-]{1,64}$/;
+
 /** A function that a model may call. */
 export interface ToolFunction {
-  /** Letters, digits, `_` and `-`. */
+  /** One of `functionName`. */
   readonly name: string;
   readonly description?: string;
   /** JSON schema of an object. Default: no parameters. */

@@ -13,7 +13,7 @@ import {
 import { textUntil } from '../../decoding/constraints/text-until.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
-import { openingOf, type ToolFormat, type ToolFunction } from './tool-format.ts';
+import { functionName, openingOf, type ToolFormat, type ToolFunction } from './tool-format.ts';
 
 /** Most calls of one text. */
 const mostCalls = 16;
@@ -43,7 +43,7 @@ export function toolGrammar({ format, tools, required, parallel, schema }: ToolR
   const named = tools.map((tool) => {
     const parameters = parametersOf(tool);
     try {
-      const written = style.pattern(parameters, rules, `${tool.name} `);
+      const written = style.pattern(parameters, rules, `function ${tool.name} `);
       return sequence(exactText(tool.name + middle), written, exactText(after));
     } catch (cause) {
       if (!(cause instanceof LinnetError) || cause.code === 'INTERNAL') throw cause;
@@ -61,8 +61,12 @@ export function toolGrammar({ format, tools, required, parallel, schema }: ToolR
   return { root: textUntil(opening, { after: calls, rules, name: 'text', mayStop: true, atStart: isWhole }), rules };
 }
 
-/** @throws LinnetError `INPUT` for a schema of anything but objects with named properties */
+/** @throws LinnetError `INPUT` for a name that no format can write, and for a schema of anything but objects with named properties */
 function parametersOf({ name, parameters = {} }: ToolFunction): JsonObject {
+  if (!functionName.test(name)) {
+    const expected = 'expected up to 64 letters, digits, "_", "-" and "."';
+    throw new LinnetError('INPUT', `a function is called ${JSON.stringify(name).slice(0, 80)}; ${expected}`);
+  }
   const { type = 'object', properties = {} } = parameters;
   const combined = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((key) => Object.hasOwn(parameters, key));
   if (type === 'object' && combined === undefined) {

@@ -1,7 +1,7 @@
 /** Fields of requests by which a model may call functions, and their meaning for its text. */
 import { z } from 'zod';
 import type { CallReader } from '../../../engine/tools/call-reader.ts';
-import type { ToolFunction } from '../../../engine/tools/tool-format.ts';
+import { functionName, type ToolFunction } from '../../../engine/tools/tool-format.ts';
 import { LinnetError } from '../../../errors.ts';
 import { refuse } from '../api-error.ts';
 import type { Serving } from '../request-context.ts';
@@ -11,13 +11,9 @@ import type { JobBounds } from './text-fields.ts';
 /** Most functions of a request. */
 const mostTools = 128;
 
-const functionName = z
-  .string()
-  .regex(/^[a-zA-Z0-9_.-]{1,64}$/, { error: 'expected a name of up to 64 letters, digits, "_", "-" and "."' });
-
 /** A function as chats and responses describe it. */
 export const functionFields = {
-  name: functionName,
+  name: z.string().regex(functionName, { error: 'expected a name of up to 64 letters, digits, "_", "-" and "."' }),
   description: maybe(z.string().max(16_384)),
   parameters: maybe(z.record(z.string(), z.unknown())),
   strict: maybe(z.boolean()),
@@ -69,7 +65,7 @@ export function callingOf(
   const callable = named === undefined ? tools : tools.filter(({ name }) => name === named);
   if (callable.length === 0)
     refuse(`there is no function "${(named ?? '').slice(0, 64)}" among "tools"`, 'tool_choice');
-  const reader = (): CallReader => calls.reader(tools);
+  const reader = (): CallReader => calls.reader({ tools, schema });
   if (choice === 'none') return undefined;
   if (ignoreEos === true)
     refuse('an answer that may call functions ends with EOS; leave out "ignore_eos"', 'ignore_eos');
