@@ -7,11 +7,12 @@ import type {
   LanguageModelV3GenerateResult,
   LanguageModelV3StreamPart,
   LanguageModelV3StreamResult,
+  LanguageModelV3ToolChoice,
   LanguageModelV3Usage,
   SharedV3Warning,
 } from '@ai-sdk/provider';
 import type { SamplerInput } from '../decoding/sampler.ts';
-import { preparePrompt } from '../engine/prompt.ts';
+import { preparePrompt, type Prompt } from '../engine/prompt.ts';
 import { Runner } from '../engine/runner.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
 import { type DrafterName, drafters, type EndEvent, type TextJob } from '../engine/text-job.ts';
@@ -54,7 +55,10 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     this.#settings = { toolFormat, cacheBytes, parallel, maxOutputTokens };
   }
 
-  /** @throws LinnetError as `linnet`; `INPUT` for prompts with files and tools that an answer cannot be held to; by the signal its reason */
+  /**
+   * @throws LinnetError as `linnet`; `INPUT` for prompts that are too long or have files, tools that an answer cannot be held
+   *   to, and the choice of a tool that is not given; by the signal its reason
+   */
   async doGenerate(options: LanguageModelV3CallOptions): Promise<LanguageModelV3GenerateResult> {
     const content: LanguageModelV3Content[] = [];
     const result: Pick<LanguageModelV3GenerateResult, 'warnings'> = { warnings: [] };
@@ -100,10 +104,14 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
   async #open(): Promise<Ready> {
     const model = await this.model();
     const { toolFormat, cacheBytes = 256 << 20, parallel = 4 } = this.#settings;
-    this.#ready ??= {
+    // Disposal may have come while the model was opened: the next call opens another.
+    if (this.#ready?.model === model) return this.#ready;
+    const { tokenizer, engine } = model;
+    const ends = [...new Set([...engine.model.eosIds, ...endsOf(model)])];
+    this.#ready = {
       model,
-      runner: new Runner(model.engine, { tokenizer: model.tokenizer, parallel, prefixes: new PrefixCache(cacheBytes) }),
-      calls: new ToolCalls(model, toolFormat),
+      runner: new Runner(engine, { tokenizer, parallel, prefixes: new PrefixCache(cacheBytes) }),
+      calls: new ToolCalls(model, toolFormat, ends),
     };
     return this.#ready;
   }
@@ -117,6 +125,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const callable = choice.type === 'tool' ? tools.filter(({ name }) => name === choice.toolName) : tools;
     const mayCall = choice.type !== 'none' && callable.length > 0;
     const required = choice.type === 'required' || choice.type === 'tool';
+    if (required && !mayCall) throw noTool(choice, tools);
     const parallel = choice.type !== 'tool' && options.providerOptions?.linnet?.parallelToolCalls !== false;
     const input = withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []);
     const prompt = preparePrompt(model, input);
@@ -129,13 +138,10 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
       prompt,
       maxTokens: Math.min(
         options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
-        model.engine.model.positions.limit - prompt.tokens.length,
+        positionsLeft(model, prompt),
       ),
       sampling: samplingOf(options),
-      stop: {
-        strings: options.stopSequences,
-        tokenIds: model.tokenizer.eosId === undefined ? [] : [model.tokenizer.eosId],
-      },
+      stop: { strings: options.stopSequences, tokenIds: endsOf(model) },
       drafter: drafterOf(options),
       signal: options.abortSignal,
       ...held,
@@ -190,6 +196,27 @@ class ToldParts {
     yield { type: 'tool-input-end', id: callId };
     if (isWhole) yield { type: 'tool-call', toolCallId: callId, toolName: name, input: json };
   }
+}
+
+/** Tokens that end a turn of a chat, besides the EOS tokens of the model. */
+function endsOf({ tokenizer: { eosId } }: RunningModel): number[] {
+  return eosId === undefined ? [] : [eosId];
+}
+
+/** @throws LinnetError `INPUT` for a prompt after which there is no place for a token */
+function positionsLeft({ engine }: RunningModel, { tokens: { length } }: Prompt): number {
+  const { limit } = engine.model.positions;
+  if (length < limit) return limit - length;
+  throw new LinnetError(
+    'INPUT',
+    `the prompt has ${length} tokens; the model has ${limit} positions, prompt and answer together: ask with less`,
+  );
+}
+
+function noTool(choice: LanguageModelV3ToolChoice, tools: readonly ToolFunction[]): LinnetError {
+  const asked = choice.type === 'tool' ? `the tool "${choice.toolName.slice(0, 64)}"` : 'some tool';
+  const given = tools.map(({ name }) => name).join(', ') || 'none that this model can call';
+  return new LinnetError('INPUT', `toolChoice asks for ${asked}; the tools given are: ${given}`);
 }
 
 function toolsOf({ tools = [] }: LanguageModelV3CallOptions): { tools: ToolFunction[]; warnings: SharedV3Warning[] } {

@@ -15,16 +15,18 @@ export abstract class OpenedOnce implements AsyncDisposable {
 
   protected model(): Promise<RunningModel> {
     // Where it could not be opened, the next call tries again.
-    this.#model ??= openCausal(this.modelId, this.#options).catch((error: unknown) => {
-      this.#model = undefined;
+    const opening = (this.#model ??= openCausal(this.modelId, this.#options));
+    return opening.catch((error: unknown) => {
+      if (this.#model === opening) this.#model = undefined;
       throw error;
     });
-    return this.#model;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const model = this.#model;
     this.#model = undefined;
-    await (await model)?.[Symbol.asyncDispose]();
+    // A failure to open is for those who asked for the model.
+    const opened = await model?.catch(() => undefined);
+    await opened?.[Symbol.asyncDispose]();
   }
 }

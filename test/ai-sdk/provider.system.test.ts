@@ -1,11 +1,15 @@
 /** The AI SDK, unmodified: with the provider in process, and as a client of the server. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import type { LanguageModelV3 } from '@ai-sdk/provider';
+import type { LanguageModelV3, LanguageModelV3CallOptions } from '@ai-sdk/provider';
 import Ajv from 'ajv';
 import { type JSONSchema7, embed, generateText, jsonSchema, Output, stepCountIs, streamText, tool } from 'ai';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { linnet } from '../../src/ai-sdk/index.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+import { scratchFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny, serve, tinyLlamaFolder } from '../serving/served.ts';
 
 const place: JSONSchema7 = {
@@ -28,6 +32,10 @@ function inProcess(options: Parameters<typeof linnet>[1] = {}) {
   const model = linnet(tinyLlamaFolder, { chatTemplate, threads: 1, toolFormat: 'llama3', ...options });
   onTestFinished(() => model[Symbol.asyncDispose]());
   return model;
+}
+
+function said(text: string): Pick<LanguageModelV3CallOptions, 'prompt'> {
+  return { prompt: [{ role: 'user', content: [{ type: 'text', text }] }] };
 }
 
 async function overHttp(kind: 'compatible' | 'responses'): Promise<LanguageModelV3> {
@@ -144,6 +152,53 @@ describe('linnet/ai-sdk', () => {
     await expect(sent).rejects.toThrow(/reads no files/);
     const plain = inProcess({ chatTemplate: undefined });
     await expect(generateText({ model: plain, prompt: 'x', maxRetries: 0 })).rejects.toThrow(/no chat template/);
+  });
+
+  it('refuses a choice without its tool, and prompts that leave no place for an answer', async () => {
+    const tools = [{ type: 'function' as const, name: 'weather', inputSchema: place }];
+    const model = inProcess();
+    const other = model.doGenerate({ ...said('x'), tools, toolChoice: { type: 'tool', toolName: 'clock' } });
+    await expect(other).rejects.toThrow(/asks for the tool "clock"; the tools given are: weather/);
+    await expect(model.doGenerate({ ...said('x'), toolChoice: { type: 'required' } })).rejects.toThrow(
+      /given are: none/,
+    );
+    const folder = join(await scratchFolder(), 'short');
+    await saveTinyModel(folder, 1, 'gpt2');
+    const short = linnet(folder, { chatTemplate: '{{ messages[0].content }}', threads: 1 });
+    onTestFinished(() => short[Symbol.asyncDispose]());
+    for (const length of [64, 80]) {
+      const sent = short.doGenerate(said('x'.repeat(length)));
+      await expect(sent).rejects.toThrow(`the prompt has ${length} tokens; the model has 64 positions`);
+    }
+    expect((await short.doGenerate(said('x'.repeat(63)))).usage.outputTokens.total).toBeLessThanOrEqual(1);
+  });
+
+  it('ends answers by the token that ends turns, also where it may call', async () => {
+    const folder = join(await scratchFolder(), 'model');
+    await saveTinyModel(folder, 1);
+    const path = join(folder, 'config.json');
+    const config = JSON.parse(await readFile(path, 'utf8')) as object;
+    await writeFile(path, JSON.stringify({ ...config, eos_token_id: 97 }));
+    const model = linnet(folder, { chatTemplate: '{{ messages[0].content }}', threads: 1, toolFormat: 'hermes' });
+    onTestFinished(() => model[Symbol.asyncDispose]());
+    const tools = [{ type: 'function' as const, name: 'weather', inputSchema: place }];
+    const ends = new Set<unknown>();
+    for (let seed = 0; seed < 12; seed++) {
+      const answer = await model.doGenerate({ ...said('x'), tools, temperature: 50, maxOutputTokens: 2000, seed });
+      ends.add(answer.finishReason.raw);
+    }
+    expect(ends).toEqual(new Set(['eos', 'stop']));
+  });
+
+  it('opens again after a disposal, also one while it was opened, and is disposed of where it cannot be opened', async () => {
+    const model = inProcess();
+    await Promise.allSettled([model.doGenerate({ ...said('x'), maxOutputTokens: 1 }), model[Symbol.asyncDispose]()]);
+    const { usage } = await model.doGenerate({ ...said('x'), maxOutputTokens: 1 });
+    expect(usage.outputTokens.total).toBeLessThanOrEqual(1);
+    const none = linnet(join(await scratchFolder(), 'none'));
+    const [opened, disposed] = await Promise.allSettled([none.doGenerate(said('x')), none[Symbol.asyncDispose]()]);
+    expect(opened.status).toBe('rejected');
+    expect(disposed.status).toBe('fulfilled');
   });
 
   it('embeds texts', async () => {
