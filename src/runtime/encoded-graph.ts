@@ -25,7 +25,7 @@ export interface EncodedGraph {
   readonly unused: ReadonlySet<string>;
 }
 
-/** ONNX's limit of a tensor of a model. */
+/** ONNX's limit of a tensor of a model, and of a model without those in files. */
 const mostTensorBytes = 2 ** 31 - 1;
 
 /**
@@ -40,9 +40,9 @@ export async function encodeGraph(graph: Graph, device: Device): Promise<Encoded
     if (bytes > mostTensorBytes) throw tooLarge(graph, name, bytes);
   }
   const { mapped = [], ...rest } = device === 'wasm' ? lowered : withMapped(lowered);
+  const loaded = { ...(await loadDeferred(rest)), mapped };
   const files = new Map(mapped.map(({ place }) => [place.file, place]));
   for (const place of files.values()) await place.unchanged();
-  const loaded = { ...(await loadDeferred(rest)), mapped };
   const { bytes, external } = encodeModel(loaded, mapped.length > 0 ? {} : { placement: separateParts });
   const live = typesByName(lowered.inputs);
   const stored = {
@@ -59,7 +59,8 @@ export async function encodeGraph(graph: Graph, device: Device): Promise<Encoded
 function withMapped(lowered: OnnxGraph): OnnxGraph {
   const graph = mapInitializers(lowered);
   const inModel = [...graph.initializers, ...(graph.deferred ?? [])].map(({ tensor }) => tensor);
-  return sum(inModel.map(byteLength)) < sum((graph.mapped ?? []).map(mappedLength)) / 2 ? graph : lowered;
+  const most = Math.min(sum((graph.mapped ?? []).map(mappedLength)) / 2, mostTensorBytes);
+  return sum(inModel.map(byteLength)) < most ? graph : lowered;
 }
 
 function byteLength({ shape, dtype }: { readonly shape: readonly number[]; readonly dtype: FileDType }): number {
