@@ -4,12 +4,16 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { song } from '../../test/cli/text-data.ts';
-import { saveTinyModel } from '../../test/models/tiny-model.ts';
+import { saveTinyModel, tinyConfig } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
-import { loadCausalModel } from '../checkpoint/load-model.ts';
+import { loadCausalModel, saveModel } from '../checkpoint/load-model.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import { RunFolder } from '../files/run-folder.ts';
+import { describeCausalModel } from '../models/families/index.ts';
+import { modelStateBytes } from '../models/graphs/model-layout.ts';
+import { initializeParameters } from '../models/initialize.ts';
 import { modelWithout } from '../models/linearization/linearize.ts';
+import { Random } from '../random.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { addedBranches, convert, type Conversion } from './convert.ts';
 import { isBetter, judgeNames, judgeOf } from './judge.ts';
@@ -94,4 +98,26 @@ it.each(['transfer', 'logits', 'long'])('killed between the weights of %s and th
   const plain = ({ progress }: Conversion) => progress.stages.map(({ seconds: _, ...stage }) => stage);
   expect(plain(resumed)).toEqual(plain(unbroken));
   for (const [name, { data }] of unbroken.parameters) expect(resumed.parameters.get(name)?.data, name).toEqual(data);
+});
+
+it('converts the attention layers of a hybrid, whose state is then constant', async () => {
+  const layers = { ...tinyConfig('lfm2'), num_hidden_layers: 4, full_attn_idxs: [1, 3] };
+  const hybrid = describeCausalModel(layers);
+  const parameters = initializeParameters(hybrid, new Random(1), 0.5);
+  await saveModel(at('hybrid'), { model: hybrid, parameters }, { tokenizerFiles: { from: at('base') } });
+  const original = await loadCausalModel(at('hybrid'));
+  const tokenizer = await loadTokenizer(original.path);
+  const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion> =>
+    await convert(original, tokenizer, await textsFor(tokenizer), {
+      ...{ budget: 0, steps: { transfer: 2, logits: 0, long: 0 }, keep, group: 4, batch: 2 },
+      ...{ folder: at(name), compile: { threads: 1 } },
+    });
+  const { model, progress } = await convertKeeping('hybrid converted', { layers: [] });
+  expect(model.mixers.map(({ kind }) => kind)).toEqual(['short-conv', 'window', 'short-conv', 'window']);
+  expect(modelStateBytes(model, 4096)).toBe(modelStateBytes(model, 64));
+  expect(progress.stages.find(({ name }) => name === 'transfer')?.layers?.map(({ layer }) => layer)).toEqual([1, 3]);
+  const partly = await convertKeeping('hybrid in part', { auto: 1 });
+  expect(partly.progress.sensitivity.map(({ layer }) => layer)).toEqual([1, 3]);
+  expect(partly.model.mixers.filter(({ kind }) => kind === 'softmax')).toHaveLength(1);
+  await expect(convertKeeping('wrong', { layers: [0] })).rejects.toThrow(/layer 0 has no attention to keep; .* 1, 3/);
 });

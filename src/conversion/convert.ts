@@ -15,7 +15,7 @@ import { LinnetError, OptionsError } from '../errors.ts';
 import { RunFolder } from '../files/run-folder.ts';
 import { recordFile } from '../report/record.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
-import { linearize, modelWithout } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, linearize, modelWithout } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
 import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts';
@@ -92,7 +92,7 @@ export async function convert(
   }
   if (!isThere) await run.write(progressFile, progress);
   const mixer = options.mixer ?? mixerFor(original.model, options, progress.keptLayers.length);
-  const converted = original.model.mixers.flatMap((_, layer) => (progress.keptLayers.includes(layer) ? [] : [layer]));
+  const converted = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
   const start = linearize(original.model, original.parameters, mixer, converted);
   let best: Weighted = start;
   const bestSoFar = bestOf(progress);

@@ -7,7 +7,7 @@ import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { linearize } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, linearize } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { calibrate } from './calibrate.ts';
@@ -40,7 +40,7 @@ interface Original {
 }
 
 /**
- * Converts every layer alone, with a calibrated start, and measures.
+ * Converts every layer that can have another mixer alone, with a calibrated start, and measures.
  * @param texts for calibration, all of one length
  * @throws LinnetError as `calibrate` and `perplexity`
  * @example
@@ -73,13 +73,13 @@ export async function layerSensitivity(
   });
   const base = await measure(original);
   const found: LayerSensitivity[] = [];
-  const total = original.model.mixers.length;
-  for (let layer = 0; layer < total; layer++) {
+  const layers = exchangeableLayers(original.model);
+  for (const layer of layers) {
     const started = linearize(original.model, original.parameters, mixer, [layer]);
     const { parameters } = await calibrate(original, started, texts, options);
     const { text, recall } = await measure({ model: started.model, parameters });
     found.push({ layer, perplexity: Math.exp(text), textLoss: text - base.text, recallLoss: recall - base.recall });
-    onLayer?.(layer + 1, total);
+    onLayer?.(found.length, layers.length);
   }
   return found;
 }

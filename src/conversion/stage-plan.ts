@@ -2,6 +2,7 @@
 import { agreementPeakBytes } from '../evaluation/agreement/weight-agreement.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
+import { exchangeableLayers } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -73,7 +74,7 @@ export async function planConversion(
     },
   ];
   if ('auto' in options.keep && options.keep.auto > 0) {
-    const count = model.mixers.length;
+    const count = exchangeableLayers(model).length;
     const probes = sensitivityProbes(model, texts.validationTokens).reduce(
       (sum, probe) => sum + probe.tokens.length,
       0,

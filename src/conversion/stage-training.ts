@@ -2,7 +2,7 @@
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, freshMixerParameters, withMixer } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -156,24 +156,34 @@ export function requireStep(
   return cost;
 }
 
-/** The mixer of the converted layers. @param kept how many layers keep softmax */
+/** The mixer of the converted layers. @param kept how many layers keep softmax, of those that can have another mixer */
 export function mixerFor(model: Weighted['model'], options: MixerOptions, kept: number): MixerConfig {
   const { mixer, group, stateBytes: bytes, memory, sinks } = options;
-  return mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: model.mixers.length - kept });
+  return (
+    mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: exchangeableLayers(model).length - kept })
+  );
 }
 
 type MixerOptions = Pick<ConversionOptions, 'mixer' | 'group' | 'stateBytes' | 'memory' | 'sinks'>;
 
-/** The converted model before layers are chosen by measurement: the first ones stand for those. @throws LinnetError `INPUT` for keeping all */
+/** The converted model before layers are chosen by measurement: the first ones stand for those. @throws LinnetError `INPUT` for keeping all, or layers without attention */
 export function plannedStudent(
   model: Weighted['model'],
   options: MixerOptions & Pick<ConversionOptions, 'keep'>,
 ): Weighted['model'] {
   const { keep } = options;
-  const kept = 'layers' in keep ? keep.layers : Array.from({ length: keep.auto }, (_, layer) => layer);
-  requireConverted(new Set(kept).size, model.mixers.length);
+  const layers = exchangeableLayers(model);
+  const kept = 'layers' in keep ? keep.layers : layers.slice(0, keep.auto);
+  const unknown = kept.find((layer) => !layers.includes(layer));
+  if (unknown !== undefined) {
+    throw new LinnetError(
+      'INPUT',
+      `layer ${unknown} has no attention to keep; layers with one are ${layers.join(', ')}`,
+    );
+  }
+  requireConverted(new Set(kept).size, layers.length);
   const mixer = mixerFor(model, options, kept.length);
-  return model.withMixers(model.mixers.map((own, layer) => (kept.includes(layer) ? own : mixer)));
+  return withMixer(model, mixer, kept);
 }
 
 /**

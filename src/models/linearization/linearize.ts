@@ -64,12 +64,15 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   return { model: changed, parameters: kept };
 }
 
-/** The model with a mixer in all layers that can have another than the family's own. */
+/** The model with a mixer in all layers that can have another than the family's own, but for those that are kept. */
 export function withMixer<Described>(
   model: Remixable<Described> & Pick<ModelDescription, 'mixers'>,
   mixer: MixerConfig,
+  kept: readonly number[] = [],
 ): Described {
-  return model.withMixers(model.mixers.map((own) => (isExchangeable(own) ? mixer : own)));
+  return model.withMixers(
+    model.mixers.map((own, layer) => (isExchangeable(own) && !kept.includes(layer) ? mixer : own)),
+  );
 }
 
 /** The layers that can have another mixer. */
