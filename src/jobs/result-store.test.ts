@@ -53,6 +53,25 @@ describe('ResultStore', () => {
   it('needs keys for a bucket', async () => {
     await expect(openBucket('s3://name/prefix', {})).rejects.toThrow(/AWS_ACCESS_KEY_ID/);
   });
+
+  it.each([
+    ['AWS_ENDPOINT_URL', 'hidden'],
+    ['AWS_ENDPOINT_URL', 'ftp://hidden'],
+    ['AWS_ENDPOINT_URL', 'http://name:hidden@127.0.0.1:9000'],
+    ['AWS_ENDPOINT_URL', 'http://127.0.0.1:9000/?key=hidden'],
+    ['AWS_ACCESS_KEY_ID', 'hidden\n'],
+    ['AWS_SESSION_TOKEN', 'hid\nden'],
+  ])('refuses a variable %s that is %j, and does not show it', async (name, value) => {
+    const keys = { AWS_ACCESS_KEY_ID: 'name', AWS_SECRET_ACCESS_KEY: 'secret', [name]: value };
+    const error: unknown = await openBucket('s3://name/prefix', keys).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'CONFIG', message: expect.stringContaining(name) as string });
+    expect(String(error)).not.toMatch(/hid/);
+  });
+
+  it('takes an empty variable for one that is not set', async () => {
+    const keys = { AWS_ACCESS_KEY_ID: 'name', AWS_SECRET_ACCESS_KEY: 'secret', AWS_ENDPOINT_URL: '', AWS_REGION: '' };
+    expect(await openBucket('s3://name/prefix', keys)).toMatchObject({ place: 's3://name/prefix' });
+  });
 });
 
 /** The first line of a file with the hash of another body, and that body. */

@@ -23,26 +23,29 @@ export function isBucketUrl(place: string): boolean {
  * `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION` (default us-east-1), `AWS_ENDPOINT_URL` (default Amazon's).
  *
  * @param url `s3://bucket/prefix`
- * @throws LinnetError `INPUT` for another address, `CONFIG` without keys, `NOT_FOUND` without the package aws4fetch
+ * @throws LinnetError `INPUT` for another address, `CONFIG` without keys or for a variable that cannot be used, `NOT_FOUND` without the package aws4fetch
  */
 export async function openBucket(url: string, environment = process.env): Promise<ObjectStore> {
+  const variable = (...names: readonly string[]): string | undefined => firstSet(environment, names);
   const [, bucket, prefix] = bucketUrl.exec(url) ?? [];
   if (bucket === undefined || /\/\.{1,2}(\/|$)/.test(prefix)) {
     throw new LinnetError('INPUT', `a bucket looks like s3://name/prefix; the given one is ${JSON.stringify(url)}`);
   }
-  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = environment;
-  if (!accessKeyId || !secretAccessKey) {
+  const accessKeyId = variable('AWS_ACCESS_KEY_ID');
+  const secretAccessKey = variable('AWS_SECRET_ACCESS_KEY');
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
     throw new LinnetError('CONFIG', `${url} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment`);
   }
-  const region = environment.AWS_REGION ?? environment.AWS_DEFAULT_REGION ?? 'us-east-1';
-  const endpoint =
-    environment.AWS_ENDPOINT_URL_S3 ?? environment.AWS_ENDPOINT_URL ?? `https://s3.${region}.amazonaws.com`;
+  const region = variable('AWS_REGION', 'AWS_DEFAULT_REGION') ?? 'us-east-1';
+  const endpoint = plainAddress(
+    variable('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL') ?? `https://s3.${region}.amazonaws.com`,
+  );
   const { AwsClient } = await loadOptional(() => import('aws4fetch'), 'aws4fetch', url);
   const client = new AwsClient({
-    ...{ accessKeyId, secretAccessKey, sessionToken: environment.AWS_SESSION_TOKEN },
+    ...{ accessKeyId, secretAccessKey, sessionToken: variable('AWS_SESSION_TOKEN') },
     ...{ service: 's3', region, retries: 0 },
   });
-  const addressOf = (name: string): string => `${endpoint.replace(/\/+$/, '')}/${bucket}${prefix}/${name}`;
+  const addressOf = (name: string): string => `${endpoint}/${bucket}${prefix}/${name}`;
   return {
     place: url,
     async read(name, most) {
@@ -58,6 +61,31 @@ export async function openBucket(url: string, environment = process.env): Promis
       if (status !== 200) throw refused('write', `${url}/${name}`, status, body);
     },
   };
+}
+
+/** The first of some variables that is set and not empty. @throws LinnetError `CONFIG`, without its value, which may be secret */
+function firstSet(environment: NodeJS.ProcessEnv, names: readonly string[]): string | undefined {
+  const name = names.find((one) => environment[one]);
+  const value = name && environment[name];
+  if (value && !/^[\x21-\x7e]+$/.test(value)) {
+    throw new LinnetError(
+      'CONFIG',
+      `${name} has a space, a line break or a character that is not ASCII; set it without`,
+    );
+  }
+  return value;
+}
+
+/** An address without slashes at its end. @throws LinnetError `CONFIG`, without the address, which may hold a password */
+function plainAddress(given: string): string {
+  if (URL.canParse(given)) {
+    const { protocol, username, password, search, hash, origin, pathname } = new URL(given);
+    if (/^https?:$/.test(protocol) && username + password + search + hash === '') {
+      return origin + pathname.replace(/\/+$/, '');
+    }
+  }
+  const expected = 'an address such as https://host:9000, without a user, a password or a query';
+  throw new LinnetError('CONFIG', `AWS_ENDPOINT_URL is not ${expected}`);
 }
 
 /** Sends a request, again after a moment where the server or the network fails. @param most bytes of a successful answer */
