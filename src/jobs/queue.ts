@@ -6,10 +6,10 @@
 import type * as Bullmq from 'bullmq';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { type FolderLock, lockFolder } from '../files/folder-lock.ts';
+import { type FolderLock, isFolderHeld, lockFolder } from '../files/folder-lock.ts';
 import { loadOptional, openRedis } from '../redis/client.ts';
 import { failure, type Job, jobId, type JobHandler, type JobOutcome, resultOf } from './job.ts';
 
@@ -92,7 +92,7 @@ export interface WorkOptions {
 }
 
 /**
- * Takes jobs, one at a time, until the signal fires.
+ * Takes jobs, one at a time, until the signal fires. Folders that a killed worker left of jobs that are done go first.
  *
  * @param url of the Redis
  * @returns how many were done
@@ -103,8 +103,9 @@ export async function takeJobs(
   handlers: Readonly<Record<string, JobHandler>>,
   { signal, folder, lock = 30, onJob, onReady }: WorkOptions,
 ): Promise<number> {
-  const { Worker, WaitingError } = await load();
+  const { Queue, Worker, WaitingError } = await load();
   const connection = await openRedis(url, { retries: null });
+  await removeDone(folder, new Queue(queueName, { connection }));
   let done = 0;
   const worker = new Worker<unknown, JobOutcome>(
     queueName,
@@ -157,6 +158,17 @@ export async function takeJobs(
   await running;
   connection.disconnect();
   return done;
+}
+
+/** Removes folders of jobs that are done: a killed worker leaves the folder of its job, which another may do elsewhere. */
+async function removeDone(folder: string, queue: Bullmq.Queue): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter((one) => /^[0-9a-f]{64}(-[0-9a-f]{8})?$/.test(one))) {
+    const place = join(folder, name);
+    if ((await queue.getJobState(name.slice(0, 64))) !== 'completed' || (await isFolderHeld(place))) continue;
+    await rm(place, { recursive: true, force: true }).catch(() => undefined);
+  }
+  await queue.close();
 }
 
 /** The folder of a job, unless a worker that was given up for dead still has it: then another, to begin from the start. */

@@ -4,12 +4,11 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { needsS3, noS3, type RunningS3, startS3 } from '../jobs/s3-server.ts';
-import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
-import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { end } from '../serving/local-process.ts';
 import { jsonOf, linnet, runJson } from './captured-cli.ts';
 import { startCli, type StartedCli } from './cli-process.ts';
+import { timelessTrials, writeSmallStudy } from './small-study.ts';
 
 const folder = suiteFolder();
 const workers: StartedCli[] = [];
@@ -19,9 +18,7 @@ const environment = { ...process.env };
 beforeAll(async () => {
   if (!noS3) s3 = await startS3();
   Object.assign(process.env, s3?.environment);
-  const line = 'the quick brown fox jumps over the lazy dog and runs away\n';
-  const documents = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `${i} ${line.repeat(6)}` }));
-  await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
+  await writeSmallStudy(folder, 10);
 });
 afterEach(() => Promise.all(workers.splice(0).map(({ child }) => end(child))));
 afterAll(async () => {
@@ -109,28 +106,9 @@ describe('parts of a study', () => {
       ...words,
     );
   const store = ['--set', `store=${join(folder, 'trials')}`];
-  /** Trials of a folder, without what depends on the clock. */
-  const trials = async (name: string): Promise<Record<string, string>> => {
-    const place = join(folder, name, 'trials');
-    const files = (await readdir(place)).filter((file) => file.endsWith('.json')).sort();
-    const texts = await Promise.all(files.map((file) => readFile(join(place, file), 'utf8')));
-    const timeless = texts.map((text) => text.replace(/"(seconds|tokensPerSecond)": [\d.e+-]+/g, '"$1": 0'));
-    return Object.fromEntries(files.map((file, i) => [file, timeless[i]]));
-  };
+  const trials = (name: string): Promise<Record<string, string>> => timelessTrials(join(folder, name));
 
   it('are gathered from the store', async () => {
-    for (const [name, content] of tokenizerFileContents(byteTokenizerFiles()))
-      await writeFile(join(folder, name), content);
-    const config = {
-      ...{ model_type: 'llama', vocab_size: 260, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1 },
-      ...{ num_attention_heads: 2, max_position_embeddings: 64 },
-    };
-    const plan = {
-      ...{ version: 1, title: 'a study', data: [join(folder, 'text.jsonl')], heldOut: 2, windows: 3, tokenizer: '.' },
-      ...{ models: { small: { config } }, methods: { softmax: { preset: 'softmax' } }, seeds: [1, 2, 3] },
-      training: { steps: 10, batch: 2, length: 16, learningRate: 0.01 },
-    };
-    await writeFile(join(folder, 'plan.json'), JSON.stringify(plan));
     expect((await part('alone-study')).exitCode).toBe(0);
     const first = jsonOf(await part('study', ...store, '--set', 'index=0/2', '--json'));
     expect(first).toMatchObject({ share: { index: 0, count: 2 }, trials: 2, of: 3 });
@@ -147,6 +125,20 @@ describe('parts of a study', () => {
     ['no store', { command: ['study'] }, '', 2, /--plan-file needs --store/],
     ['a part that is none', { command: ['study'] }, '--store x --index 3/3', 2, /counted from 0/],
     ['a bucket without a name', { command: ['study', 'leak'] }, '--store s3://x', 3, /s3:\/\/name\/prefix/],
+    [
+      'a part of a queue',
+      undefined,
+      '--queue redis://127.0.0.1:1 --index 0/3',
+      2,
+      /--index and --store need --plan-file/,
+    ],
+    [
+      'a model that is missing, and no number of threads but the own one',
+      { command: ['convert', 'nowhere', '--data', 'x', '--out', 'y', '--set', 'threads=9999'] },
+      '--store x --threads 1',
+      3,
+      /nowhere/,
+    ],
     ['a file that is no plan', { words: [] }, '--store x', 3, /is not a plan/],
     ['a command without parts', { command: ['clean', '.'] }, '--store x', 3, /is not a plan/],
     [

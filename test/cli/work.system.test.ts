@@ -2,13 +2,12 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
-import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { end, needsRedis, noRedis, type RunningRedis, startRedis } from '../serving/local-process.ts';
 import { linnet, runJson } from './captured-cli.ts';
 import { startCli, type StartedCli } from './cli-process.ts';
+import { timelessTrials, writeSmallStudy } from './small-study.ts';
 
 const folder = suiteFolder();
 const planFile = join(folder, 'plan.json');
@@ -17,21 +16,7 @@ let redis: RunningRedis;
 const workers: StartedCli[] = [];
 
 beforeAll(async () => {
-  for (const [name, content] of tokenizerFileContents(byteTokenizerFiles()))
-    await writeFile(join(folder, name), content);
-  const line = 'the quick brown fox jumps over the lazy dog and runs away\n';
-  const documents = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `${i} ${line.repeat(6)}` }));
-  await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
-  const config = {
-    ...{ model_type: 'llama', vocab_size: 260, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1 },
-    ...{ num_attention_heads: 2, max_position_embeddings: 64 },
-  };
-  const plan = {
-    ...{ version: 1, title: 'a study', data: [join(folder, 'text.jsonl')], heldOut: 2, windows: 3, tokenizer: '.' },
-    ...{ models: { small: { config } }, methods: { softmax: { preset: 'softmax' } }, seeds: [1, 2, 3] },
-    training: { steps: 40, batch: 2, length: 16, learningRate: 0.01 },
-  };
-  await writeFile(planFile, JSON.stringify(plan));
+  await writeSmallStudy(folder, 40);
   const rows = Array.from({ length: 12 }, (_, i) => ({
     ...{ goal: `How do you carry ${i + 1} apples?`, sol1: 'In a basket.', sol2: `With ${i} spoons.`, label: i % 2 },
   }));
@@ -64,22 +49,17 @@ function begun({ child }: StartedCli): Promise<void> {
   });
 }
 
-/** Files of results by name, without what depends on the clock. */
-async function trials(out: string): Promise<Record<string, string>> {
-  const place = join(out, 'trials');
-  const names = (await readdir(place)).filter((name) => name.endsWith('.json')).sort();
-  const contents = await Promise.all(names.map((name) => readFile(join(place, name), 'utf8')));
-  const timeless = contents.map((text) => text.replace(/"(seconds|tokensPerSecond)": [\d.e+-]+/g, '"$1": 0'));
-  return Object.fromEntries(names.map((name, i) => [name, timeless[i]]));
-}
-
 describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
   it('runs the trials of a study as one machine does, also when a worker is killed', async () => {
     const [alone, many] = [join(folder, 'alone'), join(folder, 'many')];
     const local = await linnet('study', 'sweep', '--plan', planFile, '--out', alone, '--threads', '1');
     expect(local.exitCode, local.stderr).toBe(0);
     const [first] = await Promise.all([startWorker('one'), startWorker('two')]);
-    const killing = begun(first).then(() => end(first.child));
+    const jobFolders = (): Promise<string[]> => readdir(join(folder, 'one')).catch(() => []);
+    const killing = begun(first).then(async () => {
+      while ((await jobFolders()).length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+      await end(first.child);
+    });
     const queued = await linnet(
       'study',
       'sweep',
@@ -94,9 +74,13 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     );
     expect(queued.exitCode, queued.stderr).toBe(0);
     await killing;
-    const expected = await trials(alone);
+    const expected = await timelessTrials(alone);
     expect(Object.keys(expected)).toHaveLength(3);
-    expect(await trials(many)).toEqual(expected);
+    expect(await timelessTrials(many)).toEqual(expected);
+    // The killed worker left the folder of its job, which has been done since: the next one removes it.
+    expect(await jobFolders()).toHaveLength(1);
+    await startWorker('one');
+    expect(await jobFolders()).toEqual([]);
     // All of it is in Redis: another folder has it without any work.
     for (const { child } of workers) await end(child);
     const again = await linnet(
@@ -110,7 +94,7 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
       redis.url,
     );
     expect(again.exitCode, again.stderr).toBe(0);
-    expect(await trials(join(folder, 'again'))).toEqual(expected);
+    expect(await timelessTrials(join(folder, 'again'))).toEqual(expected);
   }, 180_000);
 
   it('answers tasks with the numbers of one machine, and gives its job back when it is told to stop', async () => {

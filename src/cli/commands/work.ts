@@ -60,6 +60,7 @@ export const work = defineCommand({
     if (planFile !== undefined && queue === undefined)
       return runPart(context, { planFile, index, store, device, threads });
     if (queue === undefined || planFile !== undefined) throw new OptionsError('give either `queue` or `planFile`');
+    if (index !== undefined || store !== undefined) throw new OptionsError('`index` and `store` need `planFile`');
     const compile = { device, threads };
     // The model of the tasks before this one stays open.
     await using scorers = new LastOpened<Awaited<ReturnType<typeof openTaskScorer>>>();
@@ -105,7 +106,9 @@ async function runPart(
   const words = [...command, '--set', `store=${store}`];
   if (index !== undefined) words.push('--set', `index=${index.index}/${index.count}`);
   if (device !== 'cpu') words.push('--set', `device=${device}`);
-  if (threads !== undefined) words.push('--threads', String(threads));
-  if (context.json) words.push('--json');
+  // Of what a plan sets and is set again, the last counts; a setting counts before a flag.
+  if (threads !== undefined) {
+    words.push(...(command[0] === 'convert' ? ['--set', `threads=${threads}`] : ['--threads', String(threads)]));
+  }
   return context.run(words);
 }

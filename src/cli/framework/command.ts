@@ -126,7 +126,7 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly examples: readonly [string, ...string[]];
   /** Positional arguments in their order. */
   readonly arguments: A;
-  /** Options by key: `maxTokens` is `--max-tokens`, among `settings` it is `--set maxTokens=`. At most 15 have a flag. */
+  /** Options by key: `maxTokens` is `--max-tokens`, among `settings` also `--set maxTokens=`. At most 15 are in --help. */
   readonly options: O;
   /** Fields of a plan that `--set` sets, too, with JSON or a text; `run` gets those that were set. */
   readonly fields?: Readonly<Record<string, z.ZodType>>;

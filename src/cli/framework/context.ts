@@ -47,7 +47,7 @@ export interface CommandContext {
     unit: string,
     work: (progress: Progress, hooks: WorkHooks) => T | Promise<T>,
   ): Promise<T>;
-  /** Runs another command line, the program's name left out, with the same streams. */
+  /** Runs another command line, the program's name left out, with the same streams and `--json` and `--quiet` as given. */
   run(words: readonly string[]): Promise<CommandResult>;
   /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
   throwIfStopped(what: string): void;

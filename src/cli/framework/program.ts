@@ -131,7 +131,8 @@ function buildProgram(
       const options = target.opts<Record<string, unknown>>();
       const output = { json: options.json === true, quiet: options.quiet === true };
       const context = makeContext(io, output, ['linnet', ...words], async (others) => {
-        const result = await execute(others, io, table);
+        const asked = Object.entries(output).flatMap(([name, isAsked]) => (isAsked ? `--${name}` : []));
+        const result = await execute([...others, ...asked], io, table);
         if (result === undefined) throw new UsageError(`${others.join(' ')} only shows help`);
         return result;
       });
