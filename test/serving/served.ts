@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
 import { openCausal } from '../../src/open/running-model.ts';
@@ -36,4 +37,11 @@ export async function serve(model: TextModel, options: Partial<ServerOptions> = 
   onTestFinished(() => server.drain());
   const apiKey = options.keys?.[0] ?? 'none';
   return { server, logged, client: new OpenAI({ apiKey, baseURL: `${server.url}/v1`, maxRetries: 0 }) };
+}
+
+/** The text that follows a prompt, by `generate`. */
+export async function continued(model: TextModel, prompt: string, maxTokens: number): Promise<string> {
+  const promptTokens = model.tokenizer.encode(prompt, { bos: true });
+  const { text } = await generateToEnd(model.engine, { promptTokens, maxTokens, tokenizer: model.tokenizer });
+  return text;
 }
