@@ -67,15 +67,18 @@ describe('replacing', () => {
     expect((await readdir(project)).sort()).toEqual(['.git', 'package.json']);
   });
 
-  it.each([['not JSON'], ['[]'], ['{"files":"all"}'], ['{"format":"linnet-files","files":["config.json"]}']])(
-    'refuses a folder whose list is %s',
-    async (list) => {
-      const folder = await scratchFolder();
-      await writeFile(join(folder, WRITTEN_FILES), list);
-      await writeFile(join(folder, 'config.json'), '{}');
-      await expectRefusal(folder, /\.linnet-files\.json.* is unreadable, and "config\.json" would be lost/);
-    },
-  );
+  it.each([
+    ['not JSON'],
+    ['[]'],
+    ['{"files":"all"}'],
+    ['{"format":"linnet-files","files":["config.json"]}'],
+    ['['.repeat(10_000)],
+  ])('refuses a folder whose list is %.60s', async (list) => {
+    const folder = await scratchFolder();
+    await writeFile(join(folder, WRITTEN_FILES), list);
+    await writeFile(join(folder, 'config.json'), '{}');
+    await expectRefusal(folder, /\.linnet-files\.json.* is unreadable, and "config\.json" would be lost/);
+  });
 
   it('puts a new list in the place of the old one, whole', async () => {
     const target = join(await scratchFolder(), 'model');

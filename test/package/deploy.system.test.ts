@@ -87,6 +87,13 @@ describe('deploy/', () => {
     expect((await linnet(...words, '--no-such-option')).exitCode).toBe(2);
   });
 
+  it('starts the executable itself, which gets the signals', () => {
+    expect(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1]).toBe('["linnet"]');
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    for (const { parentPath, name } of files)
+      expect(readFileSync(join(parentPath, name), 'utf8')).not.toMatch(/\bnpx\b/);
+  });
+
   it('agrees on ports, files and the Redis', () => {
     const { services, secrets } = compose;
     const servers = Object.entries(services).filter(([, { image }]) => image === 'linnet');

