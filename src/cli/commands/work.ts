@@ -106,7 +106,7 @@ async function runPart(
   const words = [...command, '--set', `store=${store}`];
   if (index !== undefined) words.push('--set', `index=${index.index}/${index.count}`);
   if (device !== 'cpu') words.push('--set', `device=${device}`);
-  // Of what a plan sets and is set again, the last counts; a setting counts before a flag.
+  // A plan may set threads, too: the last setting counts, and settings count before flags.
   if (threads !== undefined) {
     words.push(...(command[0] === 'convert' ? ['--set', `threads=${threads}`] : ['--threads', String(threads)]));
   }
