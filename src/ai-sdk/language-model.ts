@@ -160,8 +160,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     options.abortSignal?.throwIfAborted();
     if (ended === undefined) throw new LinnetError('INTERNAL', 'internal: a text without an end');
     for (const part of answer.end()) yield* told.of(part);
-    const isCut = ended.generation.finish === 'length';
-    yield* told.end(!isCut);
+    yield* told.end(!answer.isCut);
     yield { type: 'finish', usage: usageOf(ended, cached), finishReason: finishOf(ended, answer) };
   }
 }
@@ -258,8 +257,8 @@ function usageOf({ generation }: EndEvent, cached: number): LanguageModelV3Usage
   };
 }
 
-function finishOf({ generation }: EndEvent, { calls }: CalledAnswer): LanguageModelV3FinishReason {
+function finishOf({ generation }: EndEvent, { calls, isCut }: CalledAnswer): LanguageModelV3FinishReason {
   const raw = generation.finish;
   if (raw === 'length') return { unified: 'length', raw };
-  return { unified: calls.length > 0 ? 'tool-calls' : 'stop', raw };
+  return { unified: calls.length > 0 && !isCut ? 'tool-calls' : 'stop', raw };
 }

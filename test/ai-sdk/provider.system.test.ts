@@ -173,6 +173,13 @@ describe('linnet/ai-sdk', () => {
     expect((await short.doGenerate(said('x'.repeat(63)))).usage.outputTokens.total).toBeLessThanOrEqual(1);
   });
 
+  it('gives no call that a stop string cuts short', async () => {
+    const tools = [{ type: 'function' as const, name: 'weather', inputSchema: place }];
+    const request = { ...said('x'), tools, toolChoice: { type: 'required' as const }, stopSequences: ['"days'] };
+    const { content, finishReason } = await inProcess().doGenerate(request);
+    expect([content, finishReason.unified]).toEqual([[], 'stop']);
+  });
+
   it('ends answers by the token that ends turns, also where it may call', async () => {
     const folder = join(await scratchFolder(), 'model');
     await saveTinyModel(folder, 1);

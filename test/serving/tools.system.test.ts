@@ -109,6 +109,22 @@ describe('chats that call functions', () => {
     expect(read.ids.size).toBe(1);
   });
 
+  it('are not finished calls where a stop string cuts them short', async () => {
+    const { client } = await serve(model, { toolFormat: 'hermes' });
+    const request = {
+      ...asked,
+      tool_choice: { type: 'function', function: { name: 'weather' } },
+      stop: '"days',
+    } as const;
+    const whole = await client.chat.completions.create(request);
+    expect(whole.choices[0]).toMatchObject({ finish_reason: 'stop', message: { tool_calls: [{ type: 'function' }] } });
+    let finish: string | null = null;
+    for await (const { choices } of await client.chat.completions.create({ ...request, stream: true })) {
+      finish = choices[0]?.finish_reason ?? finish;
+    }
+    expect(finish).toBe('stop');
+  });
+
   it('are free where they may call: the text is that of a chat with the same prompt', async () => {
     const { client } = await serve(model, { toolFormat: 'hermes' });
     const free = await client.chat.completions.create({ ...asked, temperature: 0, max_completion_tokens: 20 });

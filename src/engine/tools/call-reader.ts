@@ -42,6 +42,11 @@ export class CallReader {
     this.#reading = { step: isWhole ? 'beginning' : 'text' };
   }
 
+  /** Whether the last call has not all its arguments. */
+  get isInCall(): boolean {
+    return this.#reading.step === 'arguments';
+  }
+
   /** Takes more of the text. */
   push(text: string): AnswerPart[] {
     this.#pending += text;

@@ -24,6 +24,11 @@ export class CalledAnswer {
     this.#reader = reader;
   }
 
+  /** Whether the last call is cut short, where the answer has ended. */
+  get isCut(): boolean {
+    return this.#reader?.isInCall === true;
+  }
+
   push(text: string): CalledPart[] {
     return this.#take(this.#reader?.push(text) ?? [{ type: 'text', text }]);
   }

@@ -76,9 +76,9 @@ export const chatCompletions: Dialect<Fields> = {
   },
 };
 
-function finishReason({ calls }: CalledAnswer, end: EndEvent): string {
+function finishReason({ calls, isCut }: CalledAnswer, end: EndEvent): string {
   const finish = finishOf(end);
-  return finish === 'stop' && calls.length > 0 ? 'tool_calls' : finish;
+  return finish === 'stop' && calls.length > 0 && !isCut ? 'tool_calls' : finish;
 }
 
 function callOf({ callId, name, json }: MadeCall) {
