@@ -8,7 +8,7 @@ import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import { loadCausalModel, saveModel } from './load-model.ts';
+import { loadCausalModel, openModelWeights, saveModel } from './load-model.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
 
 const config = {
@@ -115,6 +115,12 @@ describe('loadCausalModel', () => {
     });
     const { parameters } = await loadCausalModel(dir);
     expect([...parameters.keys()]).toEqual([...plain.parameters.keys()]);
+  });
+
+  it('refuses what is no number whenever it is asked for the fingerprint', async () => {
+    const dir = await store('no-number', (tensors) => tensors.get(norm)?.data.set([Number.NaN], 3));
+    await using weights = await openModelWeights(dir);
+    for (let time = 0; time < 2; time++) await expect(weights.fingerprint()).rejects.toThrow(/holds NaN at index 3/);
   });
 
   it('wants the head of an untied model', async () => {

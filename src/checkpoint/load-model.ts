@@ -167,6 +167,7 @@ async function openDescribed<Described extends Loadable>(
     assertTensors({ path: checkpoint.path, tensors }, held);
     const inFile = (name: string): string => stored.get(name)?.name ?? name;
     const { path } = checkpoint;
+    const doubtful = new Set<string>(); // kept, since bytes are visited once
     const read = async (name: string): Promise<Tensor<'float32'>> =>
       requireFinite(await checkpoint.readFloat32(inFile(name)), inFile(name), path);
     return {
@@ -178,7 +179,6 @@ async function openDescribed<Described extends Loadable>(
       version: checkpoint.version,
       place: (name) => checkpoint.place(inFile(name)),
       async fingerprint() {
-        const doubtful = new Set<string>();
         const types = new Map([...stored.values()].map(({ name, info }) => [name, info.dtype]));
         const fingerprint = await checkpoint.fingerprint((name, chunk) => {
           const dtype = types.get(name);
