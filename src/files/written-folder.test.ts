@@ -72,7 +72,7 @@ describe('replacing', () => {
     ['[]'],
     ['{"files":"all"}'],
     ['{"format":"linnet-files","files":["config.json"]}'],
-    ['['.repeat(10_000)],
+    [`{"files":{},"deep":${'['.repeat(10_000)}${']'.repeat(10_000)}}`],
   ])('refuses a folder whose list is %.60s', async (list) => {
     const folder = await scratchFolder();
     await writeFile(join(folder, WRITTEN_FILES), list);
