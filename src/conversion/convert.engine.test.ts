@@ -16,7 +16,7 @@ import { modelWithout } from '../models/linearization/linearize.ts';
 import { Random } from '../random.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { addedBranches, convert, type Conversion } from './convert.ts';
-import { isBetter, judgeNames, judgeOf } from './judge.ts';
+import { isBetter, judgeNames, judgeOf, ownTextFile } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import { conversionTexts } from './texts.ts';
 
@@ -73,6 +73,19 @@ it.each(judgeNames)('has no branch left that does harm by the judge: %s', async 
   const off = progress.stages.flatMap(({ name: stage }) => (stage.startsWith('without ') ? [stage] : []));
   // Perplexity of an untrained model falls without branches that keep it near its original.
   expect(off).toEqual(judge === 'perplexity' ? ['without memory', 'without sinks'] : []);
+});
+
+it('reads no text that the original of another conversion wrote', async () => {
+  const stale = new RunFolder(at('stale'));
+  mkdirSync(stale.path);
+  await stale.write(ownTextFile, [{ tokens: [1, 2, 3, 4], scoredFrom: 2 }]);
+  const { progress } = await run('stale');
+  expect(progress.stages[0].agreement).toEqual(unbroken.progress.stages[0].agreement);
+});
+
+it('of a share leaves nothing but results', async () => {
+  await run('share', { store: at('store'), share: { index: 0, count: 2 } });
+  expect(await readdir(at('share'))).toEqual([]);
 });
 
 it('says what the transfer of every layer was worth', () => {

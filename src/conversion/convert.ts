@@ -3,7 +3,6 @@
  * closed form, then stages of training, each of which is kept only if the judge finds the model better after it. A branch
  * without which the judge finds it better is off in the end.
  */
-import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +15,7 @@ import { RunFolder } from '../files/run-folder.ts';
 import { recordFile } from '../report/record.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { exchangeableLayers, linearize, modelWithout } from '../models/linearization/linearize.ts';
+import { tokensBefore } from '../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
 import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts';
@@ -82,6 +82,8 @@ export async function convert(
   if (replace && !resume && run.has(progressFile)) await forget(folder);
   const isThere = run.has(progressFile);
   await mkdir(folder, { recursive: true });
+  // Without the file of progress, nothing says whose text it is.
+  if (!isThere) await rm(join(folder, ownTextFile.file), { force: true });
   const identity = identityOf(original, texts.training, options);
   const progress = isThere ? await run.load(progressFile) : await begin(original, tokenizer, texts, options, identity);
   if (progress.identity !== identity) {
@@ -157,7 +159,7 @@ export async function convert(
       planned: plannedOnce,
     });
     if (share !== undefined) {
-      for (const name of [stage.name, bestFolder, progressFile.file]) {
+      for (const name of [stage.name, bestFolder, ownTextFile.file, progressFile.file]) {
         await rm(join(folder, name), { recursive: true, force: true });
       }
       return { ...best, mixer, progress, layers: trained?.layers ?? [] };
@@ -202,15 +204,10 @@ function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weigh
   return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))) };
 }
 
-/** Removes a conversion and its record from its folder, and nothing else. */
+/** Removes a conversion and its record from its folder, and nothing else; its progress last, which tells that it is there. */
 async function forget(folder: string): Promise<void> {
-  const written = [
-    progressFile.file,
-    ownTextFile.file,
-    recordFile.file,
-    bestFolder,
-    ...trainingStages.map(({ name }) => name),
-  ];
+  const folders = [bestFolder, ...trainingStages.map(({ name }) => name)];
+  const written = [...folders, ownTextFile.file, recordFile.file, progressFile.file];
   for (const name of written) await rm(join(folder, name), { recursive: true, force: true });
 }
 
