@@ -88,6 +88,19 @@ it('of a share leaves nothing but results', async () => {
   expect(await readdir(at('share'))).toEqual([]);
 });
 
+it('says which stages have no time for training', async () => {
+  const skipped: string[] = [];
+  const { progress } = await run('short', {
+    ...{ steps: undefined, budget: 0.001 },
+    onEvent(event) {
+      if (event.kind === 'skipped') skipped.push(`${event.stage}: ${event.reason}`);
+    },
+  });
+  const reason = 'fewer than 4 optimizer steps fit into its ';
+  expect(skipped).toEqual(['transfer', 'logits', 'long'].map((name) => expect.stringContaining(`${name}: ${reason}`)));
+  expect(progress.stages.every(({ steps: made }) => made === 0)).toBe(true);
+});
+
 it('says what the transfer of every layer was worth', () => {
   const transfer = unbroken.progress.stages.find(({ name }) => name === 'transfer');
   expect(transfer?.layers?.map(({ layer }) => layer)).toEqual([0, 1]);

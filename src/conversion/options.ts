@@ -69,6 +69,7 @@ export interface ConversionOptions {
 /** Events of a conversion. */
 export type ConversionEvent =
   | { readonly kind: 'sensitivity'; readonly done: number; readonly total: number }
+  | { readonly kind: 'skipped'; readonly stage: string; readonly reason: string }
   | { readonly kind: 'started'; readonly stage: string; readonly steps: number; readonly description: string }
   | {
       readonly kind: 'step';

@@ -4,7 +4,7 @@ import { LinnetError, requireRunning } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { exchangeableLayers, freshMixerParameters, withMixer } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import { formatBytes, formatCount } from '../report/quantities.ts';
+import { formatBytes, formatCount, formatDuration } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
@@ -104,7 +104,7 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     requireRunning(options.signal, `while steps of ${stage.name} were timed`);
     return stepsWithin(stage.share * options.budget, seconds(), times);
   });
-  if (steps === 0) return undefined;
+  if (steps === 0) return tooFewSteps(stage, options);
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
   const outcome = await train({
     ...job,
@@ -121,6 +121,12 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     );
   }
   return { parameters: outcome.parameters, steps };
+}
+
+function tooFewSteps({ name, share }: TrainingStage, { budget, onEvent }: ConversionOptions): undefined {
+  const time = formatDuration(share * budget);
+  const reason = `fewer than ${fewestSteps} optimizer steps fit into its ${time}; give more time, or its number of steps`;
+  onEvent?.({ kind: 'skipped', stage: name, reason });
 }
 
 /** Options that the size of a step depends on. */
@@ -214,8 +220,11 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const length = stage.lengths * rowLength(student.model, options.length);
   const dataset = await trainingRows(texts.training, tokenizer, length);
   const rows = transferRows(dataset.rows);
-  if (rows < 2) return undefined;
   const { compile, signal, queue, onEvent } = options;
+  if (rows < 2) {
+    onEvent?.({ kind: 'skipped', stage: stage.name, reason: `${rows} rows of text, and 2 are needed; give more data` });
+    return undefined;
+  }
   const reader = { model: teacher.model, ...readerOf(teacher.parameters) };
   const stored = await layersInStore(student, layers, { ...options, origin, stage: stage.name });
   const states = new LayerStates(folder, {
@@ -237,7 +246,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     const each = (stage.share * options.budget - before - passes - timed.seconds) / layers.length;
     return stepsWithin(each + timed.seconds, timed.seconds, timed.times);
   });
-  if (steps < Math.min(fewestSteps, given ?? fewestSteps)) return undefined;
+  if (steps === 0) return tooFewSteps(stage, options);
   onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
   const total = stored.open.length * steps;
   if (queue !== undefined) {

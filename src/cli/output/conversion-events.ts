@@ -23,6 +23,9 @@ function conversionPrinter(context: CommandContext): (event: ConversionEvent) =>
       context.note(
         `${event.stage}: ${event.description}${event.steps === 0 ? '' : `, ${event.steps} optimizer steps`}`,
       );
+    } else if (event.kind === 'skipped') {
+      close();
+      context.note(`${event.stage} is left out: ${event.reason}`);
     } else if (event.kind === 'step') {
       open(event.stage, 'steps').update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
     } else {
