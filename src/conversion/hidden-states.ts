@@ -10,7 +10,7 @@ import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { PackedDataset } from '../data/datasets/packing.ts';
 import { fingerprint } from '../data/rows/fingerprint.ts';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, requireRunning } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
@@ -29,16 +29,18 @@ const runTokens = 4096;
 /** The input that a layer's objective reads. */
 export const hiddenInput = 'hidden';
 
-const schema = z.strictObject({
-  version: z.literal(1),
-  /** SHA-256 of the text and of all weights that the rows went through. */
-  identity: z.string(),
-  /** Tokens per row, n. */
-  length: z.int().min(1),
-  width: z.int().min(1),
-  /** Of every row, the tokens that count; the others are padding. */
-  counts: z.array(z.int().min(0)).min(1),
-});
+const schema = z
+  .strictObject({
+    version: z.literal(1),
+    /** SHA-256 of the text and of all weights that the rows went through. */
+    identity: z.string(),
+    /** Tokens per row, n. */
+    length: z.int().min(1),
+    width: z.int().min(1),
+    /** Of every row, the tokens that count; the others are padding. */
+    counts: z.array(z.int().min(0)).min(1),
+  })
+  .refine(({ length, counts }) => counts.every((count) => count <= length), 'counts more tokens than a row has');
 type Description = z.infer<typeof schema>;
 
 /** How a pass over all rows runs. */
@@ -177,7 +179,7 @@ async function writePass(
   let after: Float32Array = new Float32Array(0);
   const rowOf = async (row: number): Promise<Float32Array> => {
     if (row % B === 0) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while hidden states were computed');
+      requireRunning(signal, 'while hidden states were computed');
       const last = Math.min(rows, row + B);
       const results = await program.run({ ...Object.fromEntries(weights), ...(await feeds(row, last, B)) }, ['after']);
       after = dataOf(results.after, 'float32');
@@ -209,7 +211,9 @@ export class HiddenFile implements AsyncDisposable {
   static async open(path: string): Promise<HiddenFile> {
     const file = await openSafetensors(path);
     try {
-      return new HiddenFile(file, describedBy(file.metadata.get(metadataKey), path));
+      const description = describedBy(file.metadata.get(metadataKey), path);
+      requireRows(file, description, path);
+      return new HiddenFile(file, description);
     } catch (error) {
       await file.close();
       throw error;
@@ -263,6 +267,17 @@ export class HiddenFile implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
+  }
+}
+
+/** @throws LinnetError `FORMAT` where a row is missing, or of another size than described */
+function requireRows(file: SafetensorsFile, { counts, length, width }: Description, path: string): void {
+  const names = new Set(file.names());
+  for (let row = 0; row < counts.length; row++) {
+    const shape = names.has(String(row)) ? file.info(String(row)).shape : [];
+    if (shape.length === 2 && shape[0] === length && shape[1] === width) continue;
+    const found = shape.length === 0 ? 'missing' : shape.join(' × ');
+    throw new LinnetError('FORMAT', `${path}: row ${row} is ${found}, expected ${length} × ${width}; write the file anew`);
   }
 }
 

@@ -2,11 +2,11 @@
  * Hidden states before the layers that are trained, one layer after the other: through the layers of the original, or through those
  * that were converted already. Of all files only the newest stays, unless layers are trained elsewhere.
  *
- * The record says of which layers there are hidden states, and their hash; it is written when a file is whole, and the file
- * before it is removed afterwards, so that a process that is killed goes on from one of them.
+ * The record says of which layers there are hidden states, and their hash; it is written when a file is whole, and files that it
+ * does not name are removed afterwards, so that a process that is killed goes on from one of them.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
@@ -55,8 +55,8 @@ export class LayerStates {
   readonly #folder: RunFolder;
   readonly #options: LayerStatesOptions;
   readonly #learned = new Map<number, ReadonlyMap<string, Tensor<'float32'>>>();
-  /** Layers whose files were written or checked by this process. */
-  readonly #whole = new Set<number>();
+  /** Identities of the files that this process has written or checked, by layer. */
+  readonly #whole = new Map<number, string>();
 
   constructor(folder: string, options: LayerStatesOptions) {
     this.#folder = new RunFolder(folder);
@@ -82,21 +82,29 @@ export class LayerStates {
   async before(layer: number): Promise<string> {
     const path = join(this.#folder.path, `hidden-${layer}.safetensors`);
     const identity = this.identity(layer);
-    if (this.#whole.has(layer) || (await this.#isWhole(layer, path, identity))) return path;
-    await mkdir(this.#folder.path, { recursive: true });
-    const sha256 = await this.#write(layer, { path, identity });
-    const { states } = await this.#progress();
-    const kept = this.#options.keepAll === true ? states.filter((other) => other.layer !== layer) : [];
-    await this.#folder.write(progressFile, {
-      ...{ format: 'linnet-transfer', version: 1, states: [...kept, { layer, identity, sha256 }] },
-    });
-    this.#whole.add(layer);
-    if (this.#options.keepAll === true) return path;
-    for (let before = 0; before < layer; before++) {
-      this.#whole.delete(before);
-      await rm(join(this.#folder.path, `hidden-${before}.safetensors`), { force: true });
+    if (this.#whole.get(layer) === identity) return path;
+    if (!(await this.#isWhole(layer, path, identity))) {
+      await mkdir(this.#folder.path, { recursive: true });
+      const sha256 = await this.#write(layer, { path, identity });
+      const { states } = await this.#progress();
+      const kept = this.#options.keepAll === true ? states.filter((other) => other.layer !== layer) : [];
+      await this.#folder.write(progressFile, {
+        ...{ format: 'linnet-transfer', version: 1, states: [...kept, { layer, identity, sha256 }] },
+      });
     }
+    this.#whole.set(layer, identity);
+    await this.#removeUnrecorded();
     return path;
+  }
+
+  async #removeUnrecorded(): Promise<void> {
+    const { states } = await this.#progress();
+    for (const name of await readdir(this.#folder.path)) {
+      const layer = Number(/^hidden-(\d+)\.safetensors$/.exec(name)?.[1]);
+      if (Number.isNaN(layer) || states.some((state) => state.layer === layer)) continue;
+      this.#whole.delete(layer);
+      await rm(join(this.#folder.path, name), { force: true });
+    }
   }
 
   async #write(layer: number, target: { readonly path: string; readonly identity: string }): Promise<string> {
@@ -138,7 +146,6 @@ export class LayerStates {
       if (error instanceof LinnetError) return false;
       throw error;
     }
-    this.#whole.add(layer);
     return true;
   }
 }

@@ -1,5 +1,5 @@
 /** Layers learn by themselves from the hidden states before them: in any order, across stops. */
-import { open, readdir } from 'node:fs/promises';
+import { copyFile, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
@@ -7,6 +7,7 @@ import { errorCode } from '../../test/error-code.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import { parseMixer } from '../attention/mixers.ts';
+import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { PackedDataset } from '../data/datasets/packing.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32, int32, type Tensor } from '../graph/tensor.ts';
@@ -95,6 +96,40 @@ describe('hidden states', () => {
     await file.write(Buffer.from([1, 2, 3, 4]), 0, 4, (await file.stat()).size - 4);
     await file.close();
     expect(await passes('another')).toEqual([12, 12]);
+  });
+
+  it('that a killed process has left behind are removed', async () => {
+    const place = join(folder, 'left');
+    const kept = await statesIn(place).before(1);
+    for (const layer of [0, 2]) await copyFile(kept, join(place, `hidden-${layer}.safetensors`));
+    await statesIn(place).before(1);
+    expect((await readdir(place)).sort()).toEqual(['hidden-1.safetensors', 'transfer.json']);
+  });
+
+  it('follow a layer that has learned something else', async () => {
+    const states = statesIn(join(folder, 'learned'), { inputs: 'converted' });
+    states.learned(0, student.parameters);
+    const first = states.identity(1);
+    await states.before(1);
+    const halves = [...student.parameters].map(
+      ([name, { shape, data }]) => [name, float32(shape, data.map((x) => x / 2))] as const,
+    );
+    states.learned(0, new Map(halves));
+    await using file = await HiddenFile.open(await states.before(1));
+    expect(file.identity).toBe(states.identity(1));
+    expect(file.identity).not.toBe(first);
+  });
+
+  it.each([
+    ['a row of another size', { length: n, counts: [3], row: [n - 1, 4] }, /row 0 is 19 × 4, expected 20 × 4/],
+    ['a row that is missing', { length: n, counts: [3, 3], row: [n, 4] }, /row 1 is missing/],
+    ['more tokens than a row has', { length: n, counts: [n + 1], row: [n, 4] }, /counts more tokens than a row has/],
+  ])('are refused with %s', async (name, { row, ...described }, message) => {
+    const path = join(folder, `${name}.safetensors`);
+    const hidden = JSON.stringify({ version: 1, identity: '', width: 4, ...described });
+    const data = new Float32Array(row[0] * row[1]);
+    await writeSafetensors(path, [{ name: '0', dtype: 'F32', shape: row, data }], { hidden });
+    await expect(HiddenFile.open(path)).rejects.toThrow(message);
   });
 });
 
