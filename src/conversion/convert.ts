@@ -170,7 +170,8 @@ export async function convert(
     await rm(join(folder, stage.name), { recursive: true, force: true });
   }
   // All branches are tried, and once more after each that went: one that did no harm may do some without it.
-  for (let at = 0, unharmful = 0; unharmful < addedBranches.length; at++) {
+  const last = addedBranches.findIndex((branch) => progress.stages.at(-1)?.name === `without ${branch}`);
+  for (let at = last + 1, unharmful = 0; unharmful < addedBranches.length; at++) {
     const started = performance.now();
     const branch = addedBranches[at % addedBranches.length];
     const trial = withoutBranches(best, branch);
