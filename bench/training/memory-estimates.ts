@@ -2,9 +2,11 @@
  * The memory that --plan estimates next to the peak that is measured, by whole commands in processes of their own: logits
  * distillation and fine-tuning of a model, each for two optimizer steps.
  *
+ *   npm run build
  *   npx tsx bench/training/memory-estimates.ts MODEL [rows, default 1] [tokens of a row, default 512] [lora: distillation and lora alone]
  *
- * MODEL is a checkpoint with softmax attention, such as assets/tiny-llama, or one that `linnet synth --format checkpoint` makes.
+ * The commands run as they are built: tsx, which reads the sources, would take another 80 MiB. MODEL is a checkpoint with softmax
+ * attention, such as assets/tiny-llama, or one that `linnet synth --format checkpoint` makes.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -16,12 +18,12 @@ import { z } from 'zod';
 import { readRunRecord } from '../../src/report/record.ts';
 
 const [model = 'assets/tiny-llama', rows = '1', length = '512', only] = process.argv.slice(2);
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const planSchema = z.object({ plan: z.object({ stages: z.array(z.object({ memoryBytes: z.number() })) }) });
 const resultsSchema = z.object({ peakMemoryBytes: z.number() });
 
 async function linnet(...words: string[]): Promise<unknown> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', main, ...words, '--json']);
+  const { stdout } = await promisify(execFile)(process.execPath, [main, ...words, '--json']);
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
 }
 
