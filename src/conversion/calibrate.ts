@@ -12,7 +12,7 @@
 import { calibrationOf, mixerParameters, mixParallel } from '../attention/mixers.ts';
 import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';
 import { initialParameter } from '../attention/parameter-init.ts';
-import { LinnetError } from '../errors.ts';
+import { requireRunning } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -60,7 +60,7 @@ export async function calibrate(
   const parameters = new Map(student.parameters);
   const layers: LayerFit[] = [];
   for (const [layer, mixer] of model.mixers.entries()) {
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before layer ${layer} was fitted`);
+    requireRunning(signal, `before layer ${layer} was fitted`);
     if (JSON.stringify(mixer) !== JSON.stringify(teacher.model.mixers[layer])) {
       const fitted = await fitLayer(model, mixer, samples[layer], options);
       layers.push({ layer, before: fitted.before, after: fitted.after });

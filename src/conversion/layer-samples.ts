@@ -1,5 +1,5 @@
 /** Inputs and outputs of a teacher's attention layers on a few texts, to which a student's layers are fitted one by one. */
-import { LinnetError } from '../errors.ts';
+import { LinnetError, requireRunning } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
 import { mixParallel } from '../attention/mixers.ts';
@@ -40,7 +40,7 @@ export async function layerSamples(
   const layers: LayerSample[][] = model.mixers.map(() => []);
   const names = layers.flatMap((_, layer) => parts.map((part) => `${part}.${layer}`));
   for (const text of texts) {
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while the teacher was read');
+    requireRunning(signal, 'while the teacher was read');
     const results = await program.run({ ...feeds, tokens: int32([1, n], text) }, names);
     layers.forEach((samples, layer) => {
       const part = (name: (typeof parts)[number]): Tensor<'float32'> => {

@@ -23,7 +23,6 @@ import { modelWithout } from '../models/linearization/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations } from '../training/step-cost.ts';
-
 import { modelBranches, measureExtent, type MeasureExtent } from './measure-extent.ts';
 import { engineFor, ownTextLengths, promptsOf, stretches } from './own-text.ts';
 import type { Weighted } from './stages.ts';

@@ -1,6 +1,6 @@
 /** Loss on held-out text, measured during training. */
 import type { BatchTensors, RowDataset, RowVisit } from '../data/rows/row-dataset.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, requireRunning } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import { onlyInputs, type Program } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
@@ -74,7 +74,7 @@ export class HeldOutLoss {
     let loss = 0;
     let weight = 0;
     for (let start = 0; start < this.#dataset.rows; start += rows) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while the held-out loss was measured');
+      requireRunning(signal, 'while the held-out loss was measured');
       const filled = Math.min(rows, this.#dataset.rows - start);
       // The graph has a fixed number of rows: the last batch is filled up with rows of no weight.
       const visits: RowVisit[] = Array.from({ length: rows }, (_, i) => ({

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -178,7 +178,7 @@ class RowRunner implements AsyncDisposable {
 
   async #run(group: number): Promise<void> {
     const { dataset, signal, onProgress } = this.#options;
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while computing hidden states');
+    requireRunning(signal, 'while computing hidden states');
     const { length } = dataset;
     const tokens = new Int32Array(this.#rows * length);
     const first = group * this.#rows;
