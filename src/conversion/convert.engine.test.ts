@@ -96,8 +96,10 @@ it('says which stages have no time for training', async () => {
       if (event.kind === 'skipped') skipped.push(`${event.stage}: ${event.reason}`);
     },
   });
-  const reason = 'fewer than 4 optimizer steps fit into its ';
-  expect(skipped).toEqual(['transfer', 'logits', 'long'].map((name) => expect.stringContaining(`${name}: ${reason}`)));
+  const reason = 'fewer than 4 optimizer steps fit into its';
+  expect(skipped.map((line) => line.split(' ', 9).join(' '))).toEqual(
+    ['transfer', 'logits', 'long'].map((name) => `${name}: ${reason}`),
+  );
   expect(progress.stages.every(({ steps: made }) => made === 0)).toBe(true);
 });
 

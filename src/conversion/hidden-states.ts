@@ -277,7 +277,10 @@ function requireRows(file: SafetensorsFile, { counts, length, width }: Descripti
     const shape = names.has(String(row)) ? file.info(String(row)).shape : [];
     if (shape.length === 2 && shape[0] === length && shape[1] === width) continue;
     const found = shape.length === 0 ? 'missing' : shape.join(' × ');
-    throw new LinnetError('FORMAT', `${path}: row ${row} is ${found}, expected ${length} × ${width}; write the file anew`);
+    throw new LinnetError(
+      'FORMAT',
+      `${path}: row ${row} is ${found}, expected ${length} × ${width}; write the file anew`,
+    );
   }
 }
 

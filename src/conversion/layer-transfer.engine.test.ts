@@ -112,7 +112,14 @@ describe('hidden states', () => {
     const first = states.identity(1);
     await states.before(1);
     const halves = [...student.parameters].map(
-      ([name, { shape, data }]) => [name, float32(shape, data.map((x) => x / 2))] as const,
+      ([name, { shape, data }]) =>
+        [
+          name,
+          float32(
+            shape,
+            data.map((x) => x / 2),
+          ),
+        ] as const,
     );
     states.learned(0, new Map(halves));
     await using file = await HiddenFile.open(await states.before(1));

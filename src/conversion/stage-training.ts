@@ -104,7 +104,10 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     requireRunning(options.signal, `while steps of ${stage.name} were timed`);
     return stepsWithin(stage.share * options.budget, seconds(), times);
   });
-  if (steps === 0) return tooFewSteps(stage, options);
+  if (steps === 0) {
+    sayTooFewSteps(stage, options);
+    return undefined;
+  }
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
   const outcome = await train({
     ...job,
@@ -123,7 +126,7 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   return { parameters: outcome.parameters, steps };
 }
 
-function tooFewSteps({ name, share }: TrainingStage, { budget, onEvent }: ConversionOptions): undefined {
+function sayTooFewSteps({ name, share }: TrainingStage, { budget, onEvent }: ConversionOptions): void {
   const time = formatDuration(share * budget);
   const reason = `fewer than ${fewestSteps} optimizer steps fit into its ${time}; give more time, or its number of steps`;
   onEvent?.({ kind: 'skipped', stage: name, reason });
@@ -246,7 +249,10 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     const each = (stage.share * options.budget - before - passes - timed.seconds) / layers.length;
     return stepsWithin(each + timed.seconds, timed.seconds, timed.times);
   });
-  if (steps === 0) return tooFewSteps(stage, options);
+  if (steps === 0) {
+    sayTooFewSteps(stage, options);
+    return undefined;
+  }
   onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
   const total = stored.open.length * steps;
   if (queue !== undefined) {
