@@ -24,6 +24,7 @@ import { LinnetError } from '../errors.ts';
 import { requireOneOf } from '../files/arguments.ts';
 import type { RunningModel, RunningOptions } from '../open/running-model.ts';
 import { chatMessagesOf } from './messages.ts';
+import { endOfTurn } from '../tokenizer/chat-template.ts';
 import { OpenedOnce } from './opened-once.ts';
 
 /** How a model is opened, with its limits. */
@@ -107,11 +108,10 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     // Disposal may have come while the model was opened: the next call opens another.
     if (this.#ready?.model === model) return this.#ready;
     const { tokenizer, engine } = model;
-    const ends = [...new Set([...engine.model.eosIds, ...endsOf(model)])];
     this.#ready = {
       model,
       runner: new Runner(engine, { tokenizer, parallel, prefixes: new PrefixCache(cacheBytes) }),
-      calls: new ToolCalls(model, toolFormat, ends),
+      calls: new ToolCalls(model, toolFormat),
     };
     return this.#ready;
   }
@@ -141,7 +141,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
         positionsLeft(model, prompt),
       ),
       sampling: samplingOf(options),
-      stop: { strings: options.stopSequences, tokenIds: endsOf(model) },
+      stop: { strings: options.stopSequences, tokenIds: endOfTurn(model.tokenizer) },
       drafter: drafterOf(options),
       signal: options.abortSignal,
       ...held,
@@ -195,11 +195,6 @@ class ToldParts {
     yield { type: 'tool-input-end', id: callId };
     if (isWhole) yield { type: 'tool-call', toolCallId: callId, toolName: name, input: json };
   }
-}
-
-/** Tokens that end a turn of a chat, besides the EOS tokens of the model. */
-function endsOf({ tokenizer: { eosId } }: RunningModel): number[] {
-  return eosId === undefined ? [] : [eosId];
 }
 
 /** @throws LinnetError `INPUT` for a prompt after which there is no place for a token */

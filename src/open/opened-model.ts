@@ -14,7 +14,7 @@ import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel, GeneratingModel } from '../models/model.ts';
-import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
+import { endOfTurn, type ChatMessage, type ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Classification, TextReader } from './text-reader.ts';
 
@@ -200,8 +200,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     if (this.chatTemplate === undefined || this.kind !== 'causal') {
       throw new LinnetError('CONFIG', `${this.origin} has no chat template: it continues texts; use generate`);
     }
-    // The end of a turn, which is not always the configuration's end of a text.
-    const stopIds = [...(options.stopIds ?? []), ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])];
+    const stopIds = [...(options.stopIds ?? []), ...endOfTurn(tokenizer)];
     return this.session().continuePrompt({ messages }, { ...options, stopIds });
   }
 

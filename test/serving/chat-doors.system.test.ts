@@ -9,7 +9,7 @@ import { openCausal } from '../../src/open/running-model.ts';
 import { findChatTemplate } from '../../src/tokenizer/chat-template-sources.ts';
 import { runCaptured, runJson } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
-import { chatTemplate, serve, tinyLlamaFolder } from './served.ts';
+import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
 
 const place = suiteFolder();
 const system = { role: 'system' as const, content: 'Be brief.' };
@@ -65,5 +65,29 @@ describe.each(['chat_template.json', 'chat_template.jinja', 'tokenizer_config.js
       nameOf: String,
     };
     expect((await findChatTemplate(files, model.tokenizer))?.encode(messages)).toEqual(expected);
+  });
+});
+
+it('ends chats and responses at the EOS of the tokenizer, also where the configuration has another', async () => {
+  await using model = await openTiny(
+    "{% for m in messages %}{{ m.role + ': ' + m.content + ' ' }}{% endfor %}assistant:",
+  );
+  const asked = { model: 'tiny', messages, max_tokens: most, temperature: 0, return_token_ids: true };
+  const answersOf = async (eosId = model.tokenizer.eosId) => {
+    Object.defineProperty(model.tokenizer, 'eosId', { value: eosId, configurable: true });
+    const { client } = await serve(model);
+    const chat: unknown = await client.chat.completions.create(asked);
+    const response = await client.responses.create({ ...asked, input: messages, max_output_tokens: most });
+    const prompt = [...preparePrompt(model, { messages }).tokens];
+    const { choices } = await client.completions.create({ ...asked, prompt });
+    const [answer] = (chat as { choices: { token_ids: number[]; finish_reason: string }[] }).choices;
+    return { ids: answer.token_ids, finishes: [answer.finish_reason, response.status, choices[0].finish_reason] };
+  };
+  const { ids, finishes } = await answersOf();
+  expect(finishes).toEqual(['length', 'incomplete', 'length']);
+  const end = ids.findIndex((id, index) => index > 0 && ids.indexOf(id) === index);
+  expect(await answersOf(ids[end])).toEqual({
+    ids: ids.slice(0, end),
+    finishes: ['stop', 'completed', 'length'],
   });
 });

@@ -21,7 +21,7 @@ import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { choice, decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
-import { endOfTurn, promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
+import { promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
@@ -32,6 +32,7 @@ import {
   speculationSoFar,
 } from '../options/speculation-options.ts';
 import { weightTypes } from '../../quantization/weight-types.ts';
+import { endOfTurn } from '../../tokenizer/chat-template.ts';
 import { openGenerating, type RunningModel } from '../../open/running-model.ts';
 
 const generateOptions = {

@@ -3,7 +3,6 @@ import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { standardInputName } from '../../data/files/standard-input.ts';
 import type { PromptInput } from '../../engine/prompt.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { flag, optional, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -76,9 +75,4 @@ async function readInput({ input, note }: Pick<CommandContext, 'input' | 'note'>
   } finally {
     clearTimeout(waiting);
   }
-}
-
-/** End-of-turn tokens, which may differ from the end of text in the model's configuration. */
-export function endOfTurn(tokenizer: Tokenizer | undefined): readonly number[] {
-  return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
 }

@@ -1,5 +1,6 @@
 /** Calls of functions by one model: its format, the grammars that answers are held to, and their readers. */
 import { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
+import { endOfTurn } from '../../tokenizer/chat-template.ts';
 import { showingTokens } from '../../tokenizer/shown-tokens.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TextJob } from '../text-job.ts';
@@ -18,18 +19,13 @@ export class ToolCalls {
 
   /**
    * @param name of the format. Default: by the model's chat template
-   * @param ends tokens that end a text. Default: the model's EOS tokens
    * @throws LinnetError `CONFIG` for a name that is not known
    */
-  constructor(
-    { tokenizer, template, engine }: Pick<TextModel, 'tokenizer' | 'template' | 'engine'>,
-    name?: string,
-    ends: readonly number[] = engine.model.eosIds,
-  ) {
+  constructor({ tokenizer, template, engine }: Pick<TextModel, 'tokenizer' | 'template' | 'engine'>, name?: string) {
     this.format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
     this.#tokenizer = showingTokens(tokenizer, this.format.control);
     this.#grammars = new Grammars(this.#tokenizer, engine.model.sizes.vocabulary);
-    this.#ends = ends;
+    this.#ends = [...new Set([...engine.model.eosIds, ...endOfTurn(tokenizer)])];
   }
 
   /** The parts of a job that hold its texts to calls. @throws LinnetError as `toolGrammar` and `GrammarConstraint` */

@@ -68,7 +68,8 @@ export const chatCompletions: Dialect<Fields> = {
     };
     const prompt = await chatPrompt(serving, input, at.request.abort.signal, calling?.tools);
     const asked = fields.max_completion_tokens ?? fields.max_tokens ?? answerTokens(serving);
-    const make = () => jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined, held: calling?.held });
+    const make = () =>
+      jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined, held: calling?.held, isTurn: true });
     // A client sends all messages, as ever; the session holds the state of those that it has seen.
     const { job, kept } =
       fields.session_id === undefined ? { job: make(), kept: undefined } : await onSession(fields, at, make);

@@ -119,7 +119,11 @@ export const responses: Dialect<Fields> = {
     const { tools, tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, { tools, choice, parallel, schema: jsonSchemaOf(format)?.schema });
     const prompt = await chatPrompt(serving, { messages: all }, request.abort.signal, calling?.tools);
-    const job = jobOf({ ...fields, ...format }, { serving, request }, prompt, { asked, held: calling?.held });
+    const job = jobOf({ ...fields, ...format }, { serving, request }, prompt, {
+      asked,
+      held: calling?.held,
+      isTurn: true,
+    });
     const session = before?.session;
     const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const id = newId('resp');

@@ -6,6 +6,7 @@ import type { SamplerInput } from '../../../decoding/sampler.ts';
 import { leadsTo, type Prompt } from '../../../engine/prompt.ts';
 import { drafters, type TextJob } from '../../../engine/text-job.ts';
 import { LinnetError } from '../../../errors.ts';
+import { endOfTurn } from '../../../tokenizer/chat-template.ts';
 import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
@@ -150,13 +151,15 @@ export interface JobBounds {
   readonly sampling?: SamplerInput;
   /** The grammar that the text is held to, and how its tokens are read. Default: the fields' JSON schema. */
   readonly held?: Pick<TextJob, 'constraint' | 'tokenizer'>;
+  /** Whether the text is a turn of a chat, which the tokenizer's EOS ends, too. Default false. */
+  readonly isTurn?: boolean;
 }
 
 export function jobOf(
   fields: Partial<TextFields>,
   { serving, request }: At,
   prompt: Prompt,
-  { asked, text, prompt: echoed, sampling, held }: JobBounds,
+  { asked, text, prompt: echoed, sampling, held, isTurn = false }: JobBounds,
 ): TextJob {
   const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: tokenIds = [] } = fields;
   const vocabulary = serving.model.engine.model.sizes.vocabulary;
@@ -166,7 +169,8 @@ export function jobOf(
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
   for (const id of tokenIds) checkToken(id, vocabulary, 'stop_token_ids');
-  const constraint = held === undefined ? jsonOf(serving, fields) : held.constraint;
+  const ends = isTurn && fields.ignore_eos !== true ? endOfTurn(serving.model.tokenizer) : [];
+  const constraint = held === undefined ? jsonOf(serving, fields, ends) : held.constraint;
   const scored = promptTop ?? echoed;
   return {
     prompt,
@@ -175,7 +179,7 @@ export function jobOf(
     maxTokens: tokensLeft(serving, (prompt.source ?? prompt.tokens).length, asked),
     n: asked === 0 ? 1 : n,
     sampling: sampling ?? samplingOf(fields, vocabulary),
-    stop: { strings: stopsOf(fields), tokenIds, kept: fields.include_stop_str_in_output },
+    stop: { strings: stopsOf(fields), tokenIds: [...tokenIds, ...ends], kept: fields.include_stop_str_in_output },
     ignoreEos: fields.ignore_eos,
     leastTokens: leastTokensOf(fields, asked, constraint),
     constraint,
@@ -213,12 +217,16 @@ export function jsonSchemaOf({ response_format: format, json_schema: plain }: Js
  * The grammar of JSON that the text is held to; undefined for any text.
  * @throws ApiError for a schema that cannot be used, naming the field
  */
-function jsonOf({ grammars, model }: Serving, fields: JsonFields): GrammarConstraint | undefined {
+function jsonOf(
+  { grammars, model }: Serving,
+  fields: JsonFields,
+  ends: readonly number[],
+): GrammarConstraint | undefined {
   const asked = jsonSchemaOf(fields);
   if (asked === undefined) return undefined;
   if (fields.ignore_eos === true) refuse('JSON ends with EOS; leave out "ignore_eos"', 'ignore_eos');
   try {
-    return grammars.json(asked.schema, model.engine.model.eosIds);
+    return grammars.json(asked.schema, [...model.engine.model.eosIds, ...ends]);
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
     return refuse(error.message, asked.field);
