@@ -58,6 +58,37 @@ export class LearnedPositions implements PositionEncoding {
   }
 }
 
+/** Several encodings: the first one's values under their names, those of number i as `NAME.i`. */
+export class JoinedPositions implements PositionEncoding {
+  readonly values: Readonly<Record<string, PositionValueType>>;
+  readonly limit: number;
+  readonly #parts: readonly PositionEncoding[];
+
+  constructor(parts: readonly PositionEncoding[]) {
+    this.#parts = parts;
+    this.values = numbered(parts.map(({ values }) => values));
+    this.limit = Math.min(...parts.map(({ limit }) => limit));
+  }
+
+  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
+    return numbered(this.#parts.map((part) => part.at(positions, batch, length)));
+  }
+}
+
+function numbered<Entry>(parts: readonly Readonly<Record<string, Entry>>[]): Record<string, Entry> {
+  const entries = parts.flatMap((part, i) =>
+    Object.entries(part).map(([name, entry]): [string, Entry] => [i === 0 ? name : `${name}.${i}`, entry]),
+  );
+  return Object.fromEntries(entries);
+}
+
+/** The values of encoding `index` of `JoinedPositions`, under its own names. */
+export function partOf(values: PositionValues, index: number): PositionValues {
+  const named = Object.entries(values).map(([name, value]) => ({ parts: name.split('.'), value }));
+  const own = named.filter(({ parts: [, part = 0] }) => Number(part) === index);
+  return Object.fromEntries(own.map(({ parts: [name], value }) => [name, value]));
+}
+
 /** Declares the values of an encoding as graph inputs [B,T,...] with named dimensions. */
 export function declarePositions(encoding: PositionEncoding, graph: Graph): PositionValues {
   return Object.fromEntries(

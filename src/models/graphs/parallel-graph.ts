@@ -34,7 +34,7 @@ export function parallelHidden(
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(model, source.graph, batch, length);
   const mixing: LayerMixing = {
-    mix: (layer, projected, scoring) =>
+    mix: (layer, projected, scoring = scoringOf(model)) =>
       mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
     shift: (_, features) => shiftedByOne(features),
     cross: text && ((layer, q) => readWhole(model, source, layer, q, text)),

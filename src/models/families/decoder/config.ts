@@ -1,7 +1,7 @@
 /** Fields of config.json that the decoder-only families share: LLaMA and its relatives. */
 import { z } from 'zod';
 import type { MixerConfig } from '../../../attention/mixer.ts';
-import type { RotaryScaling } from '../../../nn/positions.ts';
+import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
 import { configError, idList, parseConfigFields } from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 
@@ -50,15 +50,12 @@ const scalings: Readonly<Record<string, ScalingType>> = {
  * @param title of the family, for errors
  * @throws LinnetError `CONFIG` for an unknown type, a number that is missing, or a field that its type does not have
  */
-function ropeOf(
-  title: string,
-  config: z.infer<z.ZodObject<typeof ropeFields>>,
-): { readonly ropeBase: number; readonly ropeScaling?: RotaryScaling } {
+function ropeOf(title: string, config: z.infer<z.ZodObject<typeof ropeFields>>): Rope {
   const { rope_theta, rope_scaling, rope_parameters } = config;
-  const ropeBase = rope_parameters?.rope_theta ?? rope_theta;
+  const base = rope_parameters?.rope_theta ?? rope_theta;
   const where = rope_parameters ? 'rope_parameters' : 'rope_scaling';
   const json = rope_parameters ?? rope_scaling;
-  return { ropeBase, ropeScaling: json ? scalingOf(title, where, json) : undefined };
+  return { base, scaling: json ? scalingOf(title, where, json) : undefined };
 }
 
 function scalingOf(title: string, where: string, json: ScalingJson): RotaryScaling | undefined {
@@ -152,9 +149,14 @@ export interface DecoderVariant {
   readonly queryKeyValueBias?: boolean;
   /** Whether queries and keys go through an RMS norm of their own, head by head, before they are turned. */
   readonly queryKeyNorm?: boolean;
+  /** Whether the gains of norms are 1 + w, w being stored: zero in a fresh model. */
+  readonly zeroCentredNorms?: boolean;
   /** Default: LLaMA's. */
   readonly names?: DecoderNames;
 }
+
+/** Frequencies that queries and keys are turned by. */
+export type Rope = Pick<RotaryConfig, 'base' | 'scaling'>;
 
 /** A checked configuration. */
 export interface DecoderConfig {
@@ -170,8 +172,10 @@ export interface DecoderConfig {
   readonly headWidth: number;
   readonly trainedLength: number;
   readonly normEpsilon: number;
-  readonly ropeBase: number;
-  readonly ropeScaling?: RotaryScaling;
+  /** Of every layer, equal ones being one object; null: queries and keys are not turned. */
+  readonly ropes: readonly (Rope | null)[];
+  /** Factor of the scores. Default: 1/√D. */
+  readonly scoreScale?: number;
   readonly tiedHead: boolean;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
@@ -180,6 +184,14 @@ export interface DecoderConfig {
   readonly natives: readonly MixerConfig[];
   /** Whether the projections around short convolutions have biases. Default false. */
   readonly convolutionBias?: boolean;
+}
+
+/** The same rotary embedding, or none, for all layers. */
+export function everyLayer(
+  config: Pick<DecoderFields, 'num_hidden_layers'>,
+  rope: Rope | null,
+): readonly (Rope | null)[] {
+  return Array.from({ length: config.num_hidden_layers }, () => rope);
 }
 
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
@@ -216,7 +228,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   if (!Number.isInteger(headWidth) || headWidth % 2 !== 0) {
     problems.push(`head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer`);
   }
-  const { natives = sameMixers(config.num_hidden_layers), ...others } = own(fields);
+  const { natives = sameMixers(config.num_hidden_layers), ropes, ...others } = own(fields);
   const mixers = config.linnet?.mixers ?? natives;
   problems.push(...mixerProblems(mixers, natives, 'num_hidden_layers'));
   if (problems.length > 0) throw configError(title, problems);
@@ -232,7 +244,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
     headWidth,
     trainedLength: config.max_position_embeddings,
     normEpsilon: config.rms_norm_eps,
-    ...ropeOf(title, config),
+    ropes: ropes ?? everyLayer(config, ropeOf(title, config)),
     tiedHead: config.tie_word_embeddings,
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),

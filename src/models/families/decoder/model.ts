@@ -11,11 +11,11 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
 import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
-import { type PositionValues, RotaryTables } from '../../../nn/positions.ts';
+import { JoinedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
-import { type DecoderConfig, usualNames } from './config.ts';
+import { type DecoderConfig, type Rope, usualNames } from './config.ts';
 import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters } from './parameters.ts';
 
 /** The model of a checked configuration. @param read reads another one of the same family */
@@ -36,7 +36,8 @@ export function decoderModel(
       trainedLength: config.trainedLength,
     },
     mixers: config.mixers,
-    positions: rotaryTables(config),
+    positions: new JoinedPositions(distinctRopes(config).map((rope) => rotaryTables(config, rope))),
+    scoreScale: config.scoreScale,
     parameters: decoderParameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
@@ -57,12 +58,19 @@ export function decoderModel(
 /** A step over more nodes than this would read sinks among them, which are read as they are. */
 const leastFarthest = 1024;
 
+function distinctRopes({ ropes }: DecoderConfig): readonly Rope[] {
+  return [...new Set(ropes)].filter((rope) => rope !== null);
+}
+
 /** Sinks are read from any distance; no query turns farther than the model was trained for, or than its windows reach. */
-function rotaryTables({ headWidth, ropeBase, ropeScaling, trainedLength, mixers }: DecoderConfig): RotaryTables {
-  const horizons = mixers.map((mixer) => horizonOf(mixer)).filter(({ sinks = 0 }) => sinks > 0);
+function rotaryTables({ headWidth, trainedLength, mixers, ropes }: DecoderConfig, rope: Rope): RotaryTables {
+  const horizons = mixers
+    .filter((_, layer) => ropes[layer] === rope)
+    .map((mixer) => horizonOf(mixer))
+    .filter(({ sinks = 0 }) => sinks > 0);
   const windows = horizons.map(({ group, window = 1 }) => window * group);
   return new RotaryTables({
-    ...{ width: headWidth, base: ropeBase, scaling: ropeScaling },
+    ...{ width: headWidth, ...rope },
     farthest: horizons.length === 0 ? undefined : Math.max(trainedLength, leastFarthest, ...windows) - 1,
   });
 }
@@ -87,8 +95,16 @@ function embed({ vocabulary, width }: DecoderConfig, source: ParameterSource, to
   return embedding(source, 'model.embed_tokens', tokens, vocabulary, width);
 }
 
-function norm({ width, normEpsilon }: DecoderConfig, source: ParameterSource, name: string, x: Value): Value {
-  return rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
+/** @param x [...,D] */
+function norm({ normEpsilon, variant }: DecoderConfig, source: ParameterSource, name: string, x: Value): Value {
+  const stored = source.parameter(`${name}.weight`, [Number(x.shape[x.rank - 1])]);
+  return rmsNorm(x, variant.zeroCentredNorms === true ? add(stored, 1) : stored, normEpsilon);
+}
+
+/** The angles of a layer; empty where it turns nothing. */
+function anglesOf(config: DecoderConfig, positions: PositionValues, layer: number): Partial<PositionValues> {
+  const rope = config.ropes[layer];
+  return rope === null ? {} : partOf(positions, distinctRopes(config).indexOf(rope));
 }
 
 function block(
@@ -105,7 +121,7 @@ function block(
   const read = norm(config, source, `${prefix}.${names.attentionNorm}`, x);
   const mix = (projected: ProjectedPositions): Value => mixing.mix(layer, projected);
   const mixed = isExchangeable(config.mixers[layer])
-    ? attention(config, own, read, positions, mix)
+    ? attention(config, own, read, anglesOf(config, positions, layer), mix)
     : shortConvolution(config, own, read, mix);
   const attended = add(x, mixed);
   const ofTokens = norm(config, source, `${prefix}.${names.feedForwardNorm}`, attended);
@@ -116,13 +132,13 @@ function attention(
   config: DecoderConfig,
   source: ParameterSource,
   x: Value,
-  positions: PositionValues,
+  angles: Partial<PositionValues>,
   mix: (positions: ProjectedPositions) => Value,
 ): Value {
   const { width, heads, headWidth } = config;
   const [B, T] = x.shape;
   const { names = usualNames } = config.variant;
-  const mixed = mix(joinedPositions(config, source, x, positions) ?? projectedPositions(config, source, x, positions));
+  const mixed = mix(joinedPositions(config, source, x, angles) ?? projectedPositions(config, source, x, angles));
   return linear(source, names.output, reshape(mixed, [B, T, heads * headWidth]), heads * headWidth, width);
 }
 
@@ -145,7 +161,7 @@ function projectedPositions(
   config: DecoderConfig,
   source: ParameterSource,
   x: Value,
-  { cos, sin, ...far }: PositionValues,
+  { cos, sin, farCos, farSin }: Partial<PositionValues>,
 ): ProjectedPositions {
   const { width, heads, keyValueHeads, headWidth } = config;
   const [B, T] = x.shape;
@@ -154,9 +170,9 @@ function projectedPositions(
     reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
   const q = headNorm(config, source, 'queryNorm', project('q_proj', heads));
   return {
-    q: rotary(q, cos, sin),
-    far: far.farCos === undefined ? undefined : rotary(q, far.farCos, far.farSin),
-    k: rotary(headNorm(config, source, 'keyNorm', project('k_proj', keyValueHeads)), cos, sin),
+    q: turned(rotary, q, cos, sin),
+    far: farCos && turned(rotary, q, farCos, farSin),
+    k: turned(rotary, headNorm(config, source, 'keyNorm', project('k_proj', keyValueHeads)), cos, sin),
     v: project('v_proj', keyValueHeads),
   };
 }
@@ -166,7 +182,7 @@ function joinedPositions(
   config: DecoderConfig,
   source: ParameterSource,
   x: Value,
-  { cos, sin, ...far }: PositionValues,
+  { cos, sin, farCos, farSin }: Partial<PositionValues>,
 ): ProjectedPositions | undefined {
   const { width, heads: H, keyValueHeads: M, headWidth: D } = config;
   const { queryKeyValueBias, queryKeyNorm = false } = config.variant;
@@ -177,14 +193,19 @@ function joinedPositions(
   const all = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
   const [qk, v] = split(all, 1, [H + M, M]);
   let [q, k] = split(qk, 1, [H, M]);
-  const away = far.farCos && rotaryHeads(headNorm(config, source, 'queryNorm', q), far.farCos, far.farSin);
+  const far = farCos && turned(rotaryHeads, headNorm(config, source, 'queryNorm', q), farCos, farSin);
   if (queryKeyNorm) {
-    q = rotaryHeads(headNorm(config, source, 'queryNorm', q), cos, sin);
-    k = rotaryHeads(headNorm(config, source, 'keyNorm', k), cos, sin);
+    q = turned(rotaryHeads, headNorm(config, source, 'queryNorm', q), cos, sin);
+    k = turned(rotaryHeads, headNorm(config, source, 'keyNorm', k), cos, sin);
   } else {
-    [q, k] = split(rotaryHeads(qk, cos, sin), 1, [H, M]);
+    [q, k] = split(turned(rotaryHeads, qk, cos, sin), 1, [H, M]);
   }
-  return { q: swapHeads(q), far: away && swapHeads(away), k: swapHeads(k), v: swapHeads(v) };
+  return { q: swapHeads(q), far: far && swapHeads(far), k: swapHeads(k), v: swapHeads(v) };
+}
+
+/** Queries or keys turned by the angles of their layer, where it has any. */
+function turned(turn: typeof rotaryHeads, x: Value, cos: Value | undefined, sin: Value | undefined): Value {
+  return cos && sin ? turn(x, cos, sin) : x;
 }
 
 /** [B,T,H,D] ↔ [B,H,T,D] */
@@ -193,13 +214,9 @@ function swapHeads(x: Value): Value {
 }
 
 /** The norm of every head where the variant has it. @param x [...,D] */
-function headNorm(
-  { variant: { queryKeyNorm = false, names = usualNames }, headWidth, normEpsilon }: DecoderConfig,
-  source: ParameterSource,
-  norm: 'queryNorm' | 'keyNorm',
-  x: Value,
-): Value {
-  return queryKeyNorm ? rmsNorm(x, source.parameter(`${names[norm]}.weight`, [headWidth]), normEpsilon) : x;
+function headNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm' | 'keyNorm', x: Value): Value {
+  const { queryKeyNorm = false, names = usualNames } = config.variant;
+  return queryKeyNorm ? norm(config, source, names[of], x) : x;
 }
 
 /** SwiGLU: down(silu(gate x) · up x). */

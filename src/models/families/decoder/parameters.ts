@@ -1,6 +1,6 @@
 /** Parameters of the decoder, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
 import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
-import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
+import { type DeclaredParameters, type InitialValues, ParameterList } from '../../../nn/parameter-roles.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
 
@@ -17,23 +17,29 @@ export function attentionPrefix({ natives }: Pick<DecoderConfig, 'natives'>, lay
 export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   const { width, feedForwardWidth, vocabulary } = config;
   const { names = usualNames } = config.variant;
+  const gain = freshGain(config);
   const list = new ParameterList();
   list.add('embedding', 'model.embed_tokens.weight', [vocabulary, width]);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(layer);
     const attention = attentionPrefix(config, layer);
-    list.add('norm', `${block}.${names.attentionNorm}.weight`, [width]);
+    list.add('norm', `${block}.${names.attentionNorm}.weight`, [width], gain);
     if (isExchangeable(mixer)) addProjections(list, attention, config, names);
     else addConvolution(list, attention, config);
     list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
-    list.add('norm', `${block}.${names.feedForwardNorm}.weight`, [width]);
+    list.add('norm', `${block}.${names.feedForwardNorm}.weight`, [width], gain);
     list.add('matrix', `${block}.${names.gate}.weight`, [feedForwardWidth, width]);
     list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
   });
-  list.add('norm', `${names.finalNorm}.weight`, [width]);
+  list.add('norm', `${names.finalNorm}.weight`, [width], gain);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;
+}
+
+/** The stored gain of a norm in a fresh model. */
+function freshGain({ variant: { zeroCentredNorms = false } }: DecoderConfig): InitialValues {
+  return { constant: zeroCentredNorms ? 0 : 1 };
 }
 
 /** Of an attention. */
@@ -51,7 +57,7 @@ function addProjections(list: ParameterList, attention: string, config: DecoderC
   }
   if (!queryKeyNorm) return;
   for (const name of [names.queryNorm, names.keyNorm]) {
-    list.add('query-key norm', `${attention}.${name}.weight`, [headWidth]);
+    list.add('query-key norm', `${attention}.${name}.weight`, [headWidth], freshGain(config));
   }
 }
 

@@ -21,8 +21,7 @@ describe('parseLlamaConfig', () => {
       headWidth: 8,
       trainedLength: 2048,
       normEpsilon: 1e-6,
-      ropeBase: 10_000,
-      ropeScaling: undefined,
+      ropes: [{ base: 10_000, scaling: undefined }, { base: 10_000 }],
       tiedHead: false,
       bosId: undefined,
       eosIds: [],
@@ -48,7 +47,7 @@ describe('parseLlamaConfig', () => {
     expect(parseLlamaConfig(given)).toMatchObject({
       keyValueHeads: 2,
       headWidth: 16,
-      ropeBase: 500_000,
+      ropes: [{ base: 500_000 }, { base: 500_000 }],
       normEpsilon: 1e-5,
       bosId: 1,
       eosIds: [2, 3],
@@ -77,8 +76,13 @@ describe('parseLlamaConfig', () => {
       scaled,
     ],
     ['the base alone, new spelling', { rope_parameters: { rope_theta: 5e5, rope_type: 'default' } }, 5e5, undefined],
-  ])('reads rotary positions: %s', (_, fields, ropeBase, ropeScaling) => {
-    expect(parseLlamaConfig({ ...base, ...fields })).toMatchObject({ ropeBase, ropeScaling });
+  ])('reads rotary positions: %s', (_, fields, ropeBase, scaling) => {
+    expect(parseLlamaConfig({ ...base, ...fields })).toMatchObject({
+      ropes: [
+        { base: ropeBase, scaling },
+        { base: ropeBase, scaling },
+      ],
+    });
   });
 
   it.each<[object, string]>([
