@@ -236,10 +236,10 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   /** The family whose models alone can have it. Default: any can. */
   readonly family?: string;
   /**
-   * Whether it mixes the channels of projections of its own, each by itself, in place of attention: its layer has M heads of
-   * width/M channels, rows of one width, and can have no other mixer. Default false.
+   * The sizes of its layer, where that has projections of its own in place of attention and can have no other mixer. Default:
+   * the sizes of the model's attention. @param model.width of hidden states
    */
-  readonly channelwise?: boolean;
+  ownDims?(config: C, model: AttentionDims & { readonly width: number }): AttentionDims;
   /** Reads a configuration and fills in defaults. Unknown fields are refused. */
   readonly schema: z.ZodType<C>;
   /** Small configurations by name, that together use every branch and setting; all tests of forms run them. G is at most 8. */

@@ -77,15 +77,13 @@ export function describeMixer(config: MixerConfig): string {
 
 /** Whether its layer is one that other mixers can be exchanged for: attention, or a unit in its stead. */
 export function isExchangeable(config: MixerConfig): boolean {
-  return kindOf(config).channelwise !== true;
+  return kindOf(config).ownDims === undefined;
 }
 
-/** Sizes of the layer of a mixer: the attention of its model, or M heads of channels. @param model.width of hidden states */
+/** Sizes of the layer of a mixer: of the attention of its model, or the kind's own. @param model.width of hidden states */
 export function mixerDims(config: MixerConfig, model: AttentionDims & { readonly width: number }): AttentionDims {
-  const { width, heads, keyValueHeads, headWidth, valueWidth = headWidth } = model;
-  if (isExchangeable(config)) return { heads, keyValueHeads, headWidth, valueWidth };
-  const channels = width / keyValueHeads;
-  return { heads: keyValueHeads, keyValueHeads, headWidth: channels, valueWidth: channels };
+  const { heads, keyValueHeads, headWidth, valueWidth = headWidth } = model;
+  return kindOf(config).ownDims?.(config, model) ?? { heads, keyValueHeads, headWidth, valueWidth };
 }
 
 /** The parameters that a mixer adds to a layer, by name and shape. */

@@ -43,9 +43,6 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Outputs of the step graph. */
-const stepOutputs = ['logits', 'hidden', 'rows'] as const;
-const shiftingOutputs = [...stepOutputs, 'shifts'] as const;
 const noShifts = new Float32Array(0);
 /** A single sequence has no choice of places. */
 const onlyPlace: readonly number[] = [0];
@@ -76,6 +73,8 @@ export class StepEngine implements AsyncDisposable {
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
   /** Whether the model gives tokens features of the one before. */
   readonly #shifts: boolean;
+  /** Outputs of the step graph. */
+  readonly #outputs: readonly string[];
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -97,6 +96,7 @@ export class StepEngine implements AsyncDisposable {
     this.#folds = folds;
     this.#encoder = encoder;
     this.#shifts = (model.sizes.shiftWidth ?? 0) > 0;
+    this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...(this.#shifts ? ['shifts'] : [])];
     this.#feeds = {
       step: new StepFeeds(model, layout, program, 'step'),
       prompt: new StepFeeds(model, layout, prompt, 'prompt'),
@@ -164,11 +164,11 @@ export class StepEngine implements AsyncDisposable {
     const order = asked.length === 1 ? onlyPlace : source.arrange(asked);
     const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
     const { feeds, kept } = source.feeds(requests, T);
-    const results = await this.#programs[weights].run(feeds, this.#shifts ? shiftingOutputs : stepOutputs, kept);
+    const results = await this.#programs[weights].run(feeds, this.#outputs, kept);
     const { width, vocabulary } = this.model.sizes;
     const logits = dataOf(results.logits, 'float32');
     const hidden = dataOf(results.hidden, 'float32');
-    const data = dataOf(results.rows, 'float32');
+    const data = this.layout.rows.map(({ name }) => dataOf(results[name], 'float32'));
     const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : noShifts;
     const answers: StepOutput[] = [];
     let taken = 0;

@@ -3,14 +3,14 @@ import { windowStart } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
-import { type FoldClass, type SlotLayout, slotOf } from '../../models/graphs/model-layout.ts';
+import { type FoldClass, type LayerLayout, type SlotLayout, slotOf } from '../../models/graphs/model-layout.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** The rows that a step returned for one sequence of its batch. */
 export interface NewRows {
-  /** Keys and values of all layers: [B,M,T,R], see `ModelLayout`. */
-  readonly data: Float32Array;
+  /** Keys and values of all layers: [B,M,T,R] for each of `ModelLayout.rows`. */
+  readonly data: readonly Float32Array[];
   /** Shifted features [B,T,L·X]; empty in a model that shifts none. */
   readonly shifts: Float32Array;
   readonly nodes: number;
@@ -78,9 +78,8 @@ async function foldClosed(
   folds: FoldPrograms,
   { foldClass, index, span: { start, end } }: Closing,
 ): Promise<Float32Array> {
-  const { slots, program: name, sums: shape, layers } = foldClass;
+  const { slots, heads: M, program: name, sums: shape, layers } = foldClass;
   const { horizon, ring } = slots;
-  const { keyValueHeads: M } = state.model.sizes;
   const G = horizon.group;
   const count = end - start;
   const program = folds.get(name);
@@ -92,14 +91,14 @@ async function foldClosed(
     let target = 0;
     for (const layer of layers) {
       const held = state.layers[layer][part];
-      const { start: first } = state.layout.layers[layer][part];
+      const own = state.layout.layers[layer];
       for (let head = 0; head < M; head++) {
         for (let position = start; position < end; position++, target += width) {
           if (position < state.length) {
             copyRow(held, (head * ring + slotOf(position, ring, horizon)) * width, collected, target, width);
           } else {
-            const source = rowStart(state, rows, head, nodes[position - state.length]) + first;
-            copyRow(rows.data, source, collected, target, width);
+            const source = rowStart(state, rows, own, head, nodes[position - state.length]) + own[part].start;
+            copyRow(rows.data[own.output], source, collected, target, width);
           }
         }
       }
@@ -127,9 +126,15 @@ function foldAges(start: number, end: number, G: number, groups: number): Record
   return { ages: tensor('float32', [end - start], ages), groups: tensor('float32', [1], Float32Array.of(groups)) };
 }
 
-/** Where the numbers of a node begin, of all layers, for one key-value head. */
-function rowStart({ model, layout }: SequenceState, { nodes, sequence }: NewRows, head: number, node: number): number {
-  return ((sequence * model.sizes.keyValueHeads + head) * nodes + node) * layout.rowWidth;
+/** Where the numbers of a node begin in the output of a layer, for one key-value head. */
+function rowStart(
+  { layout }: SequenceState,
+  { nodes, sequence }: NewRows,
+  { output, heads }: LayerLayout,
+  head: number,
+  node: number,
+): number {
+  return ((sequence * heads + head) * nodes + node) * layout.rows[output].width;
 }
 
 /** Not by `set` of a part: making the view takes longer than copying a row. */
@@ -148,7 +153,6 @@ function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRow
 
 /** Writes accepted rows to their slots: position mod C in a ring, the position itself in a growing cache. */
 function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]): void {
-  const { keyValueHeads: M } = state.model.sizes;
   for (const slots of state.layout.slotLayouts) {
     const { horizon, layers } = slots;
     const positions = state.positions(slots);
@@ -156,13 +160,16 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
     for (const i of keptNodes(state.length, nodes.length, count, horizon)) {
       const slot = slotOf(state.length + i, count, horizon);
       positions[slot] = state.length + i;
-      for (let head = 0; head < M; head++) {
-        const source = rowStart(state, rows, head, nodes[i]);
-        for (const layer of layers) {
-          const { keys, values } = state.layout.layers[layer];
-          const held = state.layers[layer];
-          copyRow(rows.data, source + keys.start, held.keys, (head * count + slot) * keys.width, keys.width);
-          copyRow(rows.data, source + values.start, held.values, (head * count + slot) * values.width, values.width);
+      for (const layer of layers) {
+        const own = state.layout.layers[layer];
+        const { heads, keys, values } = own;
+        const data = rows.data[own.output];
+        const held = state.layers[layer];
+        for (let head = 0; head < heads; head++) {
+          const source = rowStart(state, rows, own, head, nodes[i]);
+          const place = head * count + slot;
+          copyRow(data, source + keys.start, held.keys, place * keys.width, keys.width);
+          copyRow(data, source + values.start, held.values, place * values.width, values.width);
         }
       }
     }

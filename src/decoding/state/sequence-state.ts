@@ -51,14 +51,14 @@ export class SequenceState {
   readonly encoded: EncodedText | undefined;
 
   constructor(model: AutoregressiveModel, layout: ModelLayout, encoded?: EncodedText) {
-    const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
+    const { shiftWidth = 0 } = model.sizes;
     this.model = model;
     this.layout = layout;
     this.encoded = encoded;
     for (const { name, ring = cacheGrowth } of layout.slotLayouts) {
       this.slotPositions.set(name, new Int32Array(ring).fill(emptySlot));
     }
-    for (const { layers, sums } of layout.folds) {
+    for (const { layers, heads: M, sums } of layout.folds) {
       const [rows, columns] = sums ?? [0, 0];
       const all = new Float32Array(layers.length * M * rows * columns);
       const size = M * rows * columns;
@@ -67,7 +67,7 @@ export class SequenceState {
         if (sums !== null) this.layerSums[layer] = all.subarray(place * size, (place + 1) * size);
       }
     }
-    for (const { slots, keys, values } of layout.layers) {
+    for (const { slots, heads: M, keys, values } of layout.layers) {
       const rows = M * this.slotCount(slots);
       this.layers.push({
         keys: new Float32Array(rows * keys.width),
@@ -99,7 +99,6 @@ export class SequenceState {
 
   /** Makes room for `count` more positions in growing caches. */
   reserve(count: number): void {
-    const { keyValueHeads: M } = this.model.sizes;
     for (const slots of this.layout.slotLayouts) {
       const positions = this.positions(slots);
       const held = positions.length;
@@ -110,7 +109,7 @@ export class SequenceState {
       grown.set(positions);
       this.slotPositions.set(slots.name, grown);
       for (const layer of slots.layers) {
-        const { keys, values } = this.layout.layers[layer];
+        const { heads: M, keys, values } = this.layout.layers[layer];
         const rows = this.layers[layer];
         rows.keys = resizedMatrices(rows.keys, M, M * size * keys.width);
         rows.values = resizedMatrices(rows.values, M, M * size * values.width);

@@ -28,7 +28,7 @@ export function sessionTensors(
   length: number,
   m: number,
 ): SessionTensor[] {
-  const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
+  const { shiftWidth = 0 } = model.sizes;
   const tensors = slotLayouts.map((slots): SessionTensor => {
     const { name, ring = length, horizon } = slots;
     // The position that each slot holds: the last that falls on it.
@@ -53,7 +53,7 @@ export function sessionTensors(
     };
     tensors.push({ name, dtype: 'float32', shape, of: numbers });
   };
-  layers.forEach(({ slots, sums, ...widths }, layer) => {
+  layers.forEach(({ slots, sums, heads: M, ...widths }, layer) => {
     const { ring = length, rowsPerGroup, horizon } = slots;
     for (const part of ['keys', 'values'] as const) {
       add(`${part}.${layer}`, [M, ring, widths[part].width], (state) => state.layers[layer][part]);

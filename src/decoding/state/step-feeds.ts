@@ -62,8 +62,7 @@ export class StepFeeds {
     this.#program = program;
     this.#encoded = model.cross === undefined ? undefined : new EncodedFeeds(model);
     this.#rows = new BatchRows(lane);
-    const heads = model.sizes.keyValueHeads;
-    this.#layers = layout.layers.map(({ slots: { horizon }, sums = [0, 0], ...widths }, layer) => ({
+    this.#layers = layout.layers.map(({ slots: { horizon }, heads, sums = [0, 0], ...widths }, layer) => ({
       rows: parts
         .map((part) => ({ name: `${part}.${layer}`, layer, part, heads, width: widths[part].width, horizon }))
         .filter(({ name }) => program.inputs.has(name)),
@@ -173,7 +172,7 @@ export class StepFeeds {
 
   /** Rows and sums of one layer. */
   #feedLayer({ feeds, kept }: StepInputs, states: readonly SequenceState[], layer: number, C: number): void {
-    const { keyValueHeads: M } = this.#model.sizes;
+    const { heads: M } = this.#layout.layers[layer];
     const { copiesFeeds } = this.#program;
     const B = states.length;
     const { rows, sums } = this.#layers[layer];
@@ -190,14 +189,14 @@ export class StepFeeds {
 
   /** Rows that closed groups of the layers of a layout left, S of each layer, and which of them are in use. */
   #feedGroupRows(feeds: Record<string, Tensor>, requests: readonly StepRequest[], { name, layers }: SlotLayout): void {
-    const { keyValueHeads: M } = this.#model.sizes;
     const B = requests.length;
     for (const [index, layer] of layers.entries()) {
       const memories = requests.map(({ state }) => state.groupRows[layer]);
       // At least one row, so that no tensor is empty.
       const S = Math.max(1, ...memories.map((memory) => memory?.capacity ?? 0));
       for (const part of parts) {
-        const { width } = this.#layout.layers[layer][part];
+        const { heads: M, [part]: slice } = this.#layout.layers[layer];
+        const { width } = slice;
         const closed = memories.map((memory) => memory?.padded(part, S) ?? new Float32Array(M * S * width));
         this.#feed(feeds, `memory.${part}.${layer}`, tensor('float32', [B, M, S, width], joined(closed)));
       }

@@ -24,11 +24,10 @@ export function foldGraph(
   makeSource: (graph: Graph) => ParameterSource,
   layout: ModelLayout = modelLayout(model),
 ): Graph {
-  const { mixer, keys, values, sums, slots } = layout.layers[layer];
+  const { mixer, heads: M, keys, values, sums, slots } = layout.layers[layer];
   const { fold } = recurrentForm(mixer);
   if (fold === undefined) throw internalError(`layer ${layer} has nothing to fold`);
   const graph = new Graph(`${model.family} fold`);
-  const { keyValueHeads: M } = model.sizes;
   const learned = fold.shareAs(mixer) === null;
   const outer = sums === undefined ? [M, 'N', slots.horizon.group] : [learned ? M : 'X', 'n'];
   const input = {

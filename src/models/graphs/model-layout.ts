@@ -43,12 +43,24 @@ export interface RowSlice {
   readonly width: number;
 }
 
+/** An output of a step: the new rows of all layers with as many key-value heads. */
+export interface RowOutput {
+  readonly name: string;
+  readonly heads: number;
+  /** R: numbers of a node per key-value head. */
+  readonly width: number;
+}
+
 /** One layer. */
 export interface LayerLayout {
   readonly mixer: MixerConfig;
   readonly state: StateShape;
   readonly slots: SlotLayout;
-  /** Where a node's key row and value row are in the R numbers that `rows` has of it. */
+  /** M of this layer. */
+  readonly heads: number;
+  /** Index in `rows` of the output that has its new rows. */
+  readonly output: number;
+  /** Where a node's key row and value row are in the R numbers of that output. */
   readonly keys: RowSlice;
   readonly values: RowSlice;
   /** Rows and columns of S per key-value head; undefined for a layer without sums. */
@@ -58,6 +70,8 @@ export interface LayerLayout {
 /** Layers whose closed groups are folded in one run: same slots, same way of folding. */
 export interface FoldClass {
   readonly slots: SlotLayout;
+  /** M of its layers. */
+  readonly heads: number;
   /** Names the fold graph; classes of different slots may share it. */
   readonly program: string;
   /** Rows and columns of S per key-value head; null where closed groups leave rows. */
@@ -69,8 +83,8 @@ export interface ModelLayout {
   readonly layers: readonly LayerLayout[];
   /** The distinct layouts of slots, in order of first use. */
   readonly slotLayouts: readonly SlotLayout[];
-  /** R: numbers that a step returns of a node per key-value head. */
-  readonly rowWidth: number;
+  /** One output for each number of key-value heads, in order of first use. */
+  readonly rows: readonly RowOutput[];
   readonly folds: readonly FoldClass[];
 }
 
@@ -78,25 +92,29 @@ export interface ModelLayout {
 export function modelLayout(model: AutoregressiveModel): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
-  let rowWidth = 0;
-  const slice = (width: number): RowSlice => {
-    const start = rowWidth;
-    rowWidth += width;
-    return { start, width };
-  };
+  const rows: { name: string; heads: number; width: number }[] = [];
   const layers = mixers.map((mixer, layer): LayerLayout => {
-    const state = stateShape(mixer, mixerDims(mixer, sizes));
+    const dims = mixerDims(mixer, sizes);
+    const { keyValueHeads: heads } = dims;
+    const state = stateShape(mixer, dims);
+    let output = rows.findIndex((known) => known.heads === heads);
+    if (output < 0) output = rows.push({ name: rows.length === 0 ? 'rows' : `rows.${heads}`, heads, width: 0 }) - 1;
+    const slice = (width: number): RowSlice => {
+      const start = rows[output].width;
+      rows[output].width += width;
+      return { start, width };
+    };
     const own = slotLayout(mixer, state, horizonOf(mixer, biasReach));
     const slots = slotLayouts.get(own.name) ?? own;
     slots.layers.push(layer);
     slotLayouts.set(slots.name, slots);
     const { folded, keyWidth } = state;
     return {
-      ...{ mixer, state, slots, keys: slice(keyWidth), values: slice(state.valueWidth) },
+      ...{ mixer, state, slots, heads, output, keys: slice(keyWidth), values: slice(state.valueWidth) },
       sums: folded?.kind === 'sums' ? [folded.rows, folded.columns] : undefined,
     };
   });
-  return { layers, slotLayouts: [...slotLayouts.values()], rowWidth, folds: foldClasses(layers) };
+  return { layers, slotLayouts: [...slotLayouts.values()], rows, folds: foldClasses(layers) };
 }
 
 function slotLayout(
@@ -126,12 +144,12 @@ function slotLayout(
 
 function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {
   const classes = new Map<string, FoldClass & { layers: number[] }>();
-  layers.forEach(({ mixer, state, slots, sums = null }, layer) => {
+  layers.forEach(({ mixer, state, slots, heads, sums = null }, layer) => {
     const { fold } = recurrentForm(mixer);
     if (fold === undefined || state.folded === null) return;
     const program = fold.shareAs(mixer) ?? `layer ${layer}`;
     const key = `${slots.name} ${program}`;
-    const known = classes.get(key) ?? { slots, program, sums, layers: [] };
+    const known = classes.get(key) ?? { slots, heads, program, sums, layers: [] };
     known.layers.push(layer);
     classes.set(key, known);
   });

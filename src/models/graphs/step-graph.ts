@@ -18,7 +18,7 @@
  * | `cross.i.NAME` | float32 [B,…] | the memory of the encoded text in layer i, see `CrossForm`; m is its length |
  *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
- * (see `ModelLayout`), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
+ * (see `ModelLayout`; `rows.M` for layers of another M than the first), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
  * read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
  * without a convolution) do not exist in its graph; `parents`, `roots`, `previous.i` and `shifts` only in models that shift
  * features, `cross.i.NAME` only in decoders of encoder-decoder models.
@@ -53,22 +53,21 @@ export function stepGraph(
   const positions = declarePositions(model.positions, graph);
   const wanted = graph.input('wanted', 'int32', ['W']);
   const inputs = new Map(layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots)]));
-  const rows: Value[] = [];
+  const rows = layout.rows.map((): Value[] => []);
   const shifting = new ShiftInputs(graph, model);
 
   const hidden = model.backbone(source, tokens, positions, {
     mix(layer, projected, scoring = scoringOf(model)) {
-      const { mixer, slots } = layout.layers[layer];
+      const { mixer, slots, output } = layout.layers[layer];
       const ofSlots = inputs.get(slots.name);
       if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
       const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]));
       const result = mixStep(mixer, {
         ...projected,
         ...{ parameters: mixerParameterValues(model, source, layer), scoring, heads, horizon: slots.horizon },
-        ...declareState(graph, model, layout, layer, ofSlots),
+        ...declareState(graph, layout, layer, ofSlots),
       });
-      rows[2 * layer] = result.keys;
-      rows[2 * layer + 1] = result.values;
+      rows[output].push(result.keys, result.values);
       return heads.split(result.mixed);
     },
     shift: (layer, features) => shifting.shift(layer, features),
@@ -77,7 +76,7 @@ export function stepGraph(
   const picked = gather(reshape(hidden, [multiplyDims('B', 'T'), width]), wanted); // [W,width]
   graph.output('logits', model.head(source, picked));
   graph.output('hidden', picked);
-  graph.output('rows', concat(rows, 3)); // [B,M,T,R]
+  for (const [i, { name }] of layout.rows.entries()) graph.output(name, concat(rows[i], 3)); // [B,M,T,R]
   shifting.declareOutput();
   return graph;
 }
@@ -124,12 +123,11 @@ function memoryRows(layout: string): string {
 
 function declareState(
   graph: Graph,
-  { sizes: { keyValueHeads: M } }: AutoregressiveModel,
   { layers }: ModelLayout,
   layer: number,
   { ring, tree, held, own }: SlotValues,
 ): Pick<StepInput, 'ring' | 'treeMasks' | 'sums' | 'memory' | 'inputs'> {
-  const { slots, keys, values, sums } = layers[layer];
+  const { slots, heads: M, keys, values, sums } = layers[layer];
   const rows = (name: string, count: Dim, width: number): Value =>
     graph.input(`${name}.${layer}`, 'float32', ['B', M, count, width]);
   const C = slots.ring ?? 'C';

@@ -27,7 +27,11 @@ function shortReference({ kernel, bias }: ShortConvMixer, positions: ReferencePo
 export const shortConvKind = {
   kind: 'short-conv',
   family: 'lfm2',
-  channelwise: true,
+  // M heads of width/M channels.
+  ownDims: (_, { keyValueHeads, width }) => {
+    const channels = width / keyValueHeads;
+    return { heads: keyValueHeads, keyValueHeads, headWidth: channels, valueWidth: channels };
+  },
   schema: shortConvSchema,
   examples: {
     'short convolution': { kind: 'short-conv' },
