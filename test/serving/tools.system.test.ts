@@ -239,6 +239,19 @@ describe('responses that call functions', () => {
     expect(again.usage?.input_tokens).toBe(second.usage?.input_tokens);
   });
 
+  it('are incomplete items where a stop string cuts them short', async () => {
+    const { client } = await serve(model, { toolFormat: 'hermes' });
+    const cut = { ...request, stop: '"days' };
+    const output = [{ type: 'function_call', status: 'incomplete' }];
+    expect(await client.responses.create(cut)).toMatchObject({ status: 'completed', output });
+    const told: unknown[] = [];
+    for await (const event of await client.responses.create({ ...cut, stream: true })) {
+      if (event.type === 'response.output_item.done') told.push(event.item);
+      if (event.type === 'response.completed') told.push(...event.response.output);
+    }
+    expect(told).toMatchObject([...output, ...output]);
+  });
+
   it('may be given back after the text before them: both are one message, as in chats', async () => {
     const { client } = await serve(model);
     const called = { name: 'weather', arguments: '{"city": "Paris"}' };

@@ -73,12 +73,20 @@ export const jsonArguments: ArgumentStyle = {
   write: (json) => json,
 };
 
-const pythonWords: Readonly<Record<string, string>> = { true: 'True', false: 'False', null: 'None' };
-const jsonWords = Object.fromEntries(Object.entries(pythonWords).map(([json, python]) => [python, json]));
+const pythonWords: ReadonlyMap<string, string> = new Map([
+  ['true', 'True'],
+  ['false', 'False'],
+  ['null', 'None'],
+]);
+const jsonWords = new Map(Array.from(pythonWords, ([json, python]) => [python, json]));
 
 /** A value with some words outside its strings replaced. */
-function withWords(value: string, words: Readonly<Record<string, string>>): string {
-  return value.replace(/"(?:[^"\\]|\\.)*"|[A-Za-z]+/g, (part) => words[part] ?? part);
+function withWords(value: string, words: ReadonlyMap<string, string>): string {
+  let inString = false;
+  return value.replace(/\\.|"|[A-Za-z]+/g, (part) => {
+    if (part === '"') inString = !inString;
+    return inString ? part : (words.get(part) ?? part);
+  });
 }
 
 /** Begins the names of rules whose patterns are of Python: those of JSON stay for texts that are no calls. */

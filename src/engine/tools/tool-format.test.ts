@@ -2,6 +2,7 @@ import Ajv from 'ajv';
 import { describe, expect, it } from 'vitest';
 import { ByteMachine, type MachineState } from '../../decoding/constraints/byte-machine.ts';
 import { Random } from '../../random.ts';
+import { pythonArguments } from './argument-styles.ts';
 import { CallReader, type AnswerPart } from './call-reader.ts';
 import { toolFormatNamed, toolFormatOf, toolFormats } from './formats/index.ts';
 import { type ToolFormat, type ToolFunction, writeCalls } from './tool-format.ts';
@@ -243,6 +244,14 @@ describe('formats of calls', () => {
     for (const odd of ['', 'a"b', 'a(b', 'a b', 'a>\n']) {
       expect(() => grammar({ name: odd }), odd).toThrow(/a function is called .*; expected up to 64 letters/);
     }
+  });
+
+  it('write strings of megabytes, and words of Python outside strings alone', () => {
+    const text = 'a"true\\'.repeat(1_000_000);
+    const written = pythonArguments.write(JSON.stringify({ text, exact: true }));
+    expect(written === `text=${JSON.stringify(text)}, exact=True`).toBe(true);
+    const read = (values: string) => pythonArguments.reader({}).read(`${values})`).json;
+    expect(read('a="True", b=None, c=constructor')).toBe('{"a": "True", "b": null, "c": constructor}');
   });
 
   it('refuse functions whose arguments cannot be held', () => {

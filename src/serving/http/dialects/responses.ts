@@ -233,9 +233,16 @@ function answerIn({ calling }: Answered, record: TextRecord): CalledAnswer {
 function outputOf(answered: Answered, record: TextRecord): object[] {
   const status = statusOf(record);
   if (status === 'in_progress') return [];
-  const { content, calls } = answerIn(answered, record);
-  const text = content !== '' || calls.length === 0 ? [messageItem(answered, status, content)] : [];
-  return [...text, ...calls.map((call) => callItem(call, status))];
+  const answer = answerIn(answered, record);
+  const { content, calls } = answer;
+  const of = (index: number) => (index < calls.length - 1 ? 'completed' : lastStatus(answer, status));
+  const text = content !== '' || calls.length === 0 ? [messageItem(answered, of(-1), content)] : [];
+  return [...text, ...calls.map((call, index) => callItem(call, of(index)))];
+}
+
+/** Of the last item: a stop string may cut a call short. */
+function lastStatus({ isCut }: CalledAnswer, status: Status): Status {
+  return isCut ? 'incomplete' : status;
 }
 
 function bodyOf(answered: Answered, record: TextRecord) {
@@ -342,7 +349,12 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
       const held = answer.end().flatMap(told);
       const only = open === undefined ? begin('text') : [];
       const status = statusOf(record);
-      return [...held, ...only, ...end(status), { type: `response.${status}`, response: bodyOf(answered, record) }];
+      return [
+        ...held,
+        ...only,
+        ...end(lastStatus(answer, status)),
+        { type: `response.${status}`, response: bodyOf(answered, record) },
+      ];
     },
     whole: () => bodyOf(answered, record),
   };
