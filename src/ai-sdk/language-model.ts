@@ -79,7 +79,9 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
 
   /** @throws LinnetError as `doGenerate`, before the stream where it can */
   async doStream(options: LanguageModelV3CallOptions): Promise<LanguageModelV3StreamResult> {
-    const parts = this.#parts(options);
+    const cancelled = new AbortController();
+    const signals = [cancelled.signal, ...(options.abortSignal === undefined ? [] : [options.abortSignal])];
+    const parts = this.#parts({ ...options, abortSignal: AbortSignal.any(signals) });
     let next: Promise<IteratorResult<LanguageModelV3StreamPart, void>> | undefined = parts.next();
     await next;
     const stream = new ReadableStream<LanguageModelV3StreamPart>({
@@ -89,7 +91,9 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
         if (done === true) controller.close();
         else controller.enqueue(value);
       },
-      async cancel() {
+      async cancel(reason) {
+        // A text that waits for its turn gives no part at which it could end.
+        cancelled.abort(reason);
         await parts.return();
       },
     });

@@ -154,6 +154,23 @@ describe('linnet/ai-sdk', () => {
     await expect(generateText({ model: plain, prompt: 'x', maxRetries: 0 })).rejects.toThrow(/no chat template/);
   });
 
+  it('cancels the stream of a text that waits for its turn, without waiting', async () => {
+    const model = inProcess({ parallel: 1 });
+    const readers = [];
+    for (let text = 0; text < 20; text++) readers.push((await model.doStream(said('Call me'))).stream.getReader());
+    // The two parts before the text: its job is given to the runner then.
+    for (const reader of [...readers, ...readers]) await reader.read();
+    let ended = 0;
+    const texts = readers.map(async (reader) => {
+      while (!(await reader.read()).done);
+      ended++;
+    });
+    await readers[19].cancel('changed my mind');
+    await texts[19];
+    expect(ended).toBeLessThan(19);
+    await Promise.all(readers.map((reader) => reader.cancel()));
+  });
+
   it('refuses a choice without its tool, and prompts that leave no place for an answer', async () => {
     const tools = [{ type: 'function' as const, name: 'weather', inputSchema: place }];
     const model = inProcess();
