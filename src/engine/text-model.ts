@@ -8,6 +8,8 @@ import type { TokenPieces } from './text/token-pieces.ts';
 export interface NamedModel {
   /** What clients call it. */
   readonly name: string;
+  /** The `model_type` of its config.json. */
+  readonly family: string;
   /** Unix time at which it was opened, in seconds. */
   readonly created: number;
   /** V. */

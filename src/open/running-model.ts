@@ -28,6 +28,7 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
   readonly opened: OpenedModel;
   readonly model: Described;
   readonly name: string;
+  readonly family: string;
   readonly created = Math.floor(Date.now() / 1000);
   readonly vocabulary: number;
   readonly parameterCount: number;
@@ -38,6 +39,7 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
     this.opened = opened;
     this.model = model;
     this.name = name;
+    this.family = model.family;
     this.template = template;
     this.vocabulary = model.sizes.vocabulary;
     this.parameterCount = parameterCount(model.parameters);

@@ -20,7 +20,7 @@ it('answers 507 with a reason, and leaves no folder', async () => {
   await using engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
   const folder = await scratchFolder();
   const store = await FolderStore.open(folder, {
-    ...{ name: 'tiny', created: 0, parameterCount: 0, vocabulary: described.sizes.vocabulary, engine },
+    ...{ name: 'tiny', family: 'llama', created: 0, parameterCount: 0, vocabulary: described.sizes.vocabulary, engine },
     ...{ tokenizer: letters, pieces: new TokenPieces(letters), fingerprint: 'f'.repeat(64) },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   });

@@ -27,8 +27,9 @@ export class Embeddings {
     this.#most = most;
   }
 
-  layOut(text: string): number[] {
-    return textTokens(this.#tokenizer, text, { whole: true });
+  /** @param most tokens after which a text is cut. Default: none */
+  layOut(text: string, most = Infinity): number[] {
+    return textTokens(this.#tokenizer, text, { whole: true }).slice(0, most);
   }
 
   /**

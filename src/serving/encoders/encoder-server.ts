@@ -6,6 +6,7 @@ import type { ScoredClassification } from '../../open/text-reader.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { ApiError, refuse } from '../http/api-error.ts';
 import { embeddingRoutes } from '../http/embeddings.ts';
+import { ollamaFacts, ollamaVectors } from '../http/ollama-routes.ts';
 import { perLimits } from '../http/limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from '../http/request-context.ts';
 import { checkBody, maybe } from '../http/request-fields.ts';
@@ -134,7 +135,7 @@ function encoderEmbedder({
   return {
     width: model.model.sizes.width,
     longest: Math.min(model.reader.longest, limits.textTokens),
-    layOut: (text) => [...model.reader.layOut(model.tokenizer, text, undefined, Infinity).tokens],
+    layOut: (text, most) => [...model.reader.layOut(model.tokenizer, text, undefined, most).tokens],
     embed: (ids, signal) =>
       line.enter(() => {
         const tokens = Int32Array.from(ids);
@@ -159,6 +160,8 @@ export const encoderRoutes: readonly Route<EncoderServing>[] = [
     answer: predict,
   },
   ...embeddingRoutes,
+  ...ollamaVectors,
+  ...ollamaFacts(() => ['embedding']),
   ...tokenRoutes,
 ];
 

@@ -5,7 +5,7 @@ import { letters } from '../../../test/models/letters.ts';
 import { TokenPieces } from '../../engine/text/token-pieces.ts';
 import { surroundings } from '../server.ts';
 import { createApi } from './app.ts';
-import { eventStream } from './dialects/event-stream.ts';
+import { dataFraming, eventStream } from './dialects/event-stream.ts';
 import type { TokenServing } from './request-context.ts';
 import type { ApiRequest, Route } from './route.ts';
 
@@ -14,7 +14,7 @@ const timeout = 4321;
 
 function apiOf(routes: readonly Route<TokenServing>[], aliases: readonly string[] = []) {
   const log = pino({ enabled: false });
-  const about = { name: 'tiny', created: 0, vocabulary: 27, parameterCount: 0, fingerprint: '' };
+  const about = { name: 'tiny', family: 'llama', created: 0, vocabulary: 27, parameterCount: 0, fingerprint: '' };
   const model = { ...about, tokenizer: letters, pieces: new TokenPieces(letters) };
   const serving = { ...surroundings({ log, aliases, limits: { timeout } }), model };
   return createApi<TokenServing>(serving, {
@@ -38,7 +38,7 @@ describe('the time of a request', () => {
   it.each([
     ['whole', () => Response.json({})],
     ['refused', () => Promise.reject(new Error('no'))],
-    ['a stream', (request: ApiRequest) => eventStream(pieces(), end(request), {})],
+    ['a stream', (request: ApiRequest) => eventStream(pieces(), end(request), dataFraming, {})],
   ])('runs no more when the answer is there: %s', async (_, answer) => {
     const [started, cleared] = [vi.spyOn(globalThis, 'setTimeout'), vi.spyOn(globalThis, 'clearTimeout')];
     onTestFinished(() => {

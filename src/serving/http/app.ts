@@ -12,7 +12,7 @@ import { describeSoftware } from '../../report/provenance.ts';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { eventStreamType } from './dialects/event-stream.ts';
+import { isStream } from './dialects/event-stream.ts';
 import { type MetricDialect, withDialects } from './metric-names.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
@@ -72,6 +72,11 @@ const absentEndpoints: readonly string[] = [
   '/lora-adapters',
   '/models/load',
   '/models/unload',
+  '/api/pull',
+  '/api/push',
+  '/api/create',
+  '/api/copy',
+  '/api/delete',
 ];
 
 /** Addresses that need no key. */
@@ -121,8 +126,8 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
       app,
       onMethodNotAllowed: (c, methods) => {
         const allow = methods.join(', ');
-        const { body, status } = new ApiError('method_not_allowed_error', `this address answers ${allow} only`);
-        return c.json(body, status, { allow });
+        const error = new ApiError('method_not_allowed_error', `this address answers ${allow} only`);
+        return c.json(errorBody(c, error), error.status, { allow });
       },
     }),
   );
@@ -149,11 +154,17 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     c.get('abort')?.abort();
     if (known.type === 'server_error') log.error({ requestId: c.get('requestId'), err: error }, 'request failed');
     if (known.retryAfter !== undefined) c.header('retry-after', String(known.retryAfter));
-    return c.json(known.body, known.status);
+    return c.json(errorBody(c, known), known.status);
   });
-  app.notFound((c) =>
-    c.json(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`).body, 404),
-  );
+  app.notFound((c) => {
+    const message = `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`;
+    return c.json(errorBody(c, new ApiError('not_found_error', message)), 404);
+  });
+}
+
+/** An error in the shape of the API that was asked: Ollama's is below /api/. */
+function errorBody({ req: { path } }: Pick<Context, 'req'>, { body, message }: ApiError) {
+  return path.startsWith('/api/') ? { error: message } : body;
 }
 
 /** Addresses of every API besides those that need no key. */
@@ -208,7 +219,7 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
     const request = { body, key, salt: `${secret} ${key} `, abort, params, query, raw: c.req.raw };
     const answer = await route.answer(options, request);
     // A stream ends its request itself.
-    if (answer.headers.get('content-type') !== eventStreamType) abort.abort();
+    if (!isStream(answer)) abort.abort();
     return answer;
   });
 }

@@ -1,6 +1,6 @@
 /** Messages of chats, and the template that makes a prompt of them. */
 import { z } from 'zod';
-import { preparePrompt, type MessagesInput, type Prompt } from '../../engine/prompt.ts';
+import { preparePrompt, type MessagesInput, type Prompt, type PromptOptions } from '../../engine/prompt.ts';
 import type { ToolFunction } from '../../engine/tools/tool-format.ts';
 import { withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
@@ -47,7 +47,8 @@ export function templateOf({ model }: TokenServing): ChatTemplate {
   );
 }
 
-type SentMessage = Partial<Pick<z.output<typeof messageSchema>, 'name' | 'tool_calls' | 'tool_call_id'>> & {
+/** A message as clients send it. */
+export type SentMessage = Partial<Pick<z.output<typeof messageSchema>, 'name' | 'tool_calls' | 'tool_call_id'>> & {
   readonly role: string;
   readonly content?: string | readonly { readonly text: string }[] | undefined;
 };
@@ -86,7 +87,9 @@ export async function chatPrompt(
   input: MessagesInput,
   signal: AbortSignal,
   tools: readonly ToolFunction[] = [],
+  options: PromptOptions = {},
 ): Promise<Prompt> {
   templateOf(serving);
-  return await whenEncoded(() => preparePrompt(serving.model, withTools(input, serving.calls.format, tools)), signal);
+  const { format } = serving.calls;
+  return await whenEncoded(() => preparePrompt(serving.model, withTools(input, format, tools), options), signal);
 }

@@ -19,37 +19,51 @@ const embeddingsSchema = perLimits((limits) => {
   });
 });
 
+type Input = z.output<ReturnType<typeof embeddingsSchema>>['input'];
+
 async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
-  const { limits, embeddings: embedder } = serving;
-  const fields = checkBody(embeddingsSchema(limits), request.body);
+  const fields = checkBody(embeddingsSchema(serving.limits), request.body);
   const name = answeredName(serving, fields.model);
-  const { width } = embedder;
-  if (fields.dimensions !== undefined && fields.dimensions !== width) {
-    refuse(`embeddings of this model have ${width} numbers`, 'dimensions');
-  }
-  const inputs = await whenEncoded(() => inputsOf(fields.input, serving), request.abort.signal);
-  let tokens = 0;
-  const data: object[] = [];
-  for (const [index, input] of inputs.entries()) {
-    tokens += input.length;
-    const vector = await embedder.embed(input, request.abort.signal);
+  const { vectors, tokens } = await vectorsOf(serving, fields.input, fields, request.abort.signal);
+  const data = vectors.map((vector, index) => {
     const embedding =
       fields.encoding_format === 'base64' ? Buffer.from(vector.buffer).toString('base64') : Array.from(vector);
-    data.push({ object: 'embedding', index, embedding });
-  }
+    return { object: 'embedding', index, embedding };
+  });
   const usage = { prompt_tokens: tokens, total_tokens: tokens };
   return Response.json({ object: 'list', data, model: name, usage });
 }
 
-function inputsOf(
-  input: z.output<ReturnType<typeof embeddingsSchema>>['input'],
-  { model, embeddings: embedder }: EmbeddingServing,
-): number[][] {
+interface VectorOptions {
+  /** Numbers of a vector that the client expects. */
+  readonly dimensions?: number | undefined;
+  /** Whether texts that are too long are cut. Default: they are refused. */
+  readonly truncate?: boolean | undefined;
+}
+
+/** Vectors of texts, and the number of all their tokens. @throws ApiError for other dimensions and texts of wrong lengths */
+export async function vectorsOf(
+  serving: EmbeddingServing,
+  given: Input,
+  { dimensions, truncate = false }: VectorOptions,
+  signal: AbortSignal,
+): Promise<{ readonly vectors: readonly Float32Array[]; readonly tokens: number }> {
+  const { width, longest } = serving.embeddings;
+  if (dimensions !== undefined && dimensions !== width) {
+    refuse(`embeddings of this model have ${width} numbers`, 'dimensions');
+  }
+  const inputs = await whenEncoded(() => inputsOf(given, serving, truncate ? longest : Infinity), signal);
+  const vectors: Float32Array[] = [];
+  for (const input of inputs) vectors.push(await serving.embeddings.embed(input, signal));
+  return { vectors, tokens: inputs.reduce((sum, { length }) => sum + length, 0) };
+}
+
+function inputsOf(input: Input, { model, embeddings: embedder }: EmbeddingServing, most: number): number[][] {
   const list = typeof input === 'string' ? [input] : input;
   const flat = list.filter((part) => typeof part === 'number');
   const texts = flat.length > 0 ? [flat] : list.filter((part) => typeof part !== 'number');
   return texts.map((part) => {
-    const ids = typeof part === 'string' ? embedder.layOut(part) : part;
+    const ids = typeof part === 'string' ? embedder.layOut(part, most) : part;
     for (const id of ids) checkToken(id, model.vocabulary, 'input');
     if (ids.length === 0) refuse('an input is empty', 'input');
     checkLength('input', ids.length, embedder.longest);

@@ -49,6 +49,13 @@ export function answeredName(serving: TokenServing, asked = ''): string {
   throw new ApiError('not_found_error', message, { param: 'model' });
 }
 
+/** As `answeredName`, for clients that call models by tags: "tiny" is "tiny:latest" too. */
+export function taggedName(serving: TokenServing, asked = ''): string {
+  const known = modelNames(serving).includes(asked) ? asked : asked.replace(/:latest$/, '');
+  const name = answeredName(serving, known);
+  return asked === '' ? name : asked;
+}
+
 /** The model's name and fingerprint, in the fields of answers. */
 export function identityOf(serving: Serving, asked: string | undefined) {
   return { model: answeredName(serving, asked), system_fingerprint: `b${serving.model.fingerprint.slice(0, 12)}` };

@@ -4,8 +4,10 @@ import { chatCompletions } from './dialects/chat.ts';
 import { completions } from './dialects/completions.ts';
 import { dialectRoutes } from './dialects/dialect.ts';
 import { nativeCompletion } from './dialects/native.ts';
+import { ollamaChat, ollamaGenerate } from './dialects/ollama.ts';
 import { responses, storedResponseRoutes } from './dialects/responses.ts';
 import { embeddingRoutes } from './embeddings.ts';
+import { ollamaFacts, ollamaVectors } from './ollama-routes.ts';
 import type { Serving } from './request-context.ts';
 import type { Route } from './route.ts';
 import { sessionRoutes } from './session-routes.ts';
@@ -20,8 +22,12 @@ const continuingRoutes: readonly Route<Serving>[] = [
   ...dialectRoutes(['/v1/chat/completions'], chatCompletions),
   ...dialectRoutes(['/v1/responses'], responses),
   ...dialectRoutes(['/completion', '/completions'], nativeCompletion),
+  ...dialectRoutes(['/api/generate'], ollamaGenerate),
+  ...dialectRoutes(['/api/chat'], ollamaChat),
   ...storedResponseRoutes,
   ...embeddingRoutes,
+  ...ollamaVectors,
+  ...ollamaFacts(({ template }) => ['completion', ...(template === undefined ? [] : ['tools']), 'embedding']),
   ...sessionRoutes,
   ...slotRoutes,
   ...templateRoutes,
@@ -32,7 +38,7 @@ export const textRoutes: readonly Route<Serving>[] = [...sourceRoutes, ...contin
 export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
   const continues = engine.model.cross === undefined;
   return {
-    summary: "The API of OpenAI, with endpoints of llama.cpp's server and sessions.",
+    summary: "The API of OpenAI, with endpoints of llama.cpp's server and of Ollama, and sessions.",
     routes: continues ? textRoutes : sourceRoutes,
     refused: {
       paths: continues ? [] : continuingRoutes.map(({ path }) => path),

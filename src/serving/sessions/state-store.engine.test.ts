@@ -27,6 +27,7 @@ beforeAll(async () => {
   const engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
   model = {
     name: 'tiny',
+    family: 'llama',
     created: 0,
     parameterCount: 0,
     vocabulary: described.sizes.vocabulary,

@@ -127,7 +127,7 @@ export function dialectRoutes<Fields extends { readonly stream?: boolean | undef
         const stop = (): void => {
           request.abort.abort();
         };
-        return eventStream(streamed(fold, pieces, framing), stop, headers);
+        return eventStream(streamed(fold, pieces, framing), stop, framing, headers);
       }
       let step = await pieces.next();
       while (step.done !== true) step = await pieces.next();

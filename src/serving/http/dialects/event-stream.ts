@@ -2,6 +2,10 @@
 import type { ApiError } from '../api-error.ts';
 
 export interface Framing {
+  /** The content type of streams. */
+  readonly type: string;
+  /** Sent every 15 s while there is nothing else. Default: nothing. */
+  readonly ping?: string;
   event(chunk: object & { readonly type?: string }, sequence: number): string;
   failure(error: ApiError): object;
   readonly end: string;
@@ -9,6 +13,7 @@ export interface Framing {
 
 /** Server-sent events without names. */
 export const dataFraming: Framing = {
+  ...{ type: 'text/event-stream; charset=utf-8', ping: ': ping\n\n' },
   event: (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
   failure: ({ body }) => body,
   end: '',
@@ -18,23 +23,37 @@ export const openAiFraming: Framing = { ...dataFraming, end: 'data: [DONE]\n\n' 
 
 /** Server-sent events with names, as those of /v1/responses. */
 export const namedFraming: Framing = {
+  ...dataFraming,
   event: ({ type, ...chunk }, sequence_number) =>
     `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number, ...chunk })}\n\n`,
   failure: ({ message, type }) => ({ type: 'error', code: type, message, param: null }),
+};
+
+/** A line of JSON for each event, as Ollama's. */
+export const lineFraming: Framing = {
+  type: 'application/x-ndjson',
+  event: (chunk) => `${JSON.stringify(chunk)}\n`,
+  failure: ({ message }) => ({ error: message }),
   end: '',
 };
 
 const pingEvery = 15_000;
 
-export const eventStreamType = 'text/event-stream; charset=utf-8';
+const streamTypes = new Set<unknown>([dataFraming.type, lineFraming.type]);
+
+/** Whether an answer is a stream of events. */
+export function isStream({ headers }: Response): boolean {
+  return streamTypes.has(headers.get('content-type'));
+}
 
 /**
- * A response whose events are made only as fast as they are read, with a comment every 15 s while there are none.
+ * A response whose events are made only as fast as they are read, with pings while there are none.
  * @param onEnd called at the end, or when the reader goes away before
  */
 export function eventStream(
   events: AsyncGenerator<string, void, undefined>,
   onEnd: () => void,
+  { type, ping }: Pick<Framing, 'type' | 'ping'>,
   headers: Readonly<Record<string, string>>,
 ): Response {
   const encoder = new TextEncoder();
@@ -46,7 +65,7 @@ export function eventStream(
         while (text === '') {
           pending ??= events.next();
           const result = await withPing(pending);
-          if (result === 'ping') text = ': ping\n\n';
+          if (result === 'ping') text = ping ?? '';
           else {
             pending = undefined;
             if (result.done === true) {
@@ -69,7 +88,7 @@ export function eventStream(
   return new Response(body, {
     headers: {
       ...headers,
-      'content-type': eventStreamType,
+      'content-type': type,
       'cache-control': 'no-cache',
       'x-accel-buffering': 'no',
     },

@@ -23,12 +23,17 @@ import { nativeProbabilities } from './scores.ts';
 import { commonSampling, jobOf, samplingFields, stopsOf } from './text-fields.ts';
 
 /** Tokens that -1 as their number stands for. */
-const unboundedTokens = 4096;
+export const unboundedTokens = 4096;
 
 /** Entries of logit_bias. */
 const mostBiases = 1024;
 
 const bias = z.union([z.number().min(-100).max(100), z.literal(false)]);
+
+export const repetitionFields = {
+  repeat_penalty: maybe(z.number().min(0.01).max(100)),
+  repeat_last_n: maybe(z.int().min(-1).max(65536)),
+};
 
 const schema = perLimits((limits) => {
   const pieces = z.array(z.union([z.string(), tokenId])).max(limits.promptTokens);
@@ -38,8 +43,7 @@ const schema = perLimits((limits) => {
       error: `expected a text, token ids, a mixture of them, or up to ${limits.prompts} of these`,
     }),
     n_predict: maybe(z.int().min(-1).max(limits.maxTokens)),
-    repeat_penalty: maybe(z.number().min(0.01).max(100)),
-    repeat_last_n: maybe(z.int().min(-1).max(65536)),
+    ...repetitionFields,
     logit_bias: maybe(
       z.union([
         z.array(z.tuple([z.union([z.int(), z.string().min(1).max(256)]), bias])).max(mostBiases),
@@ -114,13 +118,22 @@ export const nativeCompletion: Dialect<Fields> = {
   },
 };
 
-async function samplingOf(fields: Fields, { serving, request }: At) {
-  const { repeat_penalty: repetitionPenalty = 1, repeat_last_n: window = 64, seed } = fields;
-  const defaults = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 };
+/** Settings of the sampler by the names of llama.cpp. */
+export function llamaSampling(
+  fields: Parameters<typeof commonSampling>[0] & Partial<z.output<z.ZodObject<typeof repetitionFields>>>,
+  { penalty, ...defaults }: Parameters<typeof commonSampling>[1] & { readonly penalty: number },
+) {
+  const { repeat_penalty: repetitionPenalty = penalty, repeat_last_n: window = 64, seed } = fields;
   return {
     ...commonSampling({ ...fields, seed: seed === -1 ? undefined : seed }, defaults),
     repetitionPenalty,
     repetitionWindow: window === -1 ? 65536 : window,
+  };
+}
+
+async function samplingOf(fields: Fields, { serving, request }: At) {
+  return {
+    ...llamaSampling(fields, { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05, penalty: 1 }),
     logitBias: await whenEncoded(() => biasOf(fields, serving), request.abort.signal),
   };
 }

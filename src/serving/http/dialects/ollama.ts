@@ -1,0 +1,270 @@
+/** POST /api/generate and /api/chat: the endpoints of Ollama, with its fields, defaults, answers and streams of lines. */
+import { z } from 'zod';
+import { preparePrompt, type Prompt } from '../../../engine/prompt.ts';
+import type { TextJob } from '../../../engine/text-job.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
+import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
+import { refuse } from '../api-error.ts';
+import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
+import { perLimits, type ServerLimits } from '../limits.ts';
+import { answerTokens, taggedName, type Serving } from '../request-context.ts';
+import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
+import {
+  type AnswerFold,
+  type Asked,
+  type At,
+  type Dialect,
+  finishOf,
+  type TextRecord,
+  visibleScores,
+} from './dialect.ts';
+import { lineFraming } from './event-stream.ts';
+import { llamaSampling, repetitionFields, unboundedTokens } from './native.ts';
+import { timingsOf } from './progress.ts';
+import { chatLogprobs } from './scores.ts';
+import { jobOf, jsonSchemaField, samplingFields } from './text-fields.ts';
+import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+
+/** A setting that has one value here. */
+const only = (value: number) => maybe(z.literal(value, { error: `only ${value} is supported` }));
+
+function fieldsOf(limits: ServerLimits) {
+  const { temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop } = samplingFields(limits);
+  return {
+    model: maybe(z.string().max(512)),
+    stream: z
+      .boolean()
+      .nullish()
+      .transform((value) => value ?? true),
+    format: maybe(z.union([z.enum(['', 'json']), jsonSchemaField], { error: 'expected "json" or a JSON schema' })),
+    keep_alive: maybe(z.union([z.string().max(64), z.number()])),
+    think: maybe(z.literal(false)),
+    logprobs: maybe(z.boolean()),
+    top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    options: maybe(
+      z.object({
+        ...{ temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop },
+        ...repetitionFields,
+        num_predict: maybe(z.int().min(-2).max(limits.maxTokens)),
+        ...{ mirostat: only(0), typical_p: only(1), tfs_z: only(1) },
+      }),
+    ),
+  };
+}
+
+type Fields = z.output<z.ZodObject<ReturnType<typeof fieldsOf>>>;
+
+const refusals: Refusals = { think: (value) => given(value) && value !== false };
+
+const generateSchema = perLimits((limits) =>
+  z.object({
+    ...fieldsOf(limits),
+    prompt: maybe(z.string()),
+    system: maybe(z.string()),
+    raw: maybe(z.boolean()),
+    context: maybe(z.array(tokenId).max(limits.promptTokens)),
+  }),
+);
+
+export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>> = {
+  summary: 'Answers a prompt, in the shapes of Ollama',
+  body: generateSchema,
+  refusals: { ...refusals, suffix: some, images: some, template: some },
+  framing: lineFraming,
+  async ask(fields, at) {
+    const { serving } = at;
+    const { prompt: text = '', system = '', raw = false, context = [] } = fields;
+    if (raw && (system !== '' || context.length > 0)) refuse('a raw prompt has no "system" and no "context"', 'raw');
+    for (const id of context) checkToken(id, serving.model.vocabulary, 'context');
+    const after = { tokens: context };
+    const signal = at.request.abort.signal;
+    const turns = [
+      { role: 'system', content: system },
+      { role: 'user', content: text },
+    ];
+    const prompt = async (): Promise<Prompt> => {
+      if (raw || (serving.model.template === undefined && system === ''))
+        return whenEncoded(() => preparePrompt(serving.model, { text }, { after }), signal);
+      const messages = turns.filter(({ content }) => content !== '');
+      return chatPrompt(serving, { messages, variables: variablesOf(fields) }, signal, [], { after });
+    };
+    return asked(fields, at, {
+      prompt: text === '' ? undefined : prompt,
+      shape: (response) => ({ response }),
+      more: ({ job, choices: [{ tokens }] }) => (raw ? {} : { context: [...job.prompt.tokens, ...tokens] }),
+    });
+  },
+};
+
+const message = z.object({
+  role: z.enum(['system', 'user', 'assistant', 'tool']),
+  content: maybe(z.string()),
+  images: maybe(z.array(z.unknown()).max(0, { error: 'images are not supported' })),
+  tool_calls: maybe(
+    z
+      .array(
+        z.object({
+          id: maybe(z.string().max(256)),
+          function: z.object({ name: z.string().max(256), arguments: z.record(z.string(), z.unknown()) }),
+        }),
+      )
+      .max(128),
+  ),
+  tool_name: maybe(z.string().max(256)),
+  tool_call_id: maybe(z.string().max(256)),
+});
+
+const chatSchema = perLimits((limits) =>
+  z.object({
+    ...fieldsOf(limits),
+    messages: maybe(z.array(message).max(limits.messages)),
+    tools: toolFields(z.object({ function: z.object(functionFields) }), z.never()).tools,
+  }),
+);
+
+export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
+  summary: 'Answers messages, in the shapes of Ollama',
+  body: chatSchema,
+  refusals,
+  framing: lineFraming,
+  ask(fields, at) {
+    const { serving, request } = at;
+    const { messages = [], tools } = fields;
+    const schema = schemaOf(fields);
+    const calling = callingOf(serving, { tools: tools?.map((tool) => tool.function), schema });
+    const input = { messages: chatMessages(sentMessages(messages)), variables: variablesOf(fields) };
+    const prompt = () => chatPrompt(serving, input, request.abort.signal, calling?.tools);
+    return asked(fields, at, { prompt: messages.length === 0 ? undefined : prompt, calling, shape: messageOf });
+  },
+};
+
+/** Messages as chats of OpenAI have them. Results name their function here, and commonly no call. */
+function sentMessages(messages: readonly z.output<typeof message>[]): SentMessage[] {
+  const open: { readonly id: string; readonly name: string }[] = [];
+  let count = 0;
+  return messages.map(({ role, content, tool_calls: calls, tool_name: name, tool_call_id: callId }) => {
+    const made = calls?.map(({ id = `call${String(count++).padStart(5, '0')}`, function: called }) => {
+      open.push({ id, name: called.name });
+      return { id, type: undefined, function: { name: called.name, arguments: JSON.stringify(called.arguments) } };
+    });
+    if (role !== 'tool') return { role, content, tool_calls: made };
+    const place = Math.max(
+      0,
+      open.findIndex((call) => call.id === callId || call.name === name),
+    );
+    const [answered] = open.splice(place, 1);
+    return { role, content, name, tool_call_id: callId ?? answered?.id };
+  });
+}
+
+function messageOf(content: string, calls: readonly MadeCall[]): object {
+  const tool_calls = calls.map(({ callId: id, name, json }, index) => {
+    const given: unknown = JSON.parse(json);
+    return { id, function: { index, name, arguments: given } };
+  });
+  return { message: { role: 'assistant', content, ...(calls.length > 0 && { tool_calls }) } };
+}
+
+function schemaOf({ format = '' }: Fields) {
+  if (format === '') return undefined;
+  return format === 'json' ? { type: 'object' } : format;
+}
+
+function variablesOf({ think }: Fields) {
+  return think === undefined ? undefined : { enable_thinking: think };
+}
+
+/** The parts of an answer that differ between prompts and messages. */
+interface Answering {
+  /** Undefined where there is nothing to answer: Ollama loads the model then. */
+  readonly prompt: (() => Promise<Prompt>) | undefined;
+  readonly calling?: Calling | undefined;
+  readonly shape: (content: string, calls: readonly MadeCall[]) => object;
+  /** Fields of the last part. */
+  readonly more?: (record: TextRecord) => object;
+}
+
+async function asked(fields: Fields, at: At, answering: Answering): Promise<Asked> {
+  const { serving } = at;
+  const { logprobs = false, top_logprobs: top = 0 } = fields;
+  const options: Partial<NonNullable<Fields['options']>> = fields.options ?? {};
+  const started = performance.now();
+  const model = taggedName(serving, fields.model);
+  const jobs: TextJob[] = [];
+  if (answering.prompt !== undefined) {
+    const { num_predict: most = 0, stop } = options;
+    const bounds = {
+      asked: options.num_predict === undefined ? answerTokens(serving) : most > 0 ? most : unboundedTokens,
+      text: logprobs ? top : undefined,
+      sampling: llamaSampling(options, { temperature: 0.8, topP: 0.9, topK: 40, minP: 0, penalty: 1.1 }),
+      held: answering.calling?.held,
+    };
+    jobs.push(jobOf({ stop, json_schema: schemaOf(fields) }, at, await answering.prompt(), bounds));
+  }
+  return { jobs, answer: ([record]) => answerOf({ fields, serving, model, started }, answering, record) };
+}
+
+interface Around {
+  readonly fields: Fields;
+  readonly serving: Serving;
+  /** Its name in the answer. */
+  readonly model: string;
+  readonly started: number;
+}
+
+function answerOf(
+  { fields, serving, model, started }: Around,
+  { calling, shape, more }: Answering,
+  record: TextRecord | undefined,
+): AnswerFold {
+  const { pieces } = serving.model;
+  const head = () => ({ model, created_at: new Date().toISOString() });
+  const nanoseconds = (milliseconds: number): number => Math.round(1e6 * milliseconds);
+  if (record === undefined) {
+    const loaded = () => ({ ...head(), ...shape('', []), done: true, done_reason: 'load' });
+    return { chunks: () => [], last: () => [loaded()], whole: loaded };
+  }
+  const [choice] = record.choices;
+  const answer = new CalledAnswer(calling?.reader());
+  let told = 0;
+  /** The text of parts, and the calls that have become complete. */
+  const said = (parts: readonly CalledPart[]): object => {
+    const calls = answer.calls.slice(told, answer.calls.length - (answer.isCut ? 1 : 0));
+    told += calls.length;
+    return shape(parts.map((part) => (part.type === 'text' ? part.text : '')).join(''), calls);
+  };
+  const logprobs = (from: number) =>
+    fields.logprobs !== true
+      ? {}
+      : { logprobs: chatLogprobs(visibleScores(choice).slice(from), (id) => pieces.of(id), pieces).content };
+  const ending = (): object => {
+    if (choice.end === undefined) return { done: false };
+    const timings: Readonly<Record<string, number>> = timingsOf(record, choice.end);
+    return {
+      ...{ done: true, done_reason: finishOf(choice.end) },
+      total_duration: nanoseconds(performance.now() - started),
+      load_duration: 0,
+      prompt_eval_count: record.prompt.length,
+      prompt_eval_duration: nanoseconds(timings.prompt_ms),
+      eval_count: choice.tokens.length,
+      eval_duration: nanoseconds(timings.predicted_ms),
+      ...more?.(record),
+    };
+  };
+  return {
+    chunks(piece) {
+      if (piece.type === 'text') {
+        const before = choice.scores.length - piece.event.scores.length;
+        return [{ ...head(), ...said(answer.push(piece.event.text)), done: false, ...logprobs(before) }];
+      }
+      if (piece.type !== 'end') return [];
+      const held = answer.end();
+      const rest = { ...head(), ...said(held), ...logprobs(choice.scores.length) };
+      return [{ ...rest, ...ending() }];
+    },
+    whole() {
+      const parts = [...answer.push(choice.text), ...answer.end()];
+      return { ...head(), ...said(parts), ...logprobs(0), ...ending() };
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/** Routes of Ollama that write no text: names and sizes of the model, vectors. */
+import { z } from 'zod';
+import type { NamedModel } from '../../engine/text-model.ts';
+import { describeSoftware } from '../../report/provenance.ts';
+import { formatShortCount } from '../../report/quantities.ts';
+import { vectorsOf } from './embeddings.ts';
+import { perLimits } from './limits.ts';
+import { type EmbeddingServing, modelNames, taggedName } from './request-context.ts';
+import { checkBody, maybe } from './request-fields.ts';
+import type { Route } from './route.ts';
+
+const name = maybe(z.string().max(512));
+
+const embedSchema = perLimits((limits) =>
+  z.object({
+    model: name,
+    input: z.union([z.string(), z.array(z.string()).max(limits.prompts)], {
+      error: `expected a text, or up to ${limits.prompts} texts`,
+    }),
+    truncate: maybe(z.boolean()),
+    dimensions: maybe(z.int().min(1)),
+  }),
+);
+
+const embeddingSchema = z.object({ model: name, prompt: z.string() });
+
+export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
+  {
+    ...{ method: 'post', path: '/api/embed', body: embedSchema },
+    summary: 'Texts as vectors of length 1, in the shapes of Ollama',
+    async answer(serving, { body, abort }) {
+      const started = performance.now();
+      const { model, input, truncate = true, dimensions } = checkBody(embedSchema(serving.limits), body);
+      const answered = taggedName(serving, model);
+      const { vectors, tokens } = await vectorsOf(serving, input, { truncate, dimensions }, abort.signal);
+      return Response.json({
+        model: answered,
+        embeddings: vectors.map((vector) => Array.from(vector)),
+        total_duration: Math.round(1e6 * (performance.now() - started)),
+        load_duration: 0,
+        prompt_eval_count: tokens,
+      });
+    },
+  },
+  {
+    ...{ method: 'post', path: '/api/embeddings', body: () => embeddingSchema },
+    summary: 'A text as a vector of length 1, in an older shape of Ollama',
+    async answer(serving, { body, abort }) {
+      const { model, prompt } = checkBody(embeddingSchema, body);
+      taggedName(serving, model);
+      const { vectors } = await vectorsOf(serving, prompt, { truncate: true }, abort.signal);
+      return Response.json({ embedding: Array.from(vectors[0]) });
+    },
+  },
+];
+
+function detailsOf({ family, parameterCount }: NamedModel) {
+  const size = formatShortCount(parameterCount);
+  const families = [family];
+  return { parent_model: '', format: 'linnet', family, families, parameter_size: size, quantization_level: '' };
+}
+
+/** An entry of a list for each name. A name without a tag has the tag "latest". */
+function entriesOf(serving: EmbeddingServing, more: object) {
+  const { model } = serving;
+  return modelNames(serving).map((served) => {
+    const tagged = served.includes(':') ? served : `${served}:latest`;
+    return { name: tagged, model: tagged, size: 0, digest: model.fingerprint, details: detailsOf(model), ...more };
+  });
+}
+
+function openedAt({ created }: NamedModel): string {
+  return new Date(1000 * created).toISOString();
+}
+
+const showSchema = z.object({ model: name, name });
+
+/** @param capabilities of the model, by Ollama's names */
+export function ollamaFacts(
+  capabilities: (model: NamedModel) => readonly string[],
+): readonly Route<EmbeddingServing>[] {
+  return [
+    {
+      ...{ method: 'get', path: '/api/tags', summary: 'Names of the model, in the shapes of Ollama' },
+      answer: (serving) => Response.json({ models: entriesOf(serving, { modified_at: openedAt(serving.model) }) }),
+    },
+    {
+      ...{ method: 'get', path: '/api/ps', summary: 'The same: the model is always loaded' },
+      answer: (serving) => {
+        const context_length = serving.embeddings.longest;
+        const loaded = { expires_at: '9999-12-31T23:59:59Z', size_vram: 0, context_length };
+        return Response.json({ models: entriesOf(serving, loaded) });
+      },
+    },
+    {
+      ...{ method: 'get', path: '/api/version', summary: 'The version of Linnet' },
+      answer: () => Response.json({ version: describeSoftware().linnet }),
+    },
+    {
+      ...{ method: 'post', path: '/api/show', body: () => showSchema, summary: 'Sizes and chat template of the model' },
+      answer(serving, { body }) {
+        const { model, embeddings } = serving;
+        const fields = checkBody(showSchema, body);
+        taggedName(serving, fields.model ?? fields.name);
+        const { family, parameterCount, vocabulary, template } = model;
+        return Response.json({
+          ...{ license: '', modelfile: '', parameters: '', system: '', template: template?.source ?? '' },
+          details: detailsOf(model),
+          model_info: {
+            'general.architecture': family,
+            'general.parameter_count': parameterCount,
+            [`${family}.context_length`]: embeddings.longest,
+            [`${family}.embedding_length`]: embeddings.width,
+            [`${family}.vocab_size`]: vocabulary,
+          },
+          capabilities: capabilities(model),
+          modified_at: openedAt(model),
+        });
+      },
+    },
+  ];
+}
