@@ -181,12 +181,17 @@ export async function hubWithModel(shardBytes = 5e9): Promise<{ hub: ImitatedHub
   });
   const tokenizerFiles = new Map([['tokenizer.json', '{"model":{}}']]);
   await saveCheckpoint(folder, { config: { model_type: 'llama' }, tensors, tokenizerFiles, shardBytes });
+  return { ...(await hubWithFolder(folder)), folder };
+}
+
+/** A hub with the files of a folder, and two that nobody fetches. */
+export async function hubWithFolder(folder: string): Promise<{ hub: ImitatedHub; endpoint: string }> {
   const names = await readdir(folder);
   const files = await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const));
   const hub = new ImitatedHub(
     new Map([...files, ['README.md', Buffer.from('# hello')], ['pytorch_model.bin', Buffer.from('pickle')]]),
   );
-  return { hub, endpoint: await hub.start(), folder };
+  return { hub, endpoint: await hub.start() };
 }
 
 /** A hub with a data set of these files, by path. */

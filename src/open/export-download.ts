@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { RemoteFolder } from './remote-folder.ts';
-import type { FetchProgress } from '../checkpoint/hub/hub.ts';
+import type { TransferOptions } from '../checkpoint/hub/hub.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { LinnetError } from '../errors.ts';
 import { readManifest } from '../export/assemble.ts';
@@ -14,10 +14,7 @@ import { checkPlainFileName } from '../files/plain-file-name.ts';
 import { readInFolder } from '../files/regular-file.ts';
 
 /** How an exported folder is downloaded. */
-export interface ExportDownloadOptions {
-  /** Told how far the download is. */
-  readonly onProgress?: (progress: FetchProgress) => void;
-  readonly signal?: AbortSignal;
+export interface ExportDownloadOptions extends TransferOptions {
   /** Where it is kept. Default: a folder of `~/.cache/linnet` that is named by the URL. */
   readonly folder?: string;
   /** Default: the global `fetch`. */
@@ -31,7 +28,7 @@ export interface ExportDownloadOptions {
  *   `ABORTED`, and as `writeFolderAtomic`
  */
 export async function downloadExport(url: string, options: ExportDownloadOptions = {}): Promise<string> {
-  const { onProgress, signal, fetch } = options;
+  const { onPlan, onProgress, signal, fetch } = options;
   let size = 0;
   let received = 0;
   const remote = new RemoteFolder(url, undefined, { signal, fetch });
@@ -42,6 +39,7 @@ export async function downloadExport(url: string, options: ExportDownloadOptions
   if (await holds(folder, description)) return folder;
   const { files } = readManifest(description, new URL(EXPORT_FILE, href).href);
   for (const { bytes } of Object.values(files)) size += bytes;
+  onPlan?.({ from: href, folder, files: Object.keys(files).length, bytes: size });
   await writeFolderAtomic(
     folder,
     async (temporary) => {

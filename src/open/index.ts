@@ -40,7 +40,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
  * Graphs of checkpoints are compiled when they are first needed.
  *
  * @param source a folder; `linnet:tiny-llama`, which comes with the package; `owner/name` of the hub, where nothing here has
- *   a name like it; or a URL. Downloads are kept in `~/.cache/linnet`, and reported to `onProgress` or by a line on the
+ *   a name like it; or a URL. Downloads are kept in `~/.cache/linnet`, and announced to `onPlan` or by a line on the
  *   standard error.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
  * @param options.spin default true for the steps of an exported folder
@@ -80,7 +80,7 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
 
 const openOptionNames: Readonly<Record<keyof OpenOptions, true>> = {
   ...{ device: true, threads: true, worker: true, spin: true, profile: true, verify: true, dtype: true },
-  ...{ hub: true, revision: true, onProgress: true, signal: true },
+  ...{ hub: true, revision: true, onPlan: true, onProgress: true, signal: true },
 };
 
 /** Where a model came from, and how it is compiled. */

@@ -44,13 +44,19 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
 export async function modelHere(given: string, base?: string): Promise<string> {
   const place = await placeOfModel(given, base);
   if ('path' in place) return place.path;
-  const { defaultModelFolder } = await import('../checkpoint/hub/hub.ts');
-  const folder = defaultModelFolder(place.id);
-  if (await isThere(folder)) return folder;
+  const kept = await keptModel(place.id);
+  if (kept !== undefined) return kept;
   throw new LinnetError(
     'NOT_FOUND',
     `there is no folder ${resolve(base ?? '', given)}, and the hub's model of this name is not here; "linnet download ${given}" fetches it`,
   );
+}
+
+/** The folder of a model of the hub, if it has been downloaded. */
+export async function keptModel(id: string): Promise<string | undefined> {
+  const { defaultModelFolder } = await import('../checkpoint/hub/hub.ts');
+  const folder = defaultModelFolder(id);
+  return (await isThere(folder)) ? folder : undefined;
 }
 
 function shippedFolder(name: string): string {

@@ -1,23 +1,25 @@
 /** The source that the argument of `open` names: a folder, a model of the hub, or a URL. */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { defaultModelFolder, type FetchProgress, hubSource, type ModelSource } from '../checkpoint/hub/hub.ts';
+import {
+  defaultModelFolder,
+  type FetchPlan,
+  hubSource,
+  type ModelSource,
+  type TransferOptions,
+} from '../checkpoint/hub/hub.ts';
 import { LinnetError } from '../errors.ts';
 import { quoteName } from '../files/name-list.ts';
 import { downloadExport } from './export-download.ts';
 import { requireText } from '../files/arguments.ts';
-import { placeOfModel } from './model-names.ts';
+import { keptModel, placeOfModel } from './model-names.ts';
 
 /** How a model that is not on the disk gets there. */
-export interface DownloadOptions {
+export interface DownloadOptions extends TransferOptions {
   /** Where models of the hub come from. Default: huggingface.co, without a token. */
   readonly hub?: ModelSource;
-  /** Branch, tag or commit of a model of the hub. Default "main". */
+  /** Branch, tag or commit of a model of the hub. Default: what was downloaded, without asking the hub, else "main". */
   readonly revision?: string;
-  /** Told how far a download is. Without it, a line on the standard error names the file fetched, and its destination. */
-  readonly onProgress?: (progress: FetchProgress) => void;
-  /** Stops a download, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
 }
 
 /** The address of a model's page, with its revision. */
@@ -51,8 +53,19 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
 
 async function fetchFromHub(id: string, options: DownloadOptions): Promise<string> {
   const { hub = hubSource(), revision, onProgress, signal } = options;
+  const { onPlan = onProgress === undefined ? sayPlan : undefined } = options;
+  const kept = revision === undefined ? await keptModel(id) : undefined;
+  if (kept !== undefined) return kept;
   const folder = defaultModelFolder(id);
-  if (onProgress === undefined) process.stderr.write(`linnet: fetching ${id} from the hub to ${folder}\n`);
-  await hub.fetchFolder(id, revision, folder, { onProgress, signal });
+  try {
+    await hub.fetchFolder(id, revision, folder, { onPlan, onProgress, signal });
+  } catch (error) {
+    if (!(error instanceof LinnetError) || !['NOT_FOUND', 'INPUT'].includes(error.code)) throw error;
+    throw new LinnetError(error.code, `there is no folder ${resolve(id)}, and ${error.message}`, { cause: error });
+  }
   return folder;
+}
+
+function sayPlan({ from, folder, files, bytes }: FetchPlan): void {
+  process.stderr.write(`linnet: fetching ${from} (${files} files, ${(bytes / 2 ** 20).toFixed(1)} MiB) to ${folder}\n`);
 }

@@ -2,8 +2,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
-import { commit, hubWithDataset, hubWithModel, id, token } from '../imitated-hub.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { commit, hubWithDataset, hubWithFolder, hubWithModel, id, token } from '../imitated-hub.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { errorOf, jsonOf, runCaptured } from './captured-cli.ts';
 
@@ -84,6 +84,63 @@ describe('download', () => {
     const run = await runCaptured(['download', name, '--endpoint', endpoint, '--out', out, ...options, '--json']);
     expect(run.exitCode).toBe(3);
     expect(errorOf(run)).toMatchObject({ code });
+  });
+});
+
+describe('a model of the hub', () => {
+  /** A hub with a model that generates, and an empty folder for downloads. */
+  async function emptyHome() {
+    const home = await scratchFolder();
+    vi.stubEnv('HOME', home);
+    return { kept: join(home, '.cache/linnet/owner--model'), ...(await hubWithFolder('assets/tiny-llama')) };
+  }
+
+  it.each<[string, string[], RegExp]>([
+    ['generate', ['--prompt', 'Once', '--max-tokens', '2'], /./],
+    ['chat', ['--max-tokens', '2'], /./],
+    ['serve', ['--port', '0', '--set', 'noUi'], /^owner\/model at http/],
+  ])(
+    'is fetched by %s, which says first what it fetches, and later used without a network',
+    async (name, words, said) => {
+      const { kept, hub, endpoint } = await emptyHome();
+      const served = new AbortController();
+      const run = (hubAddress: string) =>
+        runCaptured([name, id, ...words], {
+          environment: { HF_ENDPOINT: hubAddress },
+          ...(name === 'serve' && { signal: served.signal, onOutput: () => served.abort() }),
+          lines: ['Once', '/quit'],
+        });
+      const first = await run(endpoint);
+      const announcement = `fetching owner/model of ${endpoint}: 4 files, `;
+      expect(first.stderr.split('\n')[0]).toMatch(new RegExp(`^${announcement}[\\d.]+ MiB, to ${kept}$`));
+      expect(first).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(said) });
+      hub.log.length = 0;
+      const second = await run('http://127.0.0.1:9');
+      expect(second).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(said) });
+      expect(second.stderr).not.toContain('fetching');
+      expect(hub.log).toEqual([]);
+    },
+  );
+
+  it('that is not here and cannot be reached is refused, with what to do', async () => {
+    await emptyHome();
+    const run = await runCaptured(['generate', id, '--json'], { environment: { HF_ENDPOINT: 'http://127.0.0.1:9' } });
+    expect(run.exitCode).toBe(3);
+    const { code, message } = errorOf(run);
+    expect(code).toBe('NOT_FOUND');
+    expect(message).toMatch(
+      /there is no folder .*owner.model, and cannot fetch owner\/model from http:\/\/127\.0\.0\.1:9: /,
+    );
+    expect(message).toContain(
+      'without a network, give a folder, such as "linnet download owner/model --out FOLDER" makes',
+    );
+  });
+
+  it('is never meant by a path', async () => {
+    const { hub, endpoint } = await emptyHome();
+    const run = await runCaptured(['chat', `./${id}`, '--json'], { environment: { HF_ENDPOINT: endpoint } });
+    expect(errorOf(run)).toMatchObject({ code: 'NOT_FOUND' });
+    expect(hub.log).toEqual([]);
   });
 });
 

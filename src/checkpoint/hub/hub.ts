@@ -34,8 +34,20 @@ export interface FetchProgress {
   readonly size: number;
 }
 
+/** What a download is going to fetch. */
+export interface FetchPlan {
+  /** Of a model or data set of the hub: its name and the address of the hub; else a URL. */
+  readonly from: string;
+  /** Its destination. */
+  readonly folder: string;
+  readonly files: number;
+  readonly bytes: number;
+}
+
 /** Watching and stopping a download. */
 export interface TransferOptions {
+  /** Called before files are fetched; not if they are here. */
+  readonly onPlan?: (plan: FetchPlan) => void;
   /** Called after every piece that arrives; throttle it where drawing is slow. */
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Stops the work, with an error `ABORTED`. */
@@ -199,6 +211,8 @@ async function fetchFolder(
     // Names are checked by the plan: they lead into the folder.
     for (const { name } of files) await mkdir(dirname(resolve(staging, name)), { recursive: true });
     if (present?.record.commit === commit) await takeOver(files, present.record, target, staging);
+    const bytes = files.reduce((sum, { size }) => sum + size, 0);
+    options.onPlan?.({ from: `${wanted.id} of ${hub.endpoint}`, folder: target, files: files.length, bytes });
     const record: DownloadRecord = {
       id: wanted.id,
       commit,

@@ -49,5 +49,9 @@ export function asHubError(
     );
   }
   const reason = error instanceof Error ? error.message : String(error);
-  return new LinnetError('NOT_FOUND', `cannot fetch ${id} from ${endpoint}: ${reason}`, { cause: error });
+  return new LinnetError(
+    'NOT_FOUND',
+    `cannot fetch ${id} from ${endpoint}: ${reason}; without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`,
+    { cause: error },
+  );
 }

@@ -1,5 +1,5 @@
 /** `linnet chat`: a conversation in the terminal. */
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import { readTextFile } from '../../data/files/text-file.ts';
 import type { Generation } from '../../engine/text-job.ts';
 import { LinnetError } from '../../errors.ts';
@@ -8,7 +8,8 @@ import { Conversation } from '../../engine/chat/conversation.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { filePath, integer, seed32, text } from '../framework/option-values.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { modelNamed } from '../options/folder-parameters.ts';
+import { fetchedModel } from '../options/hub-options.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
 import { openCausal } from '../../open/running-model.ts';
 
@@ -85,8 +86,9 @@ export const chatCommand = defineCommand({
   examples: [
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
     'linnet chat assets/tiny-llama --max-tokens 40',
+    'linnet chat LiquidAI/LFM2-350M',
   ],
-  arguments: { model: folderOf('the model, exported or not') },
+  arguments: { model: modelNamed('the model, exported or not') },
   options: {
     system: optional(text, 'system message'),
     session: optional(filePath, 'session to take up'),
@@ -98,8 +100,9 @@ export const chatCommand = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    await using model = await openCausal(options.model, {
-      name: basename(resolve(options.model)),
+    const folder = await fetchedModel(context, options.model);
+    await using model = await openCausal(folder, {
+      name: basename(folder),
       chatTemplate: options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate),
       device: options.device,
       threads: options.threads,

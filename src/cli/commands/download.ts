@@ -1,12 +1,10 @@
 /** `linnet download`: fetches a model or data set from the Hugging Face hub, or goes on with an interrupted fetch. */
-import { defaultDatasetFolder, defaultModelFolder, hubSource, type TransferOptions } from '../../checkpoint/hub/hub.ts';
+import { defaultDatasetFolder, defaultModelFolder, type TransferOptions } from '../../checkpoint/hub/hub.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { defineCommand, flag, optional, repeated, required, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { called, folderPath, text } from '../framework/option-values.ts';
-
-/** Where models come from if neither an option nor the environment says otherwise. */
-const HUB = 'https://huggingface.co';
+import { announced, endpointOption, hubOf } from '../options/hub-options.ts';
 
 export const download = defineCommand({
   description:
@@ -40,7 +38,7 @@ export const download = defineCommand({
       'fetch these files of the top folder, too, such as "*.md"; may be repeated',
     ),
     exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
-    endpoint: optional(called('url', text), `address of the hub (default: HF_ENDPOINT or ${HUB})`),
+    endpoint: endpointOption,
   },
   async run(context, { id, revision, out: place, dataset, config, split, include, exclude, endpoint }) {
     if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split are of --dataset');
@@ -48,18 +46,14 @@ export const download = defineCommand({
       throw new UsageError('--include and --exclude are of models; of a data set give --config and --split');
     }
     const out = place ?? (dataset ? defaultDatasetFolder(id) : defaultModelFolder(id));
-    const { HF_ENDPOINT: configured = '', HF_TOKEN: token = '' } = context.environment;
-    const source = hubSource({
-      endpoint: endpoint ?? (configured === '' ? HUB : configured),
-      ...(token !== '' && { token }),
-    });
+    const source = hubOf(context, endpoint);
     let asked = false;
-    const { commit, files } = await context.withProgress('download', 'bytes', (progress) => {
+    const { commit, files } = await announced(context, ({ onPlan, ...others }) => {
       const watching: TransferOptions = {
-        signal: context.signal,
-        onProgress({ file, received, size }) {
+        ...others,
+        onPlan(plan) {
           asked = true;
-          progress.update(received, size, file);
+          onPlan?.(plan);
         },
       };
       return dataset

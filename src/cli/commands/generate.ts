@@ -19,7 +19,8 @@ import { defineCommand, engineOptions, flag, optional, repeated, withDefault, se
 import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { modelNamed } from '../options/folder-parameters.ts';
+import { fetchedModel } from '../options/hub-options.ts';
 import { choice, decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
@@ -85,16 +86,18 @@ export const generateCommand = defineCommand({
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --set lengthPenalty=0.6',
     'linnet generate runs/augmented --prompt "A whale as JSON: " --json-schema whale.schema.json',
+    'linnet generate HuggingFaceTB/SmolLM2-135M --prompt "Once upon a time" --dtype w8a8',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
-  arguments: { model: folderOf('the model, exported or not') },
+  arguments: { model: modelNamed('the model, exported or not') },
   options: generateOptions,
   writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options, context);
     const compile = { device: options.device, threads: options.threads };
     if (options.beams > 1) refuseForBeams(options);
-    await using loaded = await openGenerating(options.model, { ...compile, dtype: options.dtype });
+    const folder = await fetchedModel(context, options.model);
+    await using loaded = await openGenerating(folder, { ...compile, dtype: options.dtype });
     const { engine } = loaded;
     const needsTokenizer =
       !['tokens', 'none'].includes(prompt.kind) || options.stop.length > 0 || options.jsonSchema !== undefined;

@@ -33,7 +33,8 @@ import {
   textList,
   wordList,
 } from '../framework/option-values.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { modelNamed } from '../options/folder-parameters.ts';
+import { fetchedModel } from '../options/hub-options.ts';
 
 /** Requests name no longer one. */
 const mostNameCharacters = 512;
@@ -45,11 +46,12 @@ export const serveCommand = defineCommand({
     'SIGTERM lets what runs come to its end. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
   examples: [
     'linnet serve assets/tiny-llama',
+    'linnet serve LiquidAI/LFM2-350M --port 8000',
     'linnet serve runs/augmented --port 8000 --parallel 16 --chat-template chat.jinja',
     'linnet serve runs/export --host 0.0.0.0 --api-key-file keys.txt --sessions runs/sessions',
     'linnet serve runs/export --port 8001 --sessions redis://127.0.0.1:6379',
   ],
-  arguments: { model: folderOf('the model, exported or not') },
+  arguments: { model: modelNamed('the model, exported or not') },
   options: {
     host: withDefault(called('address', text), '127.0.0.1', 'address to listen on'),
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
@@ -138,8 +140,11 @@ export const serveCommand = defineCommand({
         },
       },
     );
-    const place = await placeEngine(options.model, options.engine, options.threads);
-    const [name = basename(resolve(options.model)), ...aliases] = new Set(options.servedModelName.flat());
+    const folder = await fetchedModel(context, options.model);
+    const place = await placeEngine(folder, options.engine, options.threads);
+    const names = options.servedModelName.flat();
+    const own = folder === resolve(options.model) ? [basename(folder)] : [options.model, basename(folder)];
+    const [name, ...aliases] = new Set(names.length > 0 ? names : own);
     const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
     const listening = {
@@ -148,7 +153,7 @@ export const serveCommand = defineCommand({
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
     };
-    await using model = await openServed(options.model, { ...named, ...compile, chatTemplate: template });
+    await using model = await openServed(folder, { ...named, ...compile, chatTemplate: template });
     if (model instanceof ReadingModel) {
       const { sessions, slotSavePath, chatTemplate, toolFormat, speculate } = options;
       const given = Object.entries({ sessions, slotSavePath, chatTemplate, toolFormat, speculate }).find(

@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { flag, required, withDefault } from '../framework/command.ts';
 import { modelHere } from '../../open/model-names.ts';
-import { choice, folderPath, type ValueKind } from '../framework/option-values.ts';
+import { called, choice, folderPath, path, type ValueKind } from '../framework/option-values.ts';
 
 /** A model that is here, by its folder, `linnet:tiny-llama` or a name of the hub (`modelHere`). */
 export const modelFolder: ValueKind<string> = {
@@ -12,6 +12,13 @@ export const modelFolder: ValueKind<string> = {
 
 /** An argument: the folder of `what`, such as "the model". */
 export const folderOf = (what: string): z.ZodType<string, string> => required(modelFolder, `folder of ${what}`);
+
+/** An argument: a model as `open` takes it. `fetchedModel` gets it if it is not here. */
+export const modelNamed = (what: string): z.ZodType<string, string> =>
+  required(
+    called('model', path),
+    `${what}: a folder, or a name of the hub (owner/name) or URL, which is fetched first`,
+  );
 
 /** The option `--out`, where `what` goes. */
 export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);
