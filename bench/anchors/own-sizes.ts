@@ -24,21 +24,29 @@ const [batch, length] = [8, 512];
 const settings = { convert: ['--steps', '30,60,0', '--batch', '4'], prompts: 50, length };
 
 const shared = {
-  ...{ architectures: ['LlamaForCausalLM'], model_type: 'llama', vocab_size: vocabulary, hidden_act: 'silu' },
-  ...{ max_position_embeddings: 512, rms_norm_eps: 1e-5, rope_theta: 10000, tie_word_embeddings: true },
+  ...{ vocab_size: vocabulary, max_position_embeddings: 512, rope_theta: 10000, tie_word_embeddings: true },
   ...{ bos_token_id: 0, eos_token_id: 1, num_key_value_heads: 2 },
 };
+const llama = { architectures: ['LlamaForCausalLM'], model_type: 'llama', hidden_act: 'silu', rms_norm_eps: 1e-5 };
 type Shape = Readonly<Record<string, unknown>>;
 
 const sizes: Readonly<Record<string, { readonly config: Shape; readonly rate: string }>> = {
-  '1m': { config: shape(128, 352, 5, 4), rate: '2e-3' },
-  '5m': { config: shape(256, 704, 6, 8), rate: '1.5e-3' },
-  '15m': { config: shape(384, 1056, 9, 6), rate: '1e-3' },
+  '1m': { config: { ...llama, ...shape(128, 352, 5, 4) }, rate: '2e-3' },
+  '5m': { config: { ...llama, ...shape(256, 704, 6, 8) }, rate: '1.5e-3' },
+  '15m': { config: { ...llama, ...shape(384, 1056, 9, 6) }, rate: '1e-3' },
+  '1m-hybrid': { config: { ...hybrid([2, 4]), ...shape(128, 288, 6, 4) }, rate: '2e-3' },
+  '5m-hybrid': { config: { ...hybrid([2, 5, 7]), ...shape(256, 608, 8, 8) }, rate: '1.5e-3' },
+  '15m-hybrid': { config: { ...hybrid([2, 5, 8, 10]), ...shape(384, 960, 11, 6) }, rate: '1e-3' },
 };
 
 function shape(width: number, inner: number, layers: number, heads: number): Shape {
   const sizes = { hidden_size: width, intermediate_size: inner, num_hidden_layers: layers, num_attention_heads: heads };
   return { ...shared, ...sizes };
+}
+
+/** LFM2: short convolutions in all layers but those given. */
+function hybrid(attention: readonly number[]): Shape {
+  return { model_type: 'lfm2', full_attn_idxs: attention, block_auto_adjust_ff_dim: false };
 }
 
 const { positionals, values } = parseArgs({
