@@ -18,7 +18,7 @@ import { keptModel, placeOfModel } from './model-names.ts';
 export interface DownloadOptions extends TransferOptions {
   /** Where models of the hub come from. Default: huggingface.co, without a token. */
   readonly hub?: ModelSource;
-  /** Branch, tag or commit of a model of the hub. Default: what was downloaded, without asking the hub, else "main". */
+  /** Branch, tag or commit of a model of the hub. Default: the downloaded one, without asking the hub, else "main". */
   readonly revision?: string;
 }
 

@@ -34,7 +34,7 @@ export interface FetchProgress {
   readonly size: number;
 }
 
-/** What a download is going to fetch. */
+/** Files that a download fetches. */
 export interface FetchPlan {
   /** Of a model or data set of the hub: its name and the address of the hub; else a URL. */
   readonly from: string;
