@@ -1,7 +1,7 @@
 /** Linnet with many texts in one step, as its server has them, and a session that goes on from its bytes. */
 import { chain } from '../../src/attention/tree.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
-import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
+import { decodeSession, encodeSession, restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
 import { Random } from '../../src/random.ts';
@@ -32,6 +32,23 @@ export class BatchedLinnet implements AsyncDisposable {
   async decode(length: number, steps: number): Promise<Cost> {
     const states = this.#states.get(length) ?? Array.from({ length: this.#streams }, () => this.#filledState(length));
     this.#states.set(length, states);
+    return this.#steps(states, length, steps);
+  }
+
+  /** Many continuations of one text that has been read: copies of its state, and some tokens of each. */
+  async fork(length: number, steps: number): Promise<Cost> {
+    const state = await this.#read(length);
+    return costOf(() =>
+      this.#steps(
+        Array.from({ length: this.#streams }, () => state.fork()),
+        length,
+        steps,
+      ),
+    );
+  }
+
+  /** One step of all states before the clock starts, then the cost of one. */
+  async #steps(states: readonly SequenceState[], length: number, steps: number): Promise<Cost> {
     const { engine } = this.#exported;
     const sampler = new Sampler({ temperature: 0 });
     let next = states.map((_, index) => tokens[length + index]);
@@ -63,6 +80,21 @@ export class BatchedLinnet implements AsyncDisposable {
     });
   }
 
+  /** Reads a text and saves its session. */
+  async save(file: string, length: number): Promise<void> {
+    const { fingerprint } = this.#exported;
+    await saveSession(file, { state: await this.#read(length), tokens: tokens.slice(0, length + 1), fingerprint });
+  }
+
+  /** The first token of a turn of a session in a file. */
+  async resume(file: string, length: number, added: number): Promise<Cost> {
+    const { engine, fingerprint } = this.#exported;
+    return costOf(async () => {
+      const { state } = await restoreSession(file, engine, fingerprint);
+      await this.#firstToken(state, tokens.slice(length, length + added));
+    });
+  }
+
   /** The same with the text read from its beginning. */
   async reread(length: number, added: number): Promise<Cost> {
     return costOf(() => this.#firstToken(this.#exported.engine.newState(), tokens.slice(0, length + added)));
@@ -71,6 +103,12 @@ export class BatchedLinnet implements AsyncDisposable {
   async #firstToken(state: SequenceState, text: readonly number[]): Promise<number> {
     const { logits } = await this.#exported.engine.prefill(state, text);
     return new Sampler({ temperature: 0 }).next(logits, []);
+  }
+
+  async #read(length: number): Promise<SequenceState> {
+    const state = this.#exported.engine.newState();
+    await this.#exported.engine.prefill(state, tokens.slice(0, length));
+    return state;
   }
 
   #session(length: number): Uint8Array {

@@ -70,10 +70,28 @@ export class BatchedLlama implements AsyncDisposable {
 
   /** Tokens of all sequences after a text that has been read: the cost of one step of all. */
   async decode(length: number, steps: number): Promise<Cost> {
+    await this.#fill(this.#file(length));
+    return this.#steps(length, steps);
+  }
+
+  /** Many continuations of one text that has been read: node-llama-cpp copies a sequence by way of a file. */
+  async fork(file: string, length: number, steps: number): Promise<Cost> {
+    await this.save(file, length);
+    return costOf(async () => {
+      await this.#fill(file);
+      await this.#steps(length, steps);
+    });
+  }
+
+  async #fill(file: string): Promise<void> {
     for (const sequence of this.#sequences) {
       await sequence.clearHistory();
-      await sequence.loadStateFromFile(this.#file(length), { acceptRisk: true });
+      await sequence.loadStateFromFile(file, { acceptRisk: true });
     }
+  }
+
+  /** One step of all sequences before the clock starts, then the cost of one. */
+  async #steps(length: number, steps: number): Promise<Cost> {
     const continued = this.#sequences.map((sequence, index) =>
       sequence.evaluate([tokens[length + index]], { temperature: 0, yieldEogToken: true }),
     );
@@ -91,11 +109,36 @@ export class BatchedLlama implements AsyncDisposable {
     const [first] = this.#sequences;
     await first.clearHistory();
     await first.loadStateFromFile(this.#file(length), { acceptRisk: true });
-    const part = tokens.slice(length, length + added);
-    const generated = first.evaluate(part, { temperature: 0, yieldEogToken: true });
-    const cost = await costOf(() => generated.next());
+    return costOf(() => this.#firstToken(tokens.slice(length, length + added)));
+  }
+
+  /** Reads a text and saves its state. */
+  async save(file: string, length: number): Promise<void> {
+    const [first] = this.#sequences;
+    await first.clearHistory();
+    await first.evaluateWithoutGeneratingNewTokens(tokens.slice(0, length));
+    await first.saveStateToFile(file);
+  }
+
+  /** The first token of a turn after a text whose state is in a file. */
+  async resume(file: string, length: number, added: number): Promise<Cost> {
+    const [first] = this.#sequences;
+    return costOf(async () => {
+      await first.loadStateFromFile(file, { acceptRisk: true });
+      await this.#firstToken(tokens.slice(length, length + added));
+    });
+  }
+
+  /** The same with the text read from its beginning. */
+  async reread(length: number, added: number): Promise<Cost> {
+    await this.#sequences[0].clearHistory();
+    return costOf(() => this.#firstToken(tokens.slice(0, length + added)));
+  }
+
+  async #firstToken(text: Token[]): Promise<void> {
+    const generated = this.#sequences[0].evaluate(text, { temperature: 0, yieldEogToken: true });
+    await generated.next();
     await generated.return(undefined);
-    return cost;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,7 @@ const vocabulary = fields.get('tokenizer.ggml.tokens');
 const summary = {
   version: fields.get('version'),
   architecture: fields.get('general.architecture'),
-  layers: fields.get('llama.block_count'),
+  layers: fields.get(`${String(fields.get('general.architecture'))}.block_count`),
   vocabulary: Array.isArray(vocabulary) ? vocabulary.length : undefined,
   tensors: tensorInfos.length,
   dataBytes: size - Number(tensorDataOffset),

@@ -7,12 +7,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { llamaShape } from '../../src/models/presets/presets.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
-import { linnet, measureLinnet, runTypeScript } from './linnet.ts';
-import { writeLlamaGguf } from './llama-gguf.ts';
-import { writeLlamaOnnx } from './llama-onnx.ts';
+import { measureLinnet, runTypeScript } from './linnet.ts';
 import { type Measurement, type MeasurementOptions, median } from './measurement.ts';
+import { peerShape } from './shapes.ts';
 
 /** Who is measured: where its model lies, how it is made, how it is run. */
 interface Subject {
@@ -39,7 +37,7 @@ const { values } = parseArgs({
   },
 });
 
-const shape = llamaShape(values.shape);
+const shape = peerShape(values.shape);
 const folder = resolve(values.data, values.shape);
 
 /** Another engine, in a process of its own. */
@@ -53,8 +51,7 @@ function other(script: string): Subject['measure'] {
 }
 
 function synthetic(dtype: string, ...more: string[]): Subject['make'] {
-  return (path) =>
-    linnet('synth', '--like', values.shape, '--mixer', 'augmented', '--dtype', dtype, ...more, '--out', path);
+  return (path) => shape.synthesize(path, '--dtype', dtype, ...more);
 }
 
 const subjects: Readonly<Record<string, Subject>> = {
@@ -63,17 +60,17 @@ const subjects: Readonly<Record<string, Subject>> = {
   'linnet-w8a8': { model: 'linnet-w8a8', make: synthetic('w8a8'), measure: measureLinnet },
   'llama.cpp-q4_0': {
     model: 'q4_0.gguf',
-    make: (path) => writeLlamaGguf(path, values.shape, shape, 'q4_0'),
+    make: (path) => shape.writeGguf(path, 'q4_0'),
     measure: other('llama-cpp.ts'),
   },
   'llama.cpp-q8_0': {
     model: 'q8_0.gguf',
-    make: (path) => writeLlamaGguf(path, values.shape, shape, 'q8_0'),
+    make: (path) => shape.writeGguf(path, 'q8_0'),
     measure: other('llama-cpp.ts'),
   },
   'transformers.js-q4': {
     model: 'onnx-q4',
-    make: (path) => writeLlamaOnnx(path, shape),
+    make: (path) => shape.writeOnnx(path),
     measure: other('transformers-js.ts'),
   },
 };

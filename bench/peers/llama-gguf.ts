@@ -20,8 +20,10 @@ export async function writeLlamaGguf(path: string, name: string, shape: Shape, f
   await writeGguf(path, metadata(name, shape, format), [...tensors(shape, blockFormats[format])]);
 }
 
+/** Numbers of `general.file_type`. */
+export const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7 };
+
 function metadata(name: string, shape: Shape, format: BlockFormatName): Map<string, GgufValue> {
-  const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7 };
   return new Map<string, GgufValue>([
     ['general.architecture', string('llama')],
     ['general.name', string(`${name}, random weights`)],
@@ -42,7 +44,7 @@ function metadata(name: string, shape: Shape, format: BlockFormatName): Map<stri
 }
 
 /** A SentencePiece vocabulary of the right size: three control tokens, the 256 bytes, and names that mean nothing. */
-function tokenizer(vocabulary: number): [string, GgufValue][] {
+export function tokenizer(vocabulary: number): [string, GgufValue][] {
   const controls = ['<unk>', '<s>', '</s>'];
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
   const words = Array.from({ length: vocabulary - controls.length - bytes.length }, (_, index) => `▁w${index}`);
@@ -59,24 +61,36 @@ function tokenizer(vocabulary: number): [string, GgufValue][] {
   ];
 }
 
-function* tensors(shape: Shape, format: BlockFormat): Generator<GgufTensor> {
+/** Tensors by name: random matrices in a block format, and float32 ones of one value. */
+export function tensorMakers(format: BlockFormat) {
   const random = new RandomBytes(1);
+  return {
+    matrix: (name: string, rows: number, columns: number): GgufTensor => ({
+      name: `${name}.weight`,
+      dimensions: [columns, rows],
+      ggmlType: format.ggmlType,
+      bytes: ((rows * columns) / format.blockValues) * format.blockBytes,
+      data: () => randomMatrix(format, rows, columns, random),
+    }),
+    /** @param dimensions the fastest first */
+    constant: (name: string, dimensions: readonly number[], value: number): GgufTensor => {
+      const count = dimensions.reduce((product, dimension) => product * dimension, 1);
+      return {
+        name: `${name}.weight`,
+        dimensions,
+        ggmlType: 0, // float32
+        bytes: 4 * count,
+        data: () => [new Uint8Array(new Float32Array(count).fill(value).buffer)],
+      };
+    },
+  };
+}
+
+function* tensors(shape: Shape, format: BlockFormat): Generator<GgufTensor> {
   const width = shape.hidden_size;
   const keyValueWidth = (width / shape.num_attention_heads) * shape.num_key_value_heads;
-  const matrix = (name: string, rows: number, columns: number): GgufTensor => ({
-    name: `${name}.weight`,
-    dimensions: [columns, rows],
-    ggmlType: format.ggmlType,
-    bytes: ((rows * columns) / format.blockValues) * format.blockBytes,
-    data: () => randomMatrix(format, rows, columns, random),
-  });
-  const norm = (name: string): GgufTensor => ({
-    name: `${name}.weight`,
-    dimensions: [width],
-    ggmlType: 0, // float32
-    bytes: 4 * width,
-    data: () => [new Uint8Array(new Float32Array(width).fill(1).buffer)],
-  });
+  const { matrix, constant } = tensorMakers(format);
+  const norm = (name: string): GgufTensor => constant(name, [width], 1);
   yield matrix('token_embd', shape.vocab_size, width);
   for (let layer = 0; layer < shape.num_hidden_layers; layer++) {
     const block = `blk.${layer}`;

@@ -9,14 +9,12 @@ import { access, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { llamaShape } from '../../src/models/presets/presets.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { BatchedLinnet } from './batched-linnet.ts';
 import { BatchedLlama } from './batched-llama.ts';
 import type { Cost } from './cost.ts';
-import { linnet } from './linnet.ts';
-import { writeLlamaGguf } from './llama-gguf.ts';
 import { median } from './measurement.ts';
+import { peerShape } from './shapes.ts';
 
 const { values } = parseArgs({
   options: {
@@ -53,11 +51,11 @@ const note = (text: string): void => {
 };
 if (!(await exists(ours))) {
   note(`writing ${ours}`);
-  await linnet('synth', '--like', shape, '--mixer', 'augmented', '--dtype', values.dtype, '--out', ours);
+  await peerShape(shape).synthesize(ours, '--dtype', values.dtype);
 }
 if (!(await exists(theirs))) {
   note(`writing ${theirs}`);
-  await writeLlamaGguf(theirs, shape, llamaShape(shape), peer);
+  await peerShape(shape).writeGguf(theirs, peer);
 }
 
 /** One thing measured in both, round by round. */

@@ -1,0 +1,120 @@
+/**
+ * The first token of a second turn after a restart, and a fork of one text, in Linnet and in llama.cpp on the same shape. Every
+ * figure comes from a new process, in turns: the text is read and its state saved in one; in another the turn goes on from the
+ * file, in a third everything is read again. The model is open when the clock starts.
+ *
+ *   node --import tsx bench/peers/restart.ts [--shape lfm2-350m] [--history 2048] [--turn 32] [--rounds 3] [--json]
+ */
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { fixed } from '../../src/report/quantities.ts';
+import { makeTable, textTable } from '../../src/report/table.ts';
+import { runTypeScript } from './linnet.ts';
+import { median } from './measurement.ts';
+import type { RestartOptions, RestartResult } from './restarted.ts';
+import { peerShape } from './shapes.ts';
+
+const { values } = parseArgs({
+  options: {
+    shape: { type: 'string', default: 'lfm2-350m' },
+    dtype: { type: 'string', default: 'int4' },
+    peer: { type: 'string', default: 'q4_0' },
+    history: { type: 'string', default: '2048' },
+    turn: { type: 'string', default: '32' },
+    streams: { type: 'string', default: '16' },
+    steps: { type: 'string', default: '8' },
+    rounds: { type: 'string', default: '3' },
+    threads: { type: 'string', default: '2' },
+    data: { type: 'string', default: join(tmpdir(), 'linnet-peers') },
+    json: { type: 'boolean', default: false },
+  },
+});
+const { peer, dtype } = values;
+if (peer !== 'q8_0' && peer !== 'q4_0') throw new Error(`unknown peer "${peer}"; known are q8_0 and q4_0`);
+const folder = resolve(values.data, values.shape);
+await mkdir(folder, { recursive: true });
+const [history, turn, streams, steps, threads] = [
+  values.history,
+  values.turn,
+  values.streams,
+  values.steps,
+  values.threads,
+].map(Number);
+
+const shape = peerShape(values.shape);
+const engines = {
+  linnet: { model: join(folder, `linnet-${dtype}`), make: (to: string) => shape.synthesize(to, '--dtype', dtype) },
+  'llama.cpp': { model: join(folder, `${peer}.gguf`), make: (to: string) => shape.writeGguf(to, peer) },
+} as const;
+const names = ['linnet', 'llama.cpp'] as const;
+const isThere = (path: string): Promise<boolean> => stat(path).then(Boolean, () => false);
+for (const { model, make } of Object.values(engines)) if (!(await isThere(model))) await make(model);
+
+const script = fileURLToPath(new URL('restarted.ts', import.meta.url));
+async function measure(engine: (typeof names)[number], way: RestartOptions['way']): Promise<RestartResult> {
+  const file = join(folder, `${engine}.state`);
+  const options: RestartOptions = {
+    ...{ engine, way, file, history, turn, streams, steps, threads, model: engines[engine].model },
+  };
+  process.stderr.write(`${engine}: ${way}\n`);
+  const printed = await runTypeScript(script, [JSON.stringify(options)]);
+  return JSON.parse(printed.trim().split('\n').at(-1) ?? '') as RestartResult;
+}
+
+/** Milliseconds and bytes of one round. */
+interface Round {
+  readonly resume: number;
+  readonly reread: number;
+  readonly fork: number;
+  readonly stateBytes: number;
+  readonly peakMemoryBytes: number;
+}
+async function oneRound(engine: (typeof names)[number]): Promise<Round> {
+  await measure(engine, 'save');
+  const file = join(folder, `${engine}.state`);
+  const { size: stateBytes } = await stat(file);
+  const resumed = await measure(engine, 'resume');
+  const [reread, fork] = [await measure(engine, 'reread'), await measure(engine, 'fork')];
+  await rm(file);
+  const ms = ({ wall = Number.NaN }: RestartResult): number => wall;
+  const { peakMemoryBytes } = resumed;
+  return { resume: ms(resumed), reread: ms(reread), fork: ms(fork), stateBytes, peakMemoryBytes };
+}
+
+const rounds: Record<(typeof names)[number], Round>[] = [];
+for (let done = 0; done < Number(values.rounds); done++) {
+  rounds.push({ linnet: await oneRound('linnet'), 'llama.cpp': await oneRound('llama.cpp') });
+}
+interface Row {
+  readonly what: string;
+  readonly key: keyof Round;
+  readonly per: number;
+}
+const rows: Row[] = [
+  { what: 'first token of turn 2 from the saved state, ms', key: 'resume', per: 1 },
+  { what: 'first token of turn 2, all read again, ms', key: 'reread', per: 1 },
+  { what: `${streams} copies of one text and ${steps + 1} tokens of each, ms`, key: 'fork', per: 1 },
+  { what: 'saved state, MiB', key: 'stateBytes', per: 2 ** 20 },
+  { what: 'memory at the peak of turn 2, MiB', key: 'peakMemoryBytes', per: 2 ** 20 },
+];
+const of = (name: (typeof names)[number], { key, per }: Row): number =>
+  median(rounds.map((round) => round[name][key])) / per;
+const ratio = ({ key }: Row): number => median(rounds.map((round) => round['llama.cpp'][key] / round.linnet[key]));
+const rereadOverSession = median(rounds.map((round) => round['llama.cpp'].reread / round.linnet.resume));
+if (values.json) console.log(JSON.stringify({ ...values, rounds, rereadOverSession }));
+else {
+  const table = makeTable<Row>(
+    [
+      { header: 'after a restart', value: ({ what }) => what },
+      { header: `Linnet ${dtype}`, value: (row) => of('linnet', row), format: fixed(1) },
+      { header: `llama.cpp ${peer}`, value: (row) => of('llama.cpp', row), format: fixed(1) },
+      { header: 'llama.cpp / Linnet', value: ratio, format: fixed(2) },
+    ],
+    rows,
+  );
+  console.log(`${values.shape}, ${history} tokens of history, ${turn} of the turn\n${textTable(table)}`);
+  console.log(`llama.cpp that reads again takes ${rereadOverSession.toFixed(1)} times as long as Linnet from its session`);
+}
