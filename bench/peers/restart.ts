@@ -116,5 +116,7 @@ else {
     rows,
   );
   console.log(`${values.shape}, ${history} tokens of history, ${turn} of the turn\n${textTable(table)}`);
-  console.log(`llama.cpp that reads again takes ${rereadOverSession.toFixed(1)} times as long as Linnet from its session`);
+  console.log(
+    `llama.cpp that reads again takes ${rereadOverSession.toFixed(1)} times as long as Linnet from its session`,
+  );
 }
