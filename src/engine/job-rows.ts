@@ -51,6 +51,11 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     return this.live.reduce((sum, { width }) => sum + width, 0);
   }
 
+  /** The share of rows that are taken, or of the states that may be held without one, whichever is larger: 0 to 1. */
+  get usage(): number {
+    return Math.max(this.active / this.count, Math.min(1, this.parked.size / Math.max(1, this.#most)));
+  }
+
   /** Whether one more request would find no place to wait. */
   get isFull(): boolean {
     // Free rows take requests at once: only the requests beyond them wait.

@@ -64,6 +64,11 @@ export class Runner implements AsyncDisposable {
     return this.#rows.active;
   }
 
+  /** As `JobRows.usage`. */
+  get usage(): number {
+    return this.#rows.usage;
+  }
+
   /** Refuses a request that would wait in vain. @throws OverloadError */
   checkRoom(): void {
     if (this.#closing) throw new OverloadError('closing');

@@ -15,7 +15,7 @@ import { scoredMethod, scoreToken, type TokenScore } from './text/scores.ts';
 import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 /** Tokens between two states of a prompt that are kept. */
-const boundaryEvery = 512;
+export const boundaryEvery = 512;
 /** A prompt of which less is left to read is read sooner than other servers are asked about it. */
 const worthAsking = 8;
 /** Verified trees of a text that wait for its reader. */

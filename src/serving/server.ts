@@ -12,7 +12,7 @@ import { ApiKeys, RequestRate } from './http/access.ts';
 import { type ApiOptions, createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
-import type { Serving, TokenServing } from './http/request-context.ts';
+import type { Serving } from './http/request-context.ts';
 import { textApi } from './http/text-api.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
 import { MemoryStore } from './sessions/memory-store.ts';
@@ -22,7 +22,7 @@ import { folderSlots, Slots } from './sessions/slots.ts';
 import type { StateStore } from './sessions/state-store.ts';
 
 /** How a model of any kind is served. */
-export interface AnyServerOptions extends ListenOptions, Pick<TokenServing, 'aliases' | 'anyModel'> {
+export interface AnyServerOptions extends ListenOptions, Pick<ApiOptions, 'aliases' | 'anyModel' | 'openMetrics'> {
   /** Origins of pages that may call the API. Default none. */
   readonly origins?: readonly string[];
   /** Most requests a minute and key. Default: no limit. */
@@ -60,9 +60,9 @@ export interface RunningServer extends Listening {
 /** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
 export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
   checkAddress(options);
-  const { keys = [], origins = [], rate, limits, aliases, anyModel, log } = options;
+  const { keys = [], origins = [], rate, limits, aliases, anyModel, openMetrics, log } = options;
   return {
-    ...{ aliases, anyModel, origins, log, draining: false, localOnly: keys.length === 0 },
+    ...{ aliases, anyModel, openMetrics, origins, log, draining: false, localOnly: keys.length === 0 },
     limits: { ...defaultLimits, ...limits },
     keys: new ApiKeys(keys),
     rate: new RequestRate(rate, redis),

@@ -56,6 +56,14 @@ const objectSchema = z.looseObject({
     volumeClaimTemplates: z.array(z.looseObject({ metadata: z.object({ name: z.string() }) })).default([]),
   }),
 });
+const poolSchema = z.looseObject({
+  selector: z.object({ matchLabels: z.record(z.string(), z.string()) }),
+  targetPorts: z.array(z.object({ number: z.int() })),
+  endpointPickerRef: z.looseObject({ name: z.string() }),
+});
+const routeSchema = z.looseObject({
+  rules: z.array(z.looseObject({ backendRefs: z.array(z.looseObject({ kind: z.string(), name: z.string() })) })),
+});
 const objects = readdirSync(join(folder, 'kubernetes')).flatMap((name) =>
   parseAllDocuments(read(join('kubernetes', name))).map((document) => {
     expect(document.errors).toEqual([]);
@@ -150,6 +158,22 @@ describe('deploy/', () => {
     expect(served?.ports[0].containerPort).toBe(Number(optionOf(served?.args ?? [], '--port')));
     const labels = pods.map(({ metadata }) => metadata.labels.app);
     for (const { kind, spec } of objects) if (kind === 'Service') expect(labels).toContain(spec.selector?.app);
+  });
+
+  it('has a pool whose picker finds servers with its labels, port and measurements', () => {
+    const pool = objects.find(({ kind }) => kind === 'InferencePool');
+    const { selector, targetPorts, endpointPickerRef } = poolSchema.parse(pool?.spec);
+    const [server] = pods.filter(({ metadata }) =>
+      Object.entries(selector.matchLabels).every(([label, value]) => metadata.labels[label] === value),
+    );
+    expect(server.metadata.labels).toMatchObject({ 'inference.networking.k8s.io/engine-type': 'vllm' });
+    const [{ args, ports }] = server.spec.containers;
+    expect(targetPorts).toEqual([{ number: ports[0].containerPort }]);
+    expect(args).toEqual(expect.arrayContaining(['metricsNames=vllm', 'openMetrics']));
+    expect(endpointPickerRef.name).toBe(`${pool?.metadata.name ?? ''}-epp`);
+    const route = objects.find(({ kind }) => kind === 'HTTPRoute');
+    const { rules } = routeSchema.parse(route?.spec);
+    expect(rules[0].backendRefs[0]).toMatchObject({ kind: pool?.kind, name: pool?.metadata.name });
   });
 
   it('has an indexed job with as many parts as completions', () => {

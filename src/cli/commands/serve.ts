@@ -120,6 +120,7 @@ export const serveCommand = defineCommand({
         wordList(metricDialects),
         `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
       ),
+      openMetrics: flag('let /metrics and /load be read without a key'),
       noUi: flag('serve no web page at /'),
     }),
   },
@@ -149,7 +150,7 @@ export const serveCommand = defineCommand({
     const compile = { device: options.device, threads: place.threads };
     const listening = {
       ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
-      ...{ aliases, anyModel: options.anyModel },
+      ...{ aliases, anyModel: options.anyModel, openMetrics: options.openMetrics },
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
     };

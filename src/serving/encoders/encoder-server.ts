@@ -207,10 +207,12 @@ function encoderApi({ opened, reader }: ReadingModel): ApiDefinition<EncoderServ
       n_params: model.parameterCount,
       ...(classifier !== undefined && { labels: classifier.labels, regression: classifier.isRegression }),
     }),
-    properties: ({ model, line, limits }) => ({
+    load: ({ line }) => line.requests,
+    longest: ({ embeddings }) => embeddings.longest,
+    properties: ({ line, embeddings }) => ({
       total_slots: line.most,
       trained_length: sizes.trainedLength,
-      max_input_length: Math.min(model.reader.longest, limits.textTokens),
+      max_input_length: embeddings.longest,
     }),
   };
 }

@@ -22,6 +22,7 @@ const commonRoutes: readonly Described[] = [
   { method: 'get', path: '/v1/models/{id}', summary: 'The model, by its name' },
   { method: 'get', path: '/props', summary: 'Settings, limits, chat template' },
   { method: 'get', path: '/tokenizer_info', summary: 'What a client needs that tokenizes by itself' },
+  { method: 'get', path: '/load', summary: 'Requests that are answered or wait' },
   { method: 'get', path: '/metrics', summary: 'Measurements for Prometheus', gives: 'text/plain' },
 ];
 

@@ -20,6 +20,8 @@ function apiOf(routes: readonly Route<TokenServing>[], aliases: readonly string[
   return createApi<TokenServing>(serving, {
     ...{ summary: '', routes, refused: { paths: [], why: '' } },
     meta: () => ({}),
+    load: () => 0,
+    longest: () => 0,
     properties: () => ({}),
   });
 }

@@ -37,6 +37,8 @@ export interface ApiOptions extends TokenServing {
   /** Servers under whose names measurements appear too. Default none. */
   readonly metricDialects?: readonly MetricDialect[];
   readonly page?: PageFiles;
+  /** Whether measurements need no key. Default false. */
+  readonly openMetrics?: boolean;
 }
 
 /** The API of a kind of models. */
@@ -46,6 +48,10 @@ export interface ApiDefinition<S> {
   /** Paths of other models that this one cannot answer, and why. */
   readonly refused: { readonly paths: readonly string[]; readonly why: string };
   readonly meta: (serving: S) => object;
+  /** Requests that are answered or wait. */
+  readonly load: (serving: S) => number;
+  /** Most tokens of a text. */
+  readonly longest: (serving: S) => number;
   /** Fields of /props besides those that all servers have. */
   readonly properties: (serving: S) => object;
 }
@@ -82,6 +88,9 @@ const absentEndpoints: readonly string[] = [
 /** Addresses that need no key. */
 const open = ['/health', '/v1/health', '/v1/models', '/models'];
 
+/** Addresses that routers read, which need none either where that is asked for. */
+const measured = ['/metrics', '/load'];
+
 export function createApi<S extends TokenServing>(options: S & ApiOptions, definition: ApiDefinition<S>): Api {
   const app: Api = new Hono<ApiEnvironment>();
   addSurroundings(app, options, definition.routes);
@@ -114,6 +123,9 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     const { status } = c.res;
     c.header('x-request-id', c.get('requestId'));
     c.header('x-content-type-options', 'nosniff');
+    const session = c.req.header('x-session-id') ?? '';
+    // Balancers that keep a client's requests together know it by this, also where a proxy has set it.
+    if (/^[\w.:-]{1,128}$/.test(session)) c.header('x-session-id', session);
     const path = knownPath(c.req.path, known);
     metrics.answered(path, status, seconds);
     // Never the body: texts of users do not belong in logs.
@@ -136,13 +148,14 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
       cors({
         origin: (asked) => (origins.includes('*') || origins.includes(asked) ? asked : null),
         allowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
-        exposeHeaders: ['x-request-id', 'x-linnet-warning', 'retry-after'],
+        exposeHeaders: ['x-request-id', 'x-session-id', 'x-linnet-warning', 'retry-after'],
       }),
     );
   }
   app.use(async (c, next) => {
     if (options.localOnly) checkHost(c.req.header('host') ?? null);
-    if (!open.includes(c.req.path) && options.page?.has(c.req.path) !== true) {
+    const isOpen = open.includes(c.req.path) || (options.openMetrics === true && measured.includes(c.req.path));
+    if (!isOpen && options.page?.has(c.req.path) !== true) {
       c.set('key', keys.identify(c.req.raw.headers));
       await rate.take(c.get('key'));
     }
@@ -168,7 +181,7 @@ function errorBody({ req: { path } }: Pick<Context, 'req'>, { body, message }: A
 }
 
 /** Addresses of every API besides those that need no key. */
-const described = ['/metrics', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
+const described = ['/metrics', '/load', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
 
 function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, definition: ApiDefinition<S>): void {
   const { model, limits, metrics, metricDialects = [] } = options;
@@ -180,7 +193,10 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
     });
   }
   const entry = (id: string) => {
-    return { id, object: 'model', created: model.created, owned_by: 'linnet', meta: definition.meta(options) };
+    return {
+      ...{ id, object: 'model', created: model.created, owned_by: 'linnet' },
+      ...{ max_model_len: definition.longest(options), meta: definition.meta(options) },
+    };
   };
   for (const path of ['/v1/models', '/models']) {
     app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
@@ -191,6 +207,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
       throw new ApiError('not_found_error', 'there is no such model here');
     return c.json(entry(c.req.param('id')));
   });
+  app.get('/load', (c) => c.json({ server_load: definition.load(options) }));
   const build = lazily(() => `linnet ${describeSoftware().linnet}`);
   app.get('/props', (c) =>
     c.json({

@@ -2,6 +2,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { Runner } from '../../engine/runner.ts';
+import { boundaryEvery } from '../../engine/running-job.ts';
 import type { RunnerObserver } from '../../engine/text-job.ts';
 import type { MemoryStore } from '../sessions/memory-store.ts';
 
@@ -44,6 +45,15 @@ export class ServerMetrics {
     if (bytes !== undefined) this.#gauge('state_bytes', 'Bytes of the state of a new text', () => bytes);
     this.#gauge('requests_waiting', 'Requests in the queue', () => runner.waiting);
     this.#gauge('texts_running', 'Texts being read or decoded', () => runner.active);
+    this.#gauge('state_usage', 'Share of rows taken, or of states held without a row, the larger', () => runner.usage);
+    if (bytes !== undefined) {
+      const kept = boundaryEvery * Math.floor((runner.prefixes?.maxBytes ?? 0) / bytes);
+      const help = 'Tokens of beginnings that the prefix cache can know: a beginning may end at any token';
+      const about = { block_size: '1', num_gpu_blocks: String(kept) };
+      new Gauge({
+        ...{ name: 'linnet_prefix_cache_info', help, registers: [this.registry], labelNames: Object.keys(about) },
+      }).set(about, 1);
+    }
     this.#gauge('prefix_cache_bytes', 'Bytes of states in the prefix cache', () => runner.prefixes?.bytes ?? 0);
     this.#gauge('prefix_cache_entries', 'States in the prefix cache', () => runner.prefixes?.size ?? 0);
   }

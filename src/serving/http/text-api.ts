@@ -52,6 +52,8 @@ export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
       // The state of other models depends on their source.
       state_bytes: continues ? engine.newState().bytes : null,
     }),
+    load: ({ runner }) => runner.active + runner.waiting,
+    longest: ({ limits }) => Math.min(limits.promptTokens, engine.model.positions.limit),
     properties: ({ model, runner, limits }) => ({
       total_slots: runner.parallel,
       deterministic: runner.deterministic,
