@@ -126,6 +126,7 @@ describe('a conversion', () => {
       },
     });
     expect(stopped.exitCode).toBe(130);
+    expect(stopped.stderr).toMatch(/linnet: .*To continue, do the same again with --resume$/m);
     expect(existsSync(at('resumed'))).toBe(false);
     const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
     expect(errorOf(again).message).toMatch(/holds a conversion; continue it \("resume"\), begin anew \("replace"\)/);

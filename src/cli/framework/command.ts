@@ -295,10 +295,15 @@ async function tidyUp(context: CommandContext, out: string): Promise<void> {
 /** Options of commands that write a folder and may replace it. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });
 
-/** An error of the library in the words of the command line; options that exclude each other are a mistake of usage. */
+/**
+ * An error of the library in the words of the command line; options that exclude each other are a mistake of usage, and
+ * work that was stopped says how it goes on.
+ */
 function asFlags(error: unknown, nameOf: (key: string) => string | undefined): unknown {
   if (!(error instanceof LinnetError)) return error;
-  const message = inFlags(error.message, nameOf);
+  const isSilent = error.code === 'ABORTED' && nameOf('resume') !== undefined && !error.message.includes('resume');
+  const toContinue = isSilent ? '. To continue, do the same again with `resume`' : '';
+  const message = inFlags(error.message + toContinue, nameOf);
   if (error instanceof OptionsError) return new UsageError(message, { cause: error });
   return message === error.message ? error : new LinnetError(error.code, message, { cause: error });
 }
