@@ -30,7 +30,7 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '64' },
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '600' },
-    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2' },
+    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,qwen3_5_text' },
   },
 });
 const seed = Number(values.seed);
@@ -57,12 +57,23 @@ function randomModel(random: Random, vocabulary: number): CausalModel {
           ...{ intermediate_size: 16, max_position_embeddings: 512 },
           ...(family === 'qwen3' && { head_dim: D }),
           ...(family === 'lfm2' && randomConvolutions(random, layers)),
+          ...(family === 'qwen3_5_text' && randomDeltaNets(random, D)),
         };
   const model = requireCausal(describeModel({ ...tinyConfig(family), ...sizes, ...ends }));
   if (random.integer(8) === 0) return model; // with its own attention
   return model.withMixers(
     model.mixers.map((own) => (isExchangeable(own) ? examples[random.integer(examples.length)].config : own)),
   );
+}
+
+function randomDeltaNets(random: Random, D: number): Readonly<Record<string, unknown>> {
+  const keyHeads = 1 + random.integer(2);
+  return {
+    ...{ head_dim: D, partial_rotary_factor: 1, full_attention_interval: 1 + random.integer(4) },
+    ...{ linear_num_key_heads: keyHeads, linear_num_value_heads: keyHeads * (1 + random.integer(3)) },
+    ...{ linear_key_head_dim: 1 + random.integer(8), linear_value_head_dim: 1 + random.integer(8) },
+    linear_conv_kernel_dim: 1 + random.integer(5),
+  };
 }
 
 /** About a third of the layers have attention. */

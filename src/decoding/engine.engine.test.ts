@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { examplesWith } from '../../test/attention/mixer-examples.ts';
 import { tinyLfm2 } from '../../test/models/tiny-lfm2.ts';
+import { between, sixStates, tinyQwen35 } from '../../test/models/tiny-qwen35.ts';
 import { tinyFlash } from '../../test/models/tiny-flash.ts';
 import { nextLogits } from '../../test/models/next-logits.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
@@ -75,13 +76,12 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   'stored keys of both kinds': [augmented, { kind: 'linear', group: G, local, global: {} }],
 };
 
-const hybrid: readonly MixerInput[] = [{ kind: 'short-conv' }, softmax, { kind: 'short-conv' }, augmented];
-
 /** Models by the family that some kinds are of. Those of T5 are decoded in `encoder-decoder.test.ts`. */
 const models: Readonly<Record<string, (mixers: readonly MixerConfig[]) => CausalModel>> = {
   any: tinyLlama,
   flash: tinyFlash,
   lfm2: tinyLfm2,
+  qwen3_5: tinyQwen35,
 };
 
 /** Every example that can decode, alone in both layers, and combinations. */
@@ -90,7 +90,8 @@ const variants: readonly { readonly name: string; readonly model: CausalModel }[
     .filter(({ kind }) => kind.family !== 't5')
     .map(({ name, kind: { family = 'any' }, config }) => ({ name, model: models[family]([config, config]) })),
   ...Object.entries(combinations).map(([name, mixers]) => ({ name, model: tinyLlama(mixers) })),
-  { name: 'short convolutions next to other mixers', model: tinyLfm2(hybrid.map((mixer) => parseMixer(mixer))) },
+  { name: 'short convolutions beside others', model: tinyLfm2(between({ kind: 'short-conv' }, softmax, augmented)) },
+  { name: 'delta nets beside mixers of other heads', model: tinyQwen35(between(sixStates, softmax, augmented)) },
 ];
 
 interface Reference {

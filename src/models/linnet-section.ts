@@ -27,7 +27,7 @@ export function mixerProblems(
     return [`linnet.mixers names ${mixers.length} layers, ${field} is ${natives.length}`];
   }
   return natives.flatMap((native, layer) =>
-    isSame(native, mixers[layer]) || (isExchangeable(native) && isExchangeable(mixers[layer]))
+    isSame(native, mixers[layer], true) || (isExchangeable(native) && isExchangeable(mixers[layer]))
       ? []
       : [
           `linnet.mixers[${layer}] must be ${JSON.stringify(native)}: the layer cannot have another, or another layer this one`,
@@ -99,7 +99,9 @@ export function withPartSection(
 /** The mixer of a checkpoint that names none, in most families. */
 export const originalMixer: MixerConfig = { kind: 'softmax' };
 
-/** Configurations are plain data with their defaults filled in. */
-export function isSame(a: MixerConfig, b: MixerConfig): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+/** Configurations are plain data with their defaults filled in. @param anyGroup whether groups may differ, which are sizes of the state */
+export function isSame(a: MixerConfig, b: MixerConfig, anyGroup = false): boolean {
+  const written = (config: MixerConfig): string =>
+    JSON.stringify(config, (name, value: unknown) => (anyGroup && name === 'group' ? undefined : value));
+  return written(a) === written(b);
 }

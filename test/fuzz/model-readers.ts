@@ -26,7 +26,20 @@ import { loraOf, parseLoraChoice } from '../../src/training/lora.ts';
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';
 import { asFile, type FuzzReader } from './reader.ts';
 
-const families = ['bert', 'flash', 'gpt2', 'lfm2', 'llama', 'mistral', 'qwen2', 'qwen3', 't5'];
+const families = [
+  'bert',
+  'flash',
+  'gpt2',
+  'lfm2',
+  'llama',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'qwen3_5',
+  'qwen3_5_text',
+  'qwen3_next',
+  't5',
+];
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
 /** @param folder to write into */

@@ -15,10 +15,16 @@ import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 const causalFamilies = supportedFamilies.filter((family) => describeModel(tinyConfig(family)).kind === 'causal');
 
 /** What the augmented mixer is in families that have a form of their own, and which attentions can have it. */
-const augmented: Readonly<Record<string, { mixerParameters: number; kind: string; layers?: [number, number] }>> = {
+/** The first layer is Gated DeltaNet, of 20 filters of four weights and two numbers for each of two states. */
+const deltaNets = { mixerParameters: 20 * 4 + 4 + 11, kind: 'linear', layers: [1, 1] } as const;
+
+const augmented: Readonly<
+  Record<string, { mixerParameters: number; kind: string; layers?: readonly [number, number] }>
+> = {
   flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
   // The first layer has a short convolution, of 16 filters of three weights.
   lfm2: { mixerParameters: 16 * 3 + 11, kind: 'linear', layers: [1, 1] },
+  ...{ qwen3_5: deltaNets, qwen3_5_text: deltaNets, qwen3_next: deltaNets },
   // Two layers of the encoder and two of the decoder; there is no convolution from one text to another.
   t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 't5-linear', layers: [0, 3] },
 };
@@ -56,7 +62,9 @@ describe.each(supportedFamilies)('%s', (family) => {
   it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
     const { model } = await loadModel(place(family, 'augmented'));
     for (const [name, { role }] of model.parameters) {
-      const scale = /norm|ln_|bias|_factor$|dwconv|conv\.conv|offset_scale|abs_pos|to_logits\.0/i.test(name);
+      const scale = /norm|ln_|bias|_factor$|dwconv|conv\.conv|conv1d|A_log|offset_scale|abs_pos|to_logits\.0/i.test(
+        name,
+      );
       expect(consequencesOf(role).decays, name).toBe(!scale);
     }
   });

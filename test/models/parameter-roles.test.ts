@@ -76,6 +76,19 @@ const decoder: Groups = {
   embeddings: ['model.embed_tokens.weight'],
 };
 
+/** @param root of the names of the model */
+const deltaNets = (root: string): Groups => ({
+  norms: [`${root}.norm.weight`],
+  layerNorms: (layer) =>
+    weights(
+      [
+        ...['input_layernorm', 'post_attention_layernorm'],
+        ...(layer === 1 ? ['self_attn.q_norm', 'self_attn.k_norm'] : ['linear_attn.norm']),
+      ].map((name) => `${root}.layers.${layer}.${name}`),
+    ),
+  embeddings: [`${root}.embed_tokens.weight`],
+});
+
 const groups: Readonly<Record<string, Groups>> = {
   bert: {
     norms: both(['bert.embeddings.LayerNorm', 'cls.predictions.transform.LayerNorm']),
@@ -114,6 +127,9 @@ const groups: Readonly<Record<string, Groups>> = {
       ...weights(['q_norm', 'k_norm'].map((name) => `model.layers.${layer}.self_attn.${name}`)),
     ],
   },
+  qwen3_5: deltaNets('model.language_model'),
+  qwen3_5_text: deltaNets('model'),
+  qwen3_next: deltaNets('model'),
   t5: {
     norms: weights(['encoder', 'decoder'].map((stack) => `${stack}.final_layer_norm`)),
     layerNorms: (block) =>

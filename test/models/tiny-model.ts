@@ -20,6 +20,12 @@ const tinyDecoder = {
   eos_token_id: 257,
 };
 
+/** A layer of Gated DeltaNet, then one of attention. */
+const tinyDeltaNet = {
+  ...{ ...tinyDecoder, head_dim: 8, partial_rotary_factor: 0.5, full_attention_interval: 2 },
+  ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+};
+
 /** Models of every family: two layers of width 16 with two heads, 64 positions, the family's own attention. */
 const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   bert: {
@@ -58,6 +64,12 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   mistral: { model_type: 'mistral', ...tinyDecoder, sliding_window: 12 },
   qwen2: { model_type: 'qwen2', ...tinyDecoder },
   qwen3: { model_type: 'qwen3', ...tinyDecoder, head_dim: 12 },
+  qwen3_5: {
+    ...{ model_type: 'qwen3_5', tie_word_embeddings: true, vision_config: { depth: 1 } },
+    text_config: { model_type: 'qwen3_5_text', ...tinyDeltaNet },
+  },
+  qwen3_5_text: { model_type: 'qwen3_5_text', ...tinyDeltaNet },
+  qwen3_next: { model_type: 'qwen3_next', ...tinyDeltaNet },
   t5: {
     model_type: 't5',
     vocab_size: 258,

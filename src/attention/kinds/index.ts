@@ -9,6 +9,7 @@ import { blockLinformerKind, linformerKind } from './linformer/index.ts';
 import { featuresKind } from './features/index.ts';
 import { gatedKind } from './gated/index.ts';
 import { gatedDeltaKind } from './gated-delta/index.ts';
+import { deltaNetKind } from './delta-net/index.ts';
 import { gauKind } from './gau/index.ts';
 import { linearKind } from './linear/index.ts';
 import { shortConvKind } from './short-conv/index.ts';
@@ -28,6 +29,7 @@ const builtIn = [
   linformerKind,
   yosoKind,
   gauKind,
+  deltaNetKind,
   shortConvKind,
   t5LinearKind,
 ] as const satisfies readonly MixerKind[];
@@ -83,6 +85,7 @@ export function registerMixer(kind: MixerKind): Disposable {
 }
 
 export type { BlockLinformerMixer } from './linformer/config.ts';
+export type { DeltaNetMixer } from './delta-net/config.ts';
 export type { FeaturesMixer } from './features/maps.ts';
 export type { GatedMixer } from './gated/config.ts';
 export type { GatedDeltaMixer } from './gated-delta/config.ts';

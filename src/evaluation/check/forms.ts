@@ -2,7 +2,7 @@
  * Forms against each other: a mixer on random rows against the float64 loops of the reference, a whole model against one
  * parallel pass. Forms are the parallel graph and the decoding engine by single steps, chunks and trees, with commit and folding.
  */
-import { float32Error, isCausal, mixReference } from '../../attention/mixers.ts';
+import { float32Error, isCausal, isExchangeable, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
@@ -124,7 +124,10 @@ export async function mixerParity(
 ): Promise<CheckRow[]> {
   const lengths = comparedLengths(mixer, options.maximumLength);
   const longest = lengths[lengths.length - 1];
-  const probe = mixerProbe(mixer, { ...fewerHeads(sizes), vocabulary: longest + mixerTree.nodes });
+  const probe = mixerProbe(mixer, {
+    ...(isExchangeable(mixer) ? fewerHeads(sizes) : sizes),
+    vocabulary: longest + mixerTree.nodes,
+  });
   const parameters = randomProbe(probe, new Random(options.seed));
   const about = { subject: name, limit: Math.max(limits.mixer, float32Error(mixer)), length: longest };
   const expected = referenceRows(probe, parameters);

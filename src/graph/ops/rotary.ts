@@ -5,16 +5,18 @@ import { formatShape, sameShape, shapeError } from '../shape.ts';
 import { reshape } from './layout.ts';
 import { neg } from './elementwise.ts';
 
-type RotaryAttributes = { readonly heads: number; readonly interleaved: boolean };
+/** `width`: features of a head that are turned, where those are not all. */
+type RotaryAttributes = { readonly heads: number; readonly interleaved: boolean; readonly width?: number };
 
 export const rotaryOp = defineOp<RotaryAttributes>({
   name: 'rotary',
   // `rotary` has checked the shapes.
   infer: sameType,
   // One fused op: 3 to 10 times faster than products, slices and concatenations.
-  lower: directly('RotaryEmbedding', ({ heads, interleaved }) => ({
+  lower: directly('RotaryEmbedding', ({ heads, interleaved, width }) => ({
     interleaved: { int: Number(interleaved) },
     num_heads: { int: heads },
+    ...(width !== undefined && { rotary_embedding_dim: { int: width } }),
   })),
   // The inverse of a rotation is the rotation by the negative angle. The angles are data: no gradient.
   gradient(node, dy, attributes) {
@@ -30,36 +32,40 @@ function turn(x: Value, cos: Value, sin: Value, attributes: RotaryAttributes): V
 /**
  * Turns feature pairs (a, b) to (a·cos − b·sin, b·cos + a·sin).
  *
- * @param x [B,T,H,D]; pairs are (i, i + D/2), or (2i, 2i + 1) with `interleaved`
- * @param cos [B,T,D/2], cosine of position · frequency
- * @param sin [B,T,D/2]
+ * @param x [B,T,H,D]; pairs are (i, i + r/2), or (2i, 2i + 1) with `interleaved`; features from r on stay as they are
+ * @param cos [B,T,r/2], cosine of position · frequency
+ * @param sin [B,T,r/2]
  */
 export function rotary(x: Value, cos: Value, sin: Value, options: { interleaved?: boolean } = {}): Value {
   const [B, T, H, D] = x.shape;
-  const half = Number(D) / 2;
-  if (x.rank !== 4 || typeof H !== 'number' || typeof D !== 'number' || !Number.isInteger(half)) {
+  if (x.rank !== 4 || typeof H !== 'number' || typeof D !== 'number' || D % 2 !== 0) {
     throw shapeError('rotary', `needs [B,T,H,D] with even D, got ${x}`);
   }
-  const expected = [B, T, half];
+  const expected = [B, T, Math.min(D / 2, Number(cos.shape[2]))];
   if (!sameShape(cos.shape, expected) || !sameShape(sin.shape, expected)) {
     throw shapeError('rotary', `${x} needs cos and sin of shape ${formatShape(expected)}, got ${cos} and ${sin}`);
   }
   const flat = reshape(x, [B, T, H * D]); // heads side by side, as projections leave them
-  const turned = turn(flat, cos, sin, { heads: H, interleaved: options.interleaved ?? false });
+  const turned = turn(flat, cos, sin, { heads: H, interleaved: options.interleaved ?? false, ...turnedWidth(x, cos) });
   return reshape(turned, [B, T, H, D]);
 }
 
-/** As `rotary`, of heads that come first. @param x [B,H,T,D] @param cos and `sin` [B,T,D/2] */
+function turnedWidth(x: Value, cos: Value): Pick<RotaryAttributes, 'width'> {
+  const width = 2 * Number(cos.shape[2]);
+  return width === x.shape[3] ? {} : { width };
+}
+
+/** As `rotary`, of heads that come first. @param x [B,H,T,D] @param cos and `sin` [B,T,r/2] */
 export function rotaryHeads(x: Value, cos: Value, sin: Value): Value {
   const [B, H, T, D] = x.shape;
-  const half = Number(D) / 2;
+  const half = Math.min(Number(D) / 2, Number(cos.shape[2]));
   if (
     x.rank !== 4 ||
     typeof H !== 'number' ||
     !sameShape(cos.shape, [B, T, half]) ||
     !sameShape(sin.shape, cos.shape)
   ) {
-    throw shapeError('rotary', `needs [B,H,T,D] with cos and sin [B,T,D/2], got ${x}, ${cos} and ${sin}`);
+    throw shapeError('rotary', `needs [B,H,T,D] with cos and sin [B,T,r/2], got ${x}, ${cos} and ${sin}`);
   }
-  return turn(x, cos, sin, { heads: H, interleaved: false });
+  return turn(x, cos, sin, { heads: H, interleaved: false, ...turnedWidth(x, cos) });
 }

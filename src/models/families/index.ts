@@ -5,6 +5,7 @@ import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel, mistralModel, qwen2Model, qwen3Model } from './decoder/variants.ts';
 import { lfm2Model } from './decoder/lfm2.ts';
+import { qwen3NextModel, qwen35Model, qwen35TextModel } from './decoder/qwen35.ts';
 import { t5Model } from './t5/model.ts';
 import {
   byKind,
@@ -28,6 +29,9 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   mistral: mistralModel,
   qwen2: qwen2Model,
   qwen3: qwen3Model,
+  qwen3_5: qwen35Model,
+  qwen3_5_text: qwen35TextModel,
+  qwen3_next: qwen3NextModel,
   t5: t5Model,
 };
 

@@ -205,6 +205,17 @@ export function lfm2Shape(name: string): Record<string, unknown> {
   };
 }
 
+const qwen35Name = 'qwen3.5-0.8b';
+
+/** The text model of the smallest published size: 752 million parameters. */
+const qwen35Shape = {
+  ...{ model_type: 'qwen3_5_text', vocab_size: 248_320, hidden_size: 1024, intermediate_size: 3584 },
+  ...{ num_hidden_layers: 24, num_attention_heads: 8, num_key_value_heads: 2, head_dim: 256 },
+  ...{ full_attention_interval: 4, linear_num_key_heads: 16, linear_num_value_heads: 16 },
+  rope_parameters: { rope_type: 'default', rope_theta: 10_000_000, partial_rotary_factor: 0.25 },
+  ...{ max_position_embeddings: 262_144, tie_word_embeddings: true, eos_token_id: 248_044 },
+} as const;
+
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
 export const flashPaperShape = {
   model_type: 'flash',
@@ -224,6 +235,7 @@ export const publishedShapeNames: readonly string[] = [
   ...llamaShapeNames,
   ...gpt2ShapeNames,
   ...lfm2ShapeNames,
+  qwen35Name,
   flashName,
 ];
 
@@ -232,6 +244,7 @@ export function publishedShape(name: string): Record<string, unknown> {
   if (llamaShapeNames.includes(name)) return llamaShape(name);
   if (gpt2ShapeNames.includes(name)) return gpt2Shape(name);
   if (lfm2ShapeNames.includes(name)) return lfm2Shape(name);
+  if (name === qwen35Name) return { ...qwen35Shape };
   if (name === flashName) return { ...flashPaperShape };
   throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
 }

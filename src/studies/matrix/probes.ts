@@ -57,6 +57,16 @@ export const supportProbes: readonly SupportProbe[] = [
   uniform('qwen2', 'causal', { model_type: 'qwen2', ...tinyDecoder }),
   uniform('qwen3', 'causal', { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 }),
   uniform('lfm2', 'causal', { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] }),
+  uniform('qwen3_5_text', 'causal', {
+    ...{
+      ...tinyDecoder,
+      model_type: 'qwen3_5_text',
+      head_dim: 8,
+      partial_rotary_factor: 0.5,
+      full_attention_interval: 2,
+    },
+    ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+  }),
   uniform('gpt2', 'causal', {
     ...{ model_type: 'gpt2', vocab_size: 19, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 },
   }),

@@ -21,33 +21,48 @@ import { normalizedSum } from '../features/output.ts';
 export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput): Value {
   const { q, k, v, parameters } = input;
   const grouping = groupingOf(input, config.group);
-  const queries = groupQueries(grouping, unitLength(q)); // [M,B*N,R*G,D]
-  const keys = groupKeys(grouping, unitLength(k)); // [M,B*N,G,D]
-  const values = groupKeys(grouping, v); // [M,B*N,G,E]
-  const gates = groupKeys(grouping, writeGates(v, parameters)); // [M,B*N,G,1]
-  const decays = chunkDecays(groupKeys(grouping, logDecays(config.decay, v, parameters)));
-  const { within, fromStart, toEnd, total } = decays;
+  const mixed = deltaOfSequences(grouping, {
+    ...{ queries: unitLength(q), keys: unitLength(k), values: v, gates: writeGates(v, parameters) },
+    logs: logDecays(config.decay, v, parameters),
+  });
+  const normalized = ungroupQueries(grouping, normalizedSum(config.output, mixed));
+  const amplifiedRows = amplified(normalized, parameters);
+  return addConvolution(config.convolution, amplifiedRows, grouping, v, parameters);
+}
+
+/** Rows as the rule multiplies them. */
+export interface DeltaRows {
+  /** [B,n,H,D] */
+  readonly queries: Value;
+  /** [B,n,M,D] */
+  readonly keys: Value;
+  /** [B,n,M,E] */
+  readonly values: Value;
+  /** β [B,n,M,1] */
+  readonly gates: Value;
+  /** g [B,n,M,1] */
+  readonly logs: Value;
+}
+
+/** The rule over whole sequences, chunk by chunk: [M,B·N,R·G,E]. */
+export function deltaOfSequences(grouping: Grouping, rows: DeltaRows): Value {
+  const queries = groupQueries(grouping, rows.queries); // [M,B*N,R*G,D]
+  const [keys, values, gates] = [rows.keys, rows.values, rows.gates].map((each) => groupKeys(grouping, each)); // [M,B*N,G,X]
+  const { within, fromStart, toEnd, total } = chunkDecays(groupKeys(grouping, rows.logs));
 
   const inverse = inverseOfChunks(mul(mul(matmul(keys, keys, { transposeB: true }), within), gates)); // [M,B*N,G,G]
   // The written values are `fresh` − `replaced`·S, with S the state before the chunk.
   const fresh = matmul(inverse, mul(values, gates)); // [M,B*N,G,E]
   const inside = mul(matmul(queries, keys, { transposeB: true }), forQueries(grouping, within));
-  let mixed: Value;
-  if (grouping.groups === 1) {
-    mixed = matmul(inside, fresh);
-  } else {
-    const replaced = matmul(inverse, mul(keys, mul(gates, fromStart))); // [M,B*N,G,D]
-    const lasting = mul(keys, toEnd);
-    const D = Number(keys.shape[3]);
-    const kept = mul(identityMatrix(keys, D), exp(total)); // [M,B*N,D,D]
-    const transitions = sub(kept, matmul(lasting, replaced, { transposeA: true }));
-    const before = statesBefore(grouping, transitions, matmul(lasting, fresh, { transposeA: true })); // [M,B*N,D,E]
-    const written = sub(fresh, matmul(replaced, before));
-    mixed = add(matmul(inside, written), matmul(mul(queries, forQueries(grouping, fromStart)), before));
-  }
-  const normalized = ungroupQueries(grouping, normalizedSum(config.output, mixed));
-  const amplifiedRows = amplified(normalized, parameters);
-  return addConvolution(config.convolution, amplifiedRows, grouping, v, parameters);
+  if (grouping.groups === 1) return matmul(inside, fresh);
+  const replaced = matmul(inverse, mul(keys, mul(gates, fromStart))); // [M,B*N,G,D]
+  const lasting = mul(keys, toEnd);
+  const D = Number(keys.shape[3]);
+  const kept = mul(identityMatrix(keys, D), exp(total)); // [M,B*N,D,D]
+  const transitions = sub(kept, matmul(lasting, replaced, { transposeA: true }));
+  const before = statesBefore(grouping, transitions, matmul(lasting, fresh, { transposeA: true })); // [M,B*N,D,E]
+  const written = sub(fresh, matmul(replaced, before));
+  return add(matmul(inside, written), matmul(mul(queries, forQueries(grouping, fromStart)), before));
 }
 
 /**

@@ -17,11 +17,18 @@ import { normalizedRow } from '../features/output.ts';
  * @returns [H,n,E]
  */
 export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, positions: ReferencePositions): Float64Array {
-  const states = Array.from({ length: positions.input.dims.keyValueHeads }, (_, kvHead) =>
-    statesOf(referenceLogDecays(decay, positions, kvHead), positions, kvHead),
+  const decays = Array.from({ length: positions.input.dims.keyValueHeads }, (_, kvHead) =>
+    referenceLogDecays(decay, positions, kvHead),
   );
+  const readAt = deltaReference(positions, {
+    query: (head, t) => unit(positions.query(head, t)),
+    key: (kvHead, t) => unit(positions.key(kvHead, t)),
+    value: (kvHead, t) => positions.value(kvHead, t),
+    logDecay: (kvHead, t) => decays[kvHead][t],
+    gate: (kvHead, t) => referenceWriteGate(positions, kvHead, t),
+  });
   return positions.mapRows((head, t) => {
-    const read = readState(states[positions.keyValueHead(head)][t], unit(positions.query(head, t)), positions);
+    const read = readAt(head, t);
     const gain = positions.parameter(gainName)[head];
     const mixed = normalizedRow(output, read, 1).map((x) => gain * x);
     positions.addConvolution(head, t, mixed);
@@ -29,18 +36,38 @@ export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, position
   });
 }
 
+/** The rows that the rule multiplies, in float64, and g and β, by head and position. */
+export interface DeltaReferenceRows {
+  query(head: number, t: number): Float64Array;
+  key(kvHead: number, t: number): Float64Array;
+  value(kvHead: number, t: number): Float64Array;
+  logDecay(kvHead: number, t: number): number;
+  gate(kvHead: number, t: number): number;
+}
+
+/** Sᵀq of a query head at a position. */
+export function deltaReference(
+  positions: ReferencePositions,
+  rows: DeltaReferenceRows,
+): (head: number, t: number) => Float64Array {
+  const states = Array.from({ length: positions.input.dims.keyValueHeads }, (_, kvHead) =>
+    statesOf(positions, rows, kvHead),
+  );
+  return (head, t) => readState(states[positions.keyValueHead(head)][t], rows.query(head, t), positions);
+}
+
 /** S [D,E] after every position. */
-function statesOf(decays: Float64Array, positions: ReferencePositions, kvHead: number): Float64Array[] {
-  const { headWidth: D, valueWidth: E, length } = positions;
+function statesOf(positions: ReferencePositions, rows: DeltaReferenceRows, kvHead: number): Float64Array[] {
+  const { valueWidth: E, length } = positions;
   const states: Float64Array[] = [];
   for (let t = 0; t < length; t++) {
     const lineage = positions.lineage(t);
-    const before = lineage.length > 1 ? states[lineage[1]] : new Float64Array(D * E);
-    const state = before.map((x) => Math.exp(decays[t]) * x);
-    const key = unit(positions.key(kvHead, t));
+    const key = rows.key(kvHead, t);
+    const before = lineage.length > 1 ? states[lineage[1]] : new Float64Array(key.length * E);
+    const state = before.map((x) => Math.exp(rows.logDecay(kvHead, t)) * x);
     const held = readState(state, key, positions);
-    const gate = referenceWriteGate(positions, kvHead, t);
-    const written = positions.value(kvHead, t).map((x, i) => gate * (x - held[i]));
+    const gate = rows.gate(kvHead, t);
+    const written = rows.value(kvHead, t).map((x, i) => gate * (x - held[i]));
     key.forEach((x, d) => {
       addScaled(state.subarray(d * E, (d + 1) * E), x, written);
     });

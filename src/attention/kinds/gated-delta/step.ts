@@ -8,15 +8,25 @@ import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, cast, equal, mul, sub } from '../../../graph/ops/elementwise.ts';
 import { tensor, type Tensor } from '../../../graph/tensor.ts';
-import { concat, split } from '../../../graph/ops/layout.ts';
+import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
+import type {
+  AttentionDims,
+  Fold,
+  FoldInput,
+  LayoutInputs,
+  MixerConfig,
+  StateShape,
+  StepInput,
+  MixerStepOutput,
+} from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
 import { ageName, agesOf, declareAges, logDecays, stepDecays } from '../gated/decay.ts';
 import { amplifiedNodes } from '../gated/config.ts';
 import { foldDecayed, splitRows } from '../gated/step.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
+import type { DeltaRows } from './parallel.ts';
 import { inverseOfUnitLower, roundsOfEntries } from './unit-lower.ts';
 import { normalizedSum } from '../features/output.ts';
 
@@ -27,7 +37,7 @@ const roundCount = 10;
 /** The largest tree whose system they solve. */
 const mostNodes = 2 ** roundCount;
 
-export const gatedDeltaInputs: LayoutInputs<GatedDeltaMixer> = {
+export const gatedDeltaInputs: LayoutInputs<Pick<GatedDeltaMixer, 'group'> & MixerConfig> = {
   tag: () => 't',
   declare: (_, slots) => ({
     [ageName]: declareAges(slots),
@@ -61,16 +71,41 @@ export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: A
 }
 
 export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): MixerStepOutput {
-  const { heads, ring, sums, parameters, inputs, treeMasks } = input;
-  if (sums === undefined) throw internalError('a delta rule without its state');
-  const keys = unitLength(nodeRows(input.k)); // [B,M,T,D]
+  const { heads, ring, parameters, treeMasks } = input;
   const values = nodeRows(input.v); // [B,M,T,E]
-  const gates = nodeRows(writeGates(input.v, parameters)); // [B,M,T,1]
-  const treeLogs = nodeRows(logDecays(decay, input.v, parameters)); // [B,M,T,1]
-  const [ringKeys, ringLogs] = splitRows(ring.keys);
   const E = Number(values.shape[3]);
   const [ringWritten, ringValues] = convolution === null ? [ring.values] : split(ring.values, 3, [E, E]);
-  const decays = stepDecays(input, ringLogs, treeLogs);
+  const { mixed, keys, written } = deltaOfNodes(input, ringWritten, {
+    queries: heads.mapped(unitLength), // [B,M,R*T,D]
+    ...{ keys: unitLength(nodeRows(input.k)), values, gates: nodeRows(writeGates(input.v, parameters)) },
+    logs: nodeRows(logDecays(decay, input.v, parameters)),
+  });
+  const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);
+  const blocks = [
+    { keys: ring.keys, values: ringValues ?? ringWritten, masks: ring.masks },
+    { keys, values, masks: treeMasks },
+  ];
+  return {
+    mixed: addStepConvolution(amplified, input, blocks),
+    keys,
+    values: convolution === null ? written : concat([written, values], 3),
+  };
+}
+
+/**
+ * The rule over the nodes of trees, of rows as `DeltaRows` with the heads outermost: queries [B,M,R·T,D], others [B,M,T,X].
+ * @param ringWritten u of the ring [B,M,C,E], whose keys are [k̂, g]
+ * @returns the outputs [B,M,R·T,E]; [k̂, g] and u of the nodes, for the ring
+ */
+export function deltaOfNodes(
+  input: StepInput,
+  ringWritten: Value,
+  { queries, keys, values, gates, logs }: DeltaRows,
+): { readonly mixed: Value; readonly keys: Value; readonly written: Value } {
+  const { heads, ring, sums, inputs } = input;
+  if (sums === undefined) throw internalError('a delta rule without its state');
+  const [ringKeys, ringLogs] = splitRows(ring.keys);
+  const decays = stepDecays(input, ringLogs, logs);
 
   // Values stored in the state and the ring for the nodes' keys.
   const ofRing = mul(matmul(keys, ringKeys, { transposeB: true }), decays.ring); // [B,M,T,C]
@@ -81,32 +116,22 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
   const inverse = inverseOfUnitLower(ofAncestors, rounds, roundCount, identity);
   const written = matmul(inverse, mul(sub(values, held), gates)); // [B,M,T,E]
 
-  const queries = heads.mapped(unitLength); // [B,M,R*T,D]
   const read = (rows: Value, factor: Value, own: Value): Value =>
     matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), own);
   const ofState = matmul(mul(queries, heads.repeat(decays.sums)), sums);
   const mixed = add(ofState, add(read(ringKeys, decays.ring, ringWritten), read(keys, decays.tree, written)));
-  const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);
-
-  const keptKeys = concat([keys, treeLogs], 3);
-  const blocks = [
-    { keys: ring.keys, values: ringValues ?? ringWritten, masks: ring.masks },
-    { keys: keptKeys, values, masks: treeMasks },
-  ];
-  return {
-    mixed: addStepConvolution(amplified, input, blocks),
-    keys: keptKeys,
-    values: convolution === null ? written : concat([written, values], 3),
-  };
+  return { mixed, keys: concat([keys, logs], 3), written };
 }
 
 export const gatedDeltaFold: Fold<GatedDeltaMixer> = {
   shareAs: ({ convolution }) => `gated delta${convolution === null ? '' : ' with values'}`,
-  fold({ convolution }, { keys, values, sums }) {
-    if (sums === undefined) throw internalError('a fold without sums');
-    const [rows, logs] = splitRows(keys);
-    const E = Number(sums.shape[2]);
-    const [written] = convolution === null ? [values] : split(values, 2, [E, E]);
-    return foldDecayed(sums, rows, logs, written);
-  },
+  fold: (_, input) => foldWritten(input),
 };
+
+/** S with rows [k̂, g], and values that begin with u. */
+export function foldWritten({ keys, values, sums }: FoldInput): Value {
+  if (sums === undefined) throw internalError('a fold without sums');
+  const [rows, logs] = splitRows(keys);
+  const E = Number(sums.shape[2]);
+  return foldDecayed(sums, rows, logs, slice(values, 2, 0, E));
+}

@@ -12,9 +12,10 @@
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
-import { add, cast, exp, greater, log, minimum, mul, neg, sigmoid, sub } from '../../../graph/ops/elementwise.ts';
+import { add, cast, div, exp, greater, log, maximum, minimum, mul, neg, sub } from '../../../graph/ops/elementwise.ts';
 import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import type { Dim } from '../../../graph/shape.ts';
 import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import type { Grouping } from '../../grouping.ts';
@@ -47,15 +48,28 @@ export function describeDecay(decay: Decay): string {
   return { none: 'no decay', fixed: 'fixed decay', learned: 'learned decay', data: 'decay by data' }[decay];
 }
 
+/** Below the distance from 1 to the next number of float32. */
+const leastStep = 2 ** -24;
+
+/** ln(1 + eˣ), of x up to `largestGate`. The factor, 1 but for rounding, makes up for the digits of a small eˣ that 1 + eˣ loses. */
+export function softplus(x: Value): Value {
+  const grown = exp(minimum(x, largestGate));
+  const above = add(grown, 1);
+  return mul(log(above), stopGradient(div(grown, maximum(sub(above, 1), leastStep))));
+}
+
+/** The same in float64. */
+export function softplusOf(x: number): number {
+  return Math.log1p(Math.exp(Math.min(largestGate, x)));
+}
+
 /** g of every position [B,n,M,1]. @param v [B,n,M,E]; B and n may be named dimensions */
 export function logDecays(decay: Decay, v: Value, parameters: MixerParameterValues): Value {
   const M = Number(v.shape[2]);
   const rates = (): Value => neg(exp(reshape(learnedParameter(parameters, rateName), [M, 1])));
   if (decay === 'data') {
     const gates = sum(mul(v, learnedParameter(parameters, gateName)), [-1], true);
-    // softplus(x) = −ln σ(−x)
-    const softplus = neg(log(sigmoid(neg(minimum(gates, largestGate)))));
-    return mul(softplus, mul(rates(), 1 / Math.LN2));
+    return mul(softplus(gates), mul(rates(), 1 / Math.LN2));
   }
   const none = mul(slice(v, 3, 0, 1), 0);
   if (decay === 'none') return none;
@@ -73,7 +87,7 @@ export function referenceLogDecays(decay: Decay, positions: ReferencePositions, 
   const rate = (): number => -Math.exp(positions.parameter(rateName)[kvHead]);
   const gateOf = (position: number): number => {
     const gate = positions.parameter(gateName).subarray(kvHead * E, (kvHead + 1) * E);
-    return Math.log1p(Math.exp(Math.min(largestGate, dot(gate, positions.value(kvHead, position))))) / Math.LN2;
+    return softplusOf(dot(gate, positions.value(kvHead, position))) / Math.LN2;
   };
   const of: Readonly<Record<Decay, (position: number) => number>> = {
     none: () => 0,

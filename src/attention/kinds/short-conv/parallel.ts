@@ -8,7 +8,7 @@ import { shortBias, shortFilter, type ShortConvMixer } from './config.ts';
 
 /** The filters by index and channel: [L,M,D]. */
 export function filterRows(
-  { kernel }: ShortConvMixer,
+  { kernel }: Pick<ShortConvMixer, 'kernel'>,
   parameters: MixerParameterValues,
   [M, D]: readonly number[],
 ): Value {
@@ -25,12 +25,17 @@ export function gated({ q, parameters }: SequenceInput, convolved: Value): Value
 
 export function shortParallel(config: ShortConvMixer, input: SequenceInput): Value {
   const products = mul(input.k, input.v); // [B,n,M,D]
-  const [n, M, D] = products.shape.slice(1).map(Number);
-  const { kernel } = config;
-  const rows = filterRows(config, input.parameters, [M, D]);
+  const filters = filterRows(config, input.parameters, products.shape.slice(2).map(Number));
+  return gated(input, convolvedSequences(products, filters));
+}
+
+/** Rows [B,n,M,D] under the filters [L,M,D], each with those before it. */
+export function convolvedSequences(rows: Value, filters: Value): Value {
+  const [kernel, M, D] = filters.shape.map(Number);
+  const n = Number(rows.shape[1]);
   const terms = Array.from({ length: Math.min(kernel, n) }, (_, back) => {
-    const shifted = slice(pad(products, 1, back, 0), 1, 0, n);
-    return mul(shifted, reshape(slice(rows, 0, kernel - 1 - back, kernel - back), [M, D]));
+    const shifted = slice(pad(rows, 1, back, 0), 1, 0, n);
+    return mul(shifted, reshape(slice(filters, 0, kernel - 1 - back, kernel - back), [M, D]));
   });
-  return gated(input, addAll(terms));
+  return addAll(terms);
 }

@@ -1,11 +1,12 @@
 /** The short convolution over token trees: every node gathers the rows of itself and its last ancestors, committed or not. */
+import type { Value } from '../../../graph/graph.ts';
 import { sum } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { tensor } from '../../../graph/tensor.ts';
-import type { AttentionDims, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
+import type { AttentionDims, LayoutInputs, MixerConfig, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import type { ShortConvMixer } from './config.ts';
 import { filterRows, gated } from './parallel.ts';
@@ -23,19 +24,25 @@ export function shortState(config: ShortConvMixer, { headWidth: D }: AttentionDi
 export function shortStep(config: ShortConvMixer, input: StepInput): MixerStepOutput {
   const { ring, inputs, parameters } = input;
   const products = mul(input.k, input.v); // [B,T,M,D]
-  const [B, , M, D] = products.shape;
-  const held = nodeRows(concat([ring.keys, ring.values], 3)); // [B,C,M,D]
-  const rows = concat([held, products], 1); // [B,C+T,M,D]
-  const read = gather(reshape(rows, [multiplyDims(B, rows.shape[1]), M, D]), inputs[tapsName], 0); // [B,T,L,M,D]
-  const convolved = sum(mul(read, filterRows(config, parameters, [Number(M), Number(D)])), [2]); // [B,T,M,D]
+  const [, , M, D] = products.shape;
+  const filters = filterRows(config, parameters, [Number(M), Number(D)]);
+  const convolved = convolvedNodes(concat([ring.keys, ring.values], 3), products, filters, inputs); // [B,T,M,D]
   const [keys, values] = split(nodeRows(products), 3, [Math.ceil(Number(D) / 2), Math.floor(Number(D) / 2)]);
   return { mixed: nodeRows(gated(input, convolved)), keys, values };
 }
 
 const tapsName = 'taps';
 
-/** Rows under the filter of every node: int32 [B,T,L], of the B·(C+T) rows that `shortStep` joins, the earliest first. */
-export const shortInputs: LayoutInputs<ShortConvMixer> = {
+/** The nodes' rows [B,T,M,D] under the filters [L,M,D], with the rows of the ring [B,M,C,D] before them. */
+export function convolvedNodes(ring: Value, own: Value, filters: Value, inputs: StepInput['inputs']): Value {
+  const rows = concat([nodeRows(ring), own], 1); // [B,C+T,M,D]
+  const [B, count, M, D] = rows.shape;
+  const read = gather(reshape(rows, [multiplyDims(B, count), M, D]), inputs[tapsName], 0); // [B,T,L,M,D]
+  return sum(mul(read, filters), [2]);
+}
+
+/** Rows under the filter of every node: int32 [B,T,L], of the B·(C+T) rows that `convolvedNodes` joins, the earliest first. */
+export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerConfig> = {
   tag: () => 'z',
   declare: ({ kernel }) => ({ [tapsName]: { dtype: 'int32', shape: ['B', 'T', kernel] } }),
   feeds({ kernel }, steps, T, C) {

@@ -1,6 +1,9 @@
 /** Fields of config.json that the decoder-only families share: LLaMA and its relatives. */
 import { z } from 'zod';
-import type { MixerConfig } from '../../../attention/mixer.ts';
+import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
+import type { Value } from '../../../graph/graph.ts';
+import type { ParameterList } from '../../../nn/parameter-roles.ts';
+import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
 import { configError, idList, parseConfigFields } from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
@@ -17,6 +20,7 @@ const scalingSchema = z.looseObject({
     .min(1)
     .max(1 << 24)
     .optional(),
+  partial_rotary_factor: z.number().positive().max(1).optional(),
 });
 
 type ScalingJson = z.infer<typeof scalingSchema>;
@@ -48,24 +52,34 @@ const scalings: Readonly<Record<string, ScalingType>> = {
 /**
  * Base and scaling.
  * @param title of the family, for errors
+ * @param others names that the family also allows next to the base
  * @throws LinnetError `CONFIG` for an unknown type, a number that is missing, or a field that its type does not have
  */
-function ropeOf(title: string, config: z.infer<z.ZodObject<typeof ropeFields>>): Rope {
+export function ropeOf(
+  title: string,
+  config: z.infer<z.ZodObject<typeof ropeFields>>,
+  others: readonly string[] = [],
+): Rope {
   const { rope_theta, rope_scaling, rope_parameters } = config;
   const base = rope_parameters?.rope_theta ?? rope_theta;
   const where = rope_parameters ? 'rope_parameters' : 'rope_scaling';
   const json = rope_parameters ?? rope_scaling;
-  return { base, scaling: json ? scalingOf(title, where, json) : undefined };
+  return { base, scaling: json ? scalingOf(title, where, json, others) : undefined };
 }
 
-function scalingOf(title: string, where: string, json: ScalingJson): RotaryScaling | undefined {
+function scalingOf(
+  title: string,
+  where: string,
+  json: ScalingJson,
+  others: readonly string[],
+): RotaryScaling | undefined {
   const type = json.rope_type ?? json.type ?? 'default';
   if (!Object.hasOwn(scalings, type)) {
     const known = Object.keys(scalings).join(', ');
     throw configError(title, [`${where} type ${JSON.stringify(type)} is not supported; known: ${known}`]);
   }
   const { fields, read } = scalings[type];
-  const allowed: readonly string[] = ['type', 'rope_type', 'rope_theta', ...fields];
+  const allowed: readonly string[] = ['type', 'rope_type', 'rope_theta', ...fields, ...others];
   const problems = Object.keys(json)
     .filter((name) => !allowed.includes(name))
     .map((name) => `${where}.${name.slice(0, 80)} is not a field of type "${type}"`);
@@ -117,8 +131,10 @@ export const decoderFields = {
 /** Fields that say nothing about logits: dropout is for training and off, `pretraining_tp` splits products that are summed. */
 const ignored = ['attention_dropout', 'pretraining_tp'];
 
-/** Names of modules that families call differently, inside a layer but for the final norm. */
+/** Names of modules that families call differently, inside a layer but for the model and its final norm. */
 export interface DecoderNames {
+  /** The module of embedding and layers. */
+  readonly root: string;
   readonly attentionNorm: string;
   readonly feedForwardNorm: string;
   readonly finalNorm: string;
@@ -132,6 +148,7 @@ export interface DecoderNames {
 
 /** LLaMA's. */
 export const usualNames: DecoderNames = {
+  root: 'model',
   ...{ attentionNorm: 'input_layernorm', feedForwardNorm: 'post_attention_layernorm', finalNorm: 'model.norm' },
   ...{ queryNorm: 'q_norm', keyNorm: 'k_norm', output: 'o_proj' },
   ...{ gate: 'mlp.gate_proj', up: 'mlp.up_proj', down: 'mlp.down_proj' },
@@ -151,12 +168,34 @@ export interface DecoderVariant {
   readonly queryKeyNorm?: boolean;
   /** Whether the gains of norms are 1 + w, w being stored: zero in a fresh model. */
   readonly zeroCentredNorms?: boolean;
+  /** Whether the output has a bias. */
+  readonly outputBias?: boolean;
+  /** Whether q_proj also gives every head of queries a gate, whose sigmoid multiplies the output of the head. */
+  readonly outputGate?: boolean;
   /** Default: LLaMA's. */
   readonly names?: DecoderNames;
+  /** The layers whose mixers are of a kind with sizes of its own. Default: none. */
+  readonly ownLayer?: OwnLayer;
+}
+
+/** A layer of a family's own in place of attention: its projections, around a mixer. */
+export interface OwnLayer {
+  /** The name of its module in a layer. */
+  readonly prefix: string;
+  /** Declares its parameters, the mixer's excepted. */
+  declare(list: ParameterList, prefix: string, config: DecoderConfig, mixer: MixerConfig): void;
+  /** Hidden states after the norm [B,T,width] → as they are added to the residual stream. */
+  mixed(
+    config: DecoderConfig,
+    source: ParameterSource,
+    x: Value,
+    mixer: MixerConfig,
+    mix: (positions: ProjectedPositions) => Value,
+  ): Value;
 }
 
 /** Frequencies that queries and keys are turned by. */
-export type Rope = Pick<RotaryConfig, 'base' | 'scaling'>;
+export type Rope = Pick<RotaryConfig, 'base' | 'scaling'> & Partial<Pick<RotaryConfig, 'width'>>;
 
 /** A checked configuration. */
 export interface DecoderConfig {
@@ -182,8 +221,6 @@ export interface DecoderConfig {
   readonly mixers: readonly MixerConfig[];
   /** The mixer of each layer where the `linnet` section names none. */
   readonly natives: readonly MixerConfig[];
-  /** Whether the projections around short convolutions have biases. Default false. */
-  readonly convolutionBias?: boolean;
 }
 
 /** The same rotary embedding, or none, for all layers. */

@@ -3,20 +3,45 @@
  * in which most layers have a short convolution in place of attention.
  */
 import { z } from 'zod';
+import { shortConvSchema } from '../../../attention/kinds/short-conv/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { parseMixer } from '../../../attention/mixers.ts';
+import { reshape, split } from '../../../graph/ops/layout.ts';
+import { biasedLinear, linear } from '../../../nn/linear.ts';
 import { configError } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, onlyValue, parseDecoderConfig, size } from './config.ts';
+import { decoderFields, type DecoderVariant, onlyValue, type OwnLayer, parseDecoderConfig, size } from './config.ts';
 import { decoderModel } from './model.ts';
+
+/** A short convolution: a filter over B ⊙ x, multiplied by C. */
+const convolution: OwnLayer = {
+  prefix: 'conv',
+  declare(list, prefix, { width }, mixer) {
+    list.add('matrix', `${prefix}.in_proj.weight`, [3 * width, width]);
+    list.add('residual output', `${prefix}.out_proj.weight`, [width, width]);
+    if (!shortConvSchema.parse(mixer).bias) return;
+    list.add('bias', `${prefix}.in_proj.bias`, [3 * width]);
+    list.add('bias', `${prefix}.out_proj.bias`, [width]);
+  },
+  mixed({ width, keyValueHeads }, source, x, mixer, mix) {
+    const [B, T] = x.shape;
+    const layer = shortConvSchema.parse(mixer).bias ? biasedLinear : linear;
+    const [k, q, v] = split(layer(source, 'in_proj', x, width, 3 * width), 2, [width, width, width]).map((rows) =>
+      reshape(rows, [B, T, keyValueHeads, width / keyValueHeads]),
+    );
+    return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
+  },
+};
 
 const variant: DecoderVariant = {
   family: 'lfm2',
   title: 'LFM2',
   className: 'Lfm2',
   queryKeyNorm: true,
+  ownLayer: convolution,
   names: {
+    root: 'model',
     ...{ attentionNorm: 'operator_norm', feedForwardNorm: 'ffn_norm', finalNorm: 'model.embedding_norm' },
     ...{ queryNorm: 'q_layernorm', keyNorm: 'k_layernorm', output: 'out_proj' },
     ...{ gate: 'feed_forward.w1', up: 'feed_forward.w3', down: 'feed_forward.w2' },
@@ -65,16 +90,16 @@ function feedForwardWidth(fields: Lfm2Fields): number {
 /** @throws LinnetError `CONFIG` for types of another number of layers, or channels that do not divide among key-value heads */
 function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
   const { layer_types: types, full_attn_idxs: attentions, num_hidden_layers: layers, hidden_size: width } = fields;
-  const convolution = parseMixer({ kind: 'short-conv', kernel: fields.conv_L_cache, bias: fields.conv_bias });
+  const short = parseMixer({ kind: 'short-conv', kernel: fields.conv_L_cache, bias: fields.conv_bias });
   const isAttention = (layer: number): boolean => {
     if (types) return types[layer] === 'full_attention';
     return attentions?.includes(layer) ?? true;
   };
-  const natives = Array.from({ length: layers }, (_, layer) => (isAttention(layer) ? originalMixer : convolution));
+  const natives = Array.from({ length: layers }, (_, layer) => (isAttention(layer) ? originalMixer : short));
   const problems: string[] = [];
   if (types && types.length !== layers) problems.push(`layer_types names ${types.length} layers of ${layers}`);
   const channels = width / fields.num_key_value_heads;
-  if (!(Number.isInteger(channels) && channels > 1) && natives.includes(convolution)) {
+  if (!(Number.isInteger(channels) && channels > 1) && natives.includes(short)) {
     problems.push(
       `hidden_size ${width} must be a multiple, not the same, of num_key_value_heads ${fields.num_key_value_heads}`,
     );
@@ -90,7 +115,6 @@ export function lfm2Model(json: Readonly<Record<string, unknown>>): CausalModel 
     feedForwardWidth: feedForwardWidth(fields),
     normEpsilon: fields.norm_eps,
     tiedHead: fields.tie_embedding ?? fields.tie_word_embeddings,
-    convolutionBias: fields.conv_bias,
   }));
   return decoderModel(config, lfm2Model);
 }

@@ -5,8 +5,8 @@
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { horizonOf, isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
-import { reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { add, mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
 import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
@@ -16,7 +16,7 @@ import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
 import { type DecoderConfig, type Rope, usualNames } from './config.ts';
-import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters } from './parameters.ts';
+import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters, embeddingName } from './parameters.ts';
 
 /** The model of a checked configuration. @param read reads another one of the same family */
 export function decoderModel(
@@ -91,8 +91,8 @@ function backbone(
   return norm(config, source, (config.variant.names ?? usualNames).finalNorm, x);
 }
 
-function embed({ vocabulary, width }: DecoderConfig, source: ParameterSource, tokens: Value): Value {
-  return embedding(source, 'model.embed_tokens', tokens, vocabulary, width);
+function embed(config: DecoderConfig, source: ParameterSource, tokens: Value): Value {
+  return embedding(source, embeddingName(config), tokens, config.vocabulary, config.width);
 }
 
 /** @param x [...,D] */
@@ -115,14 +115,16 @@ function block(
   positions: PositionValues,
   mixing: Pick<LayerMixing, 'mix'>,
 ): Value {
-  const { names = usualNames } = config.variant;
-  const prefix = blockPrefix(layer);
+  const { names = usualNames, ownLayer } = config.variant;
+  const prefix = blockPrefix(config, layer);
   const own = scoped(source, attentionPrefix(config, layer));
   const read = norm(config, source, `${prefix}.${names.attentionNorm}`, x);
   const mix = (projected: ProjectedPositions): Value => mixing.mix(layer, projected);
-  const mixed = isExchangeable(config.mixers[layer])
-    ? attention(config, own, read, anglesOf(config, positions, layer), mix)
-    : shortConvolution(config, own, read, mix);
+  const mixer = config.mixers[layer];
+  const mixed =
+    ownLayer === undefined || isExchangeable(mixer)
+      ? attention(config, own, read, anglesOf(config, positions, layer), mix)
+      : ownLayer.mixed(config, own, read, mixer, mix);
   const attended = add(x, mixed);
   const ofTokens = norm(config, source, `${prefix}.${names.feedForwardNorm}`, attended);
   return add(attended, feedForward(config, scoped(source, prefix), ofTokens));
@@ -137,24 +139,29 @@ function attention(
 ): Value {
   const { width, heads, headWidth } = config;
   const [B, T] = x.shape;
-  const { names = usualNames } = config.variant;
-  const mixed = mix(joinedPositions(config, source, x, angles) ?? projectedPositions(config, source, x, angles));
-  return linear(source, names.output, reshape(mixed, [B, T, heads * headWidth]), heads * headWidth, width);
+  const { names = usualNames, outputBias = false } = config.variant;
+  const { gate, ...positions } =
+    joinedPositions(config, source, x, angles) ?? projectedPositions(config, source, x, angles);
+  const mixed = reshape(mix(positions), [B, T, heads * headWidth]);
+  const layer = outputBias ? biasedLinear : linear;
+  return layer(source, names.output, gate ? mul(mixed, sigmoid(gate)) : mixed, heads * headWidth, width);
 }
 
-/** LFM2's: a filter over B ⊙ x, multiplied by C. */
-function shortConvolution(
-  { width, keyValueHeads, convolutionBias = false }: DecoderConfig,
-  source: ParameterSource,
-  x: Value,
-  mix: (positions: ProjectedPositions) => Value,
-): Value {
-  const [B, T] = x.shape;
-  const layer = convolutionBias ? biasedLinear : linear;
-  const [k, q, v] = split(layer(source, 'in_proj', x, width, 3 * width), 2, [width, width, width]).map((rows) =>
-    reshape(rows, [B, T, keyValueHeads, width / keyValueHeads]),
-  );
-  return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
+/** Queries, keys and values, and the gate of the output [B,T,H·D] of a variant that has one. */
+interface Projections extends ProjectedPositions {
+  readonly gate?: Value;
+}
+
+/** Queries [B,T,H·D] and their gates, of what q_proj gives. */
+function queriesAndGate(
+  { heads: H, headWidth: D, variant }: DecoderConfig,
+  product: Value,
+): readonly [queries: Value, gate?: Value] {
+  if (variant.outputGate !== true) return [product];
+  const [B, T] = product.shape;
+  const parts = split(reshape(product, [B, T, H, 2 * D]), 3, [D, D]);
+  const [queries, gate] = parts.map((part) => reshape(part, [B, T, H * D]));
+  return [queries, gate];
 }
 
 function projectedPositions(
@@ -162,14 +169,18 @@ function projectedPositions(
   source: ParameterSource,
   x: Value,
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
-): ProjectedPositions {
+): Projections {
   const { width, heads, keyValueHeads, headWidth } = config;
   const [B, T] = x.shape;
-  const layer = config.variant.queryKeyValueBias === true ? biasedLinear : linear;
+  const { queryKeyValueBias = false, outputGate = false } = config.variant;
+  const layer = queryKeyValueBias ? biasedLinear : linear;
   const project = (name: string, count: number): Value =>
     reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
-  const q = headNorm(config, source, 'queryNorm', project('q_proj', heads));
+  const given = layer(source, 'q_proj', x, width, (outputGate ? 2 : 1) * heads * headWidth);
+  const [queries, gate] = queriesAndGate(config, given);
+  const q = headNorm(config, source, 'queryNorm', reshape(queries, [B, T, heads, headWidth]));
   return {
+    gate,
     q: turned(rotary, q, cos, sin),
     far: farCos && turned(rotary, q, farCos, farSin),
     k: turned(rotary, headNorm(config, source, 'keyNorm', project('k_proj', keyValueHeads)), cos, sin),
@@ -183,13 +194,20 @@ function joinedPositions(
   source: ParameterSource,
   x: Value,
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
-): ProjectedPositions | undefined {
+): Projections | undefined {
   const { width, heads: H, keyValueHeads: M, headWidth: D } = config;
-  const { queryKeyValueBias, queryKeyNorm = false } = config.variant;
-  const outputs = { q_proj: H * D, k_proj: M * D, v_proj: M * D };
-  const product = joinedLinear(source, x, width, outputs, queryKeyValueBias);
+  const { queryKeyValueBias, queryKeyNorm = false, outputGate = false } = config.variant;
+  const outputs = { q_proj: (outputGate ? 2 : 1) * H * D, k_proj: M * D, v_proj: M * D };
+  let product = joinedLinear(source, x, width, outputs, queryKeyValueBias);
   if (product === undefined) return undefined;
   const [B, T] = x.shape;
+  let gate: Value | undefined;
+  if (outputGate) {
+    const [given, others] = split(product, 2, [outputs.q_proj, 2 * M * D]);
+    const [queries, own] = queriesAndGate(config, given);
+    product = concat([queries, others], 2);
+    gate = own;
+  }
   const all = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
   const [qk, v] = split(all, 1, [H + M, M]);
   let [q, k] = split(qk, 1, [H, M]);
@@ -200,7 +218,7 @@ function joinedPositions(
   } else {
     [q, k] = split(turned(rotaryHeads, qk, cos, sin), 1, [H, M]);
   }
-  return { q: swapHeads(q), far: far && swapHeads(far), k: swapHeads(k), v: swapHeads(v) };
+  return { gate, q: swapHeads(q), far: far && swapHeads(far), k: swapHeads(k), v: swapHeads(v) };
 }
 
 /** Queries or keys turned by the angles of their layer, where it has any. */
@@ -231,5 +249,5 @@ function feedForward({ width, feedForwardWidth: F, variant }: DecoderConfig, sou
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {
-  return linear(source, config.tiedHead ? 'model.embed_tokens' : 'lm_head', hidden, config.width, config.vocabulary);
+  return linear(source, config.tiedHead ? embeddingName(config) : 'lm_head', hidden, config.width, config.vocabulary);
 }

@@ -4,13 +4,23 @@ import { type DeclaredParameters, type InitialValues, ParameterList } from '../.
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
 
-export function blockPrefix(layer: number): string {
-  return `model.layers.${layer}`;
+export function blockPrefix(
+  { variant: { names = usualNames } }: Pick<DecoderConfig, 'variant'>,
+  layer: number,
+): string {
+  return `${names.root}.layers.${layer}`;
+}
+
+/** The table of tokens. */
+export function embeddingName({ variant: { names = usualNames } }: Pick<DecoderConfig, 'variant'>): string {
+  return `${names.root}.embed_tokens`;
 }
 
 /** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
-export function attentionPrefix({ natives }: Pick<DecoderConfig, 'natives'>, layer: number): string {
-  return `${blockPrefix(layer)}.${isExchangeable(natives[layer]) ? 'self_attn' : 'conv'}`;
+export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant'>, layer: number): string {
+  const { ownLayer } = config.variant;
+  const own = isExchangeable(config.natives[layer]) ? undefined : ownLayer?.prefix;
+  return `${blockPrefix(config, layer)}.${own ?? 'self_attn'}`;
 }
 
 /** All parameters of a model. */
@@ -19,13 +29,13 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   const { names = usualNames } = config.variant;
   const gain = freshGain(config);
   const list = new ParameterList();
-  list.add('embedding', 'model.embed_tokens.weight', [vocabulary, width]);
+  list.add('embedding', `${embeddingName(config)}.weight`, [vocabulary, width]);
   config.mixers.forEach((mixer, layer) => {
-    const block = blockPrefix(layer);
+    const block = blockPrefix(config, layer);
     const attention = attentionPrefix(config, layer);
     list.add('norm', `${block}.${names.attentionNorm}.weight`, [width], gain);
     if (isExchangeable(mixer)) addProjections(list, attention, config, names);
-    else addConvolution(list, attention, config);
+    else config.variant.ownLayer?.declare(list, attention, config, mixer);
     list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
     list.add('norm', `${block}.${names.feedForwardNorm}.weight`, [width], gain);
     list.add('matrix', `${block}.${names.gate}.weight`, [feedForwardWidth, width]);
@@ -45,29 +55,22 @@ function freshGain({ variant: { zeroCentredNorms = false } }: DecoderConfig): In
 /** Of an attention. */
 function addProjections(list: ParameterList, attention: string, config: DecoderConfig, names: DecoderNames): void {
   const { width, heads, keyValueHeads, headWidth } = config;
-  const { queryKeyValueBias = false, queryKeyNorm = false } = config.variant;
-  list.add('query-key matrix', `${attention}.q_proj.weight`, [heads * headWidth, width]);
+  const { queryKeyValueBias = false, queryKeyNorm = false, outputBias = false, outputGate = false } = config.variant;
+  const queries = (outputGate ? 2 : 1) * heads * headWidth;
+  list.add('query-key matrix', `${attention}.q_proj.weight`, [queries, width]);
   list.add('query-key matrix', `${attention}.k_proj.weight`, [keyValueHeads * headWidth, width]);
   list.add('matrix', `${attention}.v_proj.weight`, [keyValueHeads * headWidth, width]);
   list.add('residual output', `${attention}.${names.output}.weight`, [width, heads * headWidth]);
   if (queryKeyValueBias) {
-    list.add('query-key bias', `${attention}.q_proj.bias`, [heads * headWidth]);
+    list.add('query-key bias', `${attention}.q_proj.bias`, [queries]);
     list.add('query-key bias', `${attention}.k_proj.bias`, [keyValueHeads * headWidth]);
     list.add('bias', `${attention}.v_proj.bias`, [keyValueHeads * headWidth]);
   }
+  if (outputBias) list.add('bias', `${attention}.${names.output}.bias`, [width]);
   if (!queryKeyNorm) return;
   for (const name of [names.queryNorm, names.keyNorm]) {
     list.add('query-key norm', `${attention}.${name}.weight`, [headWidth], freshGain(config));
   }
-}
-
-/** Of a short convolution. */
-function addConvolution(list: ParameterList, prefix: string, { width, convolutionBias = false }: DecoderConfig): void {
-  list.add('matrix', `${prefix}.in_proj.weight`, [3 * width, width]);
-  list.add('residual output', `${prefix}.out_proj.weight`, [width, width]);
-  if (!convolutionBias) return;
-  list.add('bias', `${prefix}.in_proj.bias`, [3 * width]);
-  list.add('bias', `${prefix}.out_proj.bias`, [width]);
 }
 
 /**

@@ -1,0 +1,105 @@
+/** Configuration of Gated DeltaNet: sizes, filters, decays and gates. */
+import { z } from 'zod';
+import type { Value } from '../../../graph/graph.ts';
+import { broadcastTo } from '../../../graph/ops/contraction.ts';
+import { add, div, exp, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { rmsNorm } from '../../../graph/ops/normalization.ts';
+import { tensor } from '../../../graph/tensor.ts';
+import { learnedParameter } from '../../attention-layer.ts';
+import type { HeadCounts, MixerParameter, MixerParameterValues } from '../../mixer.ts';
+import { groupSchema } from '../../preset.ts';
+import { softplus } from '../gated/decay.ts';
+
+const count = z.int().min(1).max(65_536);
+
+export const deltaNetSchema = z
+  .strictObject({
+    kind: z.literal('delta-net'),
+    /** Positions that the ring holds before they are folded. It is a size of the state; the result does not depend on it. */
+    group: groupSchema.default(16),
+    /** Heads of values, each with a state [keyWidth,valueWidth]. */
+    heads: count,
+    /** Heads of queries and keys: j of the values' reads head ⌊j·keyHeads/heads⌋. */
+    keyHeads: count,
+    keyWidth: count,
+    valueWidth: count,
+    /** K: positions under the filters of queries, keys and values, the own one included. */
+    kernel: z.int().min(1).max(64).default(4),
+  })
+  .refine(({ heads, keyHeads }) => heads % keyHeads === 0, {
+    message: 'the heads of values must be a multiple of the heads of keys',
+    path: ['heads'],
+  });
+
+/** Gated DeltaNet. */
+export type DeltaNetMixer = z.infer<typeof deltaNetSchema>;
+
+/** The filters [2·keyHeads·keyWidth + heads·valueWidth, 1, K]: of queries, of keys, of values; index K − 1 is the own position. */
+export const channelFiltersName = 'conv1d.weight';
+/** ln of the rate of decay [heads]. */
+export const rateName = 'A_log';
+/** Added to a before the softplus [heads]. */
+export const decayBiasName = 'dt_bias';
+/** ε under the root of the length of queries and keys. */
+export const lengthEpsilon = 1e-6;
+
+export function deltaNetParameters(
+  { keyHeads, keyWidth, valueWidth, kernel }: DeltaNetMixer,
+  { keyValueHeads: M }: HeadCounts,
+): MixerParameter[] {
+  return [
+    { name: channelFiltersName, shape: [2 * keyHeads * keyWidth + M * valueWidth, 1, kernel], init: 'means' },
+    { name: rateName, shape: [M], init: 'slopes' },
+    { name: decayBiasName, shape: [M], init: 'ones' },
+  ];
+}
+
+/** Rows of key heads [...,keyHeads,X] as the heads of values read them: [...,heads,X]. */
+export function forValueHeads({ heads, keyHeads }: DeltaNetMixer, rows: Value): Value {
+  if (heads === keyHeads) return rows;
+  const outer = rows.shape.slice(0, -2);
+  const X = rows.shape[rows.rank - 1];
+  const repeated = broadcastTo(reshape(rows, [...outer, keyHeads, 1, X]), [...outer, keyHeads, heads / keyHeads, X]);
+  return reshape(repeated, [...outer, heads, X]);
+}
+
+/** The filters by index and head: [K,M,2D+E]. */
+export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValues): Value {
+  const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel } = config;
+  const all = learnedParameter(parameters, channelFiltersName);
+  const parts = split(all, 0, [keyHeads * D, keyHeads * D, heads * E]);
+  const rows = parts.map((part, i) => {
+    const [count, width] = i < 2 ? [keyHeads, D] : [heads, E];
+    const byIndex = reshape(transpose(reshape(part, [count * width, kernel]), [1, 0]), [kernel, count, width]);
+    return i < 2 ? forValueHeads(config, byIndex) : byIndex;
+  });
+  return concat(rows, 2);
+}
+
+/**
+ * x·σ(x), or σ(x) for numerator 1. The runtime's own sigmoid loses digits below zero, which the norm of outputs amplifies where
+ * a query and a key have a small product.
+ */
+export function gatedBy(x: Value, numerator: Value | number = x): Value {
+  return div(numerator, add(1, exp(neg(maximum(x, -80)))));
+}
+
+/** Rows [...,D] of length 1, or 1/√D for queries. */
+export function deltaNetLength(rows: Value, isQuery = false): Value {
+  const D = Number(rows.shape[rows.rank - 1]);
+  const size = 1 / Math.sqrt(D) / (isQuery ? Math.sqrt(D) : 1);
+  const gain = rows.graph.sharedConstant(`lengths ${size} of ${D}`, () =>
+    tensor('float32', [D], new Float32Array(D).fill(size)),
+  );
+  return rmsNorm(rows, gain, lengthEpsilon / D);
+}
+
+/** g of positions: a [B,n,M,1] → [B,n,M,1]. */
+export function deltaNetDecays(a: Value, parameters: MixerParameterValues): Value {
+  const [rate, bias] = [rateName, decayBiasName].map((name) => {
+    const value = learnedParameter(parameters, name);
+    return reshape(value, [value.shape[0], 1]);
+  });
+  return mul(softplus(add(a, bias)), neg(exp(rate)));
+}

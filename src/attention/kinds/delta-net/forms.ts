@@ -1,0 +1,77 @@
+/** Gated DeltaNet over sequences and over token trees: its rows, convolved, under the gated delta rule. */
+import type { Value } from '../../../graph/graph.ts';
+import { concat, split } from '../../../graph/ops/layout.ts';
+import { groupingOf, ungroupQueries } from '../../grouping.ts';
+import type { Fold, LayoutInputs, MixerStepOutput, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
+import { defaultGroup } from '../../preset.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
+import { deltaOfNodes, foldWritten, gatedDeltaInputs } from '../gated-delta/step.ts';
+import { convolvedSequences } from '../short-conv/parallel.ts';
+import { convolvedNodes, shortInputs } from '../short-conv/step.ts';
+import { deltaNetDecays, deltaNetLength, type DeltaNetMixer, filtersOf, gatedBy } from './config.ts';
+
+/** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */
+function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput): Record<'raw' | 'b' | 'a', Value> {
+  const [queries, b] = split(q, 3, [D, 1]);
+  const [keys, a] = split(k, 3, [D, 1]);
+  return { raw: concat([queries, keys, v], 3), b, a }; // raw [B,n,M,2D+E]
+}
+
+/** Rows of the rule. @param convolved [B,n,M,2D+E] */
+function ruleRows(
+  { keyWidth: D, valueWidth: E }: DeltaNetMixer,
+  convolved: Value,
+  { b, a }: Record<'b' | 'a', Value>,
+  { parameters }: SequenceInput,
+): DeltaRows {
+  const [q, k, values] = split(gatedBy(convolved), 3, [D, D, E]);
+  return {
+    ...{ queries: deltaNetLength(q, true), keys: deltaNetLength(k), values },
+    ...{ gates: gatedBy(b, 1), logs: deltaNetDecays(a, parameters) },
+  };
+}
+
+/** Chunks are of the size that computes fastest, whatever the ring. */
+export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): Value {
+  const { raw, ...gates } = parts(config, input);
+  const convolved = convolvedSequences(raw, filtersOf(config, input.parameters));
+  const grouping = groupingOf(input, defaultGroup);
+  return ungroupQueries(grouping, deltaOfSequences(grouping, ruleRows(config, convolved, gates, input)));
+}
+
+/** The ring of [k̂, g] and [u, the channels under the filters], and S [M,D,E]. */
+export function deltaNetState({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
+  const folded = { kind: 'sums', rows: D, columns: E } as const;
+  return { slots: Math.max(group, kernel - 1), keyWidth: D + 1, valueWidth: 2 * (D + E), folded };
+}
+
+export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
+  const { keyWidth: D, valueWidth: E } = config;
+  const { raw, ...gates } = parts(config, input);
+  const [ringWritten, ringRaw] = split(input.ring.values, 3, [E, 2 * D + E]);
+  const convolved = convolvedNodes(ringRaw, raw, filtersOf(config, input.parameters), input.inputs);
+  const rows = ruleRows(config, convolved, gates, input);
+  const { mixed, keys, written } = deltaOfNodes(input, ringWritten, {
+    ...{ queries: nodeRows(rows.queries), keys: nodeRows(rows.keys), values: nodeRows(rows.values) },
+    ...{ gates: nodeRows(rows.gates), logs: nodeRows(rows.logs) },
+  });
+  return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
+}
+
+export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = {
+  tag: () => 'n',
+  declare: (config, slots, named) => ({
+    ...gatedDeltaInputs.declare(config, slots, named),
+    ...shortInputs.declare(config, slots, named),
+  }),
+  feeds: (config, steps, T, C) => ({
+    ...gatedDeltaInputs.feeds(config, steps, T, C),
+    ...shortInputs.feeds(config, steps, T, C),
+  }),
+};
+
+export const deltaNetFold: Fold<DeltaNetMixer> = {
+  shareAs: () => 'delta net',
+  fold: (_, input) => foldWritten(input),
+};

@@ -1,0 +1,80 @@
+/**
+ * Gated DeltaNet as Qwen3-Next and Qwen3.5 publish it (arXiv 2412.06464): queries, keys and values go through short filters and
+ * SiLU, queries and keys are of unit length, and the gated delta rule has g = −e^A·softplus(a + dt) and β = σ(b), a and b being
+ * projections. A position's row of queries is [q, b], that of keys [k, a].
+ */
+import type { MixerKind } from '../../mixer.ts';
+import { dot, type ReferencePositions } from '../../reference.ts';
+import { deltaReference } from '../gated-delta/reference.ts';
+import { softplusOf } from '../gated/decay.ts';
+import {
+  decayBiasName,
+  type DeltaNetMixer,
+  deltaNetParameters,
+  deltaNetSchema,
+  channelFiltersName,
+  lengthEpsilon,
+  rateName,
+} from './config.ts';
+import { deltaNetFold, deltaNetInputs, deltaNetParallel, deltaNetState, deltaNetStep } from './forms.ts';
+
+function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions): Float64Array {
+  const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel } = config;
+  const [filter, rates, biases] = [channelFiltersName, rateName, decayBiasName].map((name) =>
+    positions.parameter(name),
+  );
+  const sigma = (x: number): number => 1 / (1 + Math.exp(-x));
+  /** `width` channels of a row, from filter `first` on. */
+  const convolved = (row: (at: number) => Float64Array, width: number, first: number, t: number): Float64Array => {
+    const past = positions.lineage(t).slice(0, kernel).map(row);
+    return Float64Array.from({ length: width }, (_, i) => {
+      const end = (first + i + 1) * kernel - 1;
+      const x = past.reduce((total, own, back) => total + filter[end - back] * own[i], 0);
+      return x * sigma(x);
+    });
+  };
+  const keyHead = (head: number): number => Math.floor((head * keyHeads) / heads);
+  const sized = (row: Float64Array, size: number): Float64Array =>
+    row.map((x) => (size * x) / Math.sqrt(dot(row, row) + lengthEpsilon));
+  const mixed = deltaReference(positions, {
+    query(head, t) {
+      const row = convolved((at) => positions.query(head, at), D, keyHead(head) * D, t);
+      return sized(row, 1 / Math.sqrt(D));
+    },
+    key: (head, t) =>
+      sized(
+        convolved((at) => positions.key(head, at), D, (keyHeads + keyHead(head)) * D, t),
+        1,
+      ),
+    value: (head, t) => convolved((at) => positions.value(head, at), E, 2 * keyHeads * D + head * E, t),
+    logDecay: (head, t) => -Math.exp(rates[head]) * softplusOf(positions.key(head, t)[D] + biases[head]),
+    gate: (head, t) => sigma(positions.query(head, t)[D]),
+  });
+  return positions.mapRows(mixed);
+}
+
+const sizes = { heads: 2, keyHeads: 1, keyWidth: 3, valueWidth: 2 };
+
+export const deltaNetKind = {
+  kind: 'delta-net',
+  family: 'qwen3_5',
+  ownDims: ({ heads, keyWidth, valueWidth }) => ({
+    ...{ heads, keyValueHeads: heads, headWidth: keyWidth, valueWidth },
+  }),
+  schema: deltaNetSchema,
+  examples: {
+    'delta net of shared keys': { kind: 'delta-net', group: 8, ...sizes },
+    'delta net, filters beyond the ring': { kind: 'delta-net', group: 2, ...sizes, keyHeads: 2, kernel: 5 },
+    'delta net, position by position': { kind: 'delta-net', group: 1, ...sizes, kernel: 1 },
+  },
+  describe: ({ heads, keyWidth, valueWidth, kernel }) =>
+    `gated delta net of ${heads} states ${keyWidth}×${valueWidth}, filters of ${kernel}`,
+  parameters: deltaNetParameters,
+  horizon: ({ group }) => ({ group, reach: -1 }),
+  convolution: () => null,
+  rowWidth: (_, headWidth) => headWidth + 1,
+  reference: deltaNetReference,
+  parallel: deltaNetParallel,
+  recurrent: { state: deltaNetState, step: deltaNetStep, fold: deltaNetFold, inputs: deltaNetInputs },
+  presets: {},
+} satisfies MixerKind<DeltaNetMixer>;

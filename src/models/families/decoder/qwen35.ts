@@ -1,0 +1,156 @@
+/**
+ * Qwen3.5 (text) and dense Qwen3-Next: Qwen3's decoder with norms of gains 1 + w, in which most layers are Gated DeltaNet in place
+ * of attention, and attention has gates of its outputs and turns a part of every head. Published folders are composite: the text
+ * model is in `text_config` and under `model.language_model`, next to a vision tower, which is left out.
+ */
+import { z } from 'zod';
+import { type DeltaNetMixer, deltaNetSchema } from '../../../attention/kinds/delta-net/config.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { configError } from '../../config-fields.ts';
+import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
+import type { CausalModel } from '../../model.ts';
+import {
+  type DecoderConfig,
+  decoderFields,
+  type DecoderVariant,
+  everyLayer,
+  onlyValue,
+  parseDecoderConfig,
+  ropeOf,
+  size,
+  usualNames,
+} from './config.ts';
+import { apart, byKeyHead, deltaNetLayer } from './delta-net.ts';
+import { decoderModel } from './model.ts';
+
+const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
+
+const textVariant: DecoderVariant = {
+  ...common,
+  ...{ family: 'qwen3_5_text', title: 'Qwen3.5', className: 'Qwen3_5', ownLayer: deltaNetLayer(apart) },
+};
+
+const compositeVariant: DecoderVariant = {
+  ...textVariant,
+  family: 'qwen3_5',
+  names: { ...usualNames, root: 'model.language_model', finalNorm: 'model.language_model.norm' },
+};
+
+const nextVariant: DecoderVariant = {
+  ...common,
+  ...{ family: 'qwen3_next', title: 'Qwen3-Next', className: 'Qwen3Next', ownLayer: deltaNetLayer(byKeyHead) },
+};
+
+const fields = {
+  ...decoderFields,
+  max_position_embeddings: size.default(32_768),
+  num_key_value_heads: size,
+  head_dim: size.default(256),
+  attention_bias: z.boolean().default(false),
+  full_attention_interval: z.int().min(1).default(4),
+  layer_types: z.array(z.enum(['linear_attention', 'full_attention'])).nullish(),
+  linear_conv_kernel_dim: deltaNetSchema.shape.kernel,
+  linear_key_head_dim: size.default(128),
+  linear_value_head_dim: size.default(128),
+  linear_num_key_heads: size.default(16),
+  linear_num_value_heads: size.default(32),
+  partial_rotary_factor: z.number().positive().max(1).default(0.25),
+  attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
+  linnet: linnetSectionOf('qwen3_5'),
+};
+
+const textSchema = z.object({ ...fields, model_type: z.literal('qwen3_5_text') });
+
+const nextSchema = z.object({
+  ...fields,
+  model_type: z.literal('qwen3_next'),
+  num_experts: onlyValue(0, 'the feed-forward is dense'),
+  use_sliding_window: onlyValue(false, 'attention reads the whole past'),
+});
+
+const compositeSchema = z.looseObject({
+  text_config: z.record(z.string(), z.unknown()),
+  tie_word_embeddings: z.boolean().default(false),
+  linnet: z.unknown().optional(),
+});
+
+type Fields = z.infer<z.ZodObject<typeof fields>>;
+
+/** Fields that the authors' code does not read, or only for heads and experts that are left out. */
+const harmless = [
+  ...['mamba_ssm_dtype', 'mtp_num_hidden_layers', 'mtp_use_dedicated_embeddings', 'decoder_sparse_step'],
+  ...['mlp_only_layers', 'moe_intermediate_size', 'norm_topk_prob', 'num_experts_per_tok', 'output_router_logits'],
+  ...['router_aux_loss_coef', 'shared_expert_intermediate_size'],
+];
+
+/** Fields next to the base: the part of a head that turns, and the rows of positions of pictures, which are equal in text. */
+const ropeNames = ['partial_rotary_factor', 'mrope_interleaved', 'mrope_section'];
+
+/** Tensors of a published folder that are no part of the text model. */
+const otherTensors = /^(model\.visual|visual|mtp)\./;
+
+/** @throws LinnetError `CONFIG` for types of another number of layers, or heads that do not share keys evenly */
+function nativeMixers(title: string, config: Fields): readonly MixerConfig[] {
+  const { layer_types: types, num_hidden_layers: layers, full_attention_interval: interval } = config;
+  if (types && types.length !== layers) {
+    throw configError(title, [`layer_types names ${types.length} layers of ${layers}`]);
+  }
+  const deltaNet: DeltaNetMixer = {
+    ...{ kind: 'delta-net', group: 16, heads: config.linear_num_value_heads, keyHeads: config.linear_num_key_heads },
+    ...{ keyWidth: config.linear_key_head_dim, valueWidth: config.linear_value_head_dim },
+    kernel: config.linear_conv_kernel_dim,
+  };
+  if (deltaNet.heads % deltaNet.keyHeads !== 0) {
+    const heads = `linear_num_value_heads ${deltaNet.heads}`;
+    throw configError(title, [`${heads} must be a multiple of linear_num_key_heads ${deltaNet.keyHeads}`]);
+  }
+  return Array.from({ length: layers }, (_, layer) => {
+    const isAttention = types ? types[layer] === 'full_attention' : (layer + 1) % interval === 0;
+    return isAttention ? originalMixer : deltaNet;
+  });
+}
+
+function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
+  const { title } = variant;
+  const factor = (config.rope_parameters ?? config.rope_scaling)?.partial_rotary_factor ?? config.partial_rotary_factor;
+  const width = config.head_dim * factor;
+  if (!Number.isInteger(width / 2)) {
+    throw configError(title, [
+      `partial_rotary_factor ${factor} of head_dim ${config.head_dim} must be an even integer`,
+    ]);
+  }
+  const rope = { ...ropeOf(title, config, ropeNames), ...(factor < 1 && { width }) };
+  return {
+    natives: nativeMixers(title, config),
+    ropes: everyLayer(config, rope),
+    variant: { ...variant, queryKeyValueBias: config.attention_bias, outputBias: config.attention_bias },
+  };
+}
+
+/** The model of a text model's config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function qwen35TextModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(textVariant, textSchema, json, harmless, (found) => own(textVariant, found));
+  return decoderModel(config, qwen35TextModel);
+}
+
+/** The same of Qwen3-Next. */
+export function qwen3NextModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(nextVariant, nextSchema, json, harmless, (found) => own(nextVariant, found));
+  return decoderModel(config, qwen3NextModel);
+}
+
+/** The text model of a composite config.json. Whether the head is tied is said at its top. */
+export function qwen35Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  const read = compositeSchema.safeParse(json);
+  if (!read.success) throw configError(compositeVariant.title, ['text_config must hold the text model']);
+  const { text_config: text, tie_word_embeddings, linnet } = read.data;
+  const flat = { ...text, tie_word_embeddings, ...(linnet !== undefined && { linnet }) };
+  const parsed = parseDecoderConfig(compositeVariant, textSchema, flat, harmless, (found) =>
+    own(compositeVariant, found),
+  );
+  const model = decoderModel({ ...parsed, raw: json }, qwen35Model);
+  return {
+    ...model,
+    parameterName: (stored) => (otherTensors.test(stored) ? undefined : model.parameterName(stored)),
+  };
+}
