@@ -50,6 +50,22 @@ describe('a conversion', () => {
     expect(existsSync(at('twice.run'))).toBe(false);
   });
 
+  it('takes a Qwen3 into the container of Qwen3.5, layers exactly or as Gated DeltaNet that learns', async () => {
+    await saveTinyModel(at('qwen3'), 1, 'qwen3');
+    const [, , ...given] = command('--target', 'qwen3_5', '--set', 'length=16');
+    const into = (out: string, ...more: string[]) =>
+      runJson('convert', at('qwen3'), ...given, ...more, '--out', at(out));
+    const whole = await into('exact', '--keep', '0,1');
+    expect(whole).toMatchObject({ family: 'qwen3_5_text', keptLayers: [0, 1], layers: [] });
+    expect(Number(whole.converted)).toBeCloseTo((whole.original as { perplexity: number }).perplexity, 3);
+    const fresh = await into('fresh', '--keep', 'every:2', '--steps', '0,0,0');
+    const learned = await into('learned', '--keep', 'every:2', '--steps', '0,20,0');
+    expect(learned).toMatchObject({ keptLayers: [1], layers: [0] });
+    expect(Number(learned.converted)).toBeLessThan(Number(fresh.converted));
+    const { model } = await loadCausalModel(at('learned'));
+    expect(model.mixers.map(({ kind }) => kind)).toEqual(['delta-net', 'softmax']);
+  });
+
   it('plans memory, disk and time, and does nothing else', async () => {
     const { plan } = await runJson(
       ...command(

@@ -81,11 +81,11 @@ const origins = new WeakMap<object, { readonly caseName: string; readonly tensor
 const parityLog = process.env.LINNET_PARITY_LOG;
 
 /** `config.json` of a golden case, checked against a zod schema of the fields that the test uses. */
-export function goldenConfig<T>(caseName: string, schema: z.ZodType<T>): T;
+export function goldenConfig<T>(caseName: string, schema: z.ZodType<T>, file?: string): T;
 /** `config.json` of a golden case, unchecked. */
 export function goldenConfig(caseName: string): unknown;
-export function goldenConfig<T>(caseName: string, schema?: z.ZodType<T>): unknown {
-  const config: unknown = JSON.parse(readFileSync(join(golden(caseName), 'config.json'), 'utf8'));
+export function goldenConfig<T>(caseName: string, schema?: z.ZodType<T>, file = 'config.json'): unknown {
+  const config: unknown = JSON.parse(readFileSync(join(golden(caseName), file), 'utf8'));
   return schema === undefined ? config : schema.parse(config);
 }
 

