@@ -30,7 +30,7 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '64' },
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '600' },
-    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,qwen3_5_text' },
+    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,gemma3_text,qwen3_5_text' },
   },
 });
 const seed = Number(values.seed);
@@ -56,6 +56,7 @@ function randomModel(random: Random, vocabulary: number): CausalModel {
           ...{ hidden_size: D * H, num_hidden_layers: layers, num_attention_heads: H, num_key_value_heads: M },
           ...{ intermediate_size: 16, max_position_embeddings: 512 },
           ...(family === 'qwen3' && { head_dim: D }),
+          ...(family === 'gemma3_text' && randomWindows(random, layers, D)),
           ...(family === 'lfm2' && randomConvolutions(random, layers)),
           ...(family === 'qwen3_5_text' && randomDeltaNets(random, D)),
         };
@@ -74,6 +75,15 @@ function randomDeltaNets(random: Random, D: number): Readonly<Record<string, unk
     ...{ linear_key_head_dim: 1 + random.integer(8), linear_value_head_dim: 1 + random.integer(8) },
     linear_conv_kernel_dim: 1 + random.integer(5),
   };
+}
+
+/** Windows in about two thirds of the layers, every second head capped. */
+function randomWindows(random: Random, layers: number, D: number): Readonly<Record<string, unknown>> {
+  const types = Array.from({ length: layers }, () =>
+    random.integer(3) === 0 ? 'full_attention' : 'sliding_attention',
+  );
+  const capped = random.integer(2) === 1 && { final_logit_softcapping: 5 };
+  return { head_dim: D, layer_types: types, sliding_window: 1 + random.integer(20), ...capped };
 }
 
 /** About a third of the layers have attention. */

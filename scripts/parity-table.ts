@@ -23,6 +23,7 @@ const sources: readonly (readonly [prefix: string, family: string, computedBy: s
   ['lfm2_', 'LFM2', 'transformers'],
   ['qwen35_', 'Qwen3.5', 'transformers'],
   ['qwen3next_', 'Qwen3-Next', 'transformers'],
+  ['gemma3_', 'Gemma 3', 'transformers'],
   ['hf_gpt2', 'GPT-2', 'transformers'],
   ['lin_gpt2', 'GPT-2, augmented', "the paper's code on transformers"],
   ['hf_t5', 'T5', 'transformers'],

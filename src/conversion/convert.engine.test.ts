@@ -128,24 +128,34 @@ it.each(['transfer', 'logits', 'long'])('killed between the weights of %s and th
   for (const [name, { data }] of unbroken.parameters) expect(resumed.parameters.get(name)?.data, name).toEqual(data);
 });
 
-it('converts the attention layers of a hybrid, whose state is then constant', async () => {
-  const layers = { ...tinyConfig('lfm2'), num_hidden_layers: 4, full_attn_idxs: [1, 3] };
-  const hybrid = describeCausalModel(layers);
-  const parameters = initializeParameters(hybrid, new Random(1), 0.5);
-  await saveModel(at('hybrid'), { model: hybrid, parameters }, { tokenizerFiles: { from: at('base') } });
-  const original = await loadCausalModel(at('hybrid'));
-  const tokenizer = await loadTokenizer(original.path);
-  const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion> =>
-    await convert(original, tokenizer, await textsFor(tokenizer), {
-      ...{ budget: 0, steps: { transfer: 2, logits: 0, long: 0 }, keep, group: 4, batch: 2 },
-      ...{ folder: at(name), compile: { threads: 1 } },
-    });
-  const { model, progress } = await convertKeeping('hybrid converted', { layers: [] });
-  expect(model.mixers.map(({ kind }) => kind)).toEqual(['short-conv', 'window', 'short-conv', 'window']);
-  expect(modelStateBytes(model, 4096)).toBe(modelStateBytes(model, 64));
-  expect(progress.stages.find(({ name }) => name === 'transfer')?.layers?.map(({ layer }) => layer)).toEqual([1, 3]);
-  const partly = await convertKeeping('hybrid in part', { auto: 1 });
-  expect(partly.progress.sensitivity.map(({ layer }) => layer)).toEqual([1, 3]);
-  expect(partly.model.mixers.filter(({ kind }) => kind === 'softmax')).toHaveLength(1);
-  await expect(convertKeeping('wrong', { layers: [0] })).rejects.toThrow(/layer 0 has no attention to keep; .* 1, 3/);
-});
+/** Four layers, of which the second and fourth read the whole past, and the kind of the others. */
+const hybrids = [
+  { family: 'lfm2', own: 'short-conv', layers: { full_attn_idxs: [1, 3] } },
+  { family: 'gemma3_text', own: 'window', layers: { layer_types: undefined, sliding_window_pattern: 2 } },
+];
+
+it.each(hybrids)(
+  'converts what reads the whole past in a hybrid, whose state is then constant: $family',
+  async ({ family, own, layers }) => {
+    const hybrid = describeCausalModel({ ...tinyConfig(family), num_hidden_layers: 4, ...layers });
+    const parameters = initializeParameters(hybrid, new Random(1), 0.5);
+    await saveModel(at(family), { model: hybrid, parameters }, { tokenizerFiles: { from: at('base') } });
+    const original = await loadCausalModel(at(family));
+    const tokenizer = await loadTokenizer(original.path);
+    const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion> =>
+      await convert(original, tokenizer, await textsFor(tokenizer), {
+        ...{ budget: 0, steps: { transfer: 2, logits: 0, long: 0 }, keep, group: 4, batch: 2 },
+        ...{ folder: at(name), compile: { threads: 1 } },
+      });
+    const { model, progress } = await convertKeeping(`${family} converted`, { layers: [] });
+    expect(model.mixers.map(({ kind }) => kind)).toEqual([own, 'window', own, 'window']);
+    expect(modelStateBytes(model, 4096)).toBe(modelStateBytes(model, 64));
+    expect(progress.stages.find(({ name }) => name === 'transfer')?.layers?.map(({ layer }) => layer)).toEqual([1, 3]);
+    const partly = await convertKeeping(`${family} in part`, { auto: 1 });
+    expect(partly.progress.sensitivity.map(({ layer }) => layer)).toEqual([1, 3]);
+    expect(partly.model.mixers.filter(({ kind }) => kind === 'softmax')).toHaveLength(1);
+    await expect(convertKeeping(`${family} wrong`, { layers: [0] })).rejects.toThrow(
+      /layer 0 has no attention to keep; .* 1, 3/,
+    );
+  },
+);

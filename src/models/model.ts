@@ -58,6 +58,8 @@ export interface ModelDescription {
   readonly sizes: ModelSizes;
   /** One mixer per attention, in the order of `attentionPrefix`. */
   readonly mixers: readonly MixerConfig[];
+  /** Layers that read a window next to others that read the whole past: exchanging mixers leaves them, unless they are named. */
+  readonly localLayers?: readonly number[];
   /** All parameters, the mixers' included, under the names of a Hugging Face checkpoint. */
   readonly parameters: DeclaredParameters;
   /** Parameters of other heads in a checkpoint (BERT's pooler): kept when the model is changed and saved, else unused. */

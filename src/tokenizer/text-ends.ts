@@ -28,7 +28,7 @@ const classEnds: Readonly<Record<string, { readonly before?: Role; readonly afte
 const classOfModel: Readonly<Record<string, string>> = {
   llama: 'LlamaTokenizer',
   mistral: 'LlamaTokenizer',
-  gemma: 'GemmaTokenizer',
+  ...{ gemma: 'GemmaTokenizer', gemma3: 'GemmaTokenizer', gemma3_text: 'GemmaTokenizer' },
   cohere: 'CohereTokenizer',
   t5: 'T5Tokenizer',
   bert: 'BertTokenizer',

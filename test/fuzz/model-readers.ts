@@ -29,6 +29,7 @@ import { asFile, type FuzzReader } from './reader.ts';
 const families = [
   'bert',
   'flash',
+  'gemma3_text',
   'gpt2',
   'lfm2',
   'llama',

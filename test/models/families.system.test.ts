@@ -22,6 +22,8 @@ const augmented: Readonly<
   Record<string, { mixerParameters: number; kind: string; layers?: readonly [number, number] }>
 > = {
   flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
+  // The first layer keeps its window.
+  gemma3_text: { mixerParameters: 11, kind: 'linear', layers: [1, 1] },
   // The first layer has a short convolution, of 16 filters of three weights.
   lfm2: { mixerParameters: 16 * 3 + 11, kind: 'linear', layers: [1, 1] },
   ...{ qwen3_5: deltaNets, qwen3_5_text: deltaNets, qwen3_next: deltaNets },

@@ -101,6 +101,16 @@ const groups: Readonly<Record<string, Groups>> = {
     layerNorms: (layer) => [`layers.${layer}.norm.g`],
     embeddings: ['token_emb.weight'],
   },
+  gemma3_text: {
+    ...decoder,
+    layerNorms: (layer) =>
+      weights(
+        [
+          ...['input_layernorm', 'post_attention_layernorm', 'pre_feedforward_layernorm', 'post_feedforward_layernorm'],
+          ...['self_attn.q_norm', 'self_attn.k_norm'],
+        ].map((name) => `model.layers.${layer}.${name}`),
+      ),
+  },
   gpt2: {
     norms: both(['transformer.ln_f']),
     layerNorms: (layer) => both([1, 2].map((norm) => `transformer.h.${layer}.ln_${norm}`)),
@@ -155,12 +165,13 @@ describe.each(supportedFamilies)('%s', (family) => {
 
   it('starts from ones, zeros and a normal distribution, or as its reference does', () => {
     const parameters = initializeParameters(model, new Random(1), 0.25);
-    for (const [name, { role, shape }] of model.parameters) {
+    for (const [name, { role, shape, initial }] of model.parameters) {
       const { data } = parameters.get(name) ?? { data: new Float32Array(0) };
       expect(data.length, name).toBe(shape.reduce((a, b) => a * b, 1));
       const { fresh } = consequencesOf(role);
       if (fresh === 'ones' || fresh === 'zeros') {
-        expect(new Set(data), name).toEqual(new Set([fresh === 'ones' ? 1 : 0]));
+        const constant = initial && 'constant' in initial ? initial.constant : Number(fresh === 'ones');
+        expect(new Set(data), name).toEqual(new Set([constant]));
       } else if (fresh !== 'mixer' && data.length >= 128) {
         const expected = fresh === 'residual' ? 0.25 / Math.sqrt(2 * model.sizes.layers) : 0.25;
         const deviation = Math.sqrt(data.reduce((sum, x) => sum + x * x, 0) / data.length);
@@ -172,6 +183,7 @@ describe.each(supportedFamilies)('%s', (family) => {
 
 /** What distillation trains next to the mixers of a layer, of families with projections. */
 const queriesAndKeys: readonly [family: string, names: readonly string[]][] = [
+  ['gemma3_text', ['q_proj.weight', 'k_proj.weight', 'q_norm.weight', 'k_norm.weight']],
   ['gpt2', ['c_attn.weight', 'c_attn.bias']],
   ['llama', ['q_proj.weight', 'k_proj.weight']],
   ['mistral', ['q_proj.weight', 'k_proj.weight']],

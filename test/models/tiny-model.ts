@@ -49,6 +49,10 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     bos_token_id: 256,
     eos_token_id: 257,
   },
+  gemma3_text: {
+    ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 8, query_pre_attn_scalar: 9 },
+    ...{ sliding_window: 6, layer_types: ['sliding_attention', 'full_attention'], rope_local_base_freq: 100 },
+  },
   gpt2: {
     model_type: 'gpt2',
     vocab_size: 258,

@@ -29,8 +29,8 @@ export interface HeldLayer {
   readonly rows: (part: 'keys' | 'values', position: number) => number[][];
 }
 
-/** @param expectOwn compares the layers of the family's own, and returns how much it compared */
-export function testHybrids(cases: readonly HybridCase[], expectOwn: (held: HeldLayer) => number): void {
+/** @param expectOwn compares the layers of the family's own, and returns how much it compared; default: it has none */
+export function testHybrids(cases: readonly HybridCase[], expectOwn: (held: HeldLayer) => number = () => 0): void {
   describe.each(cases)('$name', ({ name, lengths, decode }) => {
     const io = readGolden(name);
     const model = describeCausalModel(goldenConfig(name, looseConfig));
@@ -107,9 +107,10 @@ export function testHybrids(cases: readonly HybridCase[], expectOwn: (held: Held
         };
         compared += expectOwn({ state, layer, n, cache, rows });
         for (const [stored, part] of [['key', 'keys'] as const, ['value', 'values'] as const]) {
-          const expected = cache(stored); // [M,n,D]
+          const expected = cache(stored); // [B,M,rows,D], the last rows
           if (expected === undefined) continue;
-          const byPosition = Array.from({ length: n }, (_, position) => rows(part, position));
+          const kept = expected.shape[2];
+          const byPosition = Array.from({ length: kept }, (_, i) => rows(part, n - kept + i));
           const own = Array.from({ length: heads }, (_, head) => byPosition.map((each) => each[head]));
           expect(relativeToPeak(own.flat(2), expected.data), `${stored} ${layer}`).toBeLessThan(2e-5);
           compared++;

@@ -4,6 +4,7 @@ import { bertModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel, mistralModel, qwen2Model, qwen3Model } from './decoder/variants.ts';
+import { gemma3Model, gemma3TextModel } from './decoder/gemma3.ts';
 import { lfm2Model } from './decoder/lfm2.ts';
 import { qwen3NextModel, qwen35Model, qwen35TextModel } from './decoder/qwen35.ts';
 import { t5Model } from './t5/model.ts';
@@ -23,6 +24,7 @@ export type { Model } from '../model.ts';
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
   bert: bertModel,
   flash: flashModel,
+  gemma3_text: gemma3TextModel,
   gpt2: gpt2Model,
   lfm2: lfm2Model,
   llama: llamaModel,
@@ -35,6 +37,9 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   t5: t5Model,
 };
 
+/** `model_type` of models of which the text model alone is read, as one of the families. */
+const composites: typeof families = { gemma3: gemma3Model };
+
 /** The `model_type`s that can be opened. */
 export const supportedFamilies: readonly string[] = Object.keys(families);
 
@@ -45,11 +50,12 @@ export const supportedFamilies: readonly string[] = Object.keys(families);
 export function describeModel(json: Readonly<Record<string, unknown>>): Model {
   if (!isJsonObject(json)) throw new LinnetError('CONFIG', 'config.json is not an object');
   const type = json.model_type;
-  if (typeof type !== 'string' || !Object.hasOwn(families, type)) {
+  const known = { ...families, ...composites };
+  if (typeof type !== 'string' || !Object.hasOwn(known, type)) {
     const given = typeof type === 'string' ? `"${type}"` : 'missing';
     throw new LinnetError('CONFIG', `config.json: model_type is ${given}; supported: ${supportedFamilies.join(', ')}`);
   }
-  return families[type](json);
+  return known[type](json);
 }
 
 /**

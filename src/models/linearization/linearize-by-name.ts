@@ -12,7 +12,7 @@ import {
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { exchangeableLayers, linearize, linearizeParts } from './linearize.ts';
+import { exchangeableLayers, exchangeableMixers, linearize, linearizeParts } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
 import { byKind, type CausalModel, type EncoderModel, type Model, partReadings } from '../model.ts';
 
@@ -53,7 +53,7 @@ export function linearizeByName(
   if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: Reading, options: PresetOptions, others: readonly Reading[] = []): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
-    const localKernel = options.localKernel ?? localKernelFor(model.mixers, mixer);
+    const localKernel = options.localKernel ?? localKernelFor(exchangeableMixers(model), mixer);
     return mixerPresetReading(reads, mixer, { ...options, localKernel }, others);
   };
   const inLayers = (own: CausalModel | EncoderModel, reads: Reading): Linearized => {

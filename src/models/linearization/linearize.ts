@@ -66,18 +66,24 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
 
 /** The model with a mixer in all layers that can have another than the family's own, but for those that are kept. */
 export function withMixer<Described>(
-  model: Remixable<Described> & Pick<ModelDescription, 'mixers'>,
+  model: Remixable<Described> & Layered,
   mixer: MixerConfig,
   kept: readonly number[] = [],
 ): Described {
-  return model.withMixers(
-    model.mixers.map((own, layer) => (isExchangeable(own) && !kept.includes(layer) ? mixer : own)),
-  );
+  const changed = exchangeableLayers(model).filter((layer) => !kept.includes(layer));
+  return model.withMixers(model.mixers.map((own, layer) => (changed.includes(layer) ? mixer : own)));
 }
 
-/** The layers that can have another mixer. */
-export function exchangeableLayers({ mixers }: Pick<ModelDescription, 'mixers'>): number[] {
-  return mixers.flatMap((mixer, layer) => (isExchangeable(mixer) ? [layer] : []));
+type Layered = Pick<ModelDescription, 'mixers' | 'localLayers'>;
+
+/** The layers that get another mixer where none are named: those that can have one, but for a model's own windows. */
+export function exchangeableLayers({ mixers, localLayers = [] }: Layered): number[] {
+  return mixers.flatMap((mixer, layer) => (isExchangeable(mixer) && !localLayers.includes(layer) ? [layer] : []));
+}
+
+/** Their mixers. */
+export function exchangeableMixers(model: Layered): MixerConfig[] {
+  return exchangeableLayers(model).map((layer) => model.mixers[layer]);
 }
 
 /** The own parameters of the mixers of some layers (default all) at their initial values, by full name. */

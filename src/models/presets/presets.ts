@@ -215,6 +215,29 @@ const qwen35Shape = {
   rope_parameters: { rope_type: 'default', rope_theta: 10_000_000, partial_rotary_factor: 0.25 },
   ...{ max_position_embeddings: 262_144, tie_word_embeddings: true, eos_token_id: 248_044 },
 } as const;
+const gemma3Sizes = {
+  'gemma3-270m': { hidden_size: 640, intermediate_size: 2048, num_hidden_layers: 18 },
+  'gemma3-1b': { hidden_size: 1152, intermediate_size: 6912, num_hidden_layers: 26 },
+};
+
+/** The names that `gemma3Shape` knows: 268 and 1000 million parameters. */
+export const gemma3ShapeNames: readonly string[] = Object.keys(gemma3Sizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function gemma3Shape(name: string): Record<string, unknown> {
+  return {
+    ...{ model_type: 'gemma3_text', vocab_size: 262_144, ...namedShape('Gemma 3', gemma3Sizes, name) },
+    ...{
+      num_attention_heads: 4,
+      num_key_value_heads: 1,
+      head_dim: 256,
+      sliding_window: 512,
+      sliding_window_pattern: 6,
+    },
+    ...{ query_pre_attn_scalar: 256, rope_theta: 1_000_000, rope_local_base_freq: 10_000 },
+    ...{ max_position_embeddings: 32_768, bos_token_id: 2, eos_token_id: 1, pad_token_id: 0 },
+  };
+}
 
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
 export const flashPaperShape = {
@@ -236,6 +259,7 @@ export const publishedShapeNames: readonly string[] = [
   ...gpt2ShapeNames,
   ...lfm2ShapeNames,
   qwen35Name,
+  ...gemma3ShapeNames,
   flashName,
 ];
 
@@ -245,6 +269,7 @@ export function publishedShape(name: string): Record<string, unknown> {
   if (gpt2ShapeNames.includes(name)) return gpt2Shape(name);
   if (lfm2ShapeNames.includes(name)) return lfm2Shape(name);
   if (name === qwen35Name) return { ...qwen35Shape };
+  if (gemma3ShapeNames.includes(name)) return gemma3Shape(name);
   if (name === flashName) return { ...flashPaperShape };
   throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
 }

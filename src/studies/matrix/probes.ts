@@ -67,6 +67,10 @@ export const supportProbes: readonly SupportProbe[] = [
     },
     ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
   }),
+  uniform('gemma3_text', 'causal', {
+    ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 6 },
+    ...{ sliding_window: 5, layer_types: ['sliding_attention', 'full_attention'] },
+  }),
   uniform('gpt2', 'causal', {
     ...{ model_type: 'gpt2', vocab_size: 19, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 },
   }),

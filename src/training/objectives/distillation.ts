@@ -17,8 +17,8 @@ import { mean } from '../../graph/ops/reduce.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Value } from '../../graph/graph.ts';
-import { isExchangeable, mixParallel } from '../../attention/mixers.ts';
-import { freshMixerParameters } from '../../models/linearization/linearize.ts';
+import { mixParallel } from '../../attention/mixers.ts';
+import { exchangeableMixers, freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
 import { consequencesOf } from '../../nn/parameter-roles.ts';
@@ -36,8 +36,8 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
     JSON.stringify(mixer) === JSON.stringify(teacher.mixers[layer]) ? [] : [layer],
   );
   const softmax = JSON.stringify(mixerPreset('softmax'));
-  const isSoftmax = ({ mixers }: CausalModel): boolean =>
-    mixers.every((mixer) => !isExchangeable(mixer) || JSON.stringify(mixer) === softmax);
+  const isSoftmax = (model: CausalModel): boolean =>
+    exchangeableMixers(model).every((mixer) => JSON.stringify(mixer) === softmax);
   if (isSoftmax(student) && !isSoftmax(teacher)) {
     throw new LinnetError(
       'MISMATCH',

@@ -136,6 +136,9 @@ export interface DecoderNames {
   /** The module of embedding and layers. */
   readonly root: string;
   readonly attentionNorm: string;
+  /** Norms of what attention and feed-forward add to the residual stream. Default: none. */
+  readonly attentionOutputNorm?: string;
+  readonly feedForwardOutputNorm?: string;
   readonly feedForwardNorm: string;
   readonly finalNorm: string;
   readonly queryNorm: string;
@@ -172,6 +175,8 @@ export interface DecoderVariant {
   readonly outputBias?: boolean;
   /** Whether q_proj also gives every head of queries a gate, whose sigmoid multiplies the output of the head. */
   readonly outputGate?: boolean;
+  /** Inside the feed-forward. Default: SiLU. */
+  readonly activation?: (x: Value) => Value;
   /** Default: LLaMA's. */
   readonly names?: DecoderNames;
   /** The layers whose mixers are of a kind with sizes of its own. Default: none. */
@@ -215,6 +220,10 @@ export interface DecoderConfig {
   readonly ropes: readonly (Rope | null)[];
   /** Factor of the scores. Default: 1/√D. */
   readonly scoreScale?: number;
+  /** Factor of embeddings. Default: 1. */
+  readonly embeddingScale?: number;
+  /** c of logits c·tanh(l/c). Default: logits are as the head gives them. */
+  readonly logitCap?: number;
   readonly tiedHead: boolean;
   readonly bosId?: number;
   readonly eosIds: readonly number[];

@@ -3,9 +3,9 @@
  * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, or norms of queries and keys.
  */
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
-import { horizonOf, isExchangeable } from '../../../attention/mixers.ts';
+import { growsWithText, horizonOf, isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
+import { add, mul, sigmoid, silu, tanh } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
@@ -36,6 +36,7 @@ export function decoderModel(
       trainedLength: config.trainedLength,
     },
     mixers: config.mixers,
+    localLayers: localLayers(config),
     positions: new JoinedPositions(distinctRopes(config).map((rope) => rotaryTables(config, rope))),
     scoreScale: config.scoreScale,
     parameters: decoderParameters(config),
@@ -53,6 +54,13 @@ export function decoderModel(
     asClassifier: (labels) => causalClassifier(model, config.variant.className, labels),
   };
   return model;
+}
+
+/** Windows of the family's own next to attention to the whole past. */
+function localLayers({ natives }: DecoderConfig): number[] {
+  const attentions = natives.flatMap((native, layer) => (isExchangeable(native) ? [layer] : []));
+  const constant = attentions.filter((layer) => !growsWithText(natives[layer]));
+  return constant.length === attentions.length ? [] : constant;
 }
 
 /** A step over more nodes than this would read sinks among them, which are read as they are. */
@@ -92,7 +100,9 @@ function backbone(
 }
 
 function embed(config: DecoderConfig, source: ParameterSource, tokens: Value): Value {
-  return embedding(source, embeddingName(config), tokens, config.vocabulary, config.width);
+  const { vocabulary, width, embeddingScale = 1 } = config;
+  const rows = embedding(source, embeddingName(config), tokens, vocabulary, width);
+  return embeddingScale === 1 ? rows : mul(rows, embeddingScale);
 }
 
 /** @param x [...,D] */
@@ -125,9 +135,12 @@ function block(
     ownLayer === undefined || isExchangeable(mixer)
       ? attention(config, own, read, anglesOf(config, positions, layer), mix)
       : ownLayer.mixed(config, own, read, mixer, mix);
-  const attended = add(x, mixed);
+  const added = (value: Value, name?: string): Value =>
+    name === undefined ? value : norm(config, source, `${prefix}.${name}`, value);
+  const attended = add(x, added(mixed, names.attentionOutputNorm));
   const ofTokens = norm(config, source, `${prefix}.${names.feedForwardNorm}`, attended);
-  return add(attended, feedForward(config, scoped(source, prefix), ofTokens));
+  const fed = feedForward(config, scoped(source, prefix), ofTokens);
+  return add(attended, added(fed, names.feedForwardOutputNorm));
 }
 
 function attention(
@@ -237,17 +250,19 @@ function headNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm
   return queryKeyNorm ? norm(config, source, names[of], x) : x;
 }
 
-/** SwiGLU: down(silu(gate x) · up x). */
+/** Gated: down(silu(gate x) · up x), or with another activation. */
 function feedForward({ width, feedForwardWidth: F, variant }: DecoderConfig, source: ParameterSource, x: Value): Value {
-  const { names = usualNames } = variant;
+  const { names = usualNames, activation = silu } = variant;
   const both = joinedLinear(source, x, width, { [names.gate]: F, [names.up]: F });
   const [gate, up] =
     both === undefined
       ? [linear(source, names.gate, x, width, F), linear(source, names.up, x, width, F)]
       : split(both, 2, [F, F]);
-  return linear(source, names.down, mul(silu(gate), up), F, width);
+  return linear(source, names.down, mul(activation(gate), up), F, width);
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {
-  return linear(source, config.tiedHead ? embeddingName(config) : 'lm_head', hidden, config.width, config.vocabulary);
+  const { tiedHead, width, vocabulary, logitCap: cap } = config;
+  const logits = linear(source, tiedHead ? embeddingName(config) : 'lm_head', hidden, width, vocabulary);
+  return cap === undefined ? logits : mul(tanh(mul(logits, 1 / cap)), cap);
 }

@@ -37,10 +37,13 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
     if (isExchangeable(mixer)) addProjections(list, attention, config, names);
     else config.variant.ownLayer?.declare(list, attention, config, mixer);
     list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
+    const { attentionOutputNorm, feedForwardOutputNorm } = names;
+    if (attentionOutputNorm) list.add('norm', `${block}.${attentionOutputNorm}.weight`, [width], gain);
     list.add('norm', `${block}.${names.feedForwardNorm}.weight`, [width], gain);
     list.add('matrix', `${block}.${names.gate}.weight`, [feedForwardWidth, width]);
     list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
+    if (feedForwardOutputNorm) list.add('norm', `${block}.${feedForwardOutputNorm}.weight`, [width], gain);
   });
   list.add('norm', `${names.finalNorm}.weight`, [width], gain);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { describeCausalModel } from '../index.ts';
-import { lfm2Shape, lfm2ShapeNames, llamaShape, llamaShapeNames } from '../../presets/presets.ts';
+import {
+  gemma3Shape,
+  gemma3ShapeNames,
+  lfm2Shape,
+  lfm2ShapeNames,
+  llamaShape,
+  llamaShapeNames,
+} from '../../presets/presets.ts';
 
 /** Parameters as counted from the published checkpoints; a tied head counts once. */
 const published: Record<string, number> = {
@@ -12,6 +19,8 @@ const published: Record<string, number> = {
   'lfm2-350m': 354_483_968,
   'lfm2-700m': 742_489_344,
   'lfm2-1.2b': 1_170_340_608,
+  'gemma3-270m': 268_098_176,
+  'gemma3-1b': 999_885_952,
 };
 
 function parameterCount(config: Readonly<Record<string, unknown>>): number {
@@ -26,6 +35,10 @@ describe('llamaShape', () => {
 
   it.each(lfm2ShapeNames)('%s, too', (name) => {
     expect(parameterCount(lfm2Shape(name))).toBe(published[name]);
+  });
+
+  it.each(gemma3ShapeNames)('%s, too', (name) => {
+    expect(parameterCount(gemma3Shape(name))).toBe(published[name]);
   });
 
   it('refuses other names, listing the known ones', () => {

@@ -1,0 +1,137 @@
+/**
+ * Gemma 3 (Google, arXiv 2503.19786), text models: norms of gains 1 + w, also of what attention and feed-forward add, GeGLU, and five
+ * layers of a window, which turn by a base of their own, to one that reads the whole past. Folders of models with pictures hold the
+ * text model in `text_config`; the text model alone is read, and written.
+ */
+import { z } from 'zod';
+import { parseMixer } from '../../../attention/mixers.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { geluTanh } from '../../../graph/ops/gelu.ts';
+import { configError, parseConfigFields } from '../../config-fields.ts';
+import { originalMixer } from '../../linnet-section.ts';
+import type { CausalModel } from '../../model.ts';
+import {
+  decoderFields,
+  type DecoderVariant,
+  onlyValue,
+  parseDecoderConfig,
+  ropeOf,
+  size,
+  usualNames,
+} from './config.ts';
+import { decoderModel } from './model.ts';
+
+const variant: DecoderVariant = {
+  family: 'gemma3_text',
+  title: 'Gemma 3',
+  className: 'Gemma3Text',
+  queryKeyNorm: true,
+  zeroCentredNorms: true,
+  activation: geluTanh,
+  names: {
+    ...usualNames,
+    ...{ attentionOutputNorm: 'post_attention_layernorm', feedForwardOutputNorm: 'post_feedforward_layernorm' },
+    feedForwardNorm: 'pre_feedforward_layernorm',
+  },
+};
+
+const layerTypes = ['sliding_attention', 'full_attention'] as const;
+const ropeSchema = decoderFields.rope_parameters;
+
+const gemma3Schema = z.object({
+  ...decoderFields,
+  model_type: z.literal('gemma3_text'),
+  vocab_size: size.default(262_208),
+  hidden_size: size.default(2304),
+  intermediate_size: size.default(9216),
+  num_hidden_layers: decoderFields.num_hidden_layers.default(26),
+  num_attention_heads: size.default(8),
+  num_key_value_heads: size.default(4),
+  head_dim: size.default(256),
+  hidden_activation: onlyValue('gelu_pytorch_tanh', 'the feed-forward is GeGLU'),
+  max_position_embeddings: size.default(131_072),
+  tie_word_embeddings: z.boolean().default(true),
+  bos_token_id: z.int().nullish().default(2),
+  eos_token_id: decoderFields.eos_token_id.default(1),
+  attention_bias: onlyValue(false, 'projections have no biases'),
+  attn_logit_softcapping: onlyValue(null, 'scores are not capped'),
+  use_bidirectional_attention: onlyValue(false, 'every layer reads the past'),
+  final_logit_softcapping: z.number().positive().nullish(),
+  query_pre_attn_scalar: z.number().positive().default(256),
+  rope_theta: z.number().positive().default(1e6),
+  rope_local_base_freq: z.number().positive().default(1e4),
+  rope_parameters: z.strictObject({ full_attention: ropeSchema, sliding_attention: ropeSchema }).nullish(),
+  sliding_window: z.int().min(1).max(1_048_576).default(4096),
+  layer_types: z.array(z.enum(layerTypes)).nullish(),
+  sliding_window_pattern: z.int().min(1).nullish(),
+  // The number that transformers writes next to `layer_types`, which it follows from.
+  _sliding_window_pattern: z.int().min(1).nullish(),
+});
+
+type Gemma3Fields = z.infer<typeof gemma3Schema>;
+
+/** @throws LinnetError `CONFIG` for types of another number of layers */
+function typesOf(fields: Gemma3Fields): readonly (typeof layerTypes)[number][] {
+  const { layer_types: types, num_hidden_layers: layers } = fields;
+  const every = fields.sliding_window_pattern ?? fields._sliding_window_pattern ?? 6;
+  if (!types) return Array.from({ length: layers }, (_, layer) => layerTypes[Number((layer + 1) % every === 0)]);
+  if (types.length === layers) return types;
+  throw configError(variant.title, [`layer_types names ${types.length} layers of ${layers}`]);
+}
+
+/** The model of a text model's config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function gemma3TextModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(variant, gemma3Schema, json, ['cache_implementation'], (fields) => {
+    const { rope_theta, rope_scaling, rope_local_base_freq, rope_parameters: ropes } = fields;
+    const window = parseMixer({ kind: 'window', group: 1, window: fields.sliding_window, sinks: 0 });
+    const mixers = { sliding_attention: window, full_attention: originalMixer };
+    const turns = {
+      sliding_attention: ropeOf(variant.title, {
+        ...{ rope_theta: rope_local_base_freq, rope_parameters: ropes?.sliding_attention },
+      }),
+      full_attention: ropeOf(variant.title, {
+        ...{ rope_theta, rope_parameters: { ...ropes?.full_attention, ...rope_scaling } },
+      }),
+    };
+    const types = typesOf(fields);
+    return {
+      natives: types.map((type): MixerConfig => mixers[type]),
+      ropes: types.map((type) => turns[type]),
+      scoreScale: fields.query_pre_attn_scalar ** -0.5,
+      embeddingScale: Math.sqrt(fields.hidden_size),
+      logitCap: fields.final_logit_softcapping ?? undefined,
+    };
+  });
+  return decoderModel(config, gemma3TextModel);
+}
+
+const compositeSchema = z.object({
+  model_type: z.literal('gemma3'),
+  text_config: z.record(z.string(), z.unknown()),
+  eos_token_id: decoderFields.eos_token_id,
+  tie_word_embeddings: z.boolean().nullish(),
+});
+
+/** What is said of pictures. */
+const ofPictures = [
+  ...['vision_config', 'mm_tokens_per_image', 'image_token_index', 'boi_token_index', 'eoi_token_index'],
+  ...['image_token_id', 'boi_token_id', 'eoi_token_id'],
+];
+
+/** The text model of a model that also reads pictures. @throws LinnetError `CONFIG` as `gemma3TextModel` */
+export function gemma3Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  const fields = parseConfigFields(variant.title, compositeSchema, json, ofPictures);
+  const { text_config: text, eos_token_id: eos, tie_word_embeddings: tied } = fields;
+  const model = gemma3TextModel({
+    ...{ ...text, model_type: variant.family, architectures: ['Gemma3ForCausalLM'] },
+    ...(eos != null && { eos_token_id: eos }),
+    ...(tied != null && { tie_word_embeddings: tied }),
+  });
+  return {
+    ...model,
+    parameterName: (stored) =>
+      /^(model\.)?(vision_tower|multi_modal_projector)\./.test(stored)
+        ? undefined
+        : model.parameterName(stored.replace(/^language_model\./, '').replace(/^model\.language_model\./, 'model.')),
+  };
+}
