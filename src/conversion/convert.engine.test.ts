@@ -131,7 +131,7 @@ it.each(['transfer', 'logits', 'long'])('killed between the weights of %s and th
 /** Four layers, of which the second and fourth read the whole past, and the kind of the others. */
 const hybrids = [
   { family: 'lfm2', own: 'short-conv', layers: { full_attn_idxs: [1, 3] } },
-  { family: 'gemma3_text', own: 'window', layers: { layer_types: undefined, sliding_window_pattern: 2 } },
+  { family: 'gemma3_text', own: 'window', layers: {} },
 ];
 
 it.each(hybrids)(

@@ -24,9 +24,11 @@ describe.skipIf(noChromium !== undefined)(
       for (const dtype of ['w8a8', 'int4', 'mixed'] as const) {
         await writeExportedModel(join(folder, dtype), subject, { dtype });
       }
-      await saveTinyModel(join(folder, 'lfm2'), 1, 'lfm2');
-      for (const dtype of ['f32', 'w8a8'] as const) {
-        await exportFolder(join(folder, 'lfm2'), join(folder, `lfm2-${dtype}`), { dtype });
+      for (const family of ['lfm2', 'gemma3_text']) {
+        await saveTinyModel(join(folder, family), 1, family);
+        for (const dtype of ['f32', 'w8a8'] as const) {
+          await exportFolder(join(folder, family), join(folder, `${family}-${dtype}`), { dtype });
+        }
       }
       await saveTinyModel(join(folder, 't5'), 1, 't5');
       for (const dtype of ['f32', 'w8a8', 'int4', 'mixed'] as const) {
@@ -57,7 +59,7 @@ describe.skipIf(noChromium !== undefined)(
       expect(outcome).toEqual({ kind: 'encoder-decoder', fingerprint: exported.fingerprint, tokens });
     });
 
-    const quantized = ['w8a8', 'int4', 'mixed', 'lfm2-f32', 'lfm2-w8a8'];
+    const quantized = ['w8a8', 'int4', 'mixed', 'lfm2-f32', 'lfm2-w8a8', 'gemma3_text-f32', 'gemma3_text-w8a8'];
     it.each(quantized)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));

@@ -51,7 +51,7 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   },
   gemma3_text: {
     ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 8, query_pre_attn_scalar: 9 },
-    ...{ sliding_window: 6, layer_types: ['sliding_attention', 'full_attention'], rope_local_base_freq: 100 },
+    ...{ sliding_window: 6, sliding_window_pattern: 2, rope_local_base_freq: 100 },
   },
   gpt2: {
     model_type: 'gpt2',

@@ -45,6 +45,7 @@ const families: Readonly<Record<string, Family>> = {
   qwen3_5_text: { ...decoder, most: 0.1 },
   qwen3_next: { ...decoder, most: 0.1 },
   lfm2: { ...decoder, lastMatrix: 'model.layers.1.feed_forward.w2.weight' },
+  gemma3_text: decoder,
   gpt2: { size: 'n_layer', lastMatrix: 'transformer.h.1.mlp.c_proj.weight' },
   flash: { size: 'depth', lastMatrix: 'layers.1.to_out.weight' },
 };

@@ -69,7 +69,7 @@ export const supportProbes: readonly SupportProbe[] = [
   }),
   uniform('gemma3_text', 'causal', {
     ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 6 },
-    ...{ sliding_window: 5, layer_types: ['sliding_attention', 'full_attention'] },
+    ...{ sliding_window: 5, sliding_window_pattern: 2 },
   }),
   uniform('gpt2', 'causal', {
     ...{ model_type: 'gpt2', vocab_size: 19, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 },
