@@ -35,6 +35,8 @@ const roles = {
   embedding: { decays: true, fresh: 'normal', group: 'embeddings' },
   /** The gain of a norm. */
   norm: gain,
+  /** The gain of a norm less one. */
+  'centred norm': { ...gain, fresh: 'zeros' },
   /** The bias of a norm. */
   'norm bias': { decays: false, fresh: 'zeros', group: 'norms' },
   /** A single factor. */
@@ -51,6 +53,7 @@ const roles = {
   'query-key bias': { ...bias, makesQueriesOrKeys: true },
   /** The gain of a norm of queries or keys. */
   'query-key norm': { ...gain, makesQueriesOrKeys: true },
+  'query-key centred norm': { ...gain, fresh: 'zeros', makesQueriesOrKeys: true },
   /** Factors or biases of queries and keys, row by row: FLASH's γ and β. */
   'query-key scale': { decays: false, fresh: 'normal', group: null, makesQueriesOrKeys: true },
   /** A table of biases of scores by distance. */

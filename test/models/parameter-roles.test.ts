@@ -165,13 +165,12 @@ describe.each(supportedFamilies)('%s', (family) => {
 
   it('starts from ones, zeros and a normal distribution, or as its reference does', () => {
     const parameters = initializeParameters(model, new Random(1), 0.25);
-    for (const [name, { role, shape, initial }] of model.parameters) {
+    for (const [name, { role, shape }] of model.parameters) {
       const { data } = parameters.get(name) ?? { data: new Float32Array(0) };
       expect(data.length, name).toBe(shape.reduce((a, b) => a * b, 1));
       const { fresh } = consequencesOf(role);
       if (fresh === 'ones' || fresh === 'zeros') {
-        const constant = initial && 'constant' in initial ? initial.constant : Number(fresh === 'ones');
-        expect(new Set(data), name).toEqual(new Set([constant]));
+        expect(new Set(data), name).toEqual(new Set([fresh === 'ones' ? 1 : 0]));
       } else if (fresh !== 'mixer' && data.length >= 128) {
         const expected = fresh === 'residual' ? 0.25 / Math.sqrt(2 * model.sizes.layers) : 0.25;
         const deviation = Math.sqrt(data.reduce((sum, x) => sum + x * x, 0) / data.length);

@@ -1,6 +1,6 @@
 /** Parameters of the decoder, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
 import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
-import { type DeclaredParameters, type InitialValues, ParameterList } from '../../../nn/parameter-roles.ts';
+import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
 
@@ -27,32 +27,31 @@ export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant
 export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   const { width, feedForwardWidth, vocabulary } = config;
   const { names = usualNames } = config.variant;
-  const gain = freshGain(config);
+  const norm = normRole(config);
   const list = new ParameterList();
   list.add('embedding', `${embeddingName(config)}.weight`, [vocabulary, width]);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(config, layer);
     const attention = attentionPrefix(config, layer);
-    list.add('norm', `${block}.${names.attentionNorm}.weight`, [width], gain);
+    list.add(norm, `${block}.${names.attentionNorm}.weight`, [width]);
     if (isExchangeable(mixer)) addProjections(list, attention, config, names);
     else config.variant.ownLayer?.declare(list, attention, config, mixer);
     list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
     const { attentionOutputNorm, feedForwardOutputNorm } = names;
-    if (attentionOutputNorm) list.add('norm', `${block}.${attentionOutputNorm}.weight`, [width], gain);
-    list.add('norm', `${block}.${names.feedForwardNorm}.weight`, [width], gain);
+    if (attentionOutputNorm) list.add(norm, `${block}.${attentionOutputNorm}.weight`, [width]);
+    list.add(norm, `${block}.${names.feedForwardNorm}.weight`, [width]);
     list.add('matrix', `${block}.${names.gate}.weight`, [feedForwardWidth, width]);
     list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
-    if (feedForwardOutputNorm) list.add('norm', `${block}.${feedForwardOutputNorm}.weight`, [width], gain);
+    if (feedForwardOutputNorm) list.add(norm, `${block}.${feedForwardOutputNorm}.weight`, [width]);
   });
-  list.add('norm', `${names.finalNorm}.weight`, [width], gain);
+  list.add(norm, `${names.finalNorm}.weight`, [width]);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;
 }
 
-/** The stored gain of a norm in a fresh model. */
-function freshGain({ variant: { zeroCentredNorms = false } }: DecoderConfig): InitialValues {
-  return { constant: zeroCentredNorms ? 0 : 1 };
+function normRole({ variant }: DecoderConfig): 'norm' | 'centred norm' {
+  return variant.zeroCentredNorms === true ? 'centred norm' : 'norm';
 }
 
 /** Of an attention. */
@@ -72,7 +71,7 @@ function addProjections(list: ParameterList, attention: string, config: DecoderC
   if (outputBias) list.add('bias', `${attention}.${names.output}.bias`, [width]);
   if (!queryKeyNorm) return;
   for (const name of [names.queryNorm, names.keyNorm]) {
-    list.add('query-key norm', `${attention}.${name}.weight`, [headWidth], freshGain(config));
+    list.add(`query-key ${normRole(config)}`, `${attention}.${name}.weight`, [headWidth]);
   }
 }
 
