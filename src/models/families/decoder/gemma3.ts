@@ -112,7 +112,7 @@ const compositeSchema = z.object({
   tie_word_embeddings: z.boolean().nullish(),
 });
 
-/** What is said of pictures. */
+/** Fields about pictures. */
 const ofPictures = [
   ...['vision_config', 'mm_tokens_per_image', 'image_token_index', 'boi_token_index', 'eoi_token_index'],
   ...['image_token_id', 'boi_token_id', 'eoi_token_id'],
