@@ -124,8 +124,8 @@ export function gemma3Model(json: Readonly<Record<string, unknown>>): CausalMode
   const { text_config: text, eos_token_id: eos, tie_word_embeddings: tied } = fields;
   const model = gemma3TextModel({
     ...{ ...text, model_type: variant.family, architectures: ['Gemma3ForCausalLM'] },
-    ...(eos != null && { eos_token_id: eos }),
-    ...(tied != null && { tie_word_embeddings: tied }),
+    eos_token_id: eos ?? text.eos_token_id,
+    tie_word_embeddings: tied ?? text.tie_word_embeddings,
   });
   return {
     ...model,
