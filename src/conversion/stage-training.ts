@@ -8,9 +8,11 @@ import { formatBytes, formatCount, formatDuration } from '../report/quantities.t
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
+import { CachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
+import type { Objective } from '../training/objectives/next-token.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import { fitStep, measureOperations, type StepCost } from '../training/step-cost.ts';
+import { fitStep, measureOperations, type StepCost, stepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
 import { passCost } from './hidden-states.ts';
 import { LayerStates } from './layer-states.ts';
@@ -82,12 +84,16 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   };
   const given = options.steps?.[stage.name];
   if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
+  const k = Math.min(usualTop, student.model.sizes.vocabulary);
+  const cached = prepared.cached?.(k);
   const base = { length, batch: options.batch ?? sequences, seed: options.seed ?? 0 };
   const microBatch = await planned(`${stage.name} micro-batch`, () => {
     const { microBatch: rows = base.batch } = requireStep(stage, teacher.model, student.model, options) ?? {};
     return Promise.resolve(rows);
   });
   const settings = (steps: number): TrainingSettings => ({ ...stageSettings(stage, { ...base, steps }), microBatch });
+  // Steps in which rows are read for the first time.
+  const once = Math.floor(dataset.rows / base.batch);
   const steps = await planned(stage.name, async () => {
     if (given !== undefined) return given;
     const started = performance.now();
@@ -102,15 +108,29 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     const stopped = [enough.signal, ...(options.signal === undefined ? [] : [options.signal])];
     await train({ ...job, settings: settings(timedSteps), onUpdate, signal: AbortSignal.any(stopped) });
     requireRunning(options.signal, `while steps of ${stage.name} were timed`);
-    return stepsWithin(stage.share * options.budget, seconds(), times);
+    const steps = stepsWithin(stage.share * options.budget, seconds(), times);
+    const beyond = steps - once;
+    if (cached === undefined || beyond <= 0) return steps;
+    const costOf = (objective: Objective): number =>
+      stepCost({ ...job, objective, settings: settings(timedSteps) }).operations;
+    return once + Math.floor((beyond * costOf(job.objective)) / costOf(cached));
   });
   if (steps === 0) {
     sayTooFewSteps(stage, options);
     return undefined;
   }
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
+  const { trained, parameters } = prepared;
+  await using feature =
+    cached === undefined || steps <= once
+      ? undefined
+      : await CachedLogits.open({
+          ...{ teacher: teacher.model, student: student.model, trained, parameters, origin: teacher.fingerprint },
+          ...{ dataset, k, folder, compile: options.compile },
+        });
   const outcome = await train({
     ...job,
+    ...(feature !== undefined && cached !== undefined && { objective: cached, feature }),
     settings: settings(steps),
     snapshots: { folder, every: snapshotEvery },
     signal: options.signal,

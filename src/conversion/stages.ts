@@ -6,6 +6,7 @@ import { requireCausal } from '../models/families/index.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
+import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
 
@@ -71,6 +72,8 @@ export interface PreparedStage {
   readonly trained: ReadonlySet<string>;
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   readonly objective: Objective;
+  /** The objective with `CachedLogits` of k tokens. */
+  readonly cached?: (k: number) => Objective;
 }
 
 /** The stages in their order; see docs/convert.md for the effect of each. */
@@ -99,6 +102,7 @@ export const trainingStages: readonly TrainingStage[] = [
         trained,
         parameters: transferParameters(student, teacher.parameters, trained),
         objective: logitsObjective(teacher.model, student.model, length, trained),
+        cached: (k) => cachedLogitsObjective(student.model, length, k),
       };
     },
   },

@@ -3,7 +3,13 @@ import { type Graph, liveNodes, type Node, type Value } from './graph.ts';
 import { bytesPerElement, elementCount } from './tensor.ts';
 
 /** Ops whose result is their input under another type: the engine makes no copy. */
-const views: ReadonlySet<string> = new Set(['reshape', 'stopGradient', 'surrogateGradient', 'gradientAfter']);
+const views: ReadonlySet<string> = new Set([
+  'reshape',
+  'stopGradient',
+  'surrogateGradient',
+  'gradientAfter',
+  'recomputed',
+]);
 /** Ops whose result may take the place of an input of the same size that nothing reads any more. */
 const inPlace: ReadonlySet<string> = new Set([
   'add',

@@ -42,6 +42,8 @@ export interface LayerMixing {
   readonly mix: (layer: number, positions: ProjectedPositions, scoring?: Scoring) => Value;
   /** Features [B,T,X] of the token before, zeros before the first; X is `ModelSizes.shiftWidth`. At most once per layer. */
   readonly shift: (layer: number, features: Value) => Value;
+  /** Runs a layer on hidden states, such as `recomputed`. Default: the layer itself. */
+  readonly run?: (layer: (hidden: Value) => Value, hidden: Value) => Value;
   /** Attention of a decoder to the text that was encoded: q [B,T,H,D] → [B,T,H,E]. Only decoders ask for it. */
   readonly cross?: (layer: number, q: Value) => Value;
 }
@@ -107,6 +109,11 @@ export interface ClassifierParts {
   readonly storedPrefix?: string;
   /** Logits [B,classes]. */
   readonly logits: (source: ParameterSource, texts: ClassifiedTexts) => Value;
+}
+
+/** The hidden states after a layer. */
+export function runLayer({ run }: LayerMixing, hidden: Value, layer: (hidden: Value) => Value): Value {
+  return run === undefined ? layer(hidden) : run(layer, hidden);
 }
 
 /** E. */

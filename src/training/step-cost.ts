@@ -12,7 +12,10 @@ import { microBatchGraph } from './step-program.ts';
 import { type LoopJob, stepDescription } from './updates.ts';
 
 /** A job before its data and weights are read; weights that are there are not looked at. */
-export type PlannedJob = Omit<LoopJob, 'dataset' | 'feature'>;
+export interface PlannedJob extends Omit<LoopJob, 'dataset' | 'feature'> {
+  /** Of weights that are in memory and not in the graph. Default: none. */
+  readonly otherWeightBytes?: number;
+}
 
 export interface StepCost {
   /** Rows of a micro-batch. */
@@ -30,7 +33,7 @@ export interface StepCost {
 }
 
 /** Node, the engine's library, tokenizer and text. */
-export const processBytes = 220 * 2 ** 20;
+export const processBytes = 300 * 2 ** 20;
 /** More rows of a micro-batch than fill this with results make no step faster. */
 const usefulResultBytes = 2 ** 32;
 
@@ -51,7 +54,7 @@ export function stepCost(job: PlannedJob): StepCost {
   const microBatch = microBatchRows(job.settings);
   // The fused graph reads moments, and one that accumulates reads the sum of gradients so far.
   const sums = microBatch < job.settings.batch ? 1 : 0;
-  const weightBytes = inputBytes - (fused ? 2 : sums) * trained;
+  const weightBytes = inputBytes - (fused ? 2 : sums) * trained + (job.otherWeightBytes ?? 0);
   // Moments, and new values next to those that the run began with; results leave the engine as copies.
   const [trainingBytes, resultBytes] = [(3 + sums) * trained, Math.max(peakBytes, 2 * outputBytes)];
   return {

@@ -1,11 +1,13 @@
 /** `linnet distill`: trains the mixers of a converted model to reproduce the attention of the original. */
 import { distill as transfer, planDistill, transferShape } from '../../training/plans/distill.ts';
-import { defineCommand } from '../framework/command.ts';
+import { defineCommand, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 import { planOption, reportPlan } from '../output/work-plan.ts';
+
+const { teacherTop, recompute, ...options } = optionsOf(transferShape);
 
 export const distillCommand = defineCommand({
   description:
@@ -23,10 +25,10 @@ export const distillCommand = defineCommand({
     teacher: folderOf('the original model'),
     student: folderOf('the converted model'),
   },
-  options: { ...optionsOf(transferShape), ...trainingOptions, plan: planOption },
+  options: { ...options, ...settings({ teacherTop, recompute }), ...trainingOptions, plan: planOption },
   async run(context, { teacher, student, plan, lr: learningRate, ...values }) {
-    const options = { ...values, learningRate };
-    if (plan) return reportPlan(context, await planDistill(teacher, student, options));
-    return await reportTraining(context, (hooks) => transfer(teacher, student, options, hooks));
+    const given = { ...values, learningRate };
+    if (plan) return reportPlan(context, await planDistill(teacher, student, given));
+    return await reportTraining(context, (hooks) => transfer(teacher, student, given, hooks));
   },
 });

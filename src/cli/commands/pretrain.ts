@@ -11,6 +11,7 @@ import { called, choice, text } from '../framework/option-values.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
+const { tokenizer, recompute } = optionsOf(pretrainShape);
 const { group, kernel, convolution } = optionsOf(presetShapes());
 
 export const pretrainCommand = defineCommand({
@@ -34,7 +35,8 @@ export const pretrainCommand = defineCommand({
       `${mixerPresetNames().join(', ')} (default: as the configuration says)`,
     ),
     ...settings({ group, kernel, convolution }),
-    ...optionsOf(pretrainShape),
+    tokenizer,
+    ...settings({ recompute }),
   },
   replaced: { '--conv': '--set convolution' },
   run: (context, { config, mixer, group, kernel, convolution, lr: learningRate, ...values }) =>

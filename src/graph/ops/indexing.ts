@@ -1,6 +1,7 @@
-/** Reading and adding by index: gather (embedding), gatherElements, scatterAdd. */
+/** Reading and adding by index: gather (embedding), gatherElements, scatterAdd; the largest values and their indices. */
 import { defineOp, only, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
+import { int64 } from '../tensor.ts';
 import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
 
 import { broadcastTo } from './contraction.ts';
@@ -86,4 +87,29 @@ export const scatterAddOp = defineOp<{ readonly axis: number }>({
 /** x with updates added at indices along an axis; repeated indices add up. */
 export function scatterAdd(x: Value, indices: Value, updates: Value, axis: number): Value {
   return only(scatterAddOp.apply([x, indices, updates], { axis: normalizeAxis('scatterAdd', axis, x.rank) }));
+}
+
+export const topKOp = defineOp<{ readonly k: number }>({
+  name: 'topK',
+  infer([x], { k }) {
+    const [last] = x.shape.slice(-1);
+    if (typeof last !== 'number' || k < 1 || k > last)
+      throw shapeError('topK', `there are no ${k} largest values in ${x}`);
+    const shape = [...x.shape.slice(0, -1), k];
+    return [
+      { dtype: x.dtype, shape },
+      { dtype: 'int64', shape },
+    ];
+  },
+  lower(emitter, { inputs: [x], outputs }, { k }) {
+    const names = outputs.map((output) => emitter.name(output));
+    emitter.emit('TopK', [emitter.name(x), emitter.constant(int64([1], [k]))], names, { axis: { int: -1 } });
+  },
+  gradient: { notDifferentiable: 'it is for models that are not trained' },
+});
+
+/** The k largest values of the last axis, the largest first, and their indices in int64. */
+export function topK(x: Value, k: number): { values: Value; indices: Value } {
+  const [values, indices] = topKOp.apply([x], { k });
+  return { values, indices };
 }

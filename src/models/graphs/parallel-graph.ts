@@ -4,12 +4,14 @@ import { mixCross, mixerDims, mixerParameters, mixParallel } from '../../attenti
 import { scaledScoring } from '../../attention/scoring.ts';
 import { internalError } from '../../errors.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
+import { recomputed } from '../../graph/recomputed.ts';
 import { pad, slice } from '../../graph/ops/layout.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { PositionValues } from '../../nn/positions.ts';
 import {
   type AutoregressiveModel,
   byKind,
+  type CausalModel,
   type DecoderInput,
   type EncoderInput,
   type LayerMixing,
@@ -40,6 +42,15 @@ export function parallelHidden(
     cross: text && ((layer, q) => readWhole(model, source, layer, q, text)),
   };
   return model.backbone(source, tokens, positions, mixing, afterLayer);
+}
+
+/** The model, whose layers are computed anew for their gradients: of a layer only the hidden states before it are kept. */
+export function recomputing(model: CausalModel): CausalModel {
+  return {
+    ...model,
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      model.backbone(source, tokens, positions, { ...mixing, run: recomputed }, afterLayer),
+  };
 }
 
 /** Features [B,n,X] of the token before, zeros before the first. */

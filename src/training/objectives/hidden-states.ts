@@ -16,7 +16,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
-import type { RowFeature } from '../trainer.ts';
+import type { KeptFeature } from '../updates.ts';
 
 export const hiddenStatePlaces = ['memory', 'disk', 'recompute'] as const;
 
@@ -53,28 +53,22 @@ export interface HiddenStateOptions {
   readonly onProgress?: (rows: number, total: number) => void;
 }
 
-/** Hidden states of all rows, as a feature named `hidden`. Disposing of it leaves a file for a resumed run. */
-export interface HiddenStates extends RowFeature, AsyncDisposable {
-  /** Deletes the file, if there is one: the run has ended. */
-  remove(): Promise<void>;
-}
-
 /** Tokens that one run of the model works on, at least one row. */
 const runTokens = 4096;
 const fileName = 'hidden-states.safetensors';
 
 /**
- * Runs the model over all rows. Rows run in groups fixed by their numbers, so that a row's numbers are the same bits
+ * Runs the model over all rows: their hidden states as a feature named `hidden`. Rows run in groups fixed by their numbers, so that a row's numbers are the same bits
  * whenever they are computed.
  * @throws LinnetError `CONFIG` for `disk` without a folder, `ABORTED` when the signal fires between two groups
  */
-export async function computeHiddenStates(options: HiddenStateOptions): Promise<HiddenStates> {
+export async function computeHiddenStates(options: HiddenStateOptions): Promise<KeptFeature> {
   return await places[options.place](options);
 }
 
 const places = { memory: statesInMemory, disk: statesOnDisk } as const;
 
-async function statesInMemory(options: HiddenStateOptions): Promise<HiddenStates> {
+async function statesInMemory(options: HiddenStateOptions): Promise<KeptFeature> {
   const { dataset, model } = options;
   const size = dataset.length * model.sizes.width;
   const rows: Float32Array[] = [];
@@ -93,7 +87,7 @@ async function statesInMemory(options: HiddenStateOptions): Promise<HiddenStates
   };
 }
 
-async function statesOnDisk(options: HiddenStateOptions): Promise<HiddenStates> {
+async function statesOnDisk(options: HiddenStateOptions): Promise<KeptFeature> {
   const { dataset, model, folder } = options;
   if (folder === undefined) throw new LinnetError('CONFIG', 'hidden states on disk need a folder');
   await mkdir(folder, { recursive: true });

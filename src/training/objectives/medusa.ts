@@ -23,12 +23,13 @@ import {
 import type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
-import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
+import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace } from './hidden-states.ts';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
 import { type PairDataset, pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
 import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
-import { type RowFeature, totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
+import { totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
+import type { KeptFeature, RowFeature } from '../updates.ts';
 
 export interface MedusaTraining extends MedusaConfig {
   /** Weight of head i's loss is this to the power i; 0.8 in Medusa. */
@@ -86,7 +87,7 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
   const isJoint = medusa.joint !== undefined;
   const visits = totalUpdates(dataset, settings) * settings.batch;
   const place = isJoint ? 'recompute' : (job.hiddenStates ?? hiddenStatePlace(dataset, model.sizes.width, visits));
-  const states: HiddenStates | undefined =
+  const states: KeptFeature | undefined =
     place === 'recompute'
       ? undefined
       : await computeHiddenStates({

@@ -1,4 +1,4 @@
-/** Attention transfer: the mixers of a converted model learn to imitate the attention of the original. */
+/** Distillation: the mixers of a converted model learn to imitate the attention of the original, or the model its predictions. */
 import { z } from 'zod';
 import { loadCausalModel, loadCausalShapes } from '../../checkpoint/load-model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -9,9 +9,19 @@ import {
   transferredLayers,
   transferredParameters,
 } from '../objectives/distillation.ts';
+import {
+  CachedLogits,
+  cachedLogitsBytes,
+  cachedLogitsObjective,
+  teacherBytes,
+  usualTop,
+} from '../objectives/cached-logits.ts';
+import { recomputing } from '../../models/graphs/parallel-graph.ts';
+import { OptionsError } from '../../errors.ts';
 import { logitsObjective } from '../objectives/logits.ts';
-import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
-import type { TrainingSettings } from '../settings.ts';
+import { parseOptions, recomputeShape, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { described, type TrainingSettings } from '../settings.ts';
+import { totalUpdates } from '../trainer.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
@@ -19,6 +29,7 @@ import { planTraining, type WorkPlan } from './work-plan.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 export const transferShape = {
+  ...recomputeShape,
   stage: z
     .enum(['attention', 'logits'])
     .default('attention')
@@ -27,6 +38,13 @@ export const transferShape = {
         'attention: every layer by itself mixes as the original does; logits: the model predicts what the original predicts, ' +
         'all of the changed attention is trained',
     }),
+  teacherTop: described(
+    z.int().min(0).max(4096).optional(),
+    'count',
+    'stage logits: most likely tokens of the original that are kept of every position, 6 bytes each, so that it reads a row once; ' +
+      '0 keeps none, and compares all tokens in every step',
+    'where rows are read more than once 64, else 0',
+  ),
   trainQk: z.boolean().default(false).meta({ description: 'train the projections to queries and keys too' }),
 };
 const distillSchema = z.strictObject({ ...transferShape, ...trainingShape });
@@ -75,6 +93,7 @@ export async function planDistill(teacher: string, student: string, options: Dis
 function distillation(teacher: string, student: string, options: DistillOptions) {
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
+  if (parsed.recompute && parsed.stage !== 'logits') throw new OptionsError('`recompute` is of stage logits');
   refuseLabelSmoothing(checked);
   const prepare =
     (load = loadCausalModel) =>
@@ -87,22 +106,56 @@ function distillation(teacher: string, student: string, options: DistillOptions)
         stage === 'logits'
           ? attentionParameters(original.model, model)
           : transferredParameters(original.model, model, { queriesAndKeys: trainQk });
-      const objectiveOf = stage === 'logits' ? logitsObjective : transferObjective;
       const parameters = transferParameters(converted, original.parameters, trained);
       const layers = transferredLayers(original.model, model);
       const tokenizer = await loadTokenizer(converted.path);
       const { dataset, heldOutRows, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
-      const objective = objectiveOf(original.model, model, settings.length, trained);
+      const { length } = settings;
+      const learner = parsed.recompute ? recomputing(model) : model;
+      const exact = (stage === 'logits' ? logitsObjective : transferObjective)(
+        original.model,
+        learner,
+        length,
+        trained,
+      );
+      const isRepeated = totalUpdates(dataset, settings) * settings.batch > dataset.rows;
+      const { teacherTop = isRepeated ? usualTop : 0 } = parsed;
+      const k = stage === 'logits' ? Math.min(teacherTop, model.sizes.vocabulary) : 0;
+      const cached: Partial<TrainingPlan> =
+        k > 0
+          ? {
+              objective: cachedLogitsObjective(learner, length, k),
+              otherWeightBytes: teacherBytes(original.model, trained),
+              feature: {
+                diskBytes: cachedLogitsBytes(dataset, k),
+                open: async (folder, compile) =>
+                  await CachedLogits.open({
+                    ...{
+                      teacher: original.model,
+                      student: model,
+                      trained,
+                      parameters,
+                      origin: original.fingerprint,
+                      dataset,
+                      k,
+                      folder,
+                      compile,
+                    },
+                  }),
+              },
+            }
+          : {};
       const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
       return {
         ...plan,
         dataset,
-        objective,
-        heldOutRows: async () => ({ dataset: await heldOutRows(), objective }),
+        objective: exact,
+        ...cached,
+        heldOutRows: async () => ({ dataset: await heldOutRows(), objective: exact }),
         trainable: (name) => trained.has(name),
-        variant: { teacher: original.fingerprint, stage, trained: [...trained] },
+        variant: { teacher: original.fingerprint, stage, trained: [...trained], ...(k > 0 && { teacherTop: k }) },
         summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,
-        configuration: { ...configuration, teacher: original.fingerprint, stage, trainQk, layers },
+        configuration: { ...configuration, teacher: original.fingerprint, stage, teacherTop: k, trainQk, layers },
         async save(out, result) {
           await save(out, result);
           return { layers };

@@ -13,9 +13,10 @@ import {
 } from '../../data/datasets/labelled.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import { MaskedDataset } from '../../data/datasets/masked.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireModelKind } from '../../models/families/index.ts';
+import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';
@@ -24,7 +25,7 @@ import { causalObjective, type Objective } from '../objectives/next-token.ts';
 import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
 import { described, type TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
-import { refuseLabelSmoothing, type TrainingOptions } from './options.ts';
+import { recomputeShape, refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPairs, pairShape } from './pairs.ts';
 import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
@@ -40,6 +41,7 @@ export const objectiveShape = {
     'causal: the next token; masked: masked tokens; seq2seq: a target text, or spans cut out of plain text; classify: ' +
       'labels of texts; regress: numbers of texts (default: by the kind of model, for a classifier by its head)',
   ),
+  ...recomputeShape,
   ...labelShape,
   ...pairShape,
 };
@@ -82,7 +84,11 @@ export async function prepareObjective(
 ): Promise<PlannedObjective> {
   const config = await readModelConfig(folder);
   const usual = isClassifierConfig(config) ? headObjective(config) : defaultObjectives[describeModel(config).kind];
-  return await preparations[options.objective ?? usual](folder, options, settings, load);
+  const objective = options.objective ?? usual;
+  if (options.recompute && objective !== 'causal') {
+    throw new OptionsError(`\`recompute\` is for models that predict the next token; the objective is ${objective}`);
+  }
+  return await preparations[objective](folder, options, settings, load);
 }
 
 function headObjective(config: Readonly<Record<string, unknown>>): ObjectiveName {
@@ -91,14 +97,18 @@ function headObjective(config: Readonly<Record<string, unknown>>): ObjectiveName
 
 async function prepareCausal(
   folder: string,
-  options: TrainingOptions,
+  options: ObjectiveOptions,
   settings: TrainingSettings,
   load: typeof loadCausalModel,
 ): Promise<PlannedObjective> {
   const loaded = await load(folder);
   const text = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
   const { dataset, heldOutRows, summary, configuration } = text;
-  const objective = causalObjective(loaded.model, settings.length, settings);
+  const objective = causalObjective(
+    options.recompute ? recomputing(loaded.model) : loaded.model,
+    settings.length,
+    settings,
+  );
   return {
     plan: {
       ...modelPlan(loaded, options),

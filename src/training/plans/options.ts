@@ -75,6 +75,18 @@ export const settingsShape = {
   ...z.object(settingFields).partial().shape,
 };
 
+/** Of plans that train causal models. */
+export const recomputeShape = {
+  recompute: z
+    .boolean()
+    .default(false)
+    .meta({
+      description:
+        'compute the results of each layer anew for its gradient, instead of keeping those of all layers: less memory for long rows, ' +
+        'a third more time',
+    }),
+};
+
 const engineShape = {
   device: described(z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'), 'name', 'cpu, cuda or webgpu'),
   threads: described(z.int().min(1).max(1024).optional(), 'count', 'threads of the engine (default: one per core)'),

@@ -1,9 +1,11 @@
 /** A training plan: model, data, objective, and how the result is saved. */
 import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import type { Objective } from '../objectives/next-token.ts';
 import type { JsonValue } from '../../report/record.ts';
 import type { TrainingJob, TrainingOutcome } from '../trainer.ts';
+import type { KeptFeature } from '../updates.ts';
 import type { TrainingOptions } from './options.ts';
 
 export type ParameterMap = LoadedModel['parameters'];
@@ -12,6 +14,12 @@ export type ParameterMap = LoadedModel['parameters'];
 export interface HeldOutRows {
   readonly dataset: RowDataset;
   readonly objective: Objective;
+}
+
+/** A feature of rows that a run keeps in its folder. */
+export interface PlannedFeature {
+  readonly diskBytes: number;
+  readonly open: (folder: string, compile: CompileOptions) => Promise<KeptFeature>;
 }
 
 /** A model, its data and its loss, ready to be trained, recorded and saved. `Details` are the further results of saving. */
@@ -27,6 +35,9 @@ export interface TrainingPlan<Details extends object = object>
   readonly summary: string;
   /** Further fields of the record, next to model, settings and data. */
   readonly configuration?: Readonly<Record<string, JsonValue>>;
+  readonly feature?: PlannedFeature;
+  /** Of weights that are in memory and not in the graph of a step. Default: none. */
+  readonly otherWeightBytes?: number;
   /** Default: `train`; `folder` is the run's. */
   readonly train?: (job: TrainingJob, folder: string) => Promise<TrainingOutcome>;
   /** Saves the trained parameters, and returns the further results about them. */

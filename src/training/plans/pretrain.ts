@@ -4,6 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { saveModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
+import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { modelPreset } from '../../models/presets/presets.ts';
@@ -12,13 +13,14 @@ import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { causalObjective } from '../objectives/next-token.ts';
-import { parseOptions, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, recomputeShape, settingsOf, trainingShape } from './options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 import { described } from '../settings.ts';
 
 export const pretrainShape = {
+  ...recomputeShape,
   tokenizer: described(z.string().min(1).optional(), 'folder', 'folder of the tokenizer (default: bytes)'),
 };
 const pretrainSchema = z.strictObject({ ...trainingShape, ...pretrainShape });
@@ -66,7 +68,7 @@ export async function pretrain(
     }
     const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
     const text = await loadPackedText(parsed, settings, tokenizer);
-    const objective = causalObjective(model, settings.length, settings);
+    const objective = causalObjective(parsed.recompute ? recomputing(model) : model, settings.length, settings);
     return {
       ...text,
       heldOutRows: async () => ({ dataset: await text.heldOutRows(), objective }),

@@ -122,7 +122,7 @@ async function recordedTraining<Details extends object>(
   hooks: TrainingHooks,
   { folder, settings: given, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
-  const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, ...trained } = plan;
+  const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, feature, ...trained } = plan;
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = given.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, given);
@@ -156,9 +156,10 @@ async function recordedTraining<Details extends object>(
     run?.log({ update: measured.update, heldOutLoss: measured.loss });
     hooks.onEvaluation?.(measured);
   });
+  await using opened = await feature?.open(folder, { device, threads });
   const job: TrainingJob = {
     ...trained,
-    settings,
+    ...{ settings, feature: opened },
     evaluation,
     snapshots: { folder: join(folder, 'snapshots'), every: snapshotEvery },
     compile: { device, threads },
@@ -187,6 +188,7 @@ async function recordedTraining<Details extends object>(
       throw new LinnetError('ABORTED', `stopped; ${state}. To continue, do the same again with \`resume\``);
     }
     const details = await save(out, outcome.parameters);
+    await opened?.remove();
     const { loss, updates, tokens, tokensPerSecond, best } = outcome;
     const seconds = (performance.now() - started) / 1000;
     const heldOutLoss = (best ?? outcome.evaluations.at(-1))?.loss;

@@ -42,7 +42,7 @@ export async function planTraining(
     ...{ name, length: plan.dataset.length, batch: cost.microBatch, memoryBytes: cost.bytes },
     tokens: steps * settings.batch * plan.dataset.length,
     // Two snapshots, and the result.
-    diskBytes: 2 * cost.trainingBytes + cost.weightBytes,
+    diskBytes: 2 * cost.trainingBytes + cost.weightBytes + (plan.feature?.diskBytes ?? 0),
     seconds: steps * operationSeconds(cost.operations, rate),
   };
   return { stages: [stage], memoryLimitBytes };

@@ -14,7 +14,7 @@ import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { JoinedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
-import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
+import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
 import { type DecoderConfig, type Rope, usualNames } from './config.ts';
 import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters, embeddingName } from './parameters.ts';
 
@@ -93,7 +93,7 @@ function backbone(
 ): Value {
   let x = embed(config, source, tokens); // [B,T,width]
   for (let layer = 0; layer < config.layers; layer++) {
-    x = block(config, source, layer, x, positions, mixing);
+    x = runLayer(mixing, x, (hidden) => block(config, source, layer, hidden, positions, mixing));
     afterLayer?.(layer, x);
   }
   return norm(config, source, (config.variant.names ?? usualNames).finalNorm, x);

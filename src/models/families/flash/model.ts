@@ -16,7 +16,7 @@ import type { Random } from '../../../random.ts';
 import { configError, idList } from '../../config-fields.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { initializeParameters } from '../../initialize.ts';
-import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
+import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../graphs/parallel-graph.ts';
 import { type FlashConfig, flashValueWidth, parseFlashConfig } from './config.ts';
 import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
@@ -145,7 +145,7 @@ function backbone(
 ): Value {
   let x = embed(config, source, tokens, positions); // [B,T,D]
   unitMixers(config).forEach((mixer, layer) => {
-    x = unit(config, mixer, source, layer, x, positions, mixing);
+    x = runLayer(mixing, x, (hidden) => unit(config, mixer, source, layer, hidden, positions, mixing));
     afterLayer?.(layer, x);
   });
   return flashLayerNorm(source, 'to_logits.0', x, config.dim);

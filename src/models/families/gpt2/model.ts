@@ -10,7 +10,7 @@ import { LearnedPositions, type PositionValues } from '../../../nn/positions.ts'
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
-import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
+import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
 import { gpt2Activation, type Gpt2Config, gpt2ParameterName, parseGpt2Config } from './config.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
@@ -99,7 +99,7 @@ function backbone(
 ): Value {
   let x = embed(config, source, tokens, positions); // [B,T,width]
   for (let layer = 0; layer < config.layers; layer++) {
-    x = block(config, source, layer, x, mixing);
+    x = runLayer(mixing, x, (hidden) => block(config, source, layer, hidden, mixing));
     afterLayer?.(layer, x);
   }
   return norm(config, source, 'transformer.ln_f', x);

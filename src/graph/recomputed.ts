@@ -1,0 +1,35 @@
+/** Values that are computed anew for their gradient (Chen et al., arXiv 1604.06174): the results on the way to them are not kept until then. */
+import { vectorJacobian } from './gradients.ts';
+import { defineFunction, sameType, type Value } from './graph.ts';
+import { add, mul } from './ops/elementwise.ts';
+import { stopGradient } from './ops/surrogate-gradient.ts';
+
+/** `make(x)`, which is made a second time, out of x and the gradient of the result, where that gradient is wanted. */
+export function recomputed(make: (x: Value) => Value, x: Value): Value {
+  const y = make(x);
+  const others = sourcesBeside(x, y);
+  const op = defineFunction({
+    name: 'recomputed',
+    infer: sameType,
+    lower(emitter, { inputs: [first], outputs: [result] }) {
+      emitter.emit('Identity', [emitter.name(first)], [emitter.name(result)]);
+    },
+    gradient(_node, dy) {
+      // Reads dy: the runtime neither computes it before, nor finds it to be what it has already.
+      const again = stopGradient(add(x, mul(dy, 0)));
+      return [undefined, ...vectorJacobian([make(again)], [dy], [again, ...others])];
+    },
+  });
+  return op(y, x, ...others);
+}
+
+/** Inputs and weights that y follows from by ways that do not lead through x. */
+function sourcesBeside(x: Value, y: Value): Value[] {
+  const seen = new Set([x, y]);
+  for (const { origin } of seen) {
+    if (origin.kind === 'result' && origin !== x.origin) for (const input of origin.node.inputs) seen.add(input);
+  }
+  return [...seen].filter(
+    ({ dtype, origin: { kind } }) => dtype === 'float32' && (kind === 'input' || kind === 'weight'),
+  );
+}

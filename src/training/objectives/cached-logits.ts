@@ -1,0 +1,200 @@
+/**
+ * Distillation by logits with a teacher that reads every row once: its k most likely tokens of every position are kept in a file,
+ * and later passes over the rows read them there.
+ *
+ *     loss = Σ_positions ( Σ_{v in top} p(v) (ln p(v) − ln q(v)) + r (ln r − ln s) ),   r = 1 − Σ_top p,   s = 1 − Σ_top q
+ *
+ * with p of the teacher and q of the student: the divergence after all other tokens are taken as one. It is at most the divergence of
+ * logits.ts (log sum inequality: Cover and Thomas, Elements of Information Theory, theorem 2.7.1). The term of the rest keeps
+ * the probabilities of the top unbiased, which without it are learned too large (Anshumann et al., arXiv 2503.16870, section 3).
+ */
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
+import type { PackedDataset } from '../../data/datasets/packing.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { sum } from '../../graph/ops/contraction.ts';
+import { add, cast, exp, maximum, mul, neg, sub } from '../../graph/ops/elementwise.ts';
+import { gatherElements, scatterAdd, topK } from '../../graph/ops/indexing.ts';
+import { concat, reshape, split } from '../../graph/ops/layout.ts';
+import { softmax } from '../../graph/ops/softmax.ts';
+import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { InputParameters, parameterCount } from '../../nn/parameters.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { onlyInputs, type Program } from '../../runtime/program.ts';
+import { runsLean } from '../step-cost.ts';
+import type { KeptFeature } from '../updates.ts';
+import { teacherSource } from './distillation.ts';
+import { logarithm } from './logits.ts';
+import type { Objective } from './next-token.ts';
+import { overPositions, sumOverPositions } from './position-blocks.ts';
+
+/** Tokens that are kept of a position, by default. */
+export const usualTop = 64;
+const taughtInput = 'taught';
+const fileName = 'teacher-logits.bin';
+/** A token and −ln p in steps of 2⁻¹⁹ nats, three bytes each. */
+const pairBytes = 6;
+const scoreSteps = 2 ** 19;
+const largestScore = 2 ** 24 - 1;
+const hashBytes = 32;
+
+/** The objective over rows as `PackedDataset` has them, with `CachedLogits` of k tokens. */
+export function cachedLogitsObjective(student: CausalModel, length: number, k: number): Objective {
+  const { labels: _, ...read } = packedInputs(length);
+  return {
+    inputs: { ...read, [taughtInput]: { dtype: 'float32', shape: [length, 2 * k] } },
+    loss(source, { inputs, weights, [taughtInput]: taught }) {
+      const rows = Number(inputs.shape[0]) * length;
+      const { width, vocabulary } = student.sizes;
+      const hidden = reshape(parallelHidden(student, source, inputs), [rows, width]);
+      const flat = [hidden, reshape(taught, [rows, 2 * k]), reshape(weights, [rows])];
+      return sumOverPositions(flat, vocabulary, ([features, target, weight]) =>
+        sum(mul(topDivergence(target, student.head(source, features)), weight)),
+      );
+    },
+  };
+}
+
+/** The divergence of a position. @param taught [positions,2k], tokens and their ln p. @param own logits [positions,V]. @returns [positions] */
+export function topDivergence(taught: Value, own: Value): Value {
+  const k = Number(taught.shape[1]) / 2;
+  const [ids, scores] = split(taught, 1, [k, k]);
+  const tokens = cast(ids, 'int32');
+  const probabilities = softmax(own);
+  const likely = gatherElements(probabilities, tokens, 1);
+  const known = exp(scores);
+  const ofTop = sum(mul(known, sub(scores, logarithm(likely))), [-1]);
+  if (k === own.shape[1]) return ofTop;
+  const rest = maximum(sub(1, sum(known, [-1])), 0);
+  // A sum of the others, since 1 − Σ_top has few correct digits where the top is nearly all.
+  const others = sum(scatterAdd(probabilities, tokens, neg(likely), 1), [-1]);
+  return add(ofTop, mul(rest, sub(logarithm(rest), logarithm(others))));
+}
+
+/** Teacher, rows and place of cached logits. */
+export interface CachedLogitsOptions {
+  readonly teacher: CausalModel;
+  readonly student: CausalModel;
+  /** As of `logitsObjective`. */
+  readonly trained: ReadonlySet<string>;
+  /** Result of `transferParameters`. */
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** Identity of the teacher, such as its fingerprint. */
+  readonly origin: string;
+  readonly dataset: PackedDataset;
+  /** Tokens of a position, at most the vocabulary. */
+  readonly k: number;
+  readonly folder: string;
+  readonly compile?: CompileOptions;
+}
+
+/** Bytes of the teacher's weights that the student does not share. */
+export function teacherBytes({ parameters }: CausalModel, trained: ReadonlySet<string>): number {
+  return 4 * parameterCount(new Map([...parameters].filter(([name]) => trained.has(name))));
+}
+
+/** Bytes of the file of all rows. */
+export function cachedLogitsBytes({ rows, length }: Pick<PackedDataset, 'rows' | 'length'>, k: number): number {
+  return rows * (pairBytes * k * length + hashBytes);
+}
+
+/**
+ * What the teacher predicts, as the feature `taught` of a row: the k most likely tokens [n,k], then their ln p. A row is asked for
+ * once; its record in the file has a SHA-256 of teacher, text and numbers, so that a process that is killed leaves no wrong one, and
+ * a later one asks for the missing rows. Dispose of it.
+ */
+export class CachedLogits implements KeptFeature {
+  readonly name = taughtInput;
+  readonly shape: readonly number[];
+  readonly #options: CachedLogitsOptions;
+  readonly #file: FileHandle;
+  readonly #identity: string;
+  #program: Program | undefined;
+
+  private constructor(options: CachedLogitsOptions, file: FileHandle) {
+    const { dataset, k, origin } = options;
+    this.shape = [dataset.length, 2 * k];
+    this.#options = options;
+    this.#file = file;
+    this.#identity = JSON.stringify(['teacher logits 1', origin, dataset.fingerprint(), k]);
+  }
+
+  static async open(options: CachedLogitsOptions): Promise<CachedLogits> {
+    await mkdir(options.folder, { recursive: true });
+    const flags = constants.O_RDWR | constants.O_CREAT;
+    return new CachedLogits(options, await open(join(options.folder, fileName), flags));
+  }
+
+  async remove(): Promise<void> {
+    await rm(join(this.#options.folder, fileName), { force: true });
+  }
+
+  async copyRow(row: number, target: Float32Array): Promise<void> {
+    const { k, dataset } = this.#options;
+    const size = pairBytes * k * dataset.length;
+    const record = Buffer.alloc(size + hashBytes);
+    const [pairs, hash] = [record.subarray(0, size), record.subarray(size)];
+    await this.#file.read(record, 0, record.length, row * record.length);
+    if (!this.#hash(row, pairs).equals(hash)) {
+      encode(await this.#ask(row), pairs, k);
+      hash.set(this.#hash(row, pairs));
+      await this.#file.write(record, 0, record.length, row * record.length);
+    }
+    decode(pairs, target, k);
+  }
+
+  #hash(row: number, pairs: Buffer): Buffer {
+    return createHash('sha256').update(`${this.#identity} ${row}`).update(pairs).digest();
+  }
+
+  async #ask(row: number): Promise<Float32Array> {
+    const { dataset, parameters } = this.#options;
+    this.#program ??= await compileTeacher(this.#options);
+    const tokens = int32([1, dataset.length], dataset.row(row).inputs);
+    const feeds = { ...onlyInputs(this.#program, Object.fromEntries(parameters)), tokens };
+    return dataOf((await this.#program.run(feeds, [taughtInput]))[taughtInput], 'float32');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+    await this.#program?.dispose();
+  }
+}
+
+/** Most likely tokens of a row and their ln p, [n,2k]. */
+async function compileTeacher(options: CachedLogitsOptions): Promise<Program> {
+  const { teacher, student, trained, k, dataset } = options;
+  const graph = new Graph('teacher');
+  const source = teacherSource(new InputParameters(graph), student, trained);
+  const hidden = parallelHidden(teacher, source, graph.input('tokens', 'int32', [1, dataset.length]));
+  const { width, vocabulary } = teacher.sizes;
+  const blocks = overPositions([reshape(hidden, [dataset.length, width])], vocabulary, ([features]) => {
+    const { values, indices } = topK(softmax(teacher.head(source, features)), k);
+    return concat([cast(indices, 'float32'), logarithm(values)], 1);
+  });
+  graph.output(taughtInput, concat(blocks, 0));
+  const lean = runsLean(teacher.parameters, options.compile?.device);
+  return await compile(graph, { ...options.compile, lean });
+}
+
+function encode(taught: Float32Array, pairs: Buffer, k: number): void {
+  for (let pair = 0; pair < pairs.length / pairBytes; pair++) {
+    const at = 2 * k * Math.floor(pair / k) + (pair % k);
+    const score = Math.min(largestScore, Math.round(-taught[at + k] * scoreSteps));
+    pairs.writeUIntLE(taught[at], pairBytes * pair, 3);
+    pairs.writeUIntLE(Math.max(0, score), pairBytes * pair + 3, 3);
+  }
+}
+
+function decode(pairs: Buffer, taught: Float32Array, k: number): void {
+  for (let pair = 0; pair < pairs.length / pairBytes; pair++) {
+    const at = 2 * k * Math.floor(pair / k) + (pair % k);
+    taught[at] = pairs.readUIntLE(pairBytes * pair, 3);
+    taught[at + k] = -pairs.readUIntLE(pairBytes * pair + 3, 3) / scoreSteps;
+  }
+}
