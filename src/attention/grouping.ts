@@ -5,6 +5,7 @@
  * B batch, n positions, N = ⌈n/G⌉ groups, M key-value heads, R query heads per key-value head (H = M·R), D head width.
  */
 import type { Value } from '../graph/graph.ts';
+import { add } from '../graph/ops/elementwise.ts';
 import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { broadcastTo, matmul } from '../graph/ops/contraction.ts';
 import { tensor } from '../graph/tensor.ts';
@@ -128,11 +129,36 @@ function sumsBeside(
   const [X, E] = [Number(keys.shape[3]), Number(values.shape[3])];
   const products = matmul(keys, values, { transposeA: true }); // [M,B*N,X,E]
   if (fade !== 1) {
-    const weights = fadedGroups(products, N, reverse, fade);
-    return reshape(matmul(weights, reshape(products, [M, B, N, X * E])), [M, B * N, X, E]);
+    return reshape(fadedSums(reshape(products, [M, B, N, X * E]), reverse, fade), [M, B * N, X, E]);
   }
   const sums = cumulativeSum(reshape(products, [M, B, N, X, E]), 2, { exclusive: true, reverse });
   return reshape(sums, [M, B * N, X, E]);
+}
+
+/** Groups whose factors for each other are one constant. */
+const blockGroups = 256;
+
+/** Sums over the groups [M,B,N,F] of a side, faded by their distance; of many groups first inside of blocks, then over blocks. */
+function fadedSums(values: Value, reverse: boolean, fade: number): Value {
+  const [M, B, N, F] = values.shape.map(Number);
+  if (N <= blockGroups) return matmul(fadedGroups(values, N, reverse, fade), values);
+  const size = blockGroups;
+  const blocks = Math.ceil(N / size);
+  const cut = reshape(pad(values, 2, 0, blocks * size - N), [M, B * blocks, size, F]);
+  const inside = matmul(fadedGroups(values, size, reverse, fade), cut);
+  // A block as the next one's first group reads it, and what each group is then given of the blocks beside.
+  const powers = (rising: boolean): Value =>
+    values.graph.sharedConstant(`powers of ${fade}, ${rising}`, () =>
+      tensor(
+        'float32',
+        [1, 1, 1, size],
+        Float32Array.from({ length: size }, (_, i) => fade ** (rising ? i : size - 1 - i)),
+      ),
+    );
+  const whole = reshape(matmul(powers(reverse), cut), [M, B, blocks, F]);
+  const beside = reshape(fadedSums(whole, reverse, fade ** size), [M, B * blocks, 1, F]);
+  const given = matmul(reshape(powers(!reverse), [1, 1, size, 1]), beside);
+  return slice(reshape(add(inside, given), [M, B, blocks * size, F]), 2, 0, N);
 }
 
 /** The factor of every group for every reading group, 0 for itself and the other side: [1,1,N,N]. */

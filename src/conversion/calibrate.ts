@@ -56,12 +56,16 @@ export async function calibrate(
   { signal, onLayer, ...options }: CalibrationOptions = {},
 ): Promise<{ parameters: Map<string, Tensor<'float32'>>; layers: LayerFit[] }> {
   const { model } = student;
-  const samples = await layerSamples(teacher.model, teacher.parameters, texts, { signal, ...options });
+  const differing = model.mixers.flatMap((mixer, layer) =>
+    JSON.stringify(mixer) === JSON.stringify(teacher.model.mixers[layer]) ? [] : [layer],
+  );
+  const sampled = { layers: new Set(differing), signal, ...options };
+  const samples = await layerSamples(teacher.model, teacher.parameters, texts, sampled);
   const parameters = new Map(student.parameters);
   const layers: LayerFit[] = [];
   for (const [layer, mixer] of model.mixers.entries()) {
     requireRunning(signal, `before layer ${layer} was fitted`);
-    if (JSON.stringify(mixer) !== JSON.stringify(teacher.model.mixers[layer])) {
+    if (sampled.layers.has(layer)) {
       const fitted = await fitLayer(model, mixer, samples[layer], options);
       layers.push({ layer, before: fitted.before, after: fitted.after });
       for (const [name, value] of fitted.parameters) parameters.set(`${model.attentionPrefix(layer)}.${name}`, value);

@@ -22,6 +22,7 @@ const parts = ['q', 'k', 'v', 'mixed'] as const;
 /**
  * Runs a teacher over texts of one length, layer by layer of the result.
  * @param texts token ids, all of n
+ * @param options.layers the layers to sample; others have no samples
  * @returns [layer][text]
  * @throws LinnetError `INPUT` without a text or for texts of unequal lengths, `ABORTED` between two texts
  */
@@ -29,32 +30,37 @@ export async function layerSamples(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   texts: readonly Int32Array[],
-  { signal, ...options }: CompileOptions & { readonly signal?: AbortSignal } = {},
+  {
+    signal,
+    layers: sampled,
+    ...options
+  }: CompileOptions & { readonly signal?: AbortSignal; readonly layers: ReadonlySet<number> },
 ): Promise<LayerSample[][]> {
   const n = texts[0]?.length ?? 0;
   if (n === 0 || texts.some(({ length }) => length !== n)) {
     throw new LinnetError('INPUT', 'samples of layers need at least one text, all of one length');
   }
-  await using program = await compile(samplingGraph(model, n), options);
-  const feeds = onlyInputs(program, Object.fromEntries(parameters));
   const layers: LayerSample[][] = model.mixers.map(() => []);
-  const names = layers.flatMap((_, layer) => parts.map((part) => `${part}.${layer}`));
+  if (sampled.size === 0) return layers;
+  await using program = await compile(samplingGraph(model, n, sampled), options);
+  const feeds = onlyInputs(program, Object.fromEntries(parameters));
+  const names = [...sampled].flatMap((layer) => parts.map((part) => `${part}.${layer}`));
   for (const text of texts) {
     requireRunning(signal, 'while the teacher was read');
     const results = await program.run({ ...feeds, tokens: int32([1, n], text) }, names);
-    layers.forEach((samples, layer) => {
+    for (const layer of sampled) {
       const part = (name: (typeof parts)[number]): Tensor<'float32'> => {
         const { shape, dtype } = results[`${name}.${layer}`];
         if (dtype !== 'float32') throw new LinnetError('INTERNAL', `internal: a sample is ${dtype}`);
         return { dtype, shape, data: dataOf(results[`${name}.${layer}`], 'float32') };
       };
-      samples.push({ q: part('q'), k: part('k'), v: part('v'), mixed: part('mixed') });
-    });
+      layers[layer].push({ q: part('q'), k: part('k'), v: part('v'), mixed: part('mixed') });
+    }
   }
   return layers;
 }
 
-function samplingGraph(model: CausalModel, n: number): Graph {
+function samplingGraph(model: CausalModel, n: number, sampled: ReadonlySet<number>): Graph {
   const graph = new Graph(`samples of ${n}`);
   const source = new InputParameters(graph);
   const tokens = graph.input('tokens', 'int32', [1, n]);
@@ -63,6 +69,7 @@ function samplingGraph(model: CausalModel, n: number): Graph {
     mix(layer, projected, scoring) {
       const own = mixerParameterValues(model, source, layer);
       const mixed = mixParallel(model.mixers[layer], projected, own, scoring);
+      if (!sampled.has(layer)) return mixed;
       for (const [name, value] of Object.entries({ q: projected.q, k: projected.k, v: projected.v, mixed })) {
         graph.output(`${name}.${layer}`, value);
       }

@@ -26,8 +26,13 @@ export async function compileDecoding(
   const layout = modelLayout(decoder);
   const program = await compile(stepGraph(decoder, makeSource, layout));
   const folds: FoldPrograms = new Map();
-  for (const { name, layer } of foldGraphs(layout)) {
-    folds.set(name, await compile(foldGraph(decoder, layer, makeSource, layout)));
+  try {
+    for (const { name, layer } of foldGraphs(layout)) {
+      folds.set(name, await compile(foldGraph(decoder, layer, makeSource, layout)));
+    }
+  } catch (error) {
+    for (const made of [program, ...folds.values()]) await made.dispose();
+    throw error;
   }
   const encoder = byKind(model, {
     causal: () => undefined,
