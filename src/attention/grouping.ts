@@ -146,7 +146,7 @@ function fadedSums(values: Value, reverse: boolean, fade: number): Value {
   const blocks = Math.ceil(N / size);
   const cut = reshape(pad(values, 2, 0, blocks * size - N), [M, B * blocks, size, F]);
   const inside = matmul(fadedGroups(values, size, reverse, fade), cut);
-  // A block as the next one's first group reads it, and what each group is then given of the blocks beside.
+  // A block as the next one's first group reads it, and the share of the blocks beside in every group.
   const powers = (rising: boolean): Value =>
     values.graph.sharedConstant(`powers of ${fade}, ${rising}`, () =>
       tensor(

@@ -31,7 +31,7 @@ export const layersShape = {
   ),
 };
 const schema = z.strictObject({ ...layersShape, ...trainingShape });
-/** The options of `distillLayers`; all but `data` and `out` may be left out. `steps` are those of every layer, default 64. */
+/** The options of `distillLayers`; all but `data` and `out` may be left out. `steps` count for every layer, default 64. */
 export type DistillLayersOptions = z.input<typeof schema>;
 
 /** Optimizer steps of a layer, by default. */
@@ -140,7 +140,7 @@ export async function planDistillLayers(
   return { stages: [stage], memoryLimitBytes: memoryLimit(memory) };
 }
 
-/** Options, shapes, and settings: `own` those of a layer, `settings` with the steps of all layers. */
+/** Options, shapes, and settings: `own` for a layer, `settings` with the steps of all layers. */
 async function prepared(teacher: string, student: string, options: DistillLayersOptions) {
   requirePath(teacher, 'the teacher');
   requirePath(student, 'the student');

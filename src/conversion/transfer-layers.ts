@@ -1,7 +1,7 @@
 /** Attention transfer of all layers, in their order: each on the hidden states before it. */
 import type { CausalModel } from '../models/model.ts';
 import { parseTrainingSettings } from '../training/settings.ts';
-import { processBytes, stepCost } from '../training/step-cost.ts';
+import { processBytes, runsLean, stepCost, timesKept } from '../training/step-cost.ts';
 import type { UpdateEvent } from '../training/trainer.ts';
 import { passCost } from './hidden-states.ts';
 import type { LayerStates } from './layer-states.ts';
@@ -71,12 +71,13 @@ export function transferCost(
   const settings = parseTrainingSettings({ steps: 1, batch, length });
   const passed = Math.max(...layers);
   const pass = passCost(teacher, 0, length);
-  const step = stepCost({ ...layerJob(teacher, student, layers[0], length), settings, parameters: new Map() });
+  const lean = runsLean(teacher.parameters);
+  const step = stepCost({ ...layerJob(teacher, student, layers[0], length), settings, parameters: new Map(), lean });
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
   // Weights are read, handed to the engine and packed by it; hidden states are as large before the layer as after it, and leave
   // the engine as a copy.
   const states = pass.outputBytes;
-  const passBytes = processBytes + 3 * (pass.inputBytes - states) + pass.peakBytes + 2 * states;
+  const passBytes = processBytes + 3 * (pass.inputBytes - states) + timesKept(lean) * pass.peakBytes + 2 * states;
   return {
     memoryBytes: Math.max(passBytes, step.bytes, processBytes + table),
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,

@@ -15,7 +15,7 @@ export function recomputed(make: (x: Value) => Value, x: Value): Value {
       emitter.emit('Identity', [emitter.name(first)], [emitter.name(result)]);
     },
     gradient(_node, dy) {
-      // Reads dy: the runtime neither computes it before, nor finds it to be what it has already.
+      // Reads dy: the runtime neither computes it before, nor finds it equal to the first.
       const again = stopGradient(add(x, mul(dy, 0)));
       return [undefined, ...vectorJacobian([make(again)], [dy], [again, ...others])];
     },

@@ -15,6 +15,8 @@ import { type LoopJob, stepDescription } from './updates.ts';
 export interface PlannedJob extends Omit<LoopJob, 'dataset' | 'feature'> {
   /** Of weights that are in memory and not in the graph. Default: none. */
   readonly otherWeightBytes?: number;
+  /** Whether its graphs are compiled as `lean`. Default: as `runsLean` of the model. */
+  readonly lean?: boolean;
 }
 
 export interface StepCost {
@@ -33,7 +35,7 @@ export interface StepCost {
 }
 
 /** Node, the engine's library, tokenizer and text. */
-export const processBytes = 300 * 2 ** 20;
+export const processBytes = 240 * 2 ** 20;
 /** More rows of a micro-batch than fill this with results make no step faster. */
 const usefulResultBytes = 2 ** 32;
 
@@ -43,6 +45,15 @@ const mostKeptBytes = 2 ** 28;
 /** Whether graphs of a model are compiled as `lean`. */
 export function runsLean(parameters: ParameterShapes, device: Device = 'cpu'): boolean {
   return device === 'cpu' && 4 * parameterCount(parameters) > mostKeptBytes;
+}
+
+/** Factor of the results of a graph: an engine that does not run lean keeps memory of earlier runs. */
+export function timesKept(lean: boolean): number {
+  return lean ? 1 : 2;
+}
+
+function timesKeptOf({ lean, model }: PlannedJob): number {
+  return timesKept(lean ?? runsLean(model.parameters));
 }
 
 /** @throws LinnetError `CONFIG` if nothing is trainable */
@@ -56,7 +67,7 @@ export function stepCost(job: PlannedJob): StepCost {
   const sums = microBatch < job.settings.batch ? 1 : 0;
   const weightBytes = inputBytes - (fused ? 2 : sums) * trained + (job.otherWeightBytes ?? 0);
   // Moments, and new values next to those that the run began with; results leave the engine as copies.
-  const [trainingBytes, resultBytes] = [(3 + sums) * trained, Math.max(peakBytes, 2 * outputBytes)];
+  const [trainingBytes, resultBytes] = [(3 + sums) * trained, Math.max(timesKeptOf(job) * peakBytes, 2 * outputBytes)];
   return {
     ...{ microBatch, weightBytes, trainingBytes, resultBytes },
     bytes: processBytes + weightBytes + trainingBytes + resultBytes,
@@ -72,7 +83,8 @@ export function fitStep(job: PlannedJob, limit: number): { settings: TrainingSet
   for (const microBatch of settings.microBatch === undefined ? divisors : [most]) {
     const sized = { ...settings, microBatch };
     const cost = stepCost({ ...job, settings: sized });
-    const isUseful = cost.resultBytes <= usefulResultBytes || microBatch === divisors[divisors.length - 1];
+    const isUseful =
+      cost.resultBytes <= timesKeptOf(job) * usefulResultBytes || microBatch === divisors[divisors.length - 1];
     if ((cost.bytes <= limit && isUseful) || microBatch === 1 || settings.microBatch !== undefined) {
       return { settings: sized, cost };
     }

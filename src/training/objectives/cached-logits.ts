@@ -104,7 +104,7 @@ export function cachedLogitsBytes({ rows, length }: Pick<PackedDataset, 'rows' |
 }
 
 /**
- * What the teacher predicts, as the feature `taught` of a row: the k most likely tokens [n,k], then their ln p. A row is asked for
+ * Predictions of the teacher, as the feature `taught` of a row: the k most likely tokens [n,k], then their ln p. A row is asked for
  * once; its record in the file has a SHA-256 of teacher, text and numbers, so that a process that is killed leaves no wrong one, and
  * a later one asks for the missing rows. Dispose of it.
  */

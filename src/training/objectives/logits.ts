@@ -54,7 +54,7 @@ export function divergence(taught: Value, own: Value): Value {
   return sum(mul(exact, sub(logarithm(exact), logarithm(other))), [-1]);
 }
 
-/** ln p, at least that of the smallest normal number. */
+/** ln p, at least the logarithm of the smallest normal number. */
 export function logarithm(probabilities: Value): Value {
   return log(maximum(probabilities, leastProbability));
 }

@@ -83,7 +83,7 @@ export const recomputeShape = {
     .meta({
       description:
         'compute the results of each layer anew for its gradient, instead of keeping those of all layers: less memory for long rows, ' +
-        'a third more time',
+        'about a quarter more time',
     }),
 };
 

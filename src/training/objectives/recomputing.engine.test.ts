@@ -9,11 +9,11 @@ import { dataOf, float32, int32 } from '../../graph/tensor.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
-import { nextTokenLoss } from '../../training/objectives/next-token.ts';
-import { describeCausalModel } from '../families/index.ts';
-import { initializeParameters } from '../initialize.ts';
-import type { CausalModel } from '../model.ts';
-import { recomputing } from './parallel-graph.ts';
+import { nextTokenLoss } from './next-token.ts';
+import { describeCausalModel } from '../../models/families/index.ts';
+import { initializeParameters } from '../../models/initialize.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { recomputing } from '../../models/graphs/parallel-graph.ts';
 
 const [B, n] = [2, 24];
 
