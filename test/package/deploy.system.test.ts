@@ -105,7 +105,7 @@ describe('deploy/', () => {
   it('agrees on ports, files and the Redis', () => {
     const { services, secrets } = compose;
     const servers = Object.entries(services).filter(([, { image }]) => image === 'linnet');
-    const balanced = [...read('haproxy.cfg').matchAll(/^ {2}server (\S+) (\S+):(\d+)$/gm)];
+    const balanced = [...read('haproxy.cfg').matchAll(/^ {2}server (\S+) (\S+):(\d+) agent-send "\2:\3\\n"$/gm)];
     expect(balanced.map(([, name, host]) => [name, host])).toEqual(servers.map(([name]) => [name, name]));
     const scraped = z
       .object({
@@ -126,7 +126,9 @@ describe('deploy/', () => {
     const bound = [...read('haproxy.cfg').matchAll(/bind :(\d+)/g)].map(([, port]) => port);
     expect(services.haproxy.ports[0].split(':').at(-1)).toBe(bound[0]);
     expect(scraped).toContain(`haproxy:${bound[1]}`);
-    for (const file of ['haproxy.cfg', 'prometheus.yml']) {
+    const [, agentPort] = /agent-port (\d+)/.exec(read('haproxy.cfg')) ?? [];
+    expect(services.agent.command?.[2]).toBe(agentPort);
+    for (const file of ['haproxy.cfg', 'haproxy-agent.mjs', 'prometheus.yml']) {
       expect(
         Object.values(services).some(({ volumes }) => volumes.some((volume) => volume.startsWith(`./${file}:`))),
       ).toBe(true);

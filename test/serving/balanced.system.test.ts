@@ -1,10 +1,14 @@
-/** The whole: two servers in processes of their own behind haproxy, without sticky sessions, their state in Redis. */
+/**
+ * The whole: two servers in processes of their own behind haproxy, which routes by their load, without sticky sessions, their
+ * state in Redis.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { linnet } from '../cli/captured-cli.ts';
 import { startCli, type StartedCli } from '../cli/cli-process.ts';
@@ -22,7 +26,9 @@ const ports = new Map<Name, number>();
 const running = new Map<Name, StartedCli>();
 let redis: RunningRedis;
 let balancer: ChildProcess | undefined;
+let agent: ChildProcess | undefined;
 let url: string;
+let statistics: string;
 
 async function start(name: Name): Promise<void> {
   const port = String(ports.get(name));
@@ -58,30 +64,31 @@ beforeAll(async () => {
   const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', model);
   expect(exitCode, stderr).toBe(0);
   redis = await startRedis();
-  const [front, statistics] = [await freePort(), await freePort()];
+  const [front, told, asked] = [await freePort(), await freePort(), await freePort()];
   // The file that is meant for use, with other addresses.
   let config = readFileSync(new URL('../../deploy/haproxy.cfg', import.meta.url), 'utf8')
     .replace('bind :8080', `bind 127.0.0.1:${front}`)
     .replace('check inter 1s', 'check inter 200ms')
-    .replace('bind :8404', `bind 127.0.0.1:${statistics}`);
+    .replace('agent-port 8405', `agent-port ${asked}`)
+    .replace('bind :8404', `bind 127.0.0.1:${told}`);
   for (const name of names) {
     ports.set(name, await freePort());
-    config = config.replace(`${name}:8080`, `127.0.0.1:${ports.get(name)}`);
+    config = config.replaceAll(`${name}:8080`, `127.0.0.1:${ports.get(name)}`);
   }
   const file = join(folder, 'haproxy.cfg');
   await writeFile(file, config);
   await Promise.all(names.map(start));
+  const script = fileURLToPath(new URL('../../deploy/haproxy-agent.mjs', import.meta.url));
+  agent = spawn(process.execPath, [script, String(asked)], { stdio: 'ignore' });
   balancer = spawn(haproxy ?? '', ['-db', '-q', '-f', file], { stdio: 'ignore' });
   await listening(front, balancer);
   url = `http://127.0.0.1:${front}/v1`;
+  statistics = `http://127.0.0.1:${told}`;
 }, 180_000);
 afterAll(async () => {
   if (missing) return;
-  const processes = [
-    ...Array.from(running.values(), ({ child }) => child),
-    ...(balancer === undefined ? [] : [balancer]),
-  ];
-  await Promise.all(processes.map((child) => end(child)));
+  const processes = [...Array.from(running.values(), ({ child }) => child), balancer, agent];
+  await Promise.all(processes.flatMap((child) => child ?? []).map((child) => end(child)));
   await redis.stop();
 });
 
@@ -105,6 +112,12 @@ async function versionOf(id: string): Promise<number> {
     expect([undefined, 502, 503]).toContain(response?.status);
     await sleep(20);
   }
+}
+
+/** The weight of a server, as haproxy tells it. */
+async function weightOf(name: Name): Promise<number> {
+  const page = await (await fetch(`${statistics}/metrics`)).text();
+  return Number(new RegExp(`^haproxy_server_weight{proxy="linnet",server="${name}"} (\\d+)`, 'm').exec(page)?.[1]);
 }
 
 const serverOf = (response: Response): Name | undefined =>
@@ -154,6 +167,31 @@ async function turn({ id, tokens, onPiece }: Turn, used: Set<Name>): Promise<str
 const prompts = ['Once upon a time', 'There was a fox', 'The sun', 'A little girl'];
 
 describe.skipIf(missing)(`two servers behind haproxy${reason}`, () => {
+  it('get new requests where there is room', async () => {
+    const gone = new AbortController();
+    onTestFinished(() => {
+      gone.abort();
+    });
+    // Streams that did not come by haproxy, and that only their server knows of; two of its rows are free.
+    const busy = Array.from({ length: 6 }, async () => {
+      const body = JSON.stringify({ ...greedy, prompt: 'Once', max_tokens: 100_000, stream: true });
+      const sent = { method: 'POST', headers, body, signal: gone.signal };
+      await read(await fetch(`http://127.0.0.1:${ports.get('linnet-a')}/v1/completions`, sent));
+    });
+    for (const stream of busy) stream.catch(() => undefined);
+    await expect.poll(() => weightOf('linnet-a'), { timeout: 20_000 }).toBeLessThan(20);
+    const counts = { 'linnet-a': 0, 'linnet-b': 0 };
+    for (let asked = 0; asked < 20; asked++) {
+      const response = await post('/completions', { ...greedy, prompt: 'Once', max_tokens: 2 });
+      await response.text();
+      counts[serverOf(response) ?? 'linnet-a']++;
+    }
+    expect(counts['linnet-b']).toBeGreaterThanOrEqual(14);
+    gone.abort();
+    await Promise.allSettled(busy);
+    await expect.poll(() => weightOf('linnet-a'), { timeout: 20_000 }).toBe(100);
+  }, 120_000);
+
   it('take turns, lose nothing when one is killed, and are restarted without a failed request', async () => {
     const used = new Set<Name>();
     const ids = await Promise.all(
