@@ -1,6 +1,6 @@
 /**
  * Speculative text against sequential text: random models of every mixer that decodes, random prompts, all drafters, greedy.
- * `npx tsx scripts/exactness.ts --models 300 --tokens 64 --seed 1`. Counts tokens, and those that differ: there must be none.
+ * `npx tsx scripts/exactness.ts --models 300 --texts 1 --tokens 64 --seed 1`. Drafters learn from text to text of a model. Counts tokens, and those that differ: there must be none.
  * Exit code 1 if there is one; it is printed with what repeats it.
  */
 import { parseArgs } from 'node:util';
@@ -12,6 +12,7 @@ import type { Drafter } from '../src/decoding/speculation/drafters/drafter.ts';
 import { LookupDrafter } from '../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { MedusaDrafter } from '../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../src/decoding/speculation/drafters/model-drafter.ts';
+import { drafterMakers, LearnedTexts } from '../src/decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../src/decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { LinnetError } from '../src/errors.ts';
@@ -27,14 +28,17 @@ import { tinyConfig } from '../test/models/tiny-model.ts';
 const { values } = parseArgs({
   options: {
     models: { type: 'string', default: '300' },
+    texts: { type: 'string', default: '1' },
     tokens: { type: 'string', default: '64' },
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '600' },
+    drafters: { type: 'string' },
     families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,gemma3_text,qwen3_5_text' },
   },
 });
 const seed = Number(values.seed);
 const maxTokens = Number(values.tokens);
+const only = values.drafters?.split(',');
 const deadline = performance.now() + Number(values.minutes) * 60_000;
 
 const examples = examplesWith('recurrent').filter(({ kind }) => kind.family === undefined);
@@ -118,35 +122,42 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
   );
   models++;
   if (models % 20 === 0) console.log(`${models} models`);
-  const promptTokens = Array.from({ length: 1 + random.integer(40) }, () => random.integer(vocabulary));
-  const options = { promptTokens, maxTokens, ignoreEos: true };
-  const expected = await generateToEnd(engine, options);
-  const truth = [...promptTokens, ...expected.tokens];
-  const paths = [[0], [1], [2], [0, 0], [0, 1], [1, 0], [0, 0, 0], [0, 0, 0, 0]];
-  const reference = (): Drafter => new ReferenceDrafter(truth, vocabulary, { paths, hitRate: 0.7, seed: number });
-  const drafters: Record<string, () => Drafter> = {
-    lookup: () => new LookupDrafter(),
-    medusa: () =>
-      new MedusaDrafter(
-        heads,
-        paths.filter(({ length }) => length <= config.heads),
-      ),
-    draft: () => new ModelDrafter(small, vocabulary, { depth: 3, width: 2 }),
-    reference,
-    'lookup+reference': () => new CombinedDrafter([new LookupDrafter(), reference()]),
-  };
-  for (const [name, make] of Object.entries(drafters)) {
-    const drafter = make();
-    const result = await generateToEnd(engine, { ...options, method: speculative(drafter) });
-    const differing = result.tokens.filter((token, at) => token !== expected.tokens[at]).length;
-    const before = totals.get(name) ?? { texts: 0, tokens: 0, steps: 0, differing: 0 };
-    totals.set(name, {
-      texts: before.texts + 1,
-      tokens: before.tokens + result.tokens.length,
-      steps: before.steps + result.steps,
-      differing: before.differing + differing + Math.abs(result.tokens.length - expected.tokens.length),
-    });
-    if (differing > 0) console.log(`seed ${seed}, model ${number}, ${name}: ${differing} tokens differ`);
+  const learned = new LearnedTexts();
+  for (let text = 0; text < Number(values.texts); text++) {
+    const promptTokens = Array.from({ length: 1 + random.integer(40) }, () => random.integer(vocabulary));
+    const options = { promptTokens, maxTokens, ignoreEos: true };
+    const expected = await generateToEnd(engine, options);
+    const truth = [...promptTokens, ...expected.tokens];
+    const paths = [[0], [1], [2], [0, 0], [0, 1], [1, 0], [0, 0, 0], [0, 0, 0, 0]];
+    const reference = (): Drafter => new ReferenceDrafter(truth, vocabulary, { paths, hitRate: 0.7, seed: number });
+    const drafters: Record<string, () => Drafter> = {
+      lookup: () => new LookupDrafter(),
+      medusa: () =>
+        new MedusaDrafter(
+          heads,
+          paths.filter(({ length }) => length <= config.heads),
+        ),
+      draft: () => new ModelDrafter(small, vocabulary, { depth: 3, width: 2 }),
+      reference,
+      suffix: () => drafterMakers.suffix(learned),
+      recycle: () => drafterMakers.recycle(learned),
+      auto: () => drafterMakers.auto(learned),
+      'lookup+reference': () => new CombinedDrafter([new LookupDrafter(), reference()]),
+    };
+    for (const [name, make] of Object.entries(drafters)) {
+      if (only !== undefined && !only.includes(name)) continue;
+      const drafter = make();
+      const result = await generateToEnd(engine, { ...options, method: speculative(drafter) });
+      const differing = result.tokens.filter((token, at) => token !== expected.tokens[at]).length;
+      const before = totals.get(name) ?? { texts: 0, tokens: 0, steps: 0, differing: 0 };
+      totals.set(name, {
+        texts: before.texts + 1,
+        tokens: before.tokens + result.tokens.length,
+        steps: before.steps + result.steps,
+        differing: before.differing + differing + Math.abs(result.tokens.length - expected.tokens.length),
+      });
+      if (differing > 0) console.log(`seed ${seed}, model ${number}, ${name}: ${differing} tokens differ`);
+    }
   }
 }
 const sum = { texts: 0, tokens: 0, steps: 0, differing: 0 };

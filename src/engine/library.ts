@@ -13,6 +13,12 @@ export {
 export { type Prompt, type PromptInput, type PromptModel, type PromptOptions, preparePrompt } from './prompt.ts';
 export { OverloadError } from '../errors.ts';
 export { Runner } from './runner.ts';
+export {
+  type DrafterName,
+  drafterMakers,
+  LearnedByOwner,
+  LearnedTexts,
+} from '../decoding/speculation/drafters/registry.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
 export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
 export { JsonConstraint } from '../decoding/constraints/grammar-constraint.ts';

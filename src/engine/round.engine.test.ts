@@ -16,6 +16,7 @@ import { CombinedDrafter } from '../decoding/speculation/drafters/combined-draft
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
 import { type HeadPredictions, MedusaDrafter } from '../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
+import { drafterMakers, LearnedTexts } from '../decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { Runner } from './runner.ts';
@@ -63,6 +64,9 @@ const methods: Readonly<Record<string, (truth: readonly number[]) => DecodingMet
     ),
   beams: () => beamMethod(3, { lengthPenalty: 0.7 }),
   'plain again': () => sequential,
+  suffix: () => speculative(drafterMakers.suffix(new LearnedTexts())),
+  recycle: () => speculative(drafterMakers.recycle(new LearnedTexts())),
+  auto: () => speculative(drafterMakers.auto(new LearnedTexts())),
 };
 
 /** Of some tokens everything that can end or steer a text. */
@@ -110,7 +114,7 @@ const samplers: Readonly<Record<string, SamplerInput>> = {
   sampled: { temperature: 0.8, topP: 0.9 },
 };
 
-describe('eight texts of different methods in one step a round', () => {
+describe('texts of different methods in one step a round', () => {
   it.each(Object.entries(samplers))('%s: each text is that of a lone run', async (_, config) => {
     const names = Object.keys(methods);
     const plain: number[][] = [];
@@ -126,7 +130,12 @@ describe('eight texts of different methods in one step a round', () => {
 
     const step = vi.spyOn(engine, 'step');
     let rounds = 0;
-    const runner = new Runner(engine, { tokenizer: letters, chunk: 512, observer: { round: () => rounds++ } });
+    const runner = new Runner(engine, {
+      tokenizer: letters,
+      chunk: 512,
+      parallel: names.length,
+      observer: { round: () => rounds++ },
+    });
     const texts = await Promise.all(
       names.map((name, index) => ending(runner.submit(jobFor(optionsFor(index, config), methods[name](plain[index]))))),
     );

@@ -9,6 +9,7 @@ import { DecodingEngine } from '../decoding/engine.ts';
 import { generateToEnd } from './generate.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
+import { drafters, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { PrefixCache } from './text/prefix-cache.ts';
 import { JobRows, type RowHolder } from './job-rows.ts';
@@ -47,7 +48,9 @@ function jobOf(spec: Spec, signal?: AbortSignal): TextJob {
     n,
     ignoreEos: true,
     sampling: { temperature },
-    ...(own ? { method: speculative(new LookupDrafter()) } : { drafter: drafts ? 'lookup' : 'off' }),
+    ...(own
+      ? { method: speculative(new LookupDrafter()) }
+      : { drafter: drafts ? drafters[1 + (spec.length % 4)] : 'off' }),
     signal,
   };
 }
@@ -254,6 +257,20 @@ describe('the runner', () => {
     );
     // 8 + 6 + 7 + 8 take 4 · 8 places, which is one chunk.
     expect(chunks).toEqual([29, 32, 7]);
+  });
+
+  it('drafts from earlier texts of the same salt alone', async () => {
+    const learned = new LearnedByOwner();
+    const runner = newRunner({ learned, drafter: 'suffix' });
+    for (const salt of ['a', 'b', 'a']) {
+      const job = jobOf({ ...plain, paced: true, drafts: true });
+      const events = runner.submit({ ...job, drafter: undefined, salt });
+      while ((await events.next()).done !== true);
+    }
+    // All but the first token, an end, and up to eight tokens before the text.
+    const kept = (salt: string): number => learned.of(salt).earlier.texts.end;
+    expect([kept('a') >= 60, kept('a') <= 78, kept('b') >= 30, kept('b') <= 39]).toEqual([true, true, true, true]);
+    expect(kept('')).toBe(0);
   });
 
   it('shares no step where texts are to depend in no bit on each other', async () => {

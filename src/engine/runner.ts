@@ -8,6 +8,7 @@
  */
 import { eventLoopTurn } from '../decoding/event-loop.ts';
 import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adaptive-speculation.ts';
+import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import {
   promptChunk,
   type StepEngine,
@@ -43,13 +44,13 @@ export class Runner implements AsyncDisposable {
 
   constructor(engine: StepEngine, options: RunnerOptions = {}) {
     const { tokenizer, prefixes, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
-    const { deterministic = false, readerBytes = 64 << 10 } = options;
+    const { deterministic = false, readerBytes = 64 << 10, learned = new LearnedByOwner() } = options;
     const { chunk = promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
-    const pacing = new AdaptiveSpeculation(roundPacing);
+    const pacing = new AdaptiveSpeculation(roundPacing, learned.costs);
     this.parallel = parallel;
     this.deterministic = deterministic;
     this.prefixes = prefixes;
-    this.#around = { engine, tokenizer, prefixes, drafter, pacing, deterministic, readerBytes, observer };
+    this.#around = { engine, tokenizer, prefixes, drafter, learned, pacing, deterministic, readerBytes, observer };
     this.#options = { chunk, readerTimeout, closingTimeout };
     this.#rows = new JobRows(parallel, maxQueue);
   }

@@ -4,7 +4,7 @@ import type { TokenConstraint } from '../decoding/logit-adjustments.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
-import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
+import { drafterMakers } from '../decoding/speculation/drafters/registry.ts';
 import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
@@ -24,7 +24,7 @@ const mostTrees = 16;
 /** Parts that the jobs of a runner share. */
 export interface JobSurroundings
   extends Pick<RunnerOptions, 'tokenizer' | 'prefixes'>,
-    Required<Pick<RunnerOptions, 'drafter' | 'deterministic' | 'readerBytes' | 'observer'>> {
+    Required<Pick<RunnerOptions, 'drafter' | 'learned' | 'deterministic' | 'readerBytes' | 'observer'>> {
   readonly engine: StepEngine;
   readonly pacing: AdaptiveSpeculation;
 }
@@ -296,13 +296,14 @@ export class RunningJob {
   /** The decoding method of a text. @param trees receives the trees that it verifies */
   #method(scores: ScoreStream | undefined, trees: VerifiedTree[]): { method: DecodingMethod; pace?: TextPace } {
     const { job } = this;
-    const { drafter, pacing, deterministic, observer } = this.#around;
+    const { learned, pacing, deterministic, observer } = this.#around;
     if (job.method !== undefined) return { method: job.method };
     if (job.scores?.text !== undefined) {
       return { method: scoredMethod(job.scores.text, (score) => scores?.push(score), job.scores.of) };
     }
     // Trees are as large as the clock says.
-    if (deterministic || (job.drafter ?? drafter) === 'off') return { method: sequential };
+    const { drafter = this.#around.drafter } = job;
+    if (deterministic || drafter === 'off') return { method: sequential };
     const pace = pacing.newText();
     const onTree = (tree: VerifiedTree): void => {
       // Neither counts the root, which the text has already.
@@ -310,7 +311,8 @@ export class RunningJob {
       // A reader that is behind gets the last ones.
       if (job.trees === true && trees.push(tree) > mostTrees) trees.shift();
     };
-    return { method: speculative(new LookupDrafter(), { onTree, adaptive: pace }), pace };
+    const makeDrafter = drafterMakers[drafter];
+    return { method: speculative(makeDrafter(learned.of(job.salt ?? '')), { onTree, adaptive: pace }), pace };
   }
 
   #sampler(choice: number): Sampler {

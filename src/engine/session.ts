@@ -2,6 +2,7 @@
 import { Runner } from './runner.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
 import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
+import { drafters, type LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
@@ -15,6 +16,7 @@ import {
   requireCount,
   requireFunction,
   requireKind,
+  requireOneOf,
   requireOptions,
   requirePath,
   requireText,
@@ -48,6 +50,8 @@ export interface SessionParts {
   readonly files: SessionFiles | undefined;
   /** Schemas that texts may be held to. */
   readonly grammars: Grammars;
+  /** What drafters have learned from the texts of the model. */
+  readonly learned: LearnedByOwner;
 }
 
 /** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
@@ -147,12 +151,12 @@ export class TextSession {
     let after: (() => SessionContent) | undefined;
     try {
       const engine = await this.#parts.engine();
-      const { tokenizer, template } = this.#parts;
+      const { tokenizer, template, learned } = this.#parts;
       const { tokens, source } = preparePrompt({ engine, tokenizer, template }, input, { after: this.#content });
       const state = this.#content?.state ?? engine.newState(source && (await engine.encode(source)));
       const constraint = this.#constraint(options, engine, tokens.length);
       const sampler = samplerOf(options, this.#content?.sampler, { constraint });
-      const runner = new Runner(engine, { tokenizer, parallel: 1 });
+      const runner = new Runner(engine, { tokenizer, parallel: 1, learned });
       const job = { ...endsOf(options), prompt: { tokens }, state, sampling: sampler };
       const written: number[] = [];
       for await (const event of runner.submit(job)) {
@@ -172,12 +176,13 @@ export class TextSession {
 /** @throws LinnetError `INPUT` for options of the wrong type */
 function checkTextOptions(options: TextOptions): void {
   requireOptions(options, 'the options', textOptionNames);
-  const { maxTokens, stop, stopIds, signal, method, onEvent } = options;
+  const { maxTokens, stop, stopIds, signal, method, speculate, onEvent } = options;
   if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
   if (stop !== undefined) requireTexts(stop, 'stop');
   if (stopIds !== undefined) requireTokens(stopIds, 'stopIds');
   if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
   requireFunction(method, 'method');
+  requireOneOf(speculate, 'speculate', drafters);
   requireFunction(onEvent, 'onEvent');
 }
 
@@ -189,6 +194,14 @@ function samplerOf(options: TextOptions, state: RandomState | undefined, context
 }
 
 function endsOf(options: TextOptions): Omit<TextJob, 'prompt'> {
-  const { maxTokens = defaultTokens, stop: strings, stopIds: tokenIds, ignoreEos, signal, method } = options;
-  return { maxTokens, stop: { strings, tokenIds }, ignoreEos, signal, method };
+  const {
+    maxTokens = defaultTokens,
+    stop: strings,
+    stopIds: tokenIds,
+    ignoreEos,
+    signal,
+    method,
+    speculate: drafter,
+  } = options;
+  return { maxTokens, stop: { strings, tokenIds }, ignoreEos, signal, method, drafter };
 }

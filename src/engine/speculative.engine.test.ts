@@ -20,6 +20,7 @@ import {
 } from '../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
 import { AdaptiveSpeculation } from '../decoding/speculation/adaptive-speculation.ts';
+import { drafterMakers, LearnedTexts } from '../decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../decoding/speculation/statistics.ts';
@@ -74,6 +75,7 @@ describe.each(Object.entries(models))('speculative decoding, %s', (_, mixers) =>
       await using engine = await makeEngine(mixers);
       await using draftEngine = await makeEngine(both(mixerPreset('local', { group: G })), 4);
       const V = engine.model.sizes.vocabulary;
+      const learned = new LearnedTexts();
       for (const promptLength of [1, 11]) {
         const promptTokens = [...randomTokens(engine.model, promptLength, promptLength)];
         const options = (): GenerateOptions => ({
@@ -85,7 +87,8 @@ describe.each(Object.entries(models))('speculative decoding, %s', (_, mixers) =>
         const expected = await generateToEnd(engine, options());
         const truth = [...promptTokens, ...expected.tokens];
         const drafters: Drafter[] = [
-          new LookupDrafter(),
+          ...Object.values(drafterMakers).map((make) => make(learned)),
+          drafterMakers.suffix(learned), // knows the text by now
           new MedusaDrafter(randomHeads(V, 1)),
           new ReferenceDrafter(truth, V, { seed: 2 }),
           new ReferenceDrafter(truth, V, { seed: 3, hitRate: 1, paths: longPaths }),

@@ -2,6 +2,7 @@
 import type { GrammarConstraint } from '../decoding/constraints/grammar-constraint.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { Sampler, SamplerInput } from '../decoding/sampler.ts';
+import type { DrafterName, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { RandomState } from '../random.ts';
@@ -23,10 +24,6 @@ export interface StopRules {
   /** In the text of the first `after` tokens no stop string is looked for. Default 0. */
   readonly after?: number;
 }
-
-/** Drafters that a job may name. The text is the same with each of them. */
-export const drafters = ['off', 'lookup'] as const;
-export type DrafterName = (typeof drafters)[number];
 
 /** A prompt, and how it is continued. */
 export interface TextJob {
@@ -69,7 +66,7 @@ export interface TextJob {
   readonly owner?: string;
   /** Among the waiting jobs of the owner, those of lower numbers begin first. Default 0. */
   readonly priority?: number;
-  /** Separates the cached beginnings of prompts. Default ''. */
+  /** Separates the cached beginnings of prompts, and what drafters learn from texts. Default ''. */
   readonly salt?: string;
   /** Ends the texts between two steps; the texts so far are the result. */
   readonly signal?: AbortSignal;
@@ -164,6 +161,8 @@ export interface RunnerOptions {
   readonly closingTimeout?: number;
   /** Drafts for texts whose jobs name neither method nor drafter. Default `off`: one token a round. */
   readonly drafter?: DrafterName;
+  /** What drafters have learned so far. Default: they learn from the texts of this runner. */
+  readonly learned?: LearnedByOwner;
   /** States of beginnings that come again. Default: none are kept. */
   readonly prefixes?: PrefixCache;
   /** Told of events, for metrics. */

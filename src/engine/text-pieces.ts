@@ -1,6 +1,7 @@
 /** A text that is being generated: its pieces as they come. */
 import type { Generation, TextEvent } from './text-job.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
+import type { DrafterName } from '../decoding/speculation/drafters/registry.ts';
 import { samplerFields, type SamplerInput } from '../decoding/sampler.ts';
 import { LinnetError } from '../errors.ts';
 import { inspection } from '../files/inspection.ts';
@@ -22,8 +23,10 @@ export interface TextOptions extends SamplerInput {
   readonly jsonSchema?: unknown;
   /** Ends the text between two steps; the text so far is the result. */
   readonly signal?: AbortSignal;
-  /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: one a step. */
+  /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: as `speculate` says. */
   readonly method?: DecodingMethod;
+  /** What drafts where that is faster; it learns from the texts of the model. Default `off`: one token a step. */
+  readonly speculate?: DrafterName;
   /** Called with everything that happens, the progress of the prompt included. */
   readonly onEvent?: (event: TextEvent) => void;
 }
@@ -38,6 +41,7 @@ export const textOptionNames: Readonly<Record<keyof TextOptions, string>> = {
   jsonSchema: 'jsonSchema',
   signal: 'signal',
   method: 'method',
+  speculate: 'speculate',
   onEvent: 'onEvent',
 };
 

@@ -2,6 +2,7 @@
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
 import { Grammars } from '../decoding/constraints/grammar-constraint.ts';
+import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { type ContinuationScore, scoreContinuations } from '../engine/scoring/continuations.ts';
 import { type SessionFiles, TextSession } from '../engine/session.ts';
@@ -160,6 +161,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
   #engine: Promise<StepEngine> | undefined;
   #isDisposed = false;
   #grammars: Grammars | undefined;
+  readonly #learned = new LearnedByOwner();
 
   constructor(kind: Kind, description: Described, parts: OpenedParts) {
     this.kind = kind;
@@ -229,8 +231,9 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
   session(): TextSession {
     const { model, sessionFiles: files } = this.#generating('generates no text');
     const { tokenizer, chatTemplate: template } = this;
-    this.#grammars ??= new Grammars(tokenizer, model.sizes.vocabulary);
-    return new TextSession({ engine: () => this.engine(), tokenizer, template, files, grammars: this.#grammars });
+    const grammars = (this.#grammars ??= new Grammars(tokenizer, model.sizes.vocabulary));
+    const learned = this.#learned;
+    return new TextSession({ engine: () => this.engine(), tokenizer, template, files, grammars, learned });
   }
 
   async linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<OpenedModel> {

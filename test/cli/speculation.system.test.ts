@@ -73,9 +73,11 @@ describe('generate --speculate', () => {
       ['medusa', 4, '--speculate', 'medusa'],
       ['medusa', 4, '--speculate', 'medusa', '--set', `tree=${treeFile}`],
       ['draft', 5, '--speculate', 'draft', '--set', `draft=${base}`],
-      ['lookup', 16, '--speculate', 'auto'],
+      ['suffix', 32, '--speculate', 'suffix'],
+      ['recycle', 16, '--speculate', 'recycle'],
+      ['auto', 32, '--speculate', 'auto'],
     ] as const) {
-      const model = drafter === 'lookup' && words[1] === 'auto' ? augmented : withHeads;
+      const model = drafter === 'auto' ? augmented : withHeads;
       const spoken = await runJson('generate', model, ...request, ...words);
       expect(spoken.tokens, drafter).toEqual(plain.tokens);
       expect(spoken.tokensPerStep).toBeGreaterThanOrEqual(1);
@@ -87,7 +89,7 @@ describe('generate --speculate', () => {
     }
     const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--set', `draft=${base}`);
     expect(all.tokens).toEqual(plain.tokens);
-    expect(all.speculation).toMatchObject({ drafter: 'medusa+draft+lookup' });
+    expect(all.speculation).toMatchObject({ drafter: 'medusa+draft+auto' });
   });
 
   it('gives the sampled text of the same seed, and typical text without complaint', async () => {

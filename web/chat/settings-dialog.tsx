@@ -17,6 +17,9 @@ const speculations: Readonly<Record<SpeculationSetting, string>> = {
   server: 'as the server does',
   off: 'off: one token a round',
   lookup: 'look-up in the text so far',
+  suffix: 'suffixes of this and earlier texts',
+  recycle: 'tokens that the model considered',
+  auto: 'suffixes, then considered tokens',
 };
 
 export function SettingsDialog({ settings, chat, onSettings, onClose }: SettingsDialogProps) {

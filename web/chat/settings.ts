@@ -1,7 +1,7 @@
 /** Settings of a column. */
 import type { Sampling } from '../components/sampling-fields.tsx';
 
-export type SpeculationSetting = 'server' | 'off' | 'lookup';
+export type SpeculationSetting = 'server' | 'off' | 'lookup' | 'suffix' | 'recycle' | 'auto';
 
 export interface Settings extends Omit<Sampling, 'repetitionPenalty'> {
   readonly system: string;

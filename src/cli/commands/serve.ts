@@ -18,7 +18,7 @@ import { FolderStore } from '../../serving/sessions/folder-store.ts';
 import { MemoryStore } from '../../serving/sessions/memory-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
-import { drafters } from '../../engine/text-job.ts';
+import { drafters } from '../../decoding/speculation/drafters/registry.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -80,7 +80,8 @@ export const serveCommand = defineCommand({
     speculate: withDefault(
       choice(drafters, 'drafter'),
       'off',
-      'decode several tokens a step where the text repeats: lookup or off',
+      'decode several tokens a step where that is faster: lookup (repetitions in the text), suffix (in earlier texts of the ' +
+        'API key too), recycle (tokens that the model considered), auto (suffix, then recycle) or off',
     ),
     ...engineOptions,
     engine: withDefault(

@@ -7,9 +7,9 @@ import type { DecodingMethod } from '../../decoding/method.ts';
 import { acceptanceRules } from '../../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../../decoding/speculation/drafters/combined-drafter.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
-import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
 import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.ts';
+import { drafterMakers, LearnedTexts } from '../../decoding/speculation/drafters/registry.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';
@@ -23,10 +23,10 @@ import { openCausal, type RunningModel } from '../../open/running-model.ts';
 
 export const speculationOptions = {
   speculate: withDefault(
-    choice(['off', 'medusa', 'lookup', 'draft', 'auto'], 'drafter'),
+    choice(['off', 'medusa', 'lookup', 'suffix', 'recycle', 'draft', 'auto'], 'drafter'),
     'off',
-    'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), draft ' +
-      '(a smaller model), auto (all there are, while it pays) or off',
+    'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), ' +
+      'suffix (the same, by how often), recycle (tokens that the model considered), draft (a smaller model), auto (all there are, while it pays) or off',
   ),
   ...settings({
     draft: optional(modelFolder, 'smaller model of the same vocabulary, for draft and auto'),
@@ -135,7 +135,10 @@ async function openDrafters(
     owned.push(smaller);
     makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
   }
-  if (speculate === 'lookup' || speculate === 'auto') makers.push(() => new LookupDrafter());
+  if (speculate !== 'off' && speculate !== 'medusa' && speculate !== 'draft') {
+    const learned = new LearnedTexts();
+    makers.push(() => drafterMakers[speculate](learned));
+  }
   return makers;
 }
 

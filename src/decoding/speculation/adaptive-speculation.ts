@@ -18,6 +18,8 @@ export interface Pacing {
   readonly next: Pace;
   /** Records the time of a round, its new tokens and the nodes run for it. */
   record(pace: Pace, seconds: number, tokens: number, nodes: number): void;
+  /** See `DraftContext.rate`. */
+  readonly rate?: (nodes: number, tokens: number) => number;
 }
 
 /** How often the slower pace is tried. */
@@ -37,6 +39,18 @@ export const roundPacing: PacingOptions = { trial: 2, interval: 64, longestInter
 const memory = 0.9;
 /** Weight of the mean over all texts, in rounds, where a text has few rounds of its own. */
 const priorWeight = 2;
+
+/** Cost of a node as a share of a step, before anything is measured. */
+const assumedCost = 0.2;
+
+/** Rounds for which a decision against drafts holds. */
+const settledRounds = 16;
+
+/** Of rounds for which a decision holds every fourth is measured. */
+const measuredRound = 4;
+
+/** How much faster drafts must be: a gain that is smaller may be one of measurement. */
+const worthwhile = 1.03;
 
 /** Decaying means of drafted rounds: tokens, and sizes of trees. */
 class DraftHistory {
@@ -75,14 +89,16 @@ class DraftHistory {
 /** The pace of one text among others. */
 export class TextPace implements Pacing {
   readonly history = new DraftHistory();
-  /** Nodes of the tree of the round under way; 0 before there is one. */
-  nodes = 0;
+  /** Nodes of the tree of the round under way, 0 where nothing was drafted though it might have been; undefined before there is one. */
+  nodes: number | undefined;
+  readonly rate: (nodes: number, tokens: number) => number;
   readonly #round: () => Pace;
   readonly #all: DraftHistory;
 
-  constructor(round: () => Pace, all: DraftHistory) {
+  constructor(round: () => Pace, all: DraftHistory, rate: (nodes: number, tokens: number) => number) {
     this.#round = round;
     this.#all = all;
+    this.rate = rate;
   }
 
   get next(): Pace {
@@ -92,14 +108,16 @@ export class TextPace implements Pacing {
   record(pace: Pace, _seconds: number, tokens: number, nodes: number): void {
     this.nodes = nodes;
     if (pace !== 'speculative') return;
-    this.history.add(tokens, nodes);
-    this.#all.add(tokens, nodes);
+    // Not 1, which costs less: a drafter that proposes nothing has taken its time.
+    const drafted = (this.nodes = nodes === 1 ? 0 : nodes);
+    this.history.add(tokens, drafted);
+    this.#all.add(tokens, drafted);
   }
 }
 
 /** The pace of the rounds of one text, or of texts that share their rounds: `begin` and `end` then. */
 export class AdaptiveSpeculation implements Pacing {
-  readonly costs = new StepCosts();
+  readonly costs: StepCosts;
   /** Whether any text has drafted: the costs of rounds are of no use before. */
   drafts = false;
   readonly #options: Required<PacingOptions>;
@@ -116,9 +134,15 @@ export class AdaptiveSpeculation implements Pacing {
   #left: number;
   /** Rounds left of a chance. */
   #chance = 0;
+  /** Rounds for which a decision to go on one by one holds, while rows and texts that can draft are as many as then. */
+  #settled = { rounds: 0, rows: 0, texts: 0 };
 
-  /** @throws LinnetError `CONFIG` for options that are not whole numbers of at least 1 */
-  constructor({ trial = 6, interval = 48, longestInterval = 768 }: PacingOptions = {}) {
+  /**
+   * @param costs measured earlier on the same engine
+   * @throws LinnetError `CONFIG` for options that are not whole numbers of at least 1
+   */
+  constructor({ trial = 6, interval = 48, longestInterval = 768 }: PacingOptions = {}, costs = new StepCosts()) {
+    this.costs = costs;
     this.#options = { trial, interval, longestInterval };
     for (const [name, value] of Object.entries(this.#options)) requireCount(value, `${name} of adaptive`, 1, 'CONFIG');
     this.#interval = interval;
@@ -141,10 +165,18 @@ export class AdaptiveSpeculation implements Pacing {
     this.end(seconds);
   }
 
+  /** Tokens a second of the round under way, if a text has a tree of `nodes` nodes that brings `tokens` tokens. */
+  readonly rate = (nodes: number, tokens: number): number => {
+    const rows = this.#rows;
+    const one = this.costs.seconds(rows, 1) ?? 1;
+    const seconds = nodes === 1 ? one : (this.costs.seconds(rows, nodes) ?? one * (1 + assumedCost * (nodes - 1)));
+    return (rows - 1 + tokens) / seconds;
+  };
+
   /** The pace of a text that shares its rounds with others, and drafts when it may. */
   newText(): TextPace {
     this.drafts = true;
-    return new TextPace(() => this.#pace, this.#all);
+    return new TextPace(() => this.#pace, this.#all, this.rate);
   }
 
   /**
@@ -156,7 +188,7 @@ export class AdaptiveSpeculation implements Pacing {
   begin(rows: number, texts: readonly TextPace[]): Pace {
     this.#rows = rows;
     this.#texts = texts;
-    for (const text of texts) text.nodes = 0;
+    for (const text of texts) text.nodes = undefined;
     if (texts.length > 0) this.#pace = this.#decide(rows, texts);
     return this.#pace;
   }
@@ -164,13 +196,21 @@ export class AdaptiveSpeculation implements Pacing {
   /** Ends the round: how long it took. */
   end(seconds: number): void {
     if (!this.drafts) return;
-    const nodes = Math.max(1, ...this.#texts.map((text) => text.nodes));
+    const nodes = this.#texts.length === 0 ? [1] : this.#texts.flatMap((text) => text.nodes ?? []);
+    if (nodes.length === 0) return; // first tokens, which need no run
     // The first round after a change pays for postponed work, such as text that a drafter has to read.
-    if (this.#pace === this.#before) this.costs.record(this.#rows, nodes, seconds);
+    const measured = this.#pace === this.#before && this.#settled.rounds % measuredRound === 0;
+    if (measured) this.costs.record(this.#rows, Math.max(...nodes), seconds);
     this.#before = this.#pace;
   }
 
   #decide(rows: number, texts: readonly TextPace[]): Pace {
+    const settled = this.#settled;
+    if (settled.rows !== rows || settled.texts !== texts.length) settled.rounds = 0;
+    if (settled.rounds > 0) {
+      settled.rounds--;
+      return 'sequential';
+    }
     const sequential = this.costs.seconds(rows, 1);
     if (sequential === undefined || !this.costs.knows(rows, 1)) return 'sequential';
     if (this.#chance > 0) {
@@ -178,11 +218,17 @@ export class AdaptiveSpeculation implements Pacing {
       return this.#decision === 'sequential' ? 'speculative' : 'sequential';
     }
     const gain = this.#expected(rows, texts);
-    const decision = gain === undefined || gain > rows / sequential ? 'speculative' : 'sequential';
+    const decision = gain === undefined || gain > (worthwhile * rows) / sequential ? 'speculative' : 'sequential';
     const { trial, interval, longestInterval } = this.#options;
     if (gain === undefined || decision !== this.#decision) this.#interval = this.#left = interval;
     this.#decision = decision;
-    if (--this.#left > 0) return decision;
+    if (--this.#left > 0) {
+      // Nothing is learned of drafts meanwhile, and deciding takes a share of a short step.
+      const rounds = decision === 'sequential' ? Math.min(settledRounds, this.#left - 1) : 0;
+      this.#left -= rounds;
+      this.#settled = { rounds, rows, texts: texts.length };
+      return decision;
+    }
     this.#interval = Math.min(2 * this.#interval, longestInterval);
     this.#left = this.#interval;
     this.#chance = trial;
@@ -193,12 +239,13 @@ export class AdaptiveSpeculation implements Pacing {
   #expected(rows: number, texts: readonly TextPace[]): number | undefined {
     if (this.#all.weight === 0) return undefined;
     const tokens = texts.reduce((sum, { history }) => sum + history.tokens(this.#all), rows - texts.length);
-    const buckets = new Set([1, ...this.#all.buckets, ...texts.flatMap(({ history }) => history.buckets)]);
+    const buckets = new Set([0, ...this.#all.buckets, ...texts.flatMap(({ history }) => history.buckets)]);
     let seconds = 0;
     let before = 0;
     // The largest tree decides the cost of the step: the chance that all trees are within a size, size by size.
     for (const nodes of [...buckets].sort((a, b) => a - b)) {
       const within = texts.reduce((product, { history }) => product * history.within(nodes, this.#all), 1);
+      if (within === before) continue;
       const cost = this.costs.seconds(rows, nodes);
       if (cost === undefined) return undefined;
       seconds += (within - before) * cost;

@@ -13,7 +13,7 @@ import { type AcceptanceRule, exact } from './acceptance.ts';
 import { type PrunedDraft, pruneDraft, rootDraft } from './drafters/draft-trie.ts';
 import type { Draft, Drafter } from './drafters/drafter.ts';
 import type { Pacing } from './adaptive-speculation.ts';
-import { SpeculationStatistics } from './statistics.ts';
+import type { SpeculationStatistics } from './statistics.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 
 /** How to speculate. */
@@ -82,7 +82,7 @@ class SpeculativeDecoder implements Continuation {
   readonly #drafter: Drafter;
   readonly #acceptance: AcceptanceRule;
   readonly #adaptive: Pacing | undefined;
-  readonly #statistics: SpeculationStatistics;
+  readonly #statistics: SpeculationStatistics | undefined;
   readonly #onTree: SpeculationOptions['onTree'];
   /** Hidden state from which the last token of the text was predicted. */
   #hidden: Float32Array;
@@ -95,7 +95,7 @@ class SpeculativeDecoder implements Continuation {
     this.#drafter = drafter;
     this.#acceptance = options.acceptance ?? exact;
     this.#adaptive = options.adaptive;
-    this.#statistics = options.statistics ?? new SpeculationStatistics();
+    this.#statistics = options.statistics;
     this.#onTree = options.onTree;
     this.#hidden = prompt.hidden;
   }
@@ -109,21 +109,25 @@ class SpeculativeDecoder implements Continuation {
     const started = performance.now();
     await this.#takeIn(text.length - 1);
     const committed = performance.now();
-    const root = text[text.length - 1];
     const { state } = this.#prompt;
     const speculated = this.#adaptive?.next !== 'sequential';
-    const maxDepth = count - 1; // the token after the last accepted node counts too
-    const proposed = speculated
-      ? await this.#drafter.propose({ tokens: text, root, hidden: this.#hidden, state, maxDepth })
-      : rootDraft(root);
-    checkDraft(proposed, root, this.#drafter.name);
-    const draft = pruneDraft(proposed, maxDepth, ends);
+    const draft = speculated ? await this.#propose(text, { count, ends }) : rootDraft(text[text.length - 1]);
     const { tree, tokens } = draft;
     const wanted = Array.from(tokens, (_, node) => node);
     const request = { state, tree, tokens, wanted };
     const commitSeconds = (committed - started) / 1000;
     this.#round = { request, draft, speculated, started, planned: performance.now(), commitSeconds };
     return [request];
+  }
+
+  async #propose(text: readonly number[], { count, ends }: StepBounds): Promise<PrunedDraft> {
+    const root = text[text.length - 1];
+    const maxDepth = count - 1; // the token after the last accepted node counts too
+    const { state } = this.#prompt;
+    const rate = this.#adaptive?.rate;
+    const proposed = await this.#drafter.propose({ tokens: text, root, hidden: this.#hidden, state, maxDepth, rate });
+    checkDraft(proposed, root, this.#drafter.name);
+    return pruneDraft(proposed, maxDepth, ends);
   }
 
   /** Ends a round: at least one token. The first is drawn from the prompt's logits. */
@@ -142,7 +146,8 @@ class SpeculativeDecoder implements Continuation {
     this.#accepted = { request, output, path };
     const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
     const ended = performance.now();
-    await this.#drafter.accepted?.(tokens);
+    await this.#drafter.accepted?.(tokens, { tokens: draft.tokens, logits: output.logits });
+    const learned = performance.now();
     const { origin, tree } = draft;
     this.#adaptive?.record(
       speculated ? 'speculative' : 'sequential',
@@ -151,13 +156,13 @@ class SpeculativeDecoder implements Continuation {
       tree.size,
     );
     this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next });
-    this.#statistics.record({
+    this.#statistics?.record({
       nodes: tree.size,
       path: origin === undefined ? path : path.map((node) => origin[node]),
       offered: origin ?? request.wanted,
       speculated,
       seconds: {
-        draft: (planned - started) / 1000 - commitSeconds,
+        draft: (planned - started + learned - ended) / 1000 - commitSeconds,
         verify: (verified - planned) / 1000,
         accept: (ended - verified) / 1000,
         commit: commitSeconds,
@@ -170,7 +175,8 @@ class SpeculativeDecoder implements Continuation {
   async settle(length: number): Promise<void> {
     const started = performance.now();
     await this.#takeIn(length);
-    this.#statistics.addSeconds('commit', (performance.now() - started) / 1000);
+    this.#statistics?.addSeconds('commit', (performance.now() - started) / 1000);
+    this.#drafter.ended?.();
   }
 
   async #takeIn(length: number): Promise<void> {

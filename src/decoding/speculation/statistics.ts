@@ -2,7 +2,7 @@
 
 /** Where the time of a round goes, in seconds. */
 export interface RoundSeconds {
-  /** Making the draft. */
+  /** Making the draft, and learning from what became of it. */
   readonly draft: number;
   /** The model's run over the tree, its masks included. */
   readonly verify: number;

@@ -12,12 +12,13 @@ interface Cell {
   readonly nodes: number;
   seconds: number;
   weight: number;
+  /** −1 at first: the first step of a kind pays for memory. */
   count: number;
 }
 
-/** Nodes of trees are counted in powers of two. */
+/** Nodes of trees are counted in powers of two; 0 is a root that the drafter was asked for more than. */
 export function nodeBucket(nodes: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(1, nodes)));
+  return nodes < 1 ? 0 : 2 ** Math.ceil(Math.log2(nodes));
 }
 
 export class StepCosts {
@@ -27,12 +28,16 @@ export class StepCosts {
   record(rows: number, nodes: number, seconds: number): void {
     const bucket = nodeBucket(nodes);
     const name = `${rows} ${bucket}`;
-    const cell = this.#cells.get(name) ?? { rows, nodes: bucket, seconds: 0, weight: 0, count: 0 };
+    const cell = this.#cells.get(name) ?? { rows, nodes: bucket, seconds: Infinity, weight: 1, count: -1 };
     this.#cells.set(name, cell);
     if (cell.count >= enough && seconds > outlier * (cell.seconds / cell.weight)) return;
+    if (cell.count++ < enough) {
+      // Of the first ones the fastest: others were held up.
+      if (cell.count > 0) cell.seconds = Math.min(cell.seconds, seconds);
+      return;
+    }
     cell.seconds = memory * cell.seconds + seconds;
     cell.weight = memory * cell.weight + 1;
-    cell.count++;
   }
 
   /** Whether such a step was measured often enough. */
@@ -45,14 +50,17 @@ export class StepCosts {
     const bucket = nodeBucket(nodes);
     const cell = this.#cells.get(`${rows} ${bucket}`);
     if (cell !== undefined && cell.count >= enough) return cell.seconds / cell.weight;
-    return this.#line(rows * bucket);
+    return this.#line(rows * Math.max(1, bucket));
   }
 
   /** Least squares over rows × nodes, neither falling nor negative. */
   #line(x: number): number | undefined {
     const known = [...this.#cells.values()].filter(({ count }) => count >= enough);
-    if (new Set(known.map(({ rows, nodes }) => rows * nodes)).size < 2) return undefined;
-    const points = known.map(({ rows, nodes, seconds, weight }) => ({ x: rows * nodes, y: seconds / weight }));
+    if (new Set(known.map(({ rows, nodes }) => rows * Math.max(1, nodes))).size < 2) return undefined;
+    const points = known.map(({ rows, nodes, seconds, weight }) => ({
+      x: rows * Math.max(1, nodes),
+      y: seconds / weight,
+    }));
     const meanX = points.reduce((sum, point) => sum + point.x, 0) / points.length;
     const meanY = points.reduce((sum, point) => sum + point.y, 0) / points.length;
     const covariance = points.reduce((sum, point) => sum + (point.x - meanX) * (point.y - meanY), 0);

@@ -1,7 +1,7 @@
 /** Several drafters at once: the union of their trees, verified in one step. */
 import { LinnetError } from '../../../errors.ts';
 import { mergeDrafts } from './draft-trie.ts';
-import type { Draft, DraftContext, Drafter } from './drafter.ts';
+import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
 
 /** How the trees of two drafters become one. */
 export interface CombinedOptions {
@@ -32,7 +32,11 @@ export class CombinedDrafter implements Drafter {
     return mergeDrafts(drafts, this.#maxNodes);
   }
 
-  async accepted(tokens: readonly number[]): Promise<void> {
-    for (const drafter of this.#drafters) await drafter.accepted?.(tokens);
+  async accepted(tokens: readonly number[], read: ReadDraft): Promise<void> {
+    for (const drafter of this.#drafters) await drafter.accepted?.(tokens, read);
+  }
+
+  ended(): void {
+    for (const drafter of this.#drafters) drafter.ended?.();
   }
 }

@@ -17,6 +17,16 @@ export interface DraftContext {
   readonly state: SequenceState;
   /** Deepest node that can be of use; deeper ones are cut off. At least 0, for a root alone. */
   readonly maxDepth: number;
+  /** Expected tokens a second of a draft, by measured costs. `nodes` count the root, `tokens` are the expected tokens of the round. */
+  readonly rate?: (nodes: number, tokens: number) => number;
+}
+
+/** A draft as the model has read it, without the nodes that were cut off. */
+export interface ReadDraft {
+  /** Token of every node [T]; the root alone where nothing was drafted. */
+  readonly tokens: Int32Array;
+  /** Logits [V] of every node; to be read at once, not to be kept. */
+  readonly logits: readonly Float32Array[];
 }
 
 /** A guess. Children of one node hold different tokens, and come with the likeliest first. */
@@ -37,5 +47,7 @@ export interface Drafter {
    * Told after each step which tokens followed the root, the last of them being the next root. For drafters that adapt
    * to their success: the text itself comes with the next context.
    */
-  accepted?(tokens: readonly number[]): Promise<void> | void;
+  accepted?(tokens: readonly number[], read: ReadDraft): Promise<void> | void;
+  /** The text has ended. Not called where it is given up. */
+  ended?(): void;
 }

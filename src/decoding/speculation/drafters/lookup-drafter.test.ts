@@ -97,7 +97,7 @@ describe('prompt lookup', () => {
   });
 
   it('looks at a bounded part of the text, however long it is', () => {
-    const index = new NgramIndex(1, 3);
+    const index = new NgramIndex([1, 2, 3]);
     const length = 20_000;
     const text = Array.from({ length }, (_, i) => i % 7);
     index.extend(text);

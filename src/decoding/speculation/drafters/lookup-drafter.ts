@@ -6,6 +6,7 @@
 import { DraftTrie, rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
+import { LinnetError } from '../../../errors.ts';
 import { requireCount, requireOptions } from '../../../files/arguments.ts';
 
 /** Lengths of the lookup, and bounds of the proposals. */
@@ -25,12 +26,11 @@ export interface LookupOptions {
 /** Guesses from the text's own past and the text that was read. A step costs the same whatever the length of either. */
 export class LookupDrafter implements Drafter {
   readonly name = 'lookup';
+  /** The text that was read, if there is one, then the text that is generated. */
   readonly #index: NgramIndex;
   readonly #branches: number;
   readonly #depth: number;
   readonly #maxNodes: number;
-  /** The text that was read, if there is one, then the text that is generated. */
-  readonly #text: number[] = [];
   /** Tokens of the text that was read; undefined before the first draft. */
   #sourceLength: number | undefined;
 
@@ -41,7 +41,10 @@ export class LookupDrafter implements Drafter {
     for (const [name, value] of Object.entries({ longest, shortest, branches, depth, maxNodes })) {
       requireCount(value, `${name} of lookup`, 1, 'CONFIG');
     }
-    this.#index = new NgramIndex(shortest, longest);
+    if (shortest > longest) {
+      throw new LinnetError('CONFIG', `the shortest n-gram is ${shortest} tokens, the longest ${longest}`);
+    }
+    this.#index = new NgramIndex(Array.from({ length: longest - shortest + 1 }, (_, i) => shortest + i));
     this.#branches = branches;
     this.#depth = depth;
     this.#maxNodes = maxNodes;
@@ -50,33 +53,30 @@ export class LookupDrafter implements Drafter {
   propose({ tokens, root, state, maxDepth }: DraftContext): Promise<Draft> {
     const sourceLength = this.#extend(tokens, state.encoded?.tokens);
     const depth = Math.min(this.#depth, maxDepth);
-    const ends = depth === 0 ? [] : this.#index.occurrences(this.#text, this.#branches);
+    const ends = depth === 0 ? [] : this.#index.occurrences(tokens, this.#branches);
     const trie = new DraftTrie(root);
     for (const end of ends) {
       // The generated text does not follow the text that was read.
       const length = end < sourceLength ? Math.min(depth, sourceLength - 1 - end) : depth;
-      if (length > 0) trie.addPath(continuation(this.#text, end, length), this.#maxNodes);
+      if (length > 0) trie.addPath(continuation(this.#index, end, length), this.#maxNodes);
     }
     return Promise.resolve(trie.size === 1 ? rootDraft(root) : trie.toDraft());
   }
 
   /** @returns how many tokens of the text looked up were read rather than generated */
-  #extend(tokens: readonly number[], source: ArrayLike<number> | undefined): number {
+  #extend(tokens: readonly number[], source: ArrayLike<number> = []): number {
     if (this.#sourceLength === undefined) {
-      for (const token of Array.from(source ?? [])) this.#text.push(token);
-      this.#sourceLength = this.#text.length;
+      for (let i = 0; i < source.length; i++) this.#index.push(source[i]);
+      this.#sourceLength = source.length;
     }
-    for (let i = this.#text.length - this.#sourceLength; i < tokens.length; i++) this.#text.push(tokens[i]);
-    this.#index.extend(this.#text);
+    for (let i = this.#index.end - this.#sourceLength; i < tokens.length; i++) this.#index.push(tokens[i]);
     return this.#sourceLength;
   }
 }
 
 /** The tokens after position `end`. Where that runs past the text, it goes on in the continuation itself: a repetition. */
-function continuation(tokens: readonly number[], end: number, length: number): number[] {
+function continuation(text: NgramIndex, end: number, length: number): number[] {
   const path: number[] = [];
-  for (let at = end + 1; path.length < length; at++) {
-    path.push(at < tokens.length ? tokens[at] : path[at - tokens.length]);
-  }
+  for (let at = end + 1; path.length < length; at++) path.push(at < text.end ? text.at(at) : path[at - text.end]);
   return path;
 }

@@ -1,80 +1,134 @@
-/** Where sequences of n tokens occurred in a growing text: found by hash, confirmed by comparing. */
+/** Where sequences of n tokens occurred, in a growing text or in texts one after the other: found by hash, confirmed by comparing. */
 import { LinnetError } from '../../../errors.ts';
 
-/** Occurrences looked at per length: most were found by their hash rightly, so few are needed. */
-const visitsPerLength = 16;
+/** Positions are int32. */
+const mostPositions = 2 ** 31 - 1;
 
-/** An index of a text's n-grams, for all n from `shortest` to `longest`. Grows with the text, by a constant per token. */
+export interface NgramOptions {
+  /** Tokens that are kept, a power of two: the oldest go first. Default: all. */
+  readonly most?: number;
+  /** Occurrences looked at per length: most were found by their hash rightly, so few are needed. Default 16. */
+  readonly visits?: number;
+}
+
+/** Tokens, and where n-grams of some lengths end in them. Grows by a constant per token: 4 + 8 bytes for each length. */
 export class NgramIndex {
-  readonly #shortest: number;
-  readonly #longest: number;
-  /** Per n: the last end position of each hash. */
-  readonly #last: readonly Map<number, number>[];
-  /** Per n: for every end position the one before it with the same hash, −1 for none; room to spare. */
-  readonly #before: Int32Array[];
-  /** End positions below this are in the index. */
-  #indexed = 0;
+  /** Ascending. */
+  readonly #lengths: readonly number[];
+  readonly #most: number;
+  readonly #visits: number;
+  /** The last tokens: that of position p in slot p modulo the capacity. */
+  #tokens = new Int32Array(256);
+  /** Per length: the last end position by hash, −1 for none. */
+  #last: readonly Int32Array[] = [];
+  /** Per length: for every slot the end position before it with the same hash, −1 for none. */
+  #before: readonly Int32Array[] = [];
+  #end = 0;
 
-  /** @throws LinnetError `CONFIG` if the shortest is longer than the longest */
-  constructor(shortest: number, longest: number) {
-    if (shortest > longest) {
-      throw new LinnetError('CONFIG', `the shortest n-gram is ${shortest} tokens, the longest ${longest}`);
-    }
-    this.#shortest = shortest;
-    this.#longest = longest;
-    const lengths = longest - shortest + 1;
-    this.#last = Array.from({ length: lengths }, () => new Map<number, number>());
-    this.#before = Array.from({ length: lengths }, () => new Int32Array(256));
+  /** @throws LinnetError `CONFIG` without a length */
+  constructor(lengths: readonly number[], { most = 2 ** 30, visits = 16 }: NgramOptions = {}) {
+    if (lengths.length === 0) throw new LinnetError('CONFIG', 'an index of n-grams needs at least one length');
+    this.#lengths = [...lengths].sort((a, b) => a - b);
+    this.#most = most;
+    this.#visits = visits;
+    this.#index();
   }
 
-  /** Indexes the new tokens of the text except the last: nothing follows that yet. */
+  /** The position after the last token. */
+  get end(): number {
+    return this.#end;
+  }
+
+  get bytes(): number {
+    return this.#tokens.byteLength * (1 + 2 * this.#lengths.length);
+  }
+
+  /** The token of a position below `end` that is kept. */
+  at(position: number): number {
+    return this.#tokens[position & (this.#tokens.length - 1)];
+  }
+
+  /** Adds the new tokens of a text that this index is of. */
   extend(tokens: readonly number[]): void {
-    const end = tokens.length - 1;
-    for (let position = this.#indexed; position < end; position++) {
-      for (let n = this.#shortest; n <= this.#longest && n <= position + 1; n++) this.#insert(tokens, position, n);
+    for (let position = this.#end; position < tokens.length; position++) this.push(tokens[position]);
+  }
+
+  push(token: number): void {
+    if (this.#end === mostPositions) this.#end = 0;
+    const capacity = this.#tokens.length;
+    const grows = this.#end === capacity && capacity < this.#most;
+    if (grows) {
+      const grown = new Int32Array(2 * capacity);
+      grown.set(this.#tokens);
+      this.#tokens = grown;
     }
-    this.#indexed = Math.max(this.#indexed, end);
+    this.#tokens[this.#end & (this.#tokens.length - 1)] = token;
+    this.#end++;
+    if (grows || this.#end === 1) this.#index();
+    else this.#insert(this.#end - 1);
   }
 
   /**
-   * End positions of earlier occurrences of the text's last tokens: the longest matches first, of equal ones the latest
-   * first, each position once.
+   * End positions of occurrences of the last tokens of a text, each followed by a token: the longest matches first, of equal
+   * ones the latest first, each position once.
    */
-  occurrences(tokens: readonly number[], count: number): number[] {
+  occurrences(text: readonly number[], count: number): number[] {
     const found = new Set<number>();
-    const end = tokens.length - 1;
-    for (let n = Math.min(this.#longest, tokens.length); n >= this.#shortest && found.size < count; n--) {
-      const slot = n - this.#shortest;
-      let position = this.#last[slot].get(hashOf(tokens, end, n)) ?? -1;
-      for (let visits = 0; position >= 0 && visits < visitsPerLength && found.size < count; visits++) {
-        if (isSame(tokens, position, end, n)) found.add(position);
-        position = this.#before[slot][position];
+    const hashes: number[] = [];
+    let hash = seed;
+    for (let n = 1; n <= text.length && hashes.length < this.#lengths.length; n++) {
+      hash = hashOn(hash, text[text.length - n]);
+      if (n === this.#lengths[hashes.length]) hashes.push(hash);
+    }
+    const first = Math.max(0, this.#end - this.#tokens.length);
+    const mask = this.#tokens.length - 1;
+    for (let slot = hashes.length - 1; slot >= 0 && found.size < count; slot--) {
+      const n = this.#lengths[slot];
+      let position = this.#last[slot][placeOf(hashes[slot], mask)];
+      for (let visits = 0; position >= first && visits < this.#visits && found.size < count; visits++) {
+        if (position < this.#end - 1 && this.matched(position, text, n) === n) found.add(position);
+        position = this.#before[slot][position & mask];
       }
     }
     return [...found];
   }
 
-  #insert(tokens: readonly number[], position: number, n: number): void {
-    const slot = n - this.#shortest;
-    if (position >= this.#before[slot].length) {
-      const grown = new Int32Array(2 * this.#before[slot].length);
-      grown.set(this.#before[slot]);
-      this.#before[slot] = grown;
+  /** How many tokens up to a position, at most `most`, are the last ones of the text. */
+  matched(position: number, text: readonly number[], most: number): number {
+    const longest = Math.min(most, text.length, position + 1, this.#tokens.length);
+    let n = 0;
+    while (n < longest && this.at(position - n) === text[text.length - 1 - n]) n++;
+    return n;
+  }
+
+  /** Makes the tables of all tokens anew. */
+  #index(): void {
+    const tables = (): Int32Array[] => this.#lengths.map(() => new Int32Array(this.#tokens.length).fill(-1));
+    this.#last = tables();
+    this.#before = tables();
+    for (let position = 0; position < this.#end; position++) this.#insert(position);
+  }
+
+  #insert(position: number): void {
+    const mask = this.#tokens.length - 1;
+    let hash = seed;
+    let slot = 0;
+    for (let n = 1; n <= position + 1 && slot < this.#lengths.length; n++) {
+      hash = hashOn(hash, this.at(position - n + 1));
+      if (n !== this.#lengths[slot]) continue;
+      const place = placeOf(hash, mask);
+      this.#before[slot][position & mask] = this.#last[slot][place];
+      this.#last[slot++][place] = position;
     }
-    const hash = hashOf(tokens, position, n);
-    this.#before[slot][position] = this.#last[slot].get(hash) ?? -1;
-    this.#last[slot].set(hash, position);
   }
 }
 
-/** FNV-1a over the n tokens that end at a position, a token at a time. */
-function hashOf(tokens: readonly number[], end: number, n: number): number {
-  let hash = 0x811c9dc5;
-  for (let at = end - n + 1; at <= end; at++) hash = Math.imul(hash ^ tokens[at], 0x01000193);
-  return hash;
+/** FNV-1a over the tokens of an n-gram, the last first. */
+const seed = 0x811c9dc5;
+function hashOn(hash: number, token: number): number {
+  return Math.imul(hash ^ token, 0x01000193);
 }
 
-function isSame(tokens: readonly number[], a: number, b: number, n: number): boolean {
-  for (let i = 0; i < n; i++) if (tokens[a - i] !== tokens[b - i]) return false;
-  return true;
+function placeOf(hash: number, mask: number): number {
+  return (hash ^ (hash >>> 15)) & mask;
 }

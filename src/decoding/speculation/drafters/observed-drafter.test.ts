@@ -16,6 +16,8 @@ const context = (maxDepth: number): DraftContext => ({
   maxDepth,
 });
 
+const unread = { tokens: new Int32Array(0), logits: [] };
+
 /** 7 → (1 → (3, 4), 2). */
 function makeDrafter(): { drafter: Drafter; reported: (readonly number[])[] } {
   const reported: (readonly number[])[] = [];
@@ -38,7 +40,7 @@ describe('ObservedDrafter', () => {
     const observed = new ObservedDrafter(makeDrafter().drafter);
     for (const tokens of [[1, 4, 9], [2, 9], [9]]) {
       await observed.propose(context(5));
-      await observed.accepted(tokens);
+      await observed.accepted(tokens, unread);
     }
     expect(counts(observed.acceptance)).toEqual({ '0': '1/3', '1': '1/3', '0,0': '0/3', '0,1': '1/3' });
   });
@@ -46,9 +48,9 @@ describe('ObservedDrafter', () => {
   it('does not count the token after the accepted ones, which is the model’s own, nor nodes that are cut off', async () => {
     const observed = new ObservedDrafter(makeDrafter().drafter);
     await observed.propose(context(1));
-    await observed.accepted([1, 4]);
+    await observed.accepted([1, 4], unread);
     expect(counts(observed.acceptance)).toEqual({ '0': '1/1', '1': '0/1' });
-    await observed.accepted([1, 4, 9]); // no draft is open: a step that was not speculated
+    await observed.accepted([1, 4, 9], unread); // no draft is open: a step that was not speculated
     expect(counts(observed.acceptance)).toEqual({ '0': '1/1', '1': '0/1' });
   });
 
@@ -57,7 +59,7 @@ describe('ObservedDrafter', () => {
     const observed = new ObservedDrafter(drafter);
     expect(observed.name).toBe('fixed');
     expect([...(await observed.propose(context(5))).tokens]).toEqual([7, 1, 2, 3, 4]);
-    await observed.accepted([1, 9]);
+    await observed.accepted([1, 9], unread);
     expect(reported).toEqual([[1, 9]]);
   });
 });

@@ -4,7 +4,7 @@
  * parent in every tree.
  */
 import type { TokenTree } from '../../../attention/tree.ts';
-import type { Draft, DraftContext, Drafter } from './drafter.ts';
+import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
 
 /** Counts of the nodes at one place. */
 export interface PathAcceptance {
@@ -39,7 +39,7 @@ export class ObservedDrafter implements Drafter {
     return draft;
   }
 
-  async accepted(tokens: readonly number[]): Promise<void> {
+  async accepted(tokens: readonly number[], read: ReadDraft): Promise<void> {
     if (this.#draft !== undefined) {
       const { draft, paths } = this.#draft;
       this.#draft = undefined;
@@ -51,7 +51,11 @@ export class ObservedDrafter implements Drafter {
         this.#count(paths[node]).accepted++;
       }
     }
-    await this.#drafter.accepted?.(tokens);
+    await this.#drafter.accepted?.(tokens, read);
+  }
+
+  ended(): void {
+    this.#drafter.ended?.();
   }
 
   /** The places so far, those offered most often first; a place never comes before its parent. */

@@ -1,0 +1,135 @@
+/**
+ * Guesses from a suffix tree of the text and of texts served earlier (SuffixDecoding, arXiv 2411.04975). The tree is not built:
+ * occurrences of the last tokens are found in an index, and a node of the tree is the occurrences that agree so far. How many
+ * take each branch says how likely it is, how long the match is whether to go on.
+ */
+import type { DraftContext } from './drafter.ts';
+import { Chance, type Guess, type Guesser, type DraftPlace } from './guesser.ts';
+import { NgramIndex } from './ngram-index.ts';
+
+const lengths = [1, 2, 4, 8];
+const visits = 32;
+/** Occurrences that make up the tree, of each index. */
+const occurrences = 32;
+/** Longest match that is told from longer ones. */
+const longestMatch = 64;
+/** Branches of a node. */
+const branches = 4;
+/** Tokens before a text that are kept with it, so that its beginning is found. */
+const lead = 8;
+
+/** Earlier texts of an owner, and how often guesses from matches of a length came true. */
+export class EarlierTexts {
+  readonly texts: NgramIndex;
+  /** By the logarithm of the length. */
+  readonly #chances = [0.25, 0.45, 0.65, 0.8, 0.9, 0.95, 0.97].map((value) => new Chance(value));
+
+  /** @param most tokens of texts that are kept, a power of two; the oldest go first */
+  constructor(most: number) {
+    this.texts = new NgramIndex(lengths, { most, visits });
+  }
+
+  chance(matched: number): Chance {
+    return this.#chances[Math.min(this.#chances.length - 1, 31 - Math.clz32(matched))];
+  }
+
+  /** Adds a text. It ends where −1, which is no token, follows. */
+  add(text: readonly number[]): void {
+    for (const token of text) this.texts.push(token);
+    this.texts.push(-1);
+  }
+}
+
+/** A place in a text that continues as the draft does. */
+interface Occurrence {
+  readonly index: NgramIndex;
+  /** Position of what follows. */
+  readonly next: number;
+  readonly matched: number;
+}
+
+export class SuffixGuesser implements Guesser {
+  readonly #earlier: EarlierTexts;
+  readonly #own = new NgramIndex(lengths, { visits });
+  /** Tokens of the text that the model has read, in an encoder-decoder model. */
+  #read = 0;
+  /** Tokens before the first draft, and all since: they are kept once the text has ended. */
+  readonly #written: number[] = [];
+  #drafted = false;
+
+  constructor(earlier: EarlierTexts) {
+    this.#earlier = earlier;
+  }
+
+  begin({ tokens, state }: DraftContext): DraftPlace {
+    if (!this.#drafted) {
+      this.#drafted = true;
+      // The text that the model has read comes first, where it reads one and writes another.
+      for (const token of state.encoded?.tokens ?? []) this.#own.push(token);
+      this.#read = this.#own.end;
+      this.#written.unshift(...tokens.slice(0, tokens.length - this.#written.length).slice(-lead));
+    }
+    for (let i = this.#own.end - this.#read; i < tokens.length; i++) this.#own.push(tokens[i]);
+    const found = [this.#own, this.#earlier.texts].flatMap((index) =>
+      index
+        .occurrences(tokens, occurrences)
+        .map((position) => ({ index, next: position + 1, matched: index.matched(position, tokens, longestMatch) })),
+    );
+    return new SuffixPlace(this.#earlier, this.#own, found, []);
+  }
+
+  accepted(tokens: readonly number[]): void {
+    for (const token of tokens) this.#written.push(token);
+  }
+
+  ended(): void {
+    if (this.#written.length > 0) this.#earlier.add(this.#written);
+  }
+}
+
+class SuffixPlace implements DraftPlace {
+  readonly guesses: readonly Guess[];
+  readonly #earlier: EarlierTexts;
+  readonly #own: NgramIndex;
+  readonly #found: readonly Occurrence[];
+  readonly #path: readonly number[];
+
+  constructor(earlier: EarlierTexts, own: NgramIndex, found: readonly Occurrence[], path: readonly number[]) {
+    this.#earlier = earlier;
+    this.#own = own;
+    this.#found = found;
+    this.#path = path;
+    const weights = new Map<number, number>();
+    let total = 0;
+    let longest = 0;
+    for (const occurrence of found) {
+      const token = this.#following(occurrence);
+      if (token < 0) continue;
+      const { matched } = occurrence;
+      weights.set(token, (weights.get(token) ?? 0) + matched ** 2);
+      total += matched ** 2;
+      longest = Math.max(longest, matched);
+    }
+    const chance = earlier.chance(longest);
+    this.guesses = [...weights]
+      .map(([token, weight]) => ({ token, share: weight / total, chance }))
+      .sort((a, b) => b.share - a.share)
+      .slice(0, branches);
+  }
+
+  after(token: number): DraftPlace {
+    const found: Occurrence[] = [];
+    for (const occurrence of this.#found) {
+      if (this.#following(occurrence) !== token) continue;
+      const { index, next, matched } = occurrence;
+      found.push({ index, next: next + 1, matched: matched + 1 });
+    }
+    return new SuffixPlace(this.#earlier, this.#own, found, [...this.#path, token]);
+  }
+
+  /** What follows an occurrence: past the end of the text it goes on in the draft, a repetition. −1 for nothing. */
+  #following({ index, next }: Occurrence): number {
+    if (next < index.end) return index.at(next);
+    return index === this.#own ? (this.#path[next - index.end] ?? -1) : -1;
+  }
+}
