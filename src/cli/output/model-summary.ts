@@ -103,5 +103,6 @@ export const stateFormula: readonly string[] = [
   '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
   '  gau layer      4·C·(2·D+E) + 4·D·E bytes: keys of both branches, values of width E, and S; of one branch alone D for 2·D',
   '  short conv     4·(L−1)·width bytes, of LFM2: the products under filters of L weights',
+  '  delta net      4·M·C·(3·D+2·E+1) + 4·M·D·E bytes, of Qwen3.5: the last C rows with all that filters read, and S',
   "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
 ];
