@@ -24,7 +24,7 @@ describe.skipIf(noChromium !== undefined)(
       for (const dtype of ['w8a8', 'int4', 'mixed'] as const) {
         await writeExportedModel(join(folder, dtype), subject, { dtype });
       }
-      for (const family of ['lfm2', 'gemma3_text']) {
+      for (const family of ['lfm2', 'gemma3_text', 'qwen3_5']) {
         await saveTinyModel(join(folder, family), 1, family);
         for (const dtype of ['f32', 'w8a8'] as const) {
           await exportFolder(join(folder, family), join(folder, `${family}-${dtype}`), { dtype });
@@ -59,7 +59,8 @@ describe.skipIf(noChromium !== undefined)(
       expect(outcome).toEqual({ kind: 'encoder-decoder', fingerprint: exported.fingerprint, tokens });
     });
 
-    const quantized = ['w8a8', 'int4', 'mixed', 'lfm2-f32', 'lfm2-w8a8', 'gemma3_text-f32', 'gemma3_text-w8a8'];
+    const hybrids = ['lfm2', 'gemma3_text', 'qwen3_5'];
+    const quantized = ['w8a8', 'int4', 'mixed', ...hybrids.flatMap((name) => [`${name}-f32`, `${name}-w8a8`])];
     it.each(quantized)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));
