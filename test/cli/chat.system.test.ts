@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, tinyLlamaFolder } from '../serving/served.ts';
-import { type CapturedRun, jsonOf, linnet, runCaptured } from './captured-cli.ts';
+import { type CapturedRun, errorOf, jsonOf, linnet, runCaptured } from './captured-cli.ts';
 
 const folder = suiteFolder();
 const model = join(folder, 'linear');
@@ -66,5 +66,81 @@ describe('linnet chat', () => {
     const { stdout, exitCode } = await chat(['/save', '/nothing', '/undo', '/help', '', '/quit', 'never read']);
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/give a file.*\/nothing is not a command.*nothing to take back.*\/quit ends/s);
+  });
+});
+
+describe('linnet chat --tools', () => {
+  const tools = join(folder, 'tools.json');
+  const city = { type: 'object', properties: { city: { enum: ['Paris', 'Oslo'] } }, required: ['city'] };
+  const weather = { type: 'function', function: { name: 'weather', parameters: city } };
+  beforeAll(() => writeFileSync(tools, JSON.stringify([weather])));
+  const spoken = ['--chat-template', template, '--tools', tools, '--set', 'toolFormat=llama3'];
+  const called = /^weather\(\{ ?"city": ?"(Paris|Oslo)" ?\}\)$/m;
+
+  it('shows a call, takes the result that is typed, and goes on', async () => {
+    const words = [...spoken, '--set', 'toolChoice=weather', '--max-tokens', '200'];
+    const run = await chat(['Hello', 'sunny', '/state', '/undo', '/state'], ...words);
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(called);
+    expect(run.stdout).toMatch(/tokens in 1 turns/);
+    expect(run.stdout).toMatch(/taken back\n.*tokens in 0 turns/);
+  });
+
+  it('reads the call and its result, and saves them with the session', async () => {
+    const file = join(folder, 'called.session');
+    const words = ['--set', 'toolChoice=required', '--max-tokens', '200'];
+    const said = await chat(['Hello', 'sunny', `/save ${file}`, '/state'], ...spoken, ...words);
+    const resumed = await chat(['/state'], ...spoken, '--session', file);
+    const size = /([\d,]+) tokens in/;
+    expect(size.exec(resumed.stdout)?.[1]).toBe(size.exec(said.stdout)?.[1]);
+    const other = await chat(['Hello', 'rainy and cold', '/state'], ...spoken, ...words);
+    expect(size.exec(other.stdout)?.[1]).not.toBe(size.exec(said.stdout)?.[1]);
+  });
+
+  it('gives the call to a command once that is confirmed, or unasked with --yes', async () => {
+    const command = ['--tool-command', `sed 's/.*"arguments":/got /'`];
+    const words = [...spoken, '--set', 'toolChoice=required', '--max-tokens', '200', ...command];
+    const got = /^got \{ ?"city": ?"(Paris|Oslo)" ?\}\}$/m;
+    expect((await chat(['Hello', 'y'], ...words)).stdout).toMatch(got);
+    expect((await chat(['Hello'], ...words, '--yes')).stdout).toMatch(got);
+    const declined = await chat(['Hello', 'n', 'typed', '/state'], ...words);
+    expect(declined.stdout).not.toMatch(got);
+    expect(declined.stdout).toMatch(/tokens in 1 turns/);
+  });
+
+  it('tells the model of a command that fails', async () => {
+    const words = ['--set', 'toolChoice=required', '--max-tokens', '200', '--tool-command', 'exit 3', '--yes'];
+    expect((await chat(['Hello'], ...spoken, ...words)).stdout).toMatch(/^the command failed: exit code 3$/m);
+  });
+
+  it.each([
+    ['not JSON', '[{', 'FORMAT'],
+    ['no list', '{}', 'FORMAT'],
+    ['two of a name', JSON.stringify([weather, weather]), 'FORMAT'],
+    ['a name with blanks', JSON.stringify([{ type: 'function', function: { name: 'a b' } }]), 'FORMAT'],
+  ])('refuses a file that is %s', async (_, content, code) => {
+    const file = join(folder, 'refused.json');
+    writeFileSync(file, content);
+    expect(errorOf(await chat([], '--chat-template', template, '--tools', file, '--json')).code).toBe(code);
+  });
+
+  it('refuses options that do not go together, and models without a template', async () => {
+    const codes = [];
+    const wrong = [
+      [...spoken, '--yes'],
+      ['--tool-command', 'true'],
+      [...spoken, '--set', 'toolChoice=clock'],
+      ['--tools', tools],
+    ];
+    for (const words of wrong) codes.push(errorOf(await chat([], ...words, '--json')).code);
+    expect(codes).toEqual(['USAGE', 'USAGE', 'USAGE', 'CONFIG']);
+  });
+
+  it('says which function a text cannot be held to, and goes on', async () => {
+    const file = join(folder, 'unheld.json');
+    const parameters = { properties: { a: { not: {} } } };
+    writeFileSync(file, JSON.stringify([{ type: 'function', function: { name: 'f', parameters } }]));
+    const run = await chat(['Hello', '/state'], '--chat-template', template, '--tools', file);
+    expect(run.stdout).toMatch(/function "f".*"not"[^]*0 tokens in 0 turns/);
   });
 });

@@ -1,17 +1,19 @@
 /** `linnet chat`: a conversation in the terminal. */
 import { basename } from 'node:path';
 import { readTextFile } from '../../data/files/text-file.ts';
-import type { Generation } from '../../engine/text-job.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
-import { Conversation } from '../../engine/chat/conversation.ts';
-import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
+import { Conversation, type ConversationAnswer } from '../../engine/chat/conversation.ts';
+import type { ToolFunction } from '../../engine/tools/tool-format.ts';
+import { defineCommand, engineOptions, flag, optional, settings, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
-import { filePath, integer, seed32, text } from '../framework/option-values.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { called, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { modelNamed } from '../options/folder-parameters.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
 import { openCausal } from '../../open/running-model.ts';
+import { readTools, type ResultSource, callResult } from './chat/tool-results.ts';
 
 /** A command of a line that begins with a slash. `run` returns whether the conversation goes on. */
 interface ChatCommand {
@@ -82,24 +84,50 @@ export const chatCommand = defineCommand({
   description:
     'A conversation with a model, read from the standard input line by line. Lines that begin with a slash are commands: ' +
     '/save, /fork, /switch, /undo, /state, /help, /quit. A model without a chat template continues what is written. Every ' +
-    'turn reads only what is new. Ctrl-C ends it.',
+    'turn reads only what is new. With --tools the model may call functions: calls are shown, and their results typed, or ' +
+    'printed by a command that gets the call as JSON ({"id", "name", "arguments"}) on its input. Ctrl-C ends it.',
   examples: [
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
     'linnet chat assets/tiny-llama --max-tokens 40',
     'linnet chat LiquidAI/LFM2-350M',
+    "linnet chat runs/augmented --tools tools.json --tool-command 'node call.js'",
   ],
   arguments: { model: modelNamed('the model, exported or not') },
   options: {
     system: optional(text, 'system message'),
     session: optional(filePath, 'session to take up'),
+    tools: optional(filePath, "JSON file of functions that the model may call, as OpenAI's tools"),
+    toolCommand: optional(
+      called('command', text),
+      'prints the result of a call, once its run is confirmed (default: results are typed)',
+    ),
+    yes: flag('run --tool-command without being asked'),
     chatTemplate: optional(filePath, 'chat template instead of that of the model'),
     maxTokens: withDefault(integer(1, 1 << 30), 512, 'maximum number of tokens of an answer'),
     temperature: samplingOptions.temperature,
     topP: samplingOptions.topP,
     seed: withDefault(seed32, 0, 'seed of the random choices'),
+    ...settings({
+      toolFormat: optional(
+        called('name', text),
+        'how calls are written, as --tool-format of serve (default: by the chat template)',
+      ),
+      toolChoice: withDefault(
+        called('name', text),
+        'auto',
+        'functions that the answer to a line must call: "required" for any, the name of one, or "auto" for none',
+      ),
+    }),
     ...engineOptions,
   },
   async run(context, options) {
+    if (options.tools === undefined && options.toolCommand !== undefined) {
+      throw new UsageError('--tool-command gives results of calls; name the functions with --tools');
+    }
+    if (options.yes && options.toolCommand === undefined)
+      throw new UsageError('--yes confirms --tool-command; give one');
+    const tools = options.tools === undefined ? [] : await readTools(options.tools);
+    const required = requiredTools(tools, options.toolChoice);
     const folder = await fetchedModel(context, options.model);
     await using model = await openCausal(folder, {
       name: basename(folder),
@@ -107,8 +135,9 @@ export const chatCommand = defineCommand({
       device: options.device,
       threads: options.threads,
     });
-    const { temperature, topP, seed, system, maxTokens } = options;
-    const conversation = new Conversation(model, { maxTokens, system, sampling: { temperature, topP, seed } });
+    const { temperature, topP, seed, system, maxTokens, toolFormat } = options;
+    const sampling = { temperature, topP, seed };
+    const conversation = new Conversation(model, { maxTokens, system, sampling, tools, required, toolFormat });
     if (options.session !== undefined) await conversation.load(options.session);
     if (model.template === undefined) context.note('the model has no chat template: it continues what is written');
     const { signal } = context;
@@ -116,15 +145,30 @@ export const chatCommand = defineCommand({
     while (goesOn && !signal.aborted) {
       const line = await context.ask('> ');
       if (line === undefined) break;
-      goesOn = await oneLine(context, conversation, line);
+      goesOn = await oneLine(context, conversation, line, options);
     }
     const { tokens, turns, stateBytes } = conversation.state;
     return { json: { turns, tokens, stateBytes } };
   },
 });
 
+/** @throws UsageError for a function that is not there */
+function requiredTools(tools: readonly ToolFunction[], choice: string): readonly ToolFunction[] | undefined {
+  if (choice === 'auto') return undefined;
+  const required = choice === 'required' ? tools : tools.filter(({ name }) => name === choice);
+  if (required.length > 0) return required;
+  throw new UsageError(
+    `there is no function "${choice}"; --tools has ${tools.map(({ name }) => name).join(', ') || 'none'}`,
+  );
+}
+
 /** A command or a turn. A mistake in one does not end the conversation. */
-async function oneLine(context: CommandContext, conversation: Conversation, line: string): Promise<boolean> {
+async function oneLine(
+  context: CommandContext,
+  conversation: Conversation,
+  line: string,
+  source: ResultSource,
+): Promise<boolean> {
   const [word, ...rest] = line.trim().split(/\s+/);
   if (word === '') return true;
   try {
@@ -133,10 +177,20 @@ async function oneLine(context: CommandContext, conversation: Conversation, line
       context.print(`${word} is not a command; /help lists them`);
       return true;
     }
-    const { tokens, tokensPerSecond, promptTokens } = await streamAnswer(context, conversation, line);
-    context.note(
-      `${formatCount(promptTokens)} tokens before, ${formatCount(tokens.length)} written, ${formatNumber(tokensPerSecond, 3)} tokens/s`,
-    );
+    let turn = await streamAnswer(context, conversation.say(line, context.signal));
+    for (let rounds = 0; turn.calls.length > 0; rounds++) {
+      if (rounds === mostRounds) {
+        context.note(`the model has called ${mostRounds} times in a row; go on with a line`);
+        break;
+      }
+      const results = [];
+      for (const call of turn.calls) {
+        const content = await callResult(context, call, source);
+        if (content === undefined) return false;
+        results.push({ call, content });
+      }
+      turn = await streamAnswer(context, conversation.answerCalls(results, context.signal));
+    }
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
     context.print(error.message);
@@ -144,14 +198,26 @@ async function oneLine(context: CommandContext, conversation: Conversation, line
   return true;
 }
 
-async function streamAnswer(context: CommandContext, conversation: Conversation, line: string): Promise<Generation> {
-  const answer = conversation.say(line, context.signal);
+/** Most answers in a row that call functions. */
+const mostRounds = 16;
+
+async function streamAnswer(
+  context: CommandContext,
+  answer: AsyncGenerator<string, ConversationAnswer, undefined>,
+): Promise<ConversationAnswer> {
+  let written = false;
   for (;;) {
     const piece = await answer.next();
-    if (piece.done === true) {
-      context.stream('\n');
-      return piece.value;
+    if (piece.done !== true) {
+      written = true;
+      context.stream(piece.value);
+      continue;
     }
-    context.stream(piece.value);
+    const { calls, tokens, tokensPerSecond, promptTokens } = piece.value;
+    if (written || calls.length === 0) context.stream('\n');
+    context.note(
+      `${formatCount(promptTokens)} tokens before, ${formatCount(tokens.length)} written, ${formatNumber(tokensPerSecond, 3)} tokens/s`,
+    );
+    return piece.value;
   }
 }

@@ -1,4 +1,5 @@
 /** Conversations with functions, as the chat template of a model takes them. */
+import { checkJsonLimits } from '../../files/json-limits.ts';
 import { isJsonObject } from '../../files/json-object.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import type { MessagesInput } from '../prompt.ts';
@@ -22,6 +23,18 @@ export function withTools(input: MessagesInput, format: ToolFormat, tools: reado
   if (first?.role !== 'system')
     return { ...input, calls, messages: [{ role: 'system', content: described }, ...messages] };
   return { ...input, calls, messages: [{ ...first, content: `${first.content}\n\n${described}` }, ...rest] };
+}
+
+/** A call of a message, its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
+export function templateCall({ id, name, arguments: json }: { id: string; name: string; arguments: string }) {
+  let given: unknown = json;
+  try {
+    checkJsonLimits(new TextEncoder().encode(json), 'a call', { depth: 32 });
+    given = JSON.parse(json);
+  } catch {
+    // A call that was cut short, or is no call, stays the text that it is.
+  }
+  return { id, type: 'function', function: { name, arguments: given } };
 }
 
 /** A call of a message, as the API has it. */

@@ -2,10 +2,9 @@
 import { z } from 'zod';
 import { preparePrompt, type MessagesInput, type Prompt, type PromptOptions } from '../../engine/prompt.ts';
 import type { ToolFunction } from '../../engine/tools/tool-format.ts';
-import { withTools } from '../../engine/tools/tool-messages.ts';
+import { templateCall, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
-import { checkJsonLimits } from '../../files/json-limits.ts';
 import { refuse } from './api-error.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';
@@ -61,20 +60,9 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
     content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
     ...(name !== undefined && { name }),
     ...(tool_call_id !== undefined && { tool_call_id }),
-    ...(calls !== undefined && calls.length > 0 && { tool_calls: calls.map(templateCall) }),
+    ...(calls !== undefined &&
+      calls.length > 0 && { tool_calls: calls.map(({ id, function: called }) => templateCall({ id, ...called })) }),
   }));
-}
-
-/** A call with its arguments as an object, which templates write as JSON. */
-function templateCall({ id, function: { name, arguments: json } }: z.output<typeof madeCall>) {
-  let given: unknown = json;
-  try {
-    checkJsonLimits(new TextEncoder().encode(json), 'a call', { depth: 32 });
-    given = JSON.parse(json);
-  } catch {
-    // A call that was cut short, or is no call, stays the text that it is.
-  }
-  return { id, type: 'function', function: { name, arguments: given } };
 }
 
 /**

@@ -1,0 +1,93 @@
+/** Functions of a chat in the terminal: the file that lists them, and the results of calls, typed or made by a command. */
+import { spawn } from 'node:child_process';
+import { text as textOf } from 'node:stream/consumers';
+import { z } from 'zod';
+import { readTextFile } from '../../../data/files/text-file.ts';
+import type { MadeCall } from '../../../engine/tools/called-answer.ts';
+import type { ToolFunction } from '../../../engine/tools/tool-format.ts';
+import { LinnetError } from '../../../errors.ts';
+import { checkJsonLimits } from '../../../files/json-limits.ts';
+import { parseJson } from '../../../files/json-object.ts';
+import { validated } from '../../../files/schema-problems.ts';
+import { functionFields } from '../../../serving/http/dialects/tool-fields.ts';
+import type { CommandContext } from '../../framework/context.ts';
+
+const listed = z
+  .array(z.object({ type: z.literal('function'), function: z.object(functionFields) }))
+  .min(1)
+  .max(128)
+  .refine((tools) => new Set(tools.map((tool) => tool.function.name)).size === tools.length, {
+    error: 'expected functions of distinct names',
+  });
+
+/**
+ * Functions of a JSON file, in the form of OpenAI's `tools`.
+ * @throws LinnetError `FORMAT` naming the fields that are wrong, or as `readTextFile`
+ */
+export async function readTools(path: string): Promise<readonly ToolFunction[]> {
+  const json = await readTextFile(path);
+  checkJsonLimits(new TextEncoder().encode(json), path);
+  const refusal = `${path} is not a list of functions, as "tools" of a request to OpenAI`;
+  const tools = validated(listed, parseJson(json, path), 'FORMAT', refusal);
+  return tools.map(({ function: { name, description, parameters } }) => ({ name, description, parameters }));
+}
+
+/** Longest result that a command may print, in bytes. */
+const mostBytes = 1 << 20;
+
+/** How results of calls come about. */
+export interface ResultSource {
+  /** Command line of the shell. Default: results are typed. */
+  readonly toolCommand?: string;
+  /** Whether it runs unasked. */
+  readonly yes: boolean;
+}
+
+/** The result of a call, which is shown; undefined at the end of the input. */
+export async function callResult(
+  context: CommandContext,
+  call: MadeCall,
+  { toolCommand, yes }: ResultSource,
+): Promise<string | undefined> {
+  context.print(`${call.name}(${call.json})`);
+  if (toolCommand !== undefined) {
+    const answer = yes ? 'y' : await context.ask(`run ${toolCommand}? [y/N] `);
+    if (answer === undefined) return undefined;
+    if (/^y(es)?$/i.test(answer.trim())) {
+      const result = await commandResult(toolCommand, call, context.signal);
+      context.print(result);
+      return result;
+    }
+  }
+  return context.ask(`result of ${call.name}: `);
+}
+
+/**
+ * The output of a command that gets a call as JSON; where it fails, a text that says so, for the model.
+ * @throws LinnetError `RUNTIME` if there is no shell, `ABORTED`
+ */
+async function commandResult(command: string, { callId: id, name, json }: MadeCall, signal: AbortSignal) {
+  const started = spawn(command, { shell: true, stdio: ['pipe', 'pipe', 'inherit'], signal });
+  const ended = new Promise<string>((resolve, reject) => {
+    started.once('error', (cause) => {
+      reject(
+        signal.aborted
+          ? new LinnetError('ABORTED', `stopped ${command}`)
+          : new LinnetError('RUNTIME', `cannot run ${command}: ${cause.message}`, { cause }),
+      );
+    });
+    started.once('close', (code, killed) => {
+      resolve(code === 0 ? '' : `the command failed: ${killed ?? `exit code ${code}`}`);
+    });
+  });
+  // A command that does not read its input is none that fails.
+  started.stdin.on('error', () => undefined);
+  started.stdin.end(`{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"arguments":${json}}\n`);
+  let bytes = 0;
+  started.stdout.on('data', (piece: Buffer) => {
+    bytes += piece.length;
+    if (bytes > mostBytes) started.kill();
+  });
+  const [printed, failure] = await Promise.all([textOf(started.stdout), ended]);
+  return bytes > mostBytes ? `the command printed more than ${mostBytes} bytes` : failure || printed.trimEnd();
+}
