@@ -11,6 +11,8 @@ export { CacheStorageWeights, type WeightCache } from './open/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';
 export { openUrl as open } from './open/web.ts';
+export type { PrivateFile } from './open/private-folder.ts';
+export { deleteSession, keepSession, savedSession, savedSessions } from './open/session-folder.ts';
 export * from './engine/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';

@@ -1,34 +1,12 @@
-/**
- * Keeping downloaded files in the origin's private file system (OPFS), which holds files of gigabytes without copies in
- * memory; and the choice between it and Cache Storage.
- */
+/** Keeping downloaded files in the origin's private file system; and the choice between it and Cache Storage. */
+import { PrivateFolder } from '../open/private-folder.ts';
 import { CacheStorageWeights, type WeightCache } from '../open/weight-cache.ts';
-
-/** The part of the file system in use. */
-interface FolderApi {
-  getDirectoryHandle(name: string, options: { create: boolean }): Promise<FolderApi>;
-  getFileHandle(name: string, options?: { create: boolean }): Promise<FileApi>;
-  removeEntry(name: string, options?: { recursive: boolean }): Promise<void>;
-  values(): AsyncIterable<FileApi | { readonly kind: 'directory'; readonly name: string }>;
-}
-interface FileApi {
-  readonly kind: 'file';
-  readonly name: string;
-  getFile(): Promise<{ readonly size: number; arrayBuffer(): Promise<ArrayBuffer> }>;
-  /** Some browsers have none; the file appears when it is closed. */
-  createWritable?(): Promise<{
-    write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-    close(): Promise<void>;
-    abort(): Promise<void>;
-  }>;
-}
-declare const navigator: { readonly storage?: { getDirectory?(): Promise<FolderApi> } } | undefined;
 
 /** Keeps files in a folder of the origin's private file system. Where there is no room, files are simply not kept. */
 export class FileSystemWeights implements WeightCache {
-  readonly #folder: FolderApi;
+  readonly #folder: PrivateFolder;
 
-  private constructor(folder: FolderApi) {
+  private constructor(folder: PrivateFolder) {
     this.#folder = folder;
   }
 
@@ -42,63 +20,30 @@ export class FileSystemWeights implements WeightCache {
    * ```
    */
   static async open(name = 'linnet-weights'): Promise<FileSystemWeights | undefined> {
-    try {
-      const root = typeof navigator === 'undefined' ? undefined : await navigator.storage?.getDirectory?.();
-      const folder = await root?.getDirectoryHandle(name, { create: true });
-      return folder === undefined ? undefined : new FileSystemWeights(folder);
-    } catch {
-      return undefined; // private windows of some browsers
-    }
+    const folder = await PrivateFolder.open(name);
+    return folder && new FileSystemWeights(folder);
   }
 
-  async get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    try {
-      const file = await (await this.#folder.getFileHandle(sha256)).getFile();
-      return new Uint8Array(await file.arrayBuffer());
-    } catch {
-      return undefined; // there is none
-    }
+  get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return this.#folder.read(sha256);
   }
 
   async put(sha256: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    try {
-      const handle = await this.#folder.getFileHandle(sha256, { create: true });
-      const writable = await handle.createWritable?.();
-      if (writable === undefined) {
-        await this.delete(sha256);
-        return;
-      }
-      try {
-        await writable.write(bytes);
-        await writable.close();
-      } catch (error) {
-        await writable.abort().catch(() => undefined);
-        throw error;
-      }
-    } catch {
-      // The quota is used up; the next visit downloads again.
-      await this.delete(sha256);
-    }
+    await this.#folder.write(sha256, bytes);
   }
 
-  async delete(sha256: string): Promise<void> {
-    await this.#folder.removeEntry(sha256).catch(() => undefined);
+  delete(sha256: string): Promise<void> {
+    return this.#folder.delete(sha256);
   }
 
   /** Bytes of all files. */
   async bytes(): Promise<number> {
-    let total = 0;
-    for await (const entry of this.#folder.values()) {
-      if (entry.kind === 'file') total += (await entry.getFile()).size;
-    }
-    return total;
+    return (await this.#folder.list()).reduce((total, { bytes }) => total + bytes, 0);
   }
 
   /** Forgets all files. */
-  async clear(): Promise<void> {
-    const names: string[] = [];
-    for await (const entry of this.#folder.values()) names.push(entry.name);
-    for (const name of names) await this.#folder.removeEntry(name, { recursive: true }).catch(() => undefined);
+  clear(): Promise<void> {
+    return this.#folder.clear();
   }
 }
 

@@ -9,7 +9,8 @@ import { finiteBytes, finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import type { Float32Rows, TensorInfo } from './safetensors/reader.ts';
+import type { Float32Rows } from './safetensors/reader.ts';
+import type { TensorInfo } from './safetensors/directory.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 

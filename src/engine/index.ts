@@ -22,10 +22,6 @@ export {
 } from '../decoding/speculation/drafters/observed-drafter.ts';
 export type { Pace } from '../decoding/speculation/adaptive-speculation.ts';
 export { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/drafters/reference-drafter.ts';
-export {
-  type RestoredSession,
-  restoreSession,
-  type SavedSession,
-  saveSession,
-} from '../decoding/state/session-file.ts';
+export { restoreSession, saveSession } from '../decoding/state/session-file.ts';
+export { type RestoredSession, type SavedSession } from '../decoding/state/session-format.ts';
 export { StepEngine } from '../decoding/step-engine.ts';

@@ -7,7 +7,7 @@ import { suiteFolder } from '../../test/scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { randomT5Weights, tinyT5 } from '../../test/models/tiny-t5.ts';
 import { mixerPreset } from '../attention/presets.ts';
-import { parseSafetensors, type SafetensorsBytes } from '../checkpoint/safetensors/reader.ts';
+import { parseSafetensors, type SafetensorsBytes } from '../checkpoint/safetensors/directory.ts';
 import type { TensorEntry } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';

@@ -36,7 +36,7 @@ export interface SessionContent {
   readonly sampler?: RandomState;
 }
 
-/** Sessions on a disk; browsers have none. */
+/** Saved sessions: on a disk, by path, or of a browser, by name. */
 export interface SessionFiles {
   save(path: string, content: SessionContent): Promise<void>;
   load(path: string, engine: StepEngine): Promise<SessionContent>;
@@ -112,7 +112,9 @@ export class TextSession {
 
   /**
    * Saves text, state and random numbers.
-   * @throws LinnetError `INPUT` before the first text, `CONFIG` in browsers, and as `saveSession`
+   * @param path in browsers a name, under which the browser keeps it
+   * @throws LinnetError `INPUT` before the first text, as `saveSession`; in browsers `CONFIG` without a private file system,
+   *   `RUNTIME` without room
    */
   async save(path: string): Promise<void> {
     requirePath(path, 'the session file');
@@ -121,7 +123,7 @@ export class TextSession {
     await this.#files.save(path, this.#content);
   }
 
-  /** Takes up a session that was saved with the same model. @throws LinnetError `CONFIG` in browsers, and as `restoreSession` */
+  /** Takes up a session that was saved with the same model. @throws LinnetError as `restoreSession`, in browsers `CONFIG` and `NOT_FOUND` */
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
@@ -131,7 +133,7 @@ export class TextSession {
   get #files(): SessionFiles {
     const { files } = this.#parts;
     if (files !== undefined) return files;
-    throw new LinnetError('CONFIG', 'session files need a file system, which browsers do not have; keep the session');
+    throw new LinnetError('CONFIG', 'sessions of this model cannot be saved; keep the session');
   }
 
   #requireRest(): void {

@@ -2,11 +2,12 @@
 import { findChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { openExport, readIfPresent } from './model-files.ts';
 import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
+import { webSessionFiles } from './web-sessions.ts';
 import { urlFiles, type WebOpenOptions, webTokenizer } from './url-files.ts';
 
 /**
- * Opens an exported model folder behind a URL. Its result has the same names and does the same as in Node; sessions have
- * no files here.
+ * Opens an exported model folder behind a URL. Its result has the same names and does the same as in Node; sessions are
+ * saved by name in the origin's private file system: `savedSessions` lists them.
  *
  * @param url of the folder, absolute or relative to the page
  * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
@@ -24,9 +25,10 @@ export async function openUrl(
   options: WebOpenOptions = {},
 ): Promise<OpenedCausal | OpenedEncoderDecoder> {
   const files = urlFiles(url, options);
-  return openExport(files, async () => {
+  return openExport(files, async ({ fingerprint }) => {
     const tokenizer = await webTokenizer(files);
     const sources = { read: (file: string) => readIfPresent(files, file), nameOf: files.nameOf };
-    return { tokenizer, template: tokenizer && (await findChatTemplate(sources, tokenizer)) };
+    const template = tokenizer && (await findChatTemplate(sources, tokenizer));
+    return { tokenizer, template, sessionFiles: webSessionFiles(fingerprint) };
   });
 }

@@ -128,10 +128,15 @@ describe.skipIf(noChromium !== undefined)(
       await panel.getByRole('button', { name: 'Write' }).click();
       const first = page.getByRole('region', { name: 'Text 1', exact: true });
       await first.getByRole('button', { name: 'Save' }).and(page.locator(':enabled')).waitFor();
-      const download = page.waitForEvent('download');
       await first.getByRole('button', { name: 'Save' }).click();
-      const path = await (await download).path();
-      expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ tokens });
+      const kept = page.getByRole('region', { name: 'Kept texts' });
+      const download = page.waitForEvent('download');
+      await kept.getByRole('button', { name: /^Download / }).click();
+      const path = join(folder, 'kept.session');
+      await (await download).saveAs(path);
+      const stored = await openSafetensors(path);
+      expect(Array.from((await stored.read('tokens')).data, Number)).toEqual(tokens);
+      await stored.close();
 
       await first.getByRole('button', { name: 'Fork' }).click();
       const second = page.getByRole('region', { name: 'Text 2', exact: true });
@@ -141,7 +146,7 @@ describe.skipIf(noChromium !== undefined)(
       await (await chooser).setFiles(path);
       const third = page.getByRole('region', { name: 'Text 3', exact: true });
       await third.waitFor();
-      // All three go on alike: the state made anew from the file is the one that was forked.
+      // All three go on alike: the state of the file is the one that was forked.
       const tails: (string | null)[] = [];
       for (const text of [third, second, first]) {
         await text.getByRole('button', { name: 'Show' }).click();
@@ -160,6 +165,14 @@ describe.skipIf(noChromium !== undefined)(
       );
       expect(strokes).toEqual(expect.arrayContaining(['rgb(0, 114, 178)', 'rgb(213, 94, 0)', 'rgb(223, 227, 234)']));
       await takePicture(page, 'memory');
+      // A text that was kept goes on after a reload.
+      await page.reload();
+      await page.getByRole('button', { name: 'Memory' }).click();
+      await page.getByRole('button', { name: 'Open kept', exact: true }).and(page.locator(':enabled')).click();
+      await first.waitFor();
+      expect(await first.locator('.tail').textContent()).toContain(written);
+      await kept.getByRole('button', { name: 'Delete kept', exact: true }).click();
+      await expect.poll(() => kept.getByRole('listitem').count()).toBe(1);
       expect(faults).toEqual([]);
       await page.close();
     });

@@ -6,7 +6,7 @@ import { loadAdapter, saveAdapter } from '../../src/checkpoint/adapter-files.ts'
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { parseTreeFile } from '../../src/checkpoint/medusa-trees.ts';
-import { parseSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
+import { parseSafetensors } from '../../src/checkpoint/safetensors/directory.ts';
 import { parseShardIndex } from '../../src/checkpoint/shard-index.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
 import { readManifest } from '../../src/export/assemble.ts';

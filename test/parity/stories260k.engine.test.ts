@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { parseSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
+import { parseSafetensors } from '../../src/checkpoint/safetensors/directory.ts';
 import { type Document, loadDocuments } from '../../src/data/documents/documents.ts';
 import { type PerplexityResult, perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';

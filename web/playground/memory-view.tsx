@@ -1,11 +1,14 @@
 /** *Memory*: what a text of growing length takes, here and with softmax attention; texts are forked, saved and opened. */
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { NumberField, Slider, TextField } from '../components/fields.tsx';
-import { chooseFile, saveFile } from '../components/files.ts';
+import { chooseFile } from '../components/files.ts';
 import { LineChart } from '../components/line-chart.tsx';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
+import type { PrivateFile } from '../../src/open/private-folder.ts';
+import { deleteSession, keepSession, savedSessions } from '../../src/open/session-folder.ts';
 import { FramePacer } from './frames.ts';
+import { KeptTexts } from './kept-texts.tsx';
 import type { TextFacts } from './protocol.ts';
 import { useTask } from './use-task.ts';
 import type { ViewProps } from './view-props.ts';
@@ -31,10 +34,16 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const [added, setAdded] = useState('Once more we meet to speak of the state of the union.');
   const [count, setCount] = useState(200);
   const [temperature, setTemperature] = useState(0.8);
+  const [kept, setKept] = useState<readonly PrivateFile[]>([]);
   const [writing, run] = useTask({ onBusy, onProblem });
   const current = texts.find(({ id }) => id === chosen);
   const next = 1 + Math.max(0, ...texts.map(({ number }) => number));
   const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
+
+  const look = (): void => {
+    savedSessions().then(setKept, () => setKept([])); // a browser that keeps none
+  };
+  useEffect(look, []);
 
   const put = (text: ShownText): void => {
     setTexts((known) =>
@@ -71,13 +80,22 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const open = async (): Promise<void> => {
     const file = await chooseFile();
     if (file === undefined) return;
-    const id = client.newText();
-    const restored = await client.restore(id, await file.text());
-    put(grown({ ...restored, id, number: next, origin: file.name, lengths: [], bytes: [] }));
+    const name = file.name.replace(/\.session$/, '');
+    await keepSession(name, new Uint8Array(await file.arrayBuffer()));
+    await restore(name).catch(async (error: unknown) => {
+      await deleteSession(name);
+      throw error;
+    });
+    look();
   };
-  const save = async ({ id }: ShownText): Promise<void> => {
-    const file = await client.save(id);
-    saveFile(new Blob([file], { type: 'application/json' }), `text-${id}.session.json`);
+  const restore = async (name: string): Promise<void> => {
+    const id = client.newText();
+    const restored = await client.restore(id, name);
+    put(grown({ ...restored, id, number: next, origin: name, lengths: [], bytes: [] }));
+  };
+  const save = async ({ id, number, length }: ShownText): Promise<void> => {
+    await client.save(id, `${facts?.name ?? 'text'} ${number}, ${length} tokens`);
+    look();
   };
   const close = async ({ id }: ShownText): Promise<void> => {
     await client.forget(id);
@@ -129,7 +147,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
           <Button name="Open" icon="open" disabled={!idle || texts.length >= mostTexts} onClick={() => run(open)} />
         </div>
         <p class="muted">
-          Saved files hold the tokens of a text. Open one in another tab, or fork a text, and it goes on from there.
+          A saved text stays in this browser with its state: after a reload, or in another tab, it goes on from there.
         </p>
       </form>
       <div class="results">
@@ -186,6 +204,13 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
             </section>
           ))}
         </div>
+        <KeptTexts
+          kept={kept}
+          room={idle && texts.length < mostTexts}
+          onOpen={(name) => run(() => restore(name))}
+          onChange={look}
+          onProblem={onProblem}
+        />
       </div>
     </div>
   );

@@ -40,12 +40,12 @@ export class ModelClient {
     return this.#ask('fork', { name: 'fork', id, from });
   }
 
-  save(id: number): Promise<string> {
-    return this.#ask('save', { name: 'save', id });
+  async save(id: number, as: string): Promise<void> {
+    await this.#ask('save', { name: 'save', id, as });
   }
 
-  restore(id: number, file: string): Promise<TextFacts> {
-    return this.#ask('restore', { name: 'restore', id, file });
+  restore(id: number, from: string): Promise<TextFacts> {
+    return this.#ask('restore', { name: 'restore', id, from });
   }
 
   /** Attention maps of a text, with a mixer that the open model is given. */

@@ -1,15 +1,5 @@
 /** The worker's model and the texts that it writes. */
-import {
-  browserWeights,
-  generate,
-  LinnetError,
-  LookupDrafter,
-  open,
-  preparePrompt,
-  Sampler,
-  type SequenceState,
-  speculative,
-} from '../../src/web.ts';
+import { browserWeights, LinnetError, LookupDrafter, open, speculative, type TextSession } from '../../src/web.ts';
 import type {
   ModelFacts,
   ChosenModel,
@@ -20,21 +10,13 @@ import type {
   Written,
 } from './protocol.ts';
 import type { OpenedSource } from './train-host.ts';
-import { readSessionText, writeSessionText } from './session-text.ts';
-
-/** A text, and what the model remembers of it: all of the text but the last token, or less. */
-interface HeldText {
-  readonly tokens: readonly number[];
-  readonly state: SequenceState;
-  readonly random: Sampler['random']['state'] | undefined;
-}
 
 /** An address that no host has: files of a dropped folder go by it, and no request is made. */
 const droppedFolder = 'https://folder.invalid/';
 
 export class ModelHost {
   #opened: OpenedSource | undefined;
-  readonly #texts = new Map<number, HeldText>();
+  readonly #texts = new Map<number, TextSession>();
   #writing: AbortController | undefined;
 
   /** @throws LinnetError as `open` of `linnet/web`, and `CONFIG` for a model that does not continue texts */
@@ -86,15 +68,11 @@ export class ModelHost {
     { maxTokens, sampler: settings, speculate }: WriteOptions,
     onProgress: (progress: AnswerProgress) => void,
   ): Promise<Written> {
-    const model = this.source().model;
-    const { tokenizer } = model;
-    const engine = await model.engine();
-    const held = this.#texts.get(id);
-    const state = held?.state ?? engine.newState();
-    const { tokens: given } = preparePrompt({ engine, tokenizer }, { text: added }, { after: held });
-    const sampler = new Sampler(settings, held?.random);
+    const { model } = this.source();
+    const text = this.#texts.get(id) ?? model.session();
+    this.#texts.set(id, text);
     let tree: ShownTree | undefined;
-    const textOf = (token: number): string => tokenizer.decode([token]);
+    const textOf = (token: number): string => model.tokenizer.decode([token]);
     const method = speculate
       ? speculative(new LookupDrafter(), {
           onTree({ tokens, parents, accepted, next }) {
@@ -103,50 +81,47 @@ export class ModelHost {
         })
       : undefined;
     const { signal } = (this.#writing = new AbortController());
-    const tokens: number[] = [];
-    let ended: Omit<Written, keyof TextFacts> | undefined;
-    try {
-      // The end of a text is a token like others here: a chart of a growing text is to grow.
-      const options = { promptTokens: given, state, tokenizer, sampler, method, maxTokens, ignoreEos: true, signal };
-      for await (const event of generate(engine, options)) {
-        if (event.type === 'tokens') {
-          tokens.push(...event.tokens);
-          const length = given.length + tokens.length;
-          onProgress({ type: 'written', text: event.text, length, stateBytes: state.bytes, tree });
-          tree = undefined;
-        } else if (event.type === 'end') {
-          const { steps, tokensPerSecond, finish } = event.generation;
-          ended = { tokens: event.generation.tokens, rounds: steps, tokensPerSecond, finish };
+    let { length } = text.tokens;
+    let stateBytes = (): number => text.bytes;
+    // The end of a text is a token like others here: a chart of a growing text is to grow.
+    const pieces = text.continue(added, {
+      ...{ ...settings, method, maxTokens, signal, ignoreEos: true },
+      onEvent(event) {
+        if (event.type === 'prompt') {
+          const { state, total } = event;
+          length = total;
+          stateBytes = () => state.bytes;
         }
-      }
+        if (event.type !== 'tokens') return;
+        length += event.tokens.length;
+        onProgress({ type: 'written', text: event.text, length, stateBytes: stateBytes(), tree });
+        tree = undefined;
+      },
+    });
+    try {
+      await pieces.text();
     } finally {
       this.#writing = undefined;
-      this.#texts.set(id, { tokens: [...given, ...tokens], state, random: sampler.random.state });
     }
-    if (ended === undefined) throw new LinnetError('RUNTIME', 'the text did not come to its end');
-    return { ...this.#factsOf(id), ...ended };
+    const { tokens, steps: rounds, tokensPerSecond, finish } = pieces.generation;
+    return { ...this.#factsOf(id), tokens, rounds, tokensPerSecond, finish };
   }
 
   fork(id: number, from: number): TextFacts {
-    const held = this.#held(from);
-    this.#texts.set(id, { ...held, state: held.state.fork() });
+    this.#texts.set(id, this.#held(from).fork());
     return this.#factsOf(id);
   }
 
-  save(id: number): string {
-    const { tokens, random } = this.#held(id);
-    return writeSessionText({ tokens, random }, this.source().model.fingerprint);
+  /** Keeps a text in the browser. @throws LinnetError as `TextSession.save` */
+  save(id: number, name: string): Promise<void> {
+    return this.#held(id).save(name);
   }
 
-  /** @throws LinnetError as `readSessionText` */
-  async restore(id: number, file: string): Promise<TextFacts> {
-    const model = this.source().model;
-    const { tokens, random } = readSessionText(file, model.fingerprint, model.description.sizes.vocabulary);
-    const engine = await model.engine();
-    const state = engine.newState();
-    // The last token is read with the first step of what follows.
-    if (tokens.length > 1) await engine.prefill(state, tokens.slice(0, -1));
-    this.#texts.set(id, { tokens, state, random });
+  /** Makes a text of a kept one. @throws LinnetError as `TextSession.load` */
+  async restore(id: number, name: string): Promise<TextFacts> {
+    const text = this.source().model.session();
+    await text.load(name);
+    this.#texts.set(id, text);
     return this.#factsOf(id);
   }
 
@@ -165,15 +140,15 @@ export class ModelHost {
     throw new LinnetError('INPUT', 'no model is open; open one first');
   }
 
-  #held(id: number): HeldText {
+  #held(id: number): TextSession {
     const held = this.#texts.get(id);
     if (held !== undefined) return held;
     throw new LinnetError('INPUT', `there is no text ${id}; write one first`);
   }
 
   #factsOf(id: number): TextFacts {
-    const { tokens, state } = this.#held(id);
-    return { text: this.source().model.tokenizer.decode(tokens), length: tokens.length, stateBytes: state.bytes };
+    const { text, tokens, bytes } = this.#held(id);
+    return { text, length: tokens.length, stateBytes: bytes };
   }
 }
 

@@ -83,10 +83,10 @@ export type Request =
   | { readonly name: 'write'; readonly id: number; readonly added: string; readonly options: WriteOptions }
   /** Makes text `id` a copy of `from`. */
   | { readonly name: 'fork'; readonly id: number; readonly from: number }
-  /** Asks for the session file of a text. */
-  | { readonly name: 'save'; readonly id: number }
-  /** Makes text `id` out of a session file. */
-  | { readonly name: 'restore'; readonly id: number; readonly file: string }
+  /** Keeps text `id` in the browser, as a session of this name. */
+  | { readonly name: 'save'; readonly id: number; readonly as: string }
+  /** Makes text `id` of a kept session. */
+  | { readonly name: 'restore'; readonly id: number; readonly from: string }
   | { readonly name: 'forget'; readonly id: number }
   /** Ends the writing or training that is under way. */
   | { readonly name: 'stop' }
@@ -97,7 +97,7 @@ export interface Answers extends TrainAnswers, ViewAnswers {
   readonly open: ModelFacts;
   readonly write: Written;
   readonly fork: TextFacts;
-  readonly save: string;
+  readonly save: true;
   readonly restore: TextFacts;
   readonly forget: true;
   readonly stop: true;

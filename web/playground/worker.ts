@@ -31,9 +31,10 @@ async function answer(request: Request, onProgress: (progress: AnswerProgress) =
     case 'fork':
       return { fork: host.fork(request.id, request.from) };
     case 'save':
-      return { save: host.save(request.id) };
+      await host.save(request.id, request.as);
+      return { save: true };
     case 'restore':
-      return { restore: await host.restore(request.id, request.file) };
+      return { restore: await host.restore(request.id, request.from) };
     case 'forget':
       host.forget(request.id);
       return { forget: true };

@@ -1,4 +1,4 @@
-/** Reading safetensors files: lazily from disk, or from bytes in memory. The header is checked in full beforehand. */
+/** Reading safetensors files lazily from disk. The header is checked in full beforehand; `directory.ts` reads bytes in memory. */
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import {
@@ -8,39 +8,18 @@ import {
   type FilePlace,
   tensor,
   type Tensor,
-  tensorFromBytes,
 } from '../../graph/tensor.ts';
-import { quoteName } from '../../files/name-list.ts';
 import type { OpenFile } from '../../files/regular-file.ts';
 import { openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { Directory, type SafetensorsDirectory, type ToFloat32 } from './directory.ts';
 import type { SafetensorsHeader, StoredTensor } from './header.ts';
 import { headerLength, LENGTH_FIELD_BYTES, parseHeader } from './header.ts';
-import type { StoredDType } from './stored-dtypes.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
-
-/** A tensor as the file stores it. */
-export interface TensorInfo {
-  readonly dtype: StoredDType;
-  readonly shape: readonly number[];
-  readonly byteLength: number;
-}
 
 /** A tensor in float32, in pieces. */
 export interface Float32Rows {
   readonly shape: readonly number[];
   readonly pieces: AsyncGenerator<Float32Array>;
-}
-
-/** Methods of both readers that touch no tensor data. */
-export interface SafetensorsDirectory {
-  /** Name used in errors. */
-  readonly source: string;
-  /** The string map of the header; empty if there is none. */
-  readonly metadata: ReadonlyMap<string, string>;
-  /** Tensor names in the order of the header. */
-  names(): string[];
-  /** @throws LinnetError `NOT_FOUND` if there is no such tensor */
-  info(name: string): TensorInfo;
 }
 
 /** A file on disk; tensors are read when asked for, concurrent reads are fine. */
@@ -68,14 +47,6 @@ export interface SafetensorsFile extends SafetensorsDirectory {
   close(): Promise<void>;
 }
 
-/** A file in memory. Tensors are copies, so they do not keep the bytes alive. Errors as in `SafetensorsFile`. */
-export interface SafetensorsBytes extends SafetensorsDirectory {
-  read(name: string): AnyTensor;
-  /** As `read`, but a view of the file's bytes where they are aligned, for callers that keep neither. F32 and I32 only. */
-  view(name: string): Tensor<'float32' | 'int32'>;
-  readFloat32(name: string): Tensor<'float32'>;
-}
-
 /**
  * Opens a file and checks its header.
  * @throws LinnetError `NOT_FOUND`, `PATH` if it is not a regular file, `FORMAT` if it is malformed
@@ -101,77 +72,8 @@ export async function readSafetensors(file: OpenFile, source: string): Promise<S
   }
 }
 
-/**
- * Reads a whole file held in memory.
- * @param source how errors name it
- * @throws LinnetError `FORMAT` if it is malformed
- */
-export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'): SafetensorsBytes {
-  const length = headerLength(bytes.subarray(0, LENGTH_FIELD_BYTES), bytes.length, source);
-  const dataStart = LENGTH_FIELD_BYTES + length;
-  const header = parseHeader(bytes.subarray(LENGTH_FIELD_BYTES, dataStart), bytes.length - dataStart, source);
-  return new BytesReader(bytes.subarray(dataStart), header, source);
-}
-
-type ToFloat32 = NonNullable<ReturnType<typeof storedDType>['toFloat32']>;
-
 /** Bytes of a tensor that are converted together: enough for a disk, and little enough for a cache. */
 export const pieceBytes = 4 << 20;
-
-class Directory implements SafetensorsDirectory {
-  readonly source: string;
-  readonly metadata: ReadonlyMap<string, string>;
-  readonly #tensors: ReadonlyMap<string, StoredTensor>;
-
-  constructor(header: SafetensorsHeader, source: string) {
-    this.source = source;
-    this.metadata = header.metadata;
-    this.#tensors = header.tensors;
-  }
-
-  names(): string[] {
-    return [...this.#tensors.keys()];
-  }
-
-  info(name: string): TensorInfo {
-    const { dtype, shape, byteLength } = this.find(name);
-    return { dtype, shape: [...shape], byteLength };
-  }
-
-  protected find(name: string): StoredTensor {
-    const stored = this.#tensors.get(name);
-    if (stored === undefined) {
-      throw new LinnetError(
-        'NOT_FOUND',
-        `${this.source} has no tensor ${quoteName(name)} among its ${this.#tensors.size}`,
-      );
-    }
-    return stored;
-  }
-
-  protected decode(name: string, { dtype, shape }: StoredTensor, bytes: ArrayBuffer): AnyTensor {
-    const { decode, toFloat32 } = storedDType(dtype);
-    if (decode === undefined) {
-      const advice = toFloat32 === undefined ? 'this type is not supported' : 'read it as float32';
-      throw new LinnetError('FORMAT', `${this.source}: tensor ${quoteName(name)} is ${dtype}; ${advice}`);
-    }
-    try {
-      return decode(bytes, shape);
-    } catch (cause) {
-      if (!(cause instanceof LinnetError)) throw cause;
-      throw new LinnetError(cause.code, `${this.source}: tensor ${quoteName(name)}: ${cause.message}`, { cause });
-    }
-  }
-
-  protected float32Conversion(name: string, { dtype }: StoredTensor): ToFloat32 {
-    const { toFloat32 } = storedDType(dtype);
-    if (toFloat32 !== undefined) return toFloat32;
-    throw new LinnetError(
-      'FORMAT',
-      `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32, F16, BF16 or F64`,
-    );
-  }
-}
 
 class FileReader extends Directory implements SafetensorsFile {
   readonly #file: OpenFile;
@@ -274,37 +176,5 @@ class FileReader extends Directory implements SafetensorsFile {
   async #fill(target: Uint8Array, begin: number): Promise<void> {
     if (this.#closing !== undefined) throw new LinnetError('INPUT', `${this.source} was already closed`);
     await readExactly(this.#file.handle, target, this.#dataStart + begin, this.source);
-  }
-}
-
-class BytesReader extends Directory implements SafetensorsBytes {
-  readonly #data: Uint8Array;
-
-  constructor(data: Uint8Array, header: SafetensorsHeader, source: string) {
-    super(header, source);
-    this.#data = data;
-  }
-
-  read(name: string): AnyTensor {
-    const stored = this.find(name);
-    return this.decode(name, stored, this.#bytes(stored));
-  }
-
-  readFloat32(name: string): Tensor<'float32'> {
-    const stored = this.find(name);
-    return tensor('float32', stored.shape, this.float32Conversion(name, stored)(new Uint8Array(this.#bytes(stored))));
-  }
-
-  view(name: string): Tensor<'float32' | 'int32'> {
-    const { dtype, shape, begin, byteLength } = this.find(name);
-    const host = dtype === 'F32' ? 'float32' : dtype === 'I32' ? 'int32' : undefined;
-    if (host !== undefined) return tensorFromBytes(host, shape, this.#data.subarray(begin, begin + byteLength));
-    throw new LinnetError('FORMAT', `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32 or I32`);
-  }
-
-  #bytes({ begin, byteLength }: StoredTensor): ArrayBuffer {
-    const copy = new Uint8Array(byteLength);
-    copy.set(this.#data.subarray(begin, begin + byteLength));
-    return copy.buffer;
   }
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { scratchFolder } from '../../../test/scratch-folder.ts';
 import { elementCount } from '../../graph/tensor.ts';
-import { openSafetensors, parseSafetensors } from './reader.ts';
+import { parseSafetensors } from './directory.ts';
+import { openSafetensors } from './reader.ts';
 import { writeSafetensors } from './writer.ts';
 
 /** `toEqual` takes seconds for millions of numbers. */

@@ -1,63 +1,16 @@
-/**
- * Sessions on disk: the state of a text, its tokens and the sampler's random numbers in one safetensors file.
- *
- * | tensor | type | content |
- * |---|---|---|
- * | `tokens` | I32 [n] | the text; the state has read the first `length` of them |
- * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 where it is empty |
- * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, where a cache grows `length` |
- * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
- * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
- * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed groups of layer i left, where it has such |
- * | `source` | I32 [m] | the text that was encoded, in models that read one |
- * | `cross.i.NAME` | F32 | what layer i keeps of it, see `CrossForm` |
- *
- * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
- * everything, so that a damaged file is noticed. It is not a signature: a file is checked as if anyone had written it.
- */
+/** Sessions as files of Node, and as bytes in memory, in the format of `session-format.ts`. */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
-import { openSafetensors, parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/reader.ts';
-import { encodeSafetensorsNow, type TensorEntry } from '../../checkpoint/safetensors/encoding.ts';
-import type { TensorData } from '../../checkpoint/safetensors/stored-dtypes.ts';
-import { LinnetError } from '../../errors.ts';
+import { encodeSafetensorsNow } from '../../checkpoint/safetensors/encoding.ts';
+import { openSafetensors } from '../../checkpoint/safetensors/reader.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
-import {
-  type AnyTensor,
-  dataOf,
-  discriminated,
-  type DTypeArrays,
-  elementCount,
-  int32,
-  type Tensor,
-} from '../../graph/tensor.ts';
-import type { AutoregressiveModel } from '../../models/model.ts';
-import type { RandomState } from '../../random.ts';
 import type { StepEngine } from '../step-engine.ts';
-import { copyMatrices, resizedMatrices } from './matrices.ts';
-import { SequenceState } from './sequence-state.ts';
-import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
-
-const formatName = 'linnet-session';
-const formatVersion = '1';
-const fileTypes = { int32: 'I32', float32: 'F32' } as const;
-
-/** Contents of a session file to save. */
-export interface SavedSession {
-  readonly state: SequenceState;
-  /** The text. The state has read a beginning of it, commonly all but the last token. */
-  readonly tokens: ArrayLike<number>;
-  /** `sampler.random.state`, so that a restored text continues with the same random numbers. */
-  readonly sampler?: RandomState;
-}
-
-/** Contents of a restored session: `state` is new, `tokens` are a copy. */
-export interface RestoredSession {
-  readonly state: SequenceState;
-  readonly tokens: Int32Array;
-  readonly sampler?: RandomState;
-}
+import {
+  decodeSessionWith,
+  readSession,
+  type RestoredSession,
+  type SavedSession,
+  sessionParts,
+} from './session-format.ts';
 
 /**
  * Writes a session, in place of the file if it exists, all at once.
@@ -81,41 +34,12 @@ export async function saveSession(
  * The bytes of such a file. They are of now: the state may go on before they are written.
  * @throws LinnetError `INPUT` as `saveSession`
  */
-export function encodeSession({
-  state,
-  tokens,
-  sampler,
-  fingerprint,
-}: SavedSession & { readonly fingerprint: string }): Uint8Array {
-  const { model, layout, length, encoded } = state;
-  if (tokens.length < length) {
-    throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
-  }
-  const strange = strangeToken(tokens, model);
-  if (strange !== undefined) throw new LinnetError('INPUT', `the session cannot be saved: ${strange}`);
-
-  const described = { fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
-  const hash = new SessionHash({ ...described, sampler });
-  const entries: (TensorEntry & { readonly data: TensorData })[] = [];
-  const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
-    hash.add(name, stored);
-    entries.push({ name, dtype: fileTypes[stored.dtype], shape: stored.shape, data: stored.data });
-  };
-  add('tokens', int32([tokens.length], tokens));
-  for (const { name, shape, of, expected } of sessionTensors(model, layout, length, encoded?.tokens.length ?? 0)) {
-    const numbers = expected ?? of(state);
-    if (numbers instanceof Int32Array) add(name, int32(shape, numbers));
-    else add(name, { dtype: 'float32', shape, data: resizedMatrices(numbers, shape[0], elementCount(shape)) });
-  }
-  const strings = {
-    format: formatName,
-    version: formatVersion,
-    ...described,
-    ...(sampler !== undefined && { sampler: JSON.stringify(sampler) }),
-    sha256: hash.digest(),
-  };
+export function encodeSession(session: SavedSession & { readonly fingerprint: string }): Uint8Array {
+  const hash = createHash('sha256');
+  const { entries, strings } = sessionParts(session, hash);
   // Memory that is not cleared first: clearing it takes longer than the copy.
-  return encodeSafetensorsNow(entries, strings, 'the session', (bytes) => Buffer.allocUnsafeSlow(bytes));
+  const allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes);
+  return encodeSafetensorsNow(entries, strings(hash.digest('hex')), 'the session', allocate);
 }
 
 /**
@@ -133,7 +57,7 @@ export function encodeSession({
 export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<RestoredSession> {
   const file = await openSafetensors(path);
   try {
-    return await readSession(file, engine, fingerprint);
+    return await readSession(file, engine, fingerprint, createHash('sha256'));
   } finally {
     await file.close();
   }
@@ -144,214 +68,11 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
  * @param source how errors name them
  * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
  */
-export async function decodeSession(
+export function decodeSession(
   bytes: Uint8Array,
   engine: Pick<StepEngine, 'model' | 'layout'>,
   fingerprint: string,
-  source = 'the session',
+  source?: string,
 ): Promise<RestoredSession> {
-  const file = parseSafetensors(bytes, source);
-  // In place: the parts of the session are copied into it.
-  const read = (name: string): AnyTensor => discriminated(file.view(name));
-  const { metadata } = file;
-  const session = { source, metadata, read, names: () => file.names(), info: (name: string) => file.info(name) };
-  return readSession(session, engine, fingerprint);
-}
-
-/** A file on disk or in memory. */
-interface SessionSource extends SafetensorsDirectory {
-  /** May be a view of the caller's memory. */
-  read(name: string): AnyTensor | Promise<AnyTensor>;
-}
-
-async function readSession(
-  file: SessionSource,
-  { model, layout }: Pick<StepEngine, 'model' | 'layout'>,
-  fingerprint: string,
-): Promise<RestoredSession> {
-  const { source } = file;
-  const header = checkHeader(file, model, fingerprint);
-  const length = Number(header.length);
-  checkTokens(file, length); // before anything is made in proportion to the length
-  const sourceLength = storedSourceLength(file, model);
-  const stored = sessionTensors(model, layout, length, sourceLength);
-  checkTensors(file, stored);
-
-  const hash = new SessionHash(header);
-  const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
-    const found = await file.read(name);
-    hash.add(name, found);
-    return dataOf(found, dtype);
-  };
-  const tokens = (await read('tokens', 'int32')).slice();
-  const strange = strangeToken(tokens, model);
-  if (strange !== undefined) throw malformed(source, strange);
-  const state = new SequenceState(model, layout, emptySource(model, sourceLength));
-  state.reserve(length);
-  state.makeGroupRows(length);
-  for (const { name, dtype, shape, of, expected } of stored) {
-    const found = await read(name, dtype);
-    if (expected?.some((position, slot) => position !== found[slot]) === true) {
-      throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
-    }
-    if (!allFinite(found)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
-    copyMatrices(found, of(state), dtype === 'int32' ? 1 : shape[0]);
-  }
-  const foreign = strangeToken(state.encoded?.tokens ?? [], model);
-  if (foreign !== undefined) throw malformed(source, foreign);
-  state.length = length;
-  if (hash.digest() !== header.sha256) throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
-  return { state, tokens, sampler: header.sampler };
-}
-
-const word = z.int().min(0).max(0xffffffff);
-
-const headerSchema = z.strictObject({
-  format: z.literal(formatName),
-  version: z.literal(formatVersion),
-  fingerprint: z.string(),
-  mixers: z.string(),
-  length: z.string().regex(/^(0|[1-9]\d{0,9})$/),
-  // From four zeros the generator would give nothing but zeros.
-  sampler: z
-    .tuple([word, word, word, word])
-    .refine((words) => words.some((value) => value !== 0))
-    .optional(),
-  sha256: z.string(),
-});
-
-type SessionHeader = z.infer<typeof headerSchema>;
-
-/** The strings of the header, once it is clear that the session is of this format, version and model. */
-function checkHeader(
-  { source, metadata }: SafetensorsDirectory,
-  model: AutoregressiveModel,
-  fingerprint: string,
-): SessionHeader {
-  const format = metadata.get('format');
-  if (format !== formatName) {
-    throw malformed(
-      source,
-      format === undefined ? 'the header names no format' : `its format is "${format.slice(0, 64)}"`,
-    );
-  }
-  const version = metadata.get('version');
-  if (version !== formatVersion) {
-    throw malformed(source, `its version is "${String(version).slice(0, 64)}", this program reads ${formatVersion}`);
-  }
-  const result = headerSchema.safeParse({
-    ...Object.fromEntries(metadata),
-    sampler: parseWords(metadata.get('sampler'), source),
-  });
-  if (!result.success) throw malformed(source, schemaProblems(result.error), result.error);
-  const header = result.data;
-  if (header.fingerprint !== fingerprint) {
-    throw new LinnetError(
-      'MISMATCH',
-      `${source} is the session of another model: its fingerprint is ${header.fingerprint.slice(0, 64)}, the model's ${fingerprint}`,
-    );
-  }
-  if (header.mixers !== JSON.stringify(model.mixers)) {
-    throw new LinnetError(
-      'MISMATCH',
-      `${source} is the session of a model with other mixers: ${header.mixers.slice(0, 200)}`,
-    );
-  }
-  return header;
-}
-
-function parseWords(json: string | undefined, source: string): unknown {
-  if (json === undefined) return undefined;
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw malformed(source, 'the state of the sampler is not JSON', cause);
-  }
-}
-
-/**
- * x − x is 0 for finite numbers alone: a million take two milliseconds, and ten times as long through an iterator or a
- * callback.
- */
-function allFinite(values: Float32Array | Int32Array): boolean {
-  let differences = 0;
-  let i = values.length;
-  while (i-- > 0) differences += values[i] - values[i];
-  return differences === 0;
-}
-
-/** The text must hold at least the tokens that the state has read. */
-function checkTokens(file: SafetensorsDirectory, length: number): void {
-  if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
-  const tokens = file.info('tokens');
-  if (tokens.dtype === 'I32' && tokens.shape.length === 1 && tokens.shape[0] >= length) return;
-  throw malformed(file.source, `the tokens must be I32, ${length} or more of them; they are ${describeInfo(tokens)}`);
-}
-
-/** Compares names, types and shapes with the tensors that the state needs besides the tokens, before anything is read. */
-function checkTensors(file: SafetensorsDirectory, expected: readonly SessionTensor[]): void {
-  const names = new Set(file.names());
-  const missing = expected.find(({ name }) => !names.has(name));
-  if (missing !== undefined || names.size > expected.length + 1) {
-    const problem = missing === undefined ? `there are ${names.size}` : `"${missing.name}" is missing`;
-    throw malformed(file.source, `the model's sessions have ${expected.length + 1} tensors: ${problem}`);
-  }
-  for (const { name, dtype, shape } of expected) {
-    const [found, wanted] = [describeInfo(file.info(name)), describeInfo({ dtype: fileTypes[dtype], shape })];
-    if (found !== wanted) throw malformed(file.source, `"${name}" is ${found}, expected ${wanted}`);
-  }
-}
-
-function describeInfo({ dtype, shape }: { readonly dtype: string; readonly shape: readonly number[] }): string {
-  return `${dtype} [${shape.join(',')}]`;
-}
-
-/** The first token outside the vocabulary, as a message; undefined if there is none. */
-function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel): string | undefined {
-  for (let i = 0; i < tokens.length; i++) {
-    const token = tokens[i];
-    if (!(Number.isInteger(token) && token >= 0 && token < sizes.vocabulary)) {
-      return `token ${token} at place ${i} is outside the vocabulary of ${sizes.vocabulary}`;
-    }
-  }
-  return undefined;
-}
-
-/** m: tokens of the text that was encoded; 0 in models that read none. */
-function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
-  if (cross === undefined) return 0;
-  if (!file.names().includes('source')) throw malformed(file.source, 'it holds no text that was encoded');
-  const { dtype, shape } = file.info('source');
-  if (dtype === 'I32' && shape.length === 1 && shape[0] > 0) return shape[0];
-  throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
-}
-
-/** Strings of the header that the hash covers. */
-interface HashedStrings {
-  readonly fingerprint: string;
-  readonly mixers: string;
-  readonly length: string;
-  readonly sampler?: RandomState;
-}
-
-/** SHA-256 of a session: of the header's strings, then of each tensor's name, shape and bytes. */
-class SessionHash {
-  readonly #hash = createHash('sha256');
-
-  constructor({ fingerprint, mixers, length, sampler }: HashedStrings) {
-    this.#hash.update(JSON.stringify([formatName, formatVersion, fingerprint, mixers, length, sampler ?? null]));
-  }
-
-  add(name: string, { shape, data }: Tensor): void {
-    this.#hash.update(JSON.stringify([name, shape]));
-    this.#hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  }
-
-  digest(): string {
-    return this.#hash.digest('hex');
-  }
-}
-
-function malformed(source: string, problem: string, cause?: unknown): LinnetError {
-  return new LinnetError('FORMAT', `${source} is not a usable session: ${problem}`, { cause });
+  return decodeSessionWith(createHash('sha256'), bytes, engine, fingerprint, source);
 }

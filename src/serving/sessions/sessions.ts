@@ -6,7 +6,7 @@
  * when it would replace a version that is no more.
  */
 import { randomBytes } from 'node:crypto';
-import type { SavedSession } from '../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../decoding/state/session-format.ts';
 import type { SaveOptions, StateName, StateStore, StoredState } from './state-store.ts';
 
 export class SessionError extends Error {

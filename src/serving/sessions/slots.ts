@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { SavedSession } from '../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../decoding/state/session-format.ts';
 import type { TextModel } from '../../engine/text-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';

@@ -9,7 +9,7 @@ import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { needsRedis, noRedis, type RunningRedis, startRedis } from '../../../test/serving/local-process.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import type { SavedSession } from '../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../decoding/state/session-format.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
 import type { TextModel } from '../../engine/text-model.ts';
 import { TokenPieces } from '../../engine/text/token-pieces.ts';

@@ -3,7 +3,7 @@
  * or Redis. `state-store.engine.test.ts` holds every store to one contract: an entry has a version that grows with each save, and a
  * save may name the version that it replaces, so that of two writers one is told.
  */
-import type { SavedSession } from '../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../decoding/state/session-format.ts';
 
 export interface StateName {
   /** Name of an API key, or '' where there are none. Has no dot. */

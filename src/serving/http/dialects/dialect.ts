@@ -3,7 +3,7 @@
  * Jobs, sessions, streams and errors are handled once, here.
  */
 import type { z } from 'zod';
-import type { SavedSession } from '../../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../../decoding/state/session-format.ts';
 import type { SequenceState } from '../../../decoding/state/sequence-state.ts';
 import { cancelled } from '../../../engine/running-job.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { leadsTo } from '../../../engine/prompt.ts';
 import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
-import type { SavedSession } from '../../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../../decoding/state/session-format.ts';
 import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
 import { chatMessages, chatPrompt } from '../chat-messages.ts';

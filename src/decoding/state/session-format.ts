@@ -1,0 +1,330 @@
+/**
+ * The format of sessions: the state of a text, its tokens and the sampler's random numbers in one safetensors file.
+ *
+ * | tensor | type | content |
+ * |---|---|---|
+ * | `tokens` | I32 [n] | the text; the state has read the first `length` of them |
+ * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 where it is empty |
+ * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, where a cache grows `length` |
+ * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
+ * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
+ * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed groups of layer i left, where it has such |
+ * | `source` | I32 [m] | the text that was encoded, in models that read one |
+ * | `cross.i.NAME` | F32 | what layer i keeps of it, see `CrossForm` |
+ *
+ * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
+ * everything, so that a damaged file is noticed. It is not a signature: a file is checked as if anyone had written it.
+ * Runs in browsers too; `session-file.ts` has the files of Node.
+ */
+import { z } from 'zod';
+import { parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/directory.ts';
+import type { TensorEntry } from '../../checkpoint/safetensors/encoding.ts';
+import type { TensorData } from '../../checkpoint/safetensors/stored-dtypes.ts';
+import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
+import {
+  type AnyTensor,
+  dataOf,
+  discriminated,
+  type DTypeArrays,
+  elementCount,
+  int32,
+  type Tensor,
+} from '../../graph/tensor.ts';
+import type { AutoregressiveModel } from '../../models/model.ts';
+import type { RandomState } from '../../random.ts';
+import type { StepEngine } from '../step-engine.ts';
+import { copyMatrices, resizedMatrices } from './matrices.ts';
+import { SequenceState } from './sequence-state.ts';
+import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
+
+const formatName = 'linnet-session';
+const formatVersion = '1';
+const fileTypes = { int32: 'I32', float32: 'F32' } as const;
+
+/** Contents of a session file to save. */
+export interface SavedSession {
+  readonly state: SequenceState;
+  /** The text. The state has read a beginning of it, commonly all but the last token. */
+  readonly tokens: ArrayLike<number>;
+  /** `sampler.random.state`, so that a restored text continues with the same random numbers. */
+  readonly sampler?: RandomState;
+}
+
+/** Contents of a restored session: `state` is new, `tokens` are a copy. */
+export interface RestoredSession {
+  readonly state: SequenceState;
+  readonly tokens: Int32Array;
+  readonly sampler?: RandomState;
+}
+
+/** The parts of a session's bytes, before its SHA-256 is known. */
+export interface LaidOutSession {
+  readonly entries: readonly (TensorEntry & { readonly data: TensorData })[];
+  /** Strings of the header. */
+  readonly strings: (sha256: string) => Readonly<Record<string, string>>;
+}
+
+/**
+ * Parts of the bytes of a session. Tensors may be memory of the state.
+ * @param hash of all of it
+ * @throws LinnetError `INPUT` if the tokens are not the text of the state
+ */
+export function sessionParts(
+  { state, tokens, sampler, fingerprint }: SavedSession & { readonly fingerprint: string },
+  hash: ContentHash,
+): LaidOutSession {
+  const { model, layout, length, encoded } = state;
+  if (tokens.length < length) {
+    throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
+  }
+  const strange = strangeToken(tokens, model);
+  if (strange !== undefined) throw new LinnetError('INPUT', `the session cannot be saved: ${strange}`);
+
+  const described = { fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
+  beginHash(hash, { ...described, sampler });
+  const entries: (TensorEntry & { readonly data: TensorData })[] = [];
+  const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
+    addTensor(hash, name, stored);
+    entries.push({ name, dtype: fileTypes[stored.dtype], shape: stored.shape, data: stored.data });
+  };
+  add('tokens', int32([tokens.length], tokens));
+  for (const { name, shape, of, expected } of sessionTensors(model, layout, length, encoded?.tokens.length ?? 0)) {
+    const numbers = expected ?? of(state);
+    if (numbers instanceof Int32Array) add(name, int32(shape, numbers));
+    else add(name, { dtype: 'float32', shape, data: resizedMatrices(numbers, shape[0], elementCount(shape)) });
+  }
+  const sampled = sampler !== undefined && { sampler: JSON.stringify(sampler) };
+  const strings = (sha256: string) => ({
+    format: formatName,
+    version: formatVersion,
+    ...described,
+    ...sampled,
+    sha256,
+  });
+  return { entries, strings };
+}
+
+/**
+ * Reads a session from bytes, which are checked as a file is.
+ * @param hash an empty one
+ * @param source how errors name them
+ * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
+ */
+export function decodeSessionWith(
+  hash: ContentHash,
+  bytes: Uint8Array,
+  engine: Pick<StepEngine, 'model' | 'layout'>,
+  fingerprint: string,
+  source = 'the session',
+): Promise<RestoredSession> {
+  const file = parseSafetensors(bytes, source);
+  // In place: the parts of the session are copied into it.
+  const read = (name: string): AnyTensor => discriminated(file.view(name));
+  const { metadata } = file;
+  const session = { source, metadata, read, names: () => file.names(), info: (name: string) => file.info(name) };
+  return readSession(session, engine, fingerprint, hash);
+}
+
+/** A file on disk or in memory. */
+export interface SessionSource extends SafetensorsDirectory {
+  /** May be a view of the caller's memory. */
+  read(name: string): AnyTensor | Promise<AnyTensor>;
+}
+
+/**
+ * Reads a session. Types, shapes and sizes are checked before any tensor is read, the numbers before the state is returned.
+ * @param hash an empty one
+ * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if it is malformed or damaged
+ */
+export async function readSession(
+  file: SessionSource,
+  { model, layout }: Pick<StepEngine, 'model' | 'layout'>,
+  fingerprint: string,
+  hash: ContentHash,
+): Promise<RestoredSession> {
+  const { source } = file;
+  const header = checkHeader(file, model, fingerprint);
+  const length = Number(header.length);
+  checkTokens(file, length); // before anything is made in proportion to the length
+  const sourceLength = storedSourceLength(file, model);
+  const stored = sessionTensors(model, layout, length, sourceLength);
+  checkTensors(file, stored);
+
+  beginHash(hash, header);
+  const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
+    const found = await file.read(name);
+    addTensor(hash, name, found);
+    return dataOf(found, dtype);
+  };
+  const tokens = (await read('tokens', 'int32')).slice();
+  const strange = strangeToken(tokens, model);
+  if (strange !== undefined) throw malformed(source, strange);
+  const state = new SequenceState(model, layout, emptySource(model, sourceLength));
+  state.reserve(length);
+  state.makeGroupRows(length);
+  for (const { name, dtype, shape, of, expected } of stored) {
+    const found = await read(name, dtype);
+    if (expected?.some((position, slot) => position !== found[slot]) === true) {
+      throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
+    }
+    if (!allFinite(found)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
+    copyMatrices(found, of(state), dtype === 'int32' ? 1 : shape[0]);
+  }
+  const foreign = strangeToken(state.encoded?.tokens ?? [], model);
+  if (foreign !== undefined) throw malformed(source, foreign);
+  state.length = length;
+  if ((await hash.digest('hex')) !== header.sha256)
+    throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
+  return { state, tokens, sampler: header.sampler };
+}
+
+const word = z.int().min(0).max(0xffffffff);
+
+const headerSchema = z.strictObject({
+  format: z.literal(formatName),
+  version: z.literal(formatVersion),
+  fingerprint: z.string(),
+  mixers: z.string(),
+  length: z.string().regex(/^(0|[1-9]\d{0,9})$/),
+  // From four zeros the generator would give nothing but zeros.
+  sampler: z
+    .tuple([word, word, word, word])
+    .refine((words) => words.some((value) => value !== 0))
+    .optional(),
+  sha256: z.string(),
+});
+
+type SessionHeader = z.infer<typeof headerSchema>;
+
+/** The strings of the header, once it is clear that the session is of this format, version and model. */
+function checkHeader(
+  { source, metadata }: SafetensorsDirectory,
+  model: AutoregressiveModel,
+  fingerprint: string,
+): SessionHeader {
+  const format = metadata.get('format');
+  if (format !== formatName) {
+    throw malformed(
+      source,
+      format === undefined ? 'the header names no format' : `its format is "${format.slice(0, 64)}"`,
+    );
+  }
+  const version = metadata.get('version');
+  if (version !== formatVersion) {
+    throw malformed(source, `its version is "${String(version).slice(0, 64)}", this program reads ${formatVersion}`);
+  }
+  const result = headerSchema.safeParse({
+    ...Object.fromEntries(metadata),
+    sampler: parseWords(metadata.get('sampler'), source),
+  });
+  if (!result.success) throw malformed(source, schemaProblems(result.error), result.error);
+  const header = result.data;
+  if (header.fingerprint !== fingerprint) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${source} is the session of another model: its fingerprint is ${header.fingerprint.slice(0, 64)}, the model's ${fingerprint}`,
+    );
+  }
+  if (header.mixers !== JSON.stringify(model.mixers)) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${source} is the session of a model with other mixers: ${header.mixers.slice(0, 200)}`,
+    );
+  }
+  return header;
+}
+
+function parseWords(json: string | undefined, source: string): unknown {
+  if (json === undefined) return undefined;
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw malformed(source, 'the state of the sampler is not JSON', cause);
+  }
+}
+
+/**
+ * x − x is 0 for finite numbers alone: a million take two milliseconds, and ten times as long through an iterator or a
+ * callback.
+ */
+function allFinite(values: Float32Array | Int32Array): boolean {
+  let differences = 0;
+  let i = values.length;
+  while (i-- > 0) differences += values[i] - values[i];
+  return differences === 0;
+}
+
+/** The text must hold at least the tokens that the state has read. */
+function checkTokens(file: SafetensorsDirectory, length: number): void {
+  if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
+  const tokens = file.info('tokens');
+  if (tokens.dtype === 'I32' && tokens.shape.length === 1 && tokens.shape[0] >= length) return;
+  throw malformed(file.source, `the tokens must be I32, ${length} or more of them; they are ${describeInfo(tokens)}`);
+}
+
+/** Compares names, types and shapes with the tensors that the state needs besides the tokens, before anything is read. */
+function checkTensors(file: SafetensorsDirectory, expected: readonly SessionTensor[]): void {
+  const names = new Set(file.names());
+  const missing = expected.find(({ name }) => !names.has(name));
+  if (missing !== undefined || names.size > expected.length + 1) {
+    const problem = missing === undefined ? `there are ${names.size}` : `"${missing.name}" is missing`;
+    throw malformed(file.source, `the model's sessions have ${expected.length + 1} tensors: ${problem}`);
+  }
+  for (const { name, dtype, shape } of expected) {
+    const [found, wanted] = [describeInfo(file.info(name)), describeInfo({ dtype: fileTypes[dtype], shape })];
+    if (found !== wanted) throw malformed(file.source, `"${name}" is ${found}, expected ${wanted}`);
+  }
+}
+
+function describeInfo({ dtype, shape }: { readonly dtype: string; readonly shape: readonly number[] }): string {
+  return `${dtype} [${shape.join(',')}]`;
+}
+
+/** The first token outside the vocabulary, as a message; undefined if there is none. */
+function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel): string | undefined {
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i];
+    if (!(Number.isInteger(token) && token >= 0 && token < sizes.vocabulary)) {
+      return `token ${token} at place ${i} is outside the vocabulary of ${sizes.vocabulary}`;
+    }
+  }
+  return undefined;
+}
+
+/** m: tokens of the text that was encoded; 0 in models that read none. */
+function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
+  if (cross === undefined) return 0;
+  if (!file.names().includes('source')) throw malformed(file.source, 'it holds no text that was encoded');
+  const { dtype, shape } = file.info('source');
+  if (dtype === 'I32' && shape.length === 1 && shape[0] > 0) return shape[0];
+  throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
+}
+
+/** A SHA-256 that is computed piece by piece; `createHash` of Node is one. */
+export interface ContentHash {
+  update(content: string | Uint8Array): unknown;
+  digest(encoding: 'hex'): string | Promise<string>;
+}
+
+/** Strings of the header that the hash covers. */
+interface HashedStrings {
+  readonly fingerprint: string;
+  readonly mixers: string;
+  readonly length: string;
+  readonly sampler?: RandomState;
+}
+
+/** The hash of a session is one of the header's strings, then of each tensor's name, shape and bytes. */
+function beginHash(hash: ContentHash, { fingerprint, mixers, length, sampler }: HashedStrings): void {
+  hash.update(JSON.stringify([formatName, formatVersion, fingerprint, mixers, length, sampler ?? null]));
+}
+
+function addTensor(hash: ContentHash, name: string, { shape, data }: Tensor): void {
+  hash.update(JSON.stringify([name, shape]));
+  hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+}
+
+function malformed(source: string, problem: string, cause?: unknown): LinnetError {
+  return new LinnetError('FORMAT', `${source} is not a usable session: ${problem}`, { cause });
+}

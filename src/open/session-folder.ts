@@ -1,0 +1,61 @@
+/** Session files that a browser keeps for this origin, by name. Their content is checked where they are loaded. */
+import { LinnetError } from '../errors.ts';
+import { type PrivateFile, PrivateFolder } from './private-folder.ts';
+
+const ending = '.session';
+/** Of a name, escaped: file systems have 255 bytes. */
+const longestName = 240;
+
+/** @throws LinnetError `CONFIG` where the browser has no private file system */
+async function sessionFolder(): Promise<PrivateFolder> {
+  const folder = await PrivateFolder.open('linnet-sessions');
+  if (folder !== undefined) return folder;
+  throw new LinnetError('CONFIG', 'saved sessions need a file system, which this browser does not give the page');
+}
+
+/** The file of a session. Any text is a name. @throws LinnetError `PATH` for one that is too long */
+function fileOf(name: string): string {
+  const escaped = encodeURIComponent(name.replace(/\p{Surrogate}/gu, '\ufffd'));
+  if (escaped.length <= longestName) return escaped + ending;
+  throw new LinnetError('PATH', `the name of a session may have ${longestName} characters; it has ${escaped.length}`);
+}
+
+/**
+ * The sessions that pages of this origin have saved, of all models; the one that was saved last first.
+ * @throws LinnetError `CONFIG` where the browser has no private file system
+ */
+export async function savedSessions(): Promise<PrivateFile[]> {
+  const files = (await (await sessionFolder()).list()).filter(({ name }) => name.endsWith(ending));
+  return files
+    .map((file) => ({ ...file, name: nameOf(file.name.slice(0, -ending.length)) }))
+    .sort((a, b) => b.changed - a.changed);
+}
+
+function nameOf(escaped: string): string {
+  try {
+    return decodeURIComponent(escaped);
+  } catch {
+    return escaped; // of somebody else
+  }
+}
+
+/**
+ * The bytes of a saved session, as a file that Node and servers take.
+ * @throws LinnetError `NOT_FOUND`, `CONFIG` as `savedSessions`
+ */
+export async function savedSession(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await (await sessionFolder()).read(fileOf(name));
+  if (bytes !== undefined) return bytes;
+  throw new LinnetError('NOT_FOUND', `there is no saved session ${JSON.stringify(name)}; savedSessions() names them`);
+}
+
+/** Keeps a session file, such as one of a server; it is checked when it is loaded. @throws LinnetError as `save` of a session */
+export async function keepSession(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  if (await (await sessionFolder()).write(fileOf(name), bytes)) return;
+  throw new LinnetError('RUNTIME', `the browser has no room for a session of ${bytes.length} bytes; delete others`);
+}
+
+/** Deletes a saved session; does nothing if there is none. @throws LinnetError `CONFIG` as `savedSessions` */
+export async function deleteSession(name: string): Promise<void> {
+  await (await sessionFolder()).delete(fileOf(name));
+}
