@@ -1,5 +1,6 @@
 /** The Chromium of the system, without a window, and pages bundled as a user of the package would bundle them. */
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { type Browser, chromium } from 'playwright-core';
 import { build } from 'vite';
 
@@ -23,6 +24,16 @@ const quiet = [
 export function launchChromium({ gpu = false } = {}): Promise<Browser> {
   const graphics = gpu ? ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'] : ['--disable-gpu'];
   return chromium.launch({ executablePath, args: [...quiet, ...graphics] });
+}
+
+/** Memory of all processes of a browser, memory that they share counted once: bytes, as Linux counts them. */
+export async function browserBytes(browser: Browser): Promise<number> {
+  const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo');
+  const sizes = processInfo.map(async ({ id }) => {
+    const memory = await readFile(`/proc/${id}/smaps_rollup`, 'utf8').catch(() => '');
+    return 1024 * Number(/^Pss: +(\d+) kB/m.exec(memory)?.[1] ?? 0);
+  });
+  return (await Promise.all(sizes)).reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Bundles the page `root/index.html` into a folder. */

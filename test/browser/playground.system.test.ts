@@ -13,9 +13,10 @@ import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { finetune } from '../../src/training/plans/finetune.ts';
 import type { ModelWithWeights } from '../export/exported-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
-import { launchChromium, noChromium } from './chromium.ts';
+import { browserBytes, launchChromium, noChromium } from './chromium.ts';
 import { longestTask, openPlayground } from './playground-page.ts';
 import { expectAccessibleInBothSchemes, takePicture } from './quiet-page.ts';
+import { serveSite } from './site.ts';
 
 const prompt = 'The state of the union';
 const count = 48;
@@ -112,6 +113,36 @@ describe.skipIf(noChromium !== undefined)(
       } finally {
         await gpu.close();
       }
+    });
+
+    it('shares one engine between two tabs, and keeps it when the first is closed', async () => {
+      await using site = await serveSite({ folders: { '': folder }, isolated: false });
+      const context = await browser.newContext();
+      context.setDefaultTimeout(100_000);
+      const pages: Page[] = [];
+      const visit = async (): Promise<Page> => {
+        const page = await context.newPage();
+        pages.push(page);
+        await page.goto(`${site.url}index.html`);
+        await page.waitForSelector('[data-ready=true]');
+        return page;
+      };
+      const first = await visit();
+      const memory = await browserBytes(browser);
+      const model = /^\/model|\.wasm$/;
+      const before = site.requests.length;
+      expect(site.requests.filter((path) => model.test(path)).length).toBeGreaterThan(2);
+      const second = await visit();
+      expect(site.requests.slice(before).filter((path) => model.test(path))).toEqual([]);
+      console.log(`the second tab takes ${(((await browserBytes(browser)) - memory) / 2 ** 20).toFixed(1)} MiB`);
+      const usage = await (await context.newCDPSession(second)).send('Runtime.getHeapUsage');
+      expect(usage.totalSize).toBeLessThan(40 << 20);
+      await Promise.all(pages.map((page) => writeTwice(page)));
+      for (const page of pages) await expect.poll(() => textOf(page, 'plain')).toBe(written);
+      await first.close();
+      await writeTwice(second);
+      await expect.poll(() => textOf(second, 'speculative')).toBe(written);
+      await context.close();
     });
 
     it('shows what a text takes, forks and saves it, and opens it again', async () => {

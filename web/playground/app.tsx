@@ -8,7 +8,7 @@ import { webGpuSupport, type WebGpuSupport } from '../../src/runtime/webgpu-supp
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
 import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
-import { askedInAddress, deviceNames, shippedModel } from './devices.ts';
+import { askedInAddress, deviceNames, sharesEngine, shippedModel } from './devices.ts';
 import { MaskView } from './mask-view.tsx';
 import { MemoryView } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
@@ -36,7 +36,7 @@ interface Opening {
 }
 
 export function PlaygroundApp() {
-  const client = useMemo(() => new ModelClient(), []);
+  const client = useMemo(() => new ModelClient(sharesEngine()), []);
   const [facts, setFacts] = useState<ModelFacts | undefined>(undefined);
   const [models, setModels] = useState(0);
   const [shipped, setShipped] = useState(false);
@@ -182,11 +182,11 @@ function described(facts: ModelFacts, software: boolean): string {
   return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}, ${dtype}; ${deviceOf(facts, software)}.`;
 }
 
-function deviceOf({ device, threads, isolated }: ModelFacts, software: boolean): string {
+function deviceOf({ device, threads }: ModelFacts, software: boolean): string {
   if (device === 'webgpu') {
     return `WebGPU in this tab${software ? ', imitated by the processor: WebAssembly is faster here' : ''}`;
   }
-  const how = isolated
+  const how = crossOriginIsolated
     ? `${formatCount(threads)} ${threads === 1 ? 'thread' : 'threads'}`
     : 'one thread, since the page is not cross-origin isolated: large models are slower';
   return `WebAssembly in this tab, ${how}`;

@@ -11,6 +11,16 @@ export function shippedModel(device: WebDevice): string {
   return new URL(shippedFolders[device], location.href.replace(/[?#].*$/, '')).href;
 }
 
+/**
+ * Whether tabs of this page share one engine. A shared worker has no threads, so it is used where threads are of no use: on a GPU,
+ * in pages that are not isolated, or where one thread is asked for.
+ */
+export function sharesEngine(): boolean {
+  const { device, threads } = askedInAddress();
+  const usesThreads = crossOriginIsolated && device === 'wasm' && threads !== 1;
+  return typeof SharedWorker !== 'undefined' && isSecureContext && !usesThreads;
+}
+
 /** What the address of the page asks for: `?model=URL`, `?device=webgpu`, `?threads=N`. */
 export function askedInAddress(): {
   readonly model: string | undefined;

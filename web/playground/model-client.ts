@@ -7,18 +7,31 @@ import type { TrainAnswers, TrainRequest } from './train-protocol.ts';
 type OnProgress = (progress: AnswerProgress) => void;
 
 export class ModelClient {
-  readonly #worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet' });
+  readonly #worker: Worker | MessagePort;
   readonly #waiting = new Map<number, (message: FromWorker) => void>();
   #calls = 0;
   #texts = 0;
 
-  constructor() {
+  /** @param shared whether other tabs of the page use the same engine, which then has one thread */
+  constructor(shared: boolean) {
+    const made = shared
+      ? new SharedWorker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet-shared' })
+      : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet' });
+    this.#worker = made instanceof Worker ? made : made.port;
     this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) =>
       this.#waiting.get(data.call)?.(data),
     );
-    this.#worker.addEventListener('error', ({ message }) => {
+    made.addEventListener('error', ({ message }: ErrorEvent) => {
       for (const [call, take] of this.#waiting)
         take({ call, type: 'failed', message: `the worker failed: ${message}` });
+    });
+    if (made instanceof Worker) return;
+    made.port.start();
+    const lock = `linnet-page-${crypto.randomUUID()}`;
+    // Held until the page is gone, which no event tells the worker.
+    void navigator.locks.request(lock, async () => {
+      await this.#ask('page', { name: 'page', lock });
+      await new Promise(() => undefined);
     });
   }
 

@@ -1,4 +1,4 @@
-/** The worker's model and the texts that it writes. */
+/** The model of a page, and the texts that it writes. */
 import { browserWeights, LinnetError, LookupDrafter, open, speculative, type TextSession } from '../../src/web.ts';
 import type {
   ModelFacts,
@@ -9,15 +9,22 @@ import type {
   WriteOptions,
   Written,
 } from './protocol.ts';
+import type { SharedModel, SharedModels } from './shared-models.ts';
 import type { OpenedSource } from './train-host.ts';
 
 /** An address that no host has: files of a dropped folder go by it, and no request is made. */
 const droppedFolder = 'https://folder.invalid/';
 
 export class ModelHost {
+  readonly #models: SharedModels;
   #opened: OpenedSource | undefined;
+  #release: SharedModel['release'] | undefined;
   readonly #texts = new Map<number, TextSession>();
   #writing: AbortController | undefined;
+
+  constructor(models: SharedModels) {
+    this.#models = models;
+  }
 
   /** @throws LinnetError as `open` of `linnet/web`, and `CONFIG` for a model that does not continue texts */
   async open(
@@ -26,7 +33,7 @@ export class ModelHost {
     onProgress: (progress: AnswerProgress) => void,
   ): Promise<ModelFacts> {
     this.stop();
-    const before = this.#opened;
+    const before = this.#release;
     const usual = Math.min(4, Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)));
     const threads = crossOriginIsolated ? (wanted ?? usual) : 1;
     const url = source.kind === 'url' ? source.url : droppedFolder;
@@ -34,17 +41,19 @@ export class ModelHost {
       threads,
       ...(source.kind === 'url' ? { cache: await browserWeights() } : { fetch: fetchFrom(source.files) }),
     };
-    const opened = await open(url, {
-      ...options,
-      onProgress: (progress) => onProgress({ type: 'opening', ...progress }),
-    });
+    // Files that were dropped are those of one page.
+    const key = source.kind === 'url' ? `${new URL(url, location.href).href} ${threads}` : crypto.randomUUID();
+    const { model: opened, release } = await this.#models.take(key, () =>
+      open(url, { ...options, onProgress: (progress) => onProgress({ type: 'opening', ...progress }) }),
+    );
     if (opened.kind !== 'causal') {
-      await opened.dispose();
+      await release();
       throw new LinnetError('CONFIG', `${opened.family} reads a text before it writes; the playground continues texts`);
     }
     this.#opened = { model: opened, url, options };
+    this.#release = release;
     this.#texts.clear();
-    await before?.model.dispose();
+    await before?.();
     const { sizes, mixers } = opened.description;
     const { manifest: exported } = opened;
     const { layers, keyValueHeads, headWidth, valueWidth = headWidth } = sizes;
@@ -56,7 +65,6 @@ export class ModelHost {
       device: exported?.device === 'webgpu' ? 'webgpu' : 'wasm',
       dtype: exported?.dtype ?? 'f32',
       threads,
-      isolated: crossOriginIsolated,
       cacheBytesPerToken: layers * keyValueHeads * (headWidth + valueWidth) * Float32Array.BYTES_PER_ELEMENT,
     };
   }
@@ -99,7 +107,7 @@ export class ModelHost {
       },
     });
     try {
-      await pieces.text();
+      await this.#models.inTurn(() => pieces.text());
     } finally {
       this.#writing = undefined;
     }
@@ -127,6 +135,13 @@ export class ModelHost {
 
   forget(id: number): void {
     this.#texts.delete(id);
+  }
+
+  /** The page has gone. */
+  async close(): Promise<void> {
+    this.stop();
+    this.#texts.clear();
+    await this.#release?.();
   }
 
   /** Ends the writing under way between two steps. */

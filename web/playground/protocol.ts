@@ -19,8 +19,6 @@ export interface ModelFacts {
   /** Where it computes: what it was exported for. */
   readonly device: WebDevice;
   readonly dtype: ExportManifest['dtype'];
-  /** Whether ONNX Runtime may share memory between threads. */
-  readonly isolated: boolean;
   readonly threads: number;
   /** Bytes that a softmax model of these sizes keeps per token, in float32: 2·G·D in every layer. */
   readonly cacheBytesPerToken: number;
@@ -77,6 +75,8 @@ export type AnswerProgress =
 /** What is asked of the worker. Texts are numbered by the page. */
 export type Request =
   | TrainRequest
+  /** The first one of a page that shares the worker: `lock` is free when the page has gone. */
+  | { readonly name: 'page'; readonly lock: string }
   /** Default of `threads`: half the cores, four at most; one where the page is not isolated, whatever is asked for. */
   | { readonly name: 'open'; readonly source: ChosenModel; readonly threads: number | undefined }
   /** Adds `added` to text `id`, which is new where the worker does not know it, and goes on from there. */
@@ -94,6 +94,7 @@ export type Request =
 
 /** Answers by the name of the request. */
 export interface Answers extends TrainAnswers, ViewAnswers {
+  readonly page: true;
   readonly open: ModelFacts;
   readonly write: Written;
   readonly fork: TextFacts;

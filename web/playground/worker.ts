@@ -1,59 +1,99 @@
-/** The worker: the model computes here, so that the page stays alive. */
+/**
+ * The worker: the model computes here, so that the page stays alive. As a shared worker it serves several pages, which share
+ * the models that they open.
+ */
 import './no-eval.ts';
 import { ModelHost } from './model-host.ts';
+import { SharedModels } from './shared-models.ts';
 import { TrainHost } from './train-host.ts';
 import type { Answers, FromWorker, AnswerProgress, Request, ToWorker } from './protocol.ts';
 import type { ViewsHost } from './views-host.ts';
 
-const host = new ModelHost();
-const training = new TrainHost(() => host.source());
-
-let views: Promise<ViewsHost> | undefined;
-
-/** Building graphs in the tab is for the views that need it: loaded with the first of them. */
-function viewsHost(): Promise<ViewsHost> {
-  views ??= import('./views-host.ts').then((loaded) => new loaded.ViewsHost(() => host.source()));
-  return views;
+/** A page's end, or the worker itself where it has one page. */
+interface Port {
+  postMessage(message: FromWorker): void;
+  addEventListener(type: 'message', listener: (event: MessageEvent<ToWorker>) => void): void;
 }
 
-async function answer(request: Request, onProgress: (progress: AnswerProgress) => void): Promise<Partial<Answers>> {
-  switch (request.name) {
-    case 'open':
-      training.stop();
-      await training.forget();
-      return { open: await host.open(request.source, request.threads, onProgress) };
-    case 'train':
-    case 'try':
-    case 'weights':
-      return training.answer(request, onProgress);
-    case 'write':
-      return { write: await host.write(request.id, request.added, request.options, onProgress) };
-    case 'fork':
-      return { fork: host.fork(request.id, request.from) };
-    case 'save':
-      await host.save(request.id, request.as);
-      return { save: true };
-    case 'restore':
-      return { restore: await host.restore(request.id, request.from) };
-    case 'forget':
-      host.forget(request.id);
-      return { forget: true };
-    case 'stop':
-      host.stop();
-      training.stop();
-      return { stop: true };
-    case 'look':
-      return { look: await (await viewsHost()).look(request.text, request.mixer) };
-    case 'move':
-      return { move: await (await viewsHost()).move(request.text, request.mixer) };
+const models = new SharedModels();
+
+/** One page. */
+class PageHost {
+  readonly #host = new ModelHost(models);
+  readonly #training = new TrainHost(() => this.#host.source());
+  #views: Promise<ViewsHost> | undefined;
+
+  /** The page holds a lock of this name as long as it lives. */
+  async closeWith(lock: string): Promise<void> {
+    await navigator.locks.request(lock, () => this.#host.close());
+  }
+
+  async answer(request: Request, onProgress: (progress: AnswerProgress) => void): Promise<Partial<Answers>> {
+    switch (request.name) {
+      case 'page':
+        void this.closeWith(request.lock);
+        return { page: true };
+      case 'open':
+        this.#training.stop();
+        await this.#training.forget();
+        return { open: await this.#host.open(request.source, request.threads, onProgress) };
+      case 'train':
+      case 'try':
+      case 'weights':
+        return this.#training.answer(request, onProgress);
+      case 'write':
+        return { write: await this.#host.write(request.id, request.added, request.options, onProgress) };
+      case 'fork':
+        return { fork: this.#host.fork(request.id, request.from) };
+      case 'save':
+        await this.#host.save(request.id, request.as);
+        return { save: true };
+      case 'restore':
+        return { restore: await this.#host.restore(request.id, request.from) };
+      case 'forget':
+        this.#host.forget(request.id);
+        return { forget: true };
+      case 'stop':
+        this.#host.stop();
+        this.#training.stop();
+        return { stop: true };
+      case 'look':
+        return { look: await (await this.#viewsHost()).look(request.text, request.mixer) };
+      case 'move':
+        return { move: await (await this.#viewsHost()).move(request.text, request.mixer) };
+    }
+  }
+
+  /** Building graphs in the tab is for the views that need it: loaded with the first of them. */
+  #viewsHost(): Promise<ViewsHost> {
+    this.#views ??= import('./views-host.ts').then((loaded) => new loaded.ViewsHost(() => this.#host.source()));
+    return this.#views;
   }
 }
 
-const tell = (message: FromWorker): void => postMessage(message);
+function serve(port: Port): void {
+  const host = new PageHost();
+  port.addEventListener('message', ({ data: { call, request } }) => {
+    host
+      .answer(request, (progress) => port.postMessage({ call, type: 'progress', progress }))
+      .then(
+        (answers) => port.postMessage({ call, type: 'answer', answers }),
+        (error: unknown) =>
+          port.postMessage({ call, type: 'failed', message: error instanceof Error ? error.message : String(error) }),
+      );
+  });
+}
 
-addEventListener('message', ({ data: { call, request } }: MessageEvent<ToWorker>) => {
-  answer(request, (progress) => tell({ call, type: 'progress', progress })).then(
-    (answers) => tell({ call, type: 'answer', answers }),
-    (error: unknown) => tell({ call, type: 'failed', message: error instanceof Error ? error.message : String(error) }),
-  );
-});
+if ('onconnect' in globalThis) {
+  addEventListener('connect', (event) => {
+    if (!(event instanceof MessageEvent)) return;
+    const [port] = event.ports;
+    serve(port);
+    port.start();
+  });
+} else {
+  serve({
+    postMessage: (message) => postMessage(message),
+    addEventListener: (type, listener) => addEventListener(type, listener),
+  });
+}
