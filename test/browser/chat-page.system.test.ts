@@ -38,7 +38,7 @@ describe.skipIf(noChromium !== undefined)(
       plain = await openTiny();
       chatting = await openTiny(chatTemplate);
       server = await startServer(plain, { port: 0, log, page });
-      chatServer = await startServer(chatting, { port: 0, log, page });
+      chatServer = await startServer(chatting, { port: 0, log, page, toolFormat: 'llama3' });
       browser = await launchChromium();
     }, 120_000);
 
@@ -315,6 +315,59 @@ describe.skipIf(noChromium !== undefined)(
         await shot(tab, 'without-insight-390');
         await tab.getByRole('button', { name: /^Colours: system/ }).click();
         expect(await tab.evaluate('document.documentElement.dataset.scheme')).toBe('light');
+      });
+    }, 120_000);
+
+    it('shows calls of functions as cards, and goes on with their results', async () => {
+      const city = { type: 'object', properties: { city: { enum: ['Paris', 'Oslo'] } }, required: ['city'] };
+      const weather = { type: 'function', function: { name: 'weather', parameters: city } };
+      await visit(chatServer.url, async (tab) => {
+        await set(tab, { maxTokens: 120 });
+        await tab.getByRole('button', { name: 'Settings', exact: true }).click();
+        const dialog = tab.getByRole('dialog');
+        await dialog.getByLabel('Functions that the model may call').fill('[{');
+        await dialog.getByText('This is no list in JSON').waitFor();
+        const chosen = tab.waitForEvent('filechooser');
+        await dialog.getByRole('button', { name: 'Load a file' }).click();
+        const buffer = Buffer.from(JSON.stringify([weather]));
+        await (await chosen).setFiles({ name: 'tools.json', mimeType: 'application/json', buffer });
+        await dialog.getByText('1 function', { exact: true }).waitFor();
+        await dialog.getByLabel('Calls').selectOption('required');
+        await shot(tab, 'functions');
+        await dialog.getByRole('button', { name: 'Done' }).click();
+
+        await tab.getByRole('textbox', { name: 'Message' }).fill('What is the weather in Paris?');
+        await tab.getByRole('button', { name: 'Send', exact: true }).click();
+        const give = tab.getByRole('button', { name: /^Give the result/ });
+        await give.waitFor();
+        const card = tab.getByRole('region', { name: 'Call of weather' }).first();
+        expect(await card.locator('dl').innerText()).toMatch(/^city\s+(Paris|Oslo)$/);
+        await shot(tab, 'call');
+        await expectAccessible(tab, 'call');
+        for (const field of await tab.getByLabel('Result of weather').all()) await field.fill('sunny, 21 °C');
+        const models = tab.getByRole('article', { name: /^Model/ });
+        expect(await models.count()).toBe(1);
+        await give.click();
+        await expect.poll(() => models.count()).toBe(2);
+        await answered(tab);
+        expect(await card.locator('.result .plain').innerText()).toBe('sunny, 21 °C');
+        await shot(tab, 'called');
+        await expectAccessible(tab, 'called');
+
+        await tab.reload();
+        await expect.poll(() => card.locator('.result .plain').innerText()).toBe('sunny, 21 °C');
+        await tab.getByRole('button', { name: 'Change the result' }).first().click();
+        await tab.getByLabel('Result of weather').first().fill('rain');
+        await give.click();
+        await expect.poll(() => card.locator('.result .plain').innerText()).toBe('rain');
+        await tab.getByRole('group', { name: 'Alternatives' }).waitFor();
+        await answered(tab);
+        await tab.setViewportSize({ width: 390, height: 780 });
+        await tab.emulateMedia({ colorScheme: 'dark' });
+        await card.scrollIntoViewIfNeeded();
+        await shot(tab, 'called-390-dark');
+        await expectAccessible(tab, 'called, narrow');
+        expect(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
       });
     }, 120_000);
 

@@ -1,6 +1,6 @@
 /** Streams of answers, cut anywhere, and what is measured in them. */
 import { describe, expect, it } from 'vitest';
-import { type AnswerPiece, pieceOf, readAnswer } from './answer-stream.ts';
+import { addCallPiece, type AnswerPiece, pieceOf, readAnswer } from './answer-stream.ts';
 import { FactsOfAnswer, noFacts } from './live-facts.ts';
 
 const tree = { tokens: ['a', ' b', ' c'], parents: [-1, 0, 0], accepted: [0, 2], next: 'd' };
@@ -39,6 +39,24 @@ describe('a streamed answer', () => {
     expect(pieces[3]).toMatchObject({ finish: 'length', written: 2, rounds: 1, tokensPerSecond: 8 });
   });
 
+  it('makes calls of their pieces', () => {
+    const deltas = [
+      [{ index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '' } }],
+      [{ index: 0, function: { arguments: '{"x":' } }],
+      [
+        { index: 0, function: { arguments: '1}' } },
+        { index: 1, id: 'b', function: { name: 'g', arguments: '{}' } },
+      ],
+      'odd',
+    ];
+    const pieces = deltas.map((tool_calls) => pieceOf({ choices: [{ delta: { tool_calls } }] }));
+    expect(pieces.flatMap(({ calls }) => calls).reduce<ReturnType<typeof addCallPiece>>(addCallPiece, [])).toEqual([
+      { id: 'a', name: 'f', json: '{"x":1}' },
+      { id: 'b', name: 'g', json: '{}' },
+    ]);
+    expect(pieceOf({ choices: [{ delta: {}, finish_reason: 'tool_calls' }] }).finish).toBe('calls');
+  });
+
   it('says what the server says when it fails on the way', async () => {
     const text = 'data: {"choices":[{"text":"a"}]}\n\ndata: {"error":{"message":"too slow","code":503}}\n\n';
     await expect(collect(text, 9)).rejects.toThrow('too slow');
@@ -60,7 +78,7 @@ describe('a streamed answer', () => {
 });
 
 describe('facts of an answer', () => {
-  const piece = (change: Partial<AnswerPiece>): AnswerPiece => ({ text: '', trees: [], ...change });
+  const piece = (change: Partial<AnswerPiece>): AnswerPiece => ({ text: '', calls: [], trees: [], ...change });
 
   it('counts guesses, keeps the last trees, and takes the rate over the last moments', () => {
     const facts = new FactsOfAnswer(noFacts);

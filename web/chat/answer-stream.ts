@@ -1,5 +1,6 @@
 /** Answers as they stream in: server-sent events of chats and completions, and what Linnet tells about itself in them. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import type { Call } from './conversation.ts';
 
 /** A drafted tree with the path that the model accepted. */
 export interface DraftedTree {
@@ -9,10 +10,20 @@ export interface DraftedTree {
   readonly next: string;
 }
 
+/** A part of a call: those with the same index are one call. */
+export interface CallPiece {
+  readonly index: number;
+  /** Of the first piece. */
+  readonly id?: string;
+  readonly name?: string;
+  readonly json: string;
+}
+
 /** What a chunk brings; all of it may be absent. */
 export interface AnswerPiece {
   readonly text: string;
-  readonly finish?: 'stop' | 'length';
+  readonly finish?: 'stop' | 'length' | 'calls';
+  readonly calls: readonly CallPiece[];
   readonly trees: readonly DraftedTree[];
   /** Tokens in the state. */
   readonly position?: number;
@@ -57,12 +68,14 @@ export function pieceOf(chunk: unknown): AnswerPiece {
   const { error, choices, linnet } = recordOf(chunk);
   if (error !== undefined) throw new Error(messageOf(error));
   const [choice] = arrayOf(choices).map(recordOf);
-  const content = choice === undefined ? '' : (recordOf(choice.delta).content ?? choice.text);
+  const delta = recordOf(choice?.delta);
+  const content = delta.content ?? choice?.text;
   const finish = choice?.finish_reason;
   const told = recordOf(linnet);
   return {
     text: typeof content === 'string' ? content : '',
-    finish: finish === 'stop' || finish === 'length' ? finish : undefined,
+    finish: finish === 'tool_calls' ? 'calls' : finish === 'stop' || finish === 'length' ? finish : undefined,
+    calls: arrayOf(delta.tool_calls).map(callPieceOf),
     trees: arrayOf(told.trees).map(treeOf),
     position: numberOf(told.position),
     stateBytes: numberOf(told.state_bytes),
@@ -71,6 +84,23 @@ export function pieceOf(chunk: unknown): AnswerPiece {
     written: numberOf(told.written),
     rounds: numberOf(told.rounds),
   };
+}
+
+function callPieceOf(piece: unknown): CallPiece {
+  const { index, id, function: called } = recordOf(piece);
+  const { name, arguments: json } = recordOf(called);
+  return {
+    index: numberOf(index) ?? 0,
+    ...(typeof id === 'string' && { id }),
+    ...(typeof name === 'string' && { name }),
+    json: typeof json === 'string' ? json : '',
+  };
+}
+
+/** Calls with one more piece. */
+export function addCallPiece(calls: readonly Call[], { index, id, name, json }: CallPiece): readonly Call[] {
+  const call = calls[index] ?? { id: id ?? String(index), name: name ?? '', json: '' };
+  return [...calls.slice(0, index), { ...call, json: call.json + json }, ...calls.slice(index + 1)];
 }
 
 function treeOf(tree: unknown): DraftedTree {

@@ -1,6 +1,15 @@
 /** One column: a conversation, its settings, and the answer under way. Views subscribe and are given snapshots. */
+import { addCallPiece } from './answer-stream.ts';
 import { FactsOfAnswer, type LiveFacts, noFacts } from './live-facts.ts';
-import { addTurn, changeTurn, type ConversationTree, emptyConversation, pathTo, showTurn } from './conversation.ts';
+import {
+  addTurn,
+  type Call,
+  changeTurn,
+  type ConversationTree,
+  emptyConversation,
+  pathTo,
+  showTurn,
+} from './conversation.ts';
 import type { ContinuationRequest, Server } from './server.ts';
 import { type KeptConversation, newKey } from './kept-conversations.ts';
 import { defaultSettings, type Settings } from './settings.ts';
@@ -109,6 +118,14 @@ export class ColumnModel {
     await this.#answer(server, conversation, conversation.turns[turn].parent);
   }
 
+  /** Has the model go on with results of the calls of a turn, one for each. */
+  async giveResults(server: Server, turn: number, results: readonly string[]): Promise<void> {
+    const { conversation, writing } = this.#snapshot;
+    if (writing !== undefined) return;
+    const given = addTurn(conversation, turn, { author: 'tool', text: results.join('\n'), results });
+    await this.#answer(server, given, given.leaf);
+  }
+
   stop(): void {
     this.#abort?.abort();
   }
@@ -133,17 +150,22 @@ export class ColumnModel {
     this.#abort = abort;
     this.#change({ conversation: started, writing: turn, facts: facts.facts });
     let text = '';
+    let calls: readonly Call[] = [];
     let flushed = 0;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const flush = (): void => {
       timer = undefined;
       flushed = performance.now();
-      this.#change({ conversation: changeTurn(this.#snapshot.conversation, turn, { text }), facts: facts.facts });
+      this.#change({
+        conversation: changeTurn(this.#snapshot.conversation, turn, { text, calls }),
+        facts: facts.facts,
+      });
     };
     let outcome: Parameters<typeof changeTurn>[2] = {};
     try {
       for await (const piece of server.answer(question, abort.signal)) {
         text += piece.text;
+        calls = piece.calls.reduce(addCallPiece, calls);
         facts.take(piece, performance.now());
         if (piece.finish !== undefined) {
           const { finish, tokensPerSecond, written, rounds } = piece;
@@ -160,7 +182,7 @@ export class ColumnModel {
       this.#abort = undefined;
       const { conversation } = this.#snapshot;
       this.#change({
-        conversation: changeTurn(conversation, turn, { text, ...outcome }),
+        conversation: changeTurn(conversation, turn, { text, calls, ...outcome }),
         writing: undefined,
         facts: facts.facts,
       });

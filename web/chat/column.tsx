@@ -50,6 +50,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
       show: (turn) => model.show(turn),
       again: (turn) => void model.again(server, turn),
       edit: (turn, text) => void model.edit(server, turn, text),
+      giveResults: (turn, results) => void model.giveResults(server, turn, results),
       beside: (turn) => onBeside(model, turn),
     }),
     [model, server, onBeside],
@@ -99,17 +100,26 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
         <Log watched={snapshot}>
           {session !== undefined && <div class="turn plain opened">{session.text}</div>}
           {path.length === 0 && session === undefined && <Welcome chat={model.chat} />}
-          {path.map((turn) => (
-            <TurnView
-              key={turn.id}
-              turn={turn}
-              siblings={siblingsOf(conversation, turn.id).map(({ id }) => id)}
-              writing={writing === turn.id}
-              busy={busy}
-              markdown={settings.markdown}
-              actions={actions}
-            />
-          ))}
+          {path.map((turn, place) => {
+            // Results are shown with the calls that they answer.
+            if (turn.author === 'tool') return null;
+            const next = path.at(place + 1);
+            const results = next?.author === 'tool' ? next : undefined;
+            const alternatives = (id: number): number[] => siblingsOf(conversation, id).map((sibling) => sibling.id);
+            return (
+              <TurnView
+                key={turn.id}
+                turn={turn}
+                siblings={alternatives(turn.id)}
+                results={results}
+                resultSiblings={results === undefined ? [] : alternatives(results.id)}
+                writing={writing === turn.id}
+                busy={busy}
+                markdown={settings.markdown}
+                actions={actions}
+              />
+            );
+          })}
         </Log>
         {insight && <Insight snapshot={snapshot} onShow={actions.show} />}
       </div>

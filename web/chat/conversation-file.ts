@@ -1,5 +1,5 @@
 /** Conversations as files: all turns and branches, as JSON. What is opened may be anything. */
-import type { ConversationTree, Turn } from './conversation.ts';
+import type { Call, ConversationTree, Turn } from './conversation.ts';
 import { showTurn } from './conversation.ts';
 
 const format = 'linnet-conversation';
@@ -12,7 +12,9 @@ interface SavedConversation {
 
 export function writeConversation({ conversation, system }: SavedConversation): string {
   const { turns, leaf } = conversation;
-  const kept = turns.map(({ parent, author, text, finish }) => ({ parent, author, text, finish }));
+  const kept = turns.map(({ parent, author, text, finish, calls, results }) => {
+    return { parent, author, text, finish, calls, results };
+  });
   return JSON.stringify({ format, version: 1, system, leaf, turns: kept }, undefined, 1);
 }
 
@@ -27,7 +29,8 @@ export function readConversation(text: string): SavedConversation {
   if (!isRecord(file) || file.format !== format || file.version !== 1 || !Array.isArray(file.turns)) {
     throw new Error('The file holds no conversation of this page.');
   }
-  const turns = file.turns.map((turn: unknown, id) => readTurn(turn, id));
+  const turns: Turn[] = [];
+  for (const [id, turn] of file.turns.entries()) turns.push(readTurn(turn, id, turns));
   const leaf = file.leaf;
   const conversation = { turns, leaf: undefined, visited: {} };
   return {
@@ -36,15 +39,31 @@ export function readConversation(text: string): SavedConversation {
   };
 }
 
-function readTurn(turn: unknown, id: number): Turn {
+function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
   if (isRecord(turn)) {
-    const { parent, author, text } = turn;
-    const placed = parent === undefined || (Number.isInteger(parent) && Number(parent) >= 0 && Number(parent) < id);
-    if (placed && (author === 'user' || author === 'model') && typeof text === 'string') {
-      return { id, parent: parent === undefined ? undefined : Number(parent), author, text };
+    const { author, text, calls, results } = turn;
+    const parent = turn.parent === undefined ? undefined : Number(turn.parent);
+    const placed = parent === undefined || (Number.isInteger(parent) && parent >= 0 && parent < id);
+    if (placed && typeof text === 'string') {
+      if (author === 'user') return { id, parent, author, text };
+      const made = Array.isArray(calls) ? calls.filter(isCall) : [];
+      if (author === 'model')
+        return { id, parent, author, text, ...(made.length > 0 && { calls: made, finish: 'calls' }) };
+      const asked = parent === undefined ? undefined : before[parent].calls;
+      if (author === 'tool' && Array.isArray(results) && results.length === asked?.length && results.every(isText)) {
+        return { id, parent, author, text, results };
+      }
     }
   }
   throw new Error(`Turn ${id + 1} of the file is damaged.`);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isCall(value: unknown): value is Call {
+  return isRecord(value) && isText(value.id) && isText(value.name) && isText(value.json);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

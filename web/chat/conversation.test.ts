@@ -74,6 +74,21 @@ describe('a conversation', () => {
 });
 
 describe('a file of a conversation', () => {
+  it('keeps calls with their results, and refuses results of other calls', () => {
+    const calls = [{ id: 'a1', name: 'weather', json: '{"city":"Oslo"}' }];
+    const asked = addTurn(emptyConversation, undefined, user('Weather?'));
+    const called = changeTurn(addTurn(asked, 0, model('')), 1, { calls, finish: 'calls' });
+    const conversation = addTurn(called, 1, { author: 'tool', text: 'rain', results: ['rain'] });
+    const written = writeConversation({ conversation, system: '' });
+    expect(readConversation(written).conversation.turns).toEqual([
+      { id: 0, parent: undefined, author: 'user', text: 'Weather?' },
+      { id: 1, parent: 0, author: 'model', text: '', calls, finish: 'calls' },
+      { id: 2, parent: 1, author: 'tool', text: 'rain', results: ['rain'] },
+    ]);
+    const uncalled = changeTurn(conversation, 1, { calls: [] });
+    expect(() => readConversation(writeConversation({ conversation: uncalled, system: '' }))).toThrow('Turn 3');
+  });
+
   it('brings back the turns, the branch shown, and the system prompt', () => {
     const conversation = showTurn(branched(), 1);
     const { conversation: read, system } = readConversation(writeConversation({ conversation, system: 'Be brief.' }));

@@ -3,19 +3,29 @@
  * makes a branch; nothing is lost. Values are never changed, only made anew.
  */
 
-/** Who wrote a turn. */
-export type Author = 'user' | 'model';
+/** Who wrote a turn; `tool` stands for the results of the calls of the turn before. */
+export type Author = 'user' | 'model' | 'tool';
+
+/** A call of a function, as far as it has been written. */
+export interface Call {
+  readonly id: string;
+  readonly name: string;
+  /** Arguments as JSON. */
+  readonly json: string;
+}
 
 /** What is known of a turn besides its text. */
 export interface TurnFacts {
-  /** Why the text ended: `stopped` by the reader, `failed` on the way. */
-  readonly finish?: 'stop' | 'length' | 'stopped' | 'failed';
+  /** Why the text ended: `calls` for calls that wait for results, `stopped` by the reader, `failed` on the way. */
+  readonly finish?: 'stop' | 'length' | 'calls' | 'stopped' | 'failed';
   readonly tokensPerSecond?: number;
   /** Tokens written, and rounds of the model that they took. */
   readonly tokens?: number;
   readonly rounds?: number;
   /** What went wrong. */
   readonly problem?: string;
+  /** Calls of the model. */
+  readonly calls?: readonly Call[];
 }
 
 export interface Turn extends TurnFacts {
@@ -25,6 +35,8 @@ export interface Turn extends TurnFacts {
   readonly parent: number | undefined;
   readonly author: Author;
   readonly text: string;
+  /** Of a turn of results: one for each call of the turn before. */
+  readonly results?: readonly string[];
 }
 
 export interface ConversationTree {
@@ -42,7 +54,7 @@ export const emptyConversation: ConversationTree = { turns: [], leaf: undefined,
 export function addTurn(
   conversation: ConversationTree,
   parent: number | undefined,
-  turn: { readonly author: Author; readonly text: string },
+  turn: Pick<Turn, 'author' | 'text' | 'results'>,
 ): ConversationTree {
   const id = conversation.turns.length;
   const turns = [...conversation.turns, { ...turn, id, parent }];

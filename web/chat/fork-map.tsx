@@ -11,7 +11,7 @@ export interface ForkMapProps {
 const step = 34;
 const radius = 9;
 
-const names = { user: 'You', model: 'Model' } as const;
+const names = { user: 'You', model: 'Model', tool: 'Results' } as const;
 
 function nameOf({ id, author, text }: Turn): string {
   const beginning = text.trim().replace(/\s+/g, ' ').slice(0, 60);

@@ -1,7 +1,7 @@
 /** What the page asks of the server it came from. */
 import { type AnswerPiece, messageOf, readAnswer, recordOf } from './answer-stream.ts';
 import type { Turn } from './conversation.ts';
-import type { Settings } from './settings.ts';
+import { type Settings, toolsOf } from './settings.ts';
 
 /** What the server serves. */
 export interface ServerFacts {
@@ -50,7 +50,7 @@ export class Server {
     try {
       const { body } = await this.#ask(chat ? '/v1/chat/completions' : '/v1/completions', {
         json: {
-          ...(chat ? { messages: messagesOf(path, settings.system) } : { prompt: textOf(path) }),
+          ...(chat ? chatFields(path, settings) : { prompt: textOf(path) }),
           session_id: copy,
           stream: true,
           stream_options: { include_tree: true },
@@ -133,8 +133,29 @@ export class Server {
   }
 }
 
-function messagesOf(path: readonly Turn[], system: string) {
-  const turns = path.map(({ author, text }) => ({ role: author === 'user' ? 'user' : 'assistant', content: text }));
+function chatFields(path: readonly Turn[], settings: Settings) {
+  const tools = toolsOf(settings);
+  const messages = messagesOf(path, settings.system);
+  if (tools === undefined || tools.length === 0) return { messages };
+  // The answer to results is free: else it would call for ever.
+  const forced = settings.calls === 'required' && path.at(-1)?.author === 'tool';
+  return { messages, tools, tool_choice: forced ? 'auto' : settings.calls };
+}
+
+function messagesOf(path: readonly Turn[], system: string): object[] {
+  const turns = path.flatMap(({ author, text, finish, calls = [], results = [] }, place): object[] => {
+    if (author === 'tool') {
+      const asked = path[place - 1]?.calls ?? [];
+      return results.map((content, index) => ({ role: 'tool', tool_call_id: asked[index].id, content }));
+    }
+    const made = finish === 'calls' ? calls : [];
+    const tool_calls = made.map(({ id, name, json }) => ({
+      id,
+      type: 'function',
+      function: { name, arguments: json },
+    }));
+    return [{ role: author === 'user' ? 'user' : 'assistant', content: text, ...(made.length > 0 && { tool_calls }) }];
+  });
   return system.trim() === '' ? turns : [{ role: 'system', content: system }, ...turns];
 }
 

@@ -1,9 +1,10 @@
 /** Settings of a column, in a window. They hold for what is written from now on. */
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
+import { chooseFile } from '../components/files.ts';
 import { CheckField, ChoiceField, TextField } from '../components/fields.tsx';
 import { SamplingForm } from '../components/sampling-fields.tsx';
-import { defaultSettings, type Settings, type SpeculationSetting } from './settings.ts';
+import { type CallSetting, defaultSettings, type Settings, type SpeculationSetting, toolsOf } from './settings.ts';
 
 export interface SettingsDialogProps {
   readonly settings: Settings;
@@ -21,6 +22,21 @@ const speculations: Readonly<Record<SpeculationSetting, string>> = {
   recycle: 'tokens that the model considered',
   auto: 'suffixes, then considered tokens',
 };
+
+const callings: Readonly<Record<CallSetting, string>> = {
+  auto: 'where the model wants to',
+  required: 'in answer to every message',
+  none: 'never',
+};
+
+function noteOf(settings: Settings): string {
+  try {
+    const { length } = toolsOf(settings) ?? [];
+    return length === 0 ? "a list in JSON, as OpenAI's tools" : `${length} ${length === 1 ? 'function' : 'functions'}`;
+  } catch {
+    return "This is no list in JSON, such as OpenAI's tools.";
+  }
+}
 
 export function SettingsDialog({ settings, chat, onSettings, onClose }: SettingsDialogProps) {
   const set = (change: Partial<Settings>): void => onSettings({ ...settings, ...change });
@@ -43,6 +59,30 @@ export function SettingsDialog({ settings, chat, onSettings, onClose }: Settings
           placeholder="none"
           onValue={(system) => set({ system })}
         />
+      )}
+      {chat && (
+        <div class="functions">
+          <TextField
+            label="Functions that the model may call"
+            note={noteOf(settings)}
+            rows={3}
+            value={settings.tools}
+            placeholder='[{ "type": "function", "function": { "name": "weather", … } }]'
+            onValue={(tools) => set({ tools })}
+          />
+          <Button
+            name="Load a file"
+            icon="open"
+            onClick={() => {
+              void chooseFile().then(async (file) => {
+                if (file !== undefined) set({ tools: await file.text() });
+              });
+            }}
+          />
+          {settings.tools.trim() !== '' && (
+            <ChoiceField label="Calls" value={settings.calls} choices={callings} onValue={(calls) => set({ calls })} />
+          )}
+        </div>
       )}
       <SamplingForm sampling={settings} defaults={defaultSettings} mostTokens={65536} onSampling={set} />
       <ChoiceField

@@ -3,8 +3,14 @@ import type { Sampling } from '../components/sampling-fields.tsx';
 
 export type SpeculationSetting = 'server' | 'off' | 'lookup' | 'suffix' | 'recycle' | 'auto';
 
+/** Whether the answer to a message calls functions. */
+export type CallSetting = 'auto' | 'required' | 'none';
+
 export interface Settings extends Omit<Sampling, 'repetitionPenalty'> {
   readonly system: string;
+  /** Functions that the model may call, as the reader wrote them: see `toolsOf`. */
+  readonly tools: string;
+  readonly calls: CallSetting;
   readonly speculation: SpeculationSetting;
   /** Whether texts of the model are shown as Markdown. */
   readonly markdown: boolean;
@@ -17,6 +23,21 @@ export const defaultSettings: Settings = {
   maxTokens: 256,
   seed: undefined,
   system: '',
+  tools: '',
+  calls: 'auto',
   speculation: 'server',
   markdown: true,
 };
+
+/** Functions as requests have them. @throws Error for a text that is no list in JSON; the server checks the rest */
+export function toolsOf({ tools }: Pick<Settings, 'tools'>): readonly unknown[] | undefined {
+  if (tools.trim() === '') return undefined;
+  let list: unknown;
+  try {
+    list = JSON.parse(tools);
+  } catch {
+    // Said below.
+  }
+  if (Array.isArray(list)) return list;
+  throw new Error("The functions in the settings are no list in JSON, such as OpenAI's tools.");
+}

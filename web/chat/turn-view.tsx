@@ -1,6 +1,7 @@
 /** One turn of a conversation, with what can be done to it. */
 import { useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
+import { CallCards } from './call-cards.tsx';
 import { formatCount, formatNumber } from '../../src/report/quantities.ts';
 import type { Turn } from './conversation.ts';
 import { Markdown } from './markdown.tsx';
@@ -9,6 +10,7 @@ export interface TurnActions {
   readonly show: (turn: number) => void;
   readonly again: (turn: number) => void;
   readonly edit: (turn: number, text: string) => void;
+  readonly giveResults: (turn: number, results: readonly string[]) => void;
   /** Opens the conversation up to a turn in a column of its own. */
   readonly beside: (turn: number) => void;
 }
@@ -17,6 +19,9 @@ export interface TurnViewProps {
   readonly turn: Turn;
   /** Ids of the turn and its alternatives. */
   readonly siblings: readonly number[];
+  /** The turn of results that follows, with the ids of its alternatives. */
+  readonly results: Turn | undefined;
+  readonly resultSiblings: readonly number[];
   /** Whether it is being written. */
   readonly writing: boolean;
   /** Whether something is being written, so that nothing else can be. */
@@ -25,10 +30,11 @@ export interface TurnViewProps {
   readonly actions: TurnActions;
 }
 
-const authors = { user: 'You', model: 'Model' } as const;
+const authors = { user: 'You', model: 'Model', tool: 'Results' } as const;
 
 const finishes: Readonly<Record<NonNullable<Turn['finish']>, string>> = {
   stop: 'ended',
+  calls: 'calls',
   length: 'cut at the length set',
   stopped: 'stopped',
   failed: 'failed',
@@ -44,9 +50,10 @@ function factsOf({ tokens, rounds, tokensPerSecond, finish }: Turn): string {
   return facts.filter((fact) => fact !== undefined).join(' · ');
 }
 
-function TurnArticle({ turn, siblings, writing, busy, markdown, actions }: TurnViewProps) {
+function TurnArticle(props: TurnViewProps) {
+  const { turn, siblings, results, resultSiblings, writing, busy, markdown, actions } = props;
   const [draft, setDraft] = useState<string | undefined>(undefined);
-  const { id, author, text, problem } = turn;
+  const { id, author, text, problem, calls = [], finish } = turn;
   const facts = factsOf(turn);
   return (
     <article class={`turn ${author}`} aria-label={`${authors[author]}, turn ${id + 1}`} aria-busy={writing}>
@@ -69,6 +76,14 @@ function TurnArticle({ turn, siblings, writing, busy, markdown, actions }: TurnV
       ) : (
         <div class="plain">{text}</div>
       )}
+      {calls.length > 0 && (
+        <CallCards
+          calls={calls}
+          results={results?.results}
+          onResults={finish !== 'calls' || busy ? undefined : (given) => actions.giveResults(id, given)}
+        />
+      )}
+      {results !== undefined && <Alternatives siblings={resultSiblings} id={results.id} show={actions.show} />}
       {writing && <span class="cursor" aria-hidden="true" />}
       {problem !== undefined && (
         <p class="problem" role="alert">
@@ -94,8 +109,9 @@ function TurnArticle({ turn, siblings, writing, busy, markdown, actions }: TurnV
 
 /** While the last turn grows, the others stay as they are: the same element is not looked at again. */
 export function TurnView(props: TurnViewProps) {
-  const { turn, siblings, writing, busy, markdown, actions } = props;
-  return useMemo(() => <TurnArticle {...props} />, [turn, siblings.join(), writing, busy, markdown, actions]);
+  const { turn, siblings, results, resultSiblings, writing, busy, markdown, actions } = props;
+  const around = [...siblings, ...resultSiblings].join();
+  return useMemo(() => <TurnArticle {...props} />, [turn, around, results, writing, busy, markdown, actions]);
 }
 
 function Alternatives({
