@@ -6,7 +6,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { generateText, jsonSchema, type ModelMessage, stepCountIs, tool } from 'ai';
+import { generateText, type JSONSchema7, jsonSchema, type ModelMessage, stepCountIs, tool } from 'ai';
 import OpenAI from 'openai';
 import { pino } from 'pino';
 import { linnet } from '../src/ai-sdk/index.ts';
@@ -20,19 +20,28 @@ const chatTemplate =
   "{{ bos_token }}{% for message in messages %}{{ message.role + ': ' + message.content + eos_token }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
 const question = 'What is the weather in Oslo?';
-const parameters = {
+const parameters: JSONSchema7 = {
   type: 'object',
-  properties: { city: { type: 'string', enum: ['Oslo', 'Nantucket'] }, days: { type: 'integer', minimum: 1, maximum: 9 } },
+  properties: {
+    city: { type: 'string', enum: ['Oslo', 'Nantucket'] },
+    days: { type: 'integer', minimum: 1, maximum: 9 },
+  },
   required: ['city', 'days'],
   additionalProperties: false,
-} as const;
+};
 const own: Toolbox = {
-  tools: [{ type: 'function', function: { name: 'weather', description: 'The weather of some days', parameters } }],
+  tools: [
+    {
+      type: 'function',
+      function: { name: 'weather', description: 'The weather of some days', parameters: { ...parameters } },
+    },
+  ],
   call: (_, { city, days }) => Promise.resolve(`${String(city)}: sunny for ${String(days)} days`),
 };
 
 function line(role: string, text: string): string {
-  return `${role.padEnd(9)} ${text.replaceAll(/\s+/g, ' ').trim()}`;
+  const plain = text.replaceAll(/\s+/g, ' ').trim();
+  return `${role.padEnd(9)} ${plain.length > 100 ? `${plain.slice(0, 100)}…` : plain}`;
 }
 
 function chatLines(messages: readonly OpenAI.ChatCompletionMessageParam[]): string[] {
@@ -41,7 +50,9 @@ function chatLines(messages: readonly OpenAI.ChatCompletionMessageParam[]): stri
     const lines = calls.flatMap((call) => {
       return call.type === 'function' ? [line('assistant', `→ ${call.function.name} ${call.function.arguments}`)] : [];
     });
-    return typeof message.content === 'string' && message.content !== '' ? [line(message.role, message.content), ...lines] : lines;
+    return typeof message.content === 'string' && message.content !== ''
+      ? [line(message.role, message.content), ...lines]
+      : lines;
   });
 }
 

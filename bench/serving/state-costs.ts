@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
-import { type SavedSession } from '../../src/decoding/state/session-format.ts';
+import type { SavedSession } from '../../src/decoding/state/session-format.ts';
 import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import { createFileAtomic } from '../../src/files/atomic.ts';
 import { describeCausalModel, modelPreset } from '../../src/models/index.ts';

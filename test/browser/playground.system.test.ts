@@ -1,5 +1,5 @@
 /** The playground in Chromium: writes what Node writes, with and without threads, and is readable for everybody. */
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -8,7 +8,7 @@ import { z } from 'zod';
 /** Functions, as requests describe them, and how they are called. */
 export interface Toolbox {
   readonly tools: readonly OpenAI.ChatCompletionFunctionTool[];
-  call(name: string, args: Record<string, unknown>): Promise<string>;
+  readonly call: (name: string, args: Record<string, unknown>) => Promise<string>;
 }
 
 /** @param steps answers; the last one may not call, the others must @returns the conversation */
@@ -46,9 +46,13 @@ const weather = { city: z.enum(['Oslo', 'Nantucket']), days: z.int().min(1).max(
 /** An MCP server in this process, and a client that is connected with it. */
 export async function mcpTools(): Promise<Toolbox & AsyncDisposable> {
   const server = new McpServer({ name: 'weather', version: '1.0.0' });
-  server.registerTool('weather', { description: 'The weather of some days', inputSchema: weather }, ({ city, days }) => {
-    return { content: [{ type: 'text', text: `${city}: sunny for ${days} days` }] };
-  });
+  server.registerTool(
+    'weather',
+    { description: 'The weather of some days', inputSchema: weather },
+    ({ city, days }) => {
+      return { content: [{ type: 'text', text: `${city}: sunny for ${days} days` }] };
+    },
+  );
   server.registerTool('sea', { description: 'Whether ships sail' }, () => {
     return { content: [{ type: 'text', text: 'they sail' }] };
   });
@@ -63,7 +67,10 @@ export async function mcpTools(): Promise<Toolbox & AsyncDisposable> {
     async call(name, args) {
       const result = await client.callTool({ name, arguments: args });
       const { content, isError = false } = z
-        .object({ content: z.array(z.object({ type: z.literal('text'), text: z.string() })), isError: z.boolean().optional() })
+        .object({
+          content: z.array(z.object({ type: z.literal('text'), text: z.string() })),
+          isError: z.boolean().optional(),
+        })
         .parse(result);
       if (isError) throw new Error(`the MCP server refused a call: ${content[0]?.text}`);
       return content.map(({ text }) => text).join('\n');

@@ -32,12 +32,11 @@ export const defaultSettings: Settings = {
 /** Functions as requests have them. @throws Error for a text that is no list in JSON; the server checks the rest */
 export function toolsOf({ tools }: Pick<Settings, 'tools'>): readonly unknown[] | undefined {
   if (tools.trim() === '') return undefined;
-  let list: unknown;
   try {
-    list = JSON.parse(tools);
+    const list: unknown = JSON.parse(tools);
+    if (Array.isArray(list)) return list.map((tool: unknown) => tool);
   } catch {
     // Said below.
   }
-  if (Array.isArray(list)) return list;
   throw new Error("The functions in the settings are no list in JSON, such as OpenAI's tools.");
 }

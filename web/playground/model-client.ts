@@ -14,19 +14,23 @@ export class ModelClient {
 
   /** @param shared whether other tabs of the page use the same engine, which then has one thread */
   constructor(shared: boolean) {
-    const made = shared
-      ? new SharedWorker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet-shared' })
-      : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet' });
-    this.#worker = made instanceof Worker ? made : made.port;
-    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) =>
-      this.#waiting.get(data.call)?.(data),
-    );
-    made.addEventListener('error', ({ message }: ErrorEvent) => {
-      for (const [call, take] of this.#waiting)
-        take({ call, type: 'failed', message: `the worker failed: ${message}` });
-    });
-    if (made instanceof Worker) return;
-    made.port.start();
+    const take = ({ data }: MessageEvent<FromWorker>): void => this.#waiting.get(data.call)?.(data);
+    const fail = ({ message }: ErrorEvent): void => {
+      for (const [call, waiting] of this.#waiting)
+        waiting({ call, type: 'failed', message: `the worker failed: ${message}` });
+    };
+    if (!shared) {
+      const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet' });
+      worker.addEventListener('message', take);
+      worker.addEventListener('error', fail);
+      this.#worker = worker;
+      return;
+    }
+    const worker = new SharedWorker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet-shared' });
+    worker.port.addEventListener('message', take);
+    worker.addEventListener('error', fail);
+    worker.port.start();
+    this.#worker = worker.port;
     const lock = `linnet-page-${crypto.randomUUID()}`;
     // Held until the page is gone, which no event tells the worker.
     void navigator.locks.request(lock, async () => {

@@ -1,5 +1,5 @@
 /** The models that are open in a worker, which pages may share, and the order of what they compute. */
-import { type OpenedModel } from '../../src/web.ts';
+import type { OpenedModel } from '../../src/web.ts';
 
 /** A model in use. */
 export interface SharedModel {

@@ -9,7 +9,7 @@ import type { Generation } from '../../engine/text-job.ts';
 import { type Prompt, preparePrompt } from '../../engine/prompt.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
-import { type RestoredSession } from '../../decoding/state/session-format.ts';
+import type { RestoredSession } from '../../decoding/state/session-format.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { parseJsonObject } from '../../files/json-object.ts';

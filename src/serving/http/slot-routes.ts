@@ -1,7 +1,7 @@
 /** Routes of slots: which texts are at work, and slots as files. */
 import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
-import { type SavedSession } from '../../decoding/state/session-format.ts';
+import type { SavedSession } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
 import { checkPlainFileName } from '../../files/plain-file-name.ts';
 import { nameOf } from '../sessions/state-store.ts';

@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeSession, restoreSession } from '../../decoding/state/session-file.ts';
-import { type SavedSession } from '../../decoding/state/session-format.ts';
+import type { SavedSession } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
 import { createFileAtomic } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
