@@ -33,7 +33,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '600' },
     drafters: { type: 'string' },
-    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,gemma3_text,qwen3_5_text' },
+    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,gemma3_text,qwen3_5_text,granitemoehybrid' },
   },
 });
 const seed = Number(values.seed);
@@ -63,6 +63,7 @@ function randomModel(random: Random, vocabulary: number): CausalModel {
           ...(family === 'gemma3_text' && randomWindows(random, layers, D)),
           ...(family === 'lfm2' && randomConvolutions(random, layers)),
           ...(family === 'qwen3_5_text' && randomDeltaNets(random, D)),
+          ...(family === 'granitemoehybrid' && randomMamba(random, layers, D * H)),
         };
   const model = requireCausal(describeModel({ ...tinyConfig(family), ...sizes, ...ends }));
   if (random.integer(8) === 0) return model; // with its own attention
@@ -88,6 +89,18 @@ function randomWindows(random: Random, layers: number, D: number): Readonly<Reco
   );
   const capped = random.integer(2) === 1 && { final_logit_softcapping: 5 };
   return { head_dim: D, layer_types: types, sliding_window: 1 + random.integer(20), ...capped };
+}
+
+/** About a third of the layers have attention. */
+function randomMamba(random: Random, layers: number, width: number): Readonly<Record<string, unknown>> {
+  const [groups, headWidth] = [1 + random.integer(2), 1 + random.integer(6)];
+  const heads = groups * (1 + random.integer(3));
+  return {
+    layer_types: Array.from({ length: layers }, () => (random.integer(3) === 0 ? 'attention' : 'mamba')),
+    ...{ mamba_n_heads: heads, mamba_d_head: headWidth, mamba_n_groups: groups, mamba_d_state: 1 + random.integer(8) },
+    ...{ mamba_expand: (heads * headWidth) / width, mamba_d_conv: 1 + random.integer(5) },
+    ...{ mamba_conv_bias: random.integer(2) === 0, position_embedding_type: random.integer(2) === 0 ? 'rope' : 'nope' },
+  };
 }
 
 /** About a third of the layers have attention. */

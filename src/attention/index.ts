@@ -24,6 +24,7 @@ export {
   type MixerInput,
   mixerKinds,
   registerMixer,
+  type Mamba2Mixer,
   type ShortConvMixer,
   type SoftmaxMixer,
   type WindowMixer,

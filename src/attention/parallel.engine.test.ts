@@ -64,7 +64,7 @@ describe('padding', () => {
       };
       const after = await runGraph(padded, zero);
       const kept = (values: Float32Array): Float32Array =>
-        values.filter((_, i) => Math.floor(i / (2 * problem.E)) % n < short);
+        values.filter((_, i) => Math.floor(i / (problem.heads.heads * problem.E)) % n < short);
       expect(relativeToPeak(kept(after('out')), kept(before('out')))).toBeLessThan(1e-6);
       expect(after('out').every(Number.isFinite)).toBe(true);
     },

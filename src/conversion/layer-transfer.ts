@@ -273,9 +273,10 @@ function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) 
     const results: { error: Value; squares: Value }[] = [];
     teacher.layer(original, layer, hidden, constantPositions(student, source.graph, B, n), {
       shift: (_, features) => shiftedByOne(features),
-      mix(_, projected, scoring) {
-        const values = mixerParameterValues(teacher, original, layer);
-        const mixed = mixParallel(teacher.mixers[layer], projected, values, scoring); // [B,n,H,E]
+      mix(index, projected, scoring) {
+        const values = mixerParameterValues(teacher, original, index);
+        const mixed = mixParallel(teacher.mixers[index], projected, values, scoring); // [B,n,H,E]
+        if (index !== layer) return mixed;
         const learned = mixerParameterValues(student, source, layer);
         const own = mixParallel(student.mixers[layer], projected, learned, scoring ?? scoringOf(student));
         results.push({ error: squares(sub(own, mixed)), squares: squares(mixed) });

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { examplesWith } from '../../test/attention/mixer-examples.ts';
-import { tinyLfm2 } from '../../test/models/tiny-lfm2.ts';
-import { between, sixStates, tinyQwen35 } from '../../test/models/tiny-qwen35.ts';
+import { hybridModels, hybridVariants } from '../../test/models/hybrid-variants.ts';
 import { tinyFlash } from '../../test/models/tiny-flash.ts';
 import { nextLogits } from '../../test/models/next-logits.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
@@ -80,8 +79,7 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
 const models: Readonly<Record<string, (mixers: readonly MixerConfig[]) => CausalModel>> = {
   any: tinyLlama,
   flash: tinyFlash,
-  lfm2: tinyLfm2,
-  qwen3_5: tinyQwen35,
+  ...hybridModels,
 };
 
 /** Every example that can decode, alone in both layers, and combinations. */
@@ -90,8 +88,7 @@ const variants: readonly { readonly name: string; readonly model: CausalModel }[
     .filter(({ kind }) => kind.family !== 't5')
     .map(({ name, kind: { family = 'any' }, config }) => ({ name, model: models[family]([config, config]) })),
   ...Object.entries(combinations).map(([name, mixers]) => ({ name, model: tinyLlama(mixers) })),
-  { name: 'short convolutions beside others', model: tinyLfm2(between({ kind: 'short-conv' }, softmax, augmented)) },
-  { name: 'delta nets beside mixers of other heads', model: tinyQwen35(between(sixStates, softmax, augmented)) },
+  ...hybridVariants(softmax, augmented),
 ];
 
 interface Reference {

@@ -126,7 +126,7 @@ export interface AutoregressiveModel {
   readonly family: string;
   /** Sizes of the decoding stack of layers. */
   readonly sizes: ModelSizes;
-  /** One mixer per layer. */
+  /** One mixer per layer; in layers of two side by side, the first of every layer, then the second of every layer. */
   readonly mixers: readonly MixerConfig[];
   /** The default first token of a text. */
   readonly bosId?: number;

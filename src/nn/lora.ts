@@ -141,9 +141,9 @@ const targetNames: Readonly<Record<string, readonly string[]>> = {
   k: ['k_proj', 'k', 'key'],
   v: ['v_proj', 'v', 'value'],
   o: ['o_proj', 'o', 'out_proj'],
-  gate: ['gate_proj', 'wi_0', 'w1'],
-  up: ['up_proj', 'wi_1', 'w3'],
-  down: ['down_proj', 'wo', 'w2'],
+  gate: ['gate_proj', 'wi_0', 'w1', 'input_linear'],
+  up: ['up_proj', 'wi_1', 'w3', 'input_linear'],
+  down: ['down_proj', 'wo', 'w2', 'output_linear'],
   wi: ['wi', 'wi_0', 'wi_1'],
 };
 

@@ -7,7 +7,7 @@ import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak }
 import { goldenTree, goldenTrees } from '../parity/golden-trees.ts';
 import { LinnetError } from '../../src/errors.ts';
 import { Random } from '../../src/random.ts';
-import type { MixerConfig } from '../../src/attention/mixer.ts';
+import type { AttentionDims, MixerConfig } from '../../src/attention/mixer.ts';
 import {
   isCausal,
   mixerDims,
@@ -196,13 +196,18 @@ function randomInput(config: MixerConfig, seed: number, parents?: Int32Array): R
   return {
     dims,
     q: numbers(dims.heads * dims.length * D),
-    k: numbers(2 * dims.length * D),
-    v: numbers(2 * dims.length * E),
+    k: numbers(dims.keyValueHeads * dims.length * D),
+    v: numbers(dims.keyValueHeads * dims.length * valueWidthOf(dims)),
     parameters: Object.fromEntries(
       mixerParameters(config, dims).map(({ name, shape }) => [name, numbers(shape.reduce((a, b) => a * b, 1))]),
     ),
     parents,
   };
+}
+
+/** E of a layer: some kinds have their own. */
+function valueWidthOf({ headWidth, valueWidth = headWidth }: Pick<AttentionDims, 'headWidth' | 'valueWidth'>): number {
+  return valueWidth;
 }
 
 function weighted(config: MixerConfig, input: ReferenceInput, dout: Float64Array): number {
@@ -245,6 +250,7 @@ describe('what a position may see', () => {
       fc.property(fc.integer({ min: 0, max: n - 2 }), fc.integer(), (last, seed) => {
         const input = randomInput(config, seed);
         const changed = randomInput(config, seed + 1);
+        const E = valueWidthOf(input.dims);
         const mix = (own: Float64Array, other: Float64Array, width: number): Float64Array =>
           own.map((value, i) => (Math.floor(i / width) % n <= last ? value : other[i]));
         const edited = {
@@ -274,6 +280,7 @@ describe('what a position may see', () => {
   it.each(causal)('%s: every node of a tree gets what its own path gives alone', (_, config) => {
     const input = randomInput(config, 3, forked);
     const { heads, keyValueHeads, headWidth: D } = input.dims;
+    const E = valueWidthOf(input.dims);
     const out = mixReference(config, input);
     for (let node = 0; node < n; node++) {
       const path: number[] = [];
@@ -334,7 +341,7 @@ describe('known values', () => {
       const [q, k, v] = [random.q.fill(0, 0, 2 * D), random.k.fill(0, D, 3 * D), random.v.fill(0, 0, 3 * E)];
       const input = { ...random, q, k, v };
       expect(mixReference(config, input).every(Number.isFinite), name).toBe(true);
-      const gradients = handDerived(config, input, new Float64Array(heads * n * E).fill(1));
+      const gradients = handDerived(config, input, new Float64Array(heads * n * valueWidthOf(random.dims)).fill(1));
       if (gradients === undefined) continue;
       for (const part of [gradients.q, gradients.k, gradients.v, ...Object.values(gradients.parameters)]) {
         expect(part.every(Number.isFinite), name).toBe(true);

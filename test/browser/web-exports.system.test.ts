@@ -13,6 +13,9 @@ import { type BrowserSuite, openBrowserSuite, prompt, runIn } from './browser-su
 import { noChromium } from './chromium.ts';
 import { openGenerating } from '../../src/open/running-model.ts';
 
+/** Families whose layers are of several kinds. */
+const hybrids = ['lfm2', 'gemma3_text', 'granitemoehybrid', 'qwen3_5_text'];
+
 describe.skipIf(noChromium !== undefined)(
   `exports in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
   () => {
@@ -24,7 +27,7 @@ describe.skipIf(noChromium !== undefined)(
       for (const dtype of ['w8a8', 'int4', 'mixed'] as const) {
         await writeExportedModel(join(folder, dtype), subject, { dtype });
       }
-      for (const family of ['lfm2', 'gemma3_text', 'qwen3_5']) {
+      for (const family of hybrids) {
         await saveTinyModel(join(folder, family), 1, family);
         for (const dtype of ['f32', 'w8a8'] as const) {
           await exportFolder(join(folder, family), join(folder, `${family}-${dtype}`), { dtype });
@@ -59,8 +62,8 @@ describe.skipIf(noChromium !== undefined)(
       expect(outcome).toEqual({ kind: 'encoder-decoder', fingerprint: exported.fingerprint, tokens });
     });
 
-    const hybrids = ['lfm2', 'gemma3_text', 'qwen3_5'];
-    const quantized = ['w8a8', 'int4', 'mixed', ...hybrids.flatMap((name) => [`${name}-f32`, `${name}-w8a8`])];
+    const ofHybrids = hybrids.flatMap((family) => [`${family}-f32`, `${family}-w8a8`]);
+    const quantized = ['w8a8', 'int4', 'mixed', ...ofHybrids];
     it.each(quantized)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));

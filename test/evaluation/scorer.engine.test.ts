@@ -188,7 +188,7 @@ describe('scores of every kind of mixer', () => {
 
   // Those that a LLaMA can have.
   const kinds = examplesWith('recurrent').filter(
-    ({ config }) => !['gau', 't5-linear', 'short-conv', 'delta-net'].includes(config.kind),
+    ({ config }) => !['gau', 't5-linear', 'short-conv', 'delta-net', 'mamba2'].includes(config.kind),
   );
 
   it.each(kinds)('$name: together as alone', async ({ config }) => {

@@ -28,9 +28,11 @@ import { asFile, type FuzzReader } from './reader.ts';
 
 const families = [
   'bert',
+  'falcon_h1',
   'flash',
   'gemma3_text',
   'gpt2',
+  'granitemoehybrid',
   'lfm2',
   'llama',
   'mistral',
@@ -39,6 +41,7 @@ const families = [
   'qwen3_5',
   'qwen3_5_text',
   'qwen3_next',
+  'smollm3',
   't5',
 ];
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));

@@ -21,9 +21,13 @@ const deltaNets = { mixerParameters: 20 * 4 + 4 + 11, kind: 'linear', layers: [1
 const augmented: Readonly<
   Record<string, { mixerParameters: number; kind: string; layers?: readonly [number, number] }>
 > = {
+  // Next to attention, every layer has Mamba-2, of 40 filters of four weights with biases, and three numbers for each of four heads.
+  falcon_h1: { mixerParameters: 2 * (40 * 5 + 12 + 11), kind: 'linear' },
   flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
   // The first layer keeps its window.
   gemma3_text: { mixerParameters: 11, kind: 'linear', layers: [1, 1] },
+  // The first layer is Mamba-2, of 44 filters of four weights with biases, and three numbers for each of four heads.
+  granitemoehybrid: { mixerParameters: 44 * 5 + 12 + 11, kind: 'linear', layers: [1, 1] },
   // The first layer has a short convolution, of 16 filters of three weights.
   lfm2: { mixerParameters: 16 * 3 + 11, kind: 'linear', layers: [1, 1] },
   ...{ qwen3_5: deltaNets, qwen3_5_text: deltaNets, qwen3_next: deltaNets },
@@ -64,9 +68,8 @@ describe.each(supportedFamilies)('%s', (family) => {
   it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
     const { model } = await loadModel(place(family, 'augmented'));
     for (const [name, { role }] of model.parameters) {
-      const scale = /norm|ln_|bias|_factor$|dwconv|conv\.conv|conv1d|A_log|offset_scale|abs_pos|to_logits\.0/i.test(
-        name,
-      );
+      const scale =
+        /norm|ln_|bias|_factor$|dwconv|conv\.conv|conv1d|A_log|\.D$|offset_scale|abs_pos|to_logits\.0/i.test(name);
       expect(consequencesOf(role).decays, name).toBe(!scale);
     }
   });

@@ -96,6 +96,12 @@ const groups: Readonly<Record<string, Groups>> = {
       both(['attention.output', 'output'].map((name) => `bert.encoder.layer.${layer}.${name}.LayerNorm`)),
     embeddings: ['word', 'position', 'token_type'].map((name) => `bert.embeddings.${name}_embeddings.weight`),
   },
+  falcon_h1: {
+    norms: ['model.final_layernorm.weight'],
+    layerNorms: (layer) =>
+      weights(['input_layernorm', 'mamba.norm', 'pre_ff_layernorm'].map((name) => `model.layers.${layer}.${name}`)),
+    embeddings: decoder.embeddings,
+  },
   flash: {
     norms: both(['to_logits.0']),
     layerNorms: (layer) => [`layers.${layer}.norm.g`],
@@ -115,6 +121,10 @@ const groups: Readonly<Record<string, Groups>> = {
     norms: both(['transformer.ln_f']),
     layerNorms: (layer) => both([1, 2].map((norm) => `transformer.h.${layer}.ln_${norm}`)),
     embeddings: weights(['transformer.wte', 'transformer.wpe']),
+  },
+  granitemoehybrid: {
+    ...decoder,
+    layerNorms: (layer) => [...decoder.layerNorms(layer), ...(layer === 0 ? ['model.layers.0.mamba.norm.weight'] : [])],
   },
   llama: decoder,
   mistral: decoder,
@@ -140,6 +150,7 @@ const groups: Readonly<Record<string, Groups>> = {
   qwen3_5: deltaNets('model.language_model'),
   qwen3_5_text: deltaNets('model'),
   qwen3_next: deltaNets('model'),
+  smollm3: decoder,
   t5: {
     norms: weights(['encoder', 'decoder'].map((stack) => `${stack}.final_layer_norm`)),
     layerNorms: (block) =>

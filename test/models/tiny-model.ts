@@ -37,6 +37,18 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     num_hidden_layers: 2,
     num_attention_heads: 2,
   },
+  falcon_h1: {
+    ...{
+      model_type: 'falcon_h1',
+      ...tinyDecoder,
+      mamba_n_heads: 4,
+      mamba_d_head: 6,
+      mamba_d_ssm: 24,
+      mamba_d_state: 4,
+    },
+    ...{ mamba_n_groups: 2, mamba_rms_norm: true, key_multiplier: 0.8, ssm_multipliers: [0.9, 0.8, 0.7, 0.6, 0.5] },
+    ...{ attention_in_multiplier: 0.9, attention_out_multiplier: 0.8, ssm_in_multiplier: 0.7, ssm_out_multiplier: 0.6 },
+  },
   flash: {
     model_type: 'flash',
     vocab_size: 258,
@@ -63,6 +75,11 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     bos_token_id: 256,
     eos_token_id: 257,
   },
+  granitemoehybrid: {
+    ...{ model_type: 'granitemoehybrid', ...tinyDecoder, shared_intermediate_size: 32 },
+    ...{ attention_multiplier: 0.3, embedding_multiplier: 2, residual_multiplier: 0.7, logits_scaling: 2 },
+    ...{ layer_types: ['mamba', 'attention'], mamba_n_heads: 4, mamba_d_state: 6 },
+  },
   lfm2: { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] },
   llama: { model_type: 'llama', ...tinyDecoder },
   mistral: { model_type: 'mistral', ...tinyDecoder, sliding_window: 12 },
@@ -74,6 +91,7 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   },
   qwen3_5_text: { model_type: 'qwen3_5_text', ...tinyDeltaNet },
   qwen3_next: { model_type: 'qwen3_next', ...tinyDeltaNet },
+  smollm3: { model_type: 'smollm3', ...tinyDecoder, no_rope_layer_interval: 2 },
   t5: {
     model_type: 't5',
     vocab_size: 258,

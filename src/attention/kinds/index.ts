@@ -11,6 +11,7 @@ import { gatedKind } from './gated/index.ts';
 import { gatedDeltaKind } from './gated-delta/index.ts';
 import { deltaNetKind } from './delta-net/index.ts';
 import { gauKind } from './gau/index.ts';
+import { mamba2Kind } from './mamba2/index.ts';
 import { linearKind } from './linear/index.ts';
 import { shortConvKind } from './short-conv/index.ts';
 import { softmaxKind } from './softmax/index.ts';
@@ -31,6 +32,7 @@ const builtIn = [
   gauKind,
   deltaNetKind,
   shortConvKind,
+  mamba2Kind,
   t5LinearKind,
 ] as const satisfies readonly MixerKind[];
 
@@ -91,6 +93,7 @@ export type { GatedMixer } from './gated/config.ts';
 export type { GatedDeltaMixer } from './gated-delta/config.ts';
 export type { GauMixer } from './gau/config.ts';
 export type { LinearMixer } from './linear/config.ts';
+export type { Mamba2Mixer } from './mamba2/config.ts';
 export type { LinformerMixer } from './linformer/config.ts';
 export type { ShortConvMixer } from './short-conv/config.ts';
 export type { SoftmaxMixer } from './softmax/index.ts';

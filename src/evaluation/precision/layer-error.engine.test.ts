@@ -26,6 +26,8 @@ const decoder = { size: 'num_hidden_layers', lastMatrix: 'model.layers.1.mlp.dow
 interface Family {
   readonly size: string;
   readonly lastMatrix: string;
+  /** Fields that belong to three layers. */
+  readonly fields?: Readonly<Record<string, unknown>>;
   /** The part of config.json that has the size. */
   readonly within?: string;
   /** The most mean difference in eight bits: norms of heads of 6 channels make errors larger. Default 0.05. */
@@ -44,6 +46,12 @@ const families: Readonly<Record<string, Family>> = {
   },
   qwen3_5_text: { ...decoder, most: 0.1 },
   qwen3_next: { ...decoder, most: 0.1 },
+  smollm3: decoder,
+  falcon_h1: { ...decoder, lastMatrix: 'model.layers.1.feed_forward.down_proj.weight' },
+  granitemoehybrid: {
+    ...{ ...decoder, lastMatrix: 'model.layers.1.shared_mlp.output_linear.weight' },
+    fields: { layer_types: ['mamba', 'attention', 'mamba'] },
+  },
   lfm2: { ...decoder, lastMatrix: 'model.layers.1.feed_forward.w2.weight' },
   gemma3_text: decoder,
   gpt2: { size: 'n_layer', lastMatrix: 'transformer.h.1.mlp.c_proj.weight' },
@@ -51,10 +59,10 @@ const families: Readonly<Record<string, Family>> = {
 };
 
 function subject(family: string, mixer: 'native' | 'augmented' = 'native'): Subject {
-  const { size, within } = families[family];
+  const { size, within, fields } = families[family];
   const config = tinyConfig(family);
   const larger = within === undefined ? { [size]: 3 } : { [within]: Object.assign({}, config[within], { [size]: 3 }) };
-  const model = describeCausalModel({ ...config, ...larger });
+  const model = describeCausalModel({ ...config, ...larger, ...fields });
   const parameters = initializeParameters(model, new Random(5), 0.3);
   return mixer === 'native' ? { model, parameters } : linearize(model, parameters, mixerPreset(mixer, { group: 8 }));
 }

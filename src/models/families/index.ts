@@ -3,7 +3,9 @@ import { LinnetError } from '../../errors.ts';
 import { bertModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
-import { llamaModel, mistralModel, qwen2Model, qwen3Model } from './decoder/variants.ts';
+import { llamaModel, mistralModel, qwen2Model, qwen3Model, smolLm3Model } from './decoder/variants.ts';
+import { falconH1Model } from './decoder/falcon-h1.ts';
+import { graniteModel } from './decoder/granite.ts';
 import { gemma3Model, gemma3TextModel } from './decoder/gemma3.ts';
 import { lfm2Model } from './decoder/lfm2.ts';
 import { qwen3NextModel, qwen35Model, qwen35TextModel } from './decoder/qwen35.ts';
@@ -23,9 +25,11 @@ export type { Model } from '../model.ts';
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
   bert: bertModel,
+  falcon_h1: falconH1Model,
   flash: flashModel,
   gemma3_text: gemma3TextModel,
   gpt2: gpt2Model,
+  granitemoehybrid: graniteModel,
   lfm2: lfm2Model,
   llama: llamaModel,
   mistral: mistralModel,
@@ -34,6 +38,7 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   qwen3_5: qwen35Model,
   qwen3_5_text: qwen35TextModel,
   qwen3_next: qwen3NextModel,
+  smollm3: smolLm3Model,
   t5: t5Model,
 };
 

@@ -53,12 +53,12 @@ export function stepGraph(
   const positions = declarePositions(model.positions, graph);
   const wanted = graph.input('wanted', 'int32', ['W']);
   const inputs = new Map(layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots)]));
-  const rows = layout.rows.map((): Value[] => []);
+  const rows: (readonly [keys: Value, values: Value])[] = [];
   const shifting = new ShiftInputs(graph, model);
 
   const hidden = model.backbone(source, tokens, positions, {
     mix(layer, projected, scoring = scoringOf(model)) {
-      const { mixer, slots, output } = layout.layers[layer];
+      const { mixer, slots } = layout.layers[layer];
       const ofSlots = inputs.get(slots.name);
       if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
       const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]));
@@ -67,7 +67,7 @@ export function stepGraph(
         ...{ parameters: mixerParameterValues(model, source, layer), scoring, heads, horizon: slots.horizon },
         ...declareState(graph, layout, layer, ofSlots),
       });
-      rows[output].push(result.keys, result.values);
+      rows[layer] = [result.keys, result.values];
       return heads.split(result.mixed);
     },
     shift: (layer, features) => shifting.shift(layer, features),
@@ -76,7 +76,10 @@ export function stepGraph(
   const picked = gather(reshape(hidden, [multiplyDims('B', 'T'), width]), wanted); // [W,width]
   graph.output('logits', model.head(source, picked));
   graph.output('hidden', picked);
-  for (const [i, { name }] of layout.rows.entries()) graph.output(name, concat(rows[i], 3)); // [B,M,T,R]
+  for (const [i, { name }] of layout.rows.entries()) {
+    const own = rows.filter((_, layer) => layout.layers[layer].output === i);
+    graph.output(name, concat(own.flat(), 3)); // [B,M,T,R]
+  }
   shifting.declareOutput();
   return graph;
 }

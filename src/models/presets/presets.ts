@@ -239,6 +239,34 @@ export function gemma3Shape(name: string): Record<string, unknown> {
   };
 }
 
+const graniteSizes = {
+  'granite4-h-350m': {
+    ...{ hidden_size: 768, num_hidden_layers: 32, shared_intermediate_size: 2048, logits_scaling: 3 },
+    ...{ attention_multiplier: 1 / 64, mamba_d_head: 32, attentions: [10, 13, 17, 27] },
+  },
+  'granite4-h-1b': {
+    ...{ hidden_size: 1536, num_hidden_layers: 40, shared_intermediate_size: 4096, logits_scaling: 6 },
+    ...{ attention_multiplier: 1 / 128, mamba_d_head: 64, attentions: [5, 15, 25, 35] },
+  },
+};
+
+/** The names that `graniteShape` knows: 340 and 1462 million parameters. */
+export const graniteShapeNames: readonly string[] = Object.keys(graniteSizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function graniteShape(name: string): Record<string, unknown> {
+  const { attentions, ...sizes } = namedShape('Granite', graniteSizes, name);
+  return {
+    ...{ model_type: 'granitemoehybrid', vocab_size: 100_352, ...sizes },
+    ...{ num_attention_heads: 12, num_key_value_heads: 4, max_position_embeddings: 32_768 },
+    layer_types: Array.from({ length: sizes.num_hidden_layers }, (_, layer) =>
+      attentions.includes(layer) ? 'attention' : 'mamba',
+    ),
+    ...{ embedding_multiplier: 12, residual_multiplier: 0.246, rms_norm_eps: 1e-5, position_embedding_type: 'nope' },
+    ...{ mamba_n_heads: 48, mamba_d_state: 128, mamba_n_groups: 1, tie_word_embeddings: true },
+  };
+}
+
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
 export const flashPaperShape = {
   model_type: 'flash',
@@ -260,6 +288,7 @@ export const publishedShapeNames: readonly string[] = [
   ...lfm2ShapeNames,
   qwen35Name,
   ...gemma3ShapeNames,
+  ...graniteShapeNames,
   flashName,
 ];
 
@@ -270,6 +299,7 @@ export function publishedShape(name: string): Record<string, unknown> {
   if (lfm2ShapeNames.includes(name)) return lfm2Shape(name);
   if (name === qwen35Name) return { ...qwen35Shape };
   if (gemma3ShapeNames.includes(name)) return gemma3Shape(name);
+  if (graniteShapeNames.includes(name)) return graniteShape(name);
   if (name === flashName) return { ...flashPaperShape };
   throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
 }

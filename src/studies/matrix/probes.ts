@@ -56,6 +56,14 @@ export const supportProbes: readonly SupportProbe[] = [
   uniform('mistral', 'causal', { model_type: 'mistral', ...tinyDecoder }),
   uniform('qwen2', 'causal', { model_type: 'qwen2', ...tinyDecoder }),
   uniform('qwen3', 'causal', { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 }),
+  uniform('falcon_h1', 'causal', {
+    ...{ model_type: 'falcon_h1', ...tinyDecoder, mamba_d_ssm: 8, mamba_n_heads: 2, mamba_d_head: 4 },
+    ...{ mamba_d_state: 4, mamba_n_groups: 1 },
+  }),
+  uniform('granitemoehybrid', 'causal', {
+    ...{ model_type: 'granitemoehybrid', ...tinyDecoder, shared_intermediate_size: 24, mamba_n_heads: 4 },
+    ...{ mamba_d_state: 5, layer_types: ['mamba', 'attention'] },
+  }),
   uniform('lfm2', 'causal', { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] }),
   uniform('qwen3_5_text', 'causal', {
     ...{
@@ -71,6 +79,7 @@ export const supportProbes: readonly SupportProbe[] = [
     ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 6 },
     ...{ sliding_window: 5, sliding_window_pattern: 2 },
   }),
+  uniform('smollm3', 'causal', { model_type: 'smollm3', ...tinyDecoder, no_rope_layer_interval: 2 }),
   uniform('gpt2', 'causal', {
     ...{ model_type: 'gpt2', vocab_size: 19, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 },
   }),

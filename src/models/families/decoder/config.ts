@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
 import type { Value } from '../../../graph/graph.ts';
+import { mul } from '../../../graph/ops/elementwise.ts';
 import type { ParameterList } from '../../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
@@ -145,7 +146,8 @@ export interface DecoderNames {
   readonly keyNorm: string;
   readonly output: string;
   readonly gate: string;
-  readonly up: string;
+  /** Null: the matrix of the gate gives both, first the gate. */
+  readonly up: string | null;
   readonly down: string;
 }
 
@@ -181,6 +183,8 @@ export interface DecoderVariant {
   readonly names?: DecoderNames;
   /** The layers whose mixers are of a kind with sizes of its own. Default: none. */
   readonly ownLayer?: OwnLayer;
+  /** Whether every layer has attention and, side by side with it, `ownLayer`. Default: one of them. */
+  readonly isBoth?: boolean;
 }
 
 /** A layer of a family's own in place of attention: its projections, around a mixer. */
@@ -220,16 +224,27 @@ export interface DecoderConfig {
   readonly ropes: readonly (Rope | null)[];
   /** Factor of the scores. Default: 1/√D. */
   readonly scoreScale?: number;
-  /** Factor of embeddings. Default: 1. */
+  /** Factors of embeddings, of what attention and feed-forward add to the residual stream, and of logits. Default: 1. */
   readonly embeddingScale?: number;
+  readonly residualScale?: number;
+  readonly logitScale?: number;
+  /** Factors of attention: of its input, of keys, of its output. Default: 1. */
+  readonly attentionScales?: readonly [input: number, keys: number, output: number];
+  /** Factors of the feed-forward: of its gate, of its output. Default: 1. */
+  readonly feedForwardScales?: readonly [gate: number, output: number];
   /** c of logits c·tanh(l/c). Default: logits are as the head gives them. */
   readonly logitCap?: number;
   readonly tiedHead: boolean;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
   readonly mixers: readonly MixerConfig[];
-  /** The mixer of each layer where the `linnet` section names none. */
+  /** The mixer of each layer where the `linnet` section names none; of layers that are both, all attentions, then the others. */
   readonly natives: readonly MixerConfig[];
+}
+
+/** A value times a factor that a family may have. */
+export function times(x: Value, factor = 1): Value {
+  return factor === 1 ? x : mul(x, factor);
 }
 
 /** The same rotary embedding, or none, for all layers. */

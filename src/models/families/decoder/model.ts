@@ -15,7 +15,7 @@ import { JoinedPositions, partOf, type PositionValues, RotaryTables } from '../.
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
-import { type DecoderConfig, type Rope, usualNames } from './config.ts';
+import { type DecoderConfig, type Rope, times, usualNames } from './config.ts';
 import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters, embeddingName } from './parameters.ts';
 
 /** The model of a checked configuration. @param read reads another one of the same family */
@@ -100,9 +100,10 @@ function backbone(
 }
 
 function embed(config: DecoderConfig, source: ParameterSource, tokens: Value): Value {
-  const { vocabulary, width, embeddingScale = 1 } = config;
-  const rows = embedding(source, embeddingName(config), tokens, vocabulary, width);
-  return embeddingScale === 1 ? rows : mul(rows, embeddingScale);
+  return times(
+    embedding(source, embeddingName(config), tokens, config.vocabulary, config.width),
+    config.embeddingScale,
+  );
 }
 
 /** @param x [...,D] */
@@ -125,19 +126,21 @@ function block(
   positions: PositionValues,
   mixing: Pick<LayerMixing, 'mix'>,
 ): Value {
-  const { names = usualNames, ownLayer } = config.variant;
+  const { names = usualNames, ownLayer, isBoth = false } = config.variant;
   const prefix = blockPrefix(config, layer);
-  const own = scoped(source, attentionPrefix(config, layer));
   const read = norm(config, source, `${prefix}.${names.attentionNorm}`, x);
-  const mix = (projected: ProjectedPositions): Value => mixing.mix(layer, projected);
-  const mixer = config.mixers[layer];
-  const mixed =
-    ownLayer === undefined || isExchangeable(mixer)
+  const mixed = (index: number): Value => {
+    const own = scoped(source, attentionPrefix(config, index));
+    const mix = (projected: ProjectedPositions): Value => mixing.mix(index, projected);
+    const mixer = config.mixers[index];
+    return ownLayer === undefined || isExchangeable(mixer)
       ? attention(config, own, read, anglesOf(config, positions, layer), mix)
       : ownLayer.mixed(config, own, read, mixer, mix);
+  };
+  const all = isBoth ? add(mixed(layer), mixed(config.layers + layer)) : mixed(layer);
   const added = (value: Value, name?: string): Value =>
-    name === undefined ? value : norm(config, source, `${prefix}.${name}`, value);
-  const attended = add(x, added(mixed, names.attentionOutputNorm));
+    times(name === undefined ? value : norm(config, source, `${prefix}.${name}`, value), config.residualScale);
+  const attended = add(x, added(all, names.attentionOutputNorm));
   const ofTokens = norm(config, source, `${prefix}.${names.feedForwardNorm}`, attended);
   const fed = feedForward(config, scoped(source, prefix), ofTokens);
   return add(attended, added(fed, names.feedForwardOutputNorm));
@@ -153,11 +156,14 @@ function attention(
   const { width, heads, headWidth } = config;
   const [B, T] = x.shape;
   const { names = usualNames, outputBias = false } = config.variant;
-  const { gate, ...positions } =
-    joinedPositions(config, source, x, angles) ?? projectedPositions(config, source, x, angles);
-  const mixed = reshape(mix(positions), [B, T, heads * headWidth]);
+  const [input, keys, output] = config.attentionScales ?? [];
+  const read = times(x, input);
+  const { gate, k, ...positions } =
+    joinedPositions(config, source, read, angles) ?? projectedPositions(config, source, read, angles);
+  const mixed = reshape(mix({ ...positions, k: times(k, keys) }), [B, T, heads * headWidth]);
   const layer = outputBias ? biasedLinear : linear;
-  return layer(source, names.output, gate ? mul(mixed, sigmoid(gate)) : mixed, heads * headWidth, width);
+  const gated = gate ? mul(mixed, sigmoid(gate)) : mixed;
+  return times(layer(source, names.output, gated, heads * headWidth, width), output);
 }
 
 /** Queries, keys and values, and the gate of the output [B,T,H·D] of a variant that has one. */
@@ -251,18 +257,24 @@ function headNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm
 }
 
 /** Gated: down(silu(gate x) · up x), or with another activation. */
-function feedForward({ width, feedForwardWidth: F, variant }: DecoderConfig, source: ParameterSource, x: Value): Value {
-  const { names = usualNames, activation = silu } = variant;
-  const both = joinedLinear(source, x, width, { [names.gate]: F, [names.up]: F });
+function feedForward(config: DecoderConfig, source: ParameterSource, x: Value): Value {
+  const { width, feedForwardWidth: F, variant, feedForwardScales: [ofGate, ofOutput] = [] } = config;
+  const { activation = silu } = variant;
+  const { gate: first, up: second, down } = variant.names ?? usualNames;
+  const both =
+    second === null
+      ? linear(source, first, x, width, 2 * F)
+      : joinedLinear(source, x, width, { [first]: F, [second]: F });
   const [gate, up] =
     both === undefined
-      ? [linear(source, names.gate, x, width, F), linear(source, names.up, x, width, F)]
+      ? [first, second ?? first].map((name) => linear(source, name, x, width, F))
       : split(both, 2, [F, F]);
-  return linear(source, names.down, mul(activation(gate), up), F, width);
+  return times(linear(source, down, mul(activation(times(gate, ofGate)), up), F, width), ofOutput);
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {
-  const { tiedHead, width, vocabulary, logitCap: cap } = config;
-  const logits = linear(source, tiedHead ? embeddingName(config) : 'lm_head', hidden, width, vocabulary);
+  const { tiedHead, width, vocabulary, logitScale, logitCap: cap } = config;
+  const given = linear(source, tiedHead ? embeddingName(config) : 'lm_head', hidden, width, vocabulary);
+  const logits = times(given, logitScale);
   return cap === undefined ? logits : mul(tanh(mul(logits, 1 / cap)), cap);
 }

@@ -18,9 +18,10 @@ export function embeddingName({ variant: { names = usualNames } }: Pick<DecoderC
 
 /** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
 export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant'>, layer: number): string {
-  const { ownLayer } = config.variant;
+  const { ownLayer, isBoth = false } = config.variant;
   const own = isExchangeable(config.natives[layer]) ? undefined : ownLayer?.prefix;
-  return `${blockPrefix(config, layer)}.${own ?? 'self_attn'}`;
+  const block = isBoth ? layer % (config.natives.length / 2) : layer;
+  return `${blockPrefix(config, block)}.${own ?? 'self_attn'}`;
 }
 
 /** All parameters of a model. */
@@ -30,21 +31,25 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   const norm = normRole(config);
   const list = new ParameterList();
   list.add('embedding', `${embeddingName(config)}.weight`, [vocabulary, width]);
-  config.mixers.forEach((mixer, layer) => {
-    const block = blockPrefix(config, layer);
-    const attention = attentionPrefix(config, layer);
-    list.add(norm, `${block}.${names.attentionNorm}.weight`, [width]);
+  const addMixer = (index: number): void => {
+    const mixer = config.mixers[index];
+    const attention = attentionPrefix(config, index);
     if (isExchangeable(mixer)) addProjections(list, attention, config, names);
     else config.variant.ownLayer?.declare(list, attention, config, mixer);
     list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
+  };
+  for (let layer = 0; layer < config.layers; layer++) {
+    const block = blockPrefix(config, layer);
+    list.add(norm, `${block}.${names.attentionNorm}.weight`, [width]);
+    for (let index = layer; index < config.mixers.length; index += config.layers) addMixer(index);
     const { attentionOutputNorm, feedForwardOutputNorm } = names;
     if (attentionOutputNorm) list.add(norm, `${block}.${attentionOutputNorm}.weight`, [width]);
     list.add(norm, `${block}.${names.feedForwardNorm}.weight`, [width]);
-    list.add('matrix', `${block}.${names.gate}.weight`, [feedForwardWidth, width]);
-    list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
+    list.add('matrix', `${block}.${names.gate}.weight`, [(names.up === null ? 2 : 1) * feedForwardWidth, width]);
+    if (names.up !== null) list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
     if (feedForwardOutputNorm) list.add(norm, `${block}.${feedForwardOutputNorm}.weight`, [width]);
-  });
+  }
   list.add(norm, `${names.finalNorm}.weight`, [width]);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;

@@ -1,12 +1,14 @@
 /**
  * The variants of the decoder: LLaMA (arXiv 2302.13971, 2307.09288, 2407.21783) and others of its architecture (TinyLlama,
  * SmolLM2), and its relatives. Qwen2 and Qwen2.5 (arXiv 2407.10671, 2412.15115) have biases of queries, keys and values; Qwen3
- * (arXiv 2505.09388) RMS norms over heads of queries and keys, and a head width of its own. Position i of Mistral (Jiang et al.,
+ * (arXiv 2505.09388) RMS norms over heads of queries and keys, and a head width of its own; SmolLM3 turns queries and keys in three of
+ * four layers. Position i of Mistral (Jiang et al.,
  * arXiv 2310.06825) reads the positions j with 0 ≤ i − j < w, w being `sliding_window`; in Linnet that is a mixer, which can be
  * exchanged like any other.
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
+import { configError } from '../../config-fields.ts';
 import { sameMixers } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
@@ -15,6 +17,7 @@ import {
   type DecoderVariant,
   onlyValue,
   parseDecoderConfig,
+  ropeOf,
   size,
 } from './config.ts';
 import { decoderModel } from './model.ts';
@@ -112,4 +115,35 @@ const qwen3Schema = z.object({
 /** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
 export function qwen3Model(json: Readonly<Record<string, unknown>>): CausalModel {
   return decoderModel(parseDecoderConfig(qwen3Variant, qwen3Schema, json, unusedWindowFields), qwen3Model);
+}
+
+const smolLm3Variant: DecoderVariant = { family: 'smollm3', title: 'SmolLM3', className: 'SmolLM3' };
+
+const smolLm3Schema = z.object({
+  ...decoderFields,
+  ...wholeAttentionFields,
+  model_type: z.literal('smollm3'),
+  attention_bias: onlyValue(false, 'projections have no biases'),
+  mlp_bias: onlyValue(false, 'projections have no biases'),
+  max_position_embeddings: size.default(32_768),
+  num_key_value_heads: size.default(4),
+  rope_theta: z.number().positive().default(2_000_000),
+  tie_word_embeddings: z.boolean().default(true),
+  /** By layer 1 where it turns queries and keys, 0 where it does not; else every layer of this interval does not. */
+  no_rope_layers: z.array(z.literal([0, 1])).nullish(),
+  no_rope_layer_interval: z.int().min(1).default(4),
+});
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function smolLm3Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(smolLm3Variant, smolLm3Schema, json, unusedWindowFields, (fields) => {
+    const { num_hidden_layers: layers, no_rope_layers: turns, no_rope_layer_interval: interval } = fields;
+    if (turns && turns.length !== layers) {
+      throw configError(smolLm3Variant.title, [`no_rope_layers names ${turns.length} layers of ${layers}`]);
+    }
+    const rope = ropeOf(smolLm3Variant.title, fields);
+    const isTurned = (layer: number): boolean => (turns ? turns[layer] === 1 : (layer + 1) % interval !== 0);
+    return { ropes: Array.from({ length: layers }, (_, layer) => (isTurned(layer) ? rope : null)) };
+  });
+  return decoderModel(config, smolLm3Model);
 }

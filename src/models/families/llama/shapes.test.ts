@@ -3,6 +3,8 @@ import { describeCausalModel } from '../index.ts';
 import {
   gemma3Shape,
   gemma3ShapeNames,
+  graniteShape,
+  graniteShapeNames,
   lfm2Shape,
   lfm2ShapeNames,
   llamaShape,
@@ -39,6 +41,12 @@ describe('llamaShape', () => {
 
   it.each(gemma3ShapeNames)('%s, too', (name) => {
     expect(parameterCount(gemma3Shape(name))).toBe(published[name]);
+  });
+
+  it.each(graniteShapeNames)('%s has as many millions as are published', (name) => {
+    expect(Math.round(parameterCount(graniteShape(name)) / 1e6)).toBe(
+      { 'granite4-h-350m': 340, 'granite4-h-1b': 1462 }[name],
+    );
   });
 
   it('refuses other names, listing the known ones', () => {

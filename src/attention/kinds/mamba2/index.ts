@@ -1,0 +1,44 @@
+/**
+ * Mamba-2 (Dao and Gu, arXiv 2405.21060), as published models have it. At every position x (H heads of P channels), B and C (Γ
+ * groups of N numbers) go through a filter of L positions with a bias and SiLU, channel by channel; with
+ * dt = softplus(dt + dt_bias), per head
+ *
+ *     S ← e^(−e^(A_log)·dt)·S + dt·x Bᵀ,   y = S C + D·x
+ *
+ * It is gated linear attention whose decay is of the data, and it runs as such. Projections, gate and norm are the model's.
+ */
+import type { MixerKind } from '../../mixer.ts';
+import { describeMamba2, mamba2Dims, type Mamba2Mixer, mamba2Parameters, mamba2Schema } from './config.ts';
+import { mamba2Parallel } from './parallel.ts';
+import { mamba2Reference } from './reference.ts';
+import { mamba2Fold, mamba2Inputs, mamba2State, mamba2Step } from './step.ts';
+
+export const mamba2Kind = {
+  kind: 'mamba2',
+  family: 'granitemoehybrid',
+  ownDims: mamba2Dims,
+  schema: mamba2Schema,
+  examples: {
+    'Mamba-2': { kind: 'mamba2', heads: 4, headWidth: 3, state: 5, group: 2 },
+    'Mamba-2 of two groups': {
+      ...{ kind: 'mamba2', heads: 6, headWidth: 2, state: 3, groups: 2, kernel: 3, bias: false, group: 1 },
+      ...{ least: 0.3, most: 1.5 },
+    },
+    'Mamba-2 without a past under its filter': {
+      kind: 'mamba2',
+      heads: 2,
+      headWidth: 4,
+      state: 4,
+      kernel: 1,
+      group: 8,
+    },
+  },
+  describe: describeMamba2,
+  parameters: mamba2Parameters,
+  horizon: ({ group, kernel }) => ({ group, reach: kernel - 1 }),
+  convolution: () => null,
+  reference: mamba2Reference,
+  parallel: mamba2Parallel,
+  recurrent: { state: mamba2State, step: mamba2Step, fold: mamba2Fold, inputs: mamba2Inputs },
+  presets: {},
+} satisfies MixerKind<Mamba2Mixer>;

@@ -1,0 +1,94 @@
+/**
+ * Mamba-2 over token trees. A row of the ring is [B, g, B and C before their filters] and [dt·x, x before its filter]; S
+ * [Γ,N,RP] is the decayed Σ Bᵀ(dt·x) at the end of the last chunk that has closed.
+ */
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { matmul, sum } from '../../../graph/ops/contraction.ts';
+import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import type { Fold, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import { ageName, agesOf, declareAges, stepDecays } from '../gated/decay.ts';
+import { convolvedNodes, shortInputs } from '../short-conv/step.ts';
+import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, skipped } from './config.ts';
+
+export const mamba2Inputs: LayoutInputs<Mamba2Mixer> = {
+  tag: () => 'm',
+  declare: (config, slots, named) => ({
+    ...shortInputs.declare(config, slots, named),
+    [ageName]: declareAges(slots),
+  }),
+  feeds: (config, steps, nodes, slots) => ({
+    ...shortInputs.feeds(config, steps, nodes, slots),
+    [ageName]: agesOf(config.group, steps, slots),
+  }),
+};
+
+export function mamba2State({ heads, headWidth, state, groups, kernel, group }: Mamba2Mixer): StateShape {
+  const repeat = heads / groups;
+  return {
+    slots: Math.max(group, kernel - 1),
+    keyWidth: 3 * state + repeat,
+    valueWidth: 2 * repeat * headWidth,
+    folded: { kind: 'sums', rows: state, columns: repeat * headWidth },
+  };
+}
+
+/** The parts of a row's two halves. */
+function splitRow({ heads, headWidth, state: N, groups }: Mamba2Mixer, keys: Value, values: Value): readonly Value[] {
+  const R = heads / groups;
+  const axis = keys.rank - 1;
+  return [...split(keys, axis, [N, R, N, N]), ...split(values, axis, [R * headWidth, R * headWidth])];
+}
+
+export function mamba2Step(config: Mamba2Mixer, input: StepInput): MixerStepOutput {
+  const { heads: H, headWidth: P, state: N, groups: Γ } = config;
+  const { ring, parameters, sums } = input;
+  const R = H / Γ;
+  const raw = joinedRows(config, input); // [B,T,Γ,RP+2N]
+  const [heldKeys, heldLogs, heldB, heldC, heldValues, heldX] = splitRow(config, ring.keys, ring.values);
+  const held = concat([heldX, heldB, heldC], 3); // [B,Γ,C,RP+2N]
+  const filters = groupedFilters(config, parameters);
+  const rows = mamba2Rows(config, input, convolvedNodes(held, raw, filters, input.inputs));
+  const [B, T] = raw.shape;
+  const queries = nodeRows(rows.queries); // [B,Γ,T,N]
+  const keys = nodeRows(rows.keys);
+  const values = nodeRows(reshape(rows.values, [B, T, Γ, R * P])); // [B,Γ,T,RP]
+  /** Numbers of R heads side by side [B,Γ,any,R·X] → [B,Γ,R,any,X]. */
+  const apart = (grouped: Value, X: number): Value =>
+    transpose(reshape(grouped, [B, Γ, grouped.shape[2], R, X]), [0, 1, 3, 2, 4]);
+  const ofHeads = (factors: Value): Value => reshape(factors, [B, Γ, R, ...factors.shape.slice(2)]);
+  const logs = nodeRows(reshape(rows.decays, [B, T, Γ, R])); // [B,Γ,T,R]
+  const perHead = (grouped: Value): Value => reshape(apart(grouped, 1), [B, H, grouped.shape[2], 1]);
+  const decays = stepDecays(input, perHead(heldLogs), perHead(logs));
+  const read = (from: Value, own: Value, factors: Value): Value => {
+    const scores = matmul(queries, from, { transposeB: true }); // [B,Γ,T,rows]
+    const weights = mul(ofHeads(factors), reshape(scores, [B, Γ, 1, T, scores.shape[3]]));
+    return matmul(weights, apart(own, P)); // [B,Γ,R,T,P]
+  };
+  let mixed = add(read(heldKeys, heldValues, decays.ring), read(keys, values, decays.tree));
+  if (sums !== undefined) mixed = add(mixed, mul(apart(matmul(queries, sums), P), ofHeads(decays.sums)));
+  const y = reshape(transpose(mixed, [0, 1, 3, 2, 4]), [B, Γ, T, R * P]);
+  const skip = nodeRows(reshape(skipped(rows.x, parameters), [B, T, Γ, R * P]));
+  const [x, ...unfiltered] = split(nodeRows(raw), 3, [R * P, N, N]);
+  return { mixed: add(y, skip), keys: concat([keys, logs, ...unfiltered], 3), values: concat([values, x], 3) };
+}
+
+export const mamba2Fold: Fold<Mamba2Mixer> = {
+  shareAs: ({ heads, headWidth, groups, state }) => `mamba2 ${heads / groups} ${headWidth} ${state}`,
+  fold(config, { keys, values, sums }) {
+    if (sums === undefined) throw internalError('a fold without sums');
+    const { headWidth: P, heads, groups } = config;
+    /** Numbers of heads [X,any,RP] times factors [X,any,R]. */
+    const scaled = (numbers: Value, factors: Value): Value =>
+      reshape(mul(apart(numbers, P), apart(factors, 1)), numbers.shape);
+    const apart = (numbers: Value, X: number): Value =>
+      reshape(numbers, [numbers.shape[0], numbers.shape[1], heads / groups, X]);
+    const [rows, logs, , , added] = splitRow(config, keys, values);
+    const behind = exp(cumulativeSum(logs, 1, { exclusive: true, reverse: true })); // [X,n,R]
+    const terms = matmul(rows, scaled(added, behind), { transposeA: true }); // [X,N,RP]
+    return add(scaled(sums, exp(sum(logs, [1], true))), terms);
+  },
+};

@@ -1,0 +1,77 @@
+/**
+ * Falcon-H1 (TII, arXiv 2507.22448): a decoder whose layers have attention and Mamba-2 side by side, on the same input, and factors of
+ * nearly everything. Its mixers are the attentions of all layers, then the Mamba-2 of all layers.
+ */
+import { z } from 'zod';
+import { linnetSectionOf, sameMixers } from '../../linnet-section.ts';
+import type { CausalModel } from '../../model.ts';
+import { decoderFields, type DecoderVariant, onlyValue, parseDecoderConfig, size, usualNames } from './config.ts';
+import { harmlessOfMamba, mambaFields, mambaMixer } from './granite.ts';
+import { mambaLayer } from './mamba.ts';
+import { decoderModel } from './model.ts';
+
+const variant: DecoderVariant = {
+  ...{ family: 'falcon_h1', title: 'Falcon-H1', className: 'FalconH1', isBoth: true },
+  names: {
+    ...usualNames,
+    ...{ feedForwardNorm: 'pre_ff_layernorm', finalNorm: 'model.final_layernorm' },
+    ...{ gate: 'feed_forward.gate_proj', up: 'feed_forward.up_proj', down: 'feed_forward.down_proj' },
+  },
+};
+
+const factor = z.number().default(1);
+
+const schema = z.object({
+  ...decoderFields,
+  ...mambaFields,
+  model_type: z.literal(variant.family),
+  max_position_embeddings: size.default(8192),
+  num_key_value_heads: size.default(8),
+  rms_norm_eps: z.number().positive().default(1e-5),
+  attention_bias: z.boolean().default(false),
+  mlp_bias: onlyValue(false, 'projections of the feed-forward have no biases'),
+  projectors_bias: z.boolean().default(false),
+  mamba_d_ssm: size.nullish().default(1024),
+  mamba_rms_norm: z.boolean().default(false),
+  mamba_norm_before_gate: onlyValue(false, 'the gate is before the norm'),
+  mamba_use_mlp: onlyValue(true, 'every layer has a feed-forward'),
+  embedding_multiplier: factor,
+  lm_head_multiplier: factor,
+  key_multiplier: factor,
+  attention_in_multiplier: factor,
+  attention_out_multiplier: factor,
+  ssm_in_multiplier: factor,
+  ssm_out_multiplier: factor,
+  mlp_multipliers: z.tuple([z.number(), z.number()]).nullish(),
+  ssm_multipliers: z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]).nullish(),
+  linnet: linnetSectionOf('granitemoehybrid'),
+});
+
+const harmless = [...harmlessOfMamba, 'mlp_expansion_factor', 'num_logits_to_keep'];
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function falconH1Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(variant, schema, json, harmless, (fields) => {
+    const { num_hidden_layers: layers, attention_bias: hasBias, mamba_n_groups: groups } = fields;
+    const mamba = mambaMixer(variant.title, fields, fields.mamba_d_ssm ?? fields.mamba_expand * fields.hidden_size);
+    return {
+      variant: {
+        ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+        ownLayer: mambaLayer({
+          ...{ inputBias: fields.mamba_proj_bias, outputBias: fields.projectors_bias },
+          norms: fields.mamba_rms_norm ? groups : 0,
+          scales: {
+            ...{ input: fields.ssm_in_multiplier, parts: fields.ssm_multipliers ?? [] },
+            output: fields.ssm_out_multiplier,
+          },
+        }),
+      },
+      natives: [...sameMixers(layers), ...sameMixers(layers, mamba)],
+      embeddingScale: fields.embedding_multiplier,
+      logitScale: fields.lm_head_multiplier,
+      attentionScales: [fields.attention_in_multiplier, fields.key_multiplier, fields.attention_out_multiplier],
+      feedForwardScales: fields.mlp_multipliers ?? undefined,
+    };
+  });
+  return decoderModel(config, falconH1Model);
+}
