@@ -14,7 +14,7 @@ import { noChromium } from './chromium.ts';
 import { openGenerating } from '../../src/open/running-model.ts';
 
 /** Families whose layers are of several kinds. */
-const hybrids = ['lfm2', 'gemma3_text', 'granitemoehybrid', 'qwen3_5_text'];
+const hybrids = ['lfm2', 'gemma3_text', 'granitemoehybrid', 'qwen3_5'];
 
 describe.skipIf(noChromium !== undefined)(
   `exports in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
