@@ -14,6 +14,7 @@ export {
 export { HeadLayout } from './head-layout.ts';
 export {
   type BlockLinformerMixer,
+  type DeltaNetMixer,
   type FeaturesMixer,
   findMixerKind,
   type GatedDeltaMixer,
