@@ -99,7 +99,9 @@ export async function convert(
   let best: Weighted = start;
   const bestSoFar = bestOf(progress);
   if (bestSoFar !== undefined) {
-    best = await loadCausalModel(weightsOf(folder, bestSoFar.name));
+    const { model, parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
+    // Its files are in float32, and say so: a training run goes on with the description that it began with.
+    best = { model: original.model.withMixers(model.mixers), parameters };
   }
   await removeLeftOver(folder, progress);
   await options.onStart?.(progress.original, mixer);

@@ -21,6 +21,12 @@ const tiny = { vocab_size: 19, num_hidden_layers: 2, num_attention_heads: 4, hid
 /** LLaMA and its relatives. */
 const tinyDecoder = { ...tiny, num_key_value_heads: 2, max_position_embeddings: 64 };
 
+/** Layers of Gated DeltaNet next to attention. */
+const tinyDelta = {
+  ...{ ...tinyDecoder, head_dim: 8, partial_rotary_factor: 0.5, full_attention_interval: 2 },
+  ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+};
+
 const tinyT5 = {
   ...{ model_type: 't5', vocab_size: 19, d_model: 16, d_kv: 4, d_ff: 24, num_heads: 4 },
   ...{ num_layers: 2, num_decoder_layers: 2, relative_attention_num_buckets: 8 },
@@ -65,16 +71,9 @@ export const supportProbes: readonly SupportProbe[] = [
     ...{ mamba_d_state: 5, layer_types: ['mamba', 'attention'] },
   }),
   uniform('lfm2', 'causal', { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] }),
-  uniform('qwen3_5_text', 'causal', {
-    ...{
-      ...tinyDecoder,
-      model_type: 'qwen3_5_text',
-      head_dim: 8,
-      partial_rotary_factor: 0.5,
-      full_attention_interval: 2,
-    },
-    ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
-  }),
+  uniform('qwen3_5', 'causal', { model_type: 'qwen3_5', text_config: { model_type: 'qwen3_5_text', ...tinyDelta } }),
+  uniform('qwen3_5_text', 'causal', { model_type: 'qwen3_5_text', ...tinyDelta }),
+  uniform('qwen3_next', 'causal', { model_type: 'qwen3_next', ...tinyDelta, num_experts: 0 }),
   uniform('gemma3_text', 'causal', {
     ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 6 },
     ...{ sliding_window: 5, sliding_window_pattern: 2 },
