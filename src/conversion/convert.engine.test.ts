@@ -138,6 +138,12 @@ it.each(['transfer', 'logits', 'long'])('killed between the weights of %s and th
 const hybrids = [
   { family: 'lfm2', own: 'short-conv', layers: { full_attn_idxs: [1, 3] } },
   { family: 'gemma3_text', own: 'window', layers: {} },
+  { family: 'qwen3_5_text', own: 'delta-net', layers: { full_attention_interval: 2 } },
+  {
+    family: 'granitemoehybrid',
+    own: 'mamba2',
+    layers: { layer_types: ['mamba', 'attention', 'mamba', 'attention'] },
+  },
 ];
 
 it.each(hybrids)(
@@ -165,3 +171,24 @@ it.each(hybrids)(
     );
   },
 );
+
+it('converts attention that has Mamba-2 beside it in every layer, and leaves that', async () => {
+  await saveTinyModel(at('falcon'), 1, 'falcon_h1');
+  const original = await loadCausalModel(at('falcon'));
+  const tokenizer = await loadTokenizer(original.path);
+  const { model, progress } = await convert(original, tokenizer, await textsFor(tokenizer), {
+    ...{ budget: 0, steps: { transfer: 2, logits: 2, long: 2 }, keep: { layers: [] }, group: 4, batch: 2 },
+    ...{ folder: at('falcon.run'), compile: { threads: 1 } },
+  });
+  const layers = original.model.mixers.length / 2;
+  const names = (kind: string): string[] => Array.from({ length: layers }, () => kind);
+  expect(model.mixers.map(({ kind }) => kind)).toEqual([...names('window'), ...names('mamba2')]);
+  expect(modelStateBytes(model, 4096)).toBe(modelStateBytes(model, 64));
+  expect(progress.stages.map(({ name }) => name).slice(0, 5)).toEqual([
+    'linearize',
+    'calibrate',
+    'transfer',
+    'logits',
+    'long',
+  ]);
+});

@@ -55,7 +55,7 @@ export function expectGoldenGradients(
   storedAs = (name: string): string => `grad.${name}`,
 ): void {
   for (const name of names) {
-    expect(relativeToPeak(results[`grad.${name}`], goldenNumbers(io, storedAs(name))), name).toBeLessThan(2e-4);
+    expect(relativeToPeak(results[`grad.${name}`], goldenNumbers(io, storedAs(name))), name).toBeLessThan(1.5e-4);
   }
 }
 

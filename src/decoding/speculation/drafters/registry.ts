@@ -8,6 +8,7 @@ import { EarlierTexts, SuffixGuesser } from './suffix-guesser.ts';
 
 /** Names of drafters that a job may have. The text is the same with each of them. */
 export const drafters = ['off', 'lookup', 'suffix', 'recycle', 'auto'] as const;
+/** One of `drafters`. */
 export type DrafterName = (typeof drafters)[number];
 
 /** Tokens that are kept of the texts of an owner: 4.5 MiB with their index. */
@@ -18,6 +19,7 @@ export class LearnedTexts {
   readonly earlier = new EarlierTexts(mostTokens);
   readonly successors = new Successors();
 
+  /** Memory of all that was learned, in bytes. */
   get bytes(): number {
     return this.earlier.texts.bytes + this.successors.bytes;
   }
@@ -35,6 +37,7 @@ export class LearnedByOwner {
     this.#maxBytes = maxBytes;
   }
 
+  /** What was learned from the texts of an owner, who is then the last to go. */
   of(owner: string): LearnedTexts {
     const learned = this.#owners.get(owner) ?? new LearnedTexts();
     this.#owners.delete(owner);
