@@ -14,18 +14,18 @@ export type DrafterName = (typeof drafters)[number];
 /** Tokens that are kept of the texts of an owner: 4.5 MiB with their index. */
 const mostTokens = 2 ** 17;
 
-/** What drafters have learned from the texts of one owner. */
+/** Learned from the texts of one owner. */
 export class LearnedTexts {
   readonly earlier = new EarlierTexts(mostTokens);
   readonly successors = new Successors();
 
-  /** Memory of all that was learned, in bytes. */
+  /** Memory of the learned texts, in bytes. */
   get bytes(): number {
     return this.earlier.texts.bytes + this.successors.bytes;
   }
 }
 
-/** What drafters have learned, by owner: nothing learned from the texts of one is used for another. */
+/** Learned texts by owner: nothing learned from the texts of one is used for another. */
 export class LearnedByOwner {
   /** Of the engine that all of them share. */
   readonly costs = new StepCosts();
@@ -37,7 +37,7 @@ export class LearnedByOwner {
     this.#maxBytes = maxBytes;
   }
 
-  /** What was learned from the texts of an owner, who is then the last to go. */
+  /** The learned texts of an owner, the last that goes from now on. */
   of(owner: string): LearnedTexts {
     const learned = this.#owners.get(owner) ?? new LearnedTexts();
     this.#owners.delete(owner);
