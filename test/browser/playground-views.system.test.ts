@@ -194,12 +194,22 @@ function readBy({ branches }: LayerMaps, head: number, t: number, length: number
 }
 
 /** Run in the page before its scripts: keeps the last maps that a worker answered with. */
-const recordMaps = `globalThis.Worker = class extends Worker {
-  constructor(...given) {
-    super(...given);
-    this.addEventListener('message', ({ data }) => (globalThis.looked = data.answers?.look ?? globalThis.looked));
-  }
-}`;
+const recordMaps = `
+  const keep = (port) =>
+    port.addEventListener('message', ({ data }) => (globalThis.looked = data.answers?.look ?? globalThis.looked));
+  globalThis.Worker = class extends Worker {
+    constructor(...given) {
+      super(...given);
+      keep(this);
+    }
+  };
+  globalThis.SharedWorker = class extends SharedWorker {
+    constructor(...given) {
+      super(...given);
+      keep(this.port);
+    }
+  };
+`;
 
 /** What the view draws: arrays by side, layer and branch. */
 function mapsOfTab(page: Page): Promise<Record<string, Record<string, number[]>[]>> {

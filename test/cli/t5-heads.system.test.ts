@@ -78,7 +78,7 @@ describe('trained heads of a T5', () => {
       const own = await runJson('generate', out, ...words);
       if (dtype === 'f32') expect(own.tokens).toEqual(plain.tokens);
       const drafted = await runJson('generate', out, ...words, '--speculate', 'auto');
-      expect(drafted).toMatchObject({ tokens: own.tokens, speculation: { drafter: 'medusa+lookup' } });
+      expect(drafted).toMatchObject({ tokens: own.tokens, speculation: { drafter: 'medusa+auto' } });
     }
     expect((await runCaptured(['inspect', folder])).stdout).toMatch(/Medusa +3 heads/);
   });

@@ -142,7 +142,7 @@ describe('exporting heads', () => {
     await expect(openExportedHeads(before)).rejects.toThrow(/was exported without Medusa heads/);
     const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--set', 'ignoreEos'];
     expect(errorOf(await linnet(...words, '--json', '--speculate', 'medusa')).code).toBe('NOT_FOUND');
-    expect(await runJson(...words, '--speculate', 'auto')).toMatchObject({ speculation: { drafter: 'lookup' } });
+    expect(await runJson(...words, '--speculate', 'auto')).toMatchObject({ speculation: { drafter: 'auto' } });
   });
 
   it('reads one parameter after the other, when its turn to be written comes', async () => {
@@ -336,7 +336,7 @@ describe('commands', () => {
     await writeFile(file, '[[0],[0,0]]');
     const { tokensPerStep } = await runJson(...words, '--speculate', 'medusa', '--set', `tree=${file}`);
     expect(tokensPerStep).toBeLessThanOrEqual(3);
-    expect((await runJson(...words, '--speculate', 'auto')).speculation).toMatchObject({ drafter: 'medusa+lookup' });
+    expect((await runJson(...words, '--speculate', 'auto')).speculation).toMatchObject({ drafter: 'medusa+auto' });
   });
 
   it('measure with them', async () => {

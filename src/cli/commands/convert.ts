@@ -101,12 +101,6 @@ export const convertCommand = defineCommand({
       choice(['qwen3_5']),
       'of a Qwen3: write the layers that are not kept as Gated DeltaNet in the container of Qwen3.5, which other engines load',
     ),
-    judge: withDefault(
-      choice(judgeNames),
-      'both',
-      'what decides about weights and branches: perplexity of validation text, generation (KL from the original on text that it ' +
-        'writes), or both added up',
-    ),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
     out: folderFor('the converted model'),
@@ -126,6 +120,12 @@ export const convertCommand = defineCommand({
         choice(transferInputs),
         'original',
         'hidden states that layers learn on in the first stage: of the original, or through the layers converted before',
+      ),
+      judge: withDefault(
+        choice(judgeNames),
+        'both',
+        'what decides about weights and branches: perplexity of validation text, generation (KL from the original on text that it ' +
+          'writes), or both added up',
       ),
       field: fieldOption,
       sinks: optional(

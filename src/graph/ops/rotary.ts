@@ -41,9 +41,11 @@ export function rotary(x: Value, cos: Value, sin: Value, options: { interleaved?
   if (x.rank !== 4 || typeof H !== 'number' || typeof D !== 'number' || D % 2 !== 0) {
     throw shapeError('rotary', `needs [B,T,H,D] with even D, got ${x}`);
   }
-  const expected = [B, T, Math.min(D / 2, Number(cos.shape[2]))];
-  if (!sameShape(cos.shape, expected) || !sameShape(sin.shape, expected)) {
-    throw shapeError('rotary', `${x} needs cos and sin of shape ${formatShape(expected)}, got ${cos} and ${sin}`);
+  const half = cos.shape[2];
+  const isWide = typeof half !== 'number' || half > D / 2;
+  if (isWide || !sameShape(cos.shape, [B, T, half]) || !sameShape(sin.shape, cos.shape)) {
+    const widest = formatShape([B, T, D / 2]);
+    throw shapeError('rotary', `${x} needs cos and sin of shape ${widest}, or narrower, got ${cos} and ${sin}`);
   }
   const flat = reshape(x, [B, T, H * D]); // heads side by side, as projections leave them
   const turned = turn(flat, cos, sin, { heads: H, interleaved: options.interleaved ?? false, ...turnedWidth(x, cos) });
