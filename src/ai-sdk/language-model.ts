@@ -25,7 +25,7 @@ import { LinnetError } from '../errors.ts';
 import { requireOneOf } from '../files/arguments.ts';
 import type { RunningModel, RunningOptions } from '../open/running-model.ts';
 import { chatMessagesOf } from './messages.ts';
-import { endOfTurn } from '../tokenizer/chat-template.ts';
+import { endOfTurn } from '../tokenizer/text-ends.ts';
 import { OpenedOnce } from './opened-once.ts';
 
 /** How a model is opened, with its limits. */

@@ -15,7 +15,8 @@ import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel, GeneratingModel } from '../models/model.ts';
-import { endOfTurn, type ChatMessage, type ChatTemplate } from '../tokenizer/chat-template.ts';
+import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
+import { endOfTurn } from '../tokenizer/text-ends.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Classification, TextReader } from './text-reader.ts';
 

@@ -38,11 +38,6 @@ export interface TemplateOptions {
 /** Deepest nesting of the values for a template. */
 const mostDepth = 64;
 
-/** Tokens that end a turn: the tokenizer's EOS, which is not always the end of a text in the model's configuration. */
-export function endOfTurn(tokenizer: Pick<Tokenizer, 'eosId'> | undefined): readonly number[] {
-  return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
-}
-
 /** The chat template of a model. */
 export class ChatTemplate {
   /** The template without tools. */

@@ -79,3 +79,8 @@ function namesAround({ single, cls, sep }: JsonObject): [before: unknown[], afte
     part.flatMap((item) => (isJsonObject(item) && isJsonObject(item.SpecialToken) ? [item.SpecialToken.id] : []));
   return [names(items.slice(0, Math.max(text, 0))), names(items.slice(text + 1))];
 }
+
+/** Tokens that end a turn: the tokenizer's EOS, which is not always the end of a text in the model's configuration. */
+export function endOfTurn(tokenizer: Pick<Tokenizer, 'eosId'> | undefined): readonly number[] {
+  return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
+}

@@ -34,7 +34,7 @@ import {
   speculationSoFar,
 } from '../options/speculation-options.ts';
 import { weightTypes } from '../../quantization/weight-types.ts';
-import { endOfTurn } from '../../tokenizer/chat-template.ts';
+import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import { openGenerating, type RunningModel } from '../../open/running-model.ts';
 
 const generateOptions = {

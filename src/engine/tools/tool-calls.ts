@@ -1,6 +1,6 @@
 /** Calls of functions by one model: its format, the grammars that answers are held to, and their readers. */
 import { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
-import { endOfTurn } from '../../tokenizer/chat-template.ts';
+import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import { showingTokens } from '../../tokenizer/shown-tokens.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TextJob } from '../text-job.ts';

@@ -7,7 +7,7 @@ import { leadsTo, type Prompt } from '../../../engine/prompt.ts';
 import { drafters } from '../../../decoding/speculation/drafters/registry.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
 import { LinnetError } from '../../../errors.ts';
-import { endOfTurn } from '../../../tokenizer/chat-template.ts';
+import { endOfTurn } from '../../../tokenizer/text-ends.ts';
 import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
