@@ -113,6 +113,16 @@ describe('linnet chat --tools', () => {
     expect((await chat(['Hello'], ...spoken, ...words)).stdout).toMatch(/^the command failed: exit code 3$/m);
   });
 
+  it('ends a command that prints too much, and waits for nothing that it has started', async () => {
+    const flood = '(sleep 30 & head -c 2000000 /dev/zero) 2>/dev/null';
+    const words = ['--set', 'toolChoice=required', '--max-tokens', '200', '--tool-command', flood, '--yes'];
+    const started = performance.now();
+    expect((await chat(['Hello'], ...spoken, ...words)).stdout).toMatch(
+      /^the command printed more than 1048576 bytes$/m,
+    );
+    expect(performance.now() - started).toBeLessThan(25_000);
+  });
+
   it.each([
     ['not JSON', '[{', 'FORMAT'],
     ['no list', '{}', 'FORMAT'],
@@ -129,11 +139,12 @@ describe('linnet chat --tools', () => {
     const wrong = [
       [...spoken, '--yes'],
       ['--tool-command', 'true'],
+      ['--chat-template', template, '--set', 'toolFormat=llama3'],
       [...spoken, '--set', 'toolChoice=clock'],
       ['--tools', tools],
     ];
     for (const words of wrong) codes.push(errorOf(await chat([], ...words, '--json')).code);
-    expect(codes).toEqual(['USAGE', 'USAGE', 'USAGE', 'CONFIG']);
+    expect(codes).toEqual(['USAGE', 'USAGE', 'USAGE', 'USAGE', 'CONFIG']);
   });
 
   it('says which function a text cannot be held to, and goes on', async () => {

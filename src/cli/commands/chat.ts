@@ -121,8 +121,8 @@ export const chatCommand = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    if (options.tools === undefined && options.toolCommand !== undefined) {
-      throw new UsageError('--tool-command gives results of calls; name the functions with --tools');
+    if (options.tools === undefined && (options.toolCommand ?? options.toolFormat) !== undefined) {
+      throw new UsageError('--tool-command and --set toolFormat are for calls; name the functions with --tools');
     }
     if (options.yes && options.toolCommand === undefined)
       throw new UsageError('--yes confirms --tool-command; give one');

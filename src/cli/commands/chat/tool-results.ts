@@ -1,6 +1,5 @@
 /** Functions of a chat in the terminal: the file that lists them, and the results of calls, typed or made by a command. */
 import { spawn } from 'node:child_process';
-import { text as textOf } from 'node:stream/consumers';
 import { z } from 'zod';
 import { readTextFile } from '../../../data/files/text-file.ts';
 import type { MadeCall } from '../../../engine/tools/called-answer.ts';
@@ -9,13 +8,13 @@ import { LinnetError } from '../../../errors.ts';
 import { checkJsonLimits } from '../../../files/json-limits.ts';
 import { parseJson } from '../../../files/json-object.ts';
 import { validated } from '../../../files/schema-problems.ts';
-import { functionFields } from '../../../serving/http/dialects/tool-fields.ts';
+import { functionFields, mostTools } from '../../../serving/http/dialects/tool-fields.ts';
 import type { CommandContext } from '../../framework/context.ts';
 
 const listed = z
   .array(z.object({ type: z.literal('function'), function: z.object(functionFields) }))
   .min(1)
-  .max(128)
+  .max(mostTools)
   .refine((tools) => new Set(tools.map((tool) => tool.function.name)).size === tools.length, {
     error: 'expected functions of distinct names',
   });
@@ -66,10 +65,19 @@ export async function callResult(
  * The output of a command that gets a call as JSON; where it fails, a text that says so, for the model.
  * @throws LinnetError `RUNTIME` if there is no shell, `ABORTED`
  */
-async function commandResult(command: string, { callId: id, name, json }: MadeCall, signal: AbortSignal) {
+function commandResult(command: string, { callId: id, name, json }: MadeCall, signal: AbortSignal): Promise<string> {
   const started = spawn(command, { shell: true, stdio: ['pipe', 'pipe', 'inherit'], signal });
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  /** Closes the pipes too: a process that the shell has started may hold them after its end. */
+  const stop = (): void => {
+    started.kill();
+    started.stdin.destroy();
+    started.stdout.destroy();
+  };
   const ended = new Promise<string>((resolve, reject) => {
     started.once('error', (cause) => {
+      stop();
       reject(
         signal.aborted
           ? new LinnetError('ABORTED', `stopped ${command}`)
@@ -77,17 +85,18 @@ async function commandResult(command: string, { callId: id, name, json }: MadeCa
       );
     });
     started.once('close', (code, killed) => {
-      resolve(code === 0 ? '' : `the command failed: ${killed ?? `exit code ${code}`}`);
+      if (bytes > mostBytes) resolve(`the command printed more than ${mostBytes} bytes`);
+      else if (code !== 0) resolve(`the command failed: ${killed ?? `exit code ${code}`}`);
+      else resolve(new TextDecoder().decode(Buffer.concat(pieces)).trimEnd());
     });
   });
   // A command that does not read its input is none that fails.
   started.stdin.on('error', () => undefined);
   started.stdin.end(`{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"arguments":${json}}\n`);
-  let bytes = 0;
   started.stdout.on('data', (piece: Buffer) => {
     bytes += piece.length;
-    if (bytes > mostBytes) started.kill();
+    if (bytes > mostBytes) stop();
+    else pieces.push(piece);
   });
-  const [printed, failure] = await Promise.all([textOf(started.stdout), ended]);
-  return bytes > mostBytes ? `the command printed more than ${mostBytes} bytes` : failure || printed.trimEnd();
+  return ended;
 }

@@ -9,7 +9,7 @@ import { maybe } from '../request-fields.ts';
 import type { JobBounds } from './text-fields.ts';
 
 /** Most functions of a request. */
-const mostTools = 128;
+export const mostTools = 128;
 
 /** A function as chats and responses describe it. */
 export const functionFields = {
