@@ -52,11 +52,12 @@ export async function modelHere(given: string, base?: string): Promise<string> {
   );
 }
 
-/** The folder of a model of the hub, if it has been downloaded. */
+/** The folder of a model of the hub, if it has been downloaded and no file is missing or cut. @throws LinnetError as `examineDownload` */
 export async function keptModel(id: string): Promise<string | undefined> {
   const { defaultModelFolder } = await import('../checkpoint/hub/hub.ts');
+  const { examineDownload } = await import('../checkpoint/hub/download-record.ts');
   const folder = defaultModelFolder(id);
-  return (await isThere(folder)) ? folder : undefined;
+  return (await examineDownload(folder, id))?.intact === true ? folder : undefined;
 }
 
 function shippedFolder(name: string): string {

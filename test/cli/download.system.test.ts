@@ -1,5 +1,5 @@
 /** `linnet download`, from a local server that speaks the protocol of the hub. */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
@@ -123,6 +123,19 @@ describe('a model of the hub', () => {
       expect(hub.log).toEqual([]);
     },
   );
+
+  it('is fetched anew where a file of it has been cut', async () => {
+    const { kept, endpoint } = await emptyHome();
+    const run = () =>
+      runCaptured(['generate', id, '--prompt', 'Once', '--max-tokens', '2'], {
+        environment: { HF_ENDPOINT: endpoint },
+      });
+    const { stdout } = await run();
+    await truncate(join(kept, 'model.safetensors'), 1000);
+    const again = await run();
+    expect(again, again.stderr).toMatchObject({ exitCode: 0, stdout });
+    expect(again.stderr).toContain('fetching owner/model');
+  });
 
   it('that is not here and cannot be reached is refused, with what to do', async () => {
     await emptyHome();
