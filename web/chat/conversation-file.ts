@@ -41,12 +41,11 @@ export function readConversation(text: string): SavedConversation {
 
 function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
   if (isRecord(turn)) {
-    const { author, text, calls, results } = turn;
-    const parent = turn.parent === undefined ? undefined : Number(turn.parent);
-    const placed = parent === undefined || (Number.isInteger(parent) && parent >= 0 && parent < id);
-    if (placed && typeof text === 'string') {
+    const { parent, author, text, finish, calls, results } = turn;
+    if (isPlace(parent, id) && isText(text)) {
       if (author === 'user') return { id, parent, author, text };
-      const made = Array.isArray(calls) ? calls.filter(isCall) : [];
+      // Of an answer that was cut, the last call is cut too.
+      const made = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
       if (author === 'model')
         return { id, parent, author, text, ...(made.length > 0 && { calls: made, finish: 'calls' }) };
       const asked = parent === undefined ? undefined : before[parent].calls;
@@ -56,6 +55,11 @@ function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
     }
   }
   throw new Error(`Turn ${id + 1} of the file is damaged.`);
+}
+
+/** Whether it is a turn before turn `id`, or none. */
+function isPlace(value: unknown, id: number): value is number | undefined {
+  return value === undefined || (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < id);
 }
 
 function isText(value: unknown): value is string {

@@ -89,6 +89,14 @@ describe('a file of a conversation', () => {
     expect(() => readConversation(writeConversation({ conversation: uncalled, system: '' }))).toThrow('Turn 3');
   });
 
+  it('leaves out the calls of an answer that was cut', () => {
+    const calls = [{ id: 'a1', name: 'weather', json: '{"ci' }];
+    const asked = addTurn(emptyConversation, undefined, user('Weather?'));
+    const conversation = changeTurn(addTurn(asked, 0, model('')), 1, { calls, finish: 'length' });
+    const { turns } = readConversation(writeConversation({ conversation, system: '' })).conversation;
+    expect(turns[1]).toEqual({ id: 1, parent: 0, author: 'model', text: '' });
+  });
+
   it('brings back the turns, the branch shown, and the system prompt', () => {
     const conversation = showTurn(branched(), 1);
     const { conversation: read, system } = readConversation(writeConversation({ conversation, system: 'Be brief.' }));
@@ -103,6 +111,10 @@ describe('a file of a conversation', () => {
     ['{', 'not JSON'],
     ['{"turns": []}', 'no conversation'],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a","parent":0}]}', 'Turn 1'],
+    [
+      '{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a"},{"author":"user","text":"b","parent":null}]}',
+      'Turn 2',
+    ],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"dog","text":"a"}]}', 'Turn 1'],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":1}]}', 'Turn 1'],
   ])('is refused as %s', (text, message) => {

@@ -6,6 +6,8 @@
 /** Who wrote a turn; `tool` stands for the results of the calls of the turn before. */
 export type Author = 'user' | 'model' | 'tool';
 
+export const authorNames: Readonly<Record<Author, string>> = { user: 'You', model: 'Model', tool: 'Results' };
+
 /** A call of a function, as far as it has been written. */
 export interface Call {
   readonly id: string;

@@ -1,7 +1,7 @@
 /** The branches of a conversation as a tree that one can walk: by the pointer, or by the arrow keys. */
 import { useRef } from 'preact/hooks';
 import { layoutTree } from '../../src/report/charts/tree-layout.ts';
-import { type ConversationTree, shownPath, type Turn } from './conversation.ts';
+import { authorNames, type ConversationTree, shownPath, type Turn } from './conversation.ts';
 
 export interface ForkMapProps {
   readonly conversation: ConversationTree;
@@ -11,11 +11,9 @@ export interface ForkMapProps {
 const step = 34;
 const radius = 9;
 
-const names = { user: 'You', model: 'Model', tool: 'Results' } as const;
-
 function nameOf({ id, author, text }: Turn): string {
   const beginning = text.trim().replace(/\s+/g, ' ').slice(0, 60);
-  return `Turn ${id + 1}, ${names[author]}: ${beginning === '' ? 'empty' : beginning}`;
+  return `Turn ${id + 1}, ${authorNames[author]}: ${beginning === '' ? 'empty' : beginning}`;
 }
 
 export function ForkMap({ conversation, onShow }: ForkMapProps) {

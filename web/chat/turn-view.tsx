@@ -3,7 +3,7 @@ import { useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { CallCards } from './call-cards.tsx';
 import { formatCount, formatNumber } from '../../src/report/quantities.ts';
-import type { Turn } from './conversation.ts';
+import { authorNames, type Turn } from './conversation.ts';
 import { Markdown } from './markdown.tsx';
 
 export interface TurnActions {
@@ -30,8 +30,6 @@ export interface TurnViewProps {
   readonly actions: TurnActions;
 }
 
-const authors = { user: 'You', model: 'Model', tool: 'Results' } as const;
-
 const finishes: Readonly<Record<NonNullable<Turn['finish']>, string>> = {
   stop: 'ended',
   calls: 'calls',
@@ -56,9 +54,9 @@ function TurnArticle(props: TurnViewProps) {
   const { id, author, text, problem, calls = [], finish } = turn;
   const facts = factsOf(turn);
   return (
-    <article class={`turn ${author}`} aria-label={`${authors[author]}, turn ${id + 1}`} aria-busy={writing}>
+    <article class={`turn ${author}`} aria-label={`${authorNames[author]}, turn ${id + 1}`} aria-busy={writing}>
       <header>
-        <span class="author">{authors[author]}</span>
+        <span class="author">{authorNames[author]}</span>
         <Alternatives siblings={siblings} id={id} show={actions.show} />
         {facts !== '' && <span class="facts numbers">{facts}</span>}
       </header>
