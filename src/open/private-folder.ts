@@ -76,7 +76,8 @@ export class PrivateFolder {
       // The quota is used up.
     }
     // A file that was made for nothing.
-    if ((await this.read(name))?.length === 0) await this.delete(name);
+    const left = await this.#folder.getFileHandle(name).then(described, () => undefined);
+    if (left?.bytes === 0) await this.delete(name);
     return false;
   }
 

@@ -3,7 +3,7 @@ import { LinnetError } from '../errors.ts';
 import { type PrivateFile, PrivateFolder } from './private-folder.ts';
 
 const ending = '.session';
-/** Of a name, escaped: file systems have 255 bytes. */
+/** Of a name, escaped: file systems have 255 bytes, endings of names included. */
 const longestName = 240;
 
 /** @throws LinnetError `CONFIG` where the browser has no private file system */
@@ -17,7 +17,10 @@ async function sessionFolder(): Promise<PrivateFolder> {
 function fileOf(name: string): string {
   const escaped = encodeURIComponent(name.replace(/\p{Surrogate}/gu, '\ufffd'));
   if (escaped.length <= longestName) return escaped + ending;
-  throw new LinnetError('PATH', `the name of a session may have ${longestName} characters; it has ${escaped.length}`);
+  throw new LinnetError(
+    'PATH',
+    `the name of a session may have ${longestName} characters, escaped as in a URL; it has ${escaped.length}; give a shorter one`,
+  );
 }
 
 /**
