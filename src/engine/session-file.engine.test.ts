@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -16,7 +17,8 @@ import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { generateToEnd } from './generate.ts';
 import { Sampler } from '../decoding/sampler.ts';
-import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
+import { decodeSession, restoreSession, saveSession } from '../decoding/state/session-file.ts';
+import { readSession } from '../decoding/state/session-format.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 
 const augmented = mixerPreset('augmented', { group: 8, kernel: 9 });
@@ -255,6 +257,15 @@ describe('a session file', () => {
       ]),
     ];
     for (const [index, change] of changes.entries()) expect(await forge({}, change), `change ${index}`).toBe('FORMAT');
+    // Memory is taken once all shapes are known to fit each other.
+    const file = parseSafetensors(original);
+    const endless = {
+      ...{ source: 'a session', metadata: file.metadata, names: () => file.names() },
+      read: (name: string) => file.read(name),
+      info: (name: string) => ({ ...file.info(name), ...(name === 'source' && { shape: [2 ** 40] }) }),
+    };
+    const hash = createHash('sha256');
+    expect(await errorCode(() => readSession(endless, reader, fingerprint, hash))).toBe('FORMAT');
     // A model that reads no text has no use for one that was encoded.
     await writeFile(path, original);
     expect(await errorCode(() => restoreSession(path, engine, fingerprint))).toBe('MISMATCH');
@@ -263,6 +274,11 @@ describe('a session file', () => {
     await saveSession(path, { ...plain, fingerprint });
     const foreign = entries.filter(({ name }) => name === 'source');
     expect(await restoreForged(path, engine, await readFile(path), {}, undefined, foreign)).toBe('FORMAT');
+  });
+
+  it('that is no safetensors file rejects the promise', async () => {
+    const restored = decodeSession(Uint8Array.of(1, 2, 3), engine, fingerprint).catch((error: unknown) => error);
+    expect(await restored).toMatchObject({ code: 'FORMAT' });
   });
 
   it('is restored whole or refused, however it is damaged', async () => {

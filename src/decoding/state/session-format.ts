@@ -111,7 +111,7 @@ export function sessionParts(
  * @param source how errors name them
  * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
  */
-export function decodeSessionWith(
+export async function decodeSessionWith(
   hash: ContentHash,
   bytes: Uint8Array,
   engine: Pick<StepEngine, 'model' | 'layout'>,

@@ -1,7 +1,7 @@
 /** Which tensors a saved session has besides its tokens, of which shapes, and where their numbers are in a state. */
 import { internalError } from '../../errors.ts';
 import { elementCount, float32 } from '../../graph/tensor.ts';
-import type { AutoregressiveModel } from '../../models/model.ts';
+import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import { type ModelLayout, positionInSlot } from '../../models/graphs/model-layout.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
 import type { EncodedText } from './encoded-text.ts';
@@ -70,28 +70,33 @@ export function sessionTensors(
   if (model.cross === undefined) return tensors;
   const source = ({ encoded }: SequenceState): Int32Array => encoded?.tokens ?? new Int32Array(0);
   tensors.push({ name: 'source', dtype: 'int32', shape: [m], of: source });
-  emptySource(model, m)?.layers.forEach((memories, layer) => {
-    for (const [name, { shape }] of Object.entries(memories)) {
+  for (const [layer, memories] of memoryShapes(model.cross, model, m).entries()) {
+    for (const [name, shape] of memories) {
       add(`cross.${layer}.${name}`, shape, ({ encoded }) => encoded?.layers[layer][name].data);
     }
-  });
+  }
   return tensors;
 }
 
 /** Room for an encoded source of m tokens, zeros until it is filled in; undefined in models that read none. */
 export function emptySource(model: AutoregressiveModel, m: number): EncodedText | undefined {
-  const { cross } = model;
-  return (
-    cross && {
-      tokens: new Int32Array(m),
-      layers: cross.mixers.map((_, layer) =>
-        Object.fromEntries(
-          Object.entries(crossShapes(cross, model, layer)).map(([name, dims]) => {
-            const shape = dims.map((dim) => (typeof dim === 'number' ? dim : m));
-            return [name, float32(shape, new Float32Array(elementCount(shape)))];
-          }),
-        ),
-      ),
-    }
+  if (model.cross === undefined) return undefined;
+  const zeros = (shape: readonly number[]) => float32(shape, new Float32Array(elementCount(shape)));
+  const shapes = memoryShapes(model.cross, model, m);
+  const layers = shapes.map((memories) => Object.fromEntries(memories.map(([name, shape]) => [name, zeros(shape)])));
+  return { tokens: new Int32Array(m), layers };
+}
+
+/** Names and shapes of the memories of each layer, of a source of m tokens. */
+function memoryShapes(
+  cross: CrossAttention,
+  model: AutoregressiveModel,
+  m: number,
+): (readonly [name: string, shape: readonly number[]])[][] {
+  return cross.mixers.map((_, layer) =>
+    Object.entries(crossShapes(cross, model, layer)).map(([name, dims]) => [
+      name,
+      dims.map((dim) => (typeof dim === 'number' ? dim : m)),
+    ]),
   );
 }
