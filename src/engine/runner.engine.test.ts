@@ -321,6 +321,19 @@ describe('the runner', () => {
     expect([5, 13, 19].map((length) => prefixes.find('', tokens, length + 1)?.length)).toEqual([5, 13, 19]);
   });
 
+  it('keeps and finds nothing of a job that is not kept, and drafters forget it', async () => {
+    const prefixes = new PrefixCache(1 << 24);
+    const [keep, find] = [vi.spyOn(prefixes, 'keep'), vi.spyOn(prefixes, 'find')];
+    const learned = new LearnedByOwner();
+    const of = vi.spyOn(learned, 'of');
+    const runner = newRunner({ prefixes, learned, drafter: 'auto' });
+    const job = { prompt: { tokens: [...randomTokens(model, 20, 1)] }, maxTokens: 4 };
+    await collect(runner.submit({ ...job, kept: false }), 1);
+    expect([keep, find, of].map(({ mock }) => mock.calls.length)).toEqual([0, 0, 0]);
+    await collect(runner.submit(job), 1);
+    expect([keep, find, of].map(({ mock }) => mock.calls.length)).toEqual([2, 1, 1]);
+  });
+
   it('gives a row to another owner at once, whatever one owner has asked for', async () => {
     const runner = newRunner({ parallel: 4 });
     const stop = new AbortController();

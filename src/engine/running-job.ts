@@ -4,7 +4,7 @@ import type { TokenConstraint } from '../decoding/logit-adjustments.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
-import { drafterMakers } from '../decoding/speculation/drafters/registry.ts';
+import { drafterMakers, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
@@ -79,7 +79,7 @@ export class RunningJob {
     this.job = job;
     this.owner = job.owner ?? '';
     this.width = n;
-    this.#around = around;
+    this.#around = job.kept === false ? { ...around, prefixes: undefined, learned: new LearnedByOwner() } : around;
     this.#onChange = onChange;
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
     this.#caches = (around.prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;

@@ -68,6 +68,8 @@ export interface TextJob {
   readonly priority?: number;
   /** Separates the cached beginnings of prompts, and what drafters learn from texts. Default ''. */
   readonly salt?: string;
+  /** Whether beginnings of the prompt are cached and looked up, and drafters learn for later texts. Default true. */
+  readonly kept?: boolean;
   /** Ends the texts between two steps; the texts so far are the result. */
   readonly signal?: AbortSignal;
 }

@@ -1,5 +1,5 @@
 /** Fields that the dialects of OpenAI share, and the jobs that they mean. */
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import type { GrammarConstraint } from '../../../decoding/constraints/grammar-constraint.ts';
 import type { SamplerInput } from '../../../decoding/sampler.ts';
@@ -11,7 +11,6 @@ import { endOfTurn } from '../../../tokenizer/text-ends.ts';
 import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
-import type { ApiRequest } from '../route.ts';
 import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
 import type { At, Kept } from './dialect.ts';
 
@@ -133,15 +132,6 @@ export function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
   return typeof stop === 'string' ? [stop] : stop;
 }
 
-/** Separates the kept states of a prompt from those of others. */
-function saltOf(
-  { salt }: ApiRequest,
-  { cache_salt: own = '', cache_prompt: cached = true }: Some<'cache_salt' | 'cache_prompt'>,
-): string {
-  // Nothing else has this salt, and nothing is found under it again.
-  return salt + own + (cached ? '' : randomUUID());
-}
-
 export interface JobBounds {
   /** Most tokens that are asked for. */
   readonly asked: number;
@@ -176,7 +166,8 @@ export function jobOf(
   return {
     prompt,
     owner: request.key,
-    salt: saltOf(request, fields),
+    salt: request.salt + (fields.cache_salt ?? ''),
+    kept: fields.cache_prompt,
     maxTokens: tokensLeft(serving, (prompt.source ?? prompt.tokens).length, asked),
     n: asked === 0 ? 1 : n,
     sampling: sampling ?? samplingOf(fields, vocabulary),
