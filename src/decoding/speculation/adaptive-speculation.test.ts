@@ -164,4 +164,11 @@ describe('costs of steps', () => {
     costs.record(1, 1, 5);
     expect(costs.seconds(1, 1)).toBeCloseTo(0.01, 10);
   });
+
+  it.each([0, 0.001])('follow steps that have become much slower than %f seconds', (before) => {
+    const costs = new StepCosts();
+    for (let i = 0; i < 5; i++) costs.record(1, 1, before);
+    for (let i = 0; i < 100; i++) costs.record(1, 1, 0.1);
+    expect(costs.seconds(1, 1)).toBeCloseTo(0.1, 3);
+  });
 });

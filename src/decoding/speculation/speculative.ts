@@ -151,7 +151,7 @@ class SpeculativeDecoder implements Continuation {
     const { origin, tree } = draft;
     this.#adaptive?.record(
       speculated ? 'speculative' : 'sequential',
-      (ended - started) / 1000,
+      (learned - started) / 1000,
       tokens.length,
       tree.size,
     );

@@ -4,7 +4,10 @@
 const memory = 0.9;
 /** Samples from which a mean counts. */
 const enough = 3;
-/** How far above its mean a step may be before it is taken for the machine's doing: a compilation, a collection of garbage. */
+/**
+ * How far above its mean a step may be before it is taken for the machine's doing: a compilation, a collection of garbage.
+ * `enough` of them in a row mean that such steps are slower now, as where a cache has grown.
+ */
 const outlier = 8;
 
 interface Cell {
@@ -14,6 +17,8 @@ interface Cell {
   weight: number;
   /** −1 at first: the first step of a kind pays for memory. */
   count: number;
+  /** Outliers since the last step that was none. */
+  outliers: number;
 }
 
 /** Nodes of trees are counted in powers of two; 0 is a root that the drafter was asked for more than. */
@@ -28,9 +33,11 @@ export class StepCosts {
   record(rows: number, nodes: number, seconds: number): void {
     const bucket = nodeBucket(nodes);
     const name = `${rows} ${bucket}`;
-    const cell = this.#cells.get(name) ?? { rows, nodes: bucket, seconds: Infinity, weight: 1, count: -1 };
+    const cell = this.#cells.get(name) ?? { rows, nodes: bucket, seconds: Infinity, weight: 1, count: -1, outliers: 0 };
     this.#cells.set(name, cell);
-    if (cell.count >= enough && seconds > outlier * (cell.seconds / cell.weight)) return;
+    const isOutlier = cell.count >= enough && seconds > outlier * (cell.seconds / cell.weight);
+    if (isOutlier && ++cell.outliers < enough) return;
+    cell.outliers = 0;
     if (cell.count++ < enough) {
       // Of the first ones the fastest: others were held up.
       if (cell.count > 0) cell.seconds = Math.min(cell.seconds, seconds);
