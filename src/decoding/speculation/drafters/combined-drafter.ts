@@ -1,5 +1,6 @@
 /** Several drafters at once: the union of their trees, verified in one step. */
 import { LinnetError } from '../../../errors.ts';
+import { requireCount } from '../../../files/arguments.ts';
 import { mergeDrafts } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
 
@@ -18,9 +19,7 @@ export class CombinedDrafter implements Drafter {
   /** @throws LinnetError `CONFIG` for no drafters, or a bound that is not a whole number of at least 1 */
   constructor(drafters: readonly Drafter[], { maxNodes = 64 }: CombinedOptions = {}) {
     if (drafters.length === 0) throw new LinnetError('CONFIG', 'a combination needs at least one drafter');
-    if (!(Number.isSafeInteger(maxNodes) && maxNodes >= 1)) {
-      throw new LinnetError('CONFIG', `maxNodes is ${maxNodes}, expected a whole number of at least 1`);
-    }
+    requireCount(maxNodes, 'maxNodes', 1, 'CONFIG');
     this.name = drafters.map(({ name }) => name).join('+');
     this.#drafters = drafters;
     this.#maxNodes = maxNodes;

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../../../test/models/tiny-llama.ts';
+import { tinyT5 } from '../../../../test/models/tiny-t5.ts';
 import { modelLayout } from '../../../models/graphs/model-layout.ts';
 import { SequenceState } from '../../state/sequence-state.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
@@ -52,6 +53,14 @@ describe('suffix', () => {
         [4, 8, 7],
       ]),
     );
+  });
+
+  it('guesses from the text that the model has read, and not across its end', async () => {
+    const { decoder } = tinyT5('softmax');
+    const encoded = { tokens: Int32Array.of(11, 12, 13, 14), layers: [] };
+    const about = { state: new SequenceState(decoder, modelLayout(decoder), encoded) };
+    expect(pathsOf(await propose(suffix(new LearnedTexts()), [5, 12], about))).toEqual([[12, 13, 14]]);
+    expect((await propose(suffix(new LearnedTexts()), [5, 6, 14], about)).tree.size).toBe(1);
   });
 
   it('knows a text once it has ended, its beginning included, and not across its end', async () => {
@@ -132,6 +141,7 @@ describe('trees', () => {
   it('stay within the depth that is of use', async () => {
     const draft = await propose(suffix(new LearnedTexts()), [...range(1, 40), ...range(1, 20)], { maxDepth: 3 });
     expect(draft.tree.height).toBe(3);
+    expect((await propose(suffix(new LearnedTexts()), [1, 2, 1, 2], { maxDepth: 0 })).tree.size).toBe(1);
   });
 
   it('are trees of any text, whether it came at once or piece by piece', async () => {
@@ -167,7 +177,15 @@ describe('memory', () => {
     expect(texts.bytes / 2 ** 17).toBeLessThan(100);
   });
 
+  it('matches no further back than the oldest token that is kept', () => {
+    const ring = new NgramIndex([1], { most: 256 });
+    ring.extend(range(0, 300));
+    expect(ring.matched(44, [299, 44], 2)).toBe(1);
+    expect(ring.matched(46, [43, 44, 45, 46], 4)).toBe(3);
+  });
+
   it('of one owner is of no use to another, and that of the least recent goes first', async () => {
+    expect(() => new LearnedByOwner(Number.NaN)).toThrow(/maxBytes of learned texts is NaN/);
     const owners = new LearnedByOwner(1 << 20);
     owners.of('a').earlier.add([1, 2, 3, 4, 5]);
     expect((await propose(suffix(owners.of('b')), [1, 2, 3])).tree.size).toBe(1);

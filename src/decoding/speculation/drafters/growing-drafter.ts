@@ -67,7 +67,7 @@ export class GrowingDrafter implements Drafter {
     );
     let tokens = 1;
     let [size, best] = [1, rate(1, 1)];
-    while (nodes.length < this.#maxNodes && candidates.length > 0) {
+    while (maxDepth > 0 && nodes.length < this.#maxNodes && candidates.length > 0) {
       const next = takeLikeliest(candidates);
       if (isPowerOfTwo(nodes.length) && !this.#mayGain(nodes.length, tokens, next.chance, { best, rate })) break;
       tokens += next.chance;

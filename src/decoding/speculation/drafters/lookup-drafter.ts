@@ -31,8 +31,6 @@ export class LookupDrafter implements Drafter {
   readonly #branches: number;
   readonly #depth: number;
   readonly #maxNodes: number;
-  /** Tokens of the text that was read; undefined before the first draft. */
-  #sourceLength: number | undefined;
 
   /** @throws LinnetError `CONFIG` for options that are no whole numbers of at least 1, or a shortest above the longest */
   constructor(options: LookupOptions = {}) {
@@ -51,32 +49,22 @@ export class LookupDrafter implements Drafter {
   }
 
   propose({ tokens, root, state, maxDepth }: DraftContext): Promise<Draft> {
-    const sourceLength = this.#extend(tokens, state.encoded?.tokens);
+    this.#index.extend(tokens, state.encoded?.tokens);
     const depth = Math.min(this.#depth, maxDepth);
     const ends = depth === 0 ? [] : this.#index.occurrences(tokens, this.#branches);
     const trie = new DraftTrie(root);
-    for (const end of ends) {
-      // The generated text does not follow the text that was read.
-      const length = end < sourceLength ? Math.min(depth, sourceLength - 1 - end) : depth;
-      if (length > 0) trie.addPath(continuation(this.#index, end, length), this.#maxNodes);
-    }
+    for (const end of ends) trie.addPath(continuation(this.#index, end, depth), this.#maxNodes);
     return Promise.resolve(trie.size === 1 ? rootDraft(root) : trie.toDraft());
-  }
-
-  /** @returns how many tokens of the text looked up were read rather than generated */
-  #extend(tokens: readonly number[], source: ArrayLike<number> = []): number {
-    if (this.#sourceLength === undefined) {
-      for (let i = 0; i < source.length; i++) this.#index.push(source[i]);
-      this.#sourceLength = source.length;
-    }
-    for (let i = this.#index.end - this.#sourceLength; i < tokens.length; i++) this.#index.push(tokens[i]);
-    return this.#sourceLength;
   }
 }
 
-/** The tokens after position `end`. Where that runs past the text, it goes on in the continuation itself: a repetition. */
+/** At most `length` tokens after position `end`. Past the text they go on in the continuation itself: a repetition. */
 function continuation(text: NgramIndex, end: number, length: number): number[] {
   const path: number[] = [];
-  for (let at = end + 1; path.length < length; at++) path.push(at < text.end ? text.at(at) : path[at - text.end]);
+  for (let at = end + 1; path.length < length; at++) {
+    const token = text.following(at, path);
+    if (token < 0) break;
+    path.push(token);
+  }
   return path;
 }

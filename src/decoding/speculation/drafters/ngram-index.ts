@@ -48,9 +48,19 @@ export class NgramIndex {
     return this.#tokens[position & (this.#tokens.length - 1)];
   }
 
-  /** Adds the new tokens of a text that this index is of. */
-  extend(tokens: readonly number[]): void {
-    for (let position = this.#end; position < tokens.length; position++) this.push(tokens[position]);
+  /**
+   * Adds the new tokens of a growing text.
+   * @param source the text that it is about, where a model reads one and writes another. It comes first; −1, which is no token, ends it
+   */
+  extend(text: readonly number[], source?: Int32Array): void {
+    if (source !== undefined && this.#end === 0) for (const token of [...source, -1]) this.push(token);
+    const start = source === undefined ? 0 : source.length + 1;
+    for (let at = this.#end - start; at < text.length; at++) this.push(text[at]);
+  }
+
+  /** The token at a position that is kept. The text goes on in a path, past which −1 is. */
+  following(position: number, path: readonly number[]): number {
+    return position < this.#end ? this.at(position) : (path[position - this.#end] ?? -1);
   }
 
   push(token: number): void {
@@ -80,7 +90,7 @@ export class NgramIndex {
       hash = hashOn(hash, text[text.length - n]);
       if (n === this.#lengths[hashes.length]) hashes.push(hash);
     }
-    const first = Math.max(0, this.#end - this.#tokens.length);
+    const first = this.#first;
     const mask = this.#tokens.length - 1;
     for (let slot = hashes.length - 1; slot >= 0 && found.size < count; slot--) {
       const n = this.#lengths[slot];
@@ -95,10 +105,15 @@ export class NgramIndex {
 
   /** How many tokens up to a position, at most `most`, are the last ones of the text. */
   matched(position: number, text: readonly number[], most: number): number {
-    const longest = Math.min(most, text.length, position + 1, this.#tokens.length);
+    const longest = Math.min(most, text.length, position + 1 - this.#first);
     let n = 0;
     while (n < longest && this.at(position - n) === text[text.length - 1 - n]) n++;
     return n;
+  }
+
+  /** The position of the oldest token that is kept. */
+  get #first(): number {
+    return Math.max(0, this.#end - this.#tokens.length);
   }
 
   /** Makes the tables of all tokens anew. */

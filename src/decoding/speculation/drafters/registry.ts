@@ -1,4 +1,5 @@
 /** Drafters by name that need no model of their own, and their memory of the texts of an owner. */
+import { requireCount } from '../../../files/arguments.ts';
 import { StepCosts } from '../step-costs.ts';
 import type { Drafter } from './drafter.ts';
 import { GrowingDrafter } from './growing-drafter.ts';
@@ -32,8 +33,12 @@ export class LearnedByOwner {
   readonly #owners = new Map<string, LearnedTexts>();
   readonly #maxBytes: number;
 
-  /** @param maxBytes the owners whose texts were begun least recently go first; one always stays. Default 64 MiB */
+  /**
+   * @param maxBytes the owners whose texts were begun least recently go first; one always stays. Default 64 MiB
+   * @throws LinnetError `CONFIG` for anything but a whole number
+   */
   constructor(maxBytes = 64 << 20) {
+    requireCount(maxBytes, 'maxBytes of learned texts', 0, 'CONFIG');
     this.#maxBytes = maxBytes;
   }
 

@@ -51,8 +51,6 @@ interface Occurrence {
 export class SuffixGuesser implements Guesser {
   readonly #earlier: EarlierTexts;
   readonly #own = new NgramIndex(lengths, { visits });
-  /** Tokens of the text that the model has read, in an encoder-decoder model. */
-  #read = 0;
   /** Tokens before the first draft, and all since: they are kept once the text has ended. */
   readonly #written: number[] = [];
   #drafted = false;
@@ -64,12 +62,9 @@ export class SuffixGuesser implements Guesser {
   begin({ tokens, state }: DraftContext): DraftPlace {
     if (!this.#drafted) {
       this.#drafted = true;
-      // The text that the model has read comes first, where it reads one and writes another.
-      for (const token of state.encoded?.tokens ?? []) this.#own.push(token);
-      this.#read = this.#own.end;
       this.#written.unshift(...tokens.slice(0, tokens.length - this.#written.length).slice(-lead));
     }
-    for (let i = this.#own.end - this.#read; i < tokens.length; i++) this.#own.push(tokens[i]);
+    this.#own.extend(tokens, state.encoded?.tokens);
     const found = [this.#own, this.#earlier.texts].flatMap((index) =>
       index
         .occurrences(tokens, occurrences)
@@ -129,7 +124,6 @@ class SuffixPlace implements DraftPlace {
 
   /** What follows an occurrence: past the end of the text it goes on in the draft, a repetition. −1 for nothing. */
   #following({ index, next }: Occurrence): number {
-    if (next < index.end) return index.at(next);
-    return index === this.#own ? (this.#path[next - index.end] ?? -1) : -1;
+    return index.following(next, index === this.#own ? this.#path : []);
   }
 }
