@@ -4,12 +4,12 @@
  *
  *     npx tsx scripts/agent-transcripts.ts
  */
-import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { generateText, type JSONSchema7, jsonSchema, type ModelMessage, stepCountIs, tool } from 'ai';
 import OpenAI from 'openai';
 import { pino } from 'pino';
 import { linnet } from '../src/ai-sdk/index.ts';
+import { writeFileAtomic } from '../src/files/atomic.ts';
 import { openCausal } from '../src/open/running-model.ts';
 import { startServer } from '../src/serving/server.ts';
 import { agentLoop, mcpTools, type Toolbox } from '../test/serving/agent-loop.ts';
@@ -94,4 +94,4 @@ const text = Object.entries(loops).map(([title, lines]) => `## ${title}\n\n\`\`\
 const head =
   '# Loops over functions\n\nThree steps each: two answers that must call, one that may not. The model is `assets/tiny-llama`, which knows ' +
   'nothing: its calls are valid by the grammar alone. Made by `npx tsx scripts/agent-transcripts.ts`.\n';
-await writeFile(out, [head, ...text].join('\n'));
+await writeFileAtomic(out, [head, ...text].join('\n'));

@@ -1,7 +1,7 @@
 /**
  * Speculative text against sequential text: random models of every mixer that decodes, random prompts, all drafters, greedy.
- * `npx tsx scripts/exactness.ts --models 300 --texts 1 --tokens 64 --seed 1`. Drafters learn from text to text of a model. Counts tokens, and those that differ: there must be none.
- * Exit code 1 if there is one; it is printed with what repeats it.
+ * `npx tsx scripts/exactness.ts --models 300 --texts 1 --tokens 64 --seed 1`. Drafters learn from text to text of a model.
+ * Counts tokens, and those that differ: there must be none. Exit code 1 if there is one; it is printed with what repeats it.
  */
 import { parseArgs } from 'node:util';
 import { isExchangeable } from '../src/attention/mixers.ts';

@@ -190,4 +190,6 @@ const newRunner = (): Runner => new Runner(engine, { learned: new LearnedByOwner
 const median = (of: readonly number[]): number => [...of].sort((a, b) => a - b)[of.length >> 1];
 
 const parts: Readonly<Record<string, () => Promise<void>>> = { texts, time, prose };
-await (parts[what] ?? texts)();
+if (!Object.hasOwn(parts, what))
+  throw new Error(`there is no part "${what}"; expected ${Object.keys(parts).join(', ')}`);
+await parts[what]();
