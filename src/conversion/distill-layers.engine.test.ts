@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { song, writeJsonlTexts } from '../../test/cli/text-data.ts';
@@ -50,9 +51,23 @@ describe.each(['original', 'converted'] as const)('layers on hidden states of th
       { onUpdate: (e) => void resumed.push(e.update) },
     );
     expect(resumed[0]).toBe(18);
+    expect(await losses(part.out)).toEqual(await losses(whole.out));
     await expectSameWeights(part.out, whole.out);
     expect(existsSync(join(`${part.out}.run`, 'layers'))).toBe(false);
   });
+});
+
+it('are kept until the folder is whole', async () => {
+  const late = options('late');
+  const onUpdate = ({ update, total }: { readonly update: number; readonly total: number }) => {
+    if (update === total) mkdirSync(join(late.out, 'of another'), { recursive: true });
+  };
+  await expect(distillLayers(at('base'), at('student'), late, { onUpdate })).rejects.toMatchObject({ code: 'PATH' });
+  await rm(late.out, { recursive: true });
+  let steps = 0;
+  await distillLayers(at('base'), at('student'), { ...late, resume: true }, { onUpdate: () => void steps++ });
+  expect(steps).toBe(0);
+  expect(await losses(late.out)).toHaveLength(24);
 });
 
 it('say before the work what it takes, and refuse what does not fit', async () => {
@@ -62,4 +77,6 @@ it('say before the work what it takes, and refuse what does not fit', async () =
   await expect(distillLayers(at('base'), at('student'), small)).rejects.toMatchObject({ code: 'CONFIG' });
   const wide = { ...options('wide'), batch: 64 };
   await expect(distillLayers(at('base'), at('student'), wide)).rejects.toThrow(/rows of text/);
+  const smooth = { ...options('smooth'), labelSmoothing: 0.1 };
+  await expect(distillLayers(at('base'), at('student'), smooth)).rejects.toThrow(/labelSmoothing/);
 });

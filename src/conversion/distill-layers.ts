@@ -1,5 +1,4 @@
 /** Attention transfer of one layer after the other, as a run of its own: of both models one layer is in memory. */
-import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -10,7 +9,13 @@ import { requireOptions, requirePath } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
-import { memoryLimit, parseOptions, settingsOf, trainingShape } from '../training/plans/options.ts';
+import {
+  memoryLimit,
+  parseOptions,
+  refuseLabelSmoothing,
+  settingsOf,
+  trainingShape,
+} from '../training/plans/options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from '../training/plans/run.ts';
 import { loadPackedText } from '../training/plans/text.ts';
 import type { WorkPlan } from '../training/plans/work-plan.ts';
@@ -18,7 +23,7 @@ import { described } from '../training/settings.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import type { TrainingOutcome } from '../training/trainer.ts';
 import { transferInputs, LayerStates } from './layer-states.ts';
-import { layerJob, layerMixerNames, layerResultPath, type LayerTransfer } from './layer-transfer.ts';
+import { layerJob, layerMixerNames, type LayerTransfer } from './layer-transfer.ts';
 import { openReader } from './stages.ts';
 import { trainedLayers, transferRows } from './stage-training.ts';
 import { transferCost, transferLayers } from './transfer-layers.ts';
@@ -62,6 +67,7 @@ export async function distillLayers(
   const { parsed, shapes, layers, settings, own } = await prepared(teacher, student, options);
   const { model, path } = shapes.student;
   let learned: readonly LayerTransfer[] = [];
+  let place = ''; // of the results of layers
   return await runPlan<DistillLayersDetails>(parsed, hooks, settings, async () => {
     const tokenizer = await loadTokenizer(path);
     const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
@@ -81,23 +87,29 @@ export async function distillLayers(
         }
         const { compile, signal } = job;
         const weighted = { model, parameters };
-        const place = join(folder, 'layers');
+        place = join(folder, 'layers');
         const origin = await original.fingerprint();
         const states = new LayerStates(place, {
           ...{ teacher: original, student: weighted, inputs: parsed.inputs, dataset, rows, origin, compile, signal },
         });
         const total = settings.steps;
         const losses: number[] = [];
-        const done = layers.findIndex((layer) => !existsSync(layerResultPath(place, layer)));
-        await job.onStart?.(own.steps * (done < 0 ? layers.length : done));
+        let isStarted = false;
+        const start = async (done: number): Promise<void> => {
+          if (!isStarted) await job.onStart?.(done);
+          isStarted = true;
+        };
         learned = await transferLayers({ teacher: original, student: weighted }, layers, states, place, {
           ...{ settings: own, compile, signal },
+          onStart: async (before, update) => {
+            await start(own.steps * before + update);
+          },
           onUpdate(update, event) {
             losses.push(event.loss);
             void job.onUpdate?.({ ...event, update, total }, () => parameters);
           },
         });
-        await rm(place, { recursive: true, force: true });
+        await start(total);
         const outcome: TrainingOutcome = {
           ...{ parameters, updates: total, total, finished: true, losses, evaluations: [] },
           ...{ loss: losses.at(-1), tokens: total * settings.batch * settings.length },
@@ -113,6 +125,7 @@ export async function distillLayers(
         }));
         const { dtype, replace } = parsed;
         await saveCheckpoint(out, { config: model.toJson(), tensors, tokenizerFiles: { from: path }, dtype, replace });
+        await rm(place, { recursive: true, force: true });
         return { layers: learned.map(({ layer, before, after }) => ({ layer, before, after })) };
       },
     };
@@ -150,6 +163,7 @@ async function prepared(teacher: string, student: string, options: DistillLayers
       throw new OptionsError(`\`${name}\` is not of stage layers, whose layers learn for \`steps\``);
   }
   const checked = settingsOf(parsed);
+  refuseLabelSmoothing(checked);
   const own = { ...checked, steps: checked.steps ?? usualSteps };
   const shapes = { teacher: await loadCausalShapes(teacher), student: await loadCausalShapes(student) };
   const layers = trainedLayers(shapes.teacher.model, shapes.student.model);

@@ -54,6 +54,8 @@ export interface LayerTrainingOptions {
   readonly compile?: CompileOptions;
   /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
+  /** Awaited before the first optimizer step, with the number of steps done before. */
+  readonly onStart?: (update: number) => Promise<void>;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
@@ -113,13 +115,13 @@ export async function learnLayer(
   inputs: LayerInputs,
   layer: number,
   snapshots: string,
-  { settings, compile: compileOptions, signal, onUpdate }: LayerTrainingOptions,
+  { settings, compile: compileOptions, signal, onStart, onUpdate }: LayerTrainingOptions,
 ): Promise<LayerTransfer> {
   await using layerOf = await LayerTraining.create(inputs, layer, compileOptions);
   const before = await layerOf.error(layerOf.start);
   const outcome = await train({
     ...layerOf.job,
-    ...{ settings, signal, onUpdate },
+    ...{ settings, signal, onStart, onUpdate },
     variant: { identity: layerIdentity(inputs.student, layer, layerOf.states.identity, settings) },
     snapshots: { folder: snapshots, every: snapshotEvery },
   });
@@ -131,8 +133,7 @@ export async function learnLayer(
   return { layer, steps: outcome.updates, before, after, parameters };
 }
 
-/** Where the result of a layer is, of `transferLayer` with this folder. */
-export function layerResultPath(folder: string, layer: number): string {
+function resultOf(folder: string, layer: number): string {
   return join(folder, `layer-${layer}.safetensors`);
 }
 
@@ -143,7 +144,7 @@ export function layerResultPath(folder: string, layer: number): string {
 export async function layerStepTimes(
   inputs: LayerInputs,
   layer: number,
-  { settings, compile: compileOptions, signal }: Omit<LayerTrainingOptions, 'onUpdate'>,
+  { settings, compile: compileOptions, signal }: Omit<LayerTrainingOptions, 'onStart' | 'onUpdate'>,
 ): Promise<{ times: number[]; seconds: number }> {
   const started = performance.now();
   await using layerOf = await LayerTraining.create(inputs, layer, compileOptions);
@@ -325,7 +326,7 @@ export function hashOfTensors(hash: Hash, tensors: ReadonlyMap<string, Tensor<'f
 export async function storeLayer(folder: string, identity: string, result: LayerTransfer): Promise<void> {
   const { parameters, ...numbers } = result;
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  await writeSafetensors(layerResultPath(folder, result.layer), entries, {
+  await writeSafetensors(resultOf(folder, result.layer), entries, {
     [metadataKey]: JSON.stringify({ version: 1, identity, ...numbers }),
   });
 }
@@ -334,7 +335,7 @@ export async function storeLayer(folder: string, identity: string, result: Layer
 export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
   let file;
   try {
-    file = await openSafetensors(layerResultPath(folder, layer));
+    file = await openSafetensors(resultOf(folder, layer));
   } catch (error) {
     if (error instanceof LinnetError) return undefined;
     throw error;

@@ -16,7 +16,9 @@ import {
 } from './layer-transfer.ts';
 
 /** How layers learn. */
-export interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onUpdate'> {
+export interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onStart' | 'onUpdate'> {
+  /** Awaited before a layer that has no result, with the number of layers before it and of its steps done before. */
+  readonly onStart?: (layers: number, update: number) => Promise<void>;
   /** Called after every optimizer step, with the steps done in all layers together. */
   readonly onUpdate?: (done: number, event: UpdateEvent) => void;
   /** Awaited with every result, before the next layer. */
@@ -32,7 +34,7 @@ export async function transferLayers(
   layers: readonly number[],
   states: LayerStates,
   folder: string,
-  { onUpdate, onResult, ...options }: TransferLayersOptions,
+  { onStart, onUpdate, onResult, ...options }: TransferLayersOptions,
 ): Promise<LayerTransfer[]> {
   const results: LayerTransfer[] = [];
   for (const [index, layer] of layers.entries()) {
@@ -41,6 +43,7 @@ export async function transferLayers(
       (await storedLayer(folder, layer, identity)) ??
       (await transferLayer({ teacher, student, states: await states.before(layer) }, layer, folder, {
         ...options,
+        onStart: async (update) => await onStart?.(index, update),
         onUpdate: (event) => onUpdate?.(index * event.total + event.update, event),
       }));
     states.learned(layer, result.parameters);
