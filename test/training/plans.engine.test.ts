@@ -202,6 +202,33 @@ describe('a converted model', () => {
     expect(result.details).toEqual({ layers: [1] });
     await expectLearned(result);
   });
+
+  it('goes on with the objective of its run where more steps are asked for, and with its kept logits where fewer are', async () => {
+    const logits = { ...settings, data: [at('song.jsonl')], stage: 'logits', batch: 2, snapshotEvery: 1 } as const;
+    for (const [first, then, top] of [
+      [2, 40, 0],
+      [40, 3, 64],
+    ]) {
+      const out = at(`distilled ${first}`);
+      const stop = new AbortController();
+      const onUpdate = ({ update }: { readonly update: number }) => {
+        if (update === 2) stop.abort();
+      };
+      const begun = distill(
+        at('llama'),
+        at('student'),
+        { ...logits, steps: first, out },
+        { signal: stop.signal, onUpdate },
+      );
+      await begun.catch((error: unknown) => {
+        expect(error).toMatchObject({ code: 'ABORTED' });
+      });
+      const more = { ...logits, steps: then, out, resume: true, replace: true };
+      const { steps, run } = await distill(at('llama'), at('student'), more);
+      expect(steps).toBe(then);
+      expect((await readRun(run)).record.configuration.teacherTop).toBe(top);
+    }
+  });
 });
 
 describe('trainHeads', () => {

@@ -23,7 +23,7 @@ import { parseOptions, recomputeShape, refuseLabelSmoothing, settingsOf, trainin
 import { described, type TrainingSettings } from '../settings.ts';
 import { totalUpdates } from '../trainer.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
-import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { planTraining, type WorkPlan } from './work-plan.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
@@ -119,7 +119,13 @@ function distillation(teacher: string, student: string, options: DistillOptions)
         trained,
       );
       const isRepeated = totalUpdates(dataset, settings) * settings.batch > dataset.rows;
-      const { teacherTop = isRepeated ? usualTop : 0 } = parsed;
+      // A run keeps its objective, also where other steps are asked for when it is resumed.
+      const recorded = z
+        .int()
+        .optional()
+        .catch(undefined)
+        .parse((await resumedConfiguration(parsed)).teacherTop);
+      const { teacherTop = recorded ?? (isRepeated ? usualTop : 0) } = parsed;
       const k = stage === 'logits' ? Math.min(teacherTop, model.sizes.vocabulary) : 0;
       const cached: Partial<TrainingPlan> =
         k > 0
@@ -130,17 +136,8 @@ function distillation(teacher: string, student: string, options: DistillOptions)
                 diskBytes: cachedLogitsBytes(dataset, k),
                 open: async (folder, compile) =>
                   await CachedLogits.open({
-                    ...{
-                      teacher: original.model,
-                      student: model,
-                      trained,
-                      parameters,
-                      origin: original.fingerprint,
-                      dataset,
-                      k,
-                      folder,
-                      compile,
-                    },
+                    ...{ teacher: original.model, student: model, trained, parameters, origin: original.fingerprint },
+                    ...{ dataset, k, folder, compile },
                   }),
               },
             }

@@ -92,7 +92,7 @@ export async function runPlan<Details extends object = object>(
 ): Promise<TrainingResult<Details>> {
   const { out, replace, resume } = options;
   await requireFree(out, replace);
-  const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
+  const folder = runFolder(options);
   const requireResume = (): void => {
     if (!isRecorded(folder) || resume) return;
     const kept = replace ? '; `replace` is about the result alone, remove the run to begin it anew' : '';
@@ -105,6 +105,10 @@ export async function runPlan<Details extends object = object>(
   await using _lock = await lockFolder(folder);
   requireResume();
   return await recordedTraining(options, hooks, { folder, settings, plan: await prepare(settings) });
+}
+
+function runFolder({ run, out }: TrainingOptions): string {
+  return run ?? `${out.replace(/\/+$/, '')}.run`;
 }
 
 function isRecorded(folder: string): boolean {
@@ -130,7 +134,7 @@ async function recordedTraining<Details extends object>(
     if (warning !== undefined) hooks.onWarning?.(warning);
   }
   const limit = memoryLimit(options.memory);
-  const recorded = options.resume ? await recordedMicroBatch(folder) : undefined;
+  const recorded = recordedMicroBatch(await resumedConfiguration(options));
   if (given.microBatch !== undefined && recorded !== undefined && given.microBatch !== recorded) {
     throw new LinnetError(
       'MISMATCH',
@@ -205,10 +209,14 @@ async function recordedTraining<Details extends object>(
   }
 }
 
+/** What the record of a run that is resumed says of its configuration; nothing where none is resumed. */
+export async function resumedConfiguration(options: TrainingOptions): Promise<Readonly<Record<string, JsonValue>>> {
+  const folder = runFolder(options);
+  return options.resume && isRecorded(folder) ? (await readRunRecord(folder)).configuration : {};
+}
+
 /** The micro-batch of a run that is resumed, which must make the same sums. */
-async function recordedMicroBatch(folder: string): Promise<number | undefined> {
-  if (!isRecorded(folder)) return undefined;
-  const { settings } = (await readRunRecord(folder)).configuration;
+function recordedMicroBatch({ settings }: Readonly<Record<string, JsonValue>>): number | undefined {
   return z.looseObject({ microBatch: z.int().optional() }).safeParse(settings).data?.microBatch;
 }
 
