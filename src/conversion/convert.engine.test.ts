@@ -134,6 +134,23 @@ it.each(['transfer', 'logits', 'long'])('killed between the weights of %s and th
   for (const [name, { data }] of unbroken.parameters) expect(resumed.parameters.get(name)?.data, name).toEqual(data);
 });
 
+it('stopped while it reads kept predictions of the original a second time, goes on to the same weights', async () => {
+  const long = { steps: { transfer: 0, logits: 60, long: 0 } };
+  const whole = await run('read twice', long);
+  const stop = new AbortController();
+  const stopped = run('stopped twice', {
+    ...{ ...long, signal: stop.signal },
+    onEvent(event) {
+      if (event.kind === 'step' && event.stage === 'logits' && event.done === 55) stop.abort();
+    },
+  });
+  await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+  const left = await readdir(join(at('stopped twice'), 'logits'));
+  expect(left).toContain('teacher-logits.bin');
+  const resumed = await run('stopped twice', { ...long, resume: true });
+  for (const [name, { data }] of whole.parameters) expect(resumed.parameters.get(name)?.data, name).toEqual(data);
+});
+
 /** Four layers, of which the second and fourth read the whole past, and the kind of the others. */
 const hybrids = [
   { family: 'lfm2', own: 'short-conv', layers: { full_attn_idxs: [1, 3] } },

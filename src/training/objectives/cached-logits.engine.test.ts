@@ -9,7 +9,7 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
-import { dataOf, float32 } from '../../graph/tensor.ts';
+import { dataOf, float32, zeros } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
@@ -114,6 +114,16 @@ describe('cached logits', () => {
     }
     await using cached = await opened(folder, k);
     expect(await rowOf(cached, 1)).toEqual(first);
+  });
+
+  it('are refused of a teacher whose predictions are not numbers', async () => {
+    const broken = new Map([...parameters].map(([name, { shape }]) => [name, zeros('float32', shape)] as const));
+    for (const { data } of broken.values()) data.fill(Number.NaN);
+    await using cached = await CachedLogits.open({
+      ...{ teacher, student: model, trained, parameters: broken, origin: 'teacher', dataset: await songRows(), k: 8 },
+      folder: await scratchFolder(),
+    });
+    await expect(rowOf(cached, 0)).rejects.toMatchObject({ code: 'RUNTIME' });
   });
 
   it('of all tokens teach what the teacher itself does, of a part nearly the same', async () => {

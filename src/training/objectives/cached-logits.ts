@@ -14,6 +14,8 @@ import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
+import { LinnetError } from '../../errors.ts';
+import { fileError } from '../../files/regular-file.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { add, cast, exp, maximum, mul, neg, sub } from '../../graph/ops/elementwise.ts';
@@ -124,10 +126,15 @@ export class CachedLogits implements KeptFeature {
     this.#identity = JSON.stringify(['teacher logits 1', origin, dataset.fingerprint(), k]);
   }
 
+  /** @throws LinnetError `PATH` where the file cannot be opened */
   static async open(options: CachedLogitsOptions): Promise<CachedLogits> {
     await mkdir(options.folder, { recursive: true });
-    const flags = constants.O_RDWR | constants.O_CREAT;
-    return new CachedLogits(options, await open(join(options.folder, fileName), flags));
+    const path = join(options.folder, fileName);
+    try {
+      return new CachedLogits(options, await open(path, constants.O_RDWR | constants.O_CREAT));
+    } catch (error) {
+      throw fileError('open', path, error);
+    }
   }
 
   async remove(): Promise<void> {
@@ -157,7 +164,9 @@ export class CachedLogits implements KeptFeature {
     this.#program ??= await compileTeacher(this.#options);
     const tokens = int32([1, dataset.length], dataset.row(row).inputs);
     const feeds = { ...onlyInputs(this.#program, Object.fromEntries(parameters)), tokens };
-    return dataOf((await this.#program.run(feeds, [taughtInput]))[taughtInput], 'float32');
+    const taught = dataOf((await this.#program.run(feeds, [taughtInput]))[taughtInput], 'float32');
+    if (taught.every(Number.isFinite)) return taught;
+    throw new LinnetError('RUNTIME', `the teacher's predictions of row ${row} are not finite; check its weights`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
