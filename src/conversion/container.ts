@@ -3,8 +3,9 @@
  * gate is ½, the output is doubled, gains of norms are stored less one, and whole heads turn. Layers that are not kept become Gated
  * DeltaNet, made of the same projections; the whole model then learns the predictions of the original.
  */
+import { z } from 'zod';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { LinnetError, requireRunning } from '../errors.ts';
+import { LinnetError, OptionsError, requireRunning } from '../errors.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { freshParameter } from '../models/initialize.ts';
@@ -13,11 +14,13 @@ import { Random } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferParameters } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
-import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { memoryLimit } from '../training/plans/options.ts';
+import type { TrainingSettings } from '../training/settings.ts';
 import { train } from '../training/trainer.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { rowLength, type Weighted } from './stages.ts';
-import { stepsWithin, timedSteps } from './step-planning.ts';
+import { requireFitting, requireKept, stageSettings } from './stage-training.ts';
+import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
 type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
@@ -28,6 +31,9 @@ const sameFields = [
   ...['num_key_value_heads', 'hidden_act', 'rms_norm_eps', 'max_position_embeddings', 'tie_word_embeddings'],
   ...['bos_token_id', 'eos_token_id', 'pad_token_id'],
 ];
+
+/** `type` is the older name of `rope_type`. */
+const ropeSchema = z.looseObject({ type: z.string().default('default') });
 
 /** The model in the container. @param kept layers whose attention stays @throws LinnetError `CONFIG` for a model that is no Qwen3 with its own attention */
 function containerModel(model: CausalModel, kept: readonly number[]): CausalModel {
@@ -40,7 +46,7 @@ function containerModel(model: CausalModel, kept: readonly number[]): CausalMode
   }
   const { layers, heads, headWidth } = model.sizes;
   const { rope_theta: theta = 10_000, rope_scaling, rope_parameters } = json;
-  const rope = rope_parameters ?? rope_scaling;
+  const { type, ...rope } = ropeSchema.parse(rope_parameters ?? rope_scaling ?? {});
   const turned = headWidth / 2;
   return describeCausalModel({
     ...{ architectures: ['Qwen3_5ForCausalLM'], model_type: 'qwen3_5_text' },
@@ -52,7 +58,7 @@ function containerModel(model: CausalModel, kept: readonly number[]): CausalMode
     ...{ linear_num_key_heads: heads, linear_num_value_heads: heads, linear_conv_kernel_dim: 4 },
     ...{ linear_key_head_dim: headWidth, linear_value_head_dim: headWidth },
     rope_parameters: {
-      ...{ rope_type: 'default', rope_theta: theta, ...(typeof rope === 'object' && rope) },
+      ...{ rope_type: type, rope_theta: theta, ...rope },
       ...{ partial_rotary_factor: 1, mrope_interleaved: true },
       mrope_section: [2, 1, 0].map((more) => Math.floor((turned + more) / 3)),
     },
@@ -84,6 +90,9 @@ function weight(parameters: Parameters, name: string): Float32Array {
   if (found === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
   return found.data;
 }
+
+/** Peak learning rate of the layers that learn. */
+const rate = 1e-3;
 
 /** Half-lives of the states of the heads, from one position to this many. */
 const longestHalfLife = 512;
@@ -169,6 +178,8 @@ export interface ContainerOptions {
   readonly batch: number;
   readonly length?: number;
   readonly seed?: number;
+  /** The most memory to take, in bytes. Default: three quarters of the available memory. */
+  readonly memoryBytes?: number;
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
   readonly onStep?: (done: number, total: number, loss: number) => void;
@@ -176,23 +187,26 @@ export interface ContainerOptions {
 
 /**
  * Converts a Qwen3: layers that are not kept learn, by KL from the predictions of the original.
- * @throws LinnetError as `intoQwen35`, `ABORTED` by the signal
+ * @throws LinnetError as `intoQwen35`, `INPUT` for a layer to keep that the model does not have, `CONFIG` for a step over the limit of
+ *   memory and for a budget of too few steps, `ABORTED` by the signal
  */
 export async function convertIntoQwen35(
   original: LoadedModel,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
-  { kept, steps: asked, budget, batch, length: given, seed = 0, compile, signal, onStep }: ContainerOptions,
+  options: ContainerOptions,
 ): Promise<Weighted> {
+  const { kept, budget, batch, seed = 0, memoryBytes = memoryLimit(undefined), compile, signal, onStep } = options;
   const all = Array.from({ length: original.model.sizes.layers }, (_, layer) => layer);
+  requireKept(kept, all);
   const teacher = intoQwen35(original, all);
   const made = intoQwen35(original, kept);
   const trained = new Set([...made.parameters.keys()].filter((name) => name.includes('.linear_attn.')));
-  if (trained.size === 0 || asked === 0) return made;
+  if (trained.size === 0 || (options.steps ?? budget) <= 0) return made;
   // What both have is one tensor.
   const shared = [...made.parameters].map(([name, own]) => [name, teacher.parameters.get(name) ?? own] as const);
   const student = { model: made.model, parameters: new Map(shared) };
-  const length = rowLength(student.model, given);
+  const length = rowLength(student.model, options.length);
   const job = {
     model: student.model,
     parameters: transferParameters(student, teacher.parameters, trained),
@@ -201,19 +215,23 @@ export async function convertIntoQwen35(
     trainable: (name: string) => trained.has(name),
     ...{ compile, signal },
   };
-  const settings = (count: number): TrainingSettings => {
-    const warmup = Math.min(10, Math.floor(count / 4));
-    return parseTrainingSettings({ steps: count, length, batch, seed, learningRate: 1e-3, schedule: 'cosine', warmup });
-  };
+  const planned = (steps: number): TrainingSettings =>
+    stageSettings({ mixerRate: rate, sharedRate: rate }, { steps, length, batch, seed });
+  const { microBatch } = requireFitting('logits', { ...job, settings: planned(timedSteps) }, memoryBytes);
+  const settings = (steps: number): TrainingSettings => ({ ...planned(steps), microBatch });
   const started = performance.now();
   const times: number[] = [];
   const onTime = ({ seconds }: { readonly seconds: number }): void => {
     times.push(seconds);
   };
-  if (asked === undefined) await train({ ...job, settings: settings(timedSteps), onUpdate: onTime });
+  if (options.steps === undefined) await train({ ...job, settings: settings(timedSteps), onUpdate: onTime });
   requireRunning(signal, 'while steps were timed');
-  const steps = asked ?? stepsWithin(budget, (performance.now() - started) / 1000, times);
-  if (steps === 0) return made;
+  const steps = options.steps ?? stepsWithin(budget, (performance.now() - started) / 1000, times);
+  if (steps === 0) {
+    throw new OptionsError(
+      `fewer than ${fewestSteps} optimizer steps fit into \`budget\`; give more time, or \`steps\``,
+    );
+  }
   const outcome = await train({
     ...{ ...job, settings: settings(steps) },
     onUpdate: ({ update, loss }) => onStep?.(update, steps, loss),

@@ -64,6 +64,17 @@ describe('a conversion', () => {
     expect(Number(learned.converted)).toBeLessThan(Number(fresh.converted));
     const { model } = await loadCausalModel(at('learned'));
     expect(model.mixers.map(({ kind }) => kind)).toEqual(['delta-net', 'softmax']);
+    for (const [more, message] of [
+      [['--keep', '0,9', '--steps', '0,4,0'], /layer 9 has no attention to keep/],
+      [['--steps', '0,4,0', '--memory', '1MiB'], /in stage logits .* the limit is 1 MiB/],
+      [['--budget', '0.001s'], /fewer than 4 optimizer steps/],
+      [['--resume'], /--target.*takes no --resume/],
+      [['--plan'], /--target.*takes no --plan/],
+    ] as const) {
+      const refused = await runCaptured(['convert', at('qwen3'), ...given, ...more, '--json', '--out', at('refused')]);
+      expect(errorOf(refused).message).toMatch(message);
+      expect(existsSync(at('refused'))).toBe(false);
+    }
   });
 
   it('plans memory, disk and time, and does nothing else', async () => {

@@ -43,6 +43,17 @@ it('writes layers that are not kept as Gated DeltaNet, from the projections of a
   );
 });
 
+it.each(['rope_type', 'type'])('keeps positions that are scaled, which %s names', (field) => {
+  const json = {
+    ...original.model.toJson(),
+    rope_scaling: { [field]: 'linear', factor: 2 },
+    rope_parameters: undefined,
+  };
+  const scaled = describeCausalModel(json);
+  const { model } = intoQwen35({ model: scaled, parameters: original.parameters }, [0, 1]);
+  expect(model.toJson().rope_parameters).toMatchObject({ rope_type: 'linear', factor: 2 });
+});
+
 it('takes no model but Qwen3 with its own attention', () => {
   const { model, parameters } = intoQwen35(original, [0, 1]);
   expect(() => intoQwen35({ model, parameters }, [])).toThrow('takes Qwen3 with its own attention');

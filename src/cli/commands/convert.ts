@@ -148,6 +148,7 @@ export const convertCommand = defineCommand({
     if (!options.plan) await requireFree(out, options.replace);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
+    if (options.target !== undefined) refuseStageOptions(options);
     const choice = options.keep ?? { layers: [] };
     const keep = keptOf(
       choice,
@@ -186,7 +187,7 @@ export const convertCommand = defineCommand({
     const original = await loadCausalModel(options.model);
     const { tokenizer, texts } = await textsOf(original);
     if (options.target !== undefined) {
-      return writeContainer(context, original, tokenizer, texts, { ...options, ...settings, compile });
+      return writeContainer(context, original, tokenizer, texts, { ...options, ...settings, compile, memoryBytes });
     }
     if (!resume && share === undefined) {
       context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
@@ -270,6 +271,15 @@ export const convertCommand = defineCommand({
 
 /** Words of a command line that ask for its plan, not for its work. */
 const notOfPlan = ['--plan', '--json', '--quiet'];
+
+/** @throws OptionsError for options of a conversion by stages, which `target` is not */
+function refuseStageOptions(options: Readonly<Record<string, unknown>>): void {
+  const stageOptions = ['plan', 'resume', 'state', 'group', 'sinks', 'queue', 'store', 'index', 'run'];
+  const given = stageOptions.filter((name) => options[name] !== undefined && options[name] !== false);
+  if (given.length === 0) return;
+  const names = given.map((name) => `\`${name}\``).join(', ');
+  throw new OptionsError(`\`target\` makes a folder without stages, and takes no ${names}; leave it out`);
+}
 
 function listedLayers(layers: readonly { readonly layer: number }[]): string {
   return layers.length === 0 ? 'none' : layers.map(({ layer }) => layer).join(', ');

@@ -25,6 +25,7 @@ interface ContainerChoice {
   readonly batch: number;
   readonly length?: number;
   readonly seed: number;
+  readonly memoryBytes?: number;
   readonly compile: CompileOptions;
 }
 
