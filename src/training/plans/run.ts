@@ -209,7 +209,7 @@ async function recordedTraining<Details extends object>(
   }
 }
 
-/** What the record of a run that is resumed says of its configuration; nothing where none is resumed. */
+/** The recorded configuration of a run that is resumed; empty where none is. */
 export async function resumedConfiguration(options: TrainingOptions): Promise<Readonly<Record<string, JsonValue>>> {
   const folder = runFolder(options);
   return options.resume && isRecorded(folder) ? (await readRunRecord(folder)).configuration : {};
