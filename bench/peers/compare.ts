@@ -58,6 +58,7 @@ const subjects: Readonly<Record<string, Subject>> = {
   'linnet-int4': { model: 'linnet-int4', make: synthetic('int4'), measure: measureLinnet },
   'linnet-int4-128': { model: 'linnet-int4-128', make: synthetic('int4', '--block', '128'), measure: measureLinnet },
   'linnet-w8a8': { model: 'linnet-w8a8', make: synthetic('w8a8'), measure: measureLinnet },
+  'linnet-mixed': { model: 'linnet-mixed', make: synthetic('mixed', '--block', '128'), measure: measureLinnet },
   'llama.cpp-q4_0': {
     model: 'q4_0.gguf',
     make: (path) => shape.writeGguf(path, 'q4_0'),

@@ -267,6 +267,40 @@ export function graniteShape(name: string): Record<string, unknown> {
   };
 }
 
+const falconH1Sizes = {
+  'falcon-h1-90m': {
+    ...{
+      vocab_size: 32_768,
+      hidden_size: 512,
+      num_hidden_layers: 24,
+      intermediate_size: 768,
+      tie_word_embeddings: true,
+    },
+    ...{ mamba_d_ssm: 768, mamba_d_head: 32, mamba_d_state: 64, max_position_embeddings: 262_144 },
+    ...{ embedding_multiplier: 0.11083984375, lm_head_multiplier: 0.078125 },
+  },
+  'falcon-h1-0.5b': {
+    ...{ vocab_size: 32_784, hidden_size: 1024, num_hidden_layers: 36, intermediate_size: 2048 },
+    ...{ mamba_d_ssm: 1536, mamba_d_head: 64, mamba_d_state: 128, max_position_embeddings: 16_384 },
+    ...{ embedding_multiplier: 4 * Math.SQRT2, lm_head_multiplier: 0.0390625, key_multiplier: 0.390625 },
+    ...{ attention_out_multiplier: 0.9375, ssm_in_multiplier: 1.25, ssm_out_multiplier: Math.SQRT2 / 6 },
+    mlp_multipliers: [0.625 * Math.SQRT2, 0.5859375],
+    ssm_multipliers: [Math.SQRT2 / 4, 0.25, Math.SQRT2 / 4, 0.5, Math.SQRT2 / 4],
+  },
+};
+
+/** The names that `falconH1Shape` knows: 91 and 521 million parameters. */
+export const falconH1ShapeNames: readonly string[] = Object.keys(falconH1Sizes);
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function falconH1Shape(name: string): Record<string, unknown> {
+  return {
+    ...{ model_type: 'falcon_h1', ...namedShape('Falcon-H1', falconH1Sizes, name) },
+    ...{ num_attention_heads: 8, num_key_value_heads: 2, head_dim: 64, rope_theta: 1e11 },
+    ...{ mamba_n_heads: 24, mamba_n_groups: 1, mamba_d_conv: 4 },
+  };
+}
+
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
 export const flashPaperShape = {
   model_type: 'flash',
@@ -289,6 +323,7 @@ export const publishedShapeNames: readonly string[] = [
   qwen35Name,
   ...gemma3ShapeNames,
   ...graniteShapeNames,
+  ...falconH1ShapeNames,
   flashName,
 ];
 
@@ -300,6 +335,7 @@ export function publishedShape(name: string): Record<string, unknown> {
   if (name === qwen35Name) return { ...qwen35Shape };
   if (gemma3ShapeNames.includes(name)) return gemma3Shape(name);
   if (graniteShapeNames.includes(name)) return graniteShape(name);
+  if (falconH1ShapeNames.includes(name)) return falconH1Shape(name);
   if (name === flashName) return { ...flashPaperShape };
   throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
 }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { describeCausalModel } from '../index.ts';
 import {
+  falconH1Shape,
+  falconH1ShapeNames,
   gemma3Shape,
   gemma3ShapeNames,
   graniteShape,
@@ -46,6 +48,12 @@ describe('llamaShape', () => {
   it.each(graniteShapeNames)('%s has as many millions as are published', (name) => {
     expect(Math.round(parameterCount(graniteShape(name)) / 1e6)).toBe(
       { 'granite4-h-350m': 340, 'granite4-h-1b': 1462 }[name],
+    );
+  });
+
+  it.each(falconH1ShapeNames)('%s, too', (name) => {
+    expect(Math.round(parameterCount(falconH1Shape(name)) / 1e6)).toBe(
+      { 'falcon-h1-90m': 91, 'falcon-h1-0.5b': 521 }[name],
     );
   });
 
