@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { measureLinnet, runTypeScript } from './linnet.ts';
 import { type Measurement, type MeasurementOptions, median } from './measurement.ts';
-import { peerShape } from './shapes.ts';
+import { exportNames, peerShape } from './shapes.ts';
 
 /** Who is measured: where its model lies, how it is made, how it is run. */
 interface Subject {
@@ -50,15 +50,13 @@ function other(script: string): Subject['measure'] {
   };
 }
 
-function synthetic(dtype: string, ...more: string[]): Subject['make'] {
-  return (path) => shape.synthesize(path, '--dtype', dtype, ...more);
-}
-
 const subjects: Readonly<Record<string, Subject>> = {
-  'linnet-int4': { model: 'linnet-int4', make: synthetic('int4'), measure: measureLinnet },
-  'linnet-int4-128': { model: 'linnet-int4-128', make: synthetic('int4', '--block', '128'), measure: measureLinnet },
-  'linnet-w8a8': { model: 'linnet-w8a8', make: synthetic('w8a8'), measure: measureLinnet },
-  'linnet-mixed': { model: 'linnet-mixed', make: synthetic('mixed', '--block', '128'), measure: measureLinnet },
+  ...Object.fromEntries(
+    exportNames.map((dtype): [string, Subject] => {
+      const name = `linnet-${dtype}`;
+      return [name, { model: name, make: (path) => shape.writeExport(path, dtype), measure: measureLinnet }];
+    }),
+  ),
   'llama.cpp-q4_0': {
     model: 'q4_0.gguf',
     make: (path) => shape.writeGguf(path, 'q4_0'),

@@ -15,7 +15,7 @@ import { makeTable, textTable } from '../../src/report/table.ts';
 import { runTypeScript } from './linnet.ts';
 import { median } from './measurement.ts';
 import type { RestartOptions, RestartResult } from './restarted.ts';
-import { peerShape } from './shapes.ts';
+import { exportName, peerShape } from './shapes.ts';
 
 const { values } = parseArgs({
   options: {
@@ -32,7 +32,8 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const { peer, dtype } = values;
+const { peer } = values;
+const dtype = exportName(values.dtype);
 if (peer !== 'q8_0' && peer !== 'q4_0') throw new Error(`unknown peer "${peer}"; known are q8_0 and q4_0`);
 const folder = resolve(values.data, values.shape);
 await mkdir(folder, { recursive: true });
@@ -46,7 +47,7 @@ const [history, turn, streams, steps, threads] = [
 
 const shape = peerShape(values.shape);
 const engines = {
-  linnet: { model: join(folder, `linnet-${dtype}`), make: (to: string) => shape.synthesize(to, '--dtype', dtype) },
+  linnet: { model: join(folder, `linnet-${dtype}`), make: (to: string) => shape.writeExport(to, dtype) },
   'llama.cpp': { model: join(folder, `${peer}.gguf`), make: (to: string) => shape.writeGguf(to, peer) },
 } as const;
 const names = ['linnet', 'llama.cpp'] as const;

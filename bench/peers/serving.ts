@@ -14,7 +14,7 @@ import { BatchedLinnet } from './batched-linnet.ts';
 import { BatchedLlama } from './batched-llama.ts';
 import type { Cost } from './cost.ts';
 import { median } from './measurement.ts';
-import { peerShape } from './shapes.ts';
+import { exportName, peerShape } from './shapes.ts';
 
 const { values } = parseArgs({
   options: {
@@ -51,7 +51,7 @@ const note = (text: string): void => {
 };
 if (!(await exists(ours))) {
   note(`writing ${ours}`);
-  await peerShape(shape).synthesize(ours, '--dtype', values.dtype);
+  await peerShape(shape).writeExport(ours, exportName(values.dtype));
 }
 if (!(await exists(theirs))) {
   note(`writing ${theirs}`);

@@ -5,13 +5,30 @@ import { writeModelGguf } from './model-gguf.ts';
 import { writeModelOnnx } from './model-onnx.ts';
 import type { BlockFormatName } from './random-blocks.ts';
 
+/** Exports of Linnet by name: the options of `linnet synth`. */
+const exports = {
+  int4: ['--dtype', 'int4'],
+  'int4-128': ['--dtype', 'int4', '--block', '128'],
+  w8a8: ['--dtype', 'w8a8'],
+  mixed: ['--dtype', 'mixed', '--block', '128'],
+} as const;
+export type ExportName = keyof typeof exports;
+export const exportNames: readonly ExportName[] = ['int4', 'int4-128', 'w8a8', 'mixed'];
+
+/** @throws Error for a name that is not one of `exportNames` */
+export function exportName(name: string): ExportName {
+  const known = exportNames.find((one) => one === name);
+  if (known === undefined) throw new Error(`unknown dtype "${name}"; known are ${exportNames.join(', ')}`);
+  return known;
+}
+
 /** What writes a shape's models with random weights. */
 export interface PeerShape {
   writeGguf(path: string, format: BlockFormatName): Promise<void>;
   /** @throws Error for a shape that is not written for transformers.js */
   writeOnnx(path: string): Promise<void>;
-  /** An export of Linnet. @param options of `linnet synth` */
-  synthesize(path: string, ...options: string[]): Promise<unknown>;
+  /** An export of Linnet. */
+  writeExport(path: string, name: ExportName): Promise<unknown>;
 }
 
 /** LLaMAs get the augmented mixer, hybrids keep their layers. @throws LinnetError `CONFIG` for an unknown name */
@@ -19,7 +36,7 @@ export function peerShape(name: string): PeerShape {
   const shape = publishedShape(name);
   const mixer = llamaShapeNames.includes(name) ? ['--mixer', 'augmented'] : [];
   return {
-    synthesize: (path, ...options) => linnet('synth', '--like', name, ...mixer, ...options, '--out', path),
+    writeExport: (path, dtype) => linnet('synth', '--like', name, ...mixer, ...exports[dtype], '--out', path),
     writeGguf: (path, format) => writeModelGguf(path, name, format),
     writeOnnx: (path) => writeModelOnnx(path, shape),
   };
