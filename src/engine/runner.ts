@@ -31,6 +31,8 @@ export class Runner implements AsyncDisposable {
   readonly deterministic: boolean;
   /** States of beginnings that are kept. */
   readonly prefixes: PrefixCache | undefined;
+  /** What drafters have learned, by the salts of jobs. */
+  readonly learned: LearnedByOwner;
   readonly #around: JobSurroundings;
   readonly #options: Required<Pick<RunnerOptions, 'chunk' | 'readerTimeout' | 'closingTimeout'>>;
   readonly #rows: JobRows;
@@ -50,6 +52,7 @@ export class Runner implements AsyncDisposable {
     this.parallel = parallel;
     this.deterministic = deterministic;
     this.prefixes = prefixes;
+    this.learned = learned;
     this.#around = { engine, tokenizer, prefixes, drafter, learned, pacing, deterministic, readerBytes, observer };
     this.#options = { chunk, readerTimeout, closingTimeout };
     this.#rows = new JobRows(parallel, maxQueue);

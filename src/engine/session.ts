@@ -2,7 +2,7 @@
 import { Runner } from './runner.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
 import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
-import { drafters, type LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
+import { drafters, type LearnedByOwner, type SavedLearning } from '../decoding/speculation/drafters/registry.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
@@ -34,6 +34,8 @@ export interface SessionContent {
   readonly tokens: readonly number[];
   /** Of the sampler, so that a restored text continues with the same random numbers. */
   readonly sampler?: RandomState;
+  /** Of a saved session: what drafters have learned. */
+  readonly learned?: SavedLearning;
 }
 
 /** Saved sessions: on a disk, by path, or of a browser, by name. */
@@ -111,7 +113,7 @@ export class TextSession {
   }
 
   /**
-   * Saves text, state and random numbers.
+   * Saves text, state, random numbers, and what drafters have learned from the texts of the model.
    * @param path in browsers a name, under which the browser keeps it
    * @throws LinnetError `INPUT` before the first text, as `saveSession`; in browsers `CONFIG` without a private file system,
    *   `RUNTIME` without room
@@ -120,14 +122,16 @@ export class TextSession {
     requirePath(path, 'the session file');
     this.#requireRest();
     if (this.#content === undefined) throw new LinnetError('INPUT', 'the session is empty; continue a text first');
-    await this.#files.save(path, this.#content);
+    await this.#files.save(path, { ...this.#content, learned: this.#parts.learned.known('')?.saved });
   }
 
   /** Takes up a session that was saved with the same model. @throws LinnetError as `restoreSession`, in browsers `CONFIG` and `NOT_FOUND` */
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
-    this.#content = await this.#files.load(path, await this.#parts.engine());
+    const { learned, ...content } = await this.#files.load(path, await this.#parts.engine());
+    if (learned !== undefined) this.#parts.learned.of('').take(learned);
+    this.#content = content;
   }
 
   get #files(): SessionFiles {

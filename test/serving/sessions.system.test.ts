@@ -1,5 +1,5 @@
 /** Sessions: texts that go on, are forked, leave as files and come back, on this server or another. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -123,13 +123,18 @@ describe('sessions', () => {
   it('in a folder outlive the server', async () => {
     const kept = join(await scratchFolder(), 'sessions');
     const sessions = await FolderStore.open(kept, model);
-    const { server } = await serve(model, { sessions });
+    const { server } = await serve(model, { sessions, drafter: 'recycle' });
     const id = await create(server, 'Once upon a time');
     const first = await turn(server, id);
     await server.drain();
     const { server: next } = await serve(model, { sessions });
     expect(first + (await turn(next, id))).toBe(await whole(next, 'Once upon a time', 24));
     expect(readdirSync(kept, { recursive: true })).toEqual([`anyone.${id}`, join(`anyone.${id}`, '3.session')]);
+    // What drafters have learned goes on too, and not to clients, since it comes from all texts of a key.
+    const learned = '"learned.successors"';
+    expect(readFileSync(join(kept, `anyone.${id}`, '3.session'), 'latin1')).toContain(learned);
+    const exported = await fetch(`${next.url}/v1/sessions/${id}/state`);
+    expect(Buffer.from(await exported.arrayBuffer()).toString('latin1')).not.toContain(learned);
   });
 
   it('are of one key, take one turn at a time, and keep what they were where a turn is cancelled', async () => {

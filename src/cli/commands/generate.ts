@@ -132,6 +132,7 @@ export const generateCommand = defineCommand({
     if (restored !== undefined && restored.state.length >= tokens.length) {
       throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
     }
+    if (restored?.learned !== undefined) speculation?.learned.take(restored.learned);
     const json = await jsonConstraint(options, engine, tokenizer);
     const sampler = new Sampler(samplerOf(options), restored?.sampler, { constraint: json?.after(tokens.length) });
     const reported = { context, speculation };
@@ -151,6 +152,7 @@ export const generateCommand = defineCommand({
         state: generation.state,
         tokens: [...tokens, ...generation.tokens],
         sampler: sampler.random.state,
+        learned: speculation?.learned.saved ?? restored?.learned,
         fingerprint: loaded.fingerprint,
       });
     }

@@ -53,6 +53,8 @@ export interface Speculation extends AsyncDisposable {
   readonly method: DecodingMethod;
   /** Names of the drafters, such as `medusa+lookup`. */
   readonly drafter: string;
+  /** Their memory. */
+  readonly learned: LearnedTexts;
   summary(): SpeculationSummary & { readonly paused: boolean };
 }
 
@@ -85,11 +87,12 @@ export async function openDrafting(
   checkOptions(request);
   if (request.speculate === 'off') return undefined;
   const owned: AsyncDisposable[] = [];
+  const learned = new LearnedTexts();
   const dispose = async (): Promise<void> => {
     for (const each of owned) await each[Symbol.asyncDispose]();
   };
   try {
-    const makers = await openDrafters(request, loaded, compile, owned);
+    const makers = await openDrafters(request, loaded, compile, { owned, learned });
     return {
       start() {
         const drafters = makers.map((make) => make());
@@ -100,6 +103,7 @@ export async function openDrafting(
         return {
           method: speculative(drafter, { acceptance, adaptive, statistics }),
           drafter: drafter.name,
+          learned,
           summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
         };
       },
@@ -116,12 +120,12 @@ export async function readTreeFile(file: string | undefined): Promise<number[][]
   return file === undefined ? undefined : parseTreeFile(await readTextFile(file), file);
 }
 
-/** Factories of the drafters. @param owned receives the resources that they open */
+/** Factories of the drafters. `owned` receives the resources that they open. */
 async function openDrafters(
   { speculate, draft, tree }: SpeculationRequest,
   loaded: SpeculatedModel,
   compile: CompileOptions,
-  owned: AsyncDisposable[],
+  { owned, learned }: { readonly owned: AsyncDisposable[]; readonly learned: LearnedTexts },
 ): Promise<(() => Drafter)[]> {
   const makers: (() => Drafter)[] = [];
   if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.opened.hasHeads()))) {
@@ -136,7 +140,6 @@ async function openDrafters(
     makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
   }
   if (speculate !== 'off' && speculate !== 'medusa' && speculate !== 'draft') {
-    const learned = new LearnedTexts();
     makers.push(() => drafterMakers[speculate](learned));
   }
   return makers;

@@ -11,6 +11,10 @@
  * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed groups of layer i left, where it has such |
  * | `source` | I32 [m] | the text that was encoded, in models that read one |
  * | `cross.i.NAME` | F32 | what layer i keeps of it, see `CrossForm` |
+ * | `learned.successors` | I32 [n,9] | tokens, ascending, each with those that the model found likeliest after it; −1 for none |
+ * | `learned.chances` | F32 [15,2] | guesses of drafters that came true, and all, by kind |
+ *
+ * The last two are in files of version 2, of texts for which something was drafted; files of version 1 have neither.
  *
  * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
  * everything, so that a damaged file is noticed. It is not a signature: a file is checked as if anyone had written it.
@@ -28,18 +32,22 @@ import {
   discriminated,
   type DTypeArrays,
   elementCount,
+  float32,
   int32,
   type Tensor,
 } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { RandomState } from '../../random.ts';
+import type { SavedLearning } from '../speculation/drafters/registry.ts';
 import type { StepEngine } from '../step-engine.ts';
 import { copyMatrices, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
+import { learnedTensors, learningProblem } from './session-learning.ts';
 import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
 
 const formatName = 'linnet-session';
-const formatVersion = '1';
+/** Without and with what drafters have learned. */
+const formatVersions = ['1', '2'] as const;
 const fileTypes = { int32: 'I32', float32: 'F32' } as const;
 
 /** Contents of a session file to save. */
@@ -49,6 +57,8 @@ export interface SavedSession {
   readonly tokens: ArrayLike<number>;
   /** `sampler.random.state`, so that a restored text continues with the same random numbers. */
   readonly sampler?: RandomState;
+  /** What drafters have learned, so that a restored text is drafted as before. */
+  readonly learned?: SavedLearning;
 }
 
 /** Contents of a restored session: `state` is new, `tokens` are a copy. */
@@ -56,6 +66,7 @@ export interface RestoredSession {
   readonly state: SequenceState;
   readonly tokens: Int32Array;
   readonly sampler?: RandomState;
+  readonly learned?: SavedLearning;
 }
 
 /** The parts of a session's bytes, before its SHA-256 is known. */
@@ -71,7 +82,7 @@ export interface LaidOutSession {
  * @throws LinnetError `INPUT` if the tokens are not the text of the state
  */
 export function sessionParts(
-  { state, tokens, sampler, fingerprint }: SavedSession & { readonly fingerprint: string },
+  { state, tokens, sampler, learned, fingerprint }: SavedSession & { readonly fingerprint: string },
   hash: ContentHash,
 ): LaidOutSession {
   const { model, layout, length, encoded } = state;
@@ -81,7 +92,8 @@ export function sessionParts(
   const strange = strangeToken(tokens, model);
   if (strange !== undefined) throw new LinnetError('INPUT', `the session cannot be saved: ${strange}`);
 
-  const described = { fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
+  const version = formatVersions[learned === undefined ? 0 : 1];
+  const described = { version, fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
   beginHash(hash, { ...described, sampler });
   const entries: (TensorEntry & { readonly data: TensorData })[] = [];
   const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
@@ -94,10 +106,14 @@ export function sessionParts(
     if (numbers instanceof Int32Array) add(name, int32(shape, numbers));
     else add(name, { dtype: 'float32', shape, data: resizedMatrices(numbers, shape[0], elementCount(shape)) });
   }
+  if (learned !== undefined) {
+    const [successors, chances] = learnedTensors(learned.successors.length);
+    add(successors.name, int32(successors.shape, learned.successors));
+    add(chances.name, float32(chances.shape, learned.chances));
+  }
   const sampled = sampler !== undefined && { sampler: JSON.stringify(sampler) };
   const strings = (sha256: string) => ({
     format: formatName,
-    version: formatVersion,
     ...described,
     ...sampled,
     sha256,
@@ -149,7 +165,8 @@ export async function readSession(
   checkTokens(file, length); // before anything is made in proportion to the length
   const sourceLength = storedSourceLength(file, model);
   const stored = sessionTensors(model, layout, length, sourceLength);
-  checkTensors(file, stored);
+  const learnedParts = header.version === '1' ? [] : learnedTensors(storedCount(file, 'learned.successors'));
+  checkTensors(file, [...stored, ...learnedParts]);
 
   beginHash(hash, header);
   const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
@@ -174,16 +191,26 @@ export async function readSession(
   const foreign = strangeToken(state.encoded?.tokens ?? [], model);
   if (foreign !== undefined) throw malformed(source, foreign);
   state.length = length;
+  let learned: SavedLearning | undefined;
+  if (learnedParts.length > 0) {
+    const [successors, chances] = learnedParts;
+    learned = {
+      successors: (await read(successors.name, successors.dtype)).slice(),
+      chances: (await read(chances.name, chances.dtype)).slice(),
+    };
+    const problem = learningProblem(learned, model.sizes.vocabulary);
+    if (problem !== undefined) throw malformed(source, `it has ${problem}`);
+  }
   if ((await hash.digest('hex')) !== header.sha256)
     throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
-  return { state, tokens, sampler: header.sampler };
+  return { state, tokens, sampler: header.sampler, learned };
 }
 
 const word = z.int().min(0).max(0xffffffff);
 
 const headerSchema = z.strictObject({
   format: z.literal(formatName),
-  version: z.literal(formatVersion),
+  version: z.enum(formatVersions),
   fingerprint: z.string(),
   mixers: z.string(),
   length: z.string().regex(/^(0|[1-9]\d{0,9})$/),
@@ -211,8 +238,9 @@ function checkHeader(
     );
   }
   const version = metadata.get('version');
-  if (version !== formatVersion) {
-    throw malformed(source, `its version is "${String(version).slice(0, 64)}", this program reads ${formatVersion}`);
+  if (!formatVersions.some((known) => known === version)) {
+    const read = formatVersions.join(' and ');
+    throw malformed(source, `its version is "${String(version).slice(0, 64)}", this program reads ${read}`);
   }
   const result = headerSchema.safeParse({
     ...Object.fromEntries(metadata),
@@ -264,7 +292,10 @@ function checkTokens(file: SafetensorsDirectory, length: number): void {
 }
 
 /** Compares names, types and shapes with the tensors that the state needs besides the tokens, before anything is read. */
-function checkTensors(file: SafetensorsDirectory, expected: readonly SessionTensor[]): void {
+function checkTensors(
+  file: SafetensorsDirectory,
+  expected: readonly Pick<SessionTensor, 'name' | 'dtype' | 'shape'>[],
+): void {
   const names = new Set(file.names());
   const missing = expected.find(({ name }) => !names.has(name));
   if (missing !== undefined || names.size > expected.length + 1) {
@@ -292,6 +323,11 @@ function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel)
   return undefined;
 }
 
+/** Numbers of a tensor that there may be more or less of; 0 without it. */
+function storedCount(file: SafetensorsDirectory, name: string): number {
+  return file.names().includes(name) ? elementCount(file.info(name).shape) : 0;
+}
+
 /** m: tokens of the text that was encoded; 0 in models that read none. */
 function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
   if (cross === undefined) return 0;
@@ -309,6 +345,7 @@ export interface ContentHash {
 
 /** Strings of the header that the hash covers. */
 interface HashedStrings {
+  readonly version: string;
   readonly fingerprint: string;
   readonly mixers: string;
   readonly length: string;
@@ -316,8 +353,8 @@ interface HashedStrings {
 }
 
 /** The hash of a session is one of the header's strings, then of each tensor's name, shape and bytes. */
-function beginHash(hash: ContentHash, { fingerprint, mixers, length, sampler }: HashedStrings): void {
-  hash.update(JSON.stringify([formatName, formatVersion, fingerprint, mixers, length, sampler ?? null]));
+function beginHash(hash: ContentHash, { version, fingerprint, mixers, length, sampler }: HashedStrings): void {
+  hash.update(JSON.stringify([formatName, version, fingerprint, mixers, length, sampler ?? null]));
 }
 
 function addTensor(hash: ContentHash, name: string, { shape, data }: Tensor): void {

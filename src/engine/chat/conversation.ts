@@ -3,6 +3,7 @@ import { Runner } from '../runner.ts';
 import type { Generation } from '../text-job.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
+import type { SavedLearning } from '../../decoding/speculation/drafters/registry.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';
 import type { TextModel } from '../text-model.ts';
@@ -56,6 +57,8 @@ export class Conversation {
   readonly #tools: readonly ToolFunction[];
   readonly #calls: ToolCalls | undefined;
   #random: RandomState;
+  /** Of the session that was taken up, which stays in it. */
+  #learned: SavedLearning | undefined;
   /** From the beginning to where the conversation is. */
   #moments: readonly Moment[];
   readonly #forks = new Map<string, readonly Moment[]>();
@@ -76,8 +79,9 @@ export class Conversation {
 
   /** Takes up a saved session. @throws LinnetError as `restoreSession` */
   async load(path: string): Promise<void> {
-    const { state, tokens, sampler } = await restoreSession(path, this.#model.engine, this.#model.fingerprint);
+    const { state, tokens, sampler, learned } = await restoreSession(path, this.#model.engine, this.#model.fingerprint);
     this.#random = sampler ?? this.#random;
+    this.#learned = learned;
     this.#moments = [{ messages: [], complete: false, tokens: [...tokens], state }];
   }
 
@@ -85,7 +89,7 @@ export class Conversation {
   async save(path: string): Promise<void> {
     const { state, tokens } = this.#now;
     const { fingerprint } = this.#model;
-    await saveSession(path, { state, tokens, sampler: this.#random, fingerprint });
+    await saveSession(path, { state, tokens, sampler: this.#random, learned: this.#learned, fingerprint });
   }
 
   /**

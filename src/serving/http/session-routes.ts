@@ -77,7 +77,9 @@ async function importSession({ sessions, model, limits }: Serving, request: ApiR
   }
   // It may be anyone's: it is checked as a whole first.
   const bytes = await readBody(raw, limits.sessionBytes);
-  const session = await decodeSession(bytes, model.engine, model.fingerprint);
+  // What its drafters have learned stays out.
+  const { state, tokens, sampler } = await decodeSession(bytes, model.engine, model.fingerprint);
+  const session = { state, tokens, sampler };
   const kept = 'id' in params ? sessions.put(named(request), session) : sessions.create(key, session);
   return Response.json(await kept, { status: 201 });
 }
@@ -134,8 +136,9 @@ export const sessionRoutes: readonly Route<Serving>[] = [
   {
     ...{ method: 'get', path: `${one}/state`, summary: 'A session as a file', gives: bytes },
     async answer({ sessions, model }, request) {
-      const { session } = await sessions.load(named(request));
-      const file = encodeSession({ ...session, fingerprint: model.fingerprint });
+      // What drafters have learned comes from other texts too.
+      const { state, tokens, sampler } = (await sessions.load(named(request))).session;
+      const file = encodeSession({ state, tokens, sampler, fingerprint: model.fingerprint });
       return new Response(Uint8Array.from(file), { headers: { 'content-type': bytes } });
     },
   },

@@ -101,8 +101,8 @@ export class MemoryStore implements StateStore {
   }
 
   #hold(name: StateName, entry: StoredState): void {
-    // Tokens of an idle text take four bytes each.
-    const session = { ...entry.session, tokens: Int32Array.from(entry.session.tokens) };
+    // Tokens of an idle text take four bytes each. What drafters have learned is for files.
+    const session = { ...entry.session, tokens: Int32Array.from(entry.session.tokens), learned: undefined };
     this.#entries.set(nameOf(name), { ...entry, session }, { ttl: 1000 * (entry.ttl ?? 0) });
   }
 

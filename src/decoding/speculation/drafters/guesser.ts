@@ -6,14 +6,29 @@ const remembered = 256;
 /** Weight of the first assumption, in guesses. */
 const assumed = 8;
 
-/** How often guesses of a kind came true. */
+/** How often guesses of a kind came true. Counts are float32, as files keep them. */
 export class Chance {
   #hits: number;
   #tries = assumed;
 
   /** @param value the share to begin with */
   constructor(value: number) {
-    this.#hits = assumed * value;
+    this.#hits = Math.fround(assumed * value);
+  }
+
+  /** Whether no guess has been counted. */
+  get isAssumed(): boolean {
+    return this.#tries === assumed;
+  }
+
+  /** Guesses that came true, and all. */
+  get counts(): readonly [number, number] {
+    return [this.#hits, this.#tries];
+  }
+
+  /** Takes over the counts of another where those are of more guesses. */
+  take(hits: number, tries: number): void {
+    if (tries > this.#tries) [this.#hits, this.#tries] = [hits, tries];
   }
 
   get value(): number {
@@ -26,7 +41,7 @@ export class Chance {
       this.#hits /= 2;
     }
     this.#tries++;
-    if (hit) this.#hits++;
+    if (hit) this.#hits = Math.fround(this.#hits + 1);
   }
 }
 

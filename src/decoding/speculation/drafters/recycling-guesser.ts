@@ -15,15 +15,14 @@ export class Successors {
   /** [V, ranks]: token + 1, 0 where nothing is known; made with the first logits, pages that are not touched take no memory. */
   #tokens = new Int32Array(0);
   /** How often the successor of a rank came true. */
-  readonly #chances = [0.35, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01].map((value) => new Chance(value));
+  readonly chances = [0.35, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01].map((value) => new Chance(value));
 
   get bytes(): number {
     return this.#tokens.byteLength;
   }
 
   learn(token: number, logits: Float32Array): void {
-    if (this.#tokens.length === 0) this.#tokens = new Int32Array(ranks * logits.length);
-    const row = this.#tokens.subarray(ranks * token, ranks * (token + 1)).fill(0);
+    const row = this.#row(token, logits.length).fill(0);
     let least = -Infinity;
     for (let candidate = 0; candidate < logits.length; candidate++) {
       const value = logits[candidate];
@@ -35,10 +34,40 @@ export class Successors {
     }
   }
 
+  /** The first known tokens, at most `most`, each with its successors, −1 where there are fewer: [n, 1 + ranks]. */
+  rows(most: number): Int32Array {
+    const rows: number[] = [];
+    for (let at = 0; at < this.#tokens.length && rows.length < most * (1 + ranks); at += ranks) {
+      if (this.#tokens[at] === 0) continue;
+      rows.push(at / ranks);
+      for (let rank = 0; rank < ranks; rank++) rows.push(this.#tokens[at + rank] - 1);
+    }
+    return Int32Array.from(rows);
+  }
+
+  /** Takes such rows over, of tokens that it knows nothing of. */
+  take(rows: Int32Array): void {
+    // The last first, so that there is room for all.
+    for (let at = rows.length - 1 - ranks; at >= 0; at -= 1 + ranks) {
+      const row = this.#row(rows[at], rows[at] + 1);
+      if (row[0] === 0) for (let rank = 0; rank < ranks; rank++) row[rank] = rows[at + 1 + rank] + 1;
+    }
+  }
+
+  /** The successors of a token. @param vocabulary size of the table, at least */
+  #row(token: number, vocabulary: number): Int32Array {
+    if (this.#tokens.length < ranks * vocabulary) {
+      const known = this.#tokens;
+      this.#tokens = new Int32Array(ranks * vocabulary);
+      this.#tokens.set(known);
+    }
+    return this.#tokens.subarray(ranks * token, ranks * (token + 1));
+  }
+
   /** The place after a token. */
   after(token: number): DraftPlace {
     const guesses = [...this.#tokens.subarray(ranks * token, ranks * (token + 1))].flatMap((next, rank) =>
-      next === 0 ? [] : { token: next - 1, share: 1, chance: this.#chances[rank] },
+      next === 0 ? [] : { token: next - 1, share: 1, chance: this.chances[rank] },
     );
     return { guesses, after: (next) => this.after(next) };
   }

@@ -4,6 +4,7 @@ import { StepCosts } from '../step-costs.ts';
 import type { Drafter } from './drafter.ts';
 import { GrowingDrafter } from './growing-drafter.ts';
 import { LookupDrafter } from './lookup-drafter.ts';
+import type { Chance } from './guesser.ts';
 import { RecyclingGuesser, Successors } from './recycling-guesser.ts';
 import { EarlierTexts, SuffixGuesser } from './suffix-guesser.ts';
 
@@ -14,6 +15,16 @@ export type DrafterName = (typeof drafters)[number];
 
 /** Tokens that are kept of the texts of an owner: 4.5 MiB with their index. */
 const mostTokens = 2 ** 17;
+/** Tokens whose successors are saved, in the order of their ids: a tokenizer numbers its commonest tokens first. */
+const mostSaved = 2 ** 13;
+
+/** The part of a session file that drafts for a text go on from, besides its tokens. */
+export interface SavedLearning {
+  /** [n, 9]: tokens, ascending, each with its likeliest successors, −1 where there are fewer. */
+  readonly successors: Int32Array;
+  /** [15, 2]: guesses of each kind that came true, and all. */
+  readonly chances: Float32Array;
+}
 
 /** Learned from the texts of one owner. */
 export class LearnedTexts {
@@ -23,6 +34,26 @@ export class LearnedTexts {
   /** Memory of the learned texts, in bytes. */
   get bytes(): number {
     return this.earlier.texts.bytes + this.successors.bytes;
+  }
+
+  /** The part of a session file; undefined where nothing was learned. */
+  get saved(): SavedLearning | undefined {
+    const chances = this.#chances;
+    if (this.successors.bytes === 0 && chances.every(({ isAssumed }) => isAssumed)) return undefined;
+    return {
+      successors: this.successors.rows(mostSaved),
+      chances: Float32Array.from(chances.flatMap(({ counts }) => counts)),
+    };
+  }
+
+  /** Takes over saved successors of tokens without any, and counts of more guesses than its own. */
+  take({ successors, chances }: SavedLearning): void {
+    this.successors.take(successors);
+    for (const [at, chance] of this.#chances.entries()) chance.take(chances[2 * at], chances[2 * at + 1]);
+  }
+
+  get #chances(): readonly Chance[] {
+    return [...this.earlier.chances, ...this.successors.chances];
   }
 }
 
@@ -40,6 +71,11 @@ export class LearnedByOwner {
   constructor(maxBytes = 64 << 20) {
     requireCount(maxBytes, 'maxBytes of learned texts', 0, 'CONFIG');
     this.#maxBytes = maxBytes;
+  }
+
+  /** The learned texts of an owner; undefined where there are none. */
+  known(owner: string): LearnedTexts | undefined {
+    return this.#owners.get(owner);
   }
 
   /** The learned texts of an owner, the last that goes from now on. */

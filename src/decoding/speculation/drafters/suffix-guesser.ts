@@ -18,11 +18,20 @@ const branches = 4;
 /** Tokens before a text that are kept with it, so that its beginning is found. */
 const lead = 8;
 
+/** Tokens of a text from a place on. */
+interface Stretch {
+  readonly from: number;
+  readonly tokens: readonly number[];
+}
+
 /** Earlier texts of an owner, and how often guesses from matches of a length came true. */
 export class EarlierTexts {
   readonly texts: NgramIndex;
   /** By the logarithm of the length. */
-  readonly #chances = [0.25, 0.45, 0.65, 0.8, 0.9, 0.95, 0.97].map((value) => new Chance(value));
+  readonly chances = [0.25, 0.45, 0.65, 0.8, 0.9, 0.95, 0.97].map((value) => new Chance(value));
+
+  /** The written stretches of the last text. */
+  #last: Stretch[] = [];
 
   /** @param most tokens of texts that are kept, a power of two; the oldest go first */
   constructor(most: number) {
@@ -30,7 +39,19 @@ export class EarlierTexts {
   }
 
   chance(matched: number): Chance {
-    return this.#chances[Math.min(this.#chances.length - 1, 31 - Math.clz32(matched))];
+    return this.chances[Math.min(this.chances.length - 1, 31 - Math.clz32(matched))];
+  }
+
+  /** A text begins: another than the last one, which is an earlier text then, or the last one again, which goes on. */
+  begin(text: readonly number[]): void {
+    if (this.#last.every(({ from, tokens }) => tokens.every((token, i) => token === text[from + i]))) return;
+    for (const { tokens } of this.#last) this.add(tokens);
+    this.#last = [];
+  }
+
+  /** A text has ended, for now. */
+  ended(stretch: Stretch): void {
+    this.#last.push(stretch);
   }
 
   /** Adds a text. It ends where −1, which is no token, follows. */
@@ -53,16 +74,19 @@ export class SuffixGuesser implements Guesser {
   readonly #own = new NgramIndex(lengths, { visits });
   /** Tokens before the first draft, and all since: they are kept once the text has ended. */
   readonly #written: number[] = [];
-  #drafted = false;
+  /** Where they begin in the text; undefined before the first draft. */
+  #from: number | undefined;
 
   constructor(earlier: EarlierTexts) {
     this.#earlier = earlier;
   }
 
   begin({ tokens, state }: DraftContext): DraftPlace {
-    if (!this.#drafted) {
-      this.#drafted = true;
-      this.#written.unshift(...tokens.slice(0, tokens.length - this.#written.length).slice(-lead));
+    if (this.#from === undefined) {
+      this.#earlier.begin(tokens);
+      const end = tokens.length - this.#written.length;
+      this.#from = Math.max(0, end - lead);
+      this.#written.unshift(...tokens.slice(this.#from, end));
     }
     this.#own.extend(tokens, state.encoded?.tokens);
     const found = [this.#own, this.#earlier.texts].flatMap((index) =>
@@ -78,7 +102,8 @@ export class SuffixGuesser implements Guesser {
   }
 
   ended(): void {
-    if (this.#written.length > 0) this.#earlier.add(this.#written);
+    if (this.#from !== undefined) this.#earlier.ended({ from: this.#from, tokens: this.#written });
+    else if (this.#written.length > 0) this.#earlier.add(this.#written);
   }
 }
 

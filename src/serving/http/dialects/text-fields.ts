@@ -243,7 +243,12 @@ export async function onSession(
     }
     const state = leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const random = seed === undefined ? session.sampler : undefined;
-    return { job: { ...job, state, random }, kept: turn };
+    const { learned } = serving.runner;
+    const { salt = '', kept = true } = job;
+    if (kept && session.learned !== undefined) learned.of(salt).take(session.learned);
+    const learnedThen = () => (kept ? learned.known(salt)?.saved : session.learned);
+    const keep: Kept['keep'] = (text) => turn.keep({ ...text, learned: learnedThen() });
+    return { job: { ...job, state, random }, kept: { ...turn, keep } };
   } catch (error) {
     turn.release();
     throw error;
