@@ -205,8 +205,6 @@ export function lfm2Shape(name: string): Record<string, unknown> {
   };
 }
 
-const qwen35Name = 'qwen3.5-0.8b';
-
 /** The text model of the smallest published size: 752 million parameters. */
 const qwen35Shape = {
   ...{ model_type: 'qwen3_5_text', vocab_size: 248_320, hidden_size: 1024, intermediate_size: 3584 },
@@ -215,6 +213,7 @@ const qwen35Shape = {
   rope_parameters: { rope_type: 'default', rope_theta: 10_000_000, partial_rotary_factor: 0.25 },
   ...{ max_position_embeddings: 262_144, tie_word_embeddings: true, eos_token_id: 248_044 },
 } as const;
+
 const gemma3Sizes = {
   'gemma3-270m': { hidden_size: 640, intermediate_size: 2048, num_hidden_layers: 18 },
   'gemma3-1b': { hidden_size: 1152, intermediate_size: 6912, num_hidden_layers: 26 },
@@ -313,30 +312,27 @@ export const flashPaperShape = {
 /** Small enough to be trained on a laptop: 2.6M parameters next to the vocabulary's. */
 const flashSmallShape = { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 6 } as const;
 
-const flashName = 'flash-110m';
+const publishedShapes: readonly (readonly [
+  names: readonly string[],
+  shape: (name: string) => Record<string, unknown>,
+])[] = [
+  [llamaShapeNames, llamaShape],
+  [gpt2ShapeNames, gpt2Shape],
+  [lfm2ShapeNames, lfm2Shape],
+  [['qwen3.5-0.8b'], () => ({ ...qwen35Shape })],
+  [gemma3ShapeNames, gemma3Shape],
+  [graniteShapeNames, graniteShape],
+  [falconH1ShapeNames, falconH1Shape],
+  [['flash-110m'], () => ({ ...flashPaperShape })],
+];
 
 /** The names that `publishedShape` knows. */
-export const publishedShapeNames: readonly string[] = [
-  ...llamaShapeNames,
-  ...gpt2ShapeNames,
-  ...lfm2ShapeNames,
-  qwen35Name,
-  ...gemma3ShapeNames,
-  ...graniteShapeNames,
-  ...falconH1ShapeNames,
-  flashName,
-];
+export const publishedShapeNames: readonly string[] = publishedShapes.flatMap(([names]) => names);
 
 /** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function publishedShape(name: string): Record<string, unknown> {
-  if (llamaShapeNames.includes(name)) return llamaShape(name);
-  if (gpt2ShapeNames.includes(name)) return gpt2Shape(name);
-  if (lfm2ShapeNames.includes(name)) return lfm2Shape(name);
-  if (name === qwen35Name) return { ...qwen35Shape };
-  if (gemma3ShapeNames.includes(name)) return gemma3Shape(name);
-  if (graniteShapeNames.includes(name)) return graniteShape(name);
-  if (falconH1ShapeNames.includes(name)) return falconH1Shape(name);
-  if (name === flashName) return { ...flashPaperShape };
+  const [, shape] = publishedShapes.find(([names]) => names.includes(name)) ?? [];
+  if (shape !== undefined) return shape(name);
   throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
 }
 
