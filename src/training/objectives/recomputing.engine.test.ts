@@ -4,7 +4,7 @@ import { tinyConfig } from '../../../test/models/tiny-model.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { gradients } from '../../graph/gradients.ts';
-import { Graph } from '../../graph/graph.ts';
+import { Graph, liveNodes } from '../../graph/graph.ts';
 import { dataOf, float32, int32 } from '../../graph/tensor.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
@@ -31,10 +31,20 @@ function lossGraph(model: CausalModel, length = n): Graph {
   return graph;
 }
 
-describe.each(['llama', 'gpt2', 'flash', 'lfm2'])('%s', (family) => {
+const families = [
+  ...['llama', 'gpt2', 'flash', 'lfm2', 'gemma3_text', 'qwen3_5_text', 'granitemoehybrid', 'falcon_h1', 'smollm3'],
+];
+
+describe.each(families)('%s', (family) => {
   const plain = describeCausalModel(tinyConfig(family));
   const model =
     family === 'llama' ? plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8 }))) : plain;
+
+  it('computes every layer anew', () => {
+    const count = (one: CausalModel): number =>
+      liveNodes(lossGraph(one).outputs.values()).filter(({ op }) => op === 'recomputed').length;
+    expect([model, recomputing(model)].map(count)).toEqual([0, model.sizes.layers]);
+  });
 
   it('has the loss and the gradients of the model that keeps its results', async () => {
     const random = new Random(2);
