@@ -3,7 +3,7 @@ import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { concat } from '../graph/ops/layout.ts';
+import { concat, reshape } from '../graph/ops/layout.ts';
 import type { ParameterSource, WeightMatrix } from './parameters.ts';
 
 /** The product with a matrix of parameters, as the source computes it or from the parameter itself. */
@@ -58,6 +58,12 @@ export function joinedLinear(
  */
 export function biasedLinear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
   return add(linear(source, name, x, inputs, outputs), source.parameter(`${name}.bias`, [outputs]));
+}
+
+/** Rows of several heads side by side, head by head: [B,T,heads·X] → [B,T,heads,X]. */
+export function inHeads(rows: Value, heads: number): Value {
+  const [B, T, width] = rows.shape;
+  return reshape(rows, [B, T, heads, Number(width) / heads]);
 }
 
 /**

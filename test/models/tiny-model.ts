@@ -46,7 +46,13 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
       mamba_d_ssm: 24,
       mamba_d_state: 4,
     },
-    ...{ mamba_n_groups: 2, mamba_rms_norm: true, key_multiplier: 0.8, ssm_multipliers: [0.9, 0.8, 0.7, 0.6, 0.5] },
+    ...{
+      mamba_n_groups: 2,
+      mamba_rms_norm: true,
+      mamba_norm_before_gate: false,
+      key_multiplier: 0.8,
+      ssm_multipliers: [0.9, 0.8, 0.7, 0.6, 0.5],
+    },
     ...{ attention_in_multiplier: 0.9, attention_out_multiplier: 0.8, ssm_in_multiplier: 0.7, ssm_out_multiplier: 0.6 },
   },
   flash: {

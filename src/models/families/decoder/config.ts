@@ -22,6 +22,7 @@ const scalingSchema = z.looseObject({
     .max(1 << 24)
     .optional(),
   partial_rotary_factor: z.number().positive().max(1).optional(),
+  rope_theta: z.number().positive().optional(),
 });
 
 type ScalingJson = z.infer<typeof scalingSchema>;
@@ -30,7 +31,7 @@ const ropeFields = {
   rope_theta: z.number().positive().default(10000),
   rope_scaling: scalingSchema.nullish(),
   // Since version 5, transformers writes base and scaling together.
-  rope_parameters: scalingSchema.extend({ rope_theta: z.number().positive().optional() }).nullish(),
+  rope_parameters: scalingSchema.nullish(),
 };
 
 /** Fields and formula of a type of scaling. `read` is given the numbers in the order of `fields`. */
@@ -62,10 +63,9 @@ export function ropeOf(
   others: readonly string[] = [],
 ): Rope {
   const { rope_theta, rope_scaling, rope_parameters } = config;
-  const base = rope_parameters?.rope_theta ?? rope_theta;
   const where = rope_parameters ? 'rope_parameters' : 'rope_scaling';
   const json = rope_parameters ?? rope_scaling;
-  return { base, scaling: json ? scalingOf(title, where, json, others) : undefined };
+  return { base: json?.rope_theta ?? rope_theta, scaling: json ? scalingOf(title, where, json, others) : undefined };
 }
 
 function scalingOf(
@@ -183,8 +183,6 @@ export interface DecoderVariant {
   readonly names?: DecoderNames;
   /** The layers whose mixers are of a kind with sizes of its own. Default: none. */
   readonly ownLayer?: OwnLayer;
-  /** Whether every layer has attention and, side by side with it, `ownLayer`. Default: one of them. */
-  readonly isBoth?: boolean;
 }
 
 /** A layer of a family's own in place of attention: its projections, around a mixer. */
@@ -237,14 +235,31 @@ export interface DecoderConfig {
   readonly tiedHead: boolean;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
+  /** One of each layer; where layers have attention and, side by side with it, `ownLayer`: all attentions, then the others. */
   readonly mixers: readonly MixerConfig[];
-  /** The mixer of each layer where the `linnet` section names none; of layers that are both, all attentions, then the others. */
+  /** The same where the `linnet` section names none. */
   readonly natives: readonly MixerConfig[];
 }
 
 /** A value times a factor that a family may have. */
 export function times(x: Value, factor = 1): Value {
   return factor === 1 ? x : mul(x, factor);
+}
+
+/**
+ * The entries of a list of config.json, one for every layer.
+ * @param absent the entry of a layer where there is no list
+ * @throws LinnetError `CONFIG` for a list of another number of layers
+ */
+export function ofLayers<Entry>(
+  title: string,
+  name: string,
+  layers: number,
+  list: readonly Entry[] | null | undefined,
+  absent: (layer: number) => Entry,
+): readonly Entry[] {
+  if (list && list.length !== layers) throw configError(title, [`${name} names ${list.length} layers of ${layers}`]);
+  return list ?? Array.from({ length: layers }, (_, layer) => absent(layer));
 }
 
 /** The same rotary embedding, or none, for all layers. */
@@ -291,7 +306,8 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   }
   const { natives = sameMixers(config.num_hidden_layers), ropes, ...others } = own(fields);
   const mixers = config.linnet?.mixers ?? natives;
-  problems.push(...mixerProblems(mixers, natives, 'num_hidden_layers'));
+  const perLayer = natives.length / config.num_hidden_layers;
+  problems.push(...mixerProblems(mixers, natives, `${perLayer === 1 ? '' : `${perLayer} · `}num_hidden_layers`));
   if (problems.length > 0) throw configError(title, problems);
   return {
     variant,

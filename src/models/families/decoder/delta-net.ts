@@ -10,7 +10,7 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
-import { joinedLinear, linear } from '../../../nn/linear.ts';
+import { inHeads, joinedLinear, linear } from '../../../nn/linear.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { OwnLayer } from './config.ts';
 
@@ -59,12 +59,6 @@ export const byKeyHead: Projections = {
     return { q, k, v, z, b, a };
   },
 };
-
-/** [B,T,heads·X] → [B,T,heads,X] */
-function inHeads(rows: Value, heads: number): Value {
-  const [B, T, width] = rows.shape;
-  return reshape(rows, [B, T, heads, Number(width) / heads]);
-}
 
 function products(source: ParameterSource, x: Value, width: number, outputs: Outputs, numbers: Outputs): Value[] {
   const joined = joinedLinear(source, x, width, outputs);

@@ -3,15 +3,15 @@
  * nearly everything. Its mixers are the attentions of all layers, then the Mamba-2 of all layers.
  */
 import { z } from 'zod';
+import { configError } from '../../config-fields.ts';
 import { linnetSectionOf, sameMixers } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import { decoderFields, type DecoderVariant, onlyValue, parseDecoderConfig, size, usualNames } from './config.ts';
-import { harmlessOfMamba, mambaFields, mambaMixer } from './granite.ts';
-import { mambaLayer } from './mamba.ts';
+import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderModel } from './model.ts';
 
 const variant: DecoderVariant = {
-  ...{ family: 'falcon_h1', title: 'Falcon-H1', className: 'FalconH1', isBoth: true },
+  ...{ family: 'falcon_h1', title: 'Falcon-H1', className: 'FalconH1' },
   names: {
     ...usualNames,
     ...{ feedForwardNorm: 'pre_ff_layernorm', finalNorm: 'model.final_layernorm' },
@@ -33,7 +33,7 @@ const schema = z.object({
   projectors_bias: z.boolean().default(false),
   mamba_d_ssm: size.nullish().default(1024),
   mamba_rms_norm: z.boolean().default(false),
-  mamba_norm_before_gate: onlyValue(false, 'the gate is before the norm'),
+  mamba_norm_before_gate: z.boolean().default(true),
   mamba_use_mlp: onlyValue(true, 'every layer has a feed-forward'),
   embedding_multiplier: factor,
   lm_head_multiplier: factor,
@@ -53,6 +53,9 @@ const harmless = [...harmlessOfMamba, 'mlp_expansion_factor', 'num_logits_to_kee
 export function falconH1Model(json: Readonly<Record<string, unknown>>): CausalModel {
   const config = parseDecoderConfig(variant, schema, json, harmless, (fields) => {
     const { num_hidden_layers: layers, attention_bias: hasBias, mamba_n_groups: groups } = fields;
+    if (fields.mamba_rms_norm && fields.mamba_norm_before_gate) {
+      throw configError(variant.title, ['mamba_norm_before_gate: only false is supported: the norm is after the gate']);
+    }
     const mamba = mambaMixer(variant.title, fields, fields.mamba_d_ssm ?? fields.mamba_expand * fields.hidden_size);
     return {
       variant: {

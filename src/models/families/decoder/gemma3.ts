@@ -7,12 +7,13 @@ import { z } from 'zod';
 import { parseMixer } from '../../../attention/mixers.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
-import { configError, parseConfigFields } from '../../config-fields.ts';
+import { parseConfigFields } from '../../config-fields.ts';
 import { originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   decoderFields,
   type DecoderVariant,
+  ofLayers,
   onlyValue,
   parseDecoderConfig,
   ropeOf,
@@ -35,7 +36,6 @@ const variant: DecoderVariant = {
   },
 };
 
-const layerTypes = ['sliding_attention', 'full_attention'] as const;
 const ropeSchema = decoderFields.rope_parameters;
 
 const gemma3Schema = z.object({
@@ -62,27 +62,22 @@ const gemma3Schema = z.object({
   rope_local_base_freq: z.number().positive().default(1e4),
   rope_parameters: z.strictObject({ full_attention: ropeSchema, sliding_attention: ropeSchema }).nullish(),
   sliding_window: z.int().min(1).max(1_048_576).default(4096),
-  layer_types: z.array(z.enum(layerTypes)).nullish(),
+  layer_types: z.array(z.enum(['sliding_attention', 'full_attention'])).nullish(),
   sliding_window_pattern: z.int().min(1).nullish(),
   // The number that transformers writes next to `layer_types`, which it follows from.
   _sliding_window_pattern: z.int().min(1).nullish(),
 });
 
-type Gemma3Fields = z.infer<typeof gemma3Schema>;
-
-/** @throws LinnetError `CONFIG` for types of another number of layers */
-function typesOf(fields: Gemma3Fields): readonly (typeof layerTypes)[number][] {
-  const { layer_types: types, num_hidden_layers: layers } = fields;
-  const every = fields.sliding_window_pattern ?? fields._sliding_window_pattern ?? 6;
-  if (!types) return Array.from({ length: layers }, (_, layer) => layerTypes[Number((layer + 1) % every === 0)]);
-  if (types.length === layers) return types;
-  throw configError(variant.title, [`layer_types names ${types.length} layers of ${layers}`]);
-}
-
 /** The model of a text model's config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
 export function gemma3TextModel(json: Readonly<Record<string, unknown>>): CausalModel {
   const config = parseDecoderConfig(variant, gemma3Schema, json, ['cache_implementation'], (fields) => {
-    const { rope_theta, rope_scaling, rope_local_base_freq, rope_parameters: ropes } = fields;
+    const {
+      num_hidden_layers: layers,
+      rope_theta,
+      rope_scaling,
+      rope_local_base_freq,
+      rope_parameters: ropes,
+    } = fields;
     const window = parseMixer({ kind: 'window', group: 1, window: fields.sliding_window, sinks: 0 });
     const mixers = { sliding_attention: window, full_attention: originalMixer };
     const turns = {
@@ -93,7 +88,10 @@ export function gemma3TextModel(json: Readonly<Record<string, unknown>>): Causal
         ...{ rope_theta, rope_parameters: { ...ropes?.full_attention, ...rope_scaling } },
       }),
     };
-    const types = typesOf(fields);
+    const every = fields.sliding_window_pattern ?? fields._sliding_window_pattern ?? 6;
+    const types = ofLayers(variant.title, 'layer_types', layers, fields.layer_types, (layer) =>
+      (layer + 1) % every === 0 ? 'full_attention' : 'sliding_attention',
+    );
     return {
       natives: types.map((type): MixerConfig => mixers[type]),
       ropes: types.map((type) => turns[type]),

@@ -39,6 +39,13 @@ describe('graniteModel', () => {
     expect(model.parameters.get('model.layers.0.shared_mlp.input_linear.weight')?.shape).toEqual([4096, 768]);
   });
 
+  it.each([[0, null] as const, [0, { __float__: 'Infinity' }] as const])(
+    'knows steps without an end: %j',
+    (...limit) => {
+      expect(graniteModel({ ...published, time_step_limit: limit }).mixers).toEqual(model.mixers);
+    },
+  );
+
   it('keeps the state that docs/mixers.md says, whatever the text', () => {
     const [empty, full] = [modelStateBytes(model, 0), modelStateBytes(model, 1000)];
     expect(empty).toBe(28 * 4 * (128 * 1536 + 16 * (2 * 1536 + 3 * 128 + 48)));

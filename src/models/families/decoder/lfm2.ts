@@ -7,11 +7,19 @@ import { shortConvSchema } from '../../../attention/kinds/short-conv/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { parseMixer } from '../../../attention/mixers.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
-import { biasedLinear, linear } from '../../../nn/linear.ts';
+import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
 import { configError } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, onlyValue, type OwnLayer, parseDecoderConfig, size } from './config.ts';
+import {
+  decoderFields,
+  type DecoderVariant,
+  ofLayers,
+  onlyValue,
+  type OwnLayer,
+  parseDecoderConfig,
+  size,
+} from './config.ts';
 import { decoderModel } from './model.ts';
 
 /** A short convolution: a filter over B ⊙ x, multiplied by C. */
@@ -28,7 +36,7 @@ const convolution: OwnLayer = {
     const [B, T] = x.shape;
     const layer = shortConvSchema.parse(mixer).bias ? biasedLinear : linear;
     const [k, q, v] = split(layer(source, 'in_proj', x, width, 3 * width), 2, [width, width, width]).map((rows) =>
-      reshape(rows, [B, T, keyValueHeads, width / keyValueHeads]),
+      inHeads(rows, keyValueHeads),
     );
     return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
   },
@@ -61,8 +69,8 @@ const lfm2Schema = z.object({
   block_use_swiglu: onlyValue(true, 'the feed-forward is gated'),
   norm_eps: z.number().positive().default(1e-5),
   rope_theta: z.number().positive().default(1e6),
-  conv_bias: z.boolean().default(false),
-  conv_L_cache: z.int().min(1).max(64).default(3),
+  conv_bias: shortConvSchema.shape.bias,
+  conv_L_cache: shortConvSchema.shape.kernel,
   layer_types: z.array(z.enum(['conv', 'full_attention'])).nullish(),
   full_attn_idxs: z.array(z.int()).nullish(),
   tie_word_embeddings: z.boolean().default(true),
@@ -91,20 +99,16 @@ function feedForwardWidth(fields: Lfm2Fields): number {
 function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
   const { layer_types: types, full_attn_idxs: attentions, num_hidden_layers: layers, hidden_size: width } = fields;
   const short = parseMixer({ kind: 'short-conv', kernel: fields.conv_L_cache, bias: fields.conv_bias });
-  const isAttention = (layer: number): boolean => {
-    if (types) return types[layer] === 'full_attention';
-    return attentions?.includes(layer) ?? true;
-  };
-  const natives = Array.from({ length: layers }, (_, layer) => (isAttention(layer) ? originalMixer : short));
-  const problems: string[] = [];
-  if (types && types.length !== layers) problems.push(`layer_types names ${types.length} layers of ${layers}`);
+  const named = ofLayers(variant.title, 'layer_types', layers, types, (layer) =>
+    (attentions?.includes(layer) ?? true) ? 'full_attention' : 'conv',
+  );
+  const natives = named.map((type) => (type === 'full_attention' ? originalMixer : short));
   const channels = width / fields.num_key_value_heads;
   if (!(Number.isInteger(channels) && channels > 1) && natives.includes(short)) {
-    problems.push(
+    throw configError(variant.title, [
       `hidden_size ${width} must be a multiple, not the same, of num_key_value_heads ${fields.num_key_value_heads}`,
-    );
+    ]);
   }
-  if (problems.length > 0) throw configError(variant.title, problems);
   return natives;
 }
 

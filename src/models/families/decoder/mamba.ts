@@ -1,14 +1,62 @@
-/** Layers of Mamba-2 around their mixer: projections, the gate and the norm of their outputs. */
+/** Layers of Mamba-2: their fields of config.json, and what is around their mixer: projections, the gate and the norm of its outputs. */
+import { z } from 'zod';
 import { mamba2Channels, type Mamba2Mixer, mamba2Schema } from '../../../attention/kinds/mamba2/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
+import { parseMixer } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { mul, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { tensor } from '../../../graph/tensor.ts';
-import { biasedLinear, linear } from '../../../nn/linear.ts';
-import type { ParameterSource } from '../../../nn/parameters.ts';
+import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
+import { configError } from '../../config-fields.ts';
 import { type OwnLayer, times } from './config.ts';
+
+/** The largest dt; an infinite one is an object in the files that transformers writes. */
+const mostStep = z.union([
+  z.number().positive(),
+  z.strictObject({ __float__: z.literal('Infinity') }).transform(() => null),
+]);
+
+/** The fields of a Mamba-2 layer, as Granite and Falcon-H1 write them. */
+export const mambaFields = {
+  mamba_n_heads: mamba2Schema.shape.heads.default(128),
+  mamba_n_groups: mamba2Schema.shape.groups,
+  mamba_d_state: mamba2Schema.shape.state.default(256),
+  mamba_d_head: z.union([mamba2Schema.shape.headWidth, z.literal('auto')]).default('auto'),
+  mamba_d_conv: mamba2Schema.shape.kernel,
+  mamba_expand: z.number().positive().default(2),
+  mamba_conv_bias: mamba2Schema.shape.bias,
+  mamba_proj_bias: z.boolean().default(false),
+  time_step_limit: z.tuple([z.number().min(0), mostStep.nullable()]).nullish(),
+};
+
+/** Fields of Mamba-2 that the authors' code does not read, or that change no result. */
+export const harmlessOfMamba = ['mamba_chunk_size', 'time_step_min', 'time_step_max', 'time_step_floor'];
+
+type MambaFields = z.infer<z.ZodObject<typeof mambaFields>>;
+
+/**
+ * The mixer of a Mamba-2 layer.
+ * @param channels dI: heads times their width
+ * @throws LinnetError `CONFIG` for heads that do not make up the channels, or that are no multiple of the groups
+ */
+export function mambaMixer(title: string, fields: MambaFields, channels: number): MixerConfig {
+  const { mamba_n_heads: heads, mamba_d_head, mamba_n_groups: groups, time_step_limit: limits } = fields;
+  const headWidth = mamba_d_head === 'auto' ? channels / heads : mamba_d_head;
+  if (heads * headWidth !== channels || !Number.isInteger(headWidth)) {
+    throw configError(title, [
+      `mamba_n_heads ${heads} times mamba_d_head must be the ${channels} channels of the layer`,
+    ]);
+  }
+  if (heads % groups !== 0) {
+    throw configError(title, [`mamba_n_groups ${groups} does not divide mamba_n_heads ${heads}`]);
+  }
+  return parseMixer({
+    ...{ kind: 'mamba2', heads, headWidth, state: fields.mamba_d_state, groups },
+    ...{ kernel: fields.mamba_d_conv, bias: fields.mamba_conv_bias, least: limits?.[0], most: limits?.[1] },
+  });
+}
 
 /** How families differ. */
 export interface MambaLayer {
@@ -40,11 +88,14 @@ export function mambaLayer({ inputBias, outputBias, norms = 1, scales }: MambaLa
       if (outputBias) list.add('bias', `${prefix}.out_proj.bias`, [width]);
     },
     mixed({ width, normEpsilon }, source, x, config, mix) {
-      const given = inputs(source, times(x, scales?.input), width, config, inputBias);
-      const [gate, ...parts] = given.map((part, i) => times(part, scales?.parts[i]));
-      const channels = Number(gate.shape[2]);
+      const mixer = mamba2Schema.parse(config);
+      const sizes = projected(mixer);
+      const [channels] = sizes;
+      const total = sizes.reduce((a, b) => a + b);
+      const given = (inputBias ? biasedLinear : linear)(source, 'in_proj', times(x, scales?.input), width, total);
+      const [gate, ...parts] = split(given, 2, sizes).map((part, i) => times(part, scales?.parts[i]));
       const [B, T] = x.shape;
-      const [values, keys, queries, steps] = parts.map((part) => inGroups(part, mamba2Schema.parse(config)));
+      const [values, keys, queries, steps] = parts.map((part) => inHeads(part, mixer.groups));
       const rows = { q: concat([queries, steps], 3), k: concat([keys, steps], 3), v: values };
       const gated = mul(reshape(mix(rows), [B, T, channels]), silu(gate));
       const normal =
@@ -62,22 +113,4 @@ function normed(x: Value, gain: Value, parts: number, epsilon: number): Value {
   const ones = x.graph.sharedConstant(`ones ${each}`, () => tensor('float32', [each], new Float32Array(each).fill(1)));
   const unit = rmsNorm(reshape(x, [B, T, parts, each]), ones, epsilon);
   return mul(reshape(unit, [B, T, channels]), gain);
-}
-
-function inputs(
-  source: ParameterSource,
-  x: Value,
-  width: number,
-  config: MixerConfig,
-  hasBias: boolean,
-): readonly Value[] {
-  const sizes = projected(mamba2Schema.parse(config));
-  const total = sizes.reduce((a, b) => a + b);
-  return split((hasBias ? biasedLinear : linear)(source, 'in_proj', x, width, total), 2, sizes);
-}
-
-/** [B,T,Γ·X] → [B,T,Γ,X] */
-function inGroups(rows: Value, { groups }: Mamba2Mixer): Value {
-  const [B, T, width] = rows.shape;
-  return reshape(rows, [B, T, groups, Number(width) / groups]);
 }

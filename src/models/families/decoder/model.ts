@@ -126,7 +126,7 @@ function block(
   positions: PositionValues,
   mixing: Pick<LayerMixing, 'mix'>,
 ): Value {
-  const { names = usualNames, ownLayer, isBoth = false } = config.variant;
+  const { names = usualNames, ownLayer } = config.variant;
   const prefix = blockPrefix(config, layer);
   const read = norm(config, source, `${prefix}.${names.attentionNorm}`, x);
   const mixed = (index: number): Value => {
@@ -137,7 +137,8 @@ function block(
       ? attention(config, own, read, anglesOf(config, positions, layer), mix)
       : ownLayer.mixed(config, own, read, mixer, mix);
   };
-  const all = isBoth ? add(mixed(layer), mixed(config.layers + layer)) : mixed(layer);
+  const beside = config.layers + layer;
+  const all = beside < config.mixers.length ? add(mixed(layer), mixed(beside)) : mixed(layer);
   const added = (value: Value, name?: string): Value =>
     times(name === undefined ? value : norm(config, source, `${prefix}.${name}`, value), config.residualScale);
   const attended = add(x, added(all, names.attentionOutputNorm));

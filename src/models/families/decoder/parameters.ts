@@ -17,11 +17,9 @@ export function embeddingName({ variant: { names = usualNames } }: Pick<DecoderC
 }
 
 /** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
-export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant'>, layer: number): string {
-  const { ownLayer, isBoth = false } = config.variant;
-  const own = isExchangeable(config.natives[layer]) ? undefined : ownLayer?.prefix;
-  const block = isBoth ? layer % (config.natives.length / 2) : layer;
-  return `${blockPrefix(config, block)}.${own ?? 'self_attn'}`;
+export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant' | 'layers'>, layer: number): string {
+  const own = isExchangeable(config.natives[layer]) ? undefined : config.variant.ownLayer?.prefix;
+  return `${blockPrefix(config, layer % config.layers)}.${own ?? 'self_attn'}`;
 }
 
 /** All parameters of a model. */

@@ -61,6 +61,8 @@ describe('Qwen3.5', () => {
 
   it.each<[object, string]>([
     [{ linear_conv_kernel_dim: 0 }, 'linear_conv_kernel_dim'],
+    [{ linear_key_head_dim: 100_000 }, 'linear_key_head_dim'],
+    [{ linear_num_value_heads: 100_000 }, 'linear_num_value_heads'],
     [{ attn_output_gate: false }, 'attn_output_gate'],
     [{ layer_types: ['linear_attention'] }, 'layer_types names 1 layers of 4'],
     [{ linear_num_value_heads: 24 }, 'linear_num_value_heads 24 must be a multiple'],
@@ -73,5 +75,11 @@ describe('Qwen3.5', () => {
     const act = (): unknown => describeCausalModel({ ...tiny, ...fields });
     expect(act).toThrow(expect.objectContaining({ code: 'CONFIG' }));
     expect(act).toThrow(message);
+  });
+
+  it('refuses fields next to the text model that it does not know', () => {
+    const act = (): unknown => describeCausalModel({ ...composite, quantization_config: { quant_method: 'fp8' } });
+    expect(act).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+    expect(act).toThrow('unknown: "quantization_config"');
   });
 });

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { type DeltaNetMixer, deltaNetSchema } from '../../../attention/kinds/delta-net/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
-import { configError } from '../../config-fields.ts';
+import { configError, parseConfigFields } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
@@ -14,6 +14,7 @@ import {
   decoderFields,
   type DecoderVariant,
   everyLayer,
+  ofLayers,
   onlyValue,
   parseDecoderConfig,
   ropeOf,
@@ -50,10 +51,10 @@ const fields = {
   full_attention_interval: z.int().min(1).default(4),
   layer_types: z.array(z.enum(['linear_attention', 'full_attention'])).nullish(),
   linear_conv_kernel_dim: deltaNetSchema.shape.kernel,
-  linear_key_head_dim: size.default(128),
-  linear_value_head_dim: size.default(128),
-  linear_num_key_heads: size.default(16),
-  linear_num_value_heads: size.default(32),
+  linear_key_head_dim: deltaNetSchema.shape.keyWidth.default(128),
+  linear_value_head_dim: deltaNetSchema.shape.valueWidth.default(128),
+  linear_num_key_heads: deltaNetSchema.shape.keyHeads.default(16),
+  linear_num_value_heads: deltaNetSchema.shape.heads.default(32),
   partial_rotary_factor: z.number().positive().max(1).default(0.25),
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
   linnet: linnetSectionOf('qwen3_5'),
@@ -68,7 +69,8 @@ const nextSchema = z.object({
   use_sliding_window: onlyValue(false, 'attention reads the whole past'),
 });
 
-const compositeSchema = z.looseObject({
+const compositeSchema = z.object({
+  model_type: z.literal('qwen3_5'),
   text_config: z.record(z.string(), z.unknown()),
   tie_word_embeddings: z.boolean().default(false),
   linnet: z.unknown().optional(),
@@ -86,15 +88,18 @@ const harmless = [
 /** Fields next to the base: the part of a head that turns, and the rows of positions of pictures, which are equal in text. */
 const ropeNames = ['partial_rotary_factor', 'mrope_interleaved', 'mrope_section'];
 
+/** Fields about pictures, next to the text model. */
+const ofPictures = [
+  ...['vision_config', 'image_token_id', 'video_token_id', 'vision_start_token_id', 'vision_end_token_id'],
+  'language_model_only',
+];
+
 /** Tensors of a published folder that are no part of the text model. */
 const otherTensors = /^(model\.visual|visual|mtp)\./;
 
 /** @throws LinnetError `CONFIG` for types of another number of layers, or heads that do not share keys evenly */
 function nativeMixers(title: string, config: Fields): readonly MixerConfig[] {
   const { layer_types: types, num_hidden_layers: layers, full_attention_interval: interval } = config;
-  if (types && types.length !== layers) {
-    throw configError(title, [`layer_types names ${types.length} layers of ${layers}`]);
-  }
   const deltaNet: DeltaNetMixer = {
     ...{ kind: 'delta-net', group: 16, heads: config.linear_num_value_heads, keyHeads: config.linear_num_key_heads },
     ...{ keyWidth: config.linear_key_head_dim, valueWidth: config.linear_value_head_dim },
@@ -104,10 +109,10 @@ function nativeMixers(title: string, config: Fields): readonly MixerConfig[] {
     const heads = `linear_num_value_heads ${deltaNet.heads}`;
     throw configError(title, [`${heads} must be a multiple of linear_num_key_heads ${deltaNet.keyHeads}`]);
   }
-  return Array.from({ length: layers }, (_, layer) => {
-    const isAttention = types ? types[layer] === 'full_attention' : (layer + 1) % interval === 0;
-    return isAttention ? originalMixer : deltaNet;
-  });
+  const named = ofLayers(title, 'layer_types', layers, types, (layer) =>
+    (layer + 1) % interval === 0 ? 'full_attention' : 'linear_attention',
+  );
+  return named.map((type) => (type === 'full_attention' ? originalMixer : deltaNet));
 }
 
 function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
@@ -141,9 +146,8 @@ export function qwen3NextModel(json: Readonly<Record<string, unknown>>): CausalM
 
 /** The text model of a composite config.json. Whether the head is tied is said at its top. */
 export function qwen35Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  const read = compositeSchema.safeParse(json);
-  if (!read.success) throw configError(compositeVariant.title, ['text_config must hold the text model']);
-  const { text_config: text, tie_word_embeddings, linnet } = read.data;
+  const given = parseConfigFields(compositeVariant.title, compositeSchema, json, ofPictures);
+  const { text_config: text, tie_word_embeddings, linnet } = given;
   const flat = { ...text, tie_word_embeddings, ...(linnet !== undefined && { linnet }) };
   const parsed = parseDecoderConfig(compositeVariant, textSchema, flat, harmless, (found) =>
     own(compositeVariant, found),

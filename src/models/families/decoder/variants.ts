@@ -8,13 +8,13 @@
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
-import { configError } from '../../config-fields.ts';
 import { sameMixers } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
   decoderFields,
   type DecoderVariant,
+  ofLayers,
   onlyValue,
   parseDecoderConfig,
   ropeOf,
@@ -138,12 +138,10 @@ const smolLm3Schema = z.object({
 export function smolLm3Model(json: Readonly<Record<string, unknown>>): CausalModel {
   const config = parseDecoderConfig(smolLm3Variant, smolLm3Schema, json, unusedWindowFields, (fields) => {
     const { num_hidden_layers: layers, no_rope_layers: turns, no_rope_layer_interval: interval } = fields;
-    if (turns && turns.length !== layers) {
-      throw configError(smolLm3Variant.title, [`no_rope_layers names ${turns.length} layers of ${layers}`]);
-    }
-    const rope = ropeOf(smolLm3Variant.title, fields);
-    const isTurned = (layer: number): boolean => (turns ? turns[layer] === 1 : (layer + 1) % interval !== 0);
-    return { ropes: Array.from({ length: layers }, (_, layer) => (isTurned(layer) ? rope : null)) };
+    const { title } = smolLm3Variant;
+    const rope = ropeOf(title, fields);
+    const turned = ofLayers(title, 'no_rope_layers', layers, turns, (layer) => ((layer + 1) % interval === 0 ? 0 : 1));
+    return { ropes: turned.map((isTurned) => (isTurned === 1 ? rope : null)) };
   });
   return decoderModel(config, smolLm3Model);
 }

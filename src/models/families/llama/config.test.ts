@@ -75,6 +75,7 @@ describe('parseLlamaConfig', () => {
       5e5,
       scaled,
     ],
+    ['the base in the old spelling', { rope_scaling: { rope_theta: 5e5, rope_type: 'default' } }, 5e5, undefined],
     ['the base alone, new spelling', { rope_parameters: { rope_theta: 5e5, rope_type: 'default' } }, 5e5, undefined],
   ])('reads rotary positions: %s', (_, fields, ropeBase, scaling) => {
     expect(parseLlamaConfig({ ...base, ...fields })).toMatchObject({
@@ -99,6 +100,7 @@ describe('parseLlamaConfig', () => {
     [{ attention_bias: true }, 'attention_bias'],
     [{ mlp_bias: true }, 'mlp_bias'],
     [{ rope_theta: 0 }, 'rope_theta'],
+    [{ rope_scaling: { rope_type: 'default', rope_theta: 0 } }, 'rope_scaling.rope_theta'],
     [{ rms_norm_eps: -1 }, 'rms_norm_eps'],
     [{ eos_token_id: 'two' }, 'eos_token_id'],
     [
