@@ -102,6 +102,9 @@ export const size = z
   .min(1)
   .max(1 << 24);
 
+/** Rotary frequencies of a head are computed when a model is described. */
+const mostHeadWidth = 65_536;
+
 /** A setting that would change the computation, at the only value that is supported. */
 export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {
   return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
@@ -301,8 +304,10 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   if (heads % keyValueHeads !== 0) {
     problems.push(`num_key_value_heads ${keyValueHeads} does not divide num_attention_heads ${heads}`);
   }
-  if (!Number.isInteger(headWidth) || headWidth % 2 !== 0) {
-    problems.push(`head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer`);
+  if (headWidth % 2 !== 0 || headWidth > mostHeadWidth) {
+    problems.push(
+      `head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer up to ${mostHeadWidth}`,
+    );
   }
   const { natives = sameMixers(config.num_hidden_layers), ropes, ...others } = own(fields);
   const mixers = config.linnet?.mixers ?? natives;

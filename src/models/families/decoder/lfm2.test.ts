@@ -75,6 +75,8 @@ describe('lfm2Model', () => {
   it.each<[object, string]>([
     [{ conv_L_cache: 0 }, 'conv_L_cache'],
     [{ block_use_swiglu: false }, 'block_use_swiglu'],
+    [{ block_ffn_dim_multiplier: 2 ** 53 }, 'block_ffn_dim_multiplier 9007199254740992'],
+    [{ block_ff_dim: 1, block_ffn_dim_multiplier: null }, 'a feed-forward of width 0'],
     [{ layer_types: ['conv', 'sliding_attention'] }, 'layer_types[1]'],
     [{ layer_types: ['conv'] }, 'layer_types names 1 layers of 16'],
     [{ num_key_value_heads: 16, num_attention_heads: 16 }, 'must be a multiple'],

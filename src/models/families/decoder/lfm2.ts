@@ -86,13 +86,17 @@ const harmless = [
   ...['conv_dim', 'conv_dim_out', 'conv_use_xavier_init', 'num_heads', 'use_pos_enc', 'theta'],
 ];
 
-/** Width inside the feed-forward. */
+/** Width inside the feed-forward. @throws LinnetError `CONFIG` for one that is no size */
 function feedForwardWidth(fields: Lfm2Fields): number {
   const given = fields.block_ff_dim ?? fields.intermediate_size;
   if (!fields.block_auto_adjust_ff_dim) return given;
   const adjusted = Math.floor((2 * given) / 3);
   const { block_ffn_dim_multiplier: factor, block_multiple_of: multiple } = fields;
-  return factor === null ? adjusted : multiple * Math.ceil(Math.floor(factor * adjusted) / multiple);
+  const width = factor === null ? adjusted : multiple * Math.ceil(Math.floor(factor * adjusted) / multiple);
+  if (size.safeParse(width).success) return width;
+  throw configError(variant.title, [
+    `block_ffn_dim_multiplier ${factor} of two thirds of ${given} gives a feed-forward of width ${width}`,
+  ]);
 }
 
 /** @throws LinnetError `CONFIG` for types of another number of layers, or channels that do not divide among key-value heads */

@@ -1,4 +1,4 @@
-/** Layers of Mamba-2: their fields of config.json, and what is around their mixer: projections, the gate and the norm of its outputs. */
+/** Layers of Mamba-2: their fields of config.json, and the projections, the gate and the norm around their mixer. */
 import { z } from 'zod';
 import { mamba2Channels, type Mamba2Mixer, mamba2Schema } from '../../../attention/kinds/mamba2/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';

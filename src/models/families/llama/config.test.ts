@@ -96,6 +96,7 @@ describe('parseLlamaConfig', () => {
     [{ num_key_value_heads: 3 }, 'num_key_value_heads 3 does not divide num_attention_heads 4'],
     [{ hidden_size: 30 }, 'head width 7.5 (head_dim, or hidden_size / num_attention_heads)'],
     [{ head_dim: 7 }, 'head width 7'],
+    [{ head_dim: 1 << 24 }, 'must be an even integer up to 65536'],
     [{ hidden_act: 'gelu' }, 'hidden_act "gelu": only "silu" is supported'],
     [{ attention_bias: true }, 'attention_bias'],
     [{ mlp_bias: true }, 'mlp_bias'],
