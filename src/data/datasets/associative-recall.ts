@@ -5,11 +5,11 @@
  * Rows are drawn when they are read, each from the seed, its epoch and its number: no row is seen twice.
  */
 import { LinnetError } from '../../errors.ts';
-import { tensor } from '../../graph/tensor.ts';
-import { Random } from '../../random.ts';
+import type { Random } from '../../random.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
 import { type PackedBatch, packedInputs, type TrainingRow } from './packed-rows.ts';
-import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { emptyBatch, type RowDataset, type RowVisit } from '../rows/row-dataset.ts';
+import { visitRandom } from '../rows/visit-random.ts';
 
 export interface AssociativeRecallOptions {
   /** V: keys are 1 … V/2 − 1, values V/2 … V − 1, 0 fills what asks nothing. Even. */
@@ -60,35 +60,25 @@ export class AssociativeRecall implements RowDataset<PackedBatch> {
     this.pairs = pairs;
   }
 
-  get inputs(): RowInputs {
+  get inputs() {
     return packedInputs(this.length);
   }
 
   batch(visits: readonly RowVisit[]): PackedBatch {
-    const shape = [visits.length, this.length];
-    const size = visits.length * this.length;
-    const inputs = new Int32Array(size);
-    const labels = new Int32Array(size);
-    const weights = new Float32Array(size);
+    const batch = emptyBatch(this.inputs, visits.length);
     visits.forEach((visit, place) => {
       const row = this.row(visit);
-      inputs.set(row.inputs, place * this.length);
-      labels.set(row.labels, place * this.length);
-      weights.set(row.weights, place * this.length);
+      batch.inputs.data.set(row.inputs, place * this.length);
+      batch.labels.data.set(row.labels, place * this.length);
+      batch.weights.data.set(row.weights, place * this.length);
     });
-    return {
-      inputs: tensor('int32', shape, inputs),
-      labels: tensor('int32', shape, labels),
-      weights: tensor('float32', shape, weights),
-    };
+    return batch;
   }
 
   /** One row, as arrays of its own. */
-  row({ row, epoch }: RowVisit): TrainingRow {
+  row(visit: RowVisit): TrainingRow {
     const { vocabulary, length, pairs, seed, power } = this.#options;
-    // Seed, epoch and row are drawn into a word one after the other, or neighbours would share rows.
-    const word = new Random(new Random(seed).nextUint32() + epoch).nextUint32();
-    const random = new Random(word + row);
+    const random = visitRandom(seed, visit);
     const half = vocabulary / 2;
     const keys = distinct(half - 1, pairs, random).map((key) => key + 1);
     const values = distinct(half, pairs, random).map((value) => value + half);

@@ -3,10 +3,9 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { plainNames, quoteName } from '../../files/name-list.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { longestLength } from '../rows/longest.ts';
-import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
 import { readRecords } from '../files/records.ts';
 import { type TextLayout, textLayouts } from './text-layouts.ts';
 
@@ -89,34 +88,24 @@ interface LabelledRow {
   readonly label: number;
 }
 
-/** A batch of labelled texts, B rows of n tokens. */
-export interface LabelledBatch {
-  readonly [name: string]: Tensor;
-  /** [B,n]. */
-  readonly tokens: Tensor<'int32'>;
-  /** [B,n], 0 on padding. */
-  readonly mask: Tensor<'float32'>;
-  /** [B,n], 1 for the second text. */
-  readonly segments: Tensor<'int32'>;
-  /** [B], the place of the last token. */
-  readonly last: Tensor<'int32'>;
-  /** [B], ids of the labels; float32, the numbers, of regression. */
-  readonly label: Tensor<'int32'> | Tensor<'float32'>;
-  /** [B], ones. */
-  readonly weights: Tensor<'float32'>;
-}
-
 /** Names, types and shapes of a row of labelled text. @param label `float32` for regression */
-export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int32'): RowInputs {
+export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int32') {
   return {
     tokens: { dtype: 'int32', shape: [length] },
+    /** 0 on padding. */
     mask: { dtype: 'float32', shape: [length] },
+    /** 1 for the second text. */
     segments: { dtype: 'int32', shape: [length] },
+    /** The place of the last token. */
     last: { dtype: 'int32', shape: [] },
+    /** Id of the label, or the number of regression. */
     label: { dtype: label, shape: [] },
+    /** One. */
     weights: { dtype: 'float32', shape: [] },
-  };
+  } as const satisfies RowInputs;
 }
+
+type LabelledBatch = BatchOf<ReturnType<typeof labelledInputs>>;
 
 /** How labelled texts become rows. */
 export interface LabelledOptions {
@@ -156,24 +145,15 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   }
 
   /** Names, types and shapes of a row's arrays, the inputs of the objective. */
-  get inputs(): RowInputs {
+  get inputs() {
     return labelledInputs(this.length, this.labels === undefined ? 'float32' : 'int32');
   }
 
   batch(visits: readonly RowVisit[]): LabelledBatch {
     const { length } = this;
-    const B = visits.length;
-    const batch = {
-      tokens: tensor('int32', [B, length], new Int32Array(B * length).fill(this.#padId)),
-      mask: tensor('float32', [B, length], new Float32Array(B * length)),
-      segments: tensor('int32', [B, length], new Int32Array(B * length)),
-      last: tensor('int32', [B], new Int32Array(B)),
-      label:
-        this.labels === undefined
-          ? tensor('float32', [B], new Float32Array(B))
-          : tensor('int32', [B], new Int32Array(B)),
-      weights: tensor('float32', [B], new Float32Array(B).fill(1)),
-    };
+    const batch = emptyBatch(this.inputs, visits.length);
+    batch.tokens.data.fill(this.#padId);
+    batch.weights.data.fill(1);
     visits.forEach(({ row }, place) => {
       const { tokens, pairStart, label } = this.#rows[row];
       const start = place * length;

@@ -3,39 +3,31 @@
  * model must predict the original ones; 80 % of them are replaced by the mask token, 10 % by a random one, 10 % are left.
  */
 import { LinnetError } from '../../errors.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
-import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
 import { visitRandom } from '../rows/visit-random.ts';
 
 const chosenShare = 0.15;
 const maskedShare = 0.8;
 const randomShare = 0.1;
 
-/** A batch of masked text, B rows of n tokens. */
-export interface MaskedBatch {
-  readonly [name: string]: Tensor;
-  /** [B,n], some tokens replaced. */
-  readonly tokens: Tensor<'int32'>;
-  /** [B,n], 0 on padding. */
-  readonly mask: Tensor<'float32'>;
-  /** [B,n], the tokens as they were. */
-  readonly labels: Tensor<'int32'>;
-  /** [B,n], 1 where a token was chosen. */
-  readonly weights: Tensor<'float32'>;
+/** Names, types and shapes of a row of masked text. */
+export function maskedInputs(length: number) {
+  return {
+    /** Some are replaced. */
+    tokens: { dtype: 'int32', shape: [length] },
+    /** 0 on padding. */
+    mask: { dtype: 'float32', shape: [length] },
+    /** The tokens as they were. */
+    labels: { dtype: 'int32', shape: [length] },
+    /** 1 where a token was chosen. */
+    weights: { dtype: 'float32', shape: [length] },
+  } as const satisfies RowInputs;
 }
 
-/** Names, types and shapes of a row of masked text. */
-export function maskedInputs(length: number): RowInputs {
-  return {
-    tokens: { dtype: 'int32', shape: [length] },
-    mask: { dtype: 'float32', shape: [length] },
-    labels: { dtype: 'int32', shape: [length] },
-    weights: { dtype: 'float32', shape: [length] },
-  };
-}
+type MaskedBatch = BatchOf<ReturnType<typeof maskedInputs>>;
 
 /** The tokens that masked text has besides its own. */
 export interface MaskingIds {
@@ -117,20 +109,14 @@ export class MaskedDataset implements RowDataset<MaskedBatch> {
     return this.#starts.length;
   }
 
-  get inputs(): RowInputs {
+  get inputs() {
     return maskedInputs(this.length);
   }
 
   batch(visits: readonly RowVisit[]): MaskedBatch {
     const { length } = this;
-    const shape = [visits.length, length];
-    const size = visits.length * length;
-    const batch = {
-      tokens: tensor('int32', shape, new Int32Array(size).fill(this.#ids.pad)),
-      mask: tensor('float32', shape, new Float32Array(size)),
-      labels: tensor('int32', shape, new Int32Array(size).fill(this.#ids.pad)),
-      weights: tensor('float32', shape, new Float32Array(size)),
-    };
+    const batch = emptyBatch(this.inputs, visits.length);
+    for (const { data } of [batch.tokens, batch.labels]) data.fill(this.#ids.pad);
     visits.forEach((visit, place) => {
       const start = this.#starts[visit.row];
       const words = this.#tokens.subarray(start, start + this.#counts[visit.row]);

@@ -5,12 +5,11 @@
  * All tokens of a data set lie in one array, in the order of the documents; a row is a place and a count in it.
  */
 import { LinnetError } from '../../errors.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { documentTokens } from '../documents/document-tokens.ts';
 import { tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
-import type { RowInputs, RowSource, RowVisit } from '../rows/row-dataset.ts';
+import { type BatchOf, emptyBatch, type RowInputs, type RowSource, type RowVisit } from '../rows/row-dataset.ts';
 
 /**
  * How documents become rows.
@@ -62,25 +61,19 @@ export interface PackedParts {
   readonly counts: Int32Array;
 }
 
-/** A batch of next-token training, B rows of T predictions. */
-export interface PackedBatch {
-  readonly [name: string]: Tensor;
-  /** [B,T]. */
-  readonly inputs: Tensor<'int32'>;
-  /** [B,T], the token after each input. */
-  readonly labels: Tensor<'int32'>;
-  /** [B,T], 1 where the label counts, else 0. */
-  readonly weights: Tensor<'float32'>;
-}
-
 /** Names, types and shapes of a row of `length` predictions. */
-export function packedInputs(length: number): RowInputs {
+export function packedInputs(length: number) {
   return {
     inputs: { dtype: 'int32', shape: [length] },
+    /** The token after each input. */
     labels: { dtype: 'int32', shape: [length] },
+    /** 1 where the label counts, else 0. */
     weights: { dtype: 'float32', shape: [length] },
-  };
+  } as const satisfies RowInputs;
 }
+
+/** A batch of next-token training. */
+export type PackedBatch = BatchOf<ReturnType<typeof packedInputs>>;
 
 /** Training rows over one array of tokens. */
 export class PackedRows implements PackedParts, RowSource<PackedBatch> {
@@ -106,17 +99,12 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
   }
 
   /** Names, types and shapes of a row's arrays, the inputs of the objective. */
-  get inputs(): RowInputs {
+  get inputs() {
     return packedInputs(this.length);
   }
 
   batch(visits: readonly RowVisit[]): PackedBatch {
-    const shape = [visits.length, this.length];
-    const batch = {
-      inputs: tensor('int32', shape, new Int32Array(visits.length * this.length)),
-      labels: tensor('int32', shape, new Int32Array(visits.length * this.length)),
-      weights: tensor('float32', shape, new Float32Array(visits.length * this.length)),
-    };
+    const batch = emptyBatch(this.inputs, visits.length);
     const target = { inputs: batch.inputs.data, labels: batch.labels.data, weights: batch.weights.data };
     visits.forEach(({ row }, place) => {
       this.copyRow(row, target, place * this.length);

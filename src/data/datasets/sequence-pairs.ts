@@ -1,28 +1,12 @@
 /** Rows for models that read one text and write another: the pairs of a file, or plain text with spans cut out. */
 import { LinnetError } from '../../errors.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
 import { longestLength } from '../rows/longest.ts';
-import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
 import { corruptedLength, corruptSpans } from './span-corruption.ts';
 import { visitRandom } from '../rows/visit-random.ts';
-
-/** A batch of pairs, B rows of n source and m target tokens. */
-export interface PairBatch {
-  readonly [name: string]: Tensor;
-  /** [B,n]. */
-  readonly source: Tensor<'int32'>;
-  /** [B,n], 0 on padding. */
-  readonly sourceMask: Tensor<'float32'>;
-  /** [B,m], the start token, then the target without its last token. */
-  readonly inputs: Tensor<'int32'>;
-  /** [B,m], the target. */
-  readonly labels: Tensor<'int32'>;
-  /** [B,m], 0 on padding. */
-  readonly weights: Tensor<'float32'>;
-}
 
 /** Tokens per row of sources and targets. */
 export interface PairLengths {
@@ -31,15 +15,21 @@ export interface PairLengths {
 }
 
 /** Names, types and shapes of a row of a pair. */
-export function pairInputs({ source, target }: PairLengths): RowInputs {
+export function pairInputs({ source, target }: PairLengths) {
   return {
     source: { dtype: 'int32', shape: [source] },
+    /** 0 on padding. */
     sourceMask: { dtype: 'float32', shape: [source] },
+    /** The start token, then the target without its last token. */
     inputs: { dtype: 'int32', shape: [target] },
+    /** The target. */
     labels: { dtype: 'int32', shape: [target] },
+    /** 0 on padding. */
     weights: { dtype: 'float32', shape: [target] },
-  };
+  } as const satisfies RowInputs;
 }
+
+type PairBatch = BatchOf<ReturnType<typeof pairInputs>>;
 
 interface TokenPair {
   readonly source: Int32Array;
@@ -68,7 +58,7 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
   }
 
   /** Names, types and shapes of a row's arrays, the inputs of the objective. */
-  get inputs(): RowInputs {
+  get inputs() {
     return pairInputs(this.lengths);
   }
 
@@ -85,16 +75,8 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
 
   batch(visits: readonly RowVisit[]): PairBatch {
     const { source: n, target: m } = this.lengths;
-    const B = visits.length;
-    const tokens = (length: number): Tensor<'int32'> =>
-      tensor('int32', [B, length], new Int32Array(B * length).fill(this.#padId));
-    const batch = {
-      source: tokens(n),
-      sourceMask: tensor('float32', [B, n], new Float32Array(B * n)),
-      inputs: tokens(m),
-      labels: tokens(m),
-      weights: tensor('float32', [B, m], new Float32Array(B * m)),
-    };
+    const batch = emptyBatch(this.inputs, visits.length);
+    for (const { data } of [batch.source, batch.inputs, batch.labels]) data.fill(this.#padId);
     visits.forEach((visit, place) => {
       const { source, target } = this.pair(visit);
       batch.source.data.set(source, place * n);

@@ -2,7 +2,7 @@
  * A data set as training uses it, for any objective: rows, and the arrays that a batch of them makes. Which
  * arrays there are, the data set says; an objective says which of them it reads.
  */
-import type { Tensor } from '../../graph/tensor.ts';
+import { type Tensor, zeros } from '../../graph/tensor.ts';
 
 /** An array that a batch holds for every row. */
 export interface RowInput {
@@ -23,6 +23,17 @@ export interface RowVisit {
 
 /** A batch by input name. */
 export type BatchTensors = Readonly<Record<string, Tensor>>;
+
+/** A batch of rows that have some arrays. */
+export type BatchOf<Inputs extends RowInputs> = { readonly [Name in keyof Inputs]: Tensor<Inputs[Name]['dtype']> };
+
+/** A batch of zeros. */
+export function emptyBatch<Inputs extends RowInputs>(inputs: Inputs, rows: number): BatchOf<Inputs>;
+export function emptyBatch(inputs: RowInputs, rows: number): BatchTensors {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, { dtype, shape }]) => [name, zeros(dtype, [rows, ...shape])]),
+  );
+}
 
 /** Rows of one length: all that a training loop reads. */
 export interface RowSource<B extends BatchTensors = BatchTensors> {
