@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readRows } from '../../src/data/files/rows.ts';
 import { loadDocuments } from '../../src/data/documents/documents.ts';
 import { readLabelledTexts } from '../../src/data/datasets/labelled.ts';
-import { readRows } from '../../src/evaluation/tasks/data/row-files.ts';
 import { readTaskFile } from '../../src/evaluation/tasks/task-file.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';
 import { parsePlan } from '../../src/studies/frame/study.ts';

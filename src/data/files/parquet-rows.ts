@@ -6,18 +6,15 @@ import { parquetRows } from './parquet.ts';
 
 const maximumBytes = 1 << 30;
 
-/** A value of a row, as JSON has them. */
-export type PlainValue =
-  | string
-  | number
-  | boolean
-  | null
-  | readonly PlainValue[]
-  | { readonly [key: string]: PlainValue };
+/** A value of a row: what JSON, CSV and Parquet hold. */
+export type RowValue = string | number | boolean | null | readonly RowValue[] | { readonly [key: string]: RowValue };
 
-/** A row and where it is, for messages: `validation.parquet row 12`. */
-export interface ParquetRow {
-  readonly row: Readonly<Record<string, PlainValue>>;
+/** A row of a data set: values by column. */
+export type Row = Readonly<Record<string, RowValue>>;
+
+/** A row and where it is, for messages: `validation.parquet row 12`, `validation.jsonl:12`. */
+export interface SourcedRow {
+  readonly row: Row;
   readonly source: string;
 }
 
@@ -26,7 +23,7 @@ export interface ParquetRow {
  * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a damaged or cut file, one that is too large, and values that are
  *   neither texts nor numbers, naming the row
  */
-export async function* readParquetRows(path: string): AsyncGenerator<ParquetRow> {
+export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow> {
   const { handle, size } = await openRegularFile(path);
   try {
     if (size > maximumBytes) {
@@ -57,12 +54,12 @@ export async function* readParquetRows(path: string): AsyncGenerator<ParquetRow>
   }
 }
 
-function fieldsOf(row: object, source: string): Record<string, PlainValue> {
+function fieldsOf(row: object, source: string): Record<string, RowValue> {
   return Object.fromEntries(Object.entries(row).map(([key, item]) => [key, plain(item, source)]));
 }
 
 /** A value as JSON has it: 64-bit integers become numbers. */
-function plain(value: unknown, source: string): PlainValue {
+function plain(value: unknown, source: string): RowValue {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value;
   if (typeof value === 'bigint') {

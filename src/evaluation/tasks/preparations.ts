@@ -1,11 +1,9 @@
 /** Columns that are computed from a row before its templates are filled in, by name. */
+import type { Row, RowValue } from '../../data/files/parquet-rows.ts';
+import { isRow } from '../../data/files/rows.ts';
 import { LinnetError } from '../../errors.ts';
-import type { RowValue } from './text/python-json.ts';
 import { capitalize, strip } from '../../tokenizer/python-text.ts';
 import { detokenizeWikitext } from './text/wikitext.ts';
-
-/** A row of a data set: values by column. */
-export type Row = Readonly<Record<string, RowValue>>;
 
 export const preparationNames = [
   'arc',
@@ -109,10 +107,5 @@ function listOf(value: RowValue | undefined): string[] {
 
 function nested(row: Row, outer: string, inner: string): RowValue | undefined {
   const value = row[outer];
-  return isObject(value) ? value[inner] : undefined;
-}
-
-/** Whether a value has fields. */
-export function isObject(value: unknown): value is Row {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isRow(value) ? value[inner] : undefined;
 }

@@ -1,10 +1,11 @@
 /** From rows to requests to a model: prompts with their examples, and the answers to score or to generate. */
 import { isDeepStrictEqual } from 'node:util';
+import type { Row, SourcedRow } from '../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../errors.ts';
-import { checkRow, columnOf, type SourcedRow } from './data/rows.ts';
+import { checkRow, columnOf } from './data/rows.ts';
 import { findRows } from './data/locate.ts';
 import { readPromptFile } from './data/prompt-file.ts';
-import { prepare, type Row } from './preparations.ts';
+import { prepare } from './preparations.ts';
 import { PythonRandom } from './random/python-random.ts';
 import { evaluatedSplit, shotSplit, type Task } from './schema.ts';
 import { type FilledTemplate, makeTemplate } from './text/template.ts';

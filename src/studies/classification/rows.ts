@@ -1,9 +1,9 @@
 /** The rows of classification tasks: from GLUE in any layout, or from the files of a task of one's own. */
+import type { RowValue } from '../../data/files/parquet-rows.ts';
 import { labelsOf, type LabelledText, readLabelledTexts } from '../../data/datasets/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import { findRows } from '../../evaluation/tasks/data/locate.ts';
 import { checkColumns } from '../../evaluation/tasks/data/rows.ts';
-import type { RowValue } from '../../evaluation/tasks/text/python-json.ts';
 import { type ClassificationTask, type GlueTask, glueTasks } from './glue.ts';
 import type { ClassificationPlan, OwnTask } from './plan.ts';
 

@@ -1,11 +1,11 @@
 /** Finding the rows of a task below a folder of data: in the hub's layouts, plain ones, and the authors' own. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readRows, rowExtensions } from '../../../data/files/rows.ts';
+import type { SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Task } from '../schema.ts';
 import { originalLayouts } from './originals.ts';
-import { readRows, rowExtensions } from './row-files.ts';
-import type { SourcedRow } from './rows.ts';
 
 /** A pattern of files relative to the folder of all data; `*` stands for any characters of a name. */
 type Pattern = string;

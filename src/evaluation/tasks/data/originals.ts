@@ -1,14 +1,15 @@
 /** Data sets in the layouts that their authors published, before the hub gave all of them one. */
 import { join } from 'node:path';
+import type { Row, SourcedRow } from '../../../data/files/parquet-rows.ts';
+import { isRow, longestRow, readRows } from '../../../data/files/rows.ts';
 import { parseDelimited } from '../../../data/files/delimited.ts';
 import { readLines, readTextFile } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import { isJsonObject, parseJson } from '../../../files/json-object.ts';
-import { columnOf, type SourcedRow } from './rows.ts';
-import { isObject, type Row, textOf } from '../preparations.ts';
+import { columnOf } from './rows.ts';
+import { textOf } from '../preparations.ts';
 import type { Task } from '../schema.ts';
 import { wikitextPages } from '../text/wikitext.ts';
-import { maximumLineBytes, readRows } from './row-files.ts';
 
 /** The files of a split, the first of which must exist, and how they become rows. */
 export interface OriginalLayout {
@@ -35,7 +36,7 @@ async function* columnsOf(
   delimiter: string,
   columns: Readonly<Record<string, number>>,
 ): AsyncGenerator<SourcedRow> {
-  const syntax = { delimiter, quotes: delimiter === ',', maximumRowLength: maximumLineBytes };
+  const syntax = { delimiter, quotes: delimiter === ',', maximumRowLength: longestRow };
   const rows = parseDelimited(await readTextFile(path), syntax, path);
   const count = Math.max(...Object.values(columns)) + 1;
   for (const { values, line } of rows) {
@@ -93,7 +94,7 @@ function arcRow(row: Row, source: string): Row {
   if (!Array.isArray(choices)) throw new LinnetError('FORMAT', `${source} has no list question.choices`);
   const of = (name: string) =>
     choices.map((choice) => {
-      const value = isObject(choice) ? choice[name] : undefined;
+      const value = isRow(choice) ? choice[name] : undefined;
       if (typeof value === 'string') return value;
       throw new LinnetError('FORMAT', `${source}: a choice has no ${name}`);
     });
@@ -117,7 +118,7 @@ async function* bbh([path]: readonly string[]): AsyncGenerator<SourcedRow> {
   const examples = isJsonObject(parsed) ? parsed.examples : null;
   if (!Array.isArray(examples)) throw new LinnetError('FORMAT', `${path} has no list "examples"`);
   for (const [index, example] of examples.entries()) {
-    if (!isObject(example)) throw new LinnetError('FORMAT', `${path}: example ${index} is not an object`);
+    if (!isRow(example)) throw new LinnetError('FORMAT', `${path}: example ${index} is not an object`);
     yield { row: example, source: `${path} example ${index}` };
   }
 }

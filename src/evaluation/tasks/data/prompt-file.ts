@@ -1,11 +1,11 @@
 /** Descriptions and worked examples that come with the data: those of BIG-Bench Hard. */
 import { join } from 'node:path';
+import type { Row } from '../../../data/files/parquet-rows.ts';
+import { readRows } from '../../../data/files/rows.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
-import type { Row } from '../preparations.ts';
 import type { Task } from '../schema.ts';
 import { taskFolder } from './locate.ts';
-import { readRows } from './row-files.ts';
 import { checkColumns } from './rows.ts';
 
 export interface PromptFile {

@@ -1,15 +1,10 @@
 /** Rows of data sets, from files that may be anything. */
+import { isRow } from '../../../data/files/rows.ts';
+import type { Row, RowValue, SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
 import { plainNames } from '../../../files/name-list.ts';
-import { isObject, type Row, rowProblem } from '../preparations.ts';
+import { rowProblem } from '../preparations.ts';
 import type { columnKinds, Task } from '../schema.ts';
-import type { RowValue } from '../text/python-json.ts';
-
-/** A row and where it is, for messages: `validation.jsonl:12`. */
-export interface SourcedRow {
-  readonly row: Row;
-  readonly source: string;
-}
 
 type ColumnKind = (typeof columnKinds)[number];
 
@@ -75,7 +70,7 @@ export function checkColumns({ row, source }: SourcedRow, columns: Task['columns
 export function columnOf(row: Row, name: string): RowValue | undefined {
   let value: RowValue | undefined = row;
   for (const part of name.split('.')) {
-    if (!isObject(value) || !Object.hasOwn(value, part)) return undefined;
+    if (!isRow(value) || !Object.hasOwn(value, part)) return undefined;
     value = value[part];
   }
   return value;

@@ -1,8 +1,8 @@
 /** Filters extract the answer from generated text. A task names them and gives their parameters. */
 import { z } from 'zod';
+import type { RowValue } from '../../../data/files/parquet-rows.ts';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
 import { strip, words } from '../../../tokenizer/python-text.ts';
-import type { RowValue } from '../text/python-json.ts';
 import { parseNumber } from './number-words.ts';
 
 /** Stands for an answer that was not found, unless a task says otherwise. */

@@ -1,8 +1,6 @@
 /** `json.dumps(value, indent=2, ensure_ascii=False)`: the text that documents are identified by, as its SHA-256. */
 import { createHash } from 'node:crypto';
-
-/** A value of a row: what JSON, CSV and Parquet hold. */
-export type RowValue = string | number | boolean | null | readonly RowValue[] | { readonly [key: string]: RowValue };
+import type { RowValue } from '../../../data/files/parquet-rows.ts';
 
 /**
  * The text that Python writes.

@@ -1,7 +1,7 @@
 /** Jinja templates of tasks. A name that a row does not have is an error, not an empty text. */
+import type { Row } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
 import { JinjaTemplate } from '../../../tokenizer/jinja-template.ts';
-import type { Row } from '../preparations.ts';
 
 /** Fills in a row. @throws LinnetError `CONFIG` for a name that the row does not have */
 export type FilledTemplate = (row: Row) => string;

@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readRows } from '../../../data/files/rows.ts';
+import type { SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { thirdParty } from '../../../../test/fixtures.ts';
 import { suiteFolder } from '../../../../test/scratch-folder.ts';
 import { readRecords } from '../../../data/files/records.ts';
 import { LinnetError } from '../../../errors.ts';
 import { Random } from '../../../random.ts';
-import { readRows } from './row-files.ts';
-import { checkColumns, checkRow, type SourcedRow } from './rows.ts';
+import { checkColumns, checkRow } from './rows.ts';
 
 const folder = suiteFolder();
 
