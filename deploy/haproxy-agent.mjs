@@ -2,37 +2,60 @@
  * Weights for haproxy by the load of the servers, so that a request goes where there is room. haproxy.cfg asks it ("agent-check")
  * with HOST:PORT of a server; without it, all servers have the same weight.
  *
- *     node deploy/haproxy-agent.mjs [PORT, default 8405] [file with the API key]
+ *     node deploy/haproxy-agent.mjs [PORT, default 8405] [file with the API key, HOST:PORT of each server that gets it]
  */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
-const [port = '8405', keyFile] = process.argv.slice(2);
-const key = keyFile === undefined ? '' : readFileSync(keyFile, 'utf8').split('\n')[0].trim();
-const headers = key === '' ? {} : { authorization: `Bearer ${key}` };
+const [port = '8405', keyFile, ...trusted] = process.argv.slice(2);
+// Any program of this machine may ask the agent, and could have the key sent to itself.
+if (keyFile !== undefined && trusted.length === 0) throw new Error(`name the servers that get the key of ${keyFile}`);
+/** The first key, as `linnet serve --api-key-file` reads them. */
+const key = (keyFile === undefined ? '' : readFileSync(keyFile, 'utf8'))
+  .split('\n')
+  .map((line) => line.trim())
+  .find((line) => line !== '' && !line.startsWith('#'));
+if (keyFile !== undefined && key === undefined) throw new Error(`${keyFile} holds no key`);
 
 /** The loads that servers told last. */
 const loads = new Map();
+/** Servers that told none when they were asked last. */
+const silent = new Set();
 
 /** Percent of a server's weight: 100 for the least load. A server that does not tell its load in time gets little. */
 async function weightOf(server) {
+  const headers = trusted.includes(server) ? { authorization: `Bearer ${key}` } : {};
   try {
-    const answer = await fetch(`http://${server}/load`, { headers, signal: AbortSignal.timeout(500) });
-    const { server_load: load } = await answer.json();
-    if (!Number.isFinite(load)) throw new Error(`${server} told no load: ${answer.status}`);
+    const signal = AbortSignal.timeout(500);
+    const { status, body } = await fetch(`http://${server}/load`, { headers, signal, redirect: 'error' });
+    let told = '';
+    for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      if ((told += part).length > 1000) throw new Error('an answer that is too long for a load');
+    }
+    const { server_load: load } = JSON.parse(told);
+    if (!Number.isFinite(load) || load < 0) throw new Error(`no load, but status ${status}`);
     loads.set(server, load);
+    silent.delete(server);
     return Math.max(1, Math.round((100 * (1 + Math.min(...loads.values()))) / (1 + load)));
-  } catch {
+  } catch (error) {
     loads.delete(server);
+    if (!silent.has(server)) console.error(`${server}: ${error.message}`);
+    silent.add(server);
     return 1;
   }
 }
 
 createServer((socket) => {
+  let asked = '';
   socket.setTimeout(2000, () => socket.destroy());
   socket.on('error', () => undefined);
-  socket.once('data', async (asked) => {
-    const server = /^[\w.-]+:\d+$/.exec(asked.toString().trim())?.[0];
-    socket.end(server === undefined ? '' : `${await weightOf(server)}%\n`);
+  socket.setEncoding('latin1').on('data', async (part) => {
+    if (asked.includes('\n')) return;
+    asked += part;
+    if (asked.length > 300) socket.destroy();
+    else if (asked.includes('\n')) {
+      const server = /^[\w.-]+:\d+$/.exec(asked.trim())?.[0];
+      socket.end(server === undefined ? '' : `${await weightOf(server)}%\n`);
+    }
   });
 }).listen(Number(port), '127.0.0.1');

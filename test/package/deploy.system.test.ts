@@ -128,6 +128,7 @@ describe('deploy/', () => {
     expect(scraped).toContain(`haproxy:${bound[1]}`);
     const [, agentPort] = /agent-port (\d+)/.exec(read('haproxy.cfg')) ?? [];
     expect(services.agent.command?.[2]).toBe(agentPort);
+    expect(services.agent.command?.slice(4)).toEqual(balanced.map(([, , host, port]) => `${host}:${port}`));
     for (const file of ['haproxy.cfg', 'haproxy-agent.mjs', 'prometheus.yml']) {
       expect(
         Object.values(services).some(({ volumes }) => volumes.some((volume) => volume.startsWith(`./${file}:`))),
