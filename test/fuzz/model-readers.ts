@@ -12,7 +12,7 @@ import { exportFolder } from '../../src/export/export-folder.ts';
 import { readManifest } from '../../src/export/assemble.ts';
 import { readExportedFolder } from '../../src/open/folder-files.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';
-import { describeModel, requireCausal } from '../../src/models/families/index.ts';
+import { describeModel, requireCausal, supportedFamilies } from '../../src/models/families/index.ts';
 import { initializeMedusa } from '../../src/models/medusa/medusa.ts';
 import { initializeLora } from '../../src/nn/lora.ts';
 import { Random } from '../../src/random.ts';
@@ -26,24 +26,6 @@ import { loraOf, parseLoraChoice } from '../../src/training/lora.ts';
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';
 import { asFile, type FuzzReader } from './reader.ts';
 
-const families = [
-  'bert',
-  'falcon_h1',
-  'flash',
-  'gemma3_text',
-  'gpt2',
-  'granitemoehybrid',
-  'lfm2',
-  'llama',
-  'mistral',
-  'qwen2',
-  'qwen3',
-  'qwen3_5',
-  'qwen3_5_text',
-  'qwen3_next',
-  'smollm3',
-  't5',
-];
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
 /** @param folder to write into */
@@ -56,7 +38,7 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
     const mixer = mixerPreset(name, {});
     return json({ ...tinyConfig('llama'), linnet: { version: 1, mixers: [mixer, mixer] } });
   });
-  const configs = [...families.map((family) => json(tinyConfig(family))), ...linearized];
+  const configs = [...supportedFamilies.map((family) => json(tinyConfig(family))), ...linearized];
   return [
     {
       name: 'safetensors bytes',

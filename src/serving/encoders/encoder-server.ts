@@ -9,7 +9,7 @@ import { embeddingRoutes } from '../http/embeddings.ts';
 import { ollamaFacts, ollamaVectors } from '../http/ollama-routes.ts';
 import { perLimits } from '../http/limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from '../http/request-context.ts';
-import { checkBody, maybe } from '../http/request-fields.ts';
+import { checkBody, maybe, modelName } from '../http/request-fields.ts';
 import type { ApiRequest, Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
 import type { ServerMetrics } from '../http/metrics.ts';
@@ -35,7 +35,7 @@ interface Asked {
 const classifySchema = perLimits((limits) => {
   const error = `expected a text, or 1 to ${limits.prompts} texts`;
   return z.object({
-    model: maybe(z.string().max(512)),
+    model: modelName,
     input: z.union([z.string(), z.array(z.string()).min(1).max(limits.prompts)], { error }),
     truncate: maybe(z.boolean()),
   });

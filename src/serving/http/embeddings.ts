@@ -5,14 +5,14 @@ import { refuse } from './api-error.ts';
 import { perLimits } from './limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from './request-context.ts';
 import type { ApiRequest, Route } from './route.ts';
-import { checkBody, checkToken, maybe } from './request-fields.ts';
+import { checkBody, checkToken, maybe, modelName } from './request-fields.ts';
 
 const embeddingsSchema = perLimits((limits) => {
   const ids = z.array(z.int().min(0).max(0xffffff)).min(1).max(limits.promptTokens);
   const several = z.array(z.union([z.string(), ids])).min(1);
   const error = `expected a text, token ids, or up to ${limits.prompts} of either`;
   return z.object({
-    model: maybe(z.string().max(512)),
+    model: modelName,
     input: z.union([z.string(), ids, several.max(limits.prompts)], { error }),
     encoding_format: maybe(z.enum(['float', 'base64'])),
     dimensions: maybe(z.int().min(1)),

@@ -6,14 +6,12 @@ import { formatShortCount } from '../../report/quantities.ts';
 import { vectorsOf } from './embeddings.ts';
 import { perLimits } from './limits.ts';
 import { type EmbeddingServing, modelNames, taggedName } from './request-context.ts';
-import { checkBody, maybe } from './request-fields.ts';
+import { checkBody, maybe, modelName } from './request-fields.ts';
 import type { Route } from './route.ts';
-
-const name = maybe(z.string().max(512));
 
 const embedSchema = perLimits((limits) =>
   z.object({
-    model: name,
+    model: modelName,
     input: z.union([z.string(), z.array(z.string()).max(limits.prompts)], {
       error: `expected a text, or up to ${limits.prompts} texts`,
     }),
@@ -22,7 +20,7 @@ const embedSchema = perLimits((limits) =>
   }),
 );
 
-const embeddingSchema = z.object({ model: name, prompt: z.string() });
+const embeddingSchema = z.object({ model: modelName, prompt: z.string() });
 
 export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
   {
@@ -73,7 +71,7 @@ function openedAt({ created }: NamedModel): string {
   return new Date(1000 * created).toISOString();
 }
 
-const showSchema = z.object({ model: name, name });
+const showSchema = z.object({ model: modelName, name: modelName });
 
 /** @param capabilities of the model, by Ollama's names */
 export function ollamaFacts(

@@ -12,6 +12,9 @@ export function maybe<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
+/** The name of a model, as a request has it. */
+export const modelName = maybe(z.string().max(512));
+
 export const tokenId = z.int().min(0).max(0xffffff);
 
 /** @throws ApiError for a token outside the vocabulary */

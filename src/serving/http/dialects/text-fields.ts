@@ -11,7 +11,7 @@ import { endOfTurn } from '../../../tokenizer/text-ends.ts';
 import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
-import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
+import { checkToken, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
 import type { At, Kept } from './dialect.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
@@ -57,7 +57,7 @@ export function samplingFields(limits: ServerLimits) {
 export function textFields(limits: ServerLimits) {
   return {
     ...samplingFields(limits),
-    model: maybe(z.string().max(512)),
+    model: modelName,
     n: maybe(z.int().min(1).max(limits.n)),
     best_of: maybe(z.int().min(1).max(limits.n)),
     stream_options: maybe(
