@@ -23,6 +23,8 @@ async function clientOf(of: TextModel, options: Partial<ServerOptions> = {}) {
 }
 
 const greedy = { temperature: 0, repeat_penalty: 1, num_predict: 12 };
+/** Nearly all tokens that the grammar allows are equally probable. */
+const flat = { temperature: 100, top_k: 0, top_p: 1, num_predict: 300 };
 const messages: Message[] = [
   { role: 'system', content: 'Be brief.' },
   { role: 'user', content: 'Tell me of the sea.' },
@@ -94,6 +96,30 @@ describe('/api/generate and /api/chat', () => {
     expect(context.slice(0, first.context.length)).toEqual(first.context);
   });
 
+  it('end at the EOS of the tokenizer, also where the configuration has another: chats, and prompts by the template', async () => {
+    await using own = await openTiny(
+      "{% for m in messages %}{{ m.role + ': ' + m.content + ' ' }}{% endfor %}assistant:",
+    );
+    const answersOf = async (eosId = own.tokenizer.eosId) => {
+      Object.defineProperty(own.tokenizer, 'eosId', { value: eosId, configurable: true });
+      const { ollama } = await clientOf(own);
+      const asked = { model: 'tiny', options: greedy };
+      const chat = await ollama.chat({ ...asked, messages });
+      const turn = await ollama.generate({ ...asked, system: 'Be brief.', prompt: 'Tell me of the sea.' });
+      const raw = await ollama.generate({ ...asked, raw: true, prompt: 'Tell me of the sea.' });
+      // Held to JSON or a call, after which either EOS may come.
+      for (let seed = 0; seed < 6; seed++) {
+        const options = { ...flat, num_predict: 100, seed };
+        const held = await ollama.chat({ ...asked, messages, tools, format: weather, options });
+        expect(['stop', 'length']).toContain(held.done_reason);
+      }
+      return { context: turn.context, reasons: [chat, turn, raw].map((answer) => answer.done_reason) };
+    };
+    const { context, reasons } = await answersOf();
+    expect(new Set(reasons)).toEqual(new Set(['length']));
+    expect((await answersOf(context.at(-9))).reasons).toEqual(['stop', 'stop', 'length']);
+  });
+
   it('sample by their options: seeds, stops, penalties', async () => {
     const { ollama } = await clientOf(model);
     const ask = async (options: object) =>
@@ -128,8 +154,6 @@ describe('/api/generate and /api/chat', () => {
   it('call functions with arguments as objects, streamed and whole, and take results', async () => {
     const { ollama } = await clientOf(model, { toolFormat: 'llama3' });
     let calls = 0;
-    // Nearly all tokens that the grammar allows are equally probable.
-    const flat = { temperature: 100, top_k: 0, top_p: 1, num_predict: 300 };
     for (let seed = 0; seed < 8; seed++) {
       const request = { model: 'tiny', messages, tools, format: weather, options: { ...flat, seed } };
       const whole = await ollama.chat(request);

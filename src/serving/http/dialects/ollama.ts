@@ -1,6 +1,7 @@
 /** POST /api/generate and /api/chat: the endpoints of Ollama, with its fields, defaults, answers and streams of lines. */
 import { z } from 'zod';
 import { preparePrompt, type Prompt } from '../../../engine/prompt.ts';
+import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
@@ -8,7 +9,7 @@ import { refuse } from '../api-error.ts';
 import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
 import { perLimits, type ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
-import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
+import { checkToken, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type Asked,
@@ -31,11 +32,8 @@ const only = (value: number) => maybe(z.literal(value, { error: `only ${value} i
 function fieldsOf(limits: ServerLimits) {
   const { temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop } = samplingFields(limits);
   return {
-    model: maybe(z.string().max(512)),
-    stream: z
-      .boolean()
-      .nullish()
-      .transform((value) => value ?? true),
+    model: modelName,
+    stream: maybe(z.boolean()).transform((value = true) => value),
     format: maybe(z.union([z.enum(['', 'json']), jsonSchemaField], { error: 'expected "json" or a JSON schema' })),
     keep_alive: maybe(z.union([z.string().max(64), z.number()])),
     think: maybe(z.literal(false)),
@@ -82,14 +80,15 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
       { role: 'system', content: system },
       { role: 'user', content: text },
     ];
+    const isTurn = !raw && (serving.model.template !== undefined || system !== '');
     const prompt = async (): Promise<Prompt> => {
-      if (raw || (serving.model.template === undefined && system === ''))
-        return whenEncoded(() => preparePrompt(serving.model, { text }, { after }), signal);
+      if (!isTurn) return whenEncoded(() => preparePrompt(serving.model, { text }, { after }), signal);
       const messages = turns.filter(({ content }) => content !== '');
       return chatPrompt(serving, { messages, variables: variablesOf(fields) }, signal, [], { after });
     };
     return asked(fields, at, {
       prompt: text === '' ? undefined : prompt,
+      isTurn,
       shape: (response) => ({ response }),
       more: ({ job, choices: [{ tokens }] }) => (raw ? {} : { context: [...job.prompt.tokens, ...tokens] }),
     });
@@ -134,7 +133,8 @@ export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
     const calling = callingOf(serving, { tools: tools?.map((tool) => tool.function), schema });
     const input = { messages: chatMessages(sentMessages(messages)), variables: variablesOf(fields) };
     const prompt = () => chatPrompt(serving, input, request.abort.signal, calling?.tools);
-    return asked(fields, at, { prompt: messages.length === 0 ? undefined : prompt, calling, shape: messageOf });
+    const answered = messages.length === 0 ? undefined : prompt;
+    return asked(fields, at, { prompt: answered, isTurn: true, calling, shape: messageOf });
   },
 };
 
@@ -178,6 +178,7 @@ function variablesOf({ think }: Fields) {
 interface Answering {
   /** Undefined where there is nothing to answer: Ollama loads the model then. */
   readonly prompt: (() => Promise<Prompt>) | undefined;
+  readonly isTurn: boolean;
   readonly calling?: Calling | undefined;
   readonly shape: (content: string, calls: readonly MadeCall[]) => object;
   /** Fields of the last part. */
@@ -192,12 +193,13 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
   const model = taggedName(serving, fields.model);
   const jobs: TextJob[] = [];
   if (answering.prompt !== undefined) {
-    const { num_predict: most = 0, stop } = options;
+    const { num_predict: most = answerTokens(serving), stop } = options;
     const bounds = {
-      asked: options.num_predict === undefined ? answerTokens(serving) : most > 0 ? most : unboundedTokens,
+      asked: most > 0 ? most : unboundedTokens,
       text: logprobs ? top : undefined,
       sampling: llamaSampling(options, { temperature: 0.8, topP: 0.9, topK: 40, minP: 0, penalty: 1.1 }),
       held: answering.calling?.held,
+      isTurn: answering.isTurn,
     };
     jobs.push(jobOf({ stop, json_schema: schemaOf(fields) }, at, await answering.prompt(), bounds));
   }
@@ -233,10 +235,8 @@ function answerOf(
     told += calls.length;
     return shape(parts.map((part) => (part.type === 'text' ? part.text : '')).join(''), calls);
   };
-  const logprobs = (from: number) =>
-    fields.logprobs !== true
-      ? {}
-      : { logprobs: chatLogprobs(visibleScores(choice).slice(from), (id) => pieces.of(id), pieces).content };
+  const logprobs = (scores: readonly PlacedScore[]) =>
+    fields.logprobs === true ? { logprobs: chatLogprobs(scores, (id) => pieces.of(id), pieces).content } : {};
   const ending = (): object => {
     if (choice.end === undefined) return { done: false };
     const timings: Readonly<Record<string, number>> = timingsOf(record, choice.end);
@@ -254,17 +254,16 @@ function answerOf(
   return {
     chunks(piece) {
       if (piece.type === 'text') {
-        const before = choice.scores.length - piece.event.scores.length;
-        return [{ ...head(), ...said(answer.push(piece.event.text)), done: false, ...logprobs(before) }];
+        const { text, scores } = piece.event;
+        return [{ ...head(), ...said(answer.push(text)), done: false, ...logprobs(scores) }];
       }
       if (piece.type !== 'end') return [];
-      const held = answer.end();
-      const rest = { ...head(), ...said(held), ...logprobs(choice.scores.length) };
-      return [{ ...rest, ...ending() }];
+      const rest = visibleScores(choice).slice(choice.scores.length);
+      return [{ ...head(), ...said(answer.end()), ...logprobs(rest), ...ending() }];
     },
     whole() {
       const parts = [...answer.push(choice.text), ...answer.end()];
-      return { ...head(), ...said(parts), ...logprobs(0), ...ending() };
+      return { ...head(), ...said(parts), ...logprobs(visibleScores(choice)), ...ending() };
     },
   };
 }
