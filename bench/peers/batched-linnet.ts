@@ -35,16 +35,13 @@ export class BatchedLinnet implements AsyncDisposable {
     return this.#steps(states, length, steps);
   }
 
-  /** Many continuations of one text that has been read: copies of its state, and some tokens of each. */
-  async fork(length: number, steps: number): Promise<Cost> {
+  /** Many continuations of one text that has been read: copies of its state, and some tokens of each. Needs no file. */
+  async fork(_file: string, length: number, steps: number): Promise<Cost> {
     const state = await this.#read(length);
-    return costOf(() =>
-      this.#steps(
-        Array.from({ length: this.#streams }, () => state.fork()),
-        length,
-        steps,
-      ),
-    );
+    return costOf(async () => {
+      const states = Array.from({ length: this.#streams }, () => state.fork());
+      await this.#steps(states, length, steps);
+    });
   }
 
   /** One step of all states before the clock starts, then the cost of one. */

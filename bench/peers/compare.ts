@@ -2,7 +2,7 @@
  * Runs one shape in several engines, taking turns, and prints their speeds and the ratios within each turn: see
  * README.md next to this file.
  */
-import { access, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { measureLinnet, runTypeScript } from './linnet.ts';
 import { type Measurement, type MeasurementOptions, median } from './measurement.ts';
-import { exportNames, peerShape } from './shapes.ts';
+import { exportNames, madeOnce, peerShape } from './shapes.ts';
 
 /** Who is measured: where its model lies, how it is made, how it is run. */
 interface Subject {
@@ -83,10 +83,7 @@ for (const name of names) {
 await mkdir(folder, { recursive: true });
 for (const name of names) {
   const { model, make } = subjects[name];
-  const path = join(folder, model);
-  if (await exists(path)) continue;
-  console.error(`writing ${path}`);
-  await make(path);
+  await madeOnce(join(folder, model), make);
 }
 if (!values['make-only']) await compare();
 
@@ -175,11 +172,4 @@ async function compare(): Promise<void> {
     rows,
   );
   console.log(textTable(ratioTable));
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -15,7 +15,7 @@ import { makeTable, textTable } from '../../src/report/table.ts';
 import { runTypeScript } from './linnet.ts';
 import { median } from './measurement.ts';
 import type { RestartOptions, RestartResult } from './restarted.ts';
-import { exportName, peerShape } from './shapes.ts';
+import { exportName, madeOnce, peerShape } from './shapes.ts';
 
 const { values } = parseArgs({
   options: {
@@ -46,19 +46,17 @@ const [history, turn, streams, steps, threads] = [
 ].map(Number);
 
 const shape = peerShape(values.shape);
-const engines = {
-  linnet: { model: join(folder, `linnet-${dtype}`), make: (to: string) => shape.writeExport(to, dtype) },
-  'llama.cpp': { model: join(folder, `${peer}.gguf`), make: (to: string) => shape.writeGguf(to, peer) },
-} as const;
-const names = ['linnet', 'llama.cpp'] as const;
-const isThere = (path: string): Promise<boolean> => stat(path).then(Boolean, () => false);
-for (const { model, make } of Object.values(engines)) if (!(await isThere(model))) await make(model);
+type Engine = RestartOptions['engine'];
+const models: Readonly<Record<Engine, string>> = {
+  linnet: await madeOnce(join(folder, `linnet-${dtype}`), (path) => shape.writeExport(path, dtype)),
+  'llama.cpp': await madeOnce(join(folder, `${peer}.gguf`), (path) => shape.writeGguf(path, peer)),
+};
 
 const script = fileURLToPath(new URL('restarted.ts', import.meta.url));
-async function measure(engine: (typeof names)[number], way: RestartOptions['way']): Promise<RestartResult> {
+async function measure(engine: Engine, way: RestartOptions['way']): Promise<RestartResult> {
   const file = join(folder, `${engine}.state`);
   const options: RestartOptions = {
-    ...{ engine, way, file, history, turn, streams, steps, threads, model: engines[engine].model },
+    ...{ engine, way, file, history, turn, streams, steps, threads, model: models[engine] },
   };
   process.stderr.write(`${engine}: ${way}\n`);
   const printed = await runTypeScript(script, [JSON.stringify(options)]);
@@ -73,7 +71,7 @@ interface Round {
   readonly stateBytes: number;
   readonly peakMemoryBytes: number;
 }
-async function oneRound(engine: (typeof names)[number]): Promise<Round> {
+async function oneRound(engine: Engine): Promise<Round> {
   await measure(engine, 'save');
   const file = join(folder, `${engine}.state`);
   const { size: stateBytes } = await stat(file);
@@ -85,7 +83,7 @@ async function oneRound(engine: (typeof names)[number]): Promise<Round> {
   return { resume: ms(resumed), reread: ms(reread), fork: ms(fork), stateBytes, peakMemoryBytes };
 }
 
-const rounds: Record<(typeof names)[number], Round>[] = [];
+const rounds: Record<Engine, Round>[] = [];
 for (let done = 0; done < Number(values.rounds); done++) {
   rounds.push({ linnet: await oneRound('linnet'), 'llama.cpp': await oneRound('llama.cpp') });
 }
@@ -101,8 +99,7 @@ const rows: Row[] = [
   { what: 'saved state, MiB', key: 'stateBytes', per: 2 ** 20 },
   { what: 'memory at the peak of turn 2, MiB', key: 'peakMemoryBytes', per: 2 ** 20 },
 ];
-const of = (name: (typeof names)[number], { key, per }: Row): number =>
-  median(rounds.map((round) => round[name][key])) / per;
+const of = (name: Engine, { key, per }: Row): number => median(rounds.map((round) => round[name][key])) / per;
 const ratio = ({ key }: Row): number => median(rounds.map((round) => round['llama.cpp'][key] / round.linnet[key]));
 const rereadOverSession = median(rounds.map((round) => round['llama.cpp'].reread / round.linnet.resume));
 if (values.json) console.log(JSON.stringify({ ...values, rounds, rereadOverSession }));

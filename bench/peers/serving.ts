@@ -5,7 +5,7 @@
  *
  *   node --import tsx bench/peers/serving.ts [--quick] [--json]
  */
-import { access, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -14,7 +14,7 @@ import { BatchedLinnet } from './batched-linnet.ts';
 import { BatchedLlama } from './batched-llama.ts';
 import type { Cost } from './cost.ts';
 import { median } from './measurement.ts';
-import { exportName, peerShape } from './shapes.ts';
+import { exportName, madeOnce, peerShape } from './shapes.ts';
 
 const { values } = parseArgs({
   options: {
@@ -44,19 +44,13 @@ const rounds = Number(values.rounds ?? (quick ? 1 : 3));
 
 const folder = resolve(values.data, shape);
 await mkdir(folder, { recursive: true });
-const ours = join(folder, `linnet-${values.dtype}`);
-const theirs = join(folder, `${peer}.gguf`);
+const ours = await madeOnce(join(folder, `linnet-${values.dtype}`), (path) =>
+  peerShape(shape).writeExport(path, exportName(values.dtype)),
+);
+const theirs = await madeOnce(join(folder, `${peer}.gguf`), (path) => peerShape(shape).writeGguf(path, peer));
 const note = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
-if (!(await exists(ours))) {
-  note(`writing ${ours}`);
-  await peerShape(shape).writeExport(ours, exportName(values.dtype));
-}
-if (!(await exists(theirs))) {
-  note(`writing ${theirs}`);
-  await peerShape(shape).writeGguf(theirs, peer);
-}
 
 /** One thing measured in both, round by round. */
 interface Row {
@@ -149,12 +143,5 @@ else {
     `turn 20: reading again takes ${format(reread.ratio)} times as long as going on from the session ` +
       `(processor ${format(reread.processorRatio)})\n` +
       `a session of ${bytes.tokens} tokens: ${(bytes.linnet / 2 ** 20).toFixed(1)} MiB, in llama.cpp ${(bytes.other / 2 ** 20).toFixed(1)} MiB\n`,
-  );
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
   );
 }

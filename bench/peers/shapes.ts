@@ -1,4 +1,5 @@
 /** Published shapes by name: their files for each engine. */
+import { rename, rm, stat } from 'node:fs/promises';
 import { llamaShapeNames, publishedShape } from '../../src/models/presets/presets.ts';
 import { linnet } from './linnet.ts';
 import { writeModelGguf } from './model-gguf.ts';
@@ -29,6 +30,17 @@ export interface PeerShape {
   writeOnnx(path: string): Promise<void>;
   /** An export of Linnet. */
   writeExport(path: string, name: ExportName): Promise<unknown>;
+}
+
+/** Writes a model where there is none, under another name until it is whole. */
+export async function madeOnce(path: string, make: (path: string) => Promise<unknown>): Promise<string> {
+  if (await stat(path).catch(() => undefined)) return path;
+  const partial = `${path}.part`;
+  console.error(`writing ${path}`);
+  await rm(partial, { recursive: true, force: true });
+  await make(partial);
+  await rename(partial, path);
+  return path;
 }
 
 /** LLaMAs get the augmented mixer, hybrids keep their layers. @throws LinnetError `CONFIG` for an unknown name */

@@ -106,14 +106,16 @@ try {
     for (const policy of ['turns', 'connections', 'load'] as const) {
       writeFileSync(file, policy === 'turns' ? config.replace('balance random(2)', 'balance roundrobin') : config);
       const balancer = start(haproxy, '-db', '-q', '-f', file);
-      const agent = policy === 'load' ? start(process.execPath, at('deploy/haproxy-agent.mjs'), agentPort) : undefined;
-      await listening(front, balancer);
-      await sleep(1500);
-      const list = await run(perSecond, 7 + round);
-      tell(`round ${round + 1} by ${policy}`, list);
-      times[policy].push(...list);
-      await end(balancer);
-      if (agent !== undefined) await end(agent);
+      const agent = policy === 'load' ? [start(process.execPath, at('deploy/haproxy-agent.mjs'), agentPort)] : [];
+      try {
+        await listening(front, balancer);
+        await sleep(1500);
+        const list = await run(perSecond, 7 + round);
+        tell(`round ${round + 1} by ${policy}`, list);
+        times[policy].push(...list);
+      } finally {
+        await Promise.all([balancer, ...agent].map((child) => end(child)));
+      }
     }
   }
   const most = Object.entries(times).map(([policy, list]) => tell(`by ${policy}`, list));
