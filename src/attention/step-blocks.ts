@@ -6,6 +6,7 @@ import { add, addAll, div, exp, maximum, sub } from '../graph/ops/elementwise.ts
 import { max } from '../graph/ops/reduce.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { concat, transpose } from '../graph/ops/layout.ts';
+import { softmax } from '../graph/ops/softmax.ts';
 import { scoreBias } from './attention-mask.ts';
 import { filterName } from './convolution-config.ts';
 import { filterByOffset } from './convolution.ts';
@@ -55,8 +56,9 @@ export function weightedValues(blocks: readonly StepBlock[], weights: readonly V
   return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
 }
 
-/** Softmax over several lists of scores [B,M,R·T,any] with one denominator. */
+/** Softmax over several lists of scores [B,M,R·T,any] with one denominator; over one list one op in place of five. */
 export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
+  if (scores.length === 1) return [softmax(scores[0])];
   const largest = scores.map((score) => max(score, [-1], true)).reduce((a, b) => maximum(a, b));
   const exponentials = scores.map((score) => exp(sub(score, largest)));
   const total = addAll(exponentials.map((exponential) => sum(exponential, [-1], true)));

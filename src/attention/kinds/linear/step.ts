@@ -96,7 +96,8 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   const { heads, sums, parameters } = input;
   const blocks = Number.isFinite(config.group) ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
-  const unitQueries = heads.mapped(unitLength);
+  // Where keys are stored as unit vectors, the node's own are made with its queries.
+  const unitQueries = storesRawKeys(config) ? unitLength(heads.join(heads.queries)) : heads.mapped(unitLength);
   const age: Value | undefined = input.inputs[ageNames.sums];
   const readers = age === undefined ? unitQueries : mul(unitQueries, heads.tile(faded(config, age)));
   const unitKeys = (block: StepBlock): Value => (storesRawKeys(config) ? unitLength(block.keys) : block.keys);
@@ -105,13 +106,13 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   // Weights of each branch per block. Without norms between branches they are added before the product with the values.
   const given = config.local === null ? undefined : localWeights(config.local, input, blocks, scores);
   const local = given !== undefined && config.normalize === 'local' ? dividedBySum(given) : given;
-  const global =
-    config.global === null ? undefined : blocks.map((block, i) => mul(scores[i], heads.tile(block.masks.earlier)));
+  const global = (factor?: Value): Value[] | undefined =>
+    config.global === null
+      ? undefined
+      : blocks.map(({ masks }, i) => mul(scaled(scores[i], factor), heads.tile(masks.earlier)));
 
   const areVectorsKept = config.normalize === null || config.normalize === 'local';
   if (areVectorsKept && !config.castling) {
-    const scaleAll = (weights: readonly Value[] | undefined, factor: Value | undefined) =>
-      weights?.map((weight) => scaled(weight, factor));
     const isShared = config.local?.kernel === 'relu2' && config.normalize === null && config.global !== null;
     const read = isShared
       ? [
@@ -119,7 +120,7 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
             nearAndFar(scores[i], heads.tile(masks.same), heads.tile(masks.earlier), parameters),
           ),
         ]
-      : [scaleAll(local, lambda), scaleAll(global, alpha)];
+      : [local?.map((weight) => scaled(weight, lambda)), global(alpha)];
     const branches = [...read, convolutionWeights(input, blocks)];
     const present = branches.filter((branch) => branch !== undefined);
     const rows = weightedValues(
@@ -132,8 +133,9 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
 
   const parts: Value[] = [];
   if (local !== undefined) parts.push(scaled(weightedValues(blocks, local), lambda));
-  if (global !== undefined && sums !== undefined) {
-    const summed = add(weightedValues(blocks, global), matmul(readers, sums));
+  const far = global();
+  if (far !== undefined && sums !== undefined) {
+    const summed = add(weightedValues(blocks, far), matmul(readers, sums));
     parts.push(scaled(config.normalize === 'global' ? boundedLength(summed) : summed, alpha));
   }
   let mixed = parts.length === 0 ? undefined : addAll(parts);
