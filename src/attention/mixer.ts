@@ -152,7 +152,7 @@ export interface FoldInput {
 export interface LayoutInputs<C extends MixerConfig> {
   /** Ends the name of a layout of slots, to tell it from others whose masks are the same. Default: nothing does. */
   tag?(config: C): string;
-  /** Their types; `named` makes a named dimension of the layout. B, T and the ring's slots are `B`, `T` and `slots`. */
+  /** Their types, none where it has no such inputs; `named` makes a named dimension of the layout. B, T and the ring's slots are `B`, `T` and `slots`. */
   declare(config: C, slots: Dim, named: (name: string) => string): Record<string, { dtype: DType; shape: Dim[] }>;
   /** Their values for one step of B sequences with trees of up to T nodes and rings of C slots. */
   feeds(config: C, steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;

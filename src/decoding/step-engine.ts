@@ -8,7 +8,6 @@ import { dataOf } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
-import { eventLoopTurn } from './event-loop.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import type { EncodedText } from './state/encoded-text.ts';
 import { SequenceState } from './state/sequence-state.ts';
@@ -44,6 +43,15 @@ export interface ReadOptions {
 }
 
 const noShifts = new Float32Array(0);
+/** Resolves after the events that are waiting now: steps, which compute on the calling thread, let others have their turn. */
+export function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    // Browsers have no setImmediate.
+    if (typeof setImmediate === 'function') setImmediate(resolve);
+    else setTimeout(resolve, 0);
+  });
+}
+
 /** A single sequence has no choice of places. */
 const onlyPlace: readonly number[] = [0];
 

@@ -6,10 +6,10 @@
  * With a state of constant size all rows cost the same, so that admission goes by count: no paging and no padding. A job may
  * be parked between two rounds and go on later: where its reader has stopped, or where another owner has fewer rows.
  */
-import { eventLoopTurn } from '../decoding/event-loop.ts';
 import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adaptive-speculation.ts';
 import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import {
+  eventLoopTurn,
   promptChunk,
   type StepEngine,
   type StepOutput,

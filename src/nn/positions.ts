@@ -58,8 +58,12 @@ export class LearnedPositions implements PositionEncoding {
   }
 }
 
-/** Several encodings: the first one's values under their names, those of number i as `NAME.i`. */
-export class JoinedPositions implements PositionEncoding {
+/** Several encodings as one: the first one's values under their names, those of number i as `NAME.i`. */
+export function mergedPositions(parts: readonly PositionEncoding[]): PositionEncoding {
+  return parts.length === 1 ? parts[0] : new JoinedPositions(parts);
+}
+
+class JoinedPositions implements PositionEncoding {
   readonly values: Readonly<Record<string, PositionValueType>>;
   readonly limit: number;
   readonly #parts: readonly PositionEncoding[];
@@ -82,7 +86,7 @@ function numbered<Entry>(parts: readonly Readonly<Record<string, Entry>>[]): Rec
   return Object.fromEntries(entries);
 }
 
-/** The values of encoding `index` of `JoinedPositions`, under its own names. */
+/** The values of encoding `index` of `mergedPositions`, under its own names. */
 export function partOf(values: PositionValues, index: number): PositionValues {
   const named = Object.entries(values).map(([name, value]) => ({ parts: name.split('.'), value }));
   const own = named.filter(({ parts: [, part = 0] }) => Number(part) === index);

@@ -29,10 +29,12 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
   readonly model: Described;
   readonly name: string;
   readonly family: string;
+  readonly fingerprint: string;
   readonly created = Math.floor(Date.now() / 1000);
   readonly vocabulary: number;
   readonly parameterCount: number;
   readonly template: ChatTemplate | undefined;
+  #tokenizer: Tokenizer | undefined;
   #pieces: TokenPieces | undefined;
 
   constructor(opened: OpenedModel, model: Described, { name = opened.origin, template }: Called) {
@@ -40,6 +42,7 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
     this.model = model;
     this.name = name;
     this.family = model.family;
+    this.fingerprint = opened.fingerprint;
     this.template = template;
     this.vocabulary = model.sizes.vocabulary;
     this.parameterCount = parameterCount(model.parameters);
@@ -47,8 +50,9 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
 
   /** @throws LinnetError `NOT_FOUND` without one, `MISMATCH` for one with more tokens than the model has */
   get tokenizer(): Tokenizer {
+    if (this.#tokenizer !== undefined) return this.#tokenizer;
     const { tokenizer, origin } = this.opened;
-    if (tokenizer.vocabularySize <= this.vocabulary) return tokenizer;
+    if (tokenizer.vocabularySize <= this.vocabulary) return (this.#tokenizer = tokenizer);
     throw new LinnetError(
       'MISMATCH',
       `the tokenizer of ${origin} has ${tokenizer.vocabularySize} tokens, the model ${this.vocabulary}`,
@@ -64,10 +68,6 @@ abstract class ServedModel<Described extends Model> implements NamedModel, Async
   prepare(): void {
     this.#pieces = new TokenPieces(this.tokenizer);
     this.template?.check();
-  }
-
-  get fingerprint(): string {
-    return this.opened.fingerprint;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -74,6 +74,7 @@ export class SessionProgram implements Program {
   readonly inputs: ReadonlyMap<string, ValueType>;
   readonly outputs: ReadonlyMap<string, ValueType>;
   readonly statistics: ProgramStatistics;
+  readonly copiesFeeds: boolean;
   readonly #graph: string;
   readonly #check: FeedCheck;
   readonly #session: EngineSession;
@@ -92,14 +93,11 @@ export class SessionProgram implements Program {
     this.inputs = signature.live;
     this.outputs = outputs;
     this.statistics = statistics;
+    this.copiesFeeds = session.copiesFeeds;
     this.#graph = signature.graph;
     this.#check = feedCheck(signature);
     this.#session = session;
     this.#profileSource = profileSource;
-  }
-
-  get copiesFeeds(): boolean {
-    return this.#session.copiesFeeds;
   }
 
   async run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>> {

@@ -11,15 +11,17 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
-import { checkComponents } from './components.ts';
+import { checkComponents, type UnfamiliarPatterns } from './components.ts';
 import { tokenSpelling } from './token-bytes.ts';
 import { type LaterEncoder, laterTokens } from './later-encoding.ts';
-import { watchOf, type WorkLimit } from './watch.ts';
 import { textEnds } from './text-ends.ts';
 import { textPrefix } from './text-prefix.ts';
 import { checkTokenId, type EncodeOptions, type Tokenizer } from './text-tokens.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
 import { requireIterable, requireOptions, requireText } from '../files/arguments.ts';
+
+/** Runs work with a limit in milliseconds. @throws an error named `TimeLimitError` beyond it */
+export type WorkLimit = <T>(work: () => T, milliseconds: number) => T;
 
 /** The parsed files a Hugging Face tokenizer consists of. */
 export interface HuggingFaceTokenizerFiles {
@@ -39,6 +41,9 @@ export interface HuggingFaceTokenizerFiles {
   /** Encodes long texts for callers that wait. Default: none, as in browsers. */
   readonly later?: LaterEncoder;
 }
+
+/** Milliseconds allowed for an empty text, and per character or token: a hundred times the usual ones. */
+const patience = { start: 10_000, each: 1 };
 
 /** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
 const maximumTokenId = (1 << 24) - 1;
@@ -116,7 +121,17 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   let inside = scheme === 'none' ? whole : undefined;
   const libraryAfter = (follows: EncodeOptions['follows']): LibraryTokenizer =>
     follows === undefined || (follows === 'control' && scheme === 'always') ? whole : (inside ??= library(without));
-  const watch = watchOf(files.timeLimit, unfamiliar, origin);
+  /** Runs a step over `size` characters or tokens, with a time limit where its patterns need one. */
+  const watch = <T>(what: keyof UnfamiliarPatterns, size: number, work: () => T): T => {
+    try {
+      if (files.timeLimit === undefined || !unfamiliar[what]) return work();
+      return files.timeLimit(work, patience.start + size * patience.each);
+    } catch (cause) {
+      const isEndless = cause instanceof Error && cause.name === 'TimeLimitError';
+      const reason = isEndless ? 'a pattern of it takes without end' : String(cause);
+      throw new LinnetError('FORMAT', `${origin} cannot be run: ${reason}`, { cause });
+    }
+  };
   const written = new Set(added.map(({ id }) => id));
   const spelling = tokenSpelling(tokenizerJson.decoder);
 

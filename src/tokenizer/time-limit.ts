@@ -3,7 +3,7 @@
  * JavaScript looks for such an end while it matches, when the work runs as a script with a time limit. In Node only.
  */
 import { Script, createContext } from 'node:vm';
-import type { WorkLimit } from './watch.ts';
+import type { WorkLimit } from './hugging-face.ts';
 
 /** The work did not end in its time. */
 export class TimeLimitError extends Error {

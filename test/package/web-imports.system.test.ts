@@ -17,7 +17,7 @@ const browserPackages = [
   'onnxruntime-web/wasm',
   'onnxruntime-web/webgpu',
 ];
-/** Names that only Node defines. `setImmediate` is not among them: decoding/event-loop.ts asks for its type first. */
+/** Names that only Node defines. `setImmediate` is not among them: decoding/step-engine.ts asks for its type first. */
 const nodeGlobals = new Set(['Buffer', 'process', 'require', '__dirname', '__filename']);
 
 /** A file as it runs: imports of types alone are gone. */

@@ -4,10 +4,9 @@
  * it, also those of several questions, run as one forest of tokens in one step, which sees each path as if it stood alone.
  */
 import { TokenTree } from '../../attention/tree.ts';
-import { eventLoopTurn } from '../../decoding/event-loop.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { StepEngine, StepWeights } from '../../decoding/step-engine.ts';
+import { eventLoopTurn, type StepEngine, type StepWeights } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { leadsTo } from '../prompt.ts';
 import type { Score, ScorerOptions } from './scorer.ts';

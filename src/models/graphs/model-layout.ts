@@ -32,7 +32,7 @@ export interface SlotLayout {
 /** `LayoutInputs` of the mixers of a layout. */
 export interface SlotInputs {
   /** Types of the inputs by name. */
-  declare(): ReturnType<LayoutInputs<MixerConfig>['declare']>;
+  readonly types: ReturnType<LayoutInputs<MixerConfig>['declare']>;
   /** Their values for one step: see `LayoutInputs`. */
   feeds(steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
@@ -135,11 +135,12 @@ function slotLayout(
     inputs?.tag?.(mixer) ?? '',
   ].join('');
   const ring = slots === 'growing' ? undefined : slots;
-  const own = inputs && {
-    declare: () => inputs.declare(mixer, ring ?? 'C', (dim) => `${dim}${name}`),
+  const types = inputs?.declare(mixer, ring ?? 'C', (dim) => `${dim}${name}`) ?? {};
+  const own = inputs !== undefined && Object.keys(types).length > 0 && {
+    types,
     feeds: (steps: readonly SequenceStep[], T: number, C: number) => inputs.feeds(mixer, steps, T, C),
   };
-  return { name, horizon, ring, rowsPerGroup, inputs: own, layers: [] };
+  return { name, horizon, ring, rowsPerGroup, ...(own && { inputs: own }), layers: [] };
 }
 
 function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {

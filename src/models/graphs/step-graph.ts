@@ -100,7 +100,7 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, inputs }: SlotLa
     earlier: graph.input(`earlier.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
     offsets: graph.input(`lags.${name}.${block}`, 'int32', ['B', 'T', rows]),
   });
-  const own = Object.entries(inputs?.declare() ?? {}).map(([input, { dtype, shape }]): [string, Value] => [
+  const own = Object.entries(inputs?.types ?? {}).map(([input, { dtype, shape }]): [string, Value] => [
     input,
     graph.input(slotInputName(input, name), dtype, shape),
   ]);

@@ -56,7 +56,7 @@ export function linearState(config: LinearBranches, dims: AttentionDims): StateS
 export const linearInputs: LayoutInputs<LinearMixer> = {
   tag: (config) => (fadeOf(config) === 1 ? '' : 'f'),
   declare: (config, slots) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots)),
-  feeds: (config, steps, nodes, slots) => (fadeOf(config) === 1 ? {} : groupAges(config, steps, nodes, slots)),
+  feeds: groupAges,
 };
 
 /** fade^age. */

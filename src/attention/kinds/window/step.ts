@@ -13,7 +13,7 @@ import { add, addAll, div, exp, log, maximum, mul } from '../../../graph/ops/ele
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
-import { type Tensor, tensor } from '../../../graph/tensor.ts';
+import { tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import { ageNames, groupAges, declareGroupAges } from '../../group-ages.ts';
@@ -38,8 +38,6 @@ import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures } from
 /** The name of the input with the slots of older rows. */
 const olderName = 'older';
 
-type Declared = ReturnType<LayoutInputs<WindowMixer>['declare']>;
-
 function decays({ memory }: WindowMixer): boolean {
   return memory !== null && memory.decay !== 'none';
 }
@@ -47,19 +45,14 @@ function decays({ memory }: WindowMixer): boolean {
 export const windowInputs: LayoutInputs<WindowMixer> = {
   tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
   declare(config, slots, named) {
-    const none: Declared = {};
-    if (config.memory === null) return none;
-    const older: Declared = { [olderName]: { dtype: 'int32', shape: [named('U')] } };
-    if (!decays(config)) return older;
-    return { ...older, ...declareGroupAges(slots) };
+    if (config.memory === null) return {};
+    const older = { [olderName]: { dtype: 'int32' as const, shape: [named('U')] } };
+    return decays(config) ? { ...older, ...declareGroupAges(slots) } : older;
   },
   feeds(config, steps, nodes, slots) {
-    const none: Record<string, Tensor> = {};
-    if (config.memory === null) return none;
     const rows = olderSlots(config, steps);
     const older = { [olderName]: tensor('int32', [rows.length], rows) };
-    if (!decays(config)) return older;
-    return { ...older, ...groupAges(config, steps, nodes, slots) };
+    return decays(config) ? { ...older, ...groupAges(config, steps, nodes, slots) } : older;
   },
 };
 

@@ -11,7 +11,7 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
 import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
-import { JoinedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
+import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
@@ -37,7 +37,7 @@ export function decoderModel(
     },
     mixers: config.mixers,
     localLayers: localLayers(config),
-    positions: new JoinedPositions(distinctRopes(config).map((rope) => rotaryTables(config, rope))),
+    positions: mergedPositions(distinctRopes(config).map((rope) => rotaryTables(config, rope))),
     scoreScale: config.scoreScale,
     parameters: decoderParameters(config),
     bosId: config.bosId,
