@@ -41,9 +41,30 @@ export class OverloadError extends Error {
   }
 }
 
+/** Options of work that can be stopped. */
+export interface Stoppable {
+  /** Stops the work, with an error `ABORTED`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of work that tells its progress, too. */
+export interface Watched extends Stoppable {
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
 /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …" */
 export function requireRunning(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped ${what}`);
+}
+
+/** The result of a read; undefined where it fails with `NOT_FOUND`. */
+export async function ifFound<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
 }
 
 /** An invariant of ours does not hold. */

@@ -7,7 +7,7 @@
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { ifFound, LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa/medusa.ts';
@@ -214,13 +214,11 @@ export async function updateMedusaNotes(folder: string, notes: MedusaNotes): Pro
 }
 
 async function readDescription(folder: string): Promise<Description> {
-  const bytes = await readInFolder(folder, MEDUSA_FILE, maximumBytes).catch((error: unknown) => {
-    if (!(error instanceof LinnetError) || error.code !== 'NOT_FOUND') throw error;
+  const bytes = await ifFound(readInFolder(folder, MEDUSA_FILE, maximumBytes));
+  if (bytes === undefined) {
     const advice = 'make them with "linnet medusa train"';
-    throw new LinnetError('NOT_FOUND', `${resolve(folder)} has no Medusa heads (${MEDUSA_FILE}); ${advice}`, {
-      cause: error,
-    });
-  });
+    throw new LinnetError('NOT_FOUND', `${resolve(folder)} has no Medusa heads (${MEDUSA_FILE}); ${advice}`);
+  }
   return checkedDescription(parseJsonObject(bytes, resolve(folder, MEDUSA_FILE), { uniqueKeys: true }), folder);
 }
 

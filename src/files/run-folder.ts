@@ -10,7 +10,7 @@ import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { ifFound, LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { checkJsonLimits } from './json-limits.ts';
 import { fileError, readInFolder } from './regular-file.ts';
@@ -82,15 +82,6 @@ export class RunFolder {
 
   async #text({ file, mostBytes = 1 << 20 }: RunFile<unknown>): Promise<string> {
     return (await readInFolder(this.path, file, mostBytes)).toString('utf8');
-  }
-}
-
-async function ifFound<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 /** Named contents in a folder or elsewhere. */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { ifFound } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
 
@@ -24,14 +24,7 @@ export async function openFolder(folder: string): Promise<ObjectStore> {
   }
   return {
     place,
-    async read(name, most) {
-      try {
-        return await readInFolder(place, name, most);
-      } catch (error) {
-        if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-        throw error;
-      }
-    },
+    read: (name, most) => ifFound(readInFolder(place, name, most)),
     write: (name, content) => writeFileAtomic(join(place, name), content),
   };
 }

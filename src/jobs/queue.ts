@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, type Stoppable } from '../errors.ts';
 import { type FolderLock, isFolderHeld, lockFolder } from '../files/folder-lock.ts';
 import { loadOptional, openRedis } from '../redis/client.ts';
 import { failure, type Job, jobId, type JobHandler, type JobOutcome, resultOf } from './job.ts';
@@ -20,8 +20,7 @@ const keptFor = 86_400;
 const load = (): Promise<typeof Bullmq> => loadOptional(() => import('bullmq'), 'bullmq', 'a queue of jobs');
 
 /** How a caller follows its jobs. */
-export interface RunJobsOptions {
-  readonly signal?: AbortSignal;
+export interface RunJobsOptions extends Stoppable {
   /** Called with each result as it arrives; an error that it throws ends the run. */
   readonly onResult: (index: number, result: unknown) => void | Promise<void>;
 }

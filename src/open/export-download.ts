@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { RemoteFolder } from './remote-folder.ts';
 import type { TransferOptions } from '../checkpoint/hub/hub.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
-import { LinnetError } from '../errors.ts';
+import { ifFound } from '../errors.ts';
 import { readManifest } from '../export/assemble.ts';
 import { maximumManifestBytes } from '../export/manifest.ts';
 import { writeFolderAtomic } from '../files/atomic.ts';
@@ -58,10 +58,6 @@ export async function downloadExport(url: string, options: ExportDownloadOptions
 
 /** Whether a folder was downloaded before, as this linnet.json describes it; opening checks the files themselves. */
 async function holds(folder: string, description: Uint8Array): Promise<boolean> {
-  try {
-    return Buffer.from(description).equals(await readInFolder(folder, EXPORT_FILE, maximumManifestBytes));
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return false;
-    throw error;
-  }
+  const held = await ifFound(readInFolder(folder, EXPORT_FILE, maximumManifestBytes));
+  return held?.equals(description) === true;
 }

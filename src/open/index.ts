@@ -5,7 +5,7 @@ import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import type { SessionFiles } from '../engine/session.ts';
-import { LinnetError } from '../errors.ts';
+import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/stored-source.ts';
 import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -163,9 +163,6 @@ function sessionFiles(fingerprint: string): SessionFiles {
 
 /** Tokenizer and chat template of a folder, which may have neither. */
 async function companionsOf(folder: string): Promise<Pick<OpenedParts, 'tokenizer' | 'template'>> {
-  const tokenizer = await loadTokenizer(folder).catch((error: unknown) => {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  });
+  const tokenizer = await ifFound(loadTokenizer(folder));
   return { tokenizer, template: tokenizer && (await readChatTemplate(folder, tokenizer)) };
 }

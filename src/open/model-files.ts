@@ -1,6 +1,6 @@
 /** The files of an exported model, in a folder or behind a URL, and their contents. Runs in browsers too. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
-import { LinnetError } from '../errors.ts';
+import { ifFound } from '../errors.ts';
 import { assembleEngine, exportedModel, exportIdentity, type ExportReader, readManifest } from '../export/assemble.ts';
 import { type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
@@ -56,13 +56,8 @@ export async function readJson(files: ModelFiles, file: string): Promise<JsonObj
 }
 
 /** A small file; undefined where there is none. */
-export async function readIfPresent(files: ModelFiles, file: string): Promise<Uint8Array | undefined> {
-  try {
-    return await files.read(file, maximumReadBytes);
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
+export function readIfPresent(files: ModelFiles, file: string): Promise<Uint8Array | undefined> {
+  return ifFound(files.read(file, maximumReadBytes));
 }
 
 /** Parts of an exported model that lie next to its graphs. */

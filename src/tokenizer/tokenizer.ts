@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { TEMPLATE_FOLDER, templateFilesOf } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
-import { LinnetError } from '../errors.ts';
+import { ifFound, LinnetError } from '../errors.ts';
 import type { ChatTemplate } from './chat-template.ts';
 import { findChatTemplate, type TemplateFiles } from './chat-template-sources.ts';
 import { EncodingThread } from './encoding-thread.ts';
@@ -42,7 +42,7 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
   requirePath(folder, 'the folder');
   const hash = createHash('sha256');
   const read = async (name: string, limit: number): Promise<Buffer | undefined> => {
-    const bytes = await readOptional(folder, name, limit);
+    const bytes = await ifFound(readInFolder(folder, name, limit));
     hash.update(`${name} ${bytes?.length}\n`).update(bytes ?? '');
     return bytes;
   };
@@ -81,16 +81,6 @@ function laterEncoder(folder: string, digest: string): LaterEncoder {
   return { name: digest, encode: (text, follows, signal) => thread.encode({ folder, digest, text, follows }, signal) };
 }
 
-/** The bytes of a file of a folder, at most `limit`; undefined where there is none. */
-async function readOptional(folder: string, name: string, limit: number): Promise<Buffer | undefined> {
-  try {
-    return await readInFolder(folder, name, limit);
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
-}
-
 /**
  * The chat template of a Hugging Face folder (`findChatTemplate`); undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too long, `PATH` if a file is not a regular file of the folder
@@ -102,7 +92,7 @@ export function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<
 /** The files of a folder that may hold chat templates. */
 export function templatesIn(folder: string): TemplateFiles {
   return {
-    read: (name) => readOptional(folder, name, maximumBytes.config),
+    read: (name) => ifFound(readInFolder(folder, name, maximumBytes.config)),
     nameOf: (name) => join(folder, name),
     additional: () => additionalSources(join(folder, TEMPLATE_FOLDER)),
   };

@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, readExactly, TRANSFER_BYTES, writeFully } from '../../files/regular-file.ts';
 
@@ -24,7 +24,7 @@ export interface RemoteFile {
 }
 
 /** How a file is received. */
-export interface ReceiveOptions {
+export interface ReceiveOptions extends Stoppable {
   /** Opens a connection that delivers the file from byte `start` to its end. */
   readonly connect: (start: number) => Promise<AsyncIterable<Uint8Array>>;
   /** Failures in a row, without a byte received, that end the attempt. */
@@ -34,7 +34,6 @@ export interface ReceiveOptions {
   /** Whether a failure is worth a new try. */
   readonly isTransient: (error: unknown) => boolean;
   readonly onBytes?: (received: number) => void;
-  readonly signal?: AbortSignal;
 }
 
 /**

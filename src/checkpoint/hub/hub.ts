@@ -7,7 +7,7 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
 import { datasetInfo, downloadFile, listFiles, modelInfo } from '@huggingface/hub';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import { moveFolder, recoverFolder, syncTree } from '../../files/atomic.ts';
 import type { DownloadRecord } from './download-record.ts';
 import { examineDownload, writeDownloadRecord } from './download-record.ts';
@@ -45,13 +45,11 @@ export interface FetchPlan {
 }
 
 /** Watching and stopping a download. */
-export interface TransferOptions {
+export interface TransferOptions extends Stoppable {
   /** Called before files are fetched; not if they are here. */
   readonly onPlan?: (plan: FetchPlan) => void;
   /** Called after every piece that arrives; throttle it where drawing is slow. */
   readonly onProgress?: (progress: FetchProgress) => void;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
 }
 
 /** Options of the download of a model. */

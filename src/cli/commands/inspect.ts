@@ -2,7 +2,7 @@
 import { growsWithText } from '../../attention/mixers.ts';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
-import { LinnetError } from '../../errors.ts';
+import { ifFound } from '../../errors.ts';
 import type { ExportManifest } from '../../export/manifest.ts';
 import { isExport, readExportedFolder } from '../../open/folder-files.ts';
 import { storageTypes } from '../../export/storage-types.ts';
@@ -54,7 +54,7 @@ export const inspect = defineCommand({
       folder,
       verify,
     );
-    const tokenizer = await tokenizerIfAny(folder);
+    const tokenizer = await ifFound(loadTokenizer(folder));
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
     const memory = labels === undefined ? sessionMemory(model) : undefined;
@@ -223,15 +223,6 @@ function describeExport({ dtype, device, producer, prompt, encoder, report }: Ex
   const { float32, exported } = outputs.perplexity;
   const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens of ${outputs.text}`;
   return [...facts, ['cost', cost]];
-}
-
-async function tokenizerIfAny(folder: string): Promise<Tokenizer | undefined> {
-  try {
-    return await loadTokenizer(folder);
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
 }
 
 function describeSizes({ sizes }: ModelDescription): string {

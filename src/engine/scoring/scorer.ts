@@ -2,6 +2,7 @@
  * What evaluation asks of a language model, wherever it runs: log-likelihoods of continuations and of whole texts, and
  * greedy answers. The conventions are those of lm-evaluation-harness, so that numbers can be laid next to published ones.
  */
+import type { Stoppable } from '../../errors.ts';
 
 /** A continuation whose probability after a context is wanted. */
 export interface ScoreRequest {
@@ -35,8 +36,7 @@ export interface ScorerUsage {
   readonly tokensGenerated: number;
 }
 
-export interface ScorerOptions {
-  readonly signal?: AbortSignal;
+export interface ScorerOptions extends Stoppable {
   /** Told how many requests are done, of how many. */
   readonly onProgress?: (done: number, total: number) => void;
 }

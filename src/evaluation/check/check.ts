@@ -4,7 +4,7 @@
  * agree with the formula).
  */
 import { mixerDims } from '../../attention/mixers.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { byKind, type CausalModel, type EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
@@ -19,7 +19,7 @@ import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts
 export type { CheckRow } from './rows.ts';
 
 /** What `checkModel` compares, and how it reports. */
-export interface CheckOptions extends Pick<ParityOptions, 'weights'> {
+export interface CheckOptions extends Pick<ParityOptions, 'weights'>, Stoppable {
   /** Of the random tokens, rows and parameters. Default 1. */
   readonly seed?: number;
   /**
@@ -31,8 +31,6 @@ export interface CheckOptions extends Pick<ParityOptions, 'weights'> {
   readonly compile?: CompileOptions;
   /** Called with every row as it is finished. */
   readonly onRow?: (row: CheckRow) => void;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
 }
 
 /** All comparisons of a check. */

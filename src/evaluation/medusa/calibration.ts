@@ -4,12 +4,12 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { Prompt } from '../../engine/prompt.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { writtenWindows } from '../precision/own-text.ts';
 
-export interface ContinuationOptions {
+export interface ContinuationOptions extends Watched {
   /** Continuations, each of a prompt of its own. */
   readonly count: number;
   /** Tokens of a prompt. */
@@ -19,8 +19,6 @@ export interface ContinuationOptions {
   /** Default 0: the most probable token. */
   readonly temperature?: number;
   readonly seed?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (tokens: number, total: number) => void;
 }
 
 /**

@@ -2,7 +2,7 @@
  * How well Medusa heads guess: the rank of the token that really came among each head's guesses, at every position of a
  * text. Accuracy, acceptance by rank and the frequency of whole paths all follow from these ranks.
  */
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { cast, greater } from '../../graph/ops/elementwise.ts';
@@ -25,9 +25,7 @@ export interface HeadRanks {
   readonly ranks: Int32Array;
 }
 
-export interface HeadRankOptions extends CompileOptions {
-  readonly signal?: AbortSignal;
-}
+export interface HeadRankOptions extends CompileOptions, Stoppable {}
 
 /**
  * Runs model and heads over windows of a text.

@@ -1,6 +1,6 @@
 /** Perplexity: exp of the mean −log p of the tokens of a text, each predicted from the tokens before it. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { compileLosses, engineLosses, graphLosses, type LossBatches } from './losses.ts';
@@ -28,11 +28,9 @@ export interface EvaluationProgress {
 }
 
 /** How one text is evaluated. */
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Stoppable {
   /** Called after every batch of windows. */
   readonly onProgress?: (progress: EvaluationProgress) => void;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
 }
 
 /**

@@ -3,7 +3,7 @@
  * them. Ranges of one text differ by their content as well as by their position; here only the position differs.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import { average, meanError } from '../tasks/metrics/statistics.ts';
 import { stepLosses } from './losses.ts';
 
@@ -20,14 +20,13 @@ export interface DepthLoss {
   readonly stateBytes: number;
 }
 
-export interface SameTokensOptions {
+export interface SameTokensOptions extends Stoppable {
   /** Tokens read before the scored ones, each at least 1. */
   readonly after: readonly number[];
   /** Tokens at the end of the text that are scored, at least 2. */
   readonly scored: number;
   /** Tokens in front of every part of the text, as in front of the whole. Default: none. */
   readonly begin?: readonly number[];
-  readonly signal?: AbortSignal;
   /** Told of tokens read, of all depths together. */
   readonly onProgress?: (done: number, total: number) => void;
 }

@@ -1,5 +1,5 @@
 /** How far the outputs of every layer move when parameters are stored in fewer bits: where the cost arises. */
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { longestLength } from '../../data/rows/longest.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
@@ -33,11 +33,9 @@ export interface ComparedParameters extends CompileOptions {
 }
 
 /** Extent of a comparison of layers. */
-export interface CompareLayersOptions {
+export interface CompareLayersOptions extends Stoppable {
   /** Tokens read, from the start of the first window on. Default: 512. */
   readonly tokens?: number;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
 }
 
 const defaultTokens = 512;

@@ -2,20 +2,19 @@
  * Text that a model generates itself, to compare storage types on where no text was given: it is typical of the model's
  * use, regardless of its training data, while a fixed book says little about a model that never saw one.
  */
+import type { Stoppable, Watched } from '../../errors.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { promptOf } from '../../engine/prompt.ts';
 import type { TextJob } from '../../engine/text-job.ts';
 import { generateTogether } from '../../engine/generate.ts';
 import type { EvaluationData, ScoredWindow } from '../perplexity/scored-windows.ts';
 
-export interface OwnTextOptions {
+export interface OwnTextOptions extends Watched {
   /** Tokens to generate in all, about. */
   readonly tokens: number;
   /** Most tokens of one text, its first included. */
   readonly length: number;
   readonly seed?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** Texts that are generated in common steps: the weights are read once for all of them. */
@@ -57,8 +56,7 @@ export async function ownText(engine: StepEngine, options: OwnTextOptions): Prom
   return { windows, documents: windows.length };
 }
 
-export interface WrittenOptions {
-  readonly signal?: AbortSignal;
+export interface WrittenOptions extends Stoppable {
   /** Told of tokens added to the texts. */
   readonly onTokens?: (count: number) => void;
   /** Whether a text that an EOS token ended has the first of the model's at its end. Default false. */

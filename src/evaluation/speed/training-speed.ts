@@ -1,4 +1,5 @@
 /** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix-multiplication throughput. */
+import type { Stoppable } from '../../errors.ts';
 import { type Graph, liveNodes } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -45,7 +46,7 @@ export function productFlops(graph: Graph): number {
 }
 
 /** Size and number of the timed steps. */
-export interface TrainingSpeedOptions {
+export interface TrainingSpeedOptions extends Stoppable {
   /** Sequences per step. */
   readonly rows: number;
   /** Tokens per sequence. */
@@ -55,7 +56,6 @@ export interface TrainingSpeedOptions {
   /** The model without one of its parts, whose share of the step is measured in turn with it. */
   readonly without?: CausalModel;
   readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
 }
 
 const untimedRounds = 2;

@@ -1,6 +1,6 @@
 /** How good a classifier is: its classes against the right ones, or the numbers of a regression head. */
 import type { LabelledDataset } from '../../data/datasets/labelled.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { Classifier } from '../../models/classifiers/classifier.ts';
@@ -14,11 +14,9 @@ import { argmax } from './metrics/statistics.ts';
 const runTokens = 4096;
 
 /** How a data set is run through a classifier. */
-export interface AccuracyOptions {
+export interface AccuracyOptions extends Stoppable {
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
   /** Called after every batch. */
   readonly onProgress?: (texts: number, total: number) => void;
 }

@@ -1,5 +1,5 @@
 /** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up the scores of its answers. */
-import { internalError, requireRunning } from '../../errors.ts';
+import { internalError, requireRunning, type Stoppable } from '../../errors.ts';
 import type { Scorer } from '../../engine/scoring/scorer.ts';
 import { type Journal, journalKey } from './journal.ts';
 import {
@@ -50,9 +50,8 @@ export interface EvaluationResult {
   readonly groups: readonly TaskSummary[];
 }
 
-export interface RunOptions extends QuestionOptions, SummaryOptions {
+export interface RunOptions extends QuestionOptions, SummaryOptions, Stoppable {
   readonly data: string;
-  readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, task: string) => void;
   /** Where answers are remembered for a run that goes on. */
   readonly journal?: { readonly file: Journal; readonly model: string };

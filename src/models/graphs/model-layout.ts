@@ -136,11 +136,9 @@ function slotLayout(
   ].join('');
   const ring = slots === 'growing' ? undefined : slots;
   const types = inputs?.declare(mixer, ring ?? 'C', (dim) => `${dim}${name}`) ?? {};
-  const own = inputs !== undefined && Object.keys(types).length > 0 && {
-    types,
-    feeds: (steps: readonly SequenceStep[], T: number, C: number) => inputs.feeds(mixer, steps, T, C),
-  };
-  return { name, horizon, ring, rowsPerGroup, ...(own && { inputs: own }), layers: [] };
+  const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
+  const own = Object.keys(types).length === 0 ? undefined : { types, feeds };
+  return { name, horizon, ring, rowsPerGroup, inputs: own, layers: [] };
 }
 
 function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {

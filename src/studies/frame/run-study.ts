@@ -1,7 +1,7 @@
 /** Runs studies: trial by trial here or on other machines, continued where they were stopped, and reported. */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError, OptionsError, requireRunning } from '../../errors.ts';
+import { LinnetError, OptionsError, requireRunning, type Stoppable } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { validated } from '../../files/schema-problems.ts';
@@ -26,7 +26,7 @@ import {
 } from './study.ts';
 import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
 
-export interface RunTrialsOptions<Trial> {
+export interface RunTrialsOptions<Trial> extends Stoppable {
   /** Where results are kept. Default: nowhere. */
   readonly store?: TrialStore;
   /** A file with results of other runs, a JSON object a line. */
@@ -40,7 +40,6 @@ export interface RunTrialsOptions<Trial> {
   /** Optimizer steps between two snapshots of a trial. Default 200. */
   readonly snapshotEvery?: number;
   readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
   readonly onUpdate?: (trial: Trial, update: TrialUpdate, done: number) => void;
 }
 

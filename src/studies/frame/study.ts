@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { modelHere } from '../../open/model-names.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -19,9 +19,8 @@ export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
 export type TrialUpdate = Pick<UpdateEvent, 'update' | 'total' | 'loss'> & Partial<UpdateEvent>;
 
 /** Settings and callbacks of a trial's run. */
-export interface TrialHooks {
+export interface TrialHooks extends Stoppable {
   readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
   /** Where trainings keep snapshots, so that the trial can be continued; absent where the study has no folder. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
   readonly onUpdate?: (update: TrialUpdate) => void;

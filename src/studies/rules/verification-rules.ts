@@ -11,7 +11,7 @@ import { Sampler } from '../../decoding/sampler.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { Discrepancy } from '../../evaluation/check/rows.ts';
 
 /** A rule, by its name in tables. */
@@ -56,7 +56,7 @@ export interface RuleAgreement {
   readonly maxLogitError: number;
 }
 
-export interface CompareRulesOptions extends ReferenceOptions {
+export interface CompareRulesOptions extends ReferenceOptions, Stoppable {
   /** Tokens decoded after each prompt. Default 256. */
   readonly tokens?: number;
   /** Default: all of `verificationRules`. */
@@ -66,8 +66,6 @@ export interface CompareRulesOptions extends ReferenceOptions {
    * that differs, other drafters go on from the hidden state of the tokens it accepted, and guess the worse.
    */
   readonly makeDrafter?: () => Drafter;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
   /** Told after every prompt, once for the sequential text and once per rule. */
   readonly onProgress?: (done: number, total: number) => void;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Row } from '../../../data/files/parquet-rows.ts';
 import { readRows } from '../../../data/files/rows.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
-import { LinnetError } from '../../../errors.ts';
+import { ifFound, LinnetError } from '../../../errors.ts';
 import type { Task } from '../schema.ts';
 import { taskFolder } from './locate.ts';
 import { checkColumns } from './rows.ts';
@@ -25,10 +25,10 @@ export async function readPromptFile(dir: string, task: Task): Promise<PromptFil
   const folder = join(dir, taskFolder(task));
   const places = ['cot-prompts', 'orig/cot-prompts'].map((name) => join(folder, name, `${reference.subset}.txt`));
   for (const path of [...places, join(dir, 'BIG-Bench-Hard/cot-prompts', `${reference.subset}.txt`)]) {
-    const text = await orUndefined(readTextFile(path));
+    const text = await ifFound(readTextFile(path));
     if (text === undefined) continue;
     const parsed = parsePrompts(text, path, reference);
-    return { ...parsed, samples: (await fixedSamples(folder, task, reference)) ?? parsed.samples };
+    return { ...parsed, samples: (await ifFound(fixedSamples(folder, task, reference))) ?? parsed.samples };
   }
   throw new LinnetError(
     'NOT_FOUND',
@@ -38,28 +38,14 @@ export async function readPromptFile(dir: string, task: Task): Promise<PromptFil
 }
 
 /** Examples in rows of their own, which take precedence over the examples of the text. */
-async function fixedSamples(folder: string, task: Task, { subset, answers }: Reference): Promise<Row[] | undefined> {
+async function fixedSamples(folder: string, task: Task, { subset, answers }: Reference): Promise<Row[]> {
   const variant = answers === 'chain' ? 'bbh_cot_fewshot' : 'bbh_fewshot';
   const rows: Row[] = [];
-  try {
-    for await (const row of readRows(join(folder, 'fewshot', variant, `${subset}.jsonl`))) {
-      checkColumns(row, task.columns);
-      rows.push(row.row);
-    }
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
+  for await (const row of readRows(join(folder, 'fewshot', variant, `${subset}.jsonl`))) {
+    checkColumns(row, task.columns);
+    rows.push(row.row);
   }
   return rows;
-}
-
-async function orUndefined(text: Promise<string>): Promise<string | undefined> {
-  try {
-    return await text;
-  } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
 }
 
 /** After a line of dashes: the description, then blocks of question and chain of thought. */
