@@ -33,6 +33,7 @@ import { templatesIn } from '../tokenizer/tokenizer.ts';
 import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredErrors, parseManifest } from './manifest.ts';
 import { writeModelData } from './onnx-model.ts';
 import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
+import { sha256 } from '../files/digest.ts';
 
 /** Options of `exportModel`. */
 export interface ExportOptions {
@@ -192,10 +193,6 @@ async function joinTemplates(folder: string): Promise<void> {
     `${JSON.stringify({ chat_template: named }, undefined, 2)}\n`,
   );
   await rm(join(folder, 'chat_template.jinja'), { force: true });
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** @param bytes of all files of weights: written before this one, and in total */

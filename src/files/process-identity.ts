@@ -1,8 +1,8 @@
 /** Which process wrote something, so that another one can tell later whether it is still at work. */
-import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemErrorCode } from './regular-file.ts';
+import { sha256 } from './digest.ts';
 
 /**
  * When a process began: boot and clock ticks since, on Linux; null elsewhere, and for a process that is gone. With it, a
@@ -38,5 +38,5 @@ export function processSpace(): string {
   } catch {
     // a system without such
   }
-  return createHash('sha256').update(`${hostname()} ${namespace}`).digest('hex').slice(0, 8);
+  return sha256(`${hostname()} ${namespace}`).slice(0, 8);
 }

@@ -1,7 +1,7 @@
 /** Work that any machine may do: jobs and their results. */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { sha256 } from '../files/digest.ts';
 
 /** A piece of work. The same work has the same id: it is done once, however often it is asked for. */
 export interface Job {
@@ -26,9 +26,7 @@ export type JobHandler = (data: unknown, context: JobContext) => Promise<unknown
 
 /** The name of a job: the same for the same work. */
 export function jobId({ kind, data }: Job): string {
-  return createHash('sha256')
-    .update(JSON.stringify([kind, data]))
-    .digest('hex');
+  return sha256(JSON.stringify([kind, data]));
 }
 
 /** A result as it goes through the queue. An error of the work itself is a result: a retry would not help. */

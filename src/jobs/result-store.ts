@@ -5,13 +5,13 @@
  * A file is one line of JSON, with the job's name and the SHA-256 of the rest, and the result as JSON. It is written as a whole,
  * so that a killed machine leaves none or a whole one. Contents are checked as if anyone had written them.
  */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { type Job, jobId } from './job.ts';
 import { type ObjectStore, openFolder } from './object-store.ts';
 import { isBucketUrl, openBucket } from './s3.ts';
+import { sha256 } from '../files/digest.ts';
 
 /** Larger files are not ours: mixers of one layer have some megabytes. */
 const mostBytes = 256 * 2 ** 20;
@@ -84,8 +84,4 @@ function fileOf(id: string): string {
 
 function damaged(source: string, { title }: Job): LinnetError {
   return new LinnetError('FORMAT', `${source} is not the result of ${title}; delete it to have it computed again`);
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

@@ -1,10 +1,10 @@
 /** Objects of a bucket that speaks S3, Amazon's or another's. Requests are signed by aws4fetch. */
-import { createHash } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { AwsClient } from 'aws4fetch';
 import { LinnetError } from '../errors.ts';
 import { loadOptional } from '../redis/client.ts';
 import type { ObjectStore } from './object-store.ts';
+import { sha256 } from '../files/digest.ts';
 
 const attempts = 4;
 /** Milliseconds after which a request has failed. */
@@ -56,7 +56,7 @@ export async function openBucket(url: string, environment = process.env): Promis
       throw refused('read', `${url}/${name}`, status, body);
     },
     async write(name, content) {
-      const headers = { 'x-amz-content-sha256': createHash('sha256').update(content).digest('hex') };
+      const headers = { 'x-amz-content-sha256': sha256(content) };
       const { status, body } = await request(client, addressOf(name), { method: 'PUT', body: content, headers }, 0);
       if (status !== 200) throw refused('write', `${url}/${name}`, status, body);
     },

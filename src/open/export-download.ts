@@ -1,5 +1,4 @@
 /** Exported folders behind a URL, kept on this machine: everything is verified before a folder appears. */
-import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +11,7 @@ import { maximumManifestBytes } from '../export/manifest.ts';
 import { writeFolderAtomic } from '../files/atomic.ts';
 import { checkPlainFileName } from '../files/plain-file-name.ts';
 import { readInFolder } from '../files/regular-file.ts';
+import { sha256 } from '../files/digest.ts';
 
 /** How an exported folder is downloaded. */
 export interface ExportDownloadOptions extends TransferOptions {
@@ -33,7 +33,7 @@ export async function downloadExport(url: string, options: ExportDownloadOptions
   let received = 0;
   const remote = new RemoteFolder(url, undefined, { signal, fetch });
   const { href } = remote.url;
-  const name = createHash('sha256').update(href).digest('hex').slice(0, 32);
+  const name = sha256(href).slice(0, 32);
   const folder = options.folder ?? join(homedir(), '.cache/linnet', `url--${name}`);
   const description = await remote.smallFile(EXPORT_FILE, maximumManifestBytes);
   if (await holds(folder, description)) return folder;

@@ -1,5 +1,4 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
-import { createHash } from 'node:crypto';
 import { type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -23,6 +22,7 @@ import { openExport } from './model-files.ts';
 import { type DraftHeads, Opened, type OpenedModel, type OpenedParts, openedGenerator } from './opened-model.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { TextReader } from './text-reader.ts';
+import { sha256 } from '../files/digest.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean'> {
@@ -114,7 +114,7 @@ function openWeights(opened: Weighted, { compile, dtype = 'f32', ...around }: Su
     linearize: async (mixer, options = {}) => {
       const changed = linearizeByName(model, await readAll(), mixer, options);
       const mixers = JSON.stringify(changed.model.mixers);
-      const own = digestOf(`${fingerprint} ${mixers}`);
+      const own = sha256(`${fingerprint} ${mixers}`);
       const read = { weights: readerOf(changed.parameters), names: [...changed.parameters.keys()] };
       return openWeights({ model: changed.model, ...read, fingerprint: own }, { ...around, compile, dtype });
     },
@@ -131,7 +131,7 @@ function openWeights(opened: Weighted, { compile, dtype = 'f32', ...around }: Su
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   return openedGenerator(model, common, {
     engine: () => DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), compile),
-    sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : digestOf(`${fingerprint} ${dtype}`)),
+    sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`)),
     heads: {
       present: () => hasMedusaHeads(origin),
       open: async () => {
@@ -140,10 +140,6 @@ function openWeights(opened: Weighted, { compile, dtype = 'f32', ...around }: Su
       },
     },
   });
-}
-
-function digestOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {

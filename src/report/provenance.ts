@@ -23,6 +23,11 @@ export const hardwareSchema = z.object({
 export type Software = z.infer<typeof softwareSchema>;
 export type Hardware = z.infer<typeof hardwareSchema>;
 
+/** The most memory that this process has held so far, in bytes. */
+export function peakMemoryBytes(): number {
+  return 1024 * process.resourceUsage().maxRSS;
+}
+
 /** Folder of this package: two levels up from src/report and from dist/report alike. */
 const packageRoot = (): string => fileURLToPath(new URL('../..', import.meta.url));
 

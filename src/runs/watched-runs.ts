@@ -1,5 +1,4 @@
 /** The runs of a folder, polled: unchanged files are not read anew. */
-import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LRUCache } from 'lru-cache';
@@ -8,6 +7,7 @@ import { readRunRecord, type RunRecord } from '../report/record.ts';
 import { findRuns, type FoundRun } from './find-runs.ts';
 import { type CurveGroup, RunSeries } from './series.ts';
 import { lossQuantity, type RunSummary, summarizeRun } from './summary.ts';
+import { sha256 } from '../files/digest.ts';
 
 /** A run with the name by which it is asked for. */
 export interface ListedRun extends RunSummary {
@@ -112,5 +112,5 @@ function newestFirst(a: ListedRun, b: ListedRun): number {
 
 /** Says nothing of the path, and is no path. */
 function idOf({ folder }: FoundRun): string {
-  return createHash('sha256').update(folder).digest('hex').slice(0, 16);
+  return sha256(folder).slice(0, 16);
 }

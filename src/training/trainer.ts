@@ -1,5 +1,4 @@
 /** The training loop: batches in, optimizer steps out, snapshots on the way, and a clean stop on request. */
-import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
@@ -21,6 +20,7 @@ import {
   type UpdateEvent,
   Updates,
 } from './updates.ts';
+import { sha256 } from '../files/digest.ts';
 
 export { type RowFeature, totalUpdates, type UpdateEvent } from './updates.ts';
 
@@ -87,7 +87,7 @@ function runIdentity({
   // micro-batch follows from the memory.
   const fixed = { ...settings, steps: undefined, epochs: undefined, microBatch: undefined };
   const described = { model: model.toJson(), origin, data: dataset.fingerprint(), settings: fixed, variant };
-  return createHash('sha256').update(JSON.stringify(described)).digest('hex');
+  return sha256(JSON.stringify(described));
 }
 
 /**

@@ -3,7 +3,7 @@ import Ajv from 'ajv';
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TextModel } from '../../src/engine/text-model.ts';
-import { toolFormats } from '../../src/engine/tools/formats/index.ts';
+import { toolFormats } from '../../src/engine/tools/tool-formats.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
 let model: TextModel;

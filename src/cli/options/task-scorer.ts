@@ -3,9 +3,9 @@ import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafte
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
-import { sha256 } from '../../evaluation/tasks/text/python-json.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { openGenerating } from '../../open/running-model.ts';
+import { sha256 } from '../../files/digest.ts';
 
 /** Opens a model for questions. Dispose of it. @throws LinnetError as `openGenerating`, and without a tokenizer */
 export async function openTaskScorer(

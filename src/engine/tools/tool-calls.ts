@@ -6,7 +6,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TextJob } from '../text-job.ts';
 import type { TextModel } from '../text-model.ts';
 import { CallReader } from './call-reader.ts';
-import { toolFormatNamed, toolFormatOf } from './formats/index.ts';
+import { toolFormatNamed, toolFormatOf } from './tool-formats.ts';
 import type { ToolFormat } from './tool-format.ts';
 import { toolGrammar, type ToolRules } from './tool-grammar.ts';
 

@@ -1,4 +1,4 @@
-/** How models write calls of functions, as data: one format a file of formats/. */
+/** How models write calls of functions, as data: the formats are in tool-formats.ts. */
 import type { ArgumentStyle } from './argument-styles.ts';
 
 /** Names of functions that every format can write. */

@@ -5,7 +5,7 @@ import { type ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts
 import { showingTokens } from '../../tokenizer/shown-tokens.ts';
 import { tokenBytes } from '../../tokenizer/token-bytes.ts';
 import { TextStream } from '../../tokenizer/text-stream.ts';
-import { toolFormatNamed } from './formats/index.ts';
+import { toolFormatNamed } from './tool-formats.ts';
 import { withTools } from './tool-messages.ts';
 
 const bytes = byteTokenizer();

@@ -57,11 +57,6 @@ export function storedBytesPerToken({ model, manifest }: MeasuredStorage): numbe
 /** A model with the description of its export, where it is one. */
 export type MeasuredStorage = Pick<RunningModel, 'model' | 'manifest'>;
 
-/** The most memory that this process has held so far, in bytes: ask before the bandwidth is measured, which takes 256 MB. */
-export function peakMemoryBytes(): number {
-  return 1024 * process.resourceUsage().maxRSS;
-}
-
 /** Rows and columns of the matrix read to measure the bandwidth: 256 MB, far more than caches hold. */
 const readShape: readonly [number, number] = [8192, 8192];
 

@@ -3,8 +3,9 @@ import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { type LineJournal, RunFolder } from '../../files/run-folder.ts';
 import type { Response } from './judging.ts';
-import { pythonJson, sha256 } from './text/python-json.ts';
+import { pythonJson } from './text/python-json.ts';
 import type { Question, TaskRequest } from './requests.ts';
+import { sha256 } from '../../files/digest.ts';
 
 export const journalLineSchema = z.object({
   key: z.string(),

@@ -5,7 +5,8 @@ import type { Response } from './judging.ts';
 import { type TaskGroup, tasksOf } from './registry.ts';
 import type { JudgedQuestion, EvaluationResult, TaskResult } from './run.ts';
 import type { Question, TaskRequest } from './requests.ts';
-import { pythonJson, sha256 } from './text/python-json.ts';
+import { pythonJson } from './text/python-json.ts';
+import { sha256 } from '../../files/digest.ts';
 
 /** Description of the run in its results. */
 export interface EvaluationDescription {

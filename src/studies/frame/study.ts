@@ -2,7 +2,6 @@
  * A study: a plan names trials, each trial is measured by itself, and all results together make a report. The measurements
  * are a `StudyDefinition`; how trials are run, kept, continued and reported is the same for all (run-study.ts).
  */
-import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError, type Stoppable } from '../../errors.ts';
@@ -11,6 +10,7 @@ import { modelHere } from '../../open/model-names.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 import type { StudyReport } from './study-report.ts';
+import { sha256 } from '../../files/digest.ts';
 
 /** Place of a trial in its study: the names and numbers that the plan gives it. */
 export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
@@ -143,7 +143,5 @@ export function trialName(place: TrialPlace): string {
 
 /** SHA-256, in hex, of values as JSON. */
 export function trialIdentity(...parts: readonly unknown[]): string {
-  return createHash('sha256')
-    .update(parts.map((part) => JSON.stringify(part)).join(''))
-    .digest('hex');
+  return sha256(parts.map((part) => JSON.stringify(part)).join(''));
 }

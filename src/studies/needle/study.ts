@@ -1,5 +1,4 @@
 /** Needles in haystacks: the needles that models find in a long text, by its length and their depth. */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
@@ -16,6 +15,7 @@ import { type PlanSource, trialIdentity } from '../frame/study.ts';
 import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
 import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
+import { sha256 } from '../../files/digest.ts';
 
 const folder = z.string().min(1);
 
@@ -80,7 +80,7 @@ export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
   measured: measuredSchema,
   async load({ models, lengths, depths, data, version: _, ...settings }, source, compile) {
     const sentences = await readHaystack(readDocuments([data]));
-    const text = createHash('sha256').update(sentences.join('\n')).digest('hex');
+    const text = sha256(sentences.join('\n'));
     const opened = new LastOpened<Awaited<ReturnType<typeof openScorer>>>();
     const longest = Math.max(...lengths);
     const trials = models.flatMap((model) => {

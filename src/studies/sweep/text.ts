@@ -2,7 +2,6 @@
  * Inputs of the models of a study, in the form of their kind: a causal model predicts the next token, an encoder masked ones
  * (BERT, arXiv 1810.04805), an encoder-decoder model the spans that were cut out (T5, arXiv 1910.10683).
  */
-import { createHash } from 'node:crypto';
 import { maskingIds, MaskedDataset } from '../../data/datasets/masked.ts';
 import { packDocuments } from '../../data/datasets/packing.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
@@ -17,6 +16,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { maskedObjective } from '../../training/objectives/masked.ts';
 import { causalObjective, type Objective, weightsInput } from '../../training/objectives/next-token.ts';
 import { sequenceObjective } from '../../training/objectives/sequence-to-sequence.ts';
+import { sha256 } from '../../files/digest.ts';
 
 /** Text to measure on: windows of a causal model, or rows of the objective of the others. */
 export type HeldOutText =
@@ -127,7 +127,7 @@ function firstRows(dataset: RowDataset, rows: number): RowDataset {
   return {
     ...{ rows: kept, length, inputs },
     batch: (visits) => dataset.batch(visits),
-    fingerprint: () => createHash('sha256').update(`${kept} ${dataset.fingerprint()}`).digest('hex'),
+    fingerprint: () => sha256(`${kept} ${dataset.fingerprint()}`),
   };
 }
 

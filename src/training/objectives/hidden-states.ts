@@ -2,7 +2,6 @@
  * Hidden states of a frozen model, computed once per row of a data set and read back in every epoch: in memory where
  * they fit, else in a file. A row's numbers are `length`·width floats.
  */
-import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +16,7 @@ import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
 import type { KeptFeature } from '../updates.ts';
+import { sha256 } from '../../files/digest.ts';
 
 export const hiddenStatePlaces = ['memory', 'disk', 'recompute'] as const;
 
@@ -92,9 +92,7 @@ async function statesOnDisk(options: HiddenStateOptions): Promise<KeptFeature> {
   if (folder === undefined) throw new LinnetError('CONFIG', 'hidden states on disk need a folder');
   await mkdir(folder, { recursive: true });
   const path = join(folder, fileName);
-  const identity = createHash('sha256')
-    .update(JSON.stringify(['hidden states 1', options.fingerprint, dataset.fingerprint()]))
-    .digest('hex');
+  const identity = sha256(JSON.stringify(['hidden states 1', options.fingerprint, dataset.fingerprint()]));
   const shape = [dataset.length, model.sizes.width];
   const file = (await openMatching(path, identity)) ?? (await writeStates(path, identity, options));
   return {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { requireFree } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
+import { peakMemoryBytes } from '../../report/provenance.ts';
 import { type JsonValue, openRun, plainJson, readRunRecord, type Run } from '../../report/record.ts';
 import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
@@ -242,11 +243,6 @@ async function evaluationOf(
     throw new OptionsError('`evaluateEvery` measures on data that is held out; say by `heldOut` how much');
   }
   return { ...(await rows()), every, patience, keep, onEvaluation };
-}
-
-/** The most memory that this process has held at once. */
-function peakMemoryBytes(): number {
-  return process.resourceUsage().maxRSS * 1024;
 }
 
 /** Trains; a refusal to resume also lists the settings that differ from the record. */

@@ -13,13 +13,13 @@ import {
   prefillSpeed,
 } from '../../../evaluation/speed/decoding-speed.ts';
 import {
-  peakMemoryBytes,
   readBandwidth,
   type StepProfile,
   stepProfile,
   storedBytesPerToken,
   type MeasuredStorage,
 } from '../../../evaluation/speed/memory-traffic.ts';
+import { peakMemoryBytes } from '../../../report/provenance.ts';
 import { draftTime, verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { linearize } from '../../../models/linearization/linearize.ts';
 import { openCausal, type RunningModel } from '../../../open/running-model.ts';
@@ -81,6 +81,7 @@ export const benchDecode = defineCommand({
     if (await measure('as it is', (compile) => openCausal(folder, compile))) {
       await measure('augmented', (compile) => openLinearized(folder, compile));
     }
+    // Before the bandwidth is measured, which takes 256 MB.
     const peak = peakMemoryBytes();
     const readBytesPerSecond = await readBandwidth({ threads });
     const rows = timings.map((row) => ({

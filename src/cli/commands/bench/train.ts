@@ -6,6 +6,7 @@ import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families/index.ts';
 import { withMixer } from '../../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../../models/model.ts';
+import { peakMemoryBytes } from '../../../report/provenance.ts';
 import { fixed, formatShortCount } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, withDefault, settings } from '../../framework/command.ts';
 import { mixerNameOption } from '../../options/mixer-options.ts';
@@ -110,7 +111,7 @@ export const benchTrain = defineCommand({
           convolutionShare: partShare,
           stepMs: timing.medianMs,
         })),
-        peakMemoryBytes: 1024 * process.resourceUsage().maxRSS,
+        peakMemoryBytes: peakMemoryBytes(),
       },
     };
   },

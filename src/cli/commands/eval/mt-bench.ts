@@ -1,5 +1,4 @@
 /** `linnet eval mt-bench`: how fast questions of several turns are answered, with drafts and without. */
-import { createHash } from 'node:crypto';
 import {
   type AnsweredQuestion,
   type CategorySpeed,
@@ -16,6 +15,7 @@ import { filePath, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { openDrafting, speculationOptions } from '../../options/speculation-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
+import { sha256 } from '../../../files/digest.ts';
 
 const { speculate, draft, tree } = speculationOptions;
 
@@ -90,7 +90,7 @@ function answerLine({ question, sequential, speculative }: AnsweredQuestion, mod
   return {
     question_id: question.id,
     category: question.category,
-    answer_id: createHash('sha256').update(`${model}\0${question.id}`).digest('hex').slice(0, 22),
+    answer_id: sha256(`${model}\0${question.id}`).slice(0, 22),
     model_id: model,
     choices: [
       {

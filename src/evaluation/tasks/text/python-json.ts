@@ -1,5 +1,4 @@
 /** `json.dumps(value, indent=2, ensure_ascii=False)`: the text that documents are identified by, as its SHA-256. */
-import { createHash } from 'node:crypto';
 import type { RowValue } from '../../../data/files/parquet-rows.ts';
 
 /**
@@ -8,10 +7,6 @@ import type { RowValue } from '../../../data/files/parquet-rows.ts';
  */
 export function pythonJson(value: RowValue, floats: ReadonlySet<string> = new Set()): string {
   return written(value, '', floats, false);
-}
-
-export function sha256(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex');
 }
 
 function written(value: RowValue, indent: string, floats: ReadonlySet<string>, float: boolean): string {
