@@ -173,11 +173,15 @@ export class StepEngine implements AsyncDisposable {
     const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
     const { feeds, kept } = source.feeds(requests, T);
     const results = await this.#programs[weights].run(feeds, this.#outputs, kept);
-    const { width, vocabulary } = this.model.sizes;
-    const logits = dataOf(results.logits, 'float32');
-    const hidden = dataOf(results.hidden, 'float32');
-    const data = this.layout.rows.map(({ name }) => dataOf(results[name], 'float32'));
-    const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : noShifts;
+    const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
+    const nodes = requests.length * T;
+    const count = requests.reduce((sum, { wanted }) => sum + wanted.length, 0);
+    // Counts are checked: the graph of an export may give others than it declares.
+    const logits = dataOf(results.logits, 'float32', count * vocabulary);
+    const hidden = dataOf(results.hidden, 'float32', count * width);
+    const data = this.layout.rows.map((own) => dataOf(results[own.name], 'float32', nodes * own.heads * own.width));
+    const shiftCount = nodes * this.model.mixers.length * shiftWidth;
+    const shifts = this.#shifts ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {

@@ -136,10 +136,15 @@ export function int64(shape: readonly number[], values: readonly number[]): Tens
   return tensor('int64', shape, BigInt64Array.from(values.map(BigInt)));
 }
 
-/** The data of a tensor that must be of one dtype. @throws LinnetError `SHAPE` naming both dtypes otherwise. */
-export function dataOf<D extends DType>(value: Tensor, dtype: D): DTypeArrays[D] {
+/**
+ * The data of a tensor that must be of one dtype.
+ * @param count of its elements, where a program could give others
+ * @throws LinnetError `SHAPE` naming both dtypes, or shape and count, otherwise
+ */
+export function dataOf<D extends DType>(value: Tensor, dtype: D, count?: number): DTypeArrays[D] {
   if (!hasDType(value, dtype)) throw new LinnetError('SHAPE', `expected a ${dtype} tensor, got ${value.dtype}`);
-  return value.data;
+  if (count === undefined || value.data.length === count) return value.data;
+  throw new LinnetError('SHAPE', `expected ${count} numbers, got ${value.data.length}: [${value.shape.join(',')}]`);
 }
 
 function hasDType<D extends DType>(value: Tensor, dtype: D): value is Tensor<D> {

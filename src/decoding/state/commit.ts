@@ -116,7 +116,8 @@ async function foldClosed(
     },
     ['folded'],
   );
-  return dataOf(folded, 'float32');
+  const [height, width] = shape ?? [(slots.rowsPerGroup ?? 0) * (count / G), keys.width + values.width];
+  return dataOf(folded, 'float32', X * height * width);
 }
 
 /** How many of the groups that are folded lie behind each row, and how many are folded. */
