@@ -196,6 +196,16 @@ describe.skipIf(noChromium !== undefined)(
       );
       expect(strokes).toEqual(expect.arrayContaining(['rgb(0, 114, 178)', 'rgb(213, 94, 0)', 'rgb(223, 227, 234)']));
       await takePicture(page, 'memory');
+      // A file that is no session is refused, and a kept text of its name stays; one that is saved again is kept too.
+      await writeFile(path, 'no session');
+      const wrong = page.waitForEvent('filechooser');
+      await panel.getByRole('button', { name: 'Open' }).click();
+      await (await wrong).setFiles(path);
+      await page.getByRole('alert').waitFor();
+      for (const count of [3, 4]) {
+        await first.getByRole('button', { name: 'Save' }).and(page.locator(':enabled')).click();
+        await expect.poll(() => kept.getByRole('listitem').count()).toBe(count);
+      }
       // A text that was kept goes on after a reload.
       await page.reload();
       await page.getByRole('button', { name: 'Memory' }).click();
@@ -203,7 +213,7 @@ describe.skipIf(noChromium !== undefined)(
       await first.waitFor();
       expect(await first.locator('.tail').textContent()).toContain(written);
       await kept.getByRole('button', { name: 'Delete kept', exact: true }).click();
-      await expect.poll(() => kept.getByRole('listitem').count()).toBe(1);
+      await expect.poll(() => kept.getByRole('listitem').count()).toBe(3);
       expect(faults).toEqual([]);
       await page.close();
     });

@@ -80,7 +80,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const open = async (): Promise<void> => {
     const file = await chooseFile();
     if (file === undefined) return;
-    const name = file.name.replace(/\.session$/, '');
+    const name = await freeName(file.name.replace(/\.session$/, ''));
     await keepSession(name, new Uint8Array(await file.arrayBuffer()));
     await restore(name).catch(async (error: unknown) => {
       await deleteSession(name);
@@ -94,7 +94,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
     put(grown({ ...restored, id, number: next, origin: name, lengths: [], bytes: [] }));
   };
   const save = async ({ id, number, length }: ShownText): Promise<void> => {
-    await client.save(id, `${facts?.name ?? 'text'} ${number}, ${length} tokens`);
+    await client.save(id, await freeName(`${facts?.name ?? 'text'} ${number}, ${length} tokens`));
     look();
   };
   const close = async ({ id }: ShownText): Promise<void> => {
@@ -214,6 +214,14 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
       </div>
     </div>
   );
+}
+
+/** A name that no kept text has, which saving would replace. */
+async function freeName(wanted: string): Promise<string> {
+  const taken = new Set((await savedSessions()).map(({ name }) => name));
+  let name = wanted;
+  for (let count = 2; taken.has(name); count++) name = `${wanted} (${count})`;
+  return name;
 }
 
 /** With a point for its length, if that is a new one. */

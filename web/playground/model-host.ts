@@ -19,6 +19,7 @@ export class ModelHost {
   readonly #models: SharedModels;
   #opened: OpenedSource | undefined;
   #release: SharedModel['release'] | undefined;
+  #isClosed = false;
   readonly #texts = new Map<number, TextSession>();
   #writing: AbortController | undefined;
 
@@ -33,7 +34,6 @@ export class ModelHost {
     onProgress: (progress: AnswerProgress) => void,
   ): Promise<ModelFacts> {
     this.stop();
-    const before = this.#release;
     const usual = Math.min(4, Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)));
     const threads = crossOriginIsolated ? (wanted ?? usual) : 1;
     const url = source.kind === 'url' ? source.url : droppedFolder;
@@ -46,14 +46,19 @@ export class ModelHost {
     const { model: opened, release } = await this.#models.take(key, () =>
       open(url, { ...options, onProgress: (progress) => onProgress({ type: 'opening', ...progress }) }),
     );
+    if (this.#isClosed) {
+      await release();
+      throw new LinnetError('ABORTED', 'the page has gone');
+    }
     if (opened.kind !== 'causal') {
       await release();
       throw new LinnetError('CONFIG', `${opened.family} reads a text before it writes; the playground continues texts`);
     }
     this.#opened = { model: opened, url, options };
+    const before = this.#release;
     this.#release = release;
     this.#texts.clear();
-    await before?.();
+    await this.#giveBack(before);
     const { sizes, mixers } = opened.description;
     const { manifest: exported } = opened;
     const { layers, keyValueHeads, headWidth, valueWidth = headWidth } = sizes;
@@ -137,11 +142,12 @@ export class ModelHost {
     this.#texts.delete(id);
   }
 
-  /** The page has gone. */
+  /** The page has gone. Work under way ends first. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.stop();
+    await this.#giveBack(this.#release);
     this.#texts.clear();
-    await this.#release?.();
   }
 
   /** Ends the writing under way between two steps. */
@@ -153,6 +159,11 @@ export class ModelHost {
   source(): OpenedSource {
     if (this.#opened !== undefined) return this.#opened;
     throw new LinnetError('INPUT', 'no model is open; open one first');
+  }
+
+  /** Once no work under way uses it. */
+  #giveBack(release: SharedModel['release'] | undefined): Promise<void> {
+    return this.#models.inTurn(async () => release?.());
   }
 
   #held(id: number): TextSession {

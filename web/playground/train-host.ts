@@ -10,6 +10,7 @@ import {
 } from '../../src/web.ts';
 import type { TrainedParameters } from '../../src/web-training.ts';
 import type { Answers, AnswerProgress } from './protocol.ts';
+import type { SharedModels } from './shared-models.ts';
 import type { TrainRequest } from './train-protocol.ts';
 
 /** The open model, and where it came from. */
@@ -30,16 +31,28 @@ interface Trained {
 
 export class TrainHost {
   readonly #opened: () => OpenedSource;
+  readonly #models: SharedModels;
   #trained: Trained | undefined;
   #running: AbortController | undefined;
+  #last: Promise<unknown> = Promise.resolve();
 
-  /** @param opened gives the open model; throws where there is none */
-  constructor(opened: () => OpenedSource) {
+  /**
+   * @param opened gives the open model; throws where there is none
+   * @param models where its turns are taken
+   */
+  constructor(opened: () => OpenedSource, models: SharedModels) {
     this.#opened = opened;
+    this.#models = models;
   }
 
   /** @throws LinnetError as `openTrainable` and `trainOnTexts` */
-  async answer(request: TrainRequest, onProgress: OnProgress): Promise<Partial<Answers>> {
+  answer(request: TrainRequest, onProgress: OnProgress): Promise<Partial<Answers>> {
+    const answered = this.#answer(request, onProgress);
+    this.#last = Promise.allSettled([this.#last, answered]).then(() => undefined);
+    return answered;
+  }
+
+  async #answer(request: TrainRequest, onProgress: OnProgress): Promise<Partial<Answers>> {
     switch (request.name) {
       case 'train':
         return { train: await this.#train(request, onProgress) };
@@ -55,8 +68,14 @@ export class TrainHost {
     this.#running?.abort();
   }
 
-  /** Lets go of what was trained. */
-  async forget(): Promise<void> {
+  /** Ends the training under way, and lets go of what was trained. */
+  async close(): Promise<void> {
+    this.stop();
+    await this.#last;
+    await this.#forget();
+  }
+
+  async #forget(): Promise<void> {
     const before = this.#trained;
     this.#trained = undefined;
     await before?.engine.dispose();
@@ -65,7 +84,7 @@ export class TrainHost {
   async #train({ text, settings }: RequestOf<'train'>, onProgress: OnProgress): Promise<Answers['train']> {
     const { url, options } = this.#opened();
     const { threads } = options;
-    await this.forget();
+    await this.#forget();
     const { signal } = (this.#running = new AbortController());
     try {
       const { openTrainable, trainedEngine, trainOnTexts } = await import('../../src/web-training.ts');
@@ -93,14 +112,9 @@ export class TrainHost {
     const engine = trained ? this.#found().engine : await model.engine();
     const { signal } = (this.#running = new AbortController());
     try {
-      const { text } = await generateToEnd(engine, {
-        promptTokens: preparePrompt({ engine, tokenizer }, { text: prompt }).tokens,
-        tokenizer,
-        sampler: new Sampler(sampler),
-        maxTokens,
-        ignoreEos: true,
-        signal,
-      });
+      const promptTokens = preparePrompt({ engine, tokenizer }, { text: prompt }).tokens;
+      const options = { promptTokens, tokenizer, sampler: new Sampler(sampler), maxTokens, ignoreEos: true, signal };
+      const { text } = await this.#models.inTurn(() => generateToEnd(engine, options));
       return text;
     } finally {
       this.#running = undefined;

@@ -20,12 +20,15 @@ const models = new SharedModels();
 /** One page. */
 class PageHost {
   readonly #host = new ModelHost(models);
-  readonly #training = new TrainHost(() => this.#host.source());
+  readonly #training = new TrainHost(() => this.#host.source(), models);
   #views: Promise<ViewsHost> | undefined;
 
   /** The page holds a lock of this name as long as it lives. */
   async closeWith(lock: string): Promise<void> {
-    await navigator.locks.request(lock, () => this.#host.close());
+    await navigator.locks.request(lock, async () => {
+      await this.#training.close();
+      await this.#host.close();
+    });
   }
 
   async answer(request: Request, onProgress: (progress: AnswerProgress) => void): Promise<Partial<Answers>> {
@@ -34,8 +37,7 @@ class PageHost {
         void this.closeWith(request.lock);
         return { page: true };
       case 'open':
-        this.#training.stop();
-        await this.#training.forget();
+        await this.#training.close();
         return { open: await this.#host.open(request.source, request.threads, onProgress) };
       case 'train':
       case 'try':
