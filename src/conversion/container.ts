@@ -3,9 +3,11 @@
  * gate is ½, the output is doubled, gains of norms are stored less one, and whole heads turn. Layers that are not kept become Gated
  * DeltaNet, made of the same projections; the whole model then learns the predictions of the original.
  */
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { LinnetError, OptionsError, requireRunning } from '../errors.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
+import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { freshParameter } from '../models/initialize.ts';
@@ -15,13 +17,16 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferParameters } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import type { TrainingSettings } from '../training/settings.ts';
-import { train } from '../training/trainer.ts';
-import type { CompileOptions } from '../runtime/compile.ts';
-import { rowLength, type Weighted } from './stages.ts';
-import { requireFitting, requireKept, stageSettings } from './stage-training.ts';
-import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
-import { type ConversionTexts, trainingRows } from './texts.ts';
+import type { WorkPlan } from '../training/plans/work-plan.ts';
+import { measureOperations, operationSeconds } from '../training/step-cost.ts';
+import { forget, conversionIdentity, openConversion } from './convert.ts';
+import type { ConversionOptions } from './options.ts';
+import { newProgress } from './progress-file.ts';
+import { planWholeModel } from './stage-plan.ts';
+import { requireKept, requireStep, stageTrainers } from './stage-training.ts';
+import type { TrainingStage, Weighted } from './stages.ts';
+import { fewestSteps } from './step-planning.ts';
+import type { ConversionTexts } from './texts.ts';
 
 type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
@@ -90,9 +95,6 @@ function weight(parameters: Parameters, name: string): Float32Array {
   if (found === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
   return found.data;
 }
-
-/** Peak learning rate of the layers that learn. */
-const rate = 1e-3;
 
 /** Half-lives of the states of the heads, from one position to this many. */
 const longestHalfLife = 512;
@@ -168,76 +170,83 @@ function headsOf(name: string, part: string, parameters: Parameters, { sizes }: 
   });
 }
 
-/** Options of a conversion into the container. */
-export interface ContainerOptions {
-  /** Layers whose attention stays. */
-  readonly kept: readonly number[];
-  /** Optimizer steps; default: as many as fit into `budget` seconds. */
-  readonly steps?: number;
-  readonly budget: number;
-  readonly batch: number;
-  readonly length?: number;
-  readonly seed?: number;
-  /** The most memory to take, in bytes. Default: three quarters of the available memory. */
-  readonly memoryBytes?: number;
-  readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
-  readonly onStep?: (done: number, total: number, loss: number) => void;
+/** The stage of a conversion into the container: all layers that are not kept learn together. */
+const containerStage: TrainingStage = {
+  ...{ name: 'logits', by: 'model', description: 'layers in place of attention learn what the original predicts' },
+  ...{ share: 1, lengths: 1, mixerRate: 1e-3, sharedRate: 1e-3 },
+  prepare(teacher, student, length) {
+    const trained = new Set([...student.model.parameters.keys()].filter((name) => name.includes('.linear_attn.')));
+    if (trained.size === 0) return undefined;
+    return {
+      trained,
+      parameters: transferParameters(student, teacher.parameters, trained),
+      objective: logitsObjective(teacher.model, student.model, length, trained),
+    };
+  },
+};
+
+/** Teacher and student as models. @throws LinnetError as `intoQwen35`, `INPUT` for layers to keep that the model does not have */
+function containerModels(model: CausalModel, { keep }: Pick<ConversionOptions, 'keep'>) {
+  const all = Array.from({ length: model.sizes.layers }, (_, layer) => layer);
+  if (!('layers' in keep)) throw new OptionsError('`target` needs the layers to keep by number, or every:N');
+  requireKept(keep.layers, all);
+  return { kept: keep.layers, all, teacher: containerModel(model, all), student: containerModel(model, keep.layers) };
+}
+
+/** The plan of a conversion into the container; reads no weights. @throws LinnetError as `convertIntoQwen35` */
+export async function planContainer(model: CausalModel, options: Omit<ConversionOptions, 'folder'>): Promise<WorkPlan> {
+  const { memoryBytes = memoryLimit(undefined), compile } = options;
+  const rate = await measureOperations(compile);
+  const stage = planWholeModel(containerStage, {
+    ...{ ...options, ...containerModels(model, options), model, memoryBytes },
+    time: (operations) => operationSeconds(operations, rate),
+  });
+  return { stages: stage === undefined ? [] : [stage], memoryLimitBytes: memoryBytes };
 }
 
 /**
- * Converts a Qwen3: layers that are not kept learn, by KL from the predictions of the original.
+ * Converts a Qwen3: layers that are not kept learn, by KL from the predictions of the original. `steps` of logits count.
  * @throws LinnetError as `intoQwen35`, `INPUT` for a layer to keep that the model does not have, `CONFIG` for a step over the limit of
- *   memory and for a budget of too few steps, `ABORTED` by the signal
+ *   memory and for a budget of too few steps; `PATH`, `MISMATCH` and `ABORTED` as `convert`
  */
 export async function convertIntoQwen35(
   original: LoadedModel,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
-  options: ContainerOptions,
+  options: ConversionOptions,
 ): Promise<Weighted> {
-  const { kept, budget, batch, seed = 0, memoryBytes = memoryLimit(undefined), compile, signal, onStep } = options;
-  const all = Array.from({ length: original.model.sizes.layers }, (_, layer) => layer);
-  requireKept(kept, all);
-  const teacher = intoQwen35(original, all);
+  const { kept, all, ...models } = containerModels(original.model, options);
+  const isTrained = kept.length < all.length && (options.steps?.logits ?? options.budget) > 0;
+  if (!isTrained) return intoQwen35(original, kept);
+  const { folder, compile, signal } = options;
+  const identity = `qwen3_5 ${conversionIdentity(original, texts.training, options)}`;
+  const { planned } = await openConversion(
+    options,
+    identity,
+    () => requireStep(containerStage, models.teacher, models.student, options),
+    async () => {
+      const { perplexity: value } = await perplexity(original.model, original.parameters, texts.validation, {
+        ...{ ...compile, signal },
+      });
+      return newProgress({ identity, original: value, keptLayers: [...kept], sensitivity: [] });
+    },
+  );
+  const teacher = { ...original, ...intoQwen35(original, all) };
   const made = intoQwen35(original, kept);
-  const trained = new Set([...made.parameters.keys()].filter((name) => name.includes('.linear_attn.')));
-  if (trained.size === 0 || (options.steps ?? budget) <= 0) return made;
   // What both have is one tensor.
   const shared = [...made.parameters].map(([name, own]) => [name, teacher.parameters.get(name) ?? own] as const);
   const student = { model: made.model, parameters: new Map(shared) };
-  const length = rowLength(student.model, options.length);
-  const job = {
-    model: student.model,
-    parameters: transferParameters(student, teacher.parameters, trained),
-    objective: logitsObjective(teacher.model, student.model, length, trained),
-    dataset: await trainingRows(texts.training, tokenizer, length),
-    trainable: (name: string) => trained.has(name),
-    ...{ compile, signal },
-  };
-  const planned = (steps: number): TrainingSettings =>
-    stageSettings({ mixerRate: rate, sharedRate: rate }, { steps, length, batch, seed });
-  const { microBatch } = requireFitting('logits', { ...job, settings: planned(timedSteps) }, memoryBytes);
-  const settings = (steps: number): TrainingSettings => ({ ...planned(steps), microBatch });
-  const started = performance.now();
-  const times: number[] = [];
-  const onTime = ({ seconds }: { readonly seconds: number }): void => {
-    times.push(seconds);
-  };
-  if (options.steps === undefined) await train({ ...job, settings: settings(timedSteps), onUpdate: onTime });
-  requireRunning(signal, 'while steps were timed');
-  const steps = options.steps ?? stepsWithin(budget, (performance.now() - started) / 1000, times);
-  if (steps === 0) {
+  const trained = await stageTrainers.model(containerStage, {
+    ...{ teacher, student, tokenizer, texts, options, origin: identity, weights: folder, planned },
+    folder: join(folder, containerStage.name),
+  });
+  if (trained === undefined) {
+    await forget(folder);
     throw new OptionsError(
       `fewer than ${fewestSteps} optimizer steps fit into \`budget\`; give more time, or \`steps\``,
     );
   }
-  const outcome = await train({
-    ...{ ...job, settings: settings(steps) },
-    onUpdate: ({ update, loss }) => onStep?.(update, steps, loss),
-  });
-  requireRunning(signal, `after ${outcome.updates} of ${steps} steps`);
-  const parameters = [...student.model.parameters.keys()].map((name) => [name, outcome.parameters.get(name)] as const);
+  const parameters = [...student.model.parameters.keys()].map((name) => [name, trained.parameters.get(name)] as const);
   return {
     model: student.model,
     parameters: new Map(parameters.flatMap(([name, value]) => (value ? [[name, value]] : []))),

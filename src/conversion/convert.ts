@@ -22,7 +22,7 @@ import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts'
 import type { ConversionOptions } from './options.ts';
 import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
 import { layersToKeep, layerSensitivity, sensitivityProbes } from './sensitivity.ts';
-import { mixerFor, requireStages, sequences, stageTrainers } from './stage-training.ts';
+import { mixerFor, requireStages, sequences, type StageContext, stageTrainers } from './stage-training.ts';
 import { trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
 
@@ -69,30 +69,17 @@ export async function convert(
 ): Promise<Conversion> {
   requireOriginal(original);
   requireShare(options);
-  const { folder, resume = false, replace = false, judge = 'both', seed, compile, signal, share } = options;
+  const { folder, judge = 'both', seed, compile, signal, share } = options;
   const measured = { ...compile, signal };
-  const run = new RunFolder(folder);
-  if (run.has(progressFile) && !resume && !replace) {
-    throw new LinnetError(
-      'PATH',
-      `${folder} holds a conversion; continue it ("resume"), begin anew ("replace"), or name another folder`,
-    );
-  }
-  if (share === undefined) requireStages(original.model, options);
-  if (replace && !resume && run.has(progressFile)) await forget(folder);
-  const isThere = run.has(progressFile);
-  await mkdir(folder, { recursive: true });
-  // Without the file of progress, nothing says whose text it is.
-  if (!isThere) await rm(join(folder, ownTextFile.file), { force: true });
-  const identity = identityOf(original, texts.training, options);
-  const progress = isThere ? await run.load(progressFile) : await begin(original, tokenizer, texts, options, identity);
-  if (progress.identity !== identity) {
-    throw new LinnetError(
-      'MISMATCH',
-      `${folder} holds a conversion of another model, data or options; name another folder`,
-    );
-  }
-  if (!isThere) await run.write(progressFile, progress);
+  const identity = conversionIdentity(original, texts.training, options);
+  const { run, progress, planned } = await openConversion(
+    options,
+    identity,
+    () => {
+      if (share === undefined) requireStages(original.model, options);
+    },
+    () => begin(original, tokenizer, texts, options, identity),
+  );
   const mixer = options.mixer ?? mixerFor(original.model, options, progress.keptLayers.length);
   const converted = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
   const start = linearize(original.model, original.parameters, mixer, converted);
@@ -129,13 +116,6 @@ export async function convert(
     if (kept && replaced !== undefined) await rm(weightsOf(folder, replaced), { recursive: true, force: true });
     options.onEvent?.({ kind: 'finished', result: progress.stages[progress.stages.length - 1], resumed: false });
   };
-  /** Steps and micro-batches are planned once: a resumed stage has the same. */
-  const plannedOnce = async (name: string, measure: () => Promise<number>): Promise<number> => {
-    const steps = progress.planned[name] ?? (await measure());
-    progress.planned[name] = steps;
-    await run.write(progressFile, progress);
-    return steps;
-  };
   const isDone = (name: string): boolean => progress.stages.some((stage) => stage.name === name);
 
   if (!isDone('linearize')) await finish('linearize', start, performance.now());
@@ -158,7 +138,7 @@ export async function convert(
       ...{ teacher: original, student: best, tokenizer, texts, options },
       ...{ origin: identity, folder: join(folder, stage.name) },
       weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
-      planned: plannedOnce,
+      planned,
     });
     if (share !== undefined) {
       for (const name of [stage.name, bestFolder, ownTextFile.file, progressFile.file]) {
@@ -186,6 +166,50 @@ export async function convert(
   return { ...best, mixer: best.model.mixers[converted[0]] ?? mixer, progress };
 }
 
+/**
+ * The progress of a conversion in its folder: of an earlier run, or begun.
+ * @param check of options, before the folder is touched
+ * @throws LinnetError `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` for one of something else
+ */
+export async function openConversion(
+  { folder, resume = false, replace = false }: Pick<ConversionOptions, 'folder' | 'resume' | 'replace'>,
+  identity: string,
+  check: () => void,
+  begin: () => Promise<ConversionProgress>,
+): Promise<Pick<StageContext, 'planned'> & { readonly run: RunFolder; readonly progress: ConversionProgress }> {
+  const run = new RunFolder(folder);
+  if (run.has(progressFile) && !resume && !replace) {
+    throw new LinnetError(
+      'PATH',
+      `${folder} holds a conversion; continue it ("resume"), begin anew ("replace"), or name another folder`,
+    );
+  }
+  check();
+  if (replace && !resume && run.has(progressFile)) await forget(folder);
+  const isThere = run.has(progressFile);
+  await mkdir(folder, { recursive: true });
+  // Without the file of progress, nothing says whose text it is.
+  if (!isThere) await rm(join(folder, ownTextFile.file), { force: true });
+  const progress = isThere ? await run.load(progressFile) : await begin();
+  if (progress.identity !== identity) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${folder} holds a conversion of another model, data or options; name another folder`,
+    );
+  }
+  if (!isThere) await run.write(progressFile, progress);
+  return {
+    ...{ run, progress },
+    // Steps and micro-batches are planned once: a resumed stage has the same.
+    async planned(name, measure) {
+      const steps = progress.planned[name] ?? (await measure());
+      progress.planned[name] = steps;
+      await run.write(progressFile, progress);
+      return steps;
+    },
+  };
+}
+
 /** @throws OptionsError for a store without steps, by which results differ, and a share without a store */
 function requireShare({ store, share, steps, queue, inputs }: ConversionOptions): void {
   if (store !== undefined && steps === undefined) {
@@ -208,7 +232,7 @@ function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weigh
 }
 
 /** Removes a conversion and its record from its folder, and nothing else; its progress last, which tells that it is there. */
-async function forget(folder: string): Promise<void> {
+export async function forget(folder: string): Promise<void> {
   const folders = [bestFolder, ...trainingStages.map(({ name }) => name)];
   const written = [...folders, ownTextFile.file, recordFile.file, progressFile.file];
   for (const name of written) await rm(join(folder, name), { recursive: true, force: true });
@@ -267,7 +291,11 @@ async function begin(
 }
 
 /** Identity of a conversion. */
-function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
+export function conversionIdentity(
+  { fingerprint }: LoadedModel,
+  training: readonly Document[],
+  options: ConversionOptions,
+): string {
   const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, judge = 'both' } = options;
   const { batch = sequences, length, seed = 0 } = options;
   const chosen = {

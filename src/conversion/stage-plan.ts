@@ -85,7 +85,7 @@ export async function planConversion(
     stages.unshift({ name: 'sensitivity', length: window, batch: 1, tokens, memoryBytes, diskBytes: 0, seconds });
   }
   for (const stage of trainingStages) {
-    const planned = (stage.by === 'layers' ? planLayers : planModel)(stage, {
+    const planned = (stage.by === 'layers' ? planLayers : planWholeModel)(stage, {
       ...options,
       model,
       student,
@@ -116,18 +116,24 @@ export async function planConversion(
   return { stages, memoryLimitBytes: limit };
 }
 
-interface StageInputs extends Omit<ConversionOptions, 'folder'> {
+interface ModelInputs extends Omit<ConversionOptions, 'folder'> {
+  /** Default: the model. */
+  readonly teacher?: CausalModel;
   readonly model: CausalModel;
   readonly student: CausalModel;
   readonly time: (operations: number) => number;
+}
+
+interface StageInputs extends ModelInputs {
   readonly rows: number;
   readonly layers: readonly number[];
 }
 
-function planModel(stage: TrainingStage, inputs: StageInputs): PlannedStage | undefined {
-  const { model, student, time, steps, budget, batch = sequences } = inputs;
+/** A stage that trains the whole model. @throws LinnetError as `requireStep` */
+export function planWholeModel(stage: TrainingStage, inputs: ModelInputs): PlannedStage | undefined {
+  const { model, teacher = model, student, time, steps, budget, batch = sequences } = inputs;
   const count = steps?.[stage.name];
-  const cost = count === 0 ? undefined : requireStep(stage, model, student, inputs);
+  const cost = count === 0 ? undefined : requireStep(stage, teacher, student, inputs);
   if (cost === undefined) return undefined;
   const length = stage.lengths * rowLength(model, inputs.length);
   const each = time(cost.operations);

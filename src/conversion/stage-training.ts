@@ -12,7 +12,7 @@ import { CachedLogits, usualTop } from '../training/objectives/cached-logits.ts'
 import type { Objective } from '../training/objectives/next-token.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import { fitStep, measureOperations, type PlannedJob, type StepCost, stepCost } from '../training/step-cost.ts';
+import { fitStep, measureOperations, type StepCost, stepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
 import { passCost } from './hidden-states.ts';
 import { LayerStates } from './layer-states.ts';
@@ -37,7 +37,7 @@ const mostTransferRows = 64;
 
 /** Inputs of a stage's training. */
 export interface StageContext {
-  readonly teacher: LoadedModel;
+  readonly teacher: Weighted & Pick<LoadedModel, 'path' | 'fingerprint'>;
   readonly student: Weighted;
   readonly tokenizer: Tokenizer;
   readonly texts: ConversionTexts;
@@ -172,17 +172,12 @@ export function requireStep(
   if (prepared === undefined) return undefined;
   const trainable = (name: string): boolean => prepared.trained.has(name);
   const job = { model: student, objective: prepared.objective, trainable, ...none };
-  const settings = stageSettings(stage, { steps: timedSteps, length, batch, seed });
-  return requireFitting(stage.name, { ...job, settings }, memoryBytes);
-}
-
-/** The cost of a step with the largest micro-batch that fits. @throws LinnetError `CONFIG` for a step over the limit */
-export function requireFitting(stage: TrainingStage['name'], job: PlannedJob, memoryBytes: number): StepCost {
-  const { settings, cost } = fitStep(job, memoryBytes);
+  const first = stageSettings(stage, { steps: timedSteps, length, batch, seed });
+  const { settings, cost } = fitStep({ ...job, settings: first }, memoryBytes);
   if (cost.bytes > memoryBytes) {
     throw new LinnetError(
       'CONFIG',
-      `in stage ${stage} a step of ${cost.microBatch} × ${formatCount(settings.length)} tokens takes about ` +
+      `in stage ${stage.name} a step of ${cost.microBatch} × ${formatCount(settings.length)} tokens takes about ` +
         `${formatBytes(cost.bytes)}, and the limit is ${formatBytes(memoryBytes)}. What helps: a smaller \`length\`, a larger ` +
         `\`memory\` if the machine has it, or 0 in \`steps\` for this stage`,
     );
@@ -313,8 +308,8 @@ export function transferRows(rows: number): number {
 }
 
 /** Settings of a stage, from its rates. */
-export function stageSettings(
-  stage: Pick<TrainingStage, 'mixerRate' | 'sharedRate'>,
+function stageSettings(
+  stage: TrainingStage,
   given: { readonly steps: number; readonly length: number; readonly batch: number; readonly seed: number },
 ): TrainingSettings {
   return parseTrainingSettings({

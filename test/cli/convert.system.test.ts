@@ -68,13 +68,15 @@ describe('a conversion', () => {
       [['--keep', '0,9', '--steps', '0,4,0'], /layer 9 has no attention to keep/],
       [['--steps', '0,4,0', '--memory', '1MiB'], /in stage logits .* the limit is 1 MiB/],
       [['--budget', '0.001s'], /fewer than 4 optimizer steps/],
-      [['--resume'], /--target.*takes no --resume/],
-      [['--plan'], /--target.*takes no --plan/],
+      [['--group', '2'], /--target.*takes no --group/],
     ] as const) {
       const refused = await runCaptured(['convert', at('qwen3'), ...given, ...more, '--json', '--out', at('refused')]);
       expect(errorOf(refused).message).toMatch(message);
-      expect(existsSync(at('refused'))).toBe(false);
+      expect(['refused', 'refused.run'].filter((name) => existsSync(at(name)))).toEqual([]);
     }
+    const { plan } = await into('planned', '--keep', 'every:2', '--steps', '0,20,0', '--plan');
+    expect(plan).toMatchObject({ stages: [{ name: 'logits', length: 16, batch: 2, tokens: 20 * 2 * 16 }] });
+    expect(existsSync(at('learned.run'))).toBe(false);
   });
 
   it('plans memory, disk and time, and does nothing else', async () => {

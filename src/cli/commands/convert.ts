@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, loadCausalShapes, type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
+import { planContainer } from '../../conversion/container.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { transferInputs } from '../../conversion/layer-states.ts';
 import { windowLength } from '../../conversion/stages.ts';
@@ -180,20 +181,24 @@ export const convertCommand = defineCommand({
     const planning = { ...settings, batch, length, seed, compile, memoryBytes, contexts };
     if (options.plan) {
       const described = await loadCausalShapes(options.model);
-      const plan = await planConversion(described.model, await textsOf(described), planning);
+      const texts = await textsOf(described);
+      const plan = await (options.target === undefined
+        ? planConversion(described.model, texts, planning)
+        : planContainer(described.model, planning));
       reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
     const original = await loadCausalModel(options.model);
     const { tokenizer, texts } = await textsOf(original);
+    const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     if (options.target !== undefined) {
-      return writeContainer(context, original, tokenizer, texts, { ...options, ...settings, compile, memoryBytes });
+      const { replace, dtype } = options;
+      return writeContainer(context, original, tokenizer, texts, { ...planning, folder, out, replace, dtype, resume });
     }
     if (!resume && share === undefined) {
       context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
     }
     const { trainedLength } = original.model.sizes;
-    const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     await using _lock = await lockFolder(folder);
     const configuration = { model: original.model.toJson(), data, ...settings, batch, length };
     const description = { command: context.command, configuration: plainJson(configuration), seed };
@@ -274,7 +279,7 @@ const notOfPlan = ['--plan', '--json', '--quiet'];
 
 /** @throws OptionsError for options of a conversion by stages, which `target` is not */
 function refuseStageOptions(options: Readonly<Record<string, unknown>>): void {
-  const stageOptions = ['plan', 'resume', 'state', 'group', 'sinks', 'queue', 'store', 'index', 'run'];
+  const stageOptions = ['state', 'group', 'sinks', 'queue', 'store', 'index'];
   const given = stageOptions.filter((name) => options[name] !== undefined && options[name] !== false);
   if (given.length === 0) return;
   const names = given.map((name) => `\`${name}\``).join(', ');
