@@ -17,7 +17,6 @@ import type { z } from 'zod';
 import type { Value } from '../graph/graph.ts';
 import type { Dim } from '../graph/shape.ts';
 import type { DType, Tensor } from '../graph/tensor.ts';
-import type { ConvolutionConfig } from './convolution-config.ts';
 import type {
   AttentionDims,
   HeadCounts,
@@ -248,10 +247,8 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   describe(config: C): string;
   /** The parameters that a layer has next to its projections. */
   parameters(config: C, dims: AttentionDims): MixerParameter[];
-  /** How far it sees. */
-  horizon(config: C): Horizon;
-  /** Its convolution over values; null where it has none. */
-  convolution(config: C): ConvolutionConfig | null;
+  /** How far it sees. Default: its `group`, endless without that field, and the reach of its convolution. */
+  horizon?(config: C): Horizon;
   /** Whether a position reads later ones even without a convolution. Default false. */
   readonly readsFuture?: boolean;
   /** The longest sequence that its parameters serve. Default: no limit. */

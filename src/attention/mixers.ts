@@ -6,7 +6,7 @@ import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import { type ConvolutionConfig, filterName, isCausalConvolution } from './convolution-config.ts';
+import { type ConvolutionConfig, filterName, isCausalConvolution, reachOf } from './convolution-config.ts';
 import { centredConvolution } from './convolution.ts';
 import { groupingOf } from './grouping.ts';
 import { findMixerKind, mixerKinds } from './kinds/index.ts';
@@ -30,6 +30,12 @@ import type {
 import { type ReferenceInput, ReferencePositions } from './reference.ts';
 import { scaledScoring, type Scoring } from './scoring.ts';
 import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
+
+/** Fields that have one meaning in every kind that has them. */
+interface CommonFields {
+  readonly group?: number;
+  readonly convolution?: ConvolutionConfig | null;
+}
 
 /** The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table */
 export function kindOf({ kind }: MixerConfig): MixerKind {
@@ -92,8 +98,8 @@ export function mixerParameters(config: MixerConfig, dims: AttentionDims): Mixer
 }
 
 /** The convolution of a mixer; null where it has none. */
-export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
-  return kindOf(config).convolution(config);
+export function convolutionOf({ convolution = null }: MixerConfig & CommonFields): ConvolutionConfig | null {
+  return convolution;
 }
 
 /**
@@ -139,7 +145,8 @@ export function groupOf(config: MixerConfig): number {
 
 /** How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none */
 export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
-  const horizon = kindOf(config).horizon(config);
+  const { group: own = Number.POSITIVE_INFINITY }: MixerConfig & CommonFields = config;
+  const horizon = kindOf(config).horizon?.(config) ?? { group: own, reach: reachOf(convolutionOf(config)) };
   if (biasReach < 0) return horizon;
   const { group, reach, window = 1, sinks = 0 } = horizon;
   // Sinks are scored from any distance.

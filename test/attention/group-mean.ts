@@ -40,7 +40,6 @@ export const groupMeanKind: MixerKind<GroupMeanMixer> = {
   describe: ({ group }) => `mean of groups of ${group}`,
   parameters: () => [{ name: 'gain', shape: [1], init: 'ones' }],
   horizon: ({ group }) => ({ group, reach: -1 }),
-  convolution: () => null,
   reference({ group }, positions) {
     const [gain] = positions.parameter('gain');
     return positions.mapRows((head, t) => {

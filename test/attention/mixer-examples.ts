@@ -4,7 +4,7 @@
  */
 import { mixerKinds } from '../../src/attention/kinds/index.ts';
 import type { MixerConfig, MixerKind } from '../../src/attention/mixer.ts';
-import { isCausal, parseMixer } from '../../src/attention/mixers.ts';
+import { convolutionOf, isCausal, parseMixer } from '../../src/attention/mixers.ts';
 
 /** The largest group of an example. */
 export const G = 8;
@@ -23,7 +23,7 @@ const forms = {
   recurrent: ({ kind, config }) => kind.recurrent !== undefined && isCausal(config),
   bidirectional: ({ kind }) => kind.bidirectional !== undefined,
   cross: ({ kind, config }) =>
-    kind.cross !== undefined && kind.convolution(config) === null && (kind.canCross?.(config) ?? true),
+    kind.cross !== undefined && convolutionOf(config) === null && (kind.canCross?.(config) ?? true),
 } as const satisfies Readonly<Record<string, (example: MixerExample) => boolean>>;
 
 export type MixerForm = keyof typeof forms;

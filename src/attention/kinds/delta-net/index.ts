@@ -70,8 +70,6 @@ export const deltaNetKind = {
   describe: ({ heads, keyWidth, valueWidth, kernel }) =>
     `gated delta net of ${heads} states ${keyWidth}×${valueWidth}, filters of ${kernel}`,
   parameters: deltaNetParameters,
-  horizon: ({ group }) => ({ group, reach: -1 }),
-  convolution: () => null,
   rowWidth: (_, headWidth) => headWidth + 1,
   reference: deltaNetReference,
   parallel: deltaNetParallel,

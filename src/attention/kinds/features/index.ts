@@ -3,7 +3,7 @@
  * Performer, TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/reference/linear-attentions.md).
  */
 import { z } from 'zod';
-import { filterParameters, reachOf } from '../../convolution-config.ts';
+import { filterParameters } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import {
   convolutionFrom,
@@ -60,8 +60,6 @@ export const featuresKind = {
     ...(isLearnedMap(map) ? mapParameters(dims) : []),
     ...filterParameters(own, dims),
   ],
-  horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
-  convolution: ({ convolution: own }) => own,
   hasSurrogateGradient: ({ map }) => map.name === 'hashes',
   reference: featuresReference,
   parallel: featuresParallel,

@@ -2,7 +2,7 @@
  * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values; every position
  * decays it and replaces part of the value stored for its own key. The formula is in `reference.ts`.
  */
-import { filterName, reachOf } from '../../convolution-config.ts';
+import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolutionFrom, convolutionOptions, decayOption, definePreset, groupOption } from '../../preset.ts';
 import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
@@ -27,8 +27,6 @@ export const gatedDeltaKind = {
   },
   describe: describeGatedDelta,
   parameters: gatedDeltaParameters,
-  horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
-  convolution: ({ convolution: own }) => own,
   reference: gatedDeltaReference,
   parallel: gatedDeltaParallel,
   recurrent: { state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },

@@ -4,7 +4,7 @@
  * linear attention (arXiv 2312.06635) its decays by data. The decays are in `decay.ts`, the formula in `reference.ts`.
  */
 import { z } from 'zod';
-import { filterName, reachOf } from '../../convolution-config.ts';
+import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import {
   convolutionFrom,
@@ -62,8 +62,6 @@ export const gatedKind = {
   },
   describe: describeGated,
   parameters: gatedParameters,
-  horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
-  convolution: ({ convolution: own }) => own,
   reference: gatedReference,
   parallel: gatedParallel,
   recurrent: { state: gatedState, step: gatedStep, fold: gatedFold, inputs: gatedInputs },

@@ -36,7 +36,6 @@ export const gauKind = {
     const biased = config.local === null ? -1 : Math.min(biasReach, unitGroup(config) - 1);
     return { group: unitGroup(config), reach: Math.max(reachOf(config.convolution), biased) };
   },
-  convolution: ({ convolution }) => convolution,
   rowWidth: unitRowWidth,
   reference: unitReference,
   parallel: (config, input) => unitParallel(config, input),

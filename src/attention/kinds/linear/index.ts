@@ -8,7 +8,7 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { filterName, reachOf } from '../../convolution-config.ts';
+import { filterName } from '../../convolution-config.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
@@ -167,8 +167,6 @@ export const linearKind = {
   examples: linearExamples,
   describe: (config) => describeBranches(config),
   parameters: (config, dims) => branchParameters(config, dims),
-  horizon: ({ group, convolution }) => ({ group, reach: reachOf(convolution) }),
-  convolution: ({ convolution }) => convolution,
   hasSurrogateGradient: ({ local }) => local?.kernel === 'yoso',
   reference: (config, positions) => linearReference(config, positions),
   parallel: (config, input) => linearParallel(config, input),

@@ -53,8 +53,6 @@ export const linformerKind = {
     ...projectionParameters(rows, length),
     ...filterParameters(convolution, dims),
   ],
-  horizon: ({ convolution }) => ({ group: Number.POSITIVE_INFINITY, reach: reachOf(convolution) }),
-  convolution: ({ convolution }) => convolution,
   readsFuture: true,
   maximumLength: ({ length }) => length,
   reference: linformerReference,
@@ -91,7 +89,6 @@ export const blockLinformerKind = {
     ...filterParameters(convolution, dims),
   ],
   horizon: ({ block, convolution }) => ({ group: block, reach: reachOf(convolution) }),
-  convolution: ({ convolution }) => convolution,
   reference: blockLinformerReference,
   parallel: blockLinformerParallel,
   recurrent: {

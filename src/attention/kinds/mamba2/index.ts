@@ -36,7 +36,6 @@ export const mamba2Kind = {
   describe: describeMamba2,
   parameters: mamba2Parameters,
   horizon: ({ group, kernel }) => ({ group, reach: kernel - 1 }),
-  convolution: () => null,
   reference: mamba2Reference,
   parallel: mamba2Parallel,
   recurrent: { state: mamba2State, step: mamba2Step, fold: mamba2Fold, inputs: mamba2Inputs },

@@ -41,7 +41,6 @@ export const shortConvKind = {
   describe: ({ kernel, bias }) => `short convolution ${kernel}${bias ? ' with bias' : ''}`,
   parameters: shortParameters,
   horizon: ({ kernel }) => ({ group: 1, reach: kernel - 1 }),
-  convolution: () => null,
   reference: shortReference,
   parallel: shortParallel,
   recurrent: { state: shortState, step: shortStep, inputs: shortInputs },

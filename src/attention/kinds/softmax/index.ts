@@ -50,8 +50,6 @@ export const softmaxKind = {
   examples: { softmax: { kind: 'softmax' } },
   describe: () => 'softmax attention',
   parameters: () => [],
-  horizon: () => ({ group: Number.POSITIVE_INFINITY, reach: -1 }),
-  convolution: () => null,
   reference: (_, positions) => linearReference(softmaxBranches, positions),
   parallel: (_, input) => causalSoftmax(input),
   recurrent: {

@@ -1,5 +1,4 @@
 /** The paper's grouped linear attention in the form that its code gives it in T5: see `parallel.ts`. */
-import { reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { t5LinearCross, type T5LinearMixer, t5LinearOfWhole, t5LinearParallel, t5LinearSchema } from './parallel.ts';
 import { t5LinearReference } from './reference.ts';
@@ -22,8 +21,6 @@ export const t5LinearKind = {
   },
   describe: (config) => describeBranches({ ...config, normalize: null, castling: false }),
   parameters: (config, dims) => branchParameters(config, dims),
-  horizon: ({ group, convolution }) => ({ group, reach: reachOf(convolution) }),
-  convolution: ({ convolution }) => convolution,
   convolvesPadding: ({ padding }) => padding === 'read',
   hasSurrogateGradient: ({ local }) => local?.kernel === 'yoso',
   reference: t5LinearReference,

@@ -73,7 +73,6 @@ export const windowKind = {
   describe: describeWindow,
   parameters: windowParameters,
   horizon: windowHorizon,
-  convolution: (config) => config.convolution,
   reference: windowReference,
   parallel: windowParallel,
   recurrent: { state: windowState, step: windowStep, fold: windowFold, inputs: windowInputs },

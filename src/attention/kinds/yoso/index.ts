@@ -9,7 +9,7 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { convolutionField, filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
+import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
@@ -77,8 +77,6 @@ export const yosoKind = {
   },
   describe: ({ bits, convolution }) => withConvolution(`yoso expectation of ${bits} bits`, convolution),
   parameters: ({ convolution }, dims) => filterParameters(convolution, dims),
-  horizon: ({ convolution }) => ({ group: Number.POSITIVE_INFINITY, reach: reachOf(convolution) }),
-  convolution: ({ convolution }) => convolution,
   hasSurrogateGradient: () => true,
   // At cosine 1 the arc cosine has no slope to lose: half an ulp of the cosine, 6e-8, is √(4·6e-8)/π of a half turn.
   // Vectors of two numbers often point the same way.
