@@ -28,8 +28,11 @@ type Name = keyof typeof drafterMakers;
 
 /** A session that goes on, and the trees that were verified. */
 async function goOn(name: Name, learned: LearnedTexts, { state, tokens }: SavedSession, maxTokens = 50) {
-  const trees: VerifiedTree[] = [];
-  const method = speculative(drafterMakers[name](learned), { onTree: (tree) => trees.push(tree) });
+  const trees: (Omit<VerifiedTree, 'source'> & { readonly sources: readonly string[] })[] = [];
+  const onTree = ({ source, ...tree }: VerifiedTree): void => {
+    trees.push({ ...tree, sources: Array.from(tree.tokens.keys(), source) });
+  };
+  const method = speculative(drafterMakers[name](learned), { onTree });
   const promptTokens = Array.from(tokens);
   const written = await generateToEnd(engine, {
     promptTokens,

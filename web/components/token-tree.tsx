@@ -2,6 +2,12 @@
 import { layoutTree } from '../../src/report/charts/tree-layout.ts';
 import { visibleToken } from './tokens.ts';
 
+/** Where guesses come from, and the colour that stands for it. */
+export interface SourceTitle {
+  readonly title: string;
+  readonly series: number;
+}
+
 export interface TokenTreeProps {
   /** Texts of the nodes; the first is the root, the last token of the text before. */
   readonly tokens: readonly string[];
@@ -11,6 +17,8 @@ export interface TokenTreeProps {
   readonly accepted: readonly number[];
   /** The token that the model said after the path. */
   readonly next?: string;
+  /** Where the guess of each node comes from. */
+  readonly sources?: readonly (SourceTitle | undefined)[];
 }
 
 const rowHeight = 26;
@@ -31,7 +39,7 @@ function describeTokenTree({ tokens, accepted, next }: TokenTreeProps): string {
 }
 
 export function TokenTreeView(props: TokenTreeProps) {
-  const { tokens, parents, accepted, next } = props;
+  const { tokens, parents, accepted, next, sources = [] } = props;
   // The token after the path hangs below its last node, as a node of its own.
   const last = accepted[accepted.length - 1] ?? 0;
   const shownTokens = (next === undefined ? tokens : [...tokens, next]).map(visibleToken);
@@ -84,6 +92,18 @@ export function TokenTreeView(props: TokenTreeProps) {
           <text x={lefts[depths[node]] + boxWidth(label) / 2} y={middle(node) + 4}>
             {label}
           </text>
+          {depths[node] > 0 && sources[node] !== undefined && (
+            <>
+              <title>{sources[node].title}</title>
+              <rect
+                class={`source series-${sources[node].series}`}
+                x={lefts[depths[node]] + 4}
+                y={middle(node) + boxHeight / 2 - 3}
+                width={boxWidth(label) - 8}
+                height={2.5}
+              />
+            </>
+          )}
         </g>
       ))}
     </svg>

@@ -6,24 +6,23 @@ import { ChoiceField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { webGpuSupport, type WebGpuSupport } from '../../src/runtime/webgpu-support.ts';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
-import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
 import { askedInAddress, deviceNames, sharesEngine, shippedModel } from './devices.ts';
-import { MaskView } from './mask-view.tsx';
-import { MemoryView } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
 import type { ModelFacts, ChosenModel } from './protocol.ts';
-import { TrainView } from './train-view.tsx';
 import type { ViewProps } from './view-props.ts';
 import { WriteView } from './write-view.tsx';
 
-const views: Readonly<Record<string, ComponentType<ViewProps>>> = {
-  Write: WriteView,
-  Memory: MemoryView,
-  Train: TrainView,
-  Attention: AttentionView,
-  Mask: MaskView,
+type View = ComponentType<ViewProps>;
+
+/** The views but the first are loaded when they are first shown: tabs that only write take less memory. */
+const views: Readonly<Record<string, () => View | Promise<View>>> = {
+  Write: () => WriteView,
+  Memory: () => import('./memory-view.tsx').then(({ MemoryView }) => MemoryView),
+  Train: () => import('./train-view.tsx').then(({ TrainView }) => TrainView),
+  Attention: () => import('./attention-view.tsx').then(({ AttentionView }) => AttentionView),
+  Mask: () => import('./mask-view.tsx').then(({ MaskView }) => MaskView),
 };
 
 /** How far opening has come. */
@@ -43,6 +42,7 @@ export function PlaygroundApp() {
   const [gpu, setGpu] = useState<WebGpuSupport>();
   const [opening, setOpening] = useState<Opening | undefined>(undefined);
   const [view, setView] = useState('Write');
+  const [shown, setShown] = useState<Readonly<Record<string, View>>>({ Write: WriteView });
   const [busy, setBusy] = useState(false);
   const [asking, setAsking] = useState(false);
   const [dragging, setDragging] = useState(false);
@@ -107,6 +107,14 @@ export function PlaygroundApp() {
     };
   }, [open, onProblem, busy, opening]);
 
+  const show = (name: string): void => {
+    setView(name);
+    const load = async (): Promise<void> => {
+      const View = await views[name]();
+      setShown((before) => ({ ...before, [name]: View }));
+    };
+    if (shown[name] === undefined) load().catch(onProblem);
+  };
   const ready = facts !== undefined && opening === undefined && !busy;
   return (
     <>
@@ -114,7 +122,7 @@ export function PlaygroundApp() {
         <h1>Linnet playground</h1>
         <nav class="tabs" aria-label="Views">
           {Object.keys(views).map((name) => (
-            <Button key={name} name={name} kind="quiet" pressed={view === name} onClick={() => setView(name)} />
+            <Button key={name} name={name} kind="quiet" pressed={view === name} onClick={() => show(name)} />
           ))}
         </nav>
         <div class="buttons">
@@ -155,7 +163,7 @@ export function PlaygroundApp() {
         </div>
       )}
       <main key={models}>
-        {Object.entries(views).map(([name, View]) => (
+        {Object.entries(shown).map(([name, View]) => (
           <div key={name} hidden={view !== name}>
             <View client={client} facts={facts} ready={ready} onBusy={setBusy} onProblem={onProblem} />
           </div>

@@ -61,7 +61,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
     };
     now = { ...now, text: now.text + added };
     const pacer = new FramePacer(() => put(now));
-    const options = { maxTokens: count, sampler: { temperature, topP: 0.95, seed: id }, speculate: false };
+    const options = { maxTokens: count, sampler: { temperature, topP: 0.95, seed: id }, speculate: 'off' } as const;
     const written = await client.write(id, added, options, (progress) => {
       if (progress.type !== 'written') return;
       const { text, length, stateBytes } = progress;

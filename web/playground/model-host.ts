@@ -1,5 +1,13 @@
 /** The model of a page, and the texts that it writes. */
-import { browserWeights, LinnetError, LookupDrafter, open, speculative, type TextSession } from '../../src/web.ts';
+import {
+  browserWeights,
+  drafterMakers,
+  LearnedTexts,
+  LinnetError,
+  open,
+  speculative,
+  type TextSession,
+} from '../../src/web.ts';
 import type {
   ModelFacts,
   ChosenModel,
@@ -22,6 +30,8 @@ export class ModelHost {
   #isClosed = false;
   readonly #texts = new Map<number, TextSession>();
   #writing: AbortController | undefined;
+  /** From the texts of the open model. */
+  #learned = new LearnedTexts();
 
   constructor(models: SharedModels) {
     this.#models = models;
@@ -58,6 +68,7 @@ export class ModelHost {
     const before = this.#release;
     this.#release = release;
     this.#texts.clear();
+    this.#learned = new LearnedTexts();
     await this.#giveBack(before);
     const { sizes, mixers } = opened.description;
     const { manifest: exported } = opened;
@@ -86,13 +97,16 @@ export class ModelHost {
     this.#texts.set(id, text);
     let tree: ShownTree | undefined;
     const textOf = (token: number): string => model.tokenizer.decode([token]);
-    const method = speculate
-      ? speculative(new LookupDrafter(), {
-          onTree({ tokens, parents, accepted, next }) {
-            tree = { tokens: [...tokens].map(textOf), parents: [...parents], accepted, next: textOf(next) };
-          },
-        })
-      : undefined;
+    const method =
+      speculate === 'off'
+        ? undefined
+        : speculative(drafterMakers[speculate](this.#learned), {
+            onTree({ tokens, parents, accepted, next, source }) {
+              const texts = [...tokens].map(textOf);
+              const sources = texts.map((_, node) => source(node));
+              tree = { tokens: texts, parents: [...parents], accepted, next: textOf(next), sources };
+            },
+          });
     const { signal } = (this.#writing = new AbortController());
     let { length } = text.tokens;
     let stateBytes = (): number => text.bytes;

@@ -1,5 +1,5 @@
 /** What the page and the worker that computes say to each other. */
-import type { ExportManifest, OpeningProgress, SamplerInput, WebDevice } from '../../src/web.ts';
+import type { DrafterName, ExportManifest, OpeningProgress, SamplerInput, WebDevice } from '../../src/web.ts';
 import type { TrainAnswers, TrainProgress, TrainRequest } from './train-protocol.ts';
 import type { ViewAnswers, ViewRequest } from './views-protocol.ts';
 
@@ -28,8 +28,8 @@ export interface ModelFacts {
 export interface WriteOptions {
   readonly maxTokens: number;
   readonly sampler: SamplerInput;
-  /** Guesses by looking up what the text has said before. */
-  readonly speculate: boolean;
+  /** Where guesses come from. */
+  readonly speculate: DrafterName;
 }
 
 /** A text that the worker holds. */
@@ -55,6 +55,8 @@ export interface ShownTree {
   readonly parents: readonly number[];
   readonly accepted: readonly number[];
   readonly next: string;
+  /** Where the guess of each node comes from. */
+  readonly sources: readonly string[];
 }
 
 /** What comes before an answer. */

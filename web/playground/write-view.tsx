@@ -1,9 +1,10 @@
 /** *Write*: one text twice, token by token and with speculation, and the tree of every round. */
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
-import { TextField } from '../components/fields.tsx';
+import { ChoiceField, TextField } from '../components/fields.tsx';
+import { Swatches } from '../components/swatches.tsx';
 import { type Sampling, SamplingForm } from '../components/sampling-fields.tsx';
-import { TokenTreeView } from '../components/token-tree.tsx';
+import { type SourceTitle, TokenTreeView } from '../components/token-tree.tsx';
 import { formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
 import { FramePacer } from './frames.ts';
 import type { ModelClient } from './model-client.ts';
@@ -41,6 +42,21 @@ const titles: Readonly<Record<SideName, string>> = {
 };
 const shownTrees = 24;
 
+const drafterTitles = {
+  auto: 'all together',
+  suffix: 'this text and earlier ones',
+  recycle: 'tokens the model considered',
+  lookup: 'this text',
+} as const;
+type Drafter = keyof typeof drafterTitles;
+
+const sourceTitles: Readonly<Record<string, SourceTitle>> = {
+  lookup: { title: 'from this text', series: 0 },
+  'this text': { title: 'from this text', series: 0 },
+  'earlier texts': { title: 'from earlier texts', series: 1 },
+  recycled: { title: 'tokens the model considered before', series: 3 },
+};
+
 const defaultSampling: Sampling = {
   temperature: 0,
   topP: 1,
@@ -53,6 +69,7 @@ const defaultSampling: Sampling = {
 export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) {
   const [prompt, setPrompt] = useState('The state of the union');
   const [sampling, setSampling] = useState<Sampling>(defaultSampling);
+  const [drafter, setDrafter] = useState<Drafter>('auto');
   const [shown, setShown] = useState<Readonly<Record<SideName, Side>>>({ plain: emptySide, speculative: emptySide });
   const [given, setGiven] = useState('');
   const [writing, setWriting] = useState<SideName | undefined>(undefined);
@@ -75,8 +92,8 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
         const options = {
           maxTokens,
           sampler,
-          speculate: side === 'speculative',
-        };
+          speculate: side === 'speculative' ? drafter : 'off',
+        } as const;
         const written = await client.write(id, prompt, options, (progress) => {
           if (progress.type !== 'written') return;
           const { text, tree } = progress;
@@ -124,6 +141,7 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
           <Button name="Write" type="submit" kind="primary" icon="send" disabled={!ready || writing !== undefined} />
           <Button name="Stop" icon="stop" disabled={writing === undefined} onClick={stop} />
         </div>
+        <ChoiceField label="Guesses from" value={drafter} choices={drafterTitles} onValue={setDrafter} />
         <SamplingForm
           sampling={sampling}
           defaults={defaultSampling}
@@ -160,8 +178,8 @@ function TreeList({ side: { trees, guessed, accepted } }: { readonly side: Side 
   if (trees.length === 0) {
     return (
       <p class="muted">
-        Each round shows here what was guessed by looking up the end of the text in the text so far, the path that the
-        model accepted, and the token that it added.
+        Each round shows here what was guessed and from where, the path that the model accepted, and the token that it
+        added.
       </p>
     );
   }
@@ -172,6 +190,7 @@ function TreeList({ side: { trees, guessed, accepted } }: { readonly side: Side 
         <span class="legend accepted">accepted</span> <span class="legend rejected">rejected</span>{' '}
         <span class="legend next">added by the model</span>
       </p>
+      <Swatches of={shownSources(trees)} />
       <div class="trees" tabIndex={0} role="region" aria-label="Trees of the last rounds, the newest first">
         {trees.map(({ round, tree }) => (
           <RoundTree key={round} tree={tree} />
@@ -186,7 +205,7 @@ function RoundTree({ tree }: { readonly tree: ShownTree }) {
   return useMemo(
     () => (
       <figure>
-        <TokenTreeView {...tree} />
+        <TokenTreeView {...tree} sources={tree.sources.map((source) => sourceTitles[source])} />
         <figcaption class="muted numbers">
           {formatCount(tree.tokens.length)} read, {formatCount(tree.accepted.length)} gained
         </figcaption>
@@ -194,6 +213,12 @@ function RoundTree({ tree }: { readonly tree: ShownTree }) {
     ),
     [tree],
   );
+}
+
+/** The titles of the guesses' sources, each once. */
+function shownSources(trees: readonly NumberedTree[]): SourceTitle[] {
+  const sources = new Set(trees.flatMap(({ tree }) => tree.sources.slice(1).map((source) => sourceTitles[source])));
+  return [...sources].sort((a, b) => a.series - b.series);
 }
 
 function numbersOf({ written, text }: Side, writing: boolean): string {

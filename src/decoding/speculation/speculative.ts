@@ -42,6 +42,8 @@ export interface VerifiedTree {
   readonly accepted: readonly number[];
   /** The token that follows the path. */
   readonly next: number;
+  /** Where a node's guess comes from, for people. */
+  readonly source: (node: number) => string;
 }
 
 /**
@@ -155,7 +157,8 @@ class SpeculativeDecoder implements Continuation {
       tokens.length,
       tree.size,
     );
-    this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next });
+    const source = draft.source ?? (() => this.#drafter.name);
+    this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next, source });
     this.#statistics?.record({
       nodes: tree.size,
       path: origin === undefined ? path : path.map((node) => origin[node]),

@@ -27,7 +27,8 @@ export class CombinedDrafter implements Drafter {
 
   async propose(context: DraftContext): Promise<Draft> {
     const drafts: Draft[] = [];
-    for (const drafter of this.#drafters) drafts.push(await drafter.propose(context));
+    for (const drafter of this.#drafters)
+      drafts.push({ source: () => drafter.name, ...(await drafter.propose(context)) });
     return mergeDrafts(drafts, this.#maxNodes);
   }
 

@@ -84,7 +84,11 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
       }
     }
   }
-  return trie.toDraft();
+  const source = (node: number): string => {
+    const drafter = places.findIndex((place) => place.includes(node));
+    return drafts[drafter].source?.(places[drafter].indexOf(node)) ?? '';
+  };
+  return { ...trie.toDraft(), source };
 }
 
 /** A pruned draft, with the origin of its nodes. */
@@ -111,5 +115,6 @@ export function pruneDraft(draft: Draft, maxDepth: number, ends: Pick<ReadonlySe
     tree: new TokenTree(kept.map((node) => (node === 0 ? -1 : places[tree.parents[node]]))),
     tokens: Int32Array.from(kept, (node) => tokens[node]),
     origin: Int32Array.from(kept),
+    source: draft.source && ((node) => draft.source?.(kept[node]) ?? ''),
   };
 }

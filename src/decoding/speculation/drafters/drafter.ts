@@ -35,6 +35,8 @@ export interface Draft {
   readonly tree: TokenTree;
   /** Token of every node [T]; `tokens[0]` is the root. */
   readonly tokens: Int32Array;
+  /** Where a node's guess comes from, for people. Default: the drafter's name. */
+  readonly source?: (node: number) => string;
 }
 
 /** Makes guesses for one text. Data kept between calls follow `DraftContext.tokens`. */

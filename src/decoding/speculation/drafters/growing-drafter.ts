@@ -82,9 +82,14 @@ export class GrowingDrafter implements Drafter {
     }
     if (size === 1) return Promise.resolve(rootDraft(root));
     const kept = nodes.slice(0, size);
+    const expanded = this.#expanded;
     return Promise.resolve({
       tree: new TokenTree(kept.map(({ parent }) => parent)),
       tokens: Int32Array.from(kept, ({ token }) => token),
+      source: (node) => {
+        const { token, parent } = kept[node];
+        return expanded[parent]?.guesses.flat().find((guess) => guess.token === token)?.source ?? '';
+      },
     });
   }
 

@@ -50,6 +50,8 @@ export interface Guess {
   readonly token: number;
   readonly share: number;
   readonly chance: Chance;
+  /** See `Draft.source`. */
+  readonly source: string;
 }
 
 /** A place in the tree: the text, then a path of guesses. */

@@ -67,7 +67,7 @@ export class Successors {
   /** The place after a token. */
   after(token: number): DraftPlace {
     const guesses = [...this.#tokens.subarray(ranks * token, ranks * (token + 1))].flatMap((next, rank) =>
-      next === 0 ? [] : { token: next - 1, share: 1, chance: this.chances[rank] },
+      next === 0 ? [] : { token: next - 1, share: 1, chance: this.chances[rank], source: 'recycled' },
     );
     return { guesses, after: (next) => this.after(next) };
   }

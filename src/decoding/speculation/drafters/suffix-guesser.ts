@@ -122,6 +122,8 @@ class SuffixPlace implements DraftPlace {
     const weights = new Map<number, number>();
     let total = 0;
     let longest = 0;
+    // Occurrences in the text come first.
+    let inText = 0;
     for (const occurrence of found) {
       const token = this.#following(occurrence);
       if (token < 0) continue;
@@ -129,10 +131,13 @@ class SuffixPlace implements DraftPlace {
       weights.set(token, (weights.get(token) ?? 0) + matched ** 2);
       total += matched ** 2;
       longest = Math.max(longest, matched);
+      if (occurrence.index === own) inText = weights.size;
     }
     const chance = earlier.chance(longest);
     this.guesses = [...weights]
-      .map(([token, weight]) => ({ token, share: weight / total, chance }))
+      .map(([token, weight], at) => {
+        return { token, share: weight / total, chance, source: at < inText ? 'this text' : 'earlier texts' };
+      })
       .sort((a, b) => b.share - a.share)
       .slice(0, branches);
   }
