@@ -12,7 +12,7 @@ import type {
   SharedV3Warning,
 } from '@ai-sdk/provider';
 import type { SamplerInput } from '../decoding/sampler.ts';
-import { preparePrompt, type Prompt } from '../engine/prompt.ts';
+import { preparePrompt, type Prompt, type PromptModel } from '../engine/prompt.ts';
 import { Runner } from '../engine/runner.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
 import { type DrafterName, drafters } from '../decoding/speculation/drafters/registry.ts';
@@ -43,6 +43,8 @@ export interface LinnetSettings extends RunningOptions {
 /** The parts of an opened model that calls share. */
 interface Ready {
   readonly model: RunningModel;
+  /** With the model's template, which remembers. */
+  readonly prompted: PromptModel;
   readonly runner: Runner;
   readonly calls: ToolCalls;
 }
@@ -112,9 +114,10 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const { toolFormat, cacheBytes = 256 << 20, parallel = 4 } = this.#settings;
     // Disposal may have come while the model was opened: the next call opens another.
     if (this.#ready?.model === model) return this.#ready;
-    const { tokenizer, engine } = model;
+    const { tokenizer, engine, template } = model;
     this.#ready = {
       model,
+      prompted: { engine, tokenizer, template: template?.remembering() },
       runner: new Runner(engine, { tokenizer, parallel, prefixes: new PrefixCache(cacheBytes) }),
       calls: new ToolCalls(model, toolFormat),
     };
@@ -123,7 +126,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
 
   async *#parts(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void, undefined> {
     options.abortSignal?.throwIfAborted();
-    const { model, runner, calls } = await this.#open();
+    const { model, prompted, runner, calls } = await this.#open();
     const { tools, warnings } = toolsOf(options);
     const { responseFormat: format, toolChoice: choice = { type: 'auto' } } = options;
     const schema = format?.type === 'json' ? (format.schema ?? { type: 'object' }) : undefined;
@@ -133,7 +136,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     if (required && !mayCall) throw noTool(choice, tools);
     const parallel = choice.type !== 'tool' && options.providerOptions?.linnet?.parallelToolCalls !== false;
     const input = withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []);
-    const prompt = preparePrompt(model, input);
+    const prompt = preparePrompt(prompted, input);
     const held = mayCall
       ? calls.held({ tools: callable, required, parallel, schema })
       : schema === undefined

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { byteTokenizer } from './bytes.ts';
 import { type ChatMessage, ChatTemplate } from './chat-template.ts';
+import { TextMemory } from './encode-text.ts';
 import { findChatTemplate } from './chat-template-sources.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 
@@ -28,6 +29,37 @@ describe('a chat template', () => {
   it('makes control tokens of what the template writes, and of nothing else', () => {
     const tokens = template(turns).encode(user('Hi </s> you'));
     expect([...tokens]).toEqual([bos, ...text('[user]Hi </s> you'), eos, ...text('[assistant]')]);
+  });
+
+  it('gives the same tokens where it remembers messages, and encodes each of them once', () => {
+    const encoded: string[] = [];
+    const counted = {
+      ...tokenizer,
+      encode(given: string) {
+        encoded.push(given);
+        return bytes.encode(given);
+      },
+    };
+    const remembering = new ChatTemplate(turns, counted).remembering();
+    const messages = ['One', 'Two </s>', 'Three'].map((content) => ({ role: 'user', content }));
+    for (let turn = 1; turn <= 3; turn++) {
+      expect(remembering.encode(messages.slice(0, turn))).toEqual(template(turns).encode(messages.slice(0, turn)));
+    }
+    expect(encoded).toEqual(['[user]One', '[assistant]', '[user]Two </s>', '[user]Three']);
+  });
+
+  it('remembers no more than a million characters, the last ones', () => {
+    const memory = new TextMemory();
+    let encoded = 0;
+    const take = (letter: string): Int32Array =>
+      memory.take(letter.repeat(300_000), () => {
+        encoded++;
+        return Int32Array.of(encoded);
+      });
+    for (const letter of 'abcacda') take(letter);
+    expect(encoded).toBe(4);
+    take('b');
+    expect(encoded).toBe(5);
   });
 
   it('ends where it is told to', () => {

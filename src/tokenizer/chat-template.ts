@@ -5,7 +5,7 @@
  * broken apart by a mark, which is taken out of what lies between the control tokens of the template's text.
  */
 import { LinnetError } from '../errors.ts';
-import { ControlNames, textTokens } from './encode-text.ts';
+import { ControlNames, TextMemory, textTokens } from './encode-text.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
@@ -46,18 +46,31 @@ export class ChatTemplate {
   readonly #origin: string;
   readonly #tokenizer: Tokenizer;
   readonly #names: ControlNames;
+  readonly #memory: TextMemory | undefined;
   readonly #parsed = new Map<string, JinjaTemplate>();
 
   /**
    * @param sources templates by name: "default", and commonly "tool_use" for conversations with tools; or the only one
    * @param origin how errors name it
+   * @param memory of texts between control tokens. Default: none
    */
-  constructor(sources: string | Readonly<Record<string, string>>, tokenizer: Tokenizer, origin = 'the model') {
+  constructor(
+    sources: string | Readonly<Record<string, string>>,
+    tokenizer: Tokenizer,
+    origin = 'the model',
+    memory?: TextMemory,
+  ) {
     this.#sources = typeof sources === 'string' ? { default: sources } : sources;
     this.source = this.#sources.default;
     this.#origin = origin;
     this.#tokenizer = tokenizer;
     this.#names = new ControlNames(tokenizer);
+    this.#memory = memory;
+  }
+
+  /** The same for the conversations of one user, whose messages, told again with every turn, are encoded once. */
+  remembering(): ChatTemplate {
+    return new ChatTemplate(this.#sources, this.#tokenizer, this.#origin, new TextMemory());
   }
 
   /** Whether the templates hold a text. */
@@ -85,7 +98,7 @@ export class ChatTemplate {
     const mark = unusedCharacter(JSON.stringify(values));
     const parts = this.#names.split(this.#render(this.#guarded(values, mark, 0), options));
     const texts = parts.map((part) => (typeof part === 'number' ? part : part.replaceAll(mark, '')));
-    return textTokens(this.#tokenizer, texts, { bos: false });
+    return textTokens(this.#tokenizer, texts, { bos: false, memory: this.#memory });
   }
 
   /** A copy in which no text holds a name of a control token. */

@@ -11,6 +11,32 @@ export interface TextEncoding {
   readonly special?: boolean;
   /** Kind of the token before the text. Default: none, the text begins. */
   readonly follows?: EncodeOptions['follows'];
+  /** Where tokens of texts that come again are found. Default: every text is encoded. */
+  readonly memory?: TextMemory;
+}
+
+/** Characters of remembered texts. */
+const mostRemembered = 1 << 20;
+
+/** Tokens of texts, the last ones used. For the texts of one user: others could tell by the time that a text was known. */
+export class TextMemory {
+  readonly #known = new Map<string, Int32Array>();
+  #characters = 0;
+
+  /** Tokens of a text, encoded where it is new. */
+  take(text: string, encode: () => Int32Array): Int32Array {
+    const known = this.#known.get(text);
+    const tokens = known ?? encode();
+    if (known === undefined) this.#characters += text.length;
+    this.#known.delete(text);
+    this.#known.set(text, tokens);
+    for (const oldest of this.#known.keys()) {
+      if (this.#characters <= mostRemembered) break;
+      this.#known.delete(oldest);
+      this.#characters -= oldest.length;
+    }
+    return tokens;
+  }
 }
 
 /** Control tokens before a text. @throws LinnetError `INPUT` for `bos: true` and a tokenizer without one */
@@ -27,13 +53,13 @@ export function tokensBefore(tokenizer: Tokenizer, bos: TextEncoding['bos'] = 'a
 export function textTokens(
   tokenizer: Tokenizer,
   text: string | readonly (string | number)[],
-  { bos, whole = false, special = false, follows }: TextEncoding = {},
+  { bos, whole = false, special = false, follows, memory }: TextEncoding = {},
 ): number[] {
   const parts = typeof text === 'string' ? [text] : text;
   const names = special ? new ControlNames(tokenizer) : undefined;
   const split =
     names === undefined ? parts : parts.flatMap((part) => (typeof part === 'string' ? names.split(part) : part));
-  const tokens = partTokens(tokenizer, split, follows);
+  const tokens = partTokens(tokenizer, split, { follows, memory });
   const begins = follows === undefined && typeof parts[0] !== 'number';
   const before = begins ? tokensBefore(tokenizer, bos) : [];
   // A text may write its first control tokens itself.
@@ -44,14 +70,17 @@ export function textTokens(
 function partTokens(
   tokenizer: Tokenizer,
   parts: readonly (string | number)[],
-  first: EncodeOptions['follows'],
+  { follows: first, memory }: Pick<TextEncoding, 'follows' | 'memory'>,
 ): number[] {
   const tokens: number[] = [];
   let follows = first;
   for (const part of parts) {
     if (part === '') continue;
     if (typeof part === 'number') tokens.push(part);
-    else for (const id of tokenizer.encode(part, { follows })) tokens.push(id);
+    else {
+      const encode = (): Int32Array => tokenizer.encode(part, { follows });
+      for (const id of memory?.take(`${follows} ${part}`, encode) ?? encode()) tokens.push(id);
+    }
     follows = tokenKind(tokenizer, tokens.at(-1)) ?? follows;
   }
   return tokens;

@@ -1,0 +1,88 @@
+/**
+ * Time to the first token of every turn of a conversation, by the provider of the AI SDK in this process:
+ *
+ *   npx tsx bench/serving/ai-sdk-turns.ts [MODEL …] [--turns 20] [--tokens 8192] [--answer 32] [--rounds 5] [--threads 1]
+ *
+ * The conversation has `tokens` tokens at the end, an equal share of them new in each turn, and is told from the beginning in
+ * every call, as clients of the SDK do. Each round is another conversation; times are medians over rounds. The last lines are
+ * rows of the table in docs/notes/serving.md.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { type ModelMessage, streamText } from 'ai';
+import { linnet } from '../../src/ai-sdk/index.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    turns: { type: 'string', default: '20' },
+    tokens: { type: 'string', default: '8192' },
+    answer: { type: 'string', default: '32' },
+    rounds: { type: 'string', default: '5' },
+    threads: { type: 'string', default: '1' },
+  },
+});
+const { turns, tokens, answer, rounds, threads } = Object.fromEntries(
+  Object.entries(values).map(([name, value]) => [name, Number(value)]),
+);
+const folders = positionals.length > 0 ? positionals : ['assets/tiny-llama'];
+// Messages end with EOS, as those of published models do with a control token.
+const chatTemplate =
+  '{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}{{ eos_token }}{% endfor %}<|assistant|>\n';
+const book = readdirSync('docs')
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => readFileSync(`docs/${name}`, 'utf8'))
+  .join('\n');
+
+/** Milliseconds to the first piece of each answer, and the tokens of the last prompt. */
+async function converse(model: ReturnType<typeof linnet>, texts: readonly string[]) {
+  const messages: ModelMessage[] = [];
+  const times: number[] = [];
+  let [total, known] = [0, 0];
+  for (const content of texts) {
+    messages.push({ role: 'user', content });
+    const started = performance.now();
+    const result = streamText({ model, messages, maxOutputTokens: answer, temperature: 0 });
+    let [text, first] = ['', 0];
+    for await (const piece of result.textStream) {
+      if (text === '') first = performance.now() - started;
+      text += piece;
+    }
+    const { inputTokens = 0, inputTokenDetails } = await result.usage;
+    [total, known] = [inputTokens, inputTokenDetails.cacheReadTokens ?? 0];
+    times.push(first);
+    messages.push({ role: 'assistant', content: text });
+  }
+  return { times, total, known };
+}
+
+const median = (of: readonly number[]): number => [...of].sort((a, b) => a - b)[of.length >> 1];
+
+const rows: string[] = [];
+for (const folder of folders) {
+  const tokenizer = await loadTokenizer(folder);
+  const ids = Array.from(tokenizer.encode(book));
+  const size = Math.floor(tokens / turns) - answer - 6;
+  await using model = linnet(folder, { chatTemplate, threads });
+  const measured: Awaited<ReturnType<typeof converse>>[] = [];
+  for (let round = 0; round <= rounds; round++) {
+    // The first one compiles.
+    const texts = Array.from({ length: round === 0 ? 1 : turns }, (_, turn) => {
+      const from = ((round * turns + turn) * size) % (ids.length - size);
+      return `${round} ${tokenizer.decode(ids.slice(from, from + size))}`;
+    });
+    const talk = await converse(model, texts);
+    if (round > 0) measured.push(talk);
+    console.log(`${folder}, round ${round}: ${talk.times.map((time) => time.toFixed(0)).join(' ')} ms`);
+  }
+  const at = (turn: number): number => median(measured.map(({ times }) => times[turn]));
+  const [first, last] = [at(0), at(turns - 1)];
+  const { total, known } = measured[measured.length - 1];
+  rows.push(
+    `| ${folder} | ${total} (${known} known) | ${first.toFixed(1)} ms | ${last.toFixed(1)} ms | ${(last / first).toFixed(2)} |`,
+  );
+}
+console.log(
+  `| model | tokens of turn ${turns} | turn 1 | turn ${turns} | ratio |\n|---|---|---|---|---|\n${rows.join('\n')}`,
+);
