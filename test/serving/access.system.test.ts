@@ -45,7 +45,12 @@ describe('keys', () => {
     for (const headers of right) expect((await post(server, undefined, { ...json, ...headers })).status).toBe(200);
     for (const path of ['/health', '/v1/health', '/v1/models'])
       expect((await fetch(server.url + path)).status).toBe(200);
-    expect((await fetch(`${server.url}/metrics`)).status).toBe(401);
+    for (const path of ['/metrics', '/load', '/api/tags', '/api/ps', '/api/version', '/api/pull', '/v1/models/x'])
+      expect((await fetch(server.url + path)).status, path).toBe(401);
+    for (const path of ['/api/generate', '/api/chat', '/api/embed', '/api/embeddings', '/api/show']) {
+      const refused = await post(server, '{', json, path);
+      expect([refused.status, await refused.json()]).toEqual([401, { error: 'the API key is missing or wrong' }]);
+    }
   });
 
   it('keep the prefix cache of each apart', async () => {
