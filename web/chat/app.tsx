@@ -159,7 +159,7 @@ export function ChatApp() {
       {problem !== undefined && (
         <div class="notice" role="alert">
           <span>{problem}</span>
-          <Button name="Dismiss" icon="close" kind="quiet" bare onClick={() => setProblem(undefined)} />
+          <Button name="Dismiss" icon="close" bare onClick={() => setProblem(undefined)} />
         </div>
       )}
       <main class="columns">

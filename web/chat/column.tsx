@@ -86,14 +86,13 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
           <Button
             name="Branches, trees and charts"
             icon="chart"
-            kind="quiet"
             bare
             pressed={insight}
             onClick={() => setInsight(!insight)}
           />
-          <Button name="Save" icon="save" kind="quiet" bare onClick={() => setAsking('save')} />
-          <Button name="Settings" icon="settings" kind="quiet" bare onClick={() => setAsking('settings')} />
-          {onClose !== undefined && <Button name={`Close ${title}`} icon="close" kind="quiet" bare onClick={onClose} />}
+          <Button name="Save" icon="save" bare onClick={() => setAsking('save')} />
+          <Button name="Settings" icon="settings" bare onClick={() => setAsking('settings')} />
+          {onClose !== undefined && <Button name={`Close ${title}`} icon="close" bare onClick={onClose} />}
         </div>
       </header>
       <div class={insight ? 'content with-insight' : 'content'}>

@@ -71,25 +71,11 @@ export function ConversationList({
                   <Button
                     name={`Rename ${title}`}
                     icon="edit"
-                    kind="quiet"
                     bare
                     onClick={() => setNamed({ key: kept.key, name: kept.name })}
                   />
-                  <Button
-                    name={`Copy ${title}`}
-                    icon="copy"
-                    kind="quiet"
-                    bare
-                    disabled={!room}
-                    onClick={() => onCopy(kept)}
-                  />
-                  <Button
-                    name={`Delete ${title}`}
-                    icon="close"
-                    kind="quiet"
-                    bare
-                    onClick={() => after(() => onDelete(kept))}
-                  />
+                  <Button name={`Copy ${title}`} icon="copy" bare disabled={!room} onClick={() => onCopy(kept)} />
+                  <Button name={`Delete ${title}`} icon="close" bare onClick={() => after(() => onDelete(kept))} />
                 </>
               )}
             </li>

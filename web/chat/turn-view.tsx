@@ -128,7 +128,6 @@ function Alternatives({
       <Button
         name="Alternative before"
         icon="previous"
-        kind="quiet"
         bare
         disabled={at === 0}
         onClick={() => show(siblings[at - 1])}
@@ -139,7 +138,6 @@ function Alternatives({
       <Button
         name="Alternative after"
         icon="next"
-        kind="quiet"
         bare
         disabled={at === siblings.length - 1}
         onClick={() => show(siblings[at + 1])}

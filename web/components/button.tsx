@@ -9,6 +9,7 @@ export interface ButtonProps {
   readonly icon?: IconName;
   /** Shows the icon alone. */
   readonly bare?: boolean;
+  /** Default `quiet` for an icon alone, else `plain`. */
   readonly kind?: 'plain' | 'primary' | 'danger' | 'quiet';
   readonly type?: 'button' | 'submit';
   readonly disabled?: boolean;
@@ -24,7 +25,7 @@ export function Button({
   onClick,
   icon,
   bare = false,
-  kind = 'plain',
+  kind = bare ? 'quiet' : 'plain',
   type = 'button',
   disabled = false,
   pressed,

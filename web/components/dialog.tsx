@@ -36,7 +36,7 @@ export function Dialog({ title, onClose, children, footer }: DialogProps) {
     >
       <header>
         <h2 id={heading}>{title}</h2>
-        <Button name="Close" icon="close" kind="quiet" bare onClick={onClose} />
+        <Button name="Close" icon="close" bare onClick={onClose} />
       </header>
       <div class="body">{children}</div>
       {footer !== undefined && <footer>{footer}</footer>}

@@ -38,6 +38,7 @@ export function SchemeButton() {
     <Button
       name={`Colours: ${scheme}. Switch to ${next}`}
       icon="scheme"
+      kind="plain"
       bare
       onClick={() => {
         apply(next);

@@ -27,18 +27,10 @@ export function KeptTexts({ kept, room, onOpen, onChange, onProblem }: KeptTexts
               {name} <span class="muted numbers">{`${formatBytes(bytes)}, ${new Date(changed).toLocaleString()}`}</span>
             </span>
             <span class="row">
-              <Button
-                name={`Open ${name}`}
-                icon="open"
-                kind="quiet"
-                bare
-                disabled={!room}
-                onClick={() => onOpen(name)}
-              />
+              <Button name={`Open ${name}`} icon="open" bare disabled={!room} onClick={() => onOpen(name)} />
               <Button
                 name={`Download ${name}`}
                 icon="save"
-                kind="quiet"
                 bare
                 onClick={() => {
                   savedSession(name).then((file) => saveFile(new Blob([file]), `${name}.session`), onProblem);
@@ -47,7 +39,6 @@ export function KeptTexts({ kept, room, onOpen, onChange, onProblem }: KeptTexts
               <Button
                 name={`Delete ${name}`}
                 icon="close"
-                kind="quiet"
                 bare
                 onClick={() => {
                   deleteSession(name).then(onChange, onProblem);
