@@ -8,6 +8,7 @@ import { SequenceState } from '../../state/sequence-state.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
 import { drafterMakers, LearnedByOwner, LearnedTexts } from './registry.ts';
+import { EarlierTexts } from './suffix-guesser.ts';
 
 const model = tinyLlama([{ kind: 'softmax' }]);
 const state = new SequenceState(model, modelLayout(model));
@@ -182,6 +183,16 @@ describe('memory', () => {
     ring.extend(range(0, 300));
     expect(ring.matched(44, [299, 44], 2)).toBe(1);
     expect(ring.matched(46, [43, 44, 45, 46], 4)).toBe(3);
+  });
+
+  it('counts the last text, and takes one that goes on and on for an earlier one', () => {
+    const earlier = new EarlierTexts(1024);
+    const before = earlier.bytes;
+    earlier.ended({ from: 0, tokens: range(0, 1000) });
+    expect([earlier.texts.end, earlier.bytes - before]).toEqual([0, 8000]);
+    earlier.ended({ from: 1000, tokens: range(0, 1000) });
+    expect(earlier.texts.end).toBe(2002);
+    expect(earlier.bytes).toBe(36 * 1024);
   });
 
   it('of one owner is of no use to another, and that of the least recent goes first', async () => {

@@ -33,7 +33,7 @@ export class LearnedTexts {
 
   /** Memory of the learned texts, in bytes. */
   get bytes(): number {
-    return this.earlier.texts.bytes + this.successors.bytes;
+    return this.earlier.bytes + this.successors.bytes;
   }
 
   /** The part of a session file; undefined where nothing was learned. */

@@ -32,10 +32,21 @@ export class EarlierTexts {
 
   /** The written stretches of the last text. */
   #last: Stretch[] = [];
+  readonly #most: number;
 
   /** @param most tokens of texts that are kept, a power of two; the oldest go first */
   constructor(most: number) {
     this.texts = new NgramIndex(lengths, { most, visits });
+    this.#most = most;
+  }
+
+  get bytes(): number {
+    return this.texts.bytes + Float64Array.BYTES_PER_ELEMENT * this.#waiting;
+  }
+
+  /** Tokens of the last text. */
+  get #waiting(): number {
+    return this.#last.reduce((sum, { tokens }) => sum + tokens.length, 0);
   }
 
   chance(matched: number): Chance {
@@ -44,14 +55,18 @@ export class EarlierTexts {
 
   /** A text begins: another than the last one, which is an earlier text then, or the last one again, which goes on. */
   begin(text: readonly number[]): void {
-    if (this.#last.every(({ from, tokens }) => tokens.every((token, i) => token === text[from + i]))) return;
-    for (const { tokens } of this.#last) this.add(tokens);
-    this.#last = [];
+    if (!this.#last.every(({ from, tokens }) => tokens.every((token, i) => token === text[from + i]))) this.#addLast();
   }
 
   /** A text has ended, for now. */
   ended(stretch: Stretch): void {
     this.#last.push(stretch);
+    if (this.#waiting > this.#most) this.#addLast();
+  }
+
+  #addLast(): void {
+    for (const { tokens } of this.#last) this.add(tokens);
+    this.#last = [];
   }
 
   /** Adds a text. It ends where −1, which is no token, follows. */
