@@ -68,7 +68,7 @@ export class SequenceState {
       }
     }
     for (const { slots, heads: M, keys, values } of layout.layers) {
-      const rows = M * this.slotCount(slots);
+      const rows = M * this.positions(slots).length;
       this.layers.push({
         keys: new Float32Array(rows * keys.width),
         values: new Float32Array(rows * values.width),
@@ -79,14 +79,9 @@ export class SequenceState {
     }
   }
 
-  /** Positions in the slots of a layout; its length is the number of slots. */
+  /** Positions in the slots of a layout. Their number is C: constant, or growing with the text where every row is kept. */
   positions({ name }: SlotLayout): Int32Array {
     return this.slotPositions.get(name) ?? new Int32Array(0);
-  }
-
-  /** C of a layout now: constant, or the length of the text where a layer keeps every row. */
-  slotCount(slots: SlotLayout): number {
-    return this.positions(slots).length;
   }
 
   /** Takes the output of a class's fold graph for its closed groups. */

@@ -234,7 +234,7 @@ const parts = ['keys', 'values'] as const;
 /** C: slots of the longest ring or cache of a step. */
 function mostSlots(states: readonly SequenceState[], slots: SlotLayout): number {
   let most = 0;
-  for (const state of states) most = Math.max(most, state.slotCount(slots));
+  for (const state of states) most = Math.max(most, state.positions(slots).length);
   return most;
 }
 

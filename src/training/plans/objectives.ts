@@ -95,6 +95,31 @@ function headObjective(config: Readonly<Record<string, unknown>>): ObjectiveName
   return describeClassifier(config).isRegression ? 'regress' : 'classify';
 }
 
+/** Model, data and loss of an objective. */
+interface Prepared<Rows extends RowDataset>
+  extends Pick<TrainingPlan, 'summary' | 'configuration' | 'trainedLength'>,
+    Pick<AdaptationBase, 'model' | 'task' | 'fresh'> {
+  readonly loaded: Parameters<typeof modelPlan>[0];
+  readonly dataset: Rows;
+  /** Rows of the texts that are set aside; absent where there are none. */
+  readonly heldOut?: () => Promise<Rows>;
+  readonly objective: (rows: Rows) => Objective;
+}
+
+function planned<Rows extends RowDataset>(
+  options: TrainingOptions,
+  { loaded, dataset, heldOut, objective, model, task, fresh, ...described }: Prepared<Rows>,
+): PlannedObjective {
+  const measured = (rows: Rows) => ({ dataset: rows, objective: objective(rows) });
+  return {
+    plan: {
+      ...{ ...modelPlan(loaded, options), ...described, ...measured(dataset) },
+      heldOutRows: heldOut && (async () => measured(await heldOut())),
+    },
+    base: { model, task, fresh, path: loaded.path, fingerprint: loaded.fingerprint },
+  };
+}
+
 async function prepareCausal(
   folder: string,
   options: ObjectiveOptions,
@@ -102,25 +127,15 @@ async function prepareCausal(
   load: typeof loadCausalModel,
 ): Promise<PlannedObjective> {
   const loaded = await load(folder);
-  const text = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
-  const { dataset, heldOutRows, summary, configuration } = text;
-  const objective = causalObjective(
-    options.recompute ? recomputing(loaded.model) : loaded.model,
-    settings.length,
-    settings,
-  );
-  return {
-    plan: {
-      ...modelPlan(loaded, options),
-      trainedLength: loaded.model.sizes.trainedLength,
-      dataset,
-      heldOutRows: heldOutOf(heldOutRows, objective),
-      summary,
-      configuration,
-      objective,
-    },
-    base: { ...loaded, task: 'CAUSAL_LM' },
-  };
+  const { model, path } = loaded;
+  const { heldOutRows, ...text } = await loadPackedText(options, settings, await loadTokenizer(path));
+  const { dataset, summary, configuration } = text;
+  const learner = options.recompute ? recomputing(model) : model;
+  return planned(options, {
+    ...{ loaded, model, task: 'CAUSAL_LM', trainedLength: model.sizes.trainedLength },
+    ...{ dataset, heldOut: heldOutRows, summary, configuration },
+    objective: () => causalObjective(learner, settings.length, settings),
+  });
 }
 
 async function prepareMasked(
@@ -129,24 +144,19 @@ async function prepareMasked(
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
   const { length, seed } = settings;
-  const { model: given, ...loaded } = await loadModel(folder);
-  const model = requireModelKind(given, 'encoder', unsuited('masked'));
+  const given = await loadModel(folder);
+  const model = requireModelKind(given.model, 'encoder', unsuited('masked'));
   const { documents, heldOut } = await loadTrainingDocuments(options);
-  const tokenizer = await loadTokenizer(loaded.path);
+  const tokenizer = await loadTokenizer(given.path);
   const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
   const dataset = rowsOf(documents);
-  const summary = `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`;
-  const plan = { dataset, summary, configuration: { objective: 'masked', field: options.field } };
-  const objective = maskedObjective(model, length, settings);
-  return {
-    plan: {
-      ...modelPlan({ ...loaded, model }, options),
-      ...plan,
-      objective,
-      heldOutRows: heldOutOf(() => Promise.resolve(rowsOf(heldOut)), objective),
-    },
-    base: { ...loaded, model, task: 'FEATURE_EXTRACTION' },
-  };
+  return planned(options, {
+    ...{ loaded: { ...given, model }, model, task: 'FEATURE_EXTRACTION' },
+    ...{ dataset, heldOut: () => Promise.resolve(rowsOf(heldOut)) },
+    summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`,
+    configuration: { objective: 'masked', field: options.field },
+    objective: () => maskedObjective(model, length, settings),
+  });
 }
 
 async function prepareSequence(
@@ -154,28 +164,16 @@ async function prepareSequence(
   options: ObjectiveOptions,
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
-  const { model: given, ...loaded } = await loadModel(folder);
-  const model = requireModelKind(given, 'encoder-decoder', unsuited('seq2seq'));
-  const { dataset, heldOut, summary, configuration } = await loadPairs(
-    options,
-    settings,
-    model,
-    await loadTokenizer(loaded.path),
-  );
-  const objective = sequenceObjective(model, dataset.lengths, settings);
-  return {
-    plan: {
-      ...modelPlan({ ...loaded, model }, options),
-      dataset,
-      heldOutRows:
-        heldOut &&
-        (() => Promise.resolve({ dataset: heldOut, objective: sequenceObjective(model, heldOut.lengths, settings) })),
-      summary,
-      configuration: { objective: 'seq2seq', ...configuration },
-      objective,
-    },
-    base: { ...loaded, model, task: 'SEQ_2_SEQ_LM' },
-  };
+  const given = await loadModel(folder);
+  const model = requireModelKind(given.model, 'encoder-decoder', unsuited('seq2seq'));
+  const pairs = await loadPairs(options, settings, model, await loadTokenizer(given.path));
+  const { dataset, heldOut, summary, configuration } = pairs;
+  return planned(options, {
+    ...{ loaded: { ...given, model }, model, task: 'SEQ_2_SEQ_LM', summary },
+    ...{ dataset, heldOut: heldOut && (() => Promise.resolve(heldOut)) },
+    configuration: { objective: 'seq2seq', ...configuration },
+    objective: ({ lengths }) => sequenceObjective(model, lengths, settings),
+  });
 }
 
 async function prepareClassification(
@@ -224,31 +222,19 @@ async function planHead(
 ): Promise<PlannedObjective> {
   const { length, seed } = settings;
   const loaded = await startClassifier(folder, labels ?? [regressionLabel], seed);
-  const { model, path, fingerprint } = loaded;
+  const { model } = loaded;
   const texts = withoutHeldOut(all, options);
-  const tokenizer = await loadTokenizer(path);
+  const tokenizer = await loadTokenizer(loaded.path);
   const rowsOf = (some: readonly LabelledText[]): LabelledDataset =>
     new LabelledDataset(some, tokenizer, { layout: model.model.kind, labels, length });
-  const dataset = rowsOf(texts);
   const { textField, pairField, labelField } = options;
-  return {
-    plan: {
-      ...modelPlan(loaded, options),
-      dataset,
-      heldOutRows: () => {
-        const rows = rowsOf(all.slice(texts.length));
-        return Promise.resolve({ dataset: rows, objective: classificationObjective(model, rows.length, settings) });
-      },
-      summary: `${formatCount(texts.length)} ${summary}`,
-      configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
-      objective: classificationObjective(model, dataset.length, settings),
-    },
-    base: { model: model.model, path, fingerprint, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },
-  };
-}
-
-function heldOutOf(rows: () => Promise<RowDataset>, objective: Objective): TrainingPlan['heldOutRows'] {
-  return async () => ({ dataset: await rows(), objective });
+  return planned(options, {
+    ...{ loaded, model: model.model, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },
+    ...{ dataset: rowsOf(texts), heldOut: () => Promise.resolve(rowsOf(all.slice(texts.length))) },
+    summary: `${formatCount(texts.length)} ${summary}`,
+    configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
+    objective: (rows) => classificationObjective(model, rows.length, settings),
+  });
 }
 
 function unsuited(objective: ObjectiveName): (model: Model) => string {
