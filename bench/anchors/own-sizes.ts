@@ -1,7 +1,7 @@
 /**
  * Models of our own of about 1, 5 and 15 million parameters, trained from text in npm packages, converted, and compared with
  * their originals: one table and one figure. A model is planned to see 20 tokens a parameter; `--share` is how much of that it
- * sees. A run that was stopped, or that is given a larger share, goes on from its newest snapshot.
+ * sees, for all or for each size. A run that was stopped, or that is given a larger share, goes on from its newest snapshot.
  *
  *   npx tsx bench/anchors/own-sizes.ts OUT [--sizes 1m,5m,15m] [--seeds 1,2,3] [--share 1]
  */
@@ -73,14 +73,14 @@ interface Row extends ConversionCost {
 }
 const trained = z.object({ tokens: z.number(), tokensPerSecond: z.number().optional() });
 
-async function measured(size: string, seed: number): Promise<Row> {
+async function measured(size: string, share: string, seed: number): Promise<Row> {
   const { config, rate } = sizes[size];
   const parameters = [...describeModel(config).parameters.values()].reduce(
     (sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1),
     0,
   );
   const planned = tokensPerParameter * parameters;
-  const steps = Math.max(1, Math.round((Number(values.share) * planned) / (batch * length)));
+  const steps = Math.max(1, Math.round((Number(share) * planned) / (batch * length)));
   const [run, name] = [join(out, `${size}-seed${seed}.run`), `${size}-seed${seed}-${steps}`];
   const file = join(out, `${size}.json`);
   await writeFileAtomic(file, JSON.stringify(config));
@@ -97,8 +97,10 @@ async function measured(size: string, seed: number): Promise<Row> {
 }
 
 const rows: Row[] = [];
-for (const size of values.sizes.split(',')) {
-  for (const seed of values.seeds.split(',').map(Number)) rows.push(await measured(size, seed));
+const shares = values.share.split(',');
+for (const [i, size] of values.sizes.split(',').entries()) {
+  const share = shares[i] ?? shares[shares.length - 1];
+  for (const seed of values.seeds.split(',').map(Number)) rows.push(await measured(size, share, seed));
 }
 const millions = (value: number): number => value / 1e6;
 const left = ({ planned, tokens, tokensPerSecond = Number.NaN }: Row): string =>
