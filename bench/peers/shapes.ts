@@ -46,9 +46,9 @@ export async function madeOnce(path: string, make: (path: string) => Promise<unk
 /** LLaMAs get the augmented mixer, hybrids keep their layers. @throws LinnetError `CONFIG` for an unknown name */
 export function peerShape(name: string): PeerShape {
   const shape = publishedShape(name);
-  const mixer = llamaShapeNames.includes(name) ? ['--mixer', 'augmented'] : [];
+  const mixer = llamaShapeNames.includes(name) ? 'augmented' : 'softmax';
   return {
-    writeExport: (path, dtype) => linnet('synth', '--like', name, ...mixer, ...exports[dtype], '--out', path),
+    writeExport: (path, dtype) => linnet('synth', '--like', name, '--mixer', mixer, ...exports[dtype], '--out', path),
     writeGguf: (path, format) => writeModelGguf(path, name, format),
     writeOnnx: (path) => writeModelOnnx(path, shape),
   };

@@ -36,6 +36,7 @@ export class HeadLayout {
 
   /** [B,M,R·T,E] → [B,T,H,E] */
   split(x: Value): Value {
+    if (this.#repeat === 1) return transpose(x, [0, 2, 1, 3]);
     const [B, , , T] = this.queries.shape;
     const E = x.shape[3];
     const perHead = reshape(x, [B, this.#keyValueHeads, this.#repeat, T, E]);

@@ -54,11 +54,18 @@ export function causalSoftmax(input: SequenceInput, most = mostScores): Value {
   return concat(blocks, 1);
 }
 
+/** Scores of the rows in all blocks, masked where a node does not see the row one by one: [B,M,R·T,rows] each. */
+export function maskedScoresOfRows(
+  input: Pick<StepInput, 'heads' | 'scoring' | 'horizon'>,
+  blocks: readonly StepBlock[],
+): Value[] {
+  return scoresOfRows(input, blocks).map((score, i) => maskScores(score, blocks[i].masks, input.heads));
+}
+
 /** Weights of softmax over the rows that a node sees one by one, in all blocks together: [B,M,R·T,rows] each. */
 export function softmaxOfRows(
   input: Pick<StepInput, 'heads' | 'scoring' | 'horizon'>,
   blocks: readonly StepBlock[],
 ): Value[] {
-  const scores = scoresOfRows(input, blocks);
-  return softmaxOfBlocks(scores.map((score, i) => maskScores(score, blocks[i].masks, input.heads)));
+  return softmaxOfBlocks(maskedScoresOfRows(input, blocks));
 }

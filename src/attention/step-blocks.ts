@@ -56,13 +56,24 @@ export function weightedValues(blocks: readonly StepBlock[], weights: readonly V
   return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
 }
 
+/** e^(score − the largest) of several lists of scores [B,M,R·T,any], and their sum [B,M,R·T,1]. */
+function exponentialsOf(scores: readonly Value[]): { readonly exponentials: readonly Value[]; readonly total: Value } {
+  const largest = scores.map((score) => max(score, [-1], true)).reduce((a, b) => maximum(a, b));
+  const exponentials = scores.map((score) => exp(sub(score, largest)));
+  return { exponentials, total: addAll(exponentials.map((exponential) => sum(exponential, [-1], true))) };
+}
+
 /** Softmax over several lists of scores [B,M,R·T,any] with one denominator; over one list one op in place of five. */
 export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
   if (scores.length === 1) return [softmax(scores[0])];
-  const largest = scores.map((score) => max(score, [-1], true)).reduce((a, b) => maximum(a, b));
-  const exponentials = scores.map((score) => exp(sub(score, largest)));
-  const total = addAll(exponentials.map((exponential) => sum(exponential, [-1], true)));
+  const { exponentials, total } = exponentialsOf(scores);
   return exponentials.map((exponential) => div(exponential, total));
+}
+
+/** `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights. */
+export function softmaxValues(blocks: readonly StepBlock[], scores: readonly Value[]): Value {
+  const { exponentials, total } = exponentialsOf(scores);
+  return div(weightedValues(blocks, exponentials), total);
 }
 
 /**

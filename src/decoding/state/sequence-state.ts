@@ -15,7 +15,7 @@ import type { EncodedText } from './encoded-text.ts';
 import { GroupRows } from './group-rows.ts';
 import { resizedMatrices } from './matrices.ts';
 
-/** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
+/** Rows a growing cache is enlarged by at least; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
 const cacheGrowth = 256;
 
 /** State of one layer apart from S: M matrices of `slots` rows, and the features shifted from the last token. */
@@ -98,7 +98,7 @@ export class SequenceState {
       const positions = this.positions(slots);
       const held = positions.length;
       if (slots.ring !== undefined || this.length + count <= held) continue;
-      const wanted = Math.max(this.length + count, Math.ceil(held * 1.25));
+      const wanted = Math.max(this.length + count, Math.ceil(held * 1.125));
       const size = Math.ceil(wanted / cacheGrowth) * cacheGrowth;
       const grown = new Int32Array(size).fill(emptySlot);
       grown.set(positions);

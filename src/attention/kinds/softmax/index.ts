@@ -9,9 +9,9 @@ import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { definePreset } from '../../preset.ts';
-import { causalSoftmax, softmaxInGroups, softmaxOfRows } from '../../softmax.ts';
+import { causalSoftmax, maskedScoresOfRows, softmaxInGroups } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
-import { blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
+import { blocksOf, nodeRows, softmaxValues } from '../../step-blocks.ts';
 import type { LinearBranches } from '../linear/config.ts';
 import { linearReference } from '../linear/reference.ts';
 
@@ -57,7 +57,7 @@ export const softmaxKind = {
     step(_, input) {
       const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D]
       const blocks = blocksOf(input, keys, values);
-      return { mixed: weightedValues(blocks, softmaxOfRows(input, blocks)), keys, values };
+      return { mixed: softmaxValues(blocks, maskedScoresOfRows(input, blocks)), keys, values };
     },
   },
   bidirectional(_, input) {
