@@ -31,6 +31,11 @@ export class LinnetError extends Error {
   }
 }
 
+/** The words of any error. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** The queue is full, or the runner takes no more jobs. */
 export class OverloadError extends Error {
   readonly reason: 'full' | 'closing';

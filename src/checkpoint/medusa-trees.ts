@@ -1,7 +1,7 @@
 /** Candidate trees of Medusa heads in files: their schema and checks. Runs in browsers too. */
 import { z } from 'zod';
 import { treeFromPaths } from '../attention/tree.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { parseJson } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
@@ -49,8 +49,7 @@ export function checkMedusaTree(
   try {
     treeFromPaths(paths);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('FORMAT', `${source}: ${reason}`, { cause });
+    throw new LinnetError('FORMAT', `${source}: ${reasonOf(cause)}`, { cause });
   }
 }
 

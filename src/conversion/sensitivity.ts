@@ -6,6 +6,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
+import { average } from '../evaluation/tasks/metrics/statistics.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { exchangeableLayers, linearize } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -69,7 +70,7 @@ export async function layerSensitivity(
   const measure = async ({ model, parameters }: Original) => ({
     text: (await perplexity(model, parameters, data, options)).nll,
     recall:
-      probes.length === 0 ? 0 : mean((await copyRecall(model, parameters, probes, options)).map(({ nll }) => nll)),
+      probes.length === 0 ? 0 : average((await copyRecall(model, parameters, probes, options)).map(({ nll }) => nll)),
   });
   const base = await measure(original);
   const found: LayerSensitivity[] = [];
@@ -99,8 +100,4 @@ export function layersToKeep(sensitivities: readonly LayerSensitivity[], count: 
     .slice(0, count)
     .map(({ layer }) => layer)
     .sort((a, b) => a - b);
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length;
 }

@@ -3,11 +3,11 @@
  * private files, pipes that block forever, or names that climb out of the folder. Each of these has been an
  * advisory against a loader of external model data.
  */
-import { constants, type Stats } from 'node:fs';
+import { constants, type Dirent, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, realpath, stat } from 'node:fs/promises';
+import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve, sep } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { checkPlainFileName } from './plain-file-name.ts';
 
 /** How many bytes one read or write asks for; a single system call cannot move more than 2 GB. */
@@ -33,9 +33,22 @@ export function systemErrorCode(error: unknown): string | undefined {
 /** Wraps an error of the file system. Our own errors pass unchanged. */
 export function fileError(action: string, path: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
-  const reason = error instanceof Error ? error.message : String(error);
   const code = systemErrorCode(error) === 'ENOENT' ? 'NOT_FOUND' : 'PATH';
-  return new LinnetError(code, `cannot ${action} ${path}: ${reason}`, { cause: error });
+  return new LinnetError(code, `cannot ${action} ${path}: ${reasonOf(error)}`, { cause: error });
+}
+
+/**
+ * The entries of a folder.
+ * @param isAsked whether a folder that cannot be read is an error; others count as empty
+ * @throws LinnetError `NOT_FOUND` or `PATH`
+ */
+export async function entriesOf(folder: string, isAsked = true): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    if (isAsked) throw fileError('read', folder, error);
+    return [];
+  }
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Dirent } from 'node:fs';
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { beginningOf, isProcessAlive, processSpace } from './process-identity.ts';
-import { fileError, systemErrorCode } from './regular-file.ts';
+import { entriesOf, fileError } from './regular-file.ts';
 
 /** `.` name `.` space `-` process id `-` its beginning, or 0 `-` random `.tmp` */
 const pattern = /^\.(.+)\.([0-9a-f]{8})-([1-9]\d{0,9})-(0|[0-9a-f]{8}\.\d{1,20})-[0-9a-f]{12}\.tmp$/s;
@@ -121,15 +121,4 @@ async function bytesOf(path: string): Promise<number> {
     for (const name of await readdir(next).catch((): string[] => [])) open.push(join(next, name));
   }
   return total;
-}
-
-/** @param isAsked whether the caller named this very folder, so that failing to read it is an error */
-async function entriesOf(folder: string, isAsked: boolean): Promise<Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    if (isAsked) throw fileError('read', folder, error);
-    if (systemErrorCode(error) === undefined) throw error;
-    return [];
-  }
 }

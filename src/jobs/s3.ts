@@ -1,7 +1,7 @@
 /** Objects of a bucket that speaks S3, Amazon's or another's. Requests are signed by aws4fetch. */
 import { setTimeout } from 'node:timers/promises';
 import type { AwsClient } from 'aws4fetch';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { loadOptional } from '../redis/client.ts';
 import type { ObjectStore } from './object-store.ts';
 import { sha256 } from '../files/digest.ts';
@@ -105,8 +105,9 @@ async function request(
       if (error instanceof LinnetError) throw error;
       if (attempt === attempts) {
         const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-        const why = cause instanceof Error ? cause.message : String(cause);
-        throw new LinnetError('RUNTIME', `${new URL(address).origin} gives no answer: ${why}`, { cause: error });
+        throw new LinnetError('RUNTIME', `${new URL(address).origin} gives no answer: ${reasonOf(cause)}`, {
+          cause: error,
+        });
       }
     }
     await setTimeout(250 * 4 ** (attempt - 1) * (0.5 + Math.random()));

@@ -3,7 +3,7 @@
  * SHA-256 that linnet.json says, and no more is read than that.
  */
 import { quoteName } from '../files/name-list.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import type { WeightCache } from './weight-cache.ts';
 
@@ -107,8 +107,7 @@ export class RemoteFolder {
       if (signal?.aborted === true) {
         throw new LinnetError('ABORTED', `stopped while ${this.#nameOf(name)} was fetched`, { cause: error });
       }
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new LinnetError('NOT_FOUND', `cannot fetch ${this.#nameOf(name)}: ${reason}`, { cause: error });
+      throw new LinnetError('NOT_FOUND', `cannot fetch ${this.#nameOf(name)}: ${reasonOf(error)}`, { cause: error });
     }
   }
 

@@ -1,6 +1,6 @@
 /** Connections to Redis. The client is a package of its own, loaded where an address of Redis is given and not before. */
 import type { Redis } from 'ioredis';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 
 export type { Redis } from 'ioredis';
 
@@ -38,8 +38,7 @@ export async function openRedis(url: string, { retries = 2 }: RedisOptions = {})
     return redis;
   } catch (cause) {
     redis.disconnect();
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('INPUT', `there is no Redis to talk to at ${shown}: ${why}`, { cause });
+    throw new LinnetError('INPUT', `there is no Redis to talk to at ${shown}: ${reasonOf(cause)}`, { cause });
   }
 }
 

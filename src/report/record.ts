@@ -11,7 +11,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type RunFile, RunFolder } from '../files/run-folder.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
 
 const recordSchema = z.object({
@@ -147,7 +147,7 @@ export async function openRun(dir: string, description: RunDescription, options:
     async finish(status, error) {
       if (!metrics.isOpen) return;
       metrics.close();
-      const reason = error === undefined ? null : messageOf(error);
+      const reason = error === undefined ? null : reasonOf(error);
       record = { ...record, status, error: reason, finished: now().toISOString() };
       await folder.write(recordFile, record);
     },
@@ -204,8 +204,4 @@ export async function recordedWork<T>(
 export function plainJson(value: object): Record<string, JsonValue> {
   const parsed: unknown = JSON.parse(JSON.stringify(value));
   return z.record(z.string(), z.json()).parse(parsed);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,8 +1,6 @@
 /** Looks for run folders in a folder and below. */
-import type { Dirent } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { basename, join, relative, resolve, sep } from 'node:path';
-import { fileError } from '../files/regular-file.ts';
+import { entriesOf } from '../files/regular-file.ts';
 
 /** A folder with the record of a run. */
 export interface FoundRun {
@@ -58,13 +56,4 @@ export async function findRuns(dir: string): Promise<FoundRuns> {
     level = depth === limits.depth ? [] : below.sort();
   }
   return { runs: runs.sort((a, b) => (a.name < b.name ? -1 : 1)), isComplete };
-}
-
-async function entriesOf(folder: string, isRequired: boolean): Promise<Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    if (isRequired) throw fileError('read', folder, error);
-    return [];
-  }
 }

@@ -3,7 +3,7 @@
  * caller: `engine.ts` brings those of Node, `web-engine.ts` those of browsers. Nothing here depends on a platform.
  */
 import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTensor } from 'onnxruntime-web';
-import { internalError, LinnetError } from '../errors.ts';
+import { internalError, LinnetError, reasonOf } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { DescribedSession, EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
 import { isDType, type Tensor, tensorFromBytes } from '../graph/tensor.ts';
@@ -143,6 +143,5 @@ function hostTensor(name: string, result: EngineTensor | undefined): Tensor {
 /** Wraps an error of the engine; errors of ours pass unchanged. */
 function engineError(what: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
-  const reason = error instanceof Error ? error.message : String(error);
-  return new LinnetError('RUNTIME', `${what}: ${reason}`, { cause: error });
+  return new LinnetError('RUNTIME', `${what}: ${reasonOf(error)}`, { cause: error });
 }

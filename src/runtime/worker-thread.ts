@@ -1,6 +1,6 @@
 /** Threads that answer requests: each request has an id that its reply repeats. For Node. */
 import { parentPort, Worker } from 'node:worker_threads';
-import { type ErrorCode, internalError, LinnetError } from '../errors.ts';
+import { type ErrorCode, internalError, LinnetError, reasonOf } from '../errors.ts';
 
 /** Buffers that a message hands over. */
 export type Handover = Set<ArrayBuffer>;
@@ -71,15 +71,11 @@ export class WorkerThread<Task, Result> {
 
   /** @param cause whatever the worker threw, which need not be an error */
   #fail(what: string, cause?: unknown): void {
-    const reason = cause === undefined ? '' : `: ${messageOf(cause)}`;
+    const reason = cause === undefined ? '' : `: ${reasonOf(cause)}`;
     this.failure ??= new LinnetError('RUNTIME', `the ${this.#label} ${what}${reason}`, { cause });
     for (const pending of this.#pending.values()) pending.reject(this.failure);
     this.#pending.clear();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The module that a thread runs, next to its caller: of the built package, or source where Node reads TypeScript. */

@@ -4,7 +4,7 @@
  * written with, so that nobody can end a turn or speak as the system. So the names in all that a template is given are
  * broken apart by a mark, which is taken out of what lies between the control tokens of the template's text.
  */
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { ControlNames, TextMemory, textTokens } from './encode-text.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 import type { Tokenizer } from './text-tokens.ts';
@@ -161,10 +161,6 @@ interface Values extends Readonly<Record<string, unknown>> {
 
 function given({ tools, documents, variables }: TemplateOptions): Readonly<Record<string, unknown>> {
   return { ...variables, ...(tools !== undefined && { tools }), ...(documents !== undefined && { documents }) };
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** A character of the private-use area that a text does not hold. */

@@ -9,7 +9,7 @@
  */
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
 import { checkComponents, type UnfamiliarPatterns } from './components.ts';
 import { tokenSpelling } from './token-bytes.ts';
@@ -192,8 +192,7 @@ function openLibrary(tokenizerJson: JsonObject, config: Record<string, unknown>,
   try {
     return new LibraryTokenizer({ ...absent, ...tokenizerJson, post_processor: null }, config);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reason}`, { cause });
+    throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reasonOf(cause)}`, { cause });
   }
 }
 

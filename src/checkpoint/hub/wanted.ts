@@ -1,6 +1,6 @@
 /** A request to the hub, and the errors it can end with. */
 import { HubApiError } from '@huggingface/hub';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, reasonOf } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 
@@ -48,10 +48,9 @@ export function asHubError(
       },
     );
   }
-  const reason = error instanceof Error ? error.message : String(error);
   return new LinnetError(
     'NOT_FOUND',
-    `cannot fetch ${id} from ${endpoint}: ${reason}; without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`,
+    `cannot fetch ${id} from ${endpoint}: ${reasonOf(error)}; without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`,
     { cause: error },
   );
 }

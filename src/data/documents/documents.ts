@@ -1,6 +1,6 @@
 /** Where text comes from: files and corpus packages, read as a stream of documents. */
 import { extname } from 'node:path';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, reasonOf } from '../../errors.ts';
 import { isJsonObject } from '../../files/json-object.ts';
 import { plainNames } from '../../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
@@ -109,8 +109,7 @@ function textField(line: string, field: string, source: string): string {
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('FORMAT', `${source} is not valid JSON: ${reason}`, { cause });
+    throw new LinnetError('FORMAT', `${source} is not valid JSON: ${reasonOf(cause)}`, { cause });
   }
   if (!isJsonObject(value)) {
     throw new LinnetError('FORMAT', `${source} is not a JSON object; expected {"${field}": "…"}`);

@@ -1,6 +1,6 @@
 /** Rows of Parquet files, as the Hugging Face hub keeps data sets: texts, numbers, and lists and groups of them. */
 import type { AsyncBuffer } from 'hyparquet';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, reasonOf } from '../../errors.ts';
 import { openRegularFile } from '../../files/regular-file.ts';
 import { parquetRows } from './parquet.ts';
 
@@ -42,8 +42,9 @@ export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow>
     try {
       rows = await parquetRows(file);
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reason}; download it again`, { cause });
+      throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reasonOf(cause)}; download it again`, {
+        cause,
+      });
     }
     for (const [index, row] of rows.entries()) {
       const source = `${path} row ${index}`;

@@ -2,7 +2,7 @@
 import { extname } from 'node:path';
 import { parse } from 'yaml';
 import { readTextFile } from '../../data/files/text-file.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, reasonOf } from '../../errors.ts';
 import { parseTask, type Task } from './schema.ts';
 
 /** Whether a name is a file name instead of a task's. */
@@ -22,8 +22,7 @@ export async function readTaskFile(path: string): Promise<Task> {
     const isJson = extname(path).toLowerCase() === '.json';
     value = isJson ? JSON.parse(text) : parse(text, { prettyErrors: false, logLevel: 'error' });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('FORMAT', `${path} cannot be read: ${reason}`, { cause });
+    throw new LinnetError('FORMAT', `${path} cannot be read: ${reasonOf(cause)}`, { cause });
   }
   return parseTask(value, path);
 }

@@ -15,6 +15,7 @@ import { Random } from '../../random.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireFeasible } from '../../training/plans/effort.ts';
+import { specialTokenIds } from '../../training/plans/pretrain.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../../training/settings.ts';
 import { totalUpdates, type TrainingJob } from '../../training/trainer.ts';
 import { Study } from '../frame/run-study.ts';
@@ -66,16 +67,15 @@ export const sweepStudy = new Study<SweepPlan, SweepTrial, SweepPlace, SweepMeas
 /** @throws LinnetError `CONFIG` for an impossible method, model or setting, `INPUT` or `NOT_FOUND` for the text */
 async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<SweepTrial>> {
   const tokenizer = await loadTokenizer(await source.model(plan.tokenizer));
-  const { bosId, eosId } = tokenizer;
-  const special = {
-    ...(bosId !== undefined && { bos_token_id: bosId }),
-    ...(eosId !== undefined && { eos_token_id: eosId }),
-  };
   const split = splitDocuments(await loadDocuments(plan.data, { field: plan.field }), { heldOut: plan.heldOut });
   const texts = new Map<string, StudyText>();
   const trials: SweepTrial[] = [];
   for (const [name, choice] of Object.entries(plan.models)) {
-    const start = await openStart(choice, source, choice.config?.model_type === 'flash' ? {} : special);
+    const start = await openStart(
+      choice,
+      source,
+      choice.config?.model_type === 'flash' ? {} : specialTokenIds(tokenizer),
+    );
     const { model } = start;
     requireVocabulary(name, model, tokenizer);
     for (const seed of plan.seeds) {

@@ -60,7 +60,7 @@ export async function pretrain(
     const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
     const given =
       typeof config === 'string' ? { ...modelPreset(config), vocab_size: tokenizer.vocabularySize } : config;
-    const described = describeCausalModel(withSpecialTokens(given, tokenizer));
+    const described = describeCausalModel({ ...specialTokenIds(tokenizer), ...given });
     const model = mixer === undefined ? described : withMixer(described, mixer);
     if (tokenizer.vocabularySize > model.sizes.vocabulary) {
       throw new LinnetError(
@@ -93,14 +93,10 @@ export async function pretrain(
   });
 }
 
-/**
- * The configuration, with the BOS and EOS that texts are packed with where it says nothing of them: a model that is
- * trained on texts after BOS continues them worse without.
- */
-function withSpecialTokens(config: ModelConfig, { bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): ModelConfig {
+/** BOS and EOS that texts are packed with, for a configuration that lacks them: a trained model continues texts worse without. */
+export function specialTokenIds({ bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): Record<string, number> {
   return {
     ...(bosId !== undefined && { bos_token_id: bosId }),
     ...(eosId !== undefined && { eos_token_id: eosId }),
-    ...config,
   };
 }

@@ -1,12 +1,11 @@
 /** Results and samples of `eval tasks`, or of lm-evaluation-harness itself, read back from files that may be anything. */
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readLines } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import { parseJson } from '../../../files/json-object.ts';
 import { validated } from '../../../files/schema-problems.ts';
-import { fileError, readInFolder } from '../../../files/regular-file.ts';
+import { entriesOf, readInFolder } from '../../../files/regular-file.ts';
 import type { AnswerValue } from '../metrics/registry.ts';
 
 const maximumResultsBytes = 64 << 20;
@@ -68,7 +67,7 @@ export async function readResults(folder: string): Promise<ModelResults[]> {
   const own = await resultsIn(folder);
   if (own !== undefined) return [own];
   const found: ModelResults[] = [];
-  for (const entry of await entriesOf(folder)) {
+  for (const entry of await sortedEntries(folder)) {
     const inner = entry.isDirectory() ? await resultsIn(join(folder, entry.name)) : undefined;
     if (inner !== undefined) found.push(inner);
   }
@@ -79,17 +78,12 @@ export async function readResults(folder: string): Promise<ModelResults[]> {
   );
 }
 
-async function entriesOf(folder: string) {
-  try {
-    const entries = await readdir(folder, { withFileTypes: true });
-    return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  } catch (cause) {
-    throw fileError('read', folder, cause);
-  }
+async function sortedEntries(folder: string) {
+  return (await entriesOf(folder)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 async function resultsIn(folder: string): Promise<ModelResults | undefined> {
-  const names = (await entriesOf(folder)).filter((entry) => entry.isFile()).map(({ name }) => name);
+  const names = (await sortedEntries(folder)).filter((entry) => entry.isFile()).map(({ name }) => name);
   // Their names hold the time, so that the last one is the newest.
   const name = names.filter((entry) => /^results_.*\.json$/.test(entry)).at(-1);
   if (name === undefined) return undefined;

@@ -1,6 +1,6 @@
 /** Jinja templates of tasks. A name that a row does not have is an error, not an empty text. */
 import type { Row } from '../../../data/files/parquet-rows.ts';
-import { LinnetError } from '../../../errors.ts';
+import { LinnetError, reasonOf } from '../../../errors.ts';
 import { JinjaTemplate } from '../../../tokenizer/jinja-template.ts';
 
 /** Fills in a row. @throws LinnetError `CONFIG` for a name that the row does not have */
@@ -36,6 +36,7 @@ export function makeTemplate(source: string, origin: string): FilledTemplate {
 }
 
 function malformed(origin: string, cause: unknown): LinnetError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new LinnetError('CONFIG', `${origin} is not a Jinja template that can be filled in: ${reason}`, { cause });
+  return new LinnetError('CONFIG', `${origin} is not a Jinja template that can be filled in: ${reasonOf(cause)}`, {
+    cause,
+  });
 }
