@@ -4,7 +4,8 @@
  *   npx tsx bench/serving/ai-sdk-turns.ts [MODEL …] [--turns 20] [--tokens 8192] [--answer 32] [--rounds 5] [--threads 1]
  *
  * The conversation has `tokens` tokens at the end, an equal share of them new in each turn, and is told from the beginning in
- * every call, as clients of the SDK do. Each round is another conversation; times are medians over rounds. The last lines are
+ * every call, as clients of the SDK do. Each round is another conversation; times are medians over rounds, by the clock and of the
+ * processor, which other work on the machine disturbs less. The last lines are
  * rows of the table in docs/notes/serving.md.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -35,23 +36,34 @@ const book = readdirSync('docs')
   .map((name) => readFileSync(`docs/${name}`, 'utf8'))
   .join('\n');
 
-/** Milliseconds to the first piece of each answer, and the tokens of the last prompt. */
+/** Milliseconds to the first piece of an answer. */
+interface First {
+  readonly clock: number;
+  readonly processor: number;
+}
+
+/** The first pieces of all answers, and the tokens of the last prompt. */
 async function converse(model: ReturnType<typeof linnet>, texts: readonly string[]) {
   const messages: ModelMessage[] = [];
-  const times: number[] = [];
+  const times: First[] = [];
   let [total, known] = [0, 0];
   for (const content of texts) {
     messages.push({ role: 'user', content });
-    const started = performance.now();
-    const result = streamText({ model, messages, maxOutputTokens: answer, temperature: 0 });
-    let [text, first] = ['', 0];
+    const [started, before] = [performance.now(), process.cpuUsage()];
+    const result = streamText({ model, messages, maxOutputTokens: answer, temperature: 1, seed: 1 });
+    let text = '';
+    const first = (): First => {
+      const { user, system } = process.cpuUsage(before);
+      return { clock: performance.now() - started, processor: (user + system) / 1000 };
+    };
+    let came: First | undefined;
     for await (const piece of result.textStream) {
-      if (text === '') first = performance.now() - started;
+      came ??= first();
       text += piece;
     }
+    times.push(came ?? first());
     const { inputTokens = 0, inputTokenDetails } = await result.usage;
     [total, known] = [inputTokens, inputTokenDetails.cacheReadTokens ?? 0];
-    times.push(first);
     messages.push({ role: 'assistant', content: text });
   }
   return { times, total, known };
@@ -70,19 +82,23 @@ for (const folder of folders) {
     // The first one compiles.
     const texts = Array.from({ length: round === 0 ? 1 : turns }, (_, turn) => {
       const from = ((round * turns + turn) * size) % (ids.length - size);
-      return `${round} ${tokenizer.decode(ids.slice(from, from + size))}`;
+      // Later turns also read the answer before them, whose text may be other tokens than were written.
+      return `${round} ${tokenizer.decode(ids.slice(from, from + size + (turn === 0 ? answer : 0)))}`;
     });
     const talk = await converse(model, texts);
     if (round > 0) measured.push(talk);
-    console.log(`${folder}, round ${round}: ${talk.times.map((time) => time.toFixed(0)).join(' ')} ms`);
+    console.log(`${folder}, round ${round}: ${talk.times.map(({ clock }) => clock.toFixed(0)).join(' ')} ms`);
   }
-  const at = (turn: number): number => median(measured.map(({ times }) => times[turn]));
-  const [first, last] = [at(0), at(turns - 1)];
+  const at = (turn: number, by: keyof First): number => median(measured.map(({ times }) => times[turn][by]));
   const { total, known } = measured[measured.length - 1];
-  rows.push(
-    `| ${folder} | ${total} (${known} known) | ${first.toFixed(1)} ms | ${last.toFixed(1)} ms | ${(last / first).toFixed(2)} |`,
-  );
+  const both = (show: (by: keyof First) => string): string => `${show('clock')}, ${show('processor')}`;
+  const cells = [
+    `${total} (${known} known)`,
+    ...[0, turns - 1].map((turn) => both((by) => at(turn, by).toFixed(1))),
+    both((by) => (at(turns - 1, by) / at(0, by)).toFixed(2)),
+  ];
+  rows.push(`| ${folder} | ${cells.join(' | ')} |`);
 }
 console.log(
-  `| model | tokens of turn ${turns} | turn 1 | turn ${turns} | ratio |\n|---|---|---|---|---|\n${rows.join('\n')}`,
+  `| model | tokens of turn ${turns} | turn 1, ms by the clock and of the processor | turn ${turns} | ratio |\n|---|---|---|---|---|\n${rows.join('\n')}`,
 );

@@ -77,10 +77,11 @@ describe.skipIf(noChromium !== undefined)(
       const again = async (bytes: Uint8Array): Promise<Uint8Array> =>
         encodeSession({ ...(await decodeSession(bytes, engine, fingerprint)), fingerprint });
       const session = model.session();
-      await session.continue(prompt, { maxTokens: 8, ...sampling }).text();
+      await session.continue(prompt, { maxTokens: 24, ignoreEos: true, speculate: 'recycle', ...sampling }).text();
       const path = join(folder, 'node.session');
       await session.save(path);
       const ours = await again(await readFile(path));
+      expect(Buffer.from(ours).toString('latin1')).toContain('"learned.successors"');
       const { theirs, back } = await suite.inPage(async (page) => {
         await saveHalves(page);
         return page.evaluate(
