@@ -13,20 +13,16 @@
  * Which position is in which slot of the ring is the session's to know, once for all layers; it is not counted here.
  */
 import { LinnetError } from '../errors.ts';
+import { requireCount } from '../files/arguments.ts';
 import { type ConvolutionConfig, convolutionReach } from './convolution-config.ts';
 import type { AttentionDims, FoldedShape, Horizon, StateShape } from './mixer.ts';
 
-function requireCount(name: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new LinnetError('CONFIG', `${name} must be a whole number, at least ${least}; got ${value}`);
-}
-
 /** @throws LinnetError `CONFIG` for impossible sizes */
 export function checkDims({ heads, keyValueHeads, headWidth, valueWidth = headWidth }: AttentionDims): void {
-  requireCount('the number of heads', heads, 1);
-  requireCount('the number of key-value heads', keyValueHeads, 1);
-  requireCount('the head width', headWidth, 1);
-  requireCount('the value width', valueWidth, 1);
+  requireCount(heads, 'the number of heads', 1, 'CONFIG');
+  requireCount(keyValueHeads, 'the number of key-value heads', 1, 'CONFIG');
+  requireCount(headWidth, 'the head width', 1, 'CONFIG');
+  requireCount(valueWidth, 'the value width', 1, 'CONFIG');
   if (heads % keyValueHeads !== 0) {
     throw new LinnetError('CONFIG', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
   }
@@ -88,7 +84,7 @@ export function grows({ slots, folded }: StateShape): boolean {
 
 /** A context length. @throws LinnetError `CONFIG` for one that is not */
 export function checkContext(context: number): number {
-  requireCount('the context length', context, 0);
+  requireCount(context, 'the context length', 0, 'CONFIG');
   return context;
 }
 

@@ -4,7 +4,7 @@ import { goldenConfig, goldenNumbers, readGolden } from '../parity/golden.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../models/tiny-llama.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { TokenTree } from '../../src/attention/tree.ts';
-import { largest } from '../../src/models/medusa/medusa-heads.ts';
+import { largest } from '../../src/graph/largest.ts';
 import { modelLayout } from '../../src/models/graphs/model-layout.ts';
 import type { Random } from '../../src/random.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';

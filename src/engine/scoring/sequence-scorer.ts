@@ -12,6 +12,7 @@ import { leadsTo } from '../prompt.ts';
 import type { Score, ScorerOptions } from './scorer.ts';
 import type { TokenSequence } from './token-sequences.ts';
 import { childrenOf, commonPrefix, type SequenceTrie, tokenTrie } from './token-trie.ts';
+import { argmax } from '../../graph/largest.ts';
 
 /** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
 const stepNodes = 256;
@@ -181,7 +182,7 @@ export class SequenceScorer {
     wanted.forEach((index, i) => {
       const logits = output.logits[i];
       const normalizer = logSumExp(logits);
-      const best = bestOf(logits);
+      const best = argmax(logits);
       for (const { sequence, token } of trie.predictions[nodes[index]] ?? []) {
         take(sequence, logitOf(logits, token) - normalizer, token === best);
       }
@@ -202,12 +203,6 @@ interface Scoring {
 type TakeLogits = (sequence: number, logProbability: number, isBest: boolean) => void;
 
 /** The most probable token, the first among equals. */
-function bestOf(logits: Float32Array): number {
-  let best = 0;
-  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[best]) best = token;
-  return best;
-}
-
 /** The logit of a token. The step checks the tokens it reads; the last token of a sequence is only predicted. */
 function logitOf(logits: Float32Array, token: number): number {
   if (token >= 0 && token < logits.length) return logits[token];

@@ -2,6 +2,7 @@
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { internalError } from '../../errors.ts';
+import { largest } from '../../graph/largest.ts';
 
 /** How probable a token was, and which were the most probable ones. */
 export interface TokenScore {
@@ -26,7 +27,7 @@ export function scoreToken(logits: Float32Array, token: number, count: number): 
     token,
     logprob: logprob(token),
     rank: rankOf(logits, token),
-    top: largestTokens(logits, count).map((id) => ({ token: id, logprob: logprob(id) })),
+    top: Array.from(largest(logits, count), (id) => ({ token: id, logprob: logprob(id) })),
   };
 }
 
@@ -37,19 +38,6 @@ function rankOf(values: ArrayLike<number>, token: number): number {
     if (values[other] > own || (values[other] === own && other < token)) rank++;
   }
   return rank;
-}
-
-function largestTokens(logits: ArrayLike<number>, count: number): number[] {
-  const best: number[] = [];
-  if (count === 0) return best;
-  for (let token = 0; token < logits.length; token++) {
-    if (best.length === count && logits[token] <= logits[best[count - 1]]) continue;
-    let place = best.length;
-    while (place > 0 && logits[best[place - 1]] < logits[token]) place--;
-    best.splice(place, 0, token);
-    if (best.length > count) best.pop();
-  }
-  return best;
 }
 
 /** The distribution that scores are of: the model's own, or the sampler's after its filters. */
@@ -83,6 +71,6 @@ export function scoredMethod(
 
 /** A score of probabilities [V], where a token that cannot be has a logarithm of −∞. */
 function scoreOf(probabilities: Float64Array, token: number, count: number): TokenScore {
-  const top = largestTokens(probabilities, count).map((id) => ({ token: id, logprob: Math.log(probabilities[id]) }));
+  const top = Array.from(largest(probabilities, count), (id) => ({ token: id, logprob: Math.log(probabilities[id]) }));
   return { token, logprob: Math.log(probabilities[token]), rank: rankOf(probabilities, token), top };
 }

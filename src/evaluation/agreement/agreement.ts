@@ -11,7 +11,8 @@ import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { writtenWindows } from '../precision/own-text.ts';
-import { argmax, average } from '../tasks/metrics/statistics.ts';
+import { average } from '../tasks/metrics/statistics.ts';
+import { argmax } from '../../graph/largest.ts';
 
 /** Agreement over the continuation of one prompt; index i is its token i. */
 export interface TextAgreement {

@@ -2,8 +2,8 @@
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { requireRunning } from '../../errors.ts';
 import { readWindow } from '../perplexity/losses.ts';
-import { argmax } from '../tasks/metrics/statistics.ts';
 import type { RecallProbe } from '../recall/copy-recall.ts';
+import { argmax } from '../../graph/largest.ts';
 
 /** Tokens of a probe that the model chose rightly, of those that are scored. */
 export interface RecallAnswer {

@@ -5,7 +5,7 @@ import { LinnetError, requireRunning } from '../../errors.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import { type EvaluationData, scoredTokens } from '../perplexity/scored-windows.ts';
 import { readWindow } from '../perplexity/losses.ts';
-import { argmax } from '../tasks/metrics/statistics.ts';
+import { argmax } from '../../graph/largest.ts';
 
 /** How far the predictions of two models are apart. */
 export interface OutputDifference {

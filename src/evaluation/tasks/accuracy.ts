@@ -8,7 +8,7 @@ import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs } from '../../runtime/program.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
-import { argmax } from './metrics/statistics.ts';
+import { argmax } from '../../graph/largest.ts';
 
 /** Tokens that one run works on, at least one row. */
 const runTokens = 4096;

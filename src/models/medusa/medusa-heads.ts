@@ -8,6 +8,7 @@ import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import type { Program } from '../../runtime/program.ts';
 import { type MedusaConfig, medusaLogits } from './medusa.ts';
 import type { ModelSizes } from '../model.ts';
+import { largest } from '../../graph/largest.ts';
 
 /** Draft heads ready to run. `create` compiles them, an exported model brings them along. `dispose` of them. */
 export class MedusaHeads implements AsyncDisposable {
@@ -103,23 +104,4 @@ export function medusaGraph(
     ),
   ); // [H,N,V]
   return graph;
-}
-
-/**
- * Indices of the k largest numbers, largest first, the lower index first among equals. One pass that compares most
- * numbers once, with the smallest of those kept: k is small against their count.
- */
-export function largest(numbers: Float32Array, k: number): Int32Array {
-  const indices = new Int32Array(k);
-  let kept = 0;
-  let smallest = -Infinity;
-  for (let index = 0; index < numbers.length; index++) {
-    const value = numbers[index];
-    if (kept === k && !(value > smallest)) continue;
-    let place = kept < k ? kept++ : k - 1;
-    for (; place > 0 && numbers[indices[place - 1]] < value; place--) indices[place] = indices[place - 1];
-    indices[place] = index;
-    smallest = numbers[indices[kept - 1]];
-  }
-  return indices;
 }

@@ -6,12 +6,12 @@ import type { LabelledText } from '../../data/datasets/labelled.ts';
 import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { SequenceScorer } from '../../engine/scoring/sequence-scorer.ts';
-import { argmax } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TrialHooks } from '../frame/study.ts';
 import type { ClassificationTask } from './glue.ts';
+import { argmax } from '../../graph/largest.ts';
 
 /** Numbers of STS-B are 0 to 5. */
 const roundedNumbers = Array.from({ length: 26 }, (_, fifths) => (fifths / 5).toFixed(1));

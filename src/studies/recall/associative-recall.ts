@@ -3,13 +3,13 @@ import { z } from 'zod';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
-import { argmax } from '../../evaluation/tasks/metrics/statistics.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { argmax } from '../../graph/largest.ts';
 
 const share = z.number().min(0).max(1);
 const count = z.int().min(0);

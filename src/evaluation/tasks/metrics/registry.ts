@@ -4,7 +4,8 @@ import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
 import { f1Of, matthews } from './classification.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
-import { argmax, average } from './statistics.ts';
+import { average } from './statistics.ts';
+import { argmax } from '../../../graph/largest.ts';
 
 /** A model's answer to one question, with the right one. */
 export type Answer =

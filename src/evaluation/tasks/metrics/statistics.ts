@@ -13,13 +13,6 @@ export function average(values: Iterable<number> & { readonly length: number }):
   return sum / values.length;
 }
 
-/** Index of the largest value, the first among equals. */
-export function argmax(values: ArrayLike<number>): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
-}
-
 /** Standard deviation of a sample, with n − 1. */
 export function sampleDeviation(values: Iterable<number> & { readonly length: number }): number {
   const mean = average(values);
