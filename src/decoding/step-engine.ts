@@ -175,7 +175,7 @@ export class StepEngine implements AsyncDisposable {
     const results = await this.#programs[weights].run(feeds, this.#outputs, kept);
     const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
     const nodes = requests.length * T;
-    const count = requests.reduce((sum, { wanted }) => sum + wanted.length, 0);
+    const count = feeds.wanted.data.length;
     // Counts are checked: the graph of an export may give others than it declares.
     const logits = dataOf(results.logits, 'float32', count * vocabulary);
     const hidden = dataOf(results.hidden, 'float32', count * width);
