@@ -11,7 +11,7 @@
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -161,6 +161,13 @@ function resultOf(out: string, result: string): string {
   return hash.digest('hex');
 }
 
+/** How far a run has come: the newest of its files. */
+function newestFile(run: string): string {
+  const files = existsSync(run) ? readdirSync(run, { recursive: true, encoding: 'utf8' }) : [];
+  const times = files.map((file) => ({ file, at: statSync(join(run, file)).mtimeMs }));
+  return times.sort((a, b) => b.at - a.at)[0]?.file ?? 'nothing written';
+}
+
 /** Why what stands at the output is not whole; undefined where it is, or nothing is there. */
 function torn(out: string): string | undefined {
   const list = join(out, '.linnet-files.json');
@@ -214,8 +221,7 @@ for (const subject of chosen) {
     let done = false;
     for (let inARow = isOwn ? wanted - counts.kills : 1 + random.integer(3); inARow > 0 && !done; inARow--) {
       const { code, stderr, seconds } = await run(command(), within * random.uniform());
-      if (isOwn)
-        console.log(`  ${code ?? 'killed'} after ${seconds.toFixed(1)} s: ${stderr.trim().split('\n').at(-1)}`);
+      if (isOwn) console.log(`  ${code ?? 'killed'} after ${seconds.toFixed(1)} s: ${newestFile(`${out}.run`)}`);
       if (code === null) counts.kills++;
       else if (code !== 0) note(`ended by itself with ${code}: ${stderr.slice(-500)}`);
       else counts.late++;
