@@ -33,7 +33,10 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '600' },
     drafters: { type: 'string' },
-    families: { type: 'string', default: 'llama,gpt2,qwen3,mistral,lfm2,gemma3_text,qwen3_5_text,granitemoehybrid' },
+    families: {
+      type: 'string',
+      default: 'llama,gpt2,qwen3,mistral,lfm2,gemma3_text,qwen3_5_text,granitemoehybrid,olmo_hybrid',
+    },
   },
 });
 const seed = Number(values.seed);
@@ -63,6 +66,7 @@ function randomModel(random: Random, vocabulary: number): CausalModel {
           ...(family === 'gemma3_text' && randomWindows(random, layers, D)),
           ...(family === 'lfm2' && randomConvolutions(random, layers)),
           ...(family === 'qwen3_5_text' && randomDeltaNets(random, D)),
+          ...(family === 'olmo_hybrid' && randomStates(random)),
           ...(family === 'granitemoehybrid' && randomMamba(random, layers, D * H)),
         };
   const model = requireCausal(describeModel({ ...tinyConfig(family), ...sizes, ...ends }));
@@ -74,8 +78,17 @@ function randomModel(random: Random, vocabulary: number): CausalModel {
 
 function randomDeltaNets(random: Random, D: number): Readonly<Record<string, unknown>> {
   const keyHeads = 1 + random.integer(2);
+  const interval = 1 + random.integer(4);
   return {
-    ...{ head_dim: D, partial_rotary_factor: 1, full_attention_interval: 1 + random.integer(4) },
+    head_dim: D,
+    partial_rotary_factor: 1,
+    full_attention_interval: interval,
+    ...randomStates(random, keyHeads),
+  };
+}
+
+function randomStates(random: Random, keyHeads = 1 + random.integer(2)): Readonly<Record<string, unknown>> {
+  return {
     ...{ linear_num_key_heads: keyHeads, linear_num_value_heads: keyHeads * (1 + random.integer(3)) },
     ...{ linear_key_head_dim: 1 + random.integer(8), linear_value_head_dim: 1 + random.integer(8) },
     linear_conv_kernel_dim: 1 + random.integer(5),

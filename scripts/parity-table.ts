@@ -23,6 +23,7 @@ const sources: readonly (readonly [prefix: string, family: string, computedBy: s
   ['lfm2_', 'LFM2', 'transformers'],
   ['qwen35_', 'Qwen3.5', 'transformers'],
   ['qwen3next_', 'Qwen3-Next', 'transformers'],
+  ['olmohybrid_', 'OLMo-Hybrid', 'transformers'],
   ['gemma3_', 'Gemma 3', 'transformers'],
   ['granite4h_', 'Granite 4 H', 'transformers'],
   ['falconh1_', 'Falcon-H1', 'transformers'],

@@ -157,6 +157,11 @@ const hybrids = [
   { family: 'gemma3_text', own: 'window', layers: {} },
   { family: 'qwen3_5_text', own: 'delta-net', layers: { full_attention_interval: 2 } },
   {
+    family: 'olmo_hybrid',
+    own: 'delta-net',
+    layers: { layer_types: ['linear_attention', 'full_attention', 'linear_attention', 'full_attention'] },
+  },
+  {
     family: 'granitemoehybrid',
     own: 'mamba2',
     layers: { layer_types: ['mamba', 'attention', 'mamba', 'attention'] },

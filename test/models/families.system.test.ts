@@ -30,7 +30,7 @@ const augmented: Readonly<
   granitemoehybrid: { mixerParameters: 44 * 5 + 12 + 11, kind: 'linear', layers: [1, 1] },
   // The first layer has a short convolution, of 16 filters of three weights.
   lfm2: { mixerParameters: 16 * 3 + 11, kind: 'linear', layers: [1, 1] },
-  ...{ qwen3_5: deltaNets, qwen3_5_text: deltaNets, qwen3_next: deltaNets },
+  ...{ olmo_hybrid: deltaNets, qwen3_5: deltaNets, qwen3_5_text: deltaNets, qwen3_next: deltaNets },
   // Two layers of the encoder and two of the decoder; there is no convolution from one text to another.
   t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 't5-linear', layers: [0, 3] },
 };

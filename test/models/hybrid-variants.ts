@@ -23,6 +23,7 @@ export function hybridVariants(
     { name: 'short convolutions beside others', model: tinyLfm2(between({ kind: 'short-conv' }, ...others)) },
     { name: 'delta nets beside mixers of other heads', model: tinyQwen35(between(sixStates, ...others)) },
     { name: 'Mamba-2 beside mixers of other heads', model: tinyGranite(between(threeGroups, ...others)) },
+    { name: 'delta nets of signs beside attention', model: describeCausalModel(tinyConfig('olmo_hybrid')) },
     {
       name: 'attention and Mamba-2 of as many heads in each layer',
       model: describeCausalModel({ ...tinyConfig('falcon_h1'), num_key_value_heads: 2 }),

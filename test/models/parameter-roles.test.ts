@@ -139,6 +139,16 @@ const groups: Readonly<Record<string, Groups>> = {
       ),
     embeddings: decoder.embeddings,
   },
+  olmo_hybrid: {
+    ...decoder,
+    layerNorms: (layer) =>
+      weights(
+        (layer === 1
+          ? ['post_attention_layernorm', 'post_feedforward_layernorm', 'self_attn.q_norm', 'self_attn.k_norm']
+          : ['input_layernorm', 'post_attention_layernorm', 'linear_attn.o_norm']
+        ).map((name) => `model.layers.${layer}.${name}`),
+      ),
+  },
   qwen2: decoder,
   qwen3: {
     ...decoder,

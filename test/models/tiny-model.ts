@@ -20,10 +20,14 @@ const tinyDecoder = {
   eos_token_id: 257,
 };
 
+const tinyDeltaNetSizes = {
+  ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+};
+
 /** A layer of Gated DeltaNet, then one of attention. */
 const tinyDeltaNet = {
   ...{ ...tinyDecoder, head_dim: 8, partial_rotary_factor: 0.5, full_attention_interval: 2 },
-  ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+  ...tinyDeltaNetSizes,
 };
 
 /** Models of every family: two layers of width 16 with two heads, 64 positions, the family's own attention. */
@@ -89,6 +93,10 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   lfm2: { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] },
   llama: { model_type: 'llama', ...tinyDecoder },
   mistral: { model_type: 'mistral', ...tinyDecoder, sliding_window: 12 },
+  olmo_hybrid: {
+    ...{ model_type: 'olmo_hybrid', ...tinyDecoder, ...tinyDeltaNetSizes },
+    rope_parameters: { rope_theta: 10_000 },
+  },
   qwen2: { model_type: 'qwen2', ...tinyDecoder },
   qwen3: { model_type: 'qwen3', ...tinyDecoder, head_dim: 12 },
   qwen3_5: {

@@ -1,4 +1,4 @@
-/** Qwen3.5 and Qwen3-Next against outputs, gradients, caches and a rule of executed reference code (test/golden: qwen3*). */
+/** Gated DeltaNet: Qwen3.5, Qwen3-Next and OLMo-Hybrid against executed reference code (test/golden: qwen3*, olmohybrid_*). */
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { deltaNetLength, deltaNetSchema } from '../../src/attention/kinds/delta-net/config.ts';
@@ -22,15 +22,18 @@ testHybrids(
     { name: 'qwen3next_mix', lengths: [1, 69, 20], decode: { prompt: 7, total: 13, texts: [0, 1] } },
     { name: 'qwen35_composite', lengths: [1, 17, 66] },
     { name: 'qwen3_in_qwen35', lengths: [1, 22, 70] },
+    { name: 'olmohybrid_rope', lengths: [1, 70, 20], decode: { prompt: 6, total: 12, texts: [0, 1] } },
   ],
   expectDeltaNet,
 );
 
 /** S of the folded positions and those of the ring, and the channels under the filters of the last K − 1 positions. */
 function expectDeltaNet({ state, cache, rows, layer, n }: HeldLayer): number {
-  const [recurrent, conv] = [cache('recurrent'), cache('conv')]; // [M,D,E], [channels,K]
-  if (recurrent === undefined || conv === undefined) return 0;
-  const { heads, keyHeads, keyWidth: D, valueWidth: E, group } = deltaNetSchema.parse(state.model.mixers[layer]);
+  const recurrent = cache('recurrent'); // [M,D,E]
+  const filtered = ['conv', 'conv_q', 'conv_k', 'conv_v'].flatMap((name) => cache(name) ?? []); // [channels,K or K−1]
+  if (recurrent === undefined || filtered.length === 0) return 0;
+  const { heads, keyHeads, kernel, ...mixer } = deltaNetSchema.parse(state.model.mixers[layer]);
+  const { keyWidth: D, valueWidth: E, group } = mixer;
   const S = Float64Array.from(state.layerSums[layer] ?? []);
   for (let at = n - (n % group); at < n; at++) {
     const values = rows('values', at);
@@ -44,13 +47,14 @@ function expectDeltaNet({ state, cache, rows, layer, n }: HeldLayer): number {
     });
   }
   expect(relativeToPeak(S, recurrent.data), `recurrent ${layer}`).toBeLessThan(2e-5);
-  const kernel = conv.shape[2];
+  const columns = filtered[0].shape[2];
+  const channels = filtered.flatMap(({ data }) => Array.from(data));
   for (let at = Math.max(0, n - kernel + 1); at < n; at++) {
     const raw = rows('values', at).map((row) => row.slice(E)); // [heads][q, k, v]
     const ofKeys = raw.filter((_, head) => head % (heads / keyHeads) === 0);
     const parts = [ofKeys.map((row) => row.slice(0, D)), ofKeys.map((row) => row.slice(D, 2 * D))];
     const own = [...parts, raw.map((row) => row.slice(2 * D))].flat(2);
-    const column = conv.data.filter((_, i) => i % kernel === at - n + kernel);
+    const column = channels.filter((_, i) => i % columns === at - n + columns);
     expect(relativeToPeak(own, column), `conv ${layer}, position ${at}`).toBeLessThan(2e-5);
   }
   return 2;

@@ -38,6 +38,7 @@ interface Family {
 const families: Readonly<Record<string, Family>> = {
   llama: decoder,
   mistral: decoder,
+  olmo_hybrid: { ...decoder, most: 0.1 },
   qwen2: decoder,
   qwen3: decoder,
   qwen3_5: {

@@ -8,6 +8,7 @@ import { falconH1Model } from './decoder/falcon-h1.ts';
 import { graniteModel } from './decoder/granite.ts';
 import { gemma3Model, gemma3TextModel } from './decoder/gemma3.ts';
 import { lfm2Model } from './decoder/lfm2.ts';
+import { olmoHybridModel } from './decoder/olmo-hybrid.ts';
 import { qwen3NextModel, qwen35Model, qwen35TextModel } from './decoder/qwen35.ts';
 import { t5Model } from './t5/model.ts';
 import {
@@ -33,6 +34,7 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   lfm2: lfm2Model,
   llama: llamaModel,
   mistral: mistralModel,
+  olmo_hybrid: olmoHybridModel,
   qwen2: qwen2Model,
   qwen3: qwen3Model,
   qwen3_5: qwen35Model,

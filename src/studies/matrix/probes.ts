@@ -21,10 +21,15 @@ const tiny = { vocab_size: 19, num_hidden_layers: 2, num_attention_heads: 4, hid
 /** LLaMA and its relatives. */
 const tinyDecoder = { ...tiny, num_key_value_heads: 2, max_position_embeddings: 64 };
 
-/** Layers of Gated DeltaNet next to attention. */
+/** Layers of Gated DeltaNet. */
+const tinyStates = {
+  ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+};
+
+/** The same next to attention. */
 const tinyDelta = {
   ...{ ...tinyDecoder, head_dim: 8, partial_rotary_factor: 0.5, full_attention_interval: 2 },
-  ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
+  ...tinyStates,
 };
 
 const tinyT5 = {
@@ -74,6 +79,9 @@ export const supportProbes: readonly SupportProbe[] = [
   uniform('qwen3_5', 'causal', { model_type: 'qwen3_5', text_config: { model_type: 'qwen3_5_text', ...tinyDelta } }),
   uniform('qwen3_5_text', 'causal', { model_type: 'qwen3_5_text', ...tinyDelta }),
   uniform('qwen3_next', 'causal', { model_type: 'qwen3_next', ...tinyDelta, num_experts: 0 }),
+  uniform('olmo_hybrid', 'causal', {
+    ...{ model_type: 'olmo_hybrid', ...tinyDecoder, ...tinyStates, rope_parameters: { rope_theta: 10_000 } },
+  }),
   uniform('gemma3_text', 'causal', {
     ...{ model_type: 'gemma3_text', ...tinyDecoder, head_dim: 6 },
     ...{ sliding_window: 5, sliding_window_pattern: 2 },

@@ -33,6 +33,7 @@ function lossGraph(model: CausalModel, length = n): Graph {
 
 const families = [
   ...['llama', 'gpt2', 'flash', 'lfm2', 'gemma3_text', 'qwen3_5_text', 'granitemoehybrid', 'falcon_h1', 'smollm3'],
+  'olmo_hybrid',
 ];
 
 describe.each(families)('%s', (family) => {

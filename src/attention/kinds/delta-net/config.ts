@@ -26,6 +26,10 @@ export const deltaNetSchema = z
     valueWidth: count,
     /** K: positions under the filters of queries, keys and values, the own one included. */
     kernel: z.int().min(1).max(64).default(4),
+    /** β is 2σ(b), not σ(b): a state may change its sign along a key. */
+    doubled: z.literal(true).optional(),
+    /** The filters of queries, of keys and of values are a parameter each. */
+    apart: z.literal(true).optional(),
   })
   .refine(({ heads, keyHeads }) => heads % keyHeads === 0, {
     message: 'the heads of values must be a multiple of the heads of keys',
@@ -35,8 +39,10 @@ export const deltaNetSchema = z
 /** Gated DeltaNet. */
 export type DeltaNetMixer = z.infer<typeof deltaNetSchema>;
 
-/** The filters [2·keyHeads·keyWidth + heads·valueWidth, 1, K]: of queries, of keys, of values; index K − 1 is the own position. */
-export const channelFiltersName = 'conv1d.weight';
+/** Parameters of the filters [channels,1,K]: of queries, of keys, of values, or all in one; index K − 1 is the own position. */
+export function filterNames({ apart }: DeltaNetMixer): readonly string[] {
+  return apart === true ? ['q', 'k', 'v'].map((part) => `${part}_conv1d.weight`) : ['conv1d.weight'];
+}
 /** ln of the rate of decay [heads]. */
 export const rateName = 'A_log';
 /** Added to a before the softplus [heads]. */
@@ -44,12 +50,12 @@ export const decayBiasName = 'dt_bias';
 /** ε under the root of the length of queries and keys. */
 export const lengthEpsilon = 1e-6;
 
-export function deltaNetParameters(
-  { keyHeads, keyWidth, valueWidth, kernel }: DeltaNetMixer,
-  { keyValueHeads: M }: HeadCounts,
-): MixerParameter[] {
+export function deltaNetParameters(config: DeltaNetMixer, { keyValueHeads: M }: HeadCounts): MixerParameter[] {
+  const { keyHeads, keyWidth, valueWidth, kernel, apart } = config;
+  const parts = [keyHeads * keyWidth, keyHeads * keyWidth, M * valueWidth];
+  const channels = apart === true ? parts : [parts.reduce((a, b) => a + b)];
   return [
-    { name: channelFiltersName, shape: [2 * keyHeads * keyWidth + M * valueWidth, 1, kernel], init: 'means' },
+    ...filterNames(config).map((name, i) => ({ name, shape: [channels[i], 1, kernel], init: 'means' as const })),
     { name: rateName, shape: [M], init: 'slopes' },
     { name: decayBiasName, shape: [M], init: 'ones' },
   ];
@@ -67,8 +73,8 @@ export function forValueHeads({ heads, keyHeads }: DeltaNetMixer, rows: Value): 
 /** The filters by index and head: [K,M,2D+E]. */
 export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValues): Value {
   const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel } = config;
-  const all = learnedParameter(parameters, channelFiltersName);
-  const parts = split(all, 0, [keyHeads * D, keyHeads * D, heads * E]);
+  const filters = filterNames(config).map((name) => learnedParameter(parameters, name));
+  const parts = filters.length > 1 ? filters : split(filters[0], 0, [keyHeads * D, keyHeads * D, heads * E]);
   const rows = parts.map((part, i) => {
     const [count, width] = i < 2 ? [keyHeads, D] : [heads, E];
     const byIndex = reshape(transpose(reshape(part, [count * width, kernel]), [1, 0]), [kernel, count, width]);
@@ -78,7 +84,7 @@ export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValue
 }
 
 /**
- * x·σ(x), or σ(x) for numerator 1. The runtime's own sigmoid loses digits below zero, which the norm of outputs amplifies where
+ * x·σ(x), or c·σ(x) for a numerator c. The runtime's own sigmoid loses digits below zero, which the norm of outputs amplifies where
  * a query and a key have a small product.
  */
 export function gatedBy(x: Value, numerator: Value | number = x): Value {

@@ -20,7 +20,7 @@ function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput): Reco
 
 /** Rows of the rule. @param convolved [B,n,M,2D+E] */
 function ruleRows(
-  { keyWidth: D, valueWidth: E }: DeltaNetMixer,
+  { keyWidth: D, valueWidth: E, doubled }: DeltaNetMixer,
   convolved: Value,
   { b, a }: Record<'b' | 'a', Value>,
   { parameters }: SequenceInput,
@@ -28,7 +28,7 @@ function ruleRows(
   const [q, k, values] = split(gatedBy(convolved), 3, [D, D, E]);
   return {
     ...{ queries: deltaNetLength(q, true), keys: deltaNetLength(k), values },
-    ...{ gates: gatedBy(b, 1), logs: deltaNetDecays(a, parameters) },
+    ...{ gates: gatedBy(b, doubled === true ? 2 : 1), logs: deltaNetDecays(a, parameters) },
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * Gated DeltaNet as Qwen3-Next and Qwen3.5 publish it (arXiv 2412.06464): queries, keys and values go through short filters and
- * SiLU, queries and keys are of unit length, and the gated delta rule has g = −e^A·softplus(a + dt) and β = σ(b), a and b being
- * projections. A position's row of queries is [q, b], that of keys [k, a].
+ * SiLU, queries and keys are of unit length, and the gated delta rule has g = −e^A·softplus(a + dt) and β = σ(b), or 2σ(b) as
+ * OLMo-Hybrid, a and b being projections. A position's row of queries is [q, b], that of keys [k, a].
  */
 import type { MixerKind } from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
@@ -12,17 +12,16 @@ import {
   type DeltaNetMixer,
   deltaNetParameters,
   deltaNetSchema,
-  channelFiltersName,
+  filterNames,
   lengthEpsilon,
   rateName,
 } from './config.ts';
 import { deltaNetFold, deltaNetInputs, deltaNetParallel, deltaNetState, deltaNetStep } from './forms.ts';
 
 function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions): Float64Array {
-  const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel } = config;
-  const [filter, rates, biases] = [channelFiltersName, rateName, decayBiasName].map((name) =>
-    positions.parameter(name),
-  );
+  const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel, doubled } = config;
+  const filter = filterNames(config).flatMap((name) => Array.from(positions.parameter(name)));
+  const [rates, biases] = [rateName, decayBiasName].map((name) => positions.parameter(name));
   const sigma = (x: number): number => 1 / (1 + Math.exp(-x));
   /** `width` channels of a row, from filter `first` on. */
   const convolved = (row: (at: number) => Float64Array, width: number, first: number, t: number): Float64Array => {
@@ -48,7 +47,7 @@ function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions)
       ),
     value: (head, t) => convolved((at) => positions.value(head, at), E, 2 * keyHeads * D + head * E, t),
     logDecay: (head, t) => -Math.exp(rates[head]) * softplusOf(positions.key(head, t)[D] + biases[head]),
-    gate: (head, t) => sigma(positions.query(head, t)[D]),
+    gate: (head, t) => (doubled === true ? 2 : 1) * sigma(positions.query(head, t)[D]),
   });
   return positions.mapRows(mixed);
 }
@@ -66,6 +65,7 @@ export const deltaNetKind = {
     'delta net of shared keys': { kind: 'delta-net', group: 8, ...sizes },
     'delta net, filters beyond the ring': { kind: 'delta-net', group: 2, ...sizes, keyHeads: 2, kernel: 5 },
     'delta net, position by position': { kind: 'delta-net', group: 1, ...sizes, kernel: 1 },
+    'delta net of signs, filters apart': { kind: 'delta-net', group: 4, ...sizes, doubled: true, apart: true },
   },
   describe: ({ heads, keyWidth, valueWidth, kernel }) =>
     `gated delta net of ${heads} states ${keyWidth}×${valueWidth}, filters of ${kernel}`,

@@ -10,7 +10,7 @@ import { configError, idList, parseConfigFields } from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 
 /** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
-const scalingSchema = z.looseObject({
+export const scalingSchema = z.looseObject({
   type: z.string().optional(),
   rope_type: z.string().optional(),
   factor: z.number().positive().optional(),
@@ -139,11 +139,12 @@ const ignored = ['attention_dropout', 'pretraining_tp'];
 export interface DecoderNames {
   /** The module of embedding and layers. */
   readonly root: string;
-  readonly attentionNorm: string;
+  /** Null: attention, or the feed-forward, reads the residual stream as it is. */
+  readonly attentionNorm: string | null;
   /** Norms of what attention and feed-forward add to the residual stream. Default: none. */
   readonly attentionOutputNorm?: string;
   readonly feedForwardOutputNorm?: string;
-  readonly feedForwardNorm: string;
+  readonly feedForwardNorm: string | null;
   readonly finalNorm: string;
   readonly queryNorm: string;
   readonly keyNorm: string;
@@ -174,6 +175,8 @@ export interface DecoderVariant {
   readonly queryKeyValueBias?: boolean;
   /** Whether queries and keys go through an RMS norm of their own, head by head, before they are turned. */
   readonly queryKeyNorm?: boolean;
+  /** Whether the queries of all heads, and the keys, go through one such norm together. */
+  readonly joinedQueryKeyNorm?: boolean;
   /** Whether the gains of norms are 1 + w, w being stored: zero in a fresh model. */
   readonly zeroCentredNorms?: boolean;
   /** Whether the output has a bias. */
@@ -192,6 +195,8 @@ export interface DecoderVariant {
 export interface OwnLayer {
   /** The name of its module in a layer. */
   readonly prefix: string;
+  /** Names where they are not those of layers with attention. */
+  readonly names?: DecoderNames;
   /** Declares its parameters, the mixer's excepted. */
   declare(list: ParameterList, prefix: string, config: DecoderConfig, mixer: MixerConfig): void;
   /** Hidden states after the norm [B,T,width] → as they are added to the residual stream. */

@@ -1,10 +1,13 @@
 /** Layers of Gated DeltaNet around their mixer: projections, and the gated norm of their outputs. */
+import { z } from 'zod';
 import {
   type DeltaNetMixer,
   deltaNetSchema,
   forValueHeads,
   gatedBy,
 } from '../../../attention/kinds/delta-net/config.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { parseMixer } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
@@ -12,7 +15,48 @@ import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { inHeads, joinedLinear, linear } from '../../../nn/linear.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
-import type { OwnLayer } from './config.ts';
+import { configError } from '../../config-fields.ts';
+import { originalMixer } from '../../linnet-section.ts';
+import { type DecoderNames, ofLayers, type OwnLayer } from './config.ts';
+
+/** The fields of config.json about these layers, as Qwen3.5 and OLMo-Hybrid write them. */
+export const deltaNetFields = {
+  layer_types: z.array(z.enum(['linear_attention', 'full_attention'])).nullish(),
+  linear_conv_kernel_dim: deltaNetSchema.shape.kernel,
+  linear_key_head_dim: deltaNetSchema.shape.keyWidth,
+  linear_value_head_dim: deltaNetSchema.shape.valueWidth,
+  linear_num_key_heads: deltaNetSchema.shape.keyHeads,
+  linear_num_value_heads: deltaNetSchema.shape.heads,
+};
+
+type DeltaNetFields = z.infer<z.ZodObject<typeof deltaNetFields>>;
+
+/**
+ * The mixers of a family's layers.
+ * @param options of the kind that the family sets
+ * @param isAttention whether a layer has attention where there are no `layer_types`
+ * @throws LinnetError `CONFIG` for types of another number of layers, or heads that do not share keys evenly
+ */
+export function deltaNetMixers(
+  title: string,
+  fields: DeltaNetFields & { readonly num_hidden_layers: number },
+  options: Pick<DeltaNetMixer, 'doubled' | 'apart'>,
+  isAttention: (layer: number) => boolean,
+): readonly MixerConfig[] {
+  const { linear_num_value_heads: heads, linear_num_key_heads: keyHeads, num_hidden_layers: layers } = fields;
+  if (heads % keyHeads !== 0) {
+    throw configError(title, [
+      `linear_num_value_heads ${heads} must be a multiple of linear_num_key_heads ${keyHeads}`,
+    ]);
+  }
+  const deltaNet = parseMixer({
+    ...{ kind: 'delta-net', group: 16, heads, keyHeads, keyWidth: fields.linear_key_head_dim },
+    ...{ valueWidth: fields.linear_value_head_dim, kernel: fields.linear_conv_kernel_dim, ...options },
+  });
+  return ofLayers(title, 'layer_types', layers, fields.layer_types, (layer) =>
+    isAttention(layer) ? 'full_attention' : 'linear_attention',
+  ).map((type) => (type === 'full_attention' ? originalMixer : deltaNet));
+}
 
 /** Results of the projections: q, k [B,T,keyHeads,D], v, z [B,T,heads,E], b, a [B,T,heads,1]. */
 type Projected = Readonly<Record<'q' | 'k' | 'v' | 'z' | 'b' | 'a', Value>>;
@@ -26,20 +70,47 @@ interface Projections {
   readonly numbers: (mixer: DeltaNetMixer) => Outputs;
   /** @param products in the order of `outputs` and `numbers`, each [B,T,outputs] */
   readonly parts: (mixer: DeltaNetMixer, products: readonly Value[]) => Projected;
+  /** Names of the norm of outputs and of the output. Default: `norm`, `out_proj`. */
+  readonly outputNames?: readonly [norm: string, output: string];
+  /** ε of that norm. Default: that of the model. */
+  readonly normEpsilon?: number;
+  /** Names of modules in these layers. Default: those of layers with attention. */
+  readonly names?: DecoderNames;
+}
+
+/** Products [B,T,X] head by head. */
+function partsInHeads({ heads, keyHeads }: DeltaNetMixer, [q, k, v, z, b, a]: readonly Value[]): Projected {
+  const [queries, keys] = [q, k].map((rows) => inHeads(rows, keyHeads));
+  return {
+    ...{ q: queries, k: keys, v: inHeads(v, heads), z: inHeads(z, heads) },
+    ...{ b: inHeads(b, heads), a: inHeads(a, heads) },
+  };
 }
 
 /** All queries, then all keys, then all values in one; the others apart. */
-export const apart: Projections = {
+export const joined: Projections = {
   outputs: ({ heads, keyHeads, keyWidth, valueWidth }) => ({
     in_proj_qkv: 2 * keyHeads * keyWidth + heads * valueWidth,
     in_proj_z: heads * valueWidth,
   }),
   numbers: ({ heads }) => ({ in_proj_b: heads, in_proj_a: heads }),
-  parts({ heads, keyHeads, keyWidth, valueWidth }, [qkv, z, b, a]) {
-    const [queries, keys, values] = split(qkv, 2, [keyHeads * keyWidth, keyHeads * keyWidth, heads * valueWidth]);
-    const [q, k] = [queries, keys].map((rows) => inHeads(rows, keyHeads));
-    return { q, k, v: inHeads(values, heads), z: inHeads(z, heads), b: inHeads(b, heads), a: inHeads(a, heads) };
+  parts(mixer, [qkv, ...others]) {
+    const { heads, keyHeads, keyWidth, valueWidth } = mixer;
+    const rows = split(qkv, 2, [keyHeads * keyWidth, keyHeads * keyWidth, heads * valueWidth]);
+    return partsInHeads(mixer, [...rows, ...others]);
   },
+};
+
+/** One for each; g is the gate. */
+export const apart: Projections = {
+  outputs: ({ heads, keyHeads, keyWidth, valueWidth }) => ({
+    ...{ q_proj: keyHeads * keyWidth, k_proj: keyHeads * keyWidth },
+    ...{ v_proj: heads * valueWidth, g_proj: heads * valueWidth },
+  }),
+  numbers: ({ heads }) => ({ b_proj: heads, a_proj: heads }),
+  parts: partsInHeads,
+  outputNames: ['o_norm', 'o_proj'],
+  normEpsilon: 1e-5,
 };
 
 /** Head by head of keys: its query, key, values and z; b and a. */
@@ -73,26 +144,28 @@ function products(source: ParameterSource, x: Value, width: number, outputs: Out
 }
 
 /** The layer of a family with these projections. */
-export function deltaNetLayer({ outputs, numbers, parts }: Projections): OwnLayer {
+export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Projections): OwnLayer {
+  const [norm, output] = family.outputNames ?? ['norm', 'out_proj'];
   return {
-    prefix: 'linear_attn',
+    ...{ prefix: 'linear_attn', names },
     declare(list, prefix, { width }, config) {
       const mixer = deltaNetSchema.parse(config);
       for (const [name, count] of Object.entries({ ...outputs(mixer), ...numbers(mixer) })) {
         list.add('matrix', `${prefix}.${name}.weight`, [count, width]);
       }
-      list.add('norm', `${prefix}.norm.weight`, [mixer.valueWidth]);
-      list.add('residual output', `${prefix}.out_proj.weight`, [width, mixer.heads * mixer.valueWidth]);
+      list.add('norm', `${prefix}.${norm}.weight`, [mixer.valueWidth]);
+      list.add('residual output', `${prefix}.${output}.weight`, [width, mixer.heads * mixer.valueWidth]);
     },
     mixed({ width, normEpsilon }, source, x, config, mix) {
       const mixer = deltaNetSchema.parse(config);
       const { q, k, v, z, b, a } = parts(mixer, products(source, x, width, outputs(mixer), numbers(mixer)));
       const rows = (of: Value, gate: Value): Value => concat([forValueHeads(mixer, of), gate], 3);
       const mixed = mix({ q: rows(q, b), k: rows(k, a), v }); // [B,T,heads,E]
-      const normal = rmsNorm(mixed, source.parameter('norm.weight', [mixer.valueWidth]), normEpsilon);
+      const gain = source.parameter(`${norm}.weight`, [mixer.valueWidth]);
+      const normal = rmsNorm(mixed, gain, family.normEpsilon ?? normEpsilon);
       const [B, T] = x.shape;
       const channels = mixer.heads * mixer.valueWidth;
-      return linear(source, 'out_proj', reshape(mul(normal, gatedBy(z)), [B, T, channels]), channels, width);
+      return linear(source, output, reshape(mul(normal, gatedBy(z)), [B, T, channels]), channels, width);
     },
   };
 }

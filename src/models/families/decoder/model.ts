@@ -1,6 +1,7 @@
 /**
  * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a SwiGLU
- * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, or norms of queries and keys.
+ * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, norms of queries and keys, and norms of
+ * what a block adds, in place of those of what it reads too.
  */
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { growsWithText, horizonOf, isExchangeable } from '../../../attention/mixers.ts';
@@ -16,7 +17,14 @@ import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
 import { type DecoderConfig, type Rope, times, usualNames } from './config.ts';
-import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters, embeddingName } from './parameters.ts';
+import {
+  attentionPrefix,
+  blockPrefix,
+  decoderParameterName,
+  decoderParameters,
+  embeddingName,
+  layerNames,
+} from './parameters.ts';
 
 /** The model of a checked configuration. @param read reads another one of the same family */
 export function decoderModel(
@@ -126,9 +134,12 @@ function block(
   positions: PositionValues,
   mixing: Pick<LayerMixing, 'mix'>,
 ): Value {
-  const { names = usualNames, ownLayer } = config.variant;
+  const { ownLayer } = config.variant;
+  const names = layerNames(config, layer);
   const prefix = blockPrefix(config, layer);
-  const read = norm(config, source, `${prefix}.${names.attentionNorm}`, x);
+  const normed = (value: Value, name: string | null | undefined): Value =>
+    name ? norm(config, source, `${prefix}.${name}`, value) : value;
+  const read = normed(x, names.attentionNorm);
   const mixed = (index: number): Value => {
     const own = scoped(source, attentionPrefix(config, index));
     const mix = (projected: ProjectedPositions): Value => mixing.mix(index, projected);
@@ -139,11 +150,9 @@ function block(
   };
   const beside = config.layers + layer;
   const all = beside < config.mixers.length ? add(mixed(layer), mixed(beside)) : mixed(layer);
-  const added = (value: Value, name?: string): Value =>
-    times(name === undefined ? value : norm(config, source, `${prefix}.${name}`, value), config.residualScale);
+  const added = (value: Value, name?: string): Value => times(normed(value, name), config.residualScale);
   const attended = add(x, added(all, names.attentionOutputNorm));
-  const ofTokens = norm(config, source, `${prefix}.${names.feedForwardNorm}`, attended);
-  const fed = feedForward(config, scoped(source, prefix), ofTokens);
+  const fed = feedForward(config, scoped(source, prefix), normed(attended, names.feedForwardNorm));
   return add(attended, added(fed, names.feedForwardOutputNorm));
 }
 
@@ -194,17 +203,17 @@ function projectedPositions(
   const [B, T] = x.shape;
   const { queryKeyValueBias = false, outputGate = false } = config.variant;
   const layer = queryKeyValueBias ? biasedLinear : linear;
-  const project = (name: string, count: number): Value =>
-    reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
-  const given = layer(source, 'q_proj', x, width, (outputGate ? 2 : 1) * heads * headWidth);
-  const [queries, gate] = queriesAndGate(config, given);
-  const q = headNorm(config, source, 'queryNorm', reshape(queries, [B, T, heads, headWidth]));
+  const joined = (name: string, count: number): Value => layer(source, name, x, width, count * headWidth); // [B,T,H·D]
+  const apart = (rows: Value, count: number): Value => reshape(rows, [B, T, count, headWidth]); // [B,T,H,D]
+  const [queries, gate] = queriesAndGate(config, joined('q_proj', (outputGate ? 2 : 1) * heads));
+  const q = headNorm(config, source, 'queryNorm', apart(joinedNorm(config, source, 'queryNorm', queries), heads));
+  const keys = (): Value => joinedNorm(config, source, 'keyNorm', joined('k_proj', keyValueHeads));
   return {
     gate,
     q: turned(rotary, q, cos, sin),
     far: farCos && turned(rotary, q, farCos, farSin),
-    k: turned(rotary, headNorm(config, source, 'keyNorm', project('k_proj', keyValueHeads)), cos, sin),
-    v: project('v_proj', keyValueHeads),
+    k: turned(rotary, headNorm(config, source, 'keyNorm', apart(keys(), keyValueHeads)), cos, sin),
+    v: apart(joined('v_proj', keyValueHeads), keyValueHeads),
   };
 }
 
@@ -216,7 +225,7 @@ function joinedPositions(
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
 ): Projections | undefined {
   const { width, heads: H, keyValueHeads: M, headWidth: D } = config;
-  const { queryKeyValueBias, queryKeyNorm = false, outputGate = false } = config.variant;
+  const { queryKeyValueBias, queryKeyNorm = false, joinedQueryKeyNorm = false, outputGate = false } = config.variant;
   const outputs = { q_proj: (outputGate ? 2 : 1) * H * D, k_proj: M * D, v_proj: M * D };
   let product = joinedLinear(source, x, width, outputs, queryKeyValueBias);
   if (product === undefined) return undefined;
@@ -227,6 +236,11 @@ function joinedPositions(
     const [queries, own] = queriesAndGate(config, given);
     product = concat([queries, others], 2);
     gate = own;
+  }
+  if (joinedQueryKeyNorm) {
+    const [queries, keys, values] = split(product, 2, [H * D, M * D, M * D]);
+    const normal = [joinedNorm(config, source, 'queryNorm', queries), joinedNorm(config, source, 'keyNorm', keys)];
+    product = concat([...normal, values], 2);
   }
   const all = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
   const [qk, v] = split(all, 1, [H + M, M]);
@@ -255,6 +269,12 @@ function swapHeads(x: Value): Value {
 function headNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm' | 'keyNorm', x: Value): Value {
   const { queryKeyNorm = false, names = usualNames } = config.variant;
   return queryKeyNorm ? norm(config, source, names[of], x) : x;
+}
+
+/** The norm of all heads together where the variant has it. @param x [B,T,H·D] */
+function joinedNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm' | 'keyNorm', x: Value): Value {
+  const { joinedQueryKeyNorm = false, names = usualNames } = config.variant;
+  return joinedQueryKeyNorm ? norm(config, source, names[of], x) : x;
 }
 
 /** Gated: down(silu(gate x) · up x), or with another activation. */

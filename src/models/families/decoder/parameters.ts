@@ -22,33 +22,43 @@ export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant
   return `${blockPrefix(config, layer % config.layers)}.${own ?? 'self_attn'}`;
 }
 
+/** The names of modules inside a layer. */
+export function layerNames(
+  { natives, variant }: Pick<DecoderConfig, 'natives' | 'variant'>,
+  layer: number,
+): DecoderNames {
+  const { names = usualNames, ownLayer } = variant;
+  return isExchangeable(natives[layer]) ? names : (ownLayer?.names ?? names);
+}
+
 /** All parameters of a model. */
 export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   const { width, feedForwardWidth, vocabulary } = config;
-  const { names = usualNames } = config.variant;
-  const norm = normRole(config);
   const list = new ParameterList();
   list.add('embedding', `${embeddingName(config)}.weight`, [vocabulary, width]);
   const addMixer = (index: number): void => {
     const mixer = config.mixers[index];
     const attention = attentionPrefix(config, index);
-    if (isExchangeable(mixer)) addProjections(list, attention, config, names);
+    if (isExchangeable(mixer)) addProjections(list, attention, config);
     else config.variant.ownLayer?.declare(list, attention, config, mixer);
     list.addAll(attention, declareMixer(mixer, mixerDims(mixer, config)));
   };
   for (let layer = 0; layer < config.layers; layer++) {
     const block = blockPrefix(config, layer);
-    list.add(norm, `${block}.${names.attentionNorm}.weight`, [width]);
+    const names = layerNames(config, layer);
+    const addNorm = (name: string | null | undefined): void => {
+      if (name) list.add(normRole(config), `${block}.${name}.weight`, [width]);
+    };
+    addNorm(names.attentionNorm);
     for (let index = layer; index < config.mixers.length; index += config.layers) addMixer(index);
-    const { attentionOutputNorm, feedForwardOutputNorm } = names;
-    if (attentionOutputNorm) list.add(norm, `${block}.${attentionOutputNorm}.weight`, [width]);
-    list.add(norm, `${block}.${names.feedForwardNorm}.weight`, [width]);
+    addNorm(names.attentionOutputNorm);
+    addNorm(names.feedForwardNorm);
     list.add('matrix', `${block}.${names.gate}.weight`, [(names.up === null ? 2 : 1) * feedForwardWidth, width]);
     if (names.up !== null) list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
-    if (feedForwardOutputNorm) list.add(norm, `${block}.${feedForwardOutputNorm}.weight`, [width]);
+    addNorm(names.feedForwardOutputNorm);
   }
-  list.add(norm, `${names.finalNorm}.weight`, [width]);
+  list.add(normRole(config), `${(config.variant.names ?? usualNames).finalNorm}.weight`, [width]);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;
 }
@@ -58,9 +68,10 @@ function normRole({ variant }: DecoderConfig): 'norm' | 'centred norm' {
 }
 
 /** Of an attention. */
-function addProjections(list: ParameterList, attention: string, config: DecoderConfig, names: DecoderNames): void {
+function addProjections(list: ParameterList, attention: string, config: DecoderConfig): void {
   const { width, heads, keyValueHeads, headWidth } = config;
-  const { queryKeyValueBias = false, queryKeyNorm = false, outputBias = false, outputGate = false } = config.variant;
+  const { names = usualNames, queryKeyNorm = false, joinedQueryKeyNorm = false } = config.variant;
+  const { queryKeyValueBias = false, outputBias = false, outputGate = false } = config.variant;
   const queries = (outputGate ? 2 : 1) * heads * headWidth;
   list.add('query-key matrix', `${attention}.q_proj.weight`, [queries, width]);
   list.add('query-key matrix', `${attention}.k_proj.weight`, [keyValueHeads * headWidth, width]);
@@ -72,10 +83,11 @@ function addProjections(list: ParameterList, attention: string, config: DecoderC
     list.add('bias', `${attention}.v_proj.bias`, [keyValueHeads * headWidth]);
   }
   if (outputBias) list.add('bias', `${attention}.${names.output}.bias`, [width]);
-  if (!queryKeyNorm) return;
-  for (const name of [names.queryNorm, names.keyNorm]) {
-    list.add(`query-key ${normRole(config)}`, `${attention}.${name}.weight`, [headWidth]);
-  }
+  if (!queryKeyNorm && !joinedQueryKeyNorm) return;
+  const counts = joinedQueryKeyNorm ? [heads, keyValueHeads] : [1, 1];
+  [names.queryNorm, names.keyNorm].forEach((name, i) => {
+    list.add(`query-key ${normRole(config)}`, `${attention}.${name}.weight`, [counts[i] * headWidth]);
+  });
 }
 
 /**

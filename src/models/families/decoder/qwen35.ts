@@ -4,31 +4,28 @@
  * model is in `text_config` and under `model.language_model`, next to a vision tower, which is left out.
  */
 import { z } from 'zod';
-import { type DeltaNetMixer, deltaNetSchema } from '../../../attention/kinds/delta-net/config.ts';
-import type { MixerConfig } from '../../../attention/mixer.ts';
 import { configError, parseConfigFields } from '../../config-fields.ts';
-import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
+import { linnetSectionOf } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
   decoderFields,
   type DecoderVariant,
   everyLayer,
-  ofLayers,
   onlyValue,
   parseDecoderConfig,
   ropeOf,
   size,
   usualNames,
 } from './config.ts';
-import { apart, byKeyHead, deltaNetLayer } from './delta-net.ts';
+import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderModel } from './model.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 
 const textVariant: DecoderVariant = {
   ...common,
-  ...{ family: 'qwen3_5_text', title: 'Qwen3.5', className: 'Qwen3_5', ownLayer: deltaNetLayer(apart) },
+  ...{ family: 'qwen3_5_text', title: 'Qwen3.5', className: 'Qwen3_5', ownLayer: deltaNetLayer(joined) },
 };
 
 const compositeVariant: DecoderVariant = {
@@ -44,17 +41,16 @@ const nextVariant: DecoderVariant = {
 
 const fields = {
   ...decoderFields,
+  ...deltaNetFields,
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size,
   head_dim: size.default(256),
   attention_bias: z.boolean().default(false),
   full_attention_interval: z.int().min(1).default(4),
-  layer_types: z.array(z.enum(['linear_attention', 'full_attention'])).nullish(),
-  linear_conv_kernel_dim: deltaNetSchema.shape.kernel,
-  linear_key_head_dim: deltaNetSchema.shape.keyWidth.default(128),
-  linear_value_head_dim: deltaNetSchema.shape.valueWidth.default(128),
-  linear_num_key_heads: deltaNetSchema.shape.keyHeads.default(16),
-  linear_num_value_heads: deltaNetSchema.shape.heads.default(32),
+  linear_key_head_dim: deltaNetFields.linear_key_head_dim.default(128),
+  linear_value_head_dim: deltaNetFields.linear_value_head_dim.default(128),
+  linear_num_key_heads: deltaNetFields.linear_num_key_heads.default(16),
+  linear_num_value_heads: deltaNetFields.linear_num_value_heads.default(32),
   partial_rotary_factor: z.number().positive().max(1).default(0.25),
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
   linnet: linnetSectionOf('qwen3_5'),
@@ -97,24 +93,6 @@ const ofPictures = [
 /** Tensors of a published folder that are no part of the text model. */
 const otherTensors = /^(model\.visual|visual|mtp)\./;
 
-/** @throws LinnetError `CONFIG` for types of another number of layers, or heads that do not share keys evenly */
-function nativeMixers(title: string, config: Fields): readonly MixerConfig[] {
-  const { layer_types: types, num_hidden_layers: layers, full_attention_interval: interval } = config;
-  const deltaNet: DeltaNetMixer = {
-    ...{ kind: 'delta-net', group: 16, heads: config.linear_num_value_heads, keyHeads: config.linear_num_key_heads },
-    ...{ keyWidth: config.linear_key_head_dim, valueWidth: config.linear_value_head_dim },
-    kernel: config.linear_conv_kernel_dim,
-  };
-  if (deltaNet.heads % deltaNet.keyHeads !== 0) {
-    const heads = `linear_num_value_heads ${deltaNet.heads}`;
-    throw configError(title, [`${heads} must be a multiple of linear_num_key_heads ${deltaNet.keyHeads}`]);
-  }
-  const named = ofLayers(title, 'layer_types', layers, types, (layer) =>
-    (layer + 1) % interval === 0 ? 'full_attention' : 'linear_attention',
-  );
-  return named.map((type) => (type === 'full_attention' ? originalMixer : deltaNet));
-}
-
 function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   const { title } = variant;
   const factor = (config.rope_parameters ?? config.rope_scaling)?.partial_rotary_factor ?? config.partial_rotary_factor;
@@ -126,7 +104,7 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   }
   const rope = { ...ropeOf(title, config, ropeNames), ...(factor < 1 && { width }) };
   return {
-    natives: nativeMixers(title, config),
+    natives: deltaNetMixers(title, config, {}, (layer) => (layer + 1) % config.full_attention_interval === 0),
     ropes: everyLayer(config, rope),
     variant: { ...variant, queryKeyValueBias: config.attention_bias, outputBias: config.attention_bias },
   };

@@ -1,0 +1,81 @@
+/**
+ * OLMo-Hybrid (Ai2): a decoder in which most layers are Gated DeltaNet, of β up to 2, after a norm of what they read; layers with
+ * attention have norms of what they add instead, and one norm of the queries, and of the keys, of all heads. Queries and keys are turned
+ * only where there is a base.
+ */
+import { z } from 'zod';
+import { linnetSectionOf } from '../../linnet-section.ts';
+import type { CausalModel } from '../../model.ts';
+import {
+  decoderFields,
+  type DecoderVariant,
+  everyLayer,
+  onlyValue,
+  parseDecoderConfig,
+  ropeOf,
+  scalingSchema,
+  size,
+  usualNames,
+} from './config.ts';
+import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-net.ts';
+import { decoderModel } from './model.ts';
+
+const variant: DecoderVariant = {
+  ...{ family: 'olmo_hybrid', title: 'OLMo-Hybrid', className: 'OlmoHybrid', joinedQueryKeyNorm: true },
+  ownLayer: deltaNetLayer({ ...apart, names: usualNames }),
+  names: {
+    ...{ ...usualNames, attentionNorm: null, attentionOutputNorm: 'post_attention_layernorm' },
+    ...{ feedForwardNorm: null, feedForwardOutputNorm: 'post_feedforward_layernorm' },
+  },
+};
+
+/** Null where nothing turns. Without a base, descriptions (nothing turns) and the authors' code (base 10,000) disagree: that is refused. */
+const ropeSchema = z.union(
+  [
+    z.strictObject({ rope_theta: z.null(), rope_type: z.literal('default').optional() }).transform(() => null),
+    scalingSchema.extend({ rope_theta: z.number().positive() }),
+  ],
+  'must be an object with rope_theta: a number, or null where queries and keys are not turned',
+);
+
+const schema = z.object({
+  ...decoderFields,
+  ...deltaNetFields,
+  model_type: z.literal(variant.family),
+  max_position_embeddings: size.default(65_536),
+  attention_bias: z.boolean().default(false),
+  rope_parameters: ropeSchema,
+  rope_scaling: onlyValue(null, 'it is in rope_parameters'),
+  linear_key_head_dim: deltaNetFields.linear_key_head_dim.nullish(),
+  linear_value_head_dim: deltaNetFields.linear_value_head_dim.nullish(),
+  linear_num_key_heads: deltaNetFields.linear_num_key_heads.nullish(),
+  linear_num_value_heads: deltaNetFields.linear_num_value_heads.nullish(),
+  linear_allow_neg_eigval: z.boolean().default(true),
+  linnet: linnetSectionOf('qwen3_5'),
+});
+
+/** Fields of initial values. */
+const harmless = [
+  ...['linear_a_log_min', 'linear_a_log_max', 'linear_dt_min', 'linear_dt_max', 'linear_dt_init_floor'],
+];
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function olmoHybridModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseDecoderConfig(variant, schema, json, harmless, (fields) => {
+    const { num_attention_heads: heads, num_hidden_layers: layers, attention_bias: hasBias } = fields;
+    const keyHeads = fields.linear_num_key_heads ?? heads;
+    const keyWidth = fields.linear_key_head_dim ?? Math.floor((0.75 * fields.hidden_size) / keyHeads);
+    const sizes = {
+      ...{ linear_num_key_heads: keyHeads, linear_num_value_heads: fields.linear_num_value_heads ?? heads },
+      ...{ linear_key_head_dim: keyWidth, linear_value_head_dim: fields.linear_value_head_dim ?? 2 * keyWidth },
+    };
+    const options = { ...(fields.linear_allow_neg_eigval && ({ doubled: true } as const)), apart: true } as const;
+    const isAttention = (layer: number): boolean => layer % 4 === 3 || (layers < 4 && layer === layers - 1);
+    return {
+      variant: { ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+      natives: deltaNetMixers(variant.title, { ...fields, ...sizes }, options, isAttention),
+      ropes: everyLayer(fields, fields.rope_parameters && ropeOf(variant.title, fields)),
+    };
+  });
+  return decoderModel(config, olmoHybridModel);
+}
