@@ -1,4 +1,4 @@
-/** A Qwen3.5 small enough to be run by the hundred: Gated DeltaNet next to any mixer in place of its attention. */
+/** A Qwen3.5, or OLMo-Hybrid, small enough to be run by the hundred: Gated DeltaNet next to any mixer in place of its attention. */
 import { deltaNetSchema } from '../../src/attention/kinds/delta-net/config.ts';
 import type { MixerInput } from '../../src/attention/kinds/index.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
@@ -6,17 +6,19 @@ import { parseMixer } from '../../src/attention/mixers.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 
-/** Width 24 with four query heads on two key-value heads, vocabulary 50, one layer per mixer. */
+/** Width 24 with four query heads on two key-value heads, vocabulary 50, one layer per mixer; OLMo-Hybrid where filters are apart. */
 export function tinyQwen35(mixers: readonly MixerConfig[]): CausalModel {
   const found = mixers.map((mixer) => deltaNetSchema.safeParse(mixer).data);
   const own = found.find((mixer) => mixer !== undefined);
+  const family = own?.apart
+    ? { model_type: 'olmo_hybrid', linear_allow_neg_eigval: own.doubled === true, rope_parameters: { rope_theta: 1e4 } }
+    : { model_type: 'qwen3_5_text', partial_rotary_factor: 1 / 3 };
   return describeCausalModel({
-    ...{ model_type: 'qwen3_5_text', vocab_size: 50, hidden_size: 24, intermediate_size: 48, head_dim: 6 },
+    ...{ ...family, vocab_size: 50, hidden_size: 24, intermediate_size: 48, head_dim: 6 },
     ...{
       num_hidden_layers: mixers.length,
       num_attention_heads: 4,
       num_key_value_heads: 2,
-      partial_rotary_factor: 1 / 3,
     },
     layer_types: found.map((mixer) => (mixer === undefined ? 'full_attention' : 'linear_attention')),
     ...(own && {
