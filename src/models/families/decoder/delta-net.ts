@@ -72,7 +72,7 @@ interface Projections {
   readonly parts: (mixer: DeltaNetMixer, products: readonly Value[]) => Projected;
   /** Names of the norm of outputs and of the output. Default: `norm`, `out_proj`. */
   readonly outputNames?: readonly [norm: string, output: string];
-  /** ε of that norm. Default: that of the model. */
+  /** ε of that norm. Default: the model's. */
   readonly normEpsilon?: number;
   /** Names of modules in these layers. Default: those of layers with attention. */
   readonly names?: DecoderNames;

@@ -1,7 +1,7 @@
 /**
  * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a SwiGLU
  * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, norms of queries and keys, and norms of
- * what a block adds, in place of those of what it reads too.
+ * the outputs of attention and feed-forward, next to those of their inputs or in place of them.
  */
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { growsWithText, horizonOf, isExchangeable } from '../../../attention/mixers.ts';
@@ -23,7 +23,7 @@ import {
   decoderParameterName,
   decoderParameters,
   embeddingName,
-  layerNames,
+  namesInLayer,
 } from './parameters.ts';
 
 /** The model of a checked configuration. @param read reads another one of the same family */
@@ -135,7 +135,7 @@ function block(
   mixing: Pick<LayerMixing, 'mix'>,
 ): Value {
   const { ownLayer } = config.variant;
-  const names = layerNames(config, layer);
+  const names = namesInLayer(config, layer);
   const prefix = blockPrefix(config, layer);
   const normed = (value: Value, name: string | null | undefined): Value =>
     name ? norm(config, source, `${prefix}.${name}`, value) : value;

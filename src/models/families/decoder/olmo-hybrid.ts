@@ -1,7 +1,7 @@
 /**
- * OLMo-Hybrid (Ai2): a decoder in which most layers are Gated DeltaNet, of β up to 2, after a norm of what they read; layers with
- * attention have norms of what they add instead, and one norm of the queries, and of the keys, of all heads. Queries and keys are turned
- * only where there is a base.
+ * OLMo-Hybrid (Ai2): a decoder in which most layers are Gated DeltaNet, of β up to 2, with norms of their inputs; layers with attention
+ * have norms of their outputs instead, and one norm of the queries, and of the keys, of all heads. Queries and keys are turned only
+ * where there is a base.
  */
 import { z } from 'zod';
 import { linnetSectionOf } from '../../linnet-section.ts';

@@ -23,7 +23,7 @@ export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant
 }
 
 /** The names of modules inside a layer. */
-export function layerNames(
+export function namesInLayer(
   { natives, variant }: Pick<DecoderConfig, 'natives' | 'variant'>,
   layer: number,
 ): DecoderNames {
@@ -45,7 +45,7 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   };
   for (let layer = 0; layer < config.layers; layer++) {
     const block = blockPrefix(config, layer);
-    const names = layerNames(config, layer);
+    const names = namesInLayer(config, layer);
     const addNorm = (name: string | null | undefined): void => {
       if (name) list.add(normRole(config), `${block}.${name}.weight`, [width]);
     };
