@@ -3,17 +3,18 @@ import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { concat, slice } from '../graph/ops/layout.ts';
-import { softmax } from '../graph/ops/softmax.ts';
 import { type AttentionMask, causalAttention } from './attention-mask.ts';
 import { groupingOf, groupKeys, groupQueries, ungroupQueries } from './grouping.ts';
 import type { SequenceInput, StepBlock, StepInput } from './mixer.ts';
 import { scoresInGroups, scoresOfRows } from './scoring.ts';
+import { sinkOfGroups, softmaxWithSink } from './sink-logits.ts';
 import { maskScores, softmaxOfBlocks } from './step-blocks.ts';
 
 /** Softmax of q·k·scale over the visible part of the own group, on raw queries and keys. [M,B·N,R·G,E] */
 export function softmaxInGroups(mask: AttentionMask, input: SequenceInput): Value {
   const scores = scoresInGroups(mask, input);
-  return matmul(softmax(add(scores, mask.bias(scores))), groupKeys(mask.keys, input.v));
+  const weights = softmaxWithSink(add(scores, mask.bias(scores)), sinkOfGroups(mask.queries, input.parameters));
+  return matmul(weights, groupKeys(mask.keys, input.v));
 }
 
 /** Scores that one product may make, in numbers: 256 MiB. */
@@ -49,7 +50,8 @@ export function causalSoftmax(input: SequenceInput, most = mostScores): Value {
       matmul(queries, slice(keys, 2, from, to), { transposeB: true });
     const scores = add(scoresOf(start, end), causalAttention(grouping).bias(queries));
     const all = start === 0 ? scores : concat([scoresOf(0, start), scores], 3); // [M,B,R·size,end]
-    return ungroupQueries(grouping, matmul(softmax(all), slice(values, 2, 0, end)));
+    const weights = softmaxWithSink(all, sinkOfGroups(grouping, input.parameters));
+    return ungroupQueries(grouping, matmul(weights, slice(values, 2, 0, end)));
   });
   return concat(blocks, 1);
 }

@@ -70,7 +70,10 @@ export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
   return exponentials.map((exponential) => div(exponential, total));
 }
 
-/** `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights. */
+/**
+ * `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights.
+ * A list of scores behind those of the blocks counts in the denominator alone.
+ */
 export function softmaxValues(blocks: readonly StepBlock[], scores: readonly Value[]): Value {
   const { exponentials, total } = exponentialsOf(scores);
   return div(weightedValues(blocks, exponentials), total);

@@ -9,6 +9,7 @@ const roles: Readonly<Record<ParameterInit, ParameterRole>> = {
   zeros: 'mixer',
   ones: 'mixer',
   faint: 'mixer',
+  inaudible: 'mixer',
   slopes: 'mixer',
   means: 'mixer',
   identity: 'mixer',

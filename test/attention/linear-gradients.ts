@@ -12,7 +12,6 @@ import {
   linearRow,
   localRowKernel,
 } from '../../src/attention/kinds/linear/reference.ts';
-import { softmaxBranches } from '../../src/attention/kinds/softmax/index.ts';
 import { yosoBranches, yosoKind } from '../../src/attention/kinds/yoso/index.ts';
 import { referencePositions } from '../../src/attention/mixers.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
@@ -41,6 +40,12 @@ export interface ReferenceGradients {
   readonly parameters: Readonly<Record<string, Float64Array>>;
 }
 
+/** One local group that never ends. */
+const softmaxBranches: LinearBranches = {
+  ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'softmax', scale: 'none' }, global: null },
+  ...{ convolution: null, normalize: null, castling: false },
+};
+
 const branchesOf: Readonly<Record<string, (config: MixerConfig) => LinearBranches>> = {
   softmax: () => softmaxBranches,
   linear: (config) => linearSchema.parse(config),
@@ -53,7 +58,8 @@ export function handDerived(
   input: ReferenceInput,
   dout: Float64Array,
 ): ReferenceGradients | undefined {
-  const branches = Object.hasOwn(branchesOf, config.kind) ? branchesOf[config.kind](config) : undefined;
+  const branches =
+    Object.hasOwn(branchesOf, config.kind) && !('sinkLogit' in config) ? branchesOf[config.kind](config) : undefined;
   return branches && linearGradients(branches, referencePositions(config, input), dout);
 }
 

@@ -4,26 +4,25 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { fullAttention, scoreBias } from '../../attention-mask.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { definePreset } from '../../preset.ts';
+import { sinkLogitField, sinkLogitParameters, sinkOfNodes, softmaxWithSink } from '../../sink-logits.ts';
 import { causalSoftmax, maskedScoresOfRows, softmaxInGroups } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
 import { blocksOf, nodeRows, softmaxValues } from '../../step-blocks.ts';
-import type { LinearBranches } from '../linear/config.ts';
-import { linearReference } from '../linear/reference.ts';
+import type { WindowMixer } from '../window/config.ts';
+import { windowReference } from '../window/reference.ts';
 
-const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
+const softmaxSchema = z.strictObject({ kind: z.literal('softmax'), sinkLogit: sinkLogitField });
 
 /** The configuration of softmax attention. */
 export type SoftmaxMixer = z.infer<typeof softmaxSchema>;
 
-/** One local group that never ends. */
-export const softmaxBranches: LinearBranches = {
-  ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'softmax', scale: 'none' }, global: null },
-  ...{ convolution: null, normalize: null, castling: false },
+/** One group that never ends. */
+const wholePast: WindowMixer = {
+  ...{ kind: 'window', group: Number.POSITIVE_INFINITY, window: 1, sinks: 0, memory: null, convolution: null },
 };
 
 const cross: CrossForm<SoftmaxMixer> = {
@@ -36,28 +35,30 @@ const cross: CrossForm<SoftmaxMixer> = {
     const [B, m] = mask.shape;
     return { keys: nodeRows(k), values: nodeRows(v), visible: reshape(mask, [B, 1, 1, m]) };
   },
-  read(_, q, { keys, values, visible }, __, { scale }) {
+  read(_, q, { keys, values, visible }, parameters, { scale }) {
     const heads = new HeadLayout(q, Number(keys.shape[1]));
     const queries = heads.join(mul(heads.queries, scale));
     const scores = add(matmul(queries, keys, { transposeB: true }), scoreBias(visible)); // [B,M,R*n,m]
-    return heads.split(matmul(softmax(scores), values));
+    return heads.split(matmul(softmaxWithSink(scores, sinkOfNodes(heads, parameters)), values));
   },
 };
 
 export const softmaxKind = {
   kind: 'softmax',
   schema: softmaxSchema,
-  examples: { softmax: { kind: 'softmax' } },
-  describe: () => 'softmax attention',
-  parameters: () => [],
-  reference: (_, positions) => linearReference(softmaxBranches, positions),
+  examples: { softmax: { kind: 'softmax' }, 'softmax, sink logit': { kind: 'softmax', sinkLogit: true } },
+  describe: ({ sinkLogit }) => `softmax attention${sinkLogit === undefined ? '' : ' + sink logit'}`,
+  parameters: sinkLogitParameters,
+  reference: ({ sinkLogit }, positions) => windowReference({ ...wholePast, sinkLogit }, positions),
   parallel: (_, input) => causalSoftmax(input),
   recurrent: {
     state: (_, dims) => ringState(dims, { group: Number.POSITIVE_INFINITY, convolution: null }),
     step(_, input) {
       const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D]
       const blocks = blocksOf(input, keys, values);
-      return { mixed: softmaxValues(blocks, maskedScoresOfRows(input, blocks)), keys, values };
+      const scores = maskedScoresOfRows(input, blocks);
+      const sink = sinkOfNodes(input.heads, input.parameters);
+      return { mixed: softmaxValues(blocks, sink === undefined ? scores : [...scores, sink]), keys, values };
     },
   },
   bidirectional(_, input) {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
+import { sinkLogitField, sinkLogitParameters } from '../../sink-logits.ts';
 import { convolutionReach } from '../../convolution-config.ts';
 import { describeFeatureMap, isLearnedMap, mapParameters } from '../features/maps.ts';
 
@@ -41,6 +42,8 @@ export const windowSchema = z.strictObject({
   /** Null: positions older than the window are forgotten. */
   memory: memorySchema.nullable().default(null),
   convolution: convolutionField,
+  /** A learned logit a head in the denominator. */
+  sinkLogit: sinkLogitField,
 });
 
 /** The configuration of the window kind. */
@@ -52,11 +55,12 @@ export const memoryScoreName = 'memory_score';
 export const memoryDecayName = 'memory_decay';
 
 /** "window of 2 × 64 + 4 sinks + memory of hedgehog + convolution 63". */
-export function describeWindow({ group, window, sinks, memory, convolution }: WindowMixer): string {
+export function describeWindow({ group, window, sinks, memory, convolution, sinkLogit }: WindowMixer): string {
   const size = group === 1 ? `${window} positions` : `${window} × ${group}`;
   const parts = [
     `window of ${size}`,
     sinks === 0 ? '' : `${sinks} sinks`,
+    sinkLogit === undefined ? '' : 'sink logit',
     memory === null ? '' : describeMemory(memory),
   ];
   return withConvolution(parts.filter((part) => part !== '').join(' + '), convolution);
@@ -70,15 +74,16 @@ export function windowHorizon({ group, window, sinks, convolution }: WindowMixer
   return { group, window, sinks, reach: convolution === null ? -1 : convolutionReach(convolution.kernel) };
 }
 
-export function windowParameters({ memory, convolution }: WindowMixer, dims: AttentionDims): MixerParameter[] {
+export function windowParameters(config: WindowMixer, dims: AttentionDims): MixerParameter[] {
+  const { memory, convolution } = config;
   const { heads, keyValueHeads } = dims;
-  const filter = filterParameters(convolution, dims);
-  if (memory === null) return filter;
+  const others = [...sinkLogitParameters(config, dims), ...filterParameters(convolution, dims)];
+  if (memory === null) return others;
   return [
     ...(isLearnedMap(memory.map) ? mapParameters(dims) : []),
     { name: memoryScoreName, shape: [heads], init: 'faint' },
     ...(memory.decay === 'learned' ? [{ name: memoryDecayName, shape: [keyValueHeads], init: 'faint' } as const] : []),
-    ...filter,
+    ...others,
   ];
 }
 

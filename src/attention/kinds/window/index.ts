@@ -8,6 +8,7 @@ import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import {
   convolutionFrom,
+  type ConvolutionOptions,
   convolutionOptions,
   decayOption,
   definePreset,
@@ -45,6 +46,9 @@ const sinksOption = {
     .optional()
     .describe(`s, the first positions, which are always read (default: ${defaultSinks})`),
 };
+const sinkLogitOption = {
+  sinkLogit: z.boolean().optional().describe('a learned logit a head in the denominator of softmax, as in gpt-oss'),
+};
 const memoryOptions = {
   memory: z
     .enum(['none', 'learned', 'hedgehog', 'elu', 'relu'])
@@ -52,6 +56,20 @@ const memoryOptions = {
     .describe('what remembers what has left the window: sums through a feature map (default: learned)'),
   ...decayOption,
 };
+
+interface RowOptions extends ConvolutionOptions {
+  readonly group?: number;
+  readonly window?: number;
+  readonly sinks?: number;
+  readonly sinkLogit?: boolean;
+}
+
+/** The fields of the rows that are read one by one. */
+function rowsFrom(options: RowOptions): object {
+  const { group, window, sinks, sinkLogit } = options;
+  const rows = { kind: 'window', group, window, sinks, convolution: convolutionFrom(options) };
+  return sinkLogit === true ? { ...rows, sinkLogit } : rows;
+}
 
 export const windowKind = {
   kind: 'window',
@@ -68,6 +86,8 @@ export const windowKind = {
     },
     'window, memory of hedgehog': { kind: 'window', group: 5, window: 2, memory: { map: { name: 'hedgehog' } } },
     'window and sinks': { kind: 'window', group: 4, window: 2, sinks: 5, convolution },
+    'window and memory, sink logit': { kind: 'window', group: 3, window: 2, sinks: 1, memory, sinkLogit: true },
+    'sliding window, sink logit': { kind: 'window', group: 1, window: 6, sinks: 0, sinkLogit: true },
     'sliding window': { kind: 'window', group: 1, window: 6, sinks: 0 },
   },
   describe: describeWindow,
@@ -97,25 +117,19 @@ export const windowKind = {
   }),
   presets: {
     window: definePreset(
-      { ...groupOption, ...windowOption, ...sinksOption, ...memoryOptions, ...convolutionOptions },
+      { ...groupOption, ...windowOption, ...sinksOption, ...sinkLogitOption, ...memoryOptions, ...convolutionOptions },
       ({ memory: map = 'learned', decay, ...options }) => ({
-        ...{ kind: 'window', group: options.group, window: options.window, sinks: options.sinks },
+        ...rowsFrom(options),
         memory: map === 'none' ? null : { map: { name: map === 'learned' ? 'balanced' : map }, decay },
-        convolution: convolutionFrom(options),
       }),
     ),
     'window+sinks': definePreset(
-      { ...groupOption, ...windowOption, ...sinksOption, ...convolutionOptions },
-      (options) => ({
-        ...{ kind: 'window', group: options.group, window: options.window, sinks: options.sinks },
-        convolution: convolutionFrom(options),
-      }),
+      { ...groupOption, ...windowOption, ...sinksOption, ...sinkLogitOption, ...convolutionOptions },
+      rowsFrom,
     ),
     'sliding-window': definePreset(
-      { group: groupSchema.optional(), ...windowOption, ...convolutionOptions },
-      ({ group = 1, window = 64, ...options }) => ({
-        ...{ kind: 'window', group, window, sinks: 0, convolution: convolutionFrom(options) },
-      }),
+      { group: groupSchema.optional(), ...windowOption, ...sinkLogitOption, ...convolutionOptions },
+      ({ group = 1, window = 64, ...options }) => rowsFrom({ ...options, group, window, sinks: 0 }),
     ),
   },
 } satisfies MixerKind<WindowMixer>;

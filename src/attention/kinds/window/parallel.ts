@@ -4,7 +4,6 @@ import { broadcastTo, matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
 import { int32, tensor } from '../../../graph/tensor.ts';
 import { relativeBucket } from '../../../nn/relative-positions.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
@@ -12,6 +11,7 @@ import { addConvolution } from '../../convolution.ts';
 import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, ProjectedPositions, Reading, SequenceInput } from '../../mixer.ts';
 import type { Scoring } from '../../scoring.ts';
+import { sinkOfGroups, softmaxWithSink } from '../../sink-logits.ts';
 import type { WindowMixer } from './config.ts';
 import { rememberedRow } from './memory.ts';
 
@@ -178,11 +178,12 @@ function attend(config: WindowMixer, input: SequenceInput, tokens: Value | undef
   const scores = maskedScores(config, blocks, products, scoring, tokens);
   const values = blockColumns(blocks, v); // [M,B*N,C,E]
   const remembered = rememberedRow(config, input, grouping, tokens);
+  const sink = sinkOfGroups(grouping, input.parameters);
   if (remembered === undefined) {
-    return { mixed: ungroupQueries(grouping, matmul(softmax(scores), values)), grouping };
+    return { mixed: ungroupQueries(grouping, matmul(softmaxWithSink(scores, sink), values)), grouping };
   }
   const C = blocks.columns[0].length;
-  const [near, older] = split(softmax(concat([scores, remembered.score], 3)), 3, [C, 1]);
+  const [near, older] = split(softmaxWithSink(concat([scores, remembered.score], 3), sink), 3, [C, 1]);
   const mixed = add(matmul(near, values), mul(older, remembered.value));
   return { mixed: ungroupQueries(grouping, mixed), grouping };
 }

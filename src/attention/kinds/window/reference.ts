@@ -1,15 +1,17 @@
 /** Window attention as loops over positions: softmax over the rows of the window, with the memory as one more row. */
 import { addScaled, dot, type ReferencePositions, softmaxOf } from '../../reference.ts';
+import { sinkLogitName } from '../../sink-logits.ts';
 import { featuresOfRow, mappedRows } from '../features/reference.ts';
 import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
 
 /**
  * o_t = [Σ_near e^{s_tj} v_j + β Σ_older γ^{age} ⟨φ(q_t), φ(k_j)⟩ v_j] / [the same sums without v], plus the convolution.
+ * A sink logit adds e^{sink} to the denominator.
  * Encoders count distances of groups in both directions.
  * @returns [H,n,E]
  */
 export function windowReference(config: WindowMixer, positions: ReferencePositions): Float64Array {
-  const { group, window, sinks, memory } = config;
+  const { group, window, sinks, memory, sinkLogit } = config;
   const weigh = memory === null ? undefined : memoryWeights(memory, positions);
   return positions.mapRows((head, t) => {
     const kvHead = positions.keyValueHead(head);
@@ -31,7 +33,8 @@ export function windowReference(config: WindowMixer, positions: ReferencePositio
     }
     const scores = near.map((j) => positions.scale * dot(query, positions.key(kvHead, j)));
     const remembered = weight > 0 ? [Math.log(weight)] : [];
-    const weights = softmaxOf(Float64Array.of(...scores, ...remembered));
+    const sink = sinkLogit === undefined ? [] : [positions.parameter(sinkLogitName)[head]];
+    const weights = softmaxOf(Float64Array.of(...scores, ...remembered, ...sink));
     const mixed = new Float64Array(positions.valueWidth);
     near.forEach((j, i) => addScaled(mixed, weights[i], positions.value(kvHead, j)));
     if (weight > 0) addScaled(mixed, weights[near.length] / weight, total);

@@ -12,7 +12,6 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, div, exp, log, maximum, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';
@@ -29,6 +28,7 @@ import type {
   StepInput,
 } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
+import { sinkOfNodes, softmaxWithSink } from '../../sink-logits.ts';
 import { ringState } from '../../state.ts';
 import { blocksOf, convolutionWeights, nodeRows } from '../../step-blocks.ts';
 import { featuresOf, isLearnedMap } from '../features/maps.ts';
@@ -92,9 +92,10 @@ export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutp
   const biases = blocks.map((block) => biasOf(block, input)); // [B,1 or M,R*T,rows]
   const slots = held.keys.shape[2];
   const mixed: Value[] = [];
+  const sink = sinkOfNodes(heads, input.parameters);
   let weights: [ring: Value, tree: Value];
   if (memory === null) {
-    const all = softmax(add(concat([...ringScores, treeScores], 3), concat(biases, 3)));
+    const all = softmaxWithSink(add(concat([...ringScores, treeScores], 3), concat(biases, 3)), sink);
     const C = Number(slots);
     weights = [slice(all, 3, 0, C), slice(all, 3, C)];
   } else {
@@ -103,8 +104,9 @@ export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutp
     // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
     const score = maximum(log(total), maskedScore);
     const unbiased = mul(slice(biases[0], 3, 0, 1), 0);
-    const all = softmax(
+    const all = softmaxWithSink(
       add(concat([...ringScores, score, treeScores], 3), concat([biases[0], unbiased, biases[1]], 3)),
+      sink,
     );
     weights = [slice(all, 3, 0, C), slice(all, 3, C + 1)];
     mixed.push(mul(weighted, div(slice(all, 3, C, C + 1), maximum(total, leastWeight))));
