@@ -6,8 +6,8 @@ const inits = {
   ones: (shape) => new Float32Array(elementCount(shape)).fill(1),
   /** ln 0.05, of factors that are learned as their logarithm. */
   faint: (shape) => new Float32Array(elementCount(shape)).fill(Math.log(0.05)),
-  /** −12, of logits: e^−12 = 6·10⁻⁶ of a row whose largest score is 0 changes nothing, and still has a gradient to learn by. */
-  inaudible: (shape) => new Float32Array(elementCount(shape)).fill(-12),
+  /** −20, of logits in the denominator of softmax: e^−20 is below the last digit of float32 next to scores from −3 up. */
+  inaudible: (shape) => new Float32Array(elementCount(shape)).fill(-20),
   /** ln 2^(−8(m+1)/M) for head m of M: slopes from ½ down to 1/256, of decays that are learned as their logarithm. */
   slopes: (shape) =>
     Float32Array.from({ length: elementCount(shape) }, (_, head) => -8 * Math.LN2 * ((head + 1) / elementCount(shape))),

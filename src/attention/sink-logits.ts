@@ -43,7 +43,7 @@ export function sinkOfNodes(heads: HeadLayout, parameters: MixerParameterValues)
   return logits && heads.join(add(mul(slice(heads.queries, 4, 0, 1), 0), reshape(logits, [M, R, 1, 1])));
 }
 
-/** Softmax over the last of four axes, with the column of a sink in the denominator where there is one. */
+/** Softmax over the last of four axes, its denominator with the column of a sink, if any. */
 export function softmaxWithSink(scores: Value, sink: Value | undefined): Value {
   return sink === undefined ? softmax(scores) : slice(softmax(concat([sink, scores], 3)), 3, 1);
 }

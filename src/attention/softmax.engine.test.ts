@@ -12,7 +12,10 @@ import { causalSoftmax, queriesPerBlock } from './softmax.ts';
 const [B, H, M, D, E] = [2, 4, 2, 6, 5];
 
 describe('softmax by blocks of queries', () => {
-  it.each([63, 64, 65, 128, 200])('has the outputs and gradients of the whole row at n = %i', async (n) => {
+  it.each([
+    ...[63, 64, 65, 128, 200].map((n) => ({ n, sinks: [] })),
+    ...[65, 200].map((n) => ({ n, sinks: ['sinks'] })),
+  ])('has the outputs and gradients of the whole row at n = $n, parameters $sinks', async ({ n, sinks }) => {
     const graph = new Graph('softmax');
     const shapes = { q: [B, n, H, D], k: [B, n, M, D], v: [B, n, M, E] };
     const random = new Random(n);
@@ -25,22 +28,26 @@ describe('softmax by blocks of queries', () => {
     const k = graph.input('k', 'float32', shapes.k);
     const v = graph.input('v', 'float32', shapes.v);
     const upstream = graph.input('dout', 'float32', [B, n, H, E]);
+    const parameters = Object.fromEntries(sinks.map((name) => [name, graph.input(name, 'float32', [H])]));
     const fetch: string[] = [];
     for (const [form, most] of [
       ['whole', undefined],
       ['blocks', B * H * n * 64],
     ] as const) {
-      const out = causalSoftmax({ q, k, v, parameters: {}, scoring: scaledScoring(D) }, most);
-      const results = [out, ...vectorJacobian([out], [upstream], [q, k, v])];
+      const out = causalSoftmax({ q, k, v, parameters, scoring: scaledScoring(D) }, most);
+      const results = [out, ...vectorJacobian([out], [upstream], [q, k, v, ...Object.values(parameters)])];
       for (const [index, result] of results.entries()) {
         graph.output(`${form}${index}`, result);
         fetch.push(`${form}${index}`);
       }
     }
     await using program = await compile(graph);
-    const feeds = { q: normals(shapes.q), k: normals(shapes.k), v: normals(shapes.v), dout: normals([B, n, H, E]) };
+    const feeds = {
+      ...{ q: normals(shapes.q), k: normals(shapes.k), v: normals(shapes.v), dout: normals([B, n, H, E]) },
+      ...Object.fromEntries(sinks.map((name) => [name, normals([H])])),
+    };
     const results = await program.run(feeds, fetch);
-    for (const index of [0, 1, 2, 3]) {
+    for (let index = 0; index < fetch.length / 2; index++) {
       const [blocks, whole] = ['blocks', 'whole'].map((form) => dataOf(results[`${form}${index}`], 'float32'));
       expect(relativeToPeak(blocks, whole)).toBeLessThan(2e-6);
     }

@@ -72,7 +72,7 @@ export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
 
 /**
  * `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights.
- * A list of scores behind those of the blocks counts in the denominator alone.
+ * A last list of scores, without a block, counts in the denominator alone.
  */
 export function softmaxValues(blocks: readonly StepBlock[], scores: readonly Value[]): Value {
   const { exponentials, total } = exponentialsOf(scores);

@@ -40,6 +40,10 @@ const models: Readonly<Record<string, readonly MixerInput[]>> = {
   'augmented, G = 2': both(mixerPreset('augmented', { group: 2, kernel: 9 })),
   'augmented, K = 63': both(mixerPreset('augmented', { group: 64, kernel: 63 })),
   'augmented, softmax': [augmented, softmax],
+  'sink logits': [
+    { kind: 'window', group: 4, window: 2, sinks: 1, memory: {}, sinkLogit: true },
+    { kind: 'softmax', sinkLogit: true },
+  ],
   'augmented with other G, K': [augmented, mixerPreset('augmented', { group: 4, kernel: 5 })],
 };
 

@@ -2,7 +2,7 @@
 import type { AttentionDims, MixerConfig } from '../attention/mixer.ts';
 import { mixerParameters } from '../attention/mixers.ts';
 import type { ParameterInit } from '../attention/parameter-init.ts';
-import type { DeclaredParameters, ParameterRole } from '../nn/parameter-roles.ts';
+import type { DeclaredParameters, InitialValues, ParameterRole } from '../nn/parameter-roles.ts';
 
 /** Role of a mixer's parameter, by its initialization. */
 const roles: Readonly<Record<ParameterInit, ParameterRole>> = {
@@ -16,7 +16,15 @@ const roles: Readonly<Record<ParameterInit, ParameterRole>> = {
   averages: 'mixer matrix',
 };
 
+/** Where models that are made anew begin elsewhere: sink logits as in gpt-oss, since a gradient hardly moves an inaudible one. */
+const initials: Readonly<Partial<Record<ParameterInit, InitialValues>>> = { inaudible: { normal: 0.02 } };
+
 /** The parameters of a mixer by their names inside the attention. */
 export function declareMixer(mixer: MixerConfig, dims: AttentionDims): DeclaredParameters {
-  return new Map(mixerParameters(mixer, dims).map(({ name, shape, init }) => [name, { shape, role: roles[init] }]));
+  return new Map(
+    mixerParameters(mixer, dims).map(({ name, shape, init }) => {
+      const initial = initials[init];
+      return [name, { shape, role: roles[init], ...(initial && { initial }) }];
+    }),
+  );
 }

@@ -15,6 +15,7 @@ import {
   groupOption,
   groupSchema,
 } from '../../preset.ts';
+import { sinkLogitName } from '../../sink-logits.ts';
 import { windowFold, windowInputs, windowState, windowStep } from './step.ts';
 import {
   defaultSinks,
@@ -64,7 +65,7 @@ interface RowOptions extends ConvolutionOptions {
   readonly sinkLogit?: boolean;
 }
 
-/** The fields of the rows that are read one by one. */
+/** The fields that all presets of the kind have. */
 function rowsFrom(options: RowOptions): object {
   const { group, window, sinks, sinkLogit } = options;
   const rows = { kind: 'window', group, window, sinks, convolution: convolutionFrom(options) };
@@ -106,13 +107,14 @@ export const windowKind = {
     sinks: (config) => (config.sinks === 0 ? undefined : { ...config, sinks: 0 }),
     convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
   },
-  calibration: ({ group, memory, convolution }, trainedLength) => ({
+  calibration: ({ group, memory, convolution, sinkLogit }, trainedLength) => ({
     affine: convolution === null ? [] : [filterName],
     searched: [
       ...(memory?.decay === 'learned'
         ? [{ name: memoryDecayName, candidates: decayCandidates(group, trainedLength) }]
         : []),
       ...(memory === null ? [] : [{ name: memoryScoreName, candidates: [-9, -7, -6, -5, -4, -3, -2, -1, 0] }]),
+      ...(sinkLogit === undefined ? [] : [{ name: sinkLogitName, candidates: [-20, -6, -4, -2, -1, 0, 1, 2, 4] }]),
     ],
   }),
   presets: {
