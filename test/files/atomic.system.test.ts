@@ -136,6 +136,7 @@ describe('writeFolderAtomic', () => {
     const folder = await scratchFolder();
     const modules = [
       '../errors.ts',
+      'digest.ts',
       'duplicate-keys.ts',
       'json-limits.ts',
       'json-object.ts',
