@@ -15,7 +15,8 @@ import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import { isLoraParameter, type Lora, loraLimits, loraParameters, targetOf } from '../nn/lora.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { requireFinite } from './finite.ts';
-import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
+import { writeFolderAtomic } from '../files/written-folder.ts';
 import { assertTensors } from './huggingface.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
@@ -118,12 +119,8 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
   if ((await readdir(dir)).includes(BESIDE_FILE)) files.push({ name: BESIDE_FILE, before: '' });
   const parameters = new Map<string, Tensor<'float32'>>();
   for (const { name, before } of files) {
-    const file = await readSafetensors(await openInFolder(dir, name), resolve(dir, name));
-    try {
-      await readInto(parameters, file, before, base.fingerprint);
-    } finally {
-      await file.close();
-    }
+    await using file = await readSafetensors(await openInFolder(dir, name), resolve(dir, name));
+    await readInto(parameters, file, before, base.fingerprint);
   }
   const { r: rank, lora_alpha: alpha } = config;
   const adapted = new Set([...parameters.keys()].filter(isLoraParameter).map(matrixOf));

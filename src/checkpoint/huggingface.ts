@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
-import { previousFolder } from '../files/atomic.ts';
+import { previousFolder } from '../files/written-folder.ts';
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { parseJsonObject } from '../files/json-object.ts';
@@ -20,34 +20,6 @@ import { requirePath } from '../files/arguments.ts';
 
 /** Largest config.json that is read. */
 const MAX_CONFIG_BYTES = 16_000_000;
-
-/** An open model folder. Every file was opened and its header checked; tensors are read when asked for. */
-export interface Checkpoint {
-  /** Absolute path of the folder. */
-  readonly path: string;
-  /** The parsed config.json; its fields are unchecked. */
-  readonly config: JsonObject;
-  /** All tensors of all files, with type and shape as stored. */
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** A tensor in its stored type. @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent */
-  read(name: string): Promise<AnyTensor>;
-  /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
-  readFloat32(name: string): Promise<Tensor<'float32'>>;
-  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
-  float32Rows(name: string): Float32Rows;
-  /** Of the files of weights, as of `SafetensorsFile`. */
-  readonly version: string;
-  /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
-  place(name: string): FilePlace | undefined;
-  /**
-   * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
-   * equal models however they are split into files. Reads everything once, then remembers.
-   * @param visit given the stored bytes of every tensor, in pieces, if they are read
-   */
-  fingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string>;
-  /** Closes all files; closing again does nothing. */
-  close(): Promise<void>;
-}
 
 /**
  * Opens a model folder.
@@ -68,7 +40,7 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   await checkFolder(path);
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
   const config = parseJsonObject(configBytes, resolve(path, CONFIG_FILE));
-  return new OpenCheckpoint(path, config, configBytes, await openWeights(path));
+  return new Checkpoint(path, config, configBytes, await openWeights(path));
 }
 
 /**
@@ -134,9 +106,13 @@ async function openFiles(
   return { files, holder: new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const))) };
 }
 
-class OpenCheckpoint implements Checkpoint {
+/** An open model folder. Every file was opened and its header checked; tensors are read when asked for. Dispose of it. */
+export class Checkpoint implements AsyncDisposable {
+  /** Absolute path of the folder. */
   readonly path: string;
+  /** The parsed config.json; its fields are unchecked. */
   readonly config: JsonObject;
+  /** All tensors of all files, with type and shape as stored. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #configBytes: Uint8Array;
   readonly #weights: Weights;
@@ -150,26 +126,36 @@ class OpenCheckpoint implements Checkpoint {
     this.#weights = weights;
   }
 
+  /** A tensor in its stored type. @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent */
   async read(name: string): Promise<AnyTensor> {
     return this.#holder(name).read(name);
   }
 
+  /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     return this.#holder(name).readFloat32(name);
   }
 
+  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
   float32Rows(name: string): Float32Rows {
     return this.#holder(name).float32Rows(name);
   }
 
+  /** Of the files of weights, as of `SafetensorsFile`. */
   get version(): string {
     return this.#weights.files.map(({ version }) => version).join('\n');
   }
 
+  /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
   place(name: string): FilePlace | undefined {
     return this.#holder(name).place(name);
   }
 
+  /**
+   * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
+   * equal models however they are split into files. Reads everything once, then remembers.
+   * @param visit given the stored bytes of every tensor, in pieces, if they are read
+   */
   fingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {
     this.#fingerprint ??= this.#computeFingerprint(visit).catch((error: unknown) => {
       this.#fingerprint = undefined; // a failed read may succeed later
@@ -178,8 +164,13 @@ class OpenCheckpoint implements Checkpoint {
     return this.#fingerprint;
   }
 
+  /** Closes all files; closing again does nothing. */
   async close(): Promise<void> {
     await Promise.all(this.#weights.files.map((file) => file.close()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async #computeFingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {

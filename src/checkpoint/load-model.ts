@@ -79,7 +79,7 @@ export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Cl
   const openAgain = async (): Promise<ModelWeights<Model | Classifier>> => {
     const again = await open();
     if (again.version === first.version) return again;
-    await again.close();
+    await again[Symbol.asyncDispose]();
     throw new LinnetError('MISMATCH', `the weights of ${path} have changed since it was opened; open the model again`);
   };
   async function* pieces(name: string): AsyncGenerator<Float32Array> {
@@ -100,8 +100,7 @@ export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Cl
 /** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
 export async function readModelConfig(dir: string): Promise<JsonObject> {
   requirePath(dir, 'the folder');
-  const checkpoint = await openCheckpoint(dir);
-  await checkpoint.close();
+  await using checkpoint = await openCheckpoint(dir);
   return checkpoint.config;
 }
 
@@ -115,19 +114,15 @@ type Loadable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'pa
 export async function loadDescribed<Described extends Loadable>(
   dir: string,
   describe: (config: JsonObject) => Described,
-): Promise<Omit<LoadedModel, 'model'> & { readonly model: Described }> {
-  const weights = await openDescribed(dir, describe);
-  try {
-    const { model, path, names } = weights;
-    const parameters = new Map<string, Tensor<'float32'>>();
-    for (const name of names) parameters.set(name, await weights.read(name));
-    return { model, parameters, path, fingerprint: await weights.fingerprint() };
-  } finally {
-    await weights.close();
-  }
+): Promise<LoadedModel<Described>> {
+  await using weights = await openDescribed(dir, describe);
+  const { model, path, names } = weights;
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const name of names) parameters.set(name, await weights.read(name));
+  return { model, parameters, path, fingerprint: await weights.fingerprint() };
 }
 
-/** A model whose parameters are read one by one: for those that do not fit into memory. Close it. */
+/** A model whose parameters are read one by one: for those that do not fit into memory. Dispose of it. */
 export interface ModelWeights<Described = Model> extends AsyncDisposable {
   readonly model: Described;
   /** Absolute path of the folder. */
@@ -144,7 +139,6 @@ export interface ModelWeights<Described = Model> extends AsyncDisposable {
   place(name: string): FilePlace | undefined;
   /** As of `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
   fingerprint(): Promise<string>;
-  close(): Promise<void>;
 }
 
 /**
@@ -189,7 +183,6 @@ async function openDescribed<Described extends Loadable>(
         return fingerprint;
       },
       [Symbol.asyncDispose]: () => checkpoint.close(),
-      close: () => checkpoint.close(),
     };
   } catch (error) {
     await checkpoint.close();
@@ -212,8 +205,7 @@ export async function loadCausalModel(dir: string): Promise<LoadedModel> {
 
 /** A causal language model without its weights: no parameters, and no fingerprint. @throws LinnetError as `loadCausalModel` */
 export async function loadCausalShapes(dir: string): Promise<LoadedModel> {
-  const weights = await openModelWeights(dir);
-  await weights.close();
+  await using weights = await openModelWeights(dir);
   return { model: requireCausal(weights.model), path: weights.path, parameters: new Map(), fingerprint: '' };
 }
 

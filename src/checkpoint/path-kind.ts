@@ -322,20 +322,15 @@ function hasWeights({ names }: FolderFacts): boolean {
 
 async function headOf(path: string): Promise<string> {
   if ((await stat(path).catch(() => undefined))?.isFile() !== true) return '';
-  const handle = await open(path, 'r').catch(() => undefined);
+  await using handle = await open(path, 'r').catch(() => undefined);
   if (handle === undefined) return '';
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0);
-    return buffer.toString('latin1', 0, bytesRead);
-  } finally {
-    await handle.close();
-  }
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0);
+  return buffer.toString('latin1', 0, bytesRead);
 }
 
 async function metadataOf(path: string): Promise<ReadonlyMap<string, string> | undefined> {
   try {
-    const file = await openSafetensors(path);
-    await file.close();
+    await using file = await openSafetensors(path);
     return file.metadata;
   } catch {
     return undefined;

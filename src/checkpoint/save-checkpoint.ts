@@ -2,7 +2,8 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
+import { writeFolderAtomic } from '../files/written-folder.ts';
 import {
   COMPANION_FILES,
   CONFIG_FILE,
@@ -145,12 +146,8 @@ export async function writeTokenizerFiles(
 }
 
 async function copyInto(folder: string, source: string, name: string): Promise<void> {
-  const { handle } = await openInFolder(source, name, 'same-name');
-  try {
-    await writeFileAtomic(resolve(folder, name), await handle.readFile());
-  } finally {
-    await handle.close();
-  }
+  await using file = await openInFolder(source, name, 'same-name');
+  await writeFileAtomic(resolve(folder, name), await file.handle.readFile());
 }
 
 /** Recent versions of transformers write `dtype`, older ones `torch_dtype`; both read the older name. */

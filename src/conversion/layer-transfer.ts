@@ -333,14 +333,8 @@ export async function storeLayer(folder: string, identity: string, result: Layer
 
 /** The stored result; undefined if there is none, or one of another identity. */
 export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
-  let file;
   try {
-    file = await openSafetensors(resultOf(folder, layer));
-  } catch (error) {
-    if (error instanceof LinnetError) return undefined;
-    throw error;
-  }
-  try {
+    await using file = await openSafetensors(resultOf(folder, layer));
     const described = schema.safeParse(JSON.parse(file.metadata.get(metadataKey) ?? 'null'));
     if (!described.success || described.data.identity !== identity) return undefined;
     const { version: _, identity: __, ...numbers } = described.data;
@@ -348,9 +342,7 @@ export async function storedLayer(folder: string, layer: number, identity: strin
     for (const name of file.names()) parameters.set(name, await file.readFloat32(name));
     return { ...numbers, parameters };
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
+    if (error instanceof LinnetError || error instanceof SyntaxError) return undefined;
     throw error;
-  } finally {
-    await file.close();
   }
 }

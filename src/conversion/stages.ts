@@ -26,7 +26,7 @@ export async function openReader(
   folder: string,
 ): Promise<ModelReader & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint'>> {
   const weights = await openModelWeights(folder);
-  return { ...weights, model: requireCausal(weights.model), [Symbol.asyncDispose]: () => weights.close() };
+  return { ...weights, model: requireCausal(weights.model) };
 }
 
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;

@@ -22,14 +22,10 @@ export async function exportFolder(
   requirePath(from, 'the folder of the model');
   requirePath(to, 'the folder of the export');
   requireKind(options, 'the options of exportFolder', ['dtype'], 'an object with dtype');
-  const weights = await openModelWeights(from);
-  try {
-    const model = requireGenerating(weights.model);
-    await using medusa = await headsOfFolder(weights);
-    return await exportModel(to, { ...options, model, weights, medusa, tokenizerFiles: { from: weights.path } });
-  } finally {
-    await weights.close();
-  }
+  await using weights = await openModelWeights(from);
+  const model = requireGenerating(weights.model);
+  await using medusa = await headsOfFolder(weights);
+  return await exportModel(to, { ...options, model, weights, medusa, tokenizerFiles: { from: weights.path } });
 }
 
 /**

@@ -3,11 +3,12 @@
  * machine, is taken over where that can be known: on the same host.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { createFileAtomic } from './atomic.ts';
 import { beginningOf, isProcessAlive } from './process-identity.ts';
 import { fileError, readInFolder, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
@@ -47,7 +48,8 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
   let created = false;
   try {
     created = (await mkdir(folder, { recursive: true })) !== undefined;
-    while (!(await create(path, own))) await removeStale(path);
+    const text = `${JSON.stringify(own)}\n`;
+    while (!(await createFileAtomic(path, text, { durable: false }))) await removeStale(path);
   } catch (error) {
     throw fileError('lock', folder, error);
   }
@@ -69,21 +71,6 @@ export async function isFolderHeld(dir: string): Promise<boolean> {
     return isAlive(holderSchema.parse(JSON.parse(bytes.toString('utf8'))));
   } catch {
     return false;
-  }
-}
-
-/** Creates the lock complete, or not at all: a link fails where the name exists. False if there is one. */
-async function create(path: string, own: Holder): Promise<boolean> {
-  const temporary = temporarySibling(path);
-  try {
-    await writeFile(temporary, `${JSON.stringify(own)}\n`, { flag: 'wx' });
-    await link(temporary, path);
-    return true;
-  } catch (error) {
-    if (systemErrorCode(error) === 'EEXIST') return false;
-    throw error;
-  } finally {
-    await rm(temporary, { force: true });
   }
 }
 

@@ -13,8 +13,8 @@ import { checkPlainFileName } from './plain-file-name.ts';
 /** How many bytes one read or write asks for; a single system call cannot move more than 2 GB. */
 export const TRANSFER_BYTES = 16 * 1024 * 1024;
 
-/** An open regular file. */
-export interface OpenFile {
+/** An open regular file. Dispose of it, or close its handle. */
+export interface OpenFile extends AsyncDisposable {
   readonly handle: FileHandle;
   readonly size: number;
   /** Of a file of a folder: absolute and without links. */
@@ -118,17 +118,15 @@ export async function readInFolder(folder: string, name: string, limit: number, 
   return readBounded(await openInFolder(folder, name, links), resolve(folder, name), limit);
 }
 
-async function readBounded({ handle, size }: OpenFile, path: string, limit: number): Promise<Buffer> {
-  try {
-    if (size > limit) {
-      throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${limit} are expected of such a file`);
-    }
-    const bytes = Buffer.alloc(size);
-    await readExactly(handle, bytes, 0, path);
-    return bytes;
-  } finally {
-    await handle.close();
+async function readBounded(opened: OpenFile, path: string, limit: number): Promise<Buffer> {
+  await using file = opened;
+  const { handle, size } = file;
+  if (size > limit) {
+    throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${limit} are expected of such a file`);
   }
+  const bytes = Buffer.alloc(size);
+  await readExactly(handle, bytes, 0, path);
+  return bytes;
 }
 
 /**
@@ -202,7 +200,7 @@ async function openChecked(
       if (now !== undefined && versionOf(now) === version) return;
       throw new LinnetError('MISMATCH', `${path} has changed since it was opened; open the model again`);
     };
-    return { handle, size: stats.size, path, version, unchanged };
+    return { handle, size: stats.size, path, version, unchanged, [Symbol.asyncDispose]: () => handle.close() };
   } catch (error) {
     await handle.close();
     throw fileError('examine', path, error);

@@ -4,8 +4,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
-import { writeFolderAtomic } from './atomic.ts';
-import { listWrittenFiles, requireReplaceable, WRITTEN_FILES } from './written-folder.ts';
+import { listWrittenFiles, requireReplaceable, WRITTEN_FILES, writeFolderAtomic } from './written-folder.ts';
 
 const write = async (dir: string): Promise<void> => {
   await mkdir(join(dir, 'inner'));

@@ -1,13 +1,15 @@
 /**
- * Which folders may be replaced: those that Linnet wrote, as a list of their files that it leaves inside says, and that
- * hold nothing else since, every file with the size and the hash that the list has.
+ * Writing folders, complete or not at all, as `atomic.ts` does files; and which of them may be replaced: those that Linnet
+ * wrote, as a list of their files that it leaves inside says, and that hold nothing else since, every file with the size and
+ * the hash that the list has.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, open, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join, posix, relative, resolve, sep } from 'node:path';
+import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import { asCallersError, syncFile, syncFolder, writeFileAtomic } from './atomic.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
@@ -30,6 +32,104 @@ interface FileMark {
 }
 
 /**
+ * Builds a folder under a temporary name and moves it into place when complete. Parent folders are created.
+ * @param build fills the temporary folder it is given
+ * @param options.replace allow `dir` to be a folder that this function wrote, and replace it. The old folder is moved aside
+ *   first and deleted last; if the process dies between the two renames, it waits under `previousFolder(dir)` and the next
+ *   call brings it back.
+ * @throws LinnetError `PATH` if `dir` exists and may not be replaced, as `requireReplaceable`, or what `build` threw; nothing
+ *   is left behind then
+ */
+export async function writeFolderAtomic(
+  dir: string,
+  build: (temporaryDir: string) => Promise<void>,
+  { replace = false }: { replace?: boolean } = {},
+): Promise<void> {
+  const target = resolve(dir);
+  await recoverFolder(target);
+  if (replace) await requireReplaceable(target);
+  else if (await exists(target)) throw alreadyExists(target);
+  const temporary = temporarySibling(target);
+  try {
+    await mkdir(temporary, { recursive: true });
+    await build(temporary);
+    await listWrittenFiles(temporary);
+    await syncTree(temporary);
+    if (replace) await requireReplaceable(target); // building takes hours, and people go on working
+    await moveFolder(temporary, target, replace);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw asCallersError('write', target, error);
+  }
+}
+
+/**
+ * Moves a complete, synced folder to its final name in the same parent; `replace` as in `writeFolderAtomic`.
+ * @throws LinnetError `PATH` if the target exists and may not be replaced
+ */
+export async function moveFolder(from: string, dir: string, replace: boolean): Promise<void> {
+  const target = resolve(dir);
+  const previous = previousFolder(target);
+  const asideNeeded = await exists(target);
+  if (asideNeeded && !replace) throw alreadyExists(target);
+  if (asideNeeded) await rename(target, previous);
+  try {
+    await rename(from, target);
+  } catch (error) {
+    if (asideNeeded) await rename(previous, target);
+    throw ['ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error) ?? '') ? alreadyExists(target) : error;
+  }
+  await syncFolder(dirname(target));
+  if (asideNeeded) await rm(previous, { recursive: true, force: true });
+}
+
+/** Where the old content of a folder waits while it is being replaced. */
+export function previousFolder(dir: string): string {
+  const target = resolve(dir);
+  return resolve(dirname(target), `.${basename(target)}.previous`);
+}
+
+/**
+ * Finishes a replacement that was killed: brings the old folder back if the new one never arrived, else deletes it.
+ * For the one process that writes `dir`; a reader must not call it while a writer may be at work.
+ */
+export async function recoverFolder(dir: string): Promise<void> {
+  const target = resolve(dir);
+  const previous = previousFolder(target);
+  if (!(await exists(previous))) return;
+  if (await exists(target)) {
+    await rm(previous, { recursive: true, force: true });
+  } else {
+    await rename(previous, target);
+    await syncFolder(dirname(target));
+  }
+}
+
+/** Makes every file and folder below `dir` durable. */
+export async function syncTree(dir: string): Promise<void> {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const path = resolve(dir, entry.name);
+    if (entry.isDirectory()) await syncTree(path);
+    else if (entry.isFile()) await syncFile(path);
+  }
+  await syncFolder(dir);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false;
+    throw fileError('examine', path, error);
+  }
+}
+
+function alreadyExists(target: string): LinnetError {
+  return new LinnetError('PATH', `${target} already exists; choose another place, or allow replacing it`);
+}
+
+/**
  * Writes the list of the files that are in a folder now.
  * @param changed only these, of a folder that is complete; the list has the others
  * @throws LinnetError `NOT_FOUND` or `PATH` from the file system
@@ -40,19 +140,7 @@ export async function listWrittenFiles(folder: string, changed?: readonly string
   const names = changed ?? (await filesBelow(folder)).filter((name) => name !== WRITTEN_FILES).sort();
   const marks = await Promise.all(names.map(async (name) => [name, await markOf(join(folder, name))] as const));
   const list = { format: 'linnet-files', files: Object.fromEntries([...before, ...marks]) };
-  await replaceList(join(folder, WRITTEN_FILES), `${JSON.stringify(list, undefined, 2)}\n`);
-}
-
-/** A killed process leaves the old list or the new one. */
-async function replaceList(path: string, content: string): Promise<void> {
-  const temporary = temporarySibling(path);
-  try {
-    await writeFile(temporary, content, { flag: 'wx', flush: true });
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw fileError('write', path, error);
-  }
+  await writeFileAtomic(join(folder, WRITTEN_FILES), `${JSON.stringify(list, undefined, 2)}\n`);
 }
 
 /** Size and hash of a file; a link and an empty folder have neither. */
@@ -60,14 +148,10 @@ async function markOf(path: string): Promise<FileMark> {
   const stats = await lstat(path);
   if (!stats.isFile()) return { bytes: 0, sha256: '' };
   const hash = createHash('sha256');
-  const handle = await open(path);
-  try {
-    for (const start of new Set([0, Math.max(0, stats.size - hashedBytes)])) {
-      const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(hashedBytes), position: start });
-      hash.update(buffer.subarray(0, bytesRead));
-    }
-  } finally {
-    await handle.close();
+  await using handle = await open(path);
+  for (const start of new Set([0, Math.max(0, stats.size - hashedBytes)])) {
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(hashedBytes), position: start });
+    hash.update(buffer.subarray(0, bytesRead));
   }
   return { bytes: stats.size, sha256: hash.digest('hex') };
 }

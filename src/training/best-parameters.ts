@@ -78,21 +78,17 @@ async function readBest(
   blocks: readonly ParameterBlock[],
 ): Promise<Blocks | undefined> {
   if (!(await readdir(folder)).includes(nameOf(update))) return undefined;
-  const file = await openSafetensors(join(folder, nameOf(update)));
-  try {
-    const parameters = new Map<string, Tensor<'float32'>>();
-    for (const { name, shape } of blocks) {
-      const found = await file.readFloat32(name);
-      if (String(found.shape) !== String(shape)) {
-        throw new LinnetError(
-          'FORMAT',
-          `${file.source}: "${name}" is [${found.shape.join(',')}], expected [${shape.join(',')}]`,
-        );
-      }
-      parameters.set(name, found);
+  await using file = await openSafetensors(join(folder, nameOf(update)));
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const { name, shape } of blocks) {
+    const found = await file.readFloat32(name);
+    if (String(found.shape) !== String(shape)) {
+      throw new LinnetError(
+        'FORMAT',
+        `${file.source}: "${name}" is [${found.shape.join(',')}], expected [${shape.join(',')}]`,
+      );
     }
-    return parameters;
-  } finally {
-    await file.close();
+    parameters.set(name, found);
   }
+  return parameters;
 }

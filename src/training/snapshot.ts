@@ -129,39 +129,35 @@ async function readOne(
   blocks: readonly ParameterBlock[],
   identity: string,
 ): Promise<{ position: SnapshotPosition; state: TrainingState }> {
-  const file = await openSafetensors(path);
-  try {
-    const described = positionSchema.safeParse(parseJson(file.metadata.get('snapshot')));
-    if (!described.success) throw new LinnetError('FORMAT', `${path} is not a snapshot of version ${formatVersion}`);
-    const { sha256, ...content } = described.data;
-    const tensors = await readAll(file);
-    if (contentHash(content, tensors) !== sha256) {
-      throw new LinnetError('FORMAT', `${path} is damaged: its SHA-256 is not that of its content`);
-    }
-    const { update, cursor, tokens } = content;
-    if (content.identity !== identity) {
-      throw new LinnetError(
-        'MISMATCH',
-        `${path} belongs to a run with another model, other data or other settings; resume with what it began with`,
-      );
-    }
-    const state: TrainingState = { parameters: new Map(), first: new Map(), second: new Map() };
-    for (const part of parts) {
-      for (const { name, shape } of blocks) state[part].set(name, block(tensors, `${part} ${name}`, shape, path));
-    }
-    const losses = tensors.get(lossesName);
-    if (losses?.dtype !== 'float64' || losses.data.length !== update) {
-      throw new LinnetError('FORMAT', `${path} does not hold the losses of ${update} updates`);
-    }
-    const measured = tensors.get(evaluationsName)?.data ?? [];
-    const evaluations = Array.from({ length: measured.length / 2 }, (_, i) => ({
-      update: Number(measured[2 * i]),
-      loss: Number(measured[2 * i + 1]),
-    }));
-    return { position: { update, cursor, tokens, losses: [...losses.data], evaluations }, state };
-  } finally {
-    await file.close();
+  await using file = await openSafetensors(path);
+  const described = positionSchema.safeParse(parseJson(file.metadata.get('snapshot')));
+  if (!described.success) throw new LinnetError('FORMAT', `${path} is not a snapshot of version ${formatVersion}`);
+  const { sha256, ...content } = described.data;
+  const tensors = await readAll(file);
+  if (contentHash(content, tensors) !== sha256) {
+    throw new LinnetError('FORMAT', `${path} is damaged: its SHA-256 is not that of its content`);
   }
+  const { update, cursor, tokens } = content;
+  if (content.identity !== identity) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${path} belongs to a run with another model, other data or other settings; resume with what it began with`,
+    );
+  }
+  const state: TrainingState = { parameters: new Map(), first: new Map(), second: new Map() };
+  for (const part of parts) {
+    for (const { name, shape } of blocks) state[part].set(name, block(tensors, `${part} ${name}`, shape, path));
+  }
+  const losses = tensors.get(lossesName);
+  if (losses?.dtype !== 'float64' || losses.data.length !== update) {
+    throw new LinnetError('FORMAT', `${path} does not hold the losses of ${update} updates`);
+  }
+  const measured = tensors.get(evaluationsName)?.data ?? [];
+  const evaluations = Array.from({ length: measured.length / 2 }, (_, i) => ({
+    update: Number(measured[2 * i]),
+    loss: Number(measured[2 * i + 1]),
+  }));
+  return { position: { update, cursor, tokens, losses: [...losses.data], evaluations }, state };
 }
 
 /** SHA-256 of a snapshot's fields, then of each tensor's name, shape and bytes, in the order of the file. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { golden, thirdParty } from '../fixtures.ts';
 import { scratchFolder } from '../scratch-folder.ts';
-import { previousFolder } from '../../src/files/atomic.ts';
+import { previousFolder } from '../../src/files/written-folder.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import type { Checkpoint } from '../../src/checkpoint/huggingface.ts';
 import { assertTensors, openCheckpoint } from '../../src/checkpoint/huggingface.ts';

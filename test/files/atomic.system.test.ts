@@ -6,9 +6,9 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../scratch-folder.ts';
 import { Random } from '../../src/random.ts';
-import { previousFolder, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../../src/files/atomic.ts';
+import { writeFileAtomic } from '../../src/files/atomic.ts';
 import { removeAbandoned } from '../../src/files/temporary-files.ts';
-import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
+import { previousFolder, recoverFolder, WRITTEN_FILES, writeFolderAtomic } from '../../src/files/written-folder.ts';
 
 const fill = (text: string) => async (dir: string) => {
   await mkdir(join(dir, 'inner'));
@@ -197,7 +197,7 @@ async function transpiled(folder: string, modules: string[]): Promise<string> {
   await writeFile(
     script,
     `import { writeFileSync } from 'node:fs';
-     import { writeFolderAtomic } from './atomic.js';
+     import { writeFolderAtomic } from './written-folder.js';
      const [, , target, first] = process.argv;
      for (let version = Number(first); ; version++) {
        await writeFolderAtomic(target, async (dir) => {

@@ -120,9 +120,8 @@ describe.each(relatives)('$name', ({ name, ...config }) => {
     await saveModel(dir, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });
     const written: unknown = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8'));
     expect(written).toEqual({ ...json, torch_dtype: 'float32' });
-    const weights = await openModelWeights(dir);
+    await using weights = await openModelWeights(dir);
     expect([...weights.names].sort()).toEqual([...parameters.keys()].sort());
-    await weights.close();
     const again = await loadCausalModel(dir);
     expect(again.model.mixers).toEqual(model.mixers);
     for (const [key, { data }] of parameters) expect(again.parameters.get(key)?.data, key).toEqual(data);

@@ -45,20 +45,16 @@ export interface ReceiveOptions extends Stoppable {
 export async function receiveFile(folder: string, file: RemoteFile, options: ReceiveOptions): Promise<string> {
   const path = resolve(folder, file.name);
   const { digest } = file;
-  const handle = await openOwn(path);
-  try {
-    for (let isRepeated = false; ; isRepeated = true) {
-      await complete(handle, file, options);
-      options.signal?.throwIfAborted();
-      const digests = await digestsOf(handle, file, path);
-      if (digest === undefined || digests[digest.algorithm] === digest.hex) return digests.sha256;
-      if (isRepeated) {
-        throw new LinnetError('FORMAT', `${quoteName(file.name)} arrived twice with a digest other than ${digest.hex}`);
-      }
-      await handle.truncate(0); // most likely the part kept from an earlier run; once more from the start
+  await using handle = await openOwn(path);
+  for (let isRepeated = false; ; isRepeated = true) {
+    await complete(handle, file, options);
+    options.signal?.throwIfAborted();
+    const digests = await digestsOf(handle, file, path);
+    if (digest === undefined || digests[digest.algorithm] === digest.hex) return digests.sha256;
+    if (isRepeated) {
+      throw new LinnetError('FORMAT', `${quoteName(file.name)} arrived twice with a digest other than ${digest.hex}`);
     }
-  } finally {
-    await handle.close();
+    await handle.truncate(0); // most likely the part kept from an earlier run; once more from the start
   }
 }
 

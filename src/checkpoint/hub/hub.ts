@@ -8,7 +8,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
 import { datasetInfo, downloadFile, listFiles, modelInfo } from '@huggingface/hub';
 import { LinnetError, type Stoppable } from '../../errors.ts';
-import { moveFolder, recoverFolder, syncTree } from '../../files/atomic.ts';
+import { moveFolder, recoverFolder, syncTree } from '../../files/written-folder.ts';
 import type { DownloadRecord } from './download-record.ts';
 import { examineDownload, writeDownloadRecord } from './download-record.ts';
 import type { ExpectedDigest, RemoteFile } from './download.ts';

@@ -24,14 +24,6 @@ export interface SafetensorsDirectory {
   info(name: string): TensorInfo;
 }
 
-/** A file in memory. Tensors are copies, so they do not keep the bytes alive. Errors as in `SafetensorsFile`. */
-export interface SafetensorsBytes extends SafetensorsDirectory {
-  read(name: string): AnyTensor;
-  /** As `read`, but a view of the file's bytes where they are aligned, for callers that keep neither. F32 and I32 only. */
-  view(name: string): Tensor<'float32' | 'int32'>;
-  readFloat32(name: string): Tensor<'float32'>;
-}
-
 /**
  * Reads a whole file held in memory.
  * @param source how errors name it
@@ -41,7 +33,7 @@ export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'
   const length = headerLength(bytes.subarray(0, LENGTH_FIELD_BYTES), bytes.length, source);
   const dataStart = LENGTH_FIELD_BYTES + length;
   const header = parseHeader(bytes.subarray(LENGTH_FIELD_BYTES, dataStart), bytes.length - dataStart, source);
-  return new BytesReader(bytes.subarray(dataStart), header, source);
+  return new SafetensorsBytes(bytes.subarray(dataStart), header, source);
 }
 
 export type ToFloat32 = NonNullable<ReturnType<typeof storedDType>['toFloat32']>;
@@ -101,7 +93,8 @@ export class Directory implements SafetensorsDirectory {
   }
 }
 
-class BytesReader extends Directory implements SafetensorsBytes {
+/** A file in memory. Tensors are copies, so they do not keep the bytes alive. Errors as in `SafetensorsFile`. */
+export class SafetensorsBytes extends Directory {
   readonly #data: Uint8Array;
 
   constructor(data: Uint8Array, header: SafetensorsHeader, source: string) {
@@ -119,6 +112,7 @@ class BytesReader extends Directory implements SafetensorsBytes {
     return tensor('float32', stored.shape, this.float32Conversion(name, stored)(new Uint8Array(this.#bytes(stored))));
   }
 
+  /** As `read`, but a view of the file's bytes where they are aligned, for callers that keep neither. F32 and I32 only. */
   view(name: string): Tensor<'float32' | 'int32'> {
     const { dtype, shape, begin, byteLength } = this.find(name);
     const host = dtype === 'F32' ? 'float32' : dtype === 'I32' ? 'int32' : undefined;

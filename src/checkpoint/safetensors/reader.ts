@@ -11,7 +11,7 @@ import {
 } from '../../graph/tensor.ts';
 import type { OpenFile } from '../../files/regular-file.ts';
 import { openRegularFile, readExactly } from '../../files/regular-file.ts';
-import { Directory, type SafetensorsDirectory, type ToFloat32 } from './directory.ts';
+import { Directory, type ToFloat32 } from './directory.ts';
 import type { SafetensorsHeader, StoredTensor } from './header.ts';
 import { headerLength, LENGTH_FIELD_BYTES, parseHeader } from './header.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
@@ -20,31 +20,6 @@ import { bitsOf, storedDType } from './stored-dtypes.ts';
 export interface Float32Rows {
   readonly shape: readonly number[];
   readonly pieces: AsyncGenerator<Float32Array>;
-}
-
-/** A file on disk; tensors are read when asked for, concurrent reads are fine. */
-export interface SafetensorsFile extends SafetensorsDirectory {
-  /** Differs where another file is opened, or the file was written to. */
-  readonly version: string;
-  /**
-   * Reads a tensor in its stored type.
-   * @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent (BF16: use `readFloat32`)
-   */
-  read(name: string): Promise<AnyTensor>;
-  /** Reads a F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
-  readFloat32(name: string): Promise<Tensor<'float32'>>;
-  /**
-   * The same in pieces of whole rows, along the last axis, of about 4 MB as stored; a piece is valid until the next is asked
-   * for, and the one after it is read meanwhile.
-   * @throws LinnetError as `readFloat32`
-   */
-  float32Rows(name: string): Float32Rows;
-  /** Where a tensor of numbers lies, for engines that map files; undefined where it is not aligned, or of no such type. */
-  place(name: string): FilePlace | undefined;
-  /** The stored bytes of a tensor in pieces, in a buffer; each piece is valid until the next is asked for. */
-  chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array>;
-  /** Closes the file. Reads after it fail; closing again does nothing. */
-  close(): Promise<void>;
 }
 
 /**
@@ -65,7 +40,7 @@ export async function readSafetensors(file: OpenFile, source: string): Promise<S
     await readExactly(handle, json, LENGTH_FIELD_BYTES, source);
     const dataStart = LENGTH_FIELD_BYTES + json.length;
     const header = parseHeader(json, size - dataStart, source);
-    return new FileReader(file, header, dataStart, source);
+    return new SafetensorsFile(file, header, dataStart, source);
   } catch (error) {
     await handle.close();
     throw error;
@@ -75,7 +50,8 @@ export async function readSafetensors(file: OpenFile, source: string): Promise<S
 /** Bytes of a tensor that are converted together: enough for a disk, and little enough for a cache. */
 export const pieceBytes = 4 << 20;
 
-class FileReader extends Directory implements SafetensorsFile {
+/** A file on disk; tensors are read when asked for, concurrent reads are fine. Dispose of it. */
+export class SafetensorsFile extends Directory implements AsyncDisposable {
   readonly #file: OpenFile;
   readonly #dataStart: number;
   #closing: Promise<void> | undefined;
@@ -86,15 +62,21 @@ class FileReader extends Directory implements SafetensorsFile {
     this.#dataStart = dataStart;
   }
 
+  /** Differs where another file is opened, or the file was written to. */
   get version(): string {
     return this.#file.version;
   }
 
+  /**
+   * Reads a tensor in its stored type.
+   * @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent (BF16: use `readFloat32`)
+   */
   async read(name: string): Promise<AnyTensor> {
     const stored = this.find(name);
     return this.decode(name, stored, await this.#bytes(stored));
   }
 
+  /** Reads a F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     const stored = this.find(name);
     const { dtype, shape } = stored;
@@ -107,6 +89,11 @@ class FileReader extends Directory implements SafetensorsFile {
     return tensor('float32', shape, data);
   }
 
+  /**
+   * The same in pieces of whole rows, along the last axis, of about 4 MB as stored; a piece is valid until the next is asked
+   * for, and the one after it is read meanwhile.
+   * @throws LinnetError as `readFloat32`
+   */
   float32Rows(name: string): Float32Rows {
     const stored = this.find(name);
     const convert = this.float32Conversion(name, stored);
@@ -118,6 +105,7 @@ class FileReader extends Directory implements SafetensorsFile {
     return { shape: [...stored.shape], pieces: this.#float32Pieces(stored, convert, room) };
   }
 
+  /** Where a tensor of numbers lies, for engines that map files; undefined where it is not aligned, or of no such type. */
   place(name: string): FilePlace | undefined {
     const { dtype, begin } = this.find(name);
     const { file, toFloat32 } = storedDType(dtype);
@@ -127,6 +115,7 @@ class FileReader extends Directory implements SafetensorsFile {
     return { folder: dirname(path), file: basename(path), offset, dtype: file, unchanged };
   }
 
+  /** The stored bytes of a tensor in pieces, in a buffer; each piece is valid until the next is asked for. */
   async *chunks(name: string, buffer = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
     const { begin, byteLength } = this.find(name);
     for (let done = 0; done < byteLength; done += buffer.length) {
@@ -136,9 +125,14 @@ class FileReader extends Directory implements SafetensorsFile {
     }
   }
 
+  /** Closes the file. Reads after it fail; closing again does nothing. */
   close(): Promise<void> {
     this.#closing ??= this.#file.handle.close();
     return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** A fresh buffer, so that element views are aligned wherever the tensor starts in the file. */

@@ -68,7 +68,7 @@ export const exportCommand = defineCommand({
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
     requireBlocks(dtype, block);
-    const weights = await openModelWeights(folder);
+    await using weights = await openModelWeights(folder);
     const writing = context.progress('export', 'bytes');
     try {
       const model = requireGenerating(weights.model);
@@ -120,7 +120,6 @@ export const exportCommand = defineCommand({
       };
     } finally {
       writing.finish();
-      await weights.close();
     }
   },
 });

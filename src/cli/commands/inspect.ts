@@ -190,22 +190,18 @@ async function describeExportedFolder(
 }
 
 async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
-  const checkpoint = await openCheckpoint(folder);
-  try {
-    const { config } = checkpoint;
-    const classifier = isClassifierConfig(config) ? describeClassifier(config) : undefined;
-    const model = classifier?.model ?? describeModel(config);
-    const tensors = [...checkpoint.tensors.values()];
-    return {
-      model,
-      labels: classifier?.labels,
-      parameters: (classifier ?? model).parameters,
-      storedBytes: tensors.reduce((total, { byteLength }) => total + byteLength, 0),
-      storedTypes: [...new Set(tensors.map(({ dtype }) => dtype))].sort(),
-    };
-  } finally {
-    await checkpoint.close();
-  }
+  await using checkpoint = await openCheckpoint(folder);
+  const { config } = checkpoint;
+  const classifier = isClassifierConfig(config) ? describeClassifier(config) : undefined;
+  const model = classifier?.model ?? describeModel(config);
+  const tensors = [...checkpoint.tensors.values()];
+  return {
+    model,
+    labels: classifier?.labels,
+    parameters: (classifier ?? model).parameters,
+    storedBytes: tensors.reduce((total, { byteLength }) => total + byteLength, 0),
+    storedTypes: [...new Set(tensors.map(({ dtype }) => dtype))].sort(),
+  };
 }
 
 function describeExport({ dtype, device, producer, prompt, encoder, report }: ExportManifest): Fact[] {

@@ -32,14 +32,10 @@ async function reportOf(
   options: Pick<ExportOptions, 'dtype' | 'block'>,
   measuring: MeasureOptions = {},
 ): Promise<ErrorReport> {
-  const weights = await openModelWeights(from);
-  try {
-    const measure = (folder: string) => measureError(folder, weights, text, measuring);
-    const { report } = await exportFolder(from, join(place, 'out'), { ...options, replace: true, measure });
-    return report;
-  } finally {
-    await weights.close();
-  }
+  await using weights = await openModelWeights(from);
+  const measure = (folder: string) => measureError(folder, weights, text, measuring);
+  const { report } = await exportFolder(from, join(place, 'out'), { ...options, replace: true, measure });
+  return report;
 }
 
 describe('the error report of an export', () => {

@@ -149,7 +149,8 @@ export async function trainHeads(
         const trainedHeads = new Map([...trained].filter(([name]) => isMedusaParameter(name)));
         const accuracy = measured?.accuracy.map((shares) => [...shares]);
         const complete = async (unfinished: string): Promise<void> => {
-          const base = await fingerprintOf(unfinished);
+          await using checkpoint = await openCheckpoint(unfinished);
+          const base = await checkpoint.fingerprint();
           const config = { heads, layers: headLayers };
           await saveMedusaHeads(unfinished, { config, parameters: trainedHeads, base, dtype, accuracy });
         };
@@ -172,13 +173,4 @@ function medusaOf({ heads, headLayers, headDecay, joint, headWeight, baseRate }:
     decay: headDecay,
     joint: joint ? { weight: headWeight ?? weight, rateFactor: baseRate ?? rateFactor } : undefined,
   };
-}
-
-async function fingerprintOf(folder: string): Promise<string> {
-  const checkpoint = await openCheckpoint(folder);
-  try {
-    return await checkpoint.fingerprint();
-  } finally {
-    await checkpoint.close();
-  }
 }

@@ -1,5 +1,6 @@
 /** `linnet tokenizer train`: a byte-level BPE tokenizer from text. */
-import { writeFileAtomic, writeFolderAtomic } from '../../../files/atomic.ts';
+import { writeFileAtomic } from '../../../files/atomic.ts';
+import { writeFolderAtomic } from '../../../files/written-folder.ts';
 import { join } from 'node:path';
 import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
