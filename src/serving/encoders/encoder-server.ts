@@ -7,10 +7,10 @@ import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { ApiError, refuse } from '../http/api-error.ts';
 import { embeddingRoutes } from '../http/embeddings.ts';
 import { ollamaFacts, ollamaVectors } from '../http/ollama-routes.ts';
-import { perLimits } from '../http/limits.ts';
+import type { ServerLimits } from '../http/limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from '../http/request-context.ts';
-import { checkBody, maybe, modelName } from '../http/request-fields.ts';
-import type { ApiRequest, Route } from '../http/route.ts';
+import { maybe, modelName } from '../http/request-fields.ts';
+import { type ApiRequest, post, type Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
 import type { ServerMetrics } from '../http/metrics.ts';
 import type { ReadingModel } from '../../open/running-model.ts';
@@ -32,18 +32,19 @@ interface Asked {
   readonly pair?: string;
 }
 
-const classifySchema = perLimits((limits) => {
+function classifySchema(limits: ServerLimits) {
   const error = `expected a text, or 1 to ${limits.prompts} texts`;
   return z.object({
     model: modelName,
     input: z.union([z.string(), z.array(z.string()).min(1).max(limits.prompts)], { error }),
     truncate: maybe(z.boolean()),
   });
-});
+}
+
+type Texts = z.output<ReturnType<typeof classifySchema>>;
 
 /** Classes of texts, in the shape of vLLM's server. */
-async function classify(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
-  const fields = checkBody(classifySchema(serving.limits), body);
+async function classify(serving: EncoderServing, { abort }: ApiRequest, fields: Texts): Promise<Response> {
   const name = answeredName(serving, fields.model);
   const asked = (typeof fields.input === 'string' ? [fields.input] : fields.input).map((text) => ({ text }));
   const { answers, tokens } = await classesOf(serving, asked, { ...fields, field: 'input', signal: abort.signal });
@@ -63,7 +64,7 @@ async function classify(serving: EncoderServing, { body, abort }: ApiRequest): P
   });
 }
 
-const predictSchema = perLimits((limits) => {
+function predictSchema(limits: ServerLimits) {
   const sequence = z.array(z.string()).min(1).max(2);
   const error = `expected a text, a list of two that belong together, or up to ${limits.prompts} lists of one text or two`;
   return z.object({
@@ -71,11 +72,13 @@ const predictSchema = perLimits((limits) => {
     raw_scores: maybe(z.boolean()),
     truncate: maybe(z.boolean()),
   });
-});
+}
+
+type Sequences = z.output<ReturnType<typeof predictSchema>>;
 
 /** Classes of texts, the likeliest first, in the shape of text-embeddings-inference. */
-async function predict(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
-  const { inputs, raw_scores: raw = false, truncate } = checkBody(predictSchema(serving.limits), body);
+async function predict(serving: EncoderServing, { abort }: ApiRequest, fields: Sequences): Promise<Response> {
+  const { inputs, raw_scores: raw = false, truncate } = fields;
   const one = typeof inputs === 'string' || inputs.every((part) => typeof part === 'string');
   const lists = typeof inputs === 'string' ? [[inputs]] : inputs.some(isText) ? [inputs.filter(isText)] : inputs;
   const asked = lists.filter((list) => !isText(list)).map(([text, pair]): Asked => ({ text, pair }));
@@ -146,19 +149,14 @@ function encoderEmbedder({
 }
 
 export const encoderRoutes: readonly Route<EncoderServing>[] = [
-  {
-    method: 'post',
-    path: '/classify',
-    summary: 'Classes of texts, in the shape of vLLM',
-    body: classifySchema,
-    answer: classify,
-  },
-  { method: 'post', path: '/v1/classify', summary: 'The same', body: classifySchema, answer: classify },
-  {
-    ...{ method: 'post', path: '/predict', body: predictSchema },
-    summary: 'Classes of texts, and of pairs of texts, in the shape of text-embeddings-inference',
-    answer: predict,
-  },
+  post('/classify', 'Classes of texts, in the shape of vLLM', classifySchema, classify),
+  post('/v1/classify', 'The same', classifySchema, classify),
+  post(
+    '/predict',
+    'Classes of texts, and of pairs of texts, in the shape of text-embeddings-inference',
+    predictSchema,
+    predict,
+  ),
   ...embeddingRoutes,
   ...ollamaVectors,
   ...ollamaFacts(() => ['embedding']),

@@ -32,15 +32,10 @@ async function* pieces(): AsyncGenerator<string, void, undefined> {
 }
 
 describe('the time of a request', () => {
-  const end = ({ abort }: ApiRequest) => {
-    return () => {
-      abort.abort();
-    };
-  };
   it.each([
     ['whole', () => Response.json({})],
     ['refused', () => Promise.reject(new Error('no'))],
-    ['a stream', (request: ApiRequest) => eventStream(pieces(), end(request), dataFraming, {})],
+    ['a stream', (request: ApiRequest) => eventStream(pieces(), request.abort, dataFraming, {})],
   ])('runs no more when the answer is there: %s', async (_, answer) => {
     const [started, cleared] = [vi.spyOn(globalThis, 'setTimeout'), vi.spyOn(globalThis, 'clearTimeout')];
     onTestFinished(() => {

@@ -2,13 +2,13 @@
 import { z } from 'zod';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { refuse } from './api-error.ts';
-import { perLimits } from './limits.ts';
+import type { ServerLimits } from './limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from './request-context.ts';
-import type { ApiRequest, Route } from './route.ts';
-import { checkBody, checkToken, maybe, modelName } from './request-fields.ts';
+import { type ApiRequest, post, type Route } from './route.ts';
+import { checkTokens, maybe, modelName, tokenId } from './request-fields.ts';
 
-const embeddingsSchema = perLimits((limits) => {
-  const ids = z.array(z.int().min(0).max(0xffffff)).min(1).max(limits.promptTokens);
+function embeddingsSchema(limits: ServerLimits) {
+  const ids = z.array(tokenId).min(1).max(limits.promptTokens);
   const several = z.array(z.union([z.string(), ids])).min(1);
   const error = `expected a text, token ids, or up to ${limits.prompts} of either`;
   return z.object({
@@ -17,12 +17,11 @@ const embeddingsSchema = perLimits((limits) => {
     encoding_format: maybe(z.enum(['float', 'base64'])),
     dimensions: maybe(z.int().min(1)),
   });
-});
+}
 
-type Input = z.output<ReturnType<typeof embeddingsSchema>>['input'];
+type Fields = z.output<ReturnType<typeof embeddingsSchema>>;
 
-async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
-  const fields = checkBody(embeddingsSchema(serving.limits), request.body);
+async function embeddings(serving: EmbeddingServing, request: ApiRequest, fields: Fields): Promise<Response> {
   const name = answeredName(serving, fields.model);
   const { vectors, tokens } = await vectorsOf(serving, fields.input, fields, request.abort.signal);
   const data = vectors.map((vector, index) => {
@@ -44,7 +43,7 @@ interface VectorOptions {
 /** Vectors of texts, and the number of all their tokens. @throws ApiError for other dimensions and texts of wrong lengths */
 export async function vectorsOf(
   serving: EmbeddingServing,
-  given: Input,
+  given: Fields['input'],
   { dimensions, truncate = false }: VectorOptions,
   signal: AbortSignal,
 ): Promise<{ readonly vectors: readonly Float32Array[]; readonly tokens: number }> {
@@ -58,13 +57,13 @@ export async function vectorsOf(
   return { vectors, tokens: inputs.reduce((sum, { length }) => sum + length, 0) };
 }
 
-function inputsOf(input: Input, { model, embeddings: embedder }: EmbeddingServing, most: number): number[][] {
+function inputsOf(input: Fields['input'], { model, embeddings: embedder }: EmbeddingServing, most: number): number[][] {
   const list = typeof input === 'string' ? [input] : input;
   const flat = list.filter((part) => typeof part === 'number');
   const texts = flat.length > 0 ? [flat] : list.filter((part) => typeof part !== 'number');
   return texts.map((part) => {
     const ids = typeof part === 'string' ? embedder.layOut(part, most) : part;
-    for (const id of ids) checkToken(id, model.vocabulary, 'input');
+    checkTokens(ids, model.vocabulary, 'input');
     if (ids.length === 0) refuse('an input is empty', 'input');
     checkLength('input', ids.length, embedder.longest);
     return ids;
@@ -72,8 +71,5 @@ function inputsOf(input: Input, { model, embeddings: embedder }: EmbeddingServin
 }
 
 export const embeddingRoutes: readonly Route<EmbeddingServing>[] = ['/v1/embeddings', '/embeddings', '/embedding'].map(
-  (path) => ({
-    ...{ method: 'post', path, summary: 'Texts as vectors of length 1', body: embeddingsSchema },
-    answer: embeddings,
-  }),
+  (path) => post(path, 'Texts as vectors of length 1', embeddingsSchema, embeddings),
 );

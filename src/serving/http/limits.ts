@@ -26,15 +26,3 @@ export const defaultLimits = {
 };
 
 export type ServerLimits = Readonly<typeof defaultLimits>;
-
-/** Caches a value per limits of a server, made on first use: checking a body takes a twentieth of making its schema. */
-export function perLimits<T>(make: (limits: ServerLimits) => T): (limits: ServerLimits) => T {
-  const made = new WeakMap<ServerLimits, T>();
-  return (limits) => {
-    const known = made.get(limits);
-    if (known !== undefined) return known;
-    const value = make(limits);
-    made.set(limits, value);
-    return value;
-  };
-}

@@ -4,12 +4,12 @@ import type { NamedModel } from '../../engine/text-model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatShortCount } from '../../report/quantities.ts';
 import { vectorsOf } from './embeddings.ts';
-import { perLimits } from './limits.ts';
+import type { ServerLimits } from './limits.ts';
 import { type EmbeddingServing, modelNames, taggedName } from './request-context.ts';
-import { checkBody, maybe, modelName } from './request-fields.ts';
-import type { Route } from './route.ts';
+import { maybe, modelName } from './request-fields.ts';
+import { post, type Route } from './route.ts';
 
-const embedSchema = perLimits((limits) =>
+const embedSchema = (limits: ServerLimits) =>
   z.object({
     model: modelName,
     input: z.union([z.string(), z.array(z.string()).max(limits.prompts)], {
@@ -17,18 +17,15 @@ const embedSchema = perLimits((limits) =>
     }),
     truncate: maybe(z.boolean()),
     dimensions: maybe(z.int().min(1)),
-  }),
-);
-
-const embeddingSchema = z.object({ model: modelName, prompt: z.string() });
+  });
 
 export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
-  {
-    ...{ method: 'post', path: '/api/embed', body: embedSchema },
-    summary: 'Texts as vectors of length 1, in the shapes of Ollama',
-    async answer(serving, { body, abort }) {
+  post(
+    '/api/embed',
+    'Texts as vectors of length 1, in the shapes of Ollama',
+    embedSchema,
+    async (serving: EmbeddingServing, { abort }, { model, input, truncate = true, dimensions }) => {
       const started = performance.now();
-      const { model, input, truncate = true, dimensions } = checkBody(embedSchema(serving.limits), body);
       const answered = taggedName(serving, model);
       const { vectors, tokens } = await vectorsOf(serving, input, { truncate, dimensions }, abort.signal);
       return Response.json({
@@ -39,17 +36,17 @@ export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
         prompt_eval_count: tokens,
       });
     },
-  },
-  {
-    ...{ method: 'post', path: '/api/embeddings', body: () => embeddingSchema },
-    summary: 'A text as a vector of length 1, in an older shape of Ollama',
-    async answer(serving, { body, abort }) {
-      const { model, prompt } = checkBody(embeddingSchema, body);
+  ),
+  post(
+    '/api/embeddings',
+    'A text as a vector of length 1, in an older shape of Ollama',
+    () => z.object({ model: modelName, prompt: z.string() }),
+    async (serving: EmbeddingServing, { abort }, { model, prompt }) => {
       taggedName(serving, model);
       const { vectors } = await vectorsOf(serving, prompt, { truncate: true }, abort.signal);
       return Response.json({ embedding: Array.from(vectors[0]) });
     },
-  },
+  ),
 ];
 
 function detailsOf({ family, parameterCount }: NamedModel) {
@@ -70,8 +67,6 @@ function entriesOf(serving: EmbeddingServing, more: object) {
 function openedAt({ created }: NamedModel): string {
   return new Date(1000 * created).toISOString();
 }
-
-const showSchema = z.object({ model: modelName, name: modelName });
 
 /** @param capabilities of the model, by Ollama's names */
 export function ollamaFacts(
@@ -94,11 +89,12 @@ export function ollamaFacts(
       ...{ method: 'get', path: '/api/version', summary: 'The version of Linnet' },
       answer: () => Response.json({ version: describeSoftware().linnet }),
     },
-    {
-      ...{ method: 'post', path: '/api/show', body: () => showSchema, summary: 'Sizes and chat template of the model' },
-      answer(serving, { body }) {
+    post(
+      '/api/show',
+      'Sizes and chat template of the model',
+      () => z.object({ model: modelName, name: modelName }),
+      (serving: EmbeddingServing, _, fields) => {
         const { model, embeddings } = serving;
-        const fields = checkBody(showSchema, body);
         taggedName(serving, fields.model ?? fields.name);
         const { family, parameterCount, vocabulary, template } = model;
         return Response.json({
@@ -115,6 +111,6 @@ export function ollamaFacts(
           modified_at: openedAt(model),
         });
       },
-    },
+    ),
   ];
 }

@@ -18,8 +18,10 @@ export const modelName = maybe(z.string().max(512));
 export const tokenId = z.int().min(0).max(0xffffff);
 
 /** @throws ApiError for a token outside the vocabulary */
-export function checkToken(token: number, vocabulary: number, param: string): void {
-  if (token >= vocabulary) refuse(`token ${token} is outside the vocabulary of ${vocabulary}`, param);
+export function checkTokens(tokens: Iterable<number>, vocabulary: number, param: string): void {
+  for (const token of tokens) {
+    if (token >= vocabulary) refuse(`token ${token} is outside the vocabulary of ${vocabulary}`, param);
+  }
 }
 
 /** Fields that would change the answer and that are not understood: when a value means that they are used. */
@@ -35,7 +37,7 @@ export const some = (value: unknown): boolean =>
  * Checks a body. Fields that nobody knows are ignored, as clients send many; those known to change the answer are not.
  * @throws ApiError naming the first field that is wrong
  */
-export function checkBody<S extends z.ZodType>(schema: S, body: unknown, refusals: Refusals = {}): z.output<S> {
+export function checkBody(schema: z.ZodType, body: unknown, refusals: Refusals = {}): unknown {
   if (typeof body === 'object' && body !== null) {
     for (const [field, value] of Object.entries(body)) {
       if (!Object.hasOwn(refusals, field) || !refusals[field](value)) continue;
@@ -73,12 +75,12 @@ export async function readBody(request: Request, most: number): Promise<Buffer> 
 
 /**
  * Parsed JSON. A page of another site cannot send this content type without being asked first.
- * @param whenEmpty value of an empty body; undefined refuses one
+ * @param optional whether a body may be empty, and is {} then. Default: it is refused
  * @throws ApiError
  */
-export async function jsonBody(request: Request, most: number, whenEmpty?: object): Promise<unknown> {
+export async function jsonBody(request: Request, most: number, optional = false): Promise<unknown> {
   const bytes = await readBody(request, most);
-  if (bytes.length === 0 && whenEmpty !== undefined) return whenEmpty;
+  if (bytes.length === 0 && optional) return {};
   if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'the body must be JSON, with "content-type: application/json"');
   }

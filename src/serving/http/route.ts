@@ -1,11 +1,10 @@
 /** A route of an API: address, body and handler. Documentation follows from it, too. */
 import type { z } from 'zod';
 import type { ServerLimits } from './limits.ts';
+import type { Refusals } from './request-fields.ts';
 
 /** One request, checked as far as it does not depend on the route. */
 export interface ApiRequest {
-  /** Parsed JSON, where the route takes any. */
-  readonly body: unknown;
   /** Name of an API key, or ''. */
   readonly key: string;
   /** Secret of this process and the key: beginnings of texts are shared within it. */
@@ -18,16 +17,37 @@ export interface ApiRequest {
   readonly raw: Request;
 }
 
+/** Schema of a body. It is made once for a server, and checked before the route answers. */
+export type BodySchema<Fields> = (limits: ServerLimits) => z.ZodType<Fields>;
+
+interface RouteOptions {
+  /** Fields that the schema does not have and that are refused rather than ignored. */
+  readonly refusals?: Refusals;
+  /** Whether a body may be empty. */
+  readonly optional?: boolean;
+}
+
 /** @template S the parts of the server that it needs */
-export interface Route<S> {
+export interface Route<S> extends RouteOptions {
   readonly method: 'get' | 'post' | 'put' | 'delete';
   /** With names of its parts in braces. */
   readonly path: string;
   readonly summary: string;
-  readonly body?: (limits: ServerLimits) => z.ZodType;
-  readonly optional?: boolean;
+  readonly body?: BodySchema<unknown>;
   /** Content type of a body, or an answer, that is not JSON. */
   readonly takes?: string;
   readonly gives?: string;
-  readonly answer: (serving: S, request: ApiRequest) => Response | Promise<Response>;
+  /** @param fields the body as its schema gives it; undefined for a route without one */
+  answer(serving: S, request: ApiRequest, fields: unknown): Response | Promise<Response>;
+}
+
+/** A route that takes a body: its answer has the fields of its schema. */
+export function post<S, Fields>(
+  path: string,
+  summary: string,
+  body: BodySchema<Fields>,
+  answer: (serving: S, request: ApiRequest, fields: Fields) => Response | Promise<Response>,
+  options: RouteOptions = {},
+): Route<S> {
+  return { method: 'post', path, summary, body, answer, ...options };
 }

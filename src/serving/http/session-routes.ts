@@ -3,46 +3,46 @@ import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
-import type { ApiRequest, Route } from './route.ts';
+import { type ApiRequest, post, type Route } from './route.ts';
 import { ApiError, refuse } from './api-error.ts';
 import { preparePrompt } from '../../engine/prompt.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
-import { perLimits } from './limits.ts';
+import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
-import { checkBody, checkToken, maybe, readBody } from './request-fields.ts';
+import { checkTokens, maybe, readBody, tokenId } from './request-fields.ts';
 
-const createSchema = perLimits((limits) =>
+const createSchema = (limits: ServerLimits) =>
   z.object({
-    prompt: maybe(z.union([z.string(), z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens)])),
+    prompt: maybe(z.union([z.string(), z.array(tokenId).max(limits.promptTokens)])),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
     ttl: maybe(z.int().min(1).max(limits.sessionSeconds)),
-  }),
-);
+  });
+
+type NewSession = z.output<ReturnType<typeof createSchema>>;
 
 /** A text that has been read, but for its last token, which the first turn reads. */
-async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
-  const { model, limits, runner, sessions } = serving;
-  const fields = checkBody(createSchema(limits), request.body);
+async function createSession(serving: Serving, request: ApiRequest, fields: NewSession): Promise<Response> {
+  const { model, runner, sessions } = serving;
+  const { key: owner, salt, abort } = request;
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     refuse('give one of "prompt" and "messages"', 'prompt');
   }
-  const tokens = await sessionTokens(serving, fields, request.abort.signal);
+  const tokens = await sessionTokens(serving, fields, abort.signal);
   tokensLeft(serving, tokens.length, 1);
   let state = model.engine.newState();
   if (tokens.length > 1) {
-    const { key: owner, salt, abort } = request;
     const prompt = { tokens: tokens.slice(0, -1) };
     for await (const event of runner.submit({ prompt, maxTokens: 0, owner, salt, signal: abort.signal })) {
       if (event.type === 'prompt') state = event.state;
     }
   }
-  return Response.json(await sessions.create(request.key, { state, tokens }, fields.ttl), { status: 201 });
+  return Response.json(await sessions.create(owner, { state, tokens }, fields.ttl), { status: 201 });
 }
 
 async function sessionTokens(
   serving: Serving,
-  { prompt, messages }: z.output<ReturnType<typeof createSchema>>,
+  { prompt, messages }: NewSession,
   signal: AbortSignal,
 ): Promise<readonly number[]> {
   const { model } = serving;
@@ -54,24 +54,13 @@ async function sessionTokens(
   }
   const input = typeof prompt === 'string' ? { text: prompt } : { tokens: prompt };
   const { tokens } = await whenEncoded(() => preparePrompt(model, input), signal);
-  for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
+  checkTokens(tokens, model.engine.model.sizes.vocabulary, 'prompt');
   return tokens;
-}
-
-const forkSchema = z.object({ count: maybe(z.int().min(1).max(64)) });
-
-async function forkSession({ sessions }: Serving, request: ApiRequest): Promise<Response> {
-  const { count = 1 } = checkBody(forkSchema, request.body);
-  const { session, ttl } = await sessions.load(named(request));
-  const data: object[] = [];
-  // A stored session is never changed: its forks share the state until they have turns of their own.
-  while (data.length < count) data.push(await sessions.create(request.key, session, ttl));
-  return Response.json({ object: 'list', data }, { status: 201 });
 }
 
 /** Takes a session file in, under the id of the address or a new one. */
 async function importSession({ sessions, model, limits }: Serving, request: ApiRequest): Promise<Response> {
-  const { raw, key, params } = request;
+  const { raw, key, params, abort } = request;
   if (!/^application\/octet-stream\b/i.test(raw.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
   }
@@ -80,7 +69,7 @@ async function importSession({ sessions, model, limits }: Serving, request: ApiR
   // What its drafters have learned stays out.
   const { state, tokens, sampler } = await decodeSession(bytes, model.engine, model.fingerprint);
   const session = { state, tokens, sampler };
-  const kept = 'id' in params ? sessions.put(named(request), session) : sessions.create(key, session);
+  const kept = 'id' in params ? sessions.put(named(request), session, abort.signal) : sessions.create(key, session);
   return Response.json(await kept, { status: 201 });
 }
 
@@ -92,22 +81,14 @@ const bytes = 'application/octet-stream';
 const one = '/v1/sessions/{id}';
 
 export const sessionRoutes: readonly Route<Serving>[] = [
-  {
-    ...{ method: 'post', path: '/v1/sessions', summary: 'Reads a text into a session', body: createSchema },
-    answer: createSession,
-  },
+  post('/v1/sessions', 'Reads a text into a session', createSchema, createSession),
   {
     ...{ method: 'get', path: '/v1/sessions', summary: 'Ids of the sessions' },
     answer: async ({ sessions }, { key }) => Response.json({ object: 'list', data: await sessions.list(key) }),
   },
   {
-    ...{
-      method: 'post',
-      path: '/v1/sessions/import',
-      summary: 'Takes a session file in, under a new id',
-      takes: bytes,
-    },
-    answer: importSession,
+    ...{ method: 'post', path: '/v1/sessions/import', summary: 'Takes a session file in, under a new id' },
+    ...{ takes: bytes, answer: importSession },
   },
   {
     ...{ method: 'get', path: one, summary: 'A session' },
@@ -117,7 +98,7 @@ export const sessionRoutes: readonly Route<Serving>[] = [
   {
     ...{ method: 'delete', path: one, summary: 'Deletes a session' },
     async answer({ sessions }, request) {
-      await sessions.remove(named(request));
+      await sessions.remove(named(request), request.abort.signal);
       return Response.json({ id: request.params.id, object: 'session', deleted: true });
     },
   },
@@ -129,10 +110,19 @@ export const sessionRoutes: readonly Route<Serving>[] = [
       return Response.json({ id: request.params.id, object: 'session.text', text });
     },
   },
-  {
-    ...{ method: 'post', path: `${one}/fork`, summary: 'Copies of a session', body: () => forkSchema, optional: true },
-    answer: forkSession,
-  },
+  post(
+    `${one}/fork`,
+    'Copies of a session',
+    () => z.object({ count: maybe(z.int().min(1).max(64)) }),
+    async ({ sessions }: Serving, request, { count = 1 }) => {
+      const { session, ttl } = await sessions.load(named(request));
+      const data: object[] = [];
+      // A stored session is never changed: its forks share the state until they have turns of their own.
+      while (data.length < count) data.push(await sessions.create(request.key, session, ttl));
+      return Response.json({ object: 'list', data }, { status: 201 });
+    },
+    { optional: true },
+  ),
   {
     ...{ method: 'get', path: `${one}/state`, summary: 'A session as a file', gives: bytes },
     async answer({ sessions, model }, request) {
@@ -143,7 +133,7 @@ export const sessionRoutes: readonly Route<Serving>[] = [
     },
   },
   {
-    ...{ method: 'put', path: `${one}/state`, summary: 'Takes a session file in, under this id', takes: bytes },
-    answer: importSession,
+    ...{ method: 'put', path: `${one}/state`, summary: 'Takes a session file in, under this id' },
+    ...{ takes: bytes, answer: importSession },
   },
 ];

@@ -7,8 +7,8 @@ import { checkPlainFileName } from '../../files/plain-file-name.ts';
 import { nameOf } from '../sessions/state-store.ts';
 import { ApiError, refuse } from './api-error.ts';
 import type { Serving } from './request-context.ts';
-import type { ApiRequest, Route } from './route.ts';
-import { checkBody } from './request-fields.ts';
+import { type ApiRequest, post, type Route } from './route.ts';
+import { maybe } from './request-fields.ts';
 
 function listSlots({ slots, runner, limits }: Serving, { query }: ApiRequest): Response {
   const { active } = runner;
@@ -32,22 +32,22 @@ interface SlotAction {
   readonly owner: string;
   readonly slot: number;
   readonly target: string | undefined;
-  readonly body: unknown;
+  readonly filename: string | undefined;
 }
 
-const fileFields = z.object({ filename: z.string().min(1).max(200) });
+const fileFields = z.object({ filename: maybe(z.string().min(1).max(200)) });
 
 /** Actions by name, each with its answer but for the time it took. */
 const actions: Readonly<Record<string, (serving: Serving, action: SlotAction) => object | Promise<object>>> = {
-  async save({ slots, model }, { owner, slot, body }) {
-    const { files, filename, name } = slotFile(slots, owner, body);
+  async save({ slots, model }, { owner, slot, filename = '' }) {
+    const { files, name } = slotFile(slots, owner, filename);
     const content = contentOf(slots, owner, slot);
     const bytes = encodeSession({ ...content, fingerprint: model.fingerprint });
     await files.write(name, bytes);
     return { id_slot: slot, filename, n_saved: content.tokens.length, n_written: bytes.length };
   },
-  async restore({ slots, model }, { owner, slot, body }) {
-    const { files, filename, name } = slotFile(slots, owner, body);
+  async restore({ slots, model }, { owner, slot, filename = '' }) {
+    const { files, name } = slotFile(slots, owner, filename);
     const bytes = await files.read(name);
     const content = await decodeSession(bytes, model.engine, model.fingerprint, `slot ${filename}`);
     slots.set(owner, slot, content);
@@ -66,7 +66,11 @@ const actions: Readonly<Record<string, (serving: Serving, action: SlotAction) =>
   },
 };
 
-async function actOnSlot(serving: Serving, { body, key: owner, params, query }: ApiRequest): Promise<Response> {
+async function actOnSlot(
+  serving: Serving,
+  { key: owner, params, query }: ApiRequest,
+  { filename }: z.output<typeof fileFields>,
+): Promise<Response> {
   const { action = '', target }: { action?: string; target?: string } = query;
   const slot = slotOf(serving.slots, params.id, 'id_slot');
   if (!Object.hasOwn(actions, action)) {
@@ -74,7 +78,7 @@ async function actOnSlot(serving: Serving, { body, key: owner, params, query }: 
   }
   const started = performance.now();
   try {
-    const answer = await actions[action](serving, { owner, slot, target, body });
+    const answer = await actions[action](serving, { owner, slot, target, filename });
     const time = `${action.replace('_to', '')}_ms`;
     return Response.json({ ...answer, timings: { [time]: performance.now() - started } });
   } catch (error) {
@@ -96,15 +100,15 @@ function contentOf(slots: Serving['slots'], owner: string, id: number): SavedSes
 }
 
 /** @throws ApiError where slots cannot be saved; LinnetError `PATH` for a name that is a path */
-function slotFile({ files }: Serving['slots'], owner: string, body: unknown) {
+function slotFile({ files }: Serving['slots'], owner: string, filename: string) {
   if (files === undefined) {
     throw new ApiError(
       'not_supported_error',
       'slots are saved by a server that was started with --set slotSavePath, or with --sessions redis://…',
     );
   }
-  const { filename } = checkBody(fileFields, body);
-  return { files, filename, name: nameOf({ owner, id: checkPlainFileName(filename, 'filename') }) };
+  if (filename === '') refuse('give the "filename" of the slot', 'filename');
+  return { files, name: nameOf({ owner, id: checkPlainFileName(filename, 'filename') }) };
 }
 
 export const slotRoutes: readonly Route<Serving>[] = [
@@ -113,9 +117,11 @@ export const slotRoutes: readonly Route<Serving>[] = [
     summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
     answer: listSlots,
   },
-  {
-    ...{ method: 'post', path: '/slots/{id}', body: () => fileFields, optional: true },
-    summary: 'Saves, restores, erases or copies a slot: ?action=save|restore|erase|clone_to, with &target= for a copy',
-    answer: actOnSlot,
-  },
+  post(
+    '/slots/{id}',
+    'Saves, restores, erases or copies a slot: ?action=save|restore|erase|clone_to, with &target= for a copy',
+    () => fileFields,
+    actOnSlot,
+    { optional: true },
+  ),
 ];

@@ -5,13 +5,13 @@ import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { refuse } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
-import { perLimits } from './limits.ts';
+import type { ServerLimits } from './limits.ts';
 import type { TokenServing } from './request-context.ts';
-import type { ApiRequest, Route } from './route.ts';
-import { checkBody, checkToken, maybe, tokenId } from './request-fields.ts';
+import { type ApiRequest, post, type Route } from './route.ts';
+import { checkTokens, maybe, tokenId } from './request-fields.ts';
 
-const tokenizeSchema = perLimits((limits) => {
-  return z.object({
+const tokenizeSchema = (limits: ServerLimits) =>
+  z.object({
     content: maybe(z.string()),
     prompt: maybe(z.string()),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
@@ -21,12 +21,12 @@ const tokenizeSchema = perLimits((limits) => {
     with_pieces: maybe(z.boolean()),
     return_token_strs: maybe(z.boolean()),
   });
-});
+
+type Tokenizing = z.output<ReturnType<typeof tokenizeSchema>>;
 
 /** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
-async function tokenize(serving: TokenServing, { body, abort }: ApiRequest): Promise<Response> {
+async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: Tokenizing): Promise<Response> {
   const { model, limits } = serving;
-  const fields = checkBody(tokenizeSchema(limits), body);
   const { content, prompt, messages } = fields;
   if ([content, prompt, messages].filter((given) => given !== undefined).length !== 1) {
     refuse('give one of "content", "prompt" and "messages"', 'content');
@@ -53,29 +53,6 @@ function pieceOf({ pieces }: NamedModel, id: number): string | number[] {
   return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;
 }
 
-const detokenizeSchema = perLimits((limits) => {
-  return z.object({ tokens: z.array(tokenId).max(limits.promptTokens) });
-});
-
-function detokenize({ model, limits }: TokenServing, { body }: ApiRequest): Response {
-  const { tokens } = checkBody(detokenizeSchema(limits), body);
-  for (const id of tokens) checkToken(id, model.vocabulary, 'tokens');
-  const text = model.tokenizer.decode(tokens);
-  return Response.json({ content: text, prompt: text });
-}
-
-const applyTemplateSchema = perLimits((limits) => {
-  return z.object({
-    messages: z.array(messageSchema).min(1).max(limits.messages),
-    add_generation_prompt: maybe(z.boolean()),
-  });
-});
-
-function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {
-  const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(applyTemplateSchema(serving.limits), body);
-  return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });
-}
-
 /** Special tokens, template and vocabulary size, for clients that tokenize by themselves. */
 export function tokenizerInfo({ model }: TokenServing): Response {
   const { tokenizer, pieces, template } = model;
@@ -90,20 +67,29 @@ export function tokenizerInfo({ model }: TokenServing): Response {
 }
 
 export const tokenRoutes: readonly Route<TokenServing>[] = [
-  {
-    method: 'post',
-    path: '/tokenize',
-    summary: 'Tokens of a text or of messages',
-    body: tokenizeSchema,
-    answer: tokenize,
-  },
-  { method: 'post', path: '/detokenize', summary: 'Text of tokens', body: detokenizeSchema, answer: detokenize },
+  post('/tokenize', 'Tokens of a text or of messages', tokenizeSchema, tokenize),
+  post(
+    '/detokenize',
+    'Text of tokens',
+    (limits) => z.object({ tokens: z.array(tokenId).max(limits.promptTokens) }),
+    ({ model }: TokenServing, _, { tokens }) => {
+      checkTokens(tokens, model.vocabulary, 'tokens');
+      const text = model.tokenizer.decode(tokens);
+      return Response.json({ content: text, prompt: text });
+    },
+  ),
 ];
 
 export const templateRoutes: readonly Route<TokenServing>[] = [
-  {
-    ...{ method: 'post', path: '/apply-template', body: applyTemplateSchema },
-    summary: 'The text that the chat template makes of messages',
-    answer: applyTemplate,
-  },
+  post(
+    '/apply-template',
+    'The text that the chat template makes of messages',
+    (limits) =>
+      z.object({
+        messages: z.array(messageSchema).min(1).max(limits.messages),
+        add_generation_prompt: maybe(z.boolean()),
+      }),
+    (serving: TokenServing, _, { messages, add_generation_prompt: addGenerationPrompt }) =>
+      Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) }),
+  ),
 ];

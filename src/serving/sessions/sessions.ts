@@ -7,6 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { SavedSession } from '../../decoding/state/session-format.ts';
+import { cancelled } from '../../engine/running-job.ts';
 import type { SaveOptions, StateName, StateStore, StoredState } from './state-store.ts';
 
 export class SessionError extends Error {
@@ -23,8 +24,6 @@ export interface SessionTurn {
   readonly session: SavedSession;
   /** Replaces the session. @throws SessionError `stale` if the session has changed since the turn began */
   readonly keep: (session: SavedSession) => Promise<void>;
-  /** Lets others have the session; called once more it does nothing. */
-  readonly release: () => void;
 }
 
 /** Milliseconds for which the count of an owner's sessions is reused: counting is work, and the limit need not be exact. */
@@ -56,34 +55,26 @@ export class Sessions {
   }
 
   /** Keeps a session under an id, in place of one of that id. @throws SessionError `full`, `busy` */
-  async put(name: StateName, session: SavedSession) {
-    const release = this.#claim(name);
-    try {
-      const expected = (await this.#store.version(name)) ?? 0;
-      return await this.#save(name, session, { expected, ttl: this.#ttl });
-    } finally {
-      release();
-    }
+  async put(name: StateName, session: SavedSession, signal: AbortSignal) {
+    this.#claim(name, signal);
+    const expected = (await this.#store.version(name)) ?? 0;
+    return await this.#save(name, session, { expected, ttl: this.#ttl });
   }
 
   /**
    * Begins a turn.
+   * @param signal fired at the end of the turn
    * @param expected the version that the caller believes in
    * @throws SessionError `missing`, `busy`, or `stale` for another version
    */
-  async begin(name: StateName, expected?: number): Promise<SessionTurn> {
-    const release = this.#claim(name);
-    try {
-      const { session, version, ttl } = await this.load(name);
-      if (expected !== undefined && expected !== version) throw stale(name);
-      const keep = async (result: SavedSession): Promise<void> => {
-        await this.#save(name, result, { expected: version, ttl });
-      };
-      return { session, keep, release };
-    } catch (error) {
-      release();
-      throw error;
-    }
+  async begin(name: StateName, signal: AbortSignal, expected?: number): Promise<SessionTurn> {
+    this.#claim(name, signal);
+    const { session, version, ttl } = await this.load(name);
+    if (expected !== undefined && expected !== version) throw stale(name);
+    const keep = async (result: SavedSession): Promise<void> => {
+      await this.#save(name, result, { expected: version, ttl });
+    };
+    return { session, keep };
   }
 
   list(owner: string): Promise<string[]> {
@@ -91,13 +82,9 @@ export class Sessions {
   }
 
   /** @throws SessionError `missing` or `busy` */
-  async remove(name: StateName): Promise<void> {
-    const release = this.#claim(name);
-    try {
-      if (!(await this.#store.remove(name))) throw missing(name);
-    } finally {
-      release();
-    }
+  async remove(name: StateName, signal: AbortSignal): Promise<void> {
+    this.#claim(name, signal);
+    if (!(await this.#store.remove(name))) throw missing(name);
   }
 
   /** @throws SessionError `missing` */
@@ -128,17 +115,20 @@ export class Sessions {
     known.count++;
   }
 
-  #claim(name: StateName): () => void {
+  /** Keeps others from a session until the signal of the request fires. */
+  #claim(name: StateName, signal: AbortSignal): void {
     checkId(name);
     const key = `${name.owner} ${name.id}`;
     if (this.#busy.has(key)) throw new SessionError('busy', `another request works on session ${name.id}`);
+    untilFired(signal, () => this.#busy.delete(key));
     this.#busy.add(key);
-    let held = true;
-    return () => {
-      if (held) this.#busy.delete(key);
-      held = false;
-    };
   }
+}
+
+/** Registers the end of a claim with the signal of its request. @throws LinnetError `ABORTED` where it has fired before */
+export function untilFired(signal: AbortSignal, release: () => void): void {
+  if (signal.aborted) throw cancelled();
+  signal.addEventListener('abort', release, { once: true });
 }
 
 /** A session as the API describes it. Its version grows with every turn. */

@@ -11,6 +11,7 @@ import { writeFileAtomic } from '../../files/atomic.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import type { Redis } from '../../redis/client.ts';
 import { redisAnswer } from './redis-store.ts';
+import { untilFired } from './sessions.ts';
 
 /** Session files of slots under names that are no paths. */
 export interface SlotFiles {
@@ -52,8 +53,6 @@ export interface SlotTurn {
   readonly content: SavedSession | undefined;
   /** Keeps a text in a slot that was named; another forgets it. */
   readonly keep: (content: SavedSession) => void;
-  /** Called once more it does nothing. */
-  readonly release: () => void;
 }
 
 export class Slots {
@@ -72,20 +71,19 @@ export class Slots {
     return this.#busy[id] > 0;
   }
 
-  /** @param asked −1 takes the first slot that is idle */
-  take(owner: string, asked: number): SlotTurn {
+  /**
+   * @param asked −1 takes the first slot that is idle
+   * @param signal fired at the end of the turn
+   */
+  take(owner: string, asked: number, signal: AbortSignal): SlotTurn {
     const id = asked >= 0 ? asked : Math.max(0, this.#busy.indexOf(0));
+    untilFired(signal, () => this.#busy[id]--);
     this.#busy[id]++;
-    let held = true;
     return {
       id,
       content: asked >= 0 ? this.get(owner, id) : undefined,
       keep: (content) => {
         if (asked >= 0) this.set(owner, id, content);
-      },
-      release: () => {
-        if (held) this.#busy[id]--;
-        held = false;
       },
     };
   }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { EndEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { chatMessages, chatPrompt, messageSchema } from '../chat-messages.ts';
-import { perLimits } from '../limits.ts';
+import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, some } from '../request-fields.ts';
 import { refuse } from '../api-error.ts';
@@ -21,7 +21,7 @@ const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.
 const tool = z.object({ type: z.literal('function'), function: z.object(functionFields) });
 const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
 
-const schema = perLimits((limits) =>
+const schema = (limits: ServerLimits) =>
   z.object({
     ...textFields(limits),
     messages: z.array(messageSchema).min(1).max(limits.messages),
@@ -32,8 +32,7 @@ const schema = perLimits((limits) =>
     add_generation_prompt: maybe(z.boolean()),
     chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
     ...toolFields(tool, namedTool),
-  }),
-);
+  });
 
 type Fields = z.output<ReturnType<typeof schema>>;
 
@@ -71,9 +70,9 @@ export const chatCompletions: Dialect<Fields> = {
     const make = () =>
       jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined, held: calling?.held, isTurn: true });
     // A client sends all messages, as ever; the session holds the state of those that it has seen.
-    const { job, kept } =
-      fields.session_id === undefined ? { job: make(), kept: undefined } : await onSession(fields, at, make);
-    return { jobs: [job], kept, answer: ([record]) => answerOf(fields, serving, record, calling) };
+    const { job, keep } =
+      fields.session_id === undefined ? { job: make(), keep: undefined } : await onSession(fields, at, make);
+    return { jobs: [job], keep, answer: ([record]) => answerOf(fields, serving, record, calling) };
   },
 };
 

@@ -5,24 +5,16 @@ import { preparePrompt, type PromptInput, type PromptOptions } from '../../../en
 import type { TextJob } from '../../../engine/text-job.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
-import { perLimits } from '../limits.ts';
+import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkToken, maybe, some, tokenId } from '../request-fields.ts';
-import {
-  type AnswerFold,
-  type ChoiceRecord,
-  type Dialect,
-  finishOf,
-  type Kept,
-  type TextRecord,
-  usageOf,
-} from './dialect.ts';
+import { checkTokens, maybe, some, tokenId } from '../request-fields.ts';
+import { type AnswerFold, type ChoiceRecord, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import { openAiParts } from './progress.ts';
 import { completionLogprobs, type CompletionScore, textOffsets } from './scores.ts';
 import { commonRefusals, jobOf, onSession, textFields } from './text-fields.ts';
 
-const schema = perLimits((limits) => {
+function schema(limits: ServerLimits) {
   const ids = z.array(tokenId).max(limits.promptTokens);
   return z.object({
     ...textFields(limits),
@@ -36,7 +28,7 @@ const schema = perLimits((limits) => {
     echo: maybe(z.boolean()),
     add_special_tokens: maybe(z.boolean()),
   });
-});
+}
 
 type Fields = z.output<ReturnType<typeof schema>>;
 
@@ -56,18 +48,14 @@ export const completions: Dialect<Fields> = {
       const prompts = await promptsOf(serving, inputs, options, at.request.abort.signal);
       return prompts.map((prompt) => jobOf(fields, at, prompt, { asked, ...scores }));
     };
-    let jobs: readonly TextJob[];
-    let kept: Kept | undefined;
+    const answer = (records: readonly TextRecord[]) => answerOf(fields, serving, records);
     if (session === undefined) {
       const bos = fields.add_special_tokens === false ? false : 'auto';
-      jobs = await make({ bos });
-    } else {
-      if (inputs.length !== 1) refuse('a session takes one prompt', 'session_id');
-      const turn = await onSession(fields, at, async (tokens) => (await make({ after: { tokens } }))[0]);
-      jobs = [turn.job];
-      kept = turn.kept;
+      return { jobs: await make({ bos }), answer };
     }
-    return { jobs, kept, answer: (records) => answerOf(fields, serving, records) };
+    if (inputs.length !== 1) refuse('a session takes one prompt', 'session_id');
+    const { job, keep } = await onSession(fields, at, async (tokens) => (await make({ after: { tokens } }))[0]);
+    return { jobs: [job], keep, answer };
   },
 };
 
@@ -96,7 +84,7 @@ async function promptsOf(
 ) {
   const prompts = await whenEncoded(() => inputs.map((input) => preparePrompt(model, input, options)), signal);
   const vocabulary = model.engine.model.sizes.vocabulary;
-  for (const { source, tokens } of prompts) for (const id of source ?? tokens) checkToken(id, vocabulary, 'prompt');
+  for (const { source, tokens } of prompts) checkTokens(source ?? tokens, vocabulary, 'prompt');
   return prompts;
 }
 

@@ -2,7 +2,6 @@
  * An endpoint that continues prompts, as data: its fields, the jobs that they mean, and how the events of these are told.
  * Jobs, sessions, streams and errors are handled once, here.
  */
-import type { z } from 'zod';
 import type { SavedSession } from '../../../decoding/state/session-format.ts';
 import type { SequenceState } from '../../../decoding/state/sequence-state.ts';
 import { cancelled } from '../../../engine/running-job.ts';
@@ -10,16 +9,15 @@ import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import type { TokenScore } from '../../../engine/text/scores.ts';
 import type { EndEvent, PromptEvent, TextEvent, TextJob, TokensEvent } from '../../../engine/text-job.ts';
 import { asApiError } from '../api-error.ts';
-import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkBody, type Refusals } from '../request-fields.ts';
-import type { ApiRequest, Route } from '../route.ts';
+import type { Refusals } from '../request-fields.ts';
+import { type ApiRequest, type BodySchema, post, type Route } from '../route.ts';
 import { eventStream, type Framing, interleave } from './event-stream.ts';
 
 /** @template Fields a body that has been checked */
 export interface Dialect<Fields extends { readonly stream?: boolean | undefined }> {
   readonly summary: string;
-  readonly body: (limits: ServerLimits) => z.ZodType<Fields>;
+  readonly body: BodySchema<Fields>;
   readonly refusals: Refusals;
   readonly framing: Framing;
   readonly ask: (fields: Fields, at: At) => Asked | Promise<Asked>;
@@ -32,17 +30,13 @@ export interface At {
 
 export interface Asked {
   readonly jobs: readonly TextJob[];
-  readonly kept?: Kept;
+  /** Keeps the first text of a job: in a session, a slot. */
+  readonly keep?: Keep | undefined;
   /** @param records of the jobs, which grow with the events */
   readonly answer: (records: readonly TextRecord[]) => AnswerFold;
 }
 
-/** A place that keeps the first text of a job: a session, a slot. */
-export interface Kept {
-  keep(text: SavedSession, record: TextRecord): Promise<void> | void;
-  /** Called at the end, at least once. */
-  release(): void;
-}
+export type Keep = (text: SavedSession, record: TextRecord) => Promise<void> | void;
 
 /** Builds the answer to jobs: chunks of a stream, or one whole. */
 export interface AnswerFold {
@@ -107,42 +101,20 @@ export function dialectRoutes<Fields extends { readonly stream?: boolean | undef
   paths: readonly string[],
   { summary, body, refusals, framing, ask }: Dialect<Fields>,
 ): Route<Serving>[] {
-  return paths.map((path) => ({
-    ...{ method: 'post', path, summary, body },
-    async answer(serving, request) {
-      serving.runner.checkRoom();
-      const fields = checkBody(body(serving.limits), request.body, refusals);
-      const { jobs, kept, answer } = await ask(fields, { serving, request });
-      const { signal } = request.abort;
-      if (signal.aborted) {
-        kept?.release();
-        throw cancelled();
-      }
-      signal.addEventListener('abort', () => kept?.release());
-      const records = recordsOf(jobs);
-      const fold = answer(records);
-      const pieces = followed(records, startAll(serving, jobs, kept), kept);
-      const headers = lengthWarning(serving, records);
-      if (fields.stream === true) {
-        const stop = (): void => {
-          request.abort.abort();
-        };
-        return eventStream(streamed(fold, pieces, framing), stop, framing, headers);
-      }
-      let step = await pieces.next();
-      while (step.done !== true) step = await pieces.next();
-      return Response.json(fold.whole(), { headers });
-    },
-  }));
-}
-
-function startAll({ runner }: Serving, jobs: readonly TextJob[], kept: Kept | undefined) {
-  try {
-    return runner.submitAll(jobs);
-  } catch (error) {
-    kept?.release();
-    throw error;
-  }
+  const answerTo = async (serving: Serving, request: ApiRequest, fields: Fields): Promise<Response> => {
+    const { runner } = serving;
+    const { abort } = request;
+    runner.checkRoom();
+    const { jobs, keep, answer } = await ask(fields, { serving, request });
+    const records = recordsOf(jobs);
+    const fold = answer(records);
+    const pieces = followed(records, runner.submitAll(jobs), keep, abort);
+    const headers = lengthWarning(serving, records);
+    if (fields.stream === true) return eventStream(streamed(fold, pieces, framing), abort, framing, headers);
+    while ((await pieces.next()).done !== true) continue;
+    return Response.json(fold.whole(), { headers });
+  };
+  return paths.map((path) => post(path, summary, body, answerTo, { refusals }));
 }
 
 function recordsOf(jobs: readonly TextJob[]): TextRecord[] {
@@ -168,7 +140,8 @@ function recordsOf(jobs: readonly TextJob[]): TextRecord[] {
 async function* followed(
   records: readonly TextRecord[],
   sources: readonly AsyncGenerator<TextEvent, void, undefined>[],
-  kept: Kept | undefined,
+  keep: Keep | undefined,
+  abort: AbortController,
 ): AsyncGenerator<Piece, void, undefined> {
   try {
     for await (const [source, event] of interleave(sources)) {
@@ -196,15 +169,16 @@ async function* followed(
         choice.tokens.push(...tokens);
         Object.assign(choice, { end: event });
         Object.assign(record, { ended: event });
-        if (event.choice === 0 && kept !== undefined) {
+        if (event.choice === 0 && keep !== undefined) {
           const text = [...record.job.prompt.tokens, ...generation.tokens];
-          await kept.keep({ state: generation.state, tokens: text, sampler: sampler.random.state }, record);
+          await keep({ state: generation.state, tokens: text, sampler: sampler.random.state }, record);
         }
         yield { type: 'end', record, choice, event, tokens };
       }
     }
   } finally {
-    kept?.release();
+    // Before the client reads of the end: the session is free for its next turn then.
+    abort.abort();
   }
 }
 

@@ -48,63 +48,48 @@ export function isStream({ headers }: Response): boolean {
 
 /**
  * A response whose events are made only as fast as they are read, with pings while there are none.
- * @param onEnd called at the end, or when the reader goes away before
+ * @param abort fired at the end, or when the reader goes away before
  */
 export function eventStream(
   events: AsyncGenerator<string, void, undefined>,
-  onEnd: () => void,
-  { type, ping }: Pick<Framing, 'type' | 'ping'>,
+  abort: AbortController,
+  { type, ping = '' }: Pick<Framing, 'type' | 'ping'>,
   headers: Readonly<Record<string, string>>,
 ): Response {
   const encoder = new TextEncoder();
-  let pending: Promise<IteratorResult<string, void>> | undefined;
+  let pinging: NodeJS.Timeout | undefined;
+  const end = (): void => {
+    clearInterval(pinging);
+    abort.abort();
+  };
   const body = new ReadableStream<Uint8Array>(
     {
+      start(controller) {
+        pinging = setInterval(() => {
+          if (ping !== '' && (controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(ping));
+        }, pingEvery).unref();
+      },
       async pull(controller) {
-        let text = '';
-        while (text === '') {
-          pending ??= events.next();
-          const result = await withPing(pending);
-          if (result === 'ping') text = ping ?? '';
-          else {
-            pending = undefined;
-            if (result.done === true) {
-              onEnd();
-              controller.close();
-              return;
-            }
-            text = result.value;
-          }
+        let step: IteratorResult<string, void>;
+        do step = await events.next();
+        while (step.value === '');
+        pinging?.refresh();
+        if (step.done !== true) controller.enqueue(encoder.encode(step.value));
+        else {
+          end();
+          controller.close();
         }
-        controller.enqueue(encoder.encode(text));
       },
       async cancel() {
-        onEnd();
+        end();
         await events.return();
       },
     },
     { highWaterMark: 1 },
   );
   return new Response(body, {
-    headers: {
-      ...headers,
-      'content-type': type,
-      'cache-control': 'no-cache',
-      'x-accel-buffering': 'no',
-    },
+    headers: { ...headers, 'content-type': type, 'cache-control': 'no-cache', 'x-accel-buffering': 'no' },
   });
-}
-
-async function withPing<T>(pending: Promise<T>): Promise<T | 'ping'> {
-  let timer: NodeJS.Timeout | undefined;
-  const ping = new Promise<'ping'>((resolve) => {
-    timer = setTimeout(resolve, pingEvery, 'ping');
-  });
-  try {
-    return await Promise.race([pending, ping]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Several streams as one, in the order in which their events come. */

@@ -6,9 +6,9 @@ import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
-import { perLimits } from '../limits.ts';
+import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkToken, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
+import { checkTokens, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type At,
@@ -35,7 +35,7 @@ export const repetitionFields = {
   repeat_last_n: maybe(z.int().min(-1).max(65536)),
 };
 
-const schema = perLimits((limits) => {
+function schema(limits: ServerLimits) {
   const pieces = z.array(z.union([z.string(), tokenId])).max(limits.promptTokens);
   return z.object({
     ...samplingFields(limits),
@@ -60,7 +60,7 @@ const schema = perLimits((limits) => {
     timings_per_token: maybe(z.boolean()),
     response_fields: maybe(z.array(z.string().min(1).max(128)).max(64)),
   });
-});
+}
 
 type Fields = z.output<ReturnType<typeof schema>>;
 
@@ -104,16 +104,14 @@ export const nativeCompletion: Dialect<Fields> = {
       const job = jobOf({ ...shared, n }, at, { tokens }, { asked, text: probabilities || undefined, sampling });
       return { ...job, scores: { ...job.scores, of: fields.post_sampling_probs === true ? 'sampler' : undefined } };
     });
-    const turn = slots.take(request.key, slot);
-    const { content } = turn;
+    const { id, content, keep } = slots.take(request.key, slot, request.abort.signal);
     // A prompt that begins with all that its slot has read goes on from there.
     const fromSlot = (job: TextJob): TextJob =>
       content !== undefined && leadsTo(content, job.prompt.tokens) ? { ...job, state: content.state.fork() } : job;
     return {
       jobs: fields.cache_prompt === false ? jobs : jobs.map(fromSlot),
-      kept: turn,
-      answer: (records) =>
-        answerOf(fields, { serving, slot: turn.id, settings: settingsOf(fields, sampling) }, records),
+      keep,
+      answer: (records) => answerOf(fields, { serving, slot: id, settings: settingsOf(fields, sampling) }, records),
     };
   },
 };
@@ -167,7 +165,7 @@ async function promptsOf({ prompt }: Fields, { serving: { model }, request }: At
   if (inputs.some((parts) => parts.length === 0)) refuse('the prompt is empty', 'prompt');
   const prepare = () => inputs.map((parts) => preparePrompt(model, { parts }).tokens);
   const prompts = await whenEncoded(prepare, request.abort.signal);
-  for (const id of prompts.flat()) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
+  checkTokens(prompts.flat(), model.engine.model.sizes.vocabulary, 'prompt');
   return prompts;
 }
 
@@ -187,11 +185,10 @@ function biasOf({ logit_bias: given = [] }: Fields, { model }: Serving): Record<
     : Object.entries(given).map(([name, value]) => [/^\d{1,8}$/.test(name) ? Number(name) : name, value] as const);
   const biases: Record<string, number | false> = {};
   for (const [name, value] of pairs) {
-    for (const id of typeof name === 'number' ? [name] : textTokens(tokenizer, name, { bos: false })) {
-      if (id < 0) refuse('there are no negative tokens', 'logit_bias');
-      checkToken(id, engine.model.sizes.vocabulary, 'logit_bias');
-      biases[id] = value;
-    }
+    const ids = typeof name === 'number' ? [name] : textTokens(tokenizer, name, { bos: false });
+    if (ids[0] < 0) refuse('there are no negative tokens', 'logit_bias');
+    checkTokens(ids, engine.model.sizes.vocabulary, 'logit_bias');
+    for (const id of ids) biases[id] = value;
   }
   return biases;
 }

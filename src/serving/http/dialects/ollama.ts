@@ -7,9 +7,9 @@ import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/to
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { refuse } from '../api-error.ts';
 import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
-import { perLimits, type ServerLimits } from '../limits.ts';
+import type { ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
-import { checkToken, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
+import { checkTokens, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type Asked,
@@ -54,15 +54,14 @@ type Fields = z.output<z.ZodObject<ReturnType<typeof fieldsOf>>>;
 
 const refusals: Refusals = { think: (value) => given(value) && value !== false };
 
-const generateSchema = perLimits((limits) =>
+const generateSchema = (limits: ServerLimits) =>
   z.object({
     ...fieldsOf(limits),
     prompt: maybe(z.string()),
     system: maybe(z.string()),
     raw: maybe(z.boolean()),
     context: maybe(z.array(tokenId).max(limits.promptTokens)),
-  }),
-);
+  });
 
 export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>> = {
   summary: 'Answers a prompt, in the shapes of Ollama',
@@ -73,7 +72,7 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
     const { serving } = at;
     const { prompt: text = '', system = '', raw = false, context = [] } = fields;
     if (raw && (system !== '' || context.length > 0)) refuse('a raw prompt has no "system" and no "context"', 'raw');
-    for (const id of context) checkToken(id, serving.model.vocabulary, 'context');
+    checkTokens(context, serving.model.vocabulary, 'context');
     const after = { tokens: context };
     const signal = at.request.abort.signal;
     const turns = [
@@ -113,13 +112,12 @@ const message = z.object({
   tool_call_id: maybe(z.string().max(256)),
 });
 
-const chatSchema = perLimits((limits) =>
+const chatSchema = (limits: ServerLimits) =>
   z.object({
     ...fieldsOf(limits),
     messages: maybe(z.array(message).max(limits.messages)),
     tools: toolFields(z.object({ function: z.object(functionFields) }), z.never()).tools,
-  }),
-);
+  });
 
 export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
   summary: 'Answers messages, in the shapes of Ollama',

@@ -7,7 +7,7 @@ import type { SavedSession } from '../../../decoding/state/session-format.ts';
 import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
 import { chatMessages, chatPrompt } from '../chat-messages.ts';
-import { perLimits } from '../limits.ts';
+import type { ServerLimits } from '../limits.ts';
 import { answeredName, answerTokens, type Serving } from '../request-context.ts';
 import type { Route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
@@ -63,7 +63,7 @@ const format = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_schema'), schema: jsonSchemaField }),
 ]);
 
-const schema = perLimits((limits) => {
+function schema(limits: ServerLimits) {
   const { model, temperature, top_p, top_k, min_p, seed, stream, stop } = textFields(limits);
   return z.object({
     ...{ model, temperature, top_p, top_k, min_p, seed, stream, stop },
@@ -81,7 +81,7 @@ const schema = perLimits((limits) => {
       z.object({ type: z.literal('function'), name: z.string().max(64) }),
     ),
   });
-});
+}
 
 type Fields = z.output<ReturnType<typeof schema>>;
 
@@ -139,19 +139,16 @@ export const responses: Dialect<Fields> = {
     };
     return {
       jobs: [{ ...job, sampling, state }],
-      kept: {
-        async keep(text, record) {
-          if (fields.store === false) return;
-          const { content, calls } = answerIn(answered, record);
-          const made = calls.map(({ callId, name, json }) => {
-            return { id: callId, type: 'function' as const, function: { name, arguments: json } };
-          });
-          const said = chatMessages([{ role: 'assistant', content, tool_calls: made }]);
-          const body = bodyOf(answered, record);
-          const note = JSON.stringify({ messages: [...messages, ...said], body });
-          await store.save({ owner, id }, { ...text, note }, { expected: 0 });
-        },
-        release: () => undefined,
+      async keep(text, record) {
+        if (fields.store === false) return;
+        const { content, calls } = answerIn(answered, record);
+        const made = calls.map(({ callId, name, json }) => {
+          return { id: callId, type: 'function' as const, function: { name, arguments: json } };
+        });
+        const said = chatMessages([{ role: 'assistant', content, tool_calls: made }]);
+        const body = bodyOf(answered, record);
+        const note = JSON.stringify({ messages: [...messages, ...said], body });
+        await store.save({ owner, id }, { ...text, note }, { expected: 0 });
       },
       answer: ([record]) => answerOf(answered, record),
     };

@@ -11,8 +11,8 @@ import { endOfTurn } from '../../../tokenizer/text-ends.ts';
 import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
-import { checkToken, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
-import type { At, Kept } from './dialect.ts';
+import { checkTokens, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
+import type { At, Keep } from './dialect.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
 export const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.literal(true)], {
@@ -123,7 +123,7 @@ export function commonSampling(
 /** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
 export function samplingOf(fields: Partial<TextFields>, vocabulary: number) {
   const { logit_bias: logitBias = {}, repetition_penalty: repetitionPenalty = 1 } = fields;
-  for (const id of Object.keys(logitBias)) checkToken(Number(id), vocabulary, 'logit_bias');
+  checkTokens(Object.keys(logitBias).map(Number), vocabulary, 'logit_bias');
   const common = commonSampling(fields, { temperature: 1, topP: 1, topK: 0, minP: 0 });
   return { ...common, repetitionPenalty, repetitionWindow: 65536, logitBias };
 }
@@ -159,7 +159,7 @@ export function jobOf(
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
-  for (const id of tokenIds) checkToken(id, vocabulary, 'stop_token_ids');
+  checkTokens(tokenIds, vocabulary, 'stop_token_ids');
   const ends = isTurn && fields.ignore_eos !== true ? endOfTurn(serving.model.tokenizer) : [];
   const constraint = held === undefined ? jsonOf(serving, fields, ends) : held.constraint;
   const scored = promptTop ?? echoed;
@@ -233,24 +233,21 @@ export async function onSession(
   { session_id: id = '', session_version: version, seed }: Partial<TextFields>,
   { serving, request }: At,
   make: (tokens: ArrayLike<number>) => TextJob | Promise<TextJob>,
-): Promise<{ readonly job: TextJob; readonly kept: Kept }> {
-  const turn = await serving.sessions.begin({ owner: request.key, id }, version);
+): Promise<{ readonly job: TextJob; readonly keep: Keep }> {
+  const turn = await serving.sessions.begin({ owner: request.key, id }, request.abort.signal, version);
   const { session } = turn;
-  try {
-    const job = await make(session.tokens);
-    if (job.n !== 1 || job.scores?.prompt !== undefined) {
-      refuse('a turn on a session has one choice, and no log-probabilities of its prompt', 'session_id');
-    }
-    const state = leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
-    const random = seed === undefined ? session.sampler : undefined;
-    const { learned } = serving.runner;
-    const { salt = '', kept = true } = job;
-    if (kept && session.learned !== undefined) learned.of(salt).take(session.learned);
-    const learnedThen = () => (kept ? learned.known(salt)?.saved : session.learned);
-    const keep: Kept['keep'] = (text) => turn.keep({ ...text, learned: learnedThen() });
-    return { job: { ...job, state, random }, kept: { ...turn, keep } };
-  } catch (error) {
-    turn.release();
-    throw error;
+  const job = await make(session.tokens);
+  if (job.n !== 1 || job.scores?.prompt !== undefined) {
+    refuse('a turn on a session has one choice, and no log-probabilities of its prompt', 'session_id');
   }
+  const state = leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
+  const random = seed === undefined ? session.sampler : undefined;
+  const { learned } = serving.runner;
+  const { salt = '', kept = true } = job;
+  if (kept && session.learned !== undefined) learned.of(salt).take(session.learned);
+  const learnedThen = () => (kept ? learned.known(salt)?.saved : session.learned);
+  return {
+    job: { ...job, state, random },
+    keep: (text) => turn.keep({ ...text, learned: learnedThen() }),
+  };
 }
