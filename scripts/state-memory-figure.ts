@@ -11,7 +11,7 @@ import { writeFileAtomic } from '../src/files/atomic.ts';
 import { modelLayout } from '../src/models/graphs/model-layout.ts';
 import { SequenceState } from '../src/decoding/state/sequence-state.ts';
 import { describeCausalModel } from '../src/models/families/index.ts';
-import { llamaShape } from '../src/models/presets/presets.ts';
+import { publishedShape } from '../src/models/presets/presets.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { lineChart } from '../src/report/charts/chart.ts';
 import { formatBytes, formatTokens } from '../src/report/quantities.ts';
@@ -33,7 +33,7 @@ function computedBytes(model: CausalModel, context: number): number {
 
 const lines: { name: string; points: { x: number; y: number }[] }[] = [];
 for (const [size, name] of shapes) {
-  const plain = describeCausalModel(llamaShape(name));
+  const plain = describeCausalModel(publishedShape(name));
   for (const preset of ['softmax', 'augmented']) {
     const model = plain.withMixers(plain.mixers.map(() => mixerPreset(preset)));
     const measured: { x: number; y: number }[] = [];

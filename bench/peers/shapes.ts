@@ -1,6 +1,6 @@
 /** Published shapes by name: their files for each engine. */
 import { rename, rm, stat } from 'node:fs/promises';
-import { llamaShapeNames, publishedShape } from '../../src/models/presets/presets.ts';
+import { publishedShape } from '../../src/models/presets/presets.ts';
 import { linnet } from './linnet.ts';
 import { writeModelGguf } from './model-gguf.ts';
 import { writeModelOnnx } from './model-onnx.ts';
@@ -46,7 +46,7 @@ export async function madeOnce(path: string, make: (path: string) => Promise<unk
 /** LLaMAs get the augmented mixer, hybrids keep their layers. @throws LinnetError `CONFIG` for an unknown name */
 export function peerShape(name: string): PeerShape {
   const shape = publishedShape(name);
-  const mixer = llamaShapeNames.includes(name) ? 'augmented' : 'softmax';
+  const mixer = ['llama', 'qwen2'].includes(String(shape.model_type)) ? 'augmented' : 'softmax';
   return {
     writeExport: (path, dtype) => linnet('synth', '--like', name, '--mixer', mixer, ...exports[dtype], '--out', path),
     writeGguf: (path, format) => writeModelGguf(path, name, format),

@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
 import { mixerPreset } from '../attention/presets.ts';
 import { describeCausalModel } from '../models/families/index.ts';
-import { llamaShape } from '../models/presets/presets.ts';
+import { publishedShape } from '../models/presets/presets.ts';
 import { measureExtent, measureSeconds } from './measure-extent.ts';
 
-const original = describeCausalModel(llamaShape('qwen2.5-0.5b'));
+const original = describeCausalModel(publishedShape('qwen2.5-0.5b'));
 const converted = original.withMixers(original.mixers.map(() => mixerPreset('window', { group: 64 })));
 const window = { tokens: new Int32Array(1024), scoredFrom: 1 };
 const texts = {

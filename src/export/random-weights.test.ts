@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { dataOf } from '../graph/tensor.ts';
-import { llamaShape } from '../models/presets/presets.ts';
+import { publishedShape } from '../models/presets/presets.ts';
 import { llamaModel } from '../models/families/decoder/variants.ts';
 import { float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
 import { RandomWeights } from './random-weights.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 })]);
-const wide = llamaModel({ ...llamaShape('tinyllama-1.1b'), num_hidden_layers: 1 });
+const wide = llamaModel({ ...publishedShape('tinyllama-1.1b'), num_hidden_layers: 1 });
 const matrix = 'model.layers.0.mlp.down_proj.weight';
 
 function deviation(values: ArrayLike<number>): number {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
 import { describeCausalModel } from '../models/families/index.ts';
-import { llamaShape } from '../models/presets/presets.ts';
+import { publishedShape } from '../models/presets/presets.ts';
 import type { CausalModel } from '../models/model.ts';
 import { causalObjective } from './objectives/next-token.ts';
 import { memoryLimit } from './plans/options.ts';
@@ -16,7 +16,7 @@ function job(model: CausalModel, input: TrainingInput, trainable?: PlannedJob['t
 const gib = 2 ** 30;
 
 describe('the memory of an optimizer step', () => {
-  const model = describeCausalModel({ ...llamaShape('qwen2.5-0.5b'), num_hidden_layers: 4 });
+  const model = describeCausalModel({ ...publishedShape('qwen2.5-0.5b'), num_hidden_layers: 4 });
   const isMixers = (name: string): boolean => name.includes('self_attn');
 
   it('has weights, the training of those that are trained, and results of one micro-batch', () => {
