@@ -1,5 +1,5 @@
 /** Reading config.json by the schema of a family; fields without effect on the model's function are allowed, too. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 
@@ -71,6 +71,31 @@ export function parseConfigFields<Schema extends z.ZodObject>(
   if (!result.success) throw configError(family, [schemaProblems(result.error)], result.error);
   return result.data;
 }
+
+/** A width, or a number of heads, rows or tokens. */
+export const size = z
+  .int()
+  .min(1)
+  .max(1 << 24);
+
+export const layerCount = z.int().min(1).max(4096);
+
+/** A setting that would change the computation, at the only value that is supported. */
+export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {
+  return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
+}
+
+/** Settings of transformers that no family supports, but at their usual value. */
+export const usualFields = {
+  add_cross_attention: onlyValue(false, 'there is no encoder'),
+  is_encoder_decoder: onlyValue(false, 'there is no encoder'),
+  pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
+};
+
+export const textEndFields = {
+  bos_token_id: z.int().nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+};
 
 /** Ids as `eos_token_id` has them: one, several or none. */
 export function idList(ids: number | readonly number[] | null | undefined): readonly number[] {

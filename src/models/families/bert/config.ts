@@ -1,29 +1,9 @@
 /** config.json of BERT checkpoints, and the `linnet` section we add to it. */
 import { z } from 'zod';
-import type { MixerConfig } from '../../../attention/mixer.ts';
-import type { Value } from '../../../graph/graph.ts';
-import { gelu, geluTanh } from '../../../graph/ops/gelu.ts';
-import { relu, silu } from '../../../graph/ops/elementwise.ts';
-import { configError, parseConfigFields } from '../../config-fields.ts';
+import { configError, layerCount, onlyValue, parseConfigFields, size, usualFields } from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
-
-/** Activations of the feed-forward and of the masked-LM head by their names in config.json. */
-const activations = {
-  gelu,
-  gelu_python: gelu,
-  gelu_new: geluTanh,
-  gelu_pytorch_tanh: geluTanh,
-  relu,
-  silu,
-  swish: silu,
-} as const satisfies Readonly<Record<string, (x: Value) => Value>>;
-
-export type BertActivation = keyof typeof activations;
-
-/** The activation of a name. */
-export function bertActivation(name: BertActivation): (x: Value) => Value {
-  return activations[name];
-}
+import type { Activation } from '../activations.ts';
+import type { FamilyConfig } from '../family.ts';
 
 /** `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `none`: the encoder alone. */
 export type BertHead = 'masked-lm' | 'classifier' | 'none';
@@ -36,28 +16,12 @@ const heads: Readonly<Record<string, BertHead>> = {
   BertModel: 'none',
 };
 
-const size = z
-  .int()
-  .min(1)
-  .max(1 << 24);
-
-/** Settings that would change the computation, at the only value we compute. */
-const fixed = {
-  position_embedding_type: z
-    .literal('absolute', 'only "absolute" is supported: positions are rows of a learned table')
-    .default('absolute'),
-  is_decoder: z.literal(false, 'only false is supported: every position reads the whole text').default(false),
-  add_cross_attention: z.literal(false, 'only false is supported: there is one text').default(false),
-  is_encoder_decoder: z.literal(false, 'only false is supported: there is no decoder').default(false),
-  pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
-};
-
 const bertSchema = z.looseObject({
   model_type: z.literal('bert'),
   architectures: z.array(z.string()).nullish(),
   vocab_size: size.default(30522),
   hidden_size: size.default(768),
-  num_hidden_layers: z.int().min(1).max(4096).default(12),
+  num_hidden_layers: layerCount.default(12),
   num_attention_heads: size.default(12),
   intermediate_size: size.default(3072),
   hidden_act: z.enum(['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'swish']).default('gelu'),
@@ -68,7 +32,11 @@ const bertSchema = z.looseObject({
   num_labels: size.nullish(),
   id2label: z.record(z.string(), z.string()).nullish(),
   linnet: linnetSection,
-  ...fixed,
+  ...usualFields,
+  position_embedding_type: onlyValue('absolute', 'positions are rows of a learned table'),
+  is_decoder: onlyValue(false, 'every position reads the whole text'),
+  add_cross_attention: onlyValue(false, 'there is one text'),
+  is_encoder_decoder: onlyValue(false, 'there is no decoder'),
 });
 
 /** Dropout is for training and off here; the pooler is the same one whatever further fields of some folders say. */
@@ -80,26 +48,14 @@ const ignored = [
 /** Classes of a classifier whose folder names none, as in transformers. */
 const defaultClasses = 2;
 
-/** A checked configuration; fields that we do not use stay in `raw`. */
-export interface BertConfig {
-  readonly raw: Readonly<Record<string, unknown>>;
+/** `trainedLength` counts the rows of the table of positions: the longest text the model can read. */
+export interface BertConfig extends FamilyConfig {
   readonly head: BertHead;
-  readonly vocabulary: number;
-  /** Rows of the table of positions: the longest text the model can read. */
-  readonly positions: number;
   /** Rows of the table of segments. */
   readonly segments: number;
-  readonly width: number;
-  readonly feedForwardWidth: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly activation: BertActivation;
-  readonly normEpsilon: number;
-  /** Whether the masked-LM head multiplies by the table of tokens. */
-  readonly tiedHead: boolean;
+  readonly activation: Activation;
   /** Of the classifier; 2 where the folder says nothing. */
   readonly classes: number;
-  readonly mixers: readonly MixerConfig[];
 }
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
@@ -111,16 +67,13 @@ export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertCo
   const architecture = architectures.length === 0 ? 'BertForMaskedLM' : architectures[0];
   const head = Object.hasOwn(heads, architecture) ? heads[architecture] : undefined;
   const labels = Object.keys(config.id2label ?? {});
+  const { hidden_size: width, num_attention_heads: count } = config;
   const problems: string[] = [];
   if (head === undefined) {
     const known = Object.keys(heads).join(', ');
     problems.push(`architectures names ${JSON.stringify(architecture.slice(0, 80))}; supported: ${known}`);
   }
-  if (config.hidden_size % config.num_attention_heads !== 0) {
-    problems.push(
-      `num_attention_heads ${config.num_attention_heads} does not divide hidden_size ${config.hidden_size}`,
-    );
-  }
+  if (width % count !== 0) problems.push(`num_attention_heads ${count} does not divide hidden_size ${width}`);
   if (labels.some((label) => !/^(0|[1-9]\d*)$/.test(label) || Number(label) >= labels.length)) {
     problems.push(`id2label must name the classes 0 to ${labels.length - 1}, each once`);
   }
@@ -134,16 +87,17 @@ export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertCo
     raw: json,
     head,
     vocabulary: config.vocab_size,
-    positions: config.max_position_embeddings,
+    trainedLength: config.max_position_embeddings,
     segments: config.type_vocab_size,
-    width: config.hidden_size,
+    width,
     feedForwardWidth: config.intermediate_size,
     layers: config.num_hidden_layers,
-    heads: config.num_attention_heads,
+    ...{ heads: count, keyValueHeads: count, headWidth: width / count },
     activation: config.hidden_act,
     normEpsilon: config.layer_norm_eps,
     tiedHead: config.tie_word_embeddings,
     classes,
     mixers,
+    eosIds: [],
   };
 }

@@ -16,7 +16,9 @@ import { withSection } from '../../linnet-section.ts';
 import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
 import { bertClassifierParameters, bertClassLogits } from './classifier.ts';
-import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
+import { activations } from '../activations.ts';
+import { sizesOf } from '../family.ts';
+import { type BertConfig, parseBertConfig } from './config.ts';
 import {
   bertAttentionPrefix,
   bertBlockPrefix,
@@ -52,15 +54,7 @@ function describe(config: BertConfig): EncoderModel {
   const model: EncoderModel = {
     family: 'bert',
     kind: 'encoder',
-    sizes: {
-      layers: config.layers,
-      width: config.width,
-      heads: config.heads,
-      keyValueHeads: config.heads,
-      headWidth: config.width / config.heads,
-      vocabulary: config.vocabulary,
-      trainedLength: config.positions,
-    },
+    sizes: sizesOf(config),
     mixers: config.mixers,
     parameters: bertParameters(config),
     optionalParameters: config.head === 'classifier' ? undefined : poolerParameters(config.width),
@@ -102,14 +96,14 @@ function encode(model: EncoderModel, config: BertConfig, source: ParameterSource
     );
     x = added(config, scoped(block, 'attention.output'), mixed, config.width, x);
     const inner = biasedLinear(block, 'intermediate.dense', x, config.width, config.feedForwardWidth);
-    x = added(config, scoped(block, 'output'), bertActivation(config.activation)(inner), config.feedForwardWidth, x);
+    x = added(config, scoped(block, 'output'), activations[config.activation](inner), config.feedForwardWidth, x);
   }
   return x;
 }
 
 /** Sum of three tables, normalized. Padding has embeddings like any token: nothing reads them. [B,n,width] */
 function embed(config: BertConfig, source: ParameterSource, { tokens, segments }: EncoderInput): Value {
-  const { width, vocabulary, positions } = config;
+  const { width, vocabulary, trainedLength: positions } = config;
   const { graph } = source;
   const length = Number(tokens.shape[1]);
   const row = new LearnedPositions(positions).at(
@@ -160,11 +154,8 @@ function predictions(config: BertConfig, source: ParameterSource, hidden: Value)
   }
   const scope = scoped(source, predictionName);
   const transform = scoped(scope, 'transform');
-  const inner = norm(
-    config,
-    transform,
-    bertActivation(activation)(biasedLinear(transform, 'dense', hidden, width, width)),
-  );
+  const dense = biasedLinear(transform, 'dense', hidden, width, width);
+  const inner = norm(config, transform, activations[activation](dense));
   const table = tiedHead ? 'bert.embeddings.word_embeddings' : `${predictionName}.decoder`;
   return add(linear(source, table, inner, width, vocabulary), scope.parameter('bias', [vocabulary]));
 }

@@ -48,10 +48,10 @@ const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertCo
 
 /** All parameters of a model, its head included. */
 export function bertParameters(config: BertConfig): DeclaredParameters {
-  const { width, feedForwardWidth, heads, vocabulary, positions, segments } = config;
+  const { width, feedForwardWidth, vocabulary, trainedLength, segments } = config;
   const list = new ParameterList();
   list.add('embedding', 'bert.embeddings.word_embeddings.weight', [vocabulary, width]);
-  list.add('embedding', 'bert.embeddings.position_embeddings.weight', [positions, width]);
+  list.add('embedding', 'bert.embeddings.position_embeddings.weight', [trainedLength, width]);
   list.add('embedding', 'bert.embeddings.token_type_embeddings.weight', [segments, width]);
   list.layerNorm('bert.embeddings.LayerNorm', width);
   config.mixers.forEach((mixer, layer) => {
@@ -59,7 +59,7 @@ export function bertParameters(config: BertConfig): DeclaredParameters {
     const attention = bertAttentionPrefix(layer);
     for (const name of ['query', 'key']) addLinear(list, `${attention}.${name}`, width, width, queryKey);
     addLinear(list, `${attention}.value`, width, width);
-    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));
+    list.addAll(attention, declareMixer(mixer, config));
     addLinear(list, `${block}.attention.output.dense`, width, width);
     list.layerNorm(`${block}.attention.output.LayerNorm`, width);
     addLinear(list, `${block}.intermediate.dense`, width, feedForwardWidth);

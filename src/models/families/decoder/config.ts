@@ -6,8 +6,17 @@ import { mul } from '../../../graph/ops/elementwise.ts';
 import type { ParameterList } from '../../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
-import { configError, idList, parseConfigFields } from '../../config-fields.ts';
+import {
+  configError,
+  idList,
+  layerCount,
+  parseConfigFields,
+  size,
+  textEndFields,
+  usualFields,
+} from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
+import type { FamilyConfig } from '../family.ts';
 
 /** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
 export const scalingSchema = z.looseObject({
@@ -16,11 +25,7 @@ export const scalingSchema = z.looseObject({
   factor: z.number().positive().optional(),
   low_freq_factor: z.number().positive().optional(),
   high_freq_factor: z.number().positive().optional(),
-  original_max_position_embeddings: z
-    .int()
-    .min(1)
-    .max(1 << 24)
-    .optional(),
+  original_max_position_embeddings: size.optional(),
   partial_rotary_factor: z.number().positive().max(1).optional(),
   rope_theta: z.number().positive().optional(),
 });
@@ -97,25 +102,15 @@ function scalingOf(
   return scaling;
 }
 
-export const size = z
-  .int()
-  .min(1)
-  .max(1 << 24);
-
 /** Rotary frequencies of a head are computed when a model is described. */
 const mostHeadWidth = 65_536;
-
-/** A setting that would change the computation, at the only value that is supported. */
-export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {
-  return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
-}
 
 /** The fields that all of them read; a family adds its own, and the ones with other defaults. */
 export const decoderFields = {
   vocab_size: size,
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: z.int().min(1).max(4096),
+  num_hidden_layers: layerCount,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
@@ -124,12 +119,9 @@ export const decoderFields = {
   ...ropeFields,
   hidden_act: z.string().default('silu'),
   tie_word_embeddings: z.boolean().default(false),
-  bos_token_id: z.int().nullish(),
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
   linnet: linnetSection,
-  add_cross_attention: onlyValue(false, 'there is no encoder'),
-  is_encoder_decoder: onlyValue(false, 'there is no encoder'),
-  pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
+  ...textEndFields,
+  ...usualFields,
 };
 
 /** Fields that say nothing about logits: dropout is for training and off, `pretraining_tp` splits products that are summed. */
@@ -213,19 +205,8 @@ export interface OwnLayer {
 export type Rope = Pick<RotaryConfig, 'base' | 'scaling'> & Partial<Pick<RotaryConfig, 'width'>>;
 
 /** A checked configuration. */
-export interface DecoderConfig {
+export interface DecoderConfig extends FamilyConfig {
   readonly variant: DecoderVariant;
-  /** config.json as it was given. */
-  readonly raw: Readonly<Record<string, unknown>>;
-  readonly vocabulary: number;
-  readonly width: number;
-  readonly feedForwardWidth: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headWidth: number;
-  readonly trainedLength: number;
-  readonly normEpsilon: number;
   /** Of every layer, equal ones being one object; null: queries and keys are not turned. */
   readonly ropes: readonly (Rope | null)[];
   /** Factor of the scores. Default: 1/√D. */
@@ -240,9 +221,6 @@ export interface DecoderConfig {
   readonly feedForwardScales?: readonly [gate: number, output: number];
   /** c of logits c·tanh(l/c). Default: logits are as the head gives them. */
   readonly logitCap?: number;
-  readonly tiedHead: boolean;
-  readonly bosId?: number;
-  readonly eosIds: readonly number[];
   /** One of each layer; where layers have attention and, side by side with it, `ownLayer`: all attentions, then the others. */
   readonly mixers: readonly MixerConfig[];
   /** The same where the `linnet` section names none. */

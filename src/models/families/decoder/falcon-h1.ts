@@ -3,10 +3,10 @@
  * nearly everything. Its mixers are the attentions of all layers, then the Mamba-2 of all layers.
  */
 import { z } from 'zod';
-import { configError } from '../../config-fields.ts';
+import { configError, onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, sameMixers } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, onlyValue, parseDecoderConfig, size, usualNames } from './config.ts';
+import { decoderFields, type DecoderVariant, parseDecoderConfig, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderModel } from './model.ts';
 

@@ -7,19 +7,10 @@ import { z } from 'zod';
 import { parseMixer } from '../../../attention/mixers.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
-import { parseConfigFields } from '../../config-fields.ts';
+import { onlyValue, parseConfigFields, size } from '../../config-fields.ts';
 import { originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import {
-  decoderFields,
-  type DecoderVariant,
-  ofLayers,
-  onlyValue,
-  parseDecoderConfig,
-  ropeOf,
-  size,
-  usualNames,
-} from './config.ts';
+import { decoderFields, type DecoderVariant, ofLayers, parseDecoderConfig, ropeOf, usualNames } from './config.ts';
 import { decoderModel } from './model.ts';
 
 const variant: DecoderVariant = {

@@ -3,18 +3,10 @@
  * and keys, with factors of embeddings, of the residual stream, of scores and of logits.
  */
 import { z } from 'zod';
+import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import {
-  decoderFields,
-  type DecoderVariant,
-  everyLayer,
-  ofLayers,
-  onlyValue,
-  parseDecoderConfig,
-  size,
-  usualNames,
-} from './config.ts';
+import { decoderFields, type DecoderVariant, everyLayer, ofLayers, parseDecoderConfig, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderModel } from './model.ts';
 

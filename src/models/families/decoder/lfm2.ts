@@ -8,18 +8,10 @@ import type { MixerConfig } from '../../../attention/mixer.ts';
 import { parseMixer } from '../../../attention/mixers.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
 import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
-import { configError } from '../../config-fields.ts';
+import { configError, onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import {
-  decoderFields,
-  type DecoderVariant,
-  ofLayers,
-  onlyValue,
-  type OwnLayer,
-  parseDecoderConfig,
-  size,
-} from './config.ts';
+import { decoderFields, type DecoderVariant, ofLayers, type OwnLayer, parseDecoderConfig } from './config.ts';
 import { decoderModel } from './model.ts';
 
 /** A short convolution: a filter over B ⊙ x, multiplied by C. */

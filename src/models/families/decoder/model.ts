@@ -13,9 +13,9 @@ import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
 import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
-import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
-import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
+import type { CausalModel, LayerMixing } from '../../model.ts';
+import { causalModel, sizesOf } from '../family.ts';
 import { type DecoderConfig, type Rope, times, usualNames } from './config.ts';
 import {
   attentionPrefix,
@@ -31,18 +31,10 @@ export function decoderModel(
   config: DecoderConfig,
   read: (json: Readonly<Record<string, unknown>>) => CausalModel,
 ): CausalModel {
-  const model: CausalModel = {
+  return causalModel({
     family: config.variant.family,
-    kind: 'causal',
-    sizes: {
-      layers: config.layers,
-      width: config.width,
-      heads: config.heads,
-      keyValueHeads: config.keyValueHeads,
-      headWidth: config.headWidth,
-      vocabulary: config.vocabulary,
-      trainedLength: config.trainedLength,
-    },
+    className: config.variant.className,
+    sizes: sizesOf(config),
     mixers: config.mixers,
     localLayers: localLayers(config),
     positions: mergedPositions(distinctRopes(config).map((rope) => rotaryTables(config, rope))),
@@ -52,16 +44,13 @@ export function decoderModel(
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers, config.natives),
     withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
-    backbone: (source, tokens, positions, mixing, afterLayer) =>
-      backbone(config, source, tokens, positions, mixing, afterLayer),
     embed: (source, tokens) => embed(config, source, tokens),
     layer: (source, layer, hidden, positions, mixing) => block(config, source, layer, hidden, positions, mixing),
+    finalNorm: (source, hidden) => norm(config, source, (config.variant.names ?? usualNames).finalNorm, hidden),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix: (layer) => attentionPrefix(config, layer),
     parameterName: (stored) => decoderParameterName(config, stored),
-    asClassifier: (labels) => causalClassifier(model, config.variant.className, labels),
-  };
-  return model;
+  });
 }
 
 /** Windows of the family's own next to attention to the whole past. */
@@ -89,22 +78,6 @@ function rotaryTables({ headWidth, trainedLength, mixers, ropes }: DecoderConfig
     ...{ width: headWidth, ...rope },
     farthest: horizons.length === 0 ? undefined : Math.max(trainedLength, leastFarthest, ...windows) - 1,
   });
-}
-
-function backbone(
-  config: DecoderConfig,
-  source: ParameterSource,
-  tokens: Value,
-  positions: PositionValues,
-  mixing: LayerMixing,
-  afterLayer?: LayerObserver,
-): Value {
-  let x = embed(config, source, tokens); // [B,T,width]
-  for (let layer = 0; layer < config.layers; layer++) {
-    x = runLayer(mixing, x, (hidden) => block(config, source, layer, hidden, positions, mixing));
-    afterLayer?.(layer, x);
-  }
-  return norm(config, source, (config.variant.names ?? usualNames).finalNorm, x);
 }
 
 function embed(config: DecoderConfig, source: ParameterSource, tokens: Value): Value {

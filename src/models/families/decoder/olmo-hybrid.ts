@@ -4,17 +4,16 @@
  * where there is a base.
  */
 import { z } from 'zod';
+import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   decoderFields,
   type DecoderVariant,
   everyLayer,
-  onlyValue,
   parseDecoderConfig,
   ropeOf,
   scalingSchema,
-  size,
   usualNames,
 } from './config.ts';
 import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-net.ts';

@@ -4,7 +4,7 @@
  * model is in `text_config` and under `model.language_model`, next to a vision tower, which is left out.
  */
 import { z } from 'zod';
-import { configError, parseConfigFields } from '../../config-fields.ts';
+import { configError, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
 import { linnetSectionOf } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
@@ -12,10 +12,8 @@ import {
   decoderFields,
   type DecoderVariant,
   everyLayer,
-  onlyValue,
   parseDecoderConfig,
   ropeOf,
-  size,
   usualNames,
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';

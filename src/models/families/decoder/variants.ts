@@ -8,6 +8,7 @@
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
+import { onlyValue, size } from '../../config-fields.ts';
 import { sameMixers } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
 import {
@@ -15,10 +16,8 @@ import {
   decoderFields,
   type DecoderVariant,
   ofLayers,
-  onlyValue,
   parseDecoderConfig,
   ropeOf,
-  size,
 } from './config.ts';
 import { decoderModel } from './model.ts';
 

@@ -1,24 +1,17 @@
 /** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, which the paper trains from scratch. */
 import { z } from 'zod';
-import { mixerSchemaOf } from '../../../attention/mixers.ts';
-import { configError, parseConfigFields } from '../../config-fields.ts';
-import { mixerProblems, sameMixers } from '../../linnet-section.ts';
+import { type GauMixer, gauSchema, unitForm } from '../../../attention/kinds/gau/config.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { configError, layerCount, parseConfigFields, size, textEndFields } from '../../config-fields.ts';
+import { linnetSectionOf, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
-
-const size = z
-  .int()
-  .min(1)
-  .max(1 << 24);
-
-/** Mixers of the kinds that a gated attention unit can have. */
-const mixer = mixerSchemaOf(({ family }) => family === undefined || family === 'flash');
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),
   vocab_size: size,
   /** D. */
   dim: size.refine((dim) => dim % 2 === 0, 'must be even: half of the features are shifted by a token'),
-  depth: z.int().min(1).max(4096),
+  depth: layerCount,
   /** G. */
   group_size: z.int().min(1).max(65536).default(256),
   /** S. */
@@ -51,10 +44,9 @@ const flashSchema = z.object({
   reduce_groups: z.boolean().default(true),
   /** Tokens per sequence in training, the divisor of scores of whole sequences (the input's length in the reference code). */
   trained_length: size.default(1024),
-  bos_token_id: z.int().nullish(),
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  ...textEndFields,
   /** Mixers that replace the ones of `attention`, `local`, `global`, `convolution` and `castling`. */
-  linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixer) }).optional(),
+  linnet: linnetSectionOf('flash'),
 });
 
 /** A checked configuration. */
@@ -89,4 +81,32 @@ export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number 
 /** The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches. */
 export function paperFlashConfig(vocabulary = 50257): FlashConfig {
   return parseFlashConfig({ ...flashPaperShape, vocab_size: vocabulary });
+}
+
+/** The mixer that the fields of a configuration describe. */
+export function nativeMixer(config: FlashConfig): GauMixer {
+  const { attention, activation, group_size: group, local, global, castling, trained_length: n } = config;
+  if (attention === 'mixed') {
+    const convolution = config.convolution === null ? null : { kernel: config.convolution };
+    const own = local ? { kernel: activation } : null;
+    return gauSchema.parse({ kind: 'gau', group, local: own, global, convolution, castling });
+  }
+  const whole = { kind: 'gau', group: null, global: false } as const;
+  if (attention === 'softmax') return gauSchema.parse({ ...whole, local: { kernel: 'softmax', divisor: n } });
+  if (attention === 'square') return gauSchema.parse({ ...whole, local: { kernel: activation, divisor: n } });
+  return gauSchema.parse({ ...whole, local: { kernel: activation, divisor: n * n, biasDivisor: n } });
+}
+
+/** The form of `mixer` in a unit of this model: see `unitForm`. */
+export function unitMixer({ activation }: FlashConfig, mixer: MixerConfig): MixerConfig {
+  return unitForm(mixer, activation);
+}
+
+/** The mixer of every layer. */
+export function unitMixers(config: FlashConfig): readonly MixerConfig[] {
+  const native = nativeMixer(config);
+  return Array.from({ length: config.depth }, (_, layer) => {
+    const given = config.linnet?.mixers[layer];
+    return given === undefined ? native : unitMixer(config, given);
+  });
 }

@@ -3,7 +3,7 @@
  * embedding on the way in; gate, projection and residual on the way out.
  */
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
-import { gauBiasTable } from '../../../attention/kinds/gau/config.ts';
+import { gauBiasTable, offsetScaleRows, unitRows } from '../../../attention/kinds/gau/config.ts';
 import { filterName } from '../../../attention/convolution-config.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo } from '../../../graph/ops/contraction.ts';
@@ -17,7 +17,6 @@ import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { PositionValues } from '../../../nn/positions.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type FlashConfig, flashValueWidth } from './config.ts';
-import { offsetScaleRows, unitRows } from './unit-mixer.ts';
 
 /** Features of queries and keys that rotary embedding turns, at most. */
 const rotaryLimit = 32;

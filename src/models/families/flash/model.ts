@@ -14,13 +14,13 @@ import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { type PositionEncoding, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import type { Random } from '../../../random.ts';
 import { configError, idList } from '../../config-fields.ts';
-import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { initializeParameters } from '../../initialize.ts';
-import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
+import { sameMixers, withSection } from '../../linnet-section.ts';
+import type { CausalModel, LayerMixing } from '../../model.ts';
+import { causalModel } from '../family.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../graphs/parallel-graph.ts';
-import { type FlashConfig, flashValueWidth, parseFlashConfig } from './config.ts';
+import { type FlashConfig, flashValueWidth, nativeMixer, parseFlashConfig, unitMixer, unitMixers } from './config.ts';
 import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
-import { nativeMixer, unitMixer, unitMixers } from './unit-mixer.ts';
 
 /** Base of the frequencies of both the sinusoids and rotary embedding. */
 const frequencyBase = 10000;
@@ -38,9 +38,10 @@ export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel
 
 function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>): CausalModel {
   const mixers = unitMixers(config);
-  const model: CausalModel = {
+  const parameters = flashParameters(config);
+  return causalModel({
     family: 'flash',
-    kind: 'causal',
+    className: 'Flash',
     sizes: {
       layers: config.depth,
       width: config.dim,
@@ -54,29 +55,21 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     },
     mixers,
     positions: new FlashPositions(config),
-    parameters: flashParameters(config),
+    parameters,
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),
-    toJson() {
-      const { linnet: _, ...rest } = json;
-      const native = JSON.stringify(nativeMixer(config));
-      if (mixers.every((mixer) => JSON.stringify(mixer) === native)) return rest;
-      return { ...rest, linnet: { version: 1, mixers } };
-    },
+    toJson: () => withSection(json, mixers, sameMixers(config.depth, nativeMixer(config))),
     withMixers: (others) =>
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
-    backbone: (source, tokens, positions, mixing, afterLayer) =>
-      backbone(config, source, tokens, positions, mixing, afterLayer),
     embed: (source, tokens, positions) => embed(config, source, tokens, positions),
     layer: (source, layer, hidden, positions, mixing) =>
       unit(config, mixers[layer], source, layer, hidden, positions, mixing),
+    finalNorm: (source, hidden) => flashLayerNorm(source, 'to_logits.0', hidden, config.dim),
     head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
-    asClassifier: (labels) => causalClassifier(model, 'Flash', labels),
-    fitParameter: (name, value) => fitOffsetScale(model.parameters, name, value),
-  };
-  return model;
+    fitParameter: (name, value) => fitOffsetScale(parameters, name, value),
+  });
 }
 
 function attentionPrefix(layer: number): string {
@@ -132,23 +125,6 @@ export class FlashPositions implements PositionEncoding {
       ...this.#rotary.at(positions, batch, length),
     };
   }
-}
-
-/** Hidden states [B,T,D] after the final norm. */
-function backbone(
-  config: FlashConfig,
-  source: ParameterSource,
-  tokens: Value,
-  positions: PositionValues,
-  mixing: LayerMixing,
-  afterLayer?: LayerObserver,
-): Value {
-  let x = embed(config, source, tokens, positions); // [B,T,D]
-  unitMixers(config).forEach((mixer, layer) => {
-    x = runLayer(mixing, x, (hidden) => unit(config, mixer, source, layer, hidden, positions, mixing));
-    afterLayer?.(layer, x);
-  });
-  return flashLayerNorm(source, 'to_logits.0', x, config.dim);
 }
 
 function embed(

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { offsetScaleRows, unitRows } from '../../../attention/kinds/gau/config.ts';
 import { parseMixer } from '../../../attention/mixers.ts';
 import { mixerPreset, takenOptions } from '../../../attention/presets.ts';
 import { Random } from '../../../random.ts';
 import { initializeParameters } from '../../initialize.ts';
 import { linearize } from '../../linearization/linearize.ts';
-import { parseFlashConfig } from './config.ts';
+import { nativeMixer, parseFlashConfig, unitMixer } from './config.ts';
 import { flashModel } from './model.ts';
-import { nativeMixer, offsetScaleRows, unitMixer, unitRows } from './unit-mixer.ts';
 
 const json = { model_type: 'flash', vocab_size: 11, dim: 8, depth: 2, group_size: 4, query_key_dim: 6 };
 const config = parseFlashConfig(json);

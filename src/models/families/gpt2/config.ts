@@ -1,57 +1,35 @@
 /** config.json of GPT-2 checkpoints, the `linnet` section we add to it, and names of tensors. */
 import { z } from 'zod';
-import type { MixerConfig } from '../../../attention/mixer.ts';
-import type { Value } from '../../../graph/graph.ts';
-import { relu, silu, tanh } from '../../../graph/ops/elementwise.ts';
-import { geluTanh } from '../../../graph/ops/gelu.ts';
-import { configError, idList, parseConfigFields } from '../../config-fields.ts';
+import {
+  configError,
+  idList,
+  layerCount,
+  onlyValue,
+  parseConfigFields,
+  size,
+  textEndFields,
+  usualFields,
+} from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
-
-/** Activations of the feed-forward by their names in config.json. */
-const activations = {
-  gelu_new: geluTanh,
-  gelu_pytorch_tanh: geluTanh,
-  relu,
-  silu,
-  tanh,
-} as const satisfies Readonly<Record<string, (x: Value) => Value>>;
-
-export type Gpt2Activation = keyof typeof activations;
-
-/** The activation of a name. */
-export function gpt2Activation(name: Gpt2Activation): (x: Value) => Value {
-  return activations[name];
-}
-
-const size = z
-  .int()
-  .min(1)
-  .max(1 << 24);
-
-/** Settings that would change the computation, at the only value we compute. */
-const fixed = {
-  scale_attn_weights: z.literal(true, 'only true is supported: scores are divided by √D').default(true),
-  scale_attn_by_inverse_layer_idx: z.literal(false, 'only false is supported').default(false),
-  add_cross_attention: z.literal(false, 'only false is supported: there is no encoder').default(false),
-  is_encoder_decoder: z.literal(false, 'only false is supported: there is no encoder').default(false),
-  pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
-};
+import type { Activation } from '../activations.ts';
+import type { FamilyConfig } from '../family.ts';
 
 const gpt2Schema = z.looseObject({
   model_type: z.literal('gpt2'),
   vocab_size: size.default(50257),
   n_positions: size.default(1024),
   n_embd: size.default(768),
-  n_layer: z.int().min(1).max(4096).default(12),
+  n_layer: layerCount.default(12),
   n_head: size.default(12),
   n_inner: size.nullish(),
   activation_function: z.enum(['gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'tanh']).default('gelu_new'),
   layer_norm_epsilon: z.number().positive().default(1e-5),
   tie_word_embeddings: z.boolean().default(true),
-  bos_token_id: z.int().nullish(),
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  scale_attn_weights: onlyValue(true, 'scores are divided by √D'),
+  scale_attn_by_inverse_layer_idx: onlyValue(false, 'scores are divided by √D'),
   linnet: linnetSection,
-  ...fixed,
+  ...textEndFields,
+  ...usualFields,
 });
 
 /** Dropout is for training and off here; mixed precision and the summary head change no logits. */
@@ -60,22 +38,9 @@ const ignored = [
   ...['summary_type', 'summary_use_proj', 'summary_activation', 'summary_proj_to_labels', 'summary_first_dropout'],
 ];
 
-/** A checked configuration; fields that we do not use stay in `raw`. */
-export interface Gpt2Config {
-  readonly raw: Readonly<Record<string, unknown>>;
-  readonly vocabulary: number;
-  /** Rows of the table of positions: the longest text the model can read. */
-  readonly positions: number;
-  readonly width: number;
-  readonly feedForwardWidth: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly activation: Gpt2Activation;
-  readonly normEpsilon: number;
-  readonly tiedHead: boolean;
-  readonly bosId?: number;
-  readonly eosIds: readonly number[];
-  readonly mixers: readonly MixerConfig[];
+/** `trainedLength` counts the rows of the table of positions: the longest text the model can read. */
+export interface Gpt2Config extends FamilyConfig {
+  readonly activation: Activation;
 }
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
@@ -92,11 +57,13 @@ export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Co
   return {
     raw: json,
     vocabulary: config.vocab_size,
-    positions: config.n_positions,
+    trainedLength: config.n_positions,
     width: config.n_embd,
     feedForwardWidth: config.n_inner ?? 4 * config.n_embd,
     layers: config.n_layer,
     heads: config.n_head,
+    keyValueHeads: config.n_head,
+    headWidth: config.n_embd / config.n_head,
     activation: config.activation_function,
     normEpsilon: config.layer_norm_epsilon,
     tiedHead: config.tie_word_embeddings,

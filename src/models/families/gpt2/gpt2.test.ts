@@ -30,7 +30,7 @@ describe('published sizes', () => {
 describe('config.json', () => {
   it('has the defaults of GPT-2', () => {
     const config = parseGpt2Config({ model_type: 'gpt2' });
-    expect(config).toMatchObject({ vocabulary: 50257, positions: 1024, width: 768, feedForwardWidth: 3072 });
+    expect(config).toMatchObject({ vocabulary: 50257, trainedLength: 1024, width: 768, feedForwardWidth: 3072 });
     expect(config).toMatchObject({ activation: 'gelu_new', tiedHead: true, normEpsilon: 1e-5, eosIds: [] });
   });
 

@@ -7,47 +7,34 @@ import { affine, embedding, linear } from '../../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { LearnedPositions, type PositionValues } from '../../../nn/positions.ts';
-import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { withSection } from '../../linnet-section.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
-import { type CausalModel, type LayerMixing, type LayerObserver, runLayer } from '../../model.ts';
-import { gpt2Activation, type Gpt2Config, gpt2ParameterName, parseGpt2Config } from './config.ts';
+import type { CausalModel, LayerMixing } from '../../model.ts';
+import { activations } from '../activations.ts';
+import { causalModel, sizesOf } from '../family.ts';
+import { type Gpt2Config, gpt2ParameterName, parseGpt2Config } from './config.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
 export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  return describe(parseGpt2Config(json));
-}
-
-function describe(config: Gpt2Config): CausalModel {
-  const model: CausalModel = {
+  const config = parseGpt2Config(json);
+  return causalModel({
     family: 'gpt2',
-    kind: 'causal',
-    sizes: {
-      layers: config.layers,
-      width: config.width,
-      heads: config.heads,
-      keyValueHeads: config.heads,
-      headWidth: config.width / config.heads,
-      vocabulary: config.vocabulary,
-      trainedLength: config.positions,
-    },
+    className: 'GPT2',
+    sizes: sizesOf(config),
     mixers: config.mixers,
-    positions: new LearnedPositions(config.positions),
+    positions: new LearnedPositions(config.trainedLength),
     parameters: gpt2Parameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
-    backbone: (source, tokens, positions, mixing, afterLayer) =>
-      backbone(config, source, tokens, positions, mixing, afterLayer),
     embed: (source, tokens, positions) => embed(config, source, tokens, positions),
     layer: (source, layer, hidden, _positions, mixing) => block(config, source, layer, hidden, mixing),
+    finalNorm: (source, hidden) => norm(config, source, 'transformer.ln_f', hidden),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
-    asClassifier: (labels) => causalClassifier(model, 'GPT2', labels),
-  };
-  return model;
+  });
 }
 
 function blockPrefix(layer: number): string {
@@ -60,7 +47,7 @@ function attentionPrefix(layer: number): string {
 
 /** All parameters. Projections are [inputs, outputs], unlike in the other families. */
 function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
-  const { width, feedForwardWidth, heads, vocabulary, positions } = config;
+  const { width, feedForwardWidth, vocabulary, trainedLength } = config;
   const list = new ParameterList();
   const projection = (
     [weight, bias]: readonly [ParameterRole, ParameterRole],
@@ -72,14 +59,14 @@ function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
     list.add(bias, `${name}.bias`, [outputs]);
   };
   list.add('embedding', 'transformer.wte.weight', [vocabulary, width]);
-  list.add('embedding', 'transformer.wpe.weight', [positions, width]);
+  list.add('embedding', 'transformer.wpe.weight', [trainedLength, width]);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(layer);
     const attention = attentionPrefix(layer);
     list.layerNorm(`${block}.ln_1`, width);
     projection(['query-key matrix', 'query-key bias'], `${attention}.c_attn`, width, 3 * width);
     projection(['residual output', 'bias'], `${attention}.c_proj`, width, width);
-    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));
+    list.addAll(attention, declareMixer(mixer, config));
     list.layerNorm(`${block}.ln_2`, width);
     projection(['matrix', 'bias'], `${block}.mlp.c_fc`, width, feedForwardWidth);
     projection(['residual output', 'bias'], `${block}.mlp.c_proj`, feedForwardWidth, width);
@@ -89,24 +76,8 @@ function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
   return list.all;
 }
 
-function backbone(
-  config: Gpt2Config,
-  source: ParameterSource,
-  tokens: Value,
-  positions: PositionValues,
-  mixing: LayerMixing,
-  afterLayer?: LayerObserver,
-): Value {
-  let x = embed(config, source, tokens, positions); // [B,T,width]
-  for (let layer = 0; layer < config.layers; layer++) {
-    x = runLayer(mixing, x, (hidden) => block(config, source, layer, hidden, mixing));
-    afterLayer?.(layer, x);
-  }
-  return norm(config, source, 'transformer.ln_f', x);
-}
-
 function embed(
-  { vocabulary, width, positions: count }: Gpt2Config,
+  { vocabulary, width, trainedLength: count }: Gpt2Config,
   source: ParameterSource,
   tokens: Value,
   { positions }: PositionValues,
@@ -157,7 +128,7 @@ function attention(
 }
 
 function feedForward({ width, feedForwardWidth, activation }: Gpt2Config, source: ParameterSource, x: Value): Value {
-  const inner = gpt2Activation(activation)(affine(source, 'c_fc', x, width, feedForwardWidth));
+  const inner = activations[activation](affine(source, 'c_fc', x, width, feedForwardWidth));
   return affine(source, 'c_proj', inner, feedForwardWidth, width);
 }
 

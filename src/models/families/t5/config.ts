@@ -7,7 +7,15 @@ import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
 import { relu } from '../../../graph/ops/elementwise.ts';
-import { configError, parseConfigFields, idList } from '../../config-fields.ts';
+import {
+  configError,
+  idList,
+  layerCount,
+  onlyValue,
+  parseConfigFields,
+  size,
+  textEndFields,
+} from '../../config-fields.ts';
 import {
   type AttentionPart,
   attentionParts,
@@ -15,6 +23,7 @@ import {
   type PartMixers,
   partMixers,
 } from '../../linnet-section.ts';
+import type { FamilyConfig } from '../family.ts';
 
 /** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
 const feedForwards = {
@@ -28,12 +37,6 @@ export type T5FeedForward = keyof typeof feedForwards;
 export function t5FeedForward(name: T5FeedForward): { gated: boolean; activation: (x: Value) => Value } {
   return feedForwards[name];
 }
-
-const size = z
-  .int()
-  .min(1)
-  .max(1 << 24);
-const layerCount = z.int().min(1).max(4096);
 
 const t5Schema = z.looseObject({
   model_type: z.literal('t5'),
@@ -55,9 +58,9 @@ const t5Schema = z.looseObject({
   feed_forward_proj: z.enum(['relu', 'gated-gelu']).default('relu'),
   layer_norm_epsilon: z.number().positive().default(1e-6),
   tie_word_embeddings: z.boolean().default(true),
-  is_encoder_decoder: z.literal(true, 'only true is supported: there is no encoder without its decoder').default(true),
+  is_encoder_decoder: onlyValue(true, 'there is no encoder without its decoder'),
   pad_token_id: z.int().min(0).nullish(),
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  eos_token_id: textEndFields.eos_token_id,
   decoder_start_token_id: z.int().min(0).nullish(),
   linnet: encoderDecoderSection,
 });
@@ -68,29 +71,18 @@ const ignored = [
   ...['output_past', 'use_cache'],
 ];
 
-/** A checked configuration; fields that we do not use stay in `raw`. */
-export interface T5Config {
-  readonly raw: Readonly<Record<string, unknown>>;
-  readonly vocabulary: number;
-  /** d_model. */
-  readonly width: number;
-  /** D, d_kv. Heads need not fill the width. */
-  readonly headWidth: number;
-  readonly heads: number;
-  readonly feedForwardWidth: number;
+/**
+ * `trainedLength` is the length of the texts of its training; relative positions have no end. `headWidth` is d_kv: heads need not fill
+ * the width. A tied head multiplies by the embedding, after a scaling by 1/√d_model.
+ */
+export interface T5Config extends Omit<FamilyConfig, 'layers' | 'mixers' | 'bosId'> {
   readonly feedForward: T5FeedForward;
   readonly encoderLayers: number;
   readonly decoderLayers: number;
-  /** The length of the texts it was trained on; relative positions have no end. */
-  readonly trainedLength: number;
   readonly buckets: number;
   readonly farthest: number;
-  readonly normEpsilon: number;
-  /** A tied head multiplies by the embedding, after a scaling by 1/√d_model. */
-  readonly tiedHead: boolean;
   readonly padId: number;
   readonly startId: number;
-  readonly eosIds: readonly number[];
   readonly mixers: PartMixers;
   readonly padding: 'zero' | 'read';
 }
@@ -125,6 +117,7 @@ export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config
     width: config.d_model,
     headWidth: config.d_kv,
     heads: config.num_heads,
+    keyValueHeads: config.num_heads,
     feedForwardWidth: config.d_ff,
     feedForward: config.feed_forward_proj,
     encoderLayers: config.num_layers,

@@ -24,6 +24,7 @@ import type {
   LayerObserver,
 } from '../../model.ts';
 import { mixerParameterValues, parallelHidden } from '../../graphs/parallel-graph.ts';
+import { sizesOf } from '../family.ts';
 import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
 import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
 import {
@@ -32,7 +33,6 @@ import {
   biasTableName,
   crossAttentionLayer,
   feedForwardLayer,
-  mixerSizes,
   selfAttentionLayer,
   type Stack,
   stackLayers,
@@ -98,13 +98,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
       attentionName(part, layer);
   return {
     family: 't5',
-    sizes: {
-      layers: config.decoderLayers,
-      width: config.width,
-      ...mixerSizes(config),
-      vocabulary: config.vocabulary,
-      trainedLength: config.trainedLength,
-    },
+    sizes: sizesOf({ ...config, layers: config.decoderLayers }),
     mixers: config.mixers.decoder,
     bosId: config.startId,
     eosIds: config.eosIds,

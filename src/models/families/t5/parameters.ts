@@ -61,7 +61,7 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
     if (part !== 'cross' && block === 0) {
       list.add('position bias', `${biasTableName(part)}.weight`, [buckets, heads], ofInputs(width));
     }
-    list.addAll(name, declareMixer(config.mixers[part][block], mixerSizes(config)));
+    list.addAll(name, declareMixer(config.mixers[part][block], config));
   };
   const feedForward = (stack: Stack, block: number): void => {
     const name = `${feedForwardLayer(stack, block)}.DenseReluDense`;
@@ -91,15 +91,6 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
 
 export function stackLayers({ encoderLayers, decoderLayers }: T5Config, stack: Stack): number {
   return stack === 'encoder' ? encoderLayers : decoderLayers;
-}
-
-/** Sizes that determine the shapes of mixer parameters. */
-export function mixerSizes({ heads, headWidth }: T5Config): {
-  heads: number;
-  keyValueHeads: number;
-  headWidth: number;
-} {
-  return { heads, keyValueHeads: heads, headWidth };
 }
 
 /** Copies of the embedding, and a table that first checkpoints held for cross attention and never used. */
