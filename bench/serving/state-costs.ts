@@ -12,12 +12,12 @@ import { decodeSession, encodeSession } from '../../src/decoding/state/session-f
 import type { SavedSession } from '../../src/decoding/state/session-format.ts';
 import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import { createFileAtomic } from '../../src/files/atomic.ts';
-import { describeCausalModel, modelPreset } from '../../src/models/index.ts';
+import { describeCausalModel } from '../../src/models/index.ts';
 import { modelLayout, positionInSlot } from '../../src/models/graphs/model-layout.ts';
 import { publishedShape } from '../../src/models/presets/presets.ts';
 
 const [shape = 'tinyllama-1.1b', lengths = '1024,16384,131072'] = process.argv.slice(2);
-const plain = describeCausalModel(shape === 'tinyllama-1.1b' ? { ...publishedShape(shape) } : modelPreset('llama-2-7b'));
+const plain = describeCausalModel(publishedShape(shape));
 const model = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented')));
 const layout = modelLayout(model);
 const fingerprint = 'f'.repeat(64);
