@@ -76,6 +76,11 @@ export class Random {
     }
   }
 
+  /** Uniform integers in [0, bound). @throws RangeError as `integer` */
+  integers(length: number, bound: number): Int32Array {
+    return Int32Array.from({ length }, () => this.integer(bound));
+  }
+
   /** Standard normal, by the Box–Muller transform. Draws two uniforms a call and keeps none, so that `state` is everything. */
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));

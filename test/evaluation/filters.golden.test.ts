@@ -29,8 +29,7 @@ describe.skipIf(fixture === undefined)('filters of BBH (need the third-party fix
       const text = list.map(makeFilter).reduce((given, apply) => apply(given, { input }), response);
       expect(text).toBe(filtered);
       const [metric] = task.metric_list;
-      const options = { ignoreCase: metric.ignore_case, regexesToIgnore: metric.regexes_to_ignore };
-      expect(Number(exactMatch(text, target, options))).toBe(matched);
+      expect(Number(exactMatch(text, target, metric))).toBe(matched);
     }
   });
 });

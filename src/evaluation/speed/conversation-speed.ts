@@ -11,26 +11,23 @@ import { generateToEnd } from '../../engine/generate.ts';
 import { leadsTo, preparePrompt } from '../../engine/prompt.ts';
 import type { Generation } from '../../engine/text-job.ts';
 import type { TextModel } from '../../engine/text-model.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Watched } from '../../errors.ts';
 import { parseJson } from '../../files/json-object.ts';
 import { validated } from '../../files/schema-problems.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
-import type { TurnOptions } from './timing.ts';
 
 /** Longest line, in bytes: turns and reference answers of a question. */
 const maximumLineBytes = 1 << 20;
 
-const questionSchema = z.looseObject({
-  question_id: z.union([z.int(), z.string().min(1).max(100)]),
-  category: z.string().min(1).max(100).default('all'),
-  turns: z.array(z.string().min(1)).min(1).max(64),
-});
+const questionSchema = z
+  .looseObject({
+    question_id: z.union([z.int(), z.string().min(1).max(100)]),
+    category: z.string().min(1).max(100).default('all'),
+    turns: z.array(z.string().min(1)).min(1).max(64),
+  })
+  .transform(({ question_id: id, category, turns }) => ({ id, category, turns }));
 
-export interface ConversationQuestion {
-  readonly id: number | string;
-  readonly category: string;
-  readonly turns: readonly string[];
-}
+export type ConversationQuestion = z.output<typeof questionSchema>;
 
 /**
  * The questions of a file, such as MT-Bench's question.jsonl.
@@ -43,9 +40,9 @@ export async function readConversationQuestions(file: string): Promise<Conversat
     const source = `${file}:${number}`;
     const refusal = `${source} is not a question with "question_id", "category" and "turns"`;
     const question = validated(questionSchema, parseJson(text, source), 'FORMAT', refusal);
-    const { question_id: id, category, turns } = question;
+    const { id } = question;
     if (questions.has(id)) throw new LinnetError('FORMAT', `${source}: question ${id} is there twice`);
-    questions.set(id, { id, category, turns });
+    questions.set(id, question);
   }
   if (questions.size === 0) throw new LinnetError('INPUT', `${file} has no questions`);
   return [...questions.values()];
@@ -62,12 +59,14 @@ export interface AnsweredQuestion {
   readonly identical: boolean | undefined;
 }
 
-export interface ConversationSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
+export interface ConversationSpeedOptions extends Watched {
   /** Most tokens of an answer. */
   readonly maxTokens: number;
   /** A method that drafts, made anew for every turn. */
   readonly speculation?: () => DecodingMethod;
 }
+
+type TalkingModel = Pick<TextModel, 'engine' | 'tokenizer' | 'template'>;
 
 /**
  * Answers all questions, the ways taking turns question by question; the first question is answered once before, unmeasured.
@@ -75,7 +74,7 @@ export interface ConversationSpeedOptions extends Pick<TurnOptions, 'signal' | '
  * @throws LinnetError `ABORTED` when the signal fires; `CONFIG` for a model that reads a text to write another
  */
 export async function conversationSpeed(
-  model: Pick<TextModel, 'engine' | 'tokenizer' | 'template'>,
+  model: TalkingModel,
   questions: readonly ConversationQuestion[],
   options: ConversationSpeedOptions,
 ): Promise<AnsweredQuestion[]> {
@@ -100,17 +99,14 @@ export async function conversationSpeed(
 }
 
 async function answer(
-  { engine, tokenizer, template }: Pick<TextModel, 'engine' | 'tokenizer' | 'template'>,
+  model: TalkingModel,
   { turns }: ConversationQuestion,
   method: () => DecodingMethod,
   { maxTokens, signal }: ConversationSpeedOptions,
 ): Promise<AnsweredTurn[]> {
-  const model = { engine, tokenizer, template };
+  const { engine, tokenizer, template } = model;
   const messages: ChatMessage[] = [];
-  let known: { readonly tokens: readonly number[]; readonly state: SequenceState } = {
-    tokens: [],
-    state: engine.newState(),
-  };
+  let known: { tokens: number[]; state: SequenceState } = { tokens: [], state: engine.newState() };
   const answers: AnsweredTurn[] = [];
   for (const turn of turns) {
     messages.push({ role: 'user', content: turn });
@@ -135,29 +131,11 @@ async function answer(
   return answers;
 }
 
-export interface WaySpeed {
-  readonly tokens: number;
-  /** Mean over turns of tokens / seconds from the prompt to the end of the answer, as the paper reports it. */
-  readonly tokensPerSecond: number;
-  /** All tokens over the seconds of decoding alone. */
-  readonly decodeTokensPerSecond: number;
-  /** Tokens per round of decoding: 1 without drafts. */
-  readonly acceptLength: number;
-}
-
 /** The speed of a category, or of all. */
-export interface CategorySpeed {
-  readonly category: string;
-  readonly questions: number;
-  readonly turns: number;
-  readonly sequential: WaySpeed;
-  readonly speculative: WaySpeed | undefined;
-  /** Ratio of tokens per second; undefined without speculation. */
-  readonly speedup: number | undefined;
-}
+export type CategorySpeed = ReturnType<typeof speedByCategory>[number];
 
 /** Speeds by category, in the order in which they appear, and of all questions under the name "overall". */
-export function speedByCategory(answered: readonly AnsweredQuestion[]): CategorySpeed[] {
+export function speedByCategory(answered: readonly AnsweredQuestion[]) {
   const categories = [...new Set(answered.map(({ question }) => question.category))];
   return [...categories, 'overall'].map((category, index) => {
     const own = answered.filter(({ question }) => index === categories.length || question.category === category);
@@ -169,18 +147,22 @@ export function speedByCategory(answered: readonly AnsweredQuestion[]): Category
       ...{ category, questions: own.length, turns: plain.length },
       sequential: sequentially,
       speculative: speculatively,
+      // Without speculation undefined.
       speedup: speculatively && speculatively.tokensPerSecond / sequentially.tokensPerSecond,
     };
   });
 }
 
-function waySpeed(turns: readonly AnsweredTurn[]): WaySpeed {
+function waySpeed(turns: readonly AnsweredTurn[]) {
   const sum = (of: (turn: AnsweredTurn) => number): number => turns.reduce((total, turn) => total + of(turn), 0);
   const tokens = sum((turn) => turn.tokens.length);
   return {
     tokens,
+    // Mean over turns of tokens / seconds from the prompt to the end of the answer, as the paper reports it.
     tokensPerSecond: sum((turn) => turn.tokens.length / (turn.prefillSeconds + turn.decodeSeconds)) / turns.length,
+    // All tokens over the seconds of decoding alone.
     decodeTokensPerSecond: tokens / sum((turn) => turn.decodeSeconds),
+    // Tokens per round of decoding: 1 without drafts.
     acceptLength: tokens / sum((turn) => turn.steps),
   };
 }

@@ -2,8 +2,9 @@
 import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { CausalModel } from '../../models/model.ts';
+import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
-import { timeInTurns, timingOf, type Timing, type TurnOptions } from './timing.ts';
+import { timeInTurns, timingOf, type Timing } from './timing.ts';
 
 /** Speed of an engine at a context. */
 export interface ContextSpeed {
@@ -17,7 +18,7 @@ export interface ContextSpeed {
 }
 
 /** Contexts to measure, each with a turn in every round. */
-export interface ContextSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
+export interface ContextSpeedOptions extends Watched {
   readonly contexts: readonly number[];
 }
 
@@ -93,11 +94,11 @@ export async function prefillSpeed(
 ): Promise<ContextSpeed[]> {
   const random = new Random(3);
   const { vocabulary } = engine.model.sizes;
-  const prompt = (length: number): Int32Array => Int32Array.from({ length }, () => random.integer(vocabulary));
-  await engine.prefill(engine.newState(), prompt(Math.min(chunk, Math.max(...contexts))), { chunk });
+  const untimedPrompt = random.integers(Math.min(chunk, Math.max(...contexts)), vocabulary);
+  await engine.prefill(engine.newState(), untimedPrompt, { chunk });
   const bytes = contexts.map(() => 0);
   const cases = contexts.map((context, i) => () => {
-    const [state, tokens] = [engine.newState(), prompt(context)];
+    const [state, tokens] = [engine.newState(), random.integers(context, vocabulary)];
     return async () => {
       await engine.prefill(state, tokens, { chunk, signal: options.signal });
       bytes[i] = state.bytes;

@@ -3,59 +3,36 @@
  * second cannot exceed read bandwidth over bytes of weights.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { ExportManifest } from '../../export/manifest.ts';
 import { storageTypes } from '../../export/storage-types.ts';
-import { Graph, type Value } from '../../graph/graph.ts';
-import { lowerGraph } from '../../graph/onnx/lowering.ts';
-import type { BlockSize } from '../../graph/ops/quantized.ts';
+import { Graph, liveNodes, type Value } from '../../graph/graph.ts';
 import { matmul, sum } from '../../graph/ops/contraction.ts';
 import { max } from '../../graph/ops/reduce.ts';
 import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
-import type { CausalModel } from '../../models/model.ts';
 import { stepGraph } from '../../models/graphs/step-graph.ts';
 import type { RunningModel } from '../../open/running-model.ts';
-import { sharedTables, storedParameters, unreadable, type WeightType } from '../../quantization/sources.ts';
+import { sharedTables, storedParameters, unreadable } from '../../quantization/sources.ts';
+import { Random } from '../../random.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
+import { fillState } from './decoding-speed.ts';
 import { time } from './timing.ts';
 
-/**
- * Bytes of weights that a step of one token reads: all that are stored but the tables of which it only looks up a row.
- */
-export function weightBytesPerToken(model: CausalModel, type: WeightType, block?: BlockSize): number {
-  const tables = new Set<string>();
-  const graph = stepGraph(model, (target) => {
-    const source = storedParameters(type, target, unreadable, {
-      block,
-      sharedTables: sharedTables((makeSource) => stepGraph(model, makeSource)),
-    });
-    const { multiply, lookUp } = source;
-    return {
-      graph: target,
-      parameter: (name, shape) => source.parameter(name, shape),
-      multiply: (x, matrix) => {
-        tables.delete(matrix.name);
-        return multiply?.call(source, x, matrix);
-      },
-      lookUp: (tokens, table) => {
-        tables.add(table.name);
-        return lookUp?.call(source, tokens, table);
-      },
-    };
-  });
-  let bytes = 0;
-  for (const { name, tensor: weight } of lowerGraph(graph, 'cpu').deferred ?? []) {
-    const looked = [...tables].some((table) => name === table || name.startsWith(`${table}.`));
-    if (!looked) bytes += elementCount(weight.shape) * bytesPerElement[weight.dtype];
-  }
-  return bytes;
-}
-
-/** Bytes of weights that one token reads, of a model as it is stored. */
-export function storedBytesPerToken({ model, manifest }: MeasuredStorage): number {
-  return weightBytesPerToken(model, storageTypes[manifest?.dtype ?? 'f32'].step, manifest?.block);
-}
-
 /** A model with the description of its export, where it is one. */
-export type MeasuredStorage = Pick<RunningModel, 'model' | 'manifest'>;
+export interface MeasuredStorage extends Pick<RunningModel, 'model'> {
+  readonly manifest: Pick<ExportManifest, 'dtype' | 'block'> | undefined;
+}
+
+/** Bytes of weights that a step of one token reads: all that are stored but the tables of which it only looks up a row. */
+export function weightBytesPerToken({ model, manifest }: MeasuredStorage): number {
+  const { step } = storageTypes[manifest?.dtype ?? 'f32'];
+  const shared = sharedTables((makeSource) => stepGraph(model, makeSource));
+  const options = { block: manifest?.block, sharedTables: shared };
+  const graph = stepGraph(model, (target) => storedParameters(step, target, unreadable, options));
+  const readers = liveNodes(graph.outputs.values()).filter(({ op }) => op !== 'gather' && op !== 'blockGather');
+  const weights = new Set(readers.flatMap(({ inputs }) => inputs.filter(({ origin }) => origin.kind === 'weight')));
+  const bytes = ({ dtype, shape }: Value): number => bytesPerElement[dtype] * elementCount(shape.map(Number));
+  return [...weights].reduce((sum, weight) => sum + bytes(weight), 0);
+}
 
 /** Rows and columns of the matrix read to measure the bandwidth: 256 MB, far more than caches hold. */
 const readShape: readonly [number, number] = [8192, 8192];
@@ -85,17 +62,19 @@ export async function readBandwidth(options: Pick<CompileOptions, 'threads'> = {
   return best;
 }
 
-/** Profile of a step. */
-export interface StepProfile {
-  /** Kernel time of all ops of one step, in milliseconds. */
-  readonly kernelMs: number;
-  /** Ops by kind, longest first: executions and milliseconds of one step. */
-  readonly ops: readonly { readonly opType: string; readonly count: number; readonly ms: number }[];
-}
-
-/** The profile of one step, by an engine that was opened with `profile` and has run `steps` equal steps. */
-export async function stepProfile(engine: StepEngine, steps: number): Promise<StepProfile> {
+/**
+ * Kernel milliseconds of a step after a number of tokens, and its ops by kind, longest first, with their executions.
+ * @param engine opened with `profile`
+ */
+export async function stepProfile(engine: StepEngine, tokens: number) {
+  const state = engine.newState();
+  fillState(state, tokens, new Random(1));
+  for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);
   const measured = await engine.program.profile();
-  const ops = measured.map(({ opType, count, ms }) => ({ opType, count: count / steps, ms: ms / steps }));
+  const ops = measured.map(({ opType, count, ms }) => {
+    return { opType, count: count / profiledSteps, ms: ms / profiledSteps };
+  });
   return { kernelMs: ops.reduce((total, { ms }) => total + ms, 0), ops };
 }
+
+const profiledSteps = 16;

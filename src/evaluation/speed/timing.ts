@@ -1,5 +1,5 @@
 /** Timing on noisy machines: the cases compared take turns, so that a drifting speed meets all of them alike; medians count. */
-import { requireRunning, type Stoppable } from '../../errors.ts';
+import { requireRunning, type Watched } from '../../errors.ts';
 
 export interface Timing {
   /** Median, in milliseconds. */
@@ -12,15 +12,13 @@ export interface Timing {
 /** Prepares a run, unmeasured, and returns it. */
 export type TimedCase = () => (() => Promise<unknown>) | Promise<() => Promise<unknown>>;
 
-export interface TurnOptions extends Stoppable {
+export interface TurnOptions extends Watched {
   /** Turns of every case. */
   readonly rounds: number;
   /** Timed runs of a turn; default 1. */
   readonly runs?: number;
   /** Runs at the start of every turn that are not timed: the case before has filled caches and buffers. Default 0. */
   readonly untimed?: number;
-  /** Told of turns. */
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**

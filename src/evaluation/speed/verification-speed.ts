@@ -4,11 +4,12 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { EncodedText } from '../../decoding/state/encoded-text.ts';
 import type { StepTime } from '../../decoding/speculation/tree-search.ts';
 import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
+import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { fillState } from './decoding-speed.ts';
-import { median, time, timeInTurns, type TurnOptions } from './timing.ts';
+import { median, time, timeInTurns } from './timing.ts';
 
-export interface VerificationSpeedOptions extends Pick<TurnOptions, 'signal' | 'onProgress'> {
+export interface VerificationSpeedOptions extends Watched {
   /** Sizes to measure, roots included. */
   readonly nodes: readonly number[];
   /** Tokens committed before. */
@@ -51,7 +52,7 @@ export async function verificationSpeed(engine: StepEngine, options: Verificatio
   const state = engine.newState(encoded);
   fillState(state, context, random);
   const cases = nodes.map((size) => () => {
-    const tokens = Int32Array.from({ length: size }, () => random.integer(engine.model.sizes.vocabulary));
+    const tokens = random.integers(size, engine.model.sizes.vocabulary);
     const tree = randomTree(size, depth, random);
     const request = { state, tree, tokens, wanted: Array.from(tokens, (_, node) => node) };
     return async () => {

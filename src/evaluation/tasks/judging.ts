@@ -2,12 +2,11 @@
 import type { Score } from '../../engine/scoring/scorer.ts';
 import { internalError } from '../../errors.ts';
 import { type Filter, makeFilter } from './filters/filter.ts';
-import type { ExactMatchOptions } from './metrics/exact-match.ts';
-import { type Answer, metrics, type MetricName, type AnswerValue } from './metrics/registry.ts';
+import { type AnswerValue, type MetricName, metrics } from './metrics/registry.ts';
 import { bootstrapError, defaultBootstrapIterations, groupMean, meanError } from './metrics/statistics.ts';
 import { type TaskGroup, tasksOf } from './registry.ts';
 import type { Question } from './requests.ts';
-import type { MetricConfig, Task } from './schema.ts';
+import type { Task } from './schema.ts';
 
 /** The answer to one request: a score, or a generated text. */
 export type Response = Score | string;
@@ -20,58 +19,40 @@ export interface Judgement {
   readonly metrics: Readonly<Partial<Record<string, AnswerValue>>>;
 }
 
-const compiled = new WeakMap<Task, readonly { readonly name: string; readonly filters: readonly Filter[] }[]>();
+interface NamedFilters {
+  readonly name: string;
+  readonly filters: readonly Filter[];
+}
 
-function filtersOf(task: Task): readonly { readonly name: string; readonly filters: readonly Filter[] }[] {
+const compiled = new WeakMap<Task, readonly NamedFilters[]>();
+
+function filtersOf(task: Task): readonly NamedFilters[] {
   const known = compiled.get(task);
   if (known !== undefined) return known;
-  const made = (task.filter_list ?? [{ name: 'none', filter: [] }]).map(({ name, filter }) => ({
-    name,
-    filters: filter.map(makeFilter),
-  }));
+  const lists = task.filter_list ?? [{ name: 'none', filter: [] }];
+  const made = lists.map(({ name, filter }) => ({ name, filters: filter.map(makeFilter) }));
   compiled.set(task, made);
   return made;
 }
 
 export function judge(task: Task, question: Question, responses: readonly Response[]): Judgement[] {
+  const kind = task.output_type;
+  if (responses.some((response) => (typeof response === 'string') !== (kind === 'generate_until'))) {
+    throw internalError('a score was given where a text is due, or a text where a score is');
+  }
   return filtersOf(task).map(({ name, filters }) => {
     const filtered = responses.map((response) =>
       typeof response === 'string' ? filters.reduce((text, filter) => filter(text, question.row), response) : response,
     );
-    const answer = answerOf(task, question, filtered);
+    const scores = filtered.filter((response) => typeof response !== 'string');
+    const [text = ''] = filtered.filter((response) => typeof response === 'string');
     const values = task.metric_list.map((config): [MetricName, AnswerValue] => {
-      const value = metrics[config.metric].measure(answer, optionsOf(config));
+      const value = metrics[config.metric].measures[kind]?.({ ...question, scores, text }, config);
       if (value !== undefined) return [config.metric, value];
-      throw internalError(`metric ${config.metric} does not judge ${task.output_type}`);
+      throw internalError(`metric ${config.metric} does not judge ${kind}`);
     });
     return { filter: name, filtered, metrics: Object.fromEntries(values) };
   });
-}
-
-function optionsOf(config: MetricConfig): ExactMatchOptions {
-  return {
-    regexesToIgnore: config.regexes_to_ignore,
-    ignoreCase: config.ignore_case,
-    ignorePunctuation: config.ignore_punctuation,
-    ignoreNumbers: config.ignore_numbers,
-  };
-}
-
-function answerOf(task: Task, question: Question, responses: readonly Response[]): Answer {
-  const [first] = responses;
-  const { choices, gold, target } = question;
-  const kind = task.output_type;
-  if (kind === 'multiple_choice') return { kind, scores: responses.map(scoreOf), choices, gold };
-  if (kind === 'loglikelihood') return { kind, score: scoreOf(first) };
-  // The target of a rolling task is the text that words and bytes are counted in.
-  if (kind === 'loglikelihood_rolling') return { kind, logLikelihood: scoreOf(first).logLikelihood, original: target };
-  if (typeof first !== 'string') throw internalError('a score was given where a text is due');
-  return { kind, text: first, target };
-}
-
-function scoreOf(response: Response): Score {
-  if (typeof response !== 'string') return response;
-  throw internalError('a text was given where a score is due');
 }
 
 export interface TaskSummary {

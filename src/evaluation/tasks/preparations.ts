@@ -5,20 +5,8 @@ import { LinnetError } from '../../errors.ts';
 import { capitalize, strip } from '../../tokenizer/python-text.ts';
 import { detokenizeWikitext } from './text/wikitext.ts';
 
-export const preparationNames = [
-  'arc',
-  'copa',
-  'hellaswag',
-  'lambada',
-  'mmlu',
-  'mmlu_as_it_is',
-  'mnli',
-  'wikitext',
-] as const;
-export type PreparationName = (typeof preparationNames)[number];
-
 /** The columns that each adds. */
-const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
+export const preparations = {
   /** `gold`: index of the right answer among the labels, which are letters or numbers. */
   arc(row) {
     const labels = listOf(nested(row, 'choices', 'label'));
@@ -54,7 +42,9 @@ const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
     return { statement: text.endsWith('.') ? text : `${text}.` };
   },
   wikitext: (row) => ({ text: detokenizeWikitext(textOf(row.page)) }),
-};
+} satisfies Readonly<Record<string, (row: Row) => Row>>;
+
+type PreparationName = keyof typeof preparations;
 
 /** Reasons not to ask a row whose columns are of the right kinds. */
 const problems: Partial<Record<PreparationName, (row: Row) => string | undefined>> = {

@@ -7,22 +7,20 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { filterSchema } from './filters/filter.ts';
-import { metricNames } from './metrics/registry.ts';
-import { preparationNames } from './preparations.ts';
-
-/** Kinds of answers that a model is asked for. */
-const outputTypes = ['multiple_choice', 'loglikelihood', 'loglikelihood_rolling', 'generate_until'] as const;
+import { exactMatchFields } from './metrics/exact-match.ts';
+import { metrics, outputTypes } from './metrics/registry.ts';
+import { preparations } from './preparations.ts';
 
 /** Types of columns; a dot in a name leads into a nested one (`choices.text`). */
 export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;
 
-const metricSchema = z.strictObject({
-  metric: z.enum(metricNames),
-  ignore_case: z.boolean().optional(),
-  ignore_punctuation: z.boolean().optional(),
-  ignore_numbers: z.boolean().optional(),
-  regexes_to_ignore: z.array(z.string()).optional(),
-});
+/** A name in a table. */
+function nameIn<Table extends object>(table: Table) {
+  const isKnown = (name: unknown): boolean => typeof name === 'string' && Object.hasOwn(table, name);
+  return z.custom<keyof Table>(isKnown, { error: `expected one of ${Object.keys(table).join(', ')}` });
+}
+
+const metricSchema = z.strictObject({ metric: nameIn(metrics), ...exactMatchFields });
 
 const textList = z.array(z.string());
 
@@ -46,7 +44,7 @@ export const taskSchema = z
     /** Columns that a row must have, with their types. */
     columns: z.record(z.string(), z.enum(columnKinds)),
     /** Adds columns to a row that templates alone cannot express. */
-    process_docs: z.enum(preparationNames).optional(),
+    process_docs: nameIn(preparations).optional(),
     /** Description and shots that are in a file of the data instead of in the task. */
     prompt_file: z
       .strictObject({
@@ -105,7 +103,6 @@ export const taskSchema = z
 
 export type Task = z.output<typeof taskSchema>;
 export type TaskInput = z.input<typeof taskSchema>;
-export type MetricConfig = z.output<typeof metricSchema>;
 
 export function evaluatedSplit(task: Pick<Task, 'task' | 'test_split' | 'validation_split'>): string {
   const split = task.test_split ?? task.validation_split;

@@ -119,7 +119,7 @@ function randomParameters(model: Model, random: Random): Parameters {
 
 /** Odd lengths over several groups; the second row is shorter and padded. */
 function randomTexts({ sizes: { vocabulary } }: Model, random: Random): Texts {
-  const text = (length: number): Int32Array => Int32Array.from({ length }, () => random.integer(vocabulary));
+  const text = (length: number): Int32Array => random.integers(length, vocabulary);
   return { first: [text(13), text(6)], second: [text(9), text(7)] };
 }
 

@@ -3,27 +3,24 @@ import { growsWithText } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
-import { promptChunk, type StepEngine } from '../../../decoding/step-engine.ts';
+import { promptChunk } from '../../../decoding/step-engine.ts';
 import {
   type ContextSpeed,
   contextsWithin,
   decodingSpeed,
-  fillState,
   positionsBeyondContext,
   prefillSpeed,
 } from '../../../evaluation/speed/decoding-speed.ts';
 import {
-  readBandwidth,
-  type StepProfile,
-  stepProfile,
-  storedBytesPerToken,
   type MeasuredStorage,
+  readBandwidth,
+  stepProfile,
+  weightBytesPerToken,
 } from '../../../evaluation/speed/memory-traffic.ts';
 import { peakMemoryBytes } from '../../../report/provenance.ts';
 import { draftTime, verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { linearize } from '../../../models/linearization/linearize.ts';
 import { openCausal, type RunningModel } from '../../../open/running-model.ts';
-import { Random } from '../../../random.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
@@ -32,7 +29,6 @@ import { countList, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 
 const decodeContexts = [64, 1024, 4096, 16384, 32768];
-const profiledSteps = 16;
 
 export const benchDecode = defineCommand({
   description:
@@ -55,7 +51,7 @@ export const benchDecode = defineCommand({
   async run(context, { model: folder, context: asked, steps, profile, device, threads }) {
     const timings: (MeasuredRow & { subject: string; stepMs: number; weightBytesPerToken: number })[] = [];
     const graphs: (ProgramStatistics & { subject: string })[] = [];
-    const profiles: (StepProfile & { subject: string; context: number })[] = [];
+    const profiles: (Awaited<ReturnType<typeof stepProfile>> & { subject: string; context: number })[] = [];
     /** @returns whether the model has a linearized counterpart */
     const measure = async (subject: string, open: (compile: CompileOptions) => Promise<MeasuredModel>) => {
       const compile = { device, threads };
@@ -66,15 +62,13 @@ export const benchDecode = defineCommand({
       const speeds = await context.withProgress(subject, 'rounds', (_, hooks) =>
         decodingSpeed(engine, { contexts, steps, ...hooks }),
       );
-      const weightBytesPerToken = storedBytesPerToken(opened);
-      for (const speed of speeds) {
-        timings.push({ subject, ...rowOf(speed), stepMs: speed.timing.medianMs, weightBytesPerToken });
-      }
+      const weights = { weightBytesPerToken: weightBytesPerToken(opened) };
+      timings.push(...speeds.map((speed) => ({ subject, ...rowOf(speed), stepMs: speed.timing.medianMs, ...weights })));
       if (profile) {
         await opened[Symbol.asyncDispose]();
         await using profiled = await open({ ...compile, profile });
         const longest = Math.max(...contexts);
-        profiles.push({ subject, context: longest, ...(await profileOf(profiled.engine, longest)) });
+        profiles.push({ subject, context: longest, ...(await stepProfile(profiled.engine, longest)) });
       }
       return manifest === undefined && model.mixers.some(growsWithText);
     };
@@ -120,13 +114,6 @@ async function openLinearized(folder: string, compile: CompileOptions): Promise<
   const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
   const engine = await DecodingEngine.create(model, parameters, compile);
   return { model, manifest: undefined, engine, [Symbol.asyncDispose]: () => engine.dispose() };
-}
-
-async function profileOf(engine: StepEngine, tokens: number) {
-  const state = engine.newState();
-  fillState(state, tokens, new Random(1));
-  for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);
-  return stepProfile(engine, profiledSteps);
 }
 
 const prefillContexts = [1024, 4096];
@@ -212,7 +199,7 @@ export const benchVerify = defineCommand({
     state.reserve(committed);
     const peak = peakMemoryBytes();
     // Each step reads the weights once, whatever its nodes.
-    const limit = (await readBandwidth({ threads })) / storedBytesPerToken(opened);
+    const limit = (await readBandwidth({ threads })) / weightBytesPerToken(opened);
     const rows = times
       .filter(({ nodes: size }) => nodes.includes(size))
       .map(({ nodes: size, ms }) => ({

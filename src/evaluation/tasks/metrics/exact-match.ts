@@ -1,15 +1,19 @@
 /** Equality of texts after ignored parts have been removed from both. */
+import { z } from 'zod';
 import { pythonRegex } from '../text/python-regex.ts';
 
-export interface ExactMatchOptions {
-  /** Removed wherever they match, one after the other. */
-  readonly regexesToIgnore?: readonly string[];
-  readonly ignoreCase?: boolean;
+/** What is ignored, as task files name it. */
+export const exactMatchFields = {
+  ignore_case: z.boolean().optional(),
   /** ASCII punctuation is removed. */
-  readonly ignorePunctuation?: boolean;
+  ignore_punctuation: z.boolean().optional(),
   /** Digits are removed. */
-  readonly ignoreNumbers?: boolean;
-}
+  ignore_numbers: z.boolean().optional(),
+  /** Removed wherever they match, one after the other. */
+  regexes_to_ignore: z.array(z.string()).optional(),
+};
+
+export type ExactMatchOptions = z.output<z.ZodObject<typeof exactMatchFields>>;
 
 const punctuation = /[!-/:-@[-`{-~]/g;
 
@@ -20,9 +24,9 @@ export function exactMatch(prediction: string, reference: string, options: Exact
 
 function reduced(text: string, options: ExactMatchOptions): string {
   let result = text;
-  for (const pattern of options.regexesToIgnore ?? []) result = result.replace(pythonRegex(pattern, 'g'), '');
-  if (options.ignoreCase === true) result = result.toLowerCase();
-  if (options.ignorePunctuation === true) result = result.replace(punctuation, '');
-  if (options.ignoreNumbers === true) result = result.replace(/[0-9]/g, '');
+  for (const pattern of options.regexes_to_ignore ?? []) result = result.replace(pythonRegex(pattern, 'g'), '');
+  if (options.ignore_case === true) result = result.toLowerCase();
+  if (options.ignore_punctuation === true) result = result.replace(punctuation, '');
+  if (options.ignore_numbers === true) result = result.replace(/[0-9]/g, '');
   return result;
 }

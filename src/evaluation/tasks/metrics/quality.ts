@@ -1,6 +1,5 @@
-/** Metrics of predicted classes or numbers: GLUE's measures, and the confusion of classes. */
-import { accuracyOf, f1Averages, f1Of, matthews } from './classification.ts';
-import { meanError, pearson, spearman } from './statistics.ts';
+/** Metrics of predicted classes or numbers by the conventions of scikit-learn: GLUE's measures, and the confusion of classes. */
+import { average, meanError, pearson, spearman } from './statistics.ts';
 
 /** How one class fared. */
 export interface ClassAccuracy {
@@ -72,13 +71,14 @@ export function classQuality(
     correct: confusion[id][id],
     f1: f1Of(gold, predicted, id),
   }));
+  const correct = classes.reduce((sum, { correct: own }) => sum + own, 0);
   return {
-    accuracy: accuracyOf(gold, predicted),
+    accuracy: correct / gold.length,
     standardError: meanError(gold.map((truth, i) => Number(truth === predicted[i]))),
     texts: gold.length,
-    correct: classes.reduce((sum, { correct }) => sum + correct, 0),
+    correct,
     ...(labels.length === 2 && { f1: f1Of(gold, predicted) }),
-    f1Macro: f1Averages(gold, predicted).macro,
+    f1Macro: f1Macro(gold, predicted),
     matthews: matthews(gold, predicted),
     classes,
     confusion,
@@ -93,4 +93,59 @@ export function numberQuality(gold: readonly number[], predicted: readonly numbe
     spearman: spearman(gold, predicted),
     meanSquaredError: gold.reduce((sum, truth, i) => sum + (predicted[i] - truth) ** 2, 0) / gold.length,
   };
+}
+
+interface ClassCounts {
+  truePositives: number;
+  actual: number;
+  predicted: number;
+}
+
+/** F1 of one class, 2·TP/(actual + predicted); 0 where neither occurs. */
+export function f1Of(gold: ArrayLike<number>, predicted: ArrayLike<number>, positive = 1): number {
+  let both = 0;
+  let either = 0;
+  for (let i = 0; i < gold.length; i++) {
+    if (gold[i] === positive && predicted[i] === positive) both++;
+    either += Number(gold[i] === positive) + Number(predicted[i] === positive);
+  }
+  return either === 0 ? 0 : (2 * both) / either;
+}
+
+/** Mean F1 of the classes that occur. */
+function f1Macro(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
+  const counts = [...countClasses(gold, predicted).values()];
+  return average(counts.map(({ truePositives, actual, predicted: taken }) => (2 * truePositives) / (actual + taken)));
+}
+
+/** Matthews's correlation over any number of classes (Gorodkin, 2004); 0 where it is undefined. */
+export function matthews(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
+  const n = gold.length;
+  let right = 0;
+  let products = 0;
+  let actualSquares = 0;
+  let predictedSquares = 0;
+  for (const { truePositives, actual, predicted: taken } of countClasses(gold, predicted).values()) {
+    right += truePositives;
+    products += actual * taken;
+    actualSquares += actual * actual;
+    predictedSquares += taken * taken;
+  }
+  const denominator = (n * n - predictedSquares) * (n * n - actualSquares);
+  return denominator === 0 ? 0 : (right * n - products) / Math.sqrt(denominator);
+}
+
+function countClasses(gold: ArrayLike<number>, predicted: ArrayLike<number>): Map<number, ClassCounts> {
+  const counts = new Map<number, ClassCounts>();
+  const of = (label: number): ClassCounts => {
+    const known = counts.get(label) ?? { truePositives: 0, actual: 0, predicted: 0 };
+    counts.set(label, known);
+    return known;
+  };
+  for (let i = 0; i < gold.length; i++) {
+    of(gold[i]).actual++;
+    of(predicted[i]).predicted++;
+    if (gold[i] === predicted[i]) of(gold[i]).truePositives++;
+  }
+  return counts;
 }

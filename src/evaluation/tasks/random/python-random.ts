@@ -71,17 +71,6 @@ export class PythonRandom {
     return [...drawn];
   }
 
-  /** `shuffle(items)`, in place. */
-  shuffle<T>(items: T[]): T[] {
-    for (let i = items.length - 1; i > 0; i--) {
-      const j = this.below(i + 1);
-      const swapped = items[i];
-      items[i] = items[j];
-      items[j] = swapped;
-    }
-    return items;
-  }
-
   /** An index of `choices(range(n))`: ⌊random()·n⌋. */
   choiceIndex(n: number): number {
     return Math.floor(this.random() * n);
