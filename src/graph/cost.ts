@@ -48,6 +48,7 @@ export function graphCost(graph: Graph): GraphCost {
 }
 
 function productOperations({ op, inputs: [a], outputs: [y] }: Node): number {
+  if (op === 'inverse') return (2 * sizeOf(y) * Number(y.shape[y.rank - 1])) / bytesPerElement[y.dtype];
   if (op !== 'matmul') return 0;
   const [rows, inner] = [y.shape[y.rank - 2], sizeOf(a) / elementCount(a.shape.slice(0, -2).map(Number))].map(Number);
   return 2 * elementCount(y.shape.map(Number)) * (inner / bytesPerElement[a.dtype] / rows);

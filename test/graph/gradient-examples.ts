@@ -36,6 +36,7 @@ import { gelu, geluTanh } from '../../src/graph/ops/gelu.ts';
 import { gather, gatherElements, scatterAdd } from '../../src/graph/ops/indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from '../../src/graph/ops/layout.ts';
 import { layerNorm, rmsNorm, unitLength } from '../../src/graph/ops/normalization.ts';
+import { inverse } from '../../src/graph/ops/inverse.ts';
 import { maskedReluSquared } from '../../src/graph/ops/relu-squared.ts';
 import { rotary } from '../../src/graph/ops/rotary.ts';
 import { cumulativeSum } from '../../src/graph/ops/scan.ts';
@@ -193,6 +194,12 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
       build: ([x]: Value[]) => cumulativeSum(x, 1, { exclusive, reverse }),
     })),
   ),
+  inverse: [
+    {
+      shapes: [[2, 3, 3]],
+      build: ([x], graph) => inverse(add(x, graph.constant(float32([3, 3], [5, 0, 0, 0, 5, 0, 0, 0, 5])))),
+    },
+  ],
   softmax: [{ shapes: [[3, 5]], build: ([x]) => softmax(x) }],
   crossEntropy: [
     {

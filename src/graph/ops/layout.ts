@@ -210,8 +210,13 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
   },
 });
 
-/** x cut along an axis of static size into parts of the given sizes. */
+/** x cut along an axis of static size into parts of the given sizes; what a concat of these parts joined is not cut again. */
 export function split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
+  const { origin } = x;
+  if (origin.kind === 'result' && origin.node.op === 'concat' && origin.node.attributes.axis === axis) {
+    const { inputs } = origin.node;
+    if (inputs.length === sizes.length && inputs.every(({ shape }, i) => shape[axis] === sizes[i])) return inputs;
+  }
   return splitOp.apply([x], { axis: normalizeAxis('split', axis, x.rank), sizes: [...sizes] });
 }
 

@@ -30,6 +30,7 @@ import type { Shape } from '../shape.ts';
 import { gather, gatherElements, scatterAdd } from './indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from './layout.ts';
 import { layerNorm, rmsNorm, unitLength } from './normalization.ts';
+import { inverse } from './inverse.ts';
 import { maskedReluSquared } from './relu-squared.ts';
 import { rotary } from './rotary.ts';
 import { cumulativeSum } from './scan.ts';
@@ -142,6 +143,7 @@ const cases: Case[] = [
     () => rotary(heads, given(['B', 'T', 2]), given(['B', 'T', 3])),
     'rotary: float32[B,T,2,6] needs cos and sin of shape [B,T,3]',
   ],
+  ['inverse', () => inverse(wide), 'inverse: needs square float32 matrices, got float32[2,3,4]'],
   ['cumulativeSum', () => cumulativeSum(wide, -4), 'cumulativeSum: axis -4'],
   [
     'maskedReluSquared',

@@ -1,6 +1,6 @@
 /** Gated DeltaNet over sequences and over token trees: its rows, convolved, under the gated delta rule. */
 import type { Value } from '../../../graph/graph.ts';
-import { concat, split } from '../../../graph/ops/layout.ts';
+import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { Fold, LayoutInputs, MixerStepOutput, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
@@ -8,7 +8,7 @@ import { nodeRows } from '../../step-blocks.ts';
 import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
 import { deltaOfNodes, foldWritten, gatedDeltaInputs } from '../gated-delta/step.ts';
 import { convolvedSequences } from '../short-conv/parallel.ts';
-import { convolvedNodes, shortInputs } from '../short-conv/step.ts';
+import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
 import { deltaNetDecays, deltaNetLength, type DeltaNetMixer, filtersOf, gatedBy } from './config.ts';
 
 /** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */
@@ -47,9 +47,10 @@ export function deltaNetState({ group, keyWidth: D, valueWidth: E, kernel }: Del
 }
 
 export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
-  const { keyWidth: D, valueWidth: E } = config;
+  const { valueWidth: E } = config;
   const { raw, ...gates } = parts(config, input);
-  const [ringWritten, ringRaw] = split(input.ring.values, 3, [E, 2 * D + E]);
+  const ringWritten = slice(input.ring.values, 3, 0, E);
+  const ringRaw = slice(lastRows(input.ring.values, input.inputs), 3, E);
   const convolved = convolvedNodes(ringRaw, raw, filtersOf(config, input.parameters), input.inputs);
   const rows = ruleRows(config, convolved, gates, input);
   const { mixed, keys, written } = deltaOfNodes(input, ringWritten, {
@@ -59,15 +60,17 @@ export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStep
   return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
 }
 
+const filterInputs = lastRowsInputs<DeltaNetMixer>(({ heads }) => heads);
+
 export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = {
   tag: () => 'n',
   declare: (config, slots, named) => ({
     ...gatedDeltaInputs.declare(config, slots, named),
-    ...shortInputs.declare(config, slots, named),
+    ...filterInputs.declare(config, slots, named),
   }),
   feeds: (config, steps, T, C) => ({
     ...gatedDeltaInputs.feeds(config, steps, T, C),
-    ...shortInputs.feeds(config, steps, T, C),
+    ...filterInputs.feeds(config, steps, T, C),
   }),
 };
 

@@ -1,15 +1,16 @@
 /**
  * The gated delta rule over token trees. The ring keeps [k̂, g] and the written values u, which no later commit or fold
  * changes. The written values of tree nodes depend on their ancestors' ones: with rows in topological order that is a
- * triangular system, solved as in `unit-lower.ts`.
+ * triangular system.
  */
-import { internalError, LinnetError } from '../../../errors.ts';
+import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { add, cast, equal, mul, sub } from '../../../graph/ops/elementwise.ts';
-import { tensor, type Tensor } from '../../../graph/tensor.ts';
+import { add, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { inverse } from '../../../graph/ops/inverse.ts';
 import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
+import { tensor } from '../../../graph/tensor.ts';
 import type {
   AttentionDims,
   Fold,
@@ -27,40 +28,26 @@ import { amplifiedNodes } from '../gated/config.ts';
 import { foldDecayed, splitRows } from '../gated/step.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
 import type { DeltaRows } from './parallel.ts';
-import { inverseOfUnitLower, roundsOfEntries } from './unit-lower.ts';
 import { normalizedSum } from '../features/output.ts';
 
-/** `roundsOfEntries` for the nodes of a step: float32 [1,1,T,T]; −1 on the diagonal, −2 above it. */
-const roundsName = 'rounds.tree';
-/** Rounds in which the system of a tree is solved. */
-const roundCount = 10;
-/** The largest tree whose system they solve. */
-const mostNodes = 2 ** roundCount;
+/** The nodes themselves: the identity [1,1,T,T]. */
+const selfName = 'self.tree';
 
 export const gatedDeltaInputs: LayoutInputs<Pick<GatedDeltaMixer, 'group'> & MixerConfig> = {
   tag: () => 't',
   declare: (_, slots) => ({
     [ageName]: declareAges(slots),
-    [roundsName]: { dtype: 'float32', shape: [1, 1, 'T', 'T'] },
+    [selfName]: { dtype: 'float32', shape: [1, 1, 'T', 'T'] },
   }),
-  feeds: ({ group }, steps, nodes, slots) => ({
+  feeds: ({ group }, steps, T, slots) => ({
     [ageName]: agesOf(group, steps, slots),
-    [roundsName]: roundsOfNodes(nodes),
+    [selfName]: tensor(
+      'float32',
+      [1, 1, T, T],
+      Float32Array.from({ length: T * T }, (_, i) => (i % (T + 1) === 0 ? 1 : 0)),
+    ),
   }),
 };
-
-/** @throws LinnetError `INPUT` for more nodes than are solved for */
-function roundsOfNodes(nodes: number): Tensor {
-  if (nodes > mostNodes) {
-    throw new LinnetError(
-      'INPUT',
-      `the gated delta rule reads up to ${mostNodes} tokens in a step, got ${nodes}; read the text in smaller chunks`,
-    );
-  }
-  const rounds = roundsOfEntries(nodes);
-  for (let row = 0; row < nodes; row++) rounds.fill(-2, row * nodes + row + 1, (row + 1) * nodes);
-  return tensor('float32', [1, 1, nodes, nodes], rounds);
-}
 
 /** The ring, which holds the written values (and the values themselves for a convolution), and S [M,D,E]. */
 export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
@@ -102,7 +89,7 @@ export function deltaOfNodes(
   ringWritten: Value,
   { queries, keys, values, gates, logs }: DeltaRows,
 ): { readonly mixed: Value; readonly keys: Value; readonly written: Value } {
-  const { heads, ring, sums, inputs } = input;
+  const { heads, ring, sums, inputs, treeMasks } = input;
   if (sums === undefined) throw internalError('a delta rule without its state');
   const [ringKeys, ringLogs] = splitRows(ring.keys);
   const decays = stepDecays(input, ringLogs, logs);
@@ -110,11 +97,12 @@ export function deltaOfNodes(
   // Values stored in the state and the ring for the nodes' keys.
   const ofRing = mul(matmul(keys, ringKeys, { transposeB: true }), decays.ring); // [B,M,T,C]
   const held = add(matmul(mul(keys, decays.sums), sums), matmul(ofRing, ringWritten)); // [B,M,T,E]
-  const ofAncestors = mul(matmul(keys, keys, { transposeB: true }), mul(decays.tree, gates)); // [B,M,T,T]
-  const rounds = inputs[roundsName];
-  const identity = cast(equal(rounds, -1), 'float32');
-  const inverse = inverseOfUnitLower(ofAncestors, rounds, roundCount, identity);
-  const written = matmul(inverse, mul(sub(values, held), gates)); // [B,M,T,E]
+  const self = inputs[selfName];
+  const path = add(treeMasks.same, treeMasks.earlier); // [B,1,T,T]
+  const ofAncestors = mul(matmul(keys, keys, { transposeB: true }), mul(mul(decays.tree, gates), sub(path, self)));
+  // The mask: where an entry is above 1 a pivot moves, and rounding leaves traces of other branches.
+  const solved = mul(inverse(add(ofAncestors, self)), path); // [B,M,T,T]
+  const written = matmul(solved, mul(sub(values, held), gates)); // [B,M,T,E]
 
   const read = (rows: Value, factor: Value, own: Value): Value =>
     matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), own);

@@ -1,52 +1,25 @@
 /**
- * The inverse of I + A with A strictly lower triangular [...,n,n], in ⌈log₂ n⌉ rounds of products.
- *
- * Blocks of twice the size in every round: where X holds the inverses of the diagonal blocks of size s, and L the part of A
- * below the diagonal within blocks of size 2s but outside blocks of size s, X − X·L·X holds the inverses of size 2s. Every
- * round works with true inverses of parts of the matrix, which the delta rule keeps small. The series (I − A)(I + A²)(I + A⁴)…
- * costs as much, but its powers are as large as binomial coefficients where many keys are alike, and float32 is not enough.
+ * The inverse of I + A with A strictly lower triangular. The series (I − A)(I + A²)(I + A⁴)… has powers as large as binomial
+ * coefficients where many keys are alike, and float32 is not enough; elimination works with parts of the inverse, which the delta
+ * rule keeps small.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { cast, equal, mul, neg, sub } from '../../../graph/ops/elementwise.ts';
-import { tensor } from '../../../graph/tensor.ts';
+import { add, mul, neg } from '../../../graph/ops/elementwise.ts';
+import { inverse } from '../../../graph/ops/inverse.ts';
 import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
+import { tensor } from '../../../graph/tensor.ts';
 
-/** Rounds of entries [n,n], from 0: the highest bit in which row and column differ; −1 on and above the diagonal. */
-export function roundsOfEntries(n: number): Float32Array {
-  return Float32Array.from({ length: n * n }, (_, i) => {
-    const [row, column] = [Math.floor(i / n), i % n];
-    return column < row ? 31 - Math.clz32(row ^ column) : -1;
-  });
-}
+/** Rows of a block that is inverted by elimination; larger ones of an even size are halved, which is faster. */
+const smallBlock = 32;
 
-/**
- * @param A [...,n,n]; entries on the diagonal and above it are not read
- * @param rounds as `roundsOfEntries`, broadcasting to A
- * @param count of rounds; 2^count is at least n
- */
-export function inverseOfUnitLower(A: Value, rounds: Value, count: number, identity: Value): Value {
-  const part = (round: number): Value => mul(A, cast(equal(rounds, round), 'float32'));
-  if (count === 0) return identity;
-  let inverse = sub(identity, part(0));
-  for (let round = 1; round < count; round++) {
-    inverse = sub(inverse, matmul(matmul(inverse, part(round)), inverse));
-  }
-  return inverse;
-}
-
-/** Rows of a block that is inverted in rounds; larger ones of a static size are halved. */
-const smallBlock = 16;
-
-/**
- * The same for matrices of a static size [X,Y,n,n], in training: halves are inverted by themselves, so that no product has the
- * size of the whole. At n = 64 that is a fifteenth of the multiplications.
- */
+/** @param A [X,Y,n,n]; entries on the diagonal and above it are not read */
 export function inverseOfChunks(A: Value): Value {
   const [, Y, n] = A.shape.map(Number);
   if (n <= smallBlock || n % 2 === 1) {
-    const rounds = A.graph.sharedConstant(`rounds of ${n}`, () => tensor('float32', [n, n], roundsOfEntries(n)));
-    return inverseOfUnitLower(A, rounds, Math.ceil(Math.log2(n)), identityMatrix(A, n));
+    const below = squareConstant(A, n, 'below the diagonal', (row, column) => column < row);
+    // Where an entry is above 1 a pivot moves, and rounding leaves traces above the diagonal.
+    return mul(inverse(add(mul(A, below), identityMatrix(A, n))), add(below, identityMatrix(A, n)));
   }
   const half = n / 2;
   const [above, below] = [slice(A, 2, 0, half), slice(A, 2, half, n)];
@@ -59,11 +32,12 @@ export function inverseOfChunks(A: Value): Value {
 
 /** I [n,n]. */
 export function identityMatrix(like: Value, n: number): Value {
-  return like.graph.sharedConstant(`identity ${n}`, () =>
-    tensor(
-      'float32',
-      [n, n],
-      Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0)),
-    ),
-  );
+  return squareConstant(like, n, 'identity', (row, column) => row === column);
+}
+
+/** 1 where the condition holds, else 0: [n,n]. */
+function squareConstant(like: Value, n: number, name: string, is: (row: number, column: number) => boolean): Value {
+  const ones = (): Float32Array =>
+    Float32Array.from({ length: n * n }, (_, i) => (is(Math.floor(i / n), i % n) ? 1 : 0));
+  return like.graph.sharedConstant(`${name} ${n}`, () => tensor('float32', [n, n], ones()));
 }

@@ -6,22 +6,24 @@ import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { concat, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
 import type { Fold, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { ageName, agesOf, declareAges, stepDecays } from '../gated/decay.ts';
-import { convolvedNodes, shortInputs } from '../short-conv/step.ts';
+import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, skipped } from './config.ts';
+
+const filterInputs = lastRowsInputs<Mamba2Mixer>(({ groups }) => groups);
 
 export const mamba2Inputs: LayoutInputs<Mamba2Mixer> = {
   tag: () => 'm',
   declare: (config, slots, named) => ({
-    ...shortInputs.declare(config, slots, named),
+    ...filterInputs.declare(config, slots, named),
     [ageName]: declareAges(slots),
   }),
   feeds: (config, steps, nodes, slots) => ({
-    ...shortInputs.feeds(config, steps, nodes, slots),
+    ...filterInputs.feeds(config, steps, nodes, slots),
     [ageName]: agesOf(config.group, steps, slots),
   }),
 };
@@ -36,11 +38,11 @@ export function mamba2State({ heads, headWidth, state, groups, kernel, group }: 
   };
 }
 
-/** The parts of a row's two halves. */
+/** B, g and dt·x of rows. */
 function splitRow({ heads, headWidth, state: N, groups }: Mamba2Mixer, keys: Value, values: Value): readonly Value[] {
   const R = heads / groups;
   const axis = keys.rank - 1;
-  return [...split(keys, axis, [N, R, N, N]), ...split(values, axis, [R * headWidth, R * headWidth])];
+  return [slice(keys, axis, 0, N), slice(keys, axis, N, N + R), slice(values, axis, 0, R * headWidth)];
 }
 
 export function mamba2Step(config: Mamba2Mixer, input: StepInput): MixerStepOutput {
@@ -48,8 +50,9 @@ export function mamba2Step(config: Mamba2Mixer, input: StepInput): MixerStepOutp
   const { ring, parameters, sums } = input;
   const R = H / Γ;
   const raw = joinedRows(config, input); // [B,T,Γ,RP+2N]
-  const [heldKeys, heldLogs, heldB, heldC, heldValues, heldX] = splitRow(config, ring.keys, ring.values);
-  const held = concat([heldX, heldB, heldC], 3); // [B,Γ,C,RP+2N]
+  const [heldKeys, heldLogs, heldValues] = splitRow(config, ring.keys, ring.values);
+  const [lastKeys, lastValues] = [ring.keys, ring.values].map((rows) => lastRows(rows, input.inputs));
+  const held = concat([slice(lastValues, 3, R * P), slice(lastKeys, 3, N + R)], 3); // [B,Γ,L−1,RP+2N]
   const filters = groupedFilters(config, parameters);
   const rows = mamba2Rows(config, input, convolvedNodes(held, raw, filters, input.inputs));
   const [B, T] = raw.shape;
@@ -86,7 +89,7 @@ export const mamba2Fold: Fold<Mamba2Mixer> = {
       reshape(mul(apart(numbers, P), apart(factors, 1)), numbers.shape);
     const apart = (numbers: Value, X: number): Value =>
       reshape(numbers, [numbers.shape[0], numbers.shape[1], heads / groups, X]);
-    const [rows, logs, , , added] = splitRow(config, keys, values);
+    const [rows, logs, added] = splitRow(config, keys, values);
     const behind = exp(cumulativeSum(logs, 1, { exclusive: true, reverse: true })); // [X,n,R]
     const terms = matmul(rows, scaled(added, behind), { transposeA: true }); // [X,N,RP]
     return add(scaled(sums, exp(sum(logs, [1], true))), terms);

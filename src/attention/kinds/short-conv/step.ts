@@ -12,7 +12,7 @@ import type { ShortConvMixer } from './config.ts';
 import { filterRows, gated } from './parallel.ts';
 
 /** C: the rows that later positions read. At least one, so that no tensor is empty. */
-function slotsOf({ kernel }: ShortConvMixer): number {
+function slotsOf({ kernel }: Pick<ShortConvMixer, 'kernel'>): number {
   return Math.max(kernel - 1, 1);
 }
 
@@ -64,3 +64,36 @@ export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerCon
     return { [tapsName]: tensor('int32', [steps.length, T, kernel], taps) };
   },
 };
+
+const lastName = 'last.ring';
+
+/** The rows of a longer ring [B,M,C,X] that filters reach, as `shortInputs` for a ring of these alone reads them: [B,M,L−1,X]. */
+export function lastRows(ring: Value, inputs: StepInput['inputs']): Value {
+  const [B, M, C, X] = ring.shape;
+  return gather(reshape(ring, [multiplyDims(B, M, C), X]), inputs[lastName], 0);
+}
+
+/** `shortInputs` where the ring holds more rows, of M heads: int32 [B,M,L−1], of its B·M·C rows. */
+export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & MixerConfig>(
+  headsOf: (config: Config) => number,
+): LayoutInputs<Config> {
+  return {
+    tag: shortInputs.tag,
+    declare: (config, slots, named) => ({
+      ...shortInputs.declare(config, slots, named),
+      [lastName]: { dtype: 'int32', shape: ['B', headsOf(config), slotsOf(config)] },
+    }),
+    feeds(config, steps, T, C) {
+      const [M, L] = [headsOf(config), slotsOf(config)];
+      const rows = new Int32Array(steps.length * M * L);
+      for (const [b, { committed }] of steps.entries()) {
+        for (let position = committed - L; position < committed; position++) {
+          const [place, slot] = [(position + L) % L, (position + C) % C];
+          for (let m = b * M; m < (b + 1) * M; m++) rows[m * L + place] = m * C + slot;
+        }
+      }
+      const last = tensor('int32', [steps.length, M, L], rows);
+      return { ...shortInputs.feeds(config, steps, T, L), [lastName]: last };
+    },
+  };
+}

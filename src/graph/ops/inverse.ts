@@ -1,0 +1,23 @@
+/** The inverse of square matrices. */
+import { defineFunction, type OpFunction, sameType, type Value } from '../graph.ts';
+import { shapeError } from '../shape.ts';
+import { matmul } from './contraction.ts';
+import { neg } from './elementwise.ts';
+
+/** X⁻¹ of every matrix of x [..., n, n], by elimination with pivots. One node for any n, and for n = 1 next to no time. */
+export const inverse: OpFunction<[x: Value]> = defineFunction({
+  name: 'inverse',
+  infer([x]) {
+    const [rows, columns] = x.shape.slice(-2);
+    if (x.dtype === 'float32' && x.rank >= 2 && rows === columns) return sameType([x]);
+    throw shapeError('inverse', `needs square float32 matrices, got ${x}`);
+  },
+  lower(emitter, node) {
+    emitter.emit('Inverse', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])], {}, 'com.microsoft');
+  },
+  // dX = −X⁻ᵀ·dY·X⁻ᵀ
+  gradient(node, dy) {
+    const [y] = node.outputs;
+    return [neg(matmul(matmul(y, dy, { transposeA: true }), y, { transposeB: true }))];
+  },
+});
