@@ -84,11 +84,11 @@ export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValue
 }
 
 /**
- * x·σ(x), or c·σ(x) for a numerator c. The runtime's own sigmoid loses digits below zero, which the norm of outputs amplifies where
+ * x·σ(x). The runtime's own sigmoid loses digits below zero, which the norm of outputs amplifies where
  * a query and a key have a small product.
  */
-export function gatedBy(x: Value, numerator: Value | number = x): Value {
-  return div(numerator, add(1, exp(neg(maximum(x, -80)))));
+export function siluOf(x: Value): Value {
+  return div(x, add(1, exp(neg(maximum(x, -80)))));
 }
 
 /** Rows [...,D] of length 1, or 1/√D for queries. */

@@ -1,5 +1,6 @@
 /** Gated DeltaNet over sequences and over token trees: its rows, convolved, under the gated delta rule. */
 import type { Value } from '../../../graph/graph.ts';
+import { mul, sigmoid } from '../../../graph/ops/elementwise.ts';
 import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { Fold, LayoutInputs, MixerStepOutput, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
@@ -9,7 +10,7 @@ import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
 import { deltaOfNodes, foldWritten, gatedDeltaInputs } from '../gated-delta/step.ts';
 import { convolvedSequences } from '../short-conv/parallel.ts';
 import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
-import { deltaNetDecays, deltaNetLength, type DeltaNetMixer, filtersOf, gatedBy } from './config.ts';
+import { deltaNetDecays, deltaNetLength, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
 
 /** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */
 function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput): Record<'raw' | 'b' | 'a', Value> {
@@ -18,17 +19,19 @@ function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput): Reco
   return { raw: concat([queries, keys, v], 3), b, a }; // raw [B,n,M,2D+E]
 }
 
-/** Rows of the rule. @param convolved [B,n,M,2D+E] */
+/** Rows of the rule. @param convolved [B,n,M,2D+E] @param order of their axes that is wanted: [B,n,M,X] or another */
 function ruleRows(
   { keyWidth: D, valueWidth: E, doubled }: DeltaNetMixer,
   convolved: Value,
   { b, a }: Record<'b' | 'a', Value>,
   { parameters }: SequenceInput,
+  order: (rows: Value) => Value = (rows) => rows,
 ): DeltaRows {
-  const [q, k, values] = split(gatedBy(convolved), 3, [D, D, E]);
+  const [q, k, values] = split(order(siluOf(convolved)), 3, [D, D, E]);
+  const gates = mul(sigmoid(b), doubled === true ? 2 : 1);
   return {
     ...{ queries: deltaNetLength(q, true), keys: deltaNetLength(k), values },
-    ...{ gates: gatedBy(b, doubled === true ? 2 : 1), logs: deltaNetDecays(a, parameters) },
+    ...{ gates: order(gates), logs: order(deltaNetDecays(a, parameters)) },
   };
 }
 
@@ -52,11 +55,8 @@ export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStep
   const ringWritten = slice(input.ring.values, 3, 0, E);
   const ringRaw = slice(lastRows(input.ring.values, input.inputs), 3, E);
   const convolved = convolvedNodes(ringRaw, raw, filtersOf(config, input.parameters), input.inputs);
-  const rows = ruleRows(config, convolved, gates, input);
-  const { mixed, keys, written } = deltaOfNodes(input, ringWritten, {
-    ...{ queries: nodeRows(rows.queries), keys: nodeRows(rows.keys), values: nodeRows(rows.values) },
-    ...{ gates: nodeRows(rows.gates), logs: nodeRows(rows.logs) },
-  });
+  const rows = ruleRows(config, convolved, gates, input, nodeRows);
+  const { mixed, keys, written } = deltaOfNodes(input, ringWritten, rows);
   return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
 }
 

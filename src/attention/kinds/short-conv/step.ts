@@ -78,7 +78,6 @@ export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & M
   headsOf: (config: Config) => number,
 ): LayoutInputs<Config> {
   return {
-    tag: shortInputs.tag,
     declare: (config, slots, named) => ({
       ...shortInputs.declare(config, slots, named),
       [lastName]: { dtype: 'int32', shape: ['B', headsOf(config), slotsOf(config)] },

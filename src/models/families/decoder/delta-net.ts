@@ -1,16 +1,11 @@
 /** Layers of Gated DeltaNet around their mixer: projections, and the gated norm of their outputs. */
 import { z } from 'zod';
-import {
-  type DeltaNetMixer,
-  deltaNetSchema,
-  forValueHeads,
-  gatedBy,
-} from '../../../attention/kinds/delta-net/config.ts';
+import { type DeltaNetMixer, deltaNetSchema, forValueHeads } from '../../../attention/kinds/delta-net/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { parseMixer } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
+import { mul, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { inHeads, joinedLinear, linear } from '../../../nn/linear.ts';
@@ -165,7 +160,7 @@ export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Pro
       const normal = rmsNorm(mixed, gain, family.normEpsilon ?? normEpsilon);
       const [B, T] = x.shape;
       const channels = mixer.heads * mixer.valueWidth;
-      return linear(source, output, reshape(mul(normal, gatedBy(z)), [B, T, channels]), channels, width);
+      return linear(source, output, reshape(mul(normal, silu(z)), [B, T, channels]), channels, width);
     },
   };
 }
