@@ -1,7 +1,14 @@
 /** Models for the AI SDK (`ai`), in process: `linnet(FOLDER)` is a language model, `linnet.embedding(FOLDER)` one of embeddings. */
-import type { EmbeddingModelV3, LanguageModelV3 } from '@ai-sdk/provider';
-import { LinnetEmbeddings } from './embeddings.ts';
+import type {
+  EmbeddingModelV3,
+  EmbeddingModelV3CallOptions,
+  EmbeddingModelV3Result,
+  LanguageModelV3,
+} from '@ai-sdk/provider';
+import { Embeddings } from '../engine/text/embeddings.ts';
+import { LinnetError } from '../errors.ts';
 import { LinnetLanguageModel, type LinnetSettings } from './language-model.ts';
+import { OpenedOnce } from './opened-once.ts';
 
 export type { LinnetSettings } from './language-model.ts';
 
@@ -33,3 +40,25 @@ export function linnet(source: string, settings: LinnetSettings = {}): LinnetMod
 /** Embeddings of texts: the mean of the last hidden states of a causal model, of length 1. */
 linnet.embedding = (source: string, settings: LinnetSettings = {}): LinnetEmbeddingModel =>
   new LinnetEmbeddings(source, settings);
+
+class LinnetEmbeddings extends OpenedOnce implements EmbeddingModelV3 {
+  readonly maxEmbeddingsPerCall = undefined;
+  readonly supportsParallelCalls = false;
+
+  /** @throws LinnetError `INPUT` for a text without a token or with more than the model has positions; `ABORTED` by the signal */
+  async doEmbed({ values, abortSignal }: EmbeddingModelV3CallOptions): Promise<EmbeddingModelV3Result> {
+    const embedding = new Embeddings(await this.model(), 1, Infinity);
+    const signal = abortSignal ?? new AbortController().signal;
+    const embeddings: number[][] = [];
+    let tokens = 0;
+    for (const value of values) {
+      const text = embedding.layOut(value);
+      if (text.length === 0 || text.length > embedding.longest) {
+        throw new LinnetError('INPUT', `a text has ${text.length} tokens; expected 1 to ${embedding.longest}`);
+      }
+      tokens += text.length;
+      embeddings.push(Array.from(await embedding.embed(text, signal)));
+    }
+    return { embeddings, usage: { tokens }, warnings: [] };
+  }
+}

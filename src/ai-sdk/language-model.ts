@@ -5,9 +5,11 @@ import type {
   LanguageModelV3Content,
   LanguageModelV3FinishReason,
   LanguageModelV3GenerateResult,
+  LanguageModelV3Message,
   LanguageModelV3StreamPart,
   LanguageModelV3StreamResult,
   LanguageModelV3ToolChoice,
+  LanguageModelV3ToolResultPart,
   LanguageModelV3Usage,
   SharedV3Warning,
 } from '@ai-sdk/provider';
@@ -24,7 +26,7 @@ import { withTools } from '../engine/tools/tool-messages.ts';
 import { LinnetError } from '../errors.ts';
 import { requireOneOf } from '../files/arguments.ts';
 import type { RunningModel, RunningOptions } from '../open/running-model.ts';
-import { chatMessagesOf } from './messages.ts';
+import type { ChatMessage } from '../tokenizer/chat-template.ts';
 import { endOfTurn } from '../tokenizer/text-ends.ts';
 import { OpenedOnce } from './opened-once.ts';
 
@@ -264,4 +266,35 @@ function finishOf({ generation }: EndEvent, { calls, isCut }: CalledAnswer): Lan
   const raw = generation.finish;
   if (raw === 'length') return { unified: 'length', raw };
   return { unified: calls.length > 0 && !isCut ? 'tool-calls' : 'stop', raw };
+}
+
+/** Prompts as messages of a chat. @throws LinnetError `INPUT` for files, which no model here reads */
+function chatMessagesOf(prompt: readonly LanguageModelV3Message[]): ChatMessage[] {
+  return prompt.flatMap((message): ChatMessage[] => {
+    if (message.role === 'system') return [{ role: 'system', content: message.content }];
+    if (message.role === 'tool') {
+      return message.content.flatMap((part) => (part.type === 'tool-result' ? [resultMessage(part)] : []));
+    }
+    let content = '';
+    const calls: object[] = [];
+    for (const part of message.content) {
+      if (part.type === 'text') content += part.text;
+      else if (part.type === 'tool-call') {
+        calls.push({ id: part.toolCallId, type: 'function', function: { name: part.toolName, arguments: part.input } });
+      } else if (part.type === 'file')
+        throw new LinnetError('INPUT', `the model reads no files, as of ${part.mediaType}`);
+    }
+    return [{ role: message.role, content, ...(calls.length > 0 && { tool_calls: calls }) }];
+  });
+}
+
+function resultMessage({ toolCallId, toolName, output }: LanguageModelV3ToolResultPart): ChatMessage {
+  return { role: 'tool', name: toolName, tool_call_id: toolCallId, content: resultText(output) };
+}
+
+function resultText(output: LanguageModelV3ToolResultPart['output']): string {
+  if (output.type === 'text' || output.type === 'error-text') return output.value;
+  if (output.type === 'json' || output.type === 'error-json') return JSON.stringify(output.value);
+  if (output.type === 'execution-denied') return output.reason ?? 'the call was not allowed';
+  return output.value.map((part) => (part.type === 'text' ? part.text : `[${part.type}]`)).join('');
 }

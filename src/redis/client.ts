@@ -54,9 +54,7 @@ export async function loadOptional<T>(load: () => Promise<T>, name: string, need
     throw new LinnetError(
       'NOT_FOUND',
       `${need} needs the package ${name}, which is not installed: npm install ${name}`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }

@@ -18,12 +18,12 @@ interface Exchange {
   readonly outgoing: ServerResponse;
 }
 
-/**
- * Refuses malformed requests, and requests that are late through a fault of the client.
- * @returns the listener to register for requests
- */
-export function refuseLateRequests(server: Server): (incoming: IncomingMessage, outgoing: ServerResponse) => void {
+/** Refuses malformed requests, and requests that are late through a fault of the client. */
+export function refuseLateRequests(server: Server): void {
   const exchanges = new WeakMap<Duplex, Exchange>();
+  server.prependListener('request', (incoming, outgoing) => {
+    exchanges.set(incoming.socket, { incoming, outgoing });
+  });
 
   const refuse = (socket: Duplex, code: unknown): void => {
     const begun = exchanges.get(socket)?.outgoing;
@@ -55,10 +55,6 @@ export function refuseLateRequests(server: Server): (incoming: IncomingMessage, 
       }
     });
   });
-
-  return (incoming, outgoing) => {
-    exchanges.set(incoming.socket, { incoming, outgoing });
-  };
 }
 
 /** Immediates run after pending input is read; the second of two does so from any phase of the event loop. */

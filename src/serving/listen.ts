@@ -33,8 +33,6 @@ export interface Drained {
 
 export interface Listening {
   readonly url: string;
-  /** Answers a request that did not come by the socket. */
-  readonly fetch: (request: Request) => Response | Promise<Response>;
   /** Reports draining to load balancers, accepts no more requests, lets running ones finish, then closes. */
   drain(): Promise<void>;
 }
@@ -55,7 +53,7 @@ export async function listen(
   { serving, settle }: Partial<Drained> = {},
 ): Promise<Listening> {
   const { host = '127.0.0.1', port = 8080 } = options;
-  const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
+  const listener = getRequestListener(api.fetch, { overrideGlobalObjects: false });
   const server = createServer(
     {
       headersTimeout: options.headersTimeout ?? 10_000,
@@ -65,12 +63,9 @@ export async function listen(
       keepAliveTimeout: 5_000,
       maxHeaderSize: 16 << 10,
     },
-    (incoming, outgoing) => {
-      came(incoming, outgoing);
-      void listener(incoming, outgoing);
-    },
+    (incoming, outgoing) => void listener(incoming, outgoing),
   );
-  const came = refuseLateRequests(server);
+  refuseLateRequests(server);
   server.maxHeadersCount = 100;
   server.maxConnections = 1024;
   await new Promise<void>((resolve, reject) => {
@@ -83,7 +78,6 @@ export async function listen(
   const bound = address !== null && typeof address === 'object' ? address.port : port;
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
-    fetch: (request) => api.fetch(request),
     async drain() {
       if (serving !== undefined) serving.draining = true;
       // A connection that came as the socket closed would be lost, and with it its request.

@@ -60,12 +60,13 @@ export interface RunningServer extends Listening {
 /** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
 export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
   checkAddress(options);
-  const { keys = [], origins = [], rate, limits, aliases, anyModel, openMetrics, log } = options;
+  const { keys = [], origins = [], rate, limits } = options;
   return {
-    ...{ aliases, anyModel, openMetrics, origins, log, draining: false, localOnly: keys.length === 0 },
+    ...options,
+    ...{ origins, draining: false, localOnly: keys.length === 0 },
     limits: { ...defaultLimits, ...limits },
     keys: new ApiKeys(keys),
-    rate: new RequestRate(rate, redis),
+    rate: rate === undefined ? undefined : new RequestRate(rate, redis),
     metrics: new ServerMetrics(),
   };
 }
@@ -75,12 +76,11 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
  * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
 export async function startServer(model: TextModel, options: ServerOptions): Promise<RunningServer> {
-  const { shared, cacheBytes = 256 << 20, slotFolder, page, metricDialects } = options;
-  const { drafter, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
+  const { shared, cacheBytes = 256 << 20, slotFolder, deterministic } = options;
   const around = surroundings(options, shared?.redis);
   const { metrics, limits } = around;
   const runner = new Runner(model.engine, {
-    ...{ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout, drafter },
+    ...options,
     tokenizer: model.tokenizer,
     prefixes: new PrefixCache(cacheBytes, deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,
@@ -91,14 +91,14 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlots(slotFolder, limits.sessionBytes);
   const serving = {
     ...around,
-    ...{ model, runner, page, metricDialects, secret: shared?.secret },
+    ...{ model, runner, secret: shared?.secret },
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
     grammars: new Grammars(model.tokenizer, model.engine.model.sizes.vocabulary),
     calls: new ToolCalls(model, options.toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
     slots: new Slots(runner.parallel, slotFiles),
-    sessions: new Sessions(store, { ttl: options.sessionTtl }),
+    sessions: new Sessions(store, options.sessionTtl),
   };
   const api = createApi<Serving>(serving, textApi(model));
   return { ...(await listen(api, options, { serving, settle: () => runner.close() })), runner };

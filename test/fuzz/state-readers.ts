@@ -18,7 +18,7 @@ import { lockFolder } from '../../src/files/folder-lock.ts';
 import { listWrittenFiles, requireReplaceable, WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { float32 } from '../../src/graph/tensor.ts';
 import { openRun, readRun } from '../../src/report/record.ts';
-import { ApiKeys, RequestRate } from '../../src/serving/http/access.ts';
+import { ApiKeys } from '../../src/serving/http/access.ts';
 import { createApi } from '../../src/serving/http/app.ts';
 import type { Serving } from '../../src/serving/http/request-context.ts';
 import { textApi } from '../../src/serving/http/text-api.ts';
@@ -245,7 +245,7 @@ async function requestReaders(): Promise<StateReaders> {
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 400, timeout: 20 },
-    ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
+    ...{ keys: new ApiKeys([]), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [], draining: false },
   };
   const api = createApi<Serving>(serving, textApi(served));

@@ -7,7 +7,7 @@ import { readTextFile } from '../../data/files/text-file.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { isRedisUrl } from '../../redis/client.ts';
 import { defaultLimits } from '../../serving/http/limits.ts';
-import { metricDialects } from '../../serving/http/metric-names.ts';
+import { metricDialects } from '../../serving/http/metrics.ts';
 import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
 import { startEncoderServer } from '../../serving/encoders/encoder-server.ts';

@@ -5,12 +5,9 @@ import { LinnetError, OverloadError } from '../../errors.ts';
 export class TextLine {
   /** Requests whose texts may be in the line at a time. */
   readonly most: number;
-  #requests = 0;
+  readonly #requests = new Set<Promise<unknown>>();
   #last: Promise<unknown> = Promise.resolve();
   #closing = false;
-  /** Resolves when a line that is closed is empty. */
-  #empty: Promise<void> | undefined;
-  #onEmpty: (() => void) | undefined;
 
   /** @param most requests in the line; more are refused */
   constructor(most: number) {
@@ -18,7 +15,7 @@ export class TextLine {
   }
 
   get requests(): number {
-    return this.#requests;
+    return this.#requests.size;
   }
 
   /**
@@ -27,13 +24,13 @@ export class TextLine {
    */
   async enter<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closing) throw new OverloadError('closing');
-    if (this.#requests >= this.most) throw new OverloadError('full');
-    this.#requests++;
+    if (this.requests >= this.most) throw new OverloadError('full');
+    const request = work();
+    this.#requests.add(request);
     try {
-      return await work();
+      return await request;
     } finally {
-      this.#requests--;
-      if (this.#requests === 0) this.#onEmpty?.();
+      this.#requests.delete(request);
     }
   }
 
@@ -50,9 +47,6 @@ export class TextLine {
   /** Takes no more requests, and resolves when those there are have ended. */
   async close(): Promise<void> {
     this.#closing = true;
-    this.#empty ??= new Promise((resolve) => {
-      this.#onEmpty = resolve;
-    });
-    if (this.#requests > 0) await this.#empty;
+    await Promise.allSettled(this.#requests);
   }
 }

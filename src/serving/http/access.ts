@@ -13,17 +13,13 @@ export class ApiKeys {
     this.#digests = keys.map(digestOf);
   }
 
-  get required(): boolean {
-    return this.#digests.length > 0;
-  }
-
   /**
    * The name of the key that a request brings, for sharing out and keeping apart; not the key itself. Takes as long for a
    * wrong key as for a right one.
    * @throws ApiError where a key is needed and none of ours was given
    */
   identify(headers: Headers): string {
-    if (!this.required) return '';
+    if (this.#digests.length === 0) return '';
     const bearer = /^Bearer +(.+)$/i.exec(headers.get('authorization') ?? '')?.[1];
     const digest = digestOf(bearer ?? headers.get('x-api-key') ?? '');
     let found = -1;
@@ -56,31 +52,20 @@ export function checkHost(header: string | null): void {
 
 /** Most requests a minute and key. */
 export class RequestRate {
-  readonly #limiter: RateLimiterMemory | RateLimiterRedis | undefined;
+  readonly #limiter: RateLimiterMemory | RateLimiterRedis;
 
-  /**
-   * @param perMinute undefined for no limit
-   * @param redis where servers that share it count together; each counts for itself while it does not answer
-   */
-  constructor(perMinute: number | undefined, redis?: Redis) {
-    if (perMinute === undefined) return;
-    const own = new RateLimiterMemory({ points: perMinute, duration: 60 });
-    this.#limiter =
-      redis === undefined
-        ? own
-        : new RateLimiterRedis({
-            storeClient: redis,
-            keyPrefix: 'linnet:rate',
-            points: perMinute,
-            duration: 60,
-            insuranceLimiter: own,
-          });
+  /** @param redis where servers that share it count together; each counts for itself while it does not answer */
+  constructor(perMinute: number, redis?: Redis) {
+    const share = { points: perMinute, duration: 60 };
+    const own = new RateLimiterMemory(share);
+    const shared = { ...share, storeClient: redis, keyPrefix: 'linnet:rate', insuranceLimiter: own };
+    this.#limiter = redis === undefined ? own : new RateLimiterRedis(shared);
   }
 
   /** @throws ApiError when the key has had its share */
   async take(key: string): Promise<void> {
     try {
-      await this.#limiter?.consume(key === '' ? 'anyone' : key);
+      await this.#limiter.consume(key === '' ? 'anyone' : key);
     } catch (reason) {
       const wait =
         typeof reason === 'object' && reason !== null && 'msBeforeNext' in reason ? Number(reason.msBeforeNext) : 1000;

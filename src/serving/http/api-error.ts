@@ -1,8 +1,6 @@
 /** Errors as the API reports them. */
 import { type ErrorCode, LinnetError, OverloadError } from '../../errors.ts';
-import { isFull } from '../sessions/folder-store.ts';
-import { StoreError } from '../sessions/state-store.ts';
-import { SessionError } from '../sessions/sessions.ts';
+import { systemErrorCode } from '../../files/regular-file.ts';
 
 /** Kinds of errors, with the status that goes with each. */
 const statusByType = {
@@ -24,23 +22,23 @@ const statusByType = {
 
 export type ApiErrorType = keyof typeof statusByType;
 
+interface ErrorDetails {
+  /** The field that is wrong. */
+  readonly param?: string | undefined;
+  /** Seconds after which to try again. */
+  readonly retryAfter?: number;
+  readonly details?: Readonly<Record<string, number>>;
+  readonly cause?: unknown;
+}
+
 export class ApiError extends Error {
   readonly type: ApiErrorType;
   readonly param: string | undefined;
-  /** Seconds after which to try again. */
   readonly retryAfter: number | undefined;
   readonly details: Readonly<Record<string, number>>;
 
-  constructor(
-    type: ApiErrorType,
-    message: string,
-    {
-      param,
-      retryAfter,
-      details = {},
-    }: { param?: string; retryAfter?: number; details?: Readonly<Record<string, number>> } = {},
-  ) {
-    super(message);
+  constructor(type: ApiErrorType, message: string, { param, retryAfter, details = {}, cause }: ErrorDetails = {}) {
+    super(message, { cause });
     this.name = 'ApiError';
     this.type = type;
     this.param = param;
@@ -58,11 +56,6 @@ export class ApiError extends Error {
   }
 }
 
-/** Refuses a request. @param param the field that is wrong */
-export function refuse(message: string, param?: string): never {
-  throw new ApiError('invalid_request_error', message, { param });
-}
-
 /** Error types of a bad request, by our own codes; any other error is the server's. */
 const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
   INPUT: 'invalid_request_error',
@@ -72,13 +65,7 @@ const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
   ABORTED: 'unavailable_error',
 };
 
-const typeByReason: Readonly<Record<SessionError['reason'], ApiErrorType>> = {
-  missing: 'not_found_error',
-  busy: 'conflict_error',
-  stale: 'conflict_error',
-  full: 'rate_limit_error',
-  name: 'invalid_request_error',
-};
+export const noRoom = 'there is no room left to keep states; delete sessions, or make room';
 
 /** Any error as one that may be reported; errors of the server reveal no internals. */
 export function asApiError(error: unknown): ApiError {
@@ -88,16 +75,9 @@ export function asApiError(error: unknown): ApiError {
       ? new ApiError('rate_limit_error', error.message, { retryAfter: 1 })
       : new ApiError('unavailable_error', error.message, { retryAfter: 5 });
   }
-  if (error instanceof StoreError && error.reason === 'unavailable') {
-    return new ApiError('unavailable_error', error.message, { retryAfter: 1 });
+  if (['ENOSPC', 'EDQUOT'].includes(systemErrorCode(error instanceof LinnetError ? error.cause : error) ?? '')) {
+    return new ApiError('insufficient_storage_error', noRoom);
   }
-  if (error instanceof StoreError || isFull(error)) {
-    return new ApiError(
-      'insufficient_storage_error',
-      'there is no room left to keep states; delete sessions, or make room',
-    );
-  }
-  if (error instanceof SessionError) return new ApiError(typeByReason[error.reason], error.message);
   const type = error instanceof LinnetError ? typeByCode[error.code] : undefined;
   if (type !== undefined && error instanceof LinnetError) return new ApiError(type, error.message);
   return new ApiError('server_error', 'the server failed; its log says more');

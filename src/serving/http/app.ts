@@ -14,8 +14,7 @@ import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { isStream } from './dialects/event-stream.ts';
-import { type MetricDialect, withDialects } from './metric-names.ts';
-import type { ServerMetrics } from './metrics.ts';
+import { type MetricDialect, type ServerMetrics, withDialects } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
 import { modelNames, type TokenServing } from './request-context.ts';
 import { checkBody, jsonBody } from './request-fields.ts';
@@ -24,7 +23,8 @@ import { tokenizerInfo } from './token-routes.ts';
 
 export interface ApiOptions extends TokenServing {
   readonly keys: ApiKeys;
-  readonly rate: RequestRate;
+  /** Default: as often as they like. */
+  readonly rate?: RequestRate;
   readonly metrics: ServerMetrics;
   readonly log: Logger;
   /** Whether the server listens on a loopback address without a key: then only requests to localhost are answered. */
@@ -158,7 +158,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     const isOpen = open.includes(c.req.path) || (options.openMetrics === true && measured.includes(c.req.path));
     if (!isOpen && options.page?.has(c.req.path) !== true) {
       c.set('key', keys.identify(c.req.raw.headers));
-      await rate.take(c.get('key'));
+      await rate?.take(c.get('key'));
     }
     await next();
   });

@@ -5,9 +5,8 @@ import type { ToolFunction } from '../../engine/tools/tool-format.ts';
 import { templateCall, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
-import { refuse } from './api-error.ts';
 import type { Serving, TokenServing } from './request-context.ts';
-import { maybe } from './request-fields.ts';
+import { maybe, refuse } from './request-fields.ts';
 
 const textPart = z.object({
   type: z.literal('text', { error: 'only parts of type "text" are supported' }),

@@ -1,11 +1,10 @@
 /** Routes of embeddings: texts as vectors. */
 import { z } from 'zod';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
-import { refuse } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
-import { checkTokens, maybe, modelName, tokenId } from './request-fields.ts';
+import { checkTokens, maybe, modelName, refuse, tokenId } from './request-fields.ts';
 
 function embeddingsSchema(limits: ServerLimits) {
   const ids = z.array(tokenId).min(1).max(limits.promptTokens);

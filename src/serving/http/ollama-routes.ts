@@ -7,7 +7,7 @@ import { vectorsOf } from './embeddings.ts';
 import type { ServerLimits } from './limits.ts';
 import { type EmbeddingServing, modelNames, taggedName } from './request-context.ts';
 import { maybe, modelName } from './request-fields.ts';
-import { post, type Route } from './route.ts';
+import { post, type Route, route } from './route.ts';
 
 const embedSchema = (limits: ServerLimits) =>
   z.object({
@@ -73,22 +73,15 @@ export function ollamaFacts(
   capabilities: (model: NamedModel) => readonly string[],
 ): readonly Route<EmbeddingServing>[] {
   return [
-    {
-      ...{ method: 'get', path: '/api/tags', summary: 'Names of the model, in the shapes of Ollama' },
-      answer: (serving) => Response.json({ models: entriesOf(serving, { modified_at: openedAt(serving.model) }) }),
-    },
-    {
-      ...{ method: 'get', path: '/api/ps', summary: 'The same: the model is always loaded' },
-      answer: (serving) => {
-        const context_length = serving.embeddings.longest;
-        const loaded = { expires_at: '9999-12-31T23:59:59Z', size_vram: 0, context_length };
-        return Response.json({ models: entriesOf(serving, loaded) });
-      },
-    },
-    {
-      ...{ method: 'get', path: '/api/version', summary: 'The version of Linnet' },
-      answer: () => Response.json({ version: describeSoftware().linnet }),
-    },
+    route('get', '/api/tags', 'Names of the model, in the shapes of Ollama', (serving: EmbeddingServing) =>
+      Response.json({ models: entriesOf(serving, { modified_at: openedAt(serving.model) }) }),
+    ),
+    route('get', '/api/ps', 'The same: the model is always loaded', (serving: EmbeddingServing) => {
+      const context_length = serving.embeddings.longest;
+      const loaded = { expires_at: '9999-12-31T23:59:59Z', size_vram: 0, context_length };
+      return Response.json({ models: entriesOf(serving, loaded) });
+    }),
+    route('get', '/api/version', 'The version of Linnet', () => Response.json({ version: describeSoftware().linnet })),
     post(
       '/api/show',
       'Sizes and chat template of the model',

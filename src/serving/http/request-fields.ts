@@ -2,10 +2,25 @@
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits } from '../../files/json-limits.ts';
-import { ApiError, refuse } from './api-error.ts';
+import { ApiError } from './api-error.ts';
 
 /** Levels of a body: a schema has 48, and lies in others. */
 const deepestBody = 96;
+
+/** Refuses a request. @param param the field that is wrong */
+export function refuse(message: string, param?: string): never {
+  throw new ApiError('invalid_request_error', message, { param });
+}
+
+/** Makes something of a field. @throws ApiError naming the field, where it cannot be made of what is given */
+export function madeOf<T>(field: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
+    return refuse(error.message, field);
+  }
+}
 
 /** A field that may be left out, or null, as clients send it. */
 export function maybe<T extends z.ZodType>(schema: T) {

@@ -41,6 +41,17 @@ export interface Route<S> extends RouteOptions {
   answer(serving: S, request: ApiRequest, fields: unknown): Response | Promise<Response>;
 }
 
+/** A route that takes no JSON. */
+export function route<S>(
+  method: Route<S>['method'],
+  path: string,
+  summary: string,
+  answer: (serving: S, request: ApiRequest) => Response | Promise<Response>,
+  types: Pick<Route<S>, 'takes' | 'gives'> = {},
+): Route<S> {
+  return { method, path, summary, answer, ...types };
+}
+
 /** A route that takes a body: its answer has the fields of its schema. */
 export function post<S, Fields>(
   path: string,

@@ -3,14 +3,14 @@ import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
-import { type ApiRequest, post, type Route } from './route.ts';
-import { ApiError, refuse } from './api-error.ts';
+import { type ApiRequest, post, type Route, route } from './route.ts';
+import { ApiError } from './api-error.ts';
 import { preparePrompt } from '../../engine/prompt.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
-import { checkTokens, maybe, readBody, tokenId } from './request-fields.ts';
+import { checkTokens, maybe, readBody, refuse, tokenId } from './request-fields.ts';
 
 const createSchema = (limits: ServerLimits) =>
   z.object({
@@ -73,6 +73,13 @@ async function importSession({ sessions, model, limits }: Serving, request: ApiR
   return Response.json(await kept, { status: 201 });
 }
 
+async function sessionFile({ sessions, model }: Serving, request: ApiRequest): Promise<Response> {
+  // What drafters have learned comes from other texts too.
+  const { state, tokens, sampler } = (await sessions.load(named(request))).session;
+  const file = encodeSession({ state, tokens, sampler, fingerprint: model.fingerprint });
+  return new Response(Uint8Array.from(file), { headers: { 'content-type': bytes } });
+}
+
 function named({ key, params }: ApiRequest): StateName {
   return { owner: key, id: params.id };
 }
@@ -82,34 +89,22 @@ const one = '/v1/sessions/{id}';
 
 export const sessionRoutes: readonly Route<Serving>[] = [
   post('/v1/sessions', 'Reads a text into a session', createSchema, createSession),
-  {
-    ...{ method: 'get', path: '/v1/sessions', summary: 'Ids of the sessions' },
-    answer: async ({ sessions }, { key }) => Response.json({ object: 'list', data: await sessions.list(key) }),
-  },
-  {
-    ...{ method: 'post', path: '/v1/sessions/import', summary: 'Takes a session file in, under a new id' },
-    ...{ takes: bytes, answer: importSession },
-  },
-  {
-    ...{ method: 'get', path: one, summary: 'A session' },
-    answer: async ({ sessions }, request) =>
-      Response.json(summary(named(request), await sessions.load(named(request)))),
-  },
-  {
-    ...{ method: 'delete', path: one, summary: 'Deletes a session' },
-    async answer({ sessions }, request) {
-      await sessions.remove(named(request), request.abort.signal);
-      return Response.json({ id: request.params.id, object: 'session', deleted: true });
-    },
-  },
-  {
-    ...{ method: 'get', path: `${one}/text`, summary: 'The text of a session' },
-    async answer({ sessions, model }, request) {
-      const { tokens } = (await sessions.load(named(request))).session;
-      const text = model.tokenizer.decode(Array.from(tokens));
-      return Response.json({ id: request.params.id, object: 'session.text', text });
-    },
-  },
+  route('get', '/v1/sessions', 'Ids of the sessions', async ({ sessions }: Serving, { key }) =>
+    Response.json({ object: 'list', data: await sessions.list(key) }),
+  ),
+  route('post', '/v1/sessions/import', 'Takes a session file in, under a new id', importSession, { takes: bytes }),
+  route('get', one, 'A session', async ({ sessions }: Serving, request) =>
+    Response.json(summary(named(request), await sessions.load(named(request)))),
+  ),
+  route('delete', one, 'Deletes a session', async ({ sessions }: Serving, request) => {
+    await sessions.remove(named(request), request.abort.signal);
+    return Response.json({ id: request.params.id, object: 'session', deleted: true });
+  }),
+  route('get', `${one}/text`, 'The text of a session', async ({ sessions, model }: Serving, request) => {
+    const { tokens } = (await sessions.load(named(request))).session;
+    const text = model.tokenizer.decode(Array.from(tokens));
+    return Response.json({ id: request.params.id, object: 'session.text', text });
+  }),
   post(
     `${one}/fork`,
     'Copies of a session',
@@ -123,17 +118,6 @@ export const sessionRoutes: readonly Route<Serving>[] = [
     },
     { optional: true },
   ),
-  {
-    ...{ method: 'get', path: `${one}/state`, summary: 'A session as a file', gives: bytes },
-    async answer({ sessions, model }, request) {
-      // What drafters have learned comes from other texts too.
-      const { state, tokens, sampler } = (await sessions.load(named(request))).session;
-      const file = encodeSession({ state, tokens, sampler, fingerprint: model.fingerprint });
-      return new Response(Uint8Array.from(file), { headers: { 'content-type': bytes } });
-    },
-  },
-  {
-    ...{ method: 'put', path: `${one}/state`, summary: 'Takes a session file in, under this id' },
-    ...{ takes: bytes, answer: importSession },
-  },
+  route('get', `${one}/state`, 'A session as a file', sessionFile, { gives: bytes }),
+  route('put', `${one}/state`, 'Takes a session file in, under this id', importSession, { takes: bytes }),
 ];

@@ -5,10 +5,10 @@ import type { SavedSession } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
 import { checkPlainFileName } from '../../files/plain-file-name.ts';
 import { nameOf } from '../sessions/state-store.ts';
-import { ApiError, refuse } from './api-error.ts';
+import { ApiError } from './api-error.ts';
 import type { Serving } from './request-context.ts';
-import { type ApiRequest, post, type Route } from './route.ts';
-import { maybe } from './request-fields.ts';
+import { type ApiRequest, post, type Route, route } from './route.ts';
+import { maybe, refuse } from './request-fields.ts';
 
 function listSlots({ slots, runner, limits }: Serving, { query }: ApiRequest): Response {
   const { active } = runner;
@@ -112,11 +112,7 @@ function slotFile({ files }: Serving['slots'], owner: string, filename: string) 
 }
 
 export const slotRoutes: readonly Route<Serving>[] = [
-  {
-    ...{ method: 'get', path: '/slots' },
-    summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
-    answer: listSlots,
-  },
+  route('get', '/slots', 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free', listSlots),
   post(
     '/slots/{id}',
     'Saves, restores, erases or copies a slot: ?action=save|restore|erase|clone_to, with &target= for a copy',

@@ -3,12 +3,11 @@ import { z } from 'zod';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
-import { refuse } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
 import type { ServerLimits } from './limits.ts';
 import type { TokenServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
-import { checkTokens, maybe, tokenId } from './request-fields.ts';
+import { checkTokens, maybe, refuse, tokenId } from './request-fields.ts';
 
 const tokenizeSchema = (limits: ServerLimits) =>
   z.object({

@@ -12,15 +12,7 @@ import { LinnetError } from '../../errors.ts';
 import { createFileAtomic } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import type { TextModel } from '../../engine/text-model.ts';
-import {
-  idsOf,
-  nameOf,
-  type SaveOptions,
-  type StateName,
-  type StateStore,
-  type StoredState,
-  StoreError,
-} from './state-store.ts';
+import { idsOf, nameOf, type SaveOptions, type StateName, type StateStore, type StoredState } from './state-store.ts';
 
 interface VersionFile {
   readonly file: string;
@@ -93,7 +85,6 @@ export class FolderStore implements StateStore {
     } catch (error) {
       // Removes no folder that holds anything.
       await rmdir(place).catch(() => undefined);
-      if (isFull(error)) throw new StoreError('full', error);
       // Without its folder the session was removed meanwhile.
       if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
       throw error;
@@ -157,10 +148,4 @@ export class FolderStore implements StateStore {
   #place(name: StateName): string {
     return join(this.#folder, nameOf(name));
   }
-}
-
-/** Whether an error of the file system says that there is no room. */
-export function isFull(error: unknown): boolean {
-  const code = systemErrorCode(error instanceof LinnetError ? error.cause : error);
-  return code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -144,6 +144,6 @@ export async function redisAnswer<T>(key: string, asked: Promise<T>): Promise<T>
     if (message.includes('WRONGTYPE')) {
       throw new LinnetError('FORMAT', `the key ${key} of Redis holds a value of another type; delete it`, { cause });
     }
-    throw new StoreError(/\bOOM\b/.test(message) ? 'full' : 'unavailable', cause);
+    throw new StoreError(/\bOOM\b/.test(message), cause);
   }
 }

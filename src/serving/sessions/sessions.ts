@@ -8,53 +8,40 @@
 import { randomBytes } from 'node:crypto';
 import type { SavedSession } from '../../decoding/state/session-format.ts';
 import { cancelled } from '../../engine/running-job.ts';
+import { ApiError } from '../http/api-error.ts';
 import type { SaveOptions, StateName, StateStore, StoredState } from './state-store.ts';
-
-export class SessionError extends Error {
-  readonly reason: 'missing' | 'busy' | 'stale' | 'full' | 'name';
-  constructor(reason: SessionError['reason'], message: string) {
-    super(message);
-    this.name = 'SessionError';
-    this.reason = reason;
-  }
-}
 
 /** A session while a request works on it. */
 export interface SessionTurn {
   readonly session: SavedSession;
-  /** Replaces the session. @throws SessionError `stale` if the session has changed since the turn began */
+  /** Replaces the session. @throws ApiError if the session has changed since the turn began */
   readonly keep: (session: SavedSession) => Promise<void>;
 }
 
 /** Milliseconds for which the count of an owner's sessions is reused: counting is work, and the limit need not be exact. */
 const countAge = 5_000;
 
-export interface SessionsOptions {
-  /** Most sessions of one owner. Default 10,000. */
-  readonly most?: number;
-  /** Seconds without a turn after which a session is gone, where it was not made with others. Default: it stays. */
-  readonly ttl?: number;
-}
+/** Most sessions of one owner. */
+const mostSessions = 10_000;
 
 export class Sessions {
   readonly #store: StateStore;
-  readonly #most: number;
   readonly #ttl: number | undefined;
   readonly #busy = new Set<string>();
   readonly #counts = new Map<string, { count: number; readonly at: number }>();
 
-  constructor(store: StateStore, { most = 10_000, ttl }: SessionsOptions = {}) {
+  /** @param ttl seconds without a turn after which a session is gone, where it was not made with others. Default: it stays */
+  constructor(store: StateStore, ttl?: number) {
     this.#store = store;
-    this.#most = most;
     this.#ttl = ttl;
   }
 
-  /** Keeps a new session. @throws SessionError `full` */
+  /** Keeps a new session. @throws ApiError where the owner has as many as there may be */
   create(owner: string, session: SavedSession, ttl = this.#ttl) {
     return this.#save({ owner, id: `sess_${randomBytes(16).toString('hex')}` }, session, { expected: 0, ttl });
   }
 
-  /** Keeps a session under an id, in place of one of that id. @throws SessionError `full`, `busy` */
+  /** Keeps a session under an id, in place of one of that id. @throws ApiError as `create` and `begin` */
   async put(name: StateName, session: SavedSession, signal: AbortSignal) {
     this.#claim(name, signal);
     const expected = (await this.#store.version(name)) ?? 0;
@@ -65,7 +52,7 @@ export class Sessions {
    * Begins a turn.
    * @param signal fired at the end of the turn
    * @param expected the version that the caller believes in
-   * @throws SessionError `missing`, `busy`, or `stale` for another version
+   * @throws ApiError without the session, while another turn works on it, and for another version
    */
   async begin(name: StateName, signal: AbortSignal, expected?: number): Promise<SessionTurn> {
     this.#claim(name, signal);
@@ -81,13 +68,13 @@ export class Sessions {
     return this.#store.list(owner);
   }
 
-  /** @throws SessionError `missing` or `busy` */
+  /** @throws ApiError as `begin` */
   async remove(name: StateName, signal: AbortSignal): Promise<void> {
     this.#claim(name, signal);
     if (!(await this.#store.remove(name))) throw missing(name);
   }
 
-  /** @throws SessionError `missing` */
+  /** @throws ApiError without the session */
   async load(name: StateName): Promise<StoredState> {
     checkId(name);
     const stored = await this.#store.load(name);
@@ -95,7 +82,6 @@ export class Sessions {
     return stored;
   }
 
-  /** @throws SessionError `stale`, and `full` where a new one would be one too many */
   async #save(name: StateName, session: SavedSession, options: SaveOptions) {
     if (options.expected === 0) await this.#count(name.owner);
     const version = await this.#store.save(name, session, options);
@@ -105,12 +91,12 @@ export class Sessions {
 
   async #count(owner: string): Promise<void> {
     let known = this.#counts.get(owner);
-    if (known === undefined || performance.now() - known.at > countAge || known.count >= this.#most) {
+    if (known === undefined || performance.now() - known.at > countAge || known.count >= mostSessions) {
       known = { count: (await this.#store.list(owner)).length, at: performance.now() };
       this.#counts.set(owner, known);
     }
-    if (known.count >= this.#most) {
-      throw new SessionError('full', `there are ${known.count} sessions, the most there may be; delete some`);
+    if (known.count >= mostSessions) {
+      throw new ApiError('rate_limit_error', `there are ${known.count} sessions, the most there may be; delete some`);
     }
     known.count++;
   }
@@ -119,7 +105,7 @@ export class Sessions {
   #claim(name: StateName, signal: AbortSignal): void {
     checkId(name);
     const key = `${name.owner} ${name.id}`;
-    if (this.#busy.has(key)) throw new SessionError('busy', `another request works on session ${name.id}`);
+    if (this.#busy.has(key)) throw new ApiError('conflict_error', `another request works on session ${name.id}`);
     untilFired(signal, () => this.#busy.delete(key));
     this.#busy.add(key);
   }
@@ -138,13 +124,13 @@ export function summary({ id }: StateName, { session: { state, tokens }, version
 
 function checkId({ id }: StateName): void {
   if (/^[A-Za-z0-9_-]{1,64}$/.test(id)) return;
-  throw new SessionError('name', 'a session id has 1 to 64 letters, digits, _ and -');
+  throw new ApiError('invalid_request_error', 'a session id has 1 to 64 letters, digits, _ and -');
 }
 
-function missing({ id }: StateName): SessionError {
-  return new SessionError('missing', `there is no session ${id}`);
+function missing({ id }: StateName): ApiError {
+  return new ApiError('not_found_error', `there is no session ${id}`);
 }
 
-function stale({ id }: StateName): SessionError {
-  return new SessionError('stale', `session ${id} was changed meanwhile; look at it and try again`);
+function stale({ id }: StateName): ApiError {
+  return new ApiError('conflict_error', `session ${id} was changed meanwhile; look at it and try again`);
 }

@@ -4,6 +4,7 @@
  * save may name the version that it replaces, so that of two writers one is told.
  */
 import type { SavedSession } from '../../decoding/state/session-format.ts';
+import { ApiError, noRoom } from '../http/api-error.ts';
 
 export interface StateName {
   /** Name of an API key, or '' where there are none. Has no dot. */
@@ -51,18 +52,11 @@ export interface StateStore {
   close(): Promise<void>;
 }
 
-const messages = {
-  unavailable: 'the store of sessions does not answer; try again later',
-  full: 'the store of sessions is full; delete some, or make room',
-};
-
 /** The store cannot be reached, or has no room. */
-export class StoreError extends Error {
-  readonly reason: keyof typeof messages;
-  constructor(reason: StoreError['reason'], cause: unknown) {
-    super(messages[reason], { cause });
-    this.name = 'StoreError';
-    this.reason = reason;
+export class StoreError extends ApiError {
+  constructor(isFull: boolean, cause: unknown) {
+    if (isFull) super('insufficient_storage_error', noRoom, { cause });
+    else super('unavailable_error', 'the store of sessions does not answer; try again later', { retryAfter: 1, cause });
   }
 }
 

@@ -2,16 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { preparePrompt, type PromptInput, type PromptOptions } from '../../../engine/prompt.ts';
+import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
-import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkTokens, maybe, some, tokenId } from '../request-fields.ts';
-import { type AnswerFold, type ChoiceRecord, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
+import { checkTokens, maybe, refuse, some, tokenId } from '../request-fields.ts';
+import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
-import { openAiParts } from './progress.ts';
-import { completionLogprobs, type CompletionScore, textOffsets } from './scores.ts';
+import { completionLogprobs, type CompletionScore, openAiParts, textOffsets } from './answer-parts.ts';
 import { commonRefusals, jobOf, onSession, textFields } from './text-fields.ts';
 
 function schema(limits: ServerLimits) {
@@ -45,8 +44,12 @@ export const completions: Dialect<Fields> = {
     const inputs = inputsOf(fields);
     const scores = { text: logprobs, prompt: echo ? logprobs : undefined };
     const make = async (options: PromptOptions): Promise<TextJob[]> => {
-      const prompts = await promptsOf(serving, inputs, options, at.request.abort.signal);
-      return prompts.map((prompt) => jobOf(fields, at, prompt, { asked, ...scores }));
+      const prepare = () => inputs.map((input) => preparePrompt(serving.model, input, options));
+      const prompts = await whenEncoded(prepare, at.request.abort.signal);
+      return prompts.map((prompt) => {
+        checkTokens(prompt.source ?? prompt.tokens, serving.model.vocabulary, 'prompt');
+        return jobOf(fields, at, prompt, { asked, ...scores });
+      });
     };
     const answer = (records: readonly TextRecord[]) => answerOf(fields, serving, records);
     if (session === undefined) {
@@ -76,45 +79,26 @@ function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
   return prompt.length > 0 && prompt.every((one) => typeof one === 'number');
 }
 
-async function promptsOf(
-  { model }: Serving,
-  inputs: readonly PromptInput[],
-  options: PromptOptions,
-  signal: AbortSignal,
-) {
-  const prompts = await whenEncoded(() => inputs.map((input) => preparePrompt(model, input, options)), signal);
-  const vocabulary = model.engine.model.sizes.vocabulary;
-  for (const { source, tokens } of prompts) checkTokens(source ?? tokens, vocabulary, 'prompt');
-  return prompts;
-}
-
 function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord[]): AnswerFold {
-  const { model } = serving;
+  const { tokenizer } = serving.model;
   const { echo = false, return_token_ids: withIds } = fields;
-  const decode = model.tokenizer.decode.bind(model.tokenizer);
+  const decode = tokenizer.decode.bind(tokenizer);
   const shared = openAiParts(fields, serving, records);
   const { names, idsOf, promptIds } = shared;
   const head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', ...shared.identity };
-  const logprobs = (scores: readonly CompletionScore[]) =>
-    fields.logprobs === undefined ? null : completionLogprobs(scores, names);
   const echoed = ({ prompt }: TextRecord): string => (echo ? decode(prompt) : '');
-  /** Scores of the prompt where it is part of the text. */
-  const echoedScores = ({ prompt, scores }: TextRecord): CompletionScore[] => {
-    if (!echo || fields.logprobs === undefined) return [];
+  /** @param withPrompt whether the scores of an echoed prompt are told, too */
+  const logprobs = (record: TextRecord, scores: readonly PlacedScore[], withPrompt = false) => {
+    if (fields.logprobs === undefined) return null;
+    const { prompt } = record;
+    const start = echoed(record).length;
+    const placed: CompletionScore[] = scores.map((score) => ({ ...score, offset: start + score.offset }));
+    if (!withPrompt || !echo) return completionLogprobs(placed, names);
     const offsets = textOffsets(prompt, decode);
-    const own = scores.map((score, i) => ({
-      ...score,
-      top: score.top.slice(0, fields.logprobs),
-      offset: offsets[i + 1],
-    }));
-    return [{ token: prompt[0], offset: 0 }, ...own];
-  };
-  const placed = (
-    record: TextRecord,
-    scores: ChoiceRecord['scores'] | readonly CompletionScore[],
-  ): CompletionScore[] => {
-    const before = fields.logprobs === undefined ? 0 : echoed(record).length;
-    return scores.map((score) => ({ ...score, offset: before + score.offset }));
+    const before = record.scores.map((score, i) => {
+      return { ...score, top: score.top.slice(0, fields.logprobs), offset: offsets[i + 1] };
+    });
+    return completionLogprobs([{ token: prompt[0], offset: 0 }, ...before, ...placed], names);
   };
   /** A text that ends with the prompt. */
   const finishBefore = ({ job }: TextRecord) => (job.maxTokens === 0 ? 'length' : null);
@@ -130,18 +114,13 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
       });
       if (piece.type === 'prompt') {
         if (!echo && withIds !== true) return [];
-        const [text, scores] = [echoed(record), echo ? logprobs(echoedScores(record)) : null];
-        const rest = {
-          text,
-          logprobs: scores,
-          finish_reason: finishBefore(record),
-          ...promptIds(record),
-          ...idsOf([]),
-        };
+        const scores = echo ? logprobs(record, [], true) : null;
+        const ids = { ...promptIds(record), ...idsOf([]) };
+        const rest = { text: echoed(record), logprobs: scores, finish_reason: finishBefore(record), ...ids };
         return record.choices.map(({ index }) => chunk({ index, ...rest }));
       }
       const { index } = piece.choice;
-      const common = { index, logprobs: logprobs(placed(record, piece.event.scores)) };
+      const common = { index, logprobs: logprobs(record, piece.event.scores) };
       if (piece.type === 'text')
         return [chunk({ ...common, text: piece.event.text, finish_reason: null, ...idsOf(piece.event.tokens) })];
       return [chunk({ ...common, text: '', finish_reason: finishOf(piece.event), ...idsOf(piece.tokens) })];
@@ -149,18 +128,17 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
     last: () => shared.last(head),
     whole: () => ({
       ...head,
-      choices: records.flatMap((record) => {
-        const [before, scores] = [echoed(record), echoedScores(record)];
-        return record.choices.map((choice) => ({
-          index: choice.index,
-          text: before + choice.text,
-          logprobs: logprobs([...scores, ...placed(record, [...choice.scores, ...(choice.end?.scores ?? [])])]),
-          finish_reason: choice.end === undefined ? finishBefore(record) : finishOf(choice.end),
+      choices: records.flatMap((record) =>
+        record.choices.map(({ index, text, scores, tokens, end }) => ({
+          index,
+          text: echoed(record) + text,
+          logprobs: logprobs(record, [...scores, ...(end?.scores ?? [])], true),
+          finish_reason: end === undefined ? finishBefore(record) : finishOf(end),
           ...promptIds(record),
-          ...idsOf(choice.tokens),
+          ...idsOf(tokens),
           ...shared.promptScores(record),
-        }));
-      }),
+        })),
+      ),
       usage: usageOf(records),
     }),
   };

@@ -77,24 +77,19 @@ export interface ChoiceRecord {
   end?: EndEvent;
 }
 
-interface About {
-  readonly record: TextRecord;
-}
-
 /** A step of an answer, which the records have taken in. */
-export type Piece = About &
-  (
-    | { readonly type: 'progress'; readonly event: PromptEvent }
-    | { readonly type: 'prompt'; readonly event: PromptEvent }
-    | { readonly type: 'text'; readonly choice: ChoiceRecord; readonly event: TokensEvent }
-    | {
-        readonly type: 'end';
-        readonly choice: ChoiceRecord;
-        readonly event: EndEvent;
-        /** Tokens that came with no text. */
-        readonly tokens: readonly number[];
-      }
-  );
+export type Piece = { readonly record: TextRecord } & (
+  | { readonly type: 'progress'; readonly event: PromptEvent }
+  | { readonly type: 'prompt'; readonly event: PromptEvent }
+  | { readonly type: 'text'; readonly choice: ChoiceRecord; readonly event: TokensEvent }
+  | {
+      readonly type: 'end';
+      readonly choice: ChoiceRecord;
+      readonly event: EndEvent;
+      /** Tokens that came with no text. */
+      readonly tokens: readonly number[];
+    }
+);
 
 /** Routes that speak a dialect. Their answers throw ApiError, and as `Runner.submitAll`. */
 export function dialectRoutes<Fields extends { readonly stream?: boolean | undefined }>(
@@ -210,22 +205,24 @@ export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedSco
 }
 
 export function usageOf(records: readonly TextRecord[]) {
-  const sum = (count: (record: TextRecord) => number): number =>
-    records.reduce((total, record) => total + count(record), 0);
-  const prompt = sum((record) => record.prompt.length);
-  const written = sum(({ choices }) => choices.reduce((total, { tokens }) => total + tokens.length, 0));
+  let [prompt, written, cached] = [0, 0, 0];
+  for (const record of records) {
+    prompt += record.prompt.length;
+    cached += record.cached;
+    for (const { tokens } of record.choices) written += tokens.length;
+  }
   return {
     prompt_tokens: prompt,
     completion_tokens: written,
     total_tokens: prompt + written,
-    prompt_tokens_details: { cached_tokens: sum(({ cached }) => cached) },
+    prompt_tokens_details: { cached_tokens: cached },
   };
 }
 
 /** A header for clients whose prompts are longer than those that the model was trained for: it predicts worse there. */
 function lengthWarning({ model }: Serving, records: readonly TextRecord[]): Record<string, string> {
   const trainedLength = model.engine.model.sizes.trainedLength ?? Infinity;
-  const longest = records.reduce((most, { prompt }) => Math.max(most, prompt.length), 0);
+  const longest = Math.max(0, ...records.map(({ prompt }) => prompt.length));
   if (longest <= trainedLength) return {};
   return { 'x-linnet-warning': `a prompt has ${longest} tokens; the model was trained for ${trainedLength}` };
 }

@@ -5,10 +5,9 @@ import type { EndEvent, TextJob } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
-import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkTokens, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
+import { checkTokens, maybe, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type At,
@@ -18,8 +17,7 @@ import {
   visibleScores,
 } from './dialect.ts';
 import { dataFraming } from './event-stream.ts';
-import { progressOf, timingsOf, timingsSoFar } from './progress.ts';
-import { nativeProbabilities } from './scores.ts';
+import { nativeProbabilities, progressOf, timingsOf, timingsSoFar } from './answer-parts.ts';
 import { commonSampling, jobOf, samplingFields, stopsOf } from './text-fields.ts';
 
 /** Tokens that -1 as their number stands for. */
@@ -111,7 +109,7 @@ export const nativeCompletion: Dialect<Fields> = {
     return {
       jobs: fields.cache_prompt === false ? jobs : jobs.map(fromSlot),
       keep,
-      answer: (records) => answerOf(fields, { serving, slot: id, settings: settingsOf(fields, sampling) }, records),
+      answer: (records) => answerOf(fields, serving, id, settingsOf(fields, sampling), records),
     };
   },
 };
@@ -193,14 +191,13 @@ function biasOf({ logit_bias: given = [] }: Fields, { model }: Serving): Record<
   return biases;
 }
 
-interface Around {
-  readonly serving: Serving;
-  readonly slot: number;
-  readonly settings: object;
-}
-
-function answerOf(fields: Fields, { serving, slot, settings }: Around, records: readonly TextRecord[]): AnswerFold {
-  const { model } = serving;
+function answerOf(
+  fields: Fields,
+  { model }: Serving,
+  slot: number,
+  settings: object,
+  records: readonly TextRecord[],
+): AnswerFold {
   const part = (
     record: TextRecord,
     { index, tokens: written }: ChoiceRecord,

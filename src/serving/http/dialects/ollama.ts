@@ -5,11 +5,10 @@ import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
-import { refuse } from '../api-error.ts';
 import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
-import { checkTokens, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
+import { checkTokens, given, maybe, modelName, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type Asked,
@@ -21,8 +20,7 @@ import {
 } from './dialect.ts';
 import { lineFraming } from './event-stream.ts';
 import { llamaSampling, repetitionFields, unboundedTokens } from './native.ts';
-import { timingsOf } from './progress.ts';
-import { chatLogprobs } from './scores.ts';
+import { chatLogprobs, timingsOf } from './answer-parts.ts';
 import { jobOf, jsonSchemaField, samplingFields } from './text-fields.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
@@ -201,29 +199,27 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
     };
     jobs.push(jobOf({ stop, json_schema: schemaOf(fields) }, at, await answering.prompt(), bounds));
   }
-  return { jobs, answer: ([record]) => answerOf({ fields, serving, model, started }, answering, record) };
-}
-
-interface Around {
-  readonly fields: Fields;
-  readonly serving: Serving;
-  /** Its name in the answer. */
-  readonly model: string;
-  readonly started: number;
+  const head = () => ({ model, created_at: new Date().toISOString() });
+  const { shape } = answering;
+  const loaded = () => ({ ...head(), ...shape('', []), done: true, done_reason: 'load' });
+  return {
+    jobs,
+    answer: ([record]: readonly (TextRecord | undefined)[]) =>
+      record === undefined
+        ? { chunks: () => [], last: () => [loaded()], whole: loaded }
+        : answerOf(fields, serving.model, head, started, answering, record),
+  };
 }
 
 function answerOf(
-  { fields, serving, model, started }: Around,
+  fields: Fields,
+  { pieces }: Serving['model'],
+  head: () => object,
+  started: number,
   { calling, shape, more }: Answering,
-  record: TextRecord | undefined,
+  record: TextRecord,
 ): AnswerFold {
-  const { pieces } = serving.model;
-  const head = () => ({ model, created_at: new Date().toISOString() });
   const nanoseconds = (milliseconds: number): number => Math.round(1e6 * milliseconds);
-  if (record === undefined) {
-    const loaded = () => ({ ...head(), ...shape('', []), done: true, done_reason: 'load' });
-    return { chunks: () => [], last: () => [loaded()], whole: loaded };
-  }
   const [choice] = record.choices;
   const answer = new CalledAnswer(calling?.reader());
   let told = 0;

@@ -9,7 +9,7 @@ import { ApiError } from '../api-error.ts';
 import { chatMessages, chatPrompt } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, answerTokens, type Serving } from '../request-context.ts';
-import type { Route } from '../route.ts';
+import { type Route, route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
@@ -86,13 +86,10 @@ function schema(limits: ServerLimits) {
 type Fields = z.output<ReturnType<typeof schema>>;
 
 interface Answered {
-  readonly fields: Fields;
-  readonly model: string;
-  readonly sampling: { readonly temperature?: number; readonly topP?: number };
-  readonly id: string;
+  /** Fields that are the same from the beginning to the end of an answer. */
+  readonly about: object;
   readonly itemId: string;
   readonly calling: Calling | undefined;
-  readonly created: number;
 }
 
 export const responses: Dialect<Fields> = {
@@ -127,16 +124,26 @@ export const responses: Dialect<Fields> = {
     const session = before?.session;
     const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
     const id = newId('resp');
-    const created = Math.floor(Date.now() / 1000);
-    const answered = {
-      fields,
-      model: answeredName(serving, fields.model),
-      sampling,
+    const about = {
       id,
-      itemId: newId('msg'),
-      calling,
-      created,
+      object: 'response',
+      created_at: Math.floor(Date.now() / 1000),
+      error: null,
+      instructions: instructions ?? null,
+      max_output_tokens: fields.max_output_tokens ?? null,
+      model: answeredName(serving, fields.model),
+      parallel_tool_calls: calling !== undefined && parallel !== false,
+      previous_response_id: previous ?? null,
+      store: fields.store ?? true,
+      temperature: sampling.temperature,
+      text: { format: fields.text?.format ?? { type: 'text' } },
+      tool_choice: choice ?? 'auto',
+      tools: tools ?? [],
+      top_p: sampling.topP,
+      truncation: 'disabled',
+      metadata: fields.metadata ?? {},
     };
+    const answered = { about, itemId: newId('msg'), calling };
     return {
       jobs: [{ ...job, sampling, state }],
       async keep(text, record) {
@@ -243,30 +250,13 @@ function lastStatus({ isCut }: CalledAnswer, status: Status): Status {
 }
 
 function bodyOf(answered: Answered, record: TextRecord) {
-  const { fields, model, sampling, id, created } = answered;
   const status = statusOf(record);
   return {
-    id,
-    object: 'response',
-    created_at: created,
+    ...answered.about,
     status,
-    error: null,
     incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
-    instructions: fields.instructions ?? null,
-    max_output_tokens: fields.max_output_tokens ?? null,
-    model,
     output: outputOf(answered, record),
-    parallel_tool_calls: answered.calling !== undefined && fields.parallel_tool_calls !== false,
-    previous_response_id: fields.previous_response_id ?? null,
-    store: fields.store ?? true,
-    temperature: sampling.temperature ?? 0,
-    text: { format: fields.text?.format ?? { type: 'text' } },
-    tool_choice: fields.tool_choice ?? 'auto',
-    tools: fields.tools ?? [],
-    top_p: sampling.topP ?? 1,
-    truncation: 'disabled',
     usage: status === 'in_progress' ? null : responseUsage(record),
-    metadata: fields.metadata ?? {},
   };
 }
 
@@ -286,51 +276,42 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
   /** The item that grows: the text, or a call. */
   let open: 'text' | MadeCall | undefined;
   let output = -1;
-  const place = () => ({
-    item_id: open === 'text' || open === undefined ? answered.itemId : callItem(open, 'in_progress').id,
-    output_index: output,
-  });
+  const place = () =>
+    typeof open === 'object'
+      ? { item_id: `fc_${open.callId}`, output_index: output }
+      : { item_id: answered.itemId, output_index: output, content_index: 0 };
+  const item = (status: Status) =>
+    typeof open === 'object' ? callItem(open, status) : messageItem(answered, status, answer.content);
   const end = (status: Status): object[] => {
     if (open === undefined) return [];
-    const done = { type: 'response.output_item.done', output_index: output };
+    const done = { type: 'response.output_item.done', output_index: output, item: item(status) };
     if (open !== 'text') {
-      const all = { type: 'response.function_call_arguments.done', ...place(), name: open.name, arguments: open.json };
-      return [all, { ...done, item: callItem(open, status) }];
+      const { name, json } = open;
+      return [{ type: 'response.function_call_arguments.done', ...place(), name, arguments: json }, done];
     }
     const { content: text } = answer;
     return [
-      { type: 'response.output_text.done', ...place(), content_index: 0, text, logprobs: [] },
-      { type: 'response.content_part.done', ...place(), content_index: 0, part: contentPart(text) },
-      { ...done, item: messageItem(answered, status, text) },
+      { type: 'response.output_text.done', ...place(), text, logprobs: [] },
+      { type: 'response.content_part.done', ...place(), part: contentPart(text) },
+      done,
     ];
   };
   const begin = (next: 'text' | MadeCall): object[] => {
     const ended = end('completed');
     open = next;
     output++;
-    const item = next === 'text' ? messageItem(answered, 'in_progress', '') : callItem(next, 'in_progress');
-    const added = { type: 'response.output_item.added', output_index: output, item };
+    const added = { type: 'response.output_item.added', output_index: output, item: item('in_progress') };
     if (next !== 'text') return [...ended, added];
-    return [
-      ...ended,
-      added,
-      { type: 'response.content_part.added', ...place(), content_index: 0, part: contentPart('') },
-    ];
+    return [...ended, added, { type: 'response.content_part.added', ...place(), part: contentPart('') }];
   };
   const told = (part: CalledPart): object[] => {
-    if (part.type === 'text') {
-      const begun = open === undefined ? begin('text') : [];
-      const delta = {
-        type: 'response.output_text.delta',
-        ...place(),
-        content_index: 0,
-        delta: part.text,
-        logprobs: [],
-      };
-      return part.text === '' ? begun : [...begun, delta];
-    }
     if (part.type === 'call') return begin(part.call);
-    return [{ type: 'response.function_call_arguments.delta', ...place(), delta: part.json }];
+    if (part.type !== 'text') {
+      return [{ type: 'response.function_call_arguments.delta', ...place(), delta: part.json }];
+    }
+    const begun = open === undefined ? begin('text') : [];
+    if (part.text === '') return begun;
+    return [...begun, { type: 'response.output_text.delta', ...place(), delta: part.text, logprobs: [] }];
   };
   return {
     first() {
@@ -360,15 +341,11 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
 const path = '/v1/responses/{id}';
 
 export const storedResponseRoutes: readonly Route<Serving>[] = [
-  {
-    ...{ method: 'get', path, summary: 'An earlier answer of /v1/responses' },
-    answer: async (serving, { key, params }) => Response.json((await storedResponse(serving, key, params.id)).body),
-  },
-  {
-    ...{ method: 'delete', path, summary: 'Forgets an answer' },
-    async answer({ responses: store }, { key, params: { id } }) {
-      if (!(await store.remove({ owner: key, id }))) throw noResponse(id);
-      return Response.json({ id, object: 'response', deleted: true });
-    },
-  },
+  route('get', path, 'An earlier answer of /v1/responses', async (serving: Serving, { key, params }) =>
+    Response.json((await storedResponse(serving, key, params.id)).body),
+  ),
+  route('delete', path, 'Forgets an answer', async ({ responses: store }: Serving, { key, params: { id } }) => {
+    if (!(await store.remove({ owner: key, id }))) throw noResponse(id);
+    return Response.json({ id, object: 'response', deleted: true });
+  }),
 ];

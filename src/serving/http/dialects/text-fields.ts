@@ -6,12 +6,20 @@ import type { SamplerInput } from '../../../decoding/sampler.ts';
 import { leadsTo, type Prompt } from '../../../engine/prompt.ts';
 import { drafters } from '../../../decoding/speculation/drafters/registry.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
-import { LinnetError } from '../../../errors.ts';
 import { endOfTurn } from '../../../tokenizer/text-ends.ts';
-import { refuse } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
-import { checkTokens, given, maybe, modelName, type Refusals, some, tokenId } from '../request-fields.ts';
+import {
+  checkTokens,
+  given,
+  madeOf,
+  maybe,
+  modelName,
+  type Refusals,
+  refuse,
+  some,
+  tokenId,
+} from '../request-fields.ts';
 import type { At, Keep } from './dialect.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
@@ -217,12 +225,7 @@ function jsonOf(
   const asked = jsonSchemaOf(fields);
   if (asked === undefined) return undefined;
   if (fields.ignore_eos === true) refuse('JSON ends with EOS; leave out "ignore_eos"', 'ignore_eos');
-  try {
-    return grammars.json(asked.schema, [...model.engine.model.eosIds, ...ends]);
-  } catch (error) {
-    if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
-    return refuse(error.message, asked.field);
-  }
+  return madeOf(asked.field, () => grammars.json(asked.schema, [...model.engine.model.eosIds, ...ends]));
 }
 
 /**

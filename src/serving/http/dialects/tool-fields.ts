@@ -2,10 +2,8 @@
 import { z } from 'zod';
 import type { CallReader } from '../../../engine/tools/call-reader.ts';
 import { functionName, type ToolFunction } from '../../../engine/tools/tool-format.ts';
-import { LinnetError } from '../../../errors.ts';
-import { refuse } from '../api-error.ts';
 import type { Serving } from '../request-context.ts';
-import { maybe } from '../request-fields.ts';
+import { madeOf, maybe, refuse } from '../request-fields.ts';
 import type { JobBounds } from './text-fields.ts';
 
 /** Most functions of a request. */
@@ -70,11 +68,6 @@ export function callingOf(
   if (ignoreEos === true)
     refuse('an answer that may call functions ends with EOS; leave out "ignore_eos"', 'ignore_eos');
   const required = choice === 'required' || named !== undefined;
-  try {
-    const held = calls.held({ tools: callable, required, parallel: parallel && named === undefined, schema });
-    return { tools, reader, held };
-  } catch (error) {
-    if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
-    return refuse(error.message, 'tools');
-  }
+  const asked = { tools: callable, required, parallel: parallel && named === undefined, schema };
+  return { tools, reader, held: madeOf('tools', () => calls.held(asked)) };
 }
