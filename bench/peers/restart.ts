@@ -1,9 +1,10 @@
 /**
- * The first token of a second turn after a restart, and a fork of one text, in Linnet and in llama.cpp on the same shape. Every
+ * The first token of a second turn after a restart, and a fork of one text, in Linnet and in llama.cpp on the same shape; with
+ * --transformers the first token in transformers.js too, which keeps no state in files and reads everything again. Every
  * figure comes from a new process, in turns: the text is read and its state saved in one; in another the turn goes on from the
  * file, in a third everything is read again. The model is open when the clock starts.
  *
- *   node --import tsx bench/peers/restart.ts [--shape lfm2-350m] [--history 2048] [--turn 32] [--rounds 3] [--json]
+ *   node --import tsx bench/peers/restart.ts [--shape lfm2-350m] [--history 2048] [--turn 32] [--rounds 3] [--transformers] [--json]
  */
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { fixed } from '../../src/report/quantities.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { runTypeScript } from './linnet.ts';
-import { median } from './measurement.ts';
+import { type Measurement, type MeasurementOptions, median } from './measurement.ts';
 import type { RestartOptions, RestartResult } from './restarted.ts';
 import { exportName, madeOnce, peerShape } from './shapes.ts';
 
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: '2' },
     data: { type: 'string', default: join(tmpdir(), 'linnet-peers') },
+    transformers: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -51,6 +53,8 @@ const models: Readonly<Record<Engine, string>> = {
   linnet: await madeOnce(join(folder, `linnet-${dtype}`), (path) => shape.writeExport(path, dtype)),
   'llama.cpp': await madeOnce(join(folder, `${peer}.gguf`), (path) => shape.writeGguf(path, peer)),
 };
+
+const onnx = values.transformers ? await madeOnce(join(folder, 'onnx-q4'), (path) => shape.writeOnnx(path)) : undefined;
 
 const script = fileURLToPath(new URL('restarted.ts', import.meta.url));
 async function measure(engine: Engine, way: RestartOptions['way']): Promise<RestartResult> {
@@ -83,9 +87,23 @@ async function oneRound(engine: Engine): Promise<Round> {
   return { resume: ms(resumed), reread: ms(reread), fork: ms(fork), stateBytes, peakMemoryBytes };
 }
 
+/** Milliseconds until transformers.js has read history and turn. */
+async function readByTransformers(model: string): Promise<number> {
+  const length = history + turn;
+  const options: MeasurementOptions = { model, contexts: [], prompts: [length], threads, steps: 1 };
+  process.stderr.write('transformers.js: reread\n');
+  const program = fileURLToPath(new URL('transformers-js.ts', import.meta.url));
+  const printed = await runTypeScript(program, [JSON.stringify(options)]);
+  const { prefill } = JSON.parse(printed.trim().split('\n').at(-1) ?? '') as Measurement;
+  return (1000 * length) / prefill[length];
+}
+
+const overTransformers: number[] = [];
 const rounds: Record<Engine, Round>[] = [];
 for (let done = 0; done < Number(values.rounds); done++) {
-  rounds.push({ linnet: await oneRound('linnet'), 'llama.cpp': await oneRound('llama.cpp') });
+  const round = { linnet: await oneRound('linnet'), 'llama.cpp': await oneRound('llama.cpp') };
+  rounds.push(round);
+  if (onnx !== undefined) overTransformers.push((await readByTransformers(onnx)) / round.linnet.resume);
 }
 interface Row {
   readonly what: string;
@@ -102,7 +120,7 @@ const rows: Row[] = [
 const of = (name: Engine, { key, per }: Row): number => median(rounds.map((round) => round[name][key])) / per;
 const ratio = ({ key }: Row): number => median(rounds.map((round) => round['llama.cpp'][key] / round.linnet[key]));
 const rereadOverSession = median(rounds.map((round) => round['llama.cpp'].reread / round.linnet.resume));
-if (values.json) console.log(JSON.stringify({ ...values, rounds, rereadOverSession }));
+if (values.json) console.log(JSON.stringify({ ...values, rounds, rereadOverSession, overTransformers }));
 else {
   const table = makeTable<Row>(
     [
@@ -117,4 +135,5 @@ else {
   console.log(
     `llama.cpp that reads again takes ${rereadOverSession.toFixed(1)} times as long as Linnet from its session`,
   );
+  if (onnx !== undefined) console.log(`transformers.js takes ${median(overTransformers).toFixed(1)} times as long`);
 }
