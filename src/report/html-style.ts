@@ -2,15 +2,7 @@
 import { CHART_INK, chartRules, darkInk, darkSeries, lightSeries } from './charts/chart-style.ts';
 
 /** Neutral colours of a theme. `text`, `muted`, `line` and `grid` also recolour the charts, which are drawn for white. */
-interface Theme {
-  readonly page: string;
-  readonly sheet: string;
-  readonly text: string;
-  readonly muted: string;
-  readonly line: string;
-  readonly grid: string;
-  readonly accent: string;
-}
+type Theme = Readonly<Record<keyof typeof CHART_INK | 'page' | 'sheet' | 'accent', string>>;
 
 const LIGHT: Theme = { ...CHART_INK, page: '#f6f7f9', sheet: '#ffffff', accent: '#0072b2' };
 const DARK: Theme = { ...darkInk, page: '#101318', sheet: '#181c23', accent: '#5db3e8' };

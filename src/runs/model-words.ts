@@ -22,14 +22,8 @@ const configSchema = z.looseObject({
     .optional(),
 });
 
-/** Family with layers and width; the mixers. */
-export interface ModelWords {
-  readonly model?: string;
-  readonly mixer?: string;
-}
-
-/** @param config the model's configuration, as the record holds it */
-export function modelWords(config: unknown): ModelWords {
+/** Family with layers and width; the mixers. @param config the model's configuration, as the record holds it */
+export function modelWords(config: unknown): { readonly model?: string; readonly mixer?: string } {
   const parsed = configSchema.safeParse(config);
   if (!parsed.success) return {};
   const { model_type: family, linnet, ...sizes } = parsed.data;

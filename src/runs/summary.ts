@@ -7,40 +7,8 @@ import type { FoundRun } from './find-runs.ts';
 import { modelWords } from './model-words.ts';
 import type { Curve, CurveGroup } from './series.ts';
 
-/** `lost`: the record says that it runs, but no process has the folder: it was killed, or its machine went down. */
-export type RunState = RunRecord['status'] | 'lost';
-
 /** Summary of a run; fields that its record lacks are null. */
-export interface RunSummary {
-  readonly name: string;
-  /** The command that made it: `finetune`, `medusa train`; `library` for a program. */
-  readonly kind: string;
-  readonly model: string | null;
-  /** The mixer of the model that came out; of a run under way, that will come out. */
-  readonly mixer: string | null;
-  readonly state: RunState;
-  readonly error: string | null;
-  /** Unit of `steps`: trials of a study, else optimizer steps. */
-  readonly unit: 'steps' | 'trials';
-  /** Done, and planned. */
-  readonly steps: number | null;
-  readonly totalSteps: number | null;
-  /** The mean of a finished run's last tenth; of a run under way, the last step's loss. */
-  readonly loss: number | null;
-  readonly heldOutLoss: number | null;
-  readonly perplexity: number | null;
-  readonly tokens: number | null;
-  readonly tokensPerSecond: number | null;
-  /** From the last start to the end, or to now. */
-  readonly seconds: number;
-  readonly started: string;
-  readonly machine: string;
-  readonly command: string;
-  readonly data: string | null;
-  readonly seed: number | null;
-  readonly commit: string | null;
-  readonly versions: string;
-}
+export type RunSummary = Awaited<ReturnType<typeof summarizeRun>>;
 
 /** Commands of two words. */
 const commandGroups: ReadonlySet<string> = new Set(['study', 'medusa', 'eval', 'bench', 'tokenizer']);
@@ -56,8 +24,9 @@ export async function summarizeRun(
   record: RunRecord,
   groups: readonly CurveGroup[],
   now: number,
-): Promise<RunSummary> {
+) {
   const { configuration, hardware, software, status, results } = record;
+  // Lost: the record says that it runs, but no process has the folder: it was killed, or its machine went down.
   const state = status === 'running' && !(await isFolderHeld(folder)) ? 'lost' : status;
   const last = lastValues(groups);
   const heldOutLoss = numberOf(results, 'heldOutLoss') ?? last.heldOutLoss ?? null;
@@ -68,14 +37,17 @@ export async function summarizeRun(
   return {
     ...{ name, kind: kindOf(record), state, error: record.error },
     model: words.model ?? null,
+    // Of the model that came out; of a run under way, that will come out.
     mixer: clipped(fieldOf(results, 'mixer') ?? last.mixer ?? configuration.mixer ?? words.mixer),
     ...progressOf(record, groups),
+    // The mean of a finished run's last tenth; of a run under way, the last step's loss.
     loss: numberOf(results, 'loss') ?? last.loss ?? null,
     heldOutLoss,
     perplexity:
       numberOf(results, 'perplexity') ?? last.perplexity ?? (heldOutLoss === null ? null : Math.exp(heldOutLoss)),
     tokens: numberOf(results, 'tokens') ?? last.tokens ?? null,
     tokensPerSecond: numberOf(results, 'tokensPerSecond') ?? last.tokensPerSecond ?? null,
+    // From the last start to the end, or to now.
     seconds: Math.max(0, (ended - begun) / 1000),
     started: record.started,
     machine: `${hardware.cpu}, ${hardware.cores} cores`,
@@ -86,6 +58,7 @@ export async function summarizeRun(
   };
 }
 
+/** The command that made a run: `finetune`, `medusa train`; `library` for a program. */
 function kindOf({ command: [, first, second] }: RunRecord): string {
   if (first === undefined) return 'library';
   return commandGroups.has(first) && second !== undefined ? `${first} ${second}` : first;
@@ -132,10 +105,11 @@ function numberOf(value: unknown, field: string): number | undefined {
 /** Fields of lines of training, as against those of results. */
 const trainingFields: ReadonlySet<string> = new Set('update loss gradientNorm learningRate seconds tokens'.split(' '));
 
+/** Trials of a study, or optimizer steps: done, and planned. */
 function progressOf(
   { configuration, results }: RunRecord,
   groups: readonly CurveGroup[],
-): Pick<RunSummary, 'unit' | 'steps' | 'totalSteps'> {
+): { unit: 'trials' | 'steps'; steps: number | null; totalSteps: number | null } {
   const trials = numberOf(configuration, 'trials');
   if (trials !== undefined) {
     // The last line of a trial has its result, and no step.

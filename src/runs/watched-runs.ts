@@ -40,7 +40,6 @@ export interface RunCurves {
 }
 
 interface KnownRun {
-  readonly found: FoundRun;
   readonly series: RunSeries;
   /** Of the record's file: when it was written, and its size. */
   stamp: string;
@@ -99,7 +98,7 @@ export class WatchedRuns {
     const stamp = `${status?.mtimeMs}-${status?.size}`;
     const before = this.#known.get(id);
     const record = before?.stamp === stamp ? before.record : await readRunRecord(found.folder);
-    const run = { found, series: before?.series ?? new RunSeries(found.folder), stamp, record };
+    const run = { series: before?.series ?? new RunSeries(found.folder), stamp, record };
     await run.series.update();
     this.#known.set(id, run);
     return run;

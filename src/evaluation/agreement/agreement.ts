@@ -5,7 +5,7 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
-import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
+import { LinnetError, requireRunning, type Watched } from '../../errors.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
@@ -31,11 +31,8 @@ export interface Agreement {
   readonly kl: number;
 }
 
-/** How long work is watched and stopped. */
-export interface AgreementOptions extends Stoppable {
-  /** Texts that are done, of all. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
+/** How work on texts is watched and stopped. */
+export type AgreementOptions = Watched;
 
 /** Texts that are written in common steps. */
 const textsAtOnce = 16;

@@ -7,13 +7,8 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.ts';
 import type { ModelDescription } from '../../models/model.ts';
 
-export interface SharedMixer {
-  readonly mixer: MixerConfig;
-  readonly layers: readonly number[];
-}
-
 /** The different mixers of a model, in the order of the first layer that has each. */
-export function sharedMixers(model: Pick<ModelDescription, 'mixers'>): SharedMixer[] {
+export function sharedMixers(model: Pick<ModelDescription, 'mixers'>) {
   const shared = new Map<string, { mixer: MixerConfig; layers: number[] }>();
   model.mixers.forEach((mixer, layer) => {
     const key = JSON.stringify(mixer);

@@ -11,14 +11,7 @@ import { mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { checkedGroup, checkedLength, comparedLengths, layerNames, sharedMixers } from './checked-extent.ts';
-import {
-  type Computation,
-  computed,
-  fewerHeads,
-  type ParameterValues,
-  type ParityOptions,
-  randomTokens,
-} from './forms.ts';
+import { type Computation, computed, fewerHeads, type ParameterValues, type ParityOptions } from './forms.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, limits, modelLimit } from './rows.ts';
 import { mixerProbe, hiddenOfReference, referenceInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
 
@@ -81,7 +74,7 @@ async function wholeAgainstReference(
   const { heads, headWidth, valueWidth = headWidth, vocabulary } = probe.sizes;
   const found = new Discrepancy();
   for (const n of lengths) {
-    const tokens = randomTokens(2 * n, vocabulary, random);
+    const tokens = random.integers(2 * n, vocabulary);
     const mask = Float32Array.from({ length: 2 * n }, (_, i) => (i <= n || random.uniform() < 0.7 ? 1 : 0));
     const hidden = await run(probeEncoder(probe), tables, tokens, mask, 2, options);
     const width = heads * valueWidth;
@@ -111,7 +104,7 @@ async function paddedAgainstAlone(
 ): Promise<Discrepancy> {
   const G = checkedGroup(mixer);
   const lengths = [...new Set([1, G - 1, G + 1, length - 2])].filter((n) => n >= 1 && n < length);
-  const tokens = randomTokens(lengths.length * length, vocabulary, random);
+  const tokens = random.integers(lengths.length * length, vocabulary);
   const mask = Float32Array.from(tokens, (_, i) => (i % length < lengths[Math.floor(i / length)] ? 1 : 0));
   const together = await run(encode, parameters, tokens, mask, lengths.length, options);
   const width = together.length / tokens.length;

@@ -59,10 +59,6 @@ export async function computed(
   return dataOf((await program.run(given, ['computed'])).computed, 'float32');
 }
 
-export function randomTokens(count: number, vocabulary: number, random: Random): Int32Array {
-  return Int32Array.from({ length: count }, () => random.integer(vocabulary));
-}
-
 /** The rows that a form must give at all tokens: a chain, behind which the nodes of a tree may lie. */
 type ExpectedRows = (tokens: Int32Array, tree?: TokenTree) => Promise<readonly ArrayLike<number>[]>;
 
@@ -213,7 +209,7 @@ export async function modelParity(
   const random = new Random(options.seed);
   const compare = async (committed: number, tree?: TokenTree): Promise<Discrepancy> => {
     const found = new Discrepancy();
-    const tokens = randomTokens(committed + (tree?.size ?? 0), model.sizes.vocabulary, random);
+    const tokens = random.integers(committed + (tree?.size ?? 0), model.sizes.vocabulary);
     const portions = randomPortions(committed, modelTree.longestChunk, random);
     await compareReading({ engine, output: 'logits', expected, found }, tokens, portions, tree);
     return found;

@@ -25,27 +25,20 @@ export interface Movement {
   readonly cut: number;
 }
 
-/** Movements of the output of every layer's mixer, and of the model's final hidden states. */
-export interface ModelMovement {
-  readonly layers: readonly Movement[];
-  readonly model: Movement;
-}
-
-/** A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Dispose of it. */
-export interface FutureMovement extends AsyncDisposable {
-  readonly run: (parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random) => Promise<ModelMovement>;
-}
-
-/** @param cuts positions t, each from 0 to `length` − 2 */
+/**
+ * A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Dispose of it.
+ * @param cuts positions t, each from 0 to `length` − 2
+ */
 export async function compileMovement(
   model: CausalModel,
   length: number,
   cuts: readonly number[],
   options?: CompileOptions,
-): Promise<FutureMovement> {
+) {
   const program = await compile(movementGraph(model, length, cuts), options);
   return {
-    async run(parameters, random) {
+    /** Movements of the output of every layer's mixer, and of the model's final hidden states. */
+    async run(parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random) {
       const tokens = changedTokens(model.sizes.vocabulary, length, cuts, random);
       const feeds = onlyInputs(program, { ...Object.fromEntries(parameters), tokens });
       const results = await program.run(feeds, [...program.outputs.keys()]);

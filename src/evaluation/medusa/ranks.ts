@@ -25,8 +25,6 @@ export interface HeadRanks {
   readonly ranks: Int32Array;
 }
 
-export interface HeadRankOptions extends CompileOptions, Stoppable {}
-
 /**
  * Runs model and heads over windows of a text.
  * @param parameters of the model and of the heads
@@ -38,7 +36,7 @@ export async function headRanks(
   medusa: MedusaConfig,
   parameters: ReadonlyMap<string, Tensor>,
   windows: readonly ScoredWindow[],
-  { signal, ...compileOptions }: HeadRankOptions = {},
+  { signal, ...compileOptions }: CompileOptions & Stoppable = {},
 ): Promise<HeadRanks> {
   if (decoderOf(model).cross !== undefined && windows.some(({ source }) => source === undefined)) {
     throw new LinnetError(

@@ -5,7 +5,7 @@
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { negativeLogLikelihood, readScored } from '../../engine/log-likelihood.ts';
-import { requireRunning } from '../../errors.ts';
+import { requireRunning, type Watched } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
@@ -124,7 +124,7 @@ export async function readWindow(
 export async function stepLosses(
   engine: StepEngine,
   window: ScoredWindow,
-  { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
+  { signal, onProgress }: Watched = {},
 ): Promise<WindowLosses & { readonly stateBytes: number }> {
   const losses = new Float32Array(Math.max(0, window.tokens.length - 1));
   const state = await readWindow(engine, window, (position, logits) => {

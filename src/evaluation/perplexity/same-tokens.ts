@@ -3,32 +3,18 @@
  * them. Ranges of one text differ by their content as well as by their position; here only the position differs.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError, type Stoppable } from '../../errors.ts';
+import { LinnetError, type Watched } from '../../errors.ts';
 import { average, meanError } from '../tasks/metrics/statistics.ts';
 import { stepLosses } from './losses.ts';
 
-/** Loss of the scored tokens after a number of tokens. */
-export interface DepthLoss {
-  /** Tokens read before the first scored one, BOS included. */
-  readonly after: number;
-  readonly perplexity: number;
-  /** Perplexity divided by that after the fewest tokens. */
-  readonly ratio: number;
-  /** Standard error of `ratio`, from the differences token by token; neighbours are taken as independent. */
-  readonly ratioError: number;
-  /** Bytes of the session's state in the end. */
-  readonly stateBytes: number;
-}
-
-export interface SameTokensOptions extends Stoppable {
-  /** Tokens read before the scored ones, each at least 1. */
+/** Options; told of tokens read, of all depths together. */
+export interface SameTokensOptions extends Watched {
+  /** Tokens read before the first scored one, BOS included, each at least 1. */
   readonly after: readonly number[];
   /** Tokens at the end of the text that are scored, at least 2. */
   readonly scored: number;
   /** Tokens in front of every part of the text, as in front of the whole. Default: none. */
   readonly begin?: readonly number[];
-  /** Told of tokens read, of all depths together. */
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
@@ -41,7 +27,7 @@ export async function sameTokenLosses(
   engine: StepEngine,
   tokens: Int32Array,
   { after, scored, begin = [], signal, onProgress }: SameTokensOptions,
-): Promise<DepthLoss[]> {
+) {
   const depths = [...new Set(after)].sort((a, b) => a - b);
   const needed = Math.max(0, ...depths) - begin.length + scored;
   if (depths.length === 0 || scored < 2 || tokens.length < needed) {
@@ -52,7 +38,7 @@ export async function sameTokenLosses(
     );
   }
   const total = depths.reduce((sum, depth) => sum + depth + scored - 1, 0);
-  const results: DepthLoss[] = [];
+  const results = [];
   let first: Float32Array | undefined;
   let read = 0;
   for (const depth of depths) {
@@ -65,6 +51,7 @@ export async function sameTokenLosses(
     read += losses.length;
     const last = losses.slice(losses.length - scored);
     first ??= last;
+    // Perplexity divided by that after the fewest tokens. Its error takes neighbours as independent.
     const differences = Array.from(last, (loss, i) => loss - (first?.[i] ?? loss));
     const ratio = Math.exp(average(differences));
     const ratioError = ratio * meanError(differences);

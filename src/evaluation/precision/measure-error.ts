@@ -10,7 +10,6 @@ import { compareLayers, layerBytes } from './layer-error.ts';
 import { compareOutputs } from './output-error.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import type { EvaluationData } from '../perplexity/scored-windows.ts';
-import { elementCount } from '../../graph/tensor.ts';
 import { requireGenerating } from '../../models/families/index.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { isDeviceAvailable } from '../../runtime/availability.ts';
@@ -19,7 +18,7 @@ import { readExportedFolder } from '../../open/folder-files.ts';
 import { storageTypes } from '../../export/storage-types.ts';
 import { storedSource } from '../../export/stored-source.ts';
 import type { Graph } from '../../graph/graph.ts';
-import type { ParameterSource } from '../../nn/parameters.ts';
+import { parameterCount, type ParameterSource } from '../../nn/parameters.ts';
 import { storedParameters } from '../../quantization/sources.ts';
 import { openGenerating } from '../../open/running-model.ts';
 
@@ -42,9 +41,7 @@ const copies = 2;
 
 /** Bytes that comparing with a model in float32 takes, which is compiled once for the outputs and once for the layers. */
 export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'parameters' | 'sizes'>): number {
-  let numbers = 0;
-  for (const { shape } of parameters.values()) numbers += elementCount(shape);
-  return numbers * 4 * copies + layerBytes(sizes);
+  return 4 * copies * parameterCount(parameters) + layerBytes(sizes);
 }
 
 /**

@@ -14,12 +14,7 @@ import { type FilledTemplate, makeTemplate } from './text/template.ts';
 export const defaultGeneratedTokens = 256;
 
 /** How an answer is generated: greedily, up to a stop string. */
-export interface GenerationSettings {
-  readonly until: readonly string[];
-  readonly max_gen_toks?: number;
-  readonly do_sample?: boolean;
-  readonly temperature?: number;
-}
+type GenerationSettings = Task['generation_kwargs'] & { readonly until: readonly string[] };
 
 export type TaskRequest =
   | { readonly type: 'loglikelihood'; readonly context: string; readonly continuation: string }
@@ -33,7 +28,6 @@ export interface Question {
   readonly doc: Row;
   /** The row with the columns that templates see. */
   readonly row: Row;
-  readonly source: string;
   /** Indices of its examples in the rows they are taken from. */
   readonly shots: readonly number[];
   readonly requests: readonly TaskRequest[];
@@ -169,7 +163,6 @@ class PromptWriter {
       docId,
       doc,
       row,
-      source,
       shots,
       choices,
       gold,

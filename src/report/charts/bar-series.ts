@@ -41,7 +41,7 @@ export function markedEnds(bars: readonly ChartBars[]): number[] {
   );
 }
 
-/** The marks of all groups, each with its value. */
+/** The marks of all groups, each with its value in figures and its spread. */
 export function barElements(bars: readonly ChartBars[], plot: BarPlot): SvgElement[] {
   const { isDots, horizontal, place, scale } = plot;
   const [origin, end] = [place(0, 0), place(1, 1)];
@@ -59,34 +59,24 @@ export function barElements(bars: readonly ChartBars[], plot: BarPlot): SvgEleme
         const [x, y] = horizontal ? place(share, slot) : place(slot, 1 - share);
         return horizontal ? [x, y + shift] : [x + shift, y];
       };
+      const { colour } = seriesStyle(series);
       const deviation = deviationOf(group, category);
+      const low = at(isDots ? value - deviation : Math.max(0, value - deviation));
+      const ink = isDots ? colour : CHART_INK.text;
+      const spread = deviation === 0 ? [] : spreadBar(low, at(value + deviation), ink, isDots ? 4 : 3);
+      const mark = isDots
+        ? marker(series, at(value), RADIUS / 4.5)
+        : bar(at(0), at(value), FILLED.bar * pitch, horizontal, colour);
       const arrow = value <= scale.max ? '' : horizontal ? ' →' : ' ↑';
       const text = `${plot.label(value)}${arrow}`;
-      return marked(plot, series, at, { value, deviation, text, thickness: FILLED.bar * pitch });
+      const [x, y] = at(Math.max(value, value + deviation));
+      const reach = BEYOND + (isDots ? RADIUS : 0);
+      const figure = horizontal
+        ? writing(text, x + reach, y, { ink: CHART_INK.text, anchor: 'start' })
+        : writing(text, x, y - reach - 2, { ink: CHART_INK.text });
+      return isDots ? [...spread, mark, figure] : [mark, ...spread, figure];
     }),
   );
-}
-
-/** A value with its spelling and its spread. */
-type Mark = Readonly<Record<'value' | 'deviation' | 'thickness', number> & { text: string }>;
-
-function marked(
-  { isDots, horizontal }: BarPlot,
-  series: number,
-  at: (value: number) => Point,
-  { value, deviation, text, thickness }: Mark,
-): SvgElement[] {
-  const { colour } = seriesStyle(series);
-  const low = isDots ? value - deviation : Math.max(0, value - deviation);
-  const spread =
-    deviation === 0 ? [] : spreadBar(at(low), at(value + deviation), isDots ? colour : CHART_INK.text, isDots ? 4 : 3);
-  const mark = isDots ? marker(series, at(value), RADIUS / 4.5) : bar(at(0), at(value), thickness, horizontal, colour);
-  const [x, y] = at(Math.max(value, value + deviation));
-  const reach = BEYOND + (isDots ? RADIUS : 0);
-  const figure = horizontal
-    ? writing(text, x + reach, y, { ink: CHART_INK.text, anchor: 'start' })
-    : writing(text, x, y - reach - 2, { ink: CHART_INK.text });
-  return isDots ? [...spread, mark, figure] : [mark, ...spread, figure];
 }
 
 function bar(from: Point, to: Point, thickness: number, horizontal: boolean, colour: string): SvgElement {

@@ -89,23 +89,20 @@ export function framed(
     top += 22;
   }
   top += 7; // half of the topmost label
-  const upLines = up.labels.map(({ text }) =>
-    up.isCategory === true ? wrapped(text, view.labelWidth ?? 200, CHART_TEXT.body) : [text],
-  );
+  const linesOf = ({ labels, isCategory = false }: FrameAxis, room: number): string[][] =>
+    labels.map(({ text }) => (isCategory ? wrapped(text, room, CHART_TEXT.body) : [text]));
+  const upLines = linesOf(up, view.labelWidth ?? 200);
   const left = 8 + widestOf(upLines.flat());
   const last = across.labels.at(-1);
   const overhang = last === undefined || across.isCategory === true ? 2 : widestOf([last.text]) / 2 + 3;
   const right = width - Math.max(view.right ?? 2, overhang);
-  const slot = (right - left) / across.labels.length - LABEL_GAP;
-  const acrossLines = across.labels.map(({ text }) =>
-    across.isCategory === true ? wrapped(text, slot, CHART_TEXT.body) : [text],
-  );
+  const acrossLines = linesOf(across, (right - left) / across.labels.length - LABEL_GAP);
   const rows = acrossLines.reduce((most, { length }) => Math.max(most, length), 0);
   const bottom = height - (across.name === undefined ? 4 : 26) - rows * TEXT_LINE - 4;
   const place: Place = (x, y) => [left + x * (right - left), top + y * (bottom - top)];
   const line = (from: Point, to: Point, ink: string): SvgElement => stroke([from, to], ink, 1);
-  const isWide = across.isCategory === true;
-  const shown = isWide ? across.labels : withRoom(across.labels, (share) => place(share, 0)[0]);
+  const inkOf = ({ isCategory = false }: FrameAxis): string => (isCategory ? CHART_INK.text : CHART_INK.muted);
+  const shown = across.isCategory === true ? across.labels : withRoom(across.labels, (share) => place(share, 0)[0]);
   if (up.hasGrid === true)
     elements.push(...up.labels.map((at) => line(place(0, at.share), place(1, at.share), CHART_INK.grid)));
   if (across.hasGrid === true)
@@ -123,15 +120,13 @@ export function framed(
     ...up.labels.flatMap(({ share }, row) =>
       upLines[row].map((text, at) =>
         writing(text, left - 8, place(0, share)[1] + (at - (upLines[row].length - 1) / 2) * TEXT_LINE, {
-          ...{ ink: up.isCategory === true ? CHART_INK.text : CHART_INK.muted, anchor: 'end' },
+          ...{ ink: inkOf(up), anchor: 'end' },
         }),
       ),
     ),
     ...shown.flatMap((label) =>
       acrossLines[across.labels.indexOf(label)].map((text, at) =>
-        writing(text, place(label.share, 0)[0], bottom + 14 + at * TEXT_LINE, {
-          ink: isWide ? CHART_INK.text : CHART_INK.muted,
-        }),
+        writing(text, place(label.share, 0)[0], bottom + 14 + at * TEXT_LINE, { ink: inkOf(across) }),
       ),
     ),
   );

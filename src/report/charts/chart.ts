@@ -40,12 +40,8 @@ export async function lineChart(chart: LineChartDescription): Promise<Chart> {
 export function lineView({ lines, x, y }: LineChartDescription, room: keyof typeof PARTS, isNamed: boolean): View {
   const points = lines.flatMap((line) => line.points.filter(({ y: value }) => Number.isFinite(value)));
   const values = points.flatMap(({ y: value, low = value, high = value }) => [value, low, high]);
-  const across = scaleOf(
-    x,
-    points.map((point) => point.x),
-    PARTS[room].across,
-    true,
-  );
+  const places = points.map((point) => point.x);
+  const across = scaleOf(x, places, PARTS[room].across, true);
   const up = scaleOf(y, values, PARTS[room].up);
   return {
     names: isNamed ? [] : lines.map(({ name }) => name),
@@ -115,11 +111,8 @@ function barView(chart: BarChartDescription, room: keyof typeof PARTS, horizonta
   const values = { ...numericAxis({ ...value, label }, scale, !horizontal), hasGrid: true };
   const labels = categories.map((text, at) => ({ text, share: (at + 0.5) / categories.length }));
   const names = { labels, isCategory: true };
-  const widest = Math.max(
-    ...bars.flatMap((group) =>
-      group.values.map((number) => (number === undefined ? 0 : estimateTextWidth(barLabel(number), CHART_TEXT.body))),
-    ),
-  );
+  const numbers = bars.flatMap((group) => group.values.filter((number) => number !== undefined));
+  const widest = Math.max(0, ...numbers.map((number) => estimateTextWidth(barLabel(number), CHART_TEXT.body)));
   return {
     names: bars.map(({ name }) => name),
     icon: (at, x, y) => [

@@ -4,7 +4,7 @@ import { formatFixed } from '../quantities.ts';
 import { drawChart, type Place, type View } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth, shareStyle } from './chart-style.ts';
-import { type SvgElement, writing } from './svg-element.ts';
+import { type Point, type SvgElement, writing } from './svg-element.ts';
 
 export interface HeatMapDescription {
   readonly title: string;
@@ -56,16 +56,11 @@ export function heatMap(picture: HeatMapDescription): Chart {
   });
 }
 
-interface Arrangement {
-  readonly isStacked: boolean;
-  /** Cells between two maps. */
-  readonly gap: number;
-  /** Pixels beside the names of rows. */
-  readonly room: number;
-}
-
-function heatView({ columns, rows, across, down, panels }: HeatMapDescription, arranged: Arrangement): View {
-  const { isStacked, gap, room } = arranged;
+/** @param gap cells between two maps @param room pixels beside the names of rows */
+function heatView(
+  { columns, rows, across, down, panels }: HeatMapDescription,
+  { isStacked, gap, room }: { readonly isStacked: boolean; readonly gap: number; readonly room: number },
+): View {
   const last = panels.length - 1;
   const wide = isStacked ? columns.length : panels.length * columns.length + last * gap;
   const tall = isStacked ? panels.length * rows.length + last : rows.length;
@@ -99,12 +94,7 @@ function heatView({ columns, rows, across, down, panels }: HeatMapDescription, a
   };
 }
 
-function cell(
-  share: number,
-  [x, y]: readonly [number, number],
-  end: readonly [number, number],
-  place: string,
-): SvgElement {
+function cell(share: number, [x, y]: Point, end: Point, place: string): SvgElement {
   const { fill, ink } = shareStyle(share);
   const label = Number.isFinite(share) ? formatFixed(100 * share, 0) : '–';
   const [width, height] = [end[0] - x - 1, end[1] - y - 1];

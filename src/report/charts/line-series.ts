@@ -82,9 +82,7 @@ function spreadElements(line: ChartLine, series: number, at: (point: ChartPoint,
   return [{ tag: 'path', attributes: { d: `${linePath(outline)}Z`, fill: colour, 'fill-opacity': 0.16 } }];
 }
 
-/**
- * Widths of lines: one that others run on is wider than they are, so that its edges are seen on both sides of them.
- */
+/** Widths of lines: one that others run on is wider than they are, so that its edges are seen on both sides of them. */
 function lineWidths(lines: readonly ChartLine[]): number[] {
   const range = rangeOf(lines);
   return lines.map((line, at) => {
@@ -100,25 +98,22 @@ function lineWidths(lines: readonly ChartLine[]): number[] {
 export function hiddenDifferences(
   lines: readonly ChartLine[],
 ): { readonly from: string; readonly lines: readonly ChartLine[] } | undefined {
-  const widths = lineWidths(lines);
-  const at = widths.findIndex((width) => width > LINE_WIDTH);
+  const at = lineWidths(lines).findIndex((width) => width > LINE_WIDTH);
   if (at === -1) return undefined;
   const near = NEAR * rangeOf(lines);
   const base = lines[at];
-  const others = lines.slice(at + 1).filter((line) => runsOn(base, line, near));
-  return { from: base.name, lines: differencesFrom([base, ...others]) };
-}
-
-/** The other lines minus the first, at the places of both. */
-function differencesFrom([first, ...others]: readonly ChartLine[]): ChartLine[] {
-  const known = new Map(first.points.map(({ x, y }) => [x, y]));
-  return others.map(({ name, points }) => ({
-    name,
-    points: points.flatMap(({ x, y }) => {
-      const base = known.get(x);
-      return base === undefined ? [] : [{ x, y: y - base }];
-    }),
-  }));
+  const known = new Map(base.points.map(({ x, y }) => [x, y]));
+  const differences = lines
+    .slice(at + 1)
+    .filter((line) => runsOn(base, line, near))
+    .map(({ name, points }) => ({
+      name,
+      points: points.flatMap(({ x, y }) => {
+        const below = known.get(x);
+        return below === undefined ? [] : [{ x, y: y - below }];
+      }),
+    }));
+  return { from: base.name, lines: differences };
 }
 
 function rangeOf(lines: readonly ChartLine[]): number {

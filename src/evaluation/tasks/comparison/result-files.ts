@@ -20,7 +20,6 @@ const resultsSchema = z.looseObject({
   results: z.record(z.string(), numbers),
   model_name: z.string().optional(),
   higher_is_better: z.record(z.string(), z.record(z.string(), z.boolean())).default({}),
-  'n-shot': z.record(z.string(), z.number()).default({}),
 });
 
 const value = z.union([z.number(), z.tuple([z.number(), z.number()]), z.boolean().transform(Number)]);
@@ -54,7 +53,6 @@ export interface ModelResults {
   /** By task or group: numbers by `metric,filter`, standard errors by `metric_stderr,filter`. */
   readonly results: z.output<typeof resultsSchema>['results'];
   readonly higherIsBetter: z.output<typeof resultsSchema>['higher_is_better'];
-  readonly shots: z.output<typeof resultsSchema>['n-shot'];
   readonly samples: ReadonlyMap<string, string>;
 }
 
@@ -90,14 +88,14 @@ async function resultsIn(folder: string): Promise<ModelResults | undefined> {
   const file = join(folder, name);
   const json = parseJson((await readInFolder(folder, name, maximumResultsBytes)).toString(), file);
   const parsed = validated(resultsSchema, json, 'FORMAT', `${file} holds no results of tasks`);
-  const { results, model_name: model = folder, higher_is_better: higherIsBetter, 'n-shot': shots } = parsed;
+  const { results, model_name: model = folder, higher_is_better: higherIsBetter } = parsed;
   const stamp = /^results_(.*)\.json$/.exec(name)?.[1] ?? '';
   const samples = new Map(
     Object.keys(results)
       .filter((task) => names.includes(`samples_${task}_${stamp}.jsonl`))
       .map((task) => [task, join(folder, `samples_${task}_${stamp}.jsonl`)]),
   );
-  return { model, file, results, higherIsBetter, shots, samples };
+  return { model, file, results, higherIsBetter, samples };
 }
 
 /**

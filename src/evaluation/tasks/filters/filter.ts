@@ -17,6 +17,13 @@ const selection = {
   fallback: z.string().default(notFound),
 };
 
+const choiceSchema = z.strictObject({
+  regex_pattern: z.string(),
+  ignore_case: z.boolean().default(false),
+  ignore_punctuation: z.boolean().default(false),
+  ...selection,
+});
+
 interface FilterKind {
   readonly schema: z.ZodType;
   /** @throws ZodError for parameters that the schema refuses; LinnetError `CONFIG` for a pattern that cannot be read */
@@ -37,18 +44,10 @@ const kinds: Readonly<Record<string, FilterKind>> = {
       return (response) => selectMatch(findAll(expression, response), group_select) ?? fallback;
     },
   ),
-  multi_choice_regex: kind(
-    z.strictObject({
-      regex_pattern: z.string(),
-      ignore_case: z.boolean().default(false),
-      ignore_punctuation: z.boolean().default(false),
-      ...selection,
-    }),
-    (config) => {
-      const find = multipleChoice(config);
-      return (response, { input }) => find(response, questionOf(input)) ?? config.fallback;
-    },
-  ),
+  multi_choice_regex: kind(choiceSchema, (config) => {
+    const find = multipleChoice(config);
+    return (response, { input }) => find(response, questionOf(input)) ?? config.fallback;
+  }),
   number_parse: kind(
     z.strictObject({ regex_pattern: z.string(), ...selection }),
     ({ regex_pattern, group_select, fallback }) => {
@@ -114,18 +113,13 @@ function filledMatch(matches: readonly string[][], number: number): string | und
 
 const optionTexts = pythonRegex('\\([A-Z]\\)([^\\n^(]*)', 'g');
 
-interface ChoiceOptions {
-  readonly regex_pattern: string;
-  readonly group_select: number;
-  readonly ignore_case: boolean;
-  readonly ignore_punctuation: boolean;
-}
-
 /**
  * A search for the letter, as "(B)": the pattern's match; else the letter of an option whose text the answer holds;
  * else a letter after a colon.
  */
-function multipleChoice(config: ChoiceOptions): (response: string, question: string) => string | undefined {
+function multipleChoice(
+  config: z.output<typeof choiceSchema>,
+): (response: string, question: string) => string | undefined {
   const pattern = pythonRegex(config.regex_pattern, 'g');
   const reduce = (text: string): string => {
     const cased = config.ignore_case ? text.toLowerCase() : text;
