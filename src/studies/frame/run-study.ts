@@ -109,7 +109,7 @@ export class Study<Plan extends object, Trial, Place extends TrialPlace, Measure
     compile?: CompileOptions,
   ): Promise<OpenStudy<Plan, Trial, Place, Measured>> {
     const plan = parsePlan(this.definition, given, source.name);
-    return new OpenStudy(this.definition, given, plan, await this.definition.load(plan, source, compile));
+    return openStudy(this.definition, given, plan, await this.definition.load(plan, source, compile));
   }
 
   /** Runs a plan and writes its report. @throws LinnetError as `open` and `OpenStudy.runTrials` */
@@ -153,32 +153,26 @@ export class Study<Plan extends object, Trial, Place extends TrialPlace, Measure
 }
 
 /** A plan with everything that it names. Dispose of it. */
-export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>
-  implements AsyncDisposable
-{
-  /** The plan as it was given. */
-  readonly given: unknown;
-  readonly trials: readonly Trial[];
-  readonly #definition: StudyDefinition<Plan, Trial, Place, Measured>;
-  readonly #plan: Plan;
-  readonly #loaded: Trials<Trial>;
+export type OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> = ReturnType<
+  typeof openStudy<Plan, Trial, Place, Measured>
+>;
 
-  constructor(
-    definition: StudyDefinition<Plan, Trial, Place, Measured>,
-    given: unknown,
-    plan: Plan,
-    loaded: Trials<Trial>,
-  ) {
-    this.given = given;
-    this.trials = loaded.trials;
-    this.#definition = definition;
-    this.#plan = plan;
-    this.#loaded = loaded;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#loaded[Symbol.asyncDispose]?.();
-  }
+function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>(
+  {
+    name,
+    place: placeOf,
+    identity,
+    measured: schema,
+    run,
+    figures: figuresOf,
+    report: reportOf,
+  }: StudyDefinition<Plan, Trial, Place, Measured>,
+  given: unknown,
+  plan: Plan,
+  loaded: Trials<Trial>,
+) {
+  const { trials } = loaded;
+  const wordsOf = (trial: Trial): string => placeWords(placeOf(trial)).join(', ');
 
   /**
    * Runs the trials that have no result yet. Stopped, it goes on where it was when called again: inside a trial from its
@@ -187,35 +181,24 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
    * @returns results in the order of the plan
    * @throws LinnetError `ABORTED` when the signal fires, `MISMATCH` for results of another plan in the folder, and as `runJobs`
    */
-  async runTrials(
-    {
-      store,
-      known,
-      queue,
-      results: shared,
-      share,
-      snapshotEvery = 200,
-      compile,
-      signal,
-      onUpdate,
-    }: RunTrialsOptions<Trial> = {},
-    onResult?: (at: { readonly place: Place; readonly measured: Measured }, isKnown: boolean, done: number) => void,
+  async function runTrials(
+    options: RunTrialsOptions<Trial> = {},
+    onResult?: (at: { readonly trial: Trial; readonly measured: Measured }, isKnown: boolean, done: number) => void,
   ): Promise<(Place & Measured)[]> {
-    const { place: placeOf, identity, measured: schema, run } = this.#definition;
-    const { trials } = this;
+    const { store, known, queue, results: shared, share, snapshotEvery = 200, compile, signal, onUpdate } = options;
     const others = known === undefined ? undefined : await readKnownTrials(known);
     const results: ((Place & Measured) | undefined)[] = [];
     const open: number[] = [];
     let done = 0;
     const jobOf = async (at: number, others: Readonly<Record<string, unknown>> = {}): Promise<Job> => ({
-      ...{ kind: studyTrialKind, title: `trial ${placeWords(placeOf(trials[at])).join(', ')}` },
-      data: { study: this.#definition.name, ...others, identity: await identity(trials[at]) },
+      ...{ kind: studyTrialKind, title: `trial ${wordsOf(trials[at])}` },
+      data: { study: name, ...others, identity: await identity(trials[at]) },
     });
     const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {
       const place = placeOf(trials[at]);
       if (!isKnown) await store?.store(place, await identity(trials[at]), measured);
       results[at] = { ...place, ...measured };
-      onResult?.({ place, measured }, isKnown, ++done);
+      onResult?.({ trial: trials[at], measured }, isKnown, ++done);
     };
     for (const [at, trial] of trials.entries()) {
       if (!isInShare(at, share)) continue;
@@ -233,15 +216,11 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
       } else open.push(at);
     }
     if (queue !== undefined) {
-      const given = { plan: this.given, planFile: resolve(queue.planFile), snapshotEvery };
-      const jobs = await Promise.all(open.map((at) => jobOf(at, given)));
-      await runJobs(queue.url, jobs, {
+      const planned = { plan: given, planFile: resolve(queue.planFile), snapshotEvery };
+      const wrong = 'the queue holds something else than the result of a trial';
+      await runJobs(queue.url, await Promise.all(open.map((at) => jobOf(at, planned))), {
         signal,
-        async onResult(index, result) {
-          const measured = schema.safeParse(result);
-          if (measured.success) await take(open[index], measured.data, false);
-          else throw new LinnetError('FORMAT', 'the queue holds something else than the result of a trial');
-        },
+        onResult: (index, result) => take(open[index], validated(schema, result, 'FORMAT', wrong), false),
       });
     } else {
       for (const at of open) {
@@ -257,50 +236,50 @@ export class OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Mea
   }
 
   /** Runs the trials, with a record where there is a folder for it, and writes the report. */
-  async report({ out, command, note, onProgress, resultStore, ...options }: RunStudyOptions): Promise<FinishedStudy> {
-    const { place: placeOf, figures: figuresOf, report: reportOf, name } = this.#definition;
-    const { trials } = this;
+  async function report(options: RunStudyOptions): Promise<FinishedStudy> {
+    const { out, command, note, onProgress, resultStore, share, ...others } = options;
     const total = trials.length;
-    if (this.#loaded.note !== undefined) note(this.#loaded.note);
+    if (loaded.note !== undefined) note(loaded.note);
     const shared = resultStore === undefined ? undefined : await ResultStore.open(resultStore);
     const measure = async (run?: Run) => {
       const store = out === undefined ? undefined : await TrialStore.open(out);
       const onUpdate = (trial: Trial, update: TrialUpdate, done: number): void => {
-        const place = placeOf(trial);
-        if (run !== undefined) recordUpdate(run, trialName(place), update);
-        const info = `${placeWords(place).join(', ')}, loss ${formatFixed(update.loss, 3)}`;
+        if (run !== undefined) recordUpdate(run, trialName(placeOf(trial)), update);
+        const info = `${wordsOf(trial)}, loss ${formatFixed(update.loss, 3)}`;
         onProgress(done + update.update / update.total, total, info);
       };
-      return this.runTrials({ ...options, results: shared, store, onUpdate }, ({ place, measured }, isKnown, done) => {
+      return runTrials({ ...others, share, results: shared, store, onUpdate }, ({ trial, measured }, isKnown, done) => {
         onProgress(done, total);
         if (isKnown) return;
         const figures = figuresOf(measured);
-        run?.log({ trial: trialName(place), ...figures });
+        run?.log({ trial: trialName(placeOf(trial)), ...figures });
         const numbers = Object.entries(figures).map(([figure, value]) => `${figure} ${formatFixed(value, 4)}`);
-        note(`${done}/${total}  ${placeWords(place).join(', ')}: ${numbers.join(', ')}`);
+        note(`${done}/${total}  ${wordsOf(trial)}: ${numbers.join(', ')}`);
       });
     };
-    if (options.share !== undefined) {
+    if (share !== undefined) {
       const { length } = await measure();
-      const json = { study: name, share: options.share, store: resultStore, trials: length, of: total };
+      const json = { study: name, share, store: resultStore, trials: length, of: total };
       return { text: `${length} of ${total} trials have their results in ${resultStore}`, json, negative: false };
     }
     const reported = async (run?: Run) => {
-      const report = await reportOf(await measure(run), { plan: this.#plan, trials });
-      run?.report({ ...report.summary, trials: total });
-      return report;
+      const made = await reportOf(await measure(run), { plan, trials });
+      run?.report({ ...made.summary, trials: total });
+      return made;
     };
-    if (out === undefined) {
-      const report = await reported();
-      return { text: printedReport(report), json: report.json, negative: report.negative ?? false };
-    }
-    const configuration = plainJson({ ...this.#plan, trials: total });
-    const report = await recordedWork(out, { command, configuration }, async (start) => reported(await start()));
-    const json = { out, ...(await writeResults(out, name, report, command)), ...report.json };
+    const configuration = plainJson({ ...plan, trials: total });
+    const made = await (out === undefined
+      ? reported()
+      : recordedWork(out, { command, configuration }, async (start) => reported(await start())));
+    const finished = { text: printedReport(made), json: made.json, negative: made.negative ?? false };
+    if (out === undefined) return finished;
+    const json = { out, ...(await writeResults(out, name, made, command)), ...made.json };
     await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
-    const text = `${printedReport(report)}\n\nwrote ${join(out, 'report.html')}`;
-    return { text, json, negative: report.negative ?? false };
+    return { ...finished, json, text: `${finished.text}\n\nwrote ${join(out, 'report.html')}` };
   }
+
+  const dispose = async (): Promise<void> => loaded[Symbol.asyncDispose]?.();
+  return { given, trials, runTrials, report, [Symbol.asyncDispose]: dispose };
 }
 
 /** Lines that a trial has in the record at most: enough to show its curve, not every batch. */
