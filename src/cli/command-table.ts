@@ -21,7 +21,6 @@ export const movedCommands: Readonly<Record<string, string>> = {
     '`linnet study sweep --plan FILE`; plans of the kind "classification": `linnet study classification --plan FILE`',
 };
 
-/** Summaries by words. */
 const summaries = {
   inspect: 'sizes, mixers and memory of a model',
   download: 'fetch a model from the Hugging Face hub',
@@ -48,6 +47,13 @@ const summaries = {
   'eval compare': 'results of tasks side by side, and the questions that changed',
   'eval rouge': 'predicted summaries against references',
   'eval mt-bench': 'how fast questions of several turns are answered, with drafts and without',
+  'study sweep': 'methods × models × seeds: perplexity after the same training',
+  'study classification': 'methods × models × tasks × seeds: classifiers after the same fine-tuning',
+  'study matrix': 'which mixer works in which family, found by running',
+  'study recall': 'associative recall against the bytes of the state, of trained mixers or of models',
+  'study needle': 'what models find in a long text, by length and depth',
+  'study rules': 'token trees against sequential decoding, by exact and inexact rules',
+  'study leak': 'training with a convolution that reads the future',
   work: 'take trials and tasks from a queue, on as many machines as there are',
   runs: 'list what was trained, or follow it on a page',
   'bench gemm': 'matrix products through the runtime',
@@ -59,6 +65,10 @@ const summaries = {
   clean: 'list and remove what killed commands left half written',
   'tokenizer train': 'train a byte-level BPE tokenizer on text',
 };
+
+function studyLoader(name: string): Load {
+  return async () => (await import('./commands/study.ts')).studyCommand(await studyTable[name]());
+}
 
 const loaders: Readonly<Record<string, Load>> = {
   inspect: async () => (await import('./commands/inspect.ts')).inspect,
@@ -86,6 +96,13 @@ const loaders: Readonly<Record<string, Load>> = {
   'eval compare': async () => (await import('./commands/eval/compare.ts')).evalCompare,
   'eval rouge': async () => (await import('./commands/eval/rouge.ts')).evalRouge,
   'eval mt-bench': async () => (await import('./commands/eval/mt-bench.ts')).evalMtBench,
+  'study sweep': studyLoader('sweep'),
+  'study classification': studyLoader('classification'),
+  'study matrix': studyLoader('matrix'),
+  'study recall': studyLoader('recall'),
+  'study needle': studyLoader('needle'),
+  'study rules': studyLoader('rules'),
+  'study leak': studyLoader('leak'),
   work: async () => (await import('./commands/work.ts')).work,
   runs: async () => (await import('./commands/runs.ts')).runsCommand,
   'bench gemm': async () => (await import('./commands/bench/gemm.ts')).benchGemm,
@@ -98,11 +115,6 @@ const loaders: Readonly<Record<string, Load>> = {
   'tokenizer train': async () => (await import('./commands/tokenizer/train.ts')).tokenizerTrain,
 } satisfies Record<keyof typeof summaries, Load>;
 
-/** All commands, those of studies last. */
-export const commandTable: CommandTable = Object.fromEntries([
-  ...Object.entries(summaries).map(([name, summary]) => [name, { summary, load: loaders[name] }] as const),
-  ...Object.entries(studyTable).map(([name, { summary, load }]) => {
-    const loadStudy = async () => (await import('./commands/study.ts')).studyCommand(await load());
-    return [`study ${name}`, { summary, load: loadStudy }] as const;
-  }),
-]);
+export const commandTable: CommandTable = Object.fromEntries(
+  Object.entries(summaries).map(([name, summary]) => [name, { summary, load: loaders[name] }]),
+);

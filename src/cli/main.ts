@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-/** The executable `linnet`. */
 import { exitCodes, reportError } from './framework/exit-codes.ts';
 
 /** Ends the process: 1 is the code of a command that ran and whose answer is no, so that nothing that fails may end with it. */

@@ -9,16 +9,16 @@ import { defineCommand, engineOptions, flag, optional, settings, withDefault } f
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { called, filePath, integer, seed32, text } from '../framework/option-values.ts';
-import { modelNamed } from '../options/folder-parameters.ts';
+import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
 import { openCausal } from '../../open/running-model.ts';
 import { readTools, type ResultSource, callResult } from './chat/tool-results.ts';
 
-/** A command of a line that begins with a slash. `run` returns whether the conversation goes on. */
+/** A command of a line that begins with a slash. `run` returns false where the conversation ends. */
 interface ChatCommand {
   readonly help: string;
-  run(conversation: Conversation, argument: string, context: CommandContext): Promise<boolean> | boolean;
+  run(conversation: Conversation, argument: string, context: CommandContext): Promise<void> | false | void;
 }
 
 /** @throws LinnetError `INPUT` where a command needs a word after it */
@@ -34,7 +34,6 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
       const file = named(argument, 'a file');
       await conversation.save(file);
       context.print(`saved as ${file}`);
-      return true;
     },
   },
   '/fork': {
@@ -43,7 +42,6 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
       const name = named(argument, 'a name');
       conversation.fork(name);
       context.print(`kept as ${name}; /switch ${name} comes back to here`);
-      return true;
     },
   },
   '/switch': {
@@ -51,15 +49,12 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
     run(conversation, argument, context) {
       const found = conversation.switchTo(named(argument, 'a name'));
       context.print(found ? `at ${argument}` : `there is no fork ${argument}; /state names them`);
-      return true;
     },
   },
   '/undo': {
     help: '/undo takes back the last turn',
-    run(conversation, _, context) {
-      context.print(conversation.undo() ? 'the last turn is taken back' : 'there is nothing to take back');
-      return true;
-    },
+    run: (conversation, _, context) =>
+      context.print(conversation.undo() ? 'the last turn is taken back' : 'there is nothing to take back'),
   },
   '/state': {
     help: '/state says how long the text is and what its state takes',
@@ -67,14 +62,12 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
       const { tokens, stateBytes, turns, forks } = conversation.state;
       const named = forks.length === 0 ? 'no forks' : `forks: ${forks.join(', ')}`;
       context.print(`${formatCount(tokens)} tokens in ${turns} turns, ${formatBytes(stateBytes)} of state, ${named}`);
-      return true;
     },
   },
   '/help': {
     help: '/help lists the commands',
     run(_, __, context) {
       for (const { help } of Object.values(chatCommands)) context.print(help);
-      return true;
     },
   },
   '/quit': { help: '/quit ends, as the end of the input does', run: () => false },
@@ -108,10 +101,7 @@ export const chatCommand = defineCommand({
     topP: samplingOptions.topP,
     seed: withDefault(seed32, 0, 'seed of the random choices'),
     ...settings({
-      toolFormat: optional(
-        called('name', text),
-        'how calls are written, as --tool-format of serve (default: by the chat template)',
-      ),
+      toolFormat: optional(called('name', text), 'form of calls, as --tool-format of serve (default: by the template)'),
       toolChoice: withDefault(
         called('name', text),
         'auto',
@@ -129,13 +119,9 @@ export const chatCommand = defineCommand({
     const tools = options.tools === undefined ? [] : await readTools(options.tools);
     const required = requiredTools(tools, options.toolChoice);
     const folder = await fetchedModel(context, options.model);
-    await using model = await openCausal(folder, {
-      name: basename(folder),
-      chatTemplate: options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate),
-      device: options.device,
-      threads: options.threads,
-    });
-    const { temperature, topP, seed, system, maxTokens, toolFormat } = options;
+    const { device, threads, temperature, topP, seed, system, maxTokens, toolFormat } = options;
+    const chatTemplate = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
+    await using model = await openCausal(folder, { name: basename(folder), chatTemplate, device, threads });
     const sampling = { temperature, topP, seed };
     const conversation = new Conversation(model, { maxTokens, system, sampling, tools, required, toolFormat });
     if (options.session !== undefined) await conversation.load(options.session);
@@ -172,7 +158,9 @@ async function oneLine(
   const [word, ...rest] = line.trim().split(/\s+/);
   if (word === '') return true;
   try {
-    if (Object.hasOwn(chatCommands, word)) return await chatCommands[word].run(conversation, rest.join(' '), context);
+    if (Object.hasOwn(chatCommands, word)) {
+      return (await chatCommands[word].run(conversation, rest.join(' '), context)) !== false;
+    }
     if (word.startsWith('/')) {
       context.print(`${word} is not a command; /help lists them`);
       return true;

@@ -5,7 +5,7 @@ import { requireCausal } from '../../models/families/index.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { folderOf } from '../options/model-options.ts';
 import { integer, seed32 } from '../framework/option-values.ts';
 
 const columns: readonly Column<CheckRow>[] = [
@@ -36,11 +36,7 @@ export const check = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    maxLength: withDefault(
-      integer(8, 65536, 'tokens'),
-      1024,
-      'longest sequence; edges of groups beyond it go unchecked',
-    ),
+    maxLength: withDefault(integer(8, 65536, 'tokens'), 1024, 'longest sequence; later edges of groups go unchecked'),
     seed: withDefault(seed32, 1, 'seed of the random tokens and parameters'),
     ...engineOptions,
   },

@@ -11,7 +11,7 @@ import { defineCommand, engineOptions, optional, optionalList } from '../framewo
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { anyText, called, filePath, path } from '../framework/option-values.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { folderOf } from '../options/model-options.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 
 const { textField, pairField } = optionsOf(labelShape);
@@ -81,7 +81,6 @@ async function classifyAll(
   });
 }
 
-/** An error about a text says which row it is. */
 async function named<T>(source: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

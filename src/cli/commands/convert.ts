@@ -45,14 +45,13 @@ import {
   text,
 } from '../framework/option-values.ts';
 import { keptLayers, keptOf, memoryChoice, stageSteps } from '../options/conversion-values.ts';
-import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { writeContainer } from '../output/container-conversion.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
-import { planLine, planOption, reportPlan } from '../output/work-plan.ts';
+import { planLine, planOption, reportPlan } from '../output/training-report.ts';
 
-/** Seconds of training. */
 const defaultBudget = 600;
 const defaultContexts = [1024, 8192, 65536];
 
@@ -70,10 +69,7 @@ export const convertCommand = defineCommand({
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
-    data: requiredList(
-      called('sources', text),
-      '.txt and .jsonl files, or npm:PACKAGE: text like that which the model is for',
-    ),
+    data: requiredList(called('sources', text), ".txt and .jsonl files, or npm:PACKAGE: text like the model's own"),
     heldOut: optional(
       integer(1),
       'documents to report on; as many again judge the stages (default: a twentieth, at most 20)',
@@ -83,10 +79,7 @@ export const convertCommand = defineCommand({
       stageSteps,
       'optimizer steps of transfer, logits and long in place of --budget, such as 200,600,100: the same on every machine',
     ),
-    state: optional(
-      byteCount,
-      'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
-    ),
+    state: optional(byteCount, 'largest float32 state of the converted layers, such as 2MiB (default: that of G = 64)'),
     group: optional(integer(1, 65536, 'number'), 'G, positions per group, in place of --state'),
     memory: optional(
       memoryChoice,
@@ -94,10 +87,7 @@ export const convertCommand = defineCommand({
         'most memory to take (default: three quarters of the available memory); both with a comma',
     ),
     plan: planOption,
-    keep: optional(
-      keptLayers,
-      'layers that keep softmax: 0,5, every:N, or auto:N, the N that lose most (default: none)',
-    ),
+    keep: optional(keptLayers, 'layers that keep softmax: 0,5, every:N, auto:N, the N that lose most (default: none)'),
     target: optional(
       choice(['qwen3_5']),
       'of a Qwen3: write the layers that are not kept as Gated DeltaNet in the container of Qwen3.5, which other engines load',
@@ -144,43 +134,29 @@ export const convertCommand = defineCommand({
     }),
   },
   async run(context, options) {
-    const { store, index: share } = options;
-    const { out, data, field, heldOut, seed, batch, length, resume, threads, device } = options;
-    if (!options.plan) await requireFree(out, options.replace);
+    const { model: given, data, field, heldOut, out, replace, dtype, resume, store, index: share } = options;
+    const { batch, length, seed, steps, state: stateBytes, group, sinks, inputs, judge } = options;
+    const { budget = defaultBudget, contexts = defaultContexts } = options;
+    const { memory = 'learned', limit: memoryBytes } = options.memory ?? {};
+    if (!options.plan) await requireFree(out, replace);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
     if (options.target !== undefined) refuseStageOptions(options);
     const choice = options.keep ?? { layers: [] };
-    const keep = keptOf(
-      choice,
-      'every' in choice ? exchangeableLayers((await loadCausalShapes(options.model)).model) : [],
-    );
-    const settings = {
-      budget: options.budget ?? defaultBudget,
-      steps: options.steps,
-      stateBytes: options.state,
-      group: options.group,
-      memory: options.memory?.memory ?? 'learned',
-      sinks: options.sinks,
-      inputs: options.inputs,
-      keep,
-      judge: options.judge,
-    };
-    const compile = { threads, device };
-    const memoryBytes = options.memory?.limit;
+    const every = 'every' in choice ? exchangeableLayers((await loadCausalShapes(given)).model) : [];
+    const keep = keptOf(choice, every);
+    const settings = { budget, steps, stateBytes, group, memory, sinks, inputs, keep, judge };
+    const compile = { device: options.device, threads: options.threads };
     const textsOf = async ({ model, path }: Pick<LoadedModel, 'model' | 'path'>) => {
       requireOriginal({ model, path });
       const tokenizer = await loadTokenizer(path);
       const documents = await loadDocuments(data, { field });
-      return {
-        tokenizer,
-        texts: await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(model) }),
-      };
+      const texts = await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(model) });
+      return { tokenizer, texts };
     };
-    const contexts = options.contexts ?? defaultContexts;
     const planning = { ...settings, batch, length, seed, compile, memoryBytes, contexts };
     if (options.plan) {
-      const described = await loadCausalShapes(options.model);
+      const described = await loadCausalShapes(given);
       const texts = await textsOf(described);
       const plan = await (options.target === undefined
         ? planConversion(described.model, texts, planning)
@@ -188,11 +164,10 @@ export const convertCommand = defineCommand({
       reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
-    const original = await loadCausalModel(options.model);
+    const original = await loadCausalModel(given);
     const { tokenizer, texts } = await textsOf(original);
     const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     if (options.target !== undefined) {
-      const { replace, dtype } = options;
       return writeContainer(context, original, tokenizer, texts, { ...planning, folder, out, replace, dtype, resume });
     }
     if (!resume && share === undefined) {
@@ -205,41 +180,31 @@ export const convertCommand = defineCommand({
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
         ...{ ...settings, batch, length, seed, folder, compile, memoryBytes, queue: options.queue },
-        ...{ store, share, resume: resume || share !== undefined },
-        replace: options.replace,
-        signal: context.signal,
+        ...{ store, share, resume: resume || share !== undefined, replace, signal: context.signal },
         ...watching,
       }),
     );
     if (share !== undefined) {
       const { layers = [] } = conversion;
-      context.print(`layers with results in ${store}: ${listedLayers(layers)}`);
+      context.print(`layers with results in ${store}: ${layers.map(({ layer }) => layer).join(', ') || 'none'}`);
       return { json: { run: folder, store, share, layers } };
     }
     const measures = await context.withProgress('measure', 'parts', (progress) => {
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {
-        ...{ seed, compile, signal: context.signal },
-        contexts,
-        prompts: [options.prompts],
-        seconds: measureSeconds(settings.budget),
+        ...{ seed, compile, signal: context.signal, contexts, prompts: [options.prompts] },
+        seconds: measureSeconds(budget),
         onProgress: (what) => progress.update(done++, 6, what),
       });
     });
-    await saveModel(out, conversion, {
-      tokenizerFiles: { from: original.path },
-      dtype: options.dtype,
-      replace: options.replace,
-    });
+    await saveModel(out, conversion, { tokenizerFiles: { from: original.path }, dtype, replace });
     const report = join(folder, 'report.html');
     const charts = await conversionCharts(conversion, measures);
-    await writeReport(
-      report,
-      conversionReport(basename(resolve(options.model)), conversion, measures, charts, commandLine(context.command)),
-    );
+    const name = basename(resolve(given));
+    await writeReport(report, conversionReport(name, conversion, measures, charts, commandLine(context.command)));
     await mkdir(join(folder, 'figures'), { recursive: true });
-    for (const [name, chart] of Object.entries(charts)) {
-      await writeFileAtomic(join(folder, 'figures', `convert-${name}.svg`), chart.svgFile());
+    for (const [figure, chart] of Object.entries(charts)) {
+      await writeFileAtomic(join(folder, 'figures', `convert-${figure}.svg`), chart.svgFile());
     }
     const { perplexity, ablation, samples, ...measured } = measures;
     const state = modelStateBytes(conversion.model, trainedLength);
@@ -257,18 +222,12 @@ export const convertCommand = defineCommand({
       ]);
     }
     context.print(`saved ${out}; the report is ${report}`);
-    const { progress } = conversion;
+    const { stages, keptLayers, sensitivity } = conversion.progress;
     return {
       json: {
         ...{ out, run: folder, report, original: { perplexity: perplexity.original }, converted: perplexity.converted },
-        stages: progress.stages,
-        ablation,
-        stateBytes: state,
-        keptLayers: progress.keptLayers,
-        sensitivity: progress.sensitivity,
-        mixer: conversion.mixer,
-        ...measured,
-        samples,
+        ...{ stages, ablation, stateBytes: state, keptLayers, sensitivity, mixer: conversion.mixer },
+        ...{ ...measured, samples },
       },
     };
   },
@@ -284,10 +243,6 @@ function refuseStageOptions(options: Readonly<Record<string, unknown>>): void {
   if (given.length === 0) return;
   const names = given.map((name) => `\`${name}\``).join(', ');
   throw new OptionsError(`\`target\` makes a folder without stages, and takes no ${names}; leave it out`);
-}
-
-function listedLayers(layers: readonly { readonly layer: number }[]): string {
-  return layers.length === 0 ? 'none' : layers.map(({ layer }) => layer).join(', ');
 }
 
 /** @throws OptionsError if both of two options are given */

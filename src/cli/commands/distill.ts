@@ -5,10 +5,9 @@ import { defineCommand, settings, withDefault } from '../framework/command.ts';
 import { choice } from '../framework/option-values.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { optionsOf } from '../framework/schema-options.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { folderOf } from '../options/model-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
-import { reportTraining } from '../output/training-report.ts';
-import { planOption, reportPlan } from '../output/work-plan.ts';
+import { reportTraining, planOption, reportPlan } from '../output/training-report.ts';
 
 const { teacherTop, recompute, trainQk } = optionsOf(transferShape);
 const { inputs } = optionsOf(layersShape);

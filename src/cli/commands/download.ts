@@ -33,10 +33,7 @@ export const download = defineCommand({
     dataset: flag('fetch a data set'),
     config: repeated(called('name', text), 'of a data set: this configuration; may be repeated'),
     split: repeated(called('name', text), 'of a data set: this split; may be repeated'),
-    include: repeated(
-      called('pattern', text),
-      'fetch these files of the top folder, too, such as "*.md"; may be repeated',
-    ),
+    include: repeated(called('pattern', text), 'fetch these files of the top folder, too: "*.md"; may be repeated'),
     exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
     endpoint: endpointOption,
   },

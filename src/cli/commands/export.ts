@@ -12,13 +12,11 @@ import { requireGenerating } from '../../models/families/index.ts';
 import { byKind, decoderOf, type GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { blockOption, requireBlocks } from '../options/block-option.ts';
+import { blockOption, requireBlocks, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { defineCommand, flag, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
-import { folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
-import { describeHeads, headsJson } from '../output/heads-summary.ts';
+import { describeHeads, headsJson } from '../output/model-summary.ts';
 import { called, choice, countList, integer, text } from '../framework/option-values.ts';
 
 export const exportCommand = defineCommand({
@@ -42,11 +40,7 @@ export const exportCommand = defineCommand({
         'mixed, both of them: prompts are read with w8a8, all else with int4',
     ),
     block: blockOption,
-    device: withDefault(
-      choice(['cpu', 'webgpu']),
-      'cpu',
-      'what the graphs are made for: cpu (WebAssembly too) or webgpu',
-    ),
+    device: withDefault(choice(['cpu', 'webgpu']), 'cpu', 'target of the graphs: cpu (WebAssembly too) or webgpu'),
     out: folderFor('the export'),
     replace: replaceOption,
     data: optionalList(
@@ -67,6 +61,7 @@ export const exportCommand = defineCommand({
   },
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
+    const { signal } = context;
     requireBlocks(dtype, block);
     await using weights = await openModelWeights(folder);
     const writing = context.progress('export', 'bytes');
@@ -79,43 +74,25 @@ export const exportCommand = defineCommand({
       const measure = async (written: string): Promise<MeasuredErrors> => {
         writing.finish();
         if (typeof reportText === 'string') return notCompared(reportText);
-        const comparing = context.progress('compare', 'windows');
-        return measureError(written, weights, reportText, {
-          threads,
-          signal: context.signal,
-          onProgress: (progress) => comparing.update(progress.windows, progress.totalWindows),
-        }).finally(() => comparing.finish());
+        return context.withProgress('compare', 'windows', (comparing) =>
+          measureError(written, weights, reportText, {
+            ...{ threads, signal },
+            onProgress: ({ windows, totalWindows }) => comparing.update(windows, totalWindows),
+          }),
+        );
       };
       const manifest = await exportModel(out, {
-        model,
-        weights,
-        medusa,
-        dtype,
-        block,
-        device,
-        sourceLengths,
-        tokenizerFiles: { from: weights.path },
-        replace,
-        producer: describeSoftware().linnet,
-        measure,
-        signal: context.signal,
+        ...{ model, weights, medusa, dtype, block, device, sourceLengths, replace, measure, signal },
+        ...{ tokenizerFiles: { from: weights.path }, producer: describeSoftware().linnet },
         onProgress: (written, total) => writing.update(written, total),
       });
       printExport(context, out, manifest, options.verbose);
-      const { files, weightBytes, report } = manifest;
+      const { files, weightBytes, report, prompt, encoder } = manifest;
       const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
       return {
         json: {
-          out,
-          dtype,
-          block: manifest.block,
-          device,
-          bytes,
-          weightBytes,
-          prompt: manifest.prompt,
-          encoder: manifest.encoder,
-          medusa: headsJson(manifest.medusa),
-          report,
+          ...{ out, dtype, block: manifest.block, device, bytes, weightBytes, prompt, encoder },
+          ...{ medusa: headsJson(manifest.medusa), report },
         },
       };
     } finally {
@@ -219,30 +196,26 @@ function summaryOf({ text, tokens, perplexity, sameChoice, meanLogit, maxLogit }
 function printMatrices(context: CommandContext, { weights }: ErrorReport): void {
   const rows = Object.entries(weights);
   if (rows.length === 0) return;
-  const table = makeTable(
-    [
-      { header: 'matrix', value: ([name]) => name },
-      { header: 'largest error', unit: '% of peak', value: ([, { max }]) => 100 * max, format: shortNumber },
-      { header: 'rms error', unit: '% of rms', value: ([, { rms }]) => 100 * rms, format: shortNumber },
-    ],
-    rows,
-  );
-  context.print(`\n${textTable(table)}\n`);
+  context.print('');
+  context.table(rows, [
+    { header: 'matrix', value: ([name]) => name },
+    { header: 'largest error', unit: '% of peak', value: ([, { max }]) => 100 * max, format: shortNumber },
+    { header: 'rms error', unit: '% of rms', value: ([, { rms }]) => 100 * rms, format: shortNumber },
+  ]);
+  context.print('');
 }
 
 function printLayers(context: CommandContext, { layers, layerTokens }: ErrorReport): void {
   if (layers === undefined || layerTokens === undefined) return;
-  const table = makeTable(
-    [
-      { header: 'layer', value: ({ layer }) => layer },
-      { header: 'mean difference', unit: '% of rms', value: ({ mean }) => 100 * mean, format: shortNumber },
-      { header: 'largest', unit: '% of rms', value: ({ max }) => 100 * max, format: shortNumber },
-      { header: 'rms in float32', value: ({ activationRms }) => activationRms, format: shortNumber },
-    ],
-    layers.map((error, layer) => ({ layer, ...error })),
-  );
-  context.print(`hidden states after every layer, over the first ${formatCount(layerTokens)} tokens:`);
-  context.print(`\n${textTable(table)}\n`);
+  const rows = layers.map((error, layer) => ({ layer, ...error }));
+  context.print(`hidden states after every layer, over the first ${formatCount(layerTokens)} tokens:\n`);
+  context.table(rows, [
+    { header: 'layer', value: ({ layer }) => layer },
+    { header: 'mean difference', unit: '% of rms', value: ({ mean }) => 100 * mean, format: shortNumber },
+    { header: 'largest', unit: '% of rms', value: ({ max }) => 100 * max, format: shortNumber },
+    { header: 'rms in float32', value: ({ activationRms }) => activationRms, format: shortNumber },
+  ]);
+  context.print('');
 }
 
 const shortNumber = (value: number): string => formatNumber(value, 3);

@@ -3,11 +3,10 @@ import { finetune as train, planFinetune } from '../../training/plans/finetune.t
 import { objectiveShape } from '../../training/plans/objectives.ts';
 import { defineCommand, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { folderOf } from '../options/model-options.ts';
 import { loraOptions } from '../options/lora-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
-import { reportTraining } from '../output/training-report.ts';
-import { planOption, reportPlan } from '../output/work-plan.ts';
+import { reportTraining, planOption, reportPlan } from '../output/training-report.ts';
 
 const { objective, ...objectiveSettings } = optionsOf(objectiveShape);
 

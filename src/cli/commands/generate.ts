@@ -20,14 +20,14 @@ import { defineCommand, engineOptions, flag, optional, repeated, withDefault, se
 import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { modelNamed } from '../options/folder-parameters.ts';
+import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { choice, decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
-  openSpeculation,
+  openDrafting,
   type Speculation,
   speculationJson,
   speculationOptions,
@@ -44,11 +44,7 @@ const generateOptions = {
   seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
   stop: repeated(text, 'end before this text; may be repeated'),
   jsonSchema: optional(filePath, 'JSON schema that the text is to follow; it ends when the JSON is complete'),
-  beams: withDefault(
-    integer(1, 256),
-    1,
-    'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
-  ),
+  beams: withDefault(integer(1, 256), 1, 'hypotheses of a beam search, whose best text is given at its end; 1: none'),
   session: optional(filePath, 'session to continue and to save'),
   dtype: optional(
     choice(weightTypes),
@@ -114,13 +110,9 @@ export const generateCommand = defineCommand({
     const bos = options.parseSpecial ? false : 'auto';
     const prepare = (after?: RestoredSession): Prompt =>
       preparePrompt({ engine, tokenizer, template }, input, { bos, after });
-    if (options.beams > 1) {
-      const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
-      const { tokens: whole, source } = prepare();
-      const search = { maxTokens, ignoreEos, beams, lengthPenalty };
-      return await printBestBeam(context, engine, { prompt: whole, source, tokenizer, ...search });
-    }
-    await using speculation = await openSpeculation(options, loaded, compile);
+    if (options.beams > 1) return await printBestBeam(context, engine, prepare(), tokenizer, options);
+    await using drafting = await openDrafting(options, loaded, compile);
+    const speculation = drafting?.start();
     const restored = await sessionIfAny(engine, loaded, options.session);
     if (engine.model.cross !== undefined && restored !== undefined && prompt.kind !== 'none') {
       throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
@@ -136,16 +128,12 @@ export const generateCommand = defineCommand({
     const json = await jsonConstraint(options, engine, tokenizer);
     const sampler = new Sampler(samplerOf(options), restored?.sampler, { constraint: json?.after(tokens.length) });
     const reported = { context, speculation };
+    const { maxTokens, ignoreEos } = options;
     const generation = await streamGeneration(engine, reported, {
-      promptTokens: tokens,
-      maxTokens: options.maxTokens,
-      sampler,
+      ...{ promptTokens: tokens, maxTokens, ignoreEos, sampler, tokenizer, signal: context.signal },
       method: speculation?.method,
       stop: { strings: options.stop, tokenIds: options.chat ? endOfTurn(tokenizer) : [] },
-      ignoreEos: options.ignoreEos,
-      tokenizer,
       state: restored?.state ?? (source && engine.newState(await engine.encode(source))),
-      signal: context.signal,
     });
     if (options.session !== undefined) {
       await saveSession(options.session, {
@@ -157,25 +145,17 @@ export const generateCommand = defineCommand({
       });
     }
     if (generation.finish === 'abort') throw stopped(generation, options.session);
+    const { text: written, tokens: ids, tokensPerSecond, steps, finish, prefillSeconds, decodeSeconds } = generation;
     const stateBytes = generation.state.bytes;
-    context.note(
-      `${formatCount(generation.tokens.length)} tokens (${generation.finish}), ` +
-        `${formatNumber(generation.tokensPerSecond, 3)} tokens/s, state ${formatBytes(stateBytes)}`,
-    );
+    const speed = `${formatNumber(tokensPerSecond, 3)} tokens/s`;
+    context.note(`${formatCount(ids.length)} tokens (${finish}), ${speed}, state ${formatBytes(stateBytes)}`);
     if (speculation !== undefined) context.note(describeSpeculation(speculation));
     return {
       json: {
-        text: generation.text,
-        tokens: generation.tokens,
-        tokensPerSecond: generation.tokensPerSecond,
-        steps: generation.steps,
-        finish: generation.finish,
+        ...{ text: written, tokens: ids, tokensPerSecond, steps, finish },
         promptTokens: source?.length ?? generation.promptTokens,
-        prefillSeconds: generation.prefillSeconds,
-        decodeSeconds: generation.decodeSeconds,
-        seconds: generation.prefillSeconds + generation.decodeSeconds,
-        stateBytes,
-        session: options.session ?? null,
+        ...{ prefillSeconds, decodeSeconds, seconds: prefillSeconds + decodeSeconds },
+        ...{ stateBytes, session: options.session ?? null },
         ...(speculation && speculationJson(speculation)),
       },
     };

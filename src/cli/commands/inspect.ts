@@ -11,15 +11,16 @@ import { describeClassifier, isClassifierConfig } from '../../models/classifiers
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, flag } from '../framework/command.ts';
 import type { CommandResult } from '../framework/io.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { folderOf } from '../options/folder-parameters.ts';
-import { describeHeads, headsBeside, headsJson } from '../output/heads-summary.ts';
+import { folderOf } from '../options/model-options.ts';
 import {
+  describeHeads,
+  headsBeside,
+  headsJson,
   comparedContexts,
   countParameters,
   layerSpan,
@@ -49,22 +50,17 @@ export const inspect = defineCommand({
       if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
       return describeOther(context, folder, other);
     }
-    const { model, parameters, storedBytes, storedTypes, exported, labels } = await describeFolder(
-      context,
-      folder,
-      verify,
-    );
+    const described = await describeFolder(context, folder, verify);
+    const { model, parameters, storedBytes, storedTypes, exported, labels } = described;
     const tokenizer = await ifFound(loadTokenizer(folder));
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
     const memory = labels === undefined ? sessionMemory(model) : undefined;
+    const total = `${formatCount(counts.total)} (${formatShortCount(counts.total)})`;
     const facts: Fact[] = [
       ['family', model.family],
       ['kind', labels === undefined ? kindNames[model.kind] : describeLabels(labels)],
-      [
-        'parameters',
-        `${formatCount(counts.total)} (${formatShortCount(counts.total)}), of them ${formatCount(counts.mixers)} of the mixers`,
-      ],
+      ['parameters', `${total}, of them ${formatCount(counts.mixers)} of the mixers`],
       ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
       ...(exported === undefined ? [] : describeExport(exported)),
       ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies Fact]),
@@ -74,53 +70,42 @@ export const inspect = defineCommand({
     ];
     printFacts(context, facts);
     const runs = mixerRuns(model.mixers);
-    const mixerTable = makeTable(
-      [
-        { header: 'layers', value: ({ layers }) => layerSpan(layers) },
-        { header: 'mixer', value: ({ description }) => description },
-      ],
-      runs,
-    );
-    context.print(`\n${textTable(mixerTable)}\n`);
+    context.print('');
+    context.table(runs, [
+      { header: 'layers', value: ({ layers }) => layerSpan(layers) },
+      { header: 'mixer', value: ({ description }) => description },
+    ]);
+    context.print('');
     if (labels === undefined) printMemory(context, model, memory);
     else context.print(classifierUse);
     if (verify) context.print('\nevery file has the size and the checksum that linnet.json says');
+    const { family, sizes } = model;
     return {
       json: {
-        family: model.family,
-        kind: labels === undefined ? model.kind : 'classifier',
-        ...(labels && { labels }),
-        parameters: counts.total,
-        mixerParameters: counts.mixers,
-        sizes: model.sizes,
-        trainedLength: model.sizes.trainedLength,
+        ...{ family, kind: labels === undefined ? model.kind : 'classifier', ...(labels && { labels }) },
+        ...{ parameters: counts.total, mixerParameters: counts.mixers, sizes, trainedLength: sizes.trainedLength },
         weights: { bytes: storedBytes, types: storedTypes },
-        export:
-          exported === undefined
-            ? null
-            : {
-                dtype: exported.dtype,
-                device: exported.device,
-                prompt: exported.prompt,
-                encoder: exported.encoder,
-                report: exported.report,
-              },
+        export: exported === undefined ? null : exportJson(exported),
         medusa: headsJson(heads),
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
-        layers: model.mixers.map((mixer) => ({
-          kind: mixer.kind,
-          constant: memory === undefined ? null : !growsWithText(mixer),
-        })),
+        layers: model.mixers.map((mixer) => {
+          return { kind: mixer.kind, constant: memory === undefined ? null : !growsWithText(mixer) };
+        }),
         ...memoryJson(memory),
         stateFormula: stateFormula.join('\n'),
-        tokenizer:
-          tokenizer === undefined
-            ? null
-            : { vocabulary: tokenizer.vocabularySize, bos: tokenizer.bosId ?? null, eos: tokenizer.eosId ?? null },
+        tokenizer: tokenizer === undefined ? null : tokenizerJson(tokenizer),
       },
     };
   },
 });
+
+function exportJson({ dtype, device, prompt, encoder, report }: ExportManifest) {
+  return { dtype, device, prompt, encoder, report };
+}
+
+function tokenizerJson({ vocabularySize, bosId, eosId }: Tokenizer) {
+  return { vocabulary: vocabularySize, bos: bosId ?? null, eos: eosId ?? null };
+}
 
 type Fact = [name: string, value: string];
 
@@ -151,13 +136,10 @@ const kindNames: Readonly<Record<Model['kind'], string>> = {
 
 interface DescribedFolder {
   readonly model: Model;
-  /** All that are stored. */
   readonly parameters: ModelDescription['parameters'];
-  /** Of a classifier: its classes. */
   readonly labels?: readonly string[];
   readonly storedBytes: number;
   readonly storedTypes: readonly string[];
-  /** Of an exported folder. */
   readonly exported?: ExportManifest;
 }
 
@@ -167,16 +149,9 @@ async function describeFolder(context: CommandContext, folder: string, verify: b
   return describeCheckpoint(folder);
 }
 
-async function describeExportedFolder(
-  context: CommandContext,
-  folder: string,
-  verify: boolean,
-): Promise<DescribedFolder> {
-  const { model, manifest } = await context.withProgress('verify', 'bytes', (progress) =>
-    readExportedFolder(folder, {
-      verify,
-      onProgress: (done, total) => progress.update(done, total),
-    }),
+async function describeExportedFolder(context: CommandContext, folder: string, verify: boolean) {
+  const { model, manifest } = await context.withProgress('verify', 'bytes', (_, { onProgress }) =>
+    readExportedFolder(folder, { verify, onProgress }),
   );
   const { weightBytes, prompt, encoder } = manifest;
   const { step, prompt: promptType } = storageTypes[manifest.dtype];
@@ -206,13 +181,12 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
 
 function describeExport({ dtype, device, producer, prompt, encoder, report }: ExportManifest): Fact[] {
   const { outputs, note } = report;
+  const { step, prompt: type = step } = storageTypes[dtype];
   const facts: Fact[] = [['exported', `for ${device}, by version ${producer}`]];
   if (prompt !== undefined) {
-    const { step, prompt: type } = storageTypes[dtype];
     facts.push(['prompts', `read with ${type}, ${formatBytes(prompt.weightBytes)}; all else with ${step}`]);
   }
   if (encoder !== undefined) {
-    const { step, prompt: type = step } = storageTypes[dtype];
     facts.push(['encoder', `of ${encoder.lengths.join(', ')} tokens, as ${type}, ${formatBytes(encoder.weightBytes)}`]);
   }
   if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
@@ -222,12 +196,11 @@ function describeExport({ dtype, device, producer, prompt, encoder, report }: Ex
 }
 
 function describeSizes({ sizes }: ModelDescription): string {
-  const heads =
-    sizes.heads === sizes.keyValueHeads
-      ? `${sizes.heads} ${sizes.heads === 1 ? 'head' : 'heads'}`
-      : `${sizes.heads} query heads and ${sizes.keyValueHeads} key-value heads`;
-  const values = sizes.valueWidth === undefined ? '' : `, values of width ${sizes.valueWidth}`;
-  return `${sizes.layers} layers of width ${sizes.width}, ${heads} of width ${sizes.headWidth}${values}, vocabulary ${formatCount(sizes.vocabulary)}`;
+  const { layers, width, heads, keyValueHeads, headWidth, valueWidth, vocabulary } = sizes;
+  const plain = `${heads} ${heads === 1 ? 'head' : 'heads'}`;
+  const all = heads === keyValueHeads ? plain : `${heads} query heads and ${keyValueHeads} key-value heads`;
+  const values = valueWidth === undefined ? '' : `, values of width ${valueWidth}`;
+  return `${layers} layers of width ${width}, ${all} of width ${headWidth}${values}, vocabulary ${formatCount(vocabulary)}`;
 }
 
 /** BOS and EOS are reported even where there is none, the tokens of encoders only where they are. */
@@ -242,7 +215,6 @@ function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, 
   ].join(', ');
 }
 
-/** Why nothing is said of the memory of a session. */
 const stateless: Readonly<Record<Model['kind'], string>> = {
   causal: 'This model has mixers that read later positions: it cannot decode and has no state.',
   encoder: 'This model is an encoder: it cannot decode and has no state.',
@@ -254,15 +226,12 @@ function printMemory(context: CommandContext, model: Model, memory: SessionMemor
     context.print(stateless[model.kind]);
     return;
   }
-  const table = makeTable(
-    [
-      { header: 'context', value: (length) => formatTokens(length), align: 'right' },
-      { header: 'state of a session', value: (length) => formatBytes(stateAt(memory, length)), align: 'right' },
-      { header: 'softmax KV cache', value: (length) => formatBytes(memory.cachePerToken * length), align: 'right' },
-    ],
-    comparedContexts,
-  );
-  context.print(`${textTable(table)}\n\n${stateFormula.join('\n')}`);
+  context.table(comparedContexts, [
+    { header: 'context', value: (length) => length, format: formatTokens },
+    { header: 'state of a session', value: (length) => stateAt(memory, length), format: formatBytes },
+    { header: 'softmax KV cache', value: (length) => memory.cachePerToken * length, format: formatBytes },
+  ]);
+  context.print(`\n${stateFormula.join('\n')}`);
 }
 
 function stateAt({ constant, perToken }: SessionMemory, length: number): number {

@@ -13,7 +13,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
@@ -56,10 +56,7 @@ export const linearizeCommand = defineCommand({
       called('sources', text),
       'for --init calibrate: .txt and .jsonl files, or npm:PACKAGE; a thousand tokens are enough',
     ),
-    attention: optional(
-      partList,
-      'which attentions of T5 to change: encoder, decoder, cross (default: encoder,decoder)',
-    ),
+    attention: optional(partList, 'which attentions of T5: encoder, decoder, cross (default: encoder,decoder)'),
     softmaxLayers: withDefault(
       integer(0, 65536, 'number'),
       0,
@@ -68,11 +65,7 @@ export const linearizeCommand = defineCommand({
     ),
     out: folderFor('the new model'),
     replace: replaceOption,
-    ...settings({
-      ...refinements,
-      field: fieldOption,
-      dtype: checkpointTypeOption,
-    }),
+    ...settings({ ...refinements, field: fieldOption, dtype: checkpointTypeOption }),
   },
   replaced: { '--conv': '--convolution' },
   async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, ...changes }) {
@@ -93,14 +86,9 @@ export const linearizeCommand = defineCommand({
     for (const { layers, description } of runs) context.print(`  layers ${layerSpan(layers)}: ${description}`);
     return {
       json: {
-        out,
-        family: model.family,
-        parameters: counts.total,
-        mixerParameters: counts.mixers,
-        ...changed,
-        ...(calibration && { calibration: calibration.layers }),
+        ...{ out, family: model.family, parameters: counts.total, mixerParameters: counts.mixers, dtype },
+        ...{ ...changed, ...(calibration && { calibration: calibration.layers }) },
         mixers: runs.map(({ layers, description, mixer: config }) => ({ layers, description, config })),
-        dtype,
       },
     };
   },
@@ -117,16 +105,12 @@ async function calibrated(
   const teacher = { model: requireCausal(original.model), parameters: original.parameters };
   const student = { model: requireCausal(swapped.model), parameters: swapped.parameters };
   const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
-  const { parameters, layers } = await context.withProgress('calibrate', 'layers', (progress) =>
-    calibrate(teacher, student, texts, {
-      signal: context.signal,
-      onLayer: (done, total) => progress.update(done, total),
-    }),
+  const { parameters, layers } = await context.withProgress('calibrate', 'layers', (_, { signal, onProgress }) =>
+    calibrate(teacher, student, texts, { signal, onLayer: onProgress }),
   );
   for (const { layer, before, after } of layers) {
-    context.print(
-      `  layer ${layer}: ${formatPercent(before)} of the attention is missed, ${formatPercent(after)} when fitted`,
-    );
+    const fitted = `${formatPercent(after)} when fitted`;
+    context.print(`  layer ${layer}: ${formatPercent(before)} of the attention is missed, ${fitted}`);
   }
   return { parameters, layers };
 }

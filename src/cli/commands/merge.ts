@@ -5,7 +5,7 @@ import { mergeLora } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { defineCommand, required } from '../framework/command.ts';
 import { folderPath } from '../framework/option-values.ts';
-import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 
 export const merge = defineCommand({
   description:
@@ -15,15 +15,8 @@ export const merge = defineCommand({
     'linnet merge runs/augmented runs/adapter --out runs/merged',
     'linnet merge llama-2-7b llama-2-7b-adapter --out runs/merged --dtype F16 --json',
   ],
-  arguments: {
-    model: folderOf('the model'),
-    adapter: required(folderPath, 'folder of the adapter'),
-  },
-  options: {
-    out: folderFor('the merged model'),
-    replace: replaceOption,
-    dtype: checkpointTypeOption,
-  },
+  arguments: { model: folderOf('the model'), adapter: required(folderPath, 'folder of the adapter') },
+  options: { out: folderFor('the merged model'), replace: replaceOption, dtype: checkpointTypeOption },
   async run(context, { model: folder, adapter: adapterFolder, out, replace, dtype }) {
     const { model, parameters, fingerprint, path: from } = await loadModel(folder);
     const adapter = await loadAdapter(adapterFolder, { model, parameters: model.parameters, fingerprint });

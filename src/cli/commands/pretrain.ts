@@ -25,15 +25,10 @@ export const pretrainCommand = defineCommand({
     'linnet pretrain config.json --data book.txt --steps 500 --lr 1e-3 --batch 16 --length 256 --out runs/bytes',
     'linnet pretrain flash-small --mixer performer --set convolution --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
   ],
-  arguments: {
-    config: required(called('file', text), 'config.json of the model, or the name of a preset'),
-  },
+  arguments: { config: required(called('file', text), 'config.json of the model, or the name of a preset') },
   options: {
     ...trainingOptions,
-    mixer: optional(
-      choice(mixerPresetNames()),
-      `${mixerPresetNames().join(', ')} (default: as the configuration says)`,
-    ),
+    mixer: optional(choice(mixerPresetNames()), `${mixerPresetNames().join(', ')} (default: as the configuration has)`),
     ...settings({ group, kernel, convolution }),
     tokenizer,
     ...settings({ recompute }),

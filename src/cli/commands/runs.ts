@@ -12,7 +12,6 @@ import { defineCommand, flag, optional, withDefault } from '../framework/command
 import { UsageError } from '../framework/exit-codes.ts';
 import { filePath, folderPath, integer } from '../framework/option-values.ts';
 
-/** Steps done; of an unfinished run, with their total. */
 function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined {
   if (steps === null) return undefined;
   if (unit === 'trials') return `${formatCount(steps)}/${formatCount(totalSteps ?? steps)} trials`;

@@ -33,7 +33,7 @@ import {
   textList,
   wordList,
 } from '../framework/option-values.ts';
-import { modelNamed } from '../options/folder-parameters.ts';
+import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 
 /** Requests name no longer one. */
@@ -95,11 +95,7 @@ export const serveCommand = defineCommand({
       rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
       maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
-      promptChunk: withDefault(
-        integer(1, 1024, 'tokens'),
-        128,
-        'tokens of a prompt read between two tokens of the other texts',
-      ),
+      promptChunk: withDefault(integer(1, 1024, 'tokens'), 128, 'tokens of a prompt read between two of other texts'),
       timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
       drainDelay: withDefault(
         integer(0, 3600, 'seconds'),
@@ -133,15 +129,9 @@ export const serveCommand = defineCommand({
       );
     }
     const keys = await keysOf(options);
+    const { parallel, maxQueue, sessions, slotSavePath: slotFolder, toolFormat, speculate: drafter, noUi } = options;
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
-    const log = pino(
-      { base: null },
-      {
-        write: (line: string) => {
-          context.note(line.trimEnd());
-        },
-      },
-    );
+    const log = pino({ base: null }, { write: (line: string) => context.note(line.trimEnd()) });
     const folder = await fetchedModel(context, options.model);
     const place = await placeEngine(folder, options.engine, options.threads);
     const names = options.servedModelName.flat();
@@ -157,41 +147,27 @@ export const serveCommand = defineCommand({
     };
     await using model = await openServed(folder, { ...named, ...compile, chatTemplate: template });
     if (model instanceof ReadingModel) {
-      const { sessions, slotSavePath, chatTemplate, toolFormat, speculate } = options;
-      const given = Object.entries({ sessions, slotSavePath, chatTemplate, toolFormat, speculate }).find(
-        ([, value]) => value !== undefined && value !== 'off',
-      );
+      const { slotSavePath, chatTemplate, speculate } = options;
+      const ofTexts = Object.entries({ sessions, slotSavePath, chatTemplate, toolFormat, speculate });
+      const given = ofTexts.find(([, value]) => value !== undefined && value !== 'off');
       if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
-      const maxRequests = options.parallel + options.maxQueue;
-      const server = await startEncoderServer(model, { ...listening, maxRequests });
+      const server = await startEncoderServer(model, { ...listening, maxRequests: parallel + maxQueue });
       context.print(`${model.name} (${model.opened.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
-    const page = options.noUi ? undefined : await readPage();
+    const page = noUi ? undefined : await readPage();
     await using kept = await openSessions(options, model, log);
     const server = await startServer(model, {
-      ...listening,
-      parallel: options.parallel,
-      maxQueue: options.maxQueue,
-      chunk: options.promptChunk,
-      deterministic: options.deterministic,
-      slotFolder: options.slotSavePath,
-      cacheBytes: options.stateCache,
-      sessions: kept.sessions,
-      sessionTtl: options.sessionTtl,
-      shared: kept.shared,
-      drafter: options.speculate,
-      toolFormat: options.toolFormat,
-      page,
+      ...{ ...listening, parallel, maxQueue, slotFolder, drafter, toolFormat, page },
+      ...{ chunk: options.promptChunk, deterministic: options.deterministic, cacheBytes: options.stateCache },
+      ...{ sessions: kept.sessions, sessionTtl: options.sessionTtl, shared: kept.shared },
       metricDialects: options.metricsNames,
-      log,
     });
     const { engine } = model;
     const state = engine.stateBytes === undefined ? '' : `, ${formatBytes(engine.stateBytes)} of state each`;
-    context.print(`${model.name} at ${server.url}/v1: ${options.parallel} texts at a time${state}`);
+    context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${state}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
-    else if (!options.noUi)
-      context.note('no web page: it has not been built (npm run build, with development dependencies)');
+    else if (!noUi) context.note('no web page: it has not been built (npm run build, with development dependencies)');
     return await untilStopped(context, server, model.name);
   },
 });
@@ -205,7 +181,6 @@ async function untilStopped(context: CommandContext, server: Listening, model: s
   return { json: { url: server.url, model, drained: true } };
 }
 
-/** The store of sessions, and the state shared with other servers. */
 async function openSessions(
   { sessions: place, sessionCache }: { readonly sessions?: string; readonly sessionCache: number },
   model: TextModel,

@@ -35,11 +35,7 @@ export function studyCommand(study: AnyStudy): CliCommand {
       ...storeOptions,
       ...settings({
         known: optional(filePath, 'results of other runs, JSON lines; trials among them are not run again'),
-        snapshotEvery: withDefault(
-          called('steps', integer(1)),
-          200,
-          'optimizer steps between two snapshots of a trial',
-        ),
+        snapshotEvery: withDefault(called('steps', integer(1)), 200, 'optimizer steps between snapshots of a trial'),
       }),
     },
     fields: schema.shape,

@@ -7,21 +7,18 @@ import { exportModel } from '../../export/export-model.ts';
 import { RandomWeights } from '../../export/random-weights.ts';
 import { type StorageType, storageTypeNames } from '../../export/storage-types.ts';
 import type { BlockSize } from '../../graph/ops/quantized.ts';
-import { elementCount } from '../../graph/tensor.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { publishedShape, publishedShapeNames } from '../../models/presets/presets.ts';
-import type { Progress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
-import { blockOption, requireBlocks } from '../options/block-option.ts';
+import { blockOption, requireBlocks, folderFor, replaceOption, mixerNameOption } from '../options/model-options.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { defineCommand, required, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { folderFor, replaceOption } from '../options/folder-parameters.ts';
-import { mixerNameOption } from '../options/mixer-options.ts';
 import { countParameters } from '../output/model-summary.ts';
 import { choice, seed32 } from '../framework/option-values.ts';
 
@@ -86,17 +83,9 @@ const tokenizerFiles = (): ReadonlyMap<string, string> => tokenizerFileContents(
 /** Each returns the bytes of the weights. */
 const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => Promise<number>>> = {
   async exported({ context, model, weights, dtype, block, out, replace }) {
-    const { weightBytes, prompt } = await context.withProgress('writing', 'bytes', (progress) =>
-      exportModel(out, {
-        model,
-        weights,
-        dtype,
-        block,
-        replace,
-        tokenizerFiles: tokenizerFiles(),
-        signal: context.signal,
-        onProgress: (written, total) => progress.update(written, total),
-      }),
+    const options = { model, weights, dtype, block, replace, tokenizerFiles: tokenizerFiles() };
+    const { weightBytes, prompt } = await context.withProgress('writing', 'bytes', (_, hooks) =>
+      exportModel(out, { ...options, ...hooks }),
     );
     return weightBytes + (prompt?.weightBytes ?? 0);
   },
@@ -104,31 +93,22 @@ const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => 
     if (dtype !== 'f32' && dtype !== 'f16') {
       throw new UsageError(`--format checkpoint stores f32 or f16, not ${dtype}; --format exported stores all types`);
     }
-    const total = [...model.parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    const total = parameterCount(model.parameters);
     const bytes = (dtype === 'f16' ? 2 : 4) * total;
     await requireDiskRoom(out, bytes, 'the model');
     let done = 0;
-    const tensors = (progress: Progress) =>
-      [...model.parameters].map(([name, { shape }]) => ({
-        name,
-        shape,
-        async data() {
-          if (context.signal.aborted) throw new LinnetError('ABORTED', 'stopped; nothing was written');
-          const { data } = await weights.read(name);
-          done += data.length;
-          progress.update(done, total);
-          return data;
-        },
-      }));
-    const options = {
-      config: model.toJson(),
-      tokenizerFiles: tokenizerFiles(),
-      dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const),
-      replace,
-    };
-    await context.withProgress('writing', 'parameters', (progress) =>
-      saveCheckpoint(out, { ...options, tensors: tensors(progress) }),
-    );
+    await context.withProgress('writing', 'parameters', (progress) => {
+      const read = async (name: string) => {
+        if (context.signal.aborted) throw new LinnetError('ABORTED', 'stopped; nothing was written');
+        const { data } = await weights.read(name);
+        done += data.length;
+        progress.update(done, total);
+        return data;
+      };
+      const tensors = [...model.parameters].map(([name, { shape }]) => ({ name, shape, data: () => read(name) }));
+      const stored = { tokenizerFiles: tokenizerFiles(), dtype: dtype === 'f16' ? 'F16' : 'F32', replace } as const;
+      return saveCheckpoint(out, { config: model.toJson(), tensors, ...stored });
+    });
     return bytes;
   },
 };

@@ -38,30 +38,18 @@ export const work = defineCommand({
   arguments: {},
   options: {
     queue: optional(redisUrl, 'the Redis of the queue'),
-    planFile: optional(
-      filePath,
-      'in place of a queue: a JSON file with a command line, {"command": ["convert", "models/smol", …]}',
-    ),
+    planFile: optional(filePath, 'in place of a queue: a JSON file, {"command": ["convert", "models/smol", …]}'),
     index: optional(shareOfWork, 'with --plan-file: the part to do, such as 0/3 (default: all, and what comes after)'),
     store: optional(storePlace, 'with --plan-file: where results go, a folder or s3://bucket/prefix'),
-    folder: withDefault(
-      folderPath,
-      'runs/work',
-      'where jobs keep snapshots; on a shared disk another machine goes on from them',
-    ),
-    lock: withDefault(
-      integer(1, 86_400, 'seconds'),
-      30,
-      'time without a sign of life after which a job goes to another worker',
-    ),
+    folder: withDefault(folderPath, 'runs/work', 'where jobs keep snapshots; others go on from a shared one'),
+    lock: withDefault(integer(1, 86_400, 'seconds'), 30, 'silence of a worker after which its job goes to another'),
     ...engineOptions,
   },
   async run(context, { queue, planFile, index, store, folder, lock, device, threads }) {
-    if (planFile !== undefined && queue === undefined)
-      return runPart(context, { planFile, index, store, device, threads });
+    const compile = { device, threads };
+    if (planFile !== undefined && queue === undefined) return runPart(context, planFile, { index, store, ...compile });
     if (queue === undefined || planFile !== undefined) throw new OptionsError('give either `queue` or `planFile`');
     if (index !== undefined || store !== undefined) throw new OptionsError('`index` and `store` need `planFile`');
-    const compile = { device, threads };
     // The model of the tasks before this one stays open.
     await using scorers = new LastOpened<Awaited<ReturnType<typeof openTaskScorer>>>();
     const open = (described: ScorerDescription) =>
@@ -83,22 +71,14 @@ export const work = defineCommand({
   },
 });
 
-/** The commands whose work has parts. */
 const planSchema = z.looseObject({ command: z.tuple([z.enum(['convert', 'study'])], z.string().max(4096)) });
 const mostPlanBytes = 1 << 20;
-
-interface Part {
-  readonly planFile: string;
-  readonly index?: Share;
-  readonly store?: string;
-  readonly device: CompileOptions['device'];
-  readonly threads?: number;
-}
 
 /** Runs the command line of a plan with a store, and with the part if it is not the whole. */
 async function runPart(
   context: CommandContext,
-  { planFile, index, store, device, threads }: Part,
+  planFile: string,
+  { index, store, device = 'cpu', threads }: CompileOptions & { readonly index?: Share; readonly store?: string },
 ): Promise<CommandResult> {
   if (store === undefined) throw new OptionsError('`planFile` needs `store`, which all machines reach');
   const file = parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);

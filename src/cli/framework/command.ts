@@ -15,11 +15,10 @@ import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { imitatesGpu } from '../../runtime/imitated-gpu.ts';
-import { flagName, inFlags } from './option-names.ts';
+import { flagName, inFlags, readSettings, type SetField } from './settings.ts';
 import type { ValueKind } from './option-values.ts';
 import { called, choice, filePath, integer, text } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
-import { readSettings, type SetField } from './settings.ts';
 
 /** Help for one argument or option; its name comes from its key. */
 interface ParameterHelp {
@@ -124,7 +123,6 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly description: string;
   /** Complete command lines; the first is the most usual one. */
   readonly examples: readonly [string, ...string[]];
-  /** Positional arguments in their order. */
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`, among `settings` also `--set maxTokens=`. At most 15 are in --help. */
   readonly options: O;
@@ -263,10 +261,8 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   };
 }
 
-/** `--set` of commands with settings or fields. */
 const setOption = repeated(called('key=value', text), 'a setting, of those that --help-all lists; may be repeated');
 
-/** A row of help under the options. */
 function settingRow(
   term: string,
   description: string,
@@ -283,7 +279,6 @@ function fieldHelp(schema: z.ZodType): string {
   return [schema.description ?? '', need].filter((part) => part !== '').join(' ');
 }
 
-/** `--out` of commands that measure. */
 const resultFile = optional(filePath, 'write the results there, as JSON with command, versions and machine');
 /** Removes and names partial output of killed earlier runs at `out`. */
 async function tidyUp(context: CommandContext, out: string): Promise<void> {
@@ -292,7 +287,6 @@ async function tidyUp(context: CommandContext, out: string): Promise<void> {
   }
 }
 
-/** Options of commands that write a folder and may replace it. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });
 
 /**

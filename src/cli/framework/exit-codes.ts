@@ -16,7 +16,6 @@ export const exitCodes = {
 
 export type Outcome = keyof typeof exitCodes;
 
-/** A command line that cannot be understood. */
 export class UsageError extends Error {
   constructor(message: string, options?: { cause?: unknown }) {
     super(message, options);
@@ -65,7 +64,6 @@ export function reportError(error: unknown): ReportedError {
   return { outcome: 'internal', code: 'INTERNAL', message: `internal: ${error.message}` };
 }
 
-/** System errors of a destination that takes no more bytes. */
 const writeFailures: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EIO']);
 
 /** The report of an error that is, or was caused by, a failed write. */

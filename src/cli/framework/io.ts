@@ -29,7 +29,6 @@ export interface StandardInput {
   read(): Promise<string>;
 }
 
-/** A command's machine-readable result. */
 export interface CommandResult {
   /** Printed as the last line of stdout with `--json`. */
   readonly json: Readonly<Record<string, unknown>>;

@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { type AttentionPart, attentionParts } from '../../models/linnet-section.ts';
 import { isRedisUrl } from '../../redis/client.ts';
 
-/** How one value is read from the text that was given. */
 export interface ValueKind<T> {
   readonly schema: z.ZodType<T, string>;
   /** Completes "expected …". */
@@ -75,7 +74,6 @@ export const duration: ValueKind<number> = {
   placeholder: 'time',
 };
 
-/** Other names of element types. */
 const synonyms: Readonly<Record<string, string>> = {
   float32: 'f32',
   fp32: 'f32',
@@ -86,29 +84,26 @@ const synonyms: Readonly<Record<string, string>> = {
   int8: 'w8a8',
 };
 
-/** One of some words, in capitals or not. */
-export function choice<const T extends string>(words: readonly T[], placeholder = 'name'): ValueKind<T> {
-  const plain = (word: string): string => synonyms[word.toLowerCase()] ?? word.toLowerCase();
-  const schema = z.string().transform((given, context) => {
-    const found = words.find((word) => plain(word) === plain(given));
+function oneOf<const T extends string | number>(
+  values: readonly T[],
+  plain: (word: string) => string = (word) => word,
+): z.ZodType<T, string> {
+  return z.string().transform((given, context) => {
+    const found = values.find((value) => plain(String(value)) === plain(given));
     if (found !== undefined) return found;
     context.addIssue({ code: 'custom', input: given });
     return z.NEVER;
   });
-  return { schema, expects: `one of ${words.join(', ')}`, placeholder };
+}
+
+/** One of some words, in capitals or not. */
+export function choice<const T extends string>(words: readonly T[], placeholder = 'name'): ValueKind<T> {
+  const plain = (word: string): string => synonyms[word.toLowerCase()] ?? word.toLowerCase();
+  return { schema: oneOf(words, plain), expects: `one of ${words.join(', ')}`, placeholder };
 }
 
 export function numberChoice<const T extends number>(numbers: readonly T[]): ValueKind<T> {
-  return {
-    schema: z.string().transform((given, context) => {
-      const found = numbers.find((number) => String(number) === given);
-      if (found !== undefined) return found;
-      context.addIssue({ code: 'custom', input: given });
-      return z.NEVER;
-    }),
-    expects: `one of ${numbers.join(', ')}`,
-    placeholder: 'size',
-  };
+  return { schema: oneOf(numbers), expects: `one of ${numbers.join(', ')}`, placeholder: 'size' };
 }
 
 export const text: ValueKind<string> = {
@@ -117,13 +112,13 @@ export const text: ValueKind<string> = {
   placeholder: 'text',
 };
 
-/** Texts with commas between them, without spaces around. @param most characters of each */
+/** Without the spaces around commas. */
+const parts = z.string().transform((given) => given.split(',').map((part) => part.trim()));
+
+/** Texts with commas between them. @param most characters of each */
 export function textList(most: number): ValueKind<string[]> {
   return {
-    schema: z
-      .string()
-      .transform((given) => given.split(',').map((part) => part.trim()))
-      .pipe(z.array(z.string().min(1).max(most))),
+    schema: parts.pipe(z.array(z.string().min(1).max(most))),
     expects: `texts of 1 to ${most} characters with commas between them`,
     placeholder: 'texts',
   };
@@ -183,11 +178,9 @@ export const indexList: ValueKind<number[]> = {
 
 /** Attentions of an encoder-decoder model. Without repetitions. */
 export const partList: ValueKind<AttentionPart[]> = {
-  schema: z
-    .string()
-    .transform((given) => given.split(','))
+  schema: parts
     .pipe(z.array(z.enum(attentionParts)))
-    .transform((parts) => attentionParts.filter((part) => parts.includes(part))),
+    .transform((given) => attentionParts.filter((part) => given.includes(part))),
   expects: `${attentionParts.join(', ')}, with commas between them`,
   placeholder: 'parts',
 };
@@ -198,7 +191,6 @@ export interface IndexRange {
   readonly last: number;
 }
 
-/** `110-129`, or one index. */
 export const indexRange: ValueKind<IndexRange> = {
   schema: z
     .string()
@@ -215,12 +207,6 @@ export const indexRange: ValueKind<IndexRange> = {
 /** Some of some words, with commas between them. */
 export function wordList<const T extends string>(words: readonly T[]): ValueKind<T[]> {
   const { schema, expects } = choice(words);
-  return {
-    schema: z
-      .string()
-      .transform((given) => given.split(',').map((word) => word.trim()))
-      .pipe(z.array(schema)),
-    expects: `${expects}, several with commas between them`,
-    placeholder: 'names',
-  };
+  const list = parts.pipe(z.array(schema));
+  return { schema: list, expects: `${expects}, several with commas between them`, placeholder: 'names' };
 }

@@ -3,8 +3,8 @@ import { isInputPiped, standardInput } from '../../data/files/standard-input.ts'
 import { exitCodes } from './exit-codes.ts';
 import type { CliIo } from './io.ts';
 import { runCli } from './program.ts';
+import type { Interface } from 'node:readline';
 
-/** Runs the command line of this process, and sets its exit code. */
 export async function runProcess(): Promise<void> {
   const controller = new AbortController();
   let listening = false;
@@ -48,12 +48,43 @@ export async function runProcess(): Promise<void> {
     interruption,
     input: { isPiped: isInputPiped, read: standardInput },
     // Not before it is asked for: looking at the standard input can keep the process alive.
-    async ask(prompt) {
-      const { lineReader } = await import('./terminal-input.ts');
-      ask ??= lineReader(process.stdin, process.stderr, interruption);
-      return ask(prompt);
-    },
+    ask: (prompt) => (ask ??= lineReader(process.stdin, process.stderr, interruption))(prompt),
   };
   const outcome = await runCli(process.argv.slice(2), io);
   process.exitCode = exitCodes[outputClosed ? 'closedOutput' : outcome].code;
+}
+
+/**
+ * Asks for lines on a stream.
+ * @param signal ends the asking
+ * @returns a function that shows a prompt, where a person reads it, and resolves with a line; undefined after the last
+ */
+function lineReader(
+  input: NodeJS.ReadStream,
+  output: NodeJS.WriteStream,
+  signal: () => AbortSignal,
+): (prompt: string) => Promise<string | undefined> {
+  let opened: { readonly terminal: Interface; readonly lines: AsyncIterator<string> } | undefined;
+  return async (prompt) => {
+    if (opened === undefined) {
+      const { createInterface } = await import('node:readline');
+      const terminal = createInterface({ input, output: input.isTTY ? output : undefined, terminal: input.isTTY });
+      // While a line is edited, the terminal gives Ctrl-C to us instead of to the process.
+      terminal.on('SIGINT', () => {
+        process.kill(process.pid, 'SIGINT');
+      });
+      signal().addEventListener('abort', () => {
+        terminal.close();
+      });
+      opened = { terminal, lines: terminal[Symbol.asyncIterator]() };
+    }
+    if (input.isTTY) {
+      opened.terminal.setPrompt(prompt);
+      opened.terminal.prompt();
+    }
+    const next = await opened.lines.next();
+    if (next.done !== true) return next.value;
+    opened.terminal.close();
+    return undefined;
+  };
 }

@@ -53,9 +53,28 @@ async function execute(words: readonly string[], io: CliIo, table: CommandTable)
   const named = namedCommand(asked, table);
   const command = named === undefined ? undefined : await table[named].load();
   let result: CommandResult | undefined;
-  const program = buildProgram(asked, io, { table, named, command, everything }, (given) => {
-    result = given;
-  });
+  const program = emptyProgram(io);
+  const groups = new Map<string, Commander>();
+  for (const [name, { summary }] of Object.entries(table)) {
+    const [group, single] = name.split(' ');
+    const parent = single === undefined ? program : groupOf(program, groups, group);
+    const target = parent.command(single ?? group).summary(summary);
+    if (name !== named || command === undefined) continue;
+    command.declare(target, everything);
+    declareOutputOptions(target);
+    target.action(async () => {
+      const { makeContext } = await import('./context.ts');
+      const options = target.opts<Record<string, unknown>>();
+      const output = { json: options.json === true, quiet: options.quiet === true };
+      const context = makeContext(io, output, ['linnet', ...asked], async (others) => {
+        const inherited = Object.entries(output).flatMap(([flag, isAsked]) => (isAsked ? `--${flag}` : []));
+        const inner = await execute([...others, ...inherited], io, table);
+        if (inner === undefined) throw new UsageError(`${others.join(' ')} only shows help`);
+        return inner;
+      });
+      result = await command.run(context, target.args, options);
+    });
+  }
   try {
     await program.parseAsync(asked, { from: 'user' });
   } catch (error) {
@@ -75,7 +94,6 @@ function usageMessage({ code, message }: CommanderError, command: CliCommand | u
   return message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean');
 }
 
-/** The command that a command line begins with. */
 function namedCommand(words: readonly string[], table: CommandTable): string | undefined {
   const plain = words.filter((word) => !word.startsWith('-'));
   return [plain.slice(0, 1), plain.slice(0, 2)]
@@ -83,24 +101,8 @@ function namedCommand(words: readonly string[], table: CommandTable): string | u
     .find((name) => Object.hasOwn(table, name));
 }
 
-/** The parser with all commands by name, of which only the named one is loaded. */
-function buildProgram(
-  words: readonly string[],
-  io: CliIo,
-  {
-    table,
-    named,
-    command,
-    everything,
-  }: {
-    readonly table: CommandTable;
-    readonly named: string | undefined;
-    readonly command: CliCommand | undefined;
-    readonly everything: boolean;
-  },
-  deliver: (result: CommandResult) => void,
-): Commander {
-  const program = new Commander('linnet')
+function emptyProgram(io: CliIo): Commander {
+  return new Commander('linnet')
     .description(
       'Linearizes autoregressive language models, fine-tunes and measures them, and runs them with a constant-size state.',
     )
@@ -118,28 +120,6 @@ function buildProgram(
       getErrHasColors: () => false,
     })
     .addHelpText('after', afterHelp);
-  const groups = new Map<string, Commander>();
-  for (const [name, { summary }] of Object.entries(table)) {
-    const [first, second] = name.split(' ');
-    const parent = second === undefined ? program : groupOf(program, groups, first);
-    const target = parent.command(second ?? first).summary(summary);
-    if (name !== named || command === undefined) continue;
-    command.declare(target, everything);
-    declareOutputOptions(target);
-    target.action(async () => {
-      const { makeContext } = await import('./context.ts');
-      const options = target.opts<Record<string, unknown>>();
-      const output = { json: options.json === true, quiet: options.quiet === true };
-      const context = makeContext(io, output, ['linnet', ...words], async (others) => {
-        const asked = Object.entries(output).flatMap(([name, isAsked]) => (isAsked ? `--${name}` : []));
-        const result = await execute([...others, ...asked], io, table);
-        if (result === undefined) throw new UsageError(`${others.join(' ')} only shows help`);
-        return result;
-      });
-      deliver(await command.run(context, target.args, options));
-    });
-  }
-  return program;
 }
 
 function groupOf(program: Commander, groups: Map<string, Commander>, name: string): Commander {

@@ -1,21 +1,17 @@
-/** `--set key=value`: options that few runs need, and fields of a plan. */
+/** Names of options, and `--set key=value`: options that few runs need, and fields of a plan. */
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { nearName } from '../../files/near-name.ts';
 import { UsageError } from './exit-codes.ts';
-import { flagName } from './option-names.ts';
 
-/** A field of a plan that was set, by its path from the plan. */
 export interface SetField {
   readonly path: readonly string[];
   readonly value: unknown;
 }
 
-/** Names that a command knows. */
 interface Settable {
   /** Settings: whether each is a switch, takes one value or adds one to a list. */
   readonly kinds: Readonly<Record<string, 'none' | 'once' | 'each' | 'list'>>;
   readonly fields: Readonly<Record<string, unknown>>;
-  /** Keys of options that have a flag. */
   readonly flags: ReadonlySet<string>;
 }
 
@@ -57,7 +53,6 @@ function switchOf(value: string | undefined): boolean | string {
   return value !== 'false' && value;
 }
 
-/** A plan with a field set. */
 export function withField(plan: JsonObject, { path: [key, ...rest], value }: SetField): JsonObject {
   if (rest.length === 0) return { ...plan, [key]: value };
   const before = plan[key];
@@ -70,4 +65,14 @@ function jsonOrText(given: string): unknown {
   } catch {
     return given;
   }
+}
+
+/** `maxTokens` → `--max-tokens`. */
+export function flagName(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** A text of the library with the names of the command line where it has keys in backquotes. @param nameOf undefined for other words */
+export function inFlags(text: string, nameOf: (key: string) => string | undefined): string {
+  return text.replace(/`(\w+)`/g, (quoted, key: string) => nameOf(key) ?? quoted);
 }

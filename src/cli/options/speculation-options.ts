@@ -18,7 +18,7 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { optional, settings, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { choice, filePath } from '../framework/option-values.ts';
-import { modelFolder } from './folder-parameters.ts';
+import { modelFolder } from './model-options.ts';
 import { openCausal, type RunningModel } from '../../open/running-model.ts';
 
 export const speculationOptions = {
@@ -48,101 +48,78 @@ type SpeculationRequest = z.output<z.ZodObject<typeof speculationOptions>>;
 /** The parts of a model that its drafters need. */
 type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'opened'>;
 
-/** Drafters that are ready, for one text. Dispose of it. */
-export interface Speculation extends AsyncDisposable {
+/** Drafters that are ready, for one text. */
+export interface Speculation {
   readonly method: DecodingMethod;
   /** Names of the drafters, such as `medusa+lookup`. */
   readonly drafter: string;
-  /** Their memory. */
   readonly learned: LearnedTexts;
   summary(): SpeculationSummary & { readonly paused: boolean };
 }
 
 /** Starts speculation anew for every text. Dispose of it after the texts. */
 export interface Drafting extends AsyncDisposable {
-  start(): Omit<Speculation, typeof Symbol.asyncDispose>;
+  start(): Speculation;
 }
 
 /**
- * Opens the requested speculation for one text; undefined for `off`.
+ * Opens the requested speculation; undefined for `off`.
  *
  * @throws UsageError for options that do not belong together; LinnetError `NOT_FOUND` for a model without heads,
  *   `MISMATCH` for heads or a draft model that do not fit the model, and as the loaders
  */
-export async function openSpeculation(
-  request: SpeculationRequest,
-  loaded: SpeculatedModel,
-  compile: CompileOptions,
-): Promise<Speculation | undefined> {
-  const drafting = await openDrafting(request, loaded, compile);
-  return drafting && { ...drafting.start(), [Symbol.asyncDispose]: () => drafting[Symbol.asyncDispose]() };
-}
-
-/** As `openSpeculation`, for many texts one after the other: models are loaded once. */
 export async function openDrafting(
   request: SpeculationRequest,
   loaded: SpeculatedModel,
   compile: CompileOptions,
 ): Promise<Drafting | undefined> {
   checkOptions(request);
-  if (request.speculate === 'off') return undefined;
+  const { speculate, draft, tree } = request;
+  if (speculate === 'off') return undefined;
   const owned: AsyncDisposable[] = [];
-  const learned = new LearnedTexts();
   const dispose = async (): Promise<void> => {
     for (const each of owned) await each[Symbol.asyncDispose]();
   };
+  const learned = new LearnedTexts();
+  const makers: (() => Drafter)[] = [];
   try {
-    const makers = await openDrafters(request, loaded, compile, { owned, learned });
-    return {
-      start() {
-        const drafters = makers.map((make) => make());
-        const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
-        const acceptance = acceptanceRules[request.acceptance]();
-        const statistics = new SpeculationStatistics();
-        const adaptive = request.speculate === 'auto' ? new AdaptiveSpeculation() : undefined;
-        return {
-          method: speculative(drafter, { acceptance, adaptive, statistics }),
-          drafter: drafter.name,
-          learned,
-          summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
-        };
-      },
-      [Symbol.asyncDispose]: dispose,
-    };
+    if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.opened.hasHeads()))) {
+      const stored = await loaded.opened.heads();
+      owned.push(stored);
+      const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
+      makers.push(() => new MedusaDrafter(stored.heads, paths));
+    }
+    if (draft !== undefined) {
+      const smaller = await openCausal(draft, compile);
+      owned.push(smaller);
+      makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
+    }
+    if (speculate !== 'medusa' && speculate !== 'draft') makers.push(() => drafterMakers[speculate](learned));
   } catch (error) {
     await dispose();
     throw error;
   }
+  return {
+    start() {
+      const drafters = makers.map((make) => make());
+      const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
+      const acceptance = acceptanceRules[request.acceptance]();
+      const statistics = new SpeculationStatistics();
+      const adaptive = speculate === 'auto' ? new AdaptiveSpeculation() : undefined;
+      return {
+        method: speculative(drafter, { acceptance, adaptive, statistics }),
+        drafter: drafter.name,
+        learned,
+        summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
+      };
+    },
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 /** The candidate tree of a file; undefined without one. @throws LinnetError as `readTextFile` and `parseTreeFile` */
 export async function readTreeFile(file: string | undefined): Promise<number[][] | undefined> {
   return file === undefined ? undefined : parseTreeFile(await readTextFile(file), file);
-}
-
-/** Factories of the drafters. `owned` receives the resources that they open. */
-async function openDrafters(
-  { speculate, draft, tree }: SpeculationRequest,
-  loaded: SpeculatedModel,
-  compile: CompileOptions,
-  { owned, learned }: { readonly owned: AsyncDisposable[]; readonly learned: LearnedTexts },
-): Promise<(() => Drafter)[]> {
-  const makers: (() => Drafter)[] = [];
-  if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.opened.hasHeads()))) {
-    const stored = await loaded.opened.heads();
-    owned.push(stored);
-    const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
-    makers.push(() => new MedusaDrafter(stored.heads, paths));
-  }
-  if (draft !== undefined) {
-    const smaller = await openCausal(draft, compile);
-    owned.push(smaller);
-    makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
-  }
-  if (speculate !== 'off' && speculate !== 'medusa' && speculate !== 'draft') {
-    makers.push(() => drafterMakers[speculate](learned));
-  }
-  return makers;
 }
 
 function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {

@@ -21,10 +21,7 @@ export const shareOfWork: ValueKind<Share> = {
 export const storePlace = called('place', text);
 
 export const storeOptions = settings({
-  store: optional(
-    storePlace,
-    'results that machines with "linnet work --plan-file" give each other: a folder, or s3://bucket/prefix',
-  ),
+  store: optional(storePlace, 'results that machines give each other (linnet work): a folder, or s3://bucket/prefix'),
   index: optional(shareOfWork, 'do only this part of the work, such as 0/3, and leave its results in store'),
 });
 

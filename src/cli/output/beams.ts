@@ -7,21 +7,11 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { formatCount, formatNumber } from '../../report/quantities.ts';
 import { TextStream } from '../../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { Prompt } from '../../engine/prompt.ts';
 import type { CommandContext } from '../framework/context.ts';
+import type { CommandResult } from '../framework/io.ts';
 
-function beamsJson(
-  found: readonly Hypothesis[],
-  textOf: (tokens: readonly number[]) => string,
-): Record<string, unknown>[] {
-  return found.map(({ tokens, score, logProbability }) => ({ text: textOf(tokens), tokens, score, logProbability }));
-}
-
-export interface BeamsRequest {
-  /** Token ids, BOS included; empty where a text is read and another generated. */
-  readonly prompt: readonly number[];
-  /** The text that is read, of encoder-decoder models. */
-  readonly source: readonly number[] | undefined;
-  readonly tokenizer: Tokenizer | undefined;
+interface BeamOptions {
   readonly maxTokens: number;
   readonly ignoreEos: boolean;
   readonly beams: number;
@@ -31,11 +21,13 @@ export interface BeamsRequest {
 export async function printBestBeam(
   context: CommandContext,
   engine: StepEngine,
-  { prompt, source, tokenizer, beams, lengthPenalty, maxTokens, ignoreEos }: BeamsRequest,
-): Promise<{ json: Record<string, unknown> }> {
+  prompt: Prompt,
+  tokenizer: Tokenizer | undefined,
+  { beams, lengthPenalty, maxTokens, ignoreEos }: BeamOptions,
+): Promise<CommandResult> {
   const textOf = (tokens: readonly number[]): string => {
     if (tokenizer === undefined) return '';
-    const stream = new TextStream(tokenizer, prompt);
+    const stream = new TextStream(tokenizer, prompt.tokens);
     return tokens.map((token) => stream.push(token)).join('') + stream.flush();
   };
   const started = performance.now();
@@ -46,7 +38,7 @@ export async function printBestBeam(
       found = hypotheses;
     },
   });
-  const job = { prompt: { tokens: prompt, source }, maxTokens, ignoreEos, method, signal: context.signal };
+  const job = { prompt, maxTokens, ignoreEos, method, signal: context.signal };
   for await (const event of new Runner(engine).submit(job)) {
     if (event.type === 'end' && event.generation.finish === 'abort') {
       throw new LinnetError('ABORTED', 'beam search was stopped');
@@ -56,10 +48,17 @@ export async function printBestBeam(
   const [{ tokens, ended }] = found;
   const finish = ended ? 'eos' : 'length';
   context.stream(`${textOf(tokens)}\n`);
-  context.note(
-    `${formatCount(tokens.length)} tokens (${finish}), ${formatNumber(tokens.length / seconds, 3)} tokens/s, ` +
-      `best of ${beams} beams`,
-  );
-  const reported = { text: textOf(tokens), tokens, finish, promptTokens: (source ?? prompt).length, seconds };
-  return { json: { ...reported, beams: beamsJson(found, textOf) } };
+  const speed = `${formatNumber(tokens.length / seconds, 3)} tokens/s`;
+  context.note(`${formatCount(tokens.length)} tokens (${finish}), ${speed}, best of ${beams} beams`);
+  const reported = {
+    text: textOf(tokens),
+    tokens,
+    finish,
+    promptTokens: (prompt.source ?? prompt.tokens).length,
+    seconds,
+  };
+  const hypotheses = found.map(({ tokens: ids, score, logProbability }) => {
+    return { text: textOf(ids), tokens: ids, score, logProbability };
+  });
+  return { json: { ...reported, beams: hypotheses } };
 }

@@ -4,11 +4,11 @@ import type { Conversion } from '../../conversion/convert.ts';
 import type { ConversionEvent, ConversionOptions } from '../../conversion/options.ts';
 import { formatDuration, formatFixed } from '../../report/quantities.ts';
 import { recordedWork, type Run, type RunDescription } from '../../report/record.ts';
+import type { Progress } from '../../report/progress.ts';
 import type { CommandContext } from '../framework/context.ts';
 
-/** Prints the events, and shows a line of progress for every stage. */
 function conversionPrinter(context: CommandContext): (event: ConversionEvent) => void {
-  let line: ReturnType<CommandContext['progress']> | undefined;
+  let line: Progress | undefined;
   const open = (label: string, unit: string) => (line ??= context.progress(label, unit));
   const close = (): void => {
     line?.finish();
@@ -40,7 +40,6 @@ function conversionPrinter(context: CommandContext): (event: ConversionEvent) =>
 }
 
 interface RecordedConversion extends RunDescription {
-  /** The run folder. */
   readonly folder: string;
 }
 

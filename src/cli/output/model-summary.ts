@@ -12,8 +12,13 @@ import {
 } from '../../attention/mixers.ts';
 import { keyValueCacheBytes } from '../../attention/state.ts';
 import { elementCount } from '../../graph/tensor.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { originalMixer } from '../../models/linnet-section.ts';
 import type { ModelDescription } from '../../models/model.ts';
+import { describeMedusaHeads, hasMedusaHeads } from '../../checkpoint/medusa-files.ts';
+import type { MedusaTree } from '../../checkpoint/medusa-trees.ts';
+import type { ExportManifest } from '../../export/manifest.ts';
+import { formatBytes, formatCount } from '../../report/quantities.ts';
 
 export const comparedContexts = [4096, 32768, 131072] as const;
 
@@ -50,14 +55,10 @@ export interface ParameterCounts {
 
 /** How many parameters a model has. @param parameters those that are counted, of a classifier with its head */
 export function countParameters(model: ModelDescription, parameters = model.parameters): ParameterCounts {
-  const sum = (counted: Iterable<{ readonly shape: readonly number[] }>): number => {
-    let total = 0;
-    for (const { shape } of counted) total += elementCount(shape);
-    return total;
-  };
+  const ofMixers = model.mixers.flatMap((mixer) => mixerParameters(mixer, mixerDims(mixer, model.sizes)));
   return {
-    total: sum(parameters.values()),
-    mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, mixerDims(mixer, model.sizes)))),
+    total: parameterCount(parameters),
+    mixers: ofMixers.reduce((total, { shape }) => total + elementCount(shape), 0),
   };
 }
 
@@ -106,3 +107,43 @@ export const stateFormula: readonly string[] = [
   '  delta net      4·M·C·(3·D+2·E+1) + 4·M·D·E bytes, of Qwen3.5: the last C rows with all that filters read, and S',
   "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
 ];
+
+export interface HeadsSummary {
+  readonly heads: number;
+  readonly layers: number;
+  /** Of an exported folder: bytes of their weights. */
+  readonly weightBytes?: number;
+  readonly tree?: MedusaTree;
+}
+
+/**
+ * The heads next to a model; undefined where there are none. Whether they are the model's own is not looked at.
+ * @throws LinnetError as `describeMedusaHeads`
+ */
+export async function headsBeside(
+  folder: string,
+  exported: ExportManifest | undefined,
+): Promise<HeadsSummary | undefined> {
+  if (exported !== undefined) return exported.medusa;
+  if (!(await hasMedusaHeads(folder))) return undefined;
+  const { config, tree } = await describeMedusaHeads(folder);
+  return { ...config, tree };
+}
+
+/** `4 heads of 1 block, 1.2 MiB, tree of 10 nodes (observed)`. */
+export function describeHeads({ heads, layers, weightBytes, tree }: HeadsSummary): string {
+  const count = (number: number, one: string): string => `${formatCount(number)} ${number === 1 ? one : `${one}s`}`;
+  return [
+    `${count(heads, 'head')} of ${count(layers, 'block')}`,
+    ...(weightBytes === undefined ? [] : [formatBytes(weightBytes)]),
+    // Paths have no root, which is a node too.
+    tree === undefined ? 'no tree of their own' : `tree of ${count(tree.paths.length + 1, 'node')} (${tree.method})`,
+  ].join(', ');
+}
+
+export function headsJson(summary: HeadsSummary | undefined): Readonly<Record<string, unknown>> | null {
+  if (summary === undefined) return null;
+  const { heads, layers, weightBytes, tree } = summary;
+  const described = tree === undefined ? null : { method: tree.method, nodes: tree.paths.length + 1 };
+  return { heads, layers, weightBytes, tree: described };
+}

@@ -16,7 +16,6 @@ export interface ClassificationTask {
   readonly label: string;
   /** Words of the labels in the order of their ids, for models that write them; undefined where labels are numbers. */
   readonly words?: readonly string[];
-  /** Reported measures; a task with two counts with their mean. */
   readonly measures: readonly Measure[];
 }
 

@@ -1,9 +1,9 @@
 /** The plan of a study of classifiers: which models get which mixers, fine-tuned for which tasks, with which budget and seeds. */
 import { z } from 'zod';
+import { presetShapes } from '../../attention/presets.ts';
 import { recipeNames } from '../../training/recipes.ts';
 import { byName, measuredNumber, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
-import { presetFields } from '../sweep/plan.ts';
 import { glueTasks } from './glue.ts';
 
 const glueNames = glueTasks.map(({ name }) => name);
@@ -44,10 +44,9 @@ const modelSchema = z
 const methodSchema = z.strictObject({
   /** The mixer that replaces attention; `unchanged` leaves the model's own. */
   preset: z.string().min(1),
-  ...presetFields,
+  ...presetShapes(),
 });
 
-/** The plan. */
 export const classificationPlan = z
   .strictObject({
     version: z.literal(1),
@@ -79,7 +78,6 @@ export type OwnTask = z.infer<typeof ownTaskSchema>;
 /** Names in the plan, and the seed. */
 export type ClassificationPlace = Readonly<Record<'model' | 'task' | 'method', string> & { seed: number }>;
 
-/** Measurements of a trial. */
 export const classificationMeasured = z.strictObject({
   /** The measures of the task, of the validation rows. */
   measures: z.strictObject({
@@ -89,7 +87,6 @@ export const classificationMeasured = z.strictObject({
     pearson: measuredNumber.optional(),
     spearman: measuredNumber.optional(),
   }),
-  /** Rows measured on. */
   texts: z.int(),
   /** Mean training loss of the last tenth of the optimizer steps. */
   loss: measuredNumber,

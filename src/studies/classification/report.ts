@@ -9,7 +9,6 @@ import type { TaskRows } from './rows.ts';
 
 type Result = ClassificationPlace & ClassificationMeasured;
 
-/** A model with a method, over the tasks. */
 interface ClassificationRow {
   readonly model: string;
   readonly method: string;

@@ -7,7 +7,6 @@ import { checkColumns } from '../../evaluation/tasks/data/rows.ts';
 import { type ClassificationTask, type GlueTask, glueTasks } from './glue.ts';
 import type { ClassificationPlan, OwnTask } from './plan.ts';
 
-/** A task with its rows. */
 export interface TaskRows {
   readonly task: ClassificationTask;
   /** Names of the classes by id; undefined where labels are numbers. */

@@ -91,7 +91,6 @@ async function loadClassification(plan: ClassificationPlan, source: PlanSource):
   return { trials, note: `${formatCount(trials.length)} trials; ${counts.join('; ')}` };
 }
 
-/** A trial ready to train, and the measurement of its result. */
 interface PreparedTrial {
   readonly job: Omit<TrainingJob, keyof TrialHooks | 'settings'>;
   readonly measure: (
@@ -100,7 +99,6 @@ interface PreparedTrial {
   ) => Promise<Partial<Record<Measure, number>>>;
 }
 
-/** The model before it is fine-tuned. */
 function startingModel({ start: { model, loaded }, mixer, seed }: ClassificationTrial) {
   const parameters = loaded?.parameters ?? initializeParameters(model, new Random(seed));
   const { preset, ...options } = mixer;

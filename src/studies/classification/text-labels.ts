@@ -18,7 +18,6 @@ const roundedNumbers = Array.from({ length: 26 }, (_, fifths) => (fifths / 5).to
 
 /** A label as a target, or a target as a label. */
 interface TextLabels {
-  /** What may be written. */
   readonly targets: readonly string[];
   /** Index of the target of a label. */
   readonly targetOf: (label: string) => number;

@@ -23,7 +23,6 @@ export interface StudyReport {
   readonly sections: readonly Section[];
   /** How it was measured, by name; the machine is added. */
   readonly facts?: readonly (readonly [name: string, value: string])[];
-  /** Printed after the tables. */
   readonly conclusion?: string;
   /** Charts by file name, without the ending .svg. */
   readonly charts?: Readonly<Record<string, Chart>>;
@@ -64,7 +63,6 @@ export async function writeResults(
   return written;
 }
 
-/** A section of charts and a table under them. */
 export function resultSection(title: string, charts: readonly Chart[], table: Table, caption?: string): Section {
   return {
     title,
@@ -72,7 +70,6 @@ export function resultSection(title: string, charts: readonly Chart[], table: Ta
   };
 }
 
-/** A number over the seeds. */
 export interface OverSeeds {
   readonly mean: number;
   /** Sample standard deviation; NaN for one seed. */

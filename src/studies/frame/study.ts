@@ -15,10 +15,8 @@ import { sha256 } from '../../files/digest.ts';
 /** Place of a trial in its study: the names and numbers that the plan gives it. */
 export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
 
-/** An optimizer step of a trial that trains. */
 export type TrialUpdate = Pick<UpdateEvent, 'update' | 'total' | 'loss'> & Partial<UpdateEvent>;
 
-/** Settings and callbacks of a trial's run. */
 export interface TrialHooks extends Stoppable {
   readonly compile?: CompileOptions;
   /** Where trainings keep snapshots, so that the trial can be continued; absent where the study has no folder. */
@@ -48,7 +46,6 @@ export function planSource(file?: string): PlanSource {
 
 /** The trials of a plan, with the models and texts that they share. */
 export interface Trials<Trial> extends Partial<AsyncDisposable> {
-  /** In the order in which they are run. */
   readonly trials: readonly Trial[];
   /** Said before the first of them. */
   readonly note?: string;
@@ -59,7 +56,6 @@ export interface StudyDefinition<Plan extends object, Trial, Place extends Trial
   readonly name: string;
   readonly description: string;
   readonly examples: readonly [string, ...string[]];
-  /** Fields of the plan. */
   readonly plan: z.ZodType<Plan> & { readonly shape: Readonly<Record<string, z.ZodType>> };
   readonly measured: z.ZodType<Measured>;
   /** Loads the models and texts of a plan. @throws LinnetError for models and texts that cannot be loaded or run */

@@ -50,7 +50,6 @@ export function requireVocabulary(name: string, { sizes }: Model, { vocabularySi
   );
 }
 
-/** A finished training. */
 export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'evaluations' | 'losses'> {
   /** Mean training loss of the last tenth of the optimizer steps. */
   readonly loss: number;

@@ -8,7 +8,6 @@ import { parseLines, type RunFile, RunFolder } from '../../files/run-folder.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type TrialPlace, trialName } from './study.ts';
 
-/** A result: the trial's identity, the fields of its place and its measurements. */
 const storedSchema = z.looseObject({
   format: z.literal('linnet-trial').optional(),
   version: z.literal(1).optional(),
@@ -32,7 +31,6 @@ export function measuredOf<Measured>(
   return validated(schema, measured, 'FORMAT', `${source} is not a result of this study`);
 }
 
-/** The results in the folder of a study. */
 export class TrialStore {
   readonly path: string;
   readonly #trials: RunFolder;

@@ -64,20 +64,15 @@ function trainingLoss({ points }: LeakRun): number {
   return average(points.slice(-Math.ceil(points.length / 10)).map(({ loss }) => loss));
 }
 
-/** The report, with charts `leak` and, for several degrees, `mask-strength`. */
 export async function reportLeak(results: readonly Result[]): Promise<StudyReport> {
   const leak = await lossChart(results);
+  const unit = 'nats per byte';
   const table = makeTable<Result>(
     [
       { header: 'convolution', value: ({ strength }) => nameOf(strength) },
       { header: 'seed', value: ({ seed }) => seed },
-      { header: 'training loss', unit: 'nats per byte', value: trainingLoss, format: fixed(3) },
-      {
-        header: 'without a future',
-        unit: 'nats per byte',
-        value: ({ nextByteLoss }) => nextByteLoss,
-        format: fixed(3),
-      },
+      { header: 'training loss', unit, value: trainingLoss, format: fixed(3) },
+      { header: 'without a future', unit, value: ({ nextByteLoss }) => nextByteLoss, format: fixed(3) },
     ],
     results,
   );

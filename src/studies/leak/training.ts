@@ -14,7 +14,7 @@ import { LinnetError } from '../../errors.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
-import { dataOf, float32, type Tensor, tensor } from '../../graph/tensor.ts';
+import { dataOf, float32, type Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -27,7 +27,6 @@ import { parseTrainingSettings } from '../../training/settings.ts';
 import type { TrialHooks } from '../frame/study.ts';
 import { trainTrial } from '../frame/train-trial.ts';
 
-/** Measurements of a training. */
 export const leakRun = z.strictObject({
   /** Mean −log p per byte of the batch, in nats, before each optimizer step; counted from 1. */
   points: z.array(z.strictObject({ step: z.int(), loss: z.number() })).readonly(),
@@ -40,13 +39,11 @@ export type LeakRun = z.output<typeof leakRun>;
 /** Enough for a book; longer texts are cut. */
 const mostCharacters = 400_000;
 
-/** Bytes per row. */
 const length = 128;
 
 /** Bytes read before the one that is asked for; a multiple of 64, so that no padding stands in for the future. */
 const contextBytes = 64;
 
-/** Held-out bytes asked for. */
 const questions = 256;
 
 /** Local relu² attention and a convolution of 4 past and, unmasked, 4 future filter weights. */
@@ -137,17 +134,13 @@ function maskedToDegree(source: ParameterSource, strength: number): ParameterSou
   };
 }
 
-/** The same of tensors. */
-function maskedTensors(
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-  strength: number,
-): Map<string, Tensor<'float32'>> {
+function maskedTensors(parameters: ReadonlyMap<string, Tensor<'float32'>>, strength: number): typeof parameters {
   return new Map(
     [...parameters].map(([name, value]) => {
       if (!name.endsWith(filterName)) return [name, value];
       const factors = degrees(value.shape[2], strength);
       const data = dataOf(value, 'float32').map((weight, at) => weight * factors[at % factors.length]);
-      return [name, tensor('float32', value.shape, data)];
+      return [name, float32(value.shape, data)];
     }),
   );
 }
@@ -162,10 +155,8 @@ function nextByteQuestions(text: string): EvaluationData {
   const tokens = documentTokens(byteTokenizer(), text, false);
   const places = tokens.length - contextBytes - 1;
   if (places < 1) {
-    throw new LinnetError(
-      'INPUT',
-      `${tokens.length} bytes of held-out text are too few; give at least 10,000 characters`,
-    );
+    const message = `${tokens.length} bytes of held-out text are too few; give at least 10,000 characters`;
+    throw new LinnetError('INPUT', message);
   }
   const count = Math.min(questions, places);
   const windows = Array.from({ length: count }, (_, i) => {

@@ -30,7 +30,6 @@ export const cellResult = z.strictObject({
   decode: works,
   /** Largest error of forward and decode, relative to the largest logit; null where nothing was compared. */
   maxError: z.number().nullable(),
-  /** Why something is false or null. */
   note: z.string().optional(),
 });
 
@@ -51,13 +50,11 @@ export function supportMixers(): string[] {
   return mixerPresetNames().filter((name) => [...byMixer.values()].includes(name));
 }
 
-/** The seed of weights and texts, and the engine's options. */
 interface CellOptions {
   readonly seed: number;
   readonly compile?: CompileOptions;
 }
 
-/** Runs a cell. */
 export async function supportCell(
   probe: SupportProbe,
   { mixer, convolution, direction }: Pick<SupportRow, 'mixer' | 'convolution' | 'direction'>,
@@ -73,20 +70,25 @@ export async function supportCell(
   }
 }
 
+interface RunCell extends CellOptions {
+  readonly model: Model;
+  readonly parameters: Parameters;
+  readonly texts: Texts;
+  readonly random: Random;
+}
+
 /** @throws LinnetError `CONFIG` for a mixer that the model cannot have */
 async function measured(model: Model, options: CellOptions): Promise<CellResult> {
   const random = new Random(options.seed);
   const parameters = randomParameters(model, random);
-  const texts = randomTexts(model, random);
-  const forward = await checkedForward(model, parameters, texts, options);
-  const backward = await checkedBackward(model, parameters, texts, random, options);
-  const decode = await checkedDecode(model, parameters, texts, options).catch(whereItCannotExist);
+  const cell: RunCell = { ...options, model, parameters, texts: randomTexts(model, random), random };
+  const forward = await checkedForward(cell);
+  const backward = await checkedBackward(cell);
+  const decode = await checkedDecode(cell).catch(whereItCannotExist);
   const notes = [forward, backward, decode].flatMap(({ note }) => note ?? []);
   return {
-    forward: forward.ok,
-    backward: backward.ok,
-    decode: decode.ok,
-    maxError: Math.max(forward.error, decode.error ?? 0),
+    ...{ forward: forward.ok, backward: backward.ok, decode: decode.ok },
+    maxError: Math.max(...[forward, decode].flatMap(({ error }) => error ?? [])),
     ...(notes.length > 0 && { note: notes.join('; ') }),
   };
 }
@@ -130,12 +132,7 @@ interface Outcome {
   readonly note?: string;
 }
 
-async function checkedForward(
-  model: Model,
-  parameters: Parameters,
-  texts: Texts,
-  { compile }: CellOptions,
-): Promise<Outcome & { readonly error: number }> {
+async function checkedForward({ model, parameters, texts, compile }: RunCell): Promise<Outcome> {
   const [, together] = await runForward(model, parameters, texts, compile);
   const alone = { first: [texts.first[1]], second: [texts.second[1]] };
   const [single] = await runForward(model, parameters, alone, compile);
@@ -149,13 +146,7 @@ async function checkedForward(
 /** Finite differences in float32 have no more than two or three digits. */
 const backwardLimit = 2e-2;
 
-async function checkedBackward(
-  model: Model,
-  parameters: Parameters,
-  texts: Texts,
-  random: Random,
-  { compile }: CellOptions,
-): Promise<Outcome> {
+async function checkedBackward({ model, parameters, texts, random, compile }: RunCell): Promise<Outcome> {
   const { gradient, difference, magnitude, finite } = await runBackward(model, parameters, texts, random, compile);
   if (!finite) return { ok: false, note: 'a gradient is not finite' };
   if (model.mixers.some(hasSurrogateGradient)) {
@@ -172,20 +163,16 @@ function whereItCannotExist(error: unknown): Outcome {
   return { ok: null, note: `cannot decode: ${error.message}` };
 }
 
-async function checkedDecode(
-  model: Model,
-  parameters: Parameters,
-  texts: Texts,
-  { compile, seed }: CellOptions,
-): Promise<Outcome> {
-  return await byKind(model, {
+async function checkedDecode(cell: RunCell): Promise<Outcome> {
+  return await byKind(cell.model, {
     encoder: () => ({ ok: null }),
     async 'encoder-decoder'(own) {
-      const error = await decodingError(own, parameters, texts, compile);
+      const error = await decodingError(own, cell);
       return { ok: error <= limits.model, error };
     },
     async causal(own) {
       if (!own.mixers.every(isCausal)) return { ok: null, note: 'it reads the future' };
+      const { parameters, seed, compile } = cell;
       const rows = await modelParity(own, parameters, { maximumLength: 24, seed, compile });
       return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
     },
@@ -193,19 +180,15 @@ async function checkedDecode(
 }
 
 /** The second texts read token by token after the first, against the parallel form. */
-async function decodingError(
-  model: EncoderDecoderModel,
-  parameters: Parameters,
-  { first, second }: Texts,
-  options: CompileOptions | undefined,
-): Promise<number> {
-  await using engine = await DecodingEngine.create(model, parameters, options);
+async function decodingError(model: EncoderDecoderModel, { parameters, texts, compile }: RunCell): Promise<number> {
+  await using engine = await DecodingEngine.create(model, parameters, compile);
   const found = new Discrepancy();
-  for (const [row, text] of second.entries()) {
-    const state = engine.newState(await engine.encode(first[row]));
+  for (const [row, text] of texts.second.entries()) {
+    const first = texts.first[row];
+    const state = engine.newState(await engine.encode(first));
     const read: number[] = [];
     for (const token of text) read.push(...(await engine.advance(state, token)).logits);
-    const [expected] = await runForward(model, parameters, { first: [first[row]], second: [text] }, options);
+    const [expected] = await runForward(model, parameters, { first: [first], second: [text] }, compile);
     found.add(read, expected);
   }
   return found.relative;

@@ -52,7 +52,6 @@ function logitsOf(
   return { logits: model.head(source, hidden), feeds };
 }
 
-/** The text of each row whose tokens get logits. */
 function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
   return modelAttentions(model).some(({ part }) => part === 'cross') ? texts.second : texts.first;
 }
@@ -83,7 +82,6 @@ interface DirectionalDerivative {
   readonly difference: number;
   /** √Σ (∂L/∂θᵢ · uᵢ)²: the usual size of such a derivative, whatever cancels in this one. */
   readonly magnitude: number;
-  /** Whether every parameter's gradient is finite. */
   readonly finite: boolean;
 }
 
@@ -127,8 +125,17 @@ export async function runBackward(
     });
   }
   const lossAt = async (step: number): Promise<number> => {
-    const moved = new Map([...parameters].map(([name, value]) => [name, movedBy(value, direction.get(name), step)]));
-    return Number((await run(program, moved, feeds, ['loss'])).loss.data[0]);
+    const moved = [...parameters].map(([name, { shape: own, data }]) => {
+      const along = direction.get(name);
+      return [
+        name,
+        float32(
+          own,
+          data.map((x, i) => x + step * (along?.[i] ?? 0)),
+        ),
+      ] as const;
+    });
+    return Number((await run(program, new Map(moved), feeds, ['loss'])).loss.data[0]);
   };
   let difference = Number.POSITIVE_INFINITY;
   for (const step of differenceSteps) {
@@ -140,14 +147,6 @@ export async function runBackward(
 
 /** From where the curvature of the loss shows to where its float32 rounding does: what suits differs between mixers. */
 const differenceSteps = [2 ** -10, 2 ** -12, 2 ** -14, 2 ** -16, 2 ** -18];
-
-function movedBy(value: Tensor<'float32'>, direction: Float32Array | undefined, step: number): Tensor<'float32'> {
-  return tensor(
-    'float32',
-    value.shape,
-    value.data.map((x, i) => x + step * (direction?.[i] ?? 0)),
-  );
-}
 
 function normals(count: number, random: Random): Float32Array {
   return Float32Array.from({ length: count }, () => random.normal());

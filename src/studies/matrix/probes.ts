@@ -18,7 +18,6 @@ export interface SupportProbe {
 
 const tiny = { vocab_size: 19, num_hidden_layers: 2, num_attention_heads: 4, hidden_size: 16, intermediate_size: 24 };
 
-/** LLaMA and its relatives. */
 const tinyDecoder = { ...tiny, num_key_value_heads: 2, max_position_embeddings: 64 };
 
 /** Layers of Gated DeltaNet. */
@@ -26,7 +25,6 @@ const tinyStates = {
   ...{ linear_num_key_heads: 1, linear_num_value_heads: 2, linear_key_head_dim: 4, linear_value_head_dim: 6 },
 };
 
-/** The same next to attention. */
 const tinyDelta = {
   ...{ ...tinyDecoder, head_dim: 8, partial_rotary_factor: 0.5, full_attention_interval: 2 },
   ...tinyStates,

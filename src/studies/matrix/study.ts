@@ -100,7 +100,6 @@ function countTable(rows: readonly SupportRow[]): Table {
   );
 }
 
-/** Every cell on a line of its own. */
 function cellTable(rows: readonly SupportRow[]): Table {
   return makeTable(
     [

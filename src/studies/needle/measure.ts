@@ -4,7 +4,7 @@ import type { Scorer, ScorerOptions } from '../../engine/scoring/scorer.ts';
 import { average, meanError } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireRunning } from '../../errors.ts';
-import { needleQuestion, type NeedleQuestion } from './question.ts';
+import { type NeedleOptions, needleQuestion, type NeedleQuestion } from './question.ts';
 import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
 
 /**
@@ -16,20 +16,13 @@ export const needleAnswerKinds = ['generate', 'choose'] as const;
 type NeedleAnswerKind = (typeof needleAnswerKinds)[number];
 
 /** Questions of one length and depth. */
-export interface NeedleSettings {
-  readonly task: NeedleTaskName;
+export interface NeedleSettings extends NeedleOptions {
   readonly answer: NeedleAnswerKind;
-  readonly length: number;
-  readonly depth: number;
   readonly questions: number;
-  /** Tokens of the length that are left for the answer. Default: the task's number. */
-  readonly answerTokens?: number;
-  readonly seed: number;
 }
 
 /** Score at one length and depth. */
 export const needleCell = z.strictObject({
-  /** Mean over questions of the share of right answers. */
   score: z.number(),
   /** Standard error of it; 0 for one question. */
   error: z.number(),

@@ -4,7 +4,7 @@ import type { Document } from '../../data/documents/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { type NeedlePlan, needleTasks, type NeedleTaskName } from './task.ts';
+import { needleTasks, type NeedleTaskName } from './task.ts';
 
 /** Longer sentences are lists or verses more often than prose, and make depth coarse. */
 const mostCharacters = 400;
@@ -30,7 +30,6 @@ export async function readHaystack(documents: AsyncIterable<Document>): Promise<
   throw new LinnetError('INPUT', 'the text for the haystack has no sentence; give prose');
 }
 
-/** One question. */
 export interface NeedleQuestion {
   /** Text that the model reads; it ends with the beginning of the answer. */
   readonly context: string;
@@ -42,7 +41,7 @@ export interface NeedleQuestion {
   readonly depth: number;
 }
 
-interface NeedleOptions {
+export interface NeedleOptions {
   readonly task: NeedleTaskName;
   /** Tokens of the context and of an answer together. */
   readonly length: number;
@@ -69,14 +68,15 @@ export function needleQuestion(
   const random = new Random(seed);
   const plan = needleTasks[task].draw(random);
   const first = random.integer(sentences.length);
-  const later = plan.needles.slice(1).map(() => random.uniform());
-  const places = {
-    needles: [depth, ...later.map((share) => depth + share * (1 - depth)).sort((a, b) => a - b)],
-    others: plan.others.map(() => random.uniform()),
-  };
+  const later = plan.needles.slice(1).map(() => depth + random.uniform() * (1 - depth));
+  const depths = [depth, ...later.sort((a, b) => a - b)];
+  const hidden: HiddenSentence[] = [
+    ...plan.others.map((sentence) => ({ sentence, depth: random.uniform() })),
+    ...plan.needles.map((sentence, at) => ({ sentence, depth: depths[at] })),
+  ];
   const made = (count: number): { context: string; tokens: number } => {
     const hay = Array.from({ length: count }, (_, i) => sentences[(first + i) % sentences.length]);
-    const context = plan.opening + hide(hay, plan, places).join(' ') + plan.question;
+    const context = plan.opening + hide(hay, hidden).join(' ') + plan.question;
     return { context, tokens: documentTokens(tokenizer, context).length };
   };
   const room = length - answerTokens;
@@ -93,23 +93,16 @@ export function needleQuestion(
   return { context, tokens, answers, wrong, depth: Math.round(depth * count) / count };
 }
 
-/** Sentences with the needles between them. */
-function hide(
-  hay: readonly string[],
-  { needles, others }: NeedlePlan,
-  places: { readonly needles: readonly number[]; readonly others: readonly number[] },
-): string[] {
-  const hidden = [
-    ...others.map((sentence, at) => ({ sentence, before: Math.round(places.others[at] * hay.length) })),
-    ...needles.map((sentence, at) => ({ sentence, before: Math.round(places.needles[at] * hay.length) })),
-  ].sort((a, b) => a.before - b.before);
-  const lines: string[] = [];
-  let next = 0;
-  for (let at = 0; at <= hay.length; at++) {
-    for (; next < hidden.length && hidden[next].before === at; next++) lines.push(hidden[next].sentence);
-    if (at < hay.length) lines.push(hay[at]);
-  }
-  return lines;
+interface HiddenSentence {
+  readonly sentence: string;
+  /** Share of the haystack before it. */
+  readonly depth: number;
+}
+
+function hide(hay: readonly string[], hidden: readonly HiddenSentence[]): string[] {
+  const at = (place: number): string[] =>
+    hidden.flatMap(({ sentence, depth }) => (Math.round(depth * hay.length) === place ? [sentence] : []));
+  return [...hay.flatMap((line, place) => [...at(place), line]), ...at(hay.length)];
 }
 
 /** The largest count whose tokens fit, 0 if none does: doubled until it does not, then by halves. */

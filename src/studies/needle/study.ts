@@ -46,7 +46,6 @@ const planSchema = z.strictObject({
 type Plan = z.output<typeof planSchema>;
 type Place = Readonly<{ model: string; length: number; depth: number }>;
 
-/** Stored result of a cell. */
 const measuredSchema = needleCell.extend({
   /** Tokens that the model read, and those of contexts read before. */
   tokensRead: z.int(),
@@ -60,7 +59,6 @@ interface NeedleTrial extends NeedleSettings {
   readonly sentences: readonly string[];
   /** Opens the model, or gives the one that is open. */
   readonly open: () => ReturnType<typeof openScorer>;
-  /** Identity of the haystack. */
   readonly text: string;
 }
 

@@ -4,7 +4,6 @@
  */
 import type { Random } from '../../random.ts';
 
-/** Hidden sentences and answers of one question. */
 export interface NeedlePlan {
   /**
    * Sentences to hide whose answer is asked for. The first goes to the depth that is measured, the others to random
@@ -13,11 +12,9 @@ export interface NeedlePlan {
   readonly needles: readonly string[];
   /** Sentences of the same form whose answer is not asked for; they go to random depths. */
   readonly others: readonly string[];
-  /** All parts of the right answer. */
   readonly answers: readonly string[];
   /** Wrong answers: first the values of the other sentences, then values that no sentence hides. */
   readonly wrong: readonly string[];
-  /** Text before the haystack. */
   readonly opening: string;
   /** Text after it, the beginning of the answer included, without white space at its end. */
   readonly question: string;
@@ -117,7 +114,6 @@ function chain(random: Random, taken: Set<string>): { variables: string[]; value
 export const needleTaskNames = ['single', 'multi-key', 'multi-value', 'multi-query', 'variable-tracking'] as const;
 export type NeedleTaskName = (typeof needleTaskNames)[number];
 
-/** The tasks by name. */
 export const needleTasks: Readonly<Record<NeedleTaskName, NeedleTask>> = {
   single: magicTask('one number of one name', { names: 1, values: 1 }),
   'multi-key': magicTask('numbers of four names, of which one is asked for', { names: 4, values: 1 }),
@@ -150,7 +146,6 @@ function drawNumber(random: Random, digits = 7): string {
   return String(least + random.integer(9 * least));
 }
 
-/** Five capital letters, the name of a variable. */
 function drawVariable(random: Random): string {
   return Array.from({ length: 5 }, () => String.fromCharCode(65 + random.integer(26))).join('');
 }

@@ -14,7 +14,6 @@ import { argmax } from '../../graph/largest.ts';
 const share = z.number().min(0).max(1);
 const count = z.int().min(0);
 
-/** Answers of a model. */
 export const recallResult = z.strictObject({
   /** T and n of the rows. */
   length: count,

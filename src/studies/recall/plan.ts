@@ -4,7 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixerSchema } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
+import { float32, type Tensor } from '../../graph/tensor.ts';
 import { naming, planSeeds } from '../frame/study.ts';
 
 const count = z.int().min(1);
@@ -32,7 +32,6 @@ const methodSchema = z.union([
 
 const shapesOfTests = [64, 256].map((length) => ({ length, pairs: 8, rows: 64 }));
 
-/** The plan. */
 export const recallPlan = z
   .strictObject({
     version: z.literal(1).default(1),
@@ -83,10 +82,8 @@ export function recallConfigs({ config, sizes }: RecallPlan): Map<string, NonNul
   return new Map(Object.entries(sizes).map(([size, fields]) => [size, { ...config, ...fields }]));
 }
 
-/** A method of a plan. */
 export interface RecallMethod {
   readonly mixer: MixerConfig;
-  /** Of the first layer, where the plan says one. */
   readonly first?: MixerConfig;
   /** Where parameters start, by name: the plan's values and the method's own. */
   readonly initial?: Readonly<RecallInitialValues>;
@@ -136,23 +133,14 @@ function startOf(
   values: RecallInitialValues[string],
 ): Tensor<'float32'> {
   if (typeof values === 'object' && 'scale' in values) {
-    return tensor(
-      'float32',
-      shape,
-      data.map((value) => value * values.scale),
-    );
+    const scaled = data.map((value) => value * values.scale);
+    return float32(shape, scaled);
   }
   const pattern = typeof values === 'number' ? [values] : values;
-  const count = elementCount(shape);
-  if (count % pattern.length !== 0) {
-    throw new LinnetError(
-      'CONFIG',
-      `"initial" has ${pattern.length} numbers for ${name} of ${count} elements; give a divisor of them`,
-    );
+  if (data.length % pattern.length !== 0) {
+    const message = `"initial" has ${pattern.length} numbers for ${name} of ${data.length} elements; give a divisor of them`;
+    throw new LinnetError('CONFIG', message);
   }
-  return tensor(
-    'float32',
-    shape,
-    Float32Array.from({ length: count }, (_, at) => pattern[at % pattern.length]),
-  );
+  const repeated = data.map((_, at) => pattern[at % pattern.length]);
+  return float32(shape, repeated);
 }

@@ -98,7 +98,6 @@ interface Subject {
   readonly model: CausalModel;
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   readonly loss: number;
-  /** Of the rows of its tests. */
   readonly rowSeed: number;
 }
 

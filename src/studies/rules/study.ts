@@ -23,6 +23,9 @@ import {
   ruleCount,
 } from './verification-rules.ts';
 
+const tokens = z.int().min(1).max(65_536);
+const share = z.number().min(0).max(1);
+
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
   model: z.string().min(1).describe('the model folder, exported or not'),
@@ -31,28 +34,15 @@ const planSchema = z.strictObject({
     .default([])
     .describe('.txt or .jsonl files whose documents begin the prompts; without any, prompts are random tokens'),
   prompts: z.int().min(1).max(10_000).default(8).describe('number of prompts'),
-  promptLength: z
-    .int()
-    .min(1)
-    .max(1 << 16)
+  promptLength: tokens
     .default(16)
     .describe('longest prompt, BOS included; lengths vary below it, so that all places in a group are met'),
-  maxTokens: z
-    .int()
-    .min(1)
-    .max(1 << 16)
-    .default(256)
-    .describe('tokens decoded after each prompt'),
+  maxTokens: tokens.default(256).describe('tokens decoded after each prompt'),
   drafts: z
     .enum(['reference', 'medusa'])
     .default('reference')
     .describe('reference: from the sequential text, by hitRate; medusa: from the heads in the folder'),
-  hitRate: z
-    .number()
-    .min(0)
-    .max(1)
-    .default(0.6)
-    .describe('chance that a rank holds the right token if no better rank does'),
+  hitRate: share.default(0.6).describe('chance that a rank holds the right token if no better rank does'),
   tree: z.string().min(1).optional().describe('JSON of rank paths (default: the tree of the heads, or 64 nodes)'),
   seed: z.int().min(0).max(0xffffffff).default(1).describe('of drafts and random prompts'),
 });
@@ -64,7 +54,6 @@ const measuredSchema = z.strictObject({ counts: z.array(ruleCount).readonly() })
 type Measured = z.output<typeof measuredSchema>;
 
 interface RulesTrial {
-  /** Which prompt, from 1. */
   readonly number: number;
   readonly prompt: readonly number[];
   readonly engine: Parameters<typeof countMismatches>[0];
@@ -92,12 +81,12 @@ export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
     const medusa = plan.drafts === 'medusa' ? await loaded.opened.heads() : undefined;
     const paths = plan.tree === undefined ? undefined : parseTreeFile(await readTextFile(place(plan.tree)), plan.tree);
     const drafter = medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths));
-    const { maxTokens: tokens, hitRate, seed, drafts } = plan;
-    const options = { tokens, hitRate, seed, paths, makeDrafter: drafter };
+    const { maxTokens, hitRate, seed, drafts } = plan;
+    const options = { tokens: maxTokens, hitRate, seed, paths, makeDrafter: drafter };
     const prompts =
       plan.data.length === 0 ? randomPrompts(loaded.model, plan) : await textPrompts(loaded.opened.origin, plan);
     const trials = prompts.map((prompt, index) => {
-      const identity = trialIdentity(loaded.fingerprint, { prompt, tokens, hitRate, seed, paths, drafts });
+      const identity = trialIdentity(loaded.fingerprint, { prompt, tokens: maxTokens, hitRate, seed, paths, drafts });
       return { number: index + 1, prompt, engine: loaded.engine, options, identity };
     });
     return {
@@ -127,11 +116,7 @@ function reportRules(results: readonly Measured[]): StudyReport {
       { header: 'mismatches', value: ({ mismatches }) => mismatches, format: formatCount },
       { header: 'per 1,000 tokens', value: ({ mismatchesPer1000 }) => mismatchesPer1000, format: fixed(1) },
       { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
-      {
-        header: 'largest logit error',
-        value: ({ maxLogitError }) => maxLogitError,
-        format: (value) => value.toExponential(1),
-      },
+      { header: 'largest logit error', value: (row) => row.maxLogitError, format: (value) => value.toExponential(1) },
     ],
     rules,
   );

@@ -14,7 +14,6 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { Discrepancy } from '../../evaluation/check/rows.ts';
 
-/** A rule, by its name in tables. */
 export interface NamedRule {
   readonly name: string;
   readonly rule: TreeRule;
@@ -36,7 +35,6 @@ const inexactRules = {
   },
 } satisfies Readonly<Record<string, TreeRule>>;
 
-/** The exact rule first. */
 export const verificationRules: readonly NamedRule[] = [
   { name: 'exact', rule: exactRule },
   { name: "the paper's group boundary", rule: inexactRules.paperBoundary },
@@ -44,7 +42,6 @@ export const verificationRules: readonly NamedRule[] = [
   { name: 'convolution without the tree mask', rule: inexactRules.unmasked },
 ];
 
-/** How a rule fared. */
 export interface RuleAgreement {
   readonly name: string;
   readonly tokens: number;
@@ -73,7 +70,6 @@ export interface CompareRulesOptions extends ReferenceOptions, Stoppable {
 /** A prompt with its greedy continuation. */
 interface SequentialText {
   readonly prompt: readonly number[];
-  /** Prompt and continuation. */
   readonly text: readonly number[];
   /** Logits [V] that predicted each token of the continuation. */
   readonly logits: readonly Float32Array[];

@@ -5,29 +5,16 @@
 import { z } from 'zod';
 import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
-import { allReadings, mixerPresetReading } from '../../attention/presets.ts';
+import { allReadings, mixerPresetReading, presetShapes } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { byName, measuredNumber, naming, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
-
-/** Options of a preset, next to its name. */
-export const presetFields = {
-  group: z.int().min(1).optional(),
-  kernel: z.int().min(1).optional(),
-  fade: z.number().optional(),
-  features: z.int().min(1).optional(),
-  hashes: z.int().min(1).optional(),
-  bits: z.int().min(1).optional(),
-  rows: z.int().min(1).optional(),
-  length: z.int().min(1).optional(),
-  seed: z.int().min(0).optional(),
-};
 
 const methodSchema = z
   .strictObject({
     /** A preset by name, with its options next to it. */
     preset: z.string().optional(),
-    ...presetFields,
+    ...presetShapes(),
     /** Or a full configuration. */
     mixer: mixerSchema.optional(),
     /** Another mixer in the first layers, such as TransNormer's block-diagonal softmax. */
@@ -50,18 +37,15 @@ const modelSchema = z
   })
   .refine(...hasOneStart);
 
-/** The plan of a sweep. */
 export const sweepPlan = z.strictObject({
   version: z.literal(1),
   title: z.string().min(1).max(200),
-  /** Sources of text, as for training. */
   data: z.array(z.string().min(1)).min(1),
   field: z.string().default('text'),
   /** Documents at the end that are measured on, or the share of them. */
   heldOut: z.number().positive(),
   /** Most windows of held-out text that are scored. */
   windows: z.int().min(1).default(64),
-  /** Folder of the tokenizer. */
   tokenizer: z.string().min(1),
   models: byName(modelSchema),
   methods: byName(methodSchema),
@@ -75,7 +59,6 @@ export type SweepPlan = z.infer<typeof sweepPlan>;
 /** Names of model and method in the plan, whether the convolution was added, and the seed. */
 export type SweepPlace = Readonly<Record<'model' | 'method', string> & { augmented: boolean; seed: number }>;
 
-/** Measurements of a trial. */
 export const sweepMeasured = z.strictObject({
   /** Of the held-out text: exp of the mean −log p of its tokens, of the masked ones, or of those cut out. */
   perplexity: measuredNumber,
@@ -96,11 +79,8 @@ export const sweepMeasured = z.strictObject({
 export type SweepMeasured = z.output<typeof sweepMeasured>;
 export type SweepResult = SweepPlace & SweepMeasured;
 
-/** A way to mix that is measured, plain or augmented. */
 export interface SweepVariant {
-  /** The name of the method in the plan. */
   readonly method: string;
-  /** Whether the masked convolution was added to it. */
   readonly augmented: boolean;
   /** The mixers of `layers` layers that read the past, or a whole text as encoders do. */
   mixers(layers: number, reads: Reading): MixerConfig[];
@@ -112,30 +92,27 @@ export interface SweepVariant {
  */
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {
   return Object.entries(plan.methods).flatMap(([method, choice]) => {
-    const plain = (reads: Reading): MixerConfig =>
-      naming(`method "${method}"`, () => choice.mixer ?? presetOf(choice, reads));
-    const augment = (mixer: MixerConfig): MixerConfig =>
-      naming(`method "${method}"`, () => augmented(mixer, choice.kernel));
+    const named = <T>(work: () => T): T => naming(`method "${method}"`, work);
+    const plain = (reads: Reading) => named(() => choice.mixer ?? presetOf(choice, reads));
+    const augment = (mixer: MixerConfig) => named(() => withConvolution(mixer, choice.kernel));
     const first = choice.first?.mixer;
-    const makeVariant = (
-      isAugmented: boolean,
+    const variant = (
+      augmented: boolean,
       mixerOf: (reads: Reading) => MixerConfig,
       firstMixer = first,
     ): SweepVariant => ({
-      method,
-      augmented: isAugmented,
+      ...{ method, augmented },
       mixers(layers, reads) {
         const mixer = mixerOf(reads);
         const few = choice.first?.layers ?? 0;
         return Array.from({ length: layers }, (_, layer) => (layer < few ? (firstMixer ?? mixer) : mixer));
       },
     });
-    const variants = [makeVariant(false, plain)];
     const past = plain('past');
-    if (!(choice.augmented ?? canGain(past))) return variants;
+    if (!(choice.augmented ?? canGain(past))) return [variant(false, plain)];
     augment(past);
     const firstAugmented = first !== undefined && canGain(first) ? augment(first) : first;
-    return [...variants, makeVariant(true, (reads) => augment(plain(reads)), firstAugmented)];
+    return [variant(false, plain), variant(true, (reads) => augment(plain(reads)), firstAugmented)];
   });
 }
 
@@ -149,7 +126,7 @@ function canGain(mixer: MixerConfig): boolean {
   return convolutionOf(mixer) === null && withConvolutionAdded(mixer) !== undefined;
 }
 
-function augmented(mixer: MixerConfig, kernel: number | undefined): MixerConfig {
+function withConvolution(mixer: MixerConfig, kernel: number | undefined): MixerConfig {
   const added = withConvolutionAdded(mixer, kernel);
   if (added !== undefined) return added;
   throw new LinnetError('CONFIG', `'${describeMixer(mixer)}' has no convolution; set "augmented" to false`);

@@ -6,7 +6,7 @@ import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';
 import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
-import { makeTable, spreadColumn, type Table } from '../../report/table.ts';
+import { type Column, makeTable, spreadColumn, type Table } from '../../report/table.ts';
 import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
 import type { SweepMeasured, SweepPlan, SweepResult } from './plan.ts';
 
@@ -88,7 +88,6 @@ function sweepCsv(rows: readonly SweepRow[]): string {
   return csvText([header, ...lines]);
 }
 
-/** A method of a model, plain and augmented. */
 interface MethodRow {
   readonly method: string;
   readonly plain?: SweepRow;
@@ -114,21 +113,15 @@ function methodRows(rows: readonly SweepRow[]): MethodRow[] {
 /** Perplexities of one model: a method a line, the best plain one not marked, since noise decides close calls. */
 function methodTable(methods: readonly MethodRow[]): Table {
   const perplexity = (row?: SweepRow) => row && ([row.perplexity, row.deviation] as const);
-  return makeTable(
-    [
-      { header: 'method', value: ({ method }) => method },
-      spreadColumn<MethodRow>('with convolution', ({ augmented }) => perplexity(augmented)),
-      spreadColumn<MethodRow>('plain', ({ plain }) => perplexity(plain)),
-      spreadColumn<MethodRow>('change', ({ change }) => change && [change.mean, change.deviation], 2, true),
-      {
-        header: 'parameters',
-        value: ({ plain, augmented }) => (augmented ?? plain)?.parameters,
-        format: formatShortCount,
-      },
-      { header: 'mixer', value: ({ plain, augmented }) => (plain ?? augmented)?.description },
-    ],
-    methods,
-  );
+  const columns: Column<MethodRow>[] = [
+    { header: 'method', value: ({ method }) => method },
+    spreadColumn('with convolution', ({ augmented }) => perplexity(augmented)),
+    spreadColumn('plain', ({ plain }) => perplexity(plain)),
+    spreadColumn('change', ({ change }) => change && [change.mean, change.deviation], 2, true),
+    { header: 'parameters', value: (row) => (row.augmented ?? row.plain)?.parameters, format: formatShortCount },
+    { header: 'mixer', value: ({ plain, augmented }) => (plain ?? augmented)?.description },
+  ];
+  return makeTable(columns, methods);
 }
 
 /** Perplexities of one model as dots, with the deviation over seeds. */

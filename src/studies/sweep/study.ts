@@ -71,11 +71,8 @@ async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<Sw
   const texts = new Map<string, StudyText>();
   const trials: SweepTrial[] = [];
   for (const [name, choice] of Object.entries(plan.models)) {
-    const start = await openStart(
-      choice,
-      source,
-      choice.config?.model_type === 'flash' ? {} : specialTokenIds(tokenizer),
-    );
+    const special = choice.config?.model_type === 'flash' ? {} : specialTokenIds(tokenizer);
+    const start = await openStart(choice, source, special);
     const { model } = start;
     requireVocabulary(name, model, tokenizer);
     for (const seed of plan.seeds) {
@@ -107,14 +104,10 @@ function mixersOf(model: Model, mixers: SweepVariant['mixers']): MixerConfig[] {
 }
 
 /** The model of a trial without its weights, which follow from it and the seed or from their origin. */
-function describedModel({ start: { model, loaded }, mixers }: SweepTrial): {
-  model: Model;
-  origin: string | undefined;
-} {
+function describedModel({ start: { model, loaded }, mixers }: SweepTrial) {
   return { model: model.withMixers(mixersOf(model, mixers)), origin: loaded?.fingerprint };
 }
 
-/** The weights that a trial starts from. */
 function startingWeights({ start: { loaded }, mixers, seed }: SweepTrial, described: Model): TrainingJob['parameters'] {
   if (loaded === undefined) return initializeParameters(described, new Random(seed));
   let { model, parameters }: { model: Model; parameters: TrainingJob['parameters'] } = loaded;
@@ -146,14 +139,13 @@ async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<Swee
       : undefined;
   const job = { model, origin, parameters: startingWeights(trial, model), objective, dataset, settings, evaluation };
   const { parameters, evaluations, loss, tokensPerSecond, curve } = await trainTrial(job, hooks);
+  const { compile, signal } = hooks;
   const found =
     heldOut.kind === 'windows'
-      ? (await perplexity(requireCausal(model), parameters, heldOut.data, { ...hooks.compile, signal: hooks.signal }))
-          .perplexity
-      : Math.exp(evaluations.at(-1)?.loss ?? Number.NaN);
+      ? await perplexity(requireCausal(model), parameters, heldOut.data, { ...compile, signal })
+      : { perplexity: Math.exp(evaluations.at(-1)?.loss ?? Number.NaN) };
   return {
-    perplexity: found,
-    ...{ loss, parameters: parameterCount(model.parameters), tokensPerSecond },
+    ...{ perplexity: found.perplexity, loss, parameters: parameterCount(model.parameters), tokensPerSecond },
     seconds: (performance.now() - started) / 1000,
     description: describeMixer(model.mixers[model.mixers.length - 1]),
     curve,

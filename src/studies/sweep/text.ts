@@ -26,7 +26,6 @@ export type HeldOutText =
 export interface StudyText {
   readonly dataset: RowDataset;
   readonly heldOut: HeldOutText;
-  /** Predictions of held-out text that are scored. */
   readonly scored: number;
 }
 
@@ -64,9 +63,7 @@ export async function studyText(
 /** Models whose text is the same have the same key. */
 export function textKey({ kind, sizes: { vocabulary } }: Model, length: number): string {
   // Ids that the tokenizer lacks are at the end of the vocabulary.
-  return { causal: [kind, length], encoder: [kind, length, vocabulary], 'encoder-decoder': [kind, length, vocabulary] }[
-    kind
-  ].join(' ');
+  return kind === 'causal' ? `${kind} ${length}` : `${kind} ${length} ${vocabulary}`;
 }
 
 function rowText(rowsOf: RowsOf, { training, heldOut }: Documents, { windows }: TextOptions): StudyText {
@@ -107,7 +104,6 @@ function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer,
   return (texts) => new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed: maskSeed, sentinels });
 }
 
-/** Objective that a model learns from its text. */
 export function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {
   return byKind(model, {
     causal: (own) => causalObjective(own, length),

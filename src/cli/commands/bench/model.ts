@@ -26,7 +26,7 @@ import type { Column } from '../../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault, settings } from '../../framework/command.ts';
 import { countList, integer } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { folderOf } from '../../options/model-options.ts';
 
 const decodeContexts = [64, 1024, 4096, 16384, 32768];
 
@@ -108,7 +108,6 @@ export const benchDecode = defineCommand({
 
 type MeasuredModel = MeasuredStorage & Pick<RunningModel, 'engine'> & AsyncDisposable;
 
-/** A checkpoint with softmax layers, linearized in memory. */
 async function openLinearized(folder: string, compile: CompileOptions): Promise<MeasuredModel> {
   const loaded = await loadCausalModel(folder);
   const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
@@ -175,10 +174,7 @@ export const benchVerify = defineCommand({
   arguments: { model: folderOf('the model') },
   options: {
     nodes: optional(countList, `nodes of a tree (default: ${defaultNodes.join(',')})`),
-    context: optional(
-      integer(1, 1 << 24, 'tokens'),
-      'tokens read before (default: 1024, or what the positions of the model leave)',
-    ),
+    context: optional(integer(1, 1 << 24, 'tokens'), 'tokens read before (default: 1024, or what the model allows)'),
     rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
     ...engineOptions,
     ...settings({

@@ -16,7 +16,7 @@ import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../
 import type { Column } from '../../../report/table.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault, settings } from '../../framework/command.ts';
 import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { folderOf } from '../../options/model-options.ts';
 import { fieldOption } from '../../options/text-options.ts';
 import { openCausal, type RunningModel } from '../../../open/running-model.ts';
 
@@ -53,7 +53,17 @@ export const benchSpeculate = defineCommand({
   },
   async run(
     context,
-    { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },
+    {
+      model: folder,
+      data,
+      field,
+      contexts: lengths = defaultContexts,
+      temperature,
+      prompts,
+      device,
+      threads,
+      ...counts
+    },
   ) {
     await using opened = await openCausal(folder, { device, threads });
     const { engine } = opened;
@@ -62,11 +72,9 @@ export const benchSpeculate = defineCommand({
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>
       speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
-        contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
+        contexts: lengths.map((length) => promptsOf(source, length, prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
-        tokens: counts.tokens,
-        rounds: counts.rounds,
-        ...hooks,
+        ...{ ...counts, ...hooks },
       }),
     );
     const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };
@@ -77,10 +85,8 @@ export const benchSpeculate = defineCommand({
       const places = different.map((row) => row.context).join(', ');
       context.print(`greedy texts differ from sequential decoding at context ${places}`);
     }
-    return {
-      json: { tree, heads: heads.count, tokens: counts.tokens, rows },
-      negative: different.length > 0,
-    };
+    const json = { tree, heads: heads.count, tokens: counts.tokens, rows };
+    return { json, negative: different.length > 0 };
   },
 });
 

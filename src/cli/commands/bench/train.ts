@@ -9,7 +9,7 @@ import type { CausalModel } from '../../../models/model.ts';
 import { peakMemoryBytes } from '../../../report/provenance.ts';
 import { fixed, formatShortCount } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, withDefault, settings } from '../../framework/command.ts';
-import { mixerNameOption } from '../../options/mixer-options.ts';
+import { mixerNameOption } from '../../options/model-options.ts';
 import { choice, countList, integer } from '../../framework/option-values.ts';
 
 type Config = Readonly<Record<string, unknown>>;
@@ -22,7 +22,6 @@ interface BenchFamily {
 
 const headWidth = 64;
 
-/** The shapes that design figures are given for. */
 const families: Readonly<Record<string, BenchFamily>> = {
   /** Heads of 64, a feed-forward of three widths, a tied head. */
   llama: {
@@ -101,18 +100,9 @@ export const benchTrain = defineCommand({
       { header: 'convolution', value: ({ partShare }) => partShare, format: fixed(2) },
       { header: 'compile', unit: 'ms', value: ({ compileMs }) => compileMs, format: fixed(0) },
     ]);
-    return {
-      json: {
-        family,
-        mixer,
-        layers,
-        rows: measured.map(({ timing, partShare, ...rest }) => ({
-          ...rest,
-          convolutionShare: partShare,
-          stepMs: timing.medianMs,
-        })),
-        peakMemoryBytes: peakMemoryBytes(),
-      },
-    };
+    const reported = measured.map(({ timing, partShare, ...rest }) => {
+      return { ...rest, convolutionShare: partShare, stepMs: timing.medianMs };
+    });
+    return { json: { family, mixer, layers, rows: reported, peakMemoryBytes: peakMemoryBytes() } };
   },
 });

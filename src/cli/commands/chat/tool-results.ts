@@ -34,7 +34,6 @@ export async function readTools(path: string): Promise<readonly ToolFunction[]> 
 /** Longest result that a command may print, in bytes. */
 const mostBytes = 1 << 20;
 
-/** How results of calls come about. */
 export interface ResultSource {
   /** Command line of the shell. Default: results are typed. */
   readonly toolCommand?: string;

@@ -1,13 +1,15 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
 import { LabelledDataset, labelledFields, labelShape, readLabelledTexts } from '../../../data/datasets/labelled.ts';
-import { accuracy, type AccuracyOptions, regression } from '../../../evaluation/tasks/accuracy.ts';
+import { accuracy, regression } from '../../../evaluation/tasks/accuracy.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
 import { called, integer, path } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { folderOf } from '../../options/model-options.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
-import { printQuality, printRegression } from '../../output/quality.ts';
+import type { AccuracyResult, ClassAccuracy, RegressionResult } from '../../../evaluation/tasks/metrics/quality.ts';
+import { fixed, formatCount, formatFixed, formatPercent } from '../../../report/quantities.ts';
+import type { CommandContext } from '../../framework/context.ts';
 
 /** As in the paper's classification of texts. */
 const defaultLength = 256;
@@ -41,15 +43,54 @@ export const evalAccuracy = defineCommand({
     const labels = model.isRegression ? undefined : model.labels;
     const options = { layout, labels, length: length ?? Math.min(defaultLength, sizes.trainedLength) };
     const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
-    const measured = <T>(measure: (options: AccuracyOptions) => Promise<T>): Promise<T> =>
-      context.withProgress('accuracy', 'texts', (_, hooks) => measure({ compile: { device, threads }, ...hooks }));
-    if (model.isRegression) {
-      const quality = await measured((measuring) => regression(model, parameters, dataset, measuring));
-      printRegression(context, quality);
+    return context.withProgress('accuracy', 'texts', async (progress, hooks) => {
+      const measuring = { compile: { device, threads }, ...hooks };
+      const quality = model.isRegression
+        ? await regression(model, parameters, dataset, measuring)
+        : await accuracy(model, parameters, dataset, measuring);
+      progress.finish();
+      if ('pearson' in quality) printRegression(context, quality);
+      else printQuality(context, quality);
       return { json: { ...quality } };
-    }
-    const quality = await measured((measuring) => accuracy(model, parameters, dataset, measuring));
-    printQuality(context, quality);
-    return { json: { ...quality } };
+    });
   },
 });
+
+/** More classes than this make a table that nobody reads. */
+const mostConfusedClasses = 12;
+
+/** Accuracy, F1 and Matthews correlation, each class, and the confusion matrix of few classes. */
+function printQuality(context: CommandContext, result: AccuracyResult): void {
+  const { accuracy, standardError, correct, texts, f1, f1Macro, matthews, classes, confusion } = result;
+  const error = Number.isFinite(standardError) ? ` ± ${formatPercent(standardError)}` : '';
+  context.print(`accuracy ${formatPercent(accuracy)}${error}: ${formatCount(correct)} of ${formatCount(texts)} texts`);
+  const binary = f1 === undefined ? '' : `F1 of "${classes[1].label}" ${formatFixed(f1, 4)}, `;
+  context.print(`${binary}F1 over classes ${formatFixed(f1Macro, 4)}, Matthews ${formatFixed(matthews, 4)}\n`);
+  const counts = (['texts', 'predicted', 'correct'] as const).map((key) => ({
+    header: key,
+    value: (row: ClassAccuracy) => row[key],
+  }));
+  context.table(classes, [
+    { header: 'class', value: ({ label }) => label },
+    ...counts,
+    { header: 'F1', value: (row) => row.f1, format: fixed(4) },
+  ]);
+  if (classes.length > mostConfusedClasses) return;
+  const rows = confusion.map((taken, id) => ({ label: classes[id].label, taken }));
+  context.print('\ntaken for (rows: the true classes)');
+  context.table(rows, [
+    { header: '', value: ({ label }) => label },
+    ...classes.map(({ label }, id) => ({
+      header: label,
+      value: ({ taken }: (typeof rows)[number]) => taken[id],
+    })),
+  ]);
+}
+
+function printRegression(context: CommandContext, result: RegressionResult): void {
+  const { pearson, spearman, meanSquaredError, texts } = result;
+  context.print(
+    `Pearson ${formatFixed(pearson, 4)}, Spearman ${formatFixed(spearman, 4)}, ` +
+      `mean squared error ${formatFixed(meanSquaredError, 4)}; ${formatCount(texts)} texts`,
+  );
+}

@@ -33,10 +33,9 @@ import {
 } from '../../framework/command.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, countList, integer } from '../../framework/option-values.ts';
-import { modelFolder } from '../../options/folder-parameters.ts';
+import { modelFolder } from '../../options/model-options.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
-/** Tokens of a passage that comes again. */
 const passage = 16;
 
 export const evalAgreement = defineCommand({

@@ -12,7 +12,7 @@ import type { Column } from '../../../report/table.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
 import { defineCommand, engineOptions, optional, required, withDefault, settings } from '../../framework/command.ts';
 import { filePath, integer } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { folderOf } from '../../options/model-options.ts';
 import { openDrafting, speculationOptions } from '../../options/speculation-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
 import { sha256 } from '../../../files/digest.ts';
@@ -87,20 +87,14 @@ const columns: readonly Column<CategorySpeed>[] = [
 /** An answer as FastChat keeps it, with tokens, seconds and steps of each turn next to the texts. */
 function answerLine({ question, sequential, speculative }: AnsweredQuestion, model: string): Record<string, unknown> {
   const turns = speculative ?? sequential;
-  return {
-    question_id: question.id,
-    category: question.category,
-    answer_id: sha256(`${model}\0${question.id}`).slice(0, 22),
-    model_id: model,
-    choices: [
-      {
-        index: 0,
-        turns: turns.map(({ text }) => text),
-        new_tokens: turns.map(({ tokens }) => tokens.length),
-        wall_time: turns.map(({ prefillSeconds, decodeSeconds }) => prefillSeconds + decodeSeconds),
-        decoding_steps: turns.map(({ steps }) => steps),
-      },
-    ],
-    tstamp: Date.now() / 1000,
+  const { id, category } = question;
+  const choice = {
+    index: 0,
+    turns: turns.map(({ text }) => text),
+    new_tokens: turns.map(({ tokens }) => tokens.length),
+    wall_time: turns.map(({ prefillSeconds, decodeSeconds }) => prefillSeconds + decodeSeconds),
+    decoding_steps: turns.map(({ steps }) => steps),
   };
+  const ids = { answer_id: sha256(`${model}\0${id}`).slice(0, 22), model_id: model };
+  return { question_id: id, category, ...ids, choices: [choice], tstamp: Date.now() / 1000 };
 }

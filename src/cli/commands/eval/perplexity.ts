@@ -28,7 +28,7 @@ import {
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, choice, indexRange, type IndexRange, integer } from '../../framework/option-values.ts';
-import { modelFolder } from '../../options/folder-parameters.ts';
+import { modelFolder } from '../../options/model-options.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
 
@@ -52,17 +52,11 @@ export const evalPerplexity = defineCommand({
     data: documentSources,
     length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
     documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
-    without: optional(
-      choice(branches, 'branch'),
-      `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
-    ),
+    without: optional(choice(branches, 'branch'), `switch a branch of all mixers off: ${branches.join(', ')}`),
     ...engineOptions,
     ...settings({
       stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
-      mode: optional(
-        choice(['documents', 'text']),
-        'documents or text, as described above (default: by the names of the files)',
-      ),
+      mode: optional(choice(['documents', 'text']), 'as described above (default: by the names of the files)'),
       limitDocuments: optional(integer(1), 'only the first documents'),
       field: fieldOption,
     }),
@@ -72,9 +66,8 @@ export const evalPerplexity = defineCommand({
     const { models, data, length, stride, mode, documents, limitDocuments, without, field, ...compile } = options;
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && stride > length) {
-      throw new UsageError(
-        `--set stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`,
-      );
+      const most = `expected at most --length, ${length}, or tokens would be skipped`;
+      throw new UsageError(`--set stride is ${stride}; ${most}`);
     }
     const rows: (PerplexityResult & { readonly model: string })[] = [];
     for (const folder of models) {
@@ -85,11 +78,9 @@ export const evalPerplexity = defineCommand({
           `warning: windows have ${length} tokens, ${folder} was trained for ${trainedLength}: it predicts worse beyond`,
         );
       }
-      const windows = await evaluationData(
-        selectDocuments(context, readDocuments(data, { field }), range),
-        await loadTokenizer(folder),
-        { mode: mode ?? windowModeOf(data), length, stride },
-      );
+      const selected = selectDocuments(context, readDocuments(data, { field }), range);
+      const windowing = { mode: mode ?? windowModeOf(data), length, stride };
+      const windows = await evaluationData(selected, await loadTokenizer(folder), windowing);
       const label = models.length === 1 ? 'perplexity' : basename(resolve(folder));
       const result = await context.withProgress(label, 'windows', (progress) =>
         opened.measure(windows, {
@@ -119,9 +110,7 @@ export const evalPerplexity = defineCommand({
       { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
     ]);
     if (rows.some(({ tokens }) => tokens !== first.tokens)) {
-      context.note(
-        'the models split the text into different numbers of tokens: perplexities per token cannot be compared',
-      );
+      context.note('the models split the text into other numbers of tokens: perplexities per token cannot be compared');
     }
     return { json: { models: rows, ...asked } };
   },
@@ -173,12 +162,10 @@ async function* selectDocuments(
     index++;
     if (range !== undefined && index > range.last) return;
   }
-  if (range !== undefined && index <= range.last && index > range.first && Number.isFinite(range.last)) {
-    note(
-      `warning: there are ${index} documents; of ${range.first}-${range.last} only ${range.first}-${index - 1} are read`,
-    );
+  if (range === undefined) return;
+  const { first, last } = range;
+  if (index <= first) {
+    throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${first}-${last}`);
   }
-  if (range !== undefined && index <= range.first) {
-    throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${range.first}-${range.last}`);
-  }
+  note(`warning: there are ${index} documents; of ${first}-${last} only ${first}-${index - 1} are read`);
 }

@@ -22,7 +22,7 @@ import {
 } from '../../framework/command.ts';
 import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
-import { modelFolder } from '../../options/folder-parameters.ts';
+import { modelFolder } from '../../options/model-options.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
 
@@ -44,10 +44,7 @@ export const evalPositions = defineCommand({
       integer(2, 1 << 24, 'tokens'),
       'tokens of the text, BOS included (default: 8192, or as many as --after and `scored` need)',
     ),
-    after: optional(
-      called('counts', countList),
-      'tokens read before the last `scored` ones of the text, such as 512,4096,32768',
-    ),
+    after: optional(called('counts', countList), 'tokens read before the last `scored` ones, such as 512,4096,32768'),
     chart: optional(filePath, 'where a chart goes, as SVG'),
     ...engineOptions,
     ...settings({
@@ -62,7 +59,6 @@ export const evalPositions = defineCommand({
     if (after !== undefined && chart !== undefined) {
       throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
     }
-    /** The result of every model on the text in its tokens. */
     const ofEach = async <T>(measure: (text: MeasuredText, hooks: WorkHooks) => Promise<T>) => {
       const results: (T & { readonly model: string })[] = [];
       for (const folder of models) {
@@ -95,22 +91,19 @@ export const evalPositions = defineCommand({
       return { positions: perplexityByPosition([losses]), stateBytes };
     });
     const [{ positions }] = results;
-    context.table(
-      positions.map((range, index) => ({
-        range,
-        values: results.map((result) => result.positions[index]?.perplexity),
-      })),
-      [
-        {
-          header: 'positions',
-          value: ({ range }) => `${formatCount(range.from)}–${formatCount(range.to)}`,
-          align: 'right',
-        },
-        ...models.map((header, i): Column<{ values: number[] }> => {
-          return { header, value: ({ values }) => values[i], format: fixed(3) };
-        }),
-      ],
-    );
+    const rows = positions.map((range, index) => {
+      return { range, values: results.map((result) => result.positions[index]?.perplexity) };
+    });
+    context.table(rows, [
+      {
+        header: 'positions',
+        value: ({ range: { from, to } }) => `${formatCount(from)}–${formatCount(to)}`,
+        align: 'right',
+      },
+      ...models.map((header, i): Column<{ values: number[] }> => {
+        return { header, value: ({ values }) => values[i], format: fixed(3) };
+      }),
+    ]);
     for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
     if (chart !== undefined) {
       const drawn = await lineChart({

@@ -4,28 +4,17 @@ import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { readLines } from '../../../data/files/text-file.ts';
 import { average, confidenceInterval } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { fixed, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import { defineCommand, flag, required, withDefault, settings } from '../../framework/command.ts';
 import { called, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
-interface Row {
-  readonly kind: RougeKind;
-  readonly precision: number;
-  readonly recall: number;
-  readonly fmeasure: number;
-  readonly low: number;
-  readonly high: number;
-}
+const numbers = ['precision', 'recall', 'fmeasure', 'low', 'high'] as const;
+type Row = { readonly kind: RougeKind } & Readonly<Record<(typeof numbers)[number], number>>;
 
-const fixed = (value: number): string => formatFixed(value, 4);
 const columns: readonly Column<Row>[] = [
   { header: 'ROUGE', value: ({ kind }) => kind },
-  ...(['precision', 'recall', 'fmeasure', 'low', 'high'] as const).map((key) => ({
-    header: key,
-    value: (row: Row) => row[key],
-    format: fixed,
-  })),
+  ...numbers.map((key) => ({ header: key, value: (row: Row) => row[key], format: fixed(4) })),
 ];
 
 export const evalRouge = defineCommand({
@@ -53,10 +42,8 @@ export const evalRouge = defineCommand({
     const given = await readTexts(predictions, field);
     const wanted = await readTexts(references, field);
     if (given.length !== wanted.length || given.length === 0) {
-      throw new LinnetError(
-        'INPUT',
-        `${predictions} has ${given.length} texts, ${references} ${wanted.length}; expected as many, at least one`,
-      );
+      const found = `${predictions} has ${given.length} texts, ${references} ${wanted.length}`;
+      throw new LinnetError('INPUT', `${found}; expected as many, at least one`);
     }
     const rows = rougeKinds.map((kind): Row => {
       const scores = given.map((prediction, index) => rouge(kind, wanted[index], prediction, { stemmer }));

@@ -49,7 +49,6 @@ import { countParameters } from '../../output/model-summary.ts';
 
 const defaultLimit = 200;
 
-/** A number of questions, a share of them, or all. */
 const limitKind: ValueKind<number | 'all'> = {
   schema: z.string().transform((given, context) => {
     if (given === 'all') return given;
@@ -65,7 +64,6 @@ const limitKind: ValueKind<number | 'all'> = {
 
 type Seeds = EvaluationDescription['seeds'];
 
-/** One seed for all, or one for each. */
 const seedsKind: ValueKind<Seeds> = {
   schema: z
     .string()
@@ -96,26 +94,17 @@ export const evalTasks = defineCommand({
   ],
   arguments: { model: required(folderPath, 'folder of the model, exported or not') },
   options: {
-    tasks: required(
-      called('names', text),
-      'tasks and groups, and .json or .yaml files of tasks, with commas between them',
-    ),
+    tasks: required(called('names', text), 'tasks and groups, .json or .yaml files of tasks, with commas between them'),
     data: required(folderPath, 'the folder that holds the data of all tasks'),
     shots: optional(integer(0, 1000), 'examples in front of each question (default: what the task says, else 0)'),
-    limit: optional(
-      limitKind,
-      `questions per task: the first so many, a share below 1, or all (default: ${defaultLimit})`,
-    ),
+    limit: optional(limitKind, `questions per task: the first N, a share below 1, or all (default: ${defaultLimit})`),
     seed: optional(seedsKind, `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`),
     protocol: withDefault(
       choice(protocols),
       'harness',
       "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
     ),
-    maxLength: optional(
-      integer(2, 1 << 24, 'tokens'),
-      'longer prompts lose their beginning (default: the length the model was trained for)',
-    ),
+    maxLength: optional(integer(2, 1 << 24, 'tokens'), 'longer prompts lose their beginning (default: trained length)'),
     out: optional(folderPath, 'where results and samples are written'),
     queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
     ...engineOptions,
@@ -148,7 +137,7 @@ export const evalTasks = defineCommand({
     const selection = await selectionOf(options.tasks, options.protocol);
     const limit = options.limit === 'all' ? undefined : (options.limit ?? defaultLimit);
     const seeds = options.seed ?? defaultSeeds;
-    const { data, queue } = options;
+    const { data, queue, context: reading, speculate, maxLength, protocol, bootstrap: bootstrapIterations } = options;
     const questions = { shots: options.shots, limit, seed: seeds[3] };
     if (options.writeRequests !== undefined) {
       const count = await writeRequests(options.writeRequests, selection, data, questions);
@@ -158,67 +147,57 @@ export const evalTasks = defineCommand({
     const started = performance.now();
     const date = Date.now() / 1000;
     const described: ScorerDescription = {
-      model: await modelHere(options.model),
-      maxLength: options.maxLength,
-      context: options.context,
-      sharing: !options.alone,
+      ...{ model: await modelHere(options.model), maxLength, context: reading, sharing: !options.alone, speculate },
       bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
-      speculate: options.speculate,
     };
     await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
     const { loaded, scorer, identity } = opened;
     const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
     await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
     const place = folder ?? own?.path;
-    const journal =
-      place === undefined
-        ? undefined
-        : { file: await Journal.open(join(place, 'answers.partial.jsonl')), model: identity };
+    const file = place === undefined ? undefined : await Journal.open(join(place, 'answers.partial.jsonl'));
+    const journal = file && { file, model: identity };
     const elsewhere =
-      journal === undefined || queue === undefined
-        ? undefined
-        : await context.withProgress('tasks', 'tasks', (_, hooks) =>
+      file !== undefined && queue !== undefined
+        ? await context.withProgress('tasks', 'tasks', (_, hooks) =>
             answerTasksInQueue(selection.tasks, {
-              ...{ queue, scorer: described, identity, data, questions, journal: journal.file },
+              ...{ queue, scorer: described, identity, data, questions, journal: file },
               ...hooks,
             }),
-          );
+          )
+        : undefined;
     const result = await context.withProgress('tasks', 'questions', (_, hooks) =>
-      evaluateTasks(selection, scorer, {
-        ...{ ...questions, data, bootstrapIterations: options.bootstrap, journal },
-        ...hooks,
-      }),
+      evaluateTasks(selection, scorer, { ...questions, data, bootstrapIterations, journal, ...hooks }),
     );
     const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;
     const object = resultsObject(result, selection.groups, {
-      model: options.model,
-      version: describeSoftware().linnet,
-      protocol: options.protocol,
-      parameters: countParameters(loaded.model).total,
-      maxLength: scorer.maxLength,
-      bos: scorer.bos,
-      limit,
-      bootstrapIterations: options.bootstrap,
-      seeds,
-      ...{ tokensRead, tokensReused, tokensGenerated },
-      stateBytes: loaded.engine.stateBytes ?? 0,
+      ...{
+        model: options.model,
+        version: describeSoftware().linnet,
+        protocol,
+        limit,
+        bootstrapIterations,
+        seeds,
+        date,
+      },
+      ...{ maxLength: scorer.maxLength, bos: scorer.bos, tokensRead, tokensReused, tokensGenerated },
+      ...{ parameters: countParameters(loaded.model).total, stateBytes: loaded.engine.stateBytes ?? 0 },
       elapsed: (performance.now() - started) / 1000,
-      date,
     });
     const files: string[] = [];
     if (folder !== undefined) {
       const stamp = new Date(date * 1000).toISOString().replaceAll(':', '-').replace('Z', '');
       await mkdir(folder, { recursive: true });
+      const write = async (name: string, content: string): Promise<void> => {
+        files.push(join(folder, name));
+        await writeFileAtomic(join(folder, name), content);
+      };
       for (const task of result.tasks) {
         const lines = sampleLines(task).map((line) => `${JSON.stringify(line)}\n`);
-        const file = join(folder, `samples_${task.task.task}_${stamp}.jsonl`);
-        await writeFileAtomic(file, lines.join(''));
-        files.push(file);
+        await write(`samples_${task.task.task}_${stamp}.jsonl`, lines.join(''));
       }
-      const file = join(folder, `results_${stamp}.json`);
-      await writeFileAtomic(file, `${JSON.stringify(object, null, 2)}\n`);
-      files.push(file);
-      await journal?.file.remove();
+      await write(`results_${stamp}.json`, `${JSON.stringify(object, null, 2)}\n`);
+      await file?.remove();
     }
     printSummaries(context, [...result.tasks.map(({ summary }) => summary), ...result.groups]);
     const cut = result.tasks.filter(({ answers, total }) => answers.length < total);
@@ -229,21 +208,13 @@ export const evalTasks = defineCommand({
       `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
         `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
     );
-    return {
-      json: {
-        results: object.results,
-        groups: object.groups,
-        'n-shot': object['n-shot'],
-        'n-samples': object['n-samples'],
-        ...{ tokensRead, tokensReused, tokensGenerated },
-        generationSteps: scorer.generationSteps,
-        files,
-      },
-    };
+    const { results, groups, 'n-shot': shots, 'n-samples': samples } = object;
+    const { generationSteps } = scorer;
+    const counted = { tokensRead, tokensReused, tokensGenerated, generationSteps };
+    return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, files } };
   },
 });
 
-/** A folder for answers that nobody keeps. */
 async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), 'linnet-tasks-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
@@ -251,14 +222,9 @@ async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposa
 
 /** Names, and files of tasks; each task once. */
 async function selectionOf(names: string, protocol: (typeof protocols)[number]): Promise<TaskSelection> {
-  const given = names
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
-  const builtIn = selectTasks(
-    given.filter((name) => !isTaskFile(name)),
-    protocol,
-  );
+  const given = names.split(',').flatMap((name) => name.trim() || []);
+  const listed = given.filter((name) => !isTaskFile(name));
+  const builtIn = selectTasks(listed, protocol);
   const own: Task[] = [];
   for (const file of given.filter(isTaskFile)) own.push(await readTaskFile(file));
   const tasks = [...builtIn.tasks, ...own];

@@ -7,7 +7,7 @@ import type { CompileOptions } from '../../../runtime/compile.ts';
 import { defineCommand, settings } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { folderOf } from '../../options/model-options.ts';
 import { trainingOptions } from '../../options/training-options.ts';
 import { reportTraining } from '../../output/training-report.ts';
 

@@ -26,11 +26,7 @@ import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 export const measurementOptions = {
   data: documentSources,
-  heldOut: withDefault(
-    integer(0),
-    0,
-    'read only the last documents, those that training with the same option leaves out (0: all)',
-  ),
+  heldOut: withDefault(integer(0), 0, 'read only the last documents, as training with this option leaves out (0: all)'),
   calibrate: withDefault(
     choice(['generated', 'text'], 'kind'),
     'generated',
@@ -152,7 +148,6 @@ async function pairWindows(
   return await generated(context, options, (generation) => answers(engine, sources, { ...generation, startId }));
 }
 
-/** Calibration text of the model itself, with progress. */
 async function generated(
   context: CommandContext,
   { prompts, promptLength, tokens, temperature, seed }: TreeMeasurementOptions,

@@ -6,7 +6,6 @@ import { defaultTreePaths } from '../../../decoding/speculation/drafters/medusa-
 import {
   interpolateStepTime,
   observedLength,
-  type StepTime,
   searchTrees,
   treeMethods,
 } from '../../../decoding/speculation/tree-search.ts';
@@ -14,9 +13,9 @@ import { halves } from '../../../evaluation/medusa/calibration.ts';
 import { acceptanceByRank, headRanks } from '../../../evaluation/medusa/ranks.ts';
 import type { ScoredWindow } from '../../../evaluation/perplexity/scored-windows.ts';
 import { fixed, formatFixed, formatRatio } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
-import type { CommandContext } from '../../framework/context.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { folderOf } from '../../options/model-options.ts';
 import { readTreeFile } from '../../options/speculation-options.ts';
 import { choice, filePath } from '../../framework/option-values.ts';
 import { measureForTree, measurementOptions } from './tree-measurements.ts';
@@ -60,8 +59,15 @@ export const medusaTree = defineCommand({
     const validation = await observe(compared);
     const acceptance = acceptanceByRank(calibration, ranks);
     const search = { acceptance, calibration, validation, times, draftMs, mostNodes: options.maxNodes };
-    const rated = (method: MedusaTree['method'], paths: readonly (readonly number[])[]): RatedTree =>
-      rate(method, paths, observedLength(paths, validation), times, draftMs);
+    const sequentialMs = interpolateStepTime(times, 1);
+    const rated = (method: MedusaTree['method'], paths: readonly (readonly number[])[]): RatedTree => {
+      const nodes = paths.length + 1;
+      const depth = Math.max(0, ...paths.map((steps) => steps.length));
+      const length = observedLength(paths, validation);
+      const ms = interpolateStepTime(times, nodes) + draftMs;
+      const speeds = { tokensPerSecond: (1000 * length) / ms, speedup: (length * sequentialMs) / ms };
+      return { method, paths, nodes, depth, length, ms, ...speeds };
+    };
     const fits = (tree: readonly number[]): boolean =>
       tree.length <= medusa.config.heads && tree.every((rank) => rank < vocabulary);
     const trees: RatedTree[] = [
@@ -71,29 +77,23 @@ export const medusaTree = defineCommand({
     ];
     const wanted = given === undefined ? options.method : 'given';
     const eligible = trees.filter(({ method }) => (wanted === 'best' ? method !== 'stock' : method === wanted));
-    const best = eligible.reduce<RatedTree | undefined>(
-      (a, b) => (a === undefined || b.tokensPerSecond > a.tokensPerSecond ? b : a),
-      undefined,
-    );
+    const best = eligible.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond).at(0);
     const chosen = best ?? trees[trees.length - 1];
+    const { method, length: expectedLength, speedup: expectedSpeedup } = chosen;
     if (!options.dryRun) {
-      await updateMedusaNotes(options.model, {
-        acceptance,
-        tree: {
-          paths: chosen.paths.map((steps) => [...steps]),
-          method: chosen.method,
-          expectedLength: chosen.length,
-          expectedSpeedup: chosen.speedup,
-        },
-      });
+      const paths = chosen.paths.map((steps) => [...steps]);
+      const tree = { paths, method, expectedLength, expectedSpeedup };
+      await updateMedusaNotes(options.model, { acceptance, tree });
     }
-    print(context, trees, chosen, times, draftMs);
+    context.print(`step of one token ${formatFixed(sequentialMs, 2)} ms, drafting ${formatFixed(draftMs, 2)} ms`);
+    context.table(trees, [
+      { header: 'tree', value: (tree) => (tree.method === method ? `${method} *` : tree.method) },
+      ...columns,
+    ]);
+    if (expectedSpeedup < 1) context.print('speculation does not pay for this model on this machine');
     return {
       json: {
-        acceptance,
-        positions: calibration.positions + validation.positions,
-        times,
-        draftMs,
+        ...{ acceptance, positions: calibration.positions + validation.positions, times, draftMs },
         trees: trees.map(({ paths: _, ...reported }) => reported),
         chosen: { ...chosen, written: !options.dryRun },
       },
@@ -107,7 +107,6 @@ interface RatedTree {
   /** Nodes, the root included. */
   readonly nodes: number;
   readonly depth: number;
-  /** Tokens per step on validation text. */
   readonly length: number;
   readonly ms: number;
   readonly tokensPerSecond: number;
@@ -115,47 +114,11 @@ interface RatedTree {
   readonly speedup: number;
 }
 
-function rate(
-  method: MedusaTree['method'],
-  paths: readonly (readonly number[])[],
-  length: number,
-  times: readonly StepTime[],
-  draftMs: number,
-): RatedTree {
-  const nodes = paths.length + 1;
-  const ms = interpolateStepTime(times, nodes) + draftMs;
-  const depth = Math.max(0, ...paths.map((steps) => steps.length));
-  const sequentialMs = interpolateStepTime(times, 1);
-  return {
-    method,
-    paths,
-    nodes,
-    depth,
-    length,
-    ms,
-    tokensPerSecond: (1000 * length) / ms,
-    speedup: (length * sequentialMs) / ms,
-  };
-}
-
-function print(
-  context: CommandContext,
-  trees: readonly RatedTree[],
-  chosen: RatedTree,
-  times: readonly StepTime[],
-  draftMs: number,
-): void {
-  context.print(
-    `step of one token ${formatFixed(interpolateStepTime(times, 1), 2)} ms, drafting ${formatFixed(draftMs, 2)} ms`,
-  );
-  context.table(trees, [
-    { header: 'tree', value: ({ method }) => (method === chosen.method ? `${method} *` : method) },
-    { header: 'nodes', value: ({ nodes }) => nodes },
-    { header: 'depth', value: ({ depth }) => depth },
-    { header: 'tokens/step', value: ({ length }) => length, format: fixed(2) },
-    { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: fixed(2) },
-    { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(0) },
-    { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
-  ]);
-  if (chosen.speedup < 1) context.print('speculation does not pay for this model on this machine');
-}
+const columns: readonly Column<RatedTree>[] = [
+  { header: 'nodes', value: ({ nodes }) => nodes },
+  { header: 'depth', value: ({ depth }) => depth },
+  { header: 'tokens/step', value: ({ length }) => length, format: fixed(2) },
+  { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: fixed(2) },
+  { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(0) },
+  { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
+];

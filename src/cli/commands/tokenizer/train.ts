@@ -9,7 +9,7 @@ import { tokenizerFileContents } from '../../../tokenizer/byte-level.ts';
 import { huggingFaceTokenizer } from '../../../tokenizer/hugging-face.ts';
 import { trainBpe } from '../../../tokenizer/train-bpe.ts';
 import { defineCommand, withDefault } from '../../framework/command.ts';
-import { folderFor, replaceOption } from '../../options/folder-parameters.ts';
+import { folderFor, replaceOption } from '../../options/model-options.ts';
 import { integer } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
@@ -68,13 +68,6 @@ export const tokenizerTrain = defineCommand({
         `the text has no more pairs seen ${minFrequency} times, so there are fewer than the ${formatCount(vocabulary)} tokens asked for`,
       );
     }
-    return {
-      json: {
-        out,
-        vocabulary: tokenizer.vocabularySize,
-        documents: documents.length,
-        characters,
-      },
-    };
+    return { json: { out, vocabulary: tokenizer.vocabularySize, documents: documents.length, characters } };
   },
 });

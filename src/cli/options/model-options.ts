@@ -1,0 +1,52 @@
+/** Arguments and options about models: the folders that are read and written, their mixers and the storage of their weights. */
+import type { z } from 'zod';
+import { flag, required, withDefault, optional } from '../framework/command.ts';
+import { modelHere } from '../../open/model-names.ts';
+import { called, choice, folderPath, path, type ValueKind, numberChoice } from '../framework/option-values.ts';
+import { mixerPresetNames } from '../../attention/presets.ts';
+import { hasBlocks, type StorageType } from '../../export/storage-types.ts';
+import { type BlockSize, blockSizes } from '../../graph/ops/quantized.ts';
+import { defaultBlock } from '../../quantization/sources.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+
+/** A model that is here, by its folder, `linnet:tiny-llama` or a name of the hub (`modelHere`). */
+export const modelFolder: ValueKind<string> = {
+  ...folderPath,
+  schema: folderPath.schema.transform((given) => modelHere(given)),
+};
+
+/** An argument: the folder of `what`, such as "the model". */
+export const folderOf = (what: string): z.ZodType<string, string> => required(modelFolder, `folder of ${what}`);
+
+/** An argument: a model as `open` takes it. `fetchedModel` gets it if it is not here. */
+export const modelNamed = (what: string): z.ZodType<string, string> =>
+  required(
+    called('model', path),
+    `${what}: a folder, or a name of the hub (owner/name) or URL, which is fetched first`,
+  );
+
+/** The option `--out`, where `what` goes. */
+export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);
+
+export const replaceOption = flag('replace the folder if it exists and Linnet wrote it');
+
+export const checkpointTypeOption = withDefault(
+  choice(['F32', 'F16', 'BF16'], 'type'),
+  'F32',
+  'element type of the saved weights: F32, F16 or BF16',
+);
+
+/** The option `--mixer` of commands that make a model of their own. */
+export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmented', mixerPresetNames().join(', '));
+
+export const blockOption = optional(
+  numberChoice(blockSizes),
+  `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; in larger blocks a model is smaller and ` +
+    `decodes faster, and its weights are rounded more (default: ${defaultBlock})`,
+);
+
+/** @throws UsageError for a block size of a type without blocks */
+export function requireBlocks(dtype: StorageType, block: BlockSize | undefined): void {
+  if (block === undefined || hasBlocks(dtype)) return;
+  throw new UsageError(`--block is for --dtype int4 and mixed, not ${dtype}`);
+}
