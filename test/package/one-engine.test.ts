@@ -32,7 +32,7 @@ const openers: OneDoer = {
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model|decoding\/engine)/,
   stillIn: [
     'src/cli/commands/bench/model.ts',
-    'src/cli/commands/medusa/tree-measurements.ts',
+    'src/cli/commands/medusa/tree.ts',
     'src/conversion/own-text.ts',
     'src/evaluation/check/forms.ts',
     'src/evaluation/precision/measure-error.ts',

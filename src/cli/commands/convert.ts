@@ -48,8 +48,7 @@ import { keptLayers, keptOf, memoryChoice, stageSteps } from '../options/convers
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
-import { writeContainer } from '../output/container-conversion.ts';
-import { recordedConversion } from '../output/conversion-events.ts';
+import { writeContainer, recordedConversion } from '../output/conversion-events.ts';
 import { planLine, planOption, reportPlan } from '../output/training-report.ts';
 
 const defaultBudget = 600;

@@ -1,12 +1,37 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { adaptationShape } from '../../training/plans/adaptation.ts';
+import { type LoraChoice, parseLoraChoice } from '../../training/lora.ts';
+import { optional, settings, defineCommand } from '../framework/command.ts';
+import { optionsOf } from '../framework/schema-options.ts';
+import type { ValueKind } from '../framework/option-values.ts';
 import { finetune as train, planFinetune } from '../../training/plans/finetune.ts';
 import { objectiveShape } from '../../training/plans/objectives.ts';
-import { defineCommand, settings } from '../framework/command.ts';
-import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/model-options.ts';
-import { loraOptions } from '../options/lora-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining, planOption, reportPlan } from '../output/training-report.ts';
+
+const loraChoice: ValueKind<LoraChoice> = {
+  schema: z.string().transform((given, context) => {
+    try {
+      return parseLoraChoice(given);
+    } catch (error) {
+      if (!(error instanceof LinnetError)) throw error;
+      context.addIssue({ code: 'custom', message: error.message });
+      return z.NEVER;
+    }
+  }),
+  expects: 'r, alpha and targets, such as r=8,alpha=16,targets=q,k,v,o',
+  placeholder: 'settings',
+};
+
+const { lora: adaptation, ...others } = adaptationShape;
+
+const loraOptions = {
+  lora: optional(loraChoice, adaptation.meta()?.description ?? ''),
+  ...settings(optionsOf(others)),
+};
 
 const { objective, ...objectiveSettings } = optionsOf(objectiveShape);
 

@@ -13,8 +13,7 @@ import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, flag } from '../framework/command.ts';
-import type { CommandResult } from '../framework/io.ts';
-import type { CommandContext } from '../framework/context.ts';
+import type { CommandResult, CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/model-options.ts';
 import {

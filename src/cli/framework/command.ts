@@ -1,13 +1,9 @@
-/**
- * Definition of a command: description, arguments and options as zod schemas, and its function. The texts of help and
- * errors come from the same definition, so that they cannot disagree with the accepted values.
- */
+/** Definition of a command: arguments and options as zod schemas, which help and errors come from, too, and its function. */
 import type { Command as Commander } from 'commander';
 import { Help, Option } from 'commander';
 import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
-import type { CommandContext } from './context.ts';
-import type { CommandResult } from './io.ts';
+import type { CommandContext, CommandResult } from './context.ts';
 import { UsageError } from './exit-codes.ts';
 import { requireWritable } from '../../files/atomic.ts';
 import { nearName } from '../../files/near-name.ts';
@@ -145,17 +141,11 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
 /** A command, its parameter types forgotten. */
 export interface CliCommand {
   readonly examples: readonly string[];
-  /**
-   * Adds description, arguments, options and examples to a command of the parser.
-   * @param everything whether help lists the settings
-   */
+  /** Declares the command to the parser. @param everything whether help lists the settings */
   declare(target: Commander, everything: boolean): void;
   /** What to write in place of a flag that the command has not; undefined where nothing is like it. */
   insteadOf(flag: string): string | undefined;
-  /**
-   * Checks the parsed values and runs the command.
-   * @throws UsageError naming the argument or option, the value given and the expected one
-   */
+  /** @throws UsageError naming the argument or option, the value given and the expected one */
   run(
     context: CommandContext,
     given: readonly string[],

@@ -1,7 +1,7 @@
 /** Connects the command line to the process. */
 import { isInputPiped, standardInput } from '../../data/files/standard-input.ts';
 import { exitCodes } from './exit-codes.ts';
-import type { CliIo } from './io.ts';
+import type { CliIo } from './context.ts';
 import { runCli } from './program.ts';
 import type { Interface } from 'node:readline';
 
@@ -54,11 +54,7 @@ export async function runProcess(): Promise<void> {
   process.exitCode = exitCodes[outputClosed ? 'closedOutput' : outcome].code;
 }
 
-/**
- * Asks for lines on a stream.
- * @param signal ends the asking
- * @returns a function that shows a prompt, where a person reads it, and resolves with a line; undefined after the last
- */
+/** Asks for lines after a prompt, where a person reads it, until `signal` fires; undefined after the last. */
 function lineReader(
   input: NodeJS.ReadStream,
   output: NodeJS.WriteStream,

@@ -4,7 +4,7 @@ import { Command as Commander, CommanderError } from 'commander';
 import type { CliCommand } from './command.ts';
 import { commandGroups, type CommandTable, commandTable, movedCommands } from '../command-table.ts';
 import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
-import type { CliIo, CommandResult } from './io.ts';
+import type { CliIo, CommandResult } from './context.ts';
 
 /**
  * Runs a command line.

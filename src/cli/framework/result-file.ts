@@ -10,10 +10,7 @@ import { describeCommit, describeHardware, describeSoftware } from '../../report
 const format = 'linnet-results';
 const mostBytes = 64 << 20;
 
-/**
- * Before the work: whether the file can be written. Earlier results are replaced, nothing else is.
- * @throws LinnetError `NOT_FOUND` if its folder is not there, `PATH` for anything that is not a file of results
- */
+/** Before the work. @throws LinnetError `NOT_FOUND` without its folder, `PATH` for a file that holds no earlier results */
 export async function checkResultFile(path: string): Promise<void> {
   const folder = dirname(resolve(path));
   const parent = await stat(folder).catch(() => undefined);

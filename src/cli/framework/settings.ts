@@ -15,11 +15,7 @@ interface Settable {
   readonly flags: ReadonlySet<string>;
 }
 
-/**
- * Reads what `--set` was given. A switch needs no value. Fields of a plan take JSON or a text, and `a.b=1` sets a field of a.
- * @returns options as the parser gives them, and fields
- * @throws UsageError for a name that is neither, or without a value
- */
+/** Reads `--set`: `a.b=1` sets a field of a, to JSON or a text; switches need no value. @throws UsageError */
 export function readSettings(
   given: readonly string[],
   { kinds, fields, flags }: Settable,

@@ -8,8 +8,7 @@ import { formatCount, formatNumber } from '../../report/quantities.ts';
 import { TextStream } from '../../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { Prompt } from '../../engine/prompt.ts';
-import type { CommandContext } from '../framework/context.ts';
-import type { CommandResult } from '../framework/io.ts';
+import type { CommandContext, CommandResult } from '../framework/context.ts';
 
 interface BeamOptions {
   readonly maxTokens: number;

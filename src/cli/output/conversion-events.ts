@@ -1,11 +1,18 @@
-/** Events of a conversion: printed for people, and kept in its record. */
+/** Conversions on the command line: events printed and kept in a record, and `--target`, the container of another family. */
 import { describeMixer } from '../../attention/mixers.ts';
-import type { Conversion } from '../../conversion/convert.ts';
+import { type Conversion, forget } from '../../conversion/convert.ts';
 import type { ConversionEvent, ConversionOptions } from '../../conversion/options.ts';
-import { formatDuration, formatFixed } from '../../report/quantities.ts';
+import { formatDuration, formatFixed, signedPercent } from '../../report/quantities.ts';
 import { recordedWork, type Run, type RunDescription } from '../../report/record.ts';
 import type { Progress } from '../../report/progress.ts';
-import type { CommandContext } from '../framework/context.ts';
+import type { CommandContext, CommandResult } from '../framework/context.ts';
+import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
+import { convertIntoQwen35 } from '../../conversion/container.ts';
+import type { Weighted } from '../../conversion/stages.ts';
+import type { ConversionTexts } from '../../conversion/texts.ts';
+import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
+import { lockFolder } from '../../files/folder-lock.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 function conversionPrinter(context: CommandContext): (event: ConversionEvent) => void {
   let line: Progress | undefined;
@@ -20,9 +27,8 @@ function conversionPrinter(context: CommandContext): (event: ConversionEvent) =>
       if (event.done === event.total) close();
     } else if (event.kind === 'started') {
       close();
-      context.note(
-        `${event.stage}: ${event.description}${event.steps === 0 ? '' : `, ${event.steps} optimizer steps`}`,
-      );
+      const steps = event.steps === 0 ? '' : `, ${event.steps} optimizer steps`;
+      context.note(`${event.stage}: ${event.description}${steps}`);
     } else if (event.kind === 'skipped') {
       close();
       context.note(`${event.stage} is left out: ${event.reason}`);
@@ -31,25 +37,16 @@ function conversionPrinter(context: CommandContext): (event: ConversionEvent) =>
     } else {
       close();
       const { name, perplexity, seconds, kept } = event.result;
-      context.print(
-        `${name.padEnd(14)} perplexity ${formatFixed(perplexity, 4)} after ${formatDuration(seconds)}` +
-          `${kept ? '' : ', undone'}${event.resumed ? ' (done before)' : ''}`,
-      );
+      const after = `${formatDuration(seconds)}${kept ? '' : ', undone'}${event.resumed ? ' (done before)' : ''}`;
+      context.print(`${name.padEnd(14)} perplexity ${formatFixed(perplexity, 4)} after ${after}`);
     }
   };
 }
 
-interface RecordedConversion extends RunDescription {
-  readonly folder: string;
-}
-
-/**
- * Converts with a printer of the events, and a record of them: losses of every step, perplexities of every stage.
- * @param work converts with the callbacks that it is given
- */
+/** Converts, prints the events, and records losses of every step and perplexities of every stage. */
 export function recordedConversion(
   context: CommandContext,
-  { folder, ...description }: RecordedConversion,
+  { folder, ...description }: RunDescription & { readonly folder: string },
   work: (watching: Pick<ConversionOptions, 'onStart' | 'onEvent'>) => Promise<Conversion>,
 ): Promise<Conversion> {
   const print = conversionPrinter(context);
@@ -76,4 +73,46 @@ export function recordedConversion(
     run?.report({ perplexity: best?.perplexity ?? null, steps, mixer: describeMixer(conversion.mixer) });
     return conversion;
   });
+}
+
+/** Options of the command that count; `steps` of logits do. */
+interface ContainerChoice extends ConversionOptions {
+  readonly out: string;
+  readonly replace: boolean;
+  readonly dtype: 'F32' | 'F16' | 'BF16';
+}
+
+/** @throws OptionsError for layers chosen by measurement, and as `convertIntoQwen35` */
+export async function writeContainer(
+  context: CommandContext,
+  original: LoadedModel,
+  tokenizer: Tokenizer,
+  texts: ConversionTexts,
+  { out, dtype, ...options }: ContainerChoice,
+): Promise<CommandResult> {
+  const { folder, replace, keep, compile } = options;
+  await using _lock = await lockFolder(folder);
+  const conversion = await context.withProgress('train', 'steps', (progress, { signal }) =>
+    convertIntoQwen35(original, tokenizer, texts, {
+      ...{ ...options, signal },
+      onEvent(event) {
+        if (event.kind === 'step') progress.update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
+      },
+    }),
+  );
+  const test = async ({ model, parameters }: Weighted): Promise<number> =>
+    (await perplexity(model, parameters, texts.test, { ...compile, signal: context.signal })).perplexity;
+  const [before, after] = [await test(original), await test(conversion)];
+  await saveModel(out, conversion, { tokenizerFiles: { from: original.path }, dtype, replace });
+  await forget(folder);
+  const change = signedPercent(after / before - 1, 2);
+  context.print(
+    `perplexity ${formatFixed(before, 4)} → ${formatFixed(after, 4)} (${change}) on test text; saved ${out}`,
+  );
+  const { family, mixers } = conversion.model;
+  const kept = 'layers' in keep ? keep.layers : [];
+  const converted = mixers.flatMap((_, layer) => (kept.includes(layer) ? [] : [layer]));
+  return {
+    json: { out, family, original: { perplexity: before }, converted: after, keptLayers: kept, layers: converted },
+  };
 }

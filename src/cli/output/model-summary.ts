@@ -46,15 +46,11 @@ export function layerSpan([first, last]: MixerRun['layers']): string {
   return first === last ? String(first) : `${first}–${last}`;
 }
 
-export interface ParameterCounts {
-  /** A tied head counts once. */
-  readonly total: number;
-  /** Of them α, λ and filter weights. */
-  readonly mixers: number;
-}
-
-/** How many parameters a model has. @param parameters those that are counted, of a classifier with its head */
-export function countParameters(model: ModelDescription, parameters = model.parameters): ParameterCounts {
+/**
+ * How many parameters a model has, and of them its mixers (α, λ, filter weights). A tied head counts once.
+ * @param parameters those that are counted, of a classifier with its head
+ */
+export function countParameters(model: ModelDescription, parameters = model.parameters) {
   const ofMixers = model.mixers.flatMap((mixer) => mixerParameters(mixer, mixerDims(mixer, model.sizes)));
   return {
     total: parameterCount(parameters),
@@ -116,10 +112,7 @@ export interface HeadsSummary {
   readonly tree?: MedusaTree;
 }
 
-/**
- * The heads next to a model; undefined where there are none. Whether they are the model's own is not looked at.
- * @throws LinnetError as `describeMedusaHeads`
- */
+/** The heads next to a model, its own or not; undefined where there are none. @throws LinnetError as `describeMedusaHeads` */
 export async function headsBeside(
   folder: string,
   exported: ExportManifest | undefined,

@@ -1,11 +1,9 @@
-/**
- * The tasks of GLUE (Wang et al., 2018, arXiv 1804.07461) as they are fine-tuned: which columns are read, what their labels
- * are called, and which numbers are reported of them.
- */
+/** The tasks of GLUE (Wang et al., arXiv 1804.07461) as they are fine-tuned: their columns, labels and reported numbers. */
 import type { DataSource } from '../../evaluation/tasks/data/locate.ts';
 
-/** A number that GLUE reports, by its name in results. */
-export type Measure = 'accuracy' | 'f1' | 'matthews' | 'pearson' | 'spearman';
+/** Numbers that GLUE reports, by their names in results. */
+export const measureNames = ['accuracy', 'f1', 'matthews', 'pearson', 'spearman'] as const;
+export type Measure = (typeof measureNames)[number];
 
 /** A task of texts with labels or numbers. */
 export interface ClassificationTask {

@@ -4,7 +4,7 @@ import { presetShapes } from '../../attention/presets.ts';
 import { recipeNames } from '../../training/recipes.ts';
 import { byName, measuredNumber, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
-import { glueTasks } from './glue.ts';
+import { glueTasks, measureNames } from './glue.ts';
 
 const glueNames = glueTasks.map(({ name }) => name);
 
@@ -80,13 +80,7 @@ export type ClassificationPlace = Readonly<Record<'model' | 'task' | 'method', s
 
 export const classificationMeasured = z.strictObject({
   /** The measures of the task, of the validation rows. */
-  measures: z.strictObject({
-    accuracy: measuredNumber.optional(),
-    f1: measuredNumber.optional(),
-    matthews: measuredNumber.optional(),
-    pearson: measuredNumber.optional(),
-    spearman: measuredNumber.optional(),
-  }),
+  measures: z.partialRecord(z.enum(measureNames), measuredNumber),
   texts: z.int(),
   /** Mean training loss of the last tenth of the optimizer steps. */
   loss: measuredNumber,

@@ -16,20 +16,13 @@ import { argmax } from '../../graph/largest.ts';
 /** Numbers of STS-B are 0 to 5. */
 const roundedNumbers = Array.from({ length: 26 }, (_, fifths) => (fifths / 5).toFixed(1));
 
-/** A label as a target, or a target as a label. */
-interface TextLabels {
-  readonly targets: readonly string[];
-  /** Index of the target of a label. */
-  readonly targetOf: (label: string) => number;
-}
-
-/** The targets of a task. @param labels names of its classes; undefined for numbers */
-export function textLabels({ words }: ClassificationTask, labels: readonly string[] | undefined): TextLabels {
+/** What may be written in a task, and the index of the target of a label. @param labels names of its classes; undefined for numbers */
+export function textLabels({ words }: ClassificationTask, labels: readonly string[] | undefined) {
   if (labels === undefined || words === undefined) {
     const closest = (label: string): number => Math.round(Math.max(0, Math.min(5, Number(label))) * 5);
     return { targets: roundedNumbers, targetOf: closest };
   }
-  return { targets: words, targetOf: (label) => labels.indexOf(label) };
+  return { targets: words, targetOf: (label: string) => labels.indexOf(label) };
 }
 
 /** Input text of the model: `mrpc sentence1: … sentence2: …`. */

@@ -99,10 +99,7 @@ export class Study<Plan extends object, Trial, Place extends TrialPlace, Measure
     this.definition = definition;
   }
 
-  /**
-   * Checks a plan and loads the models and data that it names. Dispose of the result.
-   * @throws LinnetError `CONFIG` naming every field that is wrong, and as the study's `load` throws
-   */
+  /** Loads a plan. Dispose of the result. @throws LinnetError `CONFIG` naming all fields that are wrong, and as `load` */
   async open(
     given: unknown,
     source: PlanSource = planSource(),

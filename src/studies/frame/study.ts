@@ -98,10 +98,7 @@ export const planSeeds = z
     context.addIssue({ code: 'custom', message: `a seed is listed twice; ${seeds.join(', ')}` });
   });
 
-/**
- * Checks a plan and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong
- */
+/** Fills in the defaults of a plan. @throws LinnetError `CONFIG` naming every field that is wrong */
 export function parsePlan<Plan>(
   { name, plan }: { readonly name: string; readonly plan: z.ZodType<Plan> },
   json: unknown,

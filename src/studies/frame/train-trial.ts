@@ -60,10 +60,7 @@ export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'eval
 
 const curvePoints = 60;
 
-/**
- * Trains to the end.
- * @throws LinnetError `ABORTED` when the signal fires; with `snapshots` the next call goes on from there
- */
+/** @throws LinnetError `ABORTED` when the signal fires; with `snapshots` the next call goes on from there */
 export async function trainTrial(
   job: Omit<TrainingJob, keyof TrialHooks>,
   { compile, signal, snapshots, onUpdate }: TrialHooks,

@@ -83,10 +83,7 @@ export class TrialStore {
   }
 }
 
-/**
- * Results of other runs by identity, from a file of JSON lines.
- * @throws LinnetError `FORMAT` naming the line that is not a result, `NOT_FOUND` or `PATH` for the file
- */
+/** Results of other runs by identity, from JSON lines. @throws LinnetError `FORMAT` naming a wrong line, and for the file */
 export async function readKnownTrials(file: string): Promise<Map<string, StoredTrial>> {
   const text = (await readRegularFile(file, 64 << 20)).toString('utf8').trim();
   const trials = parseLines(trialFile(file, 'name another file'), `${text}\n`, file);

@@ -85,10 +85,7 @@ interface DirectionalDerivative {
   readonly finite: boolean;
 }
 
-/**
- * The derivative of a random weighted sum of logits along a random direction of all parameters, twice: by gradients, and by
- * central differences of the forward pass.
- */
+/** The derivative of a random sum of logits along a random direction of parameters, by gradients and central differences. */
 export async function runBackward(
   model: Model,
   parameters: Parameters,

@@ -11,10 +11,7 @@ const mostCharacters = 400;
 /** Enough for the longest text that is asked for; it is gone through again if not. */
 const mostSentences = 50_000;
 
-/**
- * Sentences of documents, white space in them made one space.
- * @throws LinnetError `INPUT` for texts without a sentence
- */
+/** Sentences of documents, white space in them made one space. @throws LinnetError `INPUT` without a sentence */
 export async function readHaystack(documents: AsyncIterable<Document>): Promise<string[]> {
   const segmenter = new Intl.Segmenter('en', { granularity: 'sentence' });
   const sentences: string[] = [];

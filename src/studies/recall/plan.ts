@@ -110,10 +110,7 @@ function mixerOf(name: string, { initial: _, ...method }: RecallPlan['methods'][
   return naming(`method "${name}"`, () => mixerPreset(preset, options));
 }
 
-/**
- * Parameters with the values of a plan.
- * @throws LinnetError `CONFIG` for a name that no parameter ends with, or values that do not fit its shape
- */
+/** Parameters with the values of a plan. @throws LinnetError `CONFIG` for ends that no name has, or values of no such shape */
 export function startingAt(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   initial: Readonly<RecallInitialValues> = {},

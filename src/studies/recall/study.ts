@@ -1,7 +1,4 @@
-/**
- * Associative recall: models that learn it from random weights, one a mixer, size and seed, or models as they are; accuracy
- * against the bytes of the state.
- */
+/** Associative recall of trained mixers, sizes and seeds, or of models as they are, against the bytes of the state. */
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';

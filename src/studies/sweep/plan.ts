@@ -1,7 +1,4 @@
-/**
- * The plan of a study: which models get which mixers, on which text, with which budget and seeds. A plan is a JSON file, so
- * that a study can be repeated, continued and compared.
- */
+/** The plan of a sweep: which models get which mixers, on which text, with which budget and seeds. */
 import { z } from 'zod';
 import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';

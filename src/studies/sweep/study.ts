@@ -1,7 +1,4 @@
-/**
- * A sweep: every method, plain and with the masked convolution, in every model, with every seed, on the same budget of
- * training; then the perplexity of held-out text.
- */
+/** A sweep: every method, plain and with the convolution, in every model, with every seed, on the same budget of training. */
 import { createHash } from 'node:crypto';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { describeMixer } from '../../attention/mixers.ts';

@@ -43,10 +43,7 @@ interface TextOptions {
 /** Seed of masks and cut spans, alike for all seeds of a study; those draw weights and order. */
 const maskSeed = 0;
 
-/**
- * Makes the text of a model.
- * @throws LinnetError `CONFIG` for an encoder whose vocabulary has no room for CLS, SEP and mask, `INPUT` for too little text
- */
+/** @throws LinnetError `CONFIG` for an encoder without room for CLS, SEP and mask, `INPUT` for too little text */
 export async function studyText(
   model: Model,
   tokenizer: Tokenizer,

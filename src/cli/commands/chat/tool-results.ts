@@ -19,10 +19,7 @@ const listed = z
     error: 'expected functions of distinct names',
   });
 
-/**
- * Functions of a JSON file, in the form of OpenAI's `tools`.
- * @throws LinnetError `FORMAT` naming the fields that are wrong, or as `readTextFile`
- */
+/** Functions of a JSON file, as OpenAI's `tools`. @throws LinnetError `FORMAT` naming wrong fields, or as `readTextFile` */
 export async function readTools(path: string): Promise<readonly ToolFunction[]> {
   const json = await readTextFile(path);
   checkJsonLimits(new TextEncoder().encode(json), path);
@@ -60,10 +57,7 @@ export async function callResult(
   return context.ask(`result of ${call.name}: `);
 }
 
-/**
- * The output of a command that gets a call as JSON; where it fails, a text that says so, for the model.
- * @throws LinnetError `RUNTIME` if there is no shell, `ABORTED`
- */
+/** The output of a command that gets a call as JSON, or how it failed. @throws LinnetError `RUNTIME`, `ABORTED` */
 function commandResult(command: string, { callId: id, name, json }: MadeCall, signal: AbortSignal): Promise<string> {
   const started = spawn(command, { shell: true, stdio: ['pipe', 'pipe', 'inherit'], signal });
   const pieces: Buffer[] = [];

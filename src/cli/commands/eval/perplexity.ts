@@ -11,7 +11,6 @@ import {
   stepPerplexity,
 } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
-import type { CausalModel } from '../../../models/model.ts';
 import { isExport } from '../../../open/folder-files.ts';
 import { modelWithout } from '../../../models/linearization/linearize.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
@@ -117,12 +116,7 @@ export const evalPerplexity = defineCommand({
 });
 
 /** A model with its measurement: whole windows at once; in chunks of an exported model, which has the step form alone. */
-interface OpenedMeasure extends AsyncDisposable {
-  readonly model: Pick<CausalModel, 'sizes'>;
-  readonly measure: (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
-}
-
-async function openMeasure(folder: string, compile: CompileOptions, without?: Branch): Promise<OpenedMeasure> {
+async function openMeasure(folder: string, compile: CompileOptions, without?: Branch) {
   if (await isExport(folder)) {
     if (without !== undefined) {
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
@@ -130,7 +124,7 @@ async function openMeasure(folder: string, compile: CompileOptions, without?: Br
     const opened = await openCausal(folder, compile);
     return {
       model: opened.model,
-      measure: (data, options) => stepPerplexity(opened.engine, data, options),
+      measure: (data: EvaluationData, options: EvaluateOptions) => stepPerplexity(opened.engine, data, options),
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }
@@ -138,7 +132,8 @@ async function openMeasure(folder: string, compile: CompileOptions, without?: Br
   const model = without === undefined ? whole : modelWithout(whole, without);
   return {
     model,
-    measure: (data, options) => perplexity(model, parameters, data, { ...compile, ...options }),
+    measure: (data: EvaluationData, options: EvaluateOptions) =>
+      perplexity(model, parameters, data, { ...compile, ...options }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
