@@ -15,10 +15,10 @@ import { samplingOptions } from '../options/sampling-options.ts';
 import { openCausal } from '../../open/running-model.ts';
 import { readTools, type ResultSource, callResult } from './chat/tool-results.ts';
 
-/** A command of a line that begins with a slash. `run` returns false where the conversation ends. */
+/** A command of a line that begins with a slash. Without `run` it ends the conversation. */
 interface ChatCommand {
   readonly help: string;
-  run(conversation: Conversation, argument: string, context: CommandContext): Promise<void> | false | void;
+  readonly run?: (conversation: Conversation, argument: string, context: CommandContext) => void | Promise<void>;
 }
 
 /** @throws LinnetError `INPUT` where a command needs a word after it */
@@ -70,7 +70,7 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
       for (const { help } of Object.values(chatCommands)) context.print(help);
     },
   },
-  '/quit': { help: '/quit ends, as the end of the input does', run: () => false },
+  '/quit': { help: '/quit ends, as the end of the input does' },
 };
 
 export const chatCommand = defineCommand({
@@ -143,9 +143,8 @@ function requiredTools(tools: readonly ToolFunction[], choice: string): readonly
   if (choice === 'auto') return undefined;
   const required = choice === 'required' ? tools : tools.filter(({ name }) => name === choice);
   if (required.length > 0) return required;
-  throw new UsageError(
-    `there is no function "${choice}"; --tools has ${tools.map(({ name }) => name).join(', ') || 'none'}`,
-  );
+  const names = tools.map(({ name }) => name).join(', ');
+  throw new UsageError(`there is no function "${choice}"; --tools has ${names || 'none'}`);
 }
 
 /** A command or a turn. A mistake in one does not end the conversation. */
@@ -159,7 +158,9 @@ async function oneLine(
   if (word === '') return true;
   try {
     if (Object.hasOwn(chatCommands, word)) {
-      return (await chatCommands[word].run(conversation, rest.join(' '), context)) !== false;
+      const { run } = chatCommands[word];
+      await run?.(conversation, rest.join(' '), context);
+      return run !== undefined;
     }
     if (word.startsWith('/')) {
       context.print(`${word} is not a command; /help lists them`);

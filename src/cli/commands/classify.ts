@@ -105,13 +105,11 @@ function printClasses(context: CommandContext, { value, classes, label, probabil
     return;
   }
   context.print(`${label} (${formatPercent(probability)})\n`);
-  context.table(
-    [...classes].sort((a, b) => b.probability - a.probability),
-    [
-      { header: 'class', value: (row) => row.label },
-      { header: 'probability', value: (row) => row.probability, format: fixed(4) },
-    ],
-  );
+  const sorted = classes.toSorted((a, b) => b.probability - a.probability);
+  context.table(sorted, [
+    { header: 'class', value: (row) => row.label },
+    { header: 'probability', value: (row) => row.probability, format: fixed(4) },
+  ]);
 }
 
 /** For machines: the number of a regression head, or the class with the probabilities of all by name. */

@@ -69,10 +69,7 @@ export const convertCommand = defineCommand({
   arguments: { model: folderOf('the softmax model') },
   options: {
     data: requiredList(called('sources', text), ".txt and .jsonl files, or npm:PACKAGE: text like the model's own"),
-    heldOut: optional(
-      integer(1),
-      'documents to report on; as many again judge the stages (default: a twentieth, at most 20)',
-    ),
+    heldOut: optional(integer(1), 'documents to report on; as many judge stages (default: a twentieth, at most 20)'),
     budget: optional(duration, 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)'),
     steps: optional(
       stageSteps,

@@ -23,7 +23,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { choice, decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
-import { promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
+import { promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
@@ -106,7 +106,7 @@ export const generateCommand = defineCommand({
         `${loaded.opened.origin} has no chat template; leave out --chat, and the model continues the prompt`,
       );
     }
-    const input = await promptInput(prompt, options);
+    const input = await prompt.input();
     const bos = options.parseSpecial ? false : 'auto';
     const prepare = (after?: RestoredSession): Prompt =>
       preparePrompt({ engine, tokenizer, template }, input, { bos, after });

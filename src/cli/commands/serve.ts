@@ -125,7 +125,7 @@ export const serveCommand = defineCommand({
   async run(context, options) {
     if (options.deterministic && options.speculate !== 'off') {
       throw new UsageError(
-        '--deterministic drafts nothing: how much is drafted depends on the clock; leave out --speculate',
+        '--deterministic drafts nothing: the clock decides how much is drafted; leave out --speculate',
       );
     }
     const keys = await keysOf(options);

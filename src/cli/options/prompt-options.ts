@@ -21,45 +21,43 @@ export const promptOptions = {
 
 type PromptValues = z.output<z.ZodObject<typeof promptOptions>>;
 
-export type PromptSource =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'text'; readonly read: () => Promise<string> }
-  | { readonly kind: 'tokens'; readonly ids: readonly number[] };
+export interface PromptSource {
+  readonly kind: 'none' | 'text' | 'tokens';
+  /** The engine's input; without a prompt, no tokens. */
+  readonly input: () => Promise<PromptInput>;
+}
 
 /** @throws UsageError for options that exclude each other */
 export function promptSource(options: PromptValues, context: Pick<CommandContext, 'input' | 'note'>): PromptSource {
   const { prompt, promptTokens, promptFile, parseSpecial, chat, system } = options;
-  const piped: PromptSource = { kind: 'text', read: () => readInput(context) };
+  const ofTokens = (kind: 'none' | 'tokens', tokens: readonly number[]): PromptSource => {
+    return { kind, input: () => Promise.resolve({ tokens }) };
+  };
+  const ofText = (read: () => string | Promise<string>): PromptSource => ({
+    kind: 'text',
+    async input() {
+      const content = await read();
+      if (!chat) return { text: content, special: parseSpecial };
+      const begin = system === undefined ? [] : [{ role: 'system', content: system }];
+      return { messages: [...begin, { role: 'user', content }] };
+    },
+  });
+  const piped = ofText(() => readInput(context));
   const given: PromptSource[] = [];
-  if (prompt === standardInputName) given.push(piped);
-  else if (prompt !== undefined) given.push({ kind: 'text', read: () => Promise.resolve(prompt) });
-  if (promptTokens !== undefined) given.push({ kind: 'tokens', ids: promptTokens });
-  if (promptFile === standardInputName) given.push(piped);
-  else if (promptFile !== undefined) given.push({ kind: 'text', read: () => readTextFile(promptFile) });
+  if (prompt !== undefined) given.push(prompt === standardInputName ? piped : ofText(() => prompt));
+  if (promptTokens !== undefined) given.push(ofTokens('tokens', promptTokens));
+  if (promptFile !== undefined)
+    given.push(promptFile === standardInputName ? piped : ofText(() => readTextFile(promptFile)));
   if (given.length > 1)
     throw new UsageError('give one of --prompt, --set promptTokens and --set promptFile, not several');
-  const source = given.at(0) ?? (context.input.isPiped() ? piped : { kind: 'none' });
+  const source = given.at(0) ?? (context.input.isPiped() ? piped : ofTokens('none', []));
   if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
   if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
   if ((chat || parseSpecial) && source.kind !== 'text') {
-    throw new UsageError(
-      `${chat ? '--chat' : '--set parseSpecial'} needs a text: --prompt, --set promptFile or a pipe`,
-    );
+    const needing = chat ? '--chat' : '--set parseSpecial';
+    throw new UsageError(`${needing} needs a text: --prompt, --set promptFile or a pipe`);
   }
   return source;
-}
-
-/** The engine's input from the prompt options; an empty text without a prompt. */
-export async function promptInput(
-  prompt: PromptSource,
-  { parseSpecial, chat, system }: Pick<PromptValues, 'parseSpecial' | 'chat' | 'system'>,
-): Promise<PromptInput> {
-  if (prompt.kind === 'tokens') return { tokens: prompt.ids };
-  if (prompt.kind === 'none') return { tokens: [] };
-  const content = await prompt.read();
-  if (!chat) return { text: content, special: parseSpecial };
-  const begin = system === undefined ? [] : [{ role: 'system', content: system }];
-  return { messages: [...begin, { role: 'user', content }] };
 }
 
 /** After this long without input the command notes that it reads the standard input. */

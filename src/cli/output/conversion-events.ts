@@ -106,9 +106,8 @@ export async function writeContainer(
   await saveModel(out, conversion, { tokenizerFiles: { from: original.path }, dtype, replace });
   await forget(folder);
   const change = signedPercent(after / before - 1, 2);
-  context.print(
-    `perplexity ${formatFixed(before, 4)} → ${formatFixed(after, 4)} (${change}) on test text; saved ${out}`,
-  );
+  const moved = `${formatFixed(before, 4)} → ${formatFixed(after, 4)} (${change})`;
+  context.print(`perplexity ${moved} on test text; saved ${out}`);
   const { family, mixers } = conversion.model;
   const kept = 'layers' in keep ? keep.layers : [];
   const converted = mixers.flatMap((_, layer) => (kept.includes(layer) ? [] : [layer]));

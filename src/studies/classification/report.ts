@@ -72,10 +72,8 @@ function spelled(measures: Readonly<Record<string, OverSeeds>>): string {
 
 /** One model: a task a row, a method a column; studies have more tasks than methods, and pages are narrow. */
 function taskTable(own: readonly ClassificationRow[]): Table {
-  const tasks = groupedBy(
-    own.flatMap(({ cells, method }) => cells.map((cell) => ({ ...cell, method }))),
-    ({ task }) => task,
-  );
+  const all = own.flatMap(({ cells, method }) => cells.map((cell) => ({ ...cell, method })));
+  const tasks = groupedBy(all, ({ task }) => task);
   const lines = tasks.map((cells) => ({
     task: cells[0].task,
     measures: Object.keys(cells[0].measures).join(' / '),

@@ -139,11 +139,9 @@ function preparedText(trial: ClassificationTrial): PreparedTrial {
       const sources = rows.validation.map((row) => sourceText(task, row));
       const found = await rankTargets(model, trained, tokenizer, { sources, targets, length }, hooks);
       if (labels === undefined) {
+        const given = rows.validation.map(({ label }) => Number(label));
         const numbers = found.map((index) => Number(targets[index]));
-        return numberQuality(
-          rows.validation.map(({ label }) => Number(label)),
-          numbers,
-        );
+        return numberQuality(given, numbers);
       }
       const gold = rows.validation.map((row) => knownLabel(targetOf(row.label), row));
       return classQuality(labels, gold, found);

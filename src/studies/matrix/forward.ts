@@ -103,12 +103,8 @@ export async function runBackward(
   const names = [...source.values.keys()];
   gradients(loss, [...source.values.values()]).forEach((value, i) => graph.output(`gradient ${names[i]}`, value));
   await using program = await compile(graph, options);
-  const found = await run(
-    program,
-    parameters,
-    feeds,
-    names.map((name) => `gradient ${name}`),
-  );
+  const fetched = names.map((name) => `gradient ${name}`);
+  const found = await run(program, parameters, feeds, fetched);
   const direction = new Map([...parameters].map(([name, { data }]) => [name, normals(data.length, random)]));
   let gradient = 0;
   let squares = 0;
@@ -124,13 +120,8 @@ export async function runBackward(
   const lossAt = async (step: number): Promise<number> => {
     const moved = [...parameters].map(([name, { shape: own, data }]) => {
       const along = direction.get(name);
-      return [
-        name,
-        float32(
-          own,
-          data.map((x, i) => x + step * (along?.[i] ?? 0)),
-        ),
-      ] as const;
+      const shifted = data.map((x, i) => x + step * (along?.[i] ?? 0));
+      return [name, float32(own, shifted)] as const;
     });
     return Number((await run(program, new Map(moved), feeds, ['loss'])).loss.data[0]);
   };

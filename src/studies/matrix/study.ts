@@ -94,10 +94,8 @@ function countTable(rows: readonly SupportRow[]): Table {
       align: 'right',
     };
   });
-  return makeTable(
-    [{ header: 'attention', value: ([row]) => attentionOf(row) }, ...columns],
-    groupedBy(rows, attentionOf),
-  );
+  const attentions = groupedBy(rows, attentionOf);
+  return makeTable([{ header: 'attention', value: ([row]) => attentionOf(row) }, ...columns], attentions);
 }
 
 function cellTable(rows: readonly SupportRow[]): Table {

@@ -74,10 +74,8 @@ const answering: Readonly<Record<NeedleAnswerKind, Answering>> = {
     const scores: number[] = [];
     for (const { context, answers, wrong } of questions) {
       const candidates = [...answers, ...wrong];
-      const found = await scorer.score(
-        candidates.map((candidate) => ({ context, continuation: ` ${candidate}` })),
-        options,
-      );
+      const requests = candidates.map((candidate) => ({ context, continuation: ` ${candidate}` }));
+      const found = await scorer.score(requests, options);
       const ranked = candidates
         .map((_candidate, at) => ({ right: at < answers.length, likelihood: found[at].logLikelihood }))
         // Equals: the wrong one first, so that a model that says nothing finds nothing.

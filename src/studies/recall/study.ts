@@ -172,12 +172,15 @@ function recallChart(results: readonly Result[]) {
     x: { label: 'state', scale: 'log2', format: formatBytes },
     y: { label: 'accuracy', min: 0, max: 1, format: fixed(1) },
     lines: groupedBy(results, ({ method }) => method).map((own) => {
-      const points = meanPoints(
-        own.map(longest),
-        ({ stateBytes }) => stateBytes,
-        ({ accuracy }) => accuracy,
-      );
-      return { name: own[0].method, points };
+      const tests = own.map(longest);
+      return {
+        name: own[0].method,
+        points: meanPoints(
+          tests,
+          (test) => test.stateBytes,
+          (test) => test.accuracy,
+        ),
+      };
     }),
   });
 }

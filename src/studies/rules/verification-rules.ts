@@ -14,34 +14,31 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { Discrepancy } from '../../evaluation/check/rows.ts';
 
+/** A rule, by its name in tables. */
 export interface NamedRule {
   readonly name: string;
   readonly rule: TreeRule;
 }
 
-/** Rules that are wrong, each in one way. */
-const inexactRules = {
-  /**
-   * As the paper's reference code: a node beyond a group boundary does not see the group that has just closed, neither its
-   * committed rows nor its nodes.
-   */
-  paperBoundary: { ...exactRule, seesClosedGroups: false },
-  /** A standard causal convolution over the nodes in their order. */
-  flattened: { ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column },
-  /** The offsets are right, but nodes on other branches count too. */
-  unmasked: {
-    ...exactRule,
-    offset: ({ size, depths }, node, column) => (column < size ? depths[node] - depths[column] : -1),
-  },
-} satisfies Readonly<Record<string, TreeRule>>;
-
+/** The exact rule, and rules that are wrong, each in one way. */
 export const verificationRules: readonly NamedRule[] = [
   { name: 'exact', rule: exactRule },
-  { name: "the paper's group boundary", rule: inexactRules.paperBoundary },
-  { name: 'standard convolution on the flattened tree', rule: inexactRules.flattened },
-  { name: 'convolution without the tree mask', rule: inexactRules.unmasked },
+  // As the paper's reference code: a node beyond a group boundary does not see the group that has just closed, neither its
+  // committed rows nor its nodes.
+  { name: "the paper's group boundary", rule: { ...exactRule, seesClosedGroups: false } },
+  // A causal convolution over the nodes in their order.
+  {
+    name: 'standard convolution on the flattened tree',
+    rule: { ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column },
+  },
+  // The offsets are right, but nodes on other branches count too.
+  {
+    name: 'convolution without the tree mask',
+    rule: { ...exactRule, offset: ({ size, depths }, node, at) => (at < size ? depths[node] - depths[at] : -1) },
+  },
 ];
 
+/** How a rule fared. */
 export interface RuleAgreement {
   readonly name: string;
   readonly tokens: number;

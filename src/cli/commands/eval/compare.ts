@@ -173,16 +173,14 @@ async function comparisonReport(
   const caption =
     '↑ more is better, ↓ less is better. ± is the standard error; that of a difference is of the differences question by ' +
     'question, which both were asked.';
+  const table = comparisonTable(tasks, names);
   return {
     title: names.join(' and '),
     subtitle: 'The same questions, side by side',
     sections: [
       {
         title: 'Tasks',
-        blocks: [
-          ...(await accuracyChart(tasks, names)),
-          { kind: 'table', table: comparisonTable(tasks, names), caption },
-        ],
+        blocks: [...(await accuracyChart(tasks, names)), { kind: 'table', table, caption }],
       },
       ...tasks.flatMap((task) => changedSection(task, names)),
       {

@@ -58,11 +58,7 @@ const measurementOptions = {
     ),
     tokens: withDefault(integer(8, 65536), 160, 'length of a calibration text'),
     temperature: withDefault(decimal(0, 100), 0, 'of the continuations'),
-    context: withDefault(
-      integer(1, 1 << 24, 'tokens'),
-      256,
-      'tokens read before the timed steps; matters for softmax layers',
-    ),
+    context: withDefault(integer(1, 1 << 24, 'tokens'), 256, 'tokens before timed steps; matters for softmax layers'),
     rounds: withDefault(integer(1, 10_000), 9, 'timed steps of each size'),
     ranks: withDefault(integer(1, 64), 10, 'guesses of a head that a tree may use'),
   }),
