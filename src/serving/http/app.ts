@@ -13,7 +13,7 @@ import { describeSoftware } from '../../report/provenance.ts';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { isStream } from './dialects/event-stream.ts';
+import { unbuffered } from './dialects/event-stream.ts';
 import { type MetricDialect, type ServerMetrics, withDialects } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
 import { modelNames, type TokenServing } from './request-context.ts';
@@ -244,7 +244,7 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
     }
     const answer = await route.answer(options, request, fields);
     // A stream ends its request itself.
-    if (!isStream(answer)) abort.abort();
+    if (!answer.headers.has(unbuffered)) abort.abort();
     return answer;
   });
 }

@@ -80,27 +80,23 @@ export class ServerMetrics {
     const rows = this.#histogram('batch_rows', 'Texts in a decode round', [1, 2, 4, 8, 16, 32, 64]);
     const waited = this.#histogram('queue_seconds', 'Time that requests waited before they began', latencies);
     const cancelled = this.#counter('cancelled_total', 'Requests cancelled, by what they were at', 'stage');
-    const sum = { read: 0, readSeconds: 0, given: 0, roundSeconds: 0, texts: 0, rounds: 0 };
-    const rate = (name: string, help: string, of: keyof typeof sum, per: keyof typeof sum): void => {
-      this.#gauge(name, help, () => (sum[per] === 0 ? 0 : sum[of] / sum[per]));
+    const rate = (name: string, help: string, of: Counter | Histogram, per: Counter): void => {
+      this.#gauge(name, help, async () => {
+        const [total, count] = [await totalOf(of), await totalOf(per)];
+        return count === 0 ? 0 : total / count;
+      });
     };
-    rate('prompt_tokens_per_second', 'Prompt tokens per second of reading', 'read', 'readSeconds');
-    rate('generation_tokens_per_second', 'Tokens per second of decode rounds', 'given', 'roundSeconds');
-    rate('rows_per_round', 'Mean number of texts in a decode round', 'texts', 'rounds');
+    rate('prompt_tokens_per_second', 'Prompt tokens per second of reading', promptTokens, promptSeconds);
+    rate('generation_tokens_per_second', 'Tokens per second of decode rounds', tokens, decodeSeconds);
+    rate('rows_per_round', 'Mean number of texts in a decode round', rows, rounds);
     return {
       round(texts, seconds, given) {
-        sum.given += given;
-        sum.roundSeconds += seconds;
-        sum.texts += texts;
-        sum.rounds++;
         rows.observe(texts);
         rounds.inc();
         decodeSeconds.inc(seconds);
         tokens.inc(given);
       },
       chunk(read, seconds) {
-        sum.read += read;
-        sum.readSeconds += seconds;
         promptTokens.inc(read);
         promptSeconds.inc(seconds);
       },
@@ -170,14 +166,20 @@ export class ServerMetrics {
     return new Histogram({ name: `linnet_${name}`, help, labelNames, buckets, registers: [this.registry] });
   }
 
-  #gauge(name: string, help: string, value: () => number): void {
+  #gauge(name: string, help: string, value: () => number | Promise<number>): void {
     new Gauge({
       ...{ name: `linnet_${name}`, help, registers: [this.registry] },
-      collect() {
-        this.set(value());
+      async collect() {
+        this.set(await value());
       },
     });
   }
+}
+
+/** The value of a counter, or the sum of the values of a histogram. */
+async function totalOf(metric: Counter | Histogram): Promise<number> {
+  const values: readonly { readonly value: number; readonly metricName?: string }[] = (await metric.get()).values;
+  return values.find(({ metricName }) => metricName?.endsWith('_sum') !== false)?.value ?? 0;
 }
 
 export const metricDialects = ['llamacpp', 'vllm'] as const;

@@ -7,15 +7,7 @@ import { decodeSession, encodeSession } from '../../decoding/state/session-file.
 import type { TextModel } from '../../engine/text-model.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Redis } from '../../redis/client.ts';
-import {
-  type KeptState,
-  nameOf,
-  type SaveOptions,
-  type StateName,
-  type StateStore,
-  type StoredState,
-  StoreError,
-} from './state-store.ts';
+import { nameOf, type StateName, type StateStore, StoreError } from './state-store.ts';
 
 /** KEYS: entry, index. ARGV: expected version or '', bytes, seconds to live or 0, id, note. Returns the new version, or −1. */
 const saveScript = `
@@ -41,98 +33,77 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`;
 /** Most bytes that Redis keeps in one value. */
 const mostBytes = 512 * 2 ** 20;
 
-export class RedisStore implements StateStore {
-  readonly #redis: Redis;
-  readonly #model: TextModel;
-  readonly #kind: string;
-  readonly #idle: number | undefined;
-
-  /**
-   * The connection stays the caller's.
-   * @param kind part of the keys
-   * @param idle seconds that every entry stays after it was last of use, and is not listed. Default: as each save says
-   */
-  constructor(redis: Redis, model: TextModel, kind: string, idle?: number) {
-    this.#redis = redis;
-    this.#model = model;
-    this.#kind = kind;
-    this.#idle = idle;
-  }
-
-  async load(name: StateName): Promise<StoredState | undefined> {
-    const key = this.#key(name);
-    const fields = await redisAnswer(key, this.#redis.hmgetBuffer(key, 'bytes', 'version', 'ttl', 'note'));
-    const [bytes, version, ttl, note] = fields;
-    if (bytes === null) return undefined;
-    await this.#touch(key);
-    const { engine, fingerprint } = this.#model;
-    const session = await decodeSession(bytes, engine, fingerprint, `${this.#kind} ${name.id}`);
-    const seconds = this.#number(ttl, name);
-    return {
-      session: { ...session, ...(note !== null && note.length > 0 && { note: note.toString('utf8') }) },
-      version: this.#number(version, name),
-      ttl: seconds === 0 ? undefined : seconds,
-    };
-  }
-
-  async version(name: StateName): Promise<number | undefined> {
-    const key = this.#key(name);
-    const version = await redisAnswer(key, this.#redis.hgetBuffer(key, 'version'));
-    if (version === null) return undefined;
-    await this.#touch(key);
-    return this.#number(version, name);
-  }
-
-  async save(
-    name: StateName,
-    session: KeptState,
-    { expected, ttl = this.#idle ?? 0 }: SaveOptions,
-  ): Promise<number | undefined> {
-    const { buffer, byteOffset, byteLength } = encodeSession({ ...session, fingerprint: this.#model.fingerprint });
-    const bytes = Buffer.from(buffer, byteOffset, byteLength);
-    if (bytes.length > mostBytes) {
-      throw new LinnetError('INPUT', `the session has ${bytes.length} bytes, and Redis keeps ${mostBytes} in a value`);
-    }
-    const key = this.#key(name);
-    const keys = [key, ...(this.#idle === undefined ? [this.#index(name.owner)] : [])];
-    const values = [expected ?? '', bytes, ttl, name.id, session.note ?? ''];
-    const version = await redisAnswer(key, this.#redis.eval(saveScript, keys.length, ...keys, ...values));
-    return Number(version) > 0 ? Number(version) : undefined;
-  }
-
-  async remove(name: StateName): Promise<boolean> {
-    const key = this.#key(name);
-    if (this.#idle === undefined) await redisAnswer(key, this.#redis.zrem(this.#index(name.owner), name.id));
-    return (await redisAnswer(key, this.#redis.del(key))) > 0;
-  }
-
-  async list(owner: string): Promise<string[]> {
-    const index = this.#index(owner);
-    const ids = await redisAnswer(index, this.#redis.eval(listScript, 1, index));
-    return Array.isArray(ids) ? ids.map(String).sort() : [];
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  #key(name: StateName): string {
-    return `linnet:${this.#model.fingerprint}:${this.#kind}:${nameOf(name)}`;
-  }
-
-  #index(owner: string): string {
-    return `linnet:${this.#model.fingerprint}:${this.#kind}s:${nameOf({ owner, id: '' })}`;
-  }
-
-  async #touch(key: string): Promise<void> {
-    if (this.#idle !== undefined) await redisAnswer(key, this.#redis.expire(key, this.#idle));
-  }
-
-  #number(text: Buffer | null, { id }: StateName): number {
+/**
+ * A store in Redis. The connection stays the caller's.
+ * @param kind part of the keys
+ * @param idle seconds that every entry stays after it was last of use, and is not listed. Default: as each save says
+ */
+export function redisStore(redis: Redis, model: TextModel, kind: string, idle?: number): StateStore {
+  const { engine, fingerprint } = model;
+  const keyOf = (name: StateName): string => `linnet:${fingerprint}:${kind}:${nameOf(name)}`;
+  const indexOf = (owner: string): string => `linnet:${fingerprint}:${kind}s:${nameOf({ owner, id: '' })}`;
+  const touch = async (key: string): Promise<void> => {
+    if (idle !== undefined) await redisAnswer(key, redis.expire(key, idle));
+  };
+  const numberIn = (text: Buffer | null, { id }: StateName): number => {
     const value = Number(text?.toString() ?? '');
     if (text !== null && text.length > 0 && Number.isSafeInteger(value) && value >= 0) return value;
-    throw new LinnetError('FORMAT', `${this.#kind} ${id} has no usable version in Redis`);
-  }
+    throw new LinnetError('FORMAT', `${kind} ${id} has no usable version in Redis`);
+  };
+  return {
+    async load(name) {
+      const key = keyOf(name);
+      const fields = await redisAnswer(key, redis.hmgetBuffer(key, 'bytes', 'version', 'ttl', 'note'));
+      const [bytes, version, ttl, note] = fields;
+      if (bytes === null) return undefined;
+      await touch(key);
+      const session = await decodeSession(bytes, engine, fingerprint, `${kind} ${name.id}`);
+      const seconds = numberIn(ttl, name);
+      return {
+        session: { ...session, ...(note !== null && note.length > 0 && { note: note.toString('utf8') }) },
+        version: numberIn(version, name),
+        ttl: seconds === 0 ? undefined : seconds,
+      };
+    },
+
+    async version(name) {
+      const key = keyOf(name);
+      const version = await redisAnswer(key, redis.hgetBuffer(key, 'version'));
+      if (version === null) return undefined;
+      await touch(key);
+      return numberIn(version, name);
+    },
+
+    async save(name, session, { expected, ttl = idle ?? 0 }) {
+      const { buffer, byteOffset, byteLength } = encodeSession({ ...session, fingerprint });
+      const bytes = Buffer.from(buffer, byteOffset, byteLength);
+      if (bytes.length > mostBytes) {
+        throw new LinnetError(
+          'INPUT',
+          `the session has ${bytes.length} bytes, and Redis keeps ${mostBytes} in a value`,
+        );
+      }
+      const key = keyOf(name);
+      const keys = [key, ...(idle === undefined ? [indexOf(name.owner)] : [])];
+      const values = [expected ?? '', bytes, ttl, name.id, session.note ?? ''];
+      const version = await redisAnswer(key, redis.eval(saveScript, keys.length, ...keys, ...values));
+      return Number(version) > 0 ? Number(version) : undefined;
+    },
+
+    async remove(name) {
+      const key = keyOf(name);
+      if (idle === undefined) await redisAnswer(key, redis.zrem(indexOf(name.owner), name.id));
+      return (await redisAnswer(key, redis.del(key))) > 0;
+    },
+
+    async list(owner) {
+      const index = indexOf(owner);
+      const ids = await redisAnswer(index, redis.eval(listScript, 1, index));
+      return Array.isArray(ids) ? ids.map(String).sort() : [];
+    },
+
+    close: () => Promise.resolve(),
+  };
 }
 
 /** @throws StoreError where Redis gives no answer or has no room; LinnetError `FORMAT` for a key of another type */

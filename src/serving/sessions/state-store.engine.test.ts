@@ -15,7 +15,7 @@ import type { TextModel } from '../../engine/text-model.ts';
 import { TokenPieces } from '../../engine/text/token-pieces.ts';
 import { FolderStore } from './folder-store.ts';
 import { MemoryStore } from './memory-store.ts';
-import { RedisStore } from './redis-store.ts';
+import { redisStore } from './redis-store.ts';
 import { sessionBytes, type StateStore } from './state-store.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
@@ -71,7 +71,7 @@ interface Kind {
 
 async function inRedis(): Promise<readonly [StateStore, StateStore]> {
   await connected().flushall();
-  return [new RedisStore(connected(), model, 'session'), new RedisStore(connected(), model, 'session')];
+  return [redisStore(connected(), model, 'session'), redisStore(connected(), model, 'session')];
 }
 
 const kinds: readonly Kind[] = [

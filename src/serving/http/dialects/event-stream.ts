@@ -37,14 +37,10 @@ export const lineFraming: Framing = {
   end: '',
 };
 
+/** A header for proxies, which streams alone have. */
+export const unbuffered = 'x-accel-buffering';
+
 const pingEvery = 15_000;
-
-const streamTypes = new Set<unknown>([dataFraming.type, lineFraming.type]);
-
-/** Whether an answer is a stream of events. */
-export function isStream({ headers }: Response): boolean {
-  return streamTypes.has(headers.get('content-type'));
-}
 
 /**
  * A response whose events are made only as fast as they are read, with pings while there are none.
@@ -88,7 +84,7 @@ export function eventStream(
     { highWaterMark: 1 },
   );
   return new Response(body, {
-    headers: { ...headers, 'content-type': type, 'cache-control': 'no-cache', 'x-accel-buffering': 'no' },
+    headers: { ...headers, 'content-type': type, 'cache-control': 'no-cache', [unbuffered]: 'no' },
   });
 }
 
@@ -96,6 +92,10 @@ export function eventStream(
 export async function* interleave<T>(
   sources: readonly AsyncGenerator<T, void, undefined>[],
 ): AsyncGenerator<readonly [source: number, event: T], void, undefined> {
+  if (sources.length === 1) {
+    for await (const event of sources[0]) yield [0, event];
+    return;
+  }
   const step = async (source: number) => ({ source, result: await sources[source].next() });
   const pending = new Map(sources.map((_, source) => [source, step(source)] as const));
   try {
