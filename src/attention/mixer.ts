@@ -241,8 +241,8 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   ownDims?(config: C, model: AttentionDims & { readonly width: number }): AttentionDims;
   /** Reads a configuration and fills in defaults. Unknown fields are refused. */
   readonly schema: z.ZodType<C>;
-  /** Small configurations by name, that together use every branch and setting; all tests of forms run them. G is at most 8. */
-  readonly examples: Readonly<Record<string, object>>;
+  /** Small configurations by name, for tests of its forms. */
+  readonly examples?: Readonly<Record<string, object>>;
   /** A description of one line. */
   describe(config: C): string;
   /** The parameters that a layer has next to its projections. */

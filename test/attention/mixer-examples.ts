@@ -5,6 +5,7 @@
 import { mixerKinds } from '../../src/attention/kinds/index.ts';
 import type { MixerConfig, MixerKind } from '../../src/attention/mixer.ts';
 import { convolutionOf, isCausal, parseMixer } from '../../src/attention/mixers.ts';
+import { kindExamples } from './kind-examples.ts';
 
 /** The largest group of an example. */
 export const G = 8;
@@ -28,10 +29,15 @@ const forms = {
 
 export type MixerForm = keyof typeof forms;
 
+/** The examples of a kind; one that is not of Linnet brings its own. */
+export function examplesOf({ kind, examples }: MixerKind): Readonly<Record<string, object>> {
+  return { ...examples, ...(Object.hasOwn(kindExamples, kind) && kindExamples[kind]) };
+}
+
 /** All examples that have a form, in the order of the table. */
 export function examplesWith(form: MixerForm): MixerExample[] {
   const all = mixerKinds().flatMap((kind) =>
-    Object.entries(kind.examples).map(([name, input]) => ({ name, kind, config: parseMixer(input) })),
+    Object.entries(examplesOf(kind)).map(([name, input]) => ({ name, kind, config: parseMixer(input) })),
   );
   return all.filter(forms[form]);
 }

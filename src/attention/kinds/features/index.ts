@@ -18,8 +18,6 @@ import { featuresOfWhole, featuresParallel } from './parallel.ts';
 import { featuresReference } from './reference.ts';
 import { featuresCross, featuresFold, featuresState, featuresStep } from './step.ts';
 
-const convolution = { kernel: 9 };
-
 const featuresOption = {
   features: z
     .int()
@@ -39,22 +37,6 @@ function configured(options: ConvolutionOptions & { readonly group?: number }, m
 export const featuresKind = {
   kind: 'features',
   schema: featuresSchema,
-  examples: {
-    relu: { kind: 'features', group: 8, map: { name: 'relu' } },
-    'relu with a convolution': { kind: 'features', group: 8, map: { name: 'relu' }, convolution },
-    transnormer: { kind: 'features', group: 8, map: { name: 'elu' }, output: 'rms' },
-    'transnormer, groups of 5': { kind: 'features', group: 5, map: { name: 'elu' }, output: 'rms', convolution },
-    performer: { kind: 'features', group: 8, map: { name: 'performer', features: 10, seed: 5 } },
-    rfa: { kind: 'features', group: 8, map: { name: 'rfa', features: 16, seed: 5 } },
-    hedgehog: { kind: 'features', group: 8, map: { name: 'hedgehog' } },
-    balanced: { kind: 'features', group: 8, map: { name: 'balanced' } },
-    'yoso, hashed': {
-      kind: 'features',
-      group: 8,
-      map: { name: 'hashes', hashes: 4, bits: 3, seed: 5 },
-      output: 'unit',
-    },
-  },
   describe: describeFeatures,
   parameters: ({ map, convolution: own }, dims) => [
     ...(isLearnedMap(map) ? mapParameters(dims) : []),

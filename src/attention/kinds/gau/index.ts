@@ -19,14 +19,6 @@ export const gauKind = {
   kind: 'gau',
   family: 'flash',
   schema: gauSchema,
-  examples: {
-    'gau, all branches': { kind: 'gau', group: 8, convolution: { kernel: 9 } },
-    'gau, relu² local': { kind: 'gau', group: 8, local: { kernel: 'relu2' }, global: false },
-    'gau, global': { kind: 'gau', group: 8, local: null },
-    'gau, softmax in one group': { kind: 'gau', group: null, local: { kernel: 'softmax', divisor: 4 }, global: false },
-    'gau, castling, groups of 3': { kind: 'gau', group: 3, convolution: { kernel: 5 }, castling: true },
-    'gau, reach beyond the group': { kind: 'gau', group: 5, convolution: { kernel: 31 } },
-  },
   describe: describeUnit,
   parameters: ({ convolution }, dims) => [
     { name: gauBiasTable, shape: [biasBuckets, 1], init: 'zeros' },

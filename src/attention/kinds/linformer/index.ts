@@ -43,10 +43,6 @@ const linformerBlockOption = {
 export const linformerKind = {
   kind: 'linformer',
   schema: linformerSchema,
-  examples: {
-    linformer: { kind: 'linformer', rows: 3, length: 128 },
-    'linformer with a convolution': { kind: 'linformer', rows: 3, length: 128, convolution: { kernel: 9 } },
-  },
   describe: ({ rows, length, convolution }) =>
     withConvolution(`bidirectional linformer ${rows} of ${length}`, convolution),
   parameters: ({ rows, length, convolution }, dims) => [
@@ -76,12 +72,6 @@ export const linformerKind = {
 export const blockLinformerKind = {
   kind: 'block-linformer',
   schema: blockLinformerSchema,
-  examples: {
-    'linformer by blocks': { kind: 'block-linformer', rows: 3, block: 8 },
-    'linformer by blocks, with a convolution': {
-      ...{ kind: 'block-linformer', rows: 2, block: 5, convolution: { kernel: 9 } },
-    },
-  },
   describe: ({ rows, block, convolution }) =>
     withConvolution(`linformer ${rows} rows per block of ${block}`, convolution),
   parameters: ({ rows, block, convolution }, dims) => [

@@ -18,21 +18,6 @@ export const mamba2Kind = {
   family: 'granitemoehybrid',
   ownDims: mamba2Dims,
   schema: mamba2Schema,
-  examples: {
-    'Mamba-2': { kind: 'mamba2', heads: 4, headWidth: 3, state: 5, group: 2 },
-    'Mamba-2 of two groups': {
-      ...{ kind: 'mamba2', heads: 6, headWidth: 2, state: 3, groups: 2, kernel: 3, bias: false, group: 1 },
-      ...{ least: 0.3, most: 1.5 },
-    },
-    'Mamba-2 without a past under its filter': {
-      kind: 'mamba2',
-      heads: 2,
-      headWidth: 4,
-      state: 4,
-      kernel: 1,
-      group: 8,
-    },
-  },
   describe: describeMamba2,
   parameters: mamba2Parameters,
   horizon: ({ group, kernel }) => ({ group, reach: kernel - 1 }),

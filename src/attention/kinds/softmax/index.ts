@@ -46,7 +46,6 @@ const cross: CrossForm<SoftmaxMixer> = {
 export const softmaxKind = {
   kind: 'softmax',
   schema: softmaxSchema,
-  examples: { softmax: { kind: 'softmax' }, 'softmax, sink logit': { kind: 'softmax', sinkLogit: true } },
   describe: ({ sinkLogit }) => `softmax attention${sinkLogit === undefined ? '' : ' + sink logit'}`,
   parameters: sinkLogitParameters,
   reference: ({ sinkLogit }, positions) => windowReference({ ...wholePast, sinkLogit }, positions),

@@ -9,16 +9,6 @@ export const t5LinearKind = {
   kind: 't5-linear',
   family: 't5',
   schema: t5LinearSchema,
-  examples: {
-    't5: local': { kind: 't5-linear', group: 8, local: {} },
-    't5: global': { kind: 't5-linear', group: 8, global: { scale: 'one' } },
-    't5: augmented': { kind: 't5-linear', group: 8, local: {}, global: {}, convolution: { kernel: 9 } },
-    't5: softmax local kernel, λ': {
-      ...{ kind: 't5-linear', group: 3, local: { kernel: 'softmax', scale: 'learned' }, global: {} },
-    },
-    't5: relu² of raw scores': { kind: 't5-linear', group: 3, local: { kernel: 'relu2-raw' }, global: {} },
-    't5: local yoso kernel': { kind: 't5-linear', group: 8, local: { kernel: 'yoso', bits: 3 }, global: {} },
-  },
   describe: (config) => describeBranches({ ...config, normalize: null, castling: false }),
   parameters: (config, dims) => branchParameters(config, dims),
   convolvesPadding: ({ padding }) => padding === 'read',

@@ -32,9 +32,6 @@ import {
 import { windowOfWhole, windowParallel } from './parallel.ts';
 import { windowReference } from './reference.ts';
 
-const convolution = { kernel: 9 };
-const memory = {};
-
 const windowOption = {
   window: windowSchema.shape.window
     .unwrap()
@@ -75,22 +72,6 @@ function rowsFrom(options: RowOptions): object {
 export const windowKind = {
   kind: 'window',
   schema: windowSchema,
-  examples: {
-    'window, memory': { kind: 'window', group: 4, window: 2, sinks: 3, memory },
-    'window, memory and convolution': { kind: 'window', group: 3, window: 2, sinks: 2, memory, convolution },
-    'window of 3 groups, decaying memory': {
-      ...{ kind: 'window', group: 2, window: 3, sinks: 1, memory: { decay: 'learned' }, convolution: { kernel: 31 } },
-    },
-    'own group, memory of elu': { kind: 'window', group: 8, window: 1, sinks: 0, memory: { map: { name: 'elu' } } },
-    'memory of elu, fixed decay': {
-      ...{ kind: 'window', group: 3, window: 1, sinks: 2, memory: { map: { name: 'elu' }, decay: 'fixed' } },
-    },
-    'window, memory of hedgehog': { kind: 'window', group: 5, window: 2, memory: { map: { name: 'hedgehog' } } },
-    'window and sinks': { kind: 'window', group: 4, window: 2, sinks: 5, convolution },
-    'window and memory, sink logit': { kind: 'window', group: 3, window: 2, sinks: 1, memory, sinkLogit: true },
-    'sliding window, sink logit': { kind: 'window', group: 1, window: 6, sinks: 0, sinkLogit: true },
-    'sliding window': { kind: 'window', group: 1, window: 6, sinks: 0 },
-  },
   describe: describeWindow,
   parameters: windowParameters,
   horizon: windowHorizon,

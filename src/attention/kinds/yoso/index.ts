@@ -71,10 +71,6 @@ const hashesOption = {
 export const yosoKind = {
   kind: 'yoso',
   schema: yosoSchema,
-  examples: {
-    yoso: { kind: 'yoso', bits: 3 },
-    'yoso with a convolution': { kind: 'yoso', convolution: { kernel: 9 } },
-  },
   describe: ({ bits, convolution }) => withConvolution(`yoso expectation of ${bits} bits`, convolution),
   parameters: ({ convolution }, dims) => filterParameters(convolution, dims),
   hasSurrogateGradient: () => true,
