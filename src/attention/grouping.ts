@@ -37,14 +37,7 @@ export function makeGrouping(
   return { batch, length, group: size, groups: Math.ceil(length / size), keyValueHeads, repeat: heads / keyValueHeads };
 }
 
-/**
- * The grouping of projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group
- * @example
- * ```ts
- * declare const positions: Parameters<typeof groupingOf>[0];
- * const grouping = groupingOf(positions, 64);
- * ```
- */
+/** The grouping of projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group */
 export function groupingOf({ q, k }: Pick<ProjectedPositions, 'q' | 'k'>, group: number): Grouping {
   const [batch, length, heads] = q.shape.map(Number);
   return makeGrouping(batch, length, group, heads, Number(k.shape[2]));

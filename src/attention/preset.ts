@@ -5,15 +5,7 @@ import { validated } from '../files/schema-problems.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset } from './mixer.ts';
 
-/**
- * A preset with the given options, all of them optional.
- * @example
- * ```ts
- * declare const shape: Parameters<typeof definePreset>[0];
- * declare const make: Parameters<typeof definePreset>[1];
- * const preset = definePreset(shape, make);
- * ```
- */
+/** A preset with the given options, all of them optional. */
 export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
   shape: Shape,
   make: (options: z.infer<z.ZodObject<Shape>>) => object,

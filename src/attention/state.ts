@@ -33,12 +33,6 @@ export function checkDims({ heads, keyValueHeads, headWidth, valueWidth = headWi
  *
  * @param horizon G, infinite for a cache that grows; W and s, of kinds that have them
  * @param keyWidth width of a key row; default the head width
- * @example
- * ```ts
- * declare const horizon: Parameters<typeof ringState>[0];
- * declare const dims: Parameters<typeof ringState>[1];
- * const state = ringState(horizon, dims);
- * ```
  */
 export function ringState(
   { headWidth, valueWidth = headWidth }: AttentionDims,

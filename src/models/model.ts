@@ -168,14 +168,8 @@ export interface CrossAttention {
 
 /** A causal language model: one mixer per layer, and every token is predicted from the earlier ones. */
 export interface CausalModel extends ModelDescription, AutoregressiveModel {
-  readonly family: string;
   readonly kind: 'causal';
-  readonly sizes: ModelSizes;
-  readonly mixers: readonly MixerConfig[];
-  readonly bosId?: number;
-  readonly eosIds: readonly number[];
   withMixers(mixers: readonly MixerConfig[]): CausalModel;
-  attentionPrefix(layer: number): string;
   /** Tokens int32 [B,T] → hidden states before the first layer [B,T,width]. */
   embed(source: ParameterSource, tokens: Value, positions: PositionValues): Value;
   /** One layer of the backbone: hidden states [B,T,width] before it → after it. */

@@ -2,7 +2,6 @@
  * Linear attention through a feature map φ: o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a normalization of its own. ReLU,
  * Performer, TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/reference/linear-attentions.md).
  */
-import { z } from 'zod';
 import { filterParameters } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import {
@@ -13,18 +12,20 @@ import {
   groupOption,
   seedOption,
 } from '../../preset.ts';
-import { describeFeatures, type FeaturesMixer, featuresSchema, isLearnedMap, mapParameters } from './maps.ts';
+import {
+  describeFeatures,
+  featureCount,
+  type FeaturesMixer,
+  featuresSchema,
+  isLearnedMap,
+  mapParameters,
+} from './maps.ts';
 import { featuresOfWhole, featuresParallel } from './parallel.ts';
 import { featuresReference } from './reference.ts';
 import { featuresCross, featuresFold, featuresState, featuresStep } from './step.ts';
 
 const featuresOption = {
-  features: z
-    .int()
-    .min(1)
-    .max(65536)
-    .optional()
-    .describe('random features of performer, frequencies of rfa (default: 64)'),
+  features: featureCount.optional().describe('random features of performer, frequencies of rfa (default: 64)'),
 };
 
 const plain = { ...groupOption, ...convolutionOptions };

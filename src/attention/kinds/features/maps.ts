@@ -9,7 +9,8 @@ import { defaultGroup, groupSchema } from '../../preset.ts';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';
 
-const featureCount = z.int().min(1).max(65536).default(64);
+export const featureCount = z.int().min(1).max(65536);
+const features = featureCount.default(64);
 
 /** Of the random projections. Another seed is a redraw; layers with different seeds have different projections. */
 const seed = z.int().min(0).max(0xffffffff).default(0);
@@ -23,11 +24,11 @@ export const featureMapSchema = z.discriminatedUnion('name', [
   /** 1 + elu(x). */
   z.strictObject({ name: z.literal('elu') }),
   /** Positive orthogonal random features of the softmax kernel (FAVOR+). */
-  z.strictObject({ name: z.literal('performer'), features: featureCount, seed }),
+  z.strictObject({ name: z.literal('performer'), features, seed }),
   /** Sine and cosine of `features` random frequencies, on unit vectors; `scale` is σ of the Gaussian kernel. */
   z.strictObject({
     name: z.literal('rfa'),
-    features: featureCount,
+    features,
     seed,
     scale: z.number().min(0.1).max(100).default(1),
   }),

@@ -12,7 +12,14 @@ import { filterName } from '../../convolution-config.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
-import { convolutionFrom, convolutionOptions, definePreset, groupOption, ownConvolutionOptions } from '../../preset.ts';
+import {
+  convolutionFrom,
+  type ConvolutionOptions,
+  convolutionOptions,
+  definePreset,
+  groupOption,
+  ownConvolutionOptions,
+} from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import {
   branchParameters,
@@ -82,25 +89,23 @@ function localFrom({ localKernel: kernel, lambda }: { localKernel?: (typeof loca
   return { kernel, scale: lambda === true ? 'learned' : undefined };
 }
 
-const localPreset = definePreset(localAlone, (options) => ({
-  kind: 'linear',
-  ...{ group: options.group, local: localFrom(options), convolution: convolutionFrom(options) },
-  ...{ castling: options.castling, normalize: options.normalize },
-}));
+interface LinearOptions extends ConvolutionOptions, Partial<Pick<LinearMixer, 'group' | 'castling' | 'normalize'>> {}
+
+function linearFrom(options: LinearOptions, branches: object): object {
+  const { group, castling, normalize } = options;
+  return { kind: 'linear', group, castling, normalize, convolution: convolutionFrom(options), ...branches };
+}
+
+const localPreset = definePreset(localAlone, (options) => linearFrom(options, { local: localFrom(options) }));
 
 /** `global` alone has the constant scale 1: a learned α starts at 0, where the output would be 0. */
-const globalPreset = definePreset(globalAlone, (options) => ({
-  kind: 'linear',
-  ...{ group: options.group, global: { scale: 'one', fade: fadeFrom(options) }, convolution: convolutionFrom(options) },
-  ...{ castling: options.castling, normalize: options.normalize },
-}));
+const globalPreset = definePreset(globalAlone, (options) =>
+  linearFrom(options, { global: { scale: 'one', fade: fadeFrom(options) } }),
+);
 
-const localGlobalPreset = definePreset(localGlobal, ({ fade: given = defaultFade, ...options }) => ({
-  kind: 'linear',
-  ...{ group: options.group, local: localFrom(options), global: { fade: fadeFrom({ fade: given }) } },
-  convolution: convolutionFrom(options),
-  ...{ castling: options.castling, normalize: options.normalize },
-}));
+const localGlobalPreset = definePreset(localGlobal, ({ fade: given = defaultFade, ...options }) =>
+  linearFrom(options, { local: localFrom(options), global: { fade: fadeFrom({ fade: given }) } }),
+);
 
 const linearPresets = {
   local: localPreset,

@@ -1,12 +1,11 @@
 /** Linformer as published, for whole texts; `block-linformer` is its causal form. */
-import { z } from 'zod';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf } from '../../grouping.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { convolutionFrom, convolutionOptions, definePreset } from '../../preset.ts';
+import { convolutionFrom, convolutionOptions, definePreset, groupSchema } from '../../preset.ts';
 import {
   type BlockLinformerMixer,
   blockLinformerSchema,
@@ -19,25 +18,21 @@ import { blockLinformerReference, linformerReference } from './reference.ts';
 import { blockLinformerFold, blockLinformerState, blockLinformerStep, membershipInputs } from './step.ts';
 
 const rowsOption = {
-  rows: z
-    .int()
-    .min(1)
-    .max(65536)
+  rows: linformerSchema.shape.rows
+    .unwrap()
     .optional()
     .describe('rows that linformer projects to: per block (default: 8), or in all if bidirectional (default: 64)'),
 };
 
 const lengthOption = {
-  length: z
-    .int()
-    .min(128)
-    .max(1048576)
+  length: linformerSchema.shape.length
+    .unwrap()
     .optional()
     .describe('longest sequence of linformer-bidirectional (default: 1024)'),
 };
 
 const linformerBlockOption = {
-  block: z.int().min(1).max(65536).optional().describe('positions per block of linformer (default: 64)'),
+  block: groupSchema.optional().describe('positions per block of linformer (default: 64)'),
 };
 
 export const linformerKind = {

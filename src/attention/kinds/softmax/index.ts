@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { fullAttention, scoreBias } from '../../attention-mask.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
@@ -12,6 +11,7 @@ import { sinkLogitField, sinkLogitParameters, sinkOfNodes, softmaxWithSink } fro
 import { causalSoftmax, maskedScoresOfRows, softmaxInGroups } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
 import { blocksOf, nodeRows, softmaxValues } from '../../step-blocks.ts';
+import { textRows } from '../../text-rows.ts';
 import type { WindowMixer } from '../window/config.ts';
 import { windowReference } from '../window/reference.ts';
 
@@ -26,15 +26,7 @@ const wholePast: WindowMixer = {
 };
 
 const cross: CrossForm<SoftmaxMixer> = {
-  tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
-    keys: [keyValueHeads, 'm', headWidth],
-    values: [keyValueHeads, 'm', valueWidth],
-    visible: [1, 1, 'm'],
-  }),
-  memory(_, { k, v, mask }) {
-    const [B, m] = mask.shape;
-    return { keys: nodeRows(k), values: nodeRows(v), visible: reshape(mask, [B, 1, 1, m]) };
-  },
+  ...textRows((keys) => keys),
   read(_, q, { keys, values, visible }, parameters, { scale }) {
     const heads = new HeadLayout(q, Number(keys.shape[1]));
     const queries = heads.join(mul(heads.queries, scale));

@@ -7,7 +7,6 @@ import { z } from 'zod';
 import { collision } from '../../../graph/ops/collision.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';
@@ -16,7 +15,7 @@ import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength } from '../../normalization.ts';
 import { convolutionFrom, convolutionOptions, definePreset, groupOption, seedOption } from '../../preset.ts';
-import { nodeRows } from '../../step-blocks.ts';
+import { textRows } from '../../text-rows.ts';
 import { collisionBitsSchema, defaultCollisionBits, type LinearBranches } from '../linear/config.ts';
 import { linearOfWhole, linearParallel } from '../linear/parallel.ts';
 import { linearReference } from '../linear/reference.ts';
@@ -41,15 +40,7 @@ export function yosoBranches({ bits, convolution }: YosoMixer): LinearBranches {
 }
 
 const cross: CrossForm<YosoMixer> = {
-  tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
-    keys: [keyValueHeads, 'm', headWidth],
-    values: [keyValueHeads, 'm', valueWidth],
-    visible: [1, 1, 'm'],
-  }),
-  memory(_, { k, v, mask }) {
-    const [B, m] = mask.shape;
-    return { keys: nodeRows(unitLength(k)), values: nodeRows(v), visible: reshape(mask, [B, 1, 1, m]) };
-  },
+  ...textRows(unitLength),
   read({ bits }, q, { keys, values, visible }) {
     const heads = new HeadLayout(q, Number(keys.shape[1]));
     const queries = heads.join(unitLength(heads.queries));

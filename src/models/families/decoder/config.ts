@@ -259,7 +259,7 @@ export function everyLayer(
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
 
 /** A family's schema, made of `decoderFields`. */
-type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
+export type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
 
 /**
  * Checks a parsed config.json by the schema of a family.

@@ -5,10 +5,9 @@
 import { z } from 'zod';
 import { configError, onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, sameMixers } from '../../linnet-section.ts';
-import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, parseDecoderConfig, usualNames } from './config.ts';
+import { decoderFields, type DecoderVariant, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
-import { decoderModel } from './model.ts';
+import { decoderFamily } from './model.ts';
 
 const variant: DecoderVariant = {
   ...{ family: 'falcon_h1', title: 'Falcon-H1', className: 'FalconH1' },
@@ -49,32 +48,28 @@ const schema = z.object({
 
 const harmless = [...harmlessOfMamba, 'mlp_expansion_factor', 'num_logits_to_keep'];
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function falconH1Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(variant, schema, json, harmless, (fields) => {
-    const { num_hidden_layers: layers, attention_bias: hasBias, mamba_n_groups: groups } = fields;
-    if (fields.mamba_rms_norm && fields.mamba_norm_before_gate) {
-      throw configError(variant.title, ['mamba_norm_before_gate: only false is supported: the norm is after the gate']);
-    }
-    const mamba = mambaMixer(variant.title, fields, fields.mamba_d_ssm ?? fields.mamba_expand * fields.hidden_size);
-    return {
-      variant: {
-        ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
-        ownLayer: mambaLayer({
-          ...{ inputBias: fields.mamba_proj_bias, outputBias: fields.projectors_bias },
-          norms: fields.mamba_rms_norm ? groups : 0,
-          scales: {
-            ...{ input: fields.ssm_in_multiplier, parts: fields.ssm_multipliers ?? [] },
-            output: fields.ssm_out_multiplier,
-          },
-        }),
-      },
-      natives: [...sameMixers(layers), ...sameMixers(layers, mamba)],
-      embeddingScale: fields.embedding_multiplier,
-      logitScale: fields.lm_head_multiplier,
-      attentionScales: [fields.attention_in_multiplier, fields.key_multiplier, fields.attention_out_multiplier],
-      feedForwardScales: fields.mlp_multipliers ?? undefined,
-    };
-  });
-  return decoderModel(config, falconH1Model);
-}
+export const falconH1Model = decoderFamily(variant, schema, harmless, (fields) => {
+  const { num_hidden_layers: layers, attention_bias: hasBias, mamba_n_groups: groups } = fields;
+  if (fields.mamba_rms_norm && fields.mamba_norm_before_gate) {
+    throw configError(variant.title, ['mamba_norm_before_gate: only false is supported: the norm is after the gate']);
+  }
+  const mamba = mambaMixer(variant.title, fields, fields.mamba_d_ssm ?? fields.mamba_expand * fields.hidden_size);
+  return {
+    variant: {
+      ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+      ownLayer: mambaLayer({
+        ...{ inputBias: fields.mamba_proj_bias, outputBias: fields.projectors_bias },
+        norms: fields.mamba_rms_norm ? groups : 0,
+        scales: {
+          ...{ input: fields.ssm_in_multiplier, parts: fields.ssm_multipliers ?? [] },
+          output: fields.ssm_out_multiplier,
+        },
+      }),
+    },
+    natives: [...sameMixers(layers), ...sameMixers(layers, mamba)],
+    embeddingScale: fields.embedding_multiplier,
+    logitScale: fields.lm_head_multiplier,
+    attentionScales: [fields.attention_in_multiplier, fields.key_multiplier, fields.attention_out_multiplier],
+    feedForwardScales: fields.mlp_multipliers ?? undefined,
+  };
+});

@@ -10,8 +10,8 @@ import { geluTanh } from '../../../graph/ops/gelu.ts';
 import { onlyValue, parseConfigFields, size } from '../../config-fields.ts';
 import { originalMixer } from '../../linnet-section.ts';
 import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, ofLayers, parseDecoderConfig, ropeOf, usualNames } from './config.ts';
-import { decoderModel } from './model.ts';
+import { decoderFields, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
+import { decoderFamily } from './model.ts';
 
 const variant: DecoderVariant = {
   family: 'gemma3_text',
@@ -59,40 +59,30 @@ const gemma3Schema = z.object({
   _sliding_window_pattern: z.int().min(1).nullish(),
 });
 
-/** The model of a text model's config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function gemma3TextModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(variant, gemma3Schema, json, ['cache_implementation'], (fields) => {
-    const {
-      num_hidden_layers: layers,
-      rope_theta,
-      rope_scaling,
-      rope_local_base_freq,
-      rope_parameters: ropes,
-    } = fields;
-    const window = parseMixer({ kind: 'window', group: 1, window: fields.sliding_window, sinks: 0 });
-    const mixers = { sliding_attention: window, full_attention: originalMixer };
-    const turns = {
-      sliding_attention: ropeOf(variant.title, {
-        ...{ rope_theta: rope_local_base_freq, rope_parameters: ropes?.sliding_attention },
-      }),
-      full_attention: ropeOf(variant.title, {
-        ...{ rope_theta, rope_parameters: { ...ropes?.full_attention, ...rope_scaling } },
-      }),
-    };
-    const every = fields.sliding_window_pattern ?? fields._sliding_window_pattern ?? 6;
-    const types = ofLayers(variant.title, 'layer_types', layers, fields.layer_types, (layer) =>
-      (layer + 1) % every === 0 ? 'full_attention' : 'sliding_attention',
-    );
-    return {
-      natives: types.map((type): MixerConfig => mixers[type]),
-      ropes: types.map((type) => turns[type]),
-      scoreScale: fields.query_pre_attn_scalar ** -0.5,
-      embeddingScale: Math.sqrt(fields.hidden_size),
-      logitCap: fields.final_logit_softcapping ?? undefined,
-    };
-  });
-  return decoderModel(config, gemma3TextModel);
-}
+export const gemma3TextModel = decoderFamily(variant, gemma3Schema, ['cache_implementation'], (fields) => {
+  const { num_hidden_layers: layers, rope_theta, rope_scaling, rope_local_base_freq, rope_parameters: ropes } = fields;
+  const window = parseMixer({ kind: 'window', group: 1, window: fields.sliding_window, sinks: 0 });
+  const mixers = { sliding_attention: window, full_attention: originalMixer };
+  const turns = {
+    sliding_attention: ropeOf(variant.title, {
+      ...{ rope_theta: rope_local_base_freq, rope_parameters: ropes?.sliding_attention },
+    }),
+    full_attention: ropeOf(variant.title, {
+      ...{ rope_theta, rope_parameters: { ...ropes?.full_attention, ...rope_scaling } },
+    }),
+  };
+  const every = fields.sliding_window_pattern ?? fields._sliding_window_pattern ?? 6;
+  const types = ofLayers(variant.title, 'layer_types', layers, fields.layer_types, (layer) =>
+    (layer + 1) % every === 0 ? 'full_attention' : 'sliding_attention',
+  );
+  return {
+    natives: types.map((type): MixerConfig => mixers[type]),
+    ropes: types.map((type) => turns[type]),
+    scoreScale: fields.query_pre_attn_scalar ** -0.5,
+    embeddingScale: Math.sqrt(fields.hidden_size),
+    logitCap: fields.final_logit_softcapping ?? undefined,
+  };
+});
 
 const compositeSchema = z.object({
   model_type: z.literal('gemma3'),

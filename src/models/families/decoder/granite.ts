@@ -5,10 +5,9 @@
 import { z } from 'zod';
 import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
-import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, everyLayer, ofLayers, parseDecoderConfig, usualNames } from './config.ts';
+import { decoderFields, type DecoderVariant, everyLayer, ofLayers, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
-import { decoderModel } from './model.ts';
+import { decoderFamily } from './model.ts';
 
 const variant: DecoderVariant = {
   family: 'granitemoehybrid',
@@ -41,27 +40,23 @@ const harmless = [
   ...['init_method', 'logits_to_keep', 'num_experts_per_tok', 'output_router_logits', 'router_aux_loss_coef'],
 ];
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function graniteModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(variant, schema, json, harmless, (fields) => {
-    const { layer_types: types, num_hidden_layers: layers, attention_bias: hasBias } = fields;
-    const mamba = mambaMixer(variant.title, fields, fields.mamba_expand * fields.hidden_size);
-    const bias = fields.mamba_proj_bias;
-    return {
-      variant: {
-        ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
-        ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }),
-      },
-      natives: ofLayers(variant.title, 'layer_types', layers, types, () => 'mamba').map((type) =>
-        type === 'attention' ? originalMixer : mamba,
-      ),
-      ...(fields.position_embedding_type !== 'rope' && { ropes: everyLayer(fields, null) }),
-      feedForwardWidth: fields.shared_intermediate_size,
-      scoreScale: fields.attention_multiplier,
-      embeddingScale: fields.embedding_multiplier,
-      residualScale: fields.residual_multiplier,
-      logitScale: 1 / fields.logits_scaling,
-    };
-  });
-  return decoderModel(config, graniteModel);
-}
+export const graniteModel = decoderFamily(variant, schema, harmless, (fields) => {
+  const { layer_types: types, num_hidden_layers: layers, attention_bias: hasBias } = fields;
+  const mamba = mambaMixer(variant.title, fields, fields.mamba_expand * fields.hidden_size);
+  const bias = fields.mamba_proj_bias;
+  return {
+    variant: {
+      ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+      ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }),
+    },
+    natives: ofLayers(variant.title, 'layer_types', layers, types, () => 'mamba').map((type) =>
+      type === 'attention' ? originalMixer : mamba,
+    ),
+    ...(fields.position_embedding_type !== 'rope' && { ropes: everyLayer(fields, null) }),
+    feedForwardWidth: fields.shared_intermediate_size,
+    scoreScale: fields.attention_multiplier,
+    embeddingScale: fields.embedding_multiplier,
+    residualScale: fields.residual_multiplier,
+    logitScale: 1 / fields.logits_scaling,
+  };
+});

@@ -10,9 +10,8 @@ import { reshape, split } from '../../../graph/ops/layout.ts';
 import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
 import { configError, onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
-import type { CausalModel } from '../../model.ts';
-import { decoderFields, type DecoderVariant, ofLayers, type OwnLayer, parseDecoderConfig } from './config.ts';
-import { decoderModel } from './model.ts';
+import { decoderFields, type DecoderVariant, ofLayers, type OwnLayer } from './config.ts';
+import { decoderFamily } from './model.ts';
 
 /** A short convolution: a filter over B ⊙ x, multiplied by C. */
 const convolution: OwnLayer = {
@@ -108,13 +107,9 @@ function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
   return natives;
 }
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function lfm2Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(variant, lfm2Schema, json, harmless, (fields) => ({
-    natives: nativeMixers(fields),
-    feedForwardWidth: feedForwardWidth(fields),
-    normEpsilon: fields.norm_eps,
-    tiedHead: fields.tie_embedding ?? fields.tie_word_embeddings,
-  }));
-  return decoderModel(config, lfm2Model);
-}
+export const lfm2Model = decoderFamily(variant, lfm2Schema, harmless, (fields) => ({
+  natives: nativeMixers(fields),
+  feedForwardWidth: feedForwardWidth(fields),
+  normEpsilon: fields.norm_eps,
+  tiedHead: fields.tie_embedding ?? fields.tie_word_embeddings,
+}));

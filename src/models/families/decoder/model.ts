@@ -3,6 +3,7 @@
  * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, norms of queries and keys, and norms of
  * the outputs of attention and feed-forward, next to those of their inputs or in place of them.
  */
+import type { z } from 'zod';
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { growsWithText, horizonOf, isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
@@ -16,7 +17,15 @@ import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../.
 import { withSection } from '../../linnet-section.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
 import { causalModel, sizesOf } from '../family.ts';
-import { type DecoderConfig, type Rope, times, usualNames } from './config.ts';
+import {
+  type DecoderConfig,
+  type DecoderSchema,
+  type DecoderVariant,
+  parseDecoderConfig,
+  type Rope,
+  times,
+  usualNames,
+} from './config.ts';
 import {
   attentionPrefix,
   blockPrefix,
@@ -26,11 +35,24 @@ import {
   namesInLayer,
 } from './parameters.ts';
 
+type ReadModel = (json: Readonly<Record<string, unknown>>) => CausalModel;
+
+/**
+ * The function that makes a model of a config.json of a family, and throws a LinnetError `CONFIG` naming every unusable or unknown
+ * field. Its parameters are those of `parseDecoderConfig`.
+ */
+export function decoderFamily<Schema extends DecoderSchema>(
+  variant: DecoderVariant,
+  schema: Schema,
+  harmless?: readonly string[],
+  own?: (config: z.infer<Schema>) => Partial<DecoderConfig>,
+): ReadModel {
+  const read: ReadModel = (json) => decoderModel(parseDecoderConfig(variant, schema, json, harmless, own), read);
+  return read;
+}
+
 /** The model of a checked configuration. @param read reads another one of the same family */
-export function decoderModel(
-  config: DecoderConfig,
-  read: (json: Readonly<Record<string, unknown>>) => CausalModel,
-): CausalModel {
+export function decoderModel(config: DecoderConfig, read: ReadModel): CausalModel {
   return causalModel({
     family: config.variant.family,
     className: config.variant.className,

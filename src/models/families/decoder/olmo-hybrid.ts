@@ -6,18 +6,9 @@
 import { z } from 'zod';
 import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf } from '../../linnet-section.ts';
-import type { CausalModel } from '../../model.ts';
-import {
-  decoderFields,
-  type DecoderVariant,
-  everyLayer,
-  parseDecoderConfig,
-  ropeOf,
-  scalingSchema,
-  usualNames,
-} from './config.ts';
+import { decoderFields, type DecoderVariant, everyLayer, ropeOf, scalingSchema, usualNames } from './config.ts';
 import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-net.ts';
-import { decoderModel } from './model.ts';
+import { decoderFamily } from './model.ts';
 
 const variant: DecoderVariant = {
   ...{ family: 'olmo_hybrid', title: 'OLMo-Hybrid', className: 'OlmoHybrid', joinedQueryKeyNorm: true },
@@ -58,23 +49,19 @@ const harmless = [
   ...['linear_a_log_min', 'linear_a_log_max', 'linear_dt_min', 'linear_dt_max', 'linear_dt_init_floor'],
 ];
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function olmoHybridModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(variant, schema, json, harmless, (fields) => {
-    const { num_attention_heads: heads, num_hidden_layers: layers, attention_bias: hasBias } = fields;
-    const keyHeads = fields.linear_num_key_heads ?? heads;
-    const keyWidth = fields.linear_key_head_dim ?? Math.floor((0.75 * fields.hidden_size) / keyHeads);
-    const sizes = {
-      ...{ linear_num_key_heads: keyHeads, linear_num_value_heads: fields.linear_num_value_heads ?? heads },
-      ...{ linear_key_head_dim: keyWidth, linear_value_head_dim: fields.linear_value_head_dim ?? 2 * keyWidth },
-    };
-    const options = { ...(fields.linear_allow_neg_eigval && ({ doubled: true } as const)), apart: true } as const;
-    const isAttention = (layer: number): boolean => layer % 4 === 3 || (layers < 4 && layer === layers - 1);
-    return {
-      variant: { ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
-      natives: deltaNetMixers(variant.title, { ...fields, ...sizes }, options, isAttention),
-      ropes: everyLayer(fields, fields.rope_parameters && ropeOf(variant.title, fields)),
-    };
-  });
-  return decoderModel(config, olmoHybridModel);
-}
+export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields) => {
+  const { num_attention_heads: heads, num_hidden_layers: layers, attention_bias: hasBias } = fields;
+  const keyHeads = fields.linear_num_key_heads ?? heads;
+  const keyWidth = fields.linear_key_head_dim ?? Math.floor((0.75 * fields.hidden_size) / keyHeads);
+  const sizes = {
+    ...{ linear_num_key_heads: keyHeads, linear_num_value_heads: fields.linear_num_value_heads ?? heads },
+    ...{ linear_key_head_dim: keyWidth, linear_value_head_dim: fields.linear_value_head_dim ?? 2 * keyWidth },
+  };
+  const options = { ...(fields.linear_allow_neg_eigval && ({ doubled: true } as const)), apart: true } as const;
+  const isAttention = (layer: number): boolean => layer % 4 === 3 || (layers < 4 && layer === layers - 1);
+  return {
+    variant: { ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+    natives: deltaNetMixers(variant.title, { ...fields, ...sizes }, options, isAttention),
+    ropes: everyLayer(fields, fields.rope_parameters && ropeOf(variant.title, fields)),
+  };
+});

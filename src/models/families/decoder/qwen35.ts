@@ -17,7 +17,7 @@ import {
   usualNames,
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
-import { decoderModel } from './model.ts';
+import { decoderFamily, decoderModel } from './model.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 
@@ -108,17 +108,9 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   };
 }
 
-/** The model of a text model's config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function qwen35TextModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(textVariant, textSchema, json, harmless, (found) => own(textVariant, found));
-  return decoderModel(config, qwen35TextModel);
-}
+export const qwen35TextModel = decoderFamily(textVariant, textSchema, harmless, (found) => own(textVariant, found));
 
-/** The same of Qwen3-Next. */
-export function qwen3NextModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(nextVariant, nextSchema, json, harmless, (found) => own(nextVariant, found));
-  return decoderModel(config, qwen3NextModel);
-}
+export const qwen3NextModel = decoderFamily(nextVariant, nextSchema, harmless, (found) => own(nextVariant, found));
 
 /** The text model of a composite config.json. Whether the head is tied is said at its top. */
 export function qwen35Model(json: Readonly<Record<string, unknown>>): CausalModel {

@@ -10,7 +10,6 @@ import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { onlyValue, size } from '../../config-fields.ts';
 import { sameMixers } from '../../linnet-section.ts';
-import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
   decoderFields,
@@ -19,7 +18,7 @@ import {
   parseDecoderConfig,
   ropeOf,
 } from './config.ts';
-import { decoderModel } from './model.ts';
+import { decoderFamily } from './model.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
@@ -54,12 +53,7 @@ export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): Decod
   return parseDecoderConfig(llamaVariant, llamaSchema, json, harmless);
 }
 
-/** The model of a config.json. @throws LinnetError `CONFIG` as `parseLlamaConfig` does */
-export function llamaModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  return decoderModel(parseLlamaConfig(json), llamaModel);
-}
-
-const mistralVariant: DecoderVariant = { family: 'mistral', title: 'Mistral', className: 'Mistral' };
+export const llamaModel = decoderFamily(llamaVariant, llamaSchema, harmless);
 
 const mistralSchema = z.object({
   ...decoderFields,
@@ -71,20 +65,13 @@ const mistralSchema = z.object({
   sliding_window: z.int().min(1).max(1_048_576).nullable().default(4096),
 });
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function mistralModel(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(
-    mistralVariant,
-    mistralSchema,
-    json,
-    [],
-    ({ sliding_window: window, num_hidden_layers }) =>
-      window === null ? {} : { natives: sameMixers(num_hidden_layers, mixerPreset('sliding-window', { window })) },
-  );
-  return decoderModel(config, mistralModel);
-}
-
-const qwen2Variant: DecoderVariant = { family: 'qwen2', title: 'Qwen2', className: 'Qwen2', queryKeyValueBias: true };
+export const mistralModel = decoderFamily(
+  { family: 'mistral', title: 'Mistral', className: 'Mistral' },
+  mistralSchema,
+  [],
+  ({ sliding_window: window, num_hidden_layers }) =>
+    window === null ? {} : { natives: sameMixers(num_hidden_layers, mixerPreset('sliding-window', { window })) },
+);
 
 const qwen2Schema = z.object({
   ...decoderFields,
@@ -94,12 +81,11 @@ const qwen2Schema = z.object({
   num_key_value_heads: size,
 });
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function qwen2Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  return decoderModel(parseDecoderConfig(qwen2Variant, qwen2Schema, json, unusedWindowFields), qwen2Model);
-}
-
-const qwen3Variant: DecoderVariant = { family: 'qwen3', title: 'Qwen3', className: 'Qwen3', queryKeyNorm: true };
+export const qwen2Model = decoderFamily(
+  { family: 'qwen2', title: 'Qwen2', className: 'Qwen2', queryKeyValueBias: true },
+  qwen2Schema,
+  unusedWindowFields,
+);
 
 const qwen3Schema = z.object({
   ...decoderFields,
@@ -111,10 +97,11 @@ const qwen3Schema = z.object({
   head_dim: size.default(128),
 });
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function qwen3Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  return decoderModel(parseDecoderConfig(qwen3Variant, qwen3Schema, json, unusedWindowFields), qwen3Model);
-}
+export const qwen3Model = decoderFamily(
+  { family: 'qwen3', title: 'Qwen3', className: 'Qwen3', queryKeyNorm: true },
+  qwen3Schema,
+  unusedWindowFields,
+);
 
 const smolLm3Variant: DecoderVariant = { family: 'smollm3', title: 'SmolLM3', className: 'SmolLM3' };
 
@@ -133,14 +120,10 @@ const smolLm3Schema = z.object({
   no_rope_layer_interval: z.int().min(1).default(4),
 });
 
-/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
-export function smolLm3Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  const config = parseDecoderConfig(smolLm3Variant, smolLm3Schema, json, unusedWindowFields, (fields) => {
-    const { num_hidden_layers: layers, no_rope_layers: turns, no_rope_layer_interval: interval } = fields;
-    const { title } = smolLm3Variant;
-    const rope = ropeOf(title, fields);
-    const turned = ofLayers(title, 'no_rope_layers', layers, turns, (layer) => ((layer + 1) % interval === 0 ? 0 : 1));
-    return { ropes: turned.map((isTurned) => (isTurned === 1 ? rope : null)) };
-  });
-  return decoderModel(config, smolLm3Model);
-}
+export const smolLm3Model = decoderFamily(smolLm3Variant, smolLm3Schema, unusedWindowFields, (fields) => {
+  const { num_hidden_layers: layers, no_rope_layers: turns, no_rope_layer_interval: interval } = fields;
+  const { title } = smolLm3Variant;
+  const rope = ropeOf(title, fields);
+  const turned = ofLayers(title, 'no_rope_layers', layers, turns, (layer) => ((layer + 1) % interval === 0 ? 0 : 1));
+  return { ropes: turned.map((isTurned) => (isTurned === 1 ? rope : null)) };
+});

@@ -14,14 +14,7 @@ import type { EncoderDecoderModel } from '../../model.ts';
 
 const headName = 'classification_head';
 
-/**
- * The parameters that a classifier of `classes` classes adds to the model.
- * @example
- * ```ts
- * declare const model: EncoderDecoderModel;
- * const shapes = t5ClassParameters(model, 2);
- * ```
- */
+/** The parameters that a classifier of `classes` classes adds to the model. */
 export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, classes: number): DeclaredParameters {
   return new Map([
     [`${headName}.dense.weight`, { shape: [width, width], role: 'matrix' }],
@@ -41,14 +34,7 @@ export interface T5ClassifiedTexts {
   readonly ends: Value;
 }
 
-/**
- * Logits of the classes [B,classes].
- * @example
- * ```ts
- * declare const texts: Parameters<typeof t5ClassLogits>[2];
- * const logits = t5ClassLogits(model, source, texts, 2);
- * ```
- */
+/** Logits of the classes [B,classes]. */
 export function t5ClassLogits(
   model: EncoderDecoderModel,
   source: ParameterSource,
