@@ -63,7 +63,7 @@ function combineDims(dims: Dim[], sign: '+' | '*', neutral: number, combine: (a:
 }
 
 /** Cuts an expression at a sign, but not inside parentheses. */
-function splitTerms(expression: string, sign: '+' | '*'): string[] {
+export function splitTerms(expression: string, sign: '+' | '*'): string[] {
   const terms: string[] = [];
   let depth = 0;
   let start = 0;

@@ -60,23 +60,12 @@ export class LearnedPositions implements PositionEncoding {
 
 /** Several encodings as one: the first one's values under their names, those of number i as `NAME.i`. */
 export function mergedPositions(parts: readonly PositionEncoding[]): PositionEncoding {
-  return parts.length === 1 ? parts[0] : new JoinedPositions(parts);
-}
-
-class JoinedPositions implements PositionEncoding {
-  readonly values: Readonly<Record<string, PositionValueType>>;
-  readonly limit: number;
-  readonly #parts: readonly PositionEncoding[];
-
-  constructor(parts: readonly PositionEncoding[]) {
-    this.#parts = parts;
-    this.values = numbered(parts.map(({ values }) => values));
-    this.limit = Math.min(...parts.map(({ limit }) => limit));
-  }
-
-  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
-    return numbered(this.#parts.map((part) => part.at(positions, batch, length)));
-  }
+  if (parts.length === 1) return parts[0];
+  return {
+    values: numbered(parts.map(({ values }) => values)),
+    limit: Math.min(...parts.map(({ limit }) => limit)),
+    at: (positions, batch, length) => numbered(parts.map((part) => part.at(positions, batch, length))),
+  };
 }
 
 function numbered<Entry>(parts: readonly Readonly<Record<string, Entry>>[]): Record<string, Entry> {

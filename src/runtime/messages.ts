@@ -1,30 +1,19 @@
-/** Messages between a program and the worker that runs it: plain data, numbers as bytes. */
-import { type DType, elementCount, tensor, type Tensor, tensorBytes, tensorFromBytes } from '../graph/tensor.ts';
+/** Messages between a program and the worker that runs it: plain data. */
+import { elementCount, tensor, type Tensor, tensorBytes, tensorFromBytes } from '../graph/tensor.ts';
 import type { KeptCopies, KeptFeeds, KeptSender, KeptUpdate } from './kept-memory.ts';
 import type { EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
 import type { Handover } from './worker-thread.ts';
 
-/** A tensor in a message. */
-export interface TensorMessage {
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
-}
-
-export type TensorMessages = Readonly<Record<string, TensorMessage>>;
-
 /** A tensor that is the beginning of memory which the receiver keeps. */
-export interface KeptTensorMessage {
+interface KeptTensor {
   readonly shape: readonly number[];
   readonly update: KeptUpdate;
 }
 
-export type KeptTensorMessages = Readonly<Record<string, KeptTensorMessage>>;
-
 /** Feeds of a run: sent whole, or as updates of kept memory. */
 export interface FeedMessages {
-  readonly sent: TensorMessages;
-  readonly kept: KeptTensorMessages;
+  readonly sent: NamedTensors;
+  readonly kept: Readonly<Record<string, KeptTensor>>;
 }
 
 /** A request to a worker. */
@@ -36,15 +25,18 @@ export type WorkerTask =
 
 /** Of a run: outputs, and the memory that its feeds came in, which is given back. */
 export interface WorkerResult {
-  readonly tensors: TensorMessages;
+  readonly tensors: Record<string, Tensor>;
   readonly spent: readonly ArrayBuffer[];
 }
 
 /** Tensors that the receiver may keep: their memory is handed over where a tensor has a buffer of its own. */
-export function handOverTensors(tensors: NamedTensors, handover: Handover): TensorMessages {
-  return mapValues(tensors, ({ dtype, shape, data }) => {
-    const whole = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
-    return { dtype, shape, bytes: handOver(whole ? tensorBytes({ dtype, shape, data }) : copyBytes(data), handover) };
+export function handOverTensors(tensors: NamedTensors, handover: Handover): Record<string, Tensor> {
+  return mapValues(tensors, (given) => {
+    const { dtype, shape, data } = given;
+    const isWhole = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
+    const own = isWhole ? given : tensorFromBytes(dtype, shape, tensorBytes(given).slice());
+    handOver(own.data.buffer, handover);
+    return own;
   });
 }
 
@@ -52,12 +44,14 @@ export function handOverTensors(tensors: NamedTensors, handover: Handover): Tens
  * Tensors that the sender keeps: copied once, without the rest of the buffers that they are views of.
  * @param spare memory that may be written over, taken from the list: new memory for every step costs more than the copy
  */
-export function copyTensors(tensors: NamedTensors, handover: Handover, spare: ArrayBuffer[] = []): TensorMessages {
-  return mapValues(tensors, ({ dtype, shape, data }) => {
-    const index = spare.findIndex(({ byteLength }) => byteLength === data.byteLength);
-    const bytes = index < 0 ? copyBytes(data) : new Uint8Array(spare.splice(index, 1)[0]);
-    if (index >= 0) bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    return { dtype, shape, bytes: handOver(bytes, handover) };
+export function copyTensors(tensors: NamedTensors, handover: Handover, spare: ArrayBuffer[] = []): NamedTensors {
+  return mapValues(tensors, (given) => {
+    const bytes = tensorBytes(given);
+    const index = spare.findIndex(({ byteLength }) => byteLength === bytes.byteLength);
+    const copy = index < 0 ? bytes.slice() : new Uint8Array(spare.splice(index, 1)[0]);
+    if (index >= 0) copy.set(bytes);
+    handOver(copy.buffer, handover);
+    return tensorFromBytes(given.dtype, given.shape, copy);
   });
 }
 
@@ -69,7 +63,7 @@ export function copyFeeds(
   sender: KeptSender,
   memories: KeptFeeds = new Map(),
 ): FeedMessages {
-  const kept: Record<string, KeptTensorMessage> = {};
+  const kept: Record<string, KeptTensor> = {};
   const others: Record<string, Tensor> = {};
   for (const [name, feed] of Object.entries(feeds)) {
     const memory = memories.get(name);
@@ -78,9 +72,7 @@ export function copyFeeds(
       continue;
     }
     const update = sender.update(memory);
-    for (const { buffer } of [update.pieces, update.numbers]) {
-      if (buffer instanceof ArrayBuffer) handover.add(buffer);
-    }
+    for (const { buffer } of [update.pieces, update.numbers]) handOver(buffer, handover);
     kept[name] = { shape: feed.shape, update };
   }
   return { sent: copyTensors(others, handover, spare), kept };
@@ -91,12 +83,12 @@ export function receivedFeeds({ sent, kept }: FeedMessages, copies: KeptCopies):
   const others = mapValues(kept, ({ shape, update }) =>
     tensor('float32', shape, copies.take(update).subarray(0, elementCount(shape))),
   );
-  return { ...receivedTensors(sent), ...others };
+  return { ...sent, ...others };
 }
 
 /** The memory of tensors that came in a message. */
-export function memoryOf(messages: TensorMessages): ArrayBuffer[] {
-  const buffers = Object.values(messages).flatMap(({ bytes: { buffer } }) =>
+export function memoryOf(tensors: NamedTensors): ArrayBuffer[] {
+  const buffers = Object.values(tensors).flatMap(({ data: { buffer } }) =>
     buffer instanceof ArrayBuffer ? buffer : [],
   );
   return [...new Set(buffers)];
@@ -107,26 +99,16 @@ export function copyModel(model: EngineModel, handover: Handover): EngineModel {
   if ('file' in model) return model;
   return {
     ...model,
-    external: model.external.map(({ path, offset, data }) => ({
-      path,
-      offset,
-      data: data.buffer instanceof ArrayBuffer ? handOver(copyBytes(data), handover) : data,
-    })),
+    external: model.external.map((part) => {
+      const data = part.data.buffer instanceof ArrayBuffer ? part.data.slice() : part.data;
+      handOver(data.buffer, handover);
+      return { ...part, data };
+    }),
   };
 }
 
-/** The tensors of a message, over its memory. */
-export function receivedTensors(messages: TensorMessages): Record<string, Tensor> {
-  return mapValues(messages, ({ dtype, shape, bytes }) => tensorFromBytes(dtype, shape, bytes));
-}
-
-function handOver(bytes: Uint8Array, handover: Handover): Uint8Array {
-  if (bytes.buffer instanceof ArrayBuffer) handover.add(bytes.buffer);
-  return bytes;
-}
-
-function copyBytes(data: ArrayBufferView): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+function handOver(buffer: ArrayBufferLike, handover: Handover): void {
+  if (buffer instanceof ArrayBuffer) handover.add(buffer);
 }
 
 function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {

@@ -1,13 +1,15 @@
 /** Sizes of named dimensions that are sums and products of others, such as "R+T" or "(R+T)*2" (`graph/shape` writes them). */
 
+import { splitTerms } from '../graph/shape.ts';
+
 /** The size of a dimension by those of plain names; undefined if one is not known. */
 export type DimSize = (sizeOf: (name: string) => number | undefined) => number | undefined;
 
 /** Reads the name of a dimension once, for all runs. */
 export function compileDim(dim: string): DimSize {
-  const terms = splitOutside(dim, '+');
+  const terms = splitTerms(dim, '+');
   if (terms.length > 1) return combined(terms.map(compileDim), 0, (a, b) => a + b);
-  const factors = splitOutside(dim, '*');
+  const factors = splitTerms(dim, '*');
   if (factors.length > 1) return combined(factors.map(compileDim), 1, (a, b) => a * b);
   if (dim.startsWith('(') && dim.endsWith(')')) return compileDim(dim.slice(1, -1));
   const size = Number(dim);
@@ -29,22 +31,4 @@ function combined(parts: readonly DimSize[], neutral: number, join: (a: number, 
     }
     return result;
   };
-}
-
-/** Splits at a sign that is outside of parentheses. */
-function splitOutside(text: string, sign: string): string[] {
-  const parts: string[] = [];
-  let depth = 0;
-  let start = 0;
-  for (let index = 0; index < text.length; index++) {
-    const character = text[index];
-    if (character === '(') depth++;
-    else if (character === ')') depth--;
-    else if (character === sign && depth === 0) {
-      parts.push(text.slice(start, index));
-      start = index + 1;
-    }
-  }
-  parts.push(text.slice(start));
-  return parts;
 }

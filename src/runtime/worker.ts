@@ -2,7 +2,7 @@
 import { internalError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type KeptFeeds, KeptSender } from './kept-memory.ts';
-import { copyFeeds, copyModel, receivedTensors, type WorkerResult, type WorkerTask } from './messages.ts';
+import { copyFeeds, copyModel, type WorkerResult, type WorkerTask } from './messages.ts';
 import type { EngineModel, EngineSession, EngineSettings, NamedTensors } from './session-types.ts';
 import { disableTelemetry } from './telemetry.ts';
 import { hostModule, WorkerThread } from './worker-thread.ts';
@@ -48,7 +48,7 @@ class WorkerSession implements EngineSession {
     const result = await this.#thread.ask({ kind: 'run', feeds: messages, fetch }, handover);
     if (result === undefined) throw internalError('the worker answered a run without results');
     this.#spare = [...result.spent];
-    return receivedTensors(result.tensors);
+    return result.tensors;
   }
 
   async endProfiling(): Promise<void> {

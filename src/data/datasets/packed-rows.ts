@@ -104,10 +104,17 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
   }
 
   batch(visits: readonly RowVisit[]): PackedBatch {
+    const { length, padId, tokens } = this;
     const batch = emptyBatch(this.inputs, visits.length);
-    const target = { inputs: batch.inputs.data, labels: batch.labels.data, weights: batch.weights.data };
     visits.forEach(({ row }, place) => {
-      this.copyRow(row, target, place * this.length);
+      const start = this.starts[row];
+      const predicted = this.counts[row] - 1;
+      const offset = place * length;
+      const end = offset + length;
+      batch.inputs.data.set(tokens.subarray(start, start + predicted), offset);
+      batch.labels.data.set(tokens.subarray(start + 1, start + 1 + predicted), offset);
+      for (const { data } of [batch.inputs, batch.labels]) data.fill(padId, offset + predicted, end);
+      batch.weights.data.fill(1, offset, offset + predicted);
     });
     return batch;
   }
@@ -119,26 +126,8 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
 
   /** Row `index`, as arrays of its own. */
   row(index: number): TrainingRow {
-    const row = {
-      inputs: new Int32Array(this.length),
-      labels: new Int32Array(this.length),
-      weights: new Float32Array(this.length),
-    };
-    this.copyRow(index, row, 0);
-    return row;
-  }
-
-  /** Writes row `index` into larger arrays, from `offset` on. */
-  copyRow(index: number, target: TrainingRow, offset: number): void {
-    const start = this.starts[index];
-    const predicted = this.counts[index] - 1;
-    const end = offset + this.length;
-    target.inputs.set(this.tokens.subarray(start, start + predicted), offset);
-    target.labels.set(this.tokens.subarray(start + 1, start + 1 + predicted), offset);
-    target.inputs.fill(this.padId, offset + predicted, end);
-    target.labels.fill(this.padId, offset + predicted, end);
-    target.weights.fill(1, offset, offset + predicted);
-    target.weights.fill(0, offset + predicted, end);
+    const { inputs, labels, weights } = this.batch([{ row: index, epoch: 0 }]);
+    return { inputs: inputs.data, labels: labels.data, weights: weights.data };
   }
 }
 
