@@ -167,6 +167,8 @@ export interface RecurrentForm<C extends MixerConfig> {
   readonly fold?: Fold<C>;
   /** Further inputs of its step graph beyond masks and state. Default: none. */
   readonly inputs?: LayoutInputs<C>;
+  /** Tokens of a prompt that are read fastest in one step. Default: 128. */
+  readonly promptChunk?: number;
 }
 
 /** Keys and values [B,m,H,D] of another text and its mask [B,m]: 0 for padding. */

@@ -2,6 +2,7 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
+import { recurrentForm } from '../attention/mixers.ts';
 import { chain, maxTreeNodes } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf } from '../graph/tensor.ts';
@@ -29,12 +30,12 @@ export interface StepOutput {
 /** The weights to run with: those for prompts, where an engine has such, or those that decode. */
 export type StepWeights = 'prompt' | 'step';
 
-/** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
-export const promptChunk = 128;
+/** Prompt tokens of a step where no layer wants fewer: enough rows for fast products, few enough for small masks. */
+const usualChunk = 128;
 
 /** How tokens are read into a state. */
 export interface ReadOptions {
-  /** Tokens of a step. Default `promptChunk`. */
+  /** Tokens of a step. Default: the engine's `promptChunk`. */
   readonly chunk?: number;
   /** `step` reads with the weights of steps: for texts that grow by a few tokens at a time. Default `prompt`. */
   readonly weights?: StepWeights;
@@ -75,6 +76,8 @@ export class StepEngine implements AsyncDisposable {
   readonly model: AutoregressiveModel;
   /** Where the state of each layer is. */
   readonly layout: ModelLayout;
+  /** Prompt tokens that are best read in one step. */
+  readonly promptChunk: number;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;
@@ -100,6 +103,8 @@ export class StepEngine implements AsyncDisposable {
   ) {
     this.model = model;
     this.layout = layout;
+    const chunks = model.mixers.map((mixer) => recurrentForm(mixer).promptChunk ?? usualChunk);
+    this.promptChunk = Math.min(usualChunk, ...chunks);
     this.#programs = { step: program, prompt };
     this.#folds = folds;
     this.#encoder = encoder;
@@ -250,7 +255,7 @@ export class StepEngine implements AsyncDisposable {
   async *read(
     state: SequenceState,
     tokens: ArrayLike<number>,
-    { chunk = promptChunk, weights = 'prompt', signal }: ReadOptions = {},
+    { chunk = this.promptChunk, weights = 'prompt', signal }: ReadOptions = {},
     all = false,
   ): AsyncGenerator<{ readonly output: StepOutput; readonly start: number; readonly end: number }, void, undefined> {
     if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {

@@ -1,7 +1,7 @@
 /** How probable a given text is: log-likelihoods through the step form. */
 import { logSumExp } from '../decoding/log-sum-exp.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
-import { promptChunk, type StepEngine } from '../decoding/step-engine.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
 const mostLogits = 1 << 25;
@@ -27,7 +27,7 @@ export async function readScored(
   tokens: Int32Array,
   visit: (index: number, logits: Float32Array) => void,
 ): Promise<void> {
-  const chunk = Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
+  const chunk = Math.max(1, Math.min(engine.promptChunk, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
   for await (const { output, start } of engine.read(state, tokens, { chunk, weights: 'step' }, true)) {
     output.logits.forEach((logits, node) => visit(start + node, logits));
   }

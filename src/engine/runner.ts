@@ -10,7 +10,6 @@ import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adapti
 import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import {
   eventLoopTurn,
-  promptChunk,
   type StepEngine,
   type StepOutput,
   type StepRequest,
@@ -47,7 +46,7 @@ export class Runner implements AsyncDisposable {
   constructor(engine: StepEngine, options: RunnerOptions = {}) {
     const { tokenizer, prefixes, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
     const { deterministic = false, readerBytes = 64 << 10, learned = new LearnedByOwner() } = options;
-    const { chunk = promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
+    const { chunk = engine.promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
     const pacing = new AdaptiveSpeculation(roundPacing, learned.costs);
     this.parallel = parallel;
     this.deterministic = deterministic;

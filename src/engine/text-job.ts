@@ -148,7 +148,7 @@ export interface RunnerOptions {
   readonly parallel?: number;
   /** Most requests that wait: a job, or the jobs of one `submitAll`. Default 64. */
   readonly maxQueue?: number;
-  /** Tokens of a prompt that are read between two rounds. Default `promptChunk`. */
+  /** Tokens of a prompt that are read between two rounds. Default: the engine's `promptChunk`. */
   readonly chunk?: number;
   /**
    * Whether every prompt and every text is computed by steps of its own. Kernels round differently for different numbers of

@@ -95,7 +95,10 @@ export const serveCommand = defineCommand({
       rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
       maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
-      promptChunk: withDefault(integer(1, 1024, 'tokens'), 128, 'tokens of a prompt read between two of other texts'),
+      promptChunk: optional(
+        integer(1, 1024, 'tokens'),
+        'tokens of a prompt read between two of other texts (default: 128; 64 with layers of a delta rule)',
+      ),
       timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
       drainDelay: withDefault(
         integer(0, 3600, 'seconds'),

@@ -1,5 +1,5 @@
 /** Time of single steps and of reading prompts, and memory per session, against the context: flat for linearized models. */
-import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { Watched } from '../../errors.ts';
@@ -86,11 +86,16 @@ export async function decodingSpeed(
 
 /**
  * Times the reading of random prompts into empty states, after one chunk that is not counted.
- * @param options `runs` timed readings of each length, default 3; `chunk` tokens per step
+ * @param options `runs` timed readings of each length, default 3; `chunk` tokens per step, default the engine's
  */
 export async function prefillSpeed(
   engine: StepEngine,
-  { contexts, runs = 3, chunk = promptChunk, ...options }: ContextSpeedOptions & { runs?: number; chunk?: number },
+  {
+    contexts,
+    runs = 3,
+    chunk = engine.promptChunk,
+    ...options
+  }: ContextSpeedOptions & { runs?: number; chunk?: number },
 ): Promise<ContextSpeed[]> {
   const random = new Random(3);
   const { vocabulary } = engine.model.sizes;

@@ -6,6 +6,7 @@
 import type { MixerKind } from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
 import { deltaReference } from '../gated-delta/reference.ts';
+import { nodesSolved } from '../gated-delta/step.ts';
 import { softplusOf } from '../gated/decay.ts';
 import {
   decayBiasName,
@@ -73,6 +74,9 @@ export const deltaNetKind = {
   rowWidth: (_, headWidth) => headWidth + 1,
   reference: deltaNetReference,
   parallel: deltaNetParallel,
-  recurrent: { state: deltaNetState, step: deltaNetStep, fold: deltaNetFold, inputs: deltaNetInputs },
+  recurrent: {
+    ...{ state: deltaNetState, step: deltaNetStep, fold: deltaNetFold, inputs: deltaNetInputs },
+    promptChunk: nodesSolved,
+  },
   presets: {},
 } satisfies MixerKind<DeltaNetMixer>;

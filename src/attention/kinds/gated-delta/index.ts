@@ -9,7 +9,7 @@ import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDe
 import { gainName } from '../gated/config.ts';
 import { gatedDeltaParallel } from './parallel.ts';
 import { gatedDeltaReference } from './reference.ts';
-import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep } from './step.ts';
+import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep, nodesSolved } from './step.ts';
 
 const convolution = { kernel: 9 };
 
@@ -29,7 +29,10 @@ export const gatedDeltaKind = {
   parameters: gatedDeltaParameters,
   reference: gatedDeltaReference,
   parallel: gatedDeltaParallel,
-  recurrent: { state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },
+  recurrent: {
+    ...{ state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },
+    promptChunk: nodesSolved,
+  },
   // Every write depends on the earlier ones: the rule needs an order, which neither an encoder nor cross attention has.
   betweenTexts: () => ({ kind: 'softmax' }),
   without: {

@@ -3,7 +3,6 @@ import { growsWithText } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
-import { promptChunk } from '../../../decoding/step-engine.ts';
 import {
   type ContextSpeed,
   contextsWithin,
@@ -128,11 +127,12 @@ export const benchPrefill = defineCommand({
   options: {
     context: contextOption('lengths of prompts', prefillContexts),
     runs: withDefault(integer(1, 1000), 3, 'timed readings of each'),
-    chunk: withDefault(integer(1, 1024, 'tokens'), promptChunk, 'tokens per step'),
+    chunk: optional(integer(1, 1024, 'tokens'), 'tokens per step (default: 128; 64 with layers of a delta rule)'),
     ...engineOptions,
   },
-  async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
+  async run(context, { model: folder, context: asked, runs, chunk: given, device, threads }) {
     await using opened = await openCausal(folder, { device, threads });
+    const chunk = given ?? opened.engine.promptChunk;
     const contexts = asked ?? contextsWithin(prefillContexts, opened.model);
     const speeds = await context.withProgress('reading', 'prompts', (_, hooks) =>
       prefillSpeed(opened.engine, { contexts, runs, chunk, ...hooks }),
