@@ -132,6 +132,8 @@ export interface Fold<C extends MixerConfig> {
    * valueWidth], keys and values next to each other.
    */
   fold(config: C, input: FoldInput): Value;
+  /** Leading numbers of keys and values that it reads, of which `fold` is given no others. Default: all. */
+  reads?(config: C): { readonly keys?: number; readonly values?: number };
   /** Whether it reads `ages`. Default: no. */
   readsAges?(config: C): boolean;
 }

@@ -30,9 +30,10 @@ export function foldGraph(
   const graph = new Graph(`${model.family} fold`);
   const learned = fold.shareAs(mixer) === null;
   const outer = sums === undefined ? [M, 'N', slots.horizon.group] : [learned ? M : 'X', 'n'];
+  const read = { keys: keys.width, values: values.width, ...fold.reads?.(mixer) };
   const input = {
-    keys: graph.input('keys', 'float32', [...outer, keys.width]),
-    values: graph.input('values', 'float32', [...outer, values.width]),
+    keys: graph.input('keys', 'float32', [...outer, read.keys]),
+    values: graph.input('values', 'float32', [...outer, read.values]),
     sums: sums && graph.input('sums', 'float32', [outer[0], ...sums]),
     parameters: learned ? mixerParameterValues(model, makeSource(graph), layer) : {},
     scoring: scoringOf(model),

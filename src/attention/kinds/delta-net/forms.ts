@@ -76,5 +76,6 @@ export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = {
 
 export const deltaNetFold: Fold<DeltaNetMixer> = {
   shareAs: () => 'delta net',
+  reads: ({ valueWidth }) => ({ values: valueWidth }),
   fold: (_, input) => foldWritten(input),
 };
