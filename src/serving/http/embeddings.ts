@@ -4,7 +4,7 @@ import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from './limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
-import { checkTokens, maybe, modelName, refuse, tokenId } from './request-fields.ts';
+import { checkInVocabulary, maybe, modelName, refuse, tokenId } from './request-fields.ts';
 
 function embeddingsSchema(limits: ServerLimits) {
   const ids = z.array(tokenId).min(1).max(limits.promptTokens);
@@ -62,7 +62,7 @@ function inputsOf(input: Fields['input'], { model, embeddings: embedder }: Embed
   const texts = flat.length > 0 ? [flat] : list.filter((part) => typeof part !== 'number');
   return texts.map((part) => {
     const ids = typeof part === 'string' ? embedder.layOut(part, most) : part;
-    checkTokens(ids, model.vocabulary, 'input');
+    checkInVocabulary(ids, model.vocabulary, 'input');
     if (ids.length === 0) refuse('an input is empty', 'input');
     checkLength('input', ids.length, embedder.longest);
     return ids;

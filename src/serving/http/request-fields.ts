@@ -12,7 +12,7 @@ export function refuse(message: string, param?: string): never {
   throw new ApiError('invalid_request_error', message, { param });
 }
 
-/** Makes something of a field. @throws ApiError naming the field, where it cannot be made of what is given */
+/** Makes something of a field. @throws ApiError naming the field, for one that it cannot be made of */
 export function madeOf<T>(field: string, make: () => T): T {
   try {
     return make();
@@ -33,7 +33,7 @@ export const modelName = maybe(z.string().max(512));
 export const tokenId = z.int().min(0).max(0xffffff);
 
 /** @throws ApiError for a token outside the vocabulary */
-export function checkTokens(tokens: Iterable<number>, vocabulary: number, param: string): void {
+export function checkInVocabulary(tokens: Iterable<number>, vocabulary: number, param: string): void {
   for (const token of tokens) {
     if (token >= vocabulary) refuse(`token ${token} is outside the vocabulary of ${vocabulary}`, param);
   }

@@ -10,7 +10,7 @@ import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
-import { checkTokens, maybe, readBody, refuse, tokenId } from './request-fields.ts';
+import { checkInVocabulary, maybe, readBody, refuse, tokenId } from './request-fields.ts';
 
 const createSchema = (limits: ServerLimits) =>
   z.object({
@@ -54,7 +54,7 @@ async function sessionTokens(
   }
   const input = typeof prompt === 'string' ? { text: prompt } : { tokens: prompt };
   const { tokens } = await whenEncoded(() => preparePrompt(model, input), signal);
-  checkTokens(tokens, model.engine.model.sizes.vocabulary, 'prompt');
+  checkInVocabulary(tokens, model.engine.model.sizes.vocabulary, 'prompt');
   return tokens;
 }
 

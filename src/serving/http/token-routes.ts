@@ -7,7 +7,7 @@ import type { NamedModel } from '../../engine/text-model.ts';
 import type { ServerLimits } from './limits.ts';
 import type { TokenServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
-import { checkTokens, maybe, refuse, tokenId } from './request-fields.ts';
+import { checkInVocabulary, maybe, refuse, tokenId } from './request-fields.ts';
 
 const tokenizeSchema = (limits: ServerLimits) =>
   z.object({
@@ -72,7 +72,7 @@ export const tokenRoutes: readonly Route<TokenServing>[] = [
     'Text of tokens',
     (limits) => z.object({ tokens: z.array(tokenId).max(limits.promptTokens) }),
     ({ model }: TokenServing, _, { tokens }) => {
-      checkTokens(tokens, model.vocabulary, 'tokens');
+      checkInVocabulary(tokens, model.vocabulary, 'tokens');
       const text = model.tokenizer.decode(tokens);
       return Response.json({ content: text, prompt: text });
     },

@@ -7,7 +7,7 @@ import type { TextJob } from '../../../engine/text-job.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkTokens, maybe, refuse, some, tokenId } from '../request-fields.ts';
+import { checkInVocabulary, maybe, refuse, some, tokenId } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import { completionLogprobs, type CompletionScore, openAiParts, textOffsets } from './answer-parts.ts';
@@ -47,7 +47,7 @@ export const completions: Dialect<Fields> = {
       const prepare = () => inputs.map((input) => preparePrompt(serving.model, input, options));
       const prompts = await whenEncoded(prepare, at.request.abort.signal);
       return prompts.map((prompt) => {
-        checkTokens(prompt.source ?? prompt.tokens, serving.model.vocabulary, 'prompt');
+        checkInVocabulary(prompt.source ?? prompt.tokens, serving.model.vocabulary, 'prompt');
         return jobOf(fields, at, prompt, { asked, ...scores });
       });
     };

@@ -7,7 +7,7 @@ import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkTokens, maybe, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
+import { checkInVocabulary, maybe, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type At,
@@ -163,7 +163,7 @@ async function promptsOf({ prompt }: Fields, { serving: { model }, request }: At
   if (inputs.some((parts) => parts.length === 0)) refuse('the prompt is empty', 'prompt');
   const prepare = () => inputs.map((parts) => preparePrompt(model, { parts }).tokens);
   const prompts = await whenEncoded(prepare, request.abort.signal);
-  checkTokens(prompts.flat(), model.engine.model.sizes.vocabulary, 'prompt');
+  checkInVocabulary(prompts.flat(), model.engine.model.sizes.vocabulary, 'prompt');
   return prompts;
 }
 
@@ -185,7 +185,7 @@ function biasOf({ logit_bias: given = [] }: Fields, { model }: Serving): Record<
   for (const [name, value] of pairs) {
     const ids = typeof name === 'number' ? [name] : textTokens(tokenizer, name, { bos: false });
     if (ids[0] < 0) refuse('there are no negative tokens', 'logit_bias');
-    checkTokens(ids, engine.model.sizes.vocabulary, 'logit_bias');
+    checkInVocabulary(ids, engine.model.sizes.vocabulary, 'logit_bias');
     for (const id of ids) biases[id] = value;
   }
   return biases;

@@ -8,7 +8,7 @@ import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
-import { checkTokens, given, maybe, modelName, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
+import { checkInVocabulary, given, maybe, modelName, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
 import {
   type AnswerFold,
   type Asked,
@@ -70,7 +70,7 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
     const { serving } = at;
     const { prompt: text = '', system = '', raw = false, context = [] } = fields;
     if (raw && (system !== '' || context.length > 0)) refuse('a raw prompt has no "system" and no "context"', 'raw');
-    checkTokens(context, serving.model.vocabulary, 'context');
+    checkInVocabulary(context, serving.model.vocabulary, 'context');
     const after = { tokens: context };
     const signal = at.request.abort.signal;
     const turns = [

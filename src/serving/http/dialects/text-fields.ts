@@ -10,7 +10,7 @@ import { endOfTurn } from '../../../tokenizer/text-ends.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
 import {
-  checkTokens,
+  checkInVocabulary,
   given,
   madeOf,
   maybe,
@@ -131,7 +131,7 @@ export function commonSampling(
 /** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
 export function samplingOf(fields: Partial<TextFields>, vocabulary: number) {
   const { logit_bias: logitBias = {}, repetition_penalty: repetitionPenalty = 1 } = fields;
-  checkTokens(Object.keys(logitBias).map(Number), vocabulary, 'logit_bias');
+  checkInVocabulary(Object.keys(logitBias).map(Number), vocabulary, 'logit_bias');
   const common = commonSampling(fields, { temperature: 1, topP: 1, topK: 0, minP: 0 });
   return { ...common, repetitionPenalty, repetitionWindow: 65536, logitBias };
 }
@@ -167,7 +167,7 @@ export function jobOf(
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
-  checkTokens(tokenIds, vocabulary, 'stop_token_ids');
+  checkInVocabulary(tokenIds, vocabulary, 'stop_token_ids');
   const ends = isTurn && fields.ignore_eos !== true ? endOfTurn(serving.model.tokenizer) : [];
   const constraint = held === undefined ? jsonOf(serving, fields, ends) : held.constraint;
   const scored = promptTop ?? echoed;
