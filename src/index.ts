@@ -22,7 +22,7 @@ export type { SequenceState } from './decoding/state/sequence-state.ts';
 export { StepEngine } from './decoding/step-engine.ts';
 export type { FinishReason, Generation, TextEvent } from './engine/text-job.ts';
 export { type ErrorCode, LinnetError, OptionsError } from './errors.ts';
-export { exportFolder } from './export/export-folder.ts';
+export { exportFolder } from './export/export-model.ts';
 export { describeModel, type Model } from './models/families/index.ts';
 export { linearize } from './models/linearization/linearize.ts';
 export type { CausalModel, EncoderDecoderModel, EncoderModel } from './models/model.ts';

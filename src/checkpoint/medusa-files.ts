@@ -116,7 +116,8 @@ export interface MedusaWeights extends MedusaNotes, AsyncDisposable {
  * ```
  */
 export async function openMedusaHeads(folder: string, base: MedusaBase): Promise<MedusaWeights> {
-  const { config, base: trainedFor, accuracy, acceptance, tree } = await describeMedusaHeads(folder);
+  const { config, base: trainedFor, ...notes } = await describeMedusaHeads(folder);
+  const { tree } = notes;
   const source = resolve(folder, MEDUSA_FILE);
   if (trainedFor !== base.fingerprint) {
     throw new LinnetError(
@@ -142,10 +143,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
     const infos = new Map(file.names().map((name) => [name, file.info(name)]));
     assertTensors({ path: file.source, tensors: infos }, shapes);
     return {
-      config,
-      accuracy,
-      acceptance,
-      tree,
+      ...{ config, ...notes },
       names: [...shapes.keys()],
       read: async (name) => requireFinite(await file.readFloat32(name), name, file.source),
       [Symbol.asyncDispose]: () => file.close(),
@@ -156,20 +154,15 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
   }
 }
 
-/** The content of medusa.json. */
-export interface MedusaDescription extends MedusaNotes {
-  readonly config: MedusaConfig;
-  /** Fingerprint of the model they were trained for. */
-  readonly base: string;
-}
-
 /**
- * Reads medusa.json, and none of the parameters.
+ * The content of medusa.json; none of the parameters is read. `base` is the fingerprint of the model they were trained for.
  * @throws LinnetError `NOT_FOUND` if there are none; `FORMAT` for a malformed medusa.json
  */
-export async function describeMedusaHeads(folder: string): Promise<MedusaDescription> {
-  const { heads, layers, base, accuracy, acceptance, tree } = await readDescription(folder);
-  return { config: { heads, layers }, base, accuracy, acceptance, tree };
+export async function describeMedusaHeads(
+  folder: string,
+): Promise<MedusaNotes & { readonly config: MedusaConfig; readonly base: string }> {
+  const { heads, layers, format: _, version: __, ...notes } = await readDescription(folder);
+  return { config: { heads, layers }, ...notes };
 }
 
 /**

@@ -47,29 +47,21 @@ type Recognized = Omit<PathKind, 'facts' | 'code'> & Partial<Pick<PathKind, 'fac
 interface FolderFacts {
   readonly path: string;
   readonly names: readonly string[];
+  readonly hasConfig: boolean;
+  readonly hasWeights: boolean;
   /** A small JSON file of the folder; undefined where it is absent or is not JSON object. */
   json(name: string): Promise<JsonObject | undefined>;
   /** The first bytes of a file, as Latin-1; empty where there is none. */
   head(name: string): Promise<string>;
 }
 
-type Recognizer = (folder: FolderFacts) => Recognized | undefined | Promise<Recognized | undefined>;
+/** The kind, or a value that is none. */
+type Recognizer = (folder: FolderFacts) => Recognized | false | undefined | Promise<Recognized | false | undefined>;
 
 const mostJsonBytes = 1 << 20;
 const headBytes = 64;
 const lfsHead = 'version https://git-lfs.github.com/spec/';
 const ggufHead = 'GGUF';
-
-/** In the order in which they are asked; the first that recognizes a folder names it. */
-const recognizers: readonly Recognizer[] = [
-  exportedFolder,
-  pointerFolder,
-  quantizedFolder,
-  adapterFolder,
-  runFolder,
-  weightless,
-  folderOfModels,
-];
 
 /**
  * The kind of a file or folder that is not a readable model.
@@ -91,9 +83,10 @@ async function recognized(path: string): Promise<Recognized | undefined> {
   if (stats.isFile()) return recognizeFile(path);
   if (!stats.isDirectory()) return undefined;
   const names = await readdir(path).catch((): string[] => []);
+  const hasConfig = names.includes(CONFIG_FILE);
+  const hasWeights = names.includes(WEIGHTS_FILE) || names.includes(INDEX_FILE);
   const folder: FolderFacts = {
-    path,
-    names,
+    ...{ path, names, hasConfig, hasWeights },
     async json(name) {
       if (!names.includes(name)) return undefined;
       return readInFolder(path, name, mostJsonBytes)
@@ -102,9 +95,9 @@ async function recognized(path: string): Promise<Recognized | undefined> {
     },
     head: (name) => (names.includes(name) ? headOf(join(path, name)) : Promise.resolve('')),
   };
-  for (const recognize of recognizers) {
+  for (const recognize of hasConfig && hasWeights ? wholeFolders : [...wholeFolders, ...partialFolders]) {
     const kind = await recognize(folder);
-    if (kind !== undefined) return kind;
+    if (kind) return kind;
   }
   return undefined;
 }
@@ -134,6 +127,152 @@ const pickle = (files: string): Recognized => ({
     'save the model as safetensors instead, in Python: ' +
     'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)',
 });
+
+const quantizationSchema = z.looseObject({ quant_method: z.string().max(40).optional(), bits: z.number().optional() });
+
+/** Kinds of folders that may have a configuration and weights, in the order in which they are asked: the first names the folder. */
+const wholeFolders: readonly Recognizer[] = [
+  ({ names }) =>
+    names.includes(EXPORT_FILE) && {
+      name: 'export',
+      is: `an exported folder (${EXPORT_FILE})`,
+      advice:
+        'which decodes and has no weights that can be read; give the model that it was made from. generate, chat, serve, ' +
+        'eval perplexity, study rules, inspect and bench take it as it is',
+    },
+  async ({ names, head }) => {
+    const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX) || isPickleFile(name));
+    const pointers: string[] = [];
+    // A checkout has all its large files or none; a handful says which.
+    for (const name of weights.slice(0, 4)) if ((await head(name)).startsWith(lfsHead)) pointers.push(name);
+    return pointers.length > 0 && lfsPointer(listNames(pointers));
+  },
+  async ({ json }) => {
+    const config = await json(CONFIG_FILE);
+    const own = quantizationSchema.safeParse(config?.quantization_config);
+    const beside = quantizationSchema.safeParse(await json('quantize_config.json'));
+    const found = own.success ? own.data : beside.success && config !== undefined ? beside.data : undefined;
+    if (found === undefined) return undefined;
+    const method = found.quant_method ?? (own.success ? 'a method that it does not name' : 'gptq');
+    return {
+      name: 'quantized',
+      is: `a model quantized by ${method}, whose packed weights Linnet does not read`,
+      advice:
+        'give the model that it was made from, with weights in F32, F16 or BF16; "linnet export MODEL --dtype int4" then ' +
+        'quantizes it',
+      facts: { method, ...(found.bits === undefined ? {} : { bits: String(found.bits) }) },
+      code: 'CONFIG',
+    };
+  },
+];
+
+const adapterSchema = z.looseObject({
+  peft_type: z.string().max(40).optional(),
+  base_model_name_or_path: z.string().max(1000).nullish(),
+  r: z.number().optional(),
+  lora_alpha: z.number().optional(),
+});
+
+const runSchema = z.looseObject({
+  format: z.literal('linnet-run'),
+  status: z.string().max(40),
+  command: z.array(z.string()).max(10_000),
+});
+
+const tokenizerFiles = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
+
+/** Kinds of folders that lack a configuration or weights, asked after those. */
+const partialFolders: readonly Recognizer[] = [
+  async ({ path, names, hasWeights, json }) => {
+    if (hasWeights || !names.includes('adapter_config.json')) return undefined;
+    const config = adapterSchema.safeParse(await json('adapter_config.json')).data ?? {};
+    const { peft_type: type = 'unknown', r, lora_alpha: alpha } = config;
+    const base = config.base_model_name_or_path ?? undefined;
+    return {
+      name: 'adapter',
+      is: 'an adapter, which changes a model and is none itself',
+      advice: `add it to its model with "linnet merge ${base === undefined ? 'MODEL' : quoteName(base)} ${path} --out FOLDER"`,
+      facts: {
+        type,
+        ...(base === undefined ? {} : { base }),
+        ...(r === undefined ? {} : { rank: String(r) }),
+        ...(alpha === undefined ? {} : { alpha: String(alpha) }),
+      },
+    };
+  },
+  async ({ hasWeights, json }) => {
+    const run = hasWeights ? undefined : runSchema.safeParse(await json('run.json')).data;
+    if (run === undefined) return undefined;
+    const words = run.command.join(' ');
+    return {
+      name: 'run',
+      is: 'the record of a run (run.json), not the model that the run made',
+      advice:
+        run.status === 'finished'
+          ? 'the model is in the folder that --out named'
+          : 'do the same again with --resume; the model will be in the folder that --out names',
+      facts: { status: run.status, ...(words === '' ? {} : { command: words.slice(0, 300) }) },
+    };
+  },
+  ({ names }) => {
+    const ggufs = names.filter((name) => name.toLowerCase().endsWith('.gguf'));
+    return ggufs.length > 0 && gguf(listNames(ggufs));
+  },
+  ({ names, hasWeights }) => {
+    const pickles = names.filter(isPickleFile);
+    return !hasWeights && pickles.length > 0 && pickle(listNames(pickles));
+  },
+  ({ names }) =>
+    (names.includes('medusa.json') || names.some((name) => name.startsWith('medusa_lm_head'))) && {
+      name: 'heads',
+      is: 'Medusa heads without the model that they draft for',
+      advice:
+        'put medusa.json and medusa.safetensors into the folder of their model; "linnet medusa train MODEL" makes them',
+    },
+  ({ names, hasConfig }) => {
+    const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
+    const missing = hasConfig ? `${WEIGHTS_FILE} or ${INDEX_FILE}` : CONFIG_FILE;
+    return (
+      weights.length > 0 && {
+        name: 'weights',
+        is: `safetensors (${listNames(weights)}) without ${missing}`,
+        advice: hasConfig
+          ? `rename a single file to ${WEIGHTS_FILE}; of several, fetch the index that belongs to them`
+          : `put ${CONFIG_FILE} of the model next to them`,
+      }
+    );
+  },
+  ({ path, names, hasConfig }) => {
+    const tokenizer = names.filter((name) => tokenizerFiles.includes(name));
+    return (
+      tokenizer.length > 0 && {
+        name: 'tokenizer',
+        is: hasConfig
+          ? `a configuration and a tokenizer without weights: it has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`
+          : 'a tokenizer without a model',
+        advice: hasConfig
+          ? `train it from random weights with "linnet pretrain ${join(path, CONFIG_FILE)} --tokenizer ${path}", ${hubAdvice}`
+          : `it goes into "linnet pretrain CONFIG --tokenizer ${path}"`,
+        facts: { files: tokenizer.join(', ') },
+      }
+    );
+  },
+  // A folder whose subfolders are models: `runs`, or a folder of a hub's cache.
+  async ({ path, names, hasConfig }) => {
+    const models: string[] = [];
+    for (const name of hasConfig ? [] : names.slice(0, 200)) {
+      const config = await stat(join(path, name, CONFIG_FILE)).catch(() => undefined);
+      if (config?.isFile() === true) models.push(name);
+    }
+    return (
+      models.length > 0 && {
+        name: 'models',
+        is: `a folder of models, not a model: ${listNames(models)}`,
+        advice: `give one of them, such as ${join(path, models[0])}`,
+      }
+    );
+  },
+];
 
 /** Strings of a session's header that say something to people, and how they are called. */
 const sessionFacts: Readonly<Record<string, string>> = { length: 'tokens read', fingerprint: 'of the model' };
@@ -167,157 +306,6 @@ async function recognizeFile(path: string): Promise<Recognized | undefined> {
     };
   }
   return isPickleFile(basename(path)) ? { ...pickle(name), code: 'PATH' } : undefined;
-}
-
-function exportedFolder({ names }: FolderFacts): Recognized | undefined {
-  if (!names.includes(EXPORT_FILE)) return undefined;
-  return {
-    name: 'export',
-    is: `an exported folder (${EXPORT_FILE})`,
-    advice:
-      'which decodes and has no weights that can be read; give the model that it was made from. generate, chat, serve, ' +
-      'eval perplexity, study rules, inspect and bench take it as it is',
-  };
-}
-
-async function pointerFolder(folder: FolderFacts): Promise<Recognized | undefined> {
-  const weights = folder.names.filter((name) => name.endsWith(WEIGHTS_SUFFIX) || isPickleFile(name));
-  const pointers: string[] = [];
-  // A checkout has all its large files or none; a handful says which.
-  for (const name of weights.slice(0, 4)) if ((await folder.head(name)).startsWith(lfsHead)) pointers.push(name);
-  return pointers.length === 0 ? undefined : lfsPointer(listNames(pointers));
-}
-
-const quantizationSchema = z.looseObject({ quant_method: z.string().max(40).optional(), bits: z.number().optional() });
-
-async function quantizedFolder(folder: FolderFacts): Promise<Recognized | undefined> {
-  const config = await folder.json(CONFIG_FILE);
-  const own = quantizationSchema.safeParse(config?.quantization_config);
-  const beside = quantizationSchema.safeParse(await folder.json('quantize_config.json'));
-  const found = own.success ? own.data : beside.success && config !== undefined ? beside.data : undefined;
-  if (found === undefined) return undefined;
-  const method = found.quant_method ?? (own.success ? 'a method that it does not name' : 'gptq');
-  return {
-    name: 'quantized',
-    is: `a model quantized by ${method}, whose packed weights Linnet does not read`,
-    advice:
-      'give the model that it was made from, with weights in F32, F16 or BF16; "linnet export MODEL --dtype int4" then ' +
-      'quantizes it',
-    facts: { method, ...(found.bits === undefined ? {} : { bits: String(found.bits) }) },
-    code: 'CONFIG',
-  };
-}
-
-const adapterSchema = z.looseObject({
-  peft_type: z.string().max(40).optional(),
-  base_model_name_or_path: z.string().max(1000).nullish(),
-  r: z.number().optional(),
-  lora_alpha: z.number().optional(),
-});
-
-async function adapterFolder(folder: FolderFacts): Promise<Recognized | undefined> {
-  if (hasWeights(folder) || !folder.names.includes('adapter_config.json')) return undefined;
-  const config = adapterSchema.safeParse(await folder.json('adapter_config.json')).data ?? {};
-  const { peft_type: type = 'unknown', r, lora_alpha: alpha } = config;
-  const base = config.base_model_name_or_path ?? undefined;
-  return {
-    name: 'adapter',
-    is: 'an adapter, which changes a model and is none itself',
-    advice: `add it to its model with "linnet merge ${base === undefined ? 'MODEL' : quoteName(base)} ${folder.path} --out FOLDER"`,
-    facts: {
-      type,
-      ...(base === undefined ? {} : { base }),
-      ...(r === undefined ? {} : { rank: String(r) }),
-      ...(alpha === undefined ? {} : { alpha: String(alpha) }),
-    },
-  };
-}
-
-const runSchema = z.looseObject({
-  format: z.literal('linnet-run'),
-  status: z.string().max(40),
-  command: z.array(z.string()).max(10_000),
-});
-
-async function runFolder(folder: FolderFacts): Promise<Recognized | undefined> {
-  if (hasWeights(folder)) return undefined;
-  const run = runSchema.safeParse(await folder.json('run.json'));
-  if (!run.success) return undefined;
-  const { status, command } = run.data;
-  const words = command.join(' ');
-  return {
-    name: 'run',
-    is: 'the record of a run (run.json), not the model that the run made',
-    advice:
-      status === 'finished'
-        ? 'the model is in the folder that --out named'
-        : 'do the same again with --resume; the model will be in the folder that --out names',
-    facts: { status, ...(words === '' ? {} : { command: words.slice(0, 300) }) },
-  };
-}
-
-const tokenizerFiles = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
-
-/** The kind of a folder without safetensors weights. */
-function weightless(folder: FolderFacts): Recognized | undefined {
-  const { names } = folder;
-  const hasConfig = names.includes(CONFIG_FILE);
-  if (hasWeights(folder) && hasConfig) return undefined;
-  const ggufs = names.filter((name) => name.toLowerCase().endsWith('.gguf'));
-  if (ggufs.length > 0) return gguf(listNames(ggufs));
-  const pickles = names.filter(isPickleFile);
-  if (!hasWeights(folder) && pickles.length > 0) return pickle(listNames(pickles));
-  if (names.includes('medusa.json') || names.some((name) => name.startsWith('medusa_lm_head'))) {
-    return {
-      name: 'heads',
-      is: 'Medusa heads without the model that they draft for',
-      advice:
-        'put medusa.json and medusa.safetensors into the folder of their model; "linnet medusa train MODEL" makes them',
-    };
-  }
-  const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
-  if (weights.length > 0) {
-    const missing = hasConfig ? `${WEIGHTS_FILE} or ${INDEX_FILE}` : CONFIG_FILE;
-    return {
-      name: 'weights',
-      is: `safetensors (${listNames(weights)}) without ${missing}`,
-      advice: hasConfig
-        ? `rename a single file to ${WEIGHTS_FILE}; of several, fetch the index that belongs to them`
-        : `put ${CONFIG_FILE} of the model next to them`,
-    };
-  }
-  const tokenizer = names.filter((name) => tokenizerFiles.includes(name));
-  if (tokenizer.length === 0) return undefined;
-  return {
-    name: 'tokenizer',
-    is: hasConfig
-      ? `a configuration and a tokenizer without weights: it has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`
-      : 'a tokenizer without a model',
-    advice: hasConfig
-      ? `train it from random weights with "linnet pretrain ${join(folder.path, CONFIG_FILE)} --tokenizer ${folder.path}", ${hubAdvice}`
-      : `it goes into "linnet pretrain CONFIG --tokenizer ${folder.path}"`,
-    facts: { files: tokenizer.join(', ') },
-  };
-}
-
-/** A folder whose subfolders are models: `runs`, or a folder of a hub's cache. */
-async function folderOfModels({ path, names }: FolderFacts): Promise<Recognized | undefined> {
-  if (names.includes(CONFIG_FILE)) return undefined;
-  const models: string[] = [];
-  for (const name of names.slice(0, 200)) {
-    const config = await stat(join(path, name, CONFIG_FILE)).catch(() => undefined);
-    if (config?.isFile() === true) models.push(name);
-  }
-  if (models.length === 0) return undefined;
-  return {
-    name: 'models',
-    is: `a folder of models, not a model: ${listNames(models)}`,
-    advice: `give one of them, such as ${join(path, models[0])}`,
-  };
-}
-
-function hasWeights({ names }: FolderFacts): boolean {
-  return names.includes(WEIGHTS_FILE) || names.includes(INDEX_FILE);
 }
 
 async function headOf(path: string): Promise<string> {

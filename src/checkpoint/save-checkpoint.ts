@@ -16,8 +16,7 @@ import {
   WEIGHTS_SUFFIX,
 } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
-import { quoteName } from '../files/name-list.ts';
-import { checkPlainFileName } from '../files/plain-file-name.ts';
+import { checkPlainFileName, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder } from '../files/regular-file.ts';
 import { storedBytes } from './safetensors/header.ts';
 import type { TensorEntry } from './safetensors/encoding.ts';

@@ -2,8 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import { WEIGHTS_SUFFIX } from './folder-files.ts';
 import { isJsonObject, parseJsonObject } from '../files/json-object.ts';
-import { listNames, quoteName } from '../files/name-list.ts';
-import { checkPlainFileName } from '../files/plain-file-name.ts';
+import { checkPlainFileName, listNames, quoteName } from '../files/name-list.ts';
 import { checkTensorName } from './safetensors/header.ts';
 
 /** Largest index file that is read. */

@@ -17,7 +17,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferParameters } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import type { WorkPlan } from '../training/plans/work-plan.ts';
+import type { WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import { forget, conversionIdentity, openConversion } from './convert.ts';
 import type { ConversionOptions } from './options.ts';

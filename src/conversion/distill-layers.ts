@@ -18,7 +18,7 @@ import {
 } from '../training/plans/options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from '../training/plans/run.ts';
 import { loadPackedText } from '../training/plans/text.ts';
-import type { WorkPlan } from '../training/plans/work-plan.ts';
+import type { WorkPlan } from '../training/plans/plan.ts';
 import { described } from '../training/settings.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import type { TrainingOutcome } from '../training/trainer.ts';

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isBetter, judgedPrompts } from './judge.ts';
-import { stretches } from './own-text.ts';
+import { isBetter, judgedPrompts, stretches } from './judge.ts';
 
 const of = (perplexity: number, kl: number) => ({ perplexity, agreement: { greedyLength: 1, sameNext: 0.5, kl } });
 

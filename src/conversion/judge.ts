@@ -1,11 +1,11 @@
 /**
  * The judge of a conversion: which of two models is better, by its predictions and by its own writing. It may read
  * (perplexity of validation text), look at generation (KL from the original where the original writes), or both. The two are in
- * nats a token, and `both` adds them up.
+ * nats a token, and `both` adds them up. Prompts are out of given text; the original continues them.
  */
 import { z } from 'zod';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { greedyTexts, meanAgreement, type TextAgreement } from '../evaluation/agreement/agreement.ts';
+import { greedyTexts, meanAgreement, samplePrompts, type TextAgreement } from '../evaluation/agreement/agreement.ts';
 import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { ScoredWindow } from '../evaluation/perplexity/scored-windows.ts';
@@ -13,10 +13,11 @@ import type { RunFile, RunFolder } from '../files/run-folder.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { engineFor, ownTextLengths, promptsOf } from './own-text.ts';
 import type { StageResult } from './progress-file.ts';
-import type { Weighted } from './stages.ts';
+import { type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
+import { tokensBefore } from '../tokenizer/encode-text.ts';
 
 /** Measures that decide. */
 export const judgeNames = ['both', 'perplexity', 'generation'] as const;
@@ -99,4 +100,38 @@ export function judgeOf(
     const agreements: TextAgreement[] = await weightAgreement(original, weighted, await (written ??= write()), options);
     return { perplexity: value, agreement: meanAgreement(agreements) };
   };
+}
+
+/** Tokens of a prompt, more than windows of usual groups reach, and of the original's continuation. */
+const promptTokens = 256;
+const writtenTokens = 32;
+/** Lengths of prompts and continuations, within the positions of a model. */
+export function ownTextLengths(model: CausalModel) {
+  const half = Math.floor(windowLength(model) / 2);
+  const [prompt, written] = [promptTokens, writtenTokens].map((tokens) => Math.min(tokens, half));
+  return { prompt, written, whole: prompt + written };
+}
+
+/** Prompts out of a stretch of text, each with the tokens that begin texts in front. */
+export function promptsOf(
+  { model }: Pick<Weighted, 'model'>,
+  tokenizer: Tokenizer,
+  { text, count, seed }: { readonly text: Int32Array; readonly count: number; readonly seed?: number },
+): Int32Array[] {
+  return samplePrompts(stretches(text, tokensBefore(tokenizer), ownTextLengths(model).prompt), count, seed);
+}
+
+/** Windows of one length over a stretch of text, each after the tokens that begin texts; all of it where it is shorter. */
+export function stretches(tokens: Int32Array, first: readonly number[], length: number): ScoredWindow[] {
+  const size = Math.max(1, Math.min(length - first.length, tokens.length));
+  const count = Math.max(1, Math.floor(tokens.length / size));
+  return Array.from({ length: count }, (_, i) => ({
+    tokens: Int32Array.from([...first, ...tokens.subarray(i * size, (i + 1) * size)]),
+    scoredFrom: 1,
+  }));
+}
+
+/** An engine for the weights of a model; dispose of it. */
+export function engineFor({ model, parameters }: Weighted, compile?: CompileOptions): Promise<DecodingEngine> {
+  return DecodingEngine.create(model, parameters, compile);
 }

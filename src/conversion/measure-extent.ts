@@ -6,12 +6,17 @@ import { branches } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
-import { parameterCount } from '../nn/parameters.ts';
+import { InputParameters, parameterCount } from '../nn/parameters.ts';
 import { operationSeconds } from '../training/step-cost.ts';
-import { ownTextLengths } from './own-text.ts';
-import { readingCost } from './reading-cost.ts';
+import { ownTextLengths } from './judge.ts';
 import { windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
+import { graphCost, type GraphCost } from '../graph/cost.ts';
+import { Graph } from '../graph/graph.ts';
+import { concat, reshape } from '../graph/ops/layout.ts';
+import { max } from '../graph/ops/reduce.ts';
+import { parallelHidden } from '../models/graphs/parallel-graph.ts';
+import { overPositions } from '../training/objectives/position-blocks.ts';
 
 /** Amounts of text that the report is measured on. */
 export interface MeasureExtent {
@@ -124,4 +129,16 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
     ...{ contexts: measuredContexts, tokens, seconds: started + tokens * tokenSeconds },
     isCut: share < 1 || testWindows < test.length,
   };
+}
+
+/** A row of `length` tokens, read up to its predictions. */
+export function readingCost(model: CausalModel, length: number): GraphCost {
+  const graph = new Graph('reading');
+  const source = new InputParameters(graph);
+  const hidden = parallelHidden(model, source, graph.input('tokens', 'int32', [1, length]));
+  const best = overPositions([reshape(hidden, [length, model.sizes.width])], model.sizes.vocabulary, ([features]) =>
+    max(model.head(source, features), [1]),
+  );
+  graph.output('best', concat(best, 0));
+  return graphCost(graph);
 }

@@ -24,7 +24,7 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations } from '../training/step-cost.ts';
 import { modelBranches, measureExtent, type MeasureExtent } from './measure-extent.ts';
-import { engineFor, ownTextLengths, promptsOf, stretches } from './own-text.ts';
+import { engineFor, ownTextLengths, promptsOf, stretches } from './judge.ts';
 import type { Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { loadModel, saveModel } from '../checkpoint/load-model.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
-import { exportFolder } from './export-folder.ts';
+import { exportFolder } from './export-model.ts';
 
 const templates = { default: 'plain: {{ messages[0].content }}', tool_use: 'tools: {{ messages[0].content }}' };
 

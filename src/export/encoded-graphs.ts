@@ -10,16 +10,28 @@ import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { medusaParameters } from '../models/medusa/medusa.ts';
 import { medusaGraph } from '../models/medusa/medusa-heads.ts';
-import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../models/model.ts';
+import {
+  type AutoregressiveModel,
+  decoderOf,
+  type EncoderDecoderModel,
+  type GeneratingModel,
+} from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
-import type { WeightType } from '../quantization/weight-types.ts';
-import { dataFileOf, encoderFileOf, encoderLimits, type ExportManifest, exportedFiles } from './manifest.ts';
+import { sharedTables, storedParameters, type StoredSourceOptions, type WeightType } from '../quantization/sources.ts';
+import {
+  dataFileOf,
+  encoderFileOf,
+  encoderLimits,
+  exportedFiles,
+  type ExportManifest,
+  type StorageType,
+  storageTypes,
+} from './manifest.ts';
 import { encodeForDisk, encodeSharedForDisk, type StoredModels } from './onnx-model.ts';
-import { type StorageType, storageTypes } from './storage-types.ts';
-import { storedSource } from './stored-source.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
 
 /** Source and target of encoded graphs. */
 export interface EncodingOptions {
@@ -177,4 +189,25 @@ function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'sh
   let sum = 0;
   for (const { tensor } of tensors) sum += elementCount(tensor.shape) * bytesPerElement[tensor.dtype];
   return sum;
+}
+
+/**
+ * Makes sources of a model's parameters as an export stores them, for any graph of the model.
+ * @param model the generating model: of an encoder-decoder model, the decoder
+ * @param stored.dtype of the graph: of a folder with two sets of weights, one of them
+ * @param onError as of `StoredSourceOptions`
+ */
+export function storedSource(
+  model: AutoregressiveModel,
+  weights: WeightReader,
+  stored: { readonly dtype: WeightType } & Pick<ExportManifest, 'block' | 'device'>,
+  onError?: StoredSourceOptions['onError'],
+): (graph: Graph) => ParameterSource {
+  const options: StoredSourceOptions = {
+    sharedTables: sharedTables((makeSource) => stepGraph(model, makeSource)),
+    halfProducts: stored.device === 'webgpu',
+    block: stored.block,
+    onError,
+  };
+  return (graph) => storedParameters(stored.dtype, graph, weights, options);
 }

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EXPORT_FILE, TEMPLATE_FOLDER } from '../checkpoint/folder-files.ts';
-import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
+import { hasMedusaHeads, type MedusaWeights, openMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { type SaveCheckpointOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
@@ -31,10 +31,21 @@ import {
 } from './encoded-graphs.ts';
 import { findTemplates } from '../tokenizer/chat-template-sources.ts';
 import { templatesIn } from '../tokenizer/tokenizer.ts';
-import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredErrors, parseManifest } from './manifest.ts';
+import {
+  exportedFiles,
+  type ExportManifest,
+  hasBlocks,
+  manifestVersion,
+  type MeasuredErrors,
+  parseManifest,
+  type StorageType,
+  storageTypes,
+} from './manifest.ts';
 import { writeModelData } from './onnx-model.ts';
-import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
 import { sha256 } from '../files/digest.ts';
+import { type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
+import { requireGenerating } from '../models/families/index.ts';
+import { requireKind, requirePath } from '../files/arguments.ts';
 
 /** Options of `exportModel`. */
 export interface ExportOptions {
@@ -212,4 +223,40 @@ async function writeData(
     }),
   );
   return { bytes: dataBytes, sha256: hash.digest('hex') };
+}
+
+/**
+ * Exports the model of a folder, with its tokenizer and Medusa heads.
+ * @throws LinnetError as `openModelWeights`, `headsOfFolder` and `exportModel`; `CONFIG` for a model that generates nothing
+ * @example
+ * ```ts
+ * await exportFolder('runs/tuned', 'runs/tuned-int4', { dtype: 'int4' });
+ * ```
+ */
+export async function exportFolder(
+  from: string,
+  to: string,
+  options: Omit<ExportOptions, 'model' | 'weights' | 'medusa' | 'tokenizerFiles'>,
+): Promise<ExportManifest> {
+  requirePath(from, 'the folder of the model');
+  requirePath(to, 'the folder of the export');
+  requireKind(options, 'the options of exportFolder', ['dtype'], 'an object with dtype');
+  await using weights = await openModelWeights(from);
+  const model = requireGenerating(weights.model);
+  await using medusa = await headsOfFolder(weights);
+  return await exportModel(to, { ...options, model, weights, medusa, tokenizerFiles: { from: weights.path } });
+}
+
+/**
+ * The Medusa heads next to a model, undefined where there are none. Reads all weights of the model once where there are,
+ * to find out whether the heads are its own. Dispose of them.
+ * @throws LinnetError as `openMedusaHeads`; `CONFIG` for a model that generates nothing
+ */
+export async function headsOfFolder(
+  weights: Pick<ModelWeights, 'model' | 'path' | 'fingerprint'>,
+): Promise<MedusaWeights | undefined> {
+  const { path } = weights;
+  if (!(await hasMedusaHeads(path))) return undefined;
+  const model = requireGenerating(weights.model);
+  return openMedusaHeads(path, { model, fingerprint: await weights.fingerprint() });
 }

@@ -3,7 +3,7 @@
  * from its cause, as "x.map is not a function", or not at all.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
-import { nearName } from './near-name.ts';
+import { nearName } from './name-list.ts';
 
 /** How a value is called in messages: its type, and little of its content. */
 function described(value: unknown): string {

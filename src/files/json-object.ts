@@ -1,7 +1,8 @@
-/** Parsing the JSON files of a model: strict UTF-8, one object at the top, and where it matters no key twice. */
+/**
+ * Parsing the JSON files of a model: strict UTF-8, one object at the top, and where it matters no key twice. Bounds are found
+ * by one look at the bytes, before a parser builds a thousand times their size of objects.
+ */
 import { LinnetError } from '../errors.ts';
-import { findDuplicateKey } from './duplicate-keys.ts';
-import { checkJsonLimits, type JsonLimits } from './json-limits.ts';
 import { quoteName } from './name-list.ts';
 
 /** A parsed JSON object whose values are still to be checked. */
@@ -49,4 +50,105 @@ function attempt<T>(parse: () => T, failure: string): T {
   } catch (cause) {
     throw new LinnetError('FORMAT', failure, { cause });
   }
+}
+
+export interface JsonLimits {
+  /** Deepest nesting of objects and arrays. Default 64: code that walks over the parsed value may recurse. */
+  readonly depth?: number;
+  /** Most objects and arrays. Default 5·10⁶; a tokenizer of 500,000 merges, each a pair, has a tenth of it. */
+  readonly containers?: number;
+  /** Most values, keys not counted. Default 3·10⁷. */
+  readonly values?: number;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPENING = [0x5b, 0x7b];
+const CLOSING = [0x5d, 0x7d];
+
+/**
+ * Refuses a text beyond the bounds; whether it is JSON otherwise is the parser's to say. Linear in bytes, keeps nothing.
+ * @param label the subject of error messages
+ * @throws LinnetError `FORMAT`
+ */
+export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLimits = {}): void {
+  const { depth: deepest = 64, containers: mostContainers = 5e6, values: mostValues = 3e7 } = limits;
+  const refuse = (what: string): never => {
+    throw new LinnetError('FORMAT', `${label} ${what}, more than anything of its kind has; it is not read`);
+  };
+  let depth = 0;
+  let containers = 0;
+  let values = 0;
+  let inString = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (inString) {
+      if (byte === BACKSLASH) i++;
+      else if (byte === QUOTE) inString = false;
+    } else if (byte === QUOTE) {
+      inString = true;
+    } else if (OPENING.includes(byte)) {
+      if (++depth > deepest) refuse(`is nested deeper than ${deepest} levels`);
+      if (++containers > mostContainers) refuse(`has more than ${mostContainers} objects and lists`);
+    } else if (CLOSING.includes(byte)) {
+      depth--;
+    } else if (byte === COMMA && ++values > mostValues) {
+      refuse(`has more than ${mostValues} values`);
+    }
+  }
+}
+
+/**
+ * JSON.parse keeps the last of two equal keys silently, so that two readers of the same file can see different tensors under
+ * one name; safetensors therefore forbids it.
+ * @returns the first key that occurs twice in the same object of a JSON text, or undefined; compared after unescaping. The text must already have passed JSON.parse: the scanner relies on it being well-formed. One pass, linear time.
+ */
+export function findDuplicateKey(text: string): string | undefined {
+  const open: (Set<string> | undefined)[] = []; // keys of each open object; undefined for an array
+  let awaitingKey = false;
+  for (let i = 0; i < text.length; i++) {
+    switch (text[i]) {
+      case '"': {
+        const end = endOfString(text, i);
+        if (awaitingKey) {
+          const key = decodeKey(text.slice(i, end + 1));
+          const keys = open.at(-1);
+          if (keys?.has(key)) return key;
+          keys?.add(key);
+          awaitingKey = false;
+        }
+        i = end;
+        break;
+      }
+      case '{':
+        open.push(new Set());
+        awaitingKey = true;
+        break;
+      case '[':
+        open.push(undefined);
+        awaitingKey = false;
+        break;
+      case '}':
+      case ']':
+        open.pop();
+        awaitingKey = false;
+        break;
+      case ',':
+        awaitingKey = open.at(-1) !== undefined;
+        break;
+    }
+  }
+  return undefined;
+}
+
+/** Index of the quote that closes the string opened at `start`. */
+function endOfString(text: string, start: number): number {
+  let i = start + 1;
+  while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
+  return i;
+}
+
+function decodeKey(literal: string): string {
+  return literal.includes('\\') ? String(JSON.parse(literal)) : literal.slice(1, -1);
 }

@@ -1,4 +1,8 @@
-/** How names out of hostile files appear in error messages: quoted, control characters escaped, and never endless. */
+/**
+ * Names out of hostile files: in error messages quoted, control characters escaped, and never endless; checked where they
+ * decide which files are opened or fetched. And the name that was meant, where one that is not known looks like one that is.
+ */
+import { LinnetError } from '../errors.ts';
 
 const LONGEST_NAME = 120;
 
@@ -23,4 +27,39 @@ export function plainNames(names: readonly string[], limit = 10): string {
 export function shownValue(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME)}…` : text;
+}
+
+/**
+ * Checks that a name read from a file is one plain file name: no separators of any system, no drive letters, no `..`.
+ * @param source where the name was found, for the message
+ * @throws LinnetError `PATH`
+ */
+export function checkPlainFileName(name: string, source: string): string {
+  const plain = name !== '' && name !== '.' && name !== '..' && name.length <= 255 && !/[/\\:\p{Cc}]/u.test(name);
+  if (!plain) throw new LinnetError('PATH', `${source}: ${quoteName(name)} is not a plain file name inside the folder`);
+  return name;
+}
+
+/** Letters to insert, remove or exchange to make one word of the other (Levenshtein). */
+function editDistance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 0; i < one.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < other.length; j++) {
+      next.push(Math.min(row[j] + (one[i] === other[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1));
+    }
+    row = next;
+  }
+  return row[other.length];
+}
+
+/** The known name that is nearest, if no more than a third of its letters differ; capitals, `_` and `-` do not count. */
+export function nearName(given: string, known: readonly string[]): string | undefined {
+  const plain = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '');
+  let best: { readonly name: string; readonly distance: number } | undefined;
+  for (const name of known) {
+    const distance = editDistance(plain(given).slice(0, 100), plain(name).slice(0, 100));
+    if (distance <= name.length / 3 && distance < (best?.distance ?? Infinity)) best = { name, distance };
+  }
+  return best?.name;
 }

@@ -4,11 +4,10 @@
  * advisory against a loader of external model data.
  */
 import { constants, type Dirent, type Stats } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve, sep } from 'node:path';
 import { LinnetError, reasonOf } from '../errors.ts';
-import { checkPlainFileName } from './plain-file-name.ts';
+import { checkPlainFileName } from './name-list.ts';
 
 /** How many bytes one read or write asks for; a single system call cannot move more than 2 GB. */
 export const TRANSFER_BYTES = 16 * 1024 * 1024;

@@ -12,7 +12,7 @@ import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { checkJsonLimits } from './json-limits.ts';
+import { checkJsonLimits } from './json-object.ts';
 import { fileError, readInFolder } from './regular-file.ts';
 import { validated } from './schema-problems.ts';
 

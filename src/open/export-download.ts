@@ -9,7 +9,7 @@ import { ifFound } from '../errors.ts';
 import { readManifest } from '../export/assemble.ts';
 import { maximumManifestBytes } from '../export/manifest.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
-import { checkPlainFileName } from '../files/plain-file-name.ts';
+import { checkPlainFileName } from '../files/name-list.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { sha256 } from '../files/digest.ts';
 

@@ -9,8 +9,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LinnetError } from '../errors.ts';
-import { listNames, quoteName } from '../files/name-list.ts';
-import { nearName } from '../files/near-name.ts';
+import { listNames, nearName, quoteName } from '../files/name-list.ts';
 
 /** Models of the package by name, each a folder of it. */
 const shippedModels: Readonly<Record<string, string>> = { 'tiny-llama': '../../assets/tiny-llama' };
@@ -54,8 +53,7 @@ export async function modelHere(given: string, base?: string): Promise<string> {
 
 /** The folder of a model of the hub, if it has been downloaded and no file is missing or cut. @throws LinnetError as `examineDownload` */
 export async function keptModel(id: string): Promise<string | undefined> {
-  const { defaultModelFolder } = await import('../checkpoint/hub/hub.ts');
-  const { examineDownload } = await import('../checkpoint/hub/download-record.ts');
+  const { defaultModelFolder, examineDownload } = await import('../checkpoint/hub/hub.ts');
   const folder = defaultModelFolder(id);
   return (await examineDownload(folder, id))?.intact === true ? folder : undefined;
 }

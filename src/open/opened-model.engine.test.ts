@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { saveTinyModel, tinyConfig } from '../../test/models/tiny-model.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
-import { exportFolder } from '../export/export-folder.ts';
+import { exportFolder } from '../export/export-model.ts';
 import { describeModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { readerOf } from '../quantization/weight-reader.ts';

@@ -22,9 +22,10 @@ import { formatShape, sameShape } from '../graph/shape.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { blockEncoder, byteEncoder, halfEncoder, type WeightError } from './encoding.ts';
 import { joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
-import type { WeightType } from './weight-types.ts';
 
-export { type WeightType, weightTypes } from './weight-types.ts';
+/** Storage types of matrices. */
+export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
+export type WeightType = (typeof weightTypes)[number];
 
 /** Default number of weights per scale of int4. */
 export const defaultBlock: BlockSize = 32;

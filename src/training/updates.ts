@@ -7,8 +7,7 @@ import type { ModelDescription } from '../models/model.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
 import type { Objective } from './objectives/next-token.ts';
 import { blockTensor, joinParameterBlocks } from './parameter-blocks.ts';
-import { learningRate } from './schedule.ts';
-import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
+import { learningRate, microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
 import {
   initialState,
   type StepDescription,

@@ -4,7 +4,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exportFolder } from '../../src/export/export-folder.ts';
+import { exportFolder } from '../../src/export/export-model.ts';
 import { manifestSchema } from '../../src/export/manifest.ts';
 import { Random } from '../../src/random.ts';
 import { mutated } from '../fuzz/mutations.ts';

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { createServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateToEnd } from '../../src/engine/generate.ts';
-import { exportFolder } from '../../src/export/export-folder.ts';
+import { exportFolder } from '../../src/export/export-model.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';

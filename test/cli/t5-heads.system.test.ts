@@ -22,7 +22,7 @@ import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { train } from '../../src/training/trainer.ts';
 import { trainPairMedusa } from '../../src/training/objectives/medusa.ts';
-import { sequenceObjective } from '../../src/training/objectives/sequence-to-sequence.ts';
+import { sequenceObjective } from '../../src/training/objectives/encoders.ts';
 
 describe('trained heads of a T5', () => {
   const place = suiteFolder();

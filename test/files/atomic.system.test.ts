@@ -137,11 +137,8 @@ describe('writeFolderAtomic', () => {
     const modules = [
       '../errors.ts',
       'digest.ts',
-      'duplicate-keys.ts',
-      'json-limits.ts',
       'json-object.ts',
       'name-list.ts',
-      'plain-file-name.ts',
       'process-identity.ts',
       'regular-file.ts',
       'temporary-files.ts',

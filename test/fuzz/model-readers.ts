@@ -8,7 +8,7 @@ import { loadMedusaHeads, saveMedusaHeads } from '../../src/checkpoint/medusa-fi
 import { parseTreeFile } from '../../src/checkpoint/medusa-trees.ts';
 import { parseSafetensors } from '../../src/checkpoint/safetensors/directory.ts';
 import { parseShardIndex } from '../../src/checkpoint/shard-index.ts';
-import { exportFolder } from '../../src/export/export-folder.ts';
+import { exportFolder } from '../../src/export/export-model.ts';
 import { readManifest } from '../../src/export/assemble.ts';
 import { readExportedFolder } from '../../src/open/folder-files.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';

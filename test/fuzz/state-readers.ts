@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { pino } from 'pino';
-import { examineDownload, writeDownloadRecord } from '../../src/checkpoint/hub/download-record.ts';
+import { examineDownload, writeDownloadRecord } from '../../src/checkpoint/hub/hub.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { newProgress, progressFile } from '../../src/conversion/progress-file.ts';
 import { RunFolder } from '../../src/files/run-folder.ts';

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseHeader } from '../../src/checkpoint/safetensors/header.ts';
-import { parseJsonObject } from '../../src/files/json-object.ts';
-import { checkJsonLimits } from '../../src/files/json-limits.ts';
+import { checkJsonLimits, parseJsonObject } from '../../src/files/json-object.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const nested = (levels: number): Uint8Array => bytes(`{"a":${'['.repeat(levels)}${']'.repeat(levels)}}`);

@@ -9,7 +9,7 @@ import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import { generateToEnd } from '../../src/engine/generate.ts';
-import { exportFolder } from '../../src/export/export-folder.ts';
+import { exportFolder } from '../../src/export/export-model.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
 import { openGenerating } from '../../src/open/running-model.ts';

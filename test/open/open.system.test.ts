@@ -11,7 +11,7 @@ import { suiteFolder } from '../scratch-folder.ts';
 import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { generateToEnd } from '../../src/engine/generate.ts';
-import { exportFolder } from '../../src/export/export-folder.ts';
+import { exportFolder } from '../../src/export/export-model.ts';
 import { downloadExport } from '../../src/open/export-download.ts';
 import { open } from '../../src/open/index.ts';
 import type { OpenedModel } from '../../src/open/opened-model.ts';

@@ -33,7 +33,7 @@ const openers: OneDoer = {
   stillIn: [
     'src/cli/commands/bench/model.ts',
     'src/cli/commands/medusa/tree.ts',
-    'src/conversion/own-text.ts',
+    'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',
     'src/evaluation/precision/measure-error.ts',
     'src/studies/classification/text-labels.ts', // the weights that a trial has trained

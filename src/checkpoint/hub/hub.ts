@@ -3,26 +3,27 @@
  * everything has arrived and was verified. An interrupted download goes on where it stopped.
  */
 import { constants } from 'node:fs';
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, lstat, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
-import { datasetInfo, downloadFile, listFiles, modelInfo } from '@huggingface/hub';
+import { z } from 'zod';
 import { LinnetError, type Stoppable } from '../../errors.ts';
 import { moveFolder, recoverFolder, syncTree } from '../../files/written-folder.ts';
-import type { DownloadRecord } from './download-record.ts';
-import { examineDownload, writeDownloadRecord } from './download-record.ts';
-import type { ExpectedDigest, RemoteFile } from './download.ts';
-import { receiveFile } from './download.ts';
-import { type DatasetParts, partsSelection, planDataset } from './dataset-files.ts';
-import { planModel, type RemoteRepository } from './model-files.ts';
-import { type FileSelection, sameSelection } from './selection.ts';
+import type { RemoteFile } from './download.ts';
+import {
+  type DatasetParts,
+  type FileSelection,
+  fileSelection,
+  partsSelection,
+  planDataset,
+  planModel,
+  sameSelection,
+} from './chosen-files.ts';
 import { quoteName } from '../../files/name-list.ts';
-import { systemErrorCode } from '../../files/regular-file.ts';
-import { asHubError, isTransient, kindNames, type RepositoryKind, type Wanted } from './wanted.ts';
+import { fileError, systemErrorCode } from '../../files/regular-file.ts';
+import { asHubError, Connection, type Hub, kindNames, type RepositoryKind, type Wanted } from './connection.ts';
 import { requireOptions, requireText } from '../../files/arguments.ts';
-
-/** More files than any model has in its top folder, or data set in all of them. */
-const MAX_LISTED_FILES = 20_000;
+import { type RunFile, RunFolder } from '../../files/run-folder.ts';
 
 /** How far a download is; bytes. */
 export interface FetchProgress {
@@ -180,13 +181,6 @@ interface Planned {
   readonly options: TransferOptions;
 }
 
-interface Hub {
-  readonly endpoint: string;
-  readonly token: string | undefined;
-  readonly retries: number;
-  readonly retryDelay: number;
-}
-
 async function fetchFolder(
   hub: Hub,
   wanted: Wanted,
@@ -274,107 +268,6 @@ async function receiveAll(
   return Object.fromEntries(digests);
 }
 
-/** Requests about one repository. */
-class Connection implements RemoteRepository {
-  readonly #hub: Hub;
-  readonly #id: string;
-  readonly #kind: RepositoryKind;
-  readonly #signal: AbortSignal | undefined;
-
-  constructor(hub: Hub, { id, kind }: Wanted, signal: AbortSignal | undefined) {
-    this.#hub = hub;
-    this.#id = id;
-    this.#kind = kind;
-    this.#signal = signal;
-  }
-
-  /** The commit a branch or tag points to now: every later request names it, so all files belong together. */
-  async resolveCommit(revision: string): Promise<string> {
-    const request = { name: this.#id, revision, ...this.#access() };
-    const { sha } =
-      this.#kind === 'model'
-        ? await modelInfo({ ...request, additionalFields: ['sha'] })
-        : await datasetInfo({ ...request, additionalFields: ['sha'] });
-    if (!isCommit(sha))
-      throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${this.#id}`);
-    return sha;
-  }
-
-  /** The files by name: the top folder's for a model, all for a data set. */
-  async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
-    const files = new Map<string, RemoteFile>();
-    const request = { repo: this.#repo, revision: commit, recursive: this.#kind === 'dataset', ...this.#access() };
-    for await (const { type, path, size, oid, lfs } of listFiles(request)) {
-      if (type !== 'file') continue;
-      const bytes = lfs?.size ?? size;
-      if (!Number.isSafeInteger(bytes) || bytes < 0) {
-        throw new LinnetError('FORMAT', `the server lists ${quoteName(path)} with a size of ${bytes}`);
-      }
-      files.set(path, { name: path, size: bytes, digest: expectedDigest(oid, lfs?.oid) });
-      if (files.size > MAX_LISTED_FILES) {
-        throw new LinnetError('FORMAT', `the server lists more than ${MAX_LISTED_FILES} files`);
-      }
-    }
-    return files;
-  }
-
-  /** Receives a file into a folder; returns its SHA-256. */
-  receive(file: RemoteFile, commit: string, folder: string, onBytes?: (received: number) => void): Promise<string> {
-    const { retries, retryDelay } = this.#hub;
-    const connect = (start: number) => this.#open(file, commit, start);
-    return receiveFile(folder, file, { connect, retries, retryDelay, isTransient, onBytes, signal: this.#signal });
-  }
-
-  async #open({ name, size }: RemoteFile, commit: string, start: number): Promise<AsyncIterable<Uint8Array>> {
-    // xet: false — plain HTTP ranges, which every mirror serves. The digest covers the content whichever way it came.
-    const blob = await downloadFile({ repo: this.#repo, path: name, revision: commit, xet: false, ...this.#access() });
-    if (blob === null) throw new LinnetError('NOT_FOUND', `the server lists ${quoteName(name)} but does not have it`);
-    if (blob.size !== size) {
-      throw new LinnetError('FORMAT', `${quoteName(name)} has ${blob.size} bytes, the server's listing says ${size}`);
-    }
-    return (start === 0 ? blob : blob.slice(start)).stream();
-  }
-
-  get #repo(): { readonly type: RepositoryKind; readonly name: string } {
-    return { type: this.#kind, name: this.#id };
-  }
-
-  #access(): { hubUrl: string; accessToken: string | undefined; fetch: typeof fetch } & Partial<{
-    accessToken: string;
-  }> {
-    return { hubUrl: this.#hub.endpoint, accessToken: this.#hub.token, fetch: this.#fetch };
-  }
-
-  /** Keeps the token from other servers, makes requests abortable, and insists on the range that was asked for. */
-  readonly #fetch: typeof fetch = async (input, init) => {
-    const { endpoint, token } = this.#hub;
-    const headers = new Headers(init?.headers);
-    const url = input instanceof Request ? input.url : String(input);
-    const leavesHub = new URL(url).origin !== new URL(endpoint).origin;
-    if (leavesHub && headers.get('authorization') === `Bearer ${token}`) headers.delete('authorization');
-    const response = await fetch(input, { ...init, headers, signal: this.#signal });
-    const start = Number(/^bytes=(\d+)-/.exec(headers.get('range') ?? '')?.[1] ?? 0);
-    if (start > 0 && response.status === 200) {
-      await response.body?.cancel();
-      throw new Error(`${url} answers with the whole file instead of the part from byte ${start}`);
-    }
-    return response;
-  };
-}
-
-/** Large files carry a SHA-256, files stored in git the hash of their blob. Mirrors may give neither. */
-function expectedDigest(oid: unknown, lfsOid: unknown): ExpectedDigest | undefined {
-  if (typeof lfsOid === 'string') {
-    const hex = lfsOid.replace(/^sha256:/, '');
-    return /^[0-9a-f]{64}$/.test(hex) ? { algorithm: 'sha256', hex } : undefined;
-  }
-  return isCommit(oid) ? { algorithm: 'git-sha1', hex: oid } : undefined;
-}
-
-function isCommit(hash: unknown): hash is string {
-  return typeof hash === 'string' && /^[0-9a-f]{40}$/.test(hash);
-}
-
 function checkId(id: string, kind: RepositoryKind): string {
   const part = '[A-Za-z0-9_][A-Za-z0-9._-]{0,95}';
   if (new RegExp(`^(${part}/)?${part}$`).test(id) && !id.includes('..')) return id;
@@ -384,4 +277,52 @@ function checkId(id: string, kind: RepositoryKind): string {
 function checkRevision(revision: string): string {
   if (/^[\w.-][\w./-]{0,254}$/.test(revision) && !revision.includes('..')) return revision;
   throw new LinnetError('INPUT', `${quoteName(revision)} is not a branch, tag or commit`);
+}
+
+const recordSchema = z.object({
+  id: z.string(),
+  commit: z.string(),
+  files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
+  /** The requested selection; records of earlier versions lack it: all files that Linnet reads, and no others. */
+  selection: fileSelection.default({ include: [], exclude: [] }),
+});
+
+/** A downloaded model: name and commit on the hub, size in bytes and SHA-256 of each file, and how they were chosen. */
+export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
+
+const recordFile: RunFile<DownloadRecord> = {
+  ...{ file: 'linnet-source.json', schema: recordSchema, what: 'a valid record of a download', mostBytes: 10_000_000 },
+};
+
+/** Writes the note into a folder. */
+export async function writeDownloadRecord(folder: string, record: DownloadRecord): Promise<void> {
+  await new RunFolder(folder).write(recordFile, record);
+}
+
+/**
+ * Looks at a folder that may hold an earlier download of a model.
+ * @returns undefined if there is none; else its note, and whether every file is still there with its size (contents are not read)
+ * @throws LinnetError `PATH` if the folder is something else, which must not be replaced
+ */
+export async function examineDownload(
+  folder: string,
+  id: string,
+): Promise<{ record: DownloadRecord; intact: boolean } | undefined> {
+  if ((await sizeOf(folder)) === undefined) return undefined;
+  const record = await new RunFolder(folder).read(recordFile);
+  if (record?.id !== id) {
+    const found = record === undefined ? 'no downloaded model' : `the model ${record.id}`;
+    throw new LinnetError('PATH', `${folder} holds ${found}; choose another folder for ${id}`);
+  }
+  const sizes = await Promise.all(Object.keys(record.files).map((name) => sizeOf(resolve(folder, name))));
+  return { record, intact: Object.values(record.files).every(({ size }, i) => sizes[i] === size) };
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await lstat(path)).size;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
+    throw fileError('examine', path, error);
+  }
 }

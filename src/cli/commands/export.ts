@@ -2,12 +2,17 @@
 import { openModelWeights } from '../../checkpoint/load-model.ts';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { evaluationData, halvedWindows, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
-import { headsOfFolder } from '../../export/export-folder.ts';
-import { exportModel } from '../../export/export-model.ts';
-import type { ErrorReport, ExportManifest, MeasuredErrors, OutputError } from '../../export/manifest.ts';
+import { exportModel, headsOfFolder } from '../../export/export-model.ts';
+import {
+  type ErrorReport,
+  type ExportManifest,
+  type MeasuredErrors,
+  type OutputError,
+  storageTypeNames,
+  storageTypes,
+} from '../../export/manifest.ts';
 import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
 import { ownText } from '../../evaluation/precision/own-text.ts';
-import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
 import { requireGenerating } from '../../models/families/index.ts';
 import { byKind, decoderOf, type GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';

@@ -33,7 +33,7 @@ import {
   speculationOptions,
   speculationSoFar,
 } from '../options/speculation-options.ts';
-import { weightTypes } from '../../quantization/weight-types.ts';
+import { weightTypes } from '../../quantization/sources.ts';
 import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import { openGenerating, type RunningModel } from '../../open/running-model.ts';
 

@@ -5,7 +5,7 @@ import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../../errors.ts';
 import { exportModel } from '../../export/export-model.ts';
 import { RandomWeights } from '../../export/random-weights.ts';
-import { type StorageType, storageTypeNames } from '../../export/storage-types.ts';
+import { type StorageType, storageTypeNames } from '../../export/manifest.ts';
 import type { BlockSize } from '../../graph/ops/quantized.ts';
 import { parameterCount } from '../../nn/parameters.ts';
 import { describeCausalModel } from '../../models/families/index.ts';

@@ -4,7 +4,7 @@ import { OptionsError } from '../../errors.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { validated } from '../../files/schema-problems.ts';
-import { layerJobHandler, layerJobKind } from '../../conversion/queued-layers.ts';
+import { layerJobHandler, layerJobKind } from '../../conversion/remote-layers.ts';
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { takeJobs } from '../../jobs/queue.ts';
 import type { Share } from '../../jobs/result-store.ts';

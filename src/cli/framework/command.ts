@@ -1,19 +1,17 @@
 /** Definition of a command: arguments and options as zod schemas, which help and errors come from, too, and its function. */
-import type { Command as Commander } from 'commander';
-import { Help, Option } from 'commander';
+import { type Command as Commander, Help, Option } from 'commander';
 import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext, CommandResult } from './context.ts';
 import { UsageError } from './exit-codes.ts';
 import { requireWritable } from '../../files/atomic.ts';
-import { nearName } from '../../files/near-name.ts';
+import { nearName } from '../../files/name-list.ts';
 import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { imitatesGpu } from '../../runtime/imitated-gpu.ts';
 import { flagName, inFlags, readSettings, type SetField } from './settings.ts';
-import type { ValueKind } from './option-values.ts';
-import { called, choice, filePath, integer, text } from './option-values.ts';
+import { called, choice, filePath, integer, text, type ValueKind } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
 
 /** Help for one argument or option; its name comes from its key. */

@@ -1,6 +1,6 @@
 /** Names of options, and `--set key=value`: options that few runs need, and fields of a plan. */
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
-import { nearName } from '../../files/near-name.ts';
+import { nearName } from '../../files/name-list.ts';
 import { UsageError } from './exit-codes.ts';
 
 export interface SetField {

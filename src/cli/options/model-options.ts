@@ -4,7 +4,7 @@ import { flag, required, withDefault, optional } from '../framework/command.ts';
 import { modelHere } from '../../open/model-names.ts';
 import { called, choice, folderPath, path, type ValueKind, numberChoice } from '../framework/option-values.ts';
 import { mixerPresetNames } from '../../attention/presets.ts';
-import { hasBlocks, type StorageType } from '../../export/storage-types.ts';
+import { hasBlocks, type StorageType } from '../../export/manifest.ts';
 import { type BlockSize, blockSizes } from '../../graph/ops/quantized.ts';
 import { defaultBlock } from '../../quantization/sources.ts';
 import { UsageError } from '../framework/exit-codes.ts';

@@ -4,7 +4,7 @@ import { formatCount, formatFixed, formatShortCount, formatBytes, formatDuration
 import type { Progress } from '../../report/progress.ts';
 import type { TrainingHooks, TrainingResult } from '../../training/plans/run.ts';
 import type { CommandResult, CommandContext } from '../framework/context.ts';
-import type { PlannedStage, WorkPlan } from '../../training/plans/work-plan.ts';
+import type { PlannedStage, WorkPlan } from '../../training/plans/plan.ts';
 import type { Column } from '../../report/table.ts';
 import { flag } from '../framework/command.ts';
 

@@ -4,8 +4,7 @@
  * Keywords that a grammar cannot express are refused, never ignored.
  */
 import { LinnetError } from '../../errors.ts';
-import { checkJsonLimits } from '../../files/json-limits.ts';
-import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { checkJsonLimits, isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   anyValue,
   blanks,

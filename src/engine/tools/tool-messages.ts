@@ -1,6 +1,5 @@
 /** Conversations with functions, as the chat template of a model takes them. */
-import { checkJsonLimits } from '../../files/json-limits.ts';
-import { isJsonObject } from '../../files/json-object.ts';
+import { checkJsonLimits, isJsonObject } from '../../files/json-object.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import type { MessagesInput } from '../prompt.ts';
 import { type ToolFormat, type ToolFunction, writeCalls } from './tool-format.ts';

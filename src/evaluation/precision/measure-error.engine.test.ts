@@ -9,8 +9,7 @@ import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
-import { exportFolder } from '../../export/export-folder.ts';
-import type { ExportOptions } from '../../export/export-model.ts';
+import { exportFolder, type ExportOptions } from '../../export/export-model.ts';
 import type { ErrorReport } from '../../export/manifest.ts';
 import { comparisonBytes, measureError, type MeasureOptions } from './measure-error.ts';
 

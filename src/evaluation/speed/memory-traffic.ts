@@ -3,8 +3,7 @@
  * second cannot exceed read bandwidth over bytes of weights.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { ExportManifest } from '../../export/manifest.ts';
-import { storageTypes } from '../../export/storage-types.ts';
+import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
 import { Graph, liveNodes, type Value } from '../../graph/graph.ts';
 import { matmul, sum } from '../../graph/ops/contraction.ts';
 import { max } from '../../graph/ops/reduce.ts';

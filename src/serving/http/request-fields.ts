@@ -1,7 +1,7 @@
 /** Bodies of requests, read up to a limit, and how their fields are checked. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { checkJsonLimits } from '../../files/json-limits.ts';
+import { checkJsonLimits } from '../../files/json-object.ts';
 import { ApiError } from './api-error.ts';
 
 /** Levels of a body: a schema has 48, and lies in others. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import type { SavedSession } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
-import { checkPlainFileName } from '../../files/plain-file-name.ts';
+import { checkPlainFileName } from '../../files/name-list.ts';
 import { nameOf } from '../sessions/state-store.ts';
 import { ApiError } from './api-error.ts';
 import type { Serving } from './request-context.ts';

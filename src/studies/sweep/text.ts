@@ -13,9 +13,8 @@ import { dataOf } from '../../graph/tensor.ts';
 import type { Model } from '../../models/families/index.ts';
 import { byKind, type EncoderDecoderModel, type EncoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { maskedObjective } from '../../training/objectives/masked.ts';
+import { maskedObjective, sequenceObjective } from '../../training/objectives/encoders.ts';
 import { causalObjective, type Objective, weightsInput } from '../../training/objectives/next-token.ts';
-import { sequenceObjective } from '../../training/objectives/sequence-to-sequence.ts';
 import { sha256 } from '../../files/digest.ts';
 
 /** Text to measure on: windows of a causal model, or rows of the objective of the others. */

@@ -83,10 +83,8 @@ export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
  * @throws LinnetError as `train`; `CONFIG` for rows too short for the heads
  */
 export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
-  const { model, medusa, dataset, settings } = job;
-  const isJoint = medusa.joint !== undefined;
-  const visits = totalUpdates(dataset, settings) * settings.batch;
-  const place = isJoint ? 'recompute' : (job.hiddenStates ?? hiddenStatePlace(dataset, model.sizes.width, visits));
+  const { model, medusa, dataset } = job;
+  const place = placeOfStates(job);
   const states: KeptFeature | undefined =
     place === 'recompute'
       ? undefined
@@ -108,6 +106,16 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
   } finally {
     await states?.[Symbol.asyncDispose]();
   }
+}
+
+/** Where hidden states of the backbone are kept: nowhere where it is trained too. */
+export function placeOfStates(
+  job: Pick<MedusaJob, 'model' | 'medusa' | 'dataset' | 'settings' | 'hiddenStates'>,
+): HiddenStatePlace {
+  const { model, medusa, dataset, settings, hiddenStates } = job;
+  if (medusa.joint !== undefined) return 'recompute';
+  const visits = totalUpdates(dataset, settings) * settings.batch;
+  return hiddenStates ?? hiddenStatePlace(dataset, model.sizes.width, visits);
 }
 
 /** As of `trainMedusa`; hidden states are not kept, since pairs may differ from pass to pass. */
@@ -137,28 +145,23 @@ async function trainWithHeads(
   objective: Objective,
   feature?: RowFeature,
 ): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
-  const { model, medusa } = job;
-  const { parameters, ...outcome } = await train({
-    ...job,
-    ...{ objective, feature },
-    model: withMedusaHeads(model, medusa),
-    parameters: new Map([...initializeMedusa(medusa, model, job.parameters), ...job.parameters]),
-    trainable: medusa.joint === undefined ? isMedusaParameter : undefined,
-    rateFactor: (name) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
-  });
+  const { parameters, ...outcome } = await train({ ...job, objective, feature, ...withHeads(job) });
   const part = (ofHeads: boolean): Map<string, Tensor<'float32'>> =>
     new Map([...parameters].filter(([name]) => isMedusaParameter(name) === ofHeads));
   return { ...outcome, heads: part(true), base: part(false) };
 }
 
-/** The model with the parameters of its heads, and with what else a resumed run must agree on in its description. */
-function withMedusaHeads(
-  model: Pick<GeneratingModel, 'parameters' | 'sizes' | 'toJson'>,
-  medusa: MedusaTraining,
-): TrainingJob['model'] {
+/** The model with its heads, whose description has what else a resumed run must agree on; and what of it is trained. */
+export function withHeads(job: Pick<MedusaJob | PairMedusaJob, 'model' | 'medusa' | 'parameters'>) {
+  const { model, medusa, parameters } = job;
   return {
-    parameters: new Map([...model.parameters, ...medusaParameters(medusa, model.sizes)]),
-    toJson: () => ({ ...model.toJson(), medusa }),
+    model: {
+      parameters: new Map([...model.parameters, ...medusaParameters(medusa, model.sizes)]),
+      toJson: () => ({ ...model.toJson(), medusa }),
+    },
+    parameters: new Map([...initializeMedusa(medusa, model, parameters), ...parameters]),
+    trainable: medusa.joint === undefined ? isMedusaParameter : undefined,
+    rateFactor: (name: string) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
   };
 }
 

@@ -1,15 +1,17 @@
-/** Training objectives: the interface, and next-token prediction. */
+/** Training objectives: the interface, the cross-entropy of labels, and next-token prediction. */
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { RowInputs } from '../../data/rows/row-dataset.ts';
 import type { Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
-import { mul } from '../../graph/ops/elementwise.ts';
+import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
-import { labelLoss, type LabelOptions } from './label-loss.ts';
 import { sumOverPositions } from './position-blocks.ts';
+import { gatherElements } from '../../graph/ops/indexing.ts';
+import { mean } from '../../graph/ops/reduce.ts';
+import { crossEntropy } from '../../graph/ops/softmax.ts';
 
 /** A batch as graph inputs, by the names of `Objective.inputs`. */
 export type BatchValues = Readonly<Record<string, Value>>;
@@ -81,4 +83,27 @@ export function tokenLoss(
   return sumOverPositions(flat, model.sizes.vocabulary, ([features, label, weight]) =>
     sum(mul(labelLoss(model.head(source, features), label, options), weight)),
   );
+}
+
+/** How labels are taken. */
+export interface LabelOptions {
+  /** ε, share of each label that is spread evenly over all classes. Default 0. */
+  readonly labelSmoothing?: number;
+}
+
+/**
+ * Cross-entropy against (1 − ε)·onehot(label) + ε/V (Szegedy et al., arXiv 1512.00567, section 7), per row:
+ *
+ *     −(1 − ε) log p_label − ε · mean_v log p_v  =  −log p_label + ε (z_label − mean_v z_v),   z the logits
+ *
+ * @param logits [rows,V]
+ * @param labels int32 [rows]
+ * @returns float32 [rows], in nats
+ */
+export function labelLoss(logits: Value, labels: Value, { labelSmoothing: smoothing = 0 }: LabelOptions = {}): Value {
+  const loss = crossEntropy(logits, labels);
+  if (smoothing === 0) return loss;
+  const [rows] = labels.shape.map(Number);
+  const chosen = reshape(gatherElements(logits, reshape(labels, [rows, 1]), 1), [rows]);
+  return add(loss, mul(sub(chosen, mean(logits, [1])), smoothing));
 }

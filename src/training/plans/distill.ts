@@ -22,10 +22,9 @@ import { logitsObjective } from '../objectives/logits.ts';
 import { parseOptions, recomputeShape, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { described, type TrainingSettings } from '../settings.ts';
 import { totalUpdates } from '../trainer.ts';
-import { modelPlan, type TrainingPlan } from './plan.ts';
+import { modelPlan, planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
-import { planTraining, type WorkPlan } from './work-plan.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 export const transferShape = {

@@ -3,11 +3,10 @@ import { z } from 'zod';
 import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
 import { objectiveShape, prepareObjective } from './objectives.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
-import { checkPairFields } from './pairs.ts';
+import { checkPairFields } from './text.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import type { TrainingSettings } from '../settings.ts';
-import type { TrainingPlan } from './plan.ts';
-import { planTraining, type WorkPlan } from './work-plan.ts';
+import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { loadCausalShapes } from '../../checkpoint/load-model.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 

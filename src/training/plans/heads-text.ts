@@ -1,26 +1,20 @@
 /** Data of Medusa heads: plain text, or pairs for models that read one text and generate another. */
+import type { LoadedModel } from '../../checkpoint/load-model.ts';
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import type { Document } from '../../data/documents/documents.ts';
 import { PackedDataset } from '../../data/datasets/packing.ts';
 import type { PairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { LinnetError } from '../../errors.ts';
 import { byKind, type CausalModel, type EncoderDecoderModel, type GeneratingModel } from '../../models/model.ts';
-import type { JsonValue } from '../../report/record.ts';
+import { parameterCount } from '../../nn/parameters.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import {
-  type MedusaJob,
-  medusaObjective,
-  type MedusaOutcome,
-  type MedusaTraining,
-  pairMedusaObjective,
-  trainMedusa,
-  trainPairMedusa,
-} from '../objectives/medusa.ts';
+import { computeHiddenStates } from '../objectives/hidden-states.ts';
+import { type MedusaJob, medusaObjective, pairMedusaObjective, placeOfStates } from '../objectives/medusa.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
-import { loadPairs, type LoadPairsOptions } from './pairs.ts';
-import type { HeldOutRows, TrainingPlan } from './plan.ts';
-import { loadPackedText } from './text.ts';
+import { loadPackedText, loadPairs, type LoadPairsOptions } from './text.ts';
+import type { TrainingPlan } from './plan.ts';
 
 const heldOutShare = 1 / 20;
 
@@ -32,16 +26,18 @@ export interface HeldOutTokens {
   readonly source?: Int32Array;
 }
 
-export type HeadsJob = Omit<MedusaJob, 'model' | 'dataset'>;
+/** A model whose heads are trained, and how. */
+export interface HeadsInput extends Pick<MedusaJob, 'medusa' | 'hiddenStates' | 'signal' | 'onHiddenStates'> {
+  readonly loaded: LoadedModel<GeneratingModel>;
+}
 
 /** Text to train heads on, and how they are trained on it. */
-export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
-  readonly configuration: Readonly<Record<string, JsonValue>>;
+export interface HeadsText
+  extends Pick<
+    TrainingPlan,
+    'dataset' | 'summary' | 'configuration' | 'objective' | 'heldOutRows' | 'feature' | 'otherWeightBytes'
+  > {
   readonly heldOut: readonly HeldOutTokens[];
-  readonly objective: (medusa: MedusaTraining) => TrainingPlan['objective'];
-  /** Rows set aside by `heldOut`, to measure the loss on during training; absent if there are none. */
-  readonly heldOutRows?: (medusa: MedusaTraining) => Promise<HeldOutRows>;
-  readonly train: (job: HeadsJob) => Promise<Omit<MedusaOutcome, 'hiddenStates'>>;
 }
 
 export type HeadsTextOptions = LoadPairsOptions & Pick<TrainingOptions, 'packing'>;
@@ -51,45 +47,56 @@ export type HeadsTextOptions = LoadPairsOptions & Pick<TrainingOptions, 'packing
  * @throws LinnetError `INPUT` if nothing is left to train on, and as `loadPackedText` and `loadPairs`
  */
 export async function loadHeadsText(
-  model: GeneratingModel,
+  input: HeadsInput,
   options: HeadsTextOptions,
   settings: TrainingSettings,
   tokenizer: Tokenizer,
 ): Promise<HeadsText> {
-  return await byKind(model, {
-    causal: (own) => plainText(own, options, settings, tokenizer),
-    'encoder-decoder': (own) => pairsOfTexts(own, options, settings, tokenizer),
+  return await byKind(input.loaded.model, {
+    causal: (own) => plainText(own, input, options, settings, tokenizer),
+    'encoder-decoder': (own) => pairsOfTexts(own, input, options, settings, tokenizer),
   });
 }
 
 async function plainText(
   model: CausalModel,
+  input: HeadsInput,
   options: HeadsTextOptions,
   settings: TrainingSettings,
   tokenizer: Tokenizer,
 ): Promise<HeadsText> {
+  const { medusa, loaded, signal, onHiddenStates: onProgress } = input;
   const text = await loadPackedText(options, settings, tokenizer);
   const { training: dataset, heldOut } =
     text.heldOut.length > 0
       ? { training: text.dataset, heldOut: piecesOf(text.heldOut, tokenizer, settings.length) }
       : splitRows(text.dataset);
+  const place = placeOfStates({ ...input, model, dataset, settings });
+  const running = medusaObjective(medusa, model, settings.length);
+  const states = { name: 'hidden', shape: [settings.length, model.sizes.width] };
+  const bytes = 4 * dataset.rows * settings.length * model.sizes.width;
+  const kept = place !== 'recompute' && {
+    objective: medusaObjective(medusa, model, settings.length, states),
+    otherWeightBytes: 4 * parameterCount(model.parameters) + (place === 'memory' ? bytes : 0),
+    feature: {
+      diskBytes: place === 'disk' ? bytes : 0,
+      open: (folder: string, compile: CompileOptions) =>
+        computeHiddenStates({ ...loaded, model, dataset, place, folder, compile, signal, onProgress }),
+    },
+  };
   return {
-    dataset,
+    ...{ dataset, summary: text.summary, configuration: text.configuration },
     heldOut: heldOut.map((tokens) => ({ tokens })),
-    summary: text.summary,
-    configuration: text.configuration,
-    objective: (medusa) => medusaObjective(medusa, model, settings.length),
+    objective: running,
+    ...kept,
     // Without kept hidden states: the model runs over these rows whenever they are measured.
-    heldOutRows: async (medusa) => ({
-      dataset: await text.heldOutRows(),
-      objective: medusaObjective(medusa, model, settings.length),
-    }),
-    train: (job) => trainMedusa({ ...job, model, dataset }),
+    heldOutRows: async () => ({ dataset: await text.heldOutRows(), objective: running }),
   };
 }
 
 async function pairsOfTexts(
   model: EncoderDecoderModel,
+  { medusa }: HeadsInput,
   options: HeadsTextOptions,
   settings: TrainingSettings,
   tokenizer: Tokenizer,
@@ -99,19 +106,15 @@ async function pairsOfTexts(
     throw new LinnetError('INPUT', 'one pair cannot be both trained on and measured on; give more pairs');
   }
   const kept = heldOut === undefined ? dataset.rows - setAside(dataset.rows) : dataset.rows;
-  const training = heldOut === undefined ? dataset.first(kept) : dataset;
+  const measured = (rows: PairDataset) => ({
+    dataset: rows,
+    objective: pairMedusaObjective(medusa, model, rows.lengths),
+  });
   return {
-    dataset: training,
+    ...measured(heldOut === undefined ? dataset.first(kept) : dataset),
     heldOut: heldOut === undefined ? rowsOf(dataset, kept) : rowsOf(heldOut, 0),
-    summary,
-    configuration,
-    objective: (medusa) => pairMedusaObjective(medusa, model, training.lengths),
-    heldOutRows:
-      heldOut &&
-      ((medusa) =>
-        Promise.resolve({ dataset: heldOut, objective: pairMedusaObjective(medusa, model, heldOut.lengths) })),
-    train: ({ hiddenStates: _, hiddenStateFolder: __, onHiddenStates: ___, ...job }) =>
-      trainPairMedusa({ ...job, model, dataset: training }),
+    ...{ summary, configuration },
+    heldOutRows: heldOut && (() => Promise.resolve(measured(heldOut))),
   };
 }
 

@@ -8,10 +8,10 @@ import { isMedusaParameter, medusaLimits } from '../../models/medusa/medusa.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
-import { type MedusaTraining, medusaTrainingDefaults } from '../objectives/medusa.ts';
+import { type MedusaTraining, medusaTrainingDefaults, withHeads } from '../objectives/medusa.ts';
 import { type HeldOutTokens, loadHeadsText } from './heads-text.ts';
 import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
-import { checkPairFields, pairShape } from './pairs.ts';
+import { checkPairFields, pairShape } from './text.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
@@ -112,37 +112,22 @@ export async function trainHeads(
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
   return await runPlan<HeadsDetails>(parsed, hooks, checked, async (settings) => {
-    const { model, parameters, fingerprint, path: from } = await loadGeneratingModel(folder);
-    const tokenizer = await loadTokenizer(from);
-    const { heldOut, heldOutRows, summary, configuration, ...text } = await loadHeadsText(
-      model,
+    const loaded = await loadGeneratingModel(folder);
+    const { model, fingerprint, path: from } = loaded;
+    const { signal, onHiddenStates } = hooks;
+    const input = { loaded, medusa, signal, onHiddenStates };
+    const { heldOut, configuration, ...text } = await loadHeadsText(
+      hiddenStates === 'auto' ? input : { ...input, hiddenStates },
       parsed,
       settings,
-      tokenizer,
+      await loadTokenizer(from),
     );
     return {
-      model,
-      parameters,
-      origin: fingerprint,
-      summary,
-      dataset: text.dataset,
-      objective: text.objective(medusa),
-      heldOutRows: heldOutRows && (() => heldOutRows(medusa)),
+      ...{ ...text, ...withHeads({ ...loaded, medusa }), origin: fingerprint },
       configuration: {
         ...configuration,
         ...{ heads, headLayers, headDecay },
         ...(medusa.joint && { joint: { ...medusa.joint } }),
-      },
-      async train(job, runFolder) {
-        const outcome = await text.train({
-          ...job,
-          origin: fingerprint,
-          medusa,
-          hiddenStates: hiddenStates === 'auto' ? undefined : hiddenStates,
-          hiddenStateFolder: runFolder,
-          onHiddenStates: hooks.onHiddenStates,
-        });
-        return { ...outcome, parameters: new Map([...outcome.base, ...outcome.heads]) };
       },
       async save(out, trained) {
         const measured = await hooks.measure?.({ model, medusa, parameters: trained, heldOut });

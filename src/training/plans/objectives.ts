@@ -19,16 +19,13 @@ import { describeModel, type Model, requireModelKind } from '../../models/famili
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { classificationObjective } from '../objectives/classification.ts';
-import { maskedObjective } from '../objectives/masked.ts';
+import { classificationObjective, maskedObjective, sequenceObjective } from '../objectives/encoders.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
-import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
 import { described, type TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { recomputeShape, refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
-import { loadPairs, pairShape } from './pairs.ts';
-import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
+import { loadPackedText, loadPairs, loadTrainingDocuments, pairShape, withoutHeldOut } from './text.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as const;
 /** An objective of fine-tuning. */

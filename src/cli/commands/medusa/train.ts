@@ -1,7 +1,7 @@
 /** `linnet medusa train`: trains draft heads for a model and saves both in one folder. */
 import { headRanks, topAccuracy } from '../../../evaluation/medusa/ranks.ts';
 import { formatPercent } from '../../../report/quantities.ts';
-import { pairShape } from '../../../training/plans/pairs.ts';
+import { pairShape } from '../../../training/plans/text.ts';
 import { type HeadAccuracy, headsShape, type TrainedHeads, trainHeads } from '../../../training/plans/heads.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { defineCommand, settings } from '../../framework/command.ts';

@@ -6,7 +6,7 @@ import { sum } from '../../graph/ops/contraction.ts';
 import { dataOf, float32, int32 } from '../../graph/tensor.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
-import { labelLoss } from './label-loss.ts';
+import { labelLoss } from './next-token.ts';
 
 const rows = 4;
 const classes = 5;

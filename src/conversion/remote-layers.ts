@@ -1,17 +1,17 @@
 /**
  * Layers that are trained on other machines: every layer is a job, of which the original, the hidden states before the layer and
  * the mixer that it starts from lie in folders that all machines have at the same path. Results come back through the queue, bit
- * for bit.
+ * for bit. Machines without a common disk train a share each, with results in a store.
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type Tensor } from '../graph/tensor.ts';
-import type { JobHandler } from '../jobs/job.ts';
+import type { Job, JobHandler } from '../jobs/job.ts';
 import { runJobs } from '../jobs/queue.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import { type TrainingSettings, trainingSchema } from '../training/settings.ts';
+import { trainingSchema, type TrainingSettings } from '../training/settings.ts';
 import {
   layerIdentity,
   layerMixerNames,
@@ -22,6 +22,8 @@ import {
 } from './layer-transfer.ts';
 import { HiddenFile } from './hidden-states.ts';
 import { openReader, type Weighted } from './stages.ts';
+import { isInShare, ResultStore } from '../jobs/result-store.ts';
+import type { ConversionOptions } from './options.ts';
 
 /** Names the jobs. */
 export const layerJobKind = 'convert-layer';
@@ -172,4 +174,47 @@ function littleEndian(values: ArrayLike<number>): Buffer {
   const bytes = Buffer.alloc(4 * values.length);
   for (let i = 0; i < values.length; i++) bytes.writeFloatLE(values[i], 4 * i);
   return bytes;
+}
+
+/** The layers of a stage and their store. */
+export interface StoredLayers {
+  /** Results of others, or of this machine in an earlier run. */
+  readonly known: ReadonlyMap<number, LayerTransfer>;
+  /** Layers without a result that are to be trained here. */
+  readonly open: readonly number[];
+  readonly keep: (result: LayerTransfer) => Promise<void>;
+}
+
+interface StoredLayersOptions extends Pick<ConversionOptions, 'store' | 'share'> {
+  /** Identity of the conversion, steps included. */
+  readonly origin: string;
+  readonly stage: string;
+}
+
+/**
+ * Looks for results of layers. Without a store there are none, and none are kept.
+ * @throws LinnetError as `ResultStore.open` and `ResultStore.find`, `FORMAT` for a result that is not of the layer
+ */
+export async function layersInStore(
+  student: Weighted,
+  layers: readonly number[],
+  { store, share, origin, stage }: StoredLayersOptions,
+): Promise<StoredLayers> {
+  const results = store === undefined ? undefined : await ResultStore.open(store);
+  // A name by the work and not by the weights at its start: closed forms differ by rounding among processors.
+  const jobOf = (layer: number): Job => ({
+    kind: 'conversion-layer',
+    data: { origin, stage, layer },
+    title: `layer ${layer}`,
+  });
+  const known = new Map<number, LayerTransfer>();
+  for (const layer of layers) {
+    const found = await results?.find(jobOf(layer));
+    if (found !== undefined) known.set(layer, transferOf(found, student, layer));
+  }
+  return {
+    known,
+    open: layers.filter((layer, position) => !known.has(layer) && isInShare(position, share)),
+    keep: async (result) => results?.keep(jobOf(result.layer), transferJson(result)),
+  };
 }

@@ -1,12 +1,14 @@
-/** Training a classifier: the cross-entropy of the label of each text, or the squared error of its number. */
+/** Objectives of classifiers and of models with an encoder. */
 import { labelledInputs } from '../../data/datasets/labelled.ts';
 import type { Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Classifier } from '../../models/classifiers/classifier.ts';
-import { labelLoss, type LabelOptions } from './label-loss.ts';
-import type { Objective } from './next-token.ts';
+import { labelLoss, type LabelOptions, type Objective, tokenLoss } from './next-token.ts';
+import { maskedInputs } from '../../data/datasets/masked.ts';
+import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
+import { pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
 
 /**
  * The loss of a batch of labels: their cross-entropy, or with a regression head (number − label)², as transformers has it.
@@ -30,4 +32,27 @@ export function classificationObjective(classifier: Classifier, length: number, 
 function squaredErrors(predictions: Value, targets: Value): Value {
   const difference = sub(reshape(predictions, targets.shape.map(Number)), targets);
   return mul(difference, difference);
+}
+
+/** Rows as `MaskedDataset` has them. */
+export function maskedObjective(model: EncoderModel, length: number, options?: LabelOptions): Objective {
+  return {
+    inputs: maskedInputs(length),
+    loss(source, { tokens, mask, labels, weights }) {
+      const hidden = model.encode(source, { tokens, mask }); // [B,n,width]
+      return tokenLoss(model, source, hidden, { labels, weights }, options);
+    },
+  };
+}
+
+/** Rows as `PairDataset` has them: the decoder reads the target up to each token that it must predict. */
+export function sequenceObjective(model: EncoderDecoderModel, lengths: PairLengths, options?: LabelOptions): Objective {
+  return {
+    inputs: pairInputs(lengths),
+    loss(parameters, { source, sourceMask, inputs, labels, weights }) {
+      const encoded = model.encode(parameters, { tokens: source, mask: sourceMask }); // [B,n,width]
+      const hidden = model.decode(parameters, { tokens: inputs, encoded, encodedMask: sourceMask }); // [B,m,width]
+      return tokenLoss(model, parameters, hidden, { labels, weights }, options);
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nearName } from './near-name.ts';
+import { nearName } from './name-list.ts';
 
 describe('nearName', () => {
   const known = ['maxTokens', 'temperature', 'topK', 'stop'];

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { findDuplicateKey } from './duplicate-keys.ts';
+import { findDuplicateKey } from './json-object.ts';
 
 describe('findDuplicateKey', () => {
   it.each([

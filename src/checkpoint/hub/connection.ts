@@ -1,0 +1,158 @@
+/** Requests to the hub about one repository, and the errors they can end with. */
+import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import { LinnetError, reasonOf } from '../../errors.ts';
+import { quoteName } from '../../files/name-list.ts';
+import { fileError, systemErrorCode } from '../../files/regular-file.ts';
+import { type ExpectedDigest, receiveFile, type RemoteFile } from './download.ts';
+
+/** Names of the kinds of repositories, in messages. */
+export const kindNames = { model: 'model', dataset: 'data set' } as const;
+export type RepositoryKind = keyof typeof kindNames;
+
+/** A repository at a revision. */
+export interface Wanted {
+  readonly kind: RepositoryKind;
+  readonly id: string;
+  readonly revision: string;
+}
+
+/** Refusals stay refusals; broken connections and overloaded servers may recover. */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
+  return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
+}
+
+export function asHubError(
+  error: unknown,
+  endpoint: string,
+  { kind, id, revision }: Wanted,
+  signal: AbortSignal | undefined,
+): LinnetError {
+  if (signal?.aborted)
+    return new LinnetError('ABORTED', `the download of ${id} was stopped; the next one goes on from there`, {
+      cause: error,
+    });
+  if (error instanceof LinnetError)
+    return new LinnetError(error.code, `${id} (${revision}): ${error.message}`, { cause: error });
+  if (systemErrorCode(error) !== undefined) return fileError('store', id, error);
+  if (error instanceof HubApiError && [401, 403].includes(error.statusCode)) {
+    const advice =
+      'it is private, gated or does not exist; check the name, accept its terms on the hub, and give a token with access';
+    return new LinnetError('INPUT', `${endpoint} refuses access to ${id}: ${advice}`, { cause: error });
+  }
+  if (error instanceof HubApiError && error.statusCode === 404) {
+    return new LinnetError(
+      'NOT_FOUND',
+      `${endpoint} has no ${kindNames[kind]} ${id} at revision ${quoteName(revision)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return new LinnetError(
+    'NOT_FOUND',
+    `cannot fetch ${id} from ${endpoint}: ${reasonOf(error)}; without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`,
+    { cause: error },
+  );
+}
+
+/** More files than any model has in its top folder, or data set in all of them. */
+const MAX_LISTED_FILES = 20_000;
+
+/** How a hub is reached. */
+export interface Hub {
+  readonly endpoint: string;
+  readonly token: string | undefined;
+  readonly retries: number;
+  readonly retryDelay: number;
+}
+
+/** Requests about one repository. */
+export class Connection {
+  readonly #hub: Hub;
+  readonly #repo: { readonly type: RepositoryKind; readonly name: string };
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(hub: Hub, { id, kind }: Wanted, signal: AbortSignal | undefined) {
+    this.#hub = hub;
+    this.#repo = { type: kind, name: id };
+    this.#signal = signal;
+  }
+
+  /** The commit a branch or tag points to now: every later request names it, so all files belong together. */
+  async resolveCommit(revision: string): Promise<string> {
+    const { type, name } = this.#repo;
+    const infoOf = type === 'model' ? modelInfo<'sha'> : datasetInfo<'sha'>;
+    const { sha } = await infoOf({ name, revision, ...this.#access(), additionalFields: ['sha'] });
+    if (isCommit(sha)) return sha;
+    throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${name}`);
+  }
+
+  /** The files by name: the top folder's for a model, all for a data set. */
+  async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
+    const files = new Map<string, RemoteFile>();
+    const request = { repo: this.#repo, revision: commit, recursive: this.#repo.type === 'dataset', ...this.#access() };
+    for await (const { type, path, size, oid, lfs } of listFiles(request)) {
+      if (type !== 'file') continue;
+      const bytes = lfs?.size ?? size;
+      if (!Number.isSafeInteger(bytes) || bytes < 0) {
+        throw new LinnetError('FORMAT', `the server lists ${quoteName(path)} with a size of ${bytes}`);
+      }
+      files.set(path, { name: path, size: bytes, digest: expectedDigest(oid, lfs?.oid) });
+      if (files.size > MAX_LISTED_FILES) {
+        throw new LinnetError('FORMAT', `the server lists more than ${MAX_LISTED_FILES} files`);
+      }
+    }
+    return files;
+  }
+
+  /** Receives a file into a folder; returns its SHA-256. */
+  receive(file: RemoteFile, commit: string, folder: string, onBytes?: (received: number) => void): Promise<string> {
+    const { retries, retryDelay } = this.#hub;
+    const connect = (start: number) => this.#open(file, commit, start);
+    return receiveFile(folder, file, { connect, retries, retryDelay, isTransient, onBytes, signal: this.#signal });
+  }
+
+  async #open({ name, size }: RemoteFile, commit: string, start: number): Promise<AsyncIterable<Uint8Array>> {
+    // xet: false — plain HTTP ranges, which every mirror serves. The digest covers the content whichever way it came.
+    const blob = await downloadFile({ repo: this.#repo, path: name, revision: commit, xet: false, ...this.#access() });
+    if (blob === null) throw new LinnetError('NOT_FOUND', `the server lists ${quoteName(name)} but does not have it`);
+    if (blob.size !== size) {
+      throw new LinnetError('FORMAT', `${quoteName(name)} has ${blob.size} bytes, the server's listing says ${size}`);
+    }
+    return (start === 0 ? blob : blob.slice(start)).stream();
+  }
+
+  #access() {
+    return { hubUrl: this.#hub.endpoint, accessToken: this.#hub.token, fetch: this.#fetch };
+  }
+
+  /** Keeps the token from other servers, makes requests abortable, and insists on the range that was asked for. */
+  readonly #fetch: typeof fetch = async (input, init) => {
+    const { endpoint, token } = this.#hub;
+    const headers = new Headers(init?.headers);
+    const url = input instanceof Request ? input.url : String(input);
+    const leavesHub = new URL(url).origin !== new URL(endpoint).origin;
+    if (leavesHub && headers.get('authorization') === `Bearer ${token}`) headers.delete('authorization');
+    const response = await fetch(input, { ...init, headers, signal: this.#signal });
+    const start = Number(/^bytes=(\d+)-/.exec(headers.get('range') ?? '')?.[1] ?? 0);
+    if (start > 0 && response.status === 200) {
+      await response.body?.cancel();
+      throw new Error(`${url} answers with the whole file instead of the part from byte ${start}`);
+    }
+    return response;
+  };
+}
+
+/** Large files carry a SHA-256, files stored in git the hash of their blob. Mirrors may give neither. */
+function expectedDigest(oid: unknown, lfsOid: unknown): ExpectedDigest | undefined {
+  if (typeof lfsOid === 'string') {
+    const hex = lfsOid.replace(/^sha256:/, '');
+    return /^[0-9a-f]{64}$/.test(hex) ? { algorithm: 'sha256', hex } : undefined;
+  }
+  return isCommit(oid) ? { algorithm: 'git-sha1', hex: oid } : undefined;
+}
+
+function isCommit(hash: unknown): hash is string {
+  return typeof hash === 'string' && /^[0-9a-f]{40}$/.test(hash);
+}
