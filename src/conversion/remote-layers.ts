@@ -112,13 +112,13 @@ async function identityAt(student: Weighted, layer: number, path: string, settin
 }
 
 /** A layer's result as JSON. */
-export function transferJson({ steps, before, after, parameters }: LayerTransfer): z.infer<typeof resultSchema> {
+function transferJson({ steps, before, after, parameters }: LayerTransfer): z.infer<typeof resultSchema> {
   const encoded = [...parameters].map(([name, { data }]) => [name, littleEndian(data).toString('base64')] as const);
   return { steps, before, after, parameters: Object.fromEntries(encoded) };
 }
 
 /** The result in such JSON. @throws LinnetError `FORMAT` for a value that is no result of the layer */
-export function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
+function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
   const parsed = resultSchema.safeParse(value);
   if (!parsed.success) throw strange(layer);
   const { parameters: given, ...numbers } = parsed.data;

@@ -41,7 +41,7 @@ export interface EvaluationPlan {
 type Blocks = ReadonlyMap<string, Tensor<'float32'>>;
 
 /** The lowest of some measurements, the first of equal ones. */
-export function lowest(evaluations: readonly Evaluation[]): Evaluation | undefined {
+function lowest(evaluations: readonly Evaluation[]): Evaluation | undefined {
   return evaluations.reduce<Evaluation | undefined>(
     (best, next) => (best === undefined || next.loss < best.loss ? next : best),
     undefined,

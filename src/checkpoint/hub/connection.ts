@@ -17,7 +17,7 @@ export interface Wanted {
 }
 
 /** Refusals stay refusals; broken connections and overloaded servers may recover. */
-export function isTransient(error: unknown): boolean {
+function isTransient(error: unknown): boolean {
   if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
   return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
 }
