@@ -79,21 +79,12 @@ export async function trainOnTexts(
   const job: LoopJob = { model, objective, parameters, dataset, settings };
   onPlan?.({ tokens: dataset.predictedTokens, rows: dataset.rows, updates: totalUpdates(dataset, settings) });
   const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device: 'wasm', ...engine });
-  const program = await TrainingProgram.create(programOptions(job, compile));
-  try {
-    const updates = new Updates(job, program, { state: startingState(job, program), update: 0 });
-    while (updates.done < updates.total && signal?.aborted !== true) {
-      onUpdate?.(await updates.next());
-      await eventLoopTurn();
-    }
-    const { done, total } = updates;
-    return {
-      parameters: allParameters(job, program, updates.state),
-      updates: done,
-      total,
-      finished: done === total,
-    };
-  } finally {
-    await program.dispose();
+  await using program = await TrainingProgram.create(programOptions(job, compile));
+  const updates = new Updates(job, program, { state: startingState(job, program), update: 0 });
+  while (updates.done < updates.total && signal?.aborted !== true) {
+    onUpdate?.(await updates.next());
+    await eventLoopTurn();
   }
+  const { done, total } = updates;
+  return { parameters: allParameters(job, program, updates.state), updates: done, total, finished: done === total };
 }

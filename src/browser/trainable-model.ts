@@ -91,9 +91,7 @@ export async function trainedEngine(
  * const file = new Blob([await weightsFile(parameters)]);
  * ```
  */
-export async function weightsFile(
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-): Promise<Uint8Array<ArrayBuffer>> {
+export function weightsFile(parameters: ReadonlyMap<string, Tensor<'float32'>>): Promise<Uint8Array<ArrayBuffer>> {
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  return encodeSafetensors(entries, { format: 'pt' }, 'the weights');
+  return Promise.resolve(encodeSafetensors(entries, { format: 'pt' }, 'the weights'));
 }

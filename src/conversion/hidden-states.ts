@@ -11,6 +11,7 @@ import type { PackedDataset } from '../data/datasets/packing.ts';
 import { fingerprint } from '../data/rows/fingerprint.ts';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
+import { jsonIn } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
@@ -211,7 +212,8 @@ export class HiddenFile implements AsyncDisposable {
   static async open(path: string): Promise<HiddenFile> {
     const file = await openSafetensors(path);
     try {
-      const description = describedBy(file.metadata.get(metadataKey), path);
+      const described = jsonIn(file.metadata.get(metadataKey));
+      const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it anew`);
       requireRows(file, description, path);
       return new HiddenFile(file, description);
     } catch (error) {
@@ -282,14 +284,4 @@ function requireRows(file: SafetensorsFile, { counts, length, width }: Descripti
       `${path}: row ${row} is ${found}, expected ${length} × ${width}; write the file anew`,
     );
   }
-}
-
-function describedBy(text: string | undefined, path: string): Description {
-  let value: unknown;
-  try {
-    value = JSON.parse(text ?? '');
-  } catch {
-    throw new LinnetError('FORMAT', `${path} does not say what hidden states it holds; write it anew`);
-  }
-  return validated(schema, value, 'FORMAT', `${path} is damaged; write it anew`);
 }

@@ -13,6 +13,7 @@ import { mixParallel } from '../attention/mixers.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
+import { jsonIn } from '../files/json-object.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
@@ -24,7 +25,7 @@ import { constantPositions, mixerParameterValues, scoringOf, shiftedByOne } from
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import { onlyInputs, type Program } from '../runtime/program.ts';
+import { onlyInputs } from '../runtime/program.ts';
 import { nameOfTeacher, teacherSource } from '../training/objectives/distillation.ts';
 import type { TrainingSettings } from '../training/settings.ts';
 import { runsLean } from '../training/step-cost.ts';
@@ -117,7 +118,7 @@ export async function learnLayer(
   snapshots: string,
   { settings, compile: compileOptions, signal, onStart, onUpdate }: LayerTrainingOptions,
 ): Promise<LayerTransfer> {
-  await using layerOf = await LayerTraining.create(inputs, layer, compileOptions);
+  await using layerOf = await openLayer(inputs, layer, compileOptions);
   const before = await layerOf.error(layerOf.start);
   const outcome = await train({
     ...layerOf.job,
@@ -147,7 +148,7 @@ export async function layerStepTimes(
   { settings, compile: compileOptions, signal }: Omit<LayerTrainingOptions, 'onStart' | 'onUpdate'>,
 ): Promise<{ times: number[]; seconds: number }> {
   const started = performance.now();
-  await using layerOf = await LayerTraining.create(inputs, layer, compileOptions);
+  await using layerOf = await openLayer(inputs, layer, compileOptions);
   const times: number[] = [];
   await train({ ...layerOf.job, settings, signal, onUpdate: (event) => void times.push(event.seconds) });
   return { times, seconds: (performance.now() - started) / 1000 };
@@ -160,82 +161,53 @@ function trainedRows({ rows }: HiddenFile): number {
   throw new LinnetError('INPUT', 'a layer is trained on at least two rows; give more of them');
 }
 
-/** A layer's weights, rows, and programs. Dispose of it. */
-class LayerTraining implements AsyncDisposable {
-  readonly states: HiddenFile;
-  /** The mixer as it is. */
-  readonly start: ReadonlyMap<string, Tensor<'float32'>>;
-  /** Options of `train`, but for the settings. */
-  readonly job: Pick<
-    TrainingJob,
-    'model' | 'objective' | 'dataset' | 'feature' | 'parameters' | 'trainable' | 'compile'
-  >;
-  readonly #program: Program;
-  readonly #judgedFrom: number;
-
-  private constructor(states: HiddenFile, start: LayerTraining['start'], job: LayerTraining['job'], program: Program) {
-    this.states = states;
-    this.start = start;
-    this.job = job;
-    this.#program = program;
-    this.#judgedFrom = job.dataset.rows;
-  }
-
-  static async create(
-    { teacher, student, states: path }: LayerInputs,
-    layer: number,
-    options: CompileOptions = {},
-  ): Promise<LayerTraining> {
-    const states = await HiddenFile.open(path);
-    try {
-      const start = requireTrainable(student, layer);
-      const { length } = states.description;
-      const learned = layerJob(teacher.model, student.model, layer, length);
-      const lean = runsLean(teacher.model.parameters, options.device);
-      const graph = new Graph(`error of layer ${layer}`);
-      const rows = Object.entries(learned.objective.inputs).map(
-        ([name, { dtype, shape }]) => [name, graph.input(name, dtype, [1, ...shape])] as const,
-      );
-      const judged = layerErrors(
-        teacher.model,
-        student.model,
-        layer,
-      )(new InputParameters(graph), Object.fromEntries(rows));
-      for (const [name, value] of Object.entries(judged)) graph.output(name, value);
-      const program = await compile(graph, { ...options, lean });
-      const parameters = new Map(start);
-      for (const name of program.inputs.keys()) {
-        if (start.has(name) || Object.hasOwn(learned.objective.inputs, name)) continue;
-        parameters.set(name, await teacher.read(nameOfTeacher(name)));
-      }
-      const read = { dataset: states.dataset(0, trainedRows(states)), feature: states.feature(0) };
-      const job = { ...learned, ...read, parameters, compile: { ...options, lean } };
-      return new LayerTraining(states, start, job, program);
-    } catch (error) {
-      await states[Symbol.asyncDispose]();
-      throw error;
+/** A layer's rows, its mixer as it is (`start`), options of `train` but for the settings, and its error. Dispose of it. */
+async function openLayer({ teacher, student, states: path }: LayerInputs, layer: number, options: CompileOptions = {}) {
+  const states = await HiddenFile.open(path);
+  try {
+    const start: ReadonlyMap<string, Tensor<'float32'>> = requireTrainable(student, layer);
+    const learned = layerJob(teacher.model, student.model, layer, states.description.length);
+    const lean = runsLean(teacher.model.parameters, options.device);
+    const graph = new Graph(`error of layer ${layer}`);
+    const rows = Object.entries(learned.objective.inputs).map(
+      ([name, { dtype, shape }]) => [name, graph.input(name, dtype, [1, ...shape])] as const,
+    );
+    const errors = layerErrors(teacher.model, student.model, layer);
+    const judged = errors(new InputParameters(graph), Object.fromEntries(rows));
+    for (const [name, value] of Object.entries(judged)) graph.output(name, value);
+    const program = await compile(graph, { ...options, lean });
+    const parameters = new Map(start);
+    for (const name of program.inputs.keys()) {
+      if (start.has(name) || Object.hasOwn(learned.objective.inputs, name)) continue;
+      parameters.set(name, await teacher.read(nameOfTeacher(name)));
     }
-  }
-
-  /** Squared error over the teacher's squares on the rows that are not trained on. */
-  async error(mixer: ReadonlyMap<string, Tensor<'float32'>>): Promise<number> {
-    const rows = this.states.dataset(this.#judgedFrom, this.states.rows);
-    const weights = Object.fromEntries([...this.job.parameters, ...mixer]);
-    let error = 0;
-    let squares = 0;
-    for (let row = 0; row < rows.rows; row++) {
-      const { shape, data } = await this.states.read(this.#judgedFrom + row);
-      const feeds = { ...weights, ...rows.batch([{ row, epoch: 0 }]), [hiddenInput]: float32([1, ...shape], data) };
-      const results = await this.#program.run(onlyInputs(this.#program, feeds), ['error', 'squares']);
-      error += dataOf(results.error, 'float32')[0];
-      squares += dataOf(results.squares, 'float32')[0];
-    }
-    return error / squares;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#program.dispose();
-    await this.states[Symbol.asyncDispose]();
+    const judgedFrom = trainedRows(states);
+    const read = { dataset: states.dataset(0, judgedFrom), feature: states.feature(0) };
+    return {
+      ...{ states, start, job: { ...learned, ...read, parameters, compile: { ...options, lean } } },
+      /** Squared error over the teacher's squares on the rows that are not trained on. */
+      async error(mixer: ReadonlyMap<string, Tensor<'float32'>>): Promise<number> {
+        const own = states.dataset(judgedFrom, states.rows);
+        const weights = Object.fromEntries([...parameters, ...mixer]);
+        let error = 0;
+        let squares = 0;
+        for (let row = 0; row < own.rows; row++) {
+          const { shape, data } = await states.read(judgedFrom + row);
+          const feeds = { ...weights, ...own.batch([{ row, epoch: 0 }]), [hiddenInput]: float32([1, ...shape], data) };
+          const results = await program.run(onlyInputs(program, feeds), ['error', 'squares']);
+          error += dataOf(results.error, 'float32')[0];
+          squares += dataOf(results.squares, 'float32')[0];
+        }
+        return error / squares;
+      },
+      async [Symbol.asyncDispose](): Promise<void> {
+        await program.dispose();
+        await states[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await states[Symbol.asyncDispose]();
+    throw error;
   }
 }
 
@@ -335,14 +307,14 @@ export async function storeLayer(folder: string, identity: string, result: Layer
 export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
   try {
     await using file = await openSafetensors(resultOf(folder, layer));
-    const described = schema.safeParse(JSON.parse(file.metadata.get(metadataKey) ?? 'null'));
+    const described = schema.safeParse(jsonIn(file.metadata.get(metadataKey)));
     if (!described.success || described.data.identity !== identity) return undefined;
     const { version: _, identity: __, ...numbers } = described.data;
     const parameters = new Map<string, Tensor<'float32'>>();
     for (const name of file.names()) parameters.set(name, await file.readFloat32(name));
     return { ...numbers, parameters };
   } catch (error) {
-    if (error instanceof LinnetError || error instanceof SyntaxError) return undefined;
+    if (error instanceof LinnetError) return undefined;
     throw error;
   }
 }

@@ -18,6 +18,15 @@ export function parseJson(text: string, label: string): unknown {
   return attempt((): unknown => JSON.parse(text), `${label} is not valid JSON`);
 }
 
+/** A text of a file's header as JSON; undefined where it is absent or is none. */
+export function jsonIn(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Parses bytes that must hold one JSON object.
  * @param label name of the bytes, the subject of error messages

@@ -1,5 +1,5 @@
 /** Sessions of opened models in a browser: the files are those of Node. */
-import { encodeSafetensorsNow } from '../checkpoint/safetensors/encoding.ts';
+import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
 import { type ContentHash, decodeSessionWith, sessionParts } from '../decoding/state/session-format.ts';
 import type { SessionFiles } from '../engine/session.ts';
 import { sha256Of } from './remote-folder.ts';
@@ -14,7 +14,7 @@ export function webSessionFiles(fingerprint: string): SessionFiles {
       const hash = new GatheredHash();
       const { entries, strings } = sessionParts(session, hash);
       const header = strings(await hash.digest());
-      const bytes = encodeSafetensorsNow(entries, header, 'the session', (length) => new Uint8Array(length));
+      const bytes = encodeSafetensors(entries, header, 'the session');
       await keepSession(name, bytes);
     },
     async load(name, engine) {

@@ -4,10 +4,10 @@
  */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BatchTensors, RowDataset, RowVisit } from '../data/rows/row-dataset.ts';
+import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
-import { onlyInputs, type Program } from '../runtime/program.ts';
+import { onlyInputs } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
@@ -55,58 +55,42 @@ export function isExhausted(evaluations: readonly Evaluation[], patience: number
 }
 
 /** Measures the mean loss of a data set. Dispose of it. */
-export class HeldOutLoss {
-  readonly #options: TrainingProgramOptions;
-  readonly #dataset: RowDataset;
-  readonly #program: Program;
-
-  private constructor(options: TrainingProgramOptions, dataset: RowDataset, program: Program) {
-    this.#options = options;
-    this.#dataset = dataset;
-    this.#program = program;
-  }
-
-  /** @throws LinnetError `INPUT` for a data set without rows */
-  static async create(
-    options: TrainingProgramOptions,
-    blocks: readonly ParameterBlock[],
-    dataset: RowDataset,
-  ): Promise<HeldOutLoss> {
-    if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure on');
-    return new HeldOutLoss(options, dataset, await options.compile(lossGraph(options, blocks)));
-  }
-
+export interface HeldOutLoss extends AsyncDisposable {
   /** @param parameters by block name */
-  async measure(parameters: Blocks, signal?: AbortSignal): Promise<number> {
-    const { rows } = this.#options;
-    let loss = 0;
-    let weight = 0;
-    for (let start = 0; start < this.#dataset.rows; start += rows) {
-      requireRunning(signal, 'while the held-out loss was measured');
-      const filled = Math.min(rows, this.#dataset.rows - start);
-      // The graph has a fixed number of rows: the last batch is filled up with rows of no weight.
-      const visits: RowVisit[] = Array.from({ length: rows }, (_, i) => ({
-        row: i < filled ? start + i : 0,
-        epoch: 0,
-      }));
-      const batch = withoutWeight(this.#dataset.batch(visits), filled, rows);
-      const feeds = {
-        ...onlyInputs(this.#program, Object.fromEntries(this.#options.frozen ?? [])),
-        ...Object.fromEntries(parameters),
-      };
-      feeds.total_weight = float32([], [1]);
-      for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
-      for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
-      const result = await this.#program.run(feeds, ['loss']);
-      loss += Number(result.loss.data[0]);
-    }
-    if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
-    return loss / weight;
-  }
+  measure(parameters: Blocks, signal?: AbortSignal): Promise<number>;
+}
 
-  dispose(): Promise<void> {
-    return this.#program.dispose();
-  }
+/** @throws LinnetError `INPUT` for a data set without rows */
+export async function heldOutLoss(
+  options: TrainingProgramOptions,
+  blocks: readonly ParameterBlock[],
+  dataset: RowDataset,
+): Promise<HeldOutLoss> {
+  if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure on');
+  const { rows, frozen = [], objective } = options;
+  const program = await options.compile(lossGraph(options, blocks));
+  return {
+    async measure(parameters, signal) {
+      let loss = 0;
+      let weight = 0;
+      for (let start = 0; start < dataset.rows; start += rows) {
+        requireRunning(signal, 'while the held-out loss was measured');
+        const filled = Math.min(rows, dataset.rows - start);
+        // The graph has a fixed number of rows: the last batch is filled up with rows of no weight.
+        const visits = Array.from({ length: rows }, (_, i) => ({ row: i < filled ? start + i : 0, epoch: 0 }));
+        const batch = withoutWeight(dataset.batch(visits), filled, rows);
+        const feeds = { ...onlyInputs(program, Object.fromEntries(frozen)), ...Object.fromEntries(parameters) };
+        feeds.total_weight = float32([], [1]);
+        for (const name of Object.keys(objective.inputs)) feeds[name] = batch[name];
+        for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
+        const result = await program.run(feeds, ['loss']);
+        loss += Number(result.loss.data[0]);
+      }
+      if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
+      return loss / weight;
+    },
+    [Symbol.asyncDispose]: () => program.dispose(),
+  };
 }
 
 function withoutWeight(batch: BatchTensors, filled: number, rows: number): BatchTensors {

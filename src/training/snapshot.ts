@@ -7,11 +7,13 @@ import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
+import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import type { TensorEntry } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { BatchCursor } from '../data/rows/batches.ts';
 import { LinnetError } from '../errors.ts';
+import { jsonIn } from '../files/json-object.ts';
+import { systemErrorCode } from '../files/regular-file.ts';
 import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
@@ -89,7 +91,7 @@ function evaluationEntries(evaluations: readonly Evaluation[]): [string, AnyTens
 
 async function snapshotFiles(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (systemErrorCode(error) === 'ENOENT') return [];
     throw error;
   });
   return names
@@ -130,10 +132,11 @@ async function readOne(
   identity: string,
 ): Promise<{ position: SnapshotPosition; state: TrainingState }> {
   await using file = await openSafetensors(path);
-  const described = positionSchema.safeParse(parseJson(file.metadata.get('snapshot')));
+  const described = positionSchema.safeParse(jsonIn(file.metadata.get('snapshot')));
   if (!described.success) throw new LinnetError('FORMAT', `${path} is not a snapshot of version ${formatVersion}`);
   const { sha256, ...content } = described.data;
-  const tensors = await readAll(file);
+  const tensors = new Map<string, AnyTensor>();
+  for (const name of file.names()) tensors.set(name, await file.read(name));
   if (contentHash(content, tensors) !== sha256) {
     throw new LinnetError('FORMAT', `${path} is damaged: its SHA-256 is not that of its content`);
   }
@@ -173,12 +176,6 @@ function contentHash(content: Omit<Described, 'sha256'>, tensors: ReadonlyMap<st
   return hash.digest('hex');
 }
 
-async function readAll(file: SafetensorsFile): Promise<Map<string, AnyTensor>> {
-  const tensors = new Map<string, AnyTensor>();
-  for (const name of file.names()) tensors.set(name, await file.read(name));
-  return tensors;
-}
-
 function block(
   tensors: ReadonlyMap<string, AnyTensor>,
   name: string,
@@ -189,12 +186,4 @@ function block(
   if (found?.dtype === 'float32' && String(found.shape) === String(shape)) return found;
   const given = found === undefined ? 'missing' : `${found.dtype} [${found.shape.join(',')}]`;
   throw new LinnetError('FORMAT', `${path}: "${name}" is ${given}, expected float32 [${shape.join(',')}]`);
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return text === undefined ? undefined : JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

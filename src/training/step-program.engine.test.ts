@@ -22,7 +22,7 @@ async function threeSteps(
   changes: Partial<StepDescription>,
 ): Promise<{ state: TrainingState; results: StepResult[]; names: readonly string[] }> {
   const dataset = await songRows();
-  const program = await TrainingProgram.create({
+  await using program = await TrainingProgram.create({
     ...{ parameters: model.parameters, objective, rows: 2, accumulate: 1, clip: 0.5, trainable: isTrained },
     ...{ optimizer: { ...adamWDefaults, weightDecay: 0.1 }, frozen: parameters, blockBytes: 4096, compile },
     rateFactor: (name) => (name.includes('embed') ? 0.5 : 1),
@@ -35,7 +35,6 @@ async function threeSteps(
     const visits = [2 * update, 2 * update + 1].map((row) => ({ row, epoch: 0 }));
     results.push(await program.step(state, [dataset.batch(visits)], 1e-2, update));
   }
-  await program.dispose();
   return { state, results, names: program.blocks.map(({ name }) => name) };
 }
 

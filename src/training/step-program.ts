@@ -81,8 +81,8 @@ interface SplitPrograms {
   readonly updates: ReadonlyMap<boolean, Program>;
 }
 
-/** Runs optimizer steps. Make it with `TrainingProgram.create`, and `dispose` of it. */
-export class TrainingProgram {
+/** Runs optimizer steps. Make it with `TrainingProgram.create`, and dispose of it. */
+export class TrainingProgram implements AsyncDisposable {
   readonly blocks: readonly ParameterBlock[];
   readonly #options: TrainingProgramOptions;
   readonly #programs: Program | SplitPrograms;
@@ -213,7 +213,7 @@ export class TrainingProgram {
     return feeds;
   }
 
-  async dispose(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     const programs = this.#programs;
     const all = 'gradients' in programs ? [programs.gradients, ...programs.updates.values()] : [programs];
     for (const program of all) await program.dispose();

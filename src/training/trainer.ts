@@ -6,7 +6,7 @@ import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import { BestParameters, type Evaluation, type EvaluationPlan, HeldOutLoss, isExhausted } from './held-out.ts';
+import { BestParameters, type Evaluation, type EvaluationPlan, heldOutLoss, isExhausted } from './held-out.ts';
 import { runsLean } from './step-cost.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import { TrainingProgram } from './step-program.ts';
@@ -75,13 +75,7 @@ export interface TrainingOutcome {
 }
 
 /** Identity of a run, which its snapshots must match. Settings of speed and intervals (threads, snapshots) do not count. */
-function runIdentity({
-  model,
-  origin,
-  dataset,
-  settings,
-  variant,
-}: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings' | 'variant'>): string {
+function runIdentity({ model, origin, dataset, settings, variant }: TrainingJob): string {
   // More steps change only the end of a run, and the fall of its rate from here on. The
   // micro-batch follows from the memory.
   const fixed = { ...settings, steps: undefined, epochs: undefined, microBatch: undefined };
@@ -104,82 +98,74 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     ...programOptions(job, (graph) => compile(graph, { ...job.compile, lean })),
     keepFrozen: device !== 'cpu',
   };
-  const program = await TrainingProgram.create(options);
-  let heldOut: HeldOutLoss | undefined;
-  try {
-    const identity = runIdentity(job);
-    if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
-    const resumed =
-      snapshots === undefined ? undefined : await readSnapshot(snapshots.folder, program.blocks, identity);
-    const state = resumed?.state ?? startingState(job, program);
-    const updates = new Updates(job, program, {
-      state,
-      update: resumed?.position.update ?? 0,
-      cursor: resumed?.position.cursor,
-    });
-    let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: updates.cursor, tokens: 0, losses: [] };
-    if (position.update > total) {
-      throw new LinnetError(
-        'MISMATCH',
-        `the newest snapshot has done ${position.update} optimizer steps, and the run is to have ${total}; ask for as many or more`,
-      );
-    }
-    await job.onStart?.(position.update);
-    const losses = [...position.losses];
-    const evaluations = [...(position.evaluations ?? [])];
-    if (job.evaluation !== undefined) {
-      const { dataset: rowsHeldOut, objective } = job.evaluation;
-      heldOut = await HeldOutLoss.create({ ...options, objective }, program.blocks, rowsHeldOut);
-    }
-    const best = new BestParameters(job.evaluation, job.snapshots?.folder, program.blocks);
-    await best.restore(evaluations);
-    let seconds = 0;
-    let tokens = 0;
-    const isDone = (): boolean => position.update >= total || isExhausted(evaluations, job.evaluation?.patience);
-    while (!isDone() && signal?.aborted !== true) {
-      const event = await updates.next();
-      seconds += event.seconds;
-      tokens += event.tokens;
-      losses.push(event.loss);
-      position = {
-        update: event.update,
-        cursor: updates.cursor,
-        tokens: position.tokens + event.tokens,
-        losses,
-        evaluations,
-      };
-      await job.onUpdate?.(event, () => allParameters(job, program, state));
-      if (heldOut !== undefined && isMeasured(job.evaluation, position.update, total)) {
-        const measured = { update: position.update, loss: await heldOut.measure(state.parameters) };
-        evaluations.push(measured);
-        await best.take(measured, state.parameters, evaluations);
-      }
-      const due = snapshots !== undefined && (position.update % snapshots.every === 0 || isDone());
-      if (due) await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
-      // Runs block this thread: give signals and timers a turn.
-      await setImmediate();
-    }
-    const finished = isDone();
-    if (!finished && snapshots !== undefined && position.update > 0) {
-      await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
-    }
-    const recent = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
-    return {
-      parameters: allParameters(job, program, { parameters: best.kept?.parameters ?? state.parameters }),
-      updates: position.update,
-      total,
-      evaluations,
-      best: best.kept?.measured,
-      finished,
-      losses,
-      loss: recent.length === 0 ? undefined : recent.reduce((a, b) => a + b, 0) / recent.length,
-      tokensPerSecond: seconds === 0 ? undefined : tokens / seconds,
-      tokens: position.tokens,
-    };
-  } finally {
-    await heldOut?.dispose();
-    await program.dispose();
+  await using program = await TrainingProgram.create(options);
+  const identity = runIdentity(job);
+  if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
+  const resumed = snapshots === undefined ? undefined : await readSnapshot(snapshots.folder, program.blocks, identity);
+  const state = resumed?.state ?? startingState(job, program);
+  const updates = new Updates(job, program, {
+    state,
+    update: resumed?.position.update ?? 0,
+    cursor: resumed?.position.cursor,
+  });
+  let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: updates.cursor, tokens: 0, losses: [] };
+  if (position.update > total) {
+    throw new LinnetError(
+      'MISMATCH',
+      `the newest snapshot has done ${position.update} optimizer steps, and the run is to have ${total}; ask for as many or more`,
+    );
   }
+  await job.onStart?.(position.update);
+  const losses = [...position.losses];
+  const evaluations = [...(position.evaluations ?? [])];
+  const measures = job.evaluation;
+  await using heldOut =
+    measures && (await heldOutLoss({ ...options, objective: measures.objective }, program.blocks, measures.dataset));
+  const best = new BestParameters(measures, snapshots?.folder, program.blocks);
+  await best.restore(evaluations);
+  let seconds = 0;
+  let tokens = 0;
+  const isDone = (): boolean => position.update >= total || isExhausted(evaluations, measures?.patience);
+  while (!isDone() && signal?.aborted !== true) {
+    const event = await updates.next();
+    seconds += event.seconds;
+    tokens += event.tokens;
+    losses.push(event.loss);
+    position = {
+      update: event.update,
+      cursor: updates.cursor,
+      tokens: position.tokens + event.tokens,
+      losses,
+      evaluations,
+    };
+    await job.onUpdate?.(event, () => allParameters(job, program, state));
+    if (heldOut !== undefined && isMeasured(measures, position.update, total)) {
+      const measured = { update: position.update, loss: await heldOut.measure(state.parameters) };
+      evaluations.push(measured);
+      await best.take(measured, state.parameters, evaluations);
+    }
+    const due = snapshots !== undefined && (position.update % snapshots.every === 0 || isDone());
+    if (due) await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
+    // Runs block this thread: give signals and timers a turn.
+    await setImmediate();
+  }
+  const finished = isDone();
+  if (!finished && snapshots !== undefined && position.update > 0) {
+    await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
+  }
+  const recent = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
+  return {
+    parameters: allParameters(job, program, { parameters: best.kept?.parameters ?? state.parameters }),
+    updates: position.update,
+    total,
+    evaluations,
+    best: best.kept?.measured,
+    finished,
+    losses,
+    loss: recent.length === 0 ? undefined : recent.reduce((a, b) => a + b, 0) / recent.length,
+    tokensPerSecond: seconds === 0 ? undefined : tokens / seconds,
+    tokens: position.tokens,
+  };
 }
 
 function isMeasured(plan: EvaluationPlan | undefined, update: number, total: number): boolean {

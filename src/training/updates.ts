@@ -79,14 +79,8 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
   );
 }
 
-export function stepDescription({
-  model,
-  settings,
-  trainable,
-  objective,
-  parameters,
-  rateFactor,
-}: Omit<LoopJob, 'dataset' | 'feature'>): StepDescription {
+export function stepDescription(job: Omit<LoopJob, 'dataset' | 'feature'>): StepDescription {
+  const { model, settings, trainable, objective, parameters, rateFactor } = job;
   const rows = microBatchRows(settings);
   return {
     ...{ parameters: model.parameters, objective, rows, accumulate: settings.batch / rows, optimizer: settings },

@@ -96,7 +96,7 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
         weights: tensor('float32', [rows, length], new Float32Array(rows * length).fill(1)),
       };
       const step = async (device: Device): Promise<{ loss: number; norm: number; moments: Map<string, Tensor> }> => {
-        const program = await TrainingProgram.create({
+        await using program = await TrainingProgram.create({
           parameters: model.parameters,
           objective: causalObjective(model, length),
           rows,
@@ -110,7 +110,6 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
         );
         const state = initialState(program.blocks, start);
         const { loss, gradientNorm } = await program.step(state, [batch], 1e-3, 0);
-        await program.dispose();
         return { loss, norm: gradientNorm, moments: state.first };
       };
       const expected = await step('cpu');

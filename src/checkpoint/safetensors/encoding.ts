@@ -32,41 +32,18 @@ const SPACE = 0x20;
 const CONVERSION_ELEMENTS = 1 << 21;
 
 /**
- * The bytes of a safetensors file, in memory.
+ * The bytes of a safetensors file, in memory, at once: the data may change afterwards.
  * @param source how errors name it
+ * @param allocate makes the memory, all of which is written
  * @throws LinnetError `FORMAT` and `SHAPE` for unusable entries, or data that does not fit them
  */
-export async function encodeSafetensors(
-  entries: Iterable<TensorEntry>,
-  metadata: Readonly<Record<string, string>> = {},
-  source = 'safetensors bytes',
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { placed, header } = await placeEntries(entries, metadata, source);
-  const file = new Uint8Array(placed.reduce((sum, { byteLength }) => sum + byteLength, header.length));
-  file.set(header);
-  let end = header.length;
-  for (const entry of placed) {
-    await writeTensor(entry, source, (bytes) => {
-      file.set(bytes, end);
-      end += bytes.length;
-    });
-  }
-  return file;
-}
-
-/**
- * The same at once, of data that is there and may change afterwards.
- * @param allocate makes the memory, all of which is written
- * @throws LinnetError as `encodeSafetensors`
- */
-export function encodeSafetensorsNow(
+export function encodeSafetensors(
   entries: readonly (TensorEntry & { readonly data: TensorData })[],
   metadata: Readonly<Record<string, string>>,
   source: string,
-  allocate: (length: number) => Uint8Array<ArrayBuffer>,
+  allocate = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length),
 ): Uint8Array<ArrayBuffer> {
-  const place = placing(source);
-  const { placed, header } = laidOut(entries.map(place), metadata, source);
+  const { placed, header } = laidOut(entries.map(placing(source)), metadata, source);
   const file = allocate(placed.reduce((sum, { byteLength }) => sum + byteLength, header.length));
   file.set(header);
   let end = header.length;

@@ -1,6 +1,6 @@
 /** Sessions as files of Node, and as bytes in memory, in the format of `session-format.ts`. */
 import { createHash } from 'node:crypto';
-import { encodeSafetensorsNow } from '../../checkpoint/safetensors/encoding.ts';
+import { encodeSafetensors } from '../../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../../checkpoint/safetensors/reader.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import type { StepEngine } from '../step-engine.ts';
@@ -39,7 +39,7 @@ export function encodeSession(session: SavedSession & { readonly fingerprint: st
   const { entries, strings } = sessionParts(session, hash);
   // Memory that is not cleared first: clearing it takes longer than the copy.
   const allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes);
-  return encodeSafetensorsNow(entries, strings(hash.digest('hex')), 'the session', allocate);
+  return encodeSafetensors(entries, strings(hash.digest('hex')), 'the session', allocate);
 }
 
 /**

@@ -82,6 +82,6 @@ async function compileStep(model: CausalModel, { rows, length, compile: compiled
   return {
     ...{ flops, compileMs },
     run: () => program.step(state, [batch], 1e-4, update++),
-    [Symbol.asyncDispose]: () => program.dispose(),
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
 }

@@ -10,11 +10,11 @@ import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
-import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
+import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import type { KeptFeature } from '../updates.ts';
 import { sha256 } from '../../files/digest.ts';
 
@@ -58,46 +58,30 @@ const runTokens = 4096;
 const fileName = 'hidden-states.safetensors';
 
 /**
- * Runs the model over all rows: their hidden states as a feature named `hidden`. Rows run in groups fixed by their numbers, so that a row's numbers are the same bits
- * whenever they are computed.
+ * Runs the model over all rows: their hidden states as a feature named `hidden`. Rows run in groups fixed by their numbers, so
+ * that a row's numbers are the same bits whenever they are computed.
  * @throws LinnetError `CONFIG` for `disk` without a folder, `ABORTED` when the signal fires between two groups
  */
 export async function computeHiddenStates(options: HiddenStateOptions): Promise<KeptFeature> {
-  return await places[options.place](options);
-}
-
-const places = { memory: statesInMemory, disk: statesOnDisk } as const;
-
-async function statesInMemory(options: HiddenStateOptions): Promise<KeptFeature> {
-  const { dataset, model } = options;
-  const size = dataset.length * model.sizes.width;
-  const rows: Float32Array[] = [];
-  await using runner = await RowRunner.create(options);
-  for (let row = 0; row < dataset.rows; row++) rows.push((await runner.row(row)).slice());
-  return {
-    name: 'hidden',
-    shape: [dataset.length, model.sizes.width],
-    copyRow(row, target) {
-      if (target.length !== size) throw new LinnetError('SHAPE', `a row has ${size} numbers, not ${target.length}`);
-      target.set(rows[row]);
-      return Promise.resolve();
-    },
-    remove: () => Promise.resolve(),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
-}
-
-async function statesOnDisk(options: HiddenStateOptions): Promise<KeptFeature> {
-  const { dataset, model, folder } = options;
+  const { dataset, model, place, folder } = options;
+  const shape = [dataset.length, model.sizes.width];
+  if (place === 'memory') {
+    const rows: Float32Array[] = [];
+    for await (const row of hiddenRows(options)) rows.push(row.slice());
+    return {
+      ...{ name: 'hidden', shape },
+      copyRow: (row, target) => Promise.resolve(target.set(rows[row])),
+      remove: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+  }
   if (folder === undefined) throw new LinnetError('CONFIG', 'hidden states on disk need a folder');
   await mkdir(folder, { recursive: true });
   const path = join(folder, fileName);
   const identity = sha256(JSON.stringify(['hidden states 1', options.fingerprint, dataset.fingerprint()]));
-  const shape = [dataset.length, model.sizes.width];
   const file = (await openMatching(path, identity)) ?? (await writeStates(path, identity, options));
   return {
-    name: 'hidden',
-    shape,
+    ...{ name: 'hidden', shape },
     async copyRow(row, target) {
       target.set((await file.readFloat32(String(row))).data);
     },
@@ -125,64 +109,33 @@ async function openMatching(path: string, identity: string): Promise<Safetensors
 
 async function writeStates(path: string, identity: string, options: HiddenStateOptions): Promise<SafetensorsFile> {
   const { dataset, model } = options;
-  await using runner = await RowRunner.create(options);
+  const rows = hiddenRows(options);
   const entries = Array.from({ length: dataset.rows }, (_, row) => ({
-    name: String(row),
-    dtype: 'F32' as const,
-    shape: [dataset.length, model.sizes.width],
-    data: () => runner.row(row),
+    ...{ name: String(row), dtype: 'F32' as const, shape: [dataset.length, model.sizes.width] },
+    data: async () => (await rows.next()).value ?? new Float32Array(0), // asked for in this order
   }));
-  await writeSafetensors(path, entries, { identity });
+  await writeSafetensors(path, entries, { identity }).finally(() => rows.return(undefined));
   return await openSafetensors(path);
 }
 
-/** Gives hidden states of rows in ascending order, a group of rows per run. */
-class RowRunner implements AsyncDisposable {
-  readonly #options: HiddenStateOptions;
-  readonly #program: Program;
-  readonly #rows: number;
-  #group = -1;
-  #states: Float32Array = new Float32Array(0);
-
-  private constructor(options: HiddenStateOptions, program: Program, rows: number) {
-    this.#options = options;
-    this.#program = program;
-    this.#rows = rows;
-  }
-
-  static async create(options: HiddenStateOptions): Promise<RowRunner> {
-    const { model, parameters, dataset } = options;
-    const rows = Math.max(1, Math.min(dataset.rows, Math.floor(runTokens / dataset.length)));
-    const graph = new Graph('hidden states');
-    const tokens = graph.input('tokens', 'int32', [rows, dataset.length]);
-    graph.output('hidden', parallelHidden(model, new WeightParameters(graph, parameters), tokens)); // [B,n,width]
-    return new RowRunner(options, await compile(graph, options.compile), rows);
-  }
-
-  /** Hidden states [n,width] of a row, a view until the next group runs. */
-  async row(row: number): Promise<Float32Array> {
-    const group = Math.floor(row / this.#rows);
-    if (group !== this.#group) await this.#run(group);
-    const size = this.#options.dataset.length * this.#options.model.sizes.width;
-    const place = row - group * this.#rows;
-    return this.#states.subarray(place * size, (place + 1) * size);
-  }
-
-  async #run(group: number): Promise<void> {
-    const { dataset, signal, onProgress } = this.#options;
+/** Hidden states [n,width] of all rows in their order, each a view until the next is asked for; a group of rows per run. */
+async function* hiddenRows(options: HiddenStateOptions): AsyncGenerator<Float32Array, undefined> {
+  const { model, parameters, dataset, signal, onProgress } = options;
+  const { length, rows } = dataset;
+  const atOnce = Math.max(1, Math.min(rows, Math.floor(runTokens / length)));
+  const graph = new Graph('hidden states');
+  const read = graph.input('tokens', 'int32', [atOnce, length]);
+  graph.output('hidden', parallelHidden(model, new WeightParameters(graph, parameters), read)); // [B,n,width]
+  await using program = await compile(graph, options.compile);
+  const size = length * model.sizes.width;
+  for (let first = 0; first < rows; first += atOnce) {
     requireRunning(signal, 'while computing hidden states');
-    const { length } = dataset;
-    const tokens = new Int32Array(this.#rows * length);
-    const first = group * this.#rows;
-    const last = Math.min(dataset.rows, first + this.#rows);
+    const tokens = new Int32Array(atOnce * length);
+    const last = Math.min(rows, first + atOnce);
     for (let row = first; row < last; row++) tokens.set(dataset.row(row).inputs, (row - first) * length);
-    const { hidden } = await this.#program.run({ tokens: tensor('int32', [this.#rows, length], tokens) }, ['hidden']);
-    this.#states = dataOf(hidden, 'float32');
-    this.#group = group;
-    onProgress?.(last, dataset.rows);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#program.dispose();
+    const { hidden } = await program.run({ tokens: int32([atOnce, length], tokens) }, ['hidden']);
+    const states = dataOf(hidden, 'float32');
+    onProgress?.(last, rows);
+    for (let row = 0; row < last - first; row++) yield states.subarray(row * size, (row + 1) * size);
   }
 }

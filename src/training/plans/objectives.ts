@@ -58,14 +58,6 @@ type Prepare = (
   load: typeof loadCausalModel,
 ) => Promise<PlannedObjective>;
 
-const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
-  causal: prepareCausal,
-  masked: prepareMasked,
-  seq2seq: prepareSequence,
-  classify: prepareClassification,
-  regress: prepareRegression,
-};
-
 const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
   causal: 'causal',
   encoder: 'masked',
@@ -117,89 +109,66 @@ function planned<Rows extends RowDataset>(
   };
 }
 
-async function prepareCausal(
-  folder: string,
-  options: ObjectiveOptions,
-  settings: TrainingSettings,
-  load: typeof loadCausalModel,
-): Promise<PlannedObjective> {
-  const loaded = await load(folder);
-  const { model, path } = loaded;
-  const { heldOutRows, ...text } = await loadPackedText(options, settings, await loadTokenizer(path));
-  const { dataset, summary, configuration } = text;
-  const learner = options.recompute ? recomputing(model) : model;
-  return planned(options, {
-    ...{ loaded, model, task: 'CAUSAL_LM', trainedLength: model.sizes.trainedLength },
-    ...{ dataset, heldOut: heldOutRows, summary, configuration },
-    objective: () => causalObjective(learner, settings.length, settings),
-  });
-}
-
-async function prepareMasked(
-  folder: string,
-  options: TrainingOptions,
-  settings: TrainingSettings,
-): Promise<PlannedObjective> {
-  const { length, seed } = settings;
-  const given = await loadModel(folder);
-  const model = requireModelKind(given.model, 'encoder', unsuited('masked'));
-  const { documents, heldOut } = await loadTrainingDocuments(options);
-  const tokenizer = await loadTokenizer(given.path);
-  const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
-  const dataset = rowsOf(documents);
-  return planned(options, {
-    ...{ loaded: { ...given, model }, model, task: 'FEATURE_EXTRACTION' },
-    ...{ dataset, heldOut: () => Promise.resolve(rowsOf(heldOut)) },
-    summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`,
-    configuration: { objective: 'masked', field: options.field },
-    objective: () => maskedObjective(model, length, settings),
-  });
-}
-
-async function prepareSequence(
-  folder: string,
-  options: ObjectiveOptions,
-  settings: TrainingSettings,
-): Promise<PlannedObjective> {
-  const given = await loadModel(folder);
-  const model = requireModelKind(given.model, 'encoder-decoder', unsuited('seq2seq'));
-  const pairs = await loadPairs(options, settings, model, await loadTokenizer(given.path));
-  const { dataset, heldOut, summary, configuration } = pairs;
-  return planned(options, {
-    ...{ loaded: { ...given, model }, model, task: 'SEQ_2_SEQ_LM', summary },
-    ...{ dataset, heldOut: heldOut && (() => Promise.resolve(heldOut)) },
-    configuration: { objective: 'seq2seq', ...configuration },
-    objective: ({ lengths }) => sequenceObjective(model, lengths, settings),
-  });
-}
-
-async function prepareClassification(
-  folder: string,
-  options: ObjectiveOptions,
-  settings: TrainingSettings,
-): Promise<PlannedObjective> {
-  const all = await readLabelledTexts(options.data, labelledFields(options));
-  const labels = labelsOf(all);
-  if (labels.length < 2) {
-    throw new LinnetError(
-      'CONFIG',
-      `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs two different labels or more`,
-    );
-  }
-  const summary = `texts of ${formatCount(labels.length)} classes`;
-  return await planHead(folder, all, { objective: 'classify', labels, summary }, options, settings);
-}
-
-async function prepareRegression(
-  folder: string,
-  options: ObjectiveOptions,
-  settings: TrainingSettings,
-): Promise<PlannedObjective> {
-  refuseLabelSmoothing(settings);
-  const all = await readLabelledTexts(options.data, labelledFields(options));
-  const head = { objective: 'regress', labels: undefined, summary: 'texts with numbers' } as const;
-  return await planHead(folder, all, head, options, settings);
-}
+const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
+  async causal(folder, options, settings, load) {
+    const loaded = await load(folder);
+    const { model, path } = loaded;
+    const { heldOutRows, ...text } = await loadPackedText(options, settings, await loadTokenizer(path));
+    const { dataset, summary, configuration } = text;
+    const learner = options.recompute ? recomputing(model) : model;
+    return planned(options, {
+      ...{ loaded, model, task: 'CAUSAL_LM', trainedLength: model.sizes.trainedLength },
+      ...{ dataset, heldOut: heldOutRows, summary, configuration },
+      objective: () => causalObjective(learner, settings.length, settings),
+    });
+  },
+  async masked(folder, options, settings) {
+    const { length, seed } = settings;
+    const given = await loadModel(folder);
+    const model = requireModelKind(given.model, 'encoder', unsuited('masked'));
+    const { documents, heldOut } = await loadTrainingDocuments(options);
+    const tokenizer = await loadTokenizer(given.path);
+    const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
+    const dataset = rowsOf(documents);
+    return planned(options, {
+      ...{ loaded: { ...given, model }, model, task: 'FEATURE_EXTRACTION' },
+      ...{ dataset, heldOut: () => Promise.resolve(rowsOf(heldOut)) },
+      summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`,
+      configuration: { objective: 'masked', field: options.field },
+      objective: () => maskedObjective(model, length, settings),
+    });
+  },
+  async seq2seq(folder, options, settings) {
+    const given = await loadModel(folder);
+    const model = requireModelKind(given.model, 'encoder-decoder', unsuited('seq2seq'));
+    const pairs = await loadPairs(options, settings, model, await loadTokenizer(given.path));
+    const { dataset, heldOut, summary, configuration } = pairs;
+    return planned(options, {
+      ...{ loaded: { ...given, model }, model, task: 'SEQ_2_SEQ_LM', summary },
+      ...{ dataset, heldOut: heldOut && (() => Promise.resolve(heldOut)) },
+      configuration: { objective: 'seq2seq', ...configuration },
+      objective: ({ lengths }) => sequenceObjective(model, lengths, settings),
+    });
+  },
+  async classify(folder, options, settings) {
+    const all = await readLabelledTexts(options.data, labelledFields(options));
+    const labels = labelsOf(all);
+    if (labels.length < 2) {
+      throw new LinnetError(
+        'CONFIG',
+        `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs two different labels or more`,
+      );
+    }
+    const summary = `texts of ${formatCount(labels.length)} classes`;
+    return await planHead(folder, all, { objective: 'classify', labels, summary }, options, settings);
+  },
+  async regress(folder, options, settings) {
+    refuseLabelSmoothing(settings);
+    const all = await readLabelledTexts(options.data, labelledFields(options));
+    const head = { objective: 'regress', labels: undefined, summary: 'texts with numbers' } as const;
+    return await planHead(folder, all, head, options, settings);
+  },
+};
 
 interface PlannedHead {
   readonly objective: 'classify' | 'regress';

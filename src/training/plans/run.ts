@@ -267,10 +267,7 @@ const mostShown = 60;
  * The fields that the record of a folder has otherwise, one a line: "settings.clip: was 1, is 0.5". Empty where there are
  * none, or no record that can be read.
  */
-async function describeDifferences(
-  folder: string,
-  configuration: Readonly<Record<string, unknown>>,
-): Promise<string> {
+async function describeDifferences(folder: string, configuration: Readonly<Record<string, unknown>>): Promise<string> {
   const recorded = await readRun(folder).catch(() => undefined);
   if (recorded === undefined) return '';
   const before = leaves(recorded.record.configuration);
