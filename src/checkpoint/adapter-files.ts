@@ -126,13 +126,7 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
   const adapted = new Set([...parameters.keys()].filter(isLoraParameter).map(matrixOf));
   const lora = { rank, alpha, matrices: new Map([...weightMatrices(base.model)].filter(([key]) => adapted.has(key))) };
   const whole = new Map([...base.parameters].filter(([key]) => parameters.has(key)));
-  const infos = new Map(
-    [...parameters].map(([key, { shape, data }]) => [
-      key,
-      { dtype: 'F32' as const, shape, byteLength: data.byteLength },
-    ]),
-  );
-  assertTensors({ path: resolve(dir), tensors: infos }, new Map([...loraParameters(lora), ...whole]));
+  assertTensors({ path: resolve(dir), tensors: parameters }, new Map([...loraParameters(lora), ...whole]));
   return { lora, parameters };
 }
 

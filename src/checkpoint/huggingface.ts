@@ -48,8 +48,10 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
  * @param expected by name
  * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
  */
-export function assertTensors(checkpoint: Pick<Checkpoint, 'path' | 'tensors'>, expected: ParameterShapes): void {
-  const { path, tensors } = checkpoint;
+export function assertTensors(
+  { path, tensors }: { readonly path: string; readonly tensors: ParameterShapes },
+  expected: ParameterShapes,
+): void {
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
   const surplus = [...tensors.keys()].filter((name) => !expected.has(name));
   const misshapen = [...expected].flatMap(([name, { shape }]) => {

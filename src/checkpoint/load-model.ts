@@ -275,17 +275,11 @@ export async function saveModel(
   requireKind(model, 'the model', ['parameters', 'toJson'], 'a model');
   requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
   const held = heldParameters(model, parameters);
+  const given = new Map([...parameters].filter(([name]) => held.has(name)));
+  assertTensors({ path: dir, tensors: given }, held);
   const tensors = [...held.keys()].flatMap((name) => {
-    const tensor = parameters.get(name);
-    return tensor === undefined ? [] : [{ name, shape: tensor.shape, data: tensor.data }];
+    const { shape, data } = given.get(name) ?? {};
+    return shape === undefined || data === undefined ? [] : [{ name: model.storedName?.(name) ?? name, shape, data }];
   });
-  assertTensors({ path: dir, tensors: infos(tensors) }, held);
-  const stored = tensors.map((tensor) => ({ ...tensor, name: model.storedName?.(tensor.name) ?? tensor.name }));
-  await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors: stored });
-}
-
-function infos(
-  tensors: readonly { name: string; shape: readonly number[]; data: Float32Array }[],
-): Map<string, { dtype: 'F32'; shape: readonly number[]; byteLength: number }> {
-  return new Map(tensors.map(({ name, shape, data }) => [name, { dtype: 'F32', shape, byteLength: data.byteLength }]));
+  await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors });
 }

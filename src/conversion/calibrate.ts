@@ -21,6 +21,7 @@ import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs, type Program } from '../runtime/program.ts';
 import { type LayerSample, layerSamples } from './layer-samples.ts';
 import { NormalEquations } from './least-squares.ts';
+import type { Weighted } from './stages.ts';
 
 /** λ, α and filter weights are kept within: larger ones are fits to noise. */
 const largestFactor = 4;
@@ -50,8 +51,8 @@ export interface LayerFit {
  * for (const { layer, before, after } of layers) console.log(layer, before, after);
  */
 export async function calibrate(
-  teacher: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
-  student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  teacher: Weighted,
+  student: Weighted,
   texts: readonly Int32Array[],
   { signal, onLayer, ...options }: CalibrationOptions = {},
 ): Promise<{ parameters: Map<string, Tensor<'float32'>>; layers: LayerFit[] }> {

@@ -76,8 +76,7 @@ export function intoQwen35({ model, parameters }: Weighted, kept: readonly numbe
   const made = new Map<string, Tensor<'float32'>>();
   for (const [name, declared] of target.parameters) {
     const { shape } = declared;
-    const rule = rules.find(({ pattern }) => pattern.test(name));
-    const own = rule?.values(name, parameters, model);
+    const own = rules.find(([pattern]) => pattern.test(name))?.[1](name, parameters, model);
     const copied = own === undefined && !name.includes('.linear_attn.') ? parameters.get(name) : undefined;
     const found = own === undefined ? copied : tensor('float32', shape, own);
     made.set(name, found ?? freshParameter(declared, { random: new Random(1), layers: model.sizes.layers }));
@@ -85,10 +84,8 @@ export function intoQwen35({ model, parameters }: Weighted, kept: readonly numbe
   return { model: target, parameters: made };
 }
 
-interface Rule {
-  readonly pattern: RegExp;
-  values(name: string, parameters: Parameters, model: CausalModel): Float32Array;
-}
+/** Names of parameters, and their values. */
+type Rule = readonly [RegExp, (name: string, parameters: Parameters, model: CausalModel) => Float32Array];
 
 function weight(parameters: Parameters, name: string): Float32Array {
   const found = parameters.get(name);
@@ -101,10 +98,10 @@ const longestHalfLife = 512;
 
 /** Values that are not copied. */
 const rules: readonly Rule[] = [
-  {
-    pattern: /self_attn\.q_proj\.weight$/,
+  [
+    /self_attn\.q_proj\.weight$/,
     // Head by head: its queries, then its gates.
-    values(name, parameters, { sizes }) {
+    (name, parameters, { sizes }) => {
       const own = weight(parameters, name);
       const size = own.length / sizes.heads;
       const all = new Float32Array(2 * own.length);
@@ -113,44 +110,36 @@ const rules: readonly Rule[] = [
       }
       return all;
     },
-  },
-  { pattern: /self_attn\.o_proj\.weight$/, values: (name, parameters) => weight(parameters, name).map((x) => 2 * x) },
-  {
-    pattern: /(layernorm|self_attn\.[qk]_norm|model\.norm)\.weight$/,
-    values: (name, parameters) => weight(parameters, name).map((x) => x - 1),
-  },
-  {
-    pattern: /linear_attn\.in_proj_qkv\.weight$/,
-    values: (name, parameters, model) => {
-      const of = (part: string): Float32Array => headsOf(name, part, parameters, model);
-      return Float32Array.from([...of('q_proj'), ...of('k_proj'), ...of('v_proj')]);
-    },
-  },
-  {
-    // The gates open with the values.
-    pattern: /linear_attn\.in_proj_z\.weight$/,
-    values: (name, parameters, model) => headsOf(name, 'v_proj', parameters, model),
-  },
-  {
-    pattern: /linear_attn\.out_proj\.weight$/,
-    values: (name, parameters) => weight(parameters, attentionName(name, 'o_proj')).slice(),
-  },
-  {
+  ],
+  [/self_attn\.o_proj\.weight$/, (name, parameters) => weight(parameters, name).map((x) => 2 * x)],
+  [
+    /(layernorm|self_attn\.[qk]_norm|model\.norm)\.weight$/,
+    (name, parameters) => weight(parameters, name).map((x) => x - 1),
+  ],
+  [
+    /linear_attn\.in_proj_qkv\.weight$/,
+    (name, parameters, model) =>
+      Float32Array.from(['q_proj', 'k_proj', 'v_proj'].flatMap((part) => [...headsOf(name, part, parameters, model)])),
+  ],
+  // The gates open with the values.
+  [/linear_attn\.in_proj_z\.weight$/, (name, parameters, model) => headsOf(name, 'v_proj', parameters, model)],
+  [/linear_attn\.out_proj\.weight$/, (name, parameters) => weight(parameters, attentionName(name, 'o_proj')).slice()],
+  [
     // A filter reads its own position.
-    pattern: /linear_attn\.conv1d\.weight$/,
-    values: (_, __, { sizes }) =>
+    /linear_attn\.conv1d\.weight$/,
+    (_, __, { sizes }) =>
       Float32Array.from({ length: 3 * sizes.heads * sizes.headWidth * 4 }, (___, i) => (i % 4 === 3 ? 1 : 0)),
-  },
-  {
+  ],
+  [
     // With dt_bias 0 and a 0 the decay is e^A·ln 2: e^−A is the half-life.
-    pattern: /linear_attn\.A_log$/,
-    values: (_, __, { sizes: { heads } }) =>
+    /linear_attn\.A_log$/,
+    (_, __, { sizes: { heads } }) =>
       Float32Array.from({ length: heads }, (___, head) => (-Math.log(longestHalfLife) * head) / Math.max(1, heads - 1)),
-  },
-  {
-    pattern: /linear_attn\.(dt_bias|in_proj_[ab]\.weight)$/,
-    values: (name, _, { sizes: { heads, width } }) => new Float32Array(name.endsWith('bias') ? heads : heads * width),
-  },
+  ],
+  [
+    /linear_attn\.(dt_bias|in_proj_[ab]\.weight)$/,
+    (name, _, { sizes: { heads, width } }) => new Float32Array(name.endsWith('bias') ? heads : heads * width),
+  ],
 ];
 
 function attentionName(name: string, part: string): string {
@@ -220,17 +209,12 @@ export async function convertIntoQwen35(
   if (!isTrained) return intoQwen35(original, kept);
   const { folder, compile, signal } = options;
   const identity = `qwen3_5 ${conversionIdentity(original, texts.training, options)}`;
-  const { planned } = await openConversion(
-    options,
-    identity,
-    () => requireStep(containerStage, models.teacher, models.student, options),
-    async () => {
-      const { perplexity: value } = await perplexity(original.model, original.parameters, texts.validation, {
-        ...{ ...compile, signal },
-      });
-      return newProgress({ identity, original: value, keptLayers: [...kept], sensitivity: [] });
-    },
-  );
+  requireStep(containerStage, models.teacher, models.student, options);
+  const { planned } = await openConversion(options, identity, async () => {
+    const { model, parameters } = original;
+    const { perplexity: value } = await perplexity(model, parameters, texts.validation, { ...compile, signal });
+    return newProgress({ identity, original: value, keptLayers: [...kept], sensitivity: [] });
+  });
   const teacher = { ...original, ...intoQwen35(original, all) };
   const made = intoQwen35(original, kept);
   // What both have is one tensor.

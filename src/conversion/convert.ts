@@ -72,13 +72,9 @@ export async function convert(
   const { folder, judge = 'both', seed, compile, signal, share } = options;
   const measured = { ...compile, signal };
   const identity = conversionIdentity(original, texts.training, options);
-  const { run, progress, planned } = await openConversion(
-    options,
-    identity,
-    () => {
-      if (share === undefined) requireStages(original.model, options);
-    },
-    () => begin(original, tokenizer, texts, options, identity),
+  if (share === undefined) requireStages(original.model, options);
+  const { run, progress, planned } = await openConversion(options, identity, () =>
+    begin(original, tokenizer, texts, options, identity),
   );
   const mixer = options.mixer ?? mixerFor(original.model, options, progress.keptLayers.length);
   const converted = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
@@ -92,7 +88,7 @@ export async function convert(
   }
   await removeLeftOver(folder, progress);
   await options.onStart?.(progress.original, mixer);
-  for (const { name } of progress.stages) announce(options, progress, name);
+  for (const result of progress.stages) options.onEvent?.({ kind: 'finished', result, resumed: true });
 
   const judged = judgeOf(original, tokenizer, texts, { judge, run, seed, compile, signal });
   const finish = async (
@@ -168,13 +164,11 @@ export async function convert(
 
 /**
  * The progress of a conversion in its folder: of an earlier run, or begun.
- * @param check of options, before the folder is touched
  * @throws LinnetError `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` for one of something else
  */
 export async function openConversion(
   { folder, resume = false, replace = false }: Pick<ConversionOptions, 'folder' | 'resume' | 'replace'>,
   identity: string,
-  check: () => void,
   begin: () => Promise<ConversionProgress>,
 ): Promise<Pick<StageContext, 'planned'> & { readonly run: RunFolder; readonly progress: ConversionProgress }> {
   const run = new RunFolder(folder);
@@ -184,7 +178,6 @@ export async function openConversion(
       `${folder} holds a conversion; continue it ("resume"), begin anew ("replace"), or name another folder`,
     );
   }
-  check();
   if (replace && !resume && run.has(progressFile)) await forget(folder);
   const isThere = run.has(progressFile);
   await mkdir(folder, { recursive: true });
@@ -256,11 +249,6 @@ function weightsOf(folder: string, stage: string): string {
 /** The stage whose weights are the best so far. */
 function bestOf({ stages }: ConversionProgress): StageResult | undefined {
   return stages.filter(({ kept }) => kept).at(-1);
-}
-
-function announce({ onEvent }: ConversionOptions, { stages }: ConversionProgress, name: string): void {
-  const result = stages.find((stage) => stage.name === name);
-  if (result !== undefined) onEvent?.({ kind: 'finished', result, resumed: true });
 }
 
 /** Measures the original, and which layers to keep. */

@@ -13,6 +13,7 @@ import type { RunFile, RunFolder } from '../files/run-folder.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { ConversionOptions } from './options.ts';
 import type { StageResult } from './progress-file.ts';
 import { type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
@@ -63,12 +64,9 @@ export const ownTextFile: RunFile<{ readonly tokens: number[]; readonly scoredFr
   mostBytes: 1 << 24,
 };
 
-interface JudgeOptions {
+interface JudgeOptions extends Pick<ConversionOptions, 'seed' | 'compile' | 'signal'> {
   readonly judge: JudgeName;
   readonly run: RunFolder;
-  readonly seed?: number;
-  readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
 }
 
 /** Takes the measures of models that a judge decides by; the original writes at the first call, if it has not. */

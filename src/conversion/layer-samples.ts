@@ -1,5 +1,5 @@
 /** Inputs and outputs of a teacher's attention layers on a few texts, to which a student's layers are fitted one by one. */
-import { LinnetError, requireRunning } from '../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
 import { mixParallel } from '../attention/mixers.ts';
@@ -30,11 +30,7 @@ export async function layerSamples(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   texts: readonly Int32Array[],
-  {
-    signal,
-    layers: sampled,
-    ...options
-  }: CompileOptions & { readonly signal?: AbortSignal; readonly layers: ReadonlySet<number> },
+  { signal, layers: sampled, ...options }: CompileOptions & Stoppable & { readonly layers: ReadonlySet<number> },
 ): Promise<LayerSample[][]> {
   const n = texts[0]?.length ?? 0;
   if (n === 0 || texts.some(({ length }) => length !== n)) {

@@ -27,6 +27,7 @@ const schema = z.strictObject({
   /** The identity of the conversion: a resumed one must agree. */
   identity: z.string(),
   keptLayers: z.array(z.int().min(0)),
+  /** Of every layer: perplexity with it alone converted; nats per token more than the original, on text and on copies from far back. */
   sensitivity: z.array(
     z.strictObject({ layer: z.int(), perplexity: z.number(), textLoss: z.number(), recallLoss: z.number() }),
   ),

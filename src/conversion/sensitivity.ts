@@ -7,13 +7,12 @@ import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import { average } from '../evaluation/tasks/metrics/statistics.ts';
-import type { Tensor } from '../graph/tensor.ts';
 import { exchangeableLayers, linearize } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import type { CompileOptions } from '../runtime/compile.ts';
-import { calibrate } from './calibrate.ts';
+import { calibrate, type CalibrationOptions } from './calibrate.ts';
 import { requireConverted } from './plan.ts';
-import { windowLength } from './stages.ts';
+import type { ConversionProgress } from './progress-file.ts';
+import { type Weighted, windowLength } from './stages.ts';
 
 /** Passages that come again after a quarter and after half of a window, for the recall of layers. */
 export function sensitivityProbes(
@@ -26,23 +25,17 @@ export function sensitivityProbes(
 }
 
 /** Cost of converting one layer. */
-export interface LayerSensitivity {
-  readonly layer: number;
-  /** Perplexity with this layer alone converted. */
-  readonly perplexity: number;
-  /** Nats per token more than the original, on text and on copies from far back. */
-  readonly textLoss: number;
-  readonly recallLoss: number;
-}
+export type LayerSensitivity = ConversionProgress['sensitivity'][number];
 
-interface Original {
-  readonly model: CausalModel;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+/** Texts for calibration, all of one length, and those that the loss is measured on. */
+interface SensitivityTexts {
+  readonly texts: readonly Int32Array[];
+  readonly data: EvaluationData;
+  readonly probes: readonly RecallProbe[];
 }
 
 /**
  * Converts every layer that can have another mixer alone, with a calibrated start, and measures.
- * @param texts for calibration, all of one length
  * @throws LinnetError as `calibrate` and `perplexity`
  * @example
  * const losses = await layerSensitivity(original, mixer, {
@@ -51,23 +44,12 @@ interface Original {
  * console.log(layersToKeep(losses, 1));
  */
 export async function layerSensitivity(
-  original: Original,
+  original: Weighted,
   mixer: MixerConfig,
-  {
-    texts,
-    data,
-    probes,
-  }: {
-    readonly texts: readonly Int32Array[];
-    readonly data: EvaluationData;
-    readonly probes: readonly RecallProbe[];
-  },
-  {
-    onLayer,
-    ...options
-  }: CompileOptions & { readonly signal?: AbortSignal; readonly onLayer?: (done: number, total: number) => void } = {},
+  { texts, data, probes }: SensitivityTexts,
+  { onLayer, ...options }: CalibrationOptions = {},
 ): Promise<LayerSensitivity[]> {
-  const measure = async ({ model, parameters }: Original) => ({
+  const measure = async ({ model, parameters }: Weighted) => ({
     text: (await perplexity(model, parameters, data, options)).nll,
     recall:
       probes.length === 0 ? 0 : average((await copyRecall(model, parameters, probes, options)).map(({ nll }) => nll)),

@@ -5,27 +5,27 @@ import type { CausalModel } from '../models/model.ts';
 import { exchangeableLayers } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations, operationSeconds, processBytes } from '../training/step-cost.ts';
 import type { PlannedStage, WorkPlan } from '../training/plans/plan.ts';
 import { transferCost } from './transfer-layers.ts';
-import { plannedStudent, requireStep, sequences, trainedLayers, transferRows } from './stage-training.ts';
+import {
+  plannedStudent,
+  requireStep,
+  sequences,
+  type StageContext,
+  trainedLayers,
+  transferRows,
+} from './stage-training.ts';
 import { judgedText } from './judge.ts';
 import { measureExtent, measureSeconds, modelBranches, readingCost, startSeconds } from './measure-extent.ts';
 import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
 import { rowLength, type TrainingStage, trainingStages, windowLength } from './stages.ts';
-import { type ConversionTexts, trainingRows } from './texts.ts';
+import { trainingRows } from './texts.ts';
 
 const calibrationTokens = 4 * 256;
 /** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
 const engineCopies = 1.9;
-
-/** Texts whose sizes count. */
-interface PlannedTexts {
-  readonly tokenizer: Tokenizer;
-  readonly texts: ConversionTexts;
-}
 
 /**
  * Plans a conversion; reads no weights.
@@ -33,7 +33,7 @@ interface PlannedTexts {
  */
 export async function planConversion(
   model: CausalModel,
-  { tokenizer, texts }: PlannedTexts,
+  { tokenizer, texts }: Pick<StageContext, 'tokenizer' | 'texts'>,
   options: Omit<ConversionOptions, 'folder'> & { readonly contexts?: readonly number[] },
 ): Promise<WorkPlan> {
   const { compile, judge: judgeName = 'both', contexts = [] } = options;
@@ -84,15 +84,8 @@ export async function planConversion(
     stages.unshift({ name: 'sensitivity', length: window, batch: 1, tokens, memoryBytes, diskBytes: 0, seconds });
   }
   for (const stage of trainingStages) {
-    const planned = (stage.by === 'layers' ? planLayers : planWholeModel)(stage, {
-      ...options,
-      model,
-      student,
-      memoryBytes: limit,
-      time,
-      rows,
-      layers,
-    });
+    const inputs = { ...options, model, student, memoryBytes: limit, time, rows, layers };
+    const planned = (stage.by === 'layers' ? planLayers : planWholeModel)(stage, inputs);
     if (planned === undefined) continue;
     stages.push({
       ...planned,

@@ -8,7 +8,7 @@ import { formatBytes, formatCount, formatDuration } from '../report/quantities.t
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
-import { CachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
+import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { memoryLimit } from '../training/plans/options.ts';
@@ -123,7 +123,7 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   await using feature =
     cached === undefined || steps <= once
       ? undefined
-      : await CachedLogits.open({
+      : await openCachedLogits({
           ...{ teacher: teacher.model, student: student.model, trained, parameters, origin: teacher.fingerprint },
           ...{ dataset, k, folder, compile: options.compile },
         });

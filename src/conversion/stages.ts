@@ -72,7 +72,7 @@ export interface PreparedStage {
   readonly trained: ReadonlySet<string>;
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   readonly objective: Objective;
-  /** The objective with `CachedLogits` of k tokens. */
+  /** The objective with `openCachedLogits` of k tokens. */
   readonly cached?: (k: number) => Objective;
 }
 

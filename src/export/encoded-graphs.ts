@@ -30,7 +30,7 @@ import {
   type StorageType,
   storageTypes,
 } from './manifest.ts';
-import { encodeForDisk, encodeSharedForDisk, type StoredModels } from './onnx-model.ts';
+import { encodeForDisk, type StoredModels } from './onnx-model.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 
 /** Source and target of encoded graphs. */
@@ -110,7 +110,8 @@ export async function encodeEncoder(
   const files = lengths.map(encoderFileOf);
   const dataFile = dataFileOf(files[0]);
   const lowered = lengths.map((length) => lowerGraph(encoderGraph(model, length, makeSource), options.device));
-  const { models, ...stored } = await encodeSharedForDisk(lowered, { dataFile, producerVersion: options.producer });
+  const inline = { inlineBytes: 0, producerVersion: options.producer };
+  const { models, ...stored } = await encodeForDisk(lowered, { dataFile, ...inline });
   const weights = new Map(lowered.flatMap(({ deferred = [] }) => deferred.map((weight) => [weight.name, weight])));
   const graphs = files.map((file, i) => ({ file, bytes: models[i] }));
   return { ...stored, lengths, graphs, dataFile, weightBytes: bytesOf(weights.values()) };
@@ -166,7 +167,8 @@ export async function encodeFolds(options: EncodingOptions): Promise<EncodedFold
   for (const { name, layer } of foldGraphs(layout)) {
     const lowered = lowerGraph(foldGraph(decoder, layer, makeSource, layout), device);
     const file = `fold-${folds.length}.onnx`;
-    const { bytes } = await encodeForDisk(lowered, { dataFile: dataFileOf(file), producerVersion, load: true });
+    const stored = { dataFile: dataFileOf(file), producerVersion, load: true };
+    const [bytes] = (await encodeForDisk([lowered], stored)).models;
     folds.push({ name, file, bytes });
   }
   return folds;
@@ -180,9 +182,9 @@ async function encodeAlone(
 ): Promise<EncodedGraphs> {
   const dataFile = dataFileOf(file);
   const lowered = lowerGraph(graph, device);
-  const { bytes, ...stored } = await encodeForDisk(lowered, { dataFile, inlineBytes: 0, producerVersion });
+  const { models, ...stored } = await encodeForDisk([lowered], { dataFile, inlineBytes: 0, producerVersion });
   const weightBytes = bytesOf([...lowered.initializers, ...(lowered.deferred ?? [])]);
-  return { ...stored, graphs: [{ file, bytes }], dataFile, weightBytes };
+  return { ...stored, graphs: [{ file, bytes: models[0] }], dataFile, weightBytes };
 }
 
 function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'shape'> }>): number {

@@ -30,61 +30,40 @@ export interface OnnxModelOptions {
   readonly producerVersion?: string;
 }
 
-/** A model ready to be written. */
-export interface StoredModel {
-  /** The file of the model. */
-  readonly bytes: Uint8Array;
-  /** Parts of the file next to it, by rising offsets; empty without one. */
+/** Models ready to be written, whose weights lie in one file next to them. */
+export interface StoredModels {
+  /** The file of each model, in the order given. */
+  readonly models: readonly Uint8Array[];
+  /** Parts of the file next to them, by rising offsets; empty without one. */
   readonly parts: readonly (ExternalPart | DeferredPart)[];
-  /** Length of the file next to it. */
+  /** Length of the file next to them. */
   readonly dataBytes: number;
 }
 
 /**
- * Encodes a model whose larger weights go to a file next to it. Deferred weights are not made until they are written,
+ * Encodes models whose larger weights go to a file next to them. Deferred weights are not made until they are written,
  * but for those that are too small to be outside of the model.
  *
+ * @param graphs several share their weights: those of one name are the same numbers, and stored once
  * @param options.load make all deferred weights now and keep them in the model; for small models
  */
 export async function encodeForDisk(
-  graph: OnnxGraph,
-  options: OnnxModelOptions & { readonly dataFile: string; readonly load?: boolean },
-): Promise<StoredModel> {
-  const { inlineBytes = inlineBytesLimit, producerVersion, dataFile, load = false } = options;
-  const loaded = await loadDeferred(graph, load ? undefined : externalMinimumBytes);
-  const { bytes, external, deferred } = encodeModel(loaded, {
-    placement: oneFile(dataFile, inlineBytes),
-    producerVersion,
-  });
-  const parts = [...external, ...deferred];
-  return { bytes, parts, dataBytes: endOf(parts) };
-}
-
-/** Models whose weights lie in one file next to them. */
-export interface StoredModels extends Omit<StoredModel, 'bytes'> {
-  /** The file of each model, in the order given. */
-  readonly models: readonly Uint8Array[];
-}
-
-/**
- * Encodes models that share their weights: those of one name are stored once, in one file next to all of them.
- * @param graphs whose deferred weights of one name are the same numbers
- */
-export async function encodeSharedForDisk(
   graphs: readonly OnnxGraph[],
-  { dataFile, producerVersion }: Pick<OnnxModelOptions, 'producerVersion'> & { readonly dataFile: string },
+  options: OnnxModelOptions & { readonly dataFile: string; readonly load?: boolean },
 ): Promise<StoredModels> {
+  const { inlineBytes = inlineBytesLimit, producerVersion, dataFile, load = false } = options;
   const loaded: OnnxGraph[] = [];
-  for (const graph of graphs) loaded.push(await loadDeferred(graph, externalMinimumBytes));
-  const placement = sharedFile(dataFile, loaded);
+  for (const graph of graphs) loaded.push(await loadDeferred(graph, load ? undefined : externalMinimumBytes));
+  const placement = graphs.length === 1 ? oneFile(dataFile, inlineBytes) : sharedFile(dataFile, loaded);
   const parts = new Map<number, ExternalPart | DeferredPart>();
   const models = loaded.map((graph) => {
-    const { bytes, deferred } = encodeModel(graph, { placement, producerVersion });
-    for (const part of deferred) if (!parts.has(part.offset)) parts.set(part.offset, part);
+    const { bytes, external, deferred } = encodeModel(graph, { placement, producerVersion });
+    for (const part of [...external, ...deferred]) if (!parts.has(part.offset)) parts.set(part.offset, part);
     return bytes;
   });
-  const rising = [...parts.values()].sort((a, b) => a.offset - b.offset);
-  return { models, parts: rising, dataBytes: endOf(rising) };
+  const rising = [...parts.values()].sort((one, other) => one.offset - other.offset);
+  const last = rising.at(-1);
+  return { models, parts: rising, dataBytes: last === undefined ? 0 : last.offset + lengthOf(last) };
 }
 
 /**
@@ -99,7 +78,8 @@ export async function encodeSharedForDisk(
  * ```
  */
 export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: OnnxModelOptions = {}): Promise<string[]> {
-  const { bytes, parts } = await encodeForDisk(await loadDeferred(graph), { ...options, dataFile: MODEL_DATA_FILE });
+  const loaded = [await loadDeferred(graph)];
+  const { models, parts } = await encodeForDisk(loaded, { ...options, dataFile: MODEL_DATA_FILE });
   try {
     await mkdir(dir, { recursive: true });
   } catch (error) {
@@ -107,7 +87,7 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
   }
   const dataFile = join(dir, MODEL_DATA_FILE);
   if (parts.length > 0) await writeFileAtomic(dataFile, (handle) => writeModelData(handle, parts));
-  await writeFileAtomic(join(dir, MODEL_FILE), bytes);
+  await writeFileAtomic(join(dir, MODEL_FILE), models[0]);
   if (parts.length > 0) return [MODEL_FILE, MODEL_DATA_FILE];
   // Weights of an earlier, larger model would lie there unused.
   await rm(dataFile, { force: true });
@@ -121,7 +101,7 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
  */
 export async function writeModelData(
   handle: FileHandle,
-  parts: StoredModel['parts'],
+  parts: StoredModels['parts'],
   onChunk?: (chunk: Uint8Array, written: number) => void,
 ): Promise<void> {
   let end = 0;
@@ -141,12 +121,6 @@ export async function writeModelData(
     }
     await append(data);
   }
-}
-
-/** The length of a file of parts. */
-function endOf(parts: StoredModel['parts']): number {
-  const last = parts.at(-1);
-  return last === undefined ? 0 : last.offset + lengthOf(last);
 }
 
 function lengthOf(part: ExternalPart | DeferredPart): number {

@@ -62,18 +62,14 @@ export interface TrainingProgramOptions extends StepDescription {
   readonly compile: GraphCompiler;
 }
 
+const stateParts = ['parameters', 'first', 'second'] as const;
+/** What names of inputs begin with, by the part of the state, and for sums of gradients. */
+const prefixes = { parameters: '', first: 'm ', second: 'v ', sum: 'sum ' } as const;
+
 /** Names of outputs: inputs and outputs of a graph must differ. */
-const updated = {
-  parameter: (name: string) => `new ${name}`,
-  first: (name: string) => `new m ${name}`,
-  second: (name: string) => `new v ${name}`,
-  sum: (name: string) => `new sum ${name}`,
-};
-const inputNames = {
-  first: (name: string) => `m ${name}`,
-  second: (name: string) => `v ${name}`,
-  sum: (name: string) => `sum ${name}`,
-};
+function updated(part: keyof typeof prefixes, name: string): string {
+  return `new ${prefixes[part]}${name}`;
+}
 
 /** Programs of the two-graph form: gradients, and the optimizer step of a block whose parameter decays (true) or does not. */
 interface SplitPrograms {
@@ -140,11 +136,7 @@ export class TrainingProgram implements AsyncDisposable {
       ...this.#batchFeeds(programs, batches[0], weight),
       ...{ ...adamWFeeds(optimizer, learningRate, update), ...stateFeeds(state, this.blocks) },
     };
-    const fetch = this.blocks.flatMap(({ name }) => [
-      updated.parameter(name),
-      updated.first(name),
-      updated.second(name),
-    ]);
+    const fetch = this.blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
     const results = await programs.run(feeds, ['loss', 'gradient_norm', ...fetch]);
     takeState(state, results, this.blocks);
     return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
@@ -161,10 +153,10 @@ export class TrainingProgram implements AsyncDisposable {
     if (batches.length > 1) for (const { name, shape } of this.blocks) sums.set(name, zeros('float32', shape));
     let loss = 0;
     for (const batch of batches) {
-      const feeds = { ...this.#batchFeeds(program, batch, weight), ...parameterFeeds(state, this.blocks) };
-      for (const [name, sum] of sums) feeds[inputNames.sum(name)] = sum;
-      const results = await program.run(feeds, ['loss', ...this.blocks.map(({ name }) => updated.sum(name))]);
-      sums = new Map(this.blocks.map(({ name }) => [name, asFloat32(results[updated.sum(name)])]));
+      const feeds = { ...this.#batchFeeds(program, batch, weight), ...stateFeeds(state, this.blocks, ['parameters']) };
+      for (const [name, sum] of sums) feeds[prefixes.sum + name] = sum;
+      const results = await program.run(feeds, ['loss', ...this.blocks.map(({ name }) => updated('sum', name))]);
+      sums = new Map(this.blocks.map(({ name }) => [name, asFloat32(results[updated('sum', name)])]));
       loss += scalar(results.loss);
     }
     return { loss, sums };
@@ -256,17 +248,13 @@ function totalWeight(batches: readonly BatchTensors[]): number {
   return total;
 }
 
-function parameterFeeds(state: TrainingState, blocks: readonly ParameterBlock[]): Record<string, Tensor> {
-  return Object.fromEntries(blocks.map(({ name }) => [name, given(state.parameters, name)]));
-}
-
-function stateFeeds(state: TrainingState, blocks: readonly ParameterBlock[]): Record<string, Tensor> {
-  const feeds = parameterFeeds(state, blocks);
-  for (const { name } of blocks) {
-    feeds[inputNames.first(name)] = given(state.first, name);
-    feeds[inputNames.second(name)] = given(state.second, name);
-  }
-  return feeds;
+function stateFeeds(
+  state: TrainingState,
+  blocks: readonly ParameterBlock[],
+  parts: readonly (typeof stateParts)[number][] = stateParts,
+): Record<string, Tensor> {
+  const feeds = parts.flatMap((part) => blocks.map(({ name }) => [prefixes[part] + name, given(state[part], name)]));
+  return Object.fromEntries(feeds);
 }
 
 function given(tensors: ReadonlyMap<string, Tensor<'float32'>>, name: string): Tensor<'float32'> {
@@ -280,11 +268,9 @@ function takeState(
   results: Readonly<Record<string, Tensor>>,
   blocks: readonly ParameterBlock[],
 ): void {
-  const collect = (rename: (name: string) => string): Map<string, Tensor<'float32'>> =>
-    new Map(blocks.map(({ name }) => [name, asFloat32(results[rename(name)])]));
-  state.parameters = collect(updated.parameter);
-  state.first = collect(updated.first);
-  state.second = collect(updated.second);
+  for (const part of stateParts) {
+    state[part] = new Map(blocks.map(({ name }) => [name, asFloat32(results[updated(part, name)])]));
+  }
 }
 
 function asFloat32(value: Tensor): Tensor<'float32'> {
@@ -332,14 +318,14 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
     const value = source.inputs.get(name);
     if (value === undefined) throw new LinnetError('INTERNAL', `internal: no input for block "${name}"`);
     const moments = {
-      first: graph.input(inputNames.first(name), 'float32', shape),
-      second: graph.input(inputNames.second(name), 'float32', shape),
+      first: graph.input(prefixes.first + name, 'float32', shape),
+      second: graph.input(prefixes.second + name, 'float32', shape),
     };
     const own = { ...inputs, learningRate: mul(inputs.learningRate, options.rateFactor?.(parameter) ?? 1) };
     const next = adamW(options.optimizer, own, value, clipped[index], moments, isDecayed(options, block));
-    graph.output(updated.parameter(name), next.parameter);
-    graph.output(updated.first(name), next.moments.first);
-    graph.output(updated.second(name), next.moments.second);
+    graph.output(updated('parameters', name), next.parameter);
+    graph.output(updated('first', name), next.moments.first);
+    graph.output(updated('second', name), next.moments.second);
   });
   return graph;
 }
@@ -359,8 +345,8 @@ function gradientGraph(options: StepDescription, blocks: readonly ParameterBlock
   graph.output('loss', loss);
   const found = gradients(loss, [...source.inputs.values()]);
   blocks.forEach(({ name, shape }, index) => {
-    const sum = options.accumulate > 1 ? graph.input(inputNames.sum(name), 'float32', shape) : undefined;
-    graph.output(updated.sum(name), sum === undefined ? found[index] : add(sum, found[index]));
+    const sum = options.accumulate > 1 ? graph.input(prefixes.sum + name, 'float32', shape) : undefined;
+    graph.output(updated('sum', name), sum === undefined ? found[index] : add(sum, found[index]));
   });
   return graph;
 }

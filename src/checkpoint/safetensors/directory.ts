@@ -13,16 +13,7 @@ export interface TensorInfo {
 }
 
 /** Methods of both readers that touch no tensor data. */
-export interface SafetensorsDirectory {
-  /** Name used in errors. */
-  readonly source: string;
-  /** The string map of the header; empty if there is none. */
-  readonly metadata: ReadonlyMap<string, string>;
-  /** Tensor names in the order of the header. */
-  names(): string[];
-  /** @throws LinnetError `NOT_FOUND` if there is no such tensor */
-  info(name: string): TensorInfo;
-}
+export type SafetensorsDirectory = Pick<Directory, 'source' | 'metadata' | 'names' | 'info'>;
 
 /**
  * Reads a whole file held in memory.
@@ -38,8 +29,10 @@ export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'
 
 export type ToFloat32 = NonNullable<ReturnType<typeof storedDType>['toFloat32']>;
 
-export class Directory implements SafetensorsDirectory {
+export class Directory {
+  /** Name used in errors. */
   readonly source: string;
+  /** The string map of the header; empty if there is none. */
   readonly metadata: ReadonlyMap<string, string>;
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
 
@@ -49,10 +42,12 @@ export class Directory implements SafetensorsDirectory {
     this.#tensors = header.tensors;
   }
 
+  /** Tensor names in the order of the header. */
   names(): string[] {
     return [...this.#tensors.keys()];
   }
 
+  /** @throws LinnetError `NOT_FOUND` if there is no such tensor */
   info(name: string): TensorInfo {
     const { dtype, shape, byteLength } = this.find(name);
     return { dtype, shape: [...shape], byteLength };

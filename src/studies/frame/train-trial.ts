@@ -6,6 +6,8 @@ import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { train, type TrainingJob, type TrainingOutcome } from '../../training/trainer.ts';
+import { memoryLimit } from '../../training/plans/options.ts';
+import { requireMemory, stepCost } from '../../training/step-cost.ts';
 import type { PlanSource, TrialHooks } from './study.ts';
 
 /** The beginning of a model, in a plan. */
@@ -60,11 +62,12 @@ export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'eval
 
 const curvePoints = 60;
 
-/** @throws LinnetError `ABORTED` when the signal fires; with `snapshots` the next call goes on from there */
+/** @throws LinnetError `CONFIG` for a step over the available memory, `ABORTED` by the signal; with `snapshots` the next call goes on */
 export async function trainTrial(
   job: Omit<TrainingJob, keyof TrialHooks>,
   { compile, signal, snapshots, onUpdate }: TrialHooks,
 ): Promise<TrainedTrial> {
+  requireMemory(stepCost(job), job.settings, memoryLimit(undefined));
   const outcome = await train({ ...job, compile, signal, snapshots, onUpdate: (event) => onUpdate?.(event) });
   const { updates, total, finished, losses, parameters, evaluations } = outcome;
   if (!finished) throw new LinnetError('ABORTED', `stopped after ${updates} of ${total} optimizer steps`);

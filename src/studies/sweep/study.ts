@@ -11,7 +11,7 @@ import { linearize } from '../../models/linearization/linearize.ts';
 import { Random } from '../../random.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { requireFeasible } from '../../training/plans/effort.ts';
+import { requireFewSteps } from '../../training/plans/effort.ts';
 import { specialTokenIds } from '../../training/plans/pretrain.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../../training/settings.ts';
 import { totalUpdates, type TrainingJob } from '../../training/trainer.ts';
@@ -78,7 +78,7 @@ async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<Sw
       const key = textKey(model, length);
       const text = texts.get(key) ?? (await studyText(model, tokenizer, split, { length, windows: plan.windows }));
       texts.set(key, text);
-      requireFeasible(model, settings, totalUpdates(text.dataset, settings));
+      requireFewSteps(totalUpdates(text.dataset, settings));
       for (const variant of sweepVariants(plan)) trials.push({ ...variant, model: name, seed, start, settings, text });
     }
   }

@@ -16,7 +16,8 @@ import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { parseTrainingSettings } from '../settings.ts';
 import { train, type TrainingOutcome } from '../trainer.ts';
-import { CachedLogits, cachedLogitsBytes, cachedLogitsObjective, topDivergence } from './cached-logits.ts';
+import { openCachedLogits, cachedLogitsBytes, cachedLogitsObjective, topDivergence } from './cached-logits.ts';
+import type { KeptFeature } from '../updates.ts';
 import { attentionParameters, transferParameters } from './distillation.ts';
 import { logitsObjective } from './logits.ts';
 
@@ -31,12 +32,12 @@ const { vocabulary } = model.sizes;
 async function opened(folder: string, k: number, changes: { origin?: string; empty?: boolean } = {}) {
   const { origin = 'teacher', empty = false } = changes;
   const given = empty ? new Map<never, never>() : parameters;
-  return await CachedLogits.open({
+  return await openCachedLogits({
     ...{ teacher, student: model, trained, parameters: given, origin, dataset: await songRows(), k, folder },
   });
 }
 
-async function rowOf(cached: CachedLogits, row: number): Promise<Float32Array> {
+async function rowOf(cached: KeptFeature, row: number): Promise<Float32Array> {
   const target = new Float32Array(cached.shape.reduce((a, b) => a * b));
   await cached.copyRow(row, target);
   return target;
@@ -119,7 +120,7 @@ describe('cached logits', () => {
   it('are refused of a teacher whose predictions are not numbers', async () => {
     const broken = new Map([...parameters].map(([name, { shape }]) => [name, zeros('float32', shape)] as const));
     for (const { data } of broken.values()) data.fill(Number.NaN);
-    await using cached = await CachedLogits.open({
+    await using cached = await openCachedLogits({
       ...{ teacher, student: model, trained, parameters: broken, origin: 'teacher', dataset: await songRows(), k: 8 },
       folder: await scratchFolder(),
     });

@@ -10,7 +10,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
@@ -45,7 +45,7 @@ const scoreSteps = 2 ** 19;
 const largestScore = 2 ** 24 - 1;
 const hashBytes = 32;
 
-/** The objective over rows as `PackedDataset` has them, with `CachedLogits` of k tokens. */
+/** The objective over rows as `PackedDataset` has them, with `openCachedLogits` of k tokens. */
 export function cachedLogitsObjective(student: CausalModel, length: number, k: number): Objective {
   const { labels: _, ...read } = packedInputs(length);
   return {
@@ -109,70 +109,47 @@ export function cachedLogitsBytes({ rows, length }: Pick<PackedDataset, 'rows' |
  * Predictions of the teacher, as the feature `taught` of a row: the k most likely tokens [n,k], then their ln p. A row is asked for
  * once; its record in the file has a SHA-256 of teacher, text and numbers, so that a process that is killed leaves no wrong one, and
  * a later one asks for the missing rows. Dispose of it.
+ * @throws LinnetError `PATH` where the file cannot be opened
  */
-export class CachedLogits implements KeptFeature {
-  readonly name = taughtInput;
-  readonly shape: readonly number[];
-  readonly #options: CachedLogitsOptions;
-  readonly #file: FileHandle;
-  readonly #identity: string;
-  #program: Program | undefined;
-
-  private constructor(options: CachedLogitsOptions, file: FileHandle) {
-    const { dataset, k, origin } = options;
-    this.shape = [dataset.length, 2 * k];
-    this.#options = options;
-    this.#file = file;
-    this.#identity = JSON.stringify(['teacher logits 1', origin, dataset.fingerprint(), k]);
-  }
-
-  /** @throws LinnetError `PATH` where the file cannot be opened */
-  static async open(options: CachedLogitsOptions): Promise<CachedLogits> {
-    await mkdir(options.folder, { recursive: true });
-    const path = join(options.folder, fileName);
-    try {
-      return new CachedLogits(options, await open(path, constants.O_RDWR | constants.O_CREAT));
-    } catch (error) {
-      throw fileError('open', path, error);
-    }
-  }
-
-  async remove(): Promise<void> {
-    await rm(join(this.#options.folder, fileName), { force: true });
-  }
-
-  async copyRow(row: number, target: Float32Array): Promise<void> {
-    const { k, dataset } = this.#options;
-    const size = pairBytes * k * dataset.length;
-    const record = Buffer.alloc(size + hashBytes);
-    const [pairs, hash] = [record.subarray(0, size), record.subarray(size)];
-    await this.#file.read(record, 0, record.length, row * record.length);
-    if (!this.#hash(row, pairs).equals(hash)) {
-      encode(await this.#ask(row), pairs, k);
-      hash.set(this.#hash(row, pairs));
-      await this.#file.write(record, 0, record.length, row * record.length);
-    }
-    decode(pairs, target, k);
-  }
-
-  #hash(row: number, pairs: Buffer): Buffer {
-    return createHash('sha256').update(`${this.#identity} ${row}`).update(pairs).digest();
-  }
-
-  async #ask(row: number): Promise<Float32Array> {
-    const { dataset, parameters } = this.#options;
-    this.#program ??= await compileTeacher(this.#options);
+export async function openCachedLogits(options: CachedLogitsOptions): Promise<KeptFeature> {
+  const { dataset, k, origin, parameters, folder } = options;
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, fileName);
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT).catch((error: unknown) => {
+    throw fileError('open', path, error);
+  });
+  const identity = JSON.stringify(['teacher logits 1', origin, dataset.fingerprint(), k]);
+  const hashOf = (row: number, pairs: Buffer): Buffer =>
+    createHash('sha256').update(`${identity} ${row}`).update(pairs).digest();
+  let program: Program | undefined;
+  const ask = async (row: number): Promise<Float32Array> => {
+    program ??= await compileTeacher(options);
     const tokens = int32([1, dataset.length], dataset.row(row).inputs);
-    const feeds = { ...onlyInputs(this.#program, Object.fromEntries(parameters)), tokens };
-    const taught = dataOf((await this.#program.run(feeds, [taughtInput]))[taughtInput], 'float32');
+    const feeds = { ...onlyInputs(program, Object.fromEntries(parameters)), tokens };
+    const taught = dataOf((await program.run(feeds, [taughtInput]))[taughtInput], 'float32');
     if (taught.every(Number.isFinite)) return taught;
     throw new LinnetError('RUNTIME', `the teacher's predictions of row ${row} are not finite; check its weights`);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
-    await this.#program?.dispose();
-  }
+  };
+  return {
+    ...{ name: taughtInput, shape: [dataset.length, 2 * k] },
+    async copyRow(row, target) {
+      const size = pairBytes * k * dataset.length;
+      const record = Buffer.alloc(size + hashBytes);
+      const [pairs, hash] = [record.subarray(0, size), record.subarray(size)];
+      await file.read(record, 0, record.length, row * record.length);
+      if (!hashOf(row, pairs).equals(hash)) {
+        encode(await ask(row), pairs, k);
+        hash.set(hashOf(row, pairs));
+        await file.write(record, 0, record.length, row * record.length);
+      }
+      decode(pairs, target, k);
+    },
+    remove: () => rm(path, { force: true }),
+    async [Symbol.asyncDispose]() {
+      await file.close();
+      await program?.dispose();
+    },
+  };
 }
 
 /** Most likely tokens of a row and their ln p, [n,2k]. */

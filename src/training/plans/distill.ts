@@ -10,7 +10,7 @@ import {
   transferredParameters,
 } from '../objectives/distillation.ts';
 import {
-  CachedLogits,
+  openCachedLogits,
   cachedLogitsBytes,
   cachedLogitsObjective,
   teacherBytes,
@@ -134,7 +134,7 @@ function distillation(teacher: string, student: string, options: DistillOptions)
               feature: {
                 diskBytes: cachedLogitsBytes(dataset, k),
                 open: async (folder, compile) =>
-                  await CachedLogits.open({
+                  await openCachedLogits({
                     ...{ teacher: original.model, student: model, trained, parameters, origin: original.fingerprint },
                     ...{ dataset, k, folder, compile },
                   }),

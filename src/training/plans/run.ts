@@ -11,7 +11,7 @@ import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { totalUpdates, train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from '../trainer.ts';
 import { writeCurves } from './curves.ts';
-import { paceWarning, requireFeasible } from './effort.ts';
+import { paceWarning, requireFewSteps } from './effort.ts';
 import { fitStep, requireMemory } from '../step-cost.ts';
 import { memoryLimit, type TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
@@ -130,8 +130,11 @@ async function recordedTraining<Details extends object>(
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = given.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, given);
-  for (const warning of [requireFeasible(trained.model, given, steps), lengthWarning(given, trainedLength)]) {
-    if (warning !== undefined) hooks.onWarning?.(warning);
+  requireFewSteps(steps);
+  if (trainedLength !== undefined && given.length > trainedLength) {
+    hooks.onWarning?.(
+      `rows have ${given.length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`,
+    );
   }
   const limit = memoryLimit(options.memory);
   const recorded = recordedMicroBatch(await resumedConfiguration(options));
@@ -218,12 +221,6 @@ export async function resumedConfiguration(options: TrainingOptions): Promise<Re
 /** The micro-batch of a run that is resumed, which must make the same sums. */
 function recordedMicroBatch({ settings }: Readonly<Record<string, JsonValue>>): number | undefined {
   return z.looseObject({ microBatch: z.int().optional() }).safeParse(settings).data?.microBatch;
-}
-
-/** A warning about rows longer than the model's training length. */
-function lengthWarning({ length }: TrainingSettings, trainedLength: number | undefined): string | undefined {
-  if (trainedLength === undefined || length <= trainedLength) return undefined;
-  return `rows have ${length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`;
 }
 
 /** The evaluation on held-out data; undefined where none is asked for. @throws OptionsError where there is no such data */
