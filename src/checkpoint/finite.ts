@@ -5,12 +5,7 @@ import { quoteName } from '../files/name-list.ts';
 import type { Float32Rows } from './safetensors/reader.ts';
 import type { StoredDType } from './safetensors/stored-dtypes.ts';
 
-/**
- * Returns the tensor.
- * @param name of the tensor, for the error
- * @param source name of its file or folder, for the error
- * @throws LinnetError `TENSOR` naming the first value that is NaN or infinite
- */
+/** Returns the tensor. @throws LinnetError `TENSOR` naming the first value that is NaN or infinite */
 export function requireFinite(tensor: Tensor<'float32'>, name: string, source: string): Tensor<'float32'> {
   checkFinite(tensor.data, 0, name, source);
   return tensor;

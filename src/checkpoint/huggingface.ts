@@ -45,7 +45,6 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 
 /**
  * Compares the tensors of a checkpoint with those a model needs.
- * @param expected by name
  * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
  */
 export function assertTensors(

@@ -14,9 +14,7 @@ import type { LoadedModel } from './load-model.ts';
 import { loadDescribed } from './load-model.ts';
 
 /** A classifier as read from a folder: model, weights and tokenizer. */
-export interface LoadedClassifier extends Omit<LoadedModel, 'model'> {
-  readonly model: Classifier;
-}
+export type LoadedClassifier = LoadedModel<Classifier>;
 
 /**
  * Loads a folder whose architecture is `…ForSequenceClassification`.

@@ -107,10 +107,7 @@ export async function readModelConfig(dir: string): Promise<JsonObject> {
 /** The parts of a description that loading its parameters needs. */
 type Loadable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'parameterName'>;
 
-/**
- * Loads a folder by a description of its config.json.
- * @throws LinnetError as `loadModel`, and as `describe`
- */
+/** Loads a folder by a description of its config.json. @throws LinnetError as `loadModel`, and as `describe` */
 export async function loadDescribed<Described extends Loadable>(
   dir: string,
   describe: (config: JsonObject) => Described,
@@ -212,10 +209,6 @@ export async function loadCausalShapes(dir: string): Promise<LoadedModel> {
 /**
  * Loads the folder of a model that generates text: a causal language model, or an encoder and decoder.
  * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
- * @example
- * ```ts
- * const { model, parameters } = await loadGeneratingModel('models/t5');
- * ```
  */
 export async function loadGeneratingModel(dir: string): Promise<LoadedModel<GeneratingModel>> {
   const loaded = await loadModel(dir);

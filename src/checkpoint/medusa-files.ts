@@ -55,7 +55,7 @@ export type MedusaNotes = Pick<Description, 'accuracy' | 'acceptance' | 'tree'>;
 /** Heads of a folder, in memory. */
 export interface StoredMedusa extends MedusaNotes {
   readonly config: MedusaConfig;
-  readonly parameters: Map<string, Tensor<'float32'>>;
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
 }
 
 /**
@@ -177,18 +177,9 @@ export async function describeMedusaHeads(
  */
 export async function saveMedusaHeads(
   folder: string,
-  {
-    config,
-    parameters,
-    base,
-    dtype = 'F32',
-    ...notes
-  }: Omit<StoredMedusa, 'parameters'> & {
-    readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
-    readonly base: string;
-    readonly dtype?: 'F32' | 'F16' | 'BF16';
-  },
+  saved: StoredMedusa & { readonly base: string; readonly dtype?: 'F32' | 'F16' | 'BF16' },
 ): Promise<void> {
+  const { config, parameters, base, dtype = 'F32', ...notes } = saved;
   const { heads, layers } = config;
   const description = checkedDescription(
     { format: 'linnet-medusa', version: 1, heads, layers, base, ...notes },

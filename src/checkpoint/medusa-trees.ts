@@ -28,11 +28,7 @@ export const medusaTreeSchema = z.strictObject({
 /** A candidate tree as stored. */
 export type MedusaTree = z.infer<typeof medusaTreeSchema>;
 
-/**
- * Refuses malformed trees, and nodes that no head can fill.
- * @param source how errors name the file
- * @throws LinnetError `FORMAT`
- */
+/** Refuses malformed trees, and nodes that no head can fill. @throws LinnetError `FORMAT` */
 export function checkMedusaTree(
   paths: readonly (readonly number[])[],
   heads: number,

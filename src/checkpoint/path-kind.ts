@@ -66,11 +66,6 @@ const ggufHead = 'GGUF';
 /**
  * The kind of a file or folder that is not a readable model.
  * @returns undefined for folders with configuration and safetensors weights, for missing paths, and for unknown kinds
- * @example
- * ```ts
- * const kind = await recognizePath('runs/adapter');
- * if (kind !== undefined) console.log(`it is ${kind.is}: ${kind.advice}`);
- * ```
  */
 export async function recognizePath(given: string): Promise<PathKind | undefined> {
   const found = await recognized(resolve(given));

@@ -15,7 +15,6 @@ export type ShardIndex = ReadonlyMap<string, string>;
 
 /**
  * Parses and checks an index file: every value must be a plain name of a safetensors file.
- * @param source name of the file in errors
  * @throws LinnetError `FORMAT`, or `PATH` for a name that leads out of the folder
  */
 export function parseShardIndex(bytes: Uint8Array, source: string): ShardIndex {

@@ -12,7 +12,7 @@
 import { calibrationOf, mixerParameters, mixParallel } from '../attention/mixers.ts';
 import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';
 import { initialParameter } from '../attention/parameter-init.ts';
-import { requireRunning } from '../errors.ts';
+import { requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -27,9 +27,7 @@ import type { Weighted } from './stages.ts';
 const largestFactor = 4;
 
 /** How `calibrate` runs. */
-export interface CalibrationOptions extends CompileOptions {
-  /** Stops between layers. */
-  readonly signal?: AbortSignal;
+export interface CalibrationOptions extends CompileOptions, Stoppable {
   /** Called after every layer. */
   readonly onLayer?: (done: number, total: number) => void;
 }

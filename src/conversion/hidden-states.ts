@@ -10,7 +10,7 @@ import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { PackedDataset } from '../data/datasets/packing.ts';
 import { fingerprint } from '../data/rows/fingerprint.ts';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
-import { LinnetError, requireRunning } from '../errors.ts';
+import { LinnetError, requireRunning, type Watched } from '../errors.ts';
 import { jsonIn } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
@@ -19,9 +19,9 @@ import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import { type CompileOptions, compile, type NamedTensors } from '../runtime/compile.ts';
+import { compile, type NamedTensors } from '../runtime/compile.ts';
 import { runsLean } from '../training/step-cost.ts';
-import type { RowFeature } from '../training/trainer.ts';
+import type { RowFeature, TrainingJob } from '../training/trainer.ts';
 import type { ModelReader } from './stages.ts';
 
 const metadataKey = 'hidden';
@@ -44,15 +44,8 @@ const schema = z
   .refine(({ length, counts }) => counts.every((count) => count <= length), 'counts more tokens than a row has');
 type Description = z.infer<typeof schema>;
 
-/** How a pass over all rows runs. */
-export interface PassOptions {
-  /** Threads and device. Default: all cores of the CPU. */
-  readonly compile?: CompileOptions;
-  /** Stops the work, with an error `ABORTED`; no file is left. */
-  readonly signal?: AbortSignal;
-  /** Called after every run of the engine. */
-  readonly onProgress?: (rows: number, total: number) => void;
-}
+/** How a pass over all rows runs; progress is told after every run of the engine. A stopped one leaves no file. */
+export interface PassOptions extends Watched, Pick<TrainingJob, 'compile'> {}
 
 /** The first `rows` rows of a data set. @param origin identity of the model, such as the fingerprint of its checkpoint */
 export interface EmbeddedRows {

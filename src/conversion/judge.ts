@@ -4,6 +4,7 @@
  * nats a token, and `both` adds them up. Prompts are out of given text; the original continues them.
  */
 import { z } from 'zod';
+import type { Stoppable } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { greedyTexts, meanAgreement, samplePrompts, type TextAgreement } from '../evaluation/agreement/agreement.ts';
 import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
@@ -13,7 +14,6 @@ import type { RunFile, RunFolder } from '../files/run-folder.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { ConversionOptions } from './options.ts';
 import type { StageResult } from './progress-file.ts';
 import { type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
@@ -64,9 +64,11 @@ export const ownTextFile: RunFile<{ readonly tokens: number[]; readonly scoredFr
   mostBytes: 1 << 24,
 };
 
-interface JudgeOptions extends Pick<ConversionOptions, 'seed' | 'compile' | 'signal'> {
+interface JudgeOptions extends Stoppable {
   readonly judge: JudgeName;
   readonly run: RunFolder;
+  readonly seed?: number;
+  readonly compile?: CompileOptions;
 }
 
 /** Takes the measures of models that a judge decides by; the original writes at the first call, if it has not. */

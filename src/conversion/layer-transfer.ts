@@ -48,13 +48,7 @@ export interface LayerInputs {
 }
 
 /** How `transferLayer` learns. */
-export interface LayerTrainingOptions {
-  /** Steps, rate, batch; `length` as the hidden states have it. */
-  readonly settings: TrainingSettings;
-  /** Threads and device. Default: all cores of the CPU. */
-  readonly compile?: CompileOptions;
-  /** Stops after the optimizer step at hand, with a snapshot. */
-  readonly signal?: AbortSignal;
+export interface LayerTrainingOptions extends Pick<TrainingJob, 'settings' | 'compile' | 'signal'> {
   /** Awaited before the first optimizer step, with the number of steps done before. */
   readonly onStart?: (update: number) => Promise<void>;
   /** Called after every optimizer step. */

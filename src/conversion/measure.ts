@@ -20,11 +20,11 @@ import { type ContextSpeed, decodingSpeed } from '../evaluation/speed/decoding-s
 import type { CausalModel } from '../models/model.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import { modelWithout } from '../models/linearization/linearize.ts';
-import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations } from '../training/step-cost.ts';
 import { modelBranches, measureExtent, type MeasureExtent } from './measure-extent.ts';
 import { engineFor, ownTextLengths, promptsOf, stretches } from './judge.ts';
+import type { ConversionOptions } from './options.ts';
 import type { Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 
@@ -62,7 +62,7 @@ export interface ConversionMeasures {
 }
 
 /** Options of `measureConversion`. */
-export interface MeasureConversionOptions {
+export interface MeasureConversionOptions extends Pick<ConversionOptions, 'compile' | 'signal'> {
   /** Tokens of context at which memory and speed are measured. */
   readonly contexts: readonly number[];
   /** Both models continue each of them. */
@@ -71,10 +71,6 @@ export interface MeasureConversionOptions {
   readonly seconds?: number;
   /** Of the sampled texts. Default 0. */
   readonly seed?: number;
-  /** Threads and device. Default: all cores of the CPU. */
-  readonly compile?: CompileOptions;
-  /** Stops between measurements. */
-  readonly signal?: AbortSignal;
   /** Called before each measurement with its name. */
   readonly onProgress?: (what: string) => void;
 }

@@ -15,6 +15,7 @@ import { trainingSchema, type TrainingSettings } from '../training/settings.ts';
 import {
   layerIdentity,
   layerMixerNames,
+  type LayerTrainingOptions,
   type LayerTransfer,
   learnLayer,
   storedLayer,
@@ -49,15 +50,13 @@ const resultSchema = z.strictObject({
 });
 
 /** How layers are trained on other machines. */
-export interface QueuedLayersOptions {
+export interface QueuedLayersOptions extends Pick<LayerTrainingOptions, 'settings' | 'signal'> {
   /** Redis of the queue. */
   readonly queue: string;
   /** Folder of the original. */
   readonly teacher: string;
   /** Folder with the weights of the student, its mixers bit for bit. */
   readonly weights: string;
-  readonly settings: TrainingSettings;
-  readonly signal?: AbortSignal;
   /** A layer is done; how many of how many. */
   readonly onLayer?: (done: number, total: number, result: LayerTransfer) => void;
 }
@@ -70,7 +69,6 @@ export interface QueuedLayer {
 
 /**
  * Has workers train layers that have no result yet, and keeps the results where `transferLayer` finds them.
- * @param folder of the results
  * @throws LinnetError as `runJobs`; `MISMATCH` where a worker finds other weights or hidden states
  */
 export async function trainLayersInQueue(

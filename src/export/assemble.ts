@@ -43,18 +43,13 @@ export interface ExportReader {
 /** Purpose of a graph of an exported folder. Encoders are opened again and again, as texts of their lengths are read. */
 export type GraphRole = 'step' | 'prompt' | 'fold' | 'heads' | 'encoder';
 
-/**
- * Reads linnet.json.
- * @param source how errors name it
- * @throws LinnetError `FORMAT` if it is malformed
- */
+/** Reads linnet.json. @throws LinnetError `FORMAT` if it is malformed */
 export function readManifest(bytes: Uint8Array, source: string): ExportManifest {
   return parseManifest(parseJsonObject(bytes, source, { uniqueKeys: true }), source);
 }
 
 /**
  * The model that an exported folder's config.json describes.
- * @param source how errors name linnet.json
  * @throws LinnetError `CONFIG` for an unusable configuration, and for a model that generates nothing; `FORMAT` where
  *   linnet.json describes an encoder that the model does not have, or none that it has, and for Medusa heads that do not
  *   fit the model
@@ -76,7 +71,6 @@ export function exportedModel(config: JsonObject, manifest: ExportManifest, sour
  * Opens the graphs that decoding needs: the step graph, the prompt graph where there is one, and the fold graphs. Each must
  * have exactly the inputs and outputs that the configuration asks for. The graphs of an encoder are opened when a text of
  * their length is read.
- *
  * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration, and as the reader
  *   throws; graphs opened by then are closed
  */

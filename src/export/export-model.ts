@@ -184,10 +184,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   return manifest;
 }
 
-/**
- * Weights per scale, where the type has blocks.
- * @throws LinnetError `CONFIG` for a block size of another type
- */
+/** Weights per scale, where the type has blocks. @throws LinnetError `CONFIG` for a block size of another type */
 function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
   if (hasBlocks(dtype)) return block ?? defaultBlock;
   if (block === undefined) return undefined;

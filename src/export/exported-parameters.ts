@@ -20,7 +20,6 @@ export interface GraphFile {
 
 /**
  * Finds every parameter of a model in its exported graphs.
- *
  * @param graphs looked through in this order
  * @returns copies, by the names of the model
  * @throws LinnetError `FORMAT` for a graph that is malformed, or a parameter of another type or shape than the model's;

@@ -218,7 +218,6 @@ const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> 
 
 /**
  * The device to run on: the one asked for, else the one that the export was made for.
- * @param source how errors name the folder
  * @throws LinnetError `MISMATCH` for a device that the export was not made for
  */
 export function chosenDevice<D extends string>(

@@ -43,7 +43,6 @@ export interface StoredModels {
 /**
  * Encodes models whose larger weights go to a file next to them. Deferred weights are not made until they are written,
  * but for those that are too small to be outside of the model.
- *
  * @param graphs several share their weights: those of one name are the same numbers, and stored once
  * @param options.load make all deferred weights now and keep them in the model; for small models
  */
@@ -96,7 +95,6 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
 
 /**
  * Writes the file next to a model from its start to its end, zeros between the parts. One part at a time is held.
- *
  * @param onChunk called with every piece that has been written, in order, and the bytes so far
  */
 export async function writeModelData(

@@ -10,7 +10,6 @@ const roomForTheRest = 64 << 20;
 /**
  * @param folder where it will be written; it need not exist yet
  * @param what name of the output, the subject of the error
- * @param freeBytes default: asks the file system
  * @throws LinnetError `PATH` if the disk lacks room
  */
 export async function requireDiskRoom(

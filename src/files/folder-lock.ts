@@ -62,9 +62,7 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
   };
 }
 
-/**
- * Whether a process has a folder; of one on another host that is taken for granted. A lock that cannot be read is none.
- */
+/** Whether a process has a folder; of one on another host that is taken for granted. A lock that cannot be read is none. */
 export async function isFolderHeld(dir: string): Promise<boolean> {
   try {
     const bytes = await readInFolder(resolve(dir), LOCK_FILE, mostLockBytes);

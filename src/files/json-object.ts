@@ -29,9 +29,7 @@ export function jsonIn(text: string | undefined): unknown {
 
 /**
  * Parses bytes that must hold one JSON object.
- * @param label name of the bytes, the subject of error messages
  * @param options.uniqueKeys refuse an object, at any depth, that holds a key twice
- * @param options.limits see there; checked before anything is parsed
  * @throws LinnetError `FORMAT`
  */
 export function parseJsonObject(
@@ -78,7 +76,6 @@ const CLOSING = [0x5d, 0x7d];
 
 /**
  * Refuses a text beyond the bounds; whether it is JSON otherwise is the parser's to say. Linear in bytes, keeps nothing.
- * @param label the subject of error messages
  * @throws LinnetError `FORMAT`
  */
 export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLimits = {}): void {
@@ -111,7 +108,8 @@ export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLi
 /**
  * JSON.parse keeps the last of two equal keys silently, so that two readers of the same file can see different tensors under
  * one name; safetensors therefore forbids it.
- * @returns the first key that occurs twice in the same object of a JSON text, or undefined; compared after unescaping. The text must already have passed JSON.parse: the scanner relies on it being well-formed. One pass, linear time.
+ * @param text has passed JSON.parse: the scanner relies on it being well-formed
+ * @returns the first key that occurs twice in the same object, after unescaping; undefined if none does. Linear time
  */
 export function findDuplicateKey(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []; // keys of each open object; undefined for an array

@@ -31,7 +31,6 @@ export function shownValue(value: unknown): string {
 
 /**
  * Checks that a name read from a file is one plain file name: no separators of any system, no drive letters, no `..`.
- * @param source where the name was found, for the message
  * @throws LinnetError `PATH`
  */
 export function checkPlainFileName(name: string, source: string): string {

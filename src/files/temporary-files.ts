@@ -67,7 +67,6 @@ export async function findTemporaryFiles(folder: string): Promise<TemporaryFile[
 /**
  * Removes the leftovers of ended processes for `target`: next to it, under temporary names of it and of paths that begin
  * with its name (`model.run` of `model`), and in those folders.
- * @returns the removed files and folders
  */
 export async function removeAbandoned(target: string): Promise<TemporaryFile[]> {
   const name = basename(resolve(target));

@@ -33,7 +33,6 @@ interface FileMark {
 
 /**
  * Builds a folder under a temporary name and moves it into place when complete. Parent folders are created.
- * @param build fills the temporary folder it is given
  * @param options.replace allow `dir` to be a folder that this function wrote, and replace it. The old folder is moved aside
  *   first and deleted last; if the process dies between the two renames, it waits under `previousFolder(dir)` and the next
  *   call brings it back.

@@ -95,7 +95,6 @@ const byteRange = 127;
 
 /**
  * Eight bits with a scale per output: `codes` int8 and `scales` float32 [outputs], weight ≈ code · scale.
- *
  * @param layout of the codes: [inputs, outputs] for products, [outputs, inputs] for looking up rows
  */
 export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']): MatrixEncoder {

@@ -58,7 +58,6 @@ const parts = ['parameters', 'first', 'second'] as const;
 
 /**
  * Writes a snapshot and removes the ones before the previous one.
- *
  * @param identity of the run: settings, model and data; `readSnapshot` refuses another
  */
 export async function writeSnapshot(
@@ -102,7 +101,6 @@ async function snapshotFiles(folder: string): Promise<string[]> {
 
 /**
  * The newest whole snapshot, or undefined if there is none. A damaged one is passed over for the one before it.
- *
  * @throws LinnetError `MISMATCH` if the snapshot belongs to a run of another model, other data or other settings;
  *   `FORMAT` if there are snapshots but none is readable
  */

@@ -112,7 +112,6 @@ export class TrainingProgram implements AsyncDisposable {
 
   /**
    * One optimizer step. The state's maps are replaced, their tensors are not written to.
-   *
    * @param batches `accumulate` micro-batches, by input name; the loss is the mean over all their weighted predictions
    * @param update counted from 0, for the bias correction
    */

@@ -16,12 +16,6 @@ export interface Wanted {
   readonly revision: string;
 }
 
-/** Refusals stay refusals; broken connections and overloaded servers may recover. */
-function isTransient(error: unknown): boolean {
-  if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
-  return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
-}
-
 export function asHubError(
   error: unknown,
   endpoint: string,
@@ -110,7 +104,7 @@ export class Connection {
   receive(file: RemoteFile, commit: string, folder: string, onBytes?: (received: number) => void): Promise<string> {
     const { retries, retryDelay } = this.#hub;
     const connect = (start: number) => this.#open(file, commit, start);
-    return receiveFile(folder, file, { connect, retries, retryDelay, isTransient, onBytes, signal: this.#signal });
+    return receiveFile(folder, file, { connect, retries, retryDelay, onBytes, signal: this.#signal });
   }
 
   async #open({ name, size }: RemoteFile, commit: string, start: number): Promise<AsyncIterable<Uint8Array>> {

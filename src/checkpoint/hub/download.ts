@@ -5,9 +5,10 @@ import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { HubApiError } from '@huggingface/hub';
 import { LinnetError, type Stoppable } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
-import { fileError, readExactly, TRANSFER_BYTES, writeFully } from '../../files/regular-file.ts';
+import { fileError, readExactly, systemErrorCode, TRANSFER_BYTES, writeFully } from '../../files/regular-file.ts';
 
 /** A checksum known before the download. Git's covers a small header as well as the content. */
 export interface ExpectedDigest {
@@ -31,8 +32,6 @@ export interface ReceiveOptions extends Stoppable {
   readonly retries: number;
   /** Pause before the first new try in milliseconds; doubles with each further one. */
   readonly retryDelay: number;
-  /** Whether a failure is worth a new try. */
-  readonly isTransient: (error: unknown) => boolean;
   readonly onBytes?: (received: number) => void;
 }
 
@@ -60,7 +59,7 @@ export async function receiveFile(folder: string, file: RemoteFile, options: Rec
 
 /** Connects until every byte is there. A file larger than expected is dropped. */
 async function complete(handle: FileHandle, { name, size }: RemoteFile, options: ReceiveOptions): Promise<void> {
-  const { connect, retries, retryDelay, isTransient, onBytes, signal } = options;
+  const { connect, retries, retryDelay, onBytes, signal } = options;
   let { size: received } = await handle.stat();
   if (received > size) {
     await handle.truncate(0);
@@ -88,6 +87,12 @@ async function complete(handle: FileHandle, { name, size }: RemoteFile, options:
       await delay(retryDelay * 2 ** (failures - 1), undefined, { signal });
     }
   }
+}
+
+/** Refusals stay refusals; broken connections and overloaded servers may recover. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
+  return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
 }
 
 async function digestsOf(

@@ -71,7 +71,6 @@ export interface ModelSource {
    * @param id `owner/name` or `name`
    * @param revision branch, tag or commit; default 'main'. A commit that is already there needs no network.
    * @param targetDir default `defaultModelFolder(id)`; replaced if it holds another revision of the same model
-   * @returns the record of the folder's files
    */
   fetchFolder(id: string, revision?: string, targetDir?: string, options?: FetchOptions): Promise<DownloadRecord>;
 }
@@ -114,13 +113,7 @@ export function defaultModelFolder(id: string): string {
   return resolve(homedir(), '.cache/linnet', checkId(id, 'model').replace('/', '--'));
 }
 
-/**
- * Where a data set is kept unless told otherwise: `data/<owner>__<name>`, where `eval tasks --data data` finds it.
- * @example
- * ```ts
- * const folder = defaultDatasetFolder('owner/name');
- * ```
- */
+/** Where a data set is kept unless told otherwise: `data/<owner>__<name>`, where `eval tasks --data data` finds it. */
 export function defaultDatasetFolder(id: string): string {
   return resolve('data', checkId(id, 'dataset').replace('/', '__'));
 }

@@ -15,11 +15,7 @@ export interface TensorInfo {
 /** Methods of both readers that touch no tensor data. */
 export type SafetensorsDirectory = Pick<Directory, 'source' | 'metadata' | 'names' | 'info'>;
 
-/**
- * Reads a whole file held in memory.
- * @param source how errors name it
- * @throws LinnetError `FORMAT` if it is malformed
- */
+/** Reads a whole file held in memory. @throws LinnetError `FORMAT` if it is malformed */
 export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'): SafetensorsBytes {
   const length = headerLength(bytes.subarray(0, LENGTH_FIELD_BYTES), bytes.length, source);
   const dataStart = LENGTH_FIELD_BYTES + length;

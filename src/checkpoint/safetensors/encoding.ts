@@ -33,7 +33,6 @@ const CONVERSION_ELEMENTS = 1 << 21;
 
 /**
  * The bytes of a safetensors file, in memory, at once: the data may change afterwards.
- * @param source how errors name it
  * @param allocate makes the memory, all of which is written
  * @throws LinnetError `FORMAT` and `SHAPE` for unusable entries, or data that does not fit them
  */
@@ -56,11 +55,7 @@ export function encodeSafetensors(
   return file;
 }
 
-/**
- * Checks entries and lays them out.
- * @param path how errors name the file
- * @throws LinnetError `FORMAT` for unusable names, shapes or types
- */
+/** Checks entries and lays them out. @throws LinnetError `FORMAT` for unusable names, shapes or types */
 export async function placeEntries(
   entries: Iterable<TensorEntry> | AsyncIterable<TensorEntry>,
   metadata: Readonly<Record<string, string>>,

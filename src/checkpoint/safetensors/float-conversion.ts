@@ -74,10 +74,7 @@ export function bfloat16FromFloat32(values: Float32Array): Uint16Array {
   return result;
 }
 
-/**
- * Widens half-precision bit patterns; exact.
- * @param result of the same length; default: a fresh one
- */
+/** Widens half-precision bit patterns; exact. @param result of the same length; default: a fresh one */
 export function float32FromFloat16(
   bits: Uint16Array,
   result: Float32Array = new Float32Array(bits.length),

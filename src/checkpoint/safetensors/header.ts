@@ -41,8 +41,6 @@ export interface SafetensorsHeader {
 /**
  * Reads the length field.
  * @param prefix the first bytes of the file, up to eight of them
- * @param fileBytes length of the whole file
- * @param source name of the file in errors
  * @throws LinnetError `FORMAT` if the file is too short for the header it announces, or the header is over 100 MB
  */
 export function headerLength(prefix: Uint8Array, fileBytes: number, source: string): number {
@@ -72,9 +70,6 @@ export function headerLength(prefix: Uint8Array, fileBytes: number, source: stri
 
 /**
  * Checks a header and returns its content.
- * @param bytes the JSON text (without the length field)
- * @param dataBytes length of the data that follows it in the file
- * @param source name of the file in errors
  * @throws LinnetError `FORMAT` on the first violation, naming the file, the tensor and the numbers
  */
 export function parseHeader(bytes: Uint8Array, dataBytes: number, source: string): SafetensorsHeader {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, requireRunning, type Watched } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -26,7 +26,6 @@ export type HiddenStatePlace = (typeof hiddenStatePlaces)[number];
 /**
  * Where hidden states are best kept. Rows that are read at most once each gain nothing from it. Otherwise reading
  * back beats running the model, from memory as from disk; memory is used while they fill at most a quarter of the free part.
- *
  * @param visits rows read in the whole run, repetitions included
  */
 export function hiddenStatePlace(
@@ -39,7 +38,7 @@ export function hiddenStatePlace(
   return 4 * dataset.rows * dataset.length * width <= freeBytes / 4 ? 'memory' : 'disk';
 }
 
-export interface HiddenStateOptions {
+export interface HiddenStateOptions extends Watched {
   readonly model: CausalModel;
   readonly parameters: ReadonlyMap<string, Tensor>;
   /** SHA-256 of the model: a file of another model is not read. */
@@ -49,8 +48,6 @@ export interface HiddenStateOptions {
   /** Where the file goes, for `disk`. A file of the same model and rows that is there already is used. */
   readonly folder?: string;
   readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (rows: number, total: number) => void;
 }
 
 /** Tokens that one run of the model works on, at least one row. */

@@ -12,7 +12,6 @@ const blockStep = 16;
 /**
  * Values of positions, block by block.
  * @param values tensors [positions, …], which are cut along their first axis
- * @param make the value of a block
  * @param most logits of a block; default 2²⁵
  */
 export function overPositions(

@@ -108,7 +108,7 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.
 
 /** The settings from the options, with a recipe's values filled in. @throws OptionsError for options that exclude each other */
 export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsShape>): TrainingSettings {
-  const { recipe, steps, epochs, learningRate, schedule, warmup, warmupShare, batch, microBatch, length } = options;
+  const { recipe, steps, epochs, warmup, warmupShare, batch, microBatch } = options;
   if (steps !== undefined && epochs !== undefined) {
     throw new OptionsError('`steps` and `epochs` exclude each other; give one of them');
   }
@@ -118,10 +118,7 @@ export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsS
   if (batch !== undefined && microBatch !== undefined && batch % microBatch !== 0) {
     throw new OptionsError(`\`microBatch\` is ${microBatch}; expected a divisor of \`batch\`, ${batch}`);
   }
-  const { weightDecay, beta1, beta2, clip, labelSmoothing, seed } = options;
-  const extent = { steps, epochs, batch, microBatch, length };
-  const optimizer = { learningRate, schedule, warmup, warmupShare, weightDecay, beta1, beta2, clip };
-  return parseTrainingSettings(withRecipe(recipe, { ...extent, ...optimizer, labelSmoothing, seed }));
+  return parseTrainingSettings(withRecipe(recipe, z.object(settingFields).partial().parse(options)));
 }
 
 /** For plans whose loss is not a cross-entropy of labels. @throws OptionsError if labels are to be smoothed */

@@ -51,14 +51,7 @@ type Savable = Parameters<typeof saveModel>[1]['model'] & TrainingPlan['model'];
 
 /** The default part of a plan for a loaded model: its parameters, saved in the form in which they were loaded. */
 export function modelPlan(
-  {
-    model,
-    parameters,
-    fingerprint,
-    path: from,
-  }: Omit<LoadedModel, 'model'> & {
-    readonly model: Savable;
-  },
+  { model, parameters, fingerprint, path: from }: LoadedModel<Savable>,
   { dtype, replace }: Pick<TrainingOptions, 'dtype' | 'replace'>,
 ): Pick<TrainingPlan, 'model' | 'parameters' | 'origin' | 'save'> {
   return {
@@ -91,10 +84,7 @@ export interface WorkPlan {
   readonly memoryLimitBytes: number;
 }
 
-/**
- * The plan of a training as work: one stage.
- * @param plan its weights are not looked at
- */
+/** The plan of a training as work: one stage. @param plan its weights are not looked at */
 export async function planTraining(
   name: string,
   plan: TrainingPlan,
