@@ -50,9 +50,9 @@ interface FolderFacts {
   readonly hasConfig: boolean;
   readonly hasWeights: boolean;
   /** A small JSON file of the folder; undefined where it is absent or is not JSON object. */
-  json(name: string): Promise<JsonObject | undefined>;
+  readonly json: (name: string) => Promise<JsonObject | undefined>;
   /** The first bytes of a file, as Latin-1; empty where there is none. */
-  head(name: string): Promise<string>;
+  readonly head: (name: string) => Promise<string>;
 }
 
 /** The kind, or a value that is none. */

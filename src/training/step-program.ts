@@ -252,7 +252,9 @@ function stateFeeds(
   blocks: readonly ParameterBlock[],
   parts: readonly (typeof stateParts)[number][] = stateParts,
 ): Record<string, Tensor> {
-  const feeds = parts.flatMap((part) => blocks.map(({ name }) => [prefixes[part] + name, given(state[part], name)]));
+  const feeds = parts.flatMap((part) =>
+    blocks.map(({ name }) => [prefixes[part] + name, given(state[part], name)] as const),
+  );
   return Object.fromEntries(feeds);
 }
 

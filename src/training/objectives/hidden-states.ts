@@ -67,7 +67,10 @@ export async function computeHiddenStates(options: HiddenStateOptions): Promise<
     for await (const row of hiddenRows(options)) rows.push(row.slice());
     return {
       ...{ name: 'hidden', shape },
-      copyRow: (row, target) => Promise.resolve(target.set(rows[row])),
+      copyRow(row, target) {
+        target.set(rows[row]);
+        return Promise.resolve();
+      },
       remove: () => Promise.resolve(),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
