@@ -24,8 +24,7 @@ import type { ConversionOptions } from './options.ts';
 import { newProgress } from './progress-file.ts';
 import { planWholeModel } from './stage-plan.ts';
 import { requireKept, requireStep, stageTrainers } from './stage-training.ts';
-import type { TrainingStage, Weighted } from './stages.ts';
-import { fewestSteps } from './step-planning.ts';
+import { fewestSteps, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 
 type Parameters = ReadonlyMap<string, Tensor<'float32'>>;

@@ -183,21 +183,17 @@ export interface StoredLayers {
   readonly keep: (result: LayerTransfer) => Promise<void>;
 }
 
-interface StoredLayersOptions extends Pick<ConversionOptions, 'store' | 'share'> {
-  /** Identity of the conversion, steps included. */
-  readonly origin: string;
-  readonly stage: string;
-}
-
 /**
  * Looks for results of layers. Without a store there are none, and none are kept.
+ * @param options.origin identity of the conversion, steps included
  * @throws LinnetError as `ResultStore.open` and `ResultStore.find`, `FORMAT` for a result that is not of the layer
  */
 export async function layersInStore(
   student: Weighted,
   layers: readonly number[],
-  { store, share, origin, stage }: StoredLayersOptions,
+  options: Pick<ConversionOptions, 'store' | 'share'> & { readonly origin: string; readonly stage: string },
 ): Promise<StoredLayers> {
+  const { store, share, origin, stage } = options;
   const results = store === undefined ? undefined : await ResultStore.open(store);
   // A name by the work and not by the weights at its start: closed forms differ by rounding among processors.
   const jobOf = (layer: number): Job => ({

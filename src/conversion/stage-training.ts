@@ -22,8 +22,15 @@ import { transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { layersInStore, trainLayersInQueue } from './remote-layers.ts';
 import { chooseMixer, requireConverted } from './plan.ts';
-import { rowLength, type TrainingStage, trainingStages, type Weighted } from './stages.ts';
-import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
+import {
+  fewestSteps,
+  rowLength,
+  stepsWithin,
+  timedSteps,
+  type TrainingStage,
+  trainingStages,
+  type Weighted,
+} from './stages.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
 /** Default number of sequences per optimizer step. */

@@ -84,11 +84,6 @@ function encodeStepAs(
   );
 }
 
-/** The encoder of an encoder-decoder model over texts of several lengths. */
-export interface EncodedEncoder extends EncodedGraphs {
-  readonly lengths: readonly number[];
-}
-
 /**
  * Encoders, whose weights are those of prompts where a type has such; undefined for a causal model.
  * @param asked lengths to encode for; default `sourceLengths`
@@ -98,7 +93,7 @@ export async function encodeEncoder(
   options: EncodingOptions,
   asked: readonly number[] | undefined,
   onError: OnWeightError,
-): Promise<EncodedEncoder | undefined> {
+): Promise<(EncodedGraphs & { readonly lengths: readonly number[] }) | undefined> {
   const { model, dtype } = options;
   if (model.kind === 'causal') {
     if (asked === undefined) return undefined;
@@ -151,19 +146,13 @@ export async function encodeHeads(
   return { graph, names, described: { ...config, weightBytes, ...(tree === undefined ? {} : { tree }) } };
 }
 
-export interface EncodedFold {
-  readonly name: string;
-  readonly file: string;
-  readonly bytes: Uint8Array;
-}
-
 /** Fold graphs, whose few weights are in them. */
-export async function encodeFolds(options: EncodingOptions): Promise<EncodedFold[]> {
+export async function encodeFolds(options: EncodingOptions) {
   const { device, producer: producerVersion } = options;
   const decoder = decoderOf(options.model);
   const layout = modelLayout(decoder);
   const makeSource = storedSource(decoder, options.weights, { ...options, dtype: storageTypes[options.dtype].step });
-  const folds: EncodedFold[] = [];
+  const folds: { readonly name: string; readonly file: string; readonly bytes: Uint8Array }[] = [];
   for (const { name, layer } of foldGraphs(layout)) {
     const lowered = lowerGraph(foldGraph(decoder, layer, makeSource, layout), device);
     const file = `fold-${folds.length}.onnx`;

@@ -9,9 +9,8 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { createFileAtomic } from './atomic.ts';
-import { beginningOf, isProcessAlive } from './process-identity.ts';
+import { beginningOf, isProcessAlive, temporarySibling } from './temporary-files.ts';
 import { fileError, readInFolder, systemErrorCode } from './regular-file.ts';
-import { temporarySibling } from './temporary-files.ts';
 
 const LOCK_FILE = 'lock.json';
 const mostLockBytes = 4096;

@@ -3,11 +3,12 @@
  * such names. The name identifies the writing process, which tells leftovers from work under way.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Dirent } from 'node:fs';
+import { type Dirent, readFileSync, readlinkSync } from 'node:fs';
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { beginningOf, isProcessAlive, processSpace } from './process-identity.ts';
-import { entriesOf, fileError } from './regular-file.ts';
+import { hostname } from 'node:os';
+import { entriesOf, fileError, systemErrorCode } from './regular-file.ts';
+import { sha256 } from './digest.ts';
 
 /** `.` name `.` space `-` process id `-` its beginning, or 0 `-` random `.tmp` */
 const pattern = /^\.(.+)\.([0-9a-f]{8})-([1-9]\d{0,9})-(0|[0-9a-f]{8}\.\d{1,20})-[0-9a-f]{12}\.tmp$/s;
@@ -120,4 +121,41 @@ async function bytesOf(path: string): Promise<number> {
     for (const name of await readdir(next).catch((): string[] => [])) open.push(join(next, name));
   }
   return total;
+}
+
+/**
+ * When a process began: boot and clock ticks since, on Linux; null elsewhere, and for a process that is gone. With it, a
+ * process id in use again is not taken for its former owner.
+ */
+export function beginningOf(pid: number): string | null {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name of the program, in parentheses, may hold spaces; the start is the 22nd field, the 20th after it.
+    const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19];
+    return `${boot.slice(0, 8)}:${ticks}`;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a process of this machine lives. @param begun as `beginningOf` gave it, null where that is not known */
+export function isProcessAlive(pid: number, begun: string | null): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ESRCH') return false;
+  }
+  return begun === null || beginningOf(pid) === begun;
+}
+
+/** Eight digits for the host and, on Linux, the container: process ids mean something within one alone. */
+function processSpace(): string {
+  let namespace = '';
+  try {
+    namespace = readlinkSync('/proc/self/ns/pid');
+  } catch {
+    // a system without such
+  }
+  return sha256(`${hostname()} ${namespace}`).slice(0, 8);
 }

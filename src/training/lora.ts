@@ -15,7 +15,7 @@ import {
   targetOf,
   withLora,
 } from '../nn/lora.ts';
-import { consequencesOf, type DeclaredParameter, type ParameterGroup, parameterGroups } from '../nn/parameter-roles.ts';
+import { consequencesOf, type DeclaredParameter, type ParameterGroup } from '../nn/parameter-roles.ts';
 import { Random } from '../random.ts';
 import type { Objective } from './objectives/next-token.ts';
 import type { TrainingJob } from './trainer.ts';
@@ -45,7 +45,6 @@ export type LoraChoice = z.output<typeof loraChoiceSchema>;
  * embeddings (after LongLoRA, arXiv 2309.12307), α and the convolution's filter weights.
  */
 export type WholeGroup = ParameterGroup;
-export const wholeGroupNames = parameterGroups;
 
 /** The adaptation of a model by a choice. @throws LinnetError `CONFIG` for targets that the model lacks */
 export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {

@@ -67,9 +67,11 @@ export async function writeSnapshot(
   identity: string,
 ): Promise<void> {
   const { losses, evaluations = [], ...counts } = position;
+  const numbers = Float64Array.from(evaluations.flatMap(({ update, loss }) => [update, loss]));
+  const measured = tensor('float64', [evaluations.length, 2], numbers);
   const tensors = new Map<string, AnyTensor>([
     [lossesName, tensor('float64', [losses.length], Float64Array.from(losses))],
-    ...evaluationEntries(evaluations),
+    ...(evaluations.length === 0 ? [] : [[evaluationsName, measured] as const]),
     ...parts.flatMap((part) => [...state[part]].map(([name, value]) => [`${part} ${name}`, value] as const)),
   ]);
   const entries = [...tensors].map(([name, { shape, data }]): TensorEntry => {
@@ -80,12 +82,6 @@ export async function writeSnapshot(
   const name = `update-${String(position.update).padStart(9, '0')}.safetensors`;
   await writeSafetensors(join(folder, name), entries, { snapshot: JSON.stringify(described) });
   for (const old of (await snapshotFiles(folder)).slice(keptSnapshots)) await rm(join(folder, old), { force: true });
-}
-
-function evaluationEntries(evaluations: readonly Evaluation[]): [string, AnyTensor][] {
-  if (evaluations.length === 0) return [];
-  const numbers = Float64Array.from(evaluations.flatMap(({ update, loss }) => [update, loss]));
-  return [[evaluationsName, tensor('float64', [evaluations.length, 2], numbers)]];
 }
 
 async function snapshotFiles(folder: string): Promise<string[]> {

@@ -139,7 +139,6 @@ describe('writeFolderAtomic', () => {
       'digest.ts',
       'json-object.ts',
       'name-list.ts',
-      'process-identity.ts',
       'regular-file.ts',
       'temporary-files.ts',
       'written-folder.ts',

@@ -145,17 +145,13 @@ export function hubSource(options: HubOptions = {}): ModelSource & DatasetSource
       const selection: FileSelection = { include: [...include], exclude: [...exclude] };
       const plan: Plan = (connection, commit, staging) => planModel(connection, commit, staging, selection);
       const wanted: Wanted = { kind: 'model', id: checkId(id, 'model'), revision: checkRevision(revision) };
-      return fetchFolder(hub, wanted, resolve(targetDir), { selection, plan, options: fetchOptions });
+      return fetchFolder(hub, wanted, resolve(targetDir), selection, plan, fetchOptions);
     },
     fetchDataset: (id, revision = 'main', targetDir = defaultDatasetFolder(id), fetchOptions = {}) => {
       const parts: DatasetParts = { configs: fetchOptions.configs ?? [], splits: fetchOptions.splits ?? [] };
       const plan: Plan = (connection, commit, _, earlier) => planDataset(connection, commit, parts, earlier);
       const wanted: Wanted = { kind: 'dataset', id: checkId(id, 'dataset'), revision: checkRevision(revision) };
-      return fetchFolder(hub, wanted, resolve(targetDir), {
-        selection: partsSelection(parts),
-        plan,
-        options: fetchOptions,
-      });
+      return fetchFolder(hub, wanted, resolve(targetDir), partsSelection(parts), plan, fetchOptions);
     },
   };
 }
@@ -168,17 +164,13 @@ type Plan = (
   earlier: readonly string[],
 ) => Promise<RemoteFile[]>;
 
-interface Planned {
-  readonly selection: FileSelection;
-  readonly plan: Plan;
-  readonly options: TransferOptions;
-}
-
 async function fetchFolder(
   hub: Hub,
   wanted: Wanted,
   target: string,
-  { selection, plan, options }: Planned,
+  selection: FileSelection,
+  plan: Plan,
+  options: TransferOptions,
 ): Promise<DownloadRecord> {
   try {
     await recoverFolder(target);

@@ -6,6 +6,7 @@ import type { Model } from '../../models/families/index.ts';
 import { freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { mergeLora } from '../../nn/lora.ts';
+import { parameterGroups } from '../../nn/parameter-roles.ts';
 import { formatCount } from '../../report/quantities.ts';
 import {
   type LoraChoice,
@@ -15,7 +16,6 @@ import {
   parseLoraChoice,
   trainLora,
   type WholeGroup,
-  wholeGroupNames,
   wholeParameters,
 } from '../lora.ts';
 import { recipe } from '../recipes.ts';
@@ -31,9 +31,9 @@ export const adaptationShape = {
     'train low-rank updates instead of matrices: r=8,alpha=16,targets=q,k,v,o (default targets: attention)',
   ),
   loraTrain: described(
-    z.array(z.enum(wholeGroupNames)).readonly().optional(),
+    z.array(z.enum(parameterGroups)).readonly().optional(),
     'groups',
-    `what \`lora\` trains whole besides, with commas: ${wholeGroupNames.join(', ')}`,
+    `what \`lora\` trains whole besides, with commas: ${parameterGroups.join(', ')}`,
   ),
   mixerLrFactor: described(
     z.number().min(0).max(1e4).default(1),

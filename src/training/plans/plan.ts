@@ -1,8 +1,7 @@
 /** A training plan: model, data, objective, and how the result is saved; its memory, disk and time, known before it begins. */
 import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
-import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import type { Objective } from '../objectives/next-token.ts';
+import type { EvaluationPlan } from '../held-out.ts';
 import type { JsonValue } from '../../report/record.ts';
 import { totalUpdates, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 import type { KeptFeature } from '../updates.ts';
@@ -13,10 +12,7 @@ import type { TrainingSettings } from '../settings.ts';
 export type ParameterMap = LoadedModel['parameters'];
 
 /** Held-out data of a plan, and the objective for rows of its length. */
-export interface HeldOutRows {
-  readonly dataset: RowDataset;
-  readonly objective: Objective;
-}
+type HeldOutRows = Pick<EvaluationPlan, 'dataset' | 'objective'>;
 
 /** A feature of rows that a run keeps in its folder. */
 export interface PlannedFeature {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { stepsWithin } from './step-planning.ts';
+import { stepsWithin } from './stages.ts';
 
 describe('stepsWithin', () => {
   it('counts what is left after the trial and a second preparation, by steps after the first', () => {
