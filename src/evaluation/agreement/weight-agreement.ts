@@ -20,6 +20,7 @@ import {
   type WindowBatch,
   type WindowGraphOptions,
   WindowGraphs,
+  type WindowOutputs,
 } from '../perplexity/window-batches.ts';
 import { requireSameVocabulary, type TextAgreement } from './agreement.ts';
 
@@ -46,20 +47,11 @@ export async function weightAgreement(
   const lean = runsLean(original.model.parameters, options.device);
   const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, own, batch);
   await using graphs = await WindowGraphs.create(texts, graphOf, vocabulary, { lean, ...options });
-  const found = new Map<ScoredWindow, TextAgreement>();
-  const parameters = transferParameters(other, original.parameters, own);
-  for await (const { batch, outputs } of graphs.run(parameters, signal)) {
-    for (const [row, window] of batch.windows.entries()) {
-      const of = (name: string): Float32Array =>
-        outputs
-          .get(name)
-          ?.slice(row * batch.length + window.scoredFrom - 1, row * batch.length + window.tokens.length - 1) ??
-        new Float32Array(0);
-      const same = [...of('gap')].map((gap) => gap === 0);
-      found.set(window, { same, kl: [...of('kl')].map((value) => Math.max(0, value)) });
-    }
-  }
-  return texts.map((text) => found.get(text) ?? { same: [], kl: [] });
+  const agreement = ({ window: { scoredFrom }, outputs: { gap, kl } }: WindowOutputs): TextAgreement => ({
+    same: Array.from(gap.subarray(scoredFrom - 1), (value) => value === 0),
+    kl: Array.from(kl.subarray(scoredFrom - 1), (value) => Math.max(0, value)),
+  });
+  return await graphs.map(transferParameters(other, original.parameters, own), agreement, signal);
 }
 
 /** Bytes of results of such a comparison. @param length tokens of a text */

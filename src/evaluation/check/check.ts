@@ -110,10 +110,10 @@ async function* causalRows(
     }
   }
   for (const { mixer, layers } of sharedMixers(model)) {
-    yield* await mixerParity(layerNames(layers), mixer, mixerDims(mixer, model.sizes), options);
+    yield* mixerParity(layerNames(layers), mixer, mixerDims(mixer, model.sizes), options);
   }
   yield* modelLeaks(model, parameters, options);
-  yield* await modelParity(model, parameters, options);
+  yield* modelParity(model, parameters, options);
 }
 
 /** The whole model on random tokens: the output of every layer's mixer, and the final hidden states. */

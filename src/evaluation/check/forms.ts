@@ -18,16 +18,7 @@ import { compile, type CompileOptions, type NamedTensors } from '../../runtime/c
 import { onlyInputs } from '../../runtime/program.ts';
 import { checkedGroup, checkedLength, committedLengths, comparedLengths } from './checked-extent.ts';
 import { hiddenOfReference, mixerProbe, type ProbeSizes, randomProbe, referenceInput } from './mixer-probe.ts';
-import {
-  type CheckRow,
-  type CheckTest,
-  checkTests,
-  comparedRow,
-  Discrepancy,
-  inapplicableRow,
-  limits,
-  modelLimit,
-} from './rows.ts';
+import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, limits, modelLimit } from './rows.ts';
 
 export interface ParityOptions {
   /** Longest sequence. */
@@ -67,16 +58,16 @@ interface Compared {
   readonly engine: DecodingEngine;
   readonly output: 'hidden' | 'logits';
   readonly expected: ExpectedRows;
-  readonly found: Discrepancy;
 }
 
 /** Reads tokens a chain of `portions[i]` nodes at a time, then a tree behind them, and compares the rows of the last part. */
 async function compareReading(
-  { engine, output, expected, found }: Compared,
+  { engine, output, expected }: Compared,
   tokens: Int32Array,
   portions: readonly number[],
   tree?: TokenTree,
-): Promise<void> {
+  found = new Discrepancy(),
+): Promise<Discrepancy> {
   const wantedRows = await expected(tokens, tree);
   const state = engine.newState();
   let start = 0;
@@ -90,6 +81,7 @@ async function compareReading(
     if (part !== tree) await engine.commit(request, step, wanted);
     start += part.size;
   }
+  return found;
 }
 
 /** Portions of tokens, each from 1 to `most`, that add up to `length`: groups open and close inside and between them. */
@@ -108,16 +100,13 @@ function randomForest(size: number, random: Random): TokenTree {
 
 const mixerTree = { nodes: 12, longestChunk: 13 };
 
-/**
- * Compares all forms of a mixer.
- * @param name how the rows call it
- */
-export async function mixerParity(
+/** Compares all forms of a mixer. @param name how the rows call it */
+export async function* mixerParity(
   name: string,
   mixer: MixerConfig,
   sizes: Omit<ProbeSizes, 'vocabulary'>,
   options: ParityOptions,
-): Promise<CheckRow[]> {
+): AsyncGenerator<CheckRow> {
   const lengths = comparedLengths(mixer, options.maximumLength);
   const longest = lengths[lengths.length - 1];
   const probe = mixerProbe(mixer, {
@@ -127,41 +116,36 @@ export async function mixerParity(
   const parameters = randomProbe(probe, new Random(options.seed));
   const about = { subject: name, limit: Math.max(limits.mixer, float32Error(mixer)), length: longest };
   const expected = referenceRows(probe, parameters);
-  const rows: CheckRow[] = [];
-  const row = async (test: CheckTest, compare: (found: Discrepancy) => Promise<void>): Promise<void> => {
-    const found = new Discrepancy();
-    await compare(found);
-    rows.push(comparedRow({ ...about, test }, found));
-  };
-  await row(checkTests.parallel, async (found) => {
-    for (const n of lengths) {
-      const feeds = { tokens: int32([1, n], ownRows(n)) };
-      const whole: Computation = (source, { tokens }) => parallelHidden(probe, source, tokens);
-      const actual = await computed(parameters, feeds, whole, options.compile);
-      const wanted = await expected(ownRows(n));
-      const width = actual.length / n;
-      wanted.forEach((values, t) => found.add(actual.subarray(t * width, (t + 1) * width), values));
-    }
-  });
+  const found = new Discrepancy();
+  for (const n of lengths) {
+    const feeds = { tokens: int32([1, n], ownRows(n)) };
+    const whole: Computation = (source, { tokens }) => parallelHidden(probe, source, tokens);
+    const actual = await computed(parameters, feeds, whole, options.compile);
+    const wanted = await expected(ownRows(n));
+    const width = actual.length / n;
+    wanted.forEach((values, t) => found.add(actual.subarray(t * width, (t + 1) * width), values));
+  }
+  yield comparedRow({ ...about, test: checkTests.parallel }, found);
   if (!isCausal(mixer)) {
     const note = 'it reads the future: it cannot decode';
     const untested = [checkTests.stepByStep, checkTests.stepInChunks, checkTests.tree];
-    return [...rows, ...untested.map((test) => inapplicableRow({ ...about, test }, note))];
+    yield* untested.map((test) => inapplicableRow({ ...about, test }, note));
+    return;
   }
   await using engine = await DecodingEngine.create(probe, parameters, options.compile);
   const random = new Random(options.seed);
-  const compare = (found: Discrepancy, tokens: Int32Array, portions: readonly number[], tree?: TokenTree) =>
-    compareReading({ engine, output: 'hidden', expected, found }, tokens, portions, tree);
   const chunks = (length: number): number[] => randomPortions(length, mixerTree.longestChunk, random);
-  await row(checkTests.stepByStep, (found) => compare(found, ownRows(longest), new Array<number>(longest).fill(1)));
-  await row(checkTests.stepInChunks, (found) => compare(found, ownRows(longest), chunks(longest)));
-  await row(checkTests.tree, async (found) => {
-    for (const committed of committedLengths(mixer, longest)) {
-      const tokens = ownRows(committed + mixerTree.nodes);
-      await compare(found, tokens, chunks(committed), randomForest(mixerTree.nodes, random));
-    }
-  });
-  return rows;
+  const compared: Compared = { engine, output: 'hidden', expected };
+  const oneByOne = await compareReading(compared, ownRows(longest), new Array<number>(longest).fill(1));
+  yield comparedRow({ ...about, test: checkTests.stepByStep }, oneByOne);
+  const inChunks = await compareReading(compared, ownRows(longest), chunks(longest));
+  yield comparedRow({ ...about, test: checkTests.stepInChunks }, inChunks);
+  const behind = new Discrepancy();
+  for (const committed of committedLengths(mixer, longest)) {
+    const tokens = ownRows(committed + mixerTree.nodes);
+    await compareReading(compared, tokens, chunks(committed), randomForest(mixerTree.nodes, random), behind);
+  }
+  yield comparedRow({ ...about, test: checkTests.tree }, behind);
 }
 
 /** Tokens 0, 1, 2, …: every position has rows of its own. */
@@ -192,36 +176,32 @@ function referenceRows(probe: CausalModel, parameters: ParameterValues): Expecte
 const modelTree = { nodes: 8, longestChunk: 24 };
 
 /** Compares the forms of a model with its own parameters. */
-export async function modelParity(
+export async function* modelParity(
   model: CausalModel,
   parameters: ParameterValues,
   options: ParityOptions,
-): Promise<CheckRow[]> {
+): AsyncGenerator<CheckRow> {
   const length = checkedLength(model.mixers, options.maximumLength);
   const about = { subject: 'model', limit: modelLimit(model.mixers), length };
   if (!model.mixers.every((mixer) => isCausal(mixer))) {
     const note = 'a layer reads the future: the model cannot decode';
-    return [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));
+    yield* [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));
+    return;
   }
   const { weights = readerOf(parameters), compile } = options;
   await using engine = await DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), compile);
   const expected = parallelRows(model, parameters, options);
   const random = new Random(options.seed);
-  const compare = async (committed: number, tree?: TokenTree): Promise<Discrepancy> => {
-    const found = new Discrepancy();
+  const compare = (committed: number, tree?: TokenTree): Promise<Discrepancy> => {
     const tokens = random.integers(committed + (tree?.size ?? 0), model.sizes.vocabulary);
     const portions = randomPortions(committed, modelTree.longestChunk, random);
-    await compareReading({ engine, output: 'logits', expected, found }, tokens, portions, tree);
-    return found;
+    return compareReading({ engine, output: 'logits', expected }, tokens, portions, tree);
   };
   const { nodes } = modelTree;
   const committed = Math.max(0, Math.min(Math.max(...model.mixers.map(checkedGroup)) - 2, length - nodes));
-  const steps = await compare(length);
+  yield comparedRow({ ...about, test: checkTests.modelSteps }, await compare(length));
   const tree = await compare(committed, randomForest(nodes, random));
-  return [
-    comparedRow({ ...about, test: checkTests.modelSteps }, steps),
-    comparedRow({ ...about, test: checkTests.modelTree, length: committed + nodes }, tree),
-  ];
+  yield comparedRow({ ...about, test: checkTests.modelTree, length: committed + nodes }, tree);
 }
 
 /** Logits of one parallel pass over the chain, and with a tree over the chain with each path of it, shorter ones padded. */

@@ -14,7 +14,7 @@ import { decoderOf, type GeneratingModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { type WindowBatch, WindowGraphs, windowHidden } from '../perplexity/window-batches.ts';
+import { type WindowBatch, WindowGraphs, windowHidden, type WindowOutputs } from '../perplexity/window-batches.ts';
 
 /** Ranks at positions t whose token t + 1 is scored, in the order of the windows. */
 export interface HeadRanks {
@@ -48,16 +48,12 @@ export async function headRanks(
   if (usable.length === 0) throw new LinnetError('INPUT', 'the text is too short to measure Medusa heads on');
   const graphOf = (batch: WindowBatch): Graph => rankGraph(model, medusa, batch);
   await using graphs = await WindowGraphs.create(usable, graphOf, model.sizes.vocabulary, compileOptions);
-  const found: number[] = [];
-  for await (const { batch, outputs } of graphs.run(parameters, signal)) {
-    const ranks = [...outputs.values()];
-    batch.windows.forEach(({ tokens, scoredFrom }, row) => {
-      for (let t = scoredFrom - 1; t + 2 < tokens.length; t++) {
-        ranks.forEach((values, head) => found.push(t + 2 + head < tokens.length ? values[row * batch.length + t] : -1));
-      }
-    });
-  }
-  return { heads: medusa.heads, positions: found.length / medusa.heads, ranks: Int32Array.from(found) };
+  const ranksOf = ({ window: { tokens, scoredFrom }, outputs }: WindowOutputs): number[] =>
+    Array.from({ length: tokens.length - scoredFrom - 1 }, (_, i) => scoredFrom - 1 + i).flatMap((t) =>
+      Object.values(outputs).map((ranks, head) => (t + 2 + head < tokens.length ? ranks[t] : -1)),
+    );
+  const ranks = Int32Array.from((await graphs.map(parameters, ranksOf, signal)).flat());
+  return { heads: medusa.heads, positions: ranks.length / medusa.heads, ranks };
 }
 
 /** `inputs` and `labels` int32 [B,n] → `ranks.i` [B,n] of every head: how many tokens it held more likely. */

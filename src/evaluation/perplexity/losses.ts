@@ -46,12 +46,8 @@ export async function* graphLosses(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   signal?: AbortSignal,
 ): LossBatches {
-  for await (const { batch, outputs } of graphs.run(parameters, signal)) {
-    yield batch.windows.map((window, row) => {
-      const start = row * batch.length;
-      const losses = outputs.get('losses')?.slice(start, start + window.tokens.length - 1) ?? new Float32Array(0);
-      return { window, losses };
-    });
+  for await (const batch of graphs.run(parameters, signal)) {
+    yield batch.map(({ window, outputs }) => ({ window, losses: outputs.losses }));
   }
 }
 
@@ -78,11 +74,7 @@ export async function tokenLosses(
   { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<Float32Array[]> {
   await using graphs = await compileLosses(model, windows, options);
-  const found = new Map<ScoredWindow, Float32Array>();
-  for await (const batch of graphLosses(graphs, parameters, signal)) {
-    for (const { window, losses } of batch) found.set(window, losses);
-  }
-  return windows.map((window) => found.get(window) ?? new Float32Array(0));
+  return await graphs.map(parameters, ({ outputs }) => outputs.losses, signal);
 }
 
 /** `inputs` and `labels` int32 [B,n] and the parameters → `losses` [B·n]: one number per token leaves the engine. */

@@ -114,10 +114,24 @@ export function usualBatchTokens(vocabulary: number): number {
   return Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary));
 }
 
-/** Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters. Dispose of it. */
+/** The outputs of a graph by name, of the predictions of one window. */
+export interface WindowOutputs {
+  readonly window: ScoredWindow;
+  readonly outputs: Readonly<Record<string, Float32Array>>;
+}
+
+/**
+ * Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have
+ * a number for every prediction, [B,n] or [B·n]. Dispose of it.
+ */
 export class WindowGraphs implements AsyncDisposable {
+  readonly #windows: readonly ScoredWindow[];
   readonly #batches: { readonly batch: WindowBatch; readonly program: Program }[] = [];
   readonly #programs = new Map<string, Program>();
+
+  private constructor(windows: readonly ScoredWindow[]) {
+    this.#windows = windows;
+  }
 
   static async create(
     windows: readonly ScoredWindow[],
@@ -125,7 +139,7 @@ export class WindowGraphs implements AsyncDisposable {
     vocabulary: number,
     { batchTokens, ...compileOptions }: WindowGraphOptions = {},
   ): Promise<WindowGraphs> {
-    const graphs = new WindowGraphs();
+    const graphs = new WindowGraphs(windows);
     try {
       for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
         const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
@@ -141,25 +155,44 @@ export class WindowGraphs implements AsyncDisposable {
   }
 
   /**
-   * Runs batch by batch and gives out the data of the outputs by name.
+   * Runs batch by batch.
    * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` between two batches
    */
   async *run(
     parameters: ReadonlyMap<string, Tensor>,
     signal?: AbortSignal,
-  ): AsyncGenerator<{ batch: WindowBatch; outputs: ReadonlyMap<string, Float32Array> }, void, undefined> {
+  ): AsyncGenerator<readonly WindowOutputs[], void, undefined> {
     const values = Object.fromEntries(parameters);
     for (const [done, { batch, program }] of this.#batches.entries()) {
       requireRunning(signal, `after ${done} of ${this.#batches.length} batches of windows`);
       const feeds = onlyInputs(program, { ...values, ...batchFeeds(batch) });
       const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(feeds, name));
       if (missing !== undefined) throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
-      const outputs = await program.run(feeds, [...program.outputs.keys()]);
-      yield {
-        batch,
-        outputs: new Map(Object.entries(outputs).map(([name, value]) => [name, dataOf(value, 'float32')])),
-      };
+      const outputs = Object.entries(await program.run(feeds, [...program.outputs.keys()]));
+      yield batch.windows.map((window, row) => {
+        const start = row * batch.length;
+        const ofWindow = ([name, value]: [string, Tensor]): [string, Float32Array] => {
+          return [name, dataOf(value, 'float32').slice(start, start + window.tokens.length - 1)];
+        };
+        return { window, outputs: Object.fromEntries(outputs.map(ofWindow)) };
+      });
     }
+  }
+
+  /** Runs all batches: a result for every window, in their order. @throws LinnetError as `run` */
+  async map<T>(
+    parameters: ReadonlyMap<string, Tensor>,
+    result: (found: WindowOutputs) => T,
+    signal?: AbortSignal,
+  ): Promise<T[]> {
+    const results = new Map<ScoredWindow, T>();
+    for await (const batch of this.run(parameters, signal)) {
+      for (const found of batch) results.set(found.window, result(found));
+    }
+    return this.#windows.flatMap((window) => {
+      const found = results.get(window);
+      return found === undefined ? [] : [found];
+    });
   }
 
   async dispose(): Promise<void> {

@@ -18,12 +18,7 @@ export interface RecallProbe extends ScoredWindow {
 }
 
 /** Recall of a model at one distance. */
-export interface RecallResult {
-  readonly distance: number;
-  /** Mean −log p in nats of the passage's tokens after the cue. */
-  readonly nll: number;
-  readonly probes: number;
-}
+export type RecallResult = Awaited<ReturnType<typeof copyRecall>>[number];
 
 export interface ProbeOptions {
   readonly distances: readonly number[];
@@ -63,7 +58,7 @@ export function recallProbes(
 }
 
 /**
- * Mean −log p of the repeated passage, by distance.
+ * Mean −log p in nats of the repeated passage's tokens after the cue, by distance.
  * @throws LinnetError as `tokenLosses`
  */
 export async function copyRecall(
@@ -71,7 +66,7 @@ export async function copyRecall(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   probes: readonly RecallProbe[],
   options: CompileOptions & { readonly signal?: AbortSignal } = {},
-): Promise<RecallResult[]> {
+) {
   const losses = await tokenLosses(model, parameters, probes, options);
   return [...new Set(probes.map(({ distance }) => distance))].map((distance) => {
     const scored = probes.flatMap((probe, index) =>

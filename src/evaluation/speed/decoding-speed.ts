@@ -4,18 +4,10 @@ import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
-import { timeInTurns, timingOf, type Timing } from './timing.ts';
+import { timeInTurns, timingOf } from './timing.ts';
 
 /** Speed of an engine at a context. */
-export interface ContextSpeed {
-  /** Tokens committed before the timed steps, or tokens of the prompt. */
-  readonly context: number;
-  /** One step with its commit, or reading the prompt. */
-  readonly timing: Timing;
-  readonly tokensPerSecond: number;
-  /** Of a state that has read the context. */
-  readonly stateBytes: number;
-}
+export type ContextSpeed = ReturnType<typeof speedOf>;
 
 /** Contexts to measure, each with a turn in every round. */
 export interface ContextSpeedOptions extends Watched {
@@ -113,7 +105,12 @@ export async function prefillSpeed(
   return contexts.map((context, i) => speedOf(context, context, samples[i], bytes[i]));
 }
 
-function speedOf(context: number, tokens: number, samples: readonly number[], stateBytes: number): ContextSpeed {
+/**
+ * @param context tokens committed before the timed steps, or tokens of the prompt
+ * @param tokens that are read in a sample: in one step with its commit, or of the prompt
+ * @param stateBytes of a state that has read the context
+ */
+function speedOf(context: number, tokens: number, samples: readonly number[], stateBytes: number) {
   const timing = timingOf(samples);
   return { context, timing, tokensPerSecond: (1000 * tokens) / timing.medianMs, stateBytes };
 }

@@ -4,17 +4,10 @@ import { matmul } from '../../graph/ops/contraction.ts';
 import { float32 } from '../../graph/tensor.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { time, type Timing } from './timing.ts';
+import { time } from './timing.ts';
 
 /** Rows, inner dimension and columns of a product. */
 export type ProductSize = readonly [rows: number, inner: number, columns: number];
-
-export interface ProductSpeed {
-  readonly size: ProductSize;
-  readonly timing: Timing;
-  /** 10⁹ floating-point operations per second; a multiply-add is two. */
-  readonly gigaflops: number;
-}
 
 /**
  * The float32 product [rows, inner] × [inner, columns] with the second operand as a weight, which the runtime packs once.
@@ -33,7 +26,7 @@ export async function compileProduct([rows, inner, columns]: ProductSize, option
   return { run: () => program.run({ a }, ['y']), [Symbol.asyncDispose]: () => program.dispose() };
 }
 
-/** 10⁹ operations per second of a product that takes some milliseconds. */
+/** 10⁹ operations per second, a multiply-add being two, of a product that takes some milliseconds. */
 export function gigaflopsOf([rows, inner, columns]: ProductSize, milliseconds: number): number {
   return (2 * rows * inner * columns) / milliseconds / 1e6;
 }
@@ -42,7 +35,7 @@ export function gigaflopsOf([rows, inner, columns]: ProductSize, milliseconds: n
 export async function productSpeed(
   size: ProductSize,
   { runs = 7, ...options }: CompileOptions & { runs?: number } = {},
-): Promise<ProductSpeed> {
+) {
   await using product = await compileProduct(size, options);
   const timing = await time(product.run, { runs });
   return { size, timing, gigaflops: gigaflopsOf(size, timing.medianMs) };

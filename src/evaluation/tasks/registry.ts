@@ -29,30 +29,22 @@ const group = (name: string, metric: string, members: readonly string[], bySize 
 
 const groups: ReadonlyMap<string, TaskGroup> = new Map(
   [
-    ...Object.entries(mmluSubjects).map(([name, subjects]) =>
-      group(
-        `mmlu_${name}`,
-        'acc,none',
-        subjects.map((subject) => `mmlu_${subject}`),
-      ),
-    ),
-    group(
-      'mmlu',
-      'acc,none',
-      Object.keys(mmluSubjects).map((name) => `mmlu_${name}`),
-    ),
-    ...Object.entries(bbhVariants).map(([name, filter]) =>
-      group(
-        name,
-        `exact_match,${filter}`,
-        bbhSubsets.map((subset) => `${name}_${subset}`),
-      ),
-    ),
+    ...Object.entries(mmluSubjects).map(([name, subjects]) => {
+      return group(`mmlu_${name}`, 'acc,none', prefixed('mmlu', subjects));
+    }),
+    group('mmlu', 'acc,none', prefixed('mmlu', Object.keys(mmluSubjects))),
+    ...Object.entries(bbhVariants).map(([name, filter]) => {
+      return group(name, `exact_match,${filter}`, prefixed(name, bbhSubsets));
+    }),
     { name: 'glue', members: namesOf(glueDefinitions), bySize: false },
     group('instruct_eval_mmlu', 'prefix_match,none', namesOf(instructEvalMmlu)),
     group('instruct_eval_bbh', 'prefix_match,none', namesOf(instructEvalBbh), false),
   ].map((one) => [one.name, one]),
 );
+
+function prefixed(prefix: string, names: readonly string[]): string[] {
+  return names.map((name) => `${prefix}_${name}`);
+}
 
 function namesOf(inputs: readonly TaskInput[]): string[] {
   return inputs.map(({ task }) => task);

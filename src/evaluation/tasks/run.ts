@@ -113,24 +113,22 @@ async function answerBatch(
   scorer: Scorer,
   { journal, signal }: RunOptions,
 ): Promise<(readonly Response[])[]> {
-  const keys = questions.map((question) =>
-    journal === undefined ? '' : journalKey(journal.model, task.task, question),
+  const asked = questions.map((question) => {
+    const { requests } = question;
+    const key = journal === undefined ? '' : journalKey(journal.model, task.task, question);
+    return { key, requests, known: journal?.file.get(key, requests.length) };
+  });
+  const open = asked.filter(({ known }) => known === undefined);
+  if (open.length === 0) return asked.map(({ known = [] }) => known);
+  const responses = await answerRequests(
+    open.flatMap(({ requests }) => requests),
+    scorer,
+    signal,
   );
-  const known = questions.map((question, index) => journal?.file.get(keys[index], question.requests.length));
-  const open = questions.flatMap((_, index) => (known[index] === undefined ? [index] : []));
-  const requests = open.flatMap((index) => questions[index].requests);
-  const responses = requests.length === 0 ? [] : await answerRequests(requests, scorer, signal);
-  const fresh = new Map<number, readonly Response[]>();
-  let taken = 0;
-  for (const index of open) {
-    const count = questions[index].requests.length;
-    fresh.set(index, responses.slice(taken, taken + count));
-    taken += count;
-  }
-  if (fresh.size > 0) {
-    journal?.file.add(Array.from(fresh, ([index, own]) => ({ key: keys[index], responses: own })));
-  }
-  return questions.map((_, index) => known[index] ?? fresh.get(index) ?? []);
+  const entries = open.map(({ key, requests }) => ({ key, responses: responses.splice(0, requests.length) }));
+  journal?.file.add(entries);
+  const fresh = entries.values();
+  return asked.map(({ known }) => known ?? fresh.next().value?.responses ?? []);
 }
 
 /** Answers requests of one type, as all requests of a task are. */
@@ -139,26 +137,18 @@ async function answerRequests(
   scorer: Scorer,
   signal: AbortSignal | undefined,
 ): Promise<Response[]> {
-  const of = <T extends TaskRequest['type']>(type: T) =>
-    requests.filter((request): request is Extract<TaskRequest, { type: T }> => request.type === type);
-  const scored = of('loglikelihood');
-  const rolling = of('loglikelihood_rolling');
-  const generated = of('generate_until');
-  if ([scored, rolling, generated].filter(({ length }) => length > 0).length !== 1) {
+  const scored = requests.filter((request) => request.type === 'loglikelihood');
+  const rolling = requests.filter((request) => request.type === 'loglikelihood_rolling').map(({ text }) => text);
+  const prompts = requests
+    .filter((request) => request.type === 'generate_until')
+    .map(({ context, settings: { until, max_gen_toks: maxTokens = defaultGeneratedTokens } }) => {
+      return { context, until, maxTokens };
+    });
+  if ([scored, rolling, prompts].every(({ length }) => length !== requests.length)) {
     throw internalError('a batch of requests of several types');
   }
   if (scored.length > 0) return scorer.score(scored, { signal });
-  if (rolling.length > 0) {
-    const sums = await scorer.rolling(
-      rolling.map(({ text }) => text),
-      { signal },
-    );
-    return sums.map((logLikelihood) => ({ logLikelihood, isGreedy: false }));
-  }
-  const prompts = generated.map(({ context, settings }) => ({
-    context,
-    until: settings.until,
-    maxTokens: settings.max_gen_toks ?? defaultGeneratedTokens,
-  }));
-  return scorer.generate(prompts, { signal });
+  if (prompts.length > 0) return scorer.generate(prompts, { signal });
+  const sums = await scorer.rolling(rolling, { signal });
+  return sums.map((logLikelihood) => ({ logLikelihood, isGreedy: false }));
 }

@@ -14,6 +14,7 @@ import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Discrepancy, limits } from '../../evaluation/check/rows.ts';
 import { randomMixerParameters } from '../../evaluation/check/mixer-probe.ts';
+import type { CheckRow } from '../../evaluation/check/rows.ts';
 import { modelParity } from '../../evaluation/check/forms.ts';
 import type { Direction, SupportProbe } from './probes.ts';
 import { type Parameters, runBackward, runForward, type Texts } from './forward.ts';
@@ -173,7 +174,8 @@ async function checkedDecode(cell: RunCell): Promise<Outcome> {
     async causal(own) {
       if (!own.mixers.every(isCausal)) return { ok: null, note: 'it reads the future' };
       const { parameters, seed, compile } = cell;
-      const rows = await modelParity(own, parameters, { maximumLength: 24, seed, compile });
+      const rows: CheckRow[] = [];
+      for await (const row of modelParity(own, parameters, { maximumLength: 24, seed, compile })) rows.push(row);
       return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
     },
   });

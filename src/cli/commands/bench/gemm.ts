@@ -1,5 +1,5 @@
 /** `linnet bench gemm`: how fast this machine multiplies matrices through the runtime. */
-import { ceilingSize, type ProductSpeed, productSpeed } from '../../../evaluation/speed/peak-throughput.ts';
+import { ceilingSize, productSpeed } from '../../../evaluation/speed/peak-throughput.ts';
 import { fixed } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, withDefault } from '../../framework/command.ts';
 import { integer } from '../../framework/option-values.ts';
@@ -18,7 +18,7 @@ export const benchGemm = defineCommand({
     ...engineOptions,
   },
   async run(context, { runs, device, threads }) {
-    const rows: ProductSpeed[] = [];
+    const rows: Awaited<ReturnType<typeof productSpeed>>[] = [];
     for (const size of sizes) {
       context.throwIfStopped('between two sizes');
       rows.push(await productSpeed(size, { runs, device, threads }));

@@ -17,37 +17,13 @@ export interface MeasuredValue {
   readonly error: number | undefined;
 }
 
-export interface Difference extends MeasuredValue {
-  readonly questions: number;
-  /** Questions that the model answers better than the first one, and worse. */
-  readonly better: number;
-  readonly worse: number;
-}
-
-export interface ComparedMetric {
-  readonly task: string;
-  readonly key: string;
-  readonly higherIsBetter: boolean;
-  /** In the order of the models; undefined where a model was not asked. */
-  readonly values: readonly (MeasuredValue | undefined)[];
-  /** Of every model but the first; undefined without samples of both. */
-  readonly differences: readonly (Difference | undefined)[];
-}
-
-export interface ChangedQuestion {
-  readonly docId: number;
-  readonly context: string;
-  readonly target: string;
-  /** In the order of the models. */
-  readonly answers: readonly string[];
-  readonly values: readonly number[];
-}
+/** A metric of a task, of all models. */
+export type ComparedMetric = ReturnType<typeof comparedMetric>;
 
 export interface ComparedTask {
   readonly task: string;
   readonly metrics: readonly ComparedMetric[];
-  /** By the first metric that judges questions one by one; undefined without samples of all models. */
-  readonly changed: { readonly key: string; readonly questions: readonly ChangedQuestion[] } | undefined;
+  readonly changed: ReturnType<typeof changedQuestions>;
 }
 
 type Samples = ReadonlyMap<string, ReadonlyMap<number, Sample>>;
@@ -93,16 +69,18 @@ function comparedMetric(
   key: string,
   models: readonly ModelResults[],
   samples: readonly (Samples | undefined)[],
-): ComparedMetric {
+) {
   const [name, filter] = key.split(',');
   const higherIsBetter =
     models[0].higherIsBetter[task]?.[name] ?? (isMetricName(name) ? metrics[name].higherIsBetter : true);
+  // In the order of the models; undefined where a model was not asked.
   const values = models.map(({ results }): MeasuredValue | undefined => {
     const value = results[task]?.[key];
     if (typeof value !== 'number') return undefined;
     const error = results[task]?.[`${name}_stderr,${filter}`];
     return { value, error: typeof error === 'number' ? error : undefined };
   });
+  // Of every model but the first; undefined without samples of both.
   const [reference] = samples;
   const differences = samples.slice(1).map((other) => {
     const own = pairsOf(reference?.get(filter), other?.get(filter), name);
@@ -127,7 +105,7 @@ function pairsOf(
   return pairs.length === 0 ? undefined : pairs;
 }
 
-function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: boolean): Difference {
+function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: boolean) {
   const metric = metrics[name];
   const quantity = (chosen: readonly Pair[]): number =>
     metric.aggregate(chosen.map(([, other]) => other)) - metric.aggregate(chosen.map(([reference]) => reference));
@@ -140,6 +118,7 @@ function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: 
     value: quantity(pairs),
     error: Number.isFinite(error) ? error : undefined,
     questions: pairs.length,
+    // Questions that the model answers better than the first one, and worse.
     better: gains.filter((gain) => gain > 0).length,
     worse: gains.filter((gain) => gain < 0).length,
   };
@@ -165,21 +144,20 @@ function requireSameQuestions(reference: Samples, other: Samples, file = '', oth
   }
 }
 
-function changedQuestions(
-  compared: readonly ComparedMetric[],
-  samples: readonly (Samples | undefined)[],
-): ComparedTask['changed'] {
+/** By the first metric that judges questions one by one; undefined without samples of all models. */
+function changedQuestions(compared: readonly ComparedMetric[], samples: readonly (Samples | undefined)[]) {
   const [metric] = compared;
   if (metric === undefined) return undefined;
   const [name, filter] = metric.key.split(',');
   const all = samples.map((own) => own?.get(filter));
   const [reference] = all;
   if (reference === undefined) return undefined;
-  const questions = [...reference.values()].flatMap((sample): ChangedQuestion[] => {
+  const questions = [...reference.values()].flatMap((sample) => {
     const asked = all.map((own) => own?.get(sample.docId));
     const values = asked.map((own) => worthOf(own?.values.get(name) ?? Number.NaN));
     if (values.some(Number.isNaN) || values.every((value) => value === values[0])) return [];
     const { docId, context, target } = sample;
+    // Answers and values in the order of the models.
     return [{ docId, context, target, answers: asked.map((own) => own?.answer ?? ''), values }];
   });
   return { key: metric.key, questions };

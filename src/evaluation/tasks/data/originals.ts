@@ -23,6 +23,11 @@ function bySplit(names: Readonly<Record<string, readonly string[]>>): OriginalLa
   return (split) => (Object.hasOwn(names, split) ? names[split] : undefined);
 }
 
+/** Files whose rows are as they are. */
+function plain(names: Readonly<Record<string, readonly string[]>>): OriginalLayout {
+  return { files: bySplit(names), rows: ([path]) => readRows(path) };
+}
+
 async function* mapped(
   rows: AsyncGenerator<SourcedRow>,
   change: (row: Row, source: string) => Row,
@@ -129,10 +134,7 @@ export const originalLayouts: Readonly<Record<string, OriginalLayout>> = {
     files: bySplit({ train: ['train.jsonl', 'train-labels.lst'], validation: ['valid.jsonl', 'valid-labels.lst'] }),
     rows: piqa,
   },
-  hellaswag: {
-    files: bySplit({ train: ['hellaswag_train.jsonl'], validation: ['hellaswag_val.jsonl'] }),
-    rows: ([path]) => readRows(path),
-  },
+  hellaswag: plain({ train: ['hellaswag_train.jsonl'], validation: ['hellaswag_val.jsonl'] }),
   ...Object.fromEntries(
     ['arc_challenge', 'arc_easy'].map((name): [string, OriginalLayout] => {
       const set = name === 'arc_easy' ? 'ARC-Easy' : 'ARC-Challenge';
@@ -140,10 +142,7 @@ export const originalLayouts: Readonly<Record<string, OriginalLayout>> = {
       return [name, { files: bySplit(files), rows: ([path]) => mapped(readRows(path), arcRow) }];
     }),
   ),
-  copa: {
-    files: bySplit({ train: ['train.jsonl'], validation: ['val.jsonl'] }),
-    rows: ([path]) => readRows(path),
-  },
+  copa: plain({ train: ['train.jsonl'], validation: ['val.jsonl'] }),
   glue_cola: glue(notFirst, { sentence: 3, label: 1 }),
   glue_sst2: glue(notFirst, { sentence: 0, label: 1 }),
   glue_mrpc: glue(notFirst, { sentence1: 3, sentence2: 4, label: 0 }),
