@@ -5,6 +5,8 @@
 import type { MixerInput } from '../../src/attention/kinds/index.ts';
 
 const convolution = { kernel: 9 };
+/** Of delta nets. */
+const sizes = { heads: 2, keyHeads: 1, keyWidth: 3, valueWidth: 2 };
 const local = {};
 const global = {};
 const memory = {};
@@ -128,5 +130,35 @@ export const kindExamples: Readonly<Record<string, Readonly<Record<string, Mixer
     },
     't5: relu² of raw scores': { kind: 't5-linear', group: 3, local: { kernel: 'relu2-raw' }, global: {} },
     't5: local yoso kernel': { kind: 't5-linear', group: 8, local: { kernel: 'yoso', bits: 3 }, global: {} },
+  },
+  gated: {
+    'gated, decay by data': { kind: 'gated', group: 8 },
+    'gated, learned decay and convolution': { kind: 'gated', group: 5, decay: 'learned', convolution },
+    'gated, fixed decay of unit rows': {
+      ...{ kind: 'gated', group: 3, map: { name: 'unit' }, decay: 'fixed', output: 'rms', convolution: { kernel: 31 } },
+    },
+    'gated, plain rows': { kind: 'gated', group: 4, map: { name: 'none' }, output: 'none', convolution },
+    'gated elu': { kind: 'gated', group: 8, map: { name: 'elu' }, decay: 'learned' },
+    'gated balanced, position by position': { kind: 'gated', group: 1, map: { name: 'balanced' } },
+  },
+  'gated-delta': {
+    'gated delta': { kind: 'gated-delta', group: 8 },
+    'gated delta, learned decay and convolution': { kind: 'gated-delta', group: 5, decay: 'learned', convolution },
+    'gated delta, fixed decay, reach beyond the group': {
+      ...{ kind: 'gated-delta', group: 3, decay: 'fixed', output: 'rms', convolution: { kernel: 31 } },
+    },
+    'delta without a gate': { kind: 'gated-delta', group: 8, decay: 'none' },
+    'gated delta, position by position': { kind: 'gated-delta', group: 1 },
+  },
+  'delta-net': {
+    'delta net of shared keys': { kind: 'delta-net', group: 8, ...sizes },
+    'delta net, filters beyond the ring': { kind: 'delta-net', group: 2, ...sizes, keyHeads: 2, kernel: 5 },
+    'delta net, position by position': { kind: 'delta-net', group: 1, ...sizes, kernel: 1 },
+    'delta net of signs, filters apart': { kind: 'delta-net', group: 4, ...sizes, doubled: true, apart: true },
+  },
+  'short-conv': {
+    'short convolution': { kind: 'short-conv' },
+    'short convolution with bias': { kind: 'short-conv', kernel: 4, bias: true },
+    'short convolution of one position': { kind: 'short-conv', kernel: 1 },
   },
 };

@@ -53,8 +53,6 @@ function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions)
   return positions.mapRows(mixed);
 }
 
-const sizes = { heads: 2, keyHeads: 1, keyWidth: 3, valueWidth: 2 };
-
 export const deltaNetKind = {
   kind: 'delta-net',
   family: 'qwen3_5',
@@ -62,12 +60,6 @@ export const deltaNetKind = {
     ...{ heads, keyValueHeads: heads, headWidth: keyWidth, valueWidth },
   }),
   schema: deltaNetSchema,
-  examples: {
-    'delta net of shared keys': { kind: 'delta-net', group: 8, ...sizes },
-    'delta net, filters beyond the ring': { kind: 'delta-net', group: 2, ...sizes, keyHeads: 2, kernel: 5 },
-    'delta net, position by position': { kind: 'delta-net', group: 1, ...sizes, kernel: 1 },
-    'delta net of signs, filters apart': { kind: 'delta-net', group: 4, ...sizes, doubled: true, apart: true },
-  },
   describe: ({ heads, keyWidth, valueWidth, kernel }) =>
     `gated delta net of ${heads} states ${keyWidth}×${valueWidth}, filters of ${kernel}`,
   parameters: deltaNetParameters,

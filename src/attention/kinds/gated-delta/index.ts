@@ -11,20 +11,9 @@ import { gatedDeltaParallel } from './parallel.ts';
 import { gatedDeltaReference } from './reference.ts';
 import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep, nodesSolved } from './step.ts';
 
-const convolution = { kernel: 9 };
-
 export const gatedDeltaKind = {
   kind: 'gated-delta',
   schema: gatedDeltaSchema,
-  examples: {
-    'gated delta': { kind: 'gated-delta', group: 8 },
-    'gated delta, learned decay and convolution': { kind: 'gated-delta', group: 5, decay: 'learned', convolution },
-    'gated delta, fixed decay, reach beyond the group': {
-      ...{ kind: 'gated-delta', group: 3, decay: 'fixed', output: 'rms', convolution: { kernel: 31 } },
-    },
-    'delta without a gate': { kind: 'gated-delta', group: 8, decay: 'none' },
-    'gated delta, position by position': { kind: 'gated-delta', group: 1 },
-  },
   describe: describeGatedDelta,
   parameters: gatedDeltaParameters,
   reference: gatedDeltaReference,

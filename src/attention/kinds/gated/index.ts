@@ -27,8 +27,6 @@ import { gatedOfWhole, gatedParallel } from './parallel.ts';
 import { gatedReference } from './reference.ts';
 import { gatedFold, gatedInputs, gatedState, gatedStep } from './step.ts';
 
-const convolution = { kernel: 9 };
-
 const mapOption = {
   map: z
     .enum(['hedgehog', 'balanced', 'relu', 'elu', 'unit', 'none'])
@@ -50,16 +48,6 @@ function configured({ group, decay, ...options }: GatedOptions, name: string | u
 export const gatedKind = {
   kind: 'gated',
   schema: gatedSchema,
-  examples: {
-    'gated, decay by data': { kind: 'gated', group: 8 },
-    'gated, learned decay and convolution': { kind: 'gated', group: 5, decay: 'learned', convolution },
-    'gated, fixed decay of unit rows': {
-      ...{ kind: 'gated', group: 3, map: { name: 'unit' }, decay: 'fixed', output: 'rms', convolution: { kernel: 31 } },
-    },
-    'gated, plain rows': { kind: 'gated', group: 4, map: { name: 'none' }, output: 'none', convolution },
-    'gated elu': { kind: 'gated', group: 8, map: { name: 'elu' }, decay: 'learned' },
-    'gated balanced, position by position': { kind: 'gated', group: 1, map: { name: 'balanced' } },
-  },
   describe: describeGated,
   parameters: gatedParameters,
   reference: gatedReference,

@@ -33,11 +33,6 @@ export const shortConvKind = {
     return { heads: keyValueHeads, keyValueHeads, headWidth: channels, valueWidth: channels };
   },
   schema: shortConvSchema,
-  examples: {
-    'short convolution': { kind: 'short-conv' },
-    'short convolution with bias': { kind: 'short-conv', kernel: 4, bias: true },
-    'short convolution of one position': { kind: 'short-conv', kernel: 1 },
-  },
   describe: ({ kernel, bias }) => `short convolution ${kernel}${bias ? ' with bias' : ''}`,
   parameters: shortParameters,
   horizon: ({ kernel }) => ({ group: 1, reach: kernel - 1 }),
