@@ -4,13 +4,12 @@
  * enforces it.
  */
 
-export type { FetchFilesOptions, OpeningProgress, WebOpenOptions } from './open/url-files.ts';
+export { type FetchFilesOptions, type OpeningProgress, openUrl as open, type WebOpenOptions } from './open/web.ts';
 export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
 export { webGpuSupport, type WebGpuSupport } from './runtime/webgpu-support.ts';
-export { CacheStorageWeights, type WeightCache } from './open/weight-cache.ts';
+export { CacheStorageWeights, type WeightCache } from './open/remote-folder.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';
-export { openUrl as open } from './open/web.ts';
 export type { PrivateFile } from './open/private-folder.ts';
 export { deleteSession, keepSession, savedSession, savedSessions } from './open/session-folder.ts';
 export * from './engine/library.ts';

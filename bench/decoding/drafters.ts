@@ -13,8 +13,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { drafterMakers, LearnedByOwner, LearnedTexts } from '../../src/decoding/speculation/drafters/registry.ts';
-import { speculative } from '../../src/decoding/speculation/speculative.ts';
-import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
+import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
 import { generateToEnd } from '../../src/engine/generate.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { Generation } from '../../src/engine/text-job.ts';
@@ -43,7 +42,8 @@ interface Task {
 
 /** Source files with a word renamed, a line left out and a line added. */
 function edits(): Task[] {
-  const files = ['acceptance', 'adaptive-speculation', 'speculative', 'tree-search', 'statistics', 'step-costs'];
+  const drafters = ['drafters/growing-drafter', 'drafters/ngram-index'];
+  const files = ['acceptance', 'adaptive-speculation', 'speculative', 'tree-search', ...drafters];
   return files.map((name, at) => {
     const lines = readFileSync(`src/decoding/speculation/${name}.ts`, 'utf8').split('\n').slice(0, 60);
     const counts = new Map<string, number>();

@@ -1,6 +1,6 @@
 /** Keeping downloaded files in the origin's private file system; and the choice between it and Cache Storage. */
 import { PrivateFolder } from '../open/private-folder.ts';
-import { CacheStorageWeights, type WeightCache } from '../open/weight-cache.ts';
+import { CacheStorageWeights, type WeightCache } from '../open/remote-folder.ts';
 
 /** Keeps files in a folder of the origin's private file system. Where there is no room, files are simply not kept. */
 export class FileSystemWeights implements WeightCache {

@@ -9,7 +9,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { readExport } from '../open/model-files.ts';
-import { type FetchFilesOptions, filesOfGraphs, urlFiles, webTokenizer } from '../open/url-files.ts';
+import { type FetchFilesOptions, filesOfGraphs, urlFiles, webTokenizer } from '../open/web.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';

@@ -8,3 +8,14 @@ export function logSumExp(logits: Float32Array): number {
   for (const logit of logits) total += Math.exp(logit - largest);
   return largest + Math.log(total);
 }
+
+/**
+ * −log p of a token in nats, in float64.
+ * @example
+ * ```ts
+ * const nats = negativeLogLikelihood(logits, token);
+ * ```
+ */
+export function negativeLogLikelihood(logits: Float32Array, token: number): number {
+  return logSumExp(logits) - logits[token];
+}

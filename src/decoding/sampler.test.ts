@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { Random } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
-import type { TokenConstraint } from './logit-adjustments.ts';
-import { parseSampler, Sampler, type SamplerConfig, type SamplerInput } from './sampler.ts';
+import { parseSampler, Sampler, type SamplerConfig, type SamplerInput, type TokenConstraint } from './sampler.ts';
 
 /** The definition, written to be read: full sorts, every filter a pass over the whole vocabulary. */
 function expectedProbabilities(logits: Float32Array, recent: number[], config: SamplerConfig): number[] {

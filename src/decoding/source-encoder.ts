@@ -8,7 +8,7 @@ import { dataOf, elementCount, float32, int32, type Tensor } from '../graph/tens
 import type { EncoderDecoderModel } from '../models/model.ts';
 import { crossShapes } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
-import type { EncodedText } from './state/encoded-text.ts';
+import type { EncodedText } from './state/sequence-state.ts';
 import { resizedMatrices } from './state/matrices.ts';
 
 /** Compiled encoders that are kept, one per length: the last ones used. */
@@ -82,10 +82,10 @@ export class SourceEncoder implements AsyncDisposable {
 
   async #encode(tokens: ArrayLike<number>): Promise<EncodedText> {
     const { vocabulary } = this.#model.sizes;
-    const n = tokens.length;
+    const given = Array.from(tokens);
+    const n = given.length;
     if (n === 0) throw new LinnetError('INPUT', 'the text to read is empty; give at least one token');
-    for (let i = 0; i < n; i++) {
-      const token = tokens[i];
+    for (const token of given) {
       if (Number.isInteger(token) && token >= 0 && token < vocabulary) continue;
       throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
     }
@@ -99,9 +99,7 @@ export class SourceEncoder implements AsyncDisposable {
     }
     const program = await this.#program(length);
     const ids = new Int32Array(length).fill(this.#model.padId);
-    const mask = new Float32Array(length);
-    for (let i = 0; i < n; i++) ids[i] = tokens[i];
-    mask.fill(1, 0, n);
+    ids.set(given);
     const { decoder } = this.#model;
     const { cross } = decoder;
     const layers = (cross?.mixers ?? []).map((_, layer) =>
@@ -110,10 +108,10 @@ export class SourceEncoder implements AsyncDisposable {
     const outputs = layers.flatMap((shapes, layer) => shapes.map(([name]) => `cross.${layer}.${name}`));
     const feeds: Record<string, Tensor> = { tokens: int32([1, length], ids) };
     // Mixers that read padding need no mask.
-    if (program.inputs.has('mask')) feeds.mask = float32([1, length], mask);
+    if (program.inputs.has('mask')) feeds.mask = float32([1, length], new Float32Array(length).fill(1, 0, n));
     const results = await program.run(feeds, outputs);
     return {
-      tokens: Int32Array.from({ length: n }, (_, i) => tokens[i]),
+      tokens: Int32Array.from(given),
       layers: layers.map((shapes, layer) =>
         Object.fromEntries(
           shapes.map(([name, shape]) => {
@@ -145,7 +143,6 @@ export class SourceEncoder implements AsyncDisposable {
     this.#compiled.clear();
   }
 
-  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

@@ -10,8 +10,7 @@ import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
-import type { EncodedText } from './state/encoded-text.ts';
-import { SequenceState } from './state/sequence-state.ts';
+import { type EncodedText, SequenceState } from './state/sequence-state.ts';
 import { StepFeeds, type StepRequest } from './state/step-feeds.ts';
 import type { SourceEncoder } from './source-encoder.ts';
 
@@ -266,7 +265,7 @@ export class StepEngine implements AsyncDisposable {
       if (signal?.aborted === true)
         throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
       const end = Math.min(tokens.length, start + chunk);
-      const part = Int32Array.from({ length: end - start }, (_, i) => tokens[start + i]);
+      const part = Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const nodes = [...part.keys()];
       const request = { state, tree: chain(part.length), tokens: part, wanted: all ? nodes : [part.length - 1] };
       const [output] = await this.step([request], weights);
@@ -276,11 +275,8 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /** Reads one token. Returns its logits [V] and hidden state [width]. */
-  async advance(state: SequenceState, token: number): Promise<{ logits: Float32Array; hidden: Float32Array }> {
-    const request = { state, tree: chain(1), tokens: [token], wanted: [0] };
-    const [output] = await this.step([request]);
-    await this.commit(request, output, [0]);
-    return { logits: output.logits[0], hidden: output.hidden[0] };
+  advance(state: SequenceState, token: number): Promise<{ logits: Float32Array; hidden: Float32Array }> {
+    return this.prefill(state, [token], { weights: 'step' });
   }
 
   /** Frees the compiled graphs. Not while a step is under way. */
@@ -290,7 +286,6 @@ export class StepEngine implements AsyncDisposable {
     await this.#encoder?.dispose();
   }
 
-  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

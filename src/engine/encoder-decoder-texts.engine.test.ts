@@ -13,8 +13,7 @@ import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
-import { speculative } from '../decoding/speculation/speculative.ts';
-import { SpeculationStatistics } from '../decoding/speculation/statistics.ts';
+import { SpeculationStatistics, speculative } from '../decoding/speculation/speculative.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 
 const source = [3, 4, 5, 6, 7, 8, 1];

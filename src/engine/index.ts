@@ -4,10 +4,9 @@
  */
 export * from './library.ts';
 export { DecodingEngine } from '../decoding/engine.ts';
-export { negativeLogLikelihood } from './log-likelihood.ts';
-export { type ContinuationScore, scoreContinuations } from './scoring/continuations.ts';
-export type { Hypothesis } from './search/beam-search.ts';
-export { beamMethod, type BeamMethodOptions } from './search/beam-method.ts';
+export { negativeLogLikelihood } from '../decoding/log-sum-exp.ts';
+export { type ContinuationScore, scoreContinuations } from './scoring/engine-scorer.ts';
+export { beamMethod, type BeamMethodOptions, type Hypothesis } from './search/beam-search.ts';
 export { CombinedDrafter, type CombinedOptions } from '../decoding/speculation/drafters/combined-drafter.ts';
 export {
   type HeadPredictions,

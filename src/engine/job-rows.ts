@@ -12,7 +12,6 @@ export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'full' | 'unreadFor
   readonly job: { readonly priority?: number };
 };
 
-/** A job that waits for rows. */
 interface Waiting<Job> {
   readonly running: Job;
   readonly priority: number;

@@ -19,8 +19,13 @@ export {
   LearnedByOwner,
   LearnedTexts,
 } from '../decoding/speculation/drafters/registry.ts';
-export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
-export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
+export {
+  Sampler,
+  type SamplerConfig,
+  type SamplerInput,
+  type SamplingContext,
+  type TokenConstraint,
+} from '../decoding/sampler.ts';
 export { JsonConstraint } from '../decoding/constraints/grammar-constraint.ts';
 export { TokenTrie } from '../decoding/constraints/token-trie.ts';
 export {
@@ -35,8 +40,12 @@ export {
 export type { Draft, DraftContext, Drafter } from '../decoding/speculation/drafters/drafter.ts';
 export { LookupDrafter, type LookupOptions } from '../decoding/speculation/drafters/lookup-drafter.ts';
 export { AdaptiveSpeculation, type PacingOptions } from '../decoding/speculation/adaptive-speculation.ts';
-export { type SpeculationOptions, speculative } from '../decoding/speculation/speculative.ts';
-export { SpeculationStatistics, type SpeculationSummary } from '../decoding/speculation/statistics.ts';
+export {
+  type SpeculationOptions,
+  SpeculationStatistics,
+  type SpeculationSummary,
+  speculative,
+} from '../decoding/speculation/speculative.ts';
 export type { SequenceState } from '../decoding/state/sequence-state.ts';
 export type { StepOutput, StepRequest, StepWeights } from '../decoding/step-engine.ts';
 export type {

@@ -77,13 +77,10 @@ export function preparePrompt(model: PromptModel, input: PromptInput, options: P
   const described = model.engine.model;
   const before = Array.from(options.after?.tokens ?? []);
   if (described.cross !== undefined) return readPrompt(model, input, { ...options, before });
-  if ('messages' in input && before.length === 0) {
-    const template = requireTemplate(model);
-    const tokens = promptOf(described, template.encode(input.messages, input));
-    return { tokens, keepAt: systemEnd(template, input, tokens) };
-  }
-  const tokens = [...before, ...newTokens(model, input, { bos: options.bos, before })];
-  return { tokens: promptOf({ bosId: described.bosId ?? model.tokenizer?.bosId }, tokens) };
+  const all = [...before, ...newTokens(model, input, { bos: options.bos, before })];
+  const tokens = promptOf({ bosId: described.bosId ?? model.tokenizer?.bosId }, all);
+  if (!('messages' in input) || before.length > 0) return { tokens };
+  return { tokens, keepAt: systemEnd(requireTemplate(model), input, tokens) };
 }
 
 /** Whether a state is of use for a prompt: it has read a beginning of it, and not all. */
@@ -100,14 +97,15 @@ interface Beginning extends Pick<TextEncoding, 'bos'> {
 /** Tokens that a prompt adds to the text before it. */
 function newTokens(model: PromptModel, input: PromptInput, { bos, before }: Beginning): readonly number[] {
   if ('tokens' in input) return Array.from(input.tokens);
-  const tokenizer = requireTokenizer(model);
   if ('messages' in input) {
     const written = requireTemplate(model).encode(input.messages, input);
     if (before.length === 0) return written;
+    const tokenizer = requireTokenizer(model);
     // The turn before ends as turns do, and BOS is there already.
     const ending = tokenizer.eosId === undefined || before.at(-1) === tokenizer.eosId ? [] : [tokenizer.eosId];
     return [...ending, ...(written[0] === tokenizer.bosId ? written.slice(1) : written)];
   }
+  const tokenizer = requireTokenizer(model);
   const [text, special] = 'text' in input ? [input.text, input.special] : [input.parts];
   return textTokens(tokenizer, text, { bos, special, follows: tokenKind(tokenizer, before.at(-1)) });
 }

@@ -9,7 +9,7 @@ import { DecodingEngine } from '../decoding/engine.ts';
 import { type GenerateOptions, generateToEnd } from './generate.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
-import { beamMethod } from './search/beam-method.ts';
+import { beamMethod } from './search/beam-search.ts';
 import { bestBeams } from '../../test/decoding/beams.ts';
 import { rejection } from '../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../decoding/speculation/drafters/combined-drafter.ts';

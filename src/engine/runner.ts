@@ -123,7 +123,6 @@ export class Runner implements AsyncDisposable {
     while (this.#rows.all.length > 0) await this.#iterate();
   }
 
-  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -164,7 +163,6 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Something happened. */
   #notice(): void {
     this.#woken = true;
     this.#wake?.();
@@ -229,7 +227,6 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Gives rows to jobs that wait. */
   #admit(): void {
     const begin = async (running: RunningJob, seconds: number): Promise<void> => {
       this.#around.observer.admitted?.(seconds);
@@ -322,7 +319,6 @@ export class Runner implements AsyncDisposable {
     return true;
   }
 
-  /** Ends a job, wherever it is. */
   #leave(running: RunningJob, failure?: unknown): void {
     if (running.ended) return;
     const { job, isRead } = running;

@@ -1,8 +1,7 @@
 /** One job on its way: its prompt is read chunk by chunk, then its texts take part in the rounds. Its events wait for a reader. */
 import { chain } from '../attention/tree.ts';
-import type { TokenConstraint } from '../decoding/logit-adjustments.ts';
+import { Sampler, type TokenConstraint } from '../decoding/sampler.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
-import { Sampler } from '../decoding/sampler.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
 import { drafterMakers, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
@@ -10,8 +9,7 @@ import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../errors.ts';
 import { RunningText } from './running-text.ts';
-import { ScoreStream } from './text/score-stream.ts';
-import { scoredMethod, scoreToken, type TokenScore } from './text/scores.ts';
+import { scoredMethod, ScoreStream, scoreToken, type TokenScore } from './text/scores.ts';
 import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 
 /** Tokens between two states of a prompt that are kept. */

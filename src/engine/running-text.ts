@@ -9,10 +9,9 @@ import { requireCount, requireKind, requireOptions, requireTexts, requireTokens 
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { ScoreStream } from './text/score-stream.ts';
+import type { ScoreStream } from './text/scores.ts';
 import type { FinishReason, Generation, TextJob, TokensEvent } from './text-job.ts';
 
-/** Parts of a running text. */
 export interface TextParts extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos'> {
   readonly choice: number;
   /** Tokens of the prompt, not empty. */

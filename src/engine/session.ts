@@ -1,13 +1,12 @@
 /** A session: a text and its state, continued from call to call, such as a conversation or a long document. */
 import { Runner } from './runner.ts';
-import type { TextEvent, TextJob } from './text-job.ts';
+import type { TextEvent } from './text-job.ts';
 import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
-import { drafters, type LearnedByOwner, type SavedLearning } from '../decoding/speculation/drafters/registry.ts';
-import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
-import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import { drafters, type LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
+import { Sampler } from '../decoding/sampler.ts';
+import type { RestoredSession, SavedSession } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import type { RandomState } from '../random.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type PromptInput, preparePrompt } from './prompt.ts';
@@ -27,21 +26,15 @@ import {
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;
 
-/** A text with the state that has read it. */
-export interface SessionContent {
-  readonly state: SequenceState;
-  /** The state has read a beginning of it, commonly all but the last token. */
+/** A text with the state that has read it, as it is saved. */
+interface SessionContent extends SavedSession {
   readonly tokens: readonly number[];
-  /** Of the sampler, so that a restored text continues with the same random numbers. */
-  readonly sampler?: RandomState;
-  /** Of a saved session: what drafters have learned. */
-  readonly learned?: SavedLearning;
 }
 
 /** Saved sessions: on a disk, by path, or of a browser, by name. */
 export interface SessionFiles {
-  save(path: string, content: SessionContent): Promise<void>;
-  load(path: string, engine: StepEngine): Promise<SessionContent>;
+  save(path: string, content: SavedSession): Promise<void>;
+  load(path: string, engine: StepEngine): Promise<RestoredSession>;
 }
 
 /** Parts that the sessions of a model share. */
@@ -129,9 +122,9 @@ export class TextSession {
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
-    const { learned, ...content } = await this.#files.load(path, await this.#parts.engine());
+    const { learned, tokens, ...content } = await this.#files.load(path, await this.#parts.engine());
     if (learned !== undefined) this.#parts.learned.of('').take(learned);
-    this.#content = content;
+    this.#content = { ...content, tokens: Array.from(tokens) };
   }
 
   get #files(): SessionFiles {
@@ -145,30 +138,31 @@ export class TextSession {
     throw new LinnetError('INPUT', 'the session is generating; wait for the end of the text');
   }
 
-  #constraint({ jsonSchema, ignoreEos, stopIds = [] }: TextOptions, { model }: StepEngine, from: number) {
-    if (jsonSchema === undefined) return undefined;
-    if (ignoreEos === true) throw new LinnetError('INPUT', 'JSON ends with EOS; leave out ignoreEos or jsonSchema');
-    return this.#parts.grammars.json(jsonSchema, [...model.eosIds, ...stopIds]).after(from);
-  }
-
   async *#run(options: TextOptions, input: PromptInput): AsyncGenerator<TextEvent, void, undefined> {
     this.#requireRest();
     this.#busy = true;
+    const { maxTokens = defaultTokens, stop: strings, stopIds = [], ignoreEos, jsonSchema, ...others } = options;
+    const { signal, method, speculate: drafter, onEvent, ...sampling } = others;
     let after: (() => SessionContent) | undefined;
     try {
       const engine = await this.#parts.engine();
-      const { tokenizer, template, learned } = this.#parts;
+      const { tokenizer, template, learned, grammars } = this.#parts;
       const { tokens, source } = preparePrompt({ engine, tokenizer, template }, input, { after: this.#content });
       const state = this.#content?.state ?? engine.newState(source && (await engine.encode(source)));
-      const constraint = this.#constraint(options, engine, tokens.length);
-      const sampler = samplerOf(options, this.#content?.sampler, { constraint });
+      if (jsonSchema !== undefined && ignoreEos === true) {
+        throw new LinnetError('INPUT', 'JSON ends with EOS; leave out ignoreEos or jsonSchema');
+      }
+      const ends = [...engine.model.eosIds, ...stopIds];
+      const constraint = jsonSchema === undefined ? undefined : grammars.json(jsonSchema, ends).after(tokens.length);
+      const sampler = new Sampler(sampling, this.#content?.sampler, { constraint });
       const runner = new Runner(engine, { tokenizer, parallel: 1, learned });
-      const job = { ...endsOf(options), prompt: { tokens }, state, sampling: sampler };
+      const stop = { strings, tokenIds: stopIds };
+      const job = { prompt: { tokens }, state, sampling: sampler, maxTokens, stop, ignoreEos, signal, method, drafter };
       const written: number[] = [];
       for await (const event of runner.submit(job)) {
         after ??= () => ({ state, tokens: [...tokens, ...written], sampler: sampler.random.state });
         if (event.type === 'tokens') written.push(...event.tokens);
-        options.onEvent?.(event);
+        onEvent?.(event);
         yield event;
       }
     } finally {
@@ -190,24 +184,4 @@ function checkTextOptions(options: TextOptions): void {
   requireFunction(method, 'method');
   requireOneOf(speculate, 'speculate', drafters);
   requireFunction(onEvent, 'onEvent');
-}
-
-function samplerOf(options: TextOptions, state: RandomState | undefined, context: SamplingContext): Sampler {
-  const { temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed } = options;
-  const { presencePenalty, frequencyPenalty, logitBias } = options;
-  const penalties = { repetitionPenalty, repetitionWindow, presencePenalty, frequencyPenalty, logitBias };
-  return new Sampler({ temperature, topK, topP, minP, ...penalties, seed }, state, context);
-}
-
-function endsOf(options: TextOptions): Omit<TextJob, 'prompt'> {
-  const {
-    maxTokens = defaultTokens,
-    stop: strings,
-    stopIds: tokenIds,
-    ignoreEos,
-    signal,
-    method,
-    speculate: drafter,
-  } = options;
-  return { maxTokens, stop: { strings, tokenIds }, ignoreEos, signal, method, drafter };
 }

@@ -21,9 +21,9 @@ import {
 import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
 import { AdaptiveSpeculation } from '../decoding/speculation/adaptive-speculation.ts';
 import { drafterMakers, LearnedTexts } from '../decoding/speculation/drafters/registry.ts';
+import { ObservedDrafter } from '../decoding/speculation/drafters/observed-drafter.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
-import { speculative } from '../decoding/speculation/speculative.ts';
-import { SpeculationStatistics } from '../decoding/speculation/statistics.ts';
+import { SpeculationStatistics, speculative } from '../decoding/speculation/speculative.ts';
 
 const G = 6;
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
@@ -251,7 +251,7 @@ describe('speculative decoding', () => {
     const promptTokens = [...randomTokens(engine.model, 9, 1)];
     const whole = await generateToEnd(engine, { promptTokens, maxTokens: 81, ignoreEos: true });
     const statistics = new SpeculationStatistics();
-    const drafter = new ReferenceDrafter([...promptTokens, ...whole.tokens], V);
+    const drafter = new ObservedDrafter(new ReferenceDrafter([...promptTokens, ...whole.tokens], V));
     const result = await generateToEnd(engine, {
       promptTokens,
       maxTokens: 81,
@@ -263,10 +263,9 @@ describe('speculative decoding', () => {
     expect(steps * tokensPerStep).toBeCloseTo(80, 9);
     expect(1 + acceptedByDepth.reduce((sum, share) => sum + share, 0)).toBeCloseTo(tokensPerStep, 9);
     expect(acceptedByDepth.every((share, i) => share <= (acceptedByDepth[i - 1] ?? 1))).toBe(true);
-    const byNode = statistics.acceptanceByNode;
-    expect(byNode.length).toBe(defaultTreePaths().length + 1);
-    expect(byNode[0]).toBe(1);
-    expect(byNode[1]).toBeGreaterThan(byNode[10]); // the likeliest guess, the least likely
+    const shares = new Map(drafter.acceptance.map(({ path, offered, accepted }) => [path.join(), accepted / offered]));
+    expect(shares.size).toBe(defaultTreePaths().length);
+    expect(shares.get('0')).toBeGreaterThan(shares.get('9') ?? 1); // the likeliest guess, the least likely
     const total = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
     expect(total).toBeGreaterThan(0);
     expect(total).toBeLessThanOrEqual(result.decodeSeconds + 0.01);

@@ -9,8 +9,7 @@ import type { RandomState } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Prompt } from './prompt.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
-import type { PlacedScore } from './text/score-stream.ts';
-import type { ScoredDistribution, TokenScore } from './text/scores.ts';
+import type { PlacedScore, ScoredDistribution, TokenScore } from './text/scores.ts';
 
 /** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';

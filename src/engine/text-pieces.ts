@@ -31,18 +31,10 @@ export interface TextOptions extends SamplerInput {
   readonly onEvent?: (event: TextEvent) => void;
 }
 
-/** Names of all of these options. */
-export const textOptionNames: Readonly<Record<keyof TextOptions, string>> = {
+export const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
   ...samplerFields,
-  maxTokens: 'maxTokens',
-  stop: 'stop',
-  stopIds: 'stopIds',
-  ignoreEos: 'ignoreEos',
-  jsonSchema: 'jsonSchema',
-  signal: 'signal',
-  method: 'method',
-  speculate: 'speculate',
-  onEvent: 'onEvent',
+  ...{ maxTokens: true, stop: true, stopIds: true, ignoreEos: true, jsonSchema: true },
+  ...{ signal: true, method: true, speculate: true, onEvent: true },
 };
 
 /**

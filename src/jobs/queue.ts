@@ -6,6 +6,7 @@
 import type * as Bullmq from 'bullmq';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readdir, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { LinnetError, type Stoppable } from '../errors.ts';
@@ -147,12 +148,7 @@ export async function takeJobs(
   await worker.waitUntilReady();
   const running = worker.run();
   onReady?.();
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => {
-      resolve();
-    });
-  });
+  if (!signal.aborted) await once(signal, 'abort');
   await worker.close();
   await running;
   connection.disconnect();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { isInShare, ResultStore } from './result-store.ts';
-import { openBucket } from './s3.ts';
+import { openBucket } from './object-store.ts';
 
 const job = { kind: 'sum', data: [1, 2], title: 'one and two' };
 const other = { ...job, data: [1, 3] };

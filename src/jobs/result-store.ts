@@ -9,8 +9,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { type Job, jobId } from './job.ts';
-import { type ObjectStore, openFolder } from './object-store.ts';
-import { isBucketUrl, openBucket } from './s3.ts';
+import { isBucketUrl, type ObjectStore, openBucket, openFolder } from './object-store.ts';
 import { sha256 } from '../files/digest.ts';
 
 /** Larger files are not ours: mixers of one layer have some megabytes. */

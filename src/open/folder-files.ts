@@ -94,12 +94,9 @@ function folderGraphs(
 ): ExportReader {
   // "cpu" is the default everywhere: an export runs on the device that it was made for.
   const all = { device: chosenDevice(manifest, device === 'cpu' ? undefined : device, path), threads, worker };
-  const options: Readonly<Record<GraphRole, CompileOptions>> = {
+  const options: Partial<Record<GraphRole, CompileOptions>> = {
     step: { ...all, profile, spin },
     prompt: { ...all, spin },
-    fold: all,
-    heads: all,
-    encoder: all,
   };
   const checked = async (file: string, check: SignatureCheck): Promise<Parameters<typeof openProgram>[0]> => {
     const source = join(path, file);
@@ -118,7 +115,7 @@ function folderGraphs(
   };
   return {
     nameOf: (file) => join(path, file),
-    openGraph: async (file, role, check) => openProgram(await checked(file, check), options[role]),
+    openGraph: async (file, role, check) => openProgram(await checked(file, check), options[role] ?? all),
     async checkGraph(file, check) {
       await checked(file, check);
     },

@@ -111,8 +111,8 @@ function openWeights(opened: Weighted, { compile, dtype = 'f32', ...around }: Su
     return parameters;
   };
   const changes: OpenedParts['changes'] = {
-    linearize: async (mixer, options = {}) => {
-      const changed = linearizeByName(model, await readAll(), mixer, options);
+    linearize: async (mixer, options) => {
+      const changed = linearizeByName(model, await readAll(), mixer, options ?? {});
       const mixers = JSON.stringify(changed.model.mixers);
       const own = sha256(`${fingerprint} ${mixers}`);
       const read = { weights: readerOf(changed.parameters), names: [...changed.parameters.keys()] };
@@ -150,10 +150,7 @@ function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {
 function sessionFiles(fingerprint: string): SessionFiles {
   return {
     save: (path, content) => saveSession(path, { ...content, fingerprint }),
-    load: async (path, engine) => {
-      const { tokens, ...restored } = await restoreSession(path, engine, fingerprint);
-      return { ...restored, tokens: Array.from(tokens) };
-    },
+    load: (path, engine) => restoreSession(path, engine, fingerprint),
   };
 }
 

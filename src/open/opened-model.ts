@@ -4,7 +4,7 @@ import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
 import { Grammars } from '../decoding/constraints/grammar-constraint.ts';
 import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { type ContinuationScore, scoreContinuations } from '../engine/scoring/continuations.ts';
+import { type ContinuationScore, scoreContinuations } from '../engine/scoring/engine-scorer.ts';
 import { type SessionFiles, TextSession } from '../engine/session.ts';
 import { type TextOptions, textOptionNames, type TextPieces } from '../engine/text-pieces.ts';
 import { LinnetError } from '../errors.ts';
@@ -28,88 +28,14 @@ export interface SaveModelOptions {
   readonly replace?: boolean;
 }
 
-/** Actions of an opened model. Actions that its kind or its folder cannot do are refused with a LinnetError. */
-export interface ModelActions extends AsyncDisposable {
-  /** Its `model_type`: "llama", "t5". */
-  readonly family: string;
-  /** Folder or URL that it was opened from. */
-  readonly origin: string;
-  /** SHA-256 of configuration and weights, which ties session files to the model. */
-  readonly fingerprint: string;
-  /** @throws LinnetError `NOT_FOUND` for a model that has none */
-  readonly tokenizer: Tokenizer;
-  /** Whether there is a chat template. */
-  readonly canChat: boolean;
-  readonly chatTemplate?: ChatTemplate;
-  /**
-   * Continues a text, or generates another from it where the model has an encoder and a decoder. BOS and EOS are added
-   * where the model has them.
-   * @throws LinnetError `CONFIG` for a model that generates nothing, `NOT_FOUND` without a tokenizer; later as
-   *   `decoding.generate`
-   */
-  generate(prompt: string, options?: TextOptions): TextPieces;
-  /**
-   * Answers a conversation, as the chat template of the model says.
-   * @throws LinnetError `CONFIG` for a model that generates nothing or has no chat template; later as `chatTokens` and
-   *   `decoding.generate`
-   */
-  chat(messages: readonly ChatMessage[], options?: TextOptions): TextPieces;
-  /** The class of a text, or of two; the number that a regression head says of them. @throws LinnetError `CONFIG` for a model that is not a classifier */
-  classify(text: string, pair?: string): Promise<Classification>;
-  /**
-   * Log-likelihoods of continuations given a context, in the order of the continuations. Spaces at the end of the context
-   * count to the continuation, which words begin with; tokens are those of context and continuation as one text.
-   * @throws LinnetError `CONFIG` for a model that generates nothing; `INPUT` for an empty continuation
-   */
-  score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]>;
-  /** An empty text to continue piece by piece, to fork, save and load. @throws LinnetError `CONFIG` as `generate` */
-  session(): TextSession;
-  /**
-   * The model with another mixer in place of its attention; this one stays as it is.
-   * @param mixer the name of a preset, or a configuration
-   * @throws LinnetError `CONFIG` for an exported model, a classifier, or a mixer that the model cannot have
-   */
-  linearize(mixer: string | MixerConfig, options?: LinearizeOptions): Promise<OpenedModel>;
-  /** Saves the model as a Hugging Face folder, tokenizer included. @throws LinnetError `CONFIG` for an exported model */
-  save(folder: string, options?: SaveModelOptions): Promise<void>;
-  /** The engine that decodes, compiled when first asked for. @throws LinnetError `CONFIG` as `generate` */
-  engine(): Promise<StepEngine>;
-  /** How an exported model is stored; undefined for one that was not exported. */
-  readonly manifest?: ExportManifest;
-  /** Whether the model has Medusa heads, valid or not. */
-  hasHeads(): Promise<boolean>;
-  /**
-   * The Medusa heads of the model, stored as it is. Dispose of them.
-   * @throws LinnetError `NOT_FOUND` if there are none, `MISMATCH` for heads of another model, `CONFIG` in browsers
-   */
-  heads(): Promise<DraftHeads>;
-  /** Frees the engine's memory. */
-  dispose(): Promise<void>;
-}
-
 /** A model that predicts the next token. */
-export interface OpenedCausal extends ModelActions {
-  readonly kind: 'causal';
-  readonly description: CausalModel;
-}
-
+export type OpenedCausal = Opened<'causal', CausalModel>;
 /** A model that reads a text whole and predicts masked tokens. */
-export interface OpenedEncoder extends ModelActions {
-  readonly kind: 'encoder';
-  readonly description: EncoderModel;
-}
-
+export type OpenedEncoder = Opened<'encoder', EncoderModel>;
 /** A model that reads a text and generates another. */
-export interface OpenedEncoderDecoder extends ModelActions {
-  readonly kind: 'encoder-decoder';
-  readonly description: EncoderDecoderModel;
-}
-
+export type OpenedEncoderDecoder = Opened<'encoder-decoder', EncoderDecoderModel>;
 /** A model that tells classes of texts apart. */
-export interface OpenedClassifier extends ModelActions {
-  readonly kind: 'classifier';
-  readonly description: Classifier;
-}
+export type OpenedClassifier = Opened<'classifier', Classifier>;
 
 /** An opened model, told apart by its `kind`. Dispose of it, best with `await using`. */
 export type OpenedModel = OpenedCausal | OpenedEncoder | OpenedEncoderDecoder | OpenedClassifier;
@@ -129,7 +55,7 @@ export interface OpenedParts {
   readonly tokenizer: Tokenizer | undefined;
   readonly template?: ChatTemplate;
   /** Actions on weights in memory, which exported folders do not have. */
-  readonly changes?: Pick<ModelActions, 'linearize' | 'save'>;
+  readonly changes?: Pick<OpenedEncoder, 'linearize' | 'save'>;
   /** Of a model that generates texts. */
   readonly generating?: GeneratingParts;
   /** Of an encoder or a classifier. */
@@ -148,15 +74,20 @@ export interface GeneratingParts {
   readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
 }
 
-/** A model of any kind; it refuses what its parts cannot do. */
-export class Opened<Kind extends OpenedModel['kind'], Described> implements ModelActions {
+/** An opened model of any kind. Actions that its kind or its folder cannot do are refused with a LinnetError. */
+export class Opened<Kind extends string, Described> implements AsyncDisposable {
   readonly kind: Kind;
   readonly description: Described;
+  /** Its `model_type`: "llama", "t5". */
   readonly family: string;
+  /** Folder or URL that it was opened from. */
   readonly origin: string;
+  /** SHA-256 of configuration and weights, which ties session files to the model. */
   readonly fingerprint: string;
   readonly chatTemplate: ChatTemplate | undefined;
+  /** How an exported model is stored; undefined for one that was not exported. */
   readonly manifest: ExportManifest | undefined;
+  /** Of an encoder or a classifier. */
   readonly reader: TextReader | undefined;
   readonly #parts: OpenedParts;
   #engine: Promise<StepEngine> | undefined;
@@ -178,10 +109,12 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     if (typeof engine === 'object') this.#engine = Promise.resolve(engine);
   }
 
+  /** Whether there is a chat template. */
   get canChat(): boolean {
     return this.chatTemplate !== undefined;
   }
 
+  /** @throws LinnetError `NOT_FOUND` for a model that has none */
   get tokenizer(): Tokenizer {
     if (this.#parts.tokenizer !== undefined) return this.#parts.tokenizer;
     throw new LinnetError(
@@ -191,10 +124,21 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     );
   }
 
+  /**
+   * Continues a text, or generates another from it where the model has an encoder and a decoder. BOS and EOS are added
+   * where the model has them.
+   * @throws LinnetError `CONFIG` for a model that generates nothing, `NOT_FOUND` without a tokenizer; later as
+   *   `decoding.generate`
+   */
   generate(prompt: string, options?: TextOptions): TextPieces {
     return this.session().continue(prompt, options);
   }
 
+  /**
+   * Answers a conversation, as the chat template of the model says.
+   * @throws LinnetError `CONFIG` for a model that generates nothing or has no chat template; later as `chatTokens` and
+   *   `decoding.generate`
+   */
   chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextPieces {
     this.#generating('generates no text');
     requireOptions(options, 'the options', textOptionNames);
@@ -207,6 +151,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     return this.session().continuePrompt({ messages }, { ...options, stopIds });
   }
 
+  /** The class of a text, or of two; the number that a regression head says of them. @throws LinnetError `CONFIG` for a model that is not a classifier */
   async classify(text: string, pair?: string): Promise<Classification> {
     if (this.reader?.classifier === undefined) {
       throw this.#refusal('is not a classifier; train one with finetune --objective classify');
@@ -221,6 +166,11 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     return classification;
   }
 
+  /**
+   * Log-likelihoods of continuations given a context, in the order of the continuations. Spaces at the end of the context
+   * count to the continuation, which words begin with; tokens are those of context and continuation as one text.
+   * @throws LinnetError `CONFIG` for a model that generates nothing; `INPUT` for an empty continuation
+   */
   async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
     this.#generating('does not predict texts token by token');
     requireText(context, 'the context');
@@ -229,6 +179,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     return scoreContinuations({ engine: await this.engine(), tokenizer }, context, continuations);
   }
 
+  /** An empty text to continue piece by piece, to fork, save and load. @throws LinnetError `CONFIG` as `generate` */
   session(): TextSession {
     const { model, sessionFiles: files } = this.#generating('generates no text');
     const { tokenizer, chatTemplate: template } = this;
@@ -237,11 +188,17 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     return new TextSession({ engine: () => this.engine(), tokenizer, template, files, grammars, learned });
   }
 
+  /**
+   * The model with another mixer in place of its attention; this one stays as it is.
+   * @param mixer the name of a preset, or a configuration
+   * @throws LinnetError `CONFIG` for an exported model, a classifier, or a mixer that the model cannot have
+   */
   async linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<OpenedModel> {
     const reason = 'cannot be given another mixer; linearize the checkpoint it was made from';
     return await this.#have(this.#parts.changes, reason).linearize(mixer, options);
   }
 
+  /** Saves the model as a Hugging Face folder, tokenizer included. @throws LinnetError `CONFIG` for an exported model */
   async save(folder: string, options: SaveModelOptions = {}): Promise<void> {
     await this.#have(this.#parts.changes, 'is exported, without weights to save; copy its folder').save(
       folder,
@@ -249,6 +206,7 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     );
   }
 
+  /** The engine that decodes, compiled when first asked for. @throws LinnetError `CONFIG` as `generate` */
   async engine(): Promise<StepEngine> {
     const { engine } = this.#generating('generates no text');
     if (this.#isDisposed) throw new LinnetError('RUNTIME', `${this.origin} has been disposed; open it again`);
@@ -256,14 +214,20 @@ export class Opened<Kind extends OpenedModel['kind'], Described> implements Mode
     return await this.#engine;
   }
 
+  /** Whether the model has Medusa heads, valid or not. */
   async hasHeads(): Promise<boolean> {
     return (await this.#parts.generating?.heads?.present()) ?? false;
   }
 
+  /**
+   * The Medusa heads of the model, stored as it is. Dispose of them.
+   * @throws LinnetError `NOT_FOUND` if there are none, `MISMATCH` for heads of another model, `CONFIG` in browsers
+   */
   async heads(): Promise<DraftHeads> {
     return await this.#have(this.#parts.generating?.heads, 'has no Medusa heads here').open();
   }
 
+  /** Frees the engine's memory. */
   async dispose(): Promise<void> {
     this.#isDisposed = true;
     await this.reader?.[Symbol.asyncDispose]();

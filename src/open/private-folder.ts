@@ -20,7 +20,6 @@ interface FileApi {
 }
 declare const navigator: { readonly storage?: { getDirectory?(): Promise<FolderApi> } } | undefined;
 
-/** A file of a folder. */
 export interface PrivateFile {
   readonly name: string;
   readonly bytes: number;
@@ -86,14 +85,12 @@ export class PrivateFolder {
     await this.#folder.removeEntry(name).catch(() => undefined);
   }
 
-  /** All files. */
   async list(): Promise<PrivateFile[]> {
     const found: Promise<PrivateFile | undefined>[] = [];
     for await (const entry of this.#folder.values()) if (entry.kind === 'file') found.push(described(entry));
     return (await Promise.all(found)).filter((file) => file !== undefined);
   }
 
-  /** Forgets all files. */
   async clear(): Promise<void> {
     const names: string[] = [];
     for await (const entry of this.#folder.values()) names.push(entry.name);

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
-import { RemoteFolder, type RemoteFolderOptions } from './remote-folder.ts';
-import type { WeightCache } from './weight-cache.ts';
+import { RemoteFolder, type RemoteFolderOptions, type WeightCache } from './remote-folder.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const describeFile = (bytes: Uint8Array) => ({ bytes: bytes.byteLength, sha256: sha256(bytes) });

@@ -5,7 +5,6 @@
 import { quoteName } from '../files/name-list.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
-import type { WeightCache } from './weight-cache.ts';
 
 /** Size and checksum of a file, as linnet.json has them. */
 type ExportedFile = ExportManifest['files'][string];
@@ -117,17 +116,10 @@ export class RemoteFolder {
 }
 
 function folderUrl(given: string | URL, base: string | undefined): URL {
-  let url: URL | undefined;
-  try {
-    url = new URL(given, base);
-  } catch {
-    // said below
-  }
+  const text = String(given);
+  const url = URL.canParse(text, base) ? new URL(text, base) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new LinnetError(
-      'INPUT',
-      `${quoteName(String(given))} is not a valid http(s) URL of an exported model folder`,
-    );
+    throw new LinnetError('INPUT', `${quoteName(text)} is not a valid http(s) URL of an exported model folder`);
   }
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
@@ -166,4 +158,64 @@ export async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string> 
   }
   const digest = new Uint8Array(await subtle.digest('SHA-256', bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** A place for downloaded files. */
+export interface WeightCache {
+  /** The file with this SHA-256 (hex), or undefined. */
+  get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Keeps a file, if there is room. */
+  put(sha256: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Forgets a file; does nothing if there is none. */
+  delete(sha256: string): Promise<void>;
+}
+
+/** The part of the browser's Cache Storage in use; only pages served over https or from localhost have it. */
+interface CacheStorageApi {
+  open(name: string): Promise<{
+    match(url: string): Promise<Response | undefined>;
+    put(url: string, response: Response): Promise<void>;
+    delete(url: string): Promise<boolean>;
+  }>;
+}
+declare const caches: CacheStorageApi | undefined;
+
+/**
+ * Keeps files in the browser's Cache Storage, which belongs to the page's origin. Where the browser has none, or its
+ * quota is used up, files are simply not kept.
+ */
+export class CacheStorageWeights implements WeightCache {
+  readonly #name: string;
+
+  /** @param name of the cache within the origin; `caches.delete(name)` empties it */
+  constructor(name = 'linnet-weights') {
+    this.#name = name;
+  }
+
+  async get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const response = await (await this.#open())?.match(keyOf(sha256));
+    return response === undefined ? undefined : new Uint8Array(await response.arrayBuffer());
+  }
+
+  async put(sha256: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const cache = await this.#open();
+    try {
+      await cache?.put(keyOf(sha256), new Response(bytes));
+    } catch {
+      // The quota is used up; the next visit downloads again.
+    }
+  }
+
+  async delete(sha256: string): Promise<void> {
+    await (await this.#open())?.delete(keyOf(sha256));
+  }
+
+  async #open() {
+    return typeof caches === 'undefined' ? undefined : caches.open(this.#name);
+  }
+}
+
+/** Cache Storage is keyed by URLs; this one is never fetched. */
+function keyOf(sha256: string): string {
+  return `/.linnet/sha256/${sha256}`;
 }

@@ -12,7 +12,7 @@ import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { open, type OpenOptions } from './index.ts';
-import { Opened, type OpenedModel } from './opened-model.ts';
+import type { OpenedModel } from './opened-model.ts';
 import type { TextReader } from './text-reader.ts';
 
 /** How such a model is opened, and its name for clients. */
@@ -127,11 +127,10 @@ export function openServed(
   options?: RunningOptions,
 ): Promise<RunningModel<GeneratingModel> | ReadingModel> {
   return openFor(source, options, async (opened, called) => {
-    const reader = opened instanceof Opened ? opened.reader : undefined;
-    const model =
-      reader === undefined
-        ? await running(opened, requireGenerating, called)
-        : new ReadingModel(opened, reader, called.name);
+    const { reader } = opened;
+    const model = reader
+      ? new ReadingModel(opened, reader, called.name)
+      : await running(opened, requireGenerating, called);
     model.prepare();
     return model;
   });

@@ -1,6 +1,10 @@
-/** Session files that a browser keeps for this origin, by name. Their content is checked where they are loaded. */
+/** Session files that a browser keeps for this origin, by name, in the format of Node. Their content is checked where they are loaded. */
+import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
+import { type ContentHash, decodeSessionWith, sessionParts } from '../decoding/state/session-format.ts';
+import type { SessionFiles } from '../engine/session.ts';
 import { LinnetError } from '../errors.ts';
 import { type PrivateFile, PrivateFolder } from './private-folder.ts';
+import { sha256Of } from './remote-folder.ts';
 
 const ending = '.session';
 /** Of a name, escaped: file systems have 255 bytes, endings of names included. */
@@ -61,4 +65,37 @@ export async function keepSession(name: string, bytes: Uint8Array<ArrayBuffer>):
 /** Deletes a saved session; does nothing if there is none. @throws LinnetError `CONFIG` as `savedSessions` */
 export async function deleteSession(name: string): Promise<void> {
   await (await sessionFolder()).delete(fileOf(name));
+}
+
+/** Session files of a model that `fingerprint` identifies. */
+export function webSessionFiles(fingerprint: string): SessionFiles {
+  return {
+    async save(name, content) {
+      // The session may go on meanwhile.
+      const session = { ...content, state: content.state.fork(), fingerprint };
+      const hash = new GatheredHash();
+      const { entries, strings } = sessionParts(session, hash);
+      const header = strings(await hash.digest());
+      const bytes = encodeSafetensors(entries, header, 'the session');
+      await keepSession(name, bytes);
+    },
+    async load(name, engine) {
+      const bytes = await savedSession(name);
+      const source = `the session ${JSON.stringify(name)}`;
+      return decodeSessionWith(new GatheredHash(), bytes, engine, fingerprint, source);
+    },
+  };
+}
+
+/** Browsers hash in one go alone: all that is hashed, in memory. */
+class GatheredHash implements ContentHash {
+  readonly #pieces: Uint8Array<ArrayBuffer>[] = [];
+
+  update(content: string | Uint8Array): void {
+    this.#pieces.push(typeof content === 'string' ? new TextEncoder().encode(content) : content.slice());
+  }
+
+  async digest(): Promise<string> {
+    return sha256Of(new Uint8Array(await new Blob(this.#pieces).arrayBuffer()));
+  }
 }

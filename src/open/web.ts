@@ -1,9 +1,163 @@
-/** `open` for browsers: an exported folder by its URL, ready to be asked. */
-import { findChatTemplate } from '../tokenizer/chat-template-sources.ts';
-import { openExport, readIfPresent } from './model-files.ts';
+/** Exported models behind a URL, for browsers: files are fetched, verified and compiled. */
+import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { LinnetError } from '../errors.ts';
+import { chosenDevice, dataFileOf, encoderFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
+import { type Program, programOf } from '../runtime/program.ts';
+import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
+import { webGpuSupport } from '../runtime/webgpu-support.ts';
+import { findChatTemplate, templateFiles } from '../tokenizer/chat-template-sources.ts';
+import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { type ModelFiles, openExport, readIfPresent, readJson } from './model-files.ts';
 import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
-import { webSessionFiles } from './web-sessions.ts';
-import { urlFiles, type WebOpenOptions, webTokenizer } from './url-files.ts';
+import { RemoteFolder, type WeightCache } from './remote-folder.ts';
+import { webSessionFiles } from './session-folder.ts';
+
+/** How far opening a model has come. */
+export interface OpeningProgress {
+  /** The file that is being fetched; undefined when all are there and the engine compiles. */
+  readonly file: string | undefined;
+  /** Bytes of all files so far. */
+  readonly done: number;
+  /** Bytes of all files. */
+  readonly total: number;
+  /** How many of `done` came out of the cache. */
+  readonly cached: number;
+}
+
+/** How files are fetched. */
+export interface FetchFilesOptions {
+  /** Called as files arrive and graphs are compiled. */
+  readonly onProgress?: (progress: OpeningProgress) => void;
+  /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
+  readonly signal?: AbortSignal;
+  /** Where downloaded files are kept. Default: nowhere, though the browser's HTTP cache may still know them. */
+  readonly cache?: WeightCache;
+  /** For requests with credentials, or none at all. Default: the global `fetch`. */
+  readonly fetch?: typeof fetch;
+}
+
+/** How a model is opened in a browser. */
+export interface WebOpenOptions extends FetchFilesOptions, Partial<WebEngineSettings> {
+  /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
+  readonly device?: WebDevice;
+}
+
+declare const location: { readonly href: string } | undefined;
+
+/** Files of an export that are small and may be absent. */
+const companionFiles = ['tokenizer.json', ...templateFiles];
+
+/**
+ * The files of an exported folder behind a URL.
+ * @param wanted the files to fetch, of those that linnet.json lists
+ * @throws LinnetError `INPUT` if it is not an http(s) URL
+ */
+export function urlFiles(
+  url: string | URL,
+  options: WebOpenOptions,
+  wanted: (manifest: ExportManifest) => string[] = decodingFiles,
+): ModelFiles {
+  const { onProgress, signal, cache, fetch } = options;
+  const counted = { total: 0, done: 0, cached: 0 };
+  // Relative URLs are relative to the page, or to the script of a worker.
+  const folder = new RemoteFolder(url, typeof location === 'undefined' ? undefined : location.href, {
+    ...{ signal, cache, fetch },
+    onBytes(file, bytes, cached) {
+      counted.done += bytes;
+      if (cached) counted.cached += bytes;
+      onProgress?.({ file, ...counted });
+    },
+  });
+  const origin = folder.url.href;
+  const nameOf = (file: string): string => new URL(file, folder.url).href;
+  const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
+  let device: WebDevice = 'wasm';
+  return {
+    ...{ origin, nameOf },
+    async read(file, most) {
+      if (file === EXPORT_FILE) return folder.smallFile(file, most);
+      const bytes = fetched.get(file);
+      if (bytes !== undefined) return bytes;
+      throw new LinnetError('NOT_FOUND', `${origin} has no ${file}`);
+    },
+    async check(manifest) {
+      const chosen = chosenDevice(manifest, options.device, origin);
+      device = chosen === 'cpu' ? 'wasm' : chosen;
+      if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
+      // Small files first, so that a broken folder is found out early.
+      const names = wanted(manifest).sort((a, b) => manifest.files[a].bytes - manifest.files[b].bytes);
+      counted.total = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
+      for (const name of names) fetched.set(name, await folder.file(name, manifest.files[name]));
+    },
+    graphs: () => ({
+      nameOf,
+      /** Lets go of the bytes of a graph, which the engine has copied; not of an encoder's, which is opened when a text is read. */
+      async openGraph(file, role, check) {
+        const isEncoder = role === 'encoder';
+        if (!isEncoder) {
+          if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
+          onProgress?.({ file: undefined, ...counted });
+        }
+        const program = await openProgram(file, isEncoder ? new Map(fetched) : fetched, { ...options, device });
+        try {
+          check(program.inputs, program.outputs);
+        } catch (error) {
+          await program.dispose();
+          throw error;
+        }
+        return program;
+      },
+    }),
+  };
+}
+
+/** The files that decoding needs. */
+function decodingFiles({ files, folds, prompt, encoder }: ExportManifest): string[] {
+  const steps = prompt === undefined ? [exportedFiles.model] : [exportedFiles.model, exportedFiles.prompt];
+  return filesOfGraphs(files, [...steps, ...Object.values(folds), ...(encoder?.lengths ?? []).map(encoderFileOf)]);
+}
+
+/** Graphs with their weights, configuration, tokenizer and chat template, as far as linnet.json lists them. */
+export function filesOfGraphs(files: ExportManifest['files'], graphs: readonly string[]): string[] {
+  const optional = [...companionFiles, ...graphs.map(dataFileOf)].filter((name) => Object.hasOwn(files, name));
+  return [...new Set([exportedFiles.config, ...graphs, ...optional])];
+}
+
+/** Takes a graph and its weights out of `fetched`, so that nothing holds them once the engine has its copy. */
+async function openProgram(
+  file: string,
+  fetched: Map<string, Uint8Array<ArrayBuffer>>,
+  settings: WebEngineSettings,
+): Promise<Program> {
+  const bytes = fetched.get(file);
+  if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} gives ${file} two purposes`);
+  const started = performance.now();
+  const weights = [...fetched].filter(([name]) => name === dataFileOf(file));
+  const external = weights.map(([path, data]) => ({ path, offset: 0, data }));
+  for (const name of [file, ...weights.map(([path]) => path)]) fetched.delete(name);
+  const modelBytes = external.reduce((sum, { data }) => sum + data.byteLength, bytes.byteLength);
+  const session = await openWebSession({ name: file, bytes, external }, settings);
+  return programOf(file, session, { nodes: undefined, modelBytes, creationMs: performance.now() - started });
+}
+
+/** The tokenizer of a folder; undefined where it has none. */
+export async function webTokenizer(files: ModelFiles): Promise<Tokenizer | undefined> {
+  const tokenizerJson = await readJson(files, 'tokenizer.json');
+  if (tokenizerJson === undefined) return undefined;
+  return huggingFaceTokenizer({
+    tokenizerJson,
+    tokenizerConfigJson: await readJson(files, 'tokenizer_config.json'),
+    modelConfigJson: await readJson(files, exportedFiles.config),
+    origin: files.nameOf('tokenizer.json'),
+  });
+}
+
+async function requireHalfPrecision(): Promise<void> {
+  const { available, float16 } = await webGpuSupport();
+  if (!available || float16) return; // without WebGPU at all, opening the session says so
+  throw new LinnetError('CONFIG', 'the weights are float16, which this GPU does not compute with; export float32');
+}
 
 /**
  * Opens an exported model folder behind a URL. Its result has the same names and does the same as in Node; sessions are

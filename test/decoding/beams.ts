@@ -1,6 +1,5 @@
 /** Beam search over several prompts at the same time, for tests. */
-import { beamMethod, type BeamMethodOptions } from '../../src/engine/search/beam-method.ts';
-import type { Hypothesis } from '../../src/engine/search/beam-search.ts';
+import { beamMethod, type BeamMethodOptions, type Hypothesis } from '../../src/engine/search/beam-search.ts';
 import { promptOf } from '../../src/engine/prompt.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { TextJob } from '../../src/engine/text-job.ts';

@@ -5,7 +5,7 @@ import { thirdParty } from '../fixtures.ts';
 import { errorCode } from '../error-code.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { cutAtStops, rollingWindows, scoredSequence } from '../../src/engine/scoring/token-sequences.ts';
-import { childrenOf, commonPrefix, tokenTrie } from '../../src/engine/scoring/token-trie.ts';
+import { childrenOf, commonPrefix, tokenTrie } from '../../src/engine/scoring/sequence-scorer.ts';
 
 /** Pieces by a pattern, numbered as they are met. */
 function toyTokenizer(pattern: RegExp, bosId?: number): Tokenizer & { pieces(ids: readonly number[]): string[] } {

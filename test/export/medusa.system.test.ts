@@ -13,8 +13,7 @@ import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../src
 import { generateToEnd } from '../../src/engine/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
-import { speculative } from '../../src/decoding/speculation/speculative.ts';
-import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
+import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
 import { exportFolder, exportModel, type ExportOptions } from '../../src/export/export-model.ts';
 import { openExportedHeads, readExportedFolder } from '../../src/open/folder-files.ts';
 import { storageTypeNames } from '../../src/export/manifest.ts';

@@ -2,7 +2,7 @@
 import { createServer, type RequestListener } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ResultStore } from '../../src/jobs/result-store.ts';
-import { openBucket } from '../../src/jobs/s3.ts';
+import { openBucket } from '../../src/jobs/object-store.ts';
 import { freePort } from '../serving/local-process.ts';
 import { needsS3, noS3, type RunningS3, startS3 } from './s3-server.ts';
 

@@ -12,11 +12,10 @@ import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { generateToEnd } from '../../src/engine/generate.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
-import { downloadExport } from '../../src/open/export-download.ts';
+import { downloadExport, folderOfModel } from '../../src/open/source.ts';
 import { open } from '../../src/open/index.ts';
 import type { OpenedModel } from '../../src/open/opened-model.ts';
 import { modelHere, placeOfModel } from '../../src/open/model-names.ts';
-import { folderOfModel } from '../../src/open/source.ts';
 import { planSource } from '../../src/studies/frame/study.ts';
 
 const place = suiteFolder();

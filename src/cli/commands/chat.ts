@@ -4,7 +4,7 @@ import { readTextFile } from '../../data/files/text-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { Conversation, type ConversationAnswer } from '../../engine/chat/conversation.ts';
-import type { ToolFunction } from '../../engine/tools/tool-format.ts';
+import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
 import { defineCommand, engineOptions, flag, optional, settings, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';

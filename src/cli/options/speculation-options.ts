@@ -11,8 +11,7 @@ import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafte
 import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.ts';
 import { drafterMakers, LearnedTexts } from '../../decoding/speculation/drafters/registry.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
-import { speculative } from '../../decoding/speculation/speculative.ts';
-import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';
+import { SpeculationStatistics, type SpeculationSummary, speculative } from '../../decoding/speculation/speculative.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { optional, settings, withDefault } from '../framework/command.ts';

@@ -1,6 +1,5 @@
 /** Beam search on the command line: continuations of a prompt, and how hypotheses are reported. */
-import type { Hypothesis } from '../../engine/search/beam-search.ts';
-import { beamMethod } from '../../engine/search/beam-method.ts';
+import { beamMethod, type Hypothesis } from '../../engine/search/beam-search.ts';
 import { Runner } from '../../engine/runner.ts';
 import { LinnetError } from '../../errors.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';

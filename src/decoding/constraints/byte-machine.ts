@@ -3,8 +3,7 @@
  * equal states are one object, so that what follows from them is worked out once.
  */
 import { LinnetError } from '../../errors.ts';
-import type { Grammar, Pattern } from './pattern.ts';
-import { utf8Ranges } from './utf8-ranges.ts';
+import type { CodePoints, Grammar, Pattern } from './pattern.ts';
 
 /** Where rules return to. */
 interface Frame {
@@ -82,7 +81,12 @@ export class ByteMachine {
   }
 
   #translate(pattern: Pattern, next: number): number {
-    if (pattern.kind === 'text') return this.#bytes(new TextEncoder().encode(pattern.text), next);
+    if (pattern.kind === 'text') {
+      return this.#bytes(
+        Array.from(new TextEncoder().encode(pattern.text), (byte): ByteRange => [byte, byte]),
+        next,
+      );
+    }
     if (pattern.kind === 'rule') return this.#add({ op: 'call', rule: pattern.name, next });
     if (pattern.kind === 'sequence')
       return pattern.parts.reduceRight((after, part) => this.#compile(part, after), next);
@@ -90,11 +94,7 @@ export class ByteMachine {
       return this.#add({ op: 'split', targets: pattern.options.map((option) => this.#compile(option, next)) });
     }
     if (pattern.kind === 'character') {
-      const targets = pattern.ranges
-        .flatMap(utf8Ranges)
-        .map((bytes) =>
-          bytes.reduceRight((after, [first, last]) => this.#add({ op: 'byte', first, last, next: after }), next),
-        );
+      const targets = pattern.ranges.flatMap(utf8Ranges).map((bytes) => this.#bytes(bytes, next));
       return this.#add({ op: 'split', targets });
     }
     return this.#repeat(pattern, next);
@@ -115,8 +115,8 @@ export class ByteMachine {
     return place;
   }
 
-  #bytes(bytes: Uint8Array, next: number): number {
-    return bytes.reduceRight((after, byte) => this.#add({ op: 'byte', first: byte, last: byte, next: after }), next);
+  #bytes(bytes: readonly ByteRange[], next: number): number {
+    return bytes.reduceRight((after, [first, last]) => this.#add({ op: 'byte', first, last, next: after }), next);
   }
 
   #add(instruction: Instruction): number {
@@ -175,4 +175,36 @@ export class ByteMachine {
     if (known === undefined) this.#frames.set(key, entered);
     open.push({ place: entry, frame: entered });
   }
+}
+
+/** A byte from the first to the last, both included. */
+export type ByteRange = readonly [first: number, last: number];
+
+/** Last code points of each length in bytes. */
+const lengths = [0x7f, 0x7ff, 0xffff, 0x10ffff];
+
+/** Sequences of byte ranges that together match the code points of a range, surrogates excepted. */
+export function utf8Ranges([first, last]: CodePoints): ByteRange[][] {
+  if (first > last) return [];
+  if (first < 0xd800 && last > 0xdfff) return [...utf8Ranges([first, 0xd7ff]), ...utf8Ranges([0xe000, last])];
+  if (first >= 0xd800 && first <= 0xdfff) return utf8Ranges([0xe000, last]);
+  if (last >= 0xd800 && last <= 0xdfff) return utf8Ranges([first, 0xd7ff]);
+  const boundary = lengths.find((length) => first <= length && length < last);
+  if (boundary !== undefined) return [...utf8Ranges([first, boundary]), ...utf8Ranges([boundary + 1, last])];
+  if (last <= 0x7f) return [[[first, last]]];
+  // Cut so that in each piece the bytes after the first that differs run over all of their values.
+  for (let bits = 6; bits <= 18; bits += 6) {
+    const mask = (1 << bits) - 1;
+    if (first >> bits === last >> bits) continue;
+    if ((first & mask) !== 0) return [...utf8Ranges([first, first | mask]), ...utf8Ranges([(first | mask) + 1, last])];
+    if ((last & mask) !== mask)
+      return [...utf8Ranges([first, (last & ~mask) - 1]), ...utf8Ranges([last & ~mask, last])];
+  }
+  const from = utf8(first);
+  const to = utf8(last);
+  return [from.map((byte, place): ByteRange => [byte, to[place]])];
+}
+
+function utf8(codePoint: number): number[] {
+  return [...new TextEncoder().encode(String.fromCodePoint(codePoint))];
 }

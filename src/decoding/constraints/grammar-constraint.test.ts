@@ -6,11 +6,10 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { tokenBytes } from '../../tokenizer/token-bytes.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
 import { Random } from '../../random.ts';
-import { ByteMachine } from './byte-machine.ts';
+import { ByteMachine, utf8Ranges } from './byte-machine.ts';
 import { JsonConstraint } from './grammar-constraint.ts';
 import { schemaGrammar } from './json-schema.ts';
 import { TokenTrie } from './token-trie.ts';
-import { utf8Ranges } from './utf8-ranges.ts';
 
 function accepts(schema: unknown, text: string): boolean {
   const machine = new ByteMachine(schemaGrammar(schema));

@@ -1,7 +1,7 @@
 /** Texts of a grammar, JSON of a schema among them: which tokens may come next. */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import type { TokenConstraint } from '../logit-adjustments.ts';
+import type { TokenConstraint } from '../sampler.ts';
 import { ByteMachine, type MachineState } from './byte-machine.ts';
 import { schemaGrammar } from './json-schema.ts';
 import type { Grammar } from './pattern.ts';

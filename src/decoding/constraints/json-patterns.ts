@@ -16,11 +16,11 @@ import {
 } from './pattern.ts';
 
 /** Between the parts of a text: nothing, a space, or a new line with its indent. Bounded, so that no text is all space. */
-const blanks = rule('blanks');
+export const blanks = rule('blanks');
 /** A character of a string, as it is or escaped. */
 const stringCharacter = rule('character');
 /** Any JSON. */
-const anyValue = rule('any');
+export const anyValue = rule('any');
 
 /** Characters that stand in strings as they are: all but control characters, quotes and backslashes. */
 export const plainCharacters = allBut(spans('\0\x1f', '""', '\\\\'));
@@ -80,8 +80,6 @@ export function jsonRules(): Map<string, Pattern> {
     ],
   ]);
 }
-
-export { anyValue, blanks };
 
 /** An array: the first places as they are given, then items. */
 export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, least: number, most: number): Pattern {
@@ -175,51 +173,51 @@ export interface NumberBounds {
   readonly belowMost: boolean;
 }
 
+/** Any of the patterns that there are; undefined for none. */
+function someOf(...options: readonly (Pattern | undefined)[]): Pattern | undefined {
+  const given = options.filter((option) => option !== undefined);
+  return given.length === 0 ? undefined : anyOf(...given);
+}
+
 /** Whole numbers from `least` to `most`, which may be infinite. */
 export function integerBetween(least: number, most: number): Pattern | undefined {
-  const options: Pattern[] = [];
   const negative = digitsBetween(Math.max(1, -most), -least);
-  if (negative !== undefined) options.push(sequence(exactText('-'), negative));
-  const positive = digitsBetween(Math.max(0, least), most);
-  if (positive !== undefined) options.push(positive);
-  return options.length === 0 ? undefined : anyOf(...options);
+  return someOf(negative && sequence(exactText('-'), negative), digitsBetween(Math.max(0, least), most));
 }
 
 /** Numbers between whole bounds, with a fraction of up to six digits that does not end in zero. */
 export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBounds): Pattern | undefined {
-  const options: Pattern[] = [];
   const fraction = sequence(exactText('.'), repeat(digit, 0, 5), digitButZero);
-  const side = (sign: Pattern, low: number, high: number, open: { low: boolean; high: boolean }): void => {
-    const put = (whole: Pattern | undefined, end: Pattern): void => {
-      if (whole !== undefined) options.push(sequence(sign, whole, end));
+  const side = (sign: Pattern, low: number, high: number, open: { low: boolean; high: boolean }) => {
+    const put = (from: number, to: number, end: Pattern): Pattern | undefined => {
+      const whole = digitsBetween(from, to);
+      return whole && sequence(sign, whole, end);
     };
-    if (high < 0 || high < low) return;
-    const from = Math.max(0, low);
-    if (low >= 0 && open.low) {
-      if (low < high) put(digitsBetween(low, low), fraction);
-      put(digitsBetween(low + 1, high - 1), optionalPart(fraction));
-    } else {
-      put(digitsBetween(from, high - 1), optionalPart(fraction));
-    }
+    if (high < 0 || high < low) return [];
+    const aboveLow = low >= 0 && open.low;
     const isAlsoLow = high === low && open.low;
-    if (high !== Infinity && !open.high && !isAlsoLow) put(digitsBetween(high, high), nothing);
+    return [
+      aboveLow && low < high ? put(low, low, fraction) : undefined,
+      put(aboveLow ? low + 1 : Math.max(0, low), high - 1, optionalPart(fraction)),
+      high !== Infinity && !open.high && !isAlsoLow ? put(high, high, nothing) : undefined,
+    ];
   };
-  side(nothing, least, most, { low: aboveLeast, high: belowMost });
-  // Without -0, which is 0.
-  side(exactText('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast });
-  return options.length === 0 ? undefined : anyOf(...options);
+  return someOf(
+    ...side(nothing, least, most, { low: aboveLeast, high: belowMost }),
+    // Without -0, which is 0.
+    ...side(exactText('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast }),
+  );
 }
 
 /** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 of them. */
 function digitsBetween(least: number, most: number): Pattern | undefined {
   if (least > most || most < 0) return undefined;
-  const options: Pattern[] = [];
-  for (let length = 1; length <= 15; length++) {
+  const ofLength = (length: number): Pattern | undefined => {
     const low = Math.max(least, length === 1 ? 0 : 10 ** (length - 1));
     const high = Math.min(most, 10 ** length - 1);
-    if (low <= high) options.push(sameLength(String(low), String(high)));
-  }
-  return options.length === 0 ? undefined : anyOf(...options);
+    return low <= high ? sameLength(String(low), String(high)) : undefined;
+  };
+  return someOf(...Array.from({ length: 15 }, (_, index) => ofLength(index + 1)));
 }
 
 function sameLength(low: string, high: string): Pattern {

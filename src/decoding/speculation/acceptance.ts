@@ -144,7 +144,8 @@ export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): A
     for (let node = 0; node < tree.size; node++) {
       const soFar = likelihood.get(node);
       if (soFar === undefined) continue;
-      if (isBetter(tree.depths[node] - tree.depths[best], soFar - (likelihood.get(best) ?? 0))) best = node;
+      const deeper = tree.depths[node] - tree.depths[best];
+      if (deeper > 0 || (deeper === 0 && soFar > (likelihood.get(best) ?? 0))) best = node;
       const children = childrenOf(draft, node);
       if (children.length === 0) continue;
       readPath(node);
@@ -158,10 +159,6 @@ export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): A
     readPath(best);
     return { path: tree.pathTo(best), next: sampler.next(logits[best], recent) };
   };
-}
-
-function isBetter(deeper: number, likelier: number): boolean {
-  return deeper === 0 ? likelier > 0 : deeper > 0;
 }
 
 function entropy(probabilities: Float64Array): number {

@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import {
   AdaptiveSpeculation,
+  nodeBucket,
   type Pace,
   type PacingOptions,
   roundPacing,
+  StepCosts,
   type TextPace,
 } from './adaptive-speculation.ts';
-import { nodeBucket, StepCosts } from './step-costs.ts';
 
 /** Runs rounds that take what `cost` says, and returns what was chosen. */
 function run(

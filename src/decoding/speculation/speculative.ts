@@ -10,10 +10,9 @@ import { internalError, LinnetError } from '../../errors.ts';
 import type { StepOutput, StepRequest } from '../step-engine.ts';
 import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
 import { type AcceptanceRule, exact } from './acceptance.ts';
-import { type PrunedDraft, pruneDraft, rootDraft } from './drafters/draft-trie.ts';
+import { pruneDraft, rootDraft } from './drafters/draft-trie.ts';
 import type { Draft, Drafter } from './drafters/drafter.ts';
 import type { Pacing } from './adaptive-speculation.ts';
-import type { SpeculationStatistics } from './statistics.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 
 /** How to speculate. */
@@ -58,13 +57,13 @@ export interface VerifiedTree {
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
   requireKind(drafter, 'the drafter', ['propose', 'name'], 'a drafter');
   requireOptions(options, 'the options of speculative', speculationOptionNames);
-  return (prompt) => new SpeculativeDecoder(prompt, drafter, options);
+  return (prompt) => decoder(prompt, drafter, options);
 }
 
 /** A round under way. */
 interface PlannedRound {
   readonly request: StepRequest;
-  readonly draft: PrunedDraft;
+  readonly draft: Draft;
   readonly speculated: boolean;
   readonly started: number;
   readonly planned: number;
@@ -79,116 +78,85 @@ interface AcceptedRows {
 }
 
 /** One text that is decoded by speculation. */
-class SpeculativeDecoder implements Continuation {
-  readonly #prompt: ReadPrompt;
-  readonly #drafter: Drafter;
-  readonly #acceptance: AcceptanceRule;
-  readonly #adaptive: Pacing | undefined;
-  readonly #statistics: SpeculationStatistics | undefined;
-  readonly #onTree: SpeculationOptions['onTree'];
+function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptions): Continuation {
+  const { engine, state, sampler } = prompt;
+  const { acceptance = exact, adaptive, statistics, onTree } = options;
   /** Hidden state from which the last token of the text was predicted. */
-  #hidden: Float32Array;
-  #round: PlannedRound | undefined;
-  #accepted: AcceptedRows | undefined;
-  #started = false;
+  let { hidden } = prompt;
+  let round: PlannedRound | undefined;
+  let accepted: AcceptedRows | undefined;
+  let begun = false;
 
-  constructor(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptions = {}) {
-    this.#prompt = prompt;
-    this.#drafter = drafter;
-    this.#acceptance = options.acceptance ?? exact;
-    this.#adaptive = options.adaptive;
-    this.#statistics = options.statistics;
-    this.#onTree = options.onTree;
-    this.#hidden = prompt.hidden;
-  }
-
-  /**
-   * Begins a round: takes in the tokens that the last one accepted, and drafts. The first round needs no run.
-   * @throws LinnetError `INPUT` if the drafter's draft does not grow from the last token
-   */
-  async plan(text: readonly number[], { count, ends }: StepBounds): Promise<readonly StepRequest[]> {
-    if (!this.#started) return [];
-    const started = performance.now();
-    await this.#takeIn(text.length - 1);
-    const committed = performance.now();
-    const { state } = this.#prompt;
-    const speculated = this.#adaptive?.next !== 'sequential';
-    const draft = speculated ? await this.#propose(text, { count, ends }) : rootDraft(text[text.length - 1]);
-    const { tree, tokens } = draft;
-    const wanted = Array.from(tokens, (_, node) => node);
-    const request = { state, tree, tokens, wanted };
-    const commitSeconds = (committed - started) / 1000;
-    this.#round = { request, draft, speculated, started, planned: performance.now(), commitSeconds };
-    return [request];
-  }
-
-  async #propose(text: readonly number[], { count, ends }: StepBounds): Promise<PrunedDraft> {
+  const takeIn = async (length: number): Promise<void> => {
+    if (accepted === undefined) return;
+    const { request, output, path } = accepted;
+    accepted = undefined;
+    await engine.commit(request, output, path.slice(0, Math.max(0, length - state.length)));
+  };
+  const propose = async (text: readonly number[], { count, ends }: StepBounds): Promise<Draft> => {
     const root = text[text.length - 1];
     const maxDepth = count - 1; // the token after the last accepted node counts too
-    const { state } = this.#prompt;
-    const rate = this.#adaptive?.rate;
-    const proposed = await this.#drafter.propose({ tokens: text, root, hidden: this.#hidden, state, maxDepth, rate });
-    checkDraft(proposed, root, this.#drafter.name);
+    const context = { tokens: text, root, hidden, state, maxDepth, rate: adaptive?.rate };
+    const proposed = await drafter.propose(context);
+    checkDraft(proposed, root, drafter.name);
     return pruneDraft(proposed, maxDepth, ends);
-  }
-
-  /** Ends a round: at least one token. The first is drawn from the prompt's logits. */
-  async conclude(text: readonly number[], [output]: readonly StepOutput[]): Promise<readonly number[]> {
-    if (!this.#started) {
-      this.#started = true;
-      return [this.#prompt.sampler.next(this.#prompt.logits, text)];
-    }
-    const round = this.#round;
-    if (round === undefined || output === undefined) throw internalError('a round ends that was not planned and run');
-    this.#round = undefined;
-    const { request, draft, speculated, started, planned, commitSeconds } = round;
-    const verified = performance.now();
-    const { path, next } = this.#acceptance({ draft, logits: output.logits, text, sampler: this.#prompt.sampler });
-    this.#hidden = output.hidden[path[path.length - 1]];
-    this.#accepted = { request, output, path };
-    const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
-    const ended = performance.now();
-    await this.#drafter.accepted?.(tokens, { tokens: draft.tokens, logits: output.logits });
-    const learned = performance.now();
-    const { origin, tree } = draft;
-    this.#adaptive?.record(
-      speculated ? 'speculative' : 'sequential',
-      (learned - started) / 1000,
-      tokens.length,
-      tree.size,
-    );
-    const source = draft.source ?? (() => this.#drafter.name);
-    this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next, source });
-    this.#statistics?.record({
-      nodes: tree.size,
-      path: origin === undefined ? path : path.map((node) => origin[node]),
-      offered: origin ?? request.wanted,
-      speculated,
-      seconds: {
-        draft: (planned - started + learned - ended) / 1000 - commitSeconds,
-        verify: (verified - planned) / 1000,
-        accept: (ended - verified) / 1000,
-        commit: commitSeconds,
-      },
-    });
-    return tokens;
-  }
-
-  /** Brings the state to the first `length` tokens of the text, as far as they have been read. */
-  async settle(length: number): Promise<void> {
-    const started = performance.now();
-    await this.#takeIn(length);
-    this.#statistics?.addSeconds('commit', (performance.now() - started) / 1000);
-    this.#drafter.ended?.();
-  }
-
-  async #takeIn(length: number): Promise<void> {
-    if (this.#accepted === undefined) return;
-    const { request, output, path } = this.#accepted;
-    this.#accepted = undefined;
-    const count = length - this.#prompt.state.length;
-    await this.#prompt.engine.commit(request, output, path.slice(0, Math.max(0, count)));
-  }
+  };
+  return {
+    /**
+     * Takes in the tokens that the last round accepted, and drafts. The first round needs no run.
+     * @throws LinnetError `INPUT` if the drafter's draft does not grow from the last token
+     */
+    async plan(text, bounds) {
+      if (!begun) return [];
+      const started = performance.now();
+      await takeIn(text.length - 1);
+      const commitSeconds = (performance.now() - started) / 1000;
+      const speculated = adaptive?.next !== 'sequential';
+      const draft = speculated ? await propose(text, bounds) : rootDraft(text[text.length - 1]);
+      const { tree, tokens } = draft;
+      const request = { state, tree, tokens, wanted: Array.from(tokens, (_, node) => node) };
+      round = { request, draft, speculated, started, planned: performance.now(), commitSeconds };
+      return [request];
+    },
+    /** At least one token. The first is drawn from the prompt's logits. */
+    async conclude(text, [output]) {
+      if (!begun) {
+        begun = true;
+        return [sampler.next(prompt.logits, text)];
+      }
+      if (round === undefined || output === undefined) throw internalError('a round ends that was not planned and run');
+      const { request, draft, speculated, started, planned, commitSeconds } = round;
+      round = undefined;
+      const verified = performance.now();
+      const { path, next } = acceptance({ draft, logits: output.logits, text, sampler });
+      hidden = output.hidden[path[path.length - 1]];
+      accepted = { request, output, path };
+      const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
+      const ended = performance.now();
+      await drafter.accepted?.(tokens, { tokens: draft.tokens, logits: output.logits });
+      const learned = performance.now();
+      const { tree, source = () => drafter.name } = draft;
+      const pace = speculated ? 'speculative' : 'sequential';
+      adaptive?.record(pace, (learned - started) / 1000, tokens.length, tree.size);
+      onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next, source });
+      statistics?.record({
+        ...{ nodes: tree.size, accepted: path.length, speculated },
+        seconds: {
+          draft: (planned - started + learned - ended) / 1000 - commitSeconds,
+          verify: (verified - planned) / 1000,
+          accept: (ended - verified) / 1000,
+          commit: commitSeconds,
+        },
+      });
+      return tokens;
+    },
+    async settle(length) {
+      const started = performance.now();
+      await takeIn(length);
+      statistics?.addSeconds('commit', (performance.now() - started) / 1000);
+      drafter.ended?.();
+    },
+  };
 }
 
 function checkDraft({ tree, tokens }: Draft, root: number, drafter: string): void {
@@ -200,3 +168,82 @@ function checkDraft({ tree, tokens }: Draft, root: number, drafter: string): voi
       `token ${tokens[0]}; expected one root, token ${root}`,
   );
 }
+
+/** Where the time of a round goes, in seconds. */
+export interface RoundSeconds {
+  /** Making the draft, and learning from what became of it. */
+  readonly draft: number;
+  /** The model's run over the tree, its masks included. */
+  readonly verify: number;
+  /** The acceptance rule. */
+  readonly accept: number;
+  /** Taking the accepted rows of the round before into the state. */
+  readonly commit: number;
+}
+
+/** One round, as `record` is reported. */
+export interface Round {
+  /** Number of nodes read, the root included. */
+  readonly nodes: number;
+  /** Accepted nodes, the root included. */
+  readonly accepted: number;
+  /** Whether the drafter was asked; without it a round is sequential decoding. */
+  readonly speculated: boolean;
+  readonly seconds: RoundSeconds;
+}
+
+/** Statistics for people and JSON. */
+export interface SpeculationSummary {
+  /** Runs of the model. */
+  readonly steps: number;
+  /** Those of them that read a draft. */
+  readonly speculatedSteps: number;
+  /** Tokens that a run brought, accepted ones and the one after them; 0 before the first. */
+  readonly tokensPerStep: number;
+  /** Nodes that a run read. */
+  readonly nodesPerStep: number;
+  /** Share of speculated runs that accepted a node of depth 1, 2, … */
+  readonly acceptedByDepth: readonly number[];
+  readonly seconds: RoundSeconds;
+}
+
+/** Adds up rounds. */
+export class SpeculationStatistics {
+  #steps = 0;
+  #speculated = 0;
+  #tokens = 0;
+  #nodes = 0;
+  readonly #depths: number[] = [];
+  readonly #seconds = { draft: 0, verify: 0, accept: 0, commit: 0 };
+
+  /** Counts one round. */
+  record({ nodes, accepted, speculated, seconds }: Round): void {
+    this.#steps++;
+    this.#tokens += accepted;
+    this.#nodes += nodes;
+    for (const part of roundParts) this.#seconds[part] += seconds[part];
+    if (!speculated) return;
+    this.#speculated++;
+    for (let depth = 1; depth < accepted; depth++) this.#depths[depth - 1] = (this.#depths[depth - 1] ?? 0) + 1;
+  }
+
+  /** Adds time that belongs to no later round, such as the last commit. */
+  addSeconds(part: keyof RoundSeconds, seconds: number): void {
+    this.#seconds[part] += seconds;
+  }
+
+  /** The means over all rounds so far. */
+  get summary(): SpeculationSummary {
+    const steps = Math.max(1, this.#steps);
+    return {
+      steps: this.#steps,
+      speculatedSteps: this.#speculated,
+      tokensPerStep: this.#tokens / steps,
+      nodesPerStep: this.#nodes / steps,
+      acceptedByDepth: this.#depths.map((accepted) => accepted / this.#speculated),
+      seconds: { ...this.#seconds },
+    };
+  }
+}
+
+const roundParts = ['draft', 'verify', 'accept', 'commit'] as const;

@@ -2,17 +2,9 @@
  * Which candidate tree to verify. A tree is a set of rank paths; a step yields the root and then one token for every
  * node on the longest path that turns out right, so its expected yield is 1 + Σ P(path right) over the nodes.
  *
- * Where acceptance is given per head and rank, heads are taken for independent: P(r₁,…,r_ℓ) = Π a[i][rᵢ]. Two searches:
- *
- * - `greedyTree` grows the tree as Medusa does (arXiv 2401.10774, section 2.3.3): always the likeliest node among the next
- *   sibling and the first child of those there are.
- * - `dynamicTree` finds the best tree of a size by dynamic programming over depth, nodes and ranks, as Sequoia (arXiv
- *   2402.12374, section 4.1), with the acceptance of every depth of its own.
- *
- * Where ranks fall with likelihood, the two find trees of the same yield: no descendant is likelier than its ancestors, so
- * the n likeliest paths are a tree, and no set of n nodes has a larger sum. They differ where a rank is likelier than the
- * one before it, which happens in estimates from little text. `observedTree` does without independence: it counts
- * whole paths in the calibration text.
+ * `greedyTree` and `dynamicTree` take heads for independent: P(r₁,…,r_ℓ) = Π a[i][rᵢ]. Where ranks fall with likelihood, both
+ * find trees of the same yield, since the n likeliest paths are a tree; they differ where a rank is likelier than the one
+ * before it, which happens in estimates from little text. `observedTree` counts whole paths in the calibration text.
  */
 import { LinnetError } from '../../errors.ts';
 
@@ -20,41 +12,19 @@ import { LinnetError } from '../../errors.ts';
 export type Acceptance = readonly (readonly number[])[];
 
 /** Rank paths of a tree without its root. */
-export type RankPaths = readonly (readonly number[])[];
+type RankPaths = readonly (readonly number[])[];
 
 /**
- * Expected tokens per step, the root included, under independent heads.
- * @throws LinnetError `INPUT` for a path longer than there are heads
- */
-export function expectedLength(paths: RankPaths, acceptance: Acceptance): number {
-  let total = 1;
-  for (const path of paths) {
-    if (path.length > acceptance.length) {
-      throw new LinnetError(
-        'INPUT',
-        `rank path [${path.join(',')}] is longer than there are heads, ${acceptance.length}`,
-      );
-    }
-    total += path.reduce((product, rank, depth) => product * (acceptance[depth][rank] ?? 0), 1);
-  }
-  return total;
-}
-
-/** A node that may join the tree. */
-interface Candidate {
-  readonly path: readonly number[];
-  readonly probability: number;
-}
-
-/**
- * Grows a tree node by node, the likeliest first.
+ * Grows a tree as Medusa does (arXiv 2401.10774, section 2.3.3): always the likeliest node among the next sibling and the first
+ * child of those there are.
  * @param nodes size without the root; fewer come back where no further path has any probability
  */
 export function greedyTree(acceptance: Acceptance, nodes: number): number[][] {
-  const probabilityOf = (path: readonly number[]): number =>
-    path.reduce((product, rank, depth) => product * (acceptance[depth]?.[rank] ?? 0), 1);
+  const candidate = (path: readonly number[]) => {
+    return { path, probability: path.reduce((product, rank, depth) => product * (acceptance[depth]?.[rank] ?? 0), 1) };
+  };
   const chosen: number[][] = [];
-  const frontier: Candidate[] = [{ path: [0], probability: probabilityOf([0]) }];
+  const frontier = [candidate([0])];
   while (chosen.length < nodes) {
     let best = -1;
     for (let i = 0; i < frontier.length; i++) {
@@ -64,13 +34,14 @@ export function greedyTree(acceptance: Acceptance, nodes: number): number[][] {
     const [{ path }] = frontier.splice(best, 1);
     chosen.push([...path]);
     const sibling = [...path.slice(0, -1), path[path.length - 1] + 1];
-    for (const next of [sibling, [...path, 0]]) frontier.push({ path: next, probability: probabilityOf(next) });
+    frontier.push(candidate(sibling), candidate([...path, 0]));
   }
   return chosen;
 }
 
 /**
- * The best tree of `nodes` nodes without the root, under independent heads.
+ * The best tree of `nodes` nodes without the root, by dynamic programming over depth, nodes and ranks, as Sequoia (arXiv
+ * 2402.12374, section 4.1), with the acceptance of every depth of its own.
  *
  * F(ℓ,n): best expected yield below an accepted node at depth ℓ, with n nodes to spend there. G(ℓ,r,n): the same with
  * children of ranks ≥ r only, either leaving rank r out or giving its child s − 1 of the nodes:
@@ -197,38 +168,58 @@ export function interpolateStepTime(times: readonly StepTime[], nodes: number): 
 }
 
 export const treeMethods = ['greedy', 'dynamic', 'observed'] as const;
-export type TreeMethod = (typeof treeMethods)[number];
+type TreeMethod = (typeof treeMethods)[number];
 
-/** A tree that was considered. */
-export interface TreeChoice {
-  readonly method: TreeMethod;
-  readonly paths: number[][];
-  /** Nodes, the root included. */
-  readonly nodes: number;
-  /** Tokens per step on text that the tree was not found on. */
-  readonly length: number;
-  /** Verification and drafting. */
-  readonly ms: number;
-  readonly tokensPerSecond: number;
-}
-
-export interface TreeSearch {
-  readonly acceptance: Acceptance;
-  /** Ranks that trees are fitted to. */
-  readonly calibration: ObservedRanks;
-  /** Ranks that trees are compared on. */
+/** The conditions that trees are compared under. */
+export interface TreeConditions {
+  /** Ranks of text that the trees were not found on. */
   readonly validation: ObservedRanks;
   /** Ascending in nodes. */
   readonly times: readonly StepTime[];
   /** Time of drafting, the same for every size. */
   readonly draftMs: number;
+}
+
+/** A tree that was considered. */
+export interface RatedTree<Method extends string = string> {
+  readonly method: Method;
+  readonly paths: RankPaths;
+  /** Nodes, the root included. */
+  readonly nodes: number;
+  readonly depth: number;
+  /** Tokens per step on validation text. */
+  readonly length: number;
+  /** Verification and drafting. */
+  readonly ms: number;
+  readonly tokensPerSecond: number;
+  /** Over one token a step. */
+  readonly speedup: number;
+}
+
+export function rateTree<Method extends string>(
+  method: Method,
+  paths: RankPaths,
+  { validation, times, draftMs }: TreeConditions,
+): RatedTree<Method> {
+  const nodes = paths.length + 1;
+  const depth = Math.max(0, ...paths.map((steps) => steps.length));
+  const length = observedLength(paths, validation);
+  const ms = interpolateStepTime(times, nodes) + draftMs;
+  const speedup = (length * interpolateStepTime(times, 1)) / ms;
+  return { method, paths, nodes, depth, length, ms, tokensPerSecond: (1000 * length) / ms, speedup };
+}
+
+export interface TreeSearch extends TreeConditions {
+  readonly acceptance: Acceptance;
+  /** Ranks that trees are fitted to. */
+  readonly calibration: ObservedRanks;
   /** Most nodes, the root included. */
   readonly mostNodes: number;
 }
 
 /** The best size for every method: the tree of most tokens per second on the validation text. */
-export function searchTrees(search: TreeSearch): TreeChoice[] {
-  const { acceptance, calibration, validation, times, draftMs, mostNodes } = search;
+export function searchTrees(search: TreeSearch): RatedTree<TreeMethod>[] {
+  const { acceptance, calibration, mostNodes } = search;
   const ranks = Math.max(...acceptance.map((row) => row.length));
   const finders: Readonly<Record<TreeMethod, (nodes: number) => number[][]>> = {
     greedy: (nodes) => greedyTree(acceptance, nodes),
@@ -236,17 +227,13 @@ export function searchTrees(search: TreeSearch): TreeChoice[] {
     observed: (nodes) => observedTree(calibration, nodes, ranks),
   };
   return treeMethods.flatMap((method) => {
-    let best: TreeChoice | undefined;
+    let best: RatedTree<TreeMethod> | undefined;
     for (let nodes = 2; nodes <= mostNodes; nodes++) {
       const paths = finders[method](nodes - 1);
       if (paths.length < nodes - 1) break; // nothing more to gain
-      const length = observedLength(paths, validation);
-      const ms = interpolateStepTime(times, nodes) + draftMs;
-      const tokensPerSecond = (1000 * length) / ms;
-      if (best === undefined || tokensPerSecond > best.tokensPerSecond) {
-        best = { method, paths, nodes, length, ms, tokensPerSecond };
-      }
+      const rated = rateTree(method, paths, search);
+      if (best === undefined || rated.tokensPerSecond > best.tokensPerSecond) best = rated;
     }
-    return best === undefined ? [] : [best];
+    return best ?? [];
   });
 }

@@ -3,7 +3,7 @@ import { windowStart } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
-import { type FoldClass, type LayerLayout, type SlotLayout, slotOf } from '../../models/graphs/model-layout.ts';
+import { type FoldClass, type LayerLayout, slotOf } from '../../models/graphs/model-layout.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -38,8 +38,11 @@ export async function commitRows(
   state.reserve(nodes.length);
   const closing: Closing[] = [];
   for (const [index, foldClass] of state.layout.folds.entries()) {
-    const span = closedSpan(foldClass.slots, state.length, nodes.length);
-    if (span !== undefined) closing.push({ foldClass, index, span });
+    const { horizon } = foldClass.slots;
+    // Sinks are never folded, since they are read one by one for good.
+    const start = Math.max(windowStart(state.length, horizon), horizon.sinks ?? 0);
+    const end = windowStart(state.length + nodes.length, horizon);
+    if (end > start) closing.push({ foldClass, index, start, end });
   }
   if (closing.length > 0) {
     const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
@@ -50,24 +53,12 @@ export async function commitRows(
   state.length += nodes.length;
 }
 
-/** Positions of the groups that leave the window with `count` more positions; undefined for none. */
-function closedSpan({ horizon }: SlotLayout, length: number, count: number): Span | undefined {
-  // Sinks are never folded, since they are read one by one for good.
-  const start = Math.max(windowStart(length, horizon), horizon.sinks ?? 0);
-  const end = windowStart(length + count, horizon);
-  return end > start ? { start, end } : undefined;
-}
-
-interface Span {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** A fold class with groups to fold. */
+/** A fold class with groups to fold: the positions that leave the window. */
 interface Closing {
   readonly foldClass: FoldClass;
   readonly index: number;
-  readonly span: Span;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** S with the groups added that close within the new positions, or their projected rows. */
@@ -76,7 +67,7 @@ async function foldClosed(
   rows: NewRows,
   nodes: readonly number[],
   folds: FoldPrograms,
-  { foldClass, index, span: { start, end } }: Closing,
+  { foldClass, index, start, end }: Closing,
 ): Promise<Float32Array> {
   const { slots, heads: M, program: name, sums: shape, layers } = foldClass;
   const { horizon, ring } = slots;

@@ -9,14 +9,21 @@
  */
 import { inspection } from '../../files/inspection.ts';
 import { emptySlot } from '../../attention/masks.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
-import type { EncodedText } from './encoded-text.ts';
-import { GroupRows } from './group-rows.ts';
+import type { LayerLayout, ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import { resizedMatrices } from './matrices.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
 const cacheGrowth = 256;
+
+/** An encoded source: made by an engine's `encode`; states of the text and all their forks share it, and nothing changes it. */
+export interface EncodedText {
+  /** The tokens that were read. */
+  readonly tokens: Int32Array;
+  /** Per layer of the decoder, tensors by name, without the batch: see `CrossForm`. */
+  readonly layers: readonly Readonly<Record<string, Tensor<'float32'>>>[];
+}
 
 /** State of one layer apart from S: M matrices of `slots` rows, and the features shifted from the last token. */
 export interface LayerRows {
@@ -67,15 +74,15 @@ export class SequenceState {
         if (sums !== null) this.layerSums[layer] = all.subarray(place * size, (place + 1) * size);
       }
     }
-    for (const { slots, heads: M, keys, values } of layout.layers) {
+    for (const own of layout.layers) {
+      const { slots, heads: M, keys, values } = own;
       const rows = M * this.positions(slots).length;
       this.layers.push({
         keys: new Float32Array(rows * keys.width),
         values: new Float32Array(rows * values.width),
         previous: new Float32Array(shiftWidth),
       });
-      const leavesRows = slots.rowsPerGroup !== undefined;
-      this.groupRows.push(leavesRows ? new GroupRows(M, keys.width, values.width) : undefined);
+      this.groupRows.push(slots.rowsPerGroup === undefined ? undefined : new GroupRows(own));
     }
   }
 
@@ -149,5 +156,82 @@ export class SequenceState {
   /** Shown by `console.log`. */
   [inspection](): string {
     return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
+  }
+}
+
+/** Rows a memory is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
+const growth = 64;
+
+/** M matrices of `count` rows of keys and of values, with room for more. */
+export class GroupRows {
+  /** Rows in use per matrix. */
+  count = 0;
+  /** [M,capacity,D] */
+  keys: Float32Array = new Float32Array(0);
+  /** [M,capacity,E] */
+  values: Float32Array = new Float32Array(0);
+  readonly #layout: LayerLayout;
+
+  constructor(layout: LayerLayout) {
+    this.#layout = layout;
+  }
+
+  /** Rows per matrix that there is room for. */
+  get capacity(): number {
+    const { heads, keys } = this.#layout;
+    return this.keys.length / (heads * keys.width);
+  }
+
+  get byteLength(): number {
+    return this.keys.byteLength + this.values.byteLength;
+  }
+
+  /** Makes room for `count` rows in all. */
+  reserve(count: number): void {
+    const held = this.capacity;
+    if (count <= held) return;
+    const size = Math.ceil(Math.max(count, held * 1.25) / growth) * growth;
+    this.keys = this.padded('keys', size);
+    this.values = this.padded('values', size);
+  }
+
+  /** Puts `count` rows of zeros in place of all. */
+  make(count: number): void {
+    this.keys = new Float32Array(0);
+    this.values = new Float32Array(0);
+    this.reserve(count);
+    this.count = count;
+  }
+
+  /** @param rows [M,n,D+E]: key and value of each new row next to each other */
+  append(rows: Float32Array): void {
+    const { heads: M, keys, values } = this.#layout;
+    const [D, E] = [keys.width, values.width];
+    const n = rows.length / (M * (D + E));
+    this.reserve(this.count + n);
+    for (let head = 0; head < M; head++) {
+      for (let row = 0; row < n; row++) {
+        const start = (head * n + row) * (D + E);
+        const place = head * this.capacity + this.count + row;
+        this.keys.set(rows.subarray(start, start + D), place * D);
+        this.values.set(rows.subarray(start + D, start + D + E), place * E);
+      }
+    }
+    this.count += n;
+  }
+
+  /** The rows in use followed by zeros, [M,size,width]; the array itself where it has that size. */
+  padded(part: 'keys' | 'values', size: number): Float32Array {
+    const { heads, [part]: slice } = this.#layout;
+    return resizedMatrices(this[part], heads, heads * size * slice.width);
+  }
+
+  /** An independent copy. */
+  fork(): GroupRows {
+    const copy = new GroupRows(this.#layout);
+    copy.count = this.count;
+    copy.keys = this.keys.slice();
+    copy.values = this.values.slice();
+    return copy;
   }
 }

@@ -42,7 +42,6 @@ import type { SavedLearning } from '../speculation/drafters/registry.ts';
 import type { StepEngine } from '../step-engine.ts';
 import { copyMatrices, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
-import { learnedTensors, learningProblem } from './session-learning.ts';
 import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
 
 const formatName = 'linnet-session';
@@ -62,18 +61,8 @@ export interface SavedSession {
 }
 
 /** Contents of a restored session: `state` is new, `tokens` are a copy. */
-export interface RestoredSession {
-  readonly state: SequenceState;
+export interface RestoredSession extends SavedSession {
   readonly tokens: Int32Array;
-  readonly sampler?: RandomState;
-  readonly learned?: SavedLearning;
-}
-
-/** The parts of a session's bytes, before its SHA-256 is known. */
-export interface LaidOutSession {
-  readonly entries: readonly (TensorEntry & { readonly data: TensorData })[];
-  /** Strings of the header. */
-  readonly strings: (sha256: string) => Readonly<Record<string, string>>;
 }
 
 /**
@@ -84,7 +73,7 @@ export interface LaidOutSession {
 export function sessionParts(
   { state, tokens, sampler, learned, fingerprint }: SavedSession & { readonly fingerprint: string },
   hash: ContentHash,
-): LaidOutSession {
+) {
   const { model, layout, length, encoded } = state;
   if (tokens.length < length) {
     throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
@@ -94,7 +83,7 @@ export function sessionParts(
 
   const version = formatVersions[learned === undefined ? 0 : 1];
   const described = { version, fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
-  beginHash(hash, { ...described, sampler });
+  beginHash(hash, described, sampler);
   const entries: (TensorEntry & { readonly data: TensorData })[] = [];
   const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
     addTensor(hash, name, stored);
@@ -112,12 +101,8 @@ export function sessionParts(
     add(chances.name, float32(chances.shape, learned.chances));
   }
   const sampled = sampler !== undefined && { sampler: JSON.stringify(sampler) };
-  const strings = (sha256: string) => ({
-    format: formatName,
-    ...described,
-    ...sampled,
-    sha256,
-  });
+  /** Strings of the header. */
+  const strings = (sha256: string) => ({ format: formatName, ...described, ...sampled, sha256 });
   return { entries, strings };
 }
 
@@ -168,7 +153,7 @@ export async function readSession(
   const learnedParts = header.version === '1' ? [] : learnedTensors(storedCount(file, 'learned.successors'));
   checkTensors(file, [...stored, ...learnedParts]);
 
-  beginHash(hash, header);
+  beginHash(hash, header, header.sampler);
   const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
     const found = await file.read(name);
     addTensor(hash, name, found);
@@ -343,17 +328,12 @@ export interface ContentHash {
   digest(encoding: 'hex'): string | Promise<string>;
 }
 
-/** Strings of the header that the hash covers. */
-interface HashedStrings {
-  readonly version: string;
-  readonly fingerprint: string;
-  readonly mixers: string;
-  readonly length: string;
-  readonly sampler?: RandomState;
-}
-
 /** The hash of a session is one of the header's strings, then of each tensor's name, shape and bytes. */
-function beginHash(hash: ContentHash, { version, fingerprint, mixers, length, sampler }: HashedStrings): void {
+function beginHash(
+  hash: ContentHash,
+  { version, fingerprint, mixers, length }: Omit<SessionHeader, 'format' | 'sha256' | 'sampler'>,
+  sampler: RandomState | undefined,
+): void {
   hash.update(JSON.stringify([formatName, version, fingerprint, mixers, length, sampler ?? null]));
 }
 
@@ -364,4 +344,30 @@ function addTensor(hash: ContentHash, name: string, { shape, data }: Tensor): vo
 
 function malformed(source: string, problem: string, cause?: unknown): LinnetError {
   return new LinnetError('FORMAT', `${source} is not a usable session: ${problem}`, { cause });
+}
+
+/** A token and its successors. */
+const rowLength = 9;
+
+/** The tensors of the part, with `values` numbers of successors. */
+export function learnedTensors(values: number) {
+  return [
+    { name: 'learned.successors', dtype: 'int32', shape: [Math.floor(values / rowLength), rowLength] },
+    { name: 'learned.chances', dtype: 'float32', shape: [15, 2] },
+  ] as const;
+}
+
+/** The fault of such numbers, as a message; undefined if there is none. @param vocabulary V */
+export function learningProblem({ successors, chances }: SavedLearning, vocabulary: number): string | undefined {
+  for (let at = 0; at < successors.length; at++) {
+    const least = at % rowLength === 0 ? (successors[at - rowLength] ?? -1) + 1 : -1;
+    const token = successors[at];
+    if (token < least || token >= vocabulary) return `a successor table that has ${token} at place ${at}`;
+  }
+  for (let at = 0; at < chances.length; at += 2) {
+    const [hits, tries] = chances.subarray(at, at + 2);
+    if (!(hits >= 0 && hits <= tries && tries > 0 && tries <= 256))
+      return `chances that count ${hits} of ${tries} guesses`;
+  }
+  return undefined;
 }

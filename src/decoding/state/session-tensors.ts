@@ -1,11 +1,10 @@
 /** Which tensors a saved session has besides its tokens, of which shapes, and where their numbers are in a state. */
 import { internalError } from '../../errors.ts';
-import { elementCount, float32 } from '../../graph/tensor.ts';
+import { zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import { type ModelLayout, positionInSlot } from '../../models/graphs/model-layout.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
-import type { EncodedText } from './encoded-text.ts';
-import type { SequenceState } from './sequence-state.ts';
+import type { EncodedText, SequenceState } from './sequence-state.ts';
 
 /** A tensor of a session file. */
 export interface SessionTensor {
@@ -81,9 +80,10 @@ export function sessionTensors(
 /** Room for an encoded source of m tokens, zeros until it is filled in; undefined in models that read none. */
 export function emptySource(model: AutoregressiveModel, m: number): EncodedText | undefined {
   if (model.cross === undefined) return undefined;
-  const zeros = (shape: readonly number[]) => float32(shape, new Float32Array(elementCount(shape)));
   const shapes = memoryShapes(model.cross, model, m);
-  const layers = shapes.map((memories) => Object.fromEntries(memories.map(([name, shape]) => [name, zeros(shape)])));
+  const layers = shapes.map((memories) =>
+    Object.fromEntries(memories.map(([name, shape]) => [name, zeros('float32', shape)])),
+  );
   return { tokens: new Int32Array(m), layers };
 }
 

@@ -1,15 +1,15 @@
 /** Feeds of the step graph for nodes, states and trees, by its table of inputs. */
 import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeView } from '../../attention/masks.ts';
 import { LinnetError } from '../../errors.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
-import type { AutoregressiveModel } from '../../models/model.ts';
+import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
+import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
-import { slotInputName } from '../../models/graphs/step-graph.ts';
+import { crossShapes, slotInputName } from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
+import { copyMatrices } from './matrices.ts';
 import { BatchRows, type RowsOfSlots } from './batch-rows.ts';
-import { EncodedFeeds } from './encoded-text.ts';
-import type { SequenceState } from './sequence-state.ts';
+import type { EncodedText, SequenceState } from './sequence-state.ts';
 
 /** One sequence's part in a step. */
 export interface StepRequest extends TreeView {
@@ -50,7 +50,9 @@ export class StepFeeds {
   readonly #model: AutoregressiveModel;
   readonly #layout: ModelLayout;
   readonly #program: Program;
-  readonly #encoded: EncodedFeeds | undefined;
+  /** The encoded texts of the step before, and their feeds, which are kept as long as the texts are the same: making them copies. */
+  #texts: readonly EncodedText[] = [];
+  #textFeeds: Record<string, Tensor> = {};
   readonly #rows: BatchRows;
   readonly #layers: readonly LayerInputs[];
   #masks = new Map<string, MaskFeeds>();
@@ -60,7 +62,6 @@ export class StepFeeds {
     this.#model = model;
     this.#layout = layout;
     this.#program = program;
-    this.#encoded = model.cross === undefined ? undefined : new EncodedFeeds(model);
     this.#rows = new BatchRows(lane);
     this.#layers = layout.layers.map(({ slots: { horizon }, heads, sums = [0, 0], ...widths }, layer) => ({
       rows: parts
@@ -90,7 +91,7 @@ export class StepFeeds {
       for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
       if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, requests, slots);
     }
-    if (this.#encoded !== undefined) Object.assign(feeds, this.#encoded.feeds(states.map(({ encoded }) => encoded)));
+    if (this.#model.cross !== undefined) Object.assign(feeds, this.#feedsOfTexts(this.#model.cross, states));
     if ((this.#model.sizes.shiftWidth ?? 0) > 0) this.#feedShifts(feeds, requests, T);
     return { feeds, kept };
   }
@@ -170,7 +171,6 @@ export class StepFeeds {
     return made;
   }
 
-  /** Rows and sums of one layer. */
   #feedLayer({ feeds, kept }: StepInputs, states: readonly SequenceState[], layer: number, C: number): void {
     const { heads: M } = this.#layout.layers[layer];
     const { copiesFeeds } = this.#program;
@@ -205,6 +205,28 @@ export class StepFeeds {
       for (const [b, memory] of memories.entries()) held.fill(1, b * S, b * S + (memory?.count ?? 0));
       this.#feed(feeds, `held.${name}`, tensor('float32', [B, 1, 1, S], held));
     }
+  }
+
+  /**
+   * `cross.i.NAME` of the texts of a step, those of shorter texts padded with zeros, which mean "not visible". One text is read
+   * in place.
+   */
+  #feedsOfTexts(cross: CrossAttention, states: readonly SequenceState[]): Record<string, Tensor> {
+    const texts = states.map(({ encoded }) => {
+      if (encoded !== undefined) return encoded;
+      throw new LinnetError('INPUT', 'a decoder needs a text to read: encode one, and make the state with it');
+    });
+    if (texts.length === this.#texts.length && texts.every((text, b) => text === this.#texts[b]))
+      return this.#textFeeds;
+    this.#texts = texts;
+    this.#textFeeds = {};
+    for (const layer of cross.mixers.keys()) {
+      for (const [name, shape] of Object.entries(crossShapes(cross, this.#model, layer))) {
+        const parts = texts.map((text) => text.layers[layer][name]);
+        this.#textFeeds[`cross.${layer}.${name}`] = stacked(parts, shape.indexOf('m'));
+      }
+    }
+    return this.#textFeeds;
   }
 
   /** The parents of all nodes, and the features that the layers shift from the last committed token. */
@@ -255,4 +277,19 @@ function joined(arrays: readonly Float32Array[]): Float32Array {
     offset += array.length;
   }
   return result;
+}
+
+/** Tensors of one rank with the batch put first, padded with zeros at the end of `axis`; −1 for none. */
+function stacked(parts: readonly Tensor<'float32'>[], axis: number): Tensor<'float32'> {
+  const [{ shape, data }] = parts;
+  if (parts.length === 1) return float32([1, ...shape], data);
+  const longest = axis < 0 ? 1 : Math.max(...parts.map((part) => part.shape[axis]));
+  const one = shape.map((size, i) => (i === axis ? longest : size));
+  const size = elementCount(one);
+  const joined = new Float32Array(parts.length * size);
+  parts.forEach((part, b) => {
+    const outer = elementCount(one.slice(0, Math.max(axis, 0)));
+    copyMatrices(part.data, joined.subarray(b * size, (b + 1) * size), outer);
+  });
+  return float32([parts.length, ...one], joined);
 }

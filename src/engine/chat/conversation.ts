@@ -5,14 +5,14 @@ import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { SavedLearning } from '../../decoding/speculation/drafters/registry.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import { LinnetError } from '../../errors.ts';
+import { internalError, LinnetError } from '../../errors.ts';
 import type { TextModel } from '../text-model.ts';
 import type { RandomState } from '../../random.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import { leadsTo, type MessagesInput, preparePrompt } from '../prompt.ts';
-import { CalledAnswer, type MadeCall } from '../tools/called-answer.ts';
+import { CalledAnswer, type MadeCall } from '../tools/call-reader.ts';
 import { ToolCalls } from '../tools/tool-calls.ts';
-import type { ToolFunction } from '../tools/tool-format.ts';
+import type { ToolFunction } from '../tools/tool-formats.ts';
 import { templateCall, withTools } from '../tools/tool-messages.ts';
 
 /** Where a conversation is. Never changed: a turn makes a new one. */
@@ -143,7 +143,7 @@ export class Conversation {
       this.#moments = [...before, next];
       return { ...generation, calls };
     }
-    throw new LinnetError('INTERNAL', 'internal: a turn ended without an end');
+    throw internalError('a turn ended without an end');
   }
 
   /** Takes back the last turn. Whether there was one. */

@@ -1,14 +1,14 @@
 /** Evaluation by a decoding engine: log-likelihoods of continuations and whole texts, and greedy answers. */
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { TextJob } from '../text-job.ts';
 import { LinnetError } from '../../errors.ts';
 import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { generateTogether } from '../generate.ts';
-import { type Prompt, preparePrompt } from '../prompt.ts';
-import { SequenceScorer } from './sequence-scorer.ts';
+import { preparePrompt, type Prompt } from '../prompt.ts';
+import type { TextJob } from '../text-job.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
+import { SequenceScorer } from './sequence-scorer.ts';
 import { cutAtStops, prefixToken, rollingWindows, scoredSequence } from './token-sequences.ts';
 
 /** Answers that are generated in the same steps. */
@@ -85,7 +85,7 @@ export class EngineScorer implements Scorer {
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
-    const { engine, tokenizer, sharing = true } = this.#options;
+    const { engine, tokenizer, sharing = true, newMethod } = this.#options;
     const isSource = engine.model.cross !== undefined;
     const prompts = requests.map(({ context, maxTokens }): Prompt => {
       if (context === '' && !isSource) return { tokens: [prefixToken(tokenizer)] };
@@ -99,14 +99,25 @@ export class EngineScorer implements Scorer {
       return { tokens: tokens.slice(-Math.max(1, this.maxLength - maxTokens)) };
     });
     const beginnings = prompts.map(({ tokens, source }) => (source === undefined ? tokens : []));
-    const shared = this.#sequences.sharedLength(beginnings, (tokens) => tokens.length - 1);
+    const shared = this.#sequences.sharedLength(
+      beginnings,
+      beginnings.map(({ length }) => length - 1),
+    );
     const answers: string[] = [];
     const together = sharing ? answeredTogether : 1;
     for (let first = 0; first < requests.length; first += together) {
       const jobs: TextJob[] = [];
       const own = requests.slice(first, first + together);
-      for (const [index, request] of own.entries()) {
-        jobs.push(await this.#beginning(request, prompts[first + index], shared, signal));
+      for (const [index, { until, maxTokens }] of own.entries()) {
+        const prompt = prompts[first + index];
+        const { length } = prompt.source ?? prompt.tokens;
+        this.#asked += length;
+        this.#read += length - shared;
+        const beginning = prompt.tokens.slice(0, shared);
+        const prefix =
+          prompt.source === undefined ? await this.#sequences.prefixState(beginning, 'prompt', signal) : undefined;
+        const stop = { strings: until.filter((text) => text !== '') };
+        jobs.push({ prompt, maxTokens, state: prefix?.fork(), method: newMethod?.(), stop });
       }
       let done = first;
       const observer = { ended: () => onProgress?.(++done, requests.length) };
@@ -121,26 +132,6 @@ export class EngineScorer implements Scorer {
     return answers;
   }
 
-  async #beginning(
-    { until, maxTokens }: GenerateRequest,
-    prompt: Prompt,
-    shared: number,
-    signal: AbortSignal | undefined,
-  ): Promise<TextJob> {
-    const { tokens, source } = prompt;
-    const read = source ?? tokens;
-    this.#asked += read.length;
-    this.#read += read.length - shared;
-    const prefix =
-      source === undefined ? await this.#sequences.prefixState(tokens.slice(0, shared), 'prompt', signal) : undefined;
-    return {
-      ...{ prompt, maxTokens },
-      state: prefix?.fork(),
-      method: this.#options.newMethod?.(),
-      stop: { strings: until.filter((stop) => stop !== '') },
-    };
-  }
-
   /** @throws LinnetError `CONFIG` for an encoder-decoder model: it does not continue the text it reads */
   #requireContinuing(): void {
     const { model } = this.#options.engine;
@@ -151,4 +142,35 @@ export class EngineScorer implements Scorer {
         'another: give it tasks whose answers are generated, such as cnn_dailymail, or fine-tune it as a classifier',
     );
   }
+}
+
+/** How probable a continuation is. */
+export interface ContinuationScore extends Score {
+  /** Tokens of the continuation. */
+  readonly tokens: number;
+}
+
+/**
+ * Scores continuations of a text, or texts that an encoder-decoder model writes about it. Context and continuation are
+ * encoded together, and white space at the end of the context goes to the continuation (`scoredSequence`).
+ * @throws LinnetError `INPUT` for a continuation without a token of its own
+ */
+export async function scoreContinuations(
+  model: { readonly engine: StepEngine; readonly tokenizer: Tokenizer },
+  context: string,
+  continuations: readonly string[],
+): Promise<ContinuationScore[]> {
+  const { engine, tokenizer } = model;
+  const { tokens, source } = preparePrompt(model, { text: context });
+  const start = source && engine.newState(await engine.encode(source));
+  const sequences = continuations.map((continuation) => {
+    if (start === undefined) {
+      return scoredSequence(tokenizer, { context, continuation }, { bos: 'auto', maxLength: Number.POSITIVE_INFINITY });
+    }
+    const own = textTokens(tokenizer, continuation, { bos: false });
+    if (own.length > 0) return { tokens: [...tokens, ...own], scored: own.length };
+    throw new LinnetError('INPUT', 'a continuation to score needs at least one token');
+  });
+  const scores = await new SequenceScorer(engine).score(sequences, {}, start);
+  return scores.map((score, index) => ({ ...score, tokens: sequences[index].scored }));
 }

@@ -8,10 +8,9 @@ import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { eventLoopTurn, type StepEngine, type StepWeights } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { leadsTo } from '../prompt.ts';
+import { leadsTo, type TextBefore } from '../prompt.ts';
 import type { Score, ScorerOptions } from './scorer.ts';
 import type { TokenSequence } from './token-sequences.ts';
-import { childrenOf, commonPrefix, type SequenceTrie, tokenTrie } from './token-trie.ts';
 import { argmax } from '../../graph/largest.ts';
 
 /** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
@@ -24,10 +23,8 @@ const shortestPrefix = 32;
 const keptStates = 2;
 
 /** A state that has read the beginning of many requests, such as the examples of a task. Only read: forks go on. */
-interface KeptState {
-  readonly tokens: readonly number[];
+interface KeptState extends TextBefore {
   readonly weights: StepWeights;
-  readonly state: SequenceState;
 }
 
 /** Scores sequences with an engine, which stays the caller's. */
@@ -50,9 +47,9 @@ export class SequenceScorer {
   }
 
   /** Tokens that all lists begin with, at most as many as each allows; 0 where sharing does not pay. */
-  sharedLength<T extends readonly number[]>(lists: readonly T[], most: (list: T) => number): number {
+  sharedLength(lists: readonly (readonly number[])[], most: readonly number[]): number {
     if (!this.#sharing) return 0;
-    const length = Math.min(commonPrefix(lists), ...lists.map(most));
+    const length = Math.min(commonPrefix(lists), ...most);
     return length < shortestPrefix ? 0 : length;
   }
 
@@ -99,11 +96,9 @@ export class SequenceScorer {
       if (--sum.left === 0) onProgress?.(++done, sequences.length);
     };
     if (this.#sharing) await this.#scoreTogether(sequences, take, signal, start);
-    else {
-      for (const [index, sequence] of sequences.entries()) {
-        const alone: TakeLogits = (_, logProbability, isBest) => take(index, logProbability, isBest);
-        await this.#scoreTogether([sequence], alone, signal, start);
-      }
+    for (const [index, sequence] of this.#sharing ? [] : sequences.entries()) {
+      const alone: TakeLogits = (_, logProbability, isBest) => take(index, logProbability, isBest);
+      await this.#scoreTogether([sequence], alone, signal, start);
     }
     return sums.map(({ logLikelihood, isGreedy }) => ({ logLikelihood, isGreedy }));
   }
@@ -114,9 +109,9 @@ export class SequenceScorer {
     signal: AbortSignal | undefined,
     start: SequenceState | undefined,
   ): Promise<void> {
-    const starts = new Map(sequences.map(({ tokens, scored }) => [tokens, tokens.length - 1 - scored]));
+    const starts = sequences.map(({ tokens, scored }) => tokens.length - 1 - scored);
     const lists = sequences.map(({ tokens }) => tokens);
-    const shared = start === undefined ? this.sharedLength(lists, (list) => starts.get(list) ?? 0) : 0;
+    const shared = start === undefined ? this.sharedLength(lists, starts) : 0;
     const state = start ?? (await this.prefixState(lists[0].slice(0, shared), 'step', signal));
     const trie = tokenTrie(sequences, shared);
     await this.#visit({ trie, take, signal }, state, childrenOf(trie, -1));
@@ -202,7 +197,6 @@ interface Scoring {
 /** Told log p of one token of a sequence, and whether no other was more probable. */
 type TakeLogits = (sequence: number, logProbability: number, isBest: boolean) => void;
 
-/** The most probable token, the first among equals. */
 /** The logit of a token. The step checks the tokens it reads; the last token of a sequence is only predicted. */
 function logitOf(logits: Float32Array, token: number): number {
   if (token >= 0 && token < logits.length) return logits[token];
@@ -214,4 +208,86 @@ function logitOf(logits: Float32Array, token: number): number {
 
 function range(start: number, end: number): number[] {
   return Array.from({ length: end - start }, (_, index) => start + index);
+}
+
+/** A prediction that is wanted at a node: of which sequence, and which token really follows. */
+export interface Prediction {
+  /** Index of the sequence. */
+  readonly sequence: number;
+  readonly token: number;
+}
+
+/**
+ * Nodes in depth-first order, so that a subtree is a range. The last token of a sequence is only predicted and has no
+ * node of its own.
+ */
+export interface SequenceTrie {
+  readonly tokens: readonly number[];
+  /** −1 for a root. */
+  readonly parents: readonly number[];
+  /** The node after the last one of the subtree. */
+  readonly ends: readonly number[];
+  /** Predictions wanted at a node; undefined where there are none. */
+  readonly predictions: readonly (readonly Prediction[] | undefined)[];
+}
+
+/** @param skipped tokens at the beginning of all sequences that have been read already */
+export function tokenTrie(sequences: readonly TokenSequence[], skipped: number): SequenceTrie {
+  const tokens: number[] = [];
+  const parents: number[] = [];
+  const ends: number[] = [];
+  const predictions: (Prediction[] | undefined)[] = [];
+  const order = sequences.map((_, index) => index).sort((a, b) => compare(sequences[a].tokens, sequences[b].tokens));
+  /** Nodes from a root to the last one that was added. */
+  let path: number[] = [];
+  const shorten = (length: number): void => {
+    for (const node of path.splice(length)) ends[node] = tokens.length;
+  };
+  for (const index of order) {
+    const { tokens: own, scored } = sequences[index];
+    const nodes = own.length - 1 - skipped;
+    let shared = 0;
+    while (shared < path.length && shared < nodes && tokens[path[shared]] === own[skipped + shared]) shared++;
+    shorten(shared);
+    for (let depth = shared; depth < nodes; depth++) {
+      parents.push(path.at(-1) ?? -1);
+      path.push(tokens.length);
+      tokens.push(own[skipped + depth]);
+      ends.push(0);
+      predictions.push(undefined);
+    }
+    for (let depth = own.length - 1 - scored - skipped; depth < nodes; depth++) {
+      const node = path[depth];
+      predictions[node] = [...(predictions[node] ?? []), { sequence: index, token: own[skipped + depth + 1] }];
+    }
+  }
+  shorten(0);
+  path = [];
+  return { tokens, parents, ends, predictions };
+}
+
+/** The children of a node, or the roots of a trie for −1. */
+export function childrenOf({ ends, tokens }: SequenceTrie, node: number): number[] {
+  const children: number[] = [];
+  const end = node < 0 ? tokens.length : ends[node];
+  for (let child = node + 1; child < end; child = ends[child]) children.push(child);
+  return children;
+}
+
+/** How many tokens all lists begin with. */
+export function commonPrefix(lists: readonly (readonly number[])[]): number {
+  const [first = []] = lists;
+  let length = first.length;
+  for (const list of lists) {
+    let shared = 0;
+    while (shared < length && list[shared] === first[shared]) shared++;
+    length = shared;
+  }
+  return length;
+}
+
+function compare(first: readonly number[], second: readonly number[]): number {
+  const length = Math.min(first.length, second.length);
+  for (let i = 0; i < length; i++) if (first[i] !== second[i]) return first[i] - second[i];
+  return first.length - second.length;
 }

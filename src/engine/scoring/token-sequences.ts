@@ -32,8 +32,13 @@ export function scoredSequence(
   const space = trailingSpace(context);
   const start = context.slice(0, context.length - space.length);
   const end = space + continuation;
-  const { whole, from } = start === '' ? withoutContext(tokenizer, end) : joined(tokenizer, start, end, bos);
-  const scored = whole.length - from;
+  const before = start === '' ? [prefixToken(tokenizer)] : textTokens(tokenizer, start, { bos });
+  // The context keeps its own tokens, also where the last of them would be another one in the whole.
+  const own =
+    start === ''
+      ? textTokens(tokenizer, end, { bos: false })
+      : textTokens(tokenizer, start + end, { bos }).slice(before.length);
+  const scored = own.length;
   if (scored < 1) {
     const shown = JSON.stringify(continuation.slice(0, 40));
     throw new LinnetError('INPUT', `the continuation ${shown} has no token of its own after its context`);
@@ -41,23 +46,7 @@ export function scoredSequence(
   if (scored > maxLength) {
     throw new LinnetError('INPUT', `a continuation has ${scored} tokens; the model reads ${maxLength} at once`);
   }
-  return { tokens: whole.slice(-(maxLength + 1)), scored };
-}
-
-/** The context keeps its own tokens, also where the last of them would be another one in the whole. */
-function joined(
-  tokenizer: Tokenizer,
-  start: string,
-  end: string,
-  bos: SequenceOptions['bos'],
-): { whole: number[]; from: number } {
-  const context = textTokens(tokenizer, start, { bos });
-  const both = textTokens(tokenizer, start + end, { bos });
-  return { whole: [...context, ...both.slice(context.length)], from: context.length };
-}
-
-function withoutContext(tokenizer: Tokenizer, text: string): { whole: number[]; from: number } {
-  return { whole: [prefixToken(tokenizer), ...textTokens(tokenizer, text, { bos: false })], from: 1 };
+  return { tokens: [...before, ...own].slice(-(maxLength + 1)), scored };
 }
 
 /**

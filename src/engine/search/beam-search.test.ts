@@ -47,7 +47,8 @@ function searchOne(text: number, beams: number, { best = 1, eosIds = [eos], onSt
   found.advance([logitsAfter(text, [])]);
   while (!found.done) {
     const { parents, lastTokens } = found;
-    expect(parents).toHaveLength(beams);
+    expect(parents).toHaveLength(lastTokens.length);
+    expect(parents.length).toBeLessThanOrEqual(beams);
     rows = parents.map((parent, index) => [...rows[parent], lastTokens[index]]);
     found.advance(rows.map((row) => logitsAfter(text, row)));
     onStep?.();

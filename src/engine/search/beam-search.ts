@@ -1,13 +1,18 @@
 /**
- * Beam search: the most probable continuations of a text, W hypotheses at a time. It knows no model, only logits;
- * semantics are those that Hugging Face documents for `num_beams`, `length_penalty` and `early_stopping`.
+ * Beam search: the most probable continuations of a text, W hypotheses at a time. Semantics are those that Hugging Face
+ * documents for `num_beams`, `length_penalty` and `early_stopping`.
  *
  * A finished hypothesis of n tokens, its EOS counted, has the score Σ log p / n^penalty. In every step the 2·W best
  * continuations of a text's hypotheses are looked at; those that end with EOS and are among the first W are finished, the
  * first W others go on. Of the finished, the best W are kept.
  */
+import { chain } from '../../attention/tree.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
+import type { Continuation, DecodingMethod, ReadPrompt } from '../../decoding/method.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { StepRequest } from '../../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../../errors.ts';
+import { requireCount } from '../../files/arguments.ts';
 
 /** How long continuations are, and when a search ends. */
 export interface SearchOptions {
@@ -36,11 +41,6 @@ export interface Hypothesis {
   readonly endToken?: number;
 }
 
-interface Running {
-  readonly tokens: readonly number[];
-  readonly sum: number;
-}
-
 /** A way to go on: a running hypothesis, by its place, and a token. */
 interface Candidate {
   readonly parent: number;
@@ -48,18 +48,23 @@ interface Candidate {
   readonly sum: number;
 }
 
-/** The search for continuations of one text: takes logits, returns the next token of each hypothesis. */
+interface Running {
+  /** The hypothesis of the step before that it continues. */
+  readonly parent: number;
+  readonly tokens: readonly number[];
+  readonly sum: number;
+}
+
+/** The search for continuations of one text. It knows no model: takes logits, returns the next token of each hypothesis. */
 export class TextSearch {
   /** At most W, best first. */
   finished: Hypothesis[] = [];
   done = false;
-  /** The hypothesis of the step before that each running one continues; W of them, the last repeated to fill up. */
-  parents: readonly number[] = [];
   readonly #beams: number;
   readonly #options: SearchOptions;
   readonly #ends: Pick<ReadonlySet<number>, 'has'>;
   /** Best first. */
-  #running: readonly Running[] = [{ tokens: [], sum: 0 }];
+  #running: readonly Running[] = [{ parent: 0, tokens: [], sum: 0 }];
   #length = 0;
 
   /** @param ends tokens that end a continuation */
@@ -69,27 +74,29 @@ export class TextSearch {
     this.#ends = ends;
   }
 
-  /** The last token of each running hypothesis, W of them. */
-  get lastTokens(): readonly number[] {
-    return filled(this.#running, this.#beams).map(({ tokens }) => tokens[tokens.length - 1]);
+  /** The hypothesis of the step before that each running one continues. */
+  get parents(): readonly number[] {
+    return this.#running.map(({ parent }) => parent);
   }
 
-  /** Takes the logits [V] of each running hypothesis; further rows are ignored. */
+  /** The last token of each running hypothesis. */
+  get lastTokens(): readonly number[] {
+    return this.#running.map(({ tokens }) => tokens[tokens.length - 1]);
+  }
+
+  /** Takes the logits [V] of each running hypothesis. */
   advance(logits: readonly Float32Array[]): void {
     const W = this.#beams;
     this.#length++;
     const candidates = bestCandidates(this.#running, logits, 2 * W);
-    const going: { candidate: Candidate; running: Running }[] = [];
-    for (const [rank, candidate] of candidates.entries()) {
-      const { tokens } = this.#running[candidate.parent];
-      if (this.#ends.has(candidate.token)) {
-        if (rank < W) this.#finish(tokens, candidate.sum, candidate.token);
-      } else if (going.length < W) {
-        going.push({ candidate, running: { tokens: [...tokens, candidate.token], sum: candidate.sum } });
-      }
+    const going: Running[] = [];
+    for (const [rank, { parent, token, sum }] of candidates.entries()) {
+      const { tokens } = this.#running[parent];
+      if (this.#ends.has(token)) {
+        if (rank < W) this.#finish(tokens, sum, token);
+      } else if (going.length < W) going.push({ parent, tokens: [...tokens, token], sum });
     }
-    this.#running = going.map(({ running }) => running);
-    this.parents = filled(going, W).map(({ candidate }) => candidate.parent);
+    this.#running = going;
     this.done = going.length === 0 || this.#isDone(candidates[0].sum);
     if (!this.done && this.#length < this.#options.maxTokens) return;
     // What still runs when the end is reached counts as it is; of a text that is done, nothing more.
@@ -118,12 +125,6 @@ export class TextSearch {
   }
 }
 
-/** W of the items: the last one again where there are fewer. */
-function filled<Item>(items: readonly Item[], count: number): Item[] {
-  if (items.length === 0) return [];
-  return Array.from({ length: count }, (_, i) => items[Math.min(i, items.length - 1)]);
-}
-
 /** The most probable ways to go on, best first; of equals the first hypothesis and the lowest token. */
 function bestCandidates(running: readonly Running[], logits: readonly Float32Array[], count: number): Candidate[] {
   const best: Candidate[] = [];
@@ -144,4 +145,70 @@ function bestCandidates(running: readonly Running[], logits: readonly Float32Arr
     }
   });
   return best.filter(({ sum }) => sum > Number.NEGATIVE_INFINITY);
+}
+
+/** Options of the search; length and end tokens come from the text. */
+export interface BeamMethodOptions extends Omit<SearchOptions, 'maxTokens'> {
+  /** Called when the search has ended, with at most W hypotheses, the best one first. */
+  readonly onFound?: (hypotheses: readonly Hypothesis[]) => void;
+}
+
+/**
+ * Beam search: the text is the best of W hypotheses. They are forks of the state, which cost the same after any text, and a
+ * step reads a token of each. Draws nothing: a sampler has no say.
+ * @param beams W, hypotheses
+ * @throws LinnetError `INPUT` for W that is not a whole number of at least 1
+ * @example
+ * ```ts
+ * await using model = await open('runs/augmented');
+ * const text = await model.generate('Call me', { method: beamMethod(4) }).text();
+ * ```
+ */
+export function beamMethod(beams: number, options: BeamMethodOptions = {}): DecodingMethod {
+  requireCount(beams, 'beams');
+  return (prompt) => beamContinuation(prompt, beams, options);
+}
+
+function beamContinuation(prompt: ReadPrompt, beams: number, options: BeamMethodOptions): Continuation {
+  const { engine, state: kept } = prompt;
+  let search: TextSearch | undefined;
+  /** The next token of every hypothesis; its state becomes the hypothesis's state when node 0 is committed. */
+  let requests: readonly StepRequest[] = [];
+  let found: readonly number[] = [];
+  return {
+    plan(_text, { count, ends }) {
+      let states: readonly SequenceState[] = requests.map(({ state }) => state);
+      if (search === undefined) {
+        search = new TextSearch(beams, { ...options, maxTokens: count }, ends);
+        search.advance([prompt.logits]);
+        states = [kept];
+      }
+      const { done, parents, lastTokens } = search;
+      requests = (done ? [] : parents).map((parent, i) => {
+        // The last continuation of a hypothesis takes its state over, the others copy it; the prompt's stays as it is.
+        const takesOver = parents.lastIndexOf(parent) === i && states[parent] !== kept;
+        const state = takesOver ? states[parent] : states[parent].fork();
+        return { state, tree: chain(1), tokens: [lastTokens[i]], wanted: [0] };
+      });
+      return Promise.resolve(requests);
+    },
+    async conclude(_text, outputs) {
+      if (search === undefined) throw internalError('a round ends that was not planned');
+      for (const [i, request] of requests.entries()) await engine.commit(request, outputs[i], [0]);
+      if (!search.done) search.advance(outputs.map(({ logits }) => logits[0]));
+      if (!search.done) return [];
+      const best = search.finished.at(0);
+      if (best === undefined) {
+        throw new LinnetError('RUNTIME', 'the search found no continuation: every token is impossible');
+      }
+      found = best.tokens;
+      options.onFound?.(search.finished);
+      return best.endToken === undefined ? best.tokens : [...best.tokens, best.endToken];
+    },
+    /** Drops the states of hypotheses; the state of the prompt reads the tokens found. */
+    async settle(length) {
+      const unread = found.slice(0, Math.max(0, length - kept.length));
+      if (unread.length > 0) await engine.prefill(kept, unread, { weights: 'step' });
+    },
+  };
 }

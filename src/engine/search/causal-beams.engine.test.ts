@@ -6,7 +6,7 @@ import { describeCausalModel } from '../../models/families/index.ts';
 import { bestBeams } from '../../../test/decoding/beams.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { generateToEnd } from '../generate.ts';
-import { beamMethod } from './beam-method.ts';
+import { beamMethod } from './beam-search.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 
 const variants: Readonly<Record<string, MixerInput>> = {

@@ -2,8 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { letters } from '../../../test/models/letters.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { ScoreStream } from './score-stream.ts';
-import { scoreToken } from './scores.ts';
+import { ScoreStream, scoreToken } from './scores.ts';
 import { TokenPieces } from './token-pieces.ts';
 
 describe('scores', () => {

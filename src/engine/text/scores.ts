@@ -3,6 +3,8 @@ import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { internalError } from '../../errors.ts';
 import { largest } from '../../graph/largest.ts';
+import { TextStream } from '../../tokenizer/text-stream.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** How probable a token was, and which were the most probable ones. */
 export interface TokenScore {
@@ -22,13 +24,17 @@ export interface TokenScore {
  */
 export function scoreToken(logits: Float32Array, token: number, count: number): TokenScore {
   const normalizer = logSumExp(logits);
-  const logprob = (id: number): number => logits[id] - normalizer;
-  return {
-    token,
-    logprob: logprob(token),
-    rank: rankOf(logits, token),
-    top: Array.from(largest(logits, count), (id) => ({ token: id, logprob: logprob(id) })),
-  };
+  return scored(logits, token, count, (id) => logits[id] - normalizer);
+}
+
+function scored(
+  values: Float32Array | Float64Array,
+  token: number,
+  count: number,
+  logprob: (id: number) => number,
+): TokenScore {
+  const top = Array.from(largest(values, count), (id) => ({ token: id, logprob: logprob(id) }));
+  return { token, logprob: logprob(token), rank: rankOf(values, token), top };
 }
 
 function rankOf(values: ArrayLike<number>, token: number): number {
@@ -62,15 +68,53 @@ export function scoredMethod(
         const probabilities = distribution === 'sampler' ? prompt.sampler.probabilities(logits, text) : undefined;
         const [token] = await inner.conclude(text, outputs);
         if (token === undefined) throw internalError('a round without a token');
-        record(probabilities === undefined ? scoreToken(logits, token, count) : scoreOf(probabilities, token, count));
+        record(
+          probabilities === undefined
+            ? scoreToken(logits, token, count)
+            : // A token that cannot be has a logarithm of −∞.
+              scored(probabilities, token, count, (id) => Math.log(probabilities[id])),
+        );
         return [token];
       },
     };
   };
 }
 
-/** A score of probabilities [V], where a token that cannot be has a logarithm of −∞. */
-function scoreOf(probabilities: Float64Array, token: number, count: number): TokenScore {
-  const top = Array.from(largest(probabilities, count), (id) => ({ token: id, logprob: Math.log(probabilities[id]) }));
-  return { token, logprob: Math.log(probabilities[token]), rank: rankOf(probabilities, token), top };
+/** A score, and where its token begins in the text, in UTF-16 units. */
+export interface PlacedScore extends TokenScore {
+  readonly offset: number;
+}
+
+export class ScoreStream {
+  readonly #stream: TextStream;
+  readonly #waiting: (PlacedScore & { readonly end: number })[] = [];
+  /** Characters of all tokens so far. */
+  #length = 0;
+  /** Characters that have been given out. */
+  #given = 0;
+
+  /** @param context tokens before the text */
+  constructor(tokenizer: Tokenizer, context: readonly number[]) {
+    this.#stream = new TextStream(tokenizer, context);
+  }
+
+  /** A token was chosen. */
+  push(score: TokenScore): void {
+    const offset = this.#length;
+    this.#length += this.#stream.push(score.token).length;
+    this.#waiting.push({ ...score, offset, end: this.#length });
+  }
+
+  /** Counts characters given out, and returns the scores of tokens that now lie wholly within the text given out. */
+  take(characters: number): PlacedScore[] {
+    this.#given += characters;
+    const ready = this.#waiting.findIndex(({ end }) => end > this.#given);
+    return this.#waiting.splice(0, ready < 0 ? this.#waiting.length : ready);
+  }
+
+  /** Ends the text and returns the remaining scores; after a stop string, only of tokens that begin before it. */
+  finish(stoppedByString: boolean): PlacedScore[] {
+    const rest = this.#waiting.splice(0);
+    return stoppedByString ? rest.filter(({ offset }) => offset < this.#given) : rest;
+  }
 }

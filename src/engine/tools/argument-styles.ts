@@ -15,8 +15,8 @@ import {
   rule,
   sequence,
   spans,
+  textUntil,
 } from '../../decoding/constraints/pattern.ts';
-import { textUntil } from '../../decoding/constraints/text-until.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 

@@ -1,6 +1,6 @@
-/** Finds calls of functions in a text that grows: text before them, names, arguments as JSON. */
+/** Finds calls of functions in a text that grows: text before them, names, arguments as JSON; and keeps those of one answer. */
 import type { ArgumentReader } from './argument-styles.ts';
-import { openingOf, type ToolFormat, type ToolFunction } from './tool-format.ts';
+import { openingOf, type ToolFormat, type ToolFunction } from './tool-formats.ts';
 
 /** A piece of an answer. */
 export type AnswerPart =
@@ -142,4 +142,62 @@ function heldBack(text: string, opening: string): number {
     if (opening.startsWith(text.slice(-length))) return length;
   }
   return 0;
+}
+
+/** A call as far as it has been read. */
+export interface MadeCall {
+  readonly callId: string;
+  readonly name: string;
+  json: string;
+}
+
+/** A part of an answer, with the call that it begins or goes on with. */
+export type CalledPart =
+  | Extract<AnswerPart, { type: 'text' }>
+  | (Exclude<AnswerPart, { type: 'text' }> & { readonly call: MadeCall });
+
+export class CalledAnswer {
+  readonly calls: MadeCall[] = [];
+  /** The text before the calls. */
+  content = '';
+  readonly #reader: CallReader | undefined;
+
+  /** @param reader undefined for an answer that cannot call: all of it is text */
+  constructor(reader: CallReader | undefined) {
+    this.#reader = reader;
+  }
+
+  /** Whether the last call is cut short, where the answer has ended. */
+  get isCut(): boolean {
+    return this.#reader?.isInCall === true;
+  }
+
+  push(text: string): CalledPart[] {
+    return this.#take(this.#reader?.push(text) ?? [{ type: 'text', text }]);
+  }
+
+  /** Takes in the text that was held back. */
+  end(): CalledPart[] {
+    return this.#take(this.#reader?.end() ?? []);
+  }
+
+  #take(parts: readonly AnswerPart[]): CalledPart[] {
+    return parts.map((part) => {
+      if (part.type === 'text') {
+        this.content += part.text;
+        return part;
+      }
+      if (part.type === 'call') this.calls.push({ callId: newCallId(), name: part.name, json: '' });
+      else this.calls[part.index].json += part.json;
+      return { ...part, call: this.calls[part.index] };
+    });
+  }
+}
+
+const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
+
+/** The id of a call. Templates of Mistral take ids of nine letters and digits alone. */
+function newCallId(): string {
+  const numbers = crypto.getRandomValues(new Uint8Array(9));
+  return Array.from(numbers, (number) => letters[number % letters.length]).join('');
 }

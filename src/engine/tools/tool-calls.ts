@@ -1,14 +1,33 @@
-/** Calls of functions by one model: its format, the grammars that answers are held to, and their readers. */
+/** Calls of functions by one model: its format, the grammars of texts that may call, valid by construction, and their readers. */
 import { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
-import { endOfTurn } from '../../tokenizer/text-ends.ts';
+import { jsonRules } from '../../decoding/constraints/json-patterns.ts';
+import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
+import {
+  anyOf,
+  exactText,
+  type Grammar,
+  optionalPart,
+  repeat,
+  rule,
+  sequence,
+  textUntil,
+} from '../../decoding/constraints/pattern.ts';
+import { LinnetError } from '../../errors.ts';
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { showingTokens } from '../../tokenizer/shown-tokens.ts';
+import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TextJob } from '../text-job.ts';
 import type { TextModel } from '../text-model.ts';
 import { CallReader } from './call-reader.ts';
-import { toolFormatNamed, toolFormatOf } from './tool-formats.ts';
-import type { ToolFormat } from './tool-format.ts';
-import { toolGrammar, type ToolRules } from './tool-grammar.ts';
+import {
+  functionName,
+  openingOf,
+  type ToolFormat,
+  toolFormatNamed,
+  toolFormatOf,
+  type ToolFunction,
+} from './tool-formats.ts';
 
 export class ToolCalls {
   readonly format: ToolFormat;
@@ -47,4 +66,67 @@ export class ToolCalls {
   reader({ tools, schema }: Pick<ToolRules, 'tools' | 'schema'>): CallReader {
     return new CallReader(this.format, tools, this.format.isWhole === true || schema !== undefined);
   }
+}
+
+/** Most calls of one text. */
+const mostCalls = 16;
+
+export interface ToolRules {
+  readonly format: ToolFormat;
+  /** At least one; names are distinct. */
+  readonly tools: readonly ToolFunction[];
+  /** Whether the text must call: from its first token on it is held to calls. */
+  readonly required: boolean;
+  /** Whether the text may call more than once, if its format can. */
+  readonly parallel: boolean;
+  /** JSON schema of a text without calls. Default: any text. */
+  readonly schema?: unknown;
+}
+
+/**
+ * The grammar of texts that call functions, or may call them. Free text is followed by calls, and calls by nothing.
+ * @throws LinnetError `INPUT` for a function whose name or parameters a text cannot be held to, naming it
+ */
+export function toolGrammar({ format, tools, required, parallel, schema }: ToolRules): Grammar {
+  const { call, between, close, isWhole, style } = format;
+  const [before, middle, after] = call;
+  const rules = jsonRules();
+  // Arguments are for programs: no lines and indents, as a small model would fill them.
+  rules.set('blanks', optionalPart(exactText(' ')));
+  const named = tools.map((tool) => {
+    const parameters = parametersOf(tool);
+    try {
+      const written = style.pattern(parameters, rules, `function ${tool.name} `);
+      return sequence(exactText(tool.name + middle), written, exactText(after));
+    } catch (cause) {
+      if (!(cause instanceof LinnetError) || cause.code === 'INTERNAL') throw cause;
+      throw new LinnetError('INPUT', `the function "${tool.name}": ${cause.message}`, { cause });
+    }
+  });
+  rules.set('call', anyOf(...named));
+  const most = between === undefined || !parallel ? 0 : mostCalls - 1;
+  const others = repeat(sequence(exactText(`${between ?? ''}${before}`), rule('call')), 0, most);
+  const { opening, rest } = openingOf(format);
+  const calls = sequence(exactText(rest), rule('call'), others, exactText(close));
+  const called = sequence(exactText(opening), calls);
+  if (required) return { root: called, rules };
+  if (schema !== undefined) return { root: anyOf(called, schemaPattern(schema, rules, 'answer ')), rules };
+  return { root: textUntil(opening, { after: calls, rules, name: 'text', mayStop: true, atStart: isWhole }), rules };
+}
+
+/** @throws LinnetError `INPUT` for a name that no format can write, and for a schema of anything but objects with named properties */
+function parametersOf({ name, parameters = {} }: ToolFunction): JsonObject {
+  if (!functionName.test(name)) {
+    const expected = 'expected up to 64 letters, digits, "_", "-" and "."';
+    throw new LinnetError('INPUT', `a function is called ${JSON.stringify(name).slice(0, 80)}; ${expected}`);
+  }
+  const { type = 'object', properties = {} } = parameters;
+  const combined = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((key) => Object.hasOwn(parameters, key));
+  if (type === 'object' && combined === undefined) {
+    // A function without parameters takes none, where the schema of an object without properties has any.
+    const isEmpty = isJsonObject(properties) && Object.keys(properties).length === 0;
+    return { ...(isEmpty && { additionalProperties: false }), ...parameters, type };
+  }
+  const given = combined === undefined ? `the type ${JSON.stringify(type).slice(0, 60)}` : `"${combined}"`;
+  throw new LinnetError('INPUT', `the parameters of the function "${name}" have ${given}; expected an object's schema`);
 }

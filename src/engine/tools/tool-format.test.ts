@@ -4,9 +4,15 @@ import { ByteMachine, type MachineState } from '../../decoding/constraints/byte-
 import { Random } from '../../random.ts';
 import { pythonArguments } from './argument-styles.ts';
 import { CallReader, type AnswerPart } from './call-reader.ts';
-import { toolFormatNamed, toolFormatOf, toolFormats } from './tool-formats.ts';
-import { type ToolFormat, type ToolFunction, writeCalls } from './tool-format.ts';
-import { toolGrammar } from './tool-grammar.ts';
+import {
+  type ToolFormat,
+  toolFormatNamed,
+  toolFormatOf,
+  toolFormats,
+  type ToolFunction,
+  writeCalls,
+} from './tool-formats.ts';
+import { toolGrammar } from './tool-calls.ts';
 
 const tools: ToolFunction[] = [
   {

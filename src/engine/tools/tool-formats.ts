@@ -1,20 +1,79 @@
-/** All formats of calls, and the rule that chooses one. */
+/** How models write calls of functions, as data: all formats, and the rule that chooses one. */
 import { LinnetError } from '../../errors.ts';
 import type { ChatTemplate } from '../../tokenizer/chat-template.ts';
-import { jsonArguments, pythonArguments, tagArguments } from './argument-styles.ts';
-import type { ToolFormat } from './tool-format.ts';
+import { type ArgumentStyle, jsonArguments, pythonArguments, tagArguments } from './argument-styles.ts';
+
+/** Names of functions that every format can write. */
+export const functionName = /^[a-zA-Z0-9_.-]{1,64}$/;
+
+/** A function that a model may call. */
+export interface ToolFunction {
+  /** One of `functionName`. */
+  readonly name: string;
+  readonly description?: string;
+  /** JSON schema of an object. Default: no parameters. */
+  readonly parameters?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Calls are `open`, then calls with `between` in between, then `close`; a call is `call[0]`, its name, `call[1]`, its
+ * arguments, `call[2]`.
+ */
+export interface ToolFormat {
+  readonly name: string;
+  /** Texts of which a chat template that writes calls like this has all. */
+  readonly signs: readonly string[];
+  readonly open: string;
+  readonly call: readonly [before: string, between: string, after: string];
+  /** Undefined for formats of one call. */
+  readonly between: string | undefined;
+  readonly close: string;
+  readonly style: ArgumentStyle;
+  /** Whether calls are the whole text: there is nothing before them. */
+  readonly isWhole?: boolean;
+  /** Control tokens of the format, which are part of its text. */
+  readonly control: readonly string[];
+  /** The system message that describes functions, for templates that know none. */
+  readonly instructions?: (tools: readonly ToolFunction[]) => string;
+}
+
+/** The text by which calls are told from other text, and what follows it up to the name of the first function. */
+export function openingOf({ open, call: [before], control }: ToolFormat): { opening: string; rest: string } {
+  const [opening = open === '' ? before : open] = control;
+  return { opening, rest: (open + before).slice(opening.length) };
+}
+
+/** Calls as a text of the format. @param call its arguments are JSON */
+export function writeCalls(
+  { open, call: [before, middle, after], between = '', close, style }: ToolFormat,
+  calls: readonly { readonly name: string; readonly arguments: string }[],
+): string {
+  const texts = calls.map(({ name, arguments: json }) => before + name + middle + style.write(json) + after);
+  return open + texts.join(between) + close;
+}
 
 const example = '{"tool_calls": [{"name": "NAME", "arguments": {"PARAMETER": "VALUE"}}]}';
 
+const jsonCalls = {
+  call: ['{"name": "', '", "arguments": ', '}'],
+  style: jsonArguments,
+} satisfies Partial<ToolFormat>;
+
+const callsInTags = {
+  open: '<tool_call>\n',
+  between: '\n</tool_call>\n<tool_call>\n',
+  close: '\n</tool_call>',
+  control: ['<tool_call>', '</tool_call>'],
+} satisfies Partial<ToolFormat>;
+
 /** Models whose template knows no functions: a system message describes them, and a JSON object is the answer that calls. */
 const plainFormat: ToolFormat = {
+  ...jsonCalls,
   name: 'plain-json',
   signs: ['{"tool_calls": ['],
   open: '{"tool_calls": [',
-  call: ['{"name": "', '", "arguments": ', '}'],
   between: ', ',
   close: ']}',
-  style: jsonArguments,
   isWhole: true,
   control: [],
   instructions: (tools) =>
@@ -24,6 +83,11 @@ const plainFormat: ToolFormat = {
       `To call functions, answer with nothing but JSON of this form: ${example}`,
     ].join('\n'),
 };
+
+/** A JSON list after a control token. */
+function listAfter(name: string, token: string, open: string): ToolFormat {
+  return { ...jsonCalls, name, signs: [token], open, between: ', ', close: ']', control: [token] };
+}
 
 /** In the order in which they are recognized: signs of later ones may stand in templates of earlier ones. */
 const recognized: readonly ToolFormat[] = [
@@ -40,48 +104,18 @@ const recognized: readonly ToolFormat[] = [
   },
   /** Qwen 3.5 and Qwen3-Coder: functions and parameters as tags. */
   {
+    ...callsInTags,
     name: 'qwen3.5',
     signs: ['<tool_call>', '<function=', '<parameter='],
-    open: '<tool_call>\n',
     call: ['<function=', '>\n', '</function>'],
-    between: '\n</tool_call>\n<tool_call>\n',
-    close: '\n</tool_call>',
     style: tagArguments,
-    control: ['<tool_call>', '</tool_call>'],
   },
   /** Hermes 2 and 3, Qwen 2.5 and 3, Granite 4, SmolLM3. */
-  {
-    name: 'hermes',
-    signs: ['<tool_call>'],
-    open: '<tool_call>\n',
-    call: ['{"name": "', '", "arguments": ', '}'],
-    between: '\n</tool_call>\n<tool_call>\n',
-    close: '\n</tool_call>',
-    style: jsonArguments,
-    control: ['<tool_call>', '</tool_call>'],
-  },
-  /** Mistral 7B v0.3, Nemo, Small: a JSON list after a control token. */
-  {
-    name: 'mistral',
-    signs: ['[TOOL_CALLS]'],
-    open: '[TOOL_CALLS] [',
-    call: ['{"name": "', '", "arguments": ', '}'],
-    between: ', ',
-    close: ']',
-    style: jsonArguments,
-    control: ['[TOOL_CALLS]'],
-  },
-  /** Granite 3: a JSON list after a control token. */
-  {
-    name: 'granite',
-    signs: ['<|tool_call|>'],
-    open: '<|tool_call|>[',
-    call: ['{"name": "', '", "arguments": ', '}'],
-    between: ', ',
-    close: ']',
-    style: jsonArguments,
-    control: ['<|tool_call|>'],
-  },
+  { ...callsInTags, ...jsonCalls, name: 'hermes', signs: ['<tool_call>'] },
+  /** Mistral 7B v0.3, Nemo, Small. */
+  listAfter('mistral', '[TOOL_CALLS]', '[TOOL_CALLS] ['),
+  /** Granite 3. */
+  listAfter('granite', '<|tool_call|>', '<|tool_call|>['),
   /** Llama 3.1 to 3.3: one call is the whole answer. */
   {
     name: 'llama3',

@@ -2,7 +2,7 @@
 import { checkJsonLimits, isJsonObject } from '../../files/json-object.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import type { MessagesInput } from '../prompt.ts';
-import { type ToolFormat, type ToolFunction, writeCalls } from './tool-format.ts';
+import { type ToolFormat, type ToolFunction, writeCalls } from './tool-formats.ts';
 
 /**
  * A conversation in which calls were made, and functions may be called. Where the template knows no functions, a system message
@@ -19,9 +19,11 @@ export function withTools(input: MessagesInput, format: ToolFormat, tools: reado
   if (tools.length === 0) return { ...input, calls, messages };
   const [first, ...rest] = messages;
   const described = format.instructions(tools);
-  if (first?.role !== 'system')
-    return { ...input, calls, messages: [{ role: 'system', content: described }, ...messages] };
-  return { ...input, calls, messages: [{ ...first, content: `${first.content}\n\n${described}` }, ...rest] };
+  const said =
+    first?.role === 'system'
+      ? [{ ...first, content: `${first.content}\n\n${described}` }, ...rest]
+      : [{ role: 'system', content: described }, ...messages];
+  return { ...input, calls, messages: said };
 }
 
 /** A call of a message, its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
@@ -47,21 +49,18 @@ function callOf(made: unknown): { name: string; arguments: string } {
 function resultsAsUser(messages: readonly ChatMessage[]): ChatMessage[] {
   const names = new Map<string, string>();
   const result: ChatMessage[] = [];
-  let before: ChatMessage['role'] | undefined;
-  for (const message of messages) {
+  for (const [index, message] of messages.entries()) {
     for (const made of message.tool_calls ?? []) {
       if (isJsonObject(made) && typeof made.id === 'string') names.set(made.id, callOf(made).name);
     }
-    const last = result.at(-1);
-    if (message.role !== 'tool') result.push(message);
-    else {
-      const name = message.name ?? names.get(message.tool_call_id ?? '') ?? 'the function';
-      const content = `${name} returned: ${message.content}`;
-      if (before === 'tool' && last !== undefined)
-        result[result.length - 1] = { ...last, content: `${last.content}\n${content}` };
-      else result.push({ role: 'user', content });
+    if (message.role !== 'tool') {
+      result.push(message);
+      continue;
     }
-    before = message.role;
+    const name = message.name ?? names.get(message.tool_call_id ?? '') ?? 'the function';
+    const content = `${name} returned: ${message.content}`;
+    const last = messages[index - 1]?.role === 'tool' ? result.pop() : undefined;
+    result.push({ role: 'user', content: last === undefined ? content : `${last.content}\n${content}` });
   }
   return result;
 }

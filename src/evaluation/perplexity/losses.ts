@@ -4,7 +4,7 @@
  */
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { negativeLogLikelihood, readScored } from '../../engine/log-likelihood.ts';
+import { negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
 import { requireRunning, type Watched } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
@@ -17,6 +17,9 @@ import { overPositions } from '../../training/objectives/position-blocks.ts';
 import { runsLean } from '../../training/step-cost.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
 import { type WindowBatch, type WindowGraphOptions, WindowGraphs } from './window-batches.ts';
+
+/** Logits of a run, in numbers: 128 MiB. */
+const mostLogits = 1 << 25;
 
 /** Losses of a window. */
 export interface WindowLosses {
@@ -104,7 +107,11 @@ export async function readWindow(
   visit: (position: number, logits: Float32Array) => void,
 ): Promise<SequenceState> {
   const state = engine.newState(source && (await engine.encode(source)));
-  await readScored(engine, state, tokens.subarray(0, tokens.length - 1), visit);
+  const chunk = Math.max(1, Math.min(engine.promptChunk, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
+  const read = tokens.subarray(0, tokens.length - 1);
+  for await (const { output, start } of engine.read(state, read, { chunk, weights: 'step' }, true)) {
+    output.logits.forEach((logits, node) => visit(start + node, logits));
+  }
   return state;
 }
 

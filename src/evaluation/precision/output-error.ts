@@ -1,5 +1,5 @@
 /** How far the outputs of one engine are from another's on the same text: the cost of fewer bits. */
-import { negativeLogLikelihood } from '../../engine/log-likelihood.ts';
+import { negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';

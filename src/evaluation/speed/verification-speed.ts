@@ -1,7 +1,7 @@
 /** Time of verifying token trees by size on this machine, from which a candidate tree is chosen. */
 import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { EncodedText } from '../../decoding/state/encoded-text.ts';
+import type { EncodedText } from '../../decoding/state/sequence-state.ts';
 import type { StepTime } from '../../decoding/speculation/tree-search.ts';
 import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
 import type { Watched } from '../../errors.ts';

@@ -1,7 +1,7 @@
 /** Messages of chats, and the template that makes a prompt of them. */
 import { z } from 'zod';
 import { preparePrompt, type MessagesInput, type Prompt, type PromptOptions } from '../../engine/prompt.ts';
-import type { ToolFunction } from '../../engine/tools/tool-format.ts';
+import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
 import { templateCall, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';

@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { z } from 'zod';
 import { readTextFile } from '../../../data/files/text-file.ts';
-import type { MadeCall } from '../../../engine/tools/called-answer.ts';
-import type { ToolFunction } from '../../../engine/tools/tool-format.ts';
+import type { MadeCall } from '../../../engine/tools/call-reader.ts';
+import type { ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import { LinnetError } from '../../../errors.ts';
 import { checkJsonLimits, parseJson } from '../../../files/json-object.ts';
 import { validated } from '../../../files/schema-problems.ts';

@@ -25,7 +25,8 @@ import type { MedusaTree } from '../../../checkpoint/medusa-trees.ts';
 import { defaultTreePaths } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import {
   interpolateStepTime,
-  observedLength,
+  type RatedTree,
+  rateTree,
   searchTrees,
   treeMethods,
 } from '../../../decoding/speculation/tree-search.ts';
@@ -198,20 +199,12 @@ export const medusaTree = defineCommand({
     const acceptance = acceptanceByRank(calibration, ranks);
     const search = { acceptance, calibration, validation, times, draftMs, mostNodes: options.maxNodes };
     const sequentialMs = interpolateStepTime(times, 1);
-    const rated = (method: MedusaTree['method'], paths: readonly (readonly number[])[]): RatedTree => {
-      const nodes = paths.length + 1;
-      const depth = Math.max(0, ...paths.map((steps) => steps.length));
-      const length = observedLength(paths, validation);
-      const ms = interpolateStepTime(times, nodes) + draftMs;
-      const speeds = { tokensPerSecond: (1000 * length) / ms, speedup: (length * sequentialMs) / ms };
-      return { method, paths, nodes, depth, length, ms, ...speeds };
-    };
     const fits = (tree: readonly number[]): boolean =>
       tree.length <= medusa.config.heads && tree.every((rank) => rank < vocabulary);
-    const trees: RatedTree[] = [
-      ...searchTrees(search).map(({ method, paths }) => rated(method, paths)),
-      rated('stock', defaultTreePaths().filter(fits)),
-      ...(given === undefined ? [] : [rated('given', given)]),
+    const trees: RatedTree<MedusaTree['method']>[] = [
+      ...searchTrees(search),
+      rateTree('stock', defaultTreePaths().filter(fits), search),
+      ...(given === undefined ? [] : [rateTree('given', given, search)]),
     ];
     const wanted = given === undefined ? options.method : 'given';
     const eligible = trees.filter(({ method }) => (wanted === 'best' ? method !== 'stock' : method === wanted));
@@ -238,19 +231,6 @@ export const medusaTree = defineCommand({
     };
   },
 });
-
-interface RatedTree {
-  readonly method: MedusaTree['method'];
-  readonly paths: readonly (readonly number[])[];
-  /** Nodes, the root included. */
-  readonly nodes: number;
-  readonly depth: number;
-  readonly length: number;
-  readonly ms: number;
-  readonly tokensPerSecond: number;
-  /** Over one token a step. */
-  readonly speedup: number;
-}
 
 const columns: readonly Column<RatedTree>[] = [
   { header: 'nodes', value: ({ nodes }) => nodes },

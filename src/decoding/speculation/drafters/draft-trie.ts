@@ -91,17 +91,11 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
   return { ...trie.toDraft(), source };
 }
 
-/** A pruned draft, with the origin of its nodes. */
-export interface PrunedDraft extends Draft {
-  /** The node's number in the draft it was made from [T]; absent where nothing was cut off. */
-  readonly origin?: Int32Array;
-}
-
 /**
  * Cuts off nodes below `maxDepth`, and those that hold one of `ends` with all that follows: a text that ends keeps
  * nothing after its end, and the end itself comes as the token after the last accepted node.
  */
-export function pruneDraft(draft: Draft, maxDepth: number, ends: Pick<ReadonlySet<number>, 'has'>): PrunedDraft {
+export function pruneDraft(draft: Draft, maxDepth: number, ends: Pick<ReadonlySet<number>, 'has'>): Draft {
   const { tree, tokens } = draft;
   const places = new Int32Array(tree.size).fill(-1);
   const kept: number[] = [];
@@ -114,7 +108,6 @@ export function pruneDraft(draft: Draft, maxDepth: number, ends: Pick<ReadonlySe
   return {
     tree: new TokenTree(kept.map((node) => (node === 0 ? -1 : places[tree.parents[node]]))),
     tokens: Int32Array.from(kept, (node) => tokens[node]),
-    origin: Int32Array.from(kept),
     source: draft.source && ((node) => draft.source?.(kept[node]) ?? ''),
   };
 }

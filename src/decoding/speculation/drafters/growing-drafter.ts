@@ -3,10 +3,79 @@
  * its guesses together, a tree brings as many tokens as its nodes are likely, and costs of sizes have been measured.
  */
 import { TokenTree } from '../../../attention/tree.ts';
-import { requireCount } from '../../../files/arguments.ts';
 import { rootDraft } from './draft-trie.ts';
-import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
-import type { Guess, Guesser, DraftPlace } from './guesser.ts';
+import type { DraftContext, Drafter, ReadDraft } from './drafter.ts';
+
+/** Chances count as many rounds as this at most, so that they follow the texts. */
+const remembered = 256;
+/** Weight of the first assumption, in guesses. */
+const assumed = 8;
+
+/** How often guesses of a kind came true. Counts are float32, as files keep them. */
+export class Chance {
+  #hits: number;
+  #tries = assumed;
+
+  /** @param value the share to begin with */
+  constructor(value: number) {
+    this.#hits = Math.fround(assumed * value);
+  }
+
+  /** Whether no guess has been counted. */
+  get isAssumed(): boolean {
+    return this.#tries === assumed;
+  }
+
+  /** Guesses that came true, and all. */
+  get counts(): readonly [number, number] {
+    return [this.#hits, this.#tries];
+  }
+
+  /** Takes over the counts of another where those are of more guesses. */
+  take(hits: number, tries: number): void {
+    if (tries > this.#tries) [this.#hits, this.#tries] = [hits, tries];
+  }
+
+  get value(): number {
+    return this.#hits / this.#tries;
+  }
+
+  record(hit: boolean): void {
+    if (this.#tries >= remembered) {
+      this.#tries /= 2;
+      this.#hits /= 2;
+    }
+    this.#tries++;
+    if (hit) this.#hits = Math.fround(this.#hits + 1);
+  }
+}
+
+/** A token that may follow: with probability `share` × `chance`. */
+export interface Guess {
+  readonly token: number;
+  readonly share: number;
+  readonly chance: Chance;
+  /** See `Draft.source`. */
+  readonly source: string;
+}
+
+/** A place in the tree: the text, then a path of guesses. */
+export interface DraftPlace {
+  /** Guesses of the next token, the likeliest first. */
+  readonly guesses: readonly Guess[];
+  /** The place after one token more. */
+  after(token: number): DraftPlace;
+}
+
+/** Guesses for one text. Its memory outlives the text. */
+export interface Guesser {
+  /** The place after the last token of the text. */
+  begin(context: DraftContext): DraftPlace;
+  /** Learns from a round: the tokens that followed the root, and the nodes that the model has read. */
+  accepted?(tokens: readonly number[], read: ReadDraft): void;
+  /** The text has ended. */
+  ended?(): void;
+}
 
 /** A node with a smaller chance is not worth looking at. */
 const leastChance = 0.02;
@@ -25,108 +94,26 @@ interface Grown {
   readonly from: readonly DraftPlace[];
 }
 
-/** The most tokens a second of the sizes so far, and those of any. */
-interface Reached {
-  readonly best: number;
-  readonly rate: NonNullable<DraftContext['rate']>;
-}
-
 /** A node whose children were guessed. */
 interface Expanded {
   readonly guesses: readonly (readonly Guess[])[];
   readonly children: Map<number, number>;
 }
 
-export class GrowingDrafter implements Drafter {
-  readonly name: string;
-  readonly #guessers: readonly Guesser[];
-  readonly #maxNodes: number;
+/**
+ * A drafter that grows trees.
+ * @param guessers where one has guessed, those after it share the probability that is left
+ */
+export function growingDrafter(name: string, guessers: readonly Guesser[], maxNodes = 32): Drafter {
   /** Nodes of the last draft, by number. */
-  #expanded: Expanded[] = [];
-
-  /**
-   * @param guessers where one has guessed, those after it share the probability that is left
-   * @throws LinnetError `CONFIG` for a bound that is not a whole number of at least 1
-   */
-  constructor(name: string, guessers: readonly Guesser[], { maxNodes = 32 }: { readonly maxNodes?: number } = {}) {
-    requireCount(maxNodes, 'maxNodes', 1, 'CONFIG');
-    this.name = name;
-    this.#guessers = guessers;
-    this.#maxNodes = maxNodes;
-  }
-
-  propose(context: DraftContext): Promise<Draft> {
-    const { root, maxDepth, rate = assumedRate } = context;
-    const nodes: Grown[] = [{ token: root, parent: -1, depth: 0, chance: 1, from: [] }];
-    const candidates: Grown[] = [];
-    this.#expanded = [];
-    this.#expand(
-      nodes,
-      candidates,
-      this.#guessers.map((guesser) => guesser.begin(context)),
-    );
-    let tokens = 1;
-    let [size, best] = [1, rate(1, 1)];
-    while (maxDepth > 0 && nodes.length < this.#maxNodes && candidates.length > 0) {
-      const next = takeLikeliest(candidates);
-      if (isPowerOfTwo(nodes.length) && !this.#mayGain(nodes.length, tokens, next.chance, { best, rate })) break;
-      tokens += next.chance;
-      const node = nodes.push(next) - 1;
-      this.#expanded[next.parent].children.set(next.token, node);
-      const places = next.from.map((place) => place.after(next.token));
-      if (next.depth < maxDepth) this.#expand(nodes, candidates, places);
-      // Costs are known by powers of two: a size of such costs as much as those below it.
-      if (candidates.length > 0 && nodes.length < this.#maxNodes && !isPowerOfTwo(nodes.length)) continue;
-      const reached = rate(nodes.length, tokens);
-      if (reached > best) [size, best] = [nodes.length, reached];
-    }
-    if (size === 1) return Promise.resolve(rootDraft(root));
-    const kept = nodes.slice(0, size);
-    const expanded = this.#expanded;
-    return Promise.resolve({
-      tree: new TokenTree(kept.map(({ parent }) => parent)),
-      tokens: Int32Array.from(kept, ({ token }) => token),
-      source: (node) => {
-        const { token, parent } = kept[node];
-        return expanded[parent]?.guesses.flat().find((guess) => guess.token === token)?.source ?? '';
-      },
-    });
-  }
-
-  accepted(tokens: readonly number[], read: ReadDraft): void {
-    let node: number | undefined = 0;
-    for (const token of tokens) {
-      const expanded: Expanded | undefined = node === undefined ? undefined : this.#expanded[node];
-      if (expanded === undefined) break;
-      for (const guesses of expanded.guesses) {
-        const right = guesses.find((guess) => guess.token === token)?.chance;
-        for (const chance of new Set(guesses.map((guess) => guess.chance))) chance.record(chance === right);
-        if (right !== undefined) break; // the chances of later guessers are for where the earlier ones fail
-      }
-      node = expanded.children.get(token);
-    }
-    this.#expanded = [];
-    for (const guesser of this.#guessers) guesser.accepted?.(tokens, read);
-  }
-
-  ended(): void {
-    for (const guesser of this.#guessers) guesser.ended?.();
-  }
-
-  /** Whether any larger size would bring more, if all nodes to come were as likely as the next, the likeliest of them. */
-  #mayGain(size: number, tokens: number, chance: number, { best, rate }: Reached): boolean {
-    for (let larger = 2 * size; larger <= this.#maxNodes; larger *= 2) {
-      if (rate(larger, tokens + (larger - size) * chance) > best) return true;
-    }
-    return false;
-  }
+  let expanded: Expanded[] = [];
 
   /** Guesses the children of the last node. */
-  #expand(nodes: readonly Grown[], candidates: Grown[], places: readonly DraftPlace[]): void {
+  const expand = (nodes: readonly Grown[], candidates: Grown[], places: readonly DraftPlace[]): void => {
     const parent = nodes.length - 1;
     const { chance, depth } = nodes[parent];
     const guesses = places.map((place) => place.guesses);
-    this.#expanded[parent] = { guesses, children: new Map() };
+    expanded[parent] = { guesses, children: new Map() };
     const chances = new Map<number, number>();
     let left = chance;
     for (const each of guesses) {
@@ -141,7 +128,69 @@ export class GrowingDrafter implements Drafter {
     for (const [token, own] of chances) {
       if (own >= leastChance) candidates.push({ token, parent, depth: depth + 1, chance: own, from: places });
     }
-  }
+  };
+  return {
+    name,
+    propose(context) {
+      const { root, maxDepth, rate = assumedRate } = context;
+      const nodes: Grown[] = [{ token: root, parent: -1, depth: 0, chance: 1, from: [] }];
+      const candidates: Grown[] = [];
+      expanded = [];
+      const places = guessers.map((guesser) => guesser.begin(context));
+      expand(nodes, candidates, places);
+      let tokens = 1;
+      let [size, best] = [1, rate(1, 1)];
+      /** Whether any larger size would bring more, if all nodes to come were as likely as the next, the likeliest of them. */
+      const mayGain = (chance: number): boolean => {
+        for (let larger = 2 * nodes.length; larger <= maxNodes; larger *= 2) {
+          if (rate(larger, tokens + (larger - nodes.length) * chance) > best) return true;
+        }
+        return false;
+      };
+      while (maxDepth > 0 && nodes.length < maxNodes && candidates.length > 0) {
+        const next = takeLikeliest(candidates);
+        if (isPowerOfTwo(nodes.length) && !mayGain(next.chance)) break;
+        tokens += next.chance;
+        const node = nodes.push(next) - 1;
+        expanded[next.parent].children.set(next.token, node);
+        const after = next.from.map((place) => place.after(next.token));
+        if (next.depth < maxDepth) expand(nodes, candidates, after);
+        // Costs are known by powers of two: a size of such costs as much as those below it.
+        if (candidates.length > 0 && nodes.length < maxNodes && !isPowerOfTwo(nodes.length)) continue;
+        const reached = rate(nodes.length, tokens);
+        if (reached > best) [size, best] = [nodes.length, reached];
+      }
+      if (size === 1) return Promise.resolve(rootDraft(root));
+      const kept = nodes.slice(0, size);
+      const guessed = expanded;
+      return Promise.resolve({
+        tree: new TokenTree(kept.map(({ parent }) => parent)),
+        tokens: Int32Array.from(kept, ({ token }) => token),
+        source: (node) => {
+          const { token, parent } = kept[node];
+          return guessed[parent]?.guesses.flat().find((guess) => guess.token === token)?.source ?? '';
+        },
+      });
+    },
+    accepted(tokens, read) {
+      let node: number | undefined = 0;
+      for (const token of tokens) {
+        const reached: Expanded | undefined = node === undefined ? undefined : expanded[node];
+        if (reached === undefined) break;
+        for (const guesses of reached.guesses) {
+          const right = guesses.find((guess) => guess.token === token)?.chance;
+          for (const chance of new Set(guesses.map((guess) => guess.chance))) chance.record(chance === right);
+          if (right !== undefined) break; // the chances of later guessers are for where the earlier ones fail
+        }
+        node = reached.children.get(token);
+      }
+      expanded = [];
+      for (const guesser of guessers) guesser.accepted?.(tokens, read);
+    },
+    ended() {
+      for (const guesser of guessers) guesser.ended?.();
+    },
+  };
 }
 
 function assumedRate(nodes: number, tokens: number): number {

@@ -28,9 +28,7 @@ export class LookupDrafter implements Drafter {
   readonly name = 'lookup';
   /** The text that was read, if there is one, then the text that is generated. */
   readonly #index: NgramIndex;
-  readonly #branches: number;
-  readonly #depth: number;
-  readonly #maxNodes: number;
+  readonly #bounds: Required<Pick<LookupOptions, 'branches' | 'depth' | 'maxNodes'>>;
 
   /** @throws LinnetError `CONFIG` for options that are no whole numbers of at least 1, or a shortest above the longest */
   constructor(options: LookupOptions = {}) {
@@ -43,17 +41,16 @@ export class LookupDrafter implements Drafter {
       throw new LinnetError('CONFIG', `the shortest n-gram is ${shortest} tokens, the longest ${longest}`);
     }
     this.#index = new NgramIndex(Array.from({ length: longest - shortest + 1 }, (_, i) => shortest + i));
-    this.#branches = branches;
-    this.#depth = depth;
-    this.#maxNodes = maxNodes;
+    this.#bounds = { branches, depth, maxNodes };
   }
 
   propose({ tokens, root, state, maxDepth }: DraftContext): Promise<Draft> {
     this.#index.extend(tokens, state.encoded?.tokens);
-    const depth = Math.min(this.#depth, maxDepth);
-    const ends = depth === 0 ? [] : this.#index.occurrences(tokens, this.#branches);
+    const { branches, maxNodes } = this.#bounds;
+    const depth = Math.min(this.#bounds.depth, maxDepth);
+    const ends = depth === 0 ? [] : this.#index.occurrences(tokens, branches);
     const trie = new DraftTrie(root);
-    for (const end of ends) trie.addPath(continuation(this.#index, end, depth), this.#maxNodes);
+    for (const end of ends) trie.addPath(continuation(this.#index, end, depth), maxNodes);
     return Promise.resolve(trie.size === 1 ? rootDraft(root) : trie.toDraft());
   }
 }

@@ -5,7 +5,8 @@
 import { logSumExp } from '../../log-sum-exp.ts';
 import { TokenTree } from '../../../attention/tree.ts';
 import { LinnetError } from '../../../errors.ts';
-import { DescendingQueue } from '../../descending-queue.ts';
+import { requireCount } from '../../../files/arguments.ts';
+import { largest } from '../../../graph/largest.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../../step-engine.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
@@ -35,7 +36,6 @@ export class ModelDrafter implements Drafter {
   readonly #state: SequenceState;
   readonly #depth: number;
   readonly #width: number;
-  readonly #queue = new DescendingQueue();
   /** The last run over guesses: rows of those that come true are taken from it. */
   #lastRun: { readonly request: StepRequest; readonly output: StepOutput } | undefined;
 
@@ -53,9 +53,7 @@ export class ModelDrafter implements Drafter {
       );
     }
     for (const [name, value] of Object.entries({ depth, width })) {
-      if (!(Number.isSafeInteger(value) && value >= 1)) {
-        throw new LinnetError('CONFIG', `${name} of the draft is ${value}, expected a whole number of at least 1`);
-      }
+      requireCount(value, `${name} of the draft`, 1, 'CONFIG');
     }
     this.#engine = engine;
     this.#state = engine.newState();
@@ -118,11 +116,8 @@ export class ModelDrafter implements Drafter {
   ): Guess[] {
     const guesses = nodes.flatMap(({ logits, parent, score }) => {
       const total = this.#width === 1 ? 0 : logSumExp(logits); // of a chain only the order counts
-      this.#queue.fill(Float64Array.from(logits));
-      return Array.from({ length: Math.min(this.#width, logits.length) }, () => {
-        const token = this.#queue.take();
-        return { token, parent, score: score + logits[token] - total };
-      });
+      const tokens = largest(logits, this.#width);
+      return Array.from(tokens, (token) => ({ token, parent, score: score + logits[token] - total }));
     });
     return guesses.sort((a, b) => b.score - a.score).slice(0, this.#width);
   }

@@ -2,8 +2,7 @@
  * Token recycling (arXiv 2408.08696): the tokens that the model found likeliest after a token, the last time it read that token
  * anywhere, are guesses of what follows it. They come from logits that were computed anyway, those of rejected nodes included.
  */
-import type { DraftContext, ReadDraft } from './drafter.ts';
-import { Chance, type Guesser, type DraftPlace } from './guesser.ts';
+import { Chance, type Guesser, type DraftPlace } from './growing-drafter.ts';
 
 /** Successors of a token. */
 const ranks = 8;
@@ -73,21 +72,14 @@ export class Successors {
   }
 }
 
-export class RecyclingGuesser implements Guesser {
-  readonly #successors: Successors;
+export function recyclingGuesser(successors: Successors): Guesser {
   /** Rounds without drafts. */
-  #alone = 0;
-
-  constructor(successors: Successors) {
-    this.#successors = successors;
-  }
-
-  begin({ root }: DraftContext): DraftPlace {
-    return this.#successors.after(root);
-  }
-
-  accepted(_tokens: readonly number[], { tokens, logits }: ReadDraft): void {
-    if (tokens.length === 1 && ++this.#alone % everyRound !== 0) return;
-    for (let node = 0; node < tokens.length; node++) this.#successors.learn(tokens[node], logits[node]);
-  }
+  let alone = 0;
+  return {
+    begin: ({ root }) => successors.after(root),
+    accepted(_tokens, { tokens, logits }) {
+      if (tokens.length === 1 && ++alone % everyRound !== 0) return;
+      for (let node = 0; node < tokens.length; node++) successors.learn(tokens[node], logits[node]);
+    },
+  };
 }

@@ -1,12 +1,11 @@
 /** Drafters by name that need no model of their own, and their memory of the texts of an owner. */
 import { requireCount } from '../../../files/arguments.ts';
-import { StepCosts } from '../step-costs.ts';
+import { StepCosts } from '../adaptive-speculation.ts';
 import type { Drafter } from './drafter.ts';
-import { GrowingDrafter } from './growing-drafter.ts';
+import { type Chance, growingDrafter } from './growing-drafter.ts';
 import { LookupDrafter } from './lookup-drafter.ts';
-import type { Chance } from './guesser.ts';
-import { RecyclingGuesser, Successors } from './recycling-guesser.ts';
-import { EarlierTexts, SuffixGuesser } from './suffix-guesser.ts';
+import { recyclingGuesser, Successors } from './recycling-guesser.ts';
+import { EarlierTexts, suffixGuesser } from './suffix-guesser.ts';
 
 /** Names of drafters that a job may have. The text is the same with each of them. */
 export const drafters = ['off', 'lookup', 'suffix', 'recycle', 'auto'] as const;
@@ -96,8 +95,7 @@ export class LearnedByOwner {
 /** Makes the drafter of one text. */
 export const drafterMakers: Readonly<Record<Exclude<DrafterName, 'off'>, (learned: LearnedTexts) => Drafter>> = {
   lookup: () => new LookupDrafter(),
-  suffix: ({ earlier }) => new GrowingDrafter('suffix', [new SuffixGuesser(earlier)]),
-  recycle: ({ successors }) => new GrowingDrafter('recycle', [new RecyclingGuesser(successors)], { maxNodes: 16 }),
-  auto: ({ earlier, successors }) =>
-    new GrowingDrafter('auto', [new SuffixGuesser(earlier), new RecyclingGuesser(successors)]),
+  suffix: ({ earlier }) => growingDrafter('suffix', [suffixGuesser(earlier)]),
+  recycle: ({ successors }) => growingDrafter('recycle', [recyclingGuesser(successors)], 16),
+  auto: ({ earlier, successors }) => growingDrafter('auto', [suffixGuesser(earlier), recyclingGuesser(successors)]),
 };

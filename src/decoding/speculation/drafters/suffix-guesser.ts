@@ -3,8 +3,7 @@
  * occurrences of the last tokens are found in an index, and a node of the tree is the occurrences that agree so far. How many
  * take each branch says how likely it is, how long the match is whether to go on.
  */
-import type { DraftContext } from './drafter.ts';
-import { Chance, type Guess, type Guesser, type DraftPlace } from './guesser.ts';
+import { Chance, type Guess, type Guesser, type DraftPlace } from './growing-drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
 
 const lengths = [1, 2, 4, 8];
@@ -84,91 +83,71 @@ interface Occurrence {
   readonly matched: number;
 }
 
-export class SuffixGuesser implements Guesser {
-  readonly #earlier: EarlierTexts;
-  readonly #own = new NgramIndex(lengths, { visits });
+export function suffixGuesser(earlier: EarlierTexts): Guesser {
+  const own = new NgramIndex(lengths, { visits });
   /** Tokens before the first draft, and all since: they are kept once the text has ended. */
-  readonly #written: number[] = [];
+  const written: number[] = [];
   /** Where they begin in the text; undefined before the first draft. */
-  #from: number | undefined;
-
-  constructor(earlier: EarlierTexts) {
-    this.#earlier = earlier;
-  }
-
-  begin({ tokens, state }: DraftContext): DraftPlace {
-    if (this.#from === undefined) {
-      this.#earlier.begin(tokens);
-      const end = tokens.length - this.#written.length;
-      this.#from = Math.max(0, end - lead);
-      this.#written.unshift(...tokens.slice(this.#from, end));
-    }
-    this.#own.extend(tokens, state.encoded?.tokens);
-    const found = [this.#own, this.#earlier.texts].flatMap((index) =>
-      index
-        .occurrences(tokens, occurrences)
-        .map((position) => ({ index, next: position + 1, matched: index.matched(position, tokens, longestMatch) })),
-    );
-    return new SuffixPlace(this.#earlier, this.#own, found, []);
-  }
-
-  accepted(tokens: readonly number[]): void {
-    for (const token of tokens) this.#written.push(token);
-  }
-
-  ended(): void {
-    if (this.#from !== undefined) this.#earlier.ended({ from: this.#from, tokens: this.#written });
-    else if (this.#written.length > 0) this.#earlier.add(this.#written);
-  }
+  let from: number | undefined;
+  return {
+    begin({ tokens, state }) {
+      if (from === undefined) {
+        earlier.begin(tokens);
+        const end = tokens.length - written.length;
+        from = Math.max(0, end - lead);
+        written.unshift(...tokens.slice(from, end));
+      }
+      own.extend(tokens, state.encoded?.tokens);
+      const found = [own, earlier.texts].flatMap((index) =>
+        index
+          .occurrences(tokens, occurrences)
+          .map((position) => ({ index, next: position + 1, matched: index.matched(position, tokens, longestMatch) })),
+      );
+      return suffixPlace(earlier, own, found, []);
+    },
+    accepted(tokens) {
+      for (const token of tokens) written.push(token);
+    },
+    ended() {
+      if (from !== undefined) earlier.ended({ from, tokens: written });
+      else if (written.length > 0) earlier.add(written);
+    },
+  };
 }
 
-class SuffixPlace implements DraftPlace {
-  readonly guesses: readonly Guess[];
-  readonly #earlier: EarlierTexts;
-  readonly #own: NgramIndex;
-  readonly #found: readonly Occurrence[];
-  readonly #path: readonly number[];
-
-  constructor(earlier: EarlierTexts, own: NgramIndex, found: readonly Occurrence[], path: readonly number[]) {
-    this.#earlier = earlier;
-    this.#own = own;
-    this.#found = found;
-    this.#path = path;
-    const weights = new Map<number, number>();
-    let total = 0;
-    let longest = 0;
-    // Occurrences in the text come first.
-    let inText = 0;
-    for (const occurrence of found) {
-      const token = this.#following(occurrence);
-      if (token < 0) continue;
-      const { matched } = occurrence;
-      weights.set(token, (weights.get(token) ?? 0) + matched ** 2);
-      total += matched ** 2;
-      longest = Math.max(longest, matched);
-      if (occurrence.index === own) inText = weights.size;
-    }
-    const chance = earlier.chance(longest);
-    this.guesses = [...weights]
-      .map(([token, weight], at) => {
-        return { token, share: weight / total, chance, source: at < inText ? 'this text' : 'earlier texts' };
-      })
-      .sort((a, b) => b.share - a.share)
-      .slice(0, branches);
-  }
-
-  after(token: number): DraftPlace {
-    const found: Occurrence[] = [];
-    for (const occurrence of this.#found) {
-      if (this.#following(occurrence) !== token) continue;
-      const { index, next, matched } = occurrence;
-      found.push({ index, next: next + 1, matched: matched + 1 });
-    }
-    return new SuffixPlace(this.#earlier, this.#own, found, [...this.#path, token]);
-  }
-
+function suffixPlace(
+  earlier: EarlierTexts,
+  own: NgramIndex,
+  found: readonly Occurrence[],
+  path: readonly number[],
+): DraftPlace {
   /** What follows an occurrence: past the end of the text it goes on in the draft, a repetition. −1 for nothing. */
-  #following({ index, next }: Occurrence): number {
-    return index.following(next, index === this.#own ? this.#path : []);
+  const following = ({ index, next }: Occurrence): number => index.following(next, index === own ? path : []);
+  const weights = new Map<number, number>();
+  let total = 0;
+  let longest = 0;
+  // Occurrences in the text come first.
+  let inText = 0;
+  for (const occurrence of found) {
+    const token = following(occurrence);
+    if (token < 0) continue;
+    const { matched } = occurrence;
+    weights.set(token, (weights.get(token) ?? 0) + matched ** 2);
+    total += matched ** 2;
+    longest = Math.max(longest, matched);
+    if (occurrence.index === own) inText = weights.size;
   }
+  const chance = earlier.chance(longest);
+  const guesses = [...weights]
+    .map(([token, weight], at): Guess => {
+      return { token, share: weight / total, chance, source: at < inText ? 'this text' : 'earlier texts' };
+    })
+    .sort((a, b) => b.share - a.share)
+    .slice(0, branches);
+  const after = (token: number): DraftPlace => {
+    const agreeing = found.filter((occurrence) => following(occurrence) === token);
+    const longer = agreeing.map(({ index, next, matched }) => ({ index, next: next + 1, matched: matched + 1 }));
+    return suffixPlace(earlier, own, longer, [...path, token]);
+  };
+  return { guesses, after };
 }

@@ -3,8 +3,7 @@
  * llama.cpp, and `linnet`, a field of streams for `stream_options: {"include_tree": true}`.
  */
 import type { EndEvent, PromptEvent } from '../../../engine/text-job.ts';
-import type { PlacedScore } from '../../../engine/text/score-stream.ts';
-import type { TokenScore } from '../../../engine/text/scores.ts';
+import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
 import type { TokenPieces } from '../../../engine/text/token-pieces.ts';
 import { identityOf, type Serving } from '../request-context.ts';
 import { type Piece, type TextRecord, usageOf } from './dialect.ts';

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EndEvent } from '../../../engine/text-job.ts';
-import type { PlacedScore } from '../../../engine/text/score-stream.ts';
+import type { PlacedScore } from '../../../engine/text/scores.ts';
 import { chatMessages, chatPrompt, messageSchema } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
@@ -11,7 +11,7 @@ import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf, visi
 import { openAiFraming } from './event-stream.ts';
 import { chatLogprobs, openAiParts, timingsOf } from './answer-parts.ts';
 import { commonRefusals, jobOf, jsonSchemaOf, onSession, textFields } from './text-fields.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);

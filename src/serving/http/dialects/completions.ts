@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { preparePrompt, type PromptInput, type PromptOptions } from '../../../engine/prompt.ts';
-import type { PlacedScore } from '../../../engine/text/score-stream.ts';
+import type { PlacedScore } from '../../../engine/text/scores.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';

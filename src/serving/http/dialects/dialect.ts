@@ -5,8 +5,7 @@
 import type { SavedSession } from '../../../decoding/state/session-format.ts';
 import type { SequenceState } from '../../../decoding/state/sequence-state.ts';
 import { cancelled } from '../../../engine/running-job.ts';
-import type { PlacedScore } from '../../../engine/text/score-stream.ts';
-import type { TokenScore } from '../../../engine/text/scores.ts';
+import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
 import type { EndEvent, PromptEvent, TextEvent, TextJob, TokensEvent } from '../../../engine/text-job.ts';
 import { asApiError } from '../api-error.ts';
 import type { Serving } from '../request-context.ts';

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { leadsTo, preparePrompt } from '../../../engine/prompt.ts';
 import type { EndEvent, TextJob } from '../../../engine/text-job.ts';
-import type { PlacedScore } from '../../../engine/text/score-stream.ts';
+import type { PlacedScore } from '../../../engine/text/scores.ts';
 import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';

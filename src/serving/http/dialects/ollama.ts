@@ -1,9 +1,9 @@
 /** POST /api/generate and /api/chat: the endpoints of Ollama, with its fields, defaults, answers and streams of lines. */
 import { z } from 'zod';
 import { preparePrompt, type Prompt } from '../../../engine/prompt.ts';
-import type { PlacedScore } from '../../../engine/text/score-stream.ts';
+import type { PlacedScore } from '../../../engine/text/scores.ts';
 import type { TextJob } from '../../../engine/text-job.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';

@@ -13,7 +13,7 @@ import { type Route, route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/called-answer.ts';
+import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
 import { jobOf, jsonSchemaField, jsonSchemaOf, samplingOf, textFields } from './text-fields.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 

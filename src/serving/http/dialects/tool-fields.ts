@@ -1,7 +1,7 @@
 /** Fields of requests by which a model may call functions, and their meaning for its text. */
 import { z } from 'zod';
 import type { CallReader } from '../../../engine/tools/call-reader.ts';
-import { functionName, type ToolFunction } from '../../../engine/tools/tool-format.ts';
+import { functionName, type ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import type { Serving } from '../request-context.ts';
 import { madeOf, maybe, refuse } from '../request-fields.ts';
 import type { JobBounds } from './text-fields.ts';
