@@ -210,7 +210,7 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
   },
 });
 
-/** x cut along an axis of static size into parts of the given sizes; what a concat of these parts joined is not cut again. */
+/** x cut along an axis of static size into parts of the given sizes; a concat of such parts gives its inputs. */
 export function split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
   const { origin } = x;
   if (origin.kind === 'result' && origin.node.op === 'concat' && origin.node.attributes.axis === axis) {

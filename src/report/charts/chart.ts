@@ -112,7 +112,9 @@ function barView(chart: BarChartDescription, room: keyof typeof PARTS, horizonta
   const labels = categories.map((text, at) => ({ text, share: (at + 0.5) / categories.length }));
   const names = { labels, isCategory: true };
   const numbers = bars.flatMap((group) => group.values.filter((number) => number !== undefined));
-  const widest = Math.max(0, ...numbers.map((number) => estimateTextWidth(barLabel(number), CHART_TEXT.body)));
+  // Values beyond the axis have an arrow after the figure.
+  const figure = (number: number): string => `${barLabel(number)}${number > (value.max ?? number) ? ' →' : ''}`;
+  const widest = Math.max(0, ...numbers.map((number) => estimateTextWidth(figure(number), CHART_TEXT.body)));
   return {
     names: bars.map(({ name }) => name),
     icon: (at, x, y) => [

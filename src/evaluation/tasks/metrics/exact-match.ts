@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { pythonRegex } from '../text/python-regex.ts';
 
-/** What is ignored, as task files name it. */
+/** Differences that are ignored, as task files name them. */
 export const exactMatchFields = {
   ignore_case: z.boolean().optional(),
   /** ASCII punctuation is removed. */
