@@ -54,6 +54,7 @@ export interface Stoppable {
 
 /** Options of work that tells its progress, too. */
 export interface Watched extends Stoppable {
+  /** Told after every part of the work. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 

@@ -170,6 +170,7 @@ export class Checkpoint implements AsyncDisposable {
     await Promise.all(this.#weights.files.map((file) => file.close()));
   }
 
+  /** As `dispose`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -235,6 +235,7 @@ export class Opened<Kind extends string, Described> implements AsyncDisposable {
     await engine?.dispose();
   }
 
+  /** As `dispose`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
@@ -245,6 +246,7 @@ export class Opened<Kind extends string, Described> implements AsyncDisposable {
     return { kind, family, origin, fingerprint, canChat };
   }
 
+  /** The lines that `console.log` prints. */
   [inspection](): Readonly<Record<string, unknown>> {
     return this.toJSON();
   }

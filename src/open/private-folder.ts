@@ -20,6 +20,7 @@ interface FileApi {
 }
 declare const navigator: { readonly storage?: { getDirectory?(): Promise<FolderApi> } } | undefined;
 
+/** A file of a private folder. */
 export interface PrivateFile {
   readonly name: string;
   readonly bytes: number;

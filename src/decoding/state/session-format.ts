@@ -350,7 +350,7 @@ function malformed(source: string, problem: string, cause?: unknown): LinnetErro
 const rowLength = 9;
 
 /** The tensors of the part, with `values` numbers of successors. */
-export function learnedTensors(values: number) {
+function learnedTensors(values: number) {
   return [
     { name: 'learned.successors', dtype: 'int32', shape: [Math.floor(values / rowLength), rowLength] },
     { name: 'learned.chances', dtype: 'float32', shape: [15, 2] },
@@ -358,7 +358,7 @@ export function learnedTensors(values: number) {
 }
 
 /** The fault of such numbers, as a message; undefined if there is none. @param vocabulary V */
-export function learningProblem({ successors, chances }: SavedLearning, vocabulary: number): string | undefined {
+function learningProblem({ successors, chances }: SavedLearning, vocabulary: number): string | undefined {
   for (let at = 0; at < successors.length; at++) {
     const least = at % rowLength === 0 ? (successors[at - rowLength] ?? -1) + 1 : -1;
     const token = successors[at];
