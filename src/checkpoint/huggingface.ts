@@ -170,7 +170,7 @@ export class Checkpoint implements AsyncDisposable {
     await Promise.all(this.#weights.files.map((file) => file.close()));
   }
 
-  /** As `dispose`. */
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -123,7 +123,7 @@ export class Runner implements AsyncDisposable {
     while (this.#rows.all.length > 0) await this.#iterate();
   }
 
-  /** As `dispose`. */
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -4,9 +4,12 @@ import { existsSync } from 'node:fs';
 import { end, freePort, listening } from '../serving/local-process.ts';
 
 const moto = '/usr/bin/moto_server';
-export const noS3 = !existsSync(moto);
+// Debian's moto imports flask_cors without depending on it.
+export const noS3 = ![moto, '/usr/lib/python3/dist-packages/flask_cors'].every((path) => existsSync(path));
 /** What to put into the title of a test that needs it. */
-export const needsS3 = noS3 ? ' (skipped: there is no moto_server; apt-get install python3-moto)' : '';
+export const needsS3 = noS3
+  ? ' (skipped: there is no moto_server; apt-get install python3-moto python3-flask-cors)'
+  : '';
 
 export interface RunningS3 {
   readonly bucket: string;
