@@ -98,9 +98,9 @@ export function textOffsets(tokens: readonly number[], decode: (ids: Iterable<nu
 }
 
 /** Tokens and milliseconds of a prompt and a text that has ended. */
-export function timingsOf({ cached, seconds }: TextRecord, { generation }: EndEvent) {
+export function timingsOf({ cached }: Pick<TextRecord, 'cached'>, { generation }: EndEvent) {
   const { promptTokens, prefillSeconds, tokens, decodeSeconds } = generation;
-  return timings(cached, promptTokens - cached, seconds + prefillSeconds, tokens.length, decodeSeconds);
+  return timings(cached, promptTokens - cached, prefillSeconds, tokens.length, decodeSeconds);
 }
 
 /** The same of a text that is being written. */
