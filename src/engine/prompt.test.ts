@@ -169,7 +169,7 @@ describe('preparePrompt', () => {
 
   it('makes BOS of an empty prompt, also where texts have none', () => {
     const gpt = causal(opened(byteLevelJson, gpt2), 4, 4);
-    for (const input of [{ text: '' }, { tokens: [] }, { parts: [] }]) {
+    for (const input of [{ text: '' }, { tokens: [] }]) {
       expect(preparePrompt(model, input).tokens).toEqual([1]);
       expect(preparePrompt(gpt, input).tokens).toEqual([4]);
     }
@@ -214,8 +214,8 @@ describe('preparePrompt', () => {
   });
 
   it('joins texts and ids', () => {
-    expect(preparePrompt(model, { parts: ['a', 7, ' b', 2, 'a'] }).tokens).toEqual([1, 6, 7, 7, 2, 6]);
-    expect(preparePrompt(model, { parts: [7, 'b'] }).tokens).toEqual([7, 5]);
+    expect(textTokens(tokenizer, ['a', 7, ' b', 2, 'a'])).toEqual([1, 6, 7, 7, 2, 6]);
+    expect(textTokens(tokenizer, [7, 'b'])).toEqual([7, 5]);
   });
 
   describe('with messages', () => {

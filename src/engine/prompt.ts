@@ -24,8 +24,6 @@ export type PromptInput =
       readonly special?: boolean;
     }
   | { readonly tokens: ArrayLike<number> }
-  /** Texts and token ids in turn. A text at the beginning is as `text`. */
-  | { readonly parts: readonly (string | number)[] }
   | MessagesInput;
 
 /** A conversation, with the options of its template. */
@@ -106,7 +104,7 @@ function newTokens(model: PromptModel, input: PromptInput, { bos, before }: Begi
     return [...ending, ...(written[0] === tokenizer.bosId ? written.slice(1) : written)];
   }
   const tokenizer = requireTokenizer(model);
-  const [text, special] = 'text' in input ? [input.text, input.special] : [input.parts];
+  const { text, special } = input;
   return textTokens(tokenizer, text, { bos, special, follows: tokenKind(tokenizer, before.at(-1)) });
 }
 

@@ -297,7 +297,7 @@ export class RunningJob {
     const { learned, pacing, deterministic, observer } = this.#around;
     if (job.method !== undefined) return { method: job.method };
     if (job.scores?.text !== undefined) {
-      return { method: scoredMethod(job.scores.text, (score) => scores?.push(score), job.scores.of) };
+      return { method: scoredMethod(job.scores.text, (score) => scores?.push(score)) };
     }
     // Trees are as large as the clock says.
     const { drafter = this.#around.drafter } = job;

@@ -9,7 +9,7 @@ import type { RandomState } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Prompt } from './prompt.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
-import type { PlacedScore, ScoredDistribution, TokenScore } from './text/scores.ts';
+import type { PlacedScore, TokenScore } from './text/scores.ts';
 
 /** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';
@@ -54,8 +54,6 @@ export interface TextJob {
     readonly prompt?: number;
     /** Most probable tokens to report with each token of a text. Default: no scores of texts. */
     readonly text?: number;
-    /** The distribution that scores of texts are of. Default: the model's. */
-    readonly of?: ScoredDistribution;
   };
   /** Whether events tell the trees that were verified. Default false. */
   readonly trees?: boolean;

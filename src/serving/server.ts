@@ -18,7 +18,6 @@ import { checkAddress, listen, type Listening, type ListenOptions } from './list
 import { MemoryStore } from './sessions/memory-store.ts';
 import { Sessions } from './sessions/sessions.ts';
 import type { SharedState } from './sessions/shared-state.ts';
-import { folderSlots, Slots } from './sessions/slots.ts';
 import type { StateStore } from './sessions/state-store.ts';
 
 /** How a model of any kind is served. */
@@ -43,8 +42,6 @@ export interface ServerOptions
   readonly cacheBytes?: number;
   /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
   readonly sessions?: StateStore;
-  /** Folder for saved slots. Default: with the shared state; without one they cannot be saved. */
-  readonly slotFolder?: string;
   /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
   readonly sessionTtl?: number;
   /** Name of the format in which calls of functions are written. Default: by the chat template. */
@@ -76,7 +73,7 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
  * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
 export async function startServer(model: TextModel, options: ServerOptions): Promise<RunningServer> {
-  const { shared, cacheBytes = 256 << 20, slotFolder, deterministic } = options;
+  const { shared, cacheBytes = 256 << 20, deterministic } = options;
   const around = surroundings(options, shared?.redis);
   const { metrics, limits } = around;
   const runner = new Runner(model.engine, {
@@ -88,7 +85,6 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   metrics.watch(model.engine, runner);
   const store = options.sessions ?? new MemoryStore();
   if (options.sessions instanceof MemoryStore) metrics.watchSessions(options.sessions);
-  const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlots(slotFolder, limits.sessionBytes);
   const serving = {
     ...around,
     ...{ model, runner, secret: shared?.secret },
@@ -97,7 +93,6 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
     calls: new ToolCalls(model, options.toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
-    slots: new Slots(runner.parallel, slotFiles),
     sessions: new Sessions(store, options.sessionTtl),
   };
   const api = createApi<Serving>(serving, textApi(model));

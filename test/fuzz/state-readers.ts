@@ -27,7 +27,6 @@ import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
-import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
 import { ToolCalls } from '../../src/engine/tools/tool-calls.ts';
 import { Grammars } from '../../src/decoding/constraints/grammar-constraint.ts';
@@ -241,7 +240,6 @@ async function requestReaders(): Promise<StateReaders> {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
     grammars: new Grammars(served.tokenizer, served.vocabulary),
     calls: new ToolCalls(served),
-    slots: new Slots(runner.parallel),
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(served, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 400, timeout: 20 },

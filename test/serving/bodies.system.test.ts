@@ -43,8 +43,6 @@ async function newSession({ url }: RunningServer): Promise<string> {
 
 describe('requests without a body', () => {
   const cases: readonly (readonly [string, string, number])[] = [
-    ['POST', '/slots/0?action=erase', 200],
-    ['POST', '/slots/0', 400],
     ['POST', '/tokenize', 415],
     ['POST', '/v1/completions', 415],
     ['POST', '/infill', 501],
@@ -92,13 +90,13 @@ describe('a body in chunks', () => {
 it('answers requests that come on a connection at once, each with its own body, in their order', async () => {
   const { server } = await serve(model);
   const post = `POST /v1/completions HTTP/1.1\r\n${host}${json}Content-Length: ${body.length}\r\n\r\n${body}`;
-  const erase = `POST /slots/0?action=erase HTTP/1.1\r\n${host}\r\n`;
+  const absent = `DELETE /v1/sessions/none HTTP/1.1\r\n${host}\r\n`;
   const last = `GET /health HTTP/1.1\r\n${host}${close}\r\n`;
-  const answers = (await raw(server, post + erase + post + last)).split(/(?=HTTP\/1\.1 )/);
-  expect(answers.map(statusOf)).toEqual([200, 200, 200, 200]);
-  expect(answers.map((answer) => /text_completion|n_erased|"ok"/.exec(answer)?.[0])).toEqual([
+  const answers = (await raw(server, post + absent + post + last)).split(/(?=HTTP\/1\.1 )/);
+  expect(answers.map(statusOf)).toEqual([200, 404, 200, 200]);
+  expect(answers.map((answer) => /text_completion|not_found|"ok"/.exec(answer)?.[0])).toEqual([
     'text_completion',
-    'n_erased',
+    'not_found',
     'text_completion',
     '"ok"',
   ]);

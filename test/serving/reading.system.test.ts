@@ -178,7 +178,7 @@ describe('what such a model is', () => {
     const chat = client.chat.completions.create({ model: 'bert', messages: [{ role: 'user', content: 'x' }] });
     await expect(chat).rejects.toMatchObject(error);
     await expect(client.responses.create({ model: 'bert', input: 'x' })).rejects.toMatchObject(error);
-    for (const path of ['/classify', '/predict', '/completion', '/v1/sessions', '/apply-template', '/slots/0']) {
+    for (const path of ['/classify', '/predict', '/completion', '/v1/sessions', '/apply-template']) {
       expect((await post(server, path, { input: 'x', inputs: 'x' })).status).toBe(501);
     }
     expect((await fetch(`${server.url}/v1/sessions`)).status).toBe(501);
@@ -203,16 +203,9 @@ describe('what such a model is', () => {
   });
 
   it('refuses options of models that write', async () => {
-    const { exitCode, stderr } = await runCaptured([
-      'serve',
-      at('bert'),
-      '--port',
-      '0',
-      '--set',
-      `slotSavePath=${place}`,
-    ]);
+    const { exitCode, stderr } = await runCaptured(['serve', at('bert'), '--port', '0', '--set', 'toolFormat=hermes']);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('--set slotSavePath is');
+    expect(stderr).toContain('--set toolFormat is');
   });
 });
 

@@ -22,17 +22,7 @@ import { drafters } from '../../decoding/speculation/drafters/registry.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import {
-  byteCount,
-  called,
-  choice,
-  filePath,
-  folderPath,
-  integer,
-  text,
-  textList,
-  wordList,
-} from '../framework/option-values.ts';
+import { byteCount, called, choice, filePath, integer, text, textList, wordList } from '../framework/option-values.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 
@@ -115,7 +105,6 @@ export const serveCommand = defineCommand({
         integer(1, defaultLimits.sessionSeconds, 'seconds'),
         'time without a turn after which a session is gone (default: it stays)',
       ),
-      slotSavePath: optional(folderPath, 'folder for /slots?action=save (default: slots cannot be saved)'),
       metricsNames: optional(
         wordList(metricDialects),
         `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
@@ -132,7 +121,7 @@ export const serveCommand = defineCommand({
       );
     }
     const keys = await keysOf(options);
-    const { parallel, maxQueue, sessions, slotSavePath: slotFolder, toolFormat, speculate: drafter, noUi } = options;
+    const { parallel, maxQueue, sessions, toolFormat, speculate: drafter, noUi } = options;
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
     const log = pino({ base: null }, { write: (line: string) => context.note(line.trimEnd()) });
     const folder = await fetchedModel(context, options.model);
@@ -150,8 +139,8 @@ export const serveCommand = defineCommand({
     };
     await using model = await openServed(folder, { ...named, ...compile, chatTemplate: template });
     if (model instanceof ReadingModel) {
-      const { slotSavePath, chatTemplate, speculate } = options;
-      const ofTexts = Object.entries({ sessions, slotSavePath, chatTemplate, toolFormat, speculate });
+      const { chatTemplate, speculate } = options;
+      const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
       const given = ofTexts.find(([, value]) => value !== undefined && value !== 'off');
       if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
       const server = await startEncoderServer(model, { ...listening, maxRequests: parallel + maxQueue });
@@ -161,7 +150,7 @@ export const serveCommand = defineCommand({
     const page = noUi ? undefined : await readPage();
     await using kept = await openSessions(options, model, log);
     const server = await startServer(model, {
-      ...{ ...listening, parallel, maxQueue, slotFolder, drafter, toolFormat, page },
+      ...{ ...listening, parallel, maxQueue, drafter, toolFormat, page },
       ...{ chunk: options.promptChunk, deterministic: options.deterministic, cacheBytes: options.stateCache },
       ...{ sessions: kept.sessions, sessionTtl: options.sessionTtl, shared: kept.shared },
       metricDialects: options.metricsNames,

@@ -24,17 +24,9 @@ export interface TokenScore {
  */
 export function scoreToken(logits: Float32Array, token: number, count: number): TokenScore {
   const normalizer = logSumExp(logits);
-  return scored(logits, token, count, (id) => logits[id] - normalizer);
-}
-
-function scored(
-  values: Float32Array | Float64Array,
-  token: number,
-  count: number,
-  logprob: (id: number) => number,
-): TokenScore {
-  const top = Array.from(largest(values, count), (id) => ({ token: id, logprob: logprob(id) }));
-  return { token, logprob: logprob(token), rank: rankOf(values, token), top };
+  const logprob = (id: number): number => logits[id] - normalizer;
+  const top = Array.from(largest(logits, count), (id) => ({ token: id, logprob: logprob(id) }));
+  return { token, logprob: logprob(token), rank: rankOf(logits, token), top };
 }
 
 function rankOf(values: ArrayLike<number>, token: number): number {
@@ -46,34 +38,20 @@ function rankOf(values: ArrayLike<number>, token: number): number {
   return rank;
 }
 
-/** The distribution that scores are of: the model's own, or the sampler's after its filters. */
-export type ScoredDistribution = 'model' | 'sampler';
-
 /**
  * One token a round, each with its score.
  * @param record called for every token when it is chosen, one that ends the text included
  */
-export function scoredMethod(
-  count: number,
-  record: (score: TokenScore) => void,
-  distribution: ScoredDistribution = 'model',
-): DecodingMethod {
+export function scoredMethod(count: number, record: (score: TokenScore) => void): DecodingMethod {
   return (prompt) => {
     const inner = sequential(prompt);
     return {
       ...inner,
       async conclude(text, outputs) {
         const logits = outputs.length === 0 ? prompt.logits : outputs[0].logits[0];
-        // Before the token is drawn; looking at probabilities draws nothing.
-        const probabilities = distribution === 'sampler' ? prompt.sampler.probabilities(logits, text) : undefined;
         const [token] = await inner.conclude(text, outputs);
         if (token === undefined) throw internalError('a round without a token');
-        record(
-          probabilities === undefined
-            ? scoreToken(logits, token, count)
-            : // A token that cannot be has a logarithm of −∞.
-              scored(probabilities, token, count, (id) => Math.log(probabilities[id])),
-        );
+        record(scoreToken(logits, token, count));
         return [token];
       },
     };

@@ -73,7 +73,10 @@ const absentEndpoints: readonly string[] = [
   '/v1/moderations',
   '/v1/batches',
   '/v1/files',
+  '/completion',
+  '/completions',
   '/infill',
+  '/slots',
   '/rerank',
   '/v1/rerank',
   '/lora-adapters',
@@ -276,5 +279,5 @@ function lazily<T>(make: () => T): () => T {
 /** A path as it may be reported and counted: without control characters, and not without end. */
 function knownPath(path: string, known: ReadonlySet<string>): string {
   if (known.has(path)) return path;
-  return ['/v1/sessions', '/v1/responses', '/slots'].find((start) => path.startsWith(start)) ?? 'other';
+  return ['/v1/sessions', '/v1/responses'].find((start) => path.startsWith(start)) ?? 'other';
 }

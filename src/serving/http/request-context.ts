@@ -1,6 +1,5 @@
 /** The server as handlers of requests use it. */
 import type { StateStore } from '../sessions/state-store.ts';
-import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
 import type { Runner } from '../../engine/runner.ts';
@@ -32,7 +31,6 @@ export interface Serving extends EmbeddingServing {
   readonly grammars: Grammars;
   readonly calls: ToolCalls;
   readonly sessions: Sessions;
-  readonly slots: Slots;
   readonly responses: StateStore;
 }
 

@@ -3,7 +3,6 @@ import type { ApiDefinition } from './app.ts';
 import { chatCompletions } from './dialects/chat.ts';
 import { completions } from './dialects/completions.ts';
 import { dialectRoutes } from './dialects/dialect.ts';
-import { nativeCompletion } from './dialects/native.ts';
 import { ollamaChat, ollamaGenerate } from './dialects/ollama.ts';
 import { responses, storedResponseRoutes } from './dialects/responses.ts';
 import { embeddingRoutes } from './embeddings.ts';
@@ -11,7 +10,6 @@ import { ollamaFacts, ollamaVectors } from './ollama-routes.ts';
 import type { Serving } from './request-context.ts';
 import type { Route } from './route.ts';
 import { sessionRoutes } from './session-routes.ts';
-import { slotRoutes } from './slot-routes.ts';
 import { templateRoutes, tokenRoutes } from './token-routes.ts';
 
 /** Routes of models that write about a source, of which they read nothing further. */
@@ -21,7 +19,6 @@ const sourceRoutes: readonly Route<Serving>[] = [...dialectRoutes(['/v1/completi
 const continuingRoutes: readonly Route<Serving>[] = [
   ...dialectRoutes(['/v1/chat/completions'], chatCompletions),
   ...dialectRoutes(['/v1/responses'], responses),
-  ...dialectRoutes(['/completion', '/completions'], nativeCompletion),
   ...dialectRoutes(['/api/generate'], ollamaGenerate),
   ...dialectRoutes(['/api/chat'], ollamaChat),
   ...storedResponseRoutes,
@@ -29,7 +26,6 @@ const continuingRoutes: readonly Route<Serving>[] = [
   ...ollamaVectors,
   ...ollamaFacts(({ template }) => ['completion', ...(template === undefined ? [] : ['tools']), 'embedding']),
   ...sessionRoutes,
-  ...slotRoutes,
   ...templateRoutes,
 ];
 
@@ -38,7 +34,7 @@ export const textRoutes: readonly Route<Serving>[] = [...sourceRoutes, ...contin
 export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
   const continues = engine.model.cross === undefined;
   return {
-    summary: "The API of OpenAI, with endpoints of llama.cpp's server and of Ollama, and sessions.",
+    summary: "The APIs of OpenAI and Ollama, tokens and templates as llama.cpp's server has them, and sessions.",
     routes: continues ? textRoutes : sourceRoutes,
     refused: {
       paths: continues ? [] : continuingRoutes.map(({ path }) => path),

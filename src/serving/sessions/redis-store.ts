@@ -107,7 +107,7 @@ export function redisStore(redis: Redis, model: TextModel, kind: string, idle?: 
 }
 
 /** @throws StoreError where Redis gives no answer or has no room; LinnetError `FORMAT` for a key of another type */
-export async function redisAnswer<T>(key: string, asked: Promise<T>): Promise<T> {
+async function redisAnswer<T>(key: string, asked: Promise<T>): Promise<T> {
   try {
     return await asked;
   } catch (cause) {

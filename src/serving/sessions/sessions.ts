@@ -112,7 +112,7 @@ export class Sessions {
 }
 
 /** Registers the end of a claim with the signal of its request. @throws LinnetError `ABORTED` where it has fired before */
-export function untilFired(signal: AbortSignal, release: () => void): void {
+function untilFired(signal: AbortSignal, release: () => void): void {
   if (signal.aborted) throw cancelled();
   signal.addEventListener('abort', release, { once: true });
 }

@@ -1,4 +1,4 @@
-/** State that servers of one model share through Redis: sessions, answers, slots, beginnings of texts, rates, and the salt of keys. */
+/** State that servers of one model share through Redis: sessions, answers, beginnings of texts, rates, and the salt of keys. */
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -9,7 +9,6 @@ import { LinnetError } from '../../errors.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
-import { redisSlots } from './slots.ts';
 import type { StateStore } from './state-store.ts';
 
 export type SharedState = Awaited<ReturnType<typeof openSharedState>>;
@@ -31,7 +30,6 @@ export async function openSharedState(url: string, model: TextModel, log: Logger
     redis,
     sessions: redisStore(redis, model, 'session'),
     prefixes,
-    slotFiles: redisSlots(redis, model),
     /** Answers of all servers, the last ones of this server in memory too. */
     responses(maxBytes: number): StateStore {
       const cold = redisStore(redis, model, 'response', responseSeconds);

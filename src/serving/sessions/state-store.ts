@@ -1,5 +1,5 @@
 /**
- * Where states of texts are kept: sessions, answers of /v1/responses, saved slots, beginnings of prompts; in memory, a folder
+ * Where states of texts are kept: sessions, answers of /v1/responses, beginnings of prompts; in memory, a folder
  * or Redis. `state-store.engine.test.ts` holds every store to one contract: an entry has a version that grows with each save, and a
  * save may name the version that it replaces, so that of two writers one is told.
  */

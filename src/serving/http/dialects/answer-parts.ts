@@ -3,7 +3,7 @@
  * llama.cpp, and `linnet`, a field of streams for `stream_options: {"include_tree": true}`.
  */
 import type { EndEvent, PromptEvent } from '../../../engine/text-job.ts';
-import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
+import type { TokenScore } from '../../../engine/text/scores.ts';
 import type { TokenPieces } from '../../../engine/text/token-pieces.ts';
 import { identityOf, type Serving } from '../request-context.ts';
 import { type Piece, type TextRecord, usageOf } from './dialect.ts';
@@ -51,20 +51,6 @@ export function chatLogprobs(scores: readonly TokenScore[], names: TokenNames, p
   return { content, refusal: null };
 }
 
-/** In the shape of llama.cpp. @param after whether they are probabilities after sampling */
-export function nativeProbabilities(scores: readonly PlacedScore[], pieces: TokenPieces, after: boolean) {
-  const entry = (id: number, logprob: number) => ({
-    id,
-    token: pieces.of(id),
-    bytes: pieces.bytesOf(id) ?? [],
-    ...(after ? { prob: Math.exp(logprob) } : { logprob }),
-  });
-  return scores.map(({ token, logprob, top }) => ({
-    ...entry(token, logprob),
-    [after ? 'top_probs' : 'top_logprobs']: top.map((other) => entry(other.token, other.logprob)),
-  }));
-}
-
 /**
  * `prompt_logprobs`, a field of vLLM: for each token of the prompt, by token id, that token and the most probable ones; null
  * for the first.
@@ -100,17 +86,11 @@ export function textOffsets(tokens: readonly number[], decode: (ids: Iterable<nu
 /** Tokens and milliseconds of a prompt and a text that has ended. */
 export function timingsOf({ cached }: Pick<TextRecord, 'cached'>, { generation }: EndEvent) {
   const { promptTokens, prefillSeconds, tokens, decodeSeconds } = generation;
-  return timings(cached, promptTokens - cached, prefillSeconds, tokens.length, decodeSeconds);
-}
-
-/** The same of a text that is being written. */
-export function timingsSoFar({ cached, prompt, seconds, began }: TextRecord, written: number) {
-  const writeSeconds = written === 0 ? 0 : (performance.now() - began) / 1000;
-  return timings(cached, prompt.length - cached, seconds, written, writeSeconds);
-}
-
-function timings(cached: number, read: number, seconds: number, written: number, writeSeconds: number) {
-  return { cache_n: cached, ...rates('prompt', read, seconds), ...rates('predicted', written, writeSeconds) };
+  return {
+    cache_n: cached,
+    ...rates('prompt', promptTokens - cached, prefillSeconds),
+    ...rates('predicted', tokens.length, decodeSeconds),
+  };
 }
 
 function rates(what: string, count: number, seconds: number): Record<string, number> {
@@ -122,7 +102,7 @@ function rates(what: string, count: number, seconds: number): Record<string, num
   };
 }
 
-export function progressOf({ done, total, cached, seconds }: PromptEvent) {
+function progressOf({ done, total, cached, seconds }: PromptEvent) {
   return { total, cache: cached, processed: done, time_ms: Math.round(1000 * seconds) };
 }
 

@@ -55,8 +55,6 @@ export interface TextRecord {
   /** Tokens of the prompt that a state had read before. */
   cached: number;
   seconds: number;
-  /** When the first token could be written. */
-  began: number;
   /** Of the prompt's second token and those after it. */
   scores: readonly TokenScore[];
   state?: SequenceState;
@@ -125,7 +123,6 @@ function recordsOf(jobs: readonly TextJob[]): TextRecord[] {
     })),
     cached: 0,
     seconds: 0,
-    began: 0,
     scores: [],
   }));
 }
@@ -142,7 +139,7 @@ async function* followed(
       const record = records[source];
       if (event.type === 'prompt') {
         const { cached, seconds, scores, state } = event;
-        Object.assign(record, { cached, seconds, scores, state, began: performance.now() });
+        Object.assign(record, { cached, seconds, scores, state });
         yield { type: 'progress', record, event };
         if (event.done === event.total) yield { type: 'prompt', record, event };
       } else if (event.type === 'tokens') {

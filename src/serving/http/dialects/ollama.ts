@@ -19,10 +19,12 @@ import {
   visibleScores,
 } from './dialect.ts';
 import { lineFraming } from './event-stream.ts';
-import { llamaSampling, repetitionFields, unboundedTokens } from './native.ts';
 import { chatLogprobs, timingsOf } from './answer-parts.ts';
-import { jobOf, jsonSchemaField, samplingFields } from './text-fields.ts';
+import { commonSampling, jobOf, jsonSchemaField, samplingFields } from './text-fields.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+
+/** Tokens where a request sets no limit. */
+const unboundedTokens = 4096;
 
 /** A setting that has one value here. */
 const only = (value: number) => maybe(z.literal(value, { error: `only ${value} is supported` }));
@@ -40,7 +42,8 @@ function fieldsOf(limits: ServerLimits) {
     options: maybe(
       z.object({
         ...{ temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop },
-        ...repetitionFields,
+        repeat_penalty: maybe(z.number().min(0.01).max(100)),
+        repeat_last_n: maybe(z.int().min(-1).max(65536)),
         num_predict: maybe(z.int().min(-2).max(limits.maxTokens)),
         ...{ mirostat: only(0), typical_p: only(1), tfs_z: only(1) },
       }),
@@ -166,6 +169,16 @@ function schemaOf({ format = '' }: Fields) {
   return format === 'json' ? { type: 'object' } : format;
 }
 
+function samplingOf(options: Partial<NonNullable<Fields['options']>>) {
+  const { repeat_penalty: repetitionPenalty = 1.1, repeat_last_n: window = 64, seed } = options;
+  const defaults = { temperature: 0.8, topP: 0.9, topK: 40, minP: 0 };
+  return {
+    ...commonSampling({ ...options, seed: seed === -1 ? undefined : seed }, defaults),
+    repetitionPenalty,
+    repetitionWindow: window === -1 ? 65536 : window,
+  };
+}
+
 function variablesOf({ think }: Fields) {
   return think === undefined ? undefined : { enable_thinking: think };
 }
@@ -193,7 +206,7 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
     const bounds = {
       asked: most > 0 ? most : unboundedTokens,
       text: logprobs ? top : undefined,
-      sampling: llamaSampling(options, { temperature: 0.8, topP: 0.9, topK: 40, minP: 0, penalty: 1.1 }),
+      sampling: samplingOf(options),
       held: answering.calling?.held,
       isTurn: answering.isTurn,
     };

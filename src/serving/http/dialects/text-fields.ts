@@ -136,7 +136,7 @@ export function samplingOf(fields: Partial<TextFields>, vocabulary: number) {
   return { ...common, repetitionPenalty, repetitionWindow: 65536, logitBias };
 }
 
-export function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
+function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
   return typeof stop === 'string' ? [stop] : stop;
 }
 
