@@ -14,6 +14,7 @@ import { quoteName, shownValue } from '../files/name-list.ts';
 import { checkComponents, type UnfamiliarPatterns } from './components.ts';
 import { tokenSpelling } from './token-bytes.ts';
 import { type LaterEncoder, laterTokens } from './later-encoding.ts';
+import { removeTokensWithoutRow } from './model-rows.ts';
 import { textEnds } from './text-ends.ts';
 import { textPrefix } from './text-prefix.ts';
 import { checkTokenId, type EncodeOptions, type Tokenizer } from './text-tokens.ts';
@@ -72,17 +73,23 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const model = tokenizerJson.model;
   if (!isJsonObject(model)) throw new LinnetError('FORMAT', `${origin} has no object "model"`);
   const unfamiliar = checkComponents(tokenizerJson, origin);
-  const added = addedTokens(tokenizerJson.added_tokens, origin);
+  const allAdded = addedTokens(tokenizerJson.added_tokens, origin);
   const ids = tokenIds(model.vocab, origin);
-  for (const token of added) ids.set(token.content, token.id);
+  for (const token of allAdded) ids.set(token.content, token.id);
   const defaultNames: Readonly<Record<string, string>> = model.type === 'WordPiece' ? wordPieceSpecialTokens : {};
+  const names = specialTokenKeys.map((key) => {
+    const given = tokenizerConfigJson[key];
+    return [key, given === undefined ? defaultNames[key] : tokenName(given)] as const;
+  });
+  const optional = new Set([...allAdded.map(({ content }) => content), ...names.map(([, name]) => name)]);
+  const removed = removeTokensWithoutRow(ids, optional, modelConfigJson, origin);
+  const added = allAdded.filter(({ content }) => !removed.has(content));
   let vocabularySize = 0;
   for (const id of ids.values()) vocabularySize = Math.max(vocabularySize, id + 1);
 
   const named = new Map<string, number>();
-  for (const key of specialTokenKeys) {
-    const given = tokenizerConfigJson[key];
-    const id = ids.get(given === undefined ? (defaultNames[key] ?? '') : (tokenName(given) ?? ''));
+  for (const [key, name = ''] of names) {
+    const id = ids.get(name);
     if (id !== undefined) named.set(key, id);
   }
   /** An id by its name in tokenizer_config.json, else from config.json. A name of `null` says: there is none. */
@@ -103,9 +110,8 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const specialIds = new Set(named.values());
   for (const token of added) if (token.special) specialIds.add(token.id);
   for (const id of Object.values(roles)) if (id !== undefined) specialIds.add(id);
-  requireRoom(ids, specialIds, modelConfigJson.vocab_size, origin);
   const specialNames = new Map([...ids].filter(([, id]) => specialIds.has(id)));
-  const masked = new Set(specialNames.keys());
+  const masked = new Set([...specialNames.keys(), ...removed.keys()]);
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
 
   const masks = { added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source) };
@@ -147,7 +153,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     });
   };
   return {
-    ...{ vocabularySize, ...roles, specialIds, specialNames },
+    ...{ vocabularySize, ...roles, specialIds, specialNames, withoutRow: [...removed.keys()] },
     ...textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles),
 
     encode(text, options = {}) {
@@ -169,7 +175,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
       if (!Array.isArray(given)) requireIterable(given, 'the token ids');
       const visible: number[] = [];
       for (const id of given) {
-        const isKnown = typeof id === 'number' && whole.id_to_token(id) !== undefined;
+        const isKnown = typeof id === 'number' && id < vocabularySize && whole.id_to_token(id) !== undefined;
         if (!isKnown) checkTokenId(id);
         else if (!specialIds.has(id)) visible.push(id);
       }
@@ -193,26 +199,6 @@ function openLibrary(tokenizerJson: JsonObject, config: Record<string, unknown>,
     return new LibraryTokenizer({ ...absent, ...tokenizerJson, post_processor: null }, config);
   } catch (cause) {
     throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reasonOf(cause)}`, { cause });
-  }
-}
-
-/**
- * Tokens that texts give must have a row of the model. Control tokens without one are common, padding above all, and never
- * come out of texts.
- */
-function requireRoom(
-  ids: ReadonlyMap<string, number>,
-  specialIds: ReadonlySet<number>,
-  rows: unknown,
-  origin: string,
-): void {
-  if (typeof rows !== 'number') return; // the model says what is wrong with that
-  for (const [token, id] of ids) {
-    if (id < rows || specialIds.has(id)) continue;
-    throw new LinnetError(
-      'FORMAT',
-      `token ${quoteName(token)} of ${origin} has the id ${id}, and the model has ${rows} tokens (vocab_size of config.json)`,
-    );
   }
 }
 

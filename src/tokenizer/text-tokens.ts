@@ -36,6 +36,8 @@ export interface Tokenizer {
   readonly specialIds: ReadonlySet<number>;
   /** Their ids by name, where they have names: "<extra_id_0>". */
   readonly specialNames?: ReadonlyMap<string, number>;
+  /** Tokens of its files that the model has no row for: `encode` never makes them. Default: none. */
+  readonly withoutRow?: readonly string[];
   /**
    * Token ids of `text`, in order. The name of a special token inside `text` (`</s>`, say) is encoded as the
    * characters it is written with, so that a user's text cannot end a turn. Lone surrogates become U+FFFD.

@@ -106,12 +106,33 @@ describe('components that make texts endless', () => {
   });
 });
 
-it('tokens that the model has no row for are refused, but for control tokens', () => {
-  const added = (special: boolean) => [{ id: 4, content: 'more', special }];
-  const files = (special: boolean) => ({
-    tokenizerJson: { ...plain, added_tokens: added(special), model },
-    modelConfigJson: { vocab_size: 4 },
+describe('tokens that the model has no row for', () => {
+  const modelConfigJson = { vocab_size: 4 };
+
+  it.each([
+    [true, { vocab_size: 4 }],
+    [false, { vocab_size: 4 }],
+    [true, { text_config: { vocab_size: 4 } }],
+  ])('are left out where they were added, control token or not (%s, %j)', (special, config) => {
+    const added = [{ id: 4, content: 'ab', special }];
+    const tokenizerJson = { ...plain, added_tokens: added, model: { ...model, vocab: { ...vocab, ab: 4 } } };
+    const tokenizer = huggingFaceTokenizer({ tokenizerJson, modelConfigJson: config });
+    expect(tokenizer.vocabularySize).toBe(4);
+    expect(tokenizer.withoutRow).toEqual(['ab']);
+    expect([...tokenizer.encode('ab')]).toEqual([...tokenizer.encode('a'), ...tokenizer.encode('b')]);
+    expect(tokenizer.specialIds.has(4)).toBe(false);
+    expect(tokenizer.decode([4])).toBe('');
   });
-  expect(() => huggingFaceTokenizer(files(false))).toThrow(refusal('FORMAT', '"more"'));
-  expect(huggingFaceTokenizer(files(true)).vocabularySize).toBe(5);
+
+  it('have no role', () => {
+    const tokenizerJson = { ...plain, added_tokens: [{ id: 4, content: '<pad>', special: true }], model };
+    const files = { tokenizerJson, tokenizerConfigJson: { pad_token: '<pad>' } };
+    expect(huggingFaceTokenizer({ ...files, modelConfigJson }).padId).toBeUndefined();
+    expect(huggingFaceTokenizer(files).padId).toBe(4);
+  });
+
+  it('are refused where texts are made of them', () => {
+    const tokenizerJson = { ...plain, model: { ...model, vocab: { ...vocab, more: 4 } } };
+    expect(() => huggingFaceTokenizer({ tokenizerJson, modelConfigJson })).toThrow(refusal('FORMAT', '"more"'));
+  });
 });

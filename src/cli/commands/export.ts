@@ -11,6 +11,7 @@ import {
   storageTypeNames,
   storageTypes,
 } from '../../export/manifest.ts';
+import { ifFound } from '../../errors.ts';
 import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
 import { ownText } from '../../evaluation/precision/own-text.ts';
 import { requireGenerating } from '../../models/families/index.ts';
@@ -21,7 +22,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { blockOption, requireBlocks, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { defineCommand, flag, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
-import { describeHeads, headsJson } from '../output/model-summary.ts';
+import { describeHeads, headsJson, noteTokenizer } from '../output/model-summary.ts';
 import { called, choice, countList, integer, text } from '../framework/option-values.ts';
 
 export const exportCommand = defineCommand({
@@ -69,6 +70,7 @@ export const exportCommand = defineCommand({
     const { signal } = context;
     requireBlocks(dtype, block);
     await using weights = await openModelWeights(folder);
+    noteTokenizer(context, await ifFound(loadTokenizer(weights.path)));
     const writing = context.progress('export', 'bytes');
     try {
       const model = requireGenerating(weights.model);

@@ -10,6 +10,7 @@ import { describeClassifier, isClassifierConfig } from '../../models/classifiers
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
+import { remarkOnRows } from '../../tokenizer/model-rows.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, flag } from '../framework/command.ts';
 import type { CommandResult, CommandContext } from '../framework/context.ts';
@@ -101,8 +102,8 @@ function exportJson({ dtype, device, prompt, encoder, report }: ExportManifest) 
   return { dtype, device, prompt, encoder, report };
 }
 
-function tokenizerJson({ vocabularySize, bosId, eosId }: Tokenizer) {
-  return { vocabulary: vocabularySize, bos: bosId ?? null, eos: eosId ?? null };
+function tokenizerJson({ vocabularySize, bosId, eosId, withoutRow = [] }: Tokenizer) {
+  return { vocabulary: vocabularySize, bos: bosId ?? null, eos: eosId ?? null, withoutRow };
 }
 
 type Fact = [name: string, value: string];
@@ -202,7 +203,8 @@ function describeSizes({ sizes }: ModelDescription): string {
 }
 
 /** BOS and EOS are reported even where there is none, the tokens of encoders only where they are. */
-function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, maskId }: Tokenizer): string {
+function describeTokenizer(tokenizer: Tokenizer): string {
+  const { vocabularySize, bosId, eosId, clsId, sepId, padId, maskId } = tokenizer;
   const encoderTokens = Object.entries({ CLS: clsId, SEP: sepId, PAD: padId, MASK: maskId });
   const named = maskId === undefined ? [] : encoderTokens.filter(([, id]) => id !== undefined);
   return [
@@ -210,6 +212,7 @@ function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, 
     `BOS ${bosId ?? 'none'}`,
     `EOS ${eosId ?? 'none'}`,
     ...named.map(([name, id]) => `${name} ${id}`),
+    ...[remarkOnRows(tokenizer) ?? []].flat(),
   ].join(', ');
 }
 

@@ -25,6 +25,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 import { byteCount, called, choice, filePath, integer, text, textList, wordList } from '../framework/option-values.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
+import { noteTokenizer } from '../output/model-summary.ts';
 
 /** Requests name no longer one. */
 const mostNameCharacters = 512;
@@ -138,6 +139,7 @@ export const serveCommand = defineCommand({
       limits: { timeout: options.timeout },
     };
     await using model = await openServed(folder, { ...named, ...compile, chatTemplate: template });
+    noteTokenizer(context, model.tokenizer);
     if (model instanceof ReadingModel) {
       const { chatTemplate, speculate } = options;
       const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });

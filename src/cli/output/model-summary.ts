@@ -19,6 +19,9 @@ import { describeMedusaHeads, hasMedusaHeads } from '../../checkpoint/medusa-fil
 import type { MedusaTree } from '../../checkpoint/medusa-trees.ts';
 import type { ExportManifest } from '../../export/manifest.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { remarkOnRows } from '../../tokenizer/model-rows.ts';
+import type { Tokenizer } from '../../tokenizer/text-tokens.ts';
+import type { CommandContext } from '../framework/context.ts';
 
 export const comparedContexts = [4096, 32768, 131072] as const;
 
@@ -139,4 +142,10 @@ export function headsJson(summary: HeadsSummary | undefined): Readonly<Record<st
   const { heads, layers, weightBytes, tree } = summary;
   const described = tree === undefined ? null : { method: tree.method, nodes: tree.paths.length + 1 };
   return { heads, layers, weightBytes, tree: described };
+}
+
+/** Says which tokens of a model's tokenizer are left out. */
+export function noteTokenizer(context: CommandContext, tokenizer: Tokenizer | undefined): void {
+  const remark = tokenizer && remarkOnRows(tokenizer);
+  if (remark !== undefined) context.note(remark);
 }
