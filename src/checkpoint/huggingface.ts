@@ -142,6 +142,11 @@ export class Checkpoint implements AsyncDisposable {
     return this.#holder(name).float32Rows(name);
   }
 
+  /** The stored bytes, as `SafetensorsFile.chunks`. */
+  chunks(name: string): AsyncGenerator<Uint8Array> {
+    return this.#holder(name).chunks(name);
+  }
+
   /** Of the files of weights, as of `SafetensorsFile`. */
   get version(): string {
     return this.#weights.files.map(({ version }) => version).join('\n');

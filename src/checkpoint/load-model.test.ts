@@ -73,6 +73,29 @@ describe('saveModel and loadCausalModel', () => {
     expect(await readFile(join(again, 'model.safetensors'))).toEqual(await readFile(join(dir, 'model.safetensors')));
   });
 
+  it.each([
+    ['F16', 'F16'],
+    ['BF16', 'BF16'],
+    ['F32', 'F32'],
+    ['F16', 'F32'],
+    ['F32', 'BF16'],
+  ] as const)('copies %s to %s one by one with the bytes of a model in memory', async (from, to) => {
+    const [stored, copied, saved] = ['stored', 'copied', 'saved'].map((name) => join(folder, `${name}-${from}-${to}`));
+    await saveModel(stored, { model: hybrid, parameters: parametersOf(hybrid) }, { dtype: from });
+    await using weights = await openModelWeights(stored);
+    await saveModel(copied, { model: hybrid, parameters: weights.parameters }, { dtype: to });
+    await saveModel(saved, await loadCausalModel(stored), { dtype: to });
+    expect(await readFile(join(copied, 'model.safetensors'))).toEqual(await readFile(join(saved, 'model.safetensors')));
+  });
+
+  it('copies nothing that is no number', async () => {
+    const dir = await store('copied-no-number', (tensors) => tensors.get(norm)?.data.set([Number.NaN], 3));
+    await using weights = await openModelWeights(dir);
+    const copy = join(folder, 'copy-of-no-number');
+    await expect(saveModel(copy, weights, { dtype: 'F32' })).rejects.toThrow(/holds NaN at index 3/);
+    await expect(loadCausalModel(copy)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
   it('refuses to save what is not the model', async () => {
     const parameters = parametersOf(plain);
     const save = (): Promise<void> => saveModel(join(folder, 'never'), { model: plain, parameters }, {});

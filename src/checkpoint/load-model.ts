@@ -1,15 +1,18 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
-import type { FilePlace, Tensor } from '../graph/tensor.ts';
+import type { DeferredTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { type Classifier, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
+import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { finiteBytes, finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
+import type { TensorSource } from './safetensors/encoding.ts';
 import type { Float32Rows } from './safetensors/reader.ts';
+import type { StoredDType } from './safetensors/stored-dtypes.ts';
 import type { TensorInfo } from './safetensors/directory.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
@@ -113,10 +116,17 @@ export async function loadDescribed<Described extends Loadable>(
   describe: (config: JsonObject) => Described,
 ): Promise<LoadedModel<Described>> {
   await using weights = await openDescribed(dir, describe);
-  const { model, path, names } = weights;
+  const { model, path } = weights;
+  return { model, parameters: await readParameters(weights), path, fingerprint: await weights.fingerprint() };
+}
+
+/** All parameters of an open folder, in memory. */
+export async function readParameters(
+  weights: Pick<ModelWeights<unknown>, 'names' | 'read'>,
+): Promise<Map<string, Tensor<'float32'>>> {
   const parameters = new Map<string, Tensor<'float32'>>();
-  for (const name of names) parameters.set(name, await weights.read(name));
-  return { model, parameters, path, fingerprint: await weights.fingerprint() };
+  for (const name of weights.names) parameters.set(name, await weights.read(name));
+  return parameters;
 }
 
 /** A model whose parameters are read one by one: for those that do not fit into memory. Dispose of it. */
@@ -130,12 +140,20 @@ export interface ModelWeights<Described = Model> extends AsyncDisposable {
   read(name: string): Promise<Tensor<'float32'>>;
   /** The same in pieces, as `SafetensorsFile.float32Rows`. */
   rows(name: string): Float32Rows;
+  /** All parameters, each read when it is needed, as long as the folder is open. */
+  readonly parameters: ReadonlyMap<string, StoredParameter>;
   /** As of `Checkpoint`. */
   readonly version: string;
   /** Where a parameter lies, as of `SafetensorsFile`. */
   place(name: string): FilePlace | undefined;
   /** As of `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
   fingerprint(): Promise<string>;
+}
+
+/** A parameter that stays in its file until it is read. */
+export interface StoredParameter extends DeferredTensor<'float32'> {
+  /** Its numbers in pieces: the stored ones as they are where they have the type, else float32. Each is valid until the next is asked for. */
+  pieces(dtype: StoredDType): AsyncIterable<Float32Array | Uint16Array>;
 }
 
 /**
@@ -162,12 +180,27 @@ async function openDescribed<Described extends Loadable>(
     const doubtful = new Set<string>(); // kept, since bytes are visited once
     const read = async (name: string): Promise<Tensor<'float32'>> =>
       requireFinite(await checkpoint.readFloat32(inFile(name)), inFile(name), path);
+    const rows = (name: string): Float32Rows => finiteRows(checkpoint.float32Rows(inFile(name)), inFile(name), path);
+    async function* storedPieces(name: string, type: StoredDType): AsyncGenerator<Float32Array | Uint16Array> {
+      for await (const { buffer, byteOffset, byteLength } of checkpoint.chunks(inFile(name))) {
+        const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+        if (!finiteBytes(type, bytes)) await read(name); // throws
+        yield type === 'F32'
+          ? new Float32Array(buffer, byteOffset, byteLength / 4)
+          : new Uint16Array(buffer, byteOffset, byteLength / 2);
+      }
+    }
+    const parameterOf = (name: string, { shape }: { readonly shape: readonly number[] }): StoredParameter => ({
+      ...{ dtype: 'float32', shape, load: () => read(name) },
+      pieces: (dtype) => (dtype === stored.get(name)?.info.dtype ? storedPieces(name, dtype) : rows(name).pieces),
+    });
     return {
       model,
       path,
       names: [...held.keys()],
+      parameters: new Map([...held].map(([name, info]) => [name, parameterOf(name, info)])),
       read,
-      rows: (name) => finiteRows(checkpoint.float32Rows(inFile(name)), inFile(name), path),
+      rows,
       version: checkpoint.version,
       place: (name) => checkpoint.place(inFile(name)),
       async fingerprint() {
@@ -248,7 +281,8 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
 };
 
 /**
- * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic.
+ * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. Parameters that are read
+ * when they are needed (`deferredParameters`) pass one by one; numbers that are stored in the asked type are copied as they are.
  * @example
  * ```ts
  * const { model, parameters, path } = await loadModel('assets/tiny-llama');
@@ -257,7 +291,7 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
  */
 export async function saveModel(
   dir: string,
-  content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, ParameterTensor | StoredParameter> },
   options: Pick<SaveCheckpointOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
 ): Promise<void> {
   requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
@@ -271,8 +305,17 @@ export async function saveModel(
   const given = new Map([...parameters].filter(([name]) => held.has(name)));
   assertTensors({ path: dir, tensors: given }, held);
   const tensors = [...held.keys()].flatMap((name) => {
-    const { shape, data } = given.get(name) ?? {};
-    return shape === undefined || data === undefined ? [] : [{ name: model.storedName?.(name) ?? name, shape, data }];
+    const value = given.get(name);
+    if (value === undefined) return [];
+    return [{ name: model.storedName?.(name) ?? name, shape: value.shape, data: sourceOf(value, options.dtype) }];
   });
   await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors });
+}
+
+function sourceOf(
+  value: ParameterTensor | StoredParameter,
+  dtype: SaveCheckpointOptions['dtype'] = 'F32',
+): TensorSource {
+  if ('data' in value) return value.data;
+  return 'pieces' in value ? () => value.pieces(dtype) : async () => (await value.load()).data;
 }

@@ -19,17 +19,17 @@ import type { JsonObject } from '../files/json-object.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder } from '../files/regular-file.ts';
 import { storedBytes } from './safetensors/header.ts';
-import type { TensorEntry } from './safetensors/encoding.ts';
+import type { TensorEntry, TensorSource } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
 /** PyTorch's names of the types a model can be saved in. */
 const torchDTypes = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
-/** A parameter to be saved; `data` has product-of-`shape` elements and may be produced when its turn comes. */
+/** A parameter to be saved; `data` has product-of-`shape` elements, float32 or of the stored type. */
 export interface ModelTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly data: Float32Array | (() => Float32Array | Promise<Float32Array>);
+  readonly data: TensorSource;
 }
 
 /** Content of a saved model. */

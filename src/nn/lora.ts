@@ -92,19 +92,28 @@ export function withLora(source: ParameterSource, { rank, alpha, matrices }: Lor
  * @throws LinnetError `TENSOR` for an update without its matrix or half of an update
  */
 export function mergeLora(
-  { rank, alpha, matrices }: Lora,
+  lora: Lora,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
 ): Map<string, Tensor<'float32'>> {
   const merged = new Map([...parameters].filter(([name]) => !isLoraParameter(name)));
-  for (const [name, matrix] of matrices) {
-    const names = namesOf(name);
-    const [weight, a, b] = [name, names.a, names.b].map((part) => parameters.get(part));
-    if (weight === undefined || a === undefined || b === undefined) {
-      throw new LinnetError('TENSOR', `"${name}" cannot be merged: the matrix, its lora_A or its lora_B is missing`);
-    }
-    merged.set(name, tensor('float32', weight.shape, addProduct(weight.data, a.data, b.data, matrix, rank, alpha)));
-  }
+  for (const name of lora.matrices.keys()) merged.set(name, mergedMatrix(lora, parameters, name, parameters.get(name)));
   return merged;
+}
+
+/** A matrix of `mergeLora`. @param updates A and B of all matrices */
+export function mergedMatrix(
+  { rank, alpha, matrices }: Lora,
+  updates: ReadonlyMap<string, Tensor<'float32'>>,
+  name: string,
+  weight: Tensor<'float32'> | undefined,
+): Tensor<'float32'> {
+  const matrix = matrices.get(name);
+  const names = namesOf(name);
+  const [a, b] = [updates.get(names.a), updates.get(names.b)];
+  if (matrix === undefined || weight === undefined || a === undefined || b === undefined) {
+    throw new LinnetError('TENSOR', `"${name}" cannot be merged: the matrix, its lora_A or its lora_B is missing`);
+  }
+  return tensor('float32', weight.shape, addProduct(weight.data, a.data, b.data, matrix, rank, alpha));
 }
 
 /** W + (α/r)·BA, summed in float64 and rounded once. */

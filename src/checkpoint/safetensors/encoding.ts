@@ -8,8 +8,8 @@ import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, st
 import type { StoredDType, TensorData } from './stored-dtypes.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
 
-/** The data of a tensor, or a function that produces it when its turn comes. */
-export type TensorSource = TensorData | (() => TensorData | Promise<TensorData>);
+/** The data of a tensor, or a function that produces it when its turn comes: whole, or in pieces, each of which is written before the next is made. */
+export type TensorSource = TensorData | (() => TensorData | Promise<TensorData> | AsyncIterable<TensorData>);
 
 /** A tensor to be written. float32 data may be stored as F32, F16 or BF16; other data only as its own type. */
 export interface TensorEntry {
@@ -126,25 +126,41 @@ export async function writeTensor(
   write: (bytes: Uint8Array) => void | Promise<void>,
 ): Promise<void> {
   const data = typeof entry.data === 'function' ? await entry.data() : entry.data;
-  for (const bytes of encodedPieces(entry, data, path)) await write(bytes);
+  if (ArrayBuffer.isView(data)) {
+    for (const bytes of encodedPieces(entry, data, path)) await write(bytes);
+    return;
+  }
+  const { bytesIn, label } = encoding(entry, path);
+  let written = 0;
+  for await (const piece of data) {
+    const bytes = bytesIn(piece);
+    written += bytes.length;
+    if (written <= entry.byteLength) await write(bytes);
+  }
+  if (written !== entry.byteLength) {
+    throw new LinnetError('SHAPE', `${label} takes ${entry.byteLength} bytes, ${written} were given`);
+  }
 }
 
-function* encodedPieces(
-  { name, dtype, shape, byteLength }: PlacedEntry,
-  data: TensorData,
-  path: string,
-): Generator<Uint8Array> {
-  const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
-  const count = (byteLength * 8) / bitsOf(dtype);
+function* encodedPieces(entry: PlacedEntry, data: TensorData, path: string): Generator<Uint8Array> {
+  const { bytesIn, label } = encoding(entry, path);
+  const count = (entry.byteLength * 8) / bitsOf(entry.dtype);
   if (data.length !== count)
     throw new LinnetError('SHAPE', `${label} takes ${count} elements, ${data.length} were given`);
-  const { encode } = storedDType(dtype);
-  if (encode === undefined) throw new LinnetError('FORMAT', `${label}: writing this type is not supported`);
   for (let start = 0; start < count; start += CONVERSION_ELEMENTS) {
-    const bytes = encode(data.subarray(start, start + CONVERSION_ELEMENTS));
-    if (bytes === undefined) {
-      throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
-    }
-    yield bytes;
+    yield bytesIn(data.subarray(start, start + CONVERSION_ELEMENTS));
   }
+}
+
+/** An entry's name in errors, and the bytes of its elements in its type. */
+function encoding({ name, dtype, shape }: PlacedEntry, path: string) {
+  const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
+  const row = storedDType(dtype);
+  if (row.encode === undefined) throw new LinnetError('FORMAT', `${label}: writing this type is not supported`);
+  const bytesIn = (data: TensorData): Uint8Array => {
+    const bytes = row.encode?.(data);
+    if (bytes !== undefined) return bytes;
+    throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
+  };
+  return { label, bytesIn };
 }

@@ -1,12 +1,12 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
 import { mixerPresetNames, presetShapes } from '../../attention/presets.ts';
-import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openModelWeights, readParameters, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { requireCausal } from '../../models/families/index.ts';
-import { linearizeByName } from '../../models/linearization/linearize-by-name.ts';
-import { defaultParts, exchangeableLayers } from '../../models/linearization/linearize.ts';
+import { exchangeByName } from '../../models/linearization/linearize-by-name.ts';
+import { defaultParts, exchangeableLayers, exchangedParameters } from '../../models/linearization/linearize.ts';
 import type { Model } from '../../models/model.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -69,17 +69,18 @@ export const linearizeCommand = defineCommand({
   },
   replaced: { '--conv': '--convolution' },
   async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, ...changes }) {
-    const loaded = await loadModel(folder);
-    context.throwIfStopped('before anything was written');
-    const swapped = linearizeByName(loaded.model, loaded.parameters, mixer, changes);
+    await using weights = await openModelWeights(folder);
+    const { model: original, path } = weights;
+    const model = exchangeByName(original, mixer, changes);
     const { attention, layers } = changes;
     const changed =
-      loaded.model.kind === 'encoder-decoder'
+      original.kind === 'encoder-decoder'
         ? { attention: attention ?? defaultParts, changedLayers: layers ?? 'all' }
-        : { changedLayers: layers ?? exchangeableLayers(loaded.model) };
-    const calibration = init === 'calibrate' ? await calibrated(context, loaded, swapped, { data, field }) : undefined;
-    const { model, parameters } = { ...swapped, ...calibration };
-    await saveModel(out, { model, parameters }, { tokenizerFiles: { from: loaded.path }, dtype, replace });
+        : { changedLayers: layers ?? exchangeableLayers(original) };
+    const calibration = init === 'calibrate' ? await calibrated(context, weights, model, { data, field }) : undefined;
+    context.throwIfStopped('before anything was written');
+    const parameters = calibration?.parameters ?? exchangedParameters(original, model, weights.parameters);
+    await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
     const counts = countParameters(model);
     const runs = mixerRuns(model.mixers);
     context.print(`saved ${out}: ${formatCount(counts.total)} parameters, ${formatCount(counts.mixers)} of the mixers`);
@@ -97,14 +98,15 @@ export const linearizeCommand = defineCommand({
 /** Mixers fitted to the original's attention. @throws UsageError without data, LinnetError for a model that cannot be calibrated */
 async function calibrated(
   context: CommandContext,
-  original: LoadedModel<Model>,
-  swapped: Pick<LoadedModel<Model>, 'model' | 'parameters'>,
+  original: ModelWeights,
+  changed: Model,
   { data, field }: { readonly data?: readonly string[]; readonly field: string },
 ) {
   if (data === undefined) throw new UsageError('--init calibrate needs --data: text like that which the model is for');
-  const teacher = { model: requireCausal(original.model), parameters: original.parameters };
-  const student = { model: requireCausal(swapped.model), parameters: swapped.parameters };
   const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
+  const all = await readParameters(original);
+  const teacher = { model: requireCausal(original.model), parameters: all };
+  const student = { model: requireCausal(changed), parameters: exchangedParameters(original.model, changed, all) };
   const { parameters, layers } = await context.withProgress('calibrate', 'layers', (_, { signal, onProgress }) =>
     calibrate(teacher, student, texts, { signal, onLayer: onProgress }),
   );

@@ -1,7 +1,8 @@
 /** `linnet merge`: a model and a low-rank adapter become one model. */
 import { loadAdapter } from '../../checkpoint/adapter-files.ts';
-import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
-import { mergeLora } from '../../nn/lora.ts';
+import { openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
+import type { ParameterTensor } from '../../models/linearization/linearize.ts';
+import { isLoraParameter, mergedMatrix } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { defineCommand, required } from '../framework/command.ts';
 import { folderPath } from '../framework/option-values.ts';
@@ -18,11 +19,19 @@ export const merge = defineCommand({
   arguments: { model: folderOf('the model'), adapter: required(folderPath, 'folder of the adapter') },
   options: { out: folderFor('the merged model'), replace: replaceOption, dtype: checkpointTypeOption },
   async run(context, { model: folder, adapter: adapterFolder, out, replace, dtype }) {
-    const { model, parameters, fingerprint, path: from } = await loadModel(folder);
-    const adapter = await loadAdapter(adapterFolder, { model, parameters: model.parameters, fingerprint });
-    const merged = mergeLora(adapter.lora, new Map([...parameters, ...adapter.parameters]));
+    await using weights = await openModelWeights(folder);
+    const { model, path: from, parameters } = weights;
+    const base = { model, parameters: model.parameters, fingerprint: await weights.fingerprint() };
+    const { lora, parameters: trained } = await loadAdapter(adapterFolder, base);
+    const merged = new Map<string, ParameterTensor>(parameters);
+    for (const [name, value] of trained) if (!isLoraParameter(name)) merged.set(name, value);
+    for (const name of lora.matrices.keys()) {
+      const { shape } = model.parameters.get(name) ?? { shape: [] };
+      const load = async () => mergedMatrix(lora, trained, name, await weights.read(name));
+      merged.set(name, { dtype: 'float32', shape, load });
+    }
     await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from }, dtype, replace });
-    const { rank, alpha, matrices } = adapter.lora;
+    const { rank, alpha, matrices } = lora;
     context.print(`saved ${out}: updates of rank ${rank} added to ${formatCount(matrices.size)} matrices`);
     return { json: { out, rank, alpha, matrices: matrices.size } };
   },

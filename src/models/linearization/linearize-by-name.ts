@@ -12,7 +12,13 @@ import {
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { exchangeableLayers, exchangeableMixers, linearize, linearizeParts } from './linearize.ts';
+import {
+  exchangeableLayers,
+  exchangeableMixers,
+  exchangedParameters,
+  exchangeMixers,
+  exchangeParts,
+} from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
 import { byKind, type CausalModel, type EncoderModel, type Model, partReadings } from '../model.ts';
 
@@ -29,9 +35,6 @@ export interface LinearizeOptions extends PresetOptions {
   readonly attention?: readonly AttentionPart[];
 }
 
-type Weights = ReadonlyMap<string, Tensor<'float32'>>;
-type Linearized = { readonly model: Model; readonly parameters: Map<string, Tensor<'float32'>> };
-
 /** K of the paper's T5. */
 const t5Kernel = 9;
 
@@ -43,10 +46,16 @@ const t5Kernel = 9;
  */
 export function linearizeByName(
   model: Model,
-  parameters: Weights,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
   mixer: string | MixerConfig,
   options: LinearizeOptions,
-): Linearized {
+): { readonly model: Model; readonly parameters: Map<string, Tensor<'float32'>> } {
+  const changed = exchangeByName(model, mixer, options);
+  return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
+}
+
+/** The description that `linearizeByName` gives. */
+export function exchangeByName(model: Model, mixer: string | MixerConfig, options: LinearizeOptions): Model {
   requireOptions(options, 'the options of linearize');
   const { layers, attention, softmaxLayers = 0, ...preset } = options;
   if (layers !== undefined) requireNumbers(layers, 'layers');
@@ -56,7 +65,7 @@ export function linearizeByName(
     const localKernel = options.localKernel ?? localKernelFor(exchangeableMixers(model), mixer);
     return mixerPresetReading(reads, mixer, { ...options, localKernel }, others);
   };
-  const inLayers = (own: CausalModel | EncoderModel, reads: Reading): Linearized => {
+  const inLayers = (own: CausalModel | EncoderModel, reads: Reading): Model => {
     if (attention !== undefined) {
       throw new OptionsError(
         `\`attention\` is for models with an encoder and a decoder; a ${own.family} model has one attention per layer`,
@@ -66,10 +75,10 @@ export function linearizeByName(
     const taken = softmaxLayers > 0 && typeof mixer === 'string' ? takenOptions(mixer, preset) : preset;
     const chosen = configured(reads, taken);
     const changed = layers ?? exchangeableLayers(own);
-    const mixed = linearize(own, parameters, chosen, changed.slice(softmaxLayers));
+    const mixed = exchangeMixers<CausalModel | EncoderModel>(own, chosen, changed.slice(softmaxLayers));
     const { group = defaultGroup } = preset;
     const blocks = { kind: 'linear', group, local: { kernel: 'softmax' }, convolution: convolutionOf(chosen) };
-    return linearize(mixed.model, mixed.parameters, parseMixer(blocks), changed.slice(0, softmaxLayers));
+    return exchangeMixers(mixed, parseMixer(blocks), changed.slice(0, softmaxLayers));
   };
   return byKind(model, {
     causal: (own) => inLayers(own, 'past'),
@@ -80,7 +89,7 @@ export function linearizeByName(
         typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
       const mixerOf = (part: AttentionPart): MixerConfig =>
         configured(partReadings[part], { ...preset, ...usual }, allReadings);
-      return linearizeParts(own, parameters, mixerOf, { parts: attention, layers });
+      return exchangeParts(own, mixerOf, { parts: attention, layers });
     },
   });
 }

@@ -11,7 +11,8 @@ import {
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireKind, requireNumbers } from '../../files/arguments.ts';
-import { type Tensor, tensor } from '../../graph/tensor.ts';
+import { sameShape } from '../../graph/shape.ts';
+import { type DeferredTensor, type Tensor, tensor } from '../../graph/tensor.ts';
 import { type AttentionPart, isSame } from '../linnet-section.ts';
 import type { CausalModel, EncoderDecoderModel, ModelDescription } from '../model.ts';
 
@@ -35,8 +36,18 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   mixer: MixerConfig,
   given?: readonly number[],
 ): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
-  requireKind(model, 'the model', ['mixers', 'withMixers'], 'a model');
   requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
+  const changed = exchangeMixers(model, mixer, given);
+  return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
+}
+
+/** The description that `linearize` gives. @throws LinnetError `CONFIG` for a layer the model does not have */
+export function exchangeMixers<Described extends Remixable<Described> & ModelDescription>(
+  model: Described,
+  mixer: MixerConfig,
+  given?: readonly number[],
+): Described {
+  requireKind(model, 'the model', ['mixers', 'withMixers'], 'a model');
   const layers = given === undefined ? exchangeableLayers(model) : requireNumbers(given, 'layers');
   for (const layer of layers) {
     if (model.mixers[layer] === undefined) {
@@ -46,22 +57,55 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
       );
     }
   }
-  const changed = model.withMixers(
-    model.mixers.map((old, layer) => (layers.includes(layer) ? parseMixer(mixer) : old)),
-  );
-  const fresh = freshMixerParameters(changed, (layer) => !isSame(model.mixers[layer], changed.mixers[layer]));
-  const kept = new Map<string, Tensor<'float32'>>();
+  return model.withMixers(model.mixers.map((old, layer) => (layers.includes(layer) ? parseMixer(mixer) : old)));
+}
+
+/** A parameter in memory, or one that is read when it is needed. */
+export type ParameterTensor = Tensor<'float32'> | DeferredTensor<'float32'>;
+
+/**
+ * The parameters of a model whose mixers were exchanged: those of mixers that changed are new, others are the original's.
+ * @throws LinnetError `TENSOR` for a parameter that is missing
+ */
+export function exchangedParameters(
+  original: ModelDescription,
+  changed: ModelDescription,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+): Map<string, Tensor<'float32'>>;
+export function exchangedParameters(
+  original: ModelDescription,
+  changed: ModelDescription,
+  parameters: ReadonlyMap<string, ParameterTensor>,
+): Map<string, ParameterTensor>;
+export function exchangedParameters(
+  original: ModelDescription,
+  changed: ModelDescription,
+  parameters: ReadonlyMap<string, ParameterTensor>,
+): Map<string, ParameterTensor> {
+  const fresh = freshMixerParameters(changed, (layer) => !isSame(original.mixers[layer], changed.mixers[layer]));
+  const exchanged = new Map<string, ParameterTensor>();
   for (const [name, { shape }] of changed.parameters) {
-    const own = fresh.get(name);
-    const value = own ?? parameters.get(name);
+    const value = fresh.get(name) ?? parameters.get(name);
     if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" [${shape.join(',')}] is missing`);
-    kept.set(name, own ?? changed.fitParameter?.(name, value) ?? value);
+    exchanged.set(name, fresh.has(name) ? value : fitted(changed, name, shape, value));
   }
   for (const name of changed.optionalParameters?.keys() ?? []) {
     const value = parameters.get(name);
-    if (value !== undefined) kept.set(name, value);
+    if (value !== undefined) exchanged.set(name, value);
   }
-  return { model: changed, parameters: kept };
+  return exchanged;
+}
+
+function fitted(
+  { fitParameter }: ModelDescription,
+  name: string,
+  shape: readonly number[],
+  value: ParameterTensor,
+): ParameterTensor {
+  if (fitParameter === undefined) return value;
+  if ('data' in value) return fitParameter(name, value);
+  if (sameShape(value.shape, shape)) return value;
+  return { dtype: 'float32', shape, load: async () => fitParameter(name, await value.load()) };
 }
 
 /** The model with a mixer in all layers that can have another than the family's own, but for those that are kept. */
@@ -113,9 +157,25 @@ export function linearizeParts(
   model: EncoderDecoderModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   mixerOf: (part: AttentionPart) => MixerConfig,
-  { parts = defaultParts, layers }: { readonly parts?: readonly AttentionPart[]; readonly layers?: readonly number[] },
+  changes: ChangedParts,
 ): { model: EncoderDecoderModel; parameters: Map<string, Tensor<'float32'>> } {
-  let result = { model, parameters: new Map(parameters) };
+  const changed = exchangeParts(model, mixerOf, changes);
+  return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
+}
+
+/** Parts of a model that change, by default `defaultParts`, and the layers of each, by default all. */
+interface ChangedParts {
+  readonly parts?: readonly AttentionPart[];
+  readonly layers?: readonly number[];
+}
+
+/** The description that `linearizeParts` gives. */
+export function exchangeParts(
+  model: EncoderDecoderModel,
+  mixerOf: (part: AttentionPart) => MixerConfig,
+  { parts = defaultParts, layers }: ChangedParts,
+): EncoderDecoderModel {
+  let result = model;
   for (const part of parts) {
     const own = model.attentions.flatMap((attention, index) =>
       attention.part === part ? [{ ...attention, index }] : [],
@@ -129,7 +189,7 @@ export function linearizeParts(
     }
     const chosen = own.filter(({ layer }) => layers === undefined || layers.includes(layer)).map(({ index }) => index);
     const mixer = mixerOf(part);
-    result = linearize(result.model, result.parameters, part === 'cross' ? betweenTexts(mixer) : mixer, chosen);
+    result = exchangeMixers(result, part === 'cross' ? betweenTexts(mixer) : mixer, chosen);
   }
   return result;
 }
