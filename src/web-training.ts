@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Training in browsers: fine-tunes the model of an exported folder in the page, decodes with the result, and looks at its
  * attention. Apart from `linnet/web`, since it brings the graph compiler along, which pages that only decode do without. Nothing that this file

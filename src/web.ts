@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * The library, for browsers: opens exported models by URL and decodes with them, on WebAssembly or WebGPU. Its exports
  * have the same names and behaviour as in the entry for Node. Nothing that this file reaches may need Node; a test

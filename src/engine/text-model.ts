@@ -19,7 +19,7 @@ export interface NamedModel {
   readonly tokenizer: Tokenizer;
   readonly pieces: TokenPieces;
   /** Undefined where the model folder has none and none was given. */
-  readonly template?: ChatTemplate;
+  readonly template?: ChatTemplate | undefined;
   /** Ties session files to the model. */
   readonly fingerprint: string;
 }

@@ -1,15 +1,19 @@
 /**
  * What is published: the package (built first, if dist/ is older than its sources) is packed and installed into an empty
- * project, where the programs of the documentation must type-check as its users have it, and those of README.md run. Takes
- * a minute or two; needs the npm registry, or its cache, as `npm ci` does.
+ * project, where the programs of the documentation must type-check as its users have it, those of README.md run, and the page
+ * of docs/browsers.md writes its text under Vite. Takes a minute or two; needs the npm registry, or its cache, as `npm ci` does.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { build, createServer, preview } from 'vite';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { projectRoot } from '../../scripts/entries.ts';
+import { launchChromium, noChromium } from '../browser/chromium.ts';
+import { openQuietPage } from '../browser/quiet-page.ts';
+import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 
 const run = promisify(execFile);
@@ -17,12 +21,15 @@ const place = suiteFolder();
 const project = join(place, 'project');
 const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc');
 
+/** Blocks of a page in a language. */
+async function blocksOf(page: string, language: 'js' | 'ts'): Promise<string[]> {
+  const markdown = await readFile(join(projectRoot, page), 'utf8');
+  return [...markdown.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'))].map(([, text]) => text);
+}
+
 /** TypeScript programs of a page that import the package. */
 async function programsOf(page: string): Promise<string[]> {
-  const markdown = await readFile(join(projectRoot, page), 'utf8');
-  return [...markdown.matchAll(/^```ts\n(.*?)^```$/gms)]
-    .map(([, program]) => program)
-    .filter((program) => program.includes("from 'linnet"));
+  return (await blocksOf(page, 'ts')).filter((program) => program.includes("from 'linnet"));
 }
 
 /** Options as an empty project has them: declarations of packages are checked, too. */
@@ -118,8 +125,29 @@ describe('the packed package, installed into an empty project', () => {
     const program = paths.map((path, index) => `export * as part${index} from 'linnet${path}';\n`).join('');
     await mkdir(join(project, 'node-alone'));
     await writeFile(join(project, 'node-alone/program.ts'), program);
-    const options = { ...compilerOptions('NodeNext', 'NodeNext'), lib: ['ES2022'], noEmit: true };
+    const exact = { exactOptionalPropertyTypes: true, noEmit: true };
+    const options = { ...compilerOptions('NodeNext', 'NodeNext'), lib: ['ES2022'], ...exact };
     const config = join(project, 'node-alone/tsconfig.json');
+    await writeFile(config, JSON.stringify({ compilerOptions: options, include: ['program.ts'] }));
+    const { stdout } = await run(process.execPath, [tsc, '-p', config], { cwd: project }).catch((error: unknown) =>
+      z.object({ stdout: z.string() }).parse(error),
+    );
+    expect(stdout).toBe('');
+  });
+
+  it('type-checks for browsers alone, without the types of Node and without skipLibCheck', {
+    timeout: 240_000,
+  }, async () => {
+    const folder = join(project, 'browser-alone');
+    await mkdir(folder);
+    const paths = ['web', 'web/training'];
+    await writeFile(
+      join(folder, 'program.ts'),
+      paths.map((path, index) => `export * as part${index} from 'linnet/${path}';\n`).join(''),
+    );
+    const exact = { exactOptionalPropertyTypes: true, noEmit: true };
+    const options = { ...compilerOptions('ESNext', 'bundler'), types: [], ...exact };
+    const config = join(folder, 'tsconfig.json');
     await writeFile(config, JSON.stringify({ compilerOptions: options, include: ['program.ts'] }));
     const { stdout } = await run(process.execPath, [tsc, '-p', config], { cwd: project }).catch((error: unknown) =>
       z.object({ stdout: z.string() }).parse(error),
@@ -139,3 +167,44 @@ describe('the packed package, installed into an empty project', () => {
     expect(second.stdout).toMatch(/^[0-9.]+ causal\n$/);
   });
 });
+
+describe.skipIf(noChromium !== undefined)(
+  `the page of docs/browsers.md${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
+  () => {
+    /** The text that the page writes. */
+    async function written({ resolvedUrls }: { readonly resolvedUrls: { readonly local: string[] } | null }) {
+      const browser = await launchChromium();
+      try {
+        await using opened = await openQuietPage(browser, resolvedUrls?.local[0] ?? '', { patience: 60_000 });
+        await opened.page.waitForSelector('[data-done]');
+        expect(opened.faults).toEqual([]);
+        expect(await opened.page.evaluate('crossOriginIsolated')).toBe(true);
+        return await opened.page.innerText('body');
+      } finally {
+        await browser.close();
+      }
+    }
+
+    it("writes the same text from Vite's development server and from its build", async () => {
+      const page = 'docs/browsers.md';
+      const program = (await blocksOf(page, 'ts')).find((block) => block.includes('model.generate('));
+      const setting = (await blocksOf(page, 'js')).find((block) => block.includes('vite.config.js'));
+      const root = join(project, 'browser');
+      await writeExportedModel(join(root, 'public/model'), await augmentedTinyLlama(), { dtype: 'f32' });
+      await writeFile(join(root, 'page.ts'), `${program ?? ''}document.body.dataset.done = 'yes';\n`);
+      await writeFile(join(root, 'vite.config.js'), setting ?? '');
+      const head = '<head><title>Page</title><link rel="icon" href="data:," /></head>';
+      const body = '<body><script type="module" src="/page.ts"></script></body>';
+      await writeFile(join(root, 'index.html'), `<!doctype html><html lang="en">${head}${body}</html>`);
+
+      const options = { root, logLevel: 'silent' } as const;
+      const developing = await createServer({ ...options, server: { port: 0, host: 'localhost' } });
+      await developing.listen();
+      const text = await written(developing).finally(() => developing.close());
+      await build(options);
+      const built = await preview({ ...options, preview: { port: 0, host: 'localhost' } });
+      expect(await written(built).finally(() => built.close())).toBe(text);
+      expect(text.length).toBeGreaterThan(100);
+    }, 120_000);
+  },
+);
