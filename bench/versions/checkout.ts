@@ -8,7 +8,7 @@ import type * as LoadModel from '../../src/checkpoint/load-model.ts';
 import type * as Engine from '../../src/decoding/engine.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import type * as DecodingSpeed from '../../src/evaluation/speed/decoding-speed.ts';
-import type * as TrainingSpeed from '../../src/evaluation/speed/training-speed.ts';
+import type * as TrainingSpeed from '../training/training-speed.ts';
 import type * as Families from '../../src/models/index.ts';
 import type * as Open from '../../src/open/index.ts';
 
@@ -29,7 +29,7 @@ export interface Checkout {
 export async function openCheckout(folder: string): Promise<Checkout> {
   // The types are those of this checkout; what another one exports is known when it is used.
   const part = (...candidates: string[]): Promise<never> => {
-    const paths = candidates.map((file) => resolve(folder, 'src', file));
+    const paths = candidates.map((file) => resolve(folder, file.startsWith('bench/') ? '' : 'src', file));
     return import(pathToFileURL(paths.find((path) => existsSync(path)) ?? paths[0]).href) as Promise<never>;
   };
   return {
@@ -41,7 +41,7 @@ export async function openCheckout(folder: string): Promise<Checkout> {
     open: await part('open/index.ts'),
     families: await part('models/index.ts', 'models/families.ts'),
     decodingSpeed: await part('evaluation/speed/decoding-speed.ts'),
-    trainingSpeed: await part('evaluation/speed/training-speed.ts'),
+    trainingSpeed: await part('bench/training/training-speed.ts', 'evaluation/speed/training-speed.ts'),
   };
 }
 

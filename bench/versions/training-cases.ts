@@ -1,4 +1,4 @@
-/** Training steps of two layers, as `linnet bench train` takes them. */
+/** Training steps of two layers, as `bench/training/step.ts` takes them. */
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { type Checkout, threads } from './checkout.ts';
 import type { Case, Measure } from './turns.ts';

@@ -19,6 +19,8 @@ export const commandGroups: Readonly<Record<string, string>> = {
 export const movedCommands: Readonly<Record<string, string>> = {
   sweep:
     '`linnet study sweep --plan FILE`; plans of the kind "classification": `linnet study classification --plan FILE`',
+  'bench gemm': '`bench/training/products.ts` of a checkout',
+  'bench train': '`bench/training/step.ts` of a checkout',
 };
 
 const summaries = {
@@ -56,8 +58,6 @@ const summaries = {
   'study leak': 'training with a convolution that reads the future',
   work: 'take trials and tasks from a queue, on as many machines as there are',
   runs: 'list what was trained, or follow it on a page',
-  'bench gemm': 'matrix products through the runtime',
-  'bench train': 'a training step against the peak matrix-multiplication throughput',
   'bench decode': 'time per token and memory against the context',
   'bench prefill': 'reading prompts of several lengths',
   'bench verify': 'steps over token trees of several sizes',
@@ -105,8 +105,6 @@ const loaders: Readonly<Record<string, Load>> = {
   'study leak': studyLoader('leak'),
   work: async () => (await import('./commands/work.ts')).work,
   runs: async () => (await import('./commands/runs.ts')).runsCommand,
-  'bench gemm': async () => (await import('./commands/bench/gemm.ts')).benchGemm,
-  'bench train': async () => (await import('./commands/bench/train.ts')).benchTrain,
   'bench decode': async () => (await import('./commands/bench/model.ts')).benchDecode,
   'bench prefill': async () => (await import('./commands/bench/model.ts')).benchPrefill,
   'bench verify': async () => (await import('./commands/bench/model.ts')).benchVerify,

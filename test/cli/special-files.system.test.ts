@@ -1,10 +1,10 @@
-/** Files that never end, and waits that a signal must end. */
+/** Files that never end. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../scratch-folder.ts';
-import { errorOf, linnet, runCaptured } from './captured-cli.ts';
+import { errorOf, linnet } from './captured-cli.ts';
 
 const folder = suiteFolder();
 const pipe = join(folder, 'pipe');
@@ -28,27 +28,4 @@ describe.skipIf(process.platform === 'win32')('a pipe or device', () => {
       expect(code).toBe('PATH');
     },
   );
-});
-
-describe('bench train', () => {
-  it('stops at the first step after Ctrl-C', async () => {
-    const controller = new AbortController();
-    const words = [
-      'bench',
-      'train',
-      '--widths',
-      '64',
-      '--layers',
-      '1',
-      '--set',
-      'length=16',
-      '--set',
-      'rows=1',
-      '--runs',
-      '1000',
-    ];
-    const ended = runCaptured(words, { signal: controller.signal });
-    setTimeout(() => controller.abort(), 500);
-    expect((await ended).exitCode).toBe(130);
-  });
 });

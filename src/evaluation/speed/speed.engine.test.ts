@@ -15,7 +15,6 @@ import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { fusedGraph } from '../../training/step-program.ts';
 import { decodingSpeed, fillState } from './decoding-speed.ts';
-import { productSpeed } from './peak-throughput.ts';
 import { timingOf, time } from './timing.ts';
 
 const G = 8;
@@ -75,15 +74,6 @@ describe('products', () => {
     const weights = matrices.reduce((total, [, { shape }]) => total + shape[0] * shape[1], 0);
     expect(flops).toBeGreaterThan(6 * weights * rows * length);
     expect(flops).toBeLessThan(9 * weights * rows * length);
-  });
-});
-
-describe('productSpeed', () => {
-  it('counts the operations of the product over the median', async () => {
-    const { gigaflops, timing, size } = await productSpeed([64, 32, 48], { ...threads, runs: 3 });
-    expect(size).toEqual([64, 32, 48]);
-    expect(timing.runs).toBe(3);
-    expect(gigaflops).toBeCloseTo((2 * 64 * 32 * 48) / (timing.medianMs * 1e-3) / 1e9, 9);
   });
 });
 

@@ -1,17 +1,17 @@
 /** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix-multiplication throughput. */
-import type { Stoppable } from '../../errors.ts';
-import { graphCost } from '../../graph/cost.ts';
-import { float32, int32 } from '../../graph/tensor.ts';
-import { initializeParameters } from '../../models/initialize.ts';
-import type { CausalModel } from '../../models/model.ts';
-import { Random } from '../../random.ts';
-import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { adamWDefaults } from '../../training/adamw.ts';
-import { causalObjective } from '../../training/objectives/next-token.ts';
-import { parameterBlocks } from '../../training/parameter-blocks.ts';
-import { fusedGraph, initialState, TrainingProgram } from '../../training/step-program.ts';
+import type { Stoppable } from '../../src/errors.ts';
+import { graphCost } from '../../src/graph/cost.ts';
+import { float32, int32 } from '../../src/graph/tensor.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
+import type { CausalModel } from '../../src/models/model.ts';
+import { Random } from '../../src/random.ts';
+import { compile, type CompileOptions } from '../../src/runtime/compile.ts';
+import { adamWDefaults } from '../../src/training/adamw.ts';
+import { causalObjective } from '../../src/training/objectives/next-token.ts';
+import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
+import { fusedGraph, initialState, TrainingProgram } from '../../src/training/step-program.ts';
 import { ceilingSize, compileProduct, gigaflopsOf } from './peak-throughput.ts';
-import { median, timeInTurns, timingOf } from './timing.ts';
+import { median, timeInTurns, timingOf } from '../../src/evaluation/speed/timing.ts';
 
 /** Size and number of the timed steps. */
 export interface TrainingSpeedOptions extends Stoppable {

@@ -1,10 +1,10 @@
-/** How fast this machine multiplies matrices through the runtime: the ceiling that training and prefill are held against. */
-import { Graph } from '../../graph/graph.ts';
-import { matmul } from '../../graph/ops/contraction.ts';
-import { float32 } from '../../graph/tensor.ts';
-import { Random } from '../../random.ts';
-import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { time } from './timing.ts';
+/** How fast this machine multiplies matrices through the runtime: the ceiling of training steps. */
+import { Graph } from '../../src/graph/graph.ts';
+import { matmul } from '../../src/graph/ops/contraction.ts';
+import { float32 } from '../../src/graph/tensor.ts';
+import { Random } from '../../src/random.ts';
+import { compile, type CompileOptions } from '../../src/runtime/compile.ts';
+import { time } from '../../src/evaluation/speed/timing.ts';
 
 /** Rows, inner dimension and columns of a product. */
 export type ProductSize = readonly [rows: number, inner: number, columns: number];
