@@ -19,6 +19,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
 export const movedCommands: Readonly<Record<string, string>> = {
   sweep:
     '`linnet study sweep --plan FILE`; plans of the kind "classification": `linnet study classification --plan FILE`',
+  'eval compare': '`linnet eval tasks RESULTS RESULTS`',
   'bench gemm': '`bench/training/products.ts` of a checkout',
   'bench train': '`bench/training/step.ts` of a checkout',
 };
@@ -45,10 +46,8 @@ const summaries = {
   'eval agreement': 'whether a converted model writes as its original does',
   'eval positions': 'perplexity by position, far beyond the length of training',
   'eval accuracy': 'how often a classifier is right on labelled texts',
-  'eval tasks': 'benchmarks, with the prompts and numbers of lm-evaluation-harness',
-  'eval compare': 'results of tasks side by side, and the questions that changed',
+  'eval tasks': 'benchmarks, with the prompts and numbers of lm-evaluation-harness; several models side by side',
   'eval rouge': 'predicted summaries against references',
-  'eval mt-bench': 'how fast questions of several turns are answered, with drafts and without',
   'study sweep': 'methods × models × seeds: perplexity after the same training',
   'study classification': 'methods × models × tasks × seeds: classifiers after the same fine-tuning',
   'study matrix': 'which mixer works in which family, found by running',
@@ -93,9 +92,7 @@ const loaders: Readonly<Record<string, Load>> = {
   'eval positions': async () => (await import('./commands/eval/positions.ts')).evalPositions,
   'eval accuracy': async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
   'eval tasks': async () => (await import('./commands/eval/tasks.ts')).evalTasks,
-  'eval compare': async () => (await import('./commands/eval/compare.ts')).evalCompare,
   'eval rouge': async () => (await import('./commands/eval/rouge.ts')).evalRouge,
-  'eval mt-bench': async () => (await import('./commands/eval/mt-bench.ts')).evalMtBench,
   'study sweep': studyLoader('sweep'),
   'study classification': studyLoader('classification'),
   'study matrix': studyLoader('matrix'),

@@ -7,7 +7,7 @@ import { readParquetRows, type Row, type SourcedRow } from './parquet-rows.ts';
 import { readLines, readTextFile } from './text-file.ts';
 
 /** Longest line of a .jsonl file in bytes, and row of a table in characters; the longest articles have some ten thousand. */
-export const longestRow = 4 << 20;
+const longestRow = 4 << 20;
 
 export interface RowSyntax {
   /** Default `longestRow`. */

@@ -85,7 +85,7 @@ function withoutMarks(text: string): string {
 }
 
 /** A column whose kind has been checked. */
-export function textOf(value: RowValue | undefined): string {
+function textOf(value: RowValue | undefined): string {
   if (typeof value === 'string') return value;
   throw new LinnetError('INTERNAL', 'internal: a column that holds a text was expected');
 }

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
-import { LinnetError } from '../../../errors.ts';
+import { ifFound, LinnetError } from '../../../errors.ts';
+import { compareResults } from '../../../evaluation/tasks/comparison/compare.ts';
+import { type ModelResults, readResults } from '../../../evaluation/tasks/comparison/result-files.ts';
 import { Journal } from '../../../evaluation/tasks/journal.ts';
 import type { TaskSummary } from '../../../evaluation/tasks/judging.ts';
 import { defaultBootstrapIterations } from '../../../evaluation/tasks/metrics/statistics.ts';
@@ -22,17 +24,18 @@ import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
 import { fixed, formatCount } from '../../../report/quantities.ts';
-import type { Column } from '../../../report/table.ts';
+import { type Column, textTable } from '../../../report/table.ts';
 import {
   defineCommand,
   engineOptions,
   flag,
   optional,
-  required,
+  requiredList,
   withDefault,
   settings,
 } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
 import {
   called,
   choice,
@@ -46,6 +49,7 @@ import {
 import { modelHere } from '../../../open/model-names.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
 import { countParameters } from '../../output/model-summary.ts';
+import { comparisonTable } from '../../output/task-comparison.ts';
 
 const defaultLimit = 200;
 
@@ -78,142 +82,209 @@ const seedsKind: ValueKind<Seeds> = {
 
 const defaultSeeds: Seeds = [0, 1234, 1234, 1234];
 
+const taskOptions = {
+  tasks: optional(called('names', text), 'tasks and groups, .json or .yaml files of tasks, with commas between them'),
+  data: optional(folderPath, 'the folder that holds the data of all tasks'),
+  shots: optional(integer(0, 1000), 'examples in front of each question (default: what the task says, else 0)'),
+  limit: optional(limitKind, `questions per task: the first N, a share below 1, or all (default: ${defaultLimit})`),
+  seed: optional(seedsKind, `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`),
+  protocol: withDefault(
+    choice(protocols),
+    'harness',
+    "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
+  ),
+  maxLength: optional(integer(2, 1 << 24, 'tokens'), 'longer prompts lose their beginning (default: trained length)'),
+  out: optional(folderPath, 'where results and samples are written'),
+  queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
+  ...engineOptions,
+  ...settings({
+    context: withDefault(
+      choice(['windows', 'unlimited'], 'kind'),
+      'windows',
+      'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
+    ),
+    addBos: withDefault(
+      choice(['auto', 'yes', 'no'], 'choice'),
+      'auto',
+      "whether texts begin with BOS; auto: as the tokenizer's files say",
+    ),
+    bootstrap: withDefault(
+      integer(0, 1_000_000),
+      defaultBootstrapIterations,
+      'resamples for standard errors that have no formula; 0 leaves them out',
+    ),
+    writeRequests: optional(filePath, 'writes what would be asked, a JSON line a request, and runs no model'),
+    speculate: withDefault(
+      choice(['off', 'lookup'], 'drafter'),
+      'off',
+      'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
+    ),
+    alone: flag('reads every request whole, to measure what sharing beginnings saves'),
+  }),
+};
+
 export const evalTasks = defineCommand({
   description:
-    'Asks a model the questions of benchmarks and counts what it gets right. Prompts, examples, metrics and standard ' +
+    'Asks models the questions of benchmarks and counts what it gets right. Prompts, examples, metrics and standard ' +
     'errors are those of lm-evaluation-harness, so that numbers can be laid next to published ones. What many questions ' +
     'begin with, such as their examples, is read once. Data is read from --data and never downloaded. With --out, ' +
     'results_*.json and samples_*.jsonl are written in the format of the harness, and a run that was stopped goes on ' +
-    `where it was when the same command is given again.\n\nTasks and groups: ${taskNames().join(', ')}.`,
+    `where it was when the same command is given again. Several models, or folders of stored results, are compared with ` +
+    `the first, by paired errors.\n\nTasks and groups: ${taskNames().join(', ')}.`,
   examples: [
     'linnet eval tasks runs/augmented --tasks piqa,copa,arc_challenge --data data',
     'linnet eval tasks runs/augmented --tasks mmlu --shots 5 --limit all --data data --out results --json',
+    'linnet eval tasks models/llama runs/augmented --tasks piqa --data data --out results',
+    'linnet eval tasks results/models_llama results/runs_augmented',
     'linnet eval tasks runs/augmented --tasks mmlu,bbh --protocol instruct-eval --data data',
     'linnet eval tasks runs/augmented --tasks ./mine.yaml --data data',
     'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --set writeRequests=requests.jsonl',
   ],
-  arguments: { model: required(folderPath, 'folder of the model, exported or not') },
-  options: {
-    tasks: required(called('names', text), 'tasks and groups, .json or .yaml files of tasks, with commas between them'),
-    data: required(folderPath, 'the folder that holds the data of all tasks'),
-    shots: optional(integer(0, 1000), 'examples in front of each question (default: what the task says, else 0)'),
-    limit: optional(limitKind, `questions per task: the first N, a share below 1, or all (default: ${defaultLimit})`),
-    seed: optional(seedsKind, `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`),
-    protocol: withDefault(
-      choice(protocols),
-      'harness',
-      "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
-    ),
-    maxLength: optional(integer(2, 1 << 24, 'tokens'), 'longer prompts lose their beginning (default: trained length)'),
-    out: optional(folderPath, 'where results and samples are written'),
-    queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
-    ...engineOptions,
-    ...settings({
-      context: withDefault(
-        choice(['windows', 'unlimited'], 'kind'),
-        'windows',
-        'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
-      ),
-      addBos: withDefault(
-        choice(['auto', 'yes', 'no'], 'choice'),
-        'auto',
-        "whether texts begin with BOS; auto: as the tokenizer's files say",
-      ),
-      bootstrap: withDefault(
-        integer(0, 1_000_000),
-        defaultBootstrapIterations,
-        'resamples for standard errors that have no formula; 0 leaves them out',
-      ),
-      writeRequests: optional(filePath, 'writes what would be asked, a JSON line a request, and runs no model'),
-      speculate: withDefault(
-        choice(['off', 'lookup'], 'drafter'),
-        'off',
-        'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
-      ),
-      alone: flag('reads every request whole, to measure what sharing beginnings saves'),
-    }),
-  },
-  async run(context, options) {
-    const selection = await selectionOf(options.tasks, options.protocol);
-    const limit = options.limit === 'all' ? undefined : (options.limit ?? defaultLimit);
-    const seeds = options.seed ?? defaultSeeds;
-    const { data, queue, context: reading, speculate, maxLength, protocol, bootstrap: bootstrapIterations } = options;
-    const questions = { shots: options.shots, limit, seed: seeds[3] };
-    if (options.writeRequests !== undefined) {
-      const count = await writeRequests(options.writeRequests, selection, data, questions);
-      context.print(`${formatCount(count)} requests written to ${options.writeRequests}`);
-      return { json: { requests: count, path: options.writeRequests } };
+  arguments: { models: requiredList(folderPath, 'folders of models, exported or not, or of stored results') },
+  options: taskOptions,
+  async run(context, { models, ...options }) {
+    const stored = await Promise.all(models.map((path) => ifFound(readResults(path)).then((results = []) => results)));
+    const { tasks: names, data, writeRequests: requestFile } = options;
+    if (requestFile === undefined && stored.every((results) => results.length > 0)) {
+      return { json: await compared(context, stored.flat()) };
     }
-    const started = performance.now();
-    const date = Date.now() / 1000;
-    const described: ScorerDescription = {
-      ...{ model: await modelHere(options.model), maxLength, context: reading, sharing: !options.alone, speculate },
-      bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
-    };
-    await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
-    const { loaded, scorer, identity } = opened;
-    const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
-    await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
-    const place = folder ?? own?.path;
-    const file = place === undefined ? undefined : await Journal.open(join(place, 'answers.partial.jsonl'));
-    const journal = file && { file, model: identity };
-    const elsewhere =
-      file !== undefined && queue !== undefined
-        ? await context.withProgress('tasks', 'tasks', (_, hooks) =>
-            answerTasksInQueue(selection.tasks, {
-              ...{ queue, scorer: described, identity, data, questions, journal: file },
-              ...hooks,
-            }),
-          )
-        : undefined;
-    const result = await context.withProgress('tasks', 'questions', (_, hooks) =>
-      evaluateTasks(selection, scorer, { ...questions, data, bootstrapIterations, journal, ...hooks }),
-    );
-    const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;
-    const object = resultsObject(result, selection.groups, {
-      ...{
-        model: options.model,
-        version: describeSoftware().linnet,
-        protocol,
-        limit,
-        bootstrapIterations,
-        seeds,
-        date,
-      },
-      ...{ maxLength: scorer.maxLength, bos: scorer.bos, tokensRead, tokensReused, tokensGenerated },
-      ...{ parameters: countParameters(loaded.model).total, stateBytes: loaded.engine.stateBytes ?? 0 },
-      elapsed: (performance.now() - started) / 1000,
-    });
-    const files: string[] = [];
-    if (folder !== undefined) {
-      const stamp = new Date(date * 1000).toISOString().replaceAll(':', '-').replace('Z', '');
-      await mkdir(folder, { recursive: true });
-      const write = async (name: string, content: string): Promise<void> => {
-        files.push(join(folder, name));
-        await writeFileAtomic(join(folder, name), content);
-      };
-      for (const task of result.tasks) {
-        const lines = sampleLines(task).map((line) => `${JSON.stringify(line)}\n`);
-        await write(`samples_${task.task.task}_${stamp}.jsonl`, lines.join(''));
-      }
-      await write(`results_${stamp}.json`, `${JSON.stringify(object, null, 2)}\n`);
-      await file?.remove();
+    if (names === undefined || data === undefined) {
+      throw new UsageError('give --tasks, what to ask, and --data, the folder with the data of all tasks');
     }
-    printSummaries(context, [...result.tasks.map(({ summary }) => summary), ...result.groups]);
-    const cut = result.tasks.filter(({ answers, total }) => answers.length < total);
-    if (cut.length > 0 && options.limit === undefined) {
-      context.note(`${cut.length} tasks have more than ${defaultLimit} questions; --limit all asks all of them`);
+    const selection = await selectionOf(names, options.protocol);
+    if (requestFile !== undefined) {
+      const count = await writeRequests(requestFile, selection, data, questionsOf(options));
+      context.print(`${formatCount(count)} requests written to ${requestFile}`);
+      return { json: { requests: count, path: requestFile } };
     }
-    context.print(
-      `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
-        `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
-    );
-    const { results, groups, 'n-shot': shots, 'n-samples': samples } = object;
-    const { generationSteps } = scorer;
-    const counted = { tokensRead, tokensReused, tokensGenerated, generationSteps };
-    return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, files } };
+    await using scratch = options.out === undefined && models.length > 1 ? await scratchFolder() : undefined;
+    const asked = { ...options, data, selection, out: options.out ?? scratch?.path };
+    if (models.length === 1) return { json: (await evaluateModel(context, models[0], asked)).json };
+    const results: ModelResults[] = [];
+    for (const [index, model] of models.entries()) {
+      const ready = stored[index];
+      const folder = ready.length > 0 ? undefined : (await evaluateModel(context, model, asked)).folder;
+      results.push(...(folder === undefined ? ready : await readResults(folder)));
+    }
+    return { json: await compared(context, results) };
   },
 });
+
+type TaskOptions = z.output<z.ZodObject<typeof taskOptions>>;
+
+function questionsOf({ shots, limit = defaultLimit, seed = defaultSeeds }: TaskOptions) {
+  return { shots, limit: limit === 'all' ? undefined : limit, seed: seed[3] };
+}
+
+/** Prints the table of several models. @throws LinnetError `INPUT` for one; `MISMATCH` where questions differ */
+async function compared(
+  context: CommandContext,
+  results: readonly ModelResults[],
+): Promise<Readonly<Record<string, unknown>>> {
+  const tasks = await compareResults(results);
+  context.print(
+    textTable(
+      comparisonTable(
+        tasks,
+        results.map(({ model }) => model),
+      ),
+    ),
+  );
+  return {
+    models: results.map(({ model, file }) => ({ model, file })),
+    tasks: tasks.map(({ task, metrics }) => ({
+      task,
+      metrics: metrics.map(({ key, values, differences }) => ({ metric: key, values, differences })),
+    })),
+  };
+}
+
+/** Asks one model, prints its numbers, and writes them into a folder of its name in `out`. */
+async function evaluateModel(
+  context: CommandContext,
+  path: string,
+  options: TaskOptions & { readonly data: string; readonly selection: TaskSelection },
+): Promise<{ readonly json: Readonly<Record<string, unknown>>; readonly folder: string | undefined }> {
+  const { selection, seed: seeds = defaultSeeds } = options;
+  const questions = questionsOf(options);
+  const { data, queue, context: reading, speculate, maxLength, protocol, bootstrap: bootstrapIterations } = options;
+  const started = performance.now();
+  const date = Date.now() / 1000;
+  const described: ScorerDescription = {
+    ...{ model: await modelHere(path), maxLength, context: reading, sharing: !options.alone, speculate },
+    bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
+  };
+  await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
+  const { loaded, scorer, identity } = opened;
+  const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));
+  await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
+  const place = folder ?? own?.path;
+  const file = place === undefined ? undefined : await Journal.open(join(place, 'answers.partial.jsonl'));
+  const journal = file && { file, model: identity };
+  const elsewhere =
+    file !== undefined && queue !== undefined
+      ? await context.withProgress('tasks', 'tasks', (_, hooks) =>
+          answerTasksInQueue(selection.tasks, {
+            queue,
+            scorer: described,
+            identity,
+            data,
+            questions,
+            journal: file,
+            ...hooks,
+          }),
+        )
+      : undefined;
+  const result = await context.withProgress('tasks', 'questions', (_, hooks) =>
+    evaluateTasks(selection, scorer, { ...questions, data, bootstrapIterations, journal, ...hooks }),
+  );
+  const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;
+  const object = resultsObject(result, selection.groups, {
+    model: path,
+    version: describeSoftware().linnet,
+    protocol,
+    limit: questions.limit,
+    bootstrapIterations,
+    seeds,
+    date,
+    maxLength: scorer.maxLength,
+    bos: scorer.bos,
+    tokensRead,
+    tokensReused,
+    tokensGenerated,
+    parameters: countParameters(loaded.model).total,
+    stateBytes: loaded.engine.stateBytes ?? 0,
+    elapsed: (performance.now() - started) / 1000,
+  });
+  const files: string[] = [];
+  if (folder !== undefined) {
+    const stamp = new Date(date * 1000).toISOString().replaceAll(':', '-').replace('Z', '');
+    await mkdir(folder, { recursive: true });
+    const write = async (name: string, content: string): Promise<void> => {
+      files.push(join(folder, name));
+      await writeFileAtomic(join(folder, name), content);
+    };
+    for (const task of result.tasks) {
+      const lines = sampleLines(task).map((line) => `${JSON.stringify(line)}\n`);
+      await write(`samples_${task.task.task}_${stamp}.jsonl`, lines.join(''));
+    }
+    await write(`results_${stamp}.json`, `${JSON.stringify(object, null, 2)}\n`);
+    await file?.remove();
+  }
+  printSummaries(context, [...result.tasks.map(({ summary }) => summary), ...result.groups]);
+  const cut = result.tasks.filter(({ answers, total }) => answers.length < total);
+  if (cut.length > 0 && options.limit === undefined) {
+    context.note(`${cut.length} tasks have more than ${defaultLimit} questions; --limit all asks all of them`);
+  }
+  context.print(
+    `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
+      `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
+  );
+  const { results, groups, 'n-shot': shots, 'n-samples': samples } = object;
+  const { generationSteps } = scorer;
+  const counted = { tokensRead, tokensReused, tokensGenerated, generationSteps };
+  return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, files }, folder };
+}
 
 async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), 'linnet-tasks-'));

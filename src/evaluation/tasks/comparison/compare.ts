@@ -23,7 +23,6 @@ export type ComparedMetric = ReturnType<typeof comparedMetric>;
 export interface ComparedTask {
   readonly task: string;
   readonly metrics: readonly ComparedMetric[];
-  readonly changed: ReturnType<typeof changedQuestions>;
 }
 
 type Samples = ReadonlyMap<string, ReadonlyMap<number, Sample>>;
@@ -53,7 +52,7 @@ export async function compareResults(models: readonly ModelResults[]): Promise<C
       }
     });
     const compared = keys.map((key) => comparedMetric(task, key, models, samples));
-    tasks.push({ task, metrics: compared, changed: changedQuestions(compared, samples) });
+    tasks.push({ task, metrics: compared });
   }
   return tasks;
 }
@@ -142,23 +141,4 @@ function requireSameQuestions(reference: Samples, other: Samples, file = '', oth
       );
     }
   }
-}
-
-/** By the first metric that judges questions one by one; undefined without samples of all models. */
-function changedQuestions(compared: readonly ComparedMetric[], samples: readonly (Samples | undefined)[]) {
-  const [metric] = compared;
-  if (metric === undefined) return undefined;
-  const [name, filter] = metric.key.split(',');
-  const all = samples.map((own) => own?.get(filter));
-  const [reference] = all;
-  if (reference === undefined) return undefined;
-  const questions = [...reference.values()].flatMap((sample) => {
-    const asked = all.map((own) => own?.get(sample.docId));
-    const values = asked.map((own) => worthOf(own?.values.get(name) ?? Number.NaN));
-    if (values.some(Number.isNaN) || values.every((value) => value === values[0])) return [];
-    const { docId, context, target } = sample;
-    // Answers and values in the order of the models.
-    return [{ docId, context, target, answers: asked.map((own) => own?.answer ?? ''), values }];
-  });
-  return { key: metric.key, questions };
 }

@@ -26,9 +26,6 @@ const value = z.union([z.number(), z.tuple([z.number(), z.number()]), z.boolean(
 
 const sampleSchema = z.looseObject({
   doc_id: z.int().min(0),
-  target: z.union([z.string(), z.number()]).transform(String),
-  arguments: z.record(z.string(), z.record(z.string(), z.unknown())),
-  filtered_resps: z.array(z.unknown()),
   filter: z.string(),
   metrics: z.array(z.string()),
   doc_hash: z.string(),
@@ -39,11 +36,6 @@ export interface Sample {
   readonly docId: number;
   readonly docHash: string;
   readonly promptHash: string;
-  /** The end of the prompt, which holds the question. */
-  readonly context: string;
-  readonly target: string;
-  /** The chosen continuation, or the generated text. */
-  readonly answer: string;
   readonly values: ReadonlyMap<string, AnswerValue>;
 }
 
@@ -58,22 +50,18 @@ export interface ModelResults {
 
 /**
  * The newest results of each model below a folder: of the folder itself, or of the folders of models in it, as
- * `eval tasks --out` makes them.
- * @throws LinnetError `NOT_FOUND` where there are none; `FORMAT` naming the file
+ * `eval tasks --out` makes them; none where there are none.
+ * @throws LinnetError `FORMAT` naming the file
  */
 export async function readResults(folder: string): Promise<ModelResults[]> {
-  const own = await resultsIn(folder);
-  if (own !== undefined) return [own];
-  const found: ModelResults[] = [];
+  const here = await resultsIn(folder);
+  if (here !== undefined) return [here];
+  const below: ModelResults[] = [];
   for (const entry of await sortedEntries(folder)) {
     const inner = entry.isDirectory() ? await resultsIn(join(folder, entry.name)) : undefined;
-    if (inner !== undefined) found.push(inner);
+    if (inner !== undefined) below.push(inner);
   }
-  if (found.length > 0) return found;
-  throw new LinnetError(
-    'NOT_FOUND',
-    `there is no results_*.json in ${folder} or the folders in it; make one with eval tasks --out`,
-  );
+  return below;
 }
 
 async function sortedEntries(folder: string) {
@@ -130,29 +118,10 @@ function sampleOf(line: z.output<typeof sampleSchema>, source: string): Sample {
       `${source}: metric "${metric}" is ${JSON.stringify(fields.get(metric)) ?? 'missing'}`,
     );
   });
-  const asked = Object.values(line.arguments);
   return {
     docId: line.doc_id,
     docHash: line.doc_hash,
     promptHash: line.prompt_hash,
-    context: textOf(asked[0]?.arg_0),
-    target: line.target,
-    answer: answerOf(line.filtered_resps, asked),
     values: new Map(values),
   };
-}
-
-/** The most probable continuation of several; a generated text; a likelihood. */
-function answerOf(responses: readonly unknown[], asked: readonly Readonly<Record<string, unknown>>[]): string {
-  const likelihoods = responses.map((response) => (Array.isArray(response) ? Number(response[0]) : Number.NaN));
-  if (responses.length > 1 && likelihoods.every((likelihood) => !Number.isNaN(likelihood))) {
-    return textOf(asked[likelihoods.indexOf(Math.max(...likelihoods))]?.arg_1).trim();
-  }
-  const [response] = responses;
-  return textOf(response);
-}
-
-/** A text as it is, anything else as JSON. */
-function textOf(given: unknown): string {
-  return typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
 }

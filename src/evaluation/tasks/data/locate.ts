@@ -1,11 +1,10 @@
-/** Finding the rows of a task below a folder of data: in the hub's layouts, plain ones, and the authors' own. */
+/** Finding the rows of a task below a folder of data, in the hub's layouts and plain ones. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readRows, rowExtensions } from '../../../data/files/rows.ts';
 import type { SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Task } from '../schema.ts';
-import { originalLayouts } from './originals.ts';
 
 /** A pattern of files relative to the folder of all data; `*` stands for any characters of a name. */
 type Pattern = string;
@@ -66,18 +65,9 @@ export async function findRows(dir: string, task: DataSource, split: string): Pr
     const files = await matches(dir, pattern);
     if (files.length > 0) return { files, rows: joined(files) };
   }
-  const folder = taskFolder(task);
-  const original = Object.hasOwn(originalLayouts, folder) ? originalLayouts[folder] : undefined;
-  const names = original?.files(split, task) ?? [];
-  for (const parent of [join(dir, folder, 'orig'), join(dir, folder), dir]) {
-    const found: string[] = [];
-    for (const name of names) if (await isFile(join(parent, name))) found.push(join(parent, name));
-    if (original !== undefined && found.length > 0) return { files: found, rows: original.rows(found, task) };
-  }
-  const shown = [...looked, ...names.map((name) => `${folder}/orig/${name}`)];
   throw new LinnetError(
     'NOT_FOUND',
-    `there are no ${split} rows of task ${task.task} below ${dir}; looked for:\n  ${shown.join('\n  ')}\n` +
+    `there are no ${split} rows of task ${task.task} below ${dir}; looked for:\n  ${looked.join('\n  ')}\n` +
       `Download it: linnet download --dataset ${task.dataset_path} --out ${join(dir, task.dataset_path.replace('/', '__'))}`,
   );
 }

@@ -1,5 +1,5 @@
-/** Comparing results: paired errors against numbers worked out by hand, pages, and files that are none. */
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+/** Comparing results: paired errors against numbers worked out by hand, and files that are none. */
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -61,34 +61,23 @@ const schema = z.object({
           ),
         }),
       ),
-      changed: z.array(z.object({ doc_id: z.int(), values: z.array(z.number()) })).optional(),
     }),
   ),
 });
 
-describe('eval compare', () => {
+describe('eval tasks of several models', () => {
   it('pairs questions: the error is that of their differences', async () => {
     const first = await results('first', [true, true, false, false, true]);
     const second = await results('second', [true, false, true, false, false]);
-    const page = at('page.html');
-    const run = await runJson('eval', 'compare', '--results', first, second, '--out', page);
-    const [{ metrics, changed }] = schema.parse(run).tasks;
+    const run = await runJson('eval', 'tasks', first, second);
+    const [{ metrics }] = schema.parse(run).tasks;
     // Differences 0, −1, 1, 0, −1: mean −0.2, sample variance 0.7, over 5 questions.
     expect(metrics.map(({ metric }) => metric)).toEqual(['acc,none']);
     const [difference] = metrics[0].differences;
     expect(difference).toMatchObject({ questions: 5, better: 1, worse: 2 });
     expect(difference?.value).toBeCloseTo(-0.2, 12);
     expect(difference?.error).toBeCloseTo(Math.sqrt(0.7 / 5), 12);
-    expect(changed).toEqual([
-      { doc_id: 1, values: [1, 0] },
-      { doc_id: 2, values: [0, 1] },
-      { doc_id: 4, values: [1, 0] },
-    ]);
-    const html = await readFile(page, 'utf8');
-    expect(html).toContain('riddles: 3 questions changed');
-    expect(html).toContain('Riddle 2 &lt;script&gt;?');
-    expect(html).not.toContain('<script>?');
-    const { stdout } = await linnet('eval', 'compare', '--results', first, second);
+    const { stdout } = await linnet('eval', 'tasks', first, second);
     expect(stdout).toMatch(/second − first/);
     expect(stdout).toMatch(/-0\.2000 ± 0\.3742|−0\.2000 ± 0\.3742/);
   });
@@ -103,22 +92,22 @@ describe('eval compare', () => {
       [await results('id', [true, false], { doc_id: -1 }), 'FORMAT', /jsonl:1 is not a sample/],
     ];
     for (const [other, code, message] of cases) {
-      const error = errorOf(await runCaptured(['eval', 'compare', '--results', good, other, '--json']));
+      const error = errorOf(await runCaptured(['eval', 'tasks', good, other, '--json']));
       expect(error.code).toBe(code);
       expect(error.message).toMatch(message);
     }
-    const single = errorOf(await runCaptured(['eval', 'compare', '--results', good, '--json']));
+    const single = errorOf(await runCaptured(['eval', 'tasks', good, '--json']));
     expect(single).toMatchObject({ code: 'INPUT' });
     await mkdir(at('empty'));
-    const none = errorOf(await runCaptured(['eval', 'compare', '--results', good, at('empty'), '--json']));
-    expect(none).toMatchObject({ code: 'NOT_FOUND' });
+    const none = errorOf(await runCaptured(['eval', 'tasks', good, at('empty'), '--json']));
+    expect(none.message).toMatch(/--tasks, what to ask, and --data/);
     const broken = await results('broken', [true]);
     await writeFile(join(broken, 'results_2026-01-02.json'), '{"results": 3}');
-    const format = errorOf(await runCaptured(['eval', 'compare', '--results', good, broken, '--json']));
+    const format = errorOf(await runCaptured(['eval', 'tasks', good, broken, '--json']));
     expect(format.message).toMatch(/results_2026-01-02.json holds no results/);
     const long = await results('long', [true]);
     await writeFile(join(long, 'samples_riddles_2026-01-02.jsonl'), `{"doc":"${'x'.repeat(10 << 20)}"}`);
-    const line = errorOf(await runCaptured(['eval', 'compare', '--results', good, long, '--json']));
+    const line = errorOf(await runCaptured(['eval', 'tasks', good, long, '--json']));
     expect(line.message).toMatch(/jsonl:1: the line is longer than/);
   });
 });
@@ -143,7 +132,7 @@ describe('of runs of eval tasks', () => {
     await writeFile(at('riddles.json'), JSON.stringify(task));
   });
 
-  it('reads what they wrote: a folder with a folder for each model', async () => {
+  it('reads what they wrote: a folder with a folder for each model, or asks both at once', async () => {
     for (const model of ['one', 'two']) {
       const words = [
         '--tasks',
@@ -158,10 +147,11 @@ describe('of runs of eval tasks', () => {
       await runJson('eval', 'tasks', at(model), ...words);
     }
     expect(await readdir(at('runs'))).toHaveLength(2);
-    const { tasks } = schema.parse(await runJson('eval', 'compare', '--results', at('runs'), '--out', at('runs.html')));
+    const { tasks } = schema.parse(await runJson('eval', 'tasks', at('runs')));
     expect(tasks[0].metrics.map(({ metric }) => metric)).toEqual(['acc,none', 'mcc,none']);
-    const [difference] = tasks[0].metrics[0].differences;
-    expect(tasks[0].changed).toHaveLength((difference?.better ?? 0) + (difference?.worse ?? 0));
-    expect(await readFile(at('runs.html'), 'utf8')).toContain('riddles');
+    expect(tasks[0].metrics[0].differences[0]?.questions).toBe(12);
+    const words = ['--tasks', at('riddles.json'), '--data', at('data'), '--set', 'bootstrap=100'];
+    const atOnce = schema.parse(await runJson('eval', 'tasks', at('one'), at('two'), ...words));
+    expect(atOnce.tasks).toEqual(tasks);
   });
 });
