@@ -80,10 +80,12 @@ export const sequential: DecodingMethod = ({ engine, state, sampler, logits }) =
     async conclude(text, [output]) {
       if (request === undefined) {
         started = true;
+        await sampler.ready(text);
         return [sampler.next(logits, text)];
       }
       if (output === undefined) throw internalError('a round ends without the output of its step');
       await engine.commit(request, output, [0]);
+      await sampler.ready(text);
       return [sampler.next(output.logits[0], text)];
     },
     settle: () => Promise.resolve(),

@@ -98,6 +98,14 @@ export class Sampler {
   }
 
   /**
+   * Awaited before `next` or `probabilities` for the same text, it keeps a long work on the constraint from holding the
+   * thread; undefined where there is none.
+   */
+  ready(recent: ArrayLike<number>): Promise<void> | undefined {
+    return this.#adjustments?.constraint?.ready?.(recent);
+  }
+
+  /**
    * The next token.
    *
    * @param logits [V]; −∞ forbids a token
@@ -275,7 +283,11 @@ function indexOfLargest(logits: Float64Array): number {
  *
  * @param text prompt and continuation so far, newest last; not to be kept
  */
-export type TokenConstraint = (text: ArrayLike<number>) => Uint8Array | undefined;
+export interface TokenConstraint {
+  (text: ArrayLike<number>): Uint8Array | undefined;
+  /** Works the answer for a text out ahead, giving the thread back in between; undefined where it is at hand. */
+  ready?: (text: ArrayLike<number>) => Promise<void> | undefined;
+}
 
 /** Inputs of choices besides the configuration, for one text. */
 export interface SamplingContext {
@@ -292,7 +304,7 @@ class LogitAdjustments {
   readonly #penalizes: boolean;
   readonly #from: number;
   readonly #bias: readonly (readonly [token: number, bias: number])[];
-  readonly #constraint: TokenConstraint | undefined;
+  readonly constraint: TokenConstraint | undefined;
   /** How often each token occurs in the window. */
   readonly #counts = new Map<number, number>();
 
@@ -303,7 +315,7 @@ class LogitAdjustments {
       (repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0) && repetitionWindow > 0;
     this.#from = penalizedFrom;
     this.#bias = Object.entries(logitBias).map(([token, bias]) => [Number(token), bias === false ? -Infinity : bias]);
-    this.#constraint = constraint;
+    this.constraint = constraint;
     // Positions count from the beginning of the text, so that a window of it would not do.
     const whole = constraint !== undefined || (this.#penalizes && penalizedFrom > 0);
     this.lookback = whole ? Infinity : this.#penalizes ? repetitionWindow : 0;
@@ -323,7 +335,7 @@ class LogitAdjustments {
       if (token >= logits.length) throw outside('biased', token, logits.length);
       logits[token] += bias;
     }
-    if (this.#constraint !== undefined) forbid(logits, this.#constraint(recent));
+    if (this.constraint !== undefined) forbid(logits, this.constraint(recent));
   }
 
   #penalize(logits: Float64Array, recent: ArrayLike<number>): void {

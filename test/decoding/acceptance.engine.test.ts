@@ -68,7 +68,7 @@ describe('acceptance as Medusa has it', () => {
     const { temperature, posterior_threshold: epsilon, posterior_alpha: delta } = entry;
     const rule = temperature === 0 ? exact : typical({ epsilon, delta });
     const logits = goldenRows(io, `${name}.tree_logits`, V);
-    const { path, next } = rule({ draft, logits, text: [root], sampler: new Sampler({ temperature }) });
+    const { path, next } = await rule({ draft, logits, text: [root], sampler: new Sampler({ temperature }) });
     expect(path.map((node) => draft.tokens[node])).toEqual(entry.pad_safe_emitted_tokens);
     expect(path.length - 1).toBe(entry.pad_safe_accept_length);
     expect(next).toBeGreaterThanOrEqual(0);
@@ -78,13 +78,13 @@ describe('acceptance as Medusa has it', () => {
     expect(cases.filter((entry) => entry.pad_slots_change_the_result).length).toBeGreaterThan(5);
   });
 
-  it('typical acceptance at temperature 0 is greedy', () => {
+  it('typical acceptance at temperature 0 is greedy', async () => {
     for (const { case: number, tree } of cases) {
       const logits = goldenRows(io, `c${number}.tree_logits`, V);
       const tokens = Int32Array.from(goldenNumbers(io, `c${number}.tree_candidates`));
       const draft = { tree: treeOf(trees[tree].choices), tokens };
       const verified = { draft, logits, text: [tokens[0]], sampler: new Sampler() };
-      expect(typical()(verified)).toEqual(exact(verified));
+      expect(await typical()(verified)).toEqual(await exact(verified));
     }
   });
 
@@ -253,7 +253,7 @@ describe('sampling', () => {
     const sampler = makeSampler(9);
     const counts = new Map<string, number>();
     for (let i = 0; i < draws; i++) {
-      const { path, next }: Verdict = rule({ draft, logits, text, sampler });
+      const { path, next }: Verdict = await rule({ draft, logits, text, sampler });
       const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
       const after = second.get(tokens[0]);
       if (tokens.length === 1 && after !== undefined) tokens.push(sampler.next(after, [...text, ...tokens]));
@@ -269,12 +269,12 @@ describe('sampling', () => {
     } else expect(deviations).toBeGreaterThan(20);
   }
 
-  it('takes the last possible child where rounding leaves nothing else', () => {
+  it('takes the last possible child where rounding leaves nothing else', async () => {
     const draft: Draft = { tree: new TokenTree([-1, 0, 0]), tokens: Int32Array.of(0, 1, 2) };
     const logits = Float32Array.of(-Infinity, 0, 0.3);
     const sampler = new Sampler({ temperature: 1, seed: 4 });
     for (let i = 0; i < 2000; i++) {
-      const { path } = rejection({ draft, logits: [logits, logits, logits], text: [0], sampler });
+      const { path } = await rejection({ draft, logits: [logits, logits, logits], text: [0], sampler });
       expect(path.length).toBeGreaterThan(1); // the two children hold all the probability
     }
   });

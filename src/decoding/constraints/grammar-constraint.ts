@@ -5,19 +5,24 @@ import type { TokenConstraint } from '../sampler.ts';
 import { ByteMachine, type MachineState } from './byte-machine.ts';
 import { schemaGrammar } from './json-schema.ts';
 import type { Grammar } from './pattern.ts';
+import { atOnce, type Sliced } from './slices.ts';
 import { TokenTrie } from './token-trie.ts';
 
-/** Masks kept for each schema, and schemas for each model. */
-const mostMasks = 256;
-const mostSchemas = 16;
+/** Bytes of the masks of one grammar, one of which is always kept, and of all grammars that a model keeps. */
+const most = { maskBytes: 8 << 20, grammarBytes: 128 << 20 };
 
 /** A grammar made ready for a vocabulary, for any number of texts. */
 export class GrammarConstraint {
+  /** Called when `bytes` may have grown. */
+  onGrowth: (() => void) | undefined;
   readonly #trie: TokenTrie;
   readonly #machine: ByteMachine;
-  /** Tokens that fit each state. */
+  /** Tokens that fit each state, of one generation of the machine. */
   readonly #masks = new Map<MachineState, Uint8Array>();
   readonly #ends: readonly number[];
+  #generation = 0;
+  /** Texts for which a mask is under way: states must last as long. */
+  #working = 0;
 
   /**
    * @param trie the vocabulary of the model
@@ -31,36 +36,117 @@ export class GrammarConstraint {
     this.#ends = ends;
   }
 
+  /** Memory of states and masks, estimated. */
+  get bytes(): number {
+    return this.#machine.bytes + this.#masks.size * this.#trie.vocabulary;
+  }
+
   /**
-   * The constraint of one text.
+   * The constraint of one text. It throws `INPUT` for a text that the grammar does not accept, and where more of the
+   * grammar is open than its budget of steps and bytes allows (`MachineBudget`).
    * @param position where in the text the grammar's part begins: the length of the prompt
    */
   after(position: number): TokenConstraint {
-    /** States after each token of the text, from the prompt's end on. */
-    const states: (MachineState | null)[] = [this.#machine.start];
-    const read: number[] = [];
-    return (text) => {
-      let same = 0;
-      while (same < read.length && position + same < text.length && read[same] === text[position + same]) same++;
-      read.length = same;
-      states.length = same + 1;
-      for (let place = position + same; place < text.length; place++) {
-        const state: MachineState | null = states[place - position];
-        read.push(text[place]);
-        states.push(state === null ? null : this.#trie.step(this.#machine, state, text[place]));
-      }
-      return this.#allowed(states[states.length - 1]);
+    const path = new TextPath(this.#machine, this.#trie, position);
+    const constraint: TokenConstraint = (text) => {
+      this.#nextToken();
+      return this.#withEnds(atOnce(this.#mask(path, text)));
     };
+    constraint.ready = (text) => {
+      if (path.isCurrent && this.#masks.has(path.step(text))) return undefined;
+      return this.#trie.work.run(() => {
+        this.#nextToken();
+        return this.#held(path, text);
+      });
+    };
+    return constraint;
   }
 
-  #allowed(state: MachineState | null): Uint8Array {
-    if (state === null)
-      throw new LinnetError('INPUT', 'the text is not what the schema accepts; begin with less of it');
-    const mask = kept(this.#masks, state, mostMasks, () => this.#trie.mask(this.#machine, state));
+  *#held(path: TextPath, text: ArrayLike<number>): Sliced<void> {
+    this.#working++;
+    try {
+      yield* this.#mask(path, text);
+    } finally {
+      this.#working--;
+      this.onGrowth?.();
+    }
+  }
+
+  #nextToken(): void {
+    if (this.#working > 0) return;
+    this.#machine.nextToken();
+    if (this.#generation === this.#machine.generation) return;
+    this.#generation = this.#machine.generation;
+    this.#masks.clear();
+  }
+
+  *#mask(path: TextPath, text: ArrayLike<number>): Sliced<{ state: MachineState; mask: Uint8Array }> {
+    const state = yield* path.follow(text);
+    const mask = this.#masks.get(state) ?? (yield* this.#trie.slicedMask(this.#machine, state));
+    this.#masks.delete(state);
+    const [oldest] = this.#masks.keys();
+    if (oldest !== undefined && (this.#masks.size + 1) * mask.length > most.maskBytes) this.#masks.delete(oldest);
+    this.#masks.set(state, mask);
+    return { state, mask };
+  }
+
+  #withEnds({ state, mask }: { state: MachineState; mask: Uint8Array }): Uint8Array {
     const allowed = state.accepts ? mask.slice() : mask;
     if (state.accepts) for (const id of this.#ends) allowed[id] = 1;
     if (allowed.includes(1)) return allowed;
     throw new LinnetError('INPUT', 'no token of the model goes on with what the schema asks for');
+  }
+}
+
+/** The states of a machine along a text. */
+class TextPath {
+  readonly #machine: ByteMachine;
+  readonly #trie: TokenTrie;
+  readonly #position: number;
+  /** States after each token of the text, from `position` on. */
+  readonly #states: MachineState[] = [];
+  readonly #read: number[] = [];
+  #generation = 0;
+
+  constructor(machine: ByteMachine, trie: TokenTrie, position: number) {
+    this.#machine = machine;
+    this.#trie = trie;
+    this.#position = position;
+  }
+
+  /** Whether the states belong to the present generation of the machine. */
+  get isCurrent(): boolean {
+    return this.#generation === this.#machine.generation;
+  }
+
+  /** The state after a text. @throws LinnetError `INPUT` for one that the grammar does not accept */
+  step(text: ArrayLike<number>): MachineState {
+    return atOnce(this.follow(text));
+  }
+
+  /** As `step`, in slices. */
+  *follow(text: ArrayLike<number>): Sliced<MachineState> {
+    const [states, read] = [this.#states, this.#read];
+    if (!this.isCurrent || states.length === 0) {
+      this.#generation = this.#machine.generation;
+      read.length = 0;
+      states.splice(0, states.length, this.#machine.start);
+    }
+    const first = this.#position;
+    let same = 0;
+    while (same < read.length && first + same < text.length && read[same] === text[first + same]) same++;
+    read.length = same;
+    states.length = same + 1;
+    for (let place = first + same; place < text.length; place++) {
+      const state = this.#trie.step(this.#machine, states[place - first], text[place]);
+      if (state === null) {
+        throw new LinnetError('INPUT', 'the text is not what the schema accepts; begin with less of it');
+      }
+      read.push(text[place]);
+      states.push(state);
+      if (read.length % 16 === 0) yield;
+    }
+    return states[states.length - 1];
   }
 }
 
@@ -114,19 +200,27 @@ export class Grammars {
    * @throws LinnetError as `GrammarConstraint` and `grammar`
    */
   constraint(name: string, grammar: () => Grammar, ends: readonly number[]): GrammarConstraint {
-    return kept(this.#ready, `${ends.join()} ${name}`, mostSchemas, () => {
+    const key = `${ends.join()} ${name}`;
+    let ready = this.#ready.get(key);
+    if (ready === undefined) {
       this.#trie ??= new TokenTrie(this.#tokenizer, this.#vocabulary);
-      return new GrammarConstraint(grammar(), this.#trie, ends);
-    });
+      ready = new GrammarConstraint(grammar(), this.#trie, ends);
+      ready.onGrowth = () => {
+        this.#forget();
+      };
+    }
+    this.#ready.delete(key);
+    this.#ready.set(key, ready);
+    this.#forget();
+    return ready;
   }
-}
 
-/** The value of a key, made where it is not in the map, which keeps the keys that were asked for last. */
-function kept<Key, Value>(map: Map<Key, Value>, key: Key, most: number, make: () => Value): Value {
-  const value = map.get(key) ?? make();
-  map.delete(key);
-  const [oldest] = map.keys();
-  if (oldest !== undefined && map.size >= most) map.delete(oldest);
-  map.set(key, value);
-  return value;
+  /** Keeps the grammars of the latest requests, as many as the bytes allow. */
+  #forget(): void {
+    let bytes = 0;
+    for (const [key, constraint] of [...this.#ready].reverse()) {
+      bytes += 2 * key.length + constraint.bytes;
+      if (bytes > most.grammarBytes) this.#ready.delete(key);
+    }
+  }
 }

@@ -1,36 +1,44 @@
 /** The bytes of a vocabulary as a tree, and which tokens a machine lets follow. */
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { tokenBytes } from '../../tokenizer/token-bytes.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { ByteMachine, MachineState } from './byte-machine.ts';
+import { atOnce, type Sliced, SlicedWork } from './slices.ts';
 
-/** Tokens whose bytes begin alike share the nodes of their beginnings. */
-interface TrieNode {
-  readonly tokens: number[];
-  readonly children: Map<number, TrieNode>;
+/** Nodes, or steps of a machine, between two places where a computation may be left. */
+const sliceWork = 4096;
+
+/** Tokens whose bytes begin alike share the nodes of their beginnings. Node 0 is the root; 0 elsewhere means none. */
+interface TrieNodes {
+  readonly byte: Uint8Array;
+  readonly firstChild: Int32Array;
+  readonly sibling: Int32Array;
+  /** The last of the tokens with these bytes, plus one. */
+  readonly token: Int32Array;
+  /** By token: the one before it with the same bytes, plus one: [V]. */
+  readonly sameBytes: Int32Array;
 }
 
-/** The tokens of a vocabulary by their bytes. Made once, for any number of constraints. */
+/** The tokens of a vocabulary by their bytes. Made once, when it is first needed, for any number of constraints. */
 export class TokenTrie {
   /** V: as many as there are logits. */
   readonly vocabulary: number;
-  readonly #root: TrieNode = { tokens: [], children: new Map() };
-  readonly #bytes: (Uint8Array | undefined)[];
+  /** Work on masks, one after the other. */
+  readonly work = new SlicedWork();
+  readonly #tokenizer: Tokenizer;
+  readonly #bytesOf: (token: number) => Uint8Array | undefined;
+  #nodes: TrieNodes | undefined;
 
   /** @param vocabulary V of the model, which may have more rows than the tokenizer has tokens */
   constructor(tokenizer: Tokenizer, vocabulary: number) {
     this.vocabulary = vocabulary;
-    const bytesOf = tokenBytes(tokenizer);
-    this.#bytes = Array.from({ length: vocabulary }, (_, id) =>
-      id < tokenizer.vocabularySize ? bytesOf(id) : undefined,
-    );
-    for (const [id, bytes] of this.#bytes.entries())
-      if (bytes !== undefined && bytes.length > 0) this.#insert(id, bytes);
+    this.#tokenizer = tokenizer;
+    this.#bytesOf = tokenBytes(tokenizer);
   }
 
   /** The state after a token; null where it does not fit. Tokens without bytes, as control tokens are, change nothing. */
   step(machine: ByteMachine, state: MachineState, token: number): MachineState | null {
     let reached: MachineState | null = state;
-    for (const byte of this.#bytes[token] ?? []) {
+    for (const byte of token < this.#tokenizer.vocabularySize ? (this.#bytesOf(token) ?? []) : []) {
       if (reached === null) return null;
       reached = machine.step(reached, byte);
     }
@@ -39,29 +47,70 @@ export class TokenTrie {
 
   /** 1 for tokens all of whose bytes fit, else 0: [V]. */
   mask(machine: ByteMachine, state: MachineState): Uint8Array {
+    return atOnce(this.slicedMask(machine, state));
+  }
+
+  /** As `mask`, in slices. */
+  *slicedMask(machine: ByteMachine, state: MachineState): Sliced<Uint8Array> {
+    this.#nodes ??= yield* this.#build();
+    const { byte, firstChild, sibling, token, sameBytes } = this.#nodes;
     const mask = new Uint8Array(this.vocabulary);
-    const walk = (node: TrieNode, at: MachineState): void => {
-      for (const [byte, child] of node.children) {
-        const after = machine.step(at, byte);
+    const nodes = [firstChild[0]];
+    const states = [state];
+    let visited = 0;
+    let next = machine.steps + sliceWork;
+    for (let at = states.pop(); at !== undefined; at = states.pop()) {
+      for (let node = nodes.pop() ?? 0; node !== 0; node = sibling[node]) {
+        if (++visited + machine.steps > next) {
+          next = visited + machine.steps + sliceWork;
+          yield;
+        }
+        const after = machine.step(at, byte[node]);
         if (after === null) continue;
-        for (const token of child.tokens) mask[token] = 1;
-        walk(child, after);
+        for (let same = token[node]; same !== 0; same = sameBytes[same - 1]) mask[same - 1] = 1;
+        if (firstChild[node] === 0) continue;
+        nodes.push(firstChild[node]);
+        states.push(after);
       }
-    };
-    walk(this.#root, state);
+    }
     return mask;
   }
 
-  #insert(id: number, bytes: Uint8Array): void {
-    let node = this.#root;
-    for (const byte of bytes) {
-      let child = node.children.get(byte);
-      if (child === undefined) {
-        child = { tokens: [], children: new Map() };
-        node.children.set(byte, child);
-      }
-      node = child;
+  *#build(): Sliced<TrieNodes> {
+    const ids = Math.min(this.vocabulary, this.#tokenizer.vocabularySize);
+    const spelled: (Uint8Array | undefined)[] = [];
+    let most = 1;
+    for (let id = 0; id < ids; id++) {
+      const bytes = this.#bytesOf(id);
+      spelled.push(bytes);
+      most += bytes?.length ?? 0;
+      if (id % 512 === 511) yield;
     }
-    node.tokens.push(id);
+    const sameBytes = new Int32Array(this.vocabulary);
+    const [byte, firstChild] = [new Uint8Array(most), new Int32Array(most)];
+    const [sibling, token] = [new Int32Array(most), new Int32Array(most)];
+    let count = 1;
+    for (const [id, bytes] of spelled.entries()) {
+      if (id % 512 === 511) yield;
+      if (bytes === undefined || bytes.length === 0) continue;
+      let node = 0;
+      for (const value of bytes) {
+        let child = firstChild[node];
+        while (child !== 0 && byte[child] !== value) child = sibling[child];
+        if (child === 0) {
+          child = count++;
+          byte[child] = value;
+          sibling[child] = firstChild[node];
+          firstChild[node] = child;
+        }
+        node = child;
+      }
+      sameBytes[id] = token[node];
+      token[node] = id + 1;
+    }
+    return {
+      ...{ byte: byte.slice(0, count), firstChild: firstChild.slice(0, count), sibling: sibling.slice(0, count) },
+      ...{ token: token.slice(0, count), sameBytes },
+    };
   }
 }

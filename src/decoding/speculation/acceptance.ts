@@ -33,16 +33,17 @@ export interface Verdict {
 }
 
 /** How nodes are accepted. */
-export type AcceptanceRule = (verified: VerifiedDraft) => Verdict;
+export type AcceptanceRule = (verified: VerifiedDraft) => Verdict | Promise<Verdict>;
 
 /**
  * Only what sequential decoding would have written: greedy text at temperature 0, and the sampled text of the same seed
  * otherwise. Draws as many random numbers as sequential decoding does.
  */
-export const exact: AcceptanceRule = ({ draft, logits, text, sampler }) => {
+export const exact: AcceptanceRule = async ({ draft, logits, text, sampler }) => {
   const recent = recentText(text, sampler);
   const path = [0];
   for (let node = 0; ; ) {
+    await sampler.ready(recent);
     const next = sampler.next(logits[node], recent);
     const child = childrenOf(draft, node).find((candidate) => draft.tokens[candidate] === next);
     if (child === undefined) return { path, next };
@@ -53,10 +54,11 @@ export const exact: AcceptanceRule = ({ draft, logits, text, sampler }) => {
 };
 
 /** Recursive rejection over the children of each node: the base distribution, though not the same draws. */
-export const rejection: AcceptanceRule = ({ draft, logits, text, sampler }) => {
+export const rejection: AcceptanceRule = async ({ draft, logits, text, sampler }) => {
   const recent = recentText(text, sampler);
   const path = [0];
   for (let node = 0; ; ) {
+    await sampler.ready(recent);
     const probabilities = sampler.probabilities(logits[node], recent);
     const child = acceptedChild(draft, node, probabilities, sampler);
     if (child === undefined) return { path, next: draw(probabilities, sampler) };
@@ -131,7 +133,7 @@ export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): A
   for (const [name, value] of Object.entries({ epsilon, delta })) {
     if (!(value >= 0 && value <= 1)) throw new LinnetError('CONFIG', `${name} is ${value}, expected a number in 0…1`);
   }
-  return ({ draft, logits, text, sampler }) => {
+  return async ({ draft, logits, text, sampler }) => {
     const { tree, tokens } = draft;
     const recent = recentText(text, sampler);
     const length = recent.length;
@@ -149,6 +151,7 @@ export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): A
       const children = childrenOf(draft, node);
       if (children.length === 0) continue;
       readPath(node);
+      await sampler.ready(recent);
       const probabilities = sampler.probabilities(logits[node], recent);
       const threshold = Math.min(epsilon, delta * Math.exp(-entropy(probabilities)));
       for (const child of children) {
@@ -157,6 +160,7 @@ export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): A
       }
     }
     readPath(best);
+    await sampler.ready(recent);
     return { path: tree.pathTo(best), next: sampler.next(logits[best], recent) };
   };
 }

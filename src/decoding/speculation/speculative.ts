@@ -122,13 +122,14 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
     async conclude(text, [output]) {
       if (!begun) {
         begun = true;
+        await sampler.ready(text);
         return [sampler.next(prompt.logits, text)];
       }
       if (round === undefined || output === undefined) throw internalError('a round ends that was not planned and run');
       const { request, draft, speculated, started, planned, commitSeconds } = round;
       round = undefined;
       const verified = performance.now();
-      const { path, next } = acceptance({ draft, logits: output.logits, text, sampler });
+      const { path, next } = await acceptance({ draft, logits: output.logits, text, sampler });
       hidden = output.hidden[path[path.length - 1]];
       accepted = { request, output, path };
       const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];

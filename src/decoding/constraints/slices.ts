@@ -1,0 +1,39 @@
+/** Long computations in slices, between which the event loop has its turn, so that a server answers others meanwhile. */
+import { eventLoopTurn } from '../step-engine.ts';
+
+/** A computation that may be left at each `yield`. */
+export type Sliced<T> = Generator<undefined, T, undefined>;
+
+/** Milliseconds after which the thread is given back. */
+const slice = 10;
+
+/** Runs a computation to its end. */
+export function atOnce<T>(work: Sliced<T>): T {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+  }
+}
+
+/** Computations that follow one another, so that their slices do not add up. */
+export class SlicedWork {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @throws the error of the computation */
+  run<T>(work: () => Sliced<T>): Promise<T> {
+    const result = this.#last.then(() => inSlices(work()));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+async function inSlices<T>(work: Sliced<T>): Promise<T> {
+  for (;;) {
+    await eventLoopTurn();
+    const began = performance.now();
+    do {
+      const { done, value } = work.next();
+      if (done === true) return value;
+    } while (performance.now() - began < slice);
+  }
+}
