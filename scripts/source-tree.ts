@@ -1,6 +1,7 @@
 /** The project's own sources as text: without tests and without generated files. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
+import ts from 'typescript';
 import { projectRoot } from './entries.ts';
 
 /** A file with its path relative to the project, with forward slashes. */
@@ -18,13 +19,28 @@ export function sourceFiles(folder: string): SourceFile[] {
     .map((path) => ({ path: relative(projectRoot, path).split(sep).join('/'), text: readFileSync(path, 'utf8') }));
 }
 
-/** Lines by folder of src; `.` are the files directly in src. */
-export function linesByFolder(files: readonly SourceFile[] = sourceFiles('src')): Map<string, number> {
-  const lines = new Map<string, number>();
+/** Folders of the project that have budgets. */
+const measured = ['src', 'web', 'bench'] as const;
+
+/** Tokens by folder, such as `src/graph`; `src/.` are the files directly in src. Generated files are left out. */
+export function tokensByFolder(files: readonly SourceFile[] = measured.flatMap(sourceFiles)): Map<string, number> {
+  const tokens = new Map<string, number>();
   for (const { path, text } of files) {
-    const parts = path.split('/');
-    const folder = parts.length > 2 ? parts[1] : '.';
-    lines.set(folder, (lines.get(folder) ?? 0) + text.split('\n').length - 1);
+    if (path.endsWith('.d.ts') || /^\/[/*] @generated/m.test(text.slice(0, 400))) continue;
+    const [top, ...rest] = path.split('/');
+    const folder = `${top}/${rest.length > 1 ? rest[0] : '.'}`;
+    tokens.set(
+      folder,
+      (tokens.get(folder) ?? 0) + tokensOf(ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)),
+    );
   }
-  return lines;
+  return tokens;
+}
+
+/** Leaves of the syntax tree that have a text; comments are none. */
+function tokensOf(source: ts.SourceFile, node: ts.Node = source): number {
+  if (ts.isJSDoc(node)) return 0;
+  const children = node.getChildren(source);
+  if (children.length === 0) return node.getWidth(source) > 0 ? 1 : 0;
+  return children.reduce((sum, child) => sum + tokensOf(source, child), 0);
 }

@@ -30,14 +30,6 @@ export {
   type WindowMode,
   type WindowOptions,
 } from './perplexity/scored-windows.ts';
-export {
-  type ComparedParameters,
-  compareLayers,
-  type CompareLayersOptions,
-  type LayerComparison,
-  type LayerDifference,
-} from './precision/layer-error.ts';
-export { compareOutputs, type OutputDifference } from './precision/output-error.ts';
 export { accuracy, type AccuracyOptions, regression } from './tasks/accuracy.ts';
 
 export type { AccuracyResult, ClassAccuracy, RegressionResult } from './tasks/metrics/quality.ts';

@@ -36,7 +36,6 @@ import {
   type ExportManifest,
   hasBlocks,
   manifestVersion,
-  type MeasuredErrors,
   parseManifest,
   type StorageType,
   storageTypes,
@@ -72,8 +71,6 @@ export interface ExportOptions {
   readonly replace?: boolean;
   /** Version of the writer, for linnet.json and the model. Default: "0". */
   readonly producer?: string;
-  /** Measures the complete folder before it gets its name; the errors go into linnet.json. */
-  readonly measure?: (folder: string) => Promise<MeasuredErrors>;
   /** Bytes of weights written, of all. */
   readonly onProgress?: (written: number, total: number) => void;
   /** Stops the work, with an error `ABORTED`. Nothing is left of the folder. */
@@ -146,38 +143,31 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       for (const { file, bytes } of graphs.graphs) await write(file, bytes);
     }
     for (const { file, bytes } of folds) await write(file, bytes);
-    const described = (measured: MeasuredErrors): ExportManifest =>
-      parseManifest(
-        {
-          format: 'linnet-export',
-          version: manifestVersion,
-          dtype,
-          ...(block === undefined ? {} : { block }),
-          device,
-          files,
-          folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
-          ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),
-          ...(encoder === undefined ? {} : { encoder: { lengths: encoder.lengths, weightBytes: encoder.weightBytes } }),
-          ...(heads === undefined ? {} : { medusa: heads.described }),
-          weightBytes: step.weightBytes,
-          producer,
-          report: {
-            weights: Object.fromEntries([
-              ...encoderErrors,
-              ...errors,
-              ...[...headErrors].sort((a, b) => place(a) - place(b)),
-            ]),
-            ...measured,
-          },
+    manifest = parseManifest(
+      {
+        format: 'linnet-export',
+        version: manifestVersion,
+        dtype,
+        ...(block === undefined ? {} : { block }),
+        device,
+        files,
+        folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
+        ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),
+        ...(encoder === undefined ? {} : { encoder: { lengths: encoder.lengths, weightBytes: encoder.weightBytes } }),
+        ...(heads === undefined ? {} : { medusa: heads.described }),
+        weightBytes: step.weightBytes,
+        producer,
+        report: {
+          weights: Object.fromEntries([
+            ...encoderErrors,
+            ...errors,
+            ...[...headErrors].sort((a, b) => place(a) - place(b)),
+          ]),
         },
-        EXPORT_FILE,
-      );
-    const describe = async (measured: MeasuredErrors): Promise<void> => {
-      manifest = described(measured);
-      await writeFileAtomic(join(folder, EXPORT_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
-    };
-    await describe({});
-    if (options.measure !== undefined) await describe(await options.measure(folder));
+      },
+      EXPORT_FILE,
+    );
+    await writeFileAtomic(join(folder, EXPORT_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
   };
   await writeFolderAtomic(dir, build, { replace });
   if (manifest === undefined) throw new LinnetError('INTERNAL', 'internal: a folder was exported without linnet.json');

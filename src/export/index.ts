@@ -3,6 +3,6 @@ export { storedParameters, type WeightType, weightTypes } from '../quantization/
 export { readerOf, type WeightReader, type WeightRows } from '../quantization/weight-reader.ts';
 export { exportFolder } from './export-model.ts';
 export { type ExportOptions, exportModel } from './export-model.ts';
-export { type ErrorReport, type ExportManifest, type MeasuredErrors, parseManifest } from './manifest.ts';
+export { type ErrorReport, type ExportManifest, parseManifest } from './manifest.ts';
 export { writeOnnxModel } from './onnx-model.ts';
 export { type GraphTypes, type StorageType, storageTypeNames, storageTypes } from './manifest.ts';

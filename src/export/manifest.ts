@@ -75,40 +75,10 @@ const notNegative = z.number().min(0);
 /** Largest error relative to the largest weight, and RMS of the errors relative to the RMS of the weights. */
 const weightErrorSchema = z.strictObject({ max: notNegative, rms: notNegative });
 
-/** The exported model next to the float32 one, on text. */
-const outputErrorSchema = z.strictObject({
-  /** Description of the text. */
-  text: z.string().max(1000),
-  tokens: z.int().min(1),
-  /** Largest and mean absolute difference of logits, over all tokens and the vocabulary. */
-  maxLogit: notNegative,
-  meanLogit: notNegative,
-  /** Share of positions whose most probable token is the same. */
-  sameChoice: notNegative.max(1),
-  perplexity: z.strictObject({ float32: z.number().positive(), exported: z.number().positive() }),
-});
-
-/** The hidden states that one layer gives to the next, next to those of float32. */
-const layerErrorSchema = z.strictObject({
-  /** Largest and mean absolute difference, relative to `activationRms`. */
-  max: notNegative,
-  mean: notNegative,
-  /** Root mean square of the float32 hidden states. */
-  activationRms: notNegative,
-});
-
-/** Errors caused by the storage type. */
-export const errorReportSchema = z.strictObject({
+/** Errors caused by the storage type. Exports of earlier versions say more, which is left out. */
+export const errorReportSchema = z.object({
   /** By matrix, in the order of the model; empty for f32. */
   weights: z.record(z.string().regex(/^[A-Za-z0-9][\w.]{0,255}$/), weightErrorSchema),
-  /** Absent where it was not measured. */
-  outputs: outputErrorSchema.optional(),
-  /** By layer, in their order, on the start of the text; absent where they were not measured. */
-  layers: z.array(layerErrorSchema).optional(),
-  /** Tokens that `layers` were measured on. */
-  layerTokens: z.int().min(1).optional(),
-  /** Why `outputs` or `layers` are absent. */
-  note: z.string().max(1000).optional(),
 });
 
 /** Weights of their own for prompts. */
@@ -141,12 +111,6 @@ const medusaSchema = z.strictObject({
 
 /** Errors of storing the weights in fewer bits, as an export reports them. */
 export type ErrorReport = z.infer<typeof errorReportSchema>;
-
-/** The outputs next to those of float32. */
-export type OutputError = z.infer<typeof outputErrorSchema>;
-
-/** The part of a report that takes running the model. */
-export type MeasuredErrors = Omit<ErrorReport, 'weights'>;
 
 export const manifestSchema = z.strictObject({
   format: z.literal('linnet-export'),

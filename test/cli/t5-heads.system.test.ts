@@ -72,7 +72,7 @@ describe('trained heads of a T5', () => {
     });
     for (const dtype of ['f32', 'int4']) {
       const out = join(place, dtype);
-      const reported = await runJson('export', folder, '--dtype', dtype, '--set', 'skipReport', '--out', out);
+      const reported = await runJson('export', folder, '--dtype', dtype, '--out', out);
       expect(reported.medusa).toMatchObject({ heads: 3, layers: 1 });
       const own = await runJson('generate', out, ...words);
       if (dtype === 'f32') expect(own.tokens).toEqual(plain.tokens);

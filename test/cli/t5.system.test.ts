@@ -3,7 +3,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
-import { errorReportSchema } from '../../src/export/manifest.ts';
 import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -107,29 +106,8 @@ describe('t5', () => {
       place('two'),
       '--replace',
     );
-    const reported = await runJson(
-      'export',
-      place('two'),
-      '--dtype',
-      dtype,
-      '--data',
-      place('words.txt'),
-      '--set',
-      'tokens=90',
-      '--out',
-      out,
-      '--replace',
-    );
+    const reported = await runJson('export', place('two'), '--dtype', dtype, '--out', out, '--replace');
     expect(reported).toMatchObject({ dtype, encoder: { lengths: [32, 64] } });
-    const { outputs, layers = [], note, layerTokens } = errorReportSchema.parse(reported.report);
-    expect(note).toBeUndefined();
-    // Two layers in each stack; of every window one half is read and the other predicted.
-    expect(layers).toHaveLength(4);
-    expect(layerTokens).toBeGreaterThan(90);
-    expect(outputs?.tokens).toBeGreaterThan(40);
-    const largest = Math.max(...layers.map(({ mean }) => mean));
-    if (dtype === 'f32') expect(largest).toBeLessThan(1e-5);
-    else expect(largest).toBeGreaterThan(1e-4);
 
     const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--set', 'ignoreEos'];
     const greedy = await runJson(...words);
@@ -149,7 +127,7 @@ describe('t5', () => {
 
   it('is exported for the lengths that are named', async () => {
     const out = place('lengths');
-    const options = ['--dtype', 'f32', '--set', 'skipReport', '--set', 'sourceLengths=80,20', '--out', out];
+    const options = ['--dtype', 'f32', '--set', 'sourceLengths=80,20', '--out', out];
     expect(await runJson('export', place('base'), ...options)).toMatchObject({ encoder: { lengths: [20, 80] } });
     const long = await runJson(
       'generate',

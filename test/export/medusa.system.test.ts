@@ -313,7 +313,7 @@ describe('commands', () => {
   let folder = '';
   beforeAll(async () => {
     folder = join(place, 'command-int4');
-    const words = ['export', withHeads, '--dtype', 'int4', '--out', folder, '--set', 'skipReport'];
+    const words = ['export', withHeads, '--dtype', 'int4', '--out', folder];
     expect((await linnet(...words)).stdout).toMatch(
       /with Medusa heads: 3 heads of 1 block, .*, tree of 6 nodes \(given\)/,
     );

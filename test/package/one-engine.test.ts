@@ -22,7 +22,7 @@ const prompts: OneDoer = {
   what: 'src/engine turns a prompt into tokens',
   sign: /([tT]okenizer(\(\))?|[tT]emplate|templateOf\(\w+\))\.encode\(|\btextTokens\(/,
   home: /^src\/(engine|tokenizer|data)\//,
-  stillIn: ['src/serving/http/dialects/native.ts', 'src/serving/http/token-routes.ts'],
+  stillIn: ['src/serving/http/token-routes.ts'],
 };
 
 /** What makes an engine out of the files of a model. Training and measurements of weights in memory compile their own. */
@@ -35,7 +35,6 @@ const openers: OneDoer = {
     'src/cli/commands/medusa/tree.ts',
     'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',
-    'src/evaluation/precision/measure-error.ts',
     'src/studies/classification/text-labels.ts', // the weights that a trial has trained
     'src/studies/matrix/cells.ts',
   ],

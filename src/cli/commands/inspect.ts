@@ -9,7 +9,7 @@ import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { ModelDescription } from '../../models/model.ts';
-import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
+import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, flag } from '../framework/command.ts';
@@ -178,8 +178,7 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
   };
 }
 
-function describeExport({ dtype, device, producer, prompt, encoder, report }: ExportManifest): Fact[] {
-  const { outputs, note } = report;
+function describeExport({ dtype, device, producer, prompt, encoder }: ExportManifest): Fact[] {
   const { step, prompt: type = step } = storageTypes[dtype];
   const facts: Fact[] = [['exported', `for ${device}, by version ${producer}`]];
   if (prompt !== undefined) {
@@ -188,10 +187,7 @@ function describeExport({ dtype, device, producer, prompt, encoder, report }: Ex
   if (encoder !== undefined) {
     facts.push(['encoder', `of ${encoder.lengths.join(', ')} tokens, as ${type}, ${formatBytes(encoder.weightBytes)}`]);
   }
-  if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
-  const { float32, exported } = outputs.perplexity;
-  const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens of ${outputs.text}`;
-  return [...facts, ['cost', cost]];
+  return facts;
 }
 
 function describeSizes({ sizes }: ModelDescription): string {

@@ -10,7 +10,7 @@ import type { ModelDescription } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { writtenWindows } from '../precision/own-text.ts';
+import { writtenWindows } from '../perplexity/written-windows.ts';
 import { average } from '../tasks/metrics/statistics.ts';
 import { argmax } from '../../graph/largest.ts';
 

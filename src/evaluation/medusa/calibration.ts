@@ -7,7 +7,7 @@ import type { Prompt } from '../../engine/prompt.ts';
 import { LinnetError, type Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { writtenWindows } from '../precision/own-text.ts';
+import { writtenWindows } from '../perplexity/written-windows.ts';
 
 export interface ContinuationOptions extends Watched {
   /** Continuations, each of a prompt of its own. */

@@ -1,7 +1,6 @@
 /** Windows that perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
-import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** A stretch of tokens that the model reads from position 0 on. */
@@ -105,24 +104,6 @@ export function slidingWindows(tokens: Int32Array, length: number, stride: numbe
     seen = end;
   }
   return windows;
-}
-
-/**
- * Windows for a model that reads one text and generates another: it reads the first half of each, with EOS, and predicts the
- * second half after its start token.
- */
-export function halvedWindows(
-  windows: readonly ScoredWindow[],
-  { startId, eosIds }: Pick<EncoderDecoderModel, 'startId' | 'eosIds'>,
-): ScoredWindow[] {
-  return windows.map(({ tokens }) => {
-    const half = tokens.length >> 1;
-    return {
-      source: Int32Array.from([...tokens.subarray(0, half), ...eosIds.slice(0, 1)]),
-      tokens: Int32Array.from([startId, ...tokens.subarray(half)]),
-      scoredFrom: 1,
-    };
-  });
 }
 
 /** Tokens whose prediction counts. */
