@@ -2,8 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { quoteName } from '../files/name-list.ts';
-import type { Float32Rows } from './safetensors/reader.ts';
-import type { StoredDType } from './safetensors/stored-dtypes.ts';
+import type { Float32Rows } from './weight-file.ts';
 
 /** Returns the tensor. @throws LinnetError `TENSOR` naming the first value that is NaN or infinite */
 export function requireFinite(tensor: Tensor<'float32'>, name: string, source: string): Tensor<'float32'> {
@@ -32,7 +31,7 @@ const exponents = {
 };
 
 /** Whether stored numbers are finite, as far as their bytes tell; where they may not be, the converted numbers say more. */
-export function finiteBytes(dtype: StoredDType, bytes: Uint8Array): boolean {
+export function finiteBytes(dtype: string, bytes: Uint8Array): boolean {
   if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') return false;
   const { mask, step } = exponents[dtype];
   const whole = bytes.byteLength & ~3;

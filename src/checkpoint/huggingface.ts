@@ -12,8 +12,9 @@ import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
-import type { Float32Rows, SafetensorsFile } from './safetensors/reader.ts';
-import type { TensorInfo } from './safetensors/directory.ts';
+import type { SafetensorsFile } from './safetensors/reader.ts';
+import { ggufPath, openGguf } from './gguf/files.ts';
+import type { Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
 import { pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
@@ -22,10 +23,10 @@ import { requirePath } from '../files/arguments.ts';
 const MAX_CONFIG_BYTES = 16_000_000;
 
 /**
- * Opens a model folder.
+ * Opens a model folder, a GGUF file, or a folder that holds one.
  * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for anything but a regular file;
  *   `FORMAT` for malformed files; `TENSOR` if index and files disagree; for another recognized kind (an adapter, a
- *   session, GGUF, quantized weights …) its name and the command that takes it
+ *   session, quantized weights …) its name and the command that takes it
  * @example
  * ```ts
  * const checkpoint = await openCheckpoint('assets/tiny-llama');
@@ -36,11 +37,18 @@ const MAX_CONFIG_BYTES = 16_000_000;
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   requirePath(dir, 'the folder');
   const path = resolve(dir);
+  const packed = await ggufPath(path);
+  if (packed !== undefined) return ggufCheckpoint(packed);
   await refuseOtherKinds(path);
   await checkFolder(path);
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
   const config = parseJsonObject(configBytes, resolve(path, CONFIG_FILE));
   return new Checkpoint(path, config, configBytes, await openWeights(path));
+}
+
+async function ggufCheckpoint(path: string): Promise<Checkpoint> {
+  const { config, weights } = await openGguf(path);
+  return new Checkpoint(path, config, Buffer.from(JSON.stringify(config)), weightsOf([weights]));
 }
 
 /**
@@ -72,8 +80,12 @@ export function assertTensors(
 
 /** The shards of a folder: the files, and which of them holds each tensor. */
 interface Weights {
-  readonly files: readonly SafetensorsFile[];
-  readonly holder: ReadonlyMap<string, SafetensorsFile>;
+  readonly files: readonly WeightFile[];
+  readonly holder: ReadonlyMap<string, WeightFile>;
+}
+
+function weightsOf(files: readonly WeightFile[]): Weights {
+  return { files, holder: new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const))) };
 }
 
 async function openWeights(path: string): Promise<Weights> {
@@ -103,8 +115,7 @@ async function openFiles(
     await Promise.all([...opened.values()].map((file) => file.close()));
     throw error;
   }
-  const files = [...opened.values()];
-  return { files, holder: new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const))) };
+  return weightsOf([...opened.values()]);
 }
 
 /** An open model folder. Every file was opened and its header checked; tensors are read when asked for. Dispose of it. */
@@ -114,7 +125,7 @@ export class Checkpoint implements AsyncDisposable {
   /** The parsed config.json; its fields are unchecked. */
   readonly config: JsonObject;
   /** All tensors of all files, with type and shape as stored. */
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly tensors: ReadonlyMap<string, WeightInfo>;
   readonly #configBytes: Uint8Array;
   readonly #weights: Weights;
   #fingerprint: Promise<string> | undefined;
@@ -160,10 +171,10 @@ export class Checkpoint implements AsyncDisposable {
   /**
    * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
    * equal models however they are split into files. Reads everything once, then remembers.
-   * @param visit given the stored bytes of every tensor, in pieces, if they are read
+   * @param onDoubt told, if tensors are read, of those whose bytes may hold numbers that are not finite
    */
-  fingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {
-    this.#fingerprint ??= this.#computeFingerprint(visit).catch((error: unknown) => {
+  fingerprint(onDoubt?: (name: string) => void): Promise<string> {
+    this.#fingerprint ??= this.#computeFingerprint(onDoubt).catch((error: unknown) => {
       this.#fingerprint = undefined; // a failed read may succeed later
       throw error;
     });
@@ -180,7 +191,7 @@ export class Checkpoint implements AsyncDisposable {
     return this.close();
   }
 
-  async #computeFingerprint(visit?: (name: string, chunk: Uint8Array) => void): Promise<string> {
+  async #computeFingerprint(onDoubt?: (name: string) => void): Promise<string> {
     const hash = createHash('sha256');
     const buffer = new Uint8Array(pieceBytes); // one for all: garbage of megabytes is collected late
     // Each part says how long it is, so that no two models can give the same stream of bytes.
@@ -191,13 +202,13 @@ export class Checkpoint implements AsyncDisposable {
       hash.update(`\n${JSON.stringify([name, dtype, shape, byteLength])}\n`);
       for await (const chunk of file.chunks(name, buffer)) {
         hash.update(chunk);
-        visit?.(name, chunk);
+        if (onDoubt !== undefined && !file.isFinite(name, chunk)) onDoubt(name);
       }
     }
     return hash.digest('hex');
   }
 
-  #holder(name: string): SafetensorsFile {
+  #holder(name: string): WeightFile {
     const file = this.#weights.holder.get(name);
     if (file === undefined) {
       throw new LinnetError(
@@ -224,7 +235,7 @@ async function checkFolder(path: string): Promise<void> {
   }
 }
 
-/** Refuses an adapter, a session, GGUF and the like, naming the kind and the command that takes it. */
+/** Refuses an adapter, a session and the like, naming the kind and the command that takes it. */
 async function refuseOtherKinds(path: string): Promise<void> {
   const kind = await recognizePath(path);
   if (kind !== undefined) throw new LinnetError(kind.code, `${path} is ${kind.is}; ${kind.advice}`);

@@ -6,15 +6,14 @@ import { describeModel, type Model, requireCausal, requireGenerating } from '../
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
-import { finiteBytes, finiteRows, requireFinite } from './finite.ts';
+import { finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import type { TensorSource } from './safetensors/encoding.ts';
-import type { Float32Rows } from './safetensors/reader.ts';
 import type { StoredDType } from './safetensors/stored-dtypes.ts';
-import type { TensorInfo } from './safetensors/directory.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
+import type { Float32Rows, WeightInfo } from './weight-file.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
@@ -204,11 +203,7 @@ async function openDescribed<Described extends Loadable>(
       version: checkpoint.version,
       place: (name) => checkpoint.place(inFile(name)),
       async fingerprint() {
-        const types = new Map([...stored.values()].map(({ name, info }) => [name, info.dtype]));
-        const fingerprint = await checkpoint.fingerprint((name, chunk) => {
-          const dtype = types.get(name);
-          if (dtype !== undefined && !finiteBytes(dtype, chunk)) doubtful.add(name);
-        });
+        const fingerprint = await checkpoint.fingerprint((name) => doubtful.add(name));
         for (const name of held.keys()) if (doubtful.has(inFile(name))) await read(name);
         return fingerprint;
       },
@@ -258,8 +253,8 @@ function heldParameters(
 }
 
 /** The tensors of a checkpoint by the names that the model has for them. */
-function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { name: string; info: TensorInfo }> {
-  const stored = new Map<string, { name: string; info: TensorInfo }>();
+function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { name: string; info: WeightInfo }> {
+  const stored = new Map<string, { name: string; info: WeightInfo }>();
   for (const [name, info] of checkpoint.tensors) {
     const parameter = model.parameterName(name);
     if (parameter === undefined) continue;

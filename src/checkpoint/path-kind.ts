@@ -16,7 +16,6 @@ import { openSafetensors } from './safetensors/reader.ts';
 export type PathKindName =
   | 'adapter'
   | 'export'
-  | 'gguf'
   | 'heads'
   | 'lfs-pointer'
   | 'models'
@@ -61,7 +60,6 @@ type Recognizer = (folder: FolderFacts) => Recognized | false | undefined | Prom
 const mostJsonBytes = 1 << 20;
 const headBytes = 64;
 const lfsHead = 'version https://git-lfs.github.com/spec/';
-const ggufHead = 'GGUF';
 
 /**
  * The kind of a file or folder that is not a readable model.
@@ -103,15 +101,6 @@ const lfsPointer = (files: string): Recognized => ({
   name: 'lfs-pointer',
   is: `a checkout without its large files: ${files} are pointers of Git LFS, not weights`,
   advice: `run "git lfs pull" in the checkout, ${hubAdvice}`,
-  code: 'FORMAT',
-});
-
-const gguf = (files: string): Recognized => ({
-  name: 'gguf',
-  is: `a model of llama.cpp in GGUF (${files}), which Linnet does not read`,
-  advice:
-    'get the same model as safetensors (config.json, *.safetensors, tokenizer.json), ' +
-    'for instance with "linnet download OWNER/NAME"; "linnet export MODEL --dtype int4" makes it as small',
   code: 'FORMAT',
 });
 
@@ -209,10 +198,6 @@ const partialFolders: readonly Recognizer[] = [
       facts: { status: run.status, ...(words === '' ? {} : { command: words.slice(0, 300) }) },
     };
   },
-  ({ names }) => {
-    const ggufs = names.filter((name) => name.toLowerCase().endsWith('.gguf'));
-    return ggufs.length > 0 && gguf(listNames(ggufs));
-  },
   ({ names, hasWeights }) => {
     const pickles = names.filter(isPickleFile);
     return !hasWeights && pickles.length > 0 && pickle(listNames(pickles));
@@ -276,7 +261,6 @@ async function recognizeFile(path: string): Promise<Recognized | undefined> {
   const name = quoteName(basename(path));
   const head = await headOf(path);
   if (head.startsWith(lfsHead)) return lfsPointer(name);
-  if (head.startsWith(ggufHead)) return gguf(name);
   const metadata = await metadataOf(path);
   if (metadata?.get('format') === 'linnet-session') {
     return {

@@ -103,6 +103,20 @@ export type RotaryScaling =
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
       readonly originalLength: number;
+    }
+  /** Every frequency divided by a factor of its own, cos and sin multiplied by `magnitude` (LongRoPE, arXiv 2402.13753). */
+  | { readonly type: 'factors'; readonly factors: readonly number[]; readonly magnitude: number }
+  /**
+   * Frequencies that turn less than `slowTurns` times in the original length divided by a factor, those that turn more than
+   * `fastTurns` times kept, a ramp between; cos and sin multiplied by `magnitude` (YaRN, arXiv 2309.00071).
+   */
+  | {
+      readonly type: 'yarn';
+      readonly factor: number;
+      readonly originalLength: number;
+      readonly fastTurns: number;
+      readonly slowTurns: number;
+      readonly magnitude: number;
     };
 
 export interface RotaryConfig {
@@ -123,6 +137,15 @@ export function rotaryFrequencies(config: RotaryConfig): Float64Array {
   const { width, base, scaling } = config;
   if (width % 2 !== 0) throw new LinnetError('CONFIG', `rotary embedding needs an even head width, got ${width}`);
   const frequencies = Float64Array.from({ length: width / 2 }, (_, i) => Math.fround(1 / base ** ((2 * i) / width)));
+  if (scaling?.type === 'factors' && scaling.factors.length !== width / 2) {
+    throw new LinnetError(
+      'CONFIG',
+      `rotary scaling has ${scaling.factors.length} factors for ${width / 2} pairs of features`,
+    );
+  }
+  if (scaling?.type === 'factors')
+    return frequencies.map((frequency, i) => Math.fround(frequency / scaling.factors[i]));
+  if (scaling?.type === 'yarn') return yarnFrequencies(frequencies, width, base, scaling);
   if (scaling?.type !== 'llama3') return frequencies;
   const longest = scaling.originalLength / scaling.lowFrequencyFactor;
   const shortest = scaling.originalLength / scaling.highFrequencyFactor;
@@ -137,12 +160,30 @@ export function rotaryFrequencies(config: RotaryConfig): Float64Array {
   });
 }
 
+/** The ramp of YaRN goes over pairs of features, from whole ones to whole ones. */
+function yarnFrequencies(
+  frequencies: Float64Array,
+  width: number,
+  base: number,
+  { factor, originalLength, fastTurns, slowTurns }: Extract<RotaryScaling, { type: 'yarn' }>,
+): Float64Array {
+  const pairOf = (turns: number): number =>
+    (width * Math.log(originalLength / (turns * 2 * Math.PI))) / (2 * Math.log(base));
+  const first = Math.max(0, Math.floor(pairOf(fastTurns)));
+  const last = Math.min(width - 1, Math.ceil(pairOf(slowTurns)));
+  return frequencies.map((frequency, i) => {
+    const ramp = Math.min(1, Math.max(0, (i - first) / Math.max(0.001, last - first)));
+    return (ramp * frequency) / factor + (1 - ramp) * frequency;
+  });
+}
+
 /** Makes the cos and sin tables [B,T,D/2] of given positions, however far out. */
 export class RotaryTables implements PositionEncoding {
   readonly values: Readonly<Record<string, PositionValueType>>;
   readonly limit = Number.POSITIVE_INFINITY;
   readonly #frequencies: Float64Array;
   readonly #divisor: number;
+  readonly #magnitude: number;
   readonly #farthest: number | undefined;
 
   constructor(config: RotaryConfig) {
@@ -151,7 +192,9 @@ export class RotaryTables implements PositionEncoding {
     this.#farthest = config.farthest;
     this.values =
       config.farthest === undefined ? { cos: half, sin: half } : { cos: half, sin: half, farCos: half, farSin: half };
-    this.#divisor = config.scaling?.type === 'linear' ? config.scaling.factor : 1;
+    const { scaling } = config;
+    this.#divisor = scaling?.type === 'linear' ? scaling.factor : 1;
+    this.#magnitude = scaling?.type === 'factors' || scaling?.type === 'yarn' ? scaling.magnitude : 1;
   }
 
   /** @param positions B·T positions in row-major order */
@@ -172,8 +215,8 @@ export class RotaryTables implements PositionEncoding {
       const position = positions[row] / this.#divisor;
       for (let i = 0; i < half; i++) {
         const angle = Math.fround(position * this.#frequencies[i]);
-        cos[row * half + i] = Math.cos(angle);
-        sin[row * half + i] = Math.sin(angle);
+        cos[row * half + i] = this.#magnitude * Math.cos(angle);
+        sin[row * half + i] = this.#magnitude * Math.sin(angle);
       }
     }
     const shape = [batch, length, half];

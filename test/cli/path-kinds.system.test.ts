@@ -75,22 +75,6 @@ const kinds: readonly (readonly [kind: string, make: () => Promise<string>, is: 
     /git lfs pull/,
   ],
   [
-    'gguf',
-    async () => {
-      const file = join(place, 'model-q4.gguf');
-      await writeFile(file, Buffer.concat([Buffer.from('GGUF'), Buffer.alloc(100)]));
-      return file;
-    },
-    /GGUF/,
-    /safetensors/,
-  ],
-  [
-    'gguf',
-    () => changed('ggufs', (folder) => rename(join(folder, 'model.safetensors'), join(folder, 'model.gguf'))),
-    /"model.gguf"/,
-    /linnet download/,
-  ],
-  [
     'pickle',
     () => changed('pickles', (folder) => rename(join(folder, 'model.safetensors'), join(folder, 'pytorch_model.bin'))),
     /pickle format/,

@@ -11,16 +11,12 @@ import {
 } from '../../graph/tensor.ts';
 import type { OpenFile } from '../../files/regular-file.ts';
 import { openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { finiteBytes } from '../finite.ts';
+import type { Float32Rows } from '../weight-file.ts';
 import { Directory, type ToFloat32 } from './directory.ts';
 import type { SafetensorsHeader, StoredTensor } from './header.ts';
 import { headerLength, LENGTH_FIELD_BYTES, parseHeader } from './header.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
-
-/** A tensor in float32, in pieces. */
-export interface Float32Rows {
-  readonly shape: readonly number[];
-  readonly pieces: AsyncGenerator<Float32Array>;
-}
 
 /**
  * Opens a file and checks its header.
@@ -123,6 +119,11 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
       await this.#fill(chunk, begin + done);
       yield chunk;
     }
+  }
+
+  /** As of `WeightFile`. */
+  isFinite(name: string, chunk: Uint8Array): boolean {
+    return finiteBytes(this.find(name).dtype, chunk);
   }
 
   /** Closes the file. Reads after it fail; closing again does nothing. */

@@ -33,7 +33,7 @@ export const inspect = defineCommand({
   description:
     'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and what a session of it costs in memory ' +
     'next to the key-value cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported ' +
-    'folder also what its storage type costs. What is not a model (an adapter, a session, heads, a tokenizer, a run, GGUF, ' +
+    'folder also what its storage type costs. What is not a model (an adapter, a session, heads, a tokenizer, a run, ' +
     'weights quantized by others, a checkout without its large files) is named, with the command that takes it.',
   examples: [
     'linnet inspect assets/tiny-llama',

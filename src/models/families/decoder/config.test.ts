@@ -105,7 +105,7 @@ describe.each(Object.entries(published))('%s', (name, config) => {
     [{ is_encoder_decoder: true }, 'is_encoder_decoder'],
     [{ pruned_heads: { 0: [1] } }, 'pruned_heads'],
     [{ hidden_act: 'gelu' }, 'hidden_act "gelu": only "silu" is supported'],
-    [{ rope_scaling: { rope_type: 'yarn', factor: 4, attention_factor: 1 } }, 'rope_scaling type "yarn"'],
+    [{ rope_scaling: { rope_type: 'yarn', factor: 4, mscale: 1 } }, 'rope_scaling.mscale'],
     [{ rope_scaling: { rope_type: 'linear', factor: 4, beta_fast: 32 } }, 'rope_scaling.beta_fast'],
     [{ rope_parameters: { rope_type: 'linear' } }, 'rope_parameters.factor is missing'],
     [

@@ -28,6 +28,11 @@ export const scalingSchema = z.looseObject({
   original_max_position_embeddings: size.optional(),
   partial_rotary_factor: z.number().positive().max(1).optional(),
   rope_theta: z.number().positive().optional(),
+  attention_factor: z.number().positive().optional(),
+  beta_fast: z.number().positive().optional(),
+  beta_slow: z.number().positive().optional(),
+  short_factor: z.array(z.number().positive()).optional(),
+  long_factor: z.array(z.number().positive()).optional(),
 });
 
 type ScalingJson = z.infer<typeof scalingSchema>;
@@ -39,11 +44,20 @@ const ropeFields = {
   rope_parameters: scalingSchema.nullish(),
 };
 
-/** Fields and formula of a type of scaling. `read` is given the numbers in the order of `fields`. */
+/** Fields and formula of a type of scaling. `read` is given the numbers in the order of `fields`, and all of the section. */
 interface ScalingType {
-  readonly fields: readonly ('factor' | 'low_freq_factor' | 'high_freq_factor' | 'original_max_position_embeddings')[];
-  readonly read: (numbers: readonly number[]) => RotaryScaling | undefined;
+  readonly fields: readonly ScalingNumber[];
+  /** Fields that may be there, besides. */
+  readonly optional?: readonly string[];
+  readonly read: (numbers: readonly number[], json: ScalingJson) => RotaryScaling | undefined;
 }
+
+type ScalingNumber =
+  | 'factor'
+  | 'low_freq_factor'
+  | 'high_freq_factor'
+  | 'original_max_position_embeddings'
+  | 'attention_factor';
 
 const scalings: Readonly<Record<string, ScalingType>> = {
   default: { fields: [], read: () => undefined },
@@ -53,6 +67,21 @@ const scalings: Readonly<Record<string, ScalingType>> = {
     read: ([factor, lowFrequencyFactor, highFrequencyFactor, originalLength]) => ({
       ...{ type: 'llama3', factor, lowFrequencyFactor, highFrequencyFactor, originalLength },
     }),
+  },
+  yarn: {
+    fields: ['factor', 'original_max_position_embeddings'],
+    optional: ['beta_fast', 'beta_slow', 'attention_factor'],
+    read: ([factor, originalLength], { beta_fast: fastTurns = 32, beta_slow: slowTurns = 1, attention_factor }) => ({
+      ...{ type: 'yarn', factor, originalLength, fastTurns, slowTurns },
+      magnitude: attention_factor ?? 1 + 0.1 * Math.log(Math.max(1, factor)),
+    }),
+  },
+  // Two lists that differ would make a text of one length read another than the same text that goes on.
+  longrope: {
+    fields: ['attention_factor', 'original_max_position_embeddings'],
+    optional: ['short_factor', 'long_factor', 'factor'],
+    read: ([magnitude], { short_factor: factors = [], long_factor: others }) =>
+      String(factors) === String(others) ? { type: 'factors', factors, magnitude } : undefined,
   },
 };
 
@@ -84,8 +113,8 @@ function scalingOf(
     const known = Object.keys(scalings).join(', ');
     throw configError(title, [`${where} type ${JSON.stringify(type)} is not supported; known: ${known}`]);
   }
-  const { fields, read } = scalings[type];
-  const allowed: readonly string[] = ['type', 'rope_type', 'rope_theta', ...fields, ...others];
+  const { fields, optional = [], read } = scalings[type];
+  const allowed: readonly string[] = ['type', 'rope_type', 'rope_theta', ...fields, ...optional, ...others];
   const problems = Object.keys(json)
     .filter((name) => !allowed.includes(name))
     .map((name) => `${where}.${name.slice(0, 80)} is not a field of type "${type}"`);
@@ -95,7 +124,10 @@ function scalingOf(
     return number ?? [];
   });
   if (problems.length > 0) throw configError(title, problems);
-  const scaling = read(numbers);
+  const scaling = read(numbers, json);
+  if (type === 'longrope' && scaling === undefined) {
+    throw configError(title, [`${where}: short_factor and long_factor differ; only equal ones are supported`]);
+  }
   if (scaling?.type === 'llama3' && scaling.lowFrequencyFactor >= scaling.highFrequencyFactor) {
     throw configError(title, [`${where}.high_freq_factor must be greater than low_freq_factor`]);
   }

@@ -84,7 +84,7 @@ describe('gemma3TextModel', () => {
     [{ attention_bias: true }, 'attention_bias'],
     [{ sliding_window: null }, 'sliding_window'],
     [{ layer_types: ['full_attention'] }, 'layer_types names 1 layers of 18'],
-    [{ rope_scaling: { rope_type: 'yarn', factor: 2 } }, 'type "yarn" is not supported'],
+    [{ rope_scaling: { rope_type: 'dynamic', factor: 2 } }, 'type "dynamic" is not supported'],
     [{ rope_parameters: { rope_type: 'default' } }, 'rope_parameters'],
     [{ rope_scaling: { rope_type: 'default', rope_theta: 'far' } }, 'rope_scaling.rope_theta'],
     [{ num_experts: 8 }, 'unknown: "num_experts"'],

@@ -45,7 +45,7 @@ describe('OLMo-Hybrid', () => {
     [{ rope_parameters: undefined }, 'rope_parameters'],
     [{ rope_parameters: { rope_type: 'default' } }, 'rope_parameters'],
     [{ rope_parameters: { rope_theta: null, rope_type: 'yarn' } }, 'rope_parameters'],
-    [{ rope_parameters: { rope_theta: 1e4, rope_type: 'yarn', factor: 2 } }, 'yarn'],
+    [{ rope_parameters: { rope_theta: 1e4, rope_type: 'dynamic', factor: 2 } }, 'dynamic'],
     [{ rope_scaling: { rope_type: 'linear', factor: 2 } }, 'rope_scaling'],
     [{ linear_conv_kernel_dim: 0 }, 'linear_conv_kernel_dim'],
     [{ linear_key_head_dim: 100_000 }, 'linear_key_head_dim'],

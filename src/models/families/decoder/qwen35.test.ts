@@ -68,7 +68,7 @@ describe('Qwen3.5', () => {
     [{ linear_num_value_heads: 24 }, 'linear_num_value_heads 24 must be a multiple'],
     [{ head_dim: 10 }, 'partial_rotary_factor 0.25 of head_dim 10'],
     [{ num_experts: 8 }, 'unknown: "num_experts"'],
-    [{ rope_parameters: { rope_type: 'yarn', factor: 2 } }, 'yarn'],
+    [{ rope_parameters: { rope_type: 'dynamic', factor: 2 } }, 'dynamic'],
     [{ model_type: 'qwen3_next', num_experts: 8 }, 'num_experts'],
     [{ model_type: 'qwen3_5' }, 'text_config'],
   ])('refuses %j', (fields, message) => {

@@ -105,8 +105,8 @@ describe('parseLlamaConfig', () => {
     [{ rms_norm_eps: -1 }, 'rms_norm_eps'],
     [{ eos_token_id: 'two' }, 'eos_token_id'],
     [
-      { rope_scaling: { type: 'yarn', factor: 2 } },
-      'rope_scaling type "yarn" is not supported; known: default, linear, llama3',
+      { rope_scaling: { type: 'dynamic', factor: 2 } },
+      'rope_scaling type "dynamic" is not supported; known: default, linear, llama3, yarn, longrope',
     ],
     [{ rope_scaling: { type: 'constructor' } }, 'rope_scaling type "constructor" is not supported'],
     [{ rope_scaling: { type: 'linear' } }, 'rope_scaling.factor is missing'],

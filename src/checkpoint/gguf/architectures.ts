@@ -1,0 +1,155 @@
+/** Architectures of GGUF files as configurations and names of families: the table, and what most decoders share. */
+import { LinnetError } from '../../errors.ts';
+import type { JsonObject } from '../../files/json-object.ts';
+import { centred, transposed, turnedHeads } from './changes.ts';
+import { falconH1, graniteDense, graniteHybrid, lfm2, qwen35 } from './hybrid-architectures.ts';
+import type { Metadata } from './metadata.ts';
+import type { NameRules, Rules } from './recipes.ts';
+import { bert, t5 } from './text-architectures.ts';
+import { type Architecture, decoderConfig, decoderRules, headWidthOf, usualLayer } from './decoder-parts.ts';
+
+/** Of the first layers, one of `period` reads the whole past. */
+const gemmaPeriod = 6;
+/** Gemma 3 27B alone divides scores by the width over the heads; its number of layers tells it. */
+const gemma27Layers = 62;
+
+const gemmaLayer: Rules = {
+  ...usualLayer,
+  attn_norm: { to: 'input_layernorm', change: centred },
+  post_attention_norm: { to: 'post_attention_layernorm', change: centred },
+  ffn_norm: { to: 'pre_feedforward_layernorm', change: centred },
+  post_ffw_norm: { to: 'post_feedforward_layernorm', change: centred },
+  attn_q_norm: { to: 'self_attn.q_norm', change: centred },
+  attn_k_norm: { to: 'self_attn.k_norm', change: centred },
+};
+
+/** LLaMA and models converted as it: rows of queries and keys are turned back. */
+function turnedRules(metadata: Metadata): NameRules {
+  const change = turnedHeads(headWidthOf(metadata));
+  const layer = {
+    ...usualLayer,
+    attn_q: { to: 'self_attn.q_proj', change },
+    attn_k: { to: 'self_attn.k_proj', change },
+  };
+  return decoderRules(layer);
+}
+
+const architectures: Readonly<Record<string, Architecture>> = {
+  llama: {
+    config: (metadata) => decoderConfig(metadata, 'llama', 'Llama'),
+    rules: turnedRules,
+  },
+  smollm3: {
+    config: (metadata) => ({ ...decoderConfig(metadata, 'smollm3', 'SmolLM3'), no_rope_layer_interval: 4 }),
+    rules: turnedRules,
+  },
+  qwen2: { config: (metadata) => decoderConfig(metadata, 'qwen2', 'Qwen2'), rules: () => decoderRules(usualLayer) },
+  qwen3: { config: (metadata) => decoderConfig(metadata, 'qwen3', 'Qwen3'), rules: () => decoderRules(usualLayer) },
+  gemma3: {
+    config(metadata) {
+      const layers = metadata.number('block_count');
+      const period = metadata.number('attention.sliding_window_pattern', gemmaPeriod);
+      const scores =
+        layers === gemma27Layers
+          ? metadata.number('embedding_length') / metadata.number('attention.head_count')
+          : headWidthOf(metadata);
+      const cap = metadata.numberIf('final_logit_softcapping');
+      return {
+        ...decoderConfig(metadata, 'gemma3_text', 'Gemma3'),
+        hidden_activation: 'gelu_pytorch_tanh',
+        sliding_window: metadata.number('attention.sliding_window'),
+        layer_types: Array.from({ length: layers }, (_, layer) =>
+          (layer + 1) % period === 0 ? 'full_attention' : 'sliding_attention',
+        ),
+        query_pre_attn_scalar: scores,
+        rope_local_base_freq: metadata.number('rope.freq_base_swa', 10_000),
+        ...(cap !== undefined && { final_logit_softcapping: cap }),
+      };
+    },
+    rules: () => decoderRules(gemmaLayer, { output_norm: { to: 'model.norm', change: centred } }),
+  },
+  gpt2: {
+    config: (metadata) => ({
+      model_type: 'gpt2',
+      architectures: ['GPT2LMHeadModel'],
+      vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
+      n_positions: metadata.tensors.get('position_embd.weight')?.shape[0] ?? metadata.number('context_length'),
+      n_embd: metadata.number('embedding_length'),
+      n_inner: metadata.number('feed_forward_length'),
+      n_layer: metadata.number('block_count'),
+      n_head: metadata.number('attention.head_count'),
+      layer_norm_epsilon: metadata.number('attention.layer_norm_epsilon'),
+      activation_function: 'gelu_new',
+      tie_word_embeddings: !metadata.tensors.has('output.weight'),
+    }),
+    rules: () => ({
+      model: {
+        token_embd: 'transformer.wte',
+        position_embd: 'transformer.wpe',
+        output_norm: 'transformer.ln_f',
+        output: 'lm_head',
+      },
+      layers: {
+        blk: {
+          to: 'transformer.h',
+          rules: {
+            attn_norm: 'ln_1',
+            attn_qkv: { to: 'attn.c_attn', change: transposed },
+            attn_output: { to: 'attn.c_proj', change: transposed },
+            ffn_norm: 'ln_2',
+            ffn_up: { to: 'mlp.c_fc', change: transposed },
+            ffn_down: { to: 'mlp.c_proj', change: transposed },
+          },
+        },
+      },
+    }),
+  },
+  lfm2,
+  granite: graniteDense,
+  granitehybrid: graniteHybrid,
+  'falcon-h1': falconH1,
+  qwen35,
+  bert,
+  t5,
+};
+
+/** The names of architectures that are read. */
+export function architectureNames(): readonly string[] {
+  return Object.keys(architectures);
+}
+
+/**
+ * The configuration of a file, as a config.json, and the names of its tensors.
+ * @throws LinnetError `CONFIG` for an architecture or metadata that are not understood, `FORMAT` for malformed metadata
+ */
+export function translate(metadata: Metadata): { readonly config: JsonObject; readonly rules: NameRules } {
+  const { architecture, source } = metadata;
+  if (!Object.hasOwn(architectures, architecture)) {
+    throw new LinnetError(
+      'CONFIG',
+      `${source} is a model of the architecture ${JSON.stringify(architecture.slice(0, 80))}; Linnet reads ` +
+        `${architectureNames().join(', ')} from GGUF, and more families from safetensors`,
+    );
+  }
+  const { config, rules } = architectures[architecture];
+  const described = { ...config(metadata), ...textEnds(metadata), torch_dtype: 'float32' };
+  const named = rules(metadata);
+  metadata.refuseOthers(harmless);
+  return { config: described, rules: named };
+}
+
+/** Keys that repeat what tensors tell, or belong to training. */
+const harmless = [
+  ...['vocab_size', 'tensor_data_layout', 'pooling_type', 'rope.dimension_sections', 'attention.causal'],
+  ...['expert_used_count', 'attention.layer_norm_epsilon', 'attention.layer_norm_rms_epsilon', 'context_length'],
+];
+
+/** Ids of BOS and of all tokens that end a text. */
+function textEnds(metadata: Metadata): JsonObject {
+  const ends = [metadata.token('eos'), metadata.token('eot')].filter((id) => id !== undefined);
+  const bos = metadata.token('bos');
+  return {
+    ...(bos !== undefined && { bos_token_id: bos }),
+    ...(ends.length > 0 && { eos_token_id: ends.length === 1 ? ends[0] : [...new Set(ends)] }),
+  };
+}

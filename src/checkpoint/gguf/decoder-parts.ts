@@ -1,0 +1,131 @@
+/** What decoders in GGUF files share: names of tensors, and fields of their configurations. */
+import { LinnetError } from '../../errors.ts';
+import { rotaryFrequencies, type RotaryScaling } from '../../nn/positions.ts';
+import type { JsonObject } from '../../files/json-object.ts';
+import type { Metadata } from './metadata.ts';
+import type { NameRules, Rules } from './recipes.ts';
+
+/** How an architecture is described as a family. */
+export interface Architecture {
+  /** The config.json, without the ids of tokens. */
+  readonly config: (metadata: Metadata) => JsonObject;
+  readonly rules: (metadata: Metadata) => NameRules;
+}
+
+/** Names of a layer of LLaMA's kind. */
+export const usualLayer: Rules = {
+  attn_norm: 'input_layernorm',
+  attn_q: 'self_attn.q_proj',
+  attn_k: 'self_attn.k_proj',
+  attn_v: 'self_attn.v_proj',
+  attn_output: 'self_attn.o_proj',
+  attn_q_norm: 'self_attn.q_norm',
+  attn_k_norm: 'self_attn.k_norm',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_gate: 'mlp.gate_proj',
+  ffn_up: 'mlp.up_proj',
+  ffn_down: 'mlp.down_proj',
+};
+
+/** Rules of a decoder. @param model names outside of layers that differ from LLaMA's */
+export function decoderRules(layer: Rules | ((layer: number) => Rules), model: Rules = {}): NameRules {
+  return {
+    model: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head', ...model },
+    layers: { blk: { to: 'model.layers', rules: layer } },
+    others: ['rope_freqs.weight'],
+  };
+}
+
+/** D: width of a head. @throws LinnetError `CONFIG` where keys and values differ in it */
+export function headWidthOf(metadata: Metadata): number {
+  const usual = metadata.number('embedding_length') / metadata.number('attention.head_count');
+  const width = metadata.number('attention.key_length', usual);
+  if (metadata.number('attention.value_length', width) === width) return width;
+  throw new LinnetError(
+    'CONFIG',
+    `${metadata.source} has keys and values of different widths, which no family here has`,
+  );
+}
+
+/** Fields that decoders of the family `type` share. @param turned features of a head that are turned. Default: all */
+export function decoderConfig(metadata: Metadata, type: string, className: string, turned?: number): JsonObject {
+  const layers = metadata.number('block_count');
+  const heads = metadata.number('attention.head_count');
+  const headWidth = headWidthOf(metadata);
+  const rotated = metadata.number('rope.dimension_count', turned ?? headWidth);
+  if (rotated !== (turned ?? headWidth)) {
+    throw new LinnetError(
+      'CONFIG',
+      `${metadata.source} turns ${rotated} of ${headWidth} features of a head, which ${type} does not`,
+    );
+  }
+  const scaling = ropeScaling(metadata, headWidth);
+  return {
+    model_type: type,
+    architectures: [`${className}ForCausalLM`],
+    vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
+    hidden_size: metadata.number('embedding_length'),
+    intermediate_size: metadata.number('feed_forward_length'),
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: Math.max(...metadata.layered('attention.head_count_kv', layers, heads)),
+    head_dim: headWidth,
+    max_position_embeddings: metadata.number('context_length'),
+    rms_norm_eps: metadata.number('attention.layer_norm_rms_epsilon'),
+    rope_theta: metadata.number('rope.freq_base', 10_000),
+    tie_word_embeddings: !metadata.tensors.has('output.weight'),
+    ...(scaling !== undefined && { rope_scaling: scaling }),
+  };
+}
+
+/** The scaling of positions. @throws LinnetError `CONFIG` for an unknown one */
+function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefined {
+  const type = metadata.word('rope.scaling.type', 'none');
+  const factor = metadata.number('rope.scaling.factor', 1);
+  const original = metadata.numberIf('rope.scaling.original_context_length');
+  metadata.flag('rope.scaling.finetuned', true);
+  const { ropeFactors } = metadata;
+  if (ropeFactors.length > 0) return dividedAngles(metadata, ropeFactors, headWidth);
+  if (type === 'none' || factor === 1) return undefined;
+  if (type === 'linear') return { rope_type: 'linear', factor };
+  if (type === 'yarn') {
+    const length = original ?? metadata.number('context_length');
+    return { rope_type: 'yarn', factor, original_max_position_embeddings: length };
+  }
+  throw new LinnetError(
+    'CONFIG',
+    `${metadata.source} scales the positions of heads of ${headWidth} by ${JSON.stringify(type.slice(0, 80))}; known: none, linear, yarn`,
+  );
+}
+
+/** Numbers of LLaMA 3.1 and 3.2. */
+const llama3 = [8, 32].map((factor) => ({
+  ...{ factor, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
+}));
+
+/** A scaling that divides the angle of each pair by a factor of its own: LLaMA 3's where it is that. */
+function dividedAngles(metadata: Metadata, factors: readonly number[], headWidth: number): JsonObject {
+  const base = metadata.number('rope.freq_base', 10_000);
+  const plain = rotaryFrequencies({ width: headWidth, base });
+  if (factors.length !== plain.length) {
+    throw new LinnetError(
+      'TENSOR',
+      `${metadata.source}: rope_freqs.weight holds ${factors.length} numbers of ${plain.length}`,
+    );
+  }
+  for (const fields of llama3) {
+    const scaling: RotaryScaling = {
+      ...{ type: 'llama3', factor: fields.factor, lowFrequencyFactor: fields.low_freq_factor },
+      ...{ highFrequencyFactor: fields.high_freq_factor, originalLength: fields.original_max_position_embeddings },
+    };
+    const scaled = rotaryFrequencies({ width: headWidth, base, scaling });
+    const isSame = scaled.every((frequency, i) => Math.abs((frequency * factors[i]) / plain[i] - 1) < 1e-5);
+    if (isSame) return { rope_type: 'llama3', ...fields };
+  }
+  const list = [...factors];
+  const length = metadata.number('context_length');
+  return {
+    ...{ rope_type: 'longrope', short_factor: list, long_factor: list, attention_factor: 1 },
+    original_max_position_embeddings: length,
+  };
+}

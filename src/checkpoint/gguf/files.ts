@@ -1,0 +1,159 @@
+/** GGUF files on a disk: found by a path, in one file or several, and opened. */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { LinnetError } from '../../errors.ts';
+import { listNames, quoteName } from '../../files/name-list.ts';
+import { openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from '../folder-files.ts';
+import type { JsonObject } from '../../files/json-object.ts';
+import { translate } from './architectures.ts';
+import { type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
+import { Metadata } from './metadata.ts';
+import { tensorRecipes } from './recipes.ts';
+import { type GgufFile, GgufWeights } from './weights.ts';
+
+/** The magic number that files begin with. */
+const magic = 'GGUF';
+const mostShards = 1000;
+
+/** Number and count of a file that is one of several, as llama.cpp names them. */
+const shardName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
+
+/**
+ * The file that a path stands for: a GGUF file of any name, or a folder that holds one and no model in another format. Of several
+ * that are one model, the first.
+ * @returns undefined where there is none
+ * @throws LinnetError `INPUT` for a folder with several models
+ */
+export async function ggufPath(path: string): Promise<string | undefined> {
+  const stats = await stat(path).catch(() => undefined);
+  if (stats?.isFile() === true) return (await beginsWithMagic(path)) ? firstShard(resolve(path)) : undefined;
+  if (stats?.isDirectory() !== true) return undefined;
+  const names = await readdir(path).catch((): string[] => []);
+  if ([WEIGHTS_FILE, INDEX_FILE, CONFIG_FILE].some((name) => names.includes(name))) return undefined;
+  const models = names.filter((name) => /\.gguf$/i.test(name) && Number(shardName.exec(name)?.[2] ?? 1) === 1);
+  if (models.length === 0) return undefined;
+  if (models.length === 1) return resolve(path, models[0]);
+  throw new LinnetError('INPUT', `${path} holds ${models.length} models (${listNames(models)}); give one of the files`);
+}
+
+/** The first of several files. */
+function firstShard(path: string): string {
+  const [, stem, , count] = shardName.exec(basename(path)) ?? [];
+  return stem === undefined ? path : resolve(dirname(path), `${stem}-00001-of-${count}.gguf`);
+}
+
+async function beginsWithMagic(path: string): Promise<boolean> {
+  await using file = await openRegularFile(path);
+  const bytes = Buffer.alloc(magic.length);
+  const { bytesRead } = await file.handle.read(bytes, 0, magic.length, 0);
+  return bytesRead === magic.length && bytes.toString('latin1') === magic;
+}
+
+/** Opens one file. */
+async function openFile(path: string): Promise<GgufFile> {
+  const opened = await openRegularFile(path);
+  const { handle, size, version } = opened;
+  return {
+    opened,
+    version,
+    source: {
+      name: path,
+      size,
+      async read(offset, length) {
+        const bytes = new Uint8Array(length);
+        await readExactly(handle, bytes, offset, path);
+        return bytes;
+      },
+    },
+    close: () => handle.close(),
+  };
+}
+
+/** A model in GGUF files. */
+export interface GgufModel {
+  /** A config.json. */
+  readonly config: JsonObject;
+  readonly weights: GgufWeights;
+}
+
+/**
+ * Opens a model.
+ * @param path of its first file
+ * @throws LinnetError `NOT_FOUND` or `PATH` as `openRegularFile`; `FORMAT`, `TENSOR` or `CONFIG` for files that are malformed, lack a
+ *   part or are not understood
+ */
+export async function openGguf(path: string): Promise<GgufModel> {
+  const files: GgufFile[] = [];
+  try {
+    files.push(await openFile(path));
+    const first = await readGgufHeader(files[0].source, { arrays: false });
+    const header = { ...first, tensors: await withShards(path, first, files) };
+    return { ...(await modelOf(header, files, path)) };
+  } catch (error) {
+    await Promise.all(files.map((file) => file.close()));
+    throw error;
+  }
+}
+
+/** The model of a header. @param files that are open */
+export async function modelOf(header: GgufHeader, files: readonly GgufFile[], name: string): Promise<GgufModel> {
+  const metadata = new Metadata(header, name, await ropeFactors(header.tensors));
+  const { config, rules } = translate(metadata);
+  return { config, weights: new GgufWeights(files, tensorRecipes(header.tensors, rules, name)) };
+}
+
+/** Most factors of angles that are read. */
+const mostFactors = 1 << 15;
+
+async function ropeFactors(tensors: ReadonlyMap<string, ListedTensor>): Promise<readonly number[]> {
+  const listed = tensors.get('rope_freqs.weight');
+  if (listed === undefined) return [];
+  const { type, shape, source, offset, byteLength } = listed;
+  const factors = new Float32Array(shape[0]);
+  if (type.name !== 'F32' || shape.length !== 1 || shape[0] > mostFactors) {
+    throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight is no list of F32 numbers`);
+  }
+  type.decode(await source.read(offset, byteLength), factors);
+  if (factors.every((factor) => factor > 0 && factor < Infinity)) return [...factors];
+  throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight holds numbers that are not positive`);
+}
+
+/** The tensors of all files of a model. @param files the first, to which the others are added */
+async function withShards(
+  path: string,
+  first: GgufHeader,
+  files: GgufFile[],
+): Promise<ReadonlyMap<string, ListedTensor>> {
+  const count = first.metadata.get('split.count') ?? 1;
+  if (count === 1 || count === 0) return first.tensors;
+  const [, stem, number] = shardName.exec(basename(path)) ?? [];
+  if (typeof count !== 'number' || !(count <= mostShards) || stem === undefined || Number(number) !== 1) {
+    throw new LinnetError(
+      'FORMAT',
+      `${path} is one of several files (split.count); they must be called NAME-00001-of-0000N.gguf`,
+    );
+  }
+  const tensors = new Map(first.tensors);
+  const digits = (n: number): string => String(n).padStart(5, '0');
+  for (let i = 1; i < count; i++) {
+    const other = resolve(dirname(path), `${stem}-${digits(i + 1)}-of-${digits(count)}.gguf`);
+    const file = await openFile(other);
+    files.push(file);
+    const { metadata, tensors: more } = await readGgufHeader(file.source, { arrays: false });
+    if (metadata.get('split.no') !== i || metadata.get('split.count') !== count) {
+      throw new LinnetError('FORMAT', `${other} is not part ${i + 1} of ${count} of the model of ${path}`);
+    }
+    for (const [name, tensor] of more) {
+      if (tensors.has(name))
+        throw new LinnetError('FORMAT', `${other} holds ${quoteName(name)}, which another part holds`);
+      tensors.set(name, tensor);
+    }
+  }
+  const total = first.metadata.get('split.tensors.count');
+  if (total === undefined || total === tensors.size) return tensors;
+  throw new LinnetError(
+    'FORMAT',
+    `the files of ${path} hold ${tensors.size} tensors of ${String(total)}; fetch them again`,
+  );
+}

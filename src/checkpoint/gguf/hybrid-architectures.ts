@@ -1,0 +1,192 @@
+/** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
+import type { JsonObject } from '../../files/json-object.ts';
+import { both, centred, filters, flat, negativeExponential, turnedHeads, valueColumns, valueRows } from './changes.ts';
+import { type Architecture, decoderConfig, decoderRules, headWidthOf, usualLayer } from './decoder-parts.ts';
+import type { Metadata } from './metadata.ts';
+import type { NameRules, Rules } from './recipes.ts';
+
+/** By layer whether it has attention: a layer of another mixer has no key-value heads. */
+function attentionLayers(metadata: Metadata): readonly boolean[] {
+  const layers = metadata.number('block_count');
+  return metadata.layered('attention.head_count_kv', layers, 1).map((heads) => heads > 0);
+}
+
+export const lfm2: Architecture = {
+  config(metadata) {
+    const { rms_norm_eps, intermediate_size, ...shared } = decoderConfig(metadata, 'lfm2', 'Lfm2');
+    return {
+      ...shared,
+      intermediate_size,
+      block_auto_adjust_ff_dim: false,
+      norm_eps: rms_norm_eps,
+      conv_L_cache: metadata.number('shortconv.l_cache'),
+      layer_types: attentionLayers(metadata).map((attends) => (attends ? 'full_attention' : 'conv')),
+    };
+  },
+  rules: () =>
+    decoderRules(
+      {
+        attn_norm: 'operator_norm',
+        attn_q: 'self_attn.q_proj',
+        attn_k: 'self_attn.k_proj',
+        attn_v: 'self_attn.v_proj',
+        attn_output: 'self_attn.out_proj',
+        attn_q_norm: 'self_attn.q_layernorm',
+        attn_k_norm: 'self_attn.k_layernorm',
+        'shortconv.conv': { to: 'conv.conv', change: filters },
+        'shortconv.in_proj': 'conv.in_proj',
+        'shortconv.out_proj': 'conv.out_proj',
+        ffn_norm: 'ffn_norm',
+        ffn_gate: 'feed_forward.w1',
+        ffn_up: 'feed_forward.w3',
+        ffn_down: 'feed_forward.w2',
+      },
+      { token_embd_norm: 'model.embedding_norm' },
+    ),
+};
+
+const mambaLayer: Rules = {
+  ssm_in: 'mamba.in_proj',
+  ssm_conv1d: { to: 'mamba.conv1d', change: filters },
+  'ssm_dt.bias': 'mamba.dt_bias',
+  ssm_a: { to: 'mamba.A_log', change: negativeExponential },
+  ssm_d: { to: 'mamba.D', change: flat },
+  ssm_norm: { to: 'mamba.norm', change: flat },
+  ssm_out: 'mamba.out_proj',
+};
+
+function mambaConfig(metadata: Metadata): JsonObject {
+  const heads = metadata.number('ssm.time_step_rank');
+  const channels = metadata.number('ssm.inner_size');
+  return {
+    mamba_n_heads: heads,
+    mamba_d_head: channels / heads,
+    mamba_n_groups: metadata.number('ssm.group_count', 1),
+    mamba_d_state: metadata.number('ssm.state_size'),
+    mamba_d_conv: metadata.number('ssm.conv_kernel'),
+    mamba_expand: channels / metadata.number('embedding_length'),
+    mamba_conv_bias: [...metadata.tensors.keys()].some((name) => name.endsWith('ssm_conv1d.bias')),
+  };
+}
+
+/** Granite's factors, which conversion gives other names. */
+function graniteConfig(metadata: Metadata, attends: readonly boolean[]): JsonObject {
+  const {
+    num_hidden_layers: layers,
+    intermediate_size,
+    ...shared
+  } = decoderConfig(metadata, 'granitemoehybrid', 'GraniteMoeHybrid');
+  const turns = metadata.flag('rope.scaling.finetuned', true);
+  return {
+    ...shared,
+    num_hidden_layers: layers,
+    shared_intermediate_size: intermediate_size,
+    num_local_experts: 0,
+    layer_types: attends.map((isAttention) => (isAttention ? 'attention' : 'mamba')),
+    position_embedding_type: turns ? 'rope' : 'nope',
+    attention_multiplier: metadata.number('attention.scale', headWidthOf(metadata) ** -0.5),
+    embedding_multiplier: metadata.number('embedding_scale', 1),
+    residual_multiplier: metadata.number('residual_scale', 1),
+    logits_scaling: metadata.number('logit_scale', 1),
+  };
+}
+
+function graniteRules(metadata: Metadata): NameRules {
+  const change = turnedHeads(headWidthOf(metadata));
+  return decoderRules({
+    ...usualLayer,
+    ...mambaLayer,
+    attn_q: { to: 'self_attn.q_proj', change },
+    attn_k: { to: 'self_attn.k_proj', change },
+    ffn_gate: { to: 'shared_mlp.input_linear', part: 0 },
+    ffn_up: { to: 'shared_mlp.input_linear', part: 1 },
+    ffn_down: 'shared_mlp.output_linear',
+  });
+}
+
+export const graniteHybrid: Architecture = {
+  config: (metadata) => ({ ...graniteConfig(metadata, attentionLayers(metadata)), ...mambaConfig(metadata) }),
+  rules: graniteRules,
+};
+
+/** Granite without Mamba is the hybrid all of whose layers have attention. */
+export const graniteDense: Architecture = {
+  config(metadata) {
+    const attends = Array.from({ length: metadata.number('block_count') }, () => true);
+    const unused = { mamba_n_heads: 1, mamba_d_head: 2 * metadata.number('embedding_length'), mamba_d_state: 1 };
+    return { ...graniteConfig(metadata, attends), ...unused };
+  },
+  rules: graniteRules,
+};
+
+export const falconH1: Architecture = {
+  config(metadata) {
+    const hasNorm = metadata.tensors.has('blk.0.ssm_norm.weight');
+    return {
+      ...decoderConfig(metadata, 'falcon_h1', 'FalconH1'),
+      ...mambaConfig(metadata),
+      mamba_d_ssm: metadata.number('ssm.inner_size'),
+      mamba_rms_norm: hasNorm,
+      mamba_norm_before_gate: false,
+    };
+  },
+  rules: () =>
+    decoderRules(
+      {
+        ...usualLayer,
+        ...mambaLayer,
+        ffn_norm: { to: 'pre_ff_layernorm.weight' },
+        ffn_gate: 'feed_forward.gate_proj',
+        ffn_up: 'feed_forward.up_proj',
+        ffn_down: 'feed_forward.down_proj',
+      },
+      { output_norm: 'model.final_layernorm' },
+    ),
+};
+
+export const qwen35: Architecture = {
+  config(metadata) {
+    const layers = metadata.number('block_count');
+    const turned = metadata.number('rope.dimension_count', headWidthOf(metadata) / 4);
+    const heads = metadata.number('ssm.time_step_rank');
+    const interval = metadata.number('full_attention_interval', 4);
+    return {
+      ...decoderConfig(metadata, 'qwen3_5_text', 'Qwen3_5', turned),
+      partial_rotary_factor: turned / headWidthOf(metadata),
+      linear_key_head_dim: metadata.number('ssm.state_size'),
+      linear_value_head_dim: metadata.number('ssm.inner_size') / heads,
+      linear_num_key_heads: metadata.number('ssm.group_count'),
+      linear_num_value_heads: heads,
+      linear_conv_kernel_dim: metadata.number('ssm.conv_kernel'),
+      layer_types: Array.from({ length: layers }, (_, layer) =>
+        (layer + 1) % interval === 0 ? 'full_attention' : 'linear_attention',
+      ),
+    };
+  },
+  rules(metadata) {
+    const heads = { heads: metadata.number('ssm.time_step_rank'), keyHeads: metadata.number('ssm.group_count') };
+    const width = metadata.number('ssm.inner_size') / heads.heads;
+    const queriesAndKeys = 2 * heads.keyHeads * metadata.number('ssm.state_size');
+    const values = valueRows(heads, width, queriesAndKeys);
+    const single = valueRows(heads, 1);
+    return decoderRules(
+      {
+        ...usualLayer,
+        attn_norm: { to: 'input_layernorm', change: centred },
+        post_attention_norm: { to: 'post_attention_layernorm', change: centred },
+        attn_q_norm: { to: 'self_attn.q_norm', change: centred },
+        attn_k_norm: { to: 'self_attn.k_norm', change: centred },
+        attn_qkv: { to: 'linear_attn.in_proj_qkv', change: values },
+        attn_gate: { to: 'linear_attn.in_proj_z', change: valueRows(heads, width) },
+        ssm_beta: { to: 'linear_attn.in_proj_b', change: single },
+        ssm_alpha: { to: 'linear_attn.in_proj_a', change: single },
+        ssm_conv1d: { to: 'linear_attn.conv1d', change: both(filters, values) },
+        'ssm_dt.bias': { to: 'linear_attn.dt_bias', change: single },
+        ssm_a: { to: 'linear_attn.A_log', change: both(negativeExponential, single) },
+        ssm_norm: 'linear_attn.norm',
+        ssm_out: { to: 'linear_attn.out_proj', change: valueColumns(heads, width) },
+      },
+      { output_norm: { to: 'model.norm', change: centred } },
+    );
+  },
+};

@@ -1,0 +1,209 @@
+/** The weights of GGUF files under the names, and in the shapes, of a checkpoint: decoded when they are asked for. */
+import { basename, dirname } from 'node:path';
+import { LinnetError } from '../../errors.ts';
+import { quoteName } from '../../files/name-list.ts';
+import type { OpenFile } from '../../files/regular-file.ts';
+import {
+  type AnyTensor,
+  bytesPerElement,
+  elementCount,
+  type FileDType,
+  type FilePlace,
+  type Tensor,
+  tensor,
+} from '../../graph/tensor.ts';
+import { finiteBytes } from '../finite.ts';
+import type { Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
+import { halfValues } from './block-types.ts';
+import type { ByteSource, ListedTensor } from './header.ts';
+import type { TensorRecipe } from './recipes.ts';
+
+/** A file that is open. */
+export interface GgufFile {
+  readonly source: ByteSource;
+  readonly version: string;
+  /** Absent where the bytes are not on a disk. */
+  readonly opened?: OpenFile;
+  close(): Promise<void>;
+}
+
+/** Bytes that are decoded together. */
+const pieceBytes = 1 << 20;
+
+/** Types that engines read from files as they are. */
+const fileTypes: Readonly<Record<string, FileDType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+
+/** Where the half-precision scales of a block are; formats that are not here have none. */
+const scalePlaces: Readonly<Record<string, readonly number[]>> = {
+  ...{ Q4_0: [0], Q5_0: [0], Q8_0: [0], IQ4_NL: [0], IQ4_XS: [0], Q6_K: [208] },
+  ...{ Q4_1: [0, 2], Q5_1: [0, 2], Q4_K: [0, 2], Q5_K: [0, 2] },
+};
+
+/** The weights of a model in one file or several, which are closed with it. */
+export class GgufWeights implements WeightFile {
+  readonly #files: readonly GgufFile[];
+  readonly #recipes: ReadonlyMap<string, TensorRecipe>;
+  #closing: Promise<unknown> | undefined;
+
+  constructor(files: readonly GgufFile[], recipes: readonly TensorRecipe[]) {
+    this.#files = files;
+    this.#recipes = new Map(recipes.map((recipe) => [recipe.name, recipe]));
+  }
+
+  get version(): string {
+    return this.#files.map(({ version }) => version).join('\n');
+  }
+
+  names(): string[] {
+    return [...this.#recipes.keys()];
+  }
+
+  info(name: string): WeightInfo {
+    const { shape, sources } = this.recipe(name);
+    const types = [...new Set(sources.map(({ type }) => type.name))];
+    return {
+      dtype: types.join('+'),
+      shape: [...shape],
+      byteLength: sources.reduce((sum, one) => sum + one.byteLength, 0),
+    };
+  }
+
+  /** @throws LinnetError `NOT_FOUND` */
+  recipe(name: string): TensorRecipe {
+    const recipe = this.#recipes.get(name);
+    if (recipe !== undefined) return recipe;
+    throw new LinnetError('NOT_FOUND', `${this.#files[0].source.name} has no tensor for ${quoteName(name)}`);
+  }
+
+  /** The bytes of tensors of a file, one after the other. */
+  async stored(sources: readonly ListedTensor[]): Promise<Uint8Array> {
+    if (this.#closing !== undefined) throw new LinnetError('INPUT', `${this.#files[0].source.name} was already closed`);
+    if (sources.length === 1) return sources[0].source.read(sources[0].offset, sources[0].byteLength);
+    const all = new Uint8Array(sources.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    let end = 0;
+    for (const { source, offset, byteLength } of sources) {
+      all.set(await source.read(offset, byteLength), end);
+      end += byteLength;
+    }
+    return all;
+  }
+
+  async read(name: string): Promise<AnyTensor> {
+    return this.readFloat32(name);
+  }
+
+  async readFloat32(name: string): Promise<Tensor<'float32'>> {
+    const recipe = this.recipe(name);
+    const { sources, shape, values, transposed = false } = recipe;
+    const data = new Float32Array(elementCount(shape));
+    let end = 0;
+    for (const source of sources) {
+      for await (const piece of this.#pieces(source)) {
+        data.set(piece, end);
+        end += piece.length;
+      }
+    }
+    const arranged = arrangement(recipe) === undefined ? data : arrangedRows(recipe, data);
+    const turned = transposed ? columnsFirst(arranged, shape) : arranged;
+    values?.(turned);
+    return tensor('float32', shape, turned);
+  }
+
+  float32Rows(name: string): Float32Rows {
+    const recipe = this.recipe(name);
+    const { sources, values, shape } = recipe;
+    const isPlain = arrangement(recipe) === undefined && recipe.transposed !== true && values === undefined;
+    const whole = async function* (this: GgufWeights): AsyncGenerator<Float32Array> {
+      yield (await this.readFloat32(name)).data;
+    };
+    const apart = async function* (this: GgufWeights): AsyncGenerator<Float32Array> {
+      for (const source of sources) yield* this.#pieces(source);
+    };
+    return { shape: [...shape], pieces: isPlain ? apart.call(this) : whole.call(this) };
+  }
+
+  place(name: string): FilePlace | undefined {
+    const recipe = this.recipe(name);
+    const { sources, values, transposed = false } = recipe;
+    const [{ type, offset, source }] = sources;
+    const dtype = Object.hasOwn(fileTypes, type.name) ? fileTypes[type.name] : undefined;
+    const opened = this.#files.find((file) => file.source === source)?.opened;
+    if (sources.length > 1 || values !== undefined || transposed || arrangement(recipe) !== undefined) return undefined;
+    if (dtype === undefined || opened === undefined || offset % bytesPerElement[dtype] !== 0) return undefined;
+    return { folder: dirname(opened.path), file: basename(opened.path), offset, dtype, unchanged: opened.unchanged };
+  }
+
+  async *chunks(name: string): AsyncGenerator<Uint8Array> {
+    for (const { source, offset, byteLength, type } of this.recipe(name).sources) {
+      const step = Math.floor((4 * pieceBytes) / type.bytes) * type.bytes;
+      for (let done = 0; done < byteLength; done += step) {
+        yield await source.read(offset + done, Math.min(step, byteLength - done));
+      }
+    }
+  }
+
+  /** Whether whole blocks of a tensor hold finite numbers, as far as their scales tell. */
+  isFinite(name: string, chunk: Uint8Array): boolean {
+    const { sources, values } = this.recipe(name);
+    const [{ type }] = sources;
+    if (values !== undefined || sources.some((one) => one.type !== type)) return false;
+    const places = Object.hasOwn(scalePlaces, type.name) ? scalePlaces[type.name] : undefined;
+    if (places === undefined) return finiteBytes(type.name, chunk);
+    const table = halfValues();
+    let sum = 0; // NaN where a scale is not finite
+    for (let at = 0; at < chunk.length; at += type.bytes) {
+      for (const place of places) sum += table[chunk[at + place] | (chunk[at + place + 1] << 8)] * 0;
+    }
+    return sum === 0;
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= Promise.all(this.#files.map((file) => file.close()));
+    await this.#closing;
+  }
+
+  /** A tensor of a file in pieces of whole rows; a piece is valid until the next is asked for. */
+  async *#pieces(listed: ListedTensor): AsyncGenerator<Float32Array> {
+    const { type, shape, byteLength } = listed;
+    const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
+    const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
+    const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
+    for (let done = 0; done < byteLength; done += step) {
+      const length = Math.min(step, byteLength - done);
+      const bytes = await this.stored([{ ...listed, offset: listed.offset + done, byteLength: length }]);
+      const values = room.subarray(0, (length / type.bytes) * type.values);
+      type.decode(bytes, values);
+      yield values;
+    }
+  }
+}
+
+/** Whether rows or columns have another order in the file than in the checkpoint; undefined: the same. */
+function arrangement({ row, column }: TensorRecipe): true | undefined {
+  return row === undefined && column === undefined ? undefined : true;
+}
+
+/** Values of a file in the order of the checkpoint: [rows, columns], of one dimension being rows. */
+function arrangedRows({ shape, row, column }: TensorRecipe, data: Float32Array): Float32Array {
+  const [rows] = shape;
+  const width = data.length / rows;
+  const result = new Float32Array(data.length);
+  for (let r = 0; r < rows; r++) {
+    const from = (row?.(r) ?? r) * width;
+    if (column === undefined) result.set(data.subarray(from, from + width), r * width);
+    else {
+      for (let c = 0; c < width; c += column.unit) {
+        const at = from + column.of(c);
+        result.set(data.subarray(at, at + column.unit), r * width + c);
+      }
+    }
+  }
+  return result;
+}
+
+/** [columns, rows] of [rows, columns]. @param shape of the result */
+function columnsFirst(data: Float32Array, [columns, rows]: readonly number[]): Float32Array {
+  const result = new Float32Array(data.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = data[r * columns + c];
+  return result;
+}

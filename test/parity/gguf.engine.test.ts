@@ -1,0 +1,79 @@
+/**
+ * Models in GGUF against llama.cpp's results of their exact weights (where it takes GELU from a table: loops in float64): probabilities
+ * of the next token, greedy continuations, hidden states of BERT.
+ */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { chain } from '../../src/attention/tree.ts';
+import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { dataOf, float32, int32 } from '../../src/graph/tensor.ts';
+import { requireCausal } from '../../src/models/families/index.ts';
+import { WeightParameters } from '../../src/nn/parameters.ts';
+import { compile } from '../../src/runtime/compile.ts';
+import { golden, thirdParty } from '../fixtures.ts';
+import { expectedGguf, goldenGguf } from './golden-gguf.ts';
+
+/** Families that do not exist here, by the name of their architecture. */
+const elsewhere = new Set(['olmo2']);
+
+const folders = [golden('gguf'), thirdParty('golden-gguf')].filter((folder) => folder !== undefined);
+const names = [...new Set(folders.flatMap((folder) => readdirSync(folder)))]
+  .filter((name) => !/^tokenizer|\./.test(name) && !elsewhere.has(name.split('-')[0]))
+  .toSorted();
+
+function softmax(logits: Float32Array): number[] {
+  const peak = Math.max(...logits);
+  const weights = Array.from(logits, (logit) => Math.exp(logit - peak));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return weights.map((weight) => weight / total);
+}
+
+function farthest(one: ArrayLike<number>, other: readonly number[]): number {
+  expect(one.length).toBe(other.length);
+  return Math.max(...other.map((value, i) => Math.abs(value - one[i])));
+}
+
+describe.each(names)('%s', (name) => {
+  const folder = goldenGguf(name) ?? '';
+  const { architecture, sequences } = expectedGguf(folder);
+
+  it.skipIf(architecture === 'bert')('has the probabilities and the greedy tokens', async () => {
+    const { model, parameters } = await loadModel(folder);
+    await using engine = await DecodingEngine.create(requireCausal(model), parameters, { threads: 1 });
+    for (const { ids, exact, float64 } of sequences) {
+      const request = { state: engine.newState(), tree: chain(ids.length), tokens: ids, wanted: [ids.length - 1] };
+      const [{ logits }] = await engine.step([request]);
+      const expected = float64?.probabilities ?? exact.probabilities ?? [];
+      expect(farthest(softmax(logits[0]), expected), `after ${ids.length} tokens`).toBeLessThan(1e-5);
+      const { tokens } = await generateToEnd(engine, { promptTokens: ids, maxTokens: 24, ignoreEos: true });
+      expect(tokens, `after ${ids.length} tokens`).toEqual(exact.greedy);
+    }
+  });
+
+  it.skipIf(architecture !== 'bert')('has the hidden states', async () => {
+    const { model, parameters } = await loadModel(join(folder, 'model.gguf'));
+    if (model.kind !== 'encoder') throw new Error(`a model of kind ${model.kind}`);
+    for (const { ids, float64Erf } of sequences) {
+      const graph = new Graph('hidden');
+      const [tokens, mask] = [
+        graph.input('tokens', 'int32', [1, ids.length]),
+        graph.input('mask', 'float32', [1, ids.length]),
+      ];
+      graph.output('hidden', model.encode(new WeightParameters(graph, parameters), { tokens, mask }));
+      await using program = await compile(graph);
+      const ones = float32([1, ids.length], new Float32Array(ids.length).fill(1));
+      const { hidden } = await program.run({ tokens: int32([1, ids.length], ids), mask: ones }, ['hidden']);
+      const rows = dataOf(hidden, 'float32');
+      const { width } = model.sizes;
+      const mean = Array.from(
+        { length: width },
+        (_, i) => ids.reduce((sum, _id, row) => sum + rows[row * width + i], 0) / ids.length,
+      );
+      expect(farthest(mean, float64Erf?.mean ?? [])).toBeLessThan(1e-5);
+    }
+  });
+});
