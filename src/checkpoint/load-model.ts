@@ -6,7 +6,7 @@ import { describeModel, type Model, requireCausal, requireGenerating } from '../
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
-import { finiteRows, requireFinite } from './finite.ts';
+import { finiteBytes, finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
@@ -191,7 +191,11 @@ async function openDescribed<Described extends Loadable>(
     }
     const parameterOf = (name: string, { shape }: { readonly shape: readonly number[] }): StoredParameter => ({
       ...{ dtype: 'float32', shape, load: () => read(name) },
-      pieces: (dtype) => (dtype === stored.get(name)?.info.dtype ? storedPieces(name, dtype) : rows(name).pieces),
+      // A tensor without a place is not stored as it is read.
+      pieces: (dtype) =>
+        dtype === stored.get(name)?.info.dtype && checkpoint.place(inFile(name)) !== undefined
+          ? storedPieces(name, dtype)
+          : rows(name).pieces,
     });
     return {
       model,

@@ -1,4 +1,4 @@
-/** Tensors of a checkpoint from those of a GGUF file: conversion's changes of names, rows, columns and values are undone. */
+/** Tensors of a checkpoint from tensors of a GGUF file: conversion's changes of names, rows, columns and values are undone. */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { ListedTensor } from './header.ts';
