@@ -17,8 +17,8 @@ export const commandGroups: Readonly<Record<string, string>> = {
 
 /** Commands of the version before under other words, and where their work is done now. */
 export const movedCommands: Readonly<Record<string, string>> = {
-  sweep:
-    '`linnet study sweep --plan FILE`; plans of the kind "classification": `linnet study classification --plan FILE`',
+  sweep: '`linnet study sweep --plan FILE`',
+  'study classification': '`linnet study sweep --plan FILE`',
   'eval compare': '`linnet eval tasks RESULTS RESULTS`',
   'bench gemm': '`bench/training/products.ts` of a checkout',
   'bench train': '`bench/training/step.ts` of a checkout',
@@ -48,8 +48,7 @@ const summaries = {
   'eval accuracy': 'how often a classifier is right on labelled texts',
   'eval tasks': 'benchmarks, with the prompts and numbers of lm-evaluation-harness; several models side by side',
   'eval rouge': 'predicted summaries against references',
-  'study sweep': 'methods × models × seeds: perplexity after the same training',
-  'study classification': 'methods × models × tasks × seeds: classifiers after the same fine-tuning',
+  'study sweep': 'methods × models × seeds: perplexity, or classifiers, after the same training',
   'study matrix': 'which mixer works in which family, found by running',
   'study recall': 'associative recall against the bytes of the state, of trained mixers or of models',
   'study needle': 'what models find in a long text, by length and depth',
@@ -93,8 +92,8 @@ const loaders: Readonly<Record<string, Load>> = {
   'eval accuracy': async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
   'eval tasks': async () => (await import('./commands/eval/tasks.ts')).evalTasks,
   'eval rouge': async () => (await import('./commands/eval/rouge.ts')).evalRouge,
-  'study sweep': studyLoader('sweep'),
-  'study classification': studyLoader('classification'),
+  'study sweep': async () =>
+    (await import('./commands/study.ts')).studyCommand(await studyTable.sweep(), await studyTable.classification()),
   'study matrix': studyLoader('matrix'),
   'study recall': studyLoader('recall'),
   'study needle': studyLoader('needle'),

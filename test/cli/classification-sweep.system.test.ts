@@ -55,7 +55,7 @@ describe('a study of classifiers', () => {
     const training = { steps: 2, batch: 8, length: 24, learningRate: 0.003 };
     const file = await plan('quick.json', { ...fields, training });
     const { rows, trials, report } = reported.parse(
-      await runJson('study', 'classification', '--plan', file, '--out', at('quick')),
+      await runJson('study', 'sweep', '--plan', file, '--out', at('quick')),
     );
     expect(rows.map(({ model, method }) => `${model} ${method}`)).toEqual(
       ['GPT2', 'BERT', 'text'].flatMap((model) => [`${model} softmax`, `${model} augmented`]),
@@ -67,10 +67,10 @@ describe('a study of classifiers', () => {
       expect(average).toBeGreaterThan(0);
     }
     expect(await readFile(report, 'utf8')).toContain('Reviews: three families');
-    const again = reported.parse(await runJson('study', 'classification', '--plan', file, '--out', at('quick')));
+    const again = reported.parse(await runJson('study', 'sweep', '--plan', file, '--out', at('quick')));
     expect(again.trials).toEqual(trials);
     const other = await plan('quick.json', { ...fields, training: { ...training, steps: 3 } });
-    const refused = await runCaptured(['study', 'classification', '--plan', other, '--out', at('quick'), '--json']);
+    const refused = await runCaptured(['study', 'sweep', '--plan', other, '--out', at('quick'), '--json']);
     expect(errorOf(refused).code).toBe('MISMATCH');
   }, 120_000);
 
@@ -79,7 +79,7 @@ describe('a study of classifiers', () => {
     const methods = { softmax: { preset: 'unchanged' } };
     const training = { steps: 60, batch: 8, length: 24, learningRate: 0.01, warmup: 5 };
     const file = await plan('learn.json', { models: { GPT2, text }, methods, training, seeds: [1, 2] });
-    const { rows } = reported.parse(await runJson('study', 'classification', '--plan', file, '--out', at('learn')));
+    const { rows } = reported.parse(await runJson('study', 'sweep', '--plan', file, '--out', at('learn')));
     for (const { average, cells } of rows) {
       expect(average).toBeGreaterThanOrEqual(0.8);
       expect(cells[0].measures.accuracy.deviation).toBeGreaterThanOrEqual(0);
@@ -97,7 +97,7 @@ describe('a study of classifiers', () => {
         limit: { train: 16, validation: 8 },
         training: { steps: 2, batch: 4, length: 48 },
       });
-      const { rows } = reported.parse(await runJson('study', 'classification', '--plan', file, '--out', at('glue')));
+      const { rows } = reported.parse(await runJson('study', 'sweep', '--plan', file, '--out', at('glue')));
       for (const { cells } of rows) {
         expect(cells.map(({ task, measures }) => [task, Object.keys(measures)])).toEqual([
           ['sst2', ['accuracy']],
@@ -121,7 +121,7 @@ describe('a study of classifiers', () => {
   ])('refuses %s', async (_, fields, code, message) => {
     const run = await runCaptured([
       'study',
-      'classification',
+      'sweep',
       '--plan',
       await plan('bad.json', fields),
       '--out',
@@ -138,7 +138,7 @@ describe('a study of classifiers', () => {
     const tasks = [{ name: 'own', train, validation: [at('v.jsonl')], text: 'sentence' }];
     const training = { steps: 1, batch: 4, length: 16 };
     const file = await plan('label.json', { tasks, training, seeds: [1] });
-    const run = await runCaptured(['study', 'classification', '--plan', file, '--out', at('label'), '--json']);
+    const run = await runCaptured(['study', 'sweep', '--plan', file, '--out', at('label'), '--json']);
     expect(errorOf(run).message).toMatch(/v.jsonl:2 has the label "odd"/);
   });
 });

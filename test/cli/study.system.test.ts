@@ -11,7 +11,7 @@ const folder = suiteFolder();
 describe('linnet study', () => {
   it('lists the studies, and the fields of a plan', async () => {
     const all = await linnet('study', '--help');
-    expect(all.stdout).toMatch(/sweep .*perplexity[^]*classification .*fine-tuning/);
+    expect(all.stdout).toMatch(/sweep .*perplexity[^]*matrix .*mixer/);
     const one = await linnet('study', 'sweep', '--help');
     expect(one.stdout).toMatch(/Fields of the plan[^]*tokenizer=…[^]*\(required\)[^]*settings for --set/);
   });

@@ -50,7 +50,9 @@ const methodSchema = z.strictObject({
 export const classificationPlan = z
   .strictObject({
     version: z.literal(1),
-    kind: z.literal('classification').default('classification'),
+    objective: z.literal('classify').default('classify'),
+    /** The name of the objective in plans of earlier versions. */
+    kind: z.literal('classification').optional(),
     title: z.string().min(1).max(200),
     /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
     data: z.string().min(1).optional(),
