@@ -1,18 +1,17 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
-import type { DeferredTensor, FilePlace, Tensor } from '../graph/tensor.ts';
+import type { FilePlace, Tensor } from '../graph/tensor.ts';
 import { type Classifier, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
-import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { finiteBytes, finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import type { TensorSource } from './safetensors/encoding.ts';
 import type { StoredDType } from './safetensors/stored-dtypes.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
+import { type AnyParameter, type StoredParameter, tensorSource } from './stored-parameter.ts';
 import type { Float32Rows, WeightInfo } from './weight-file.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
@@ -149,12 +148,6 @@ export interface ModelWeights<Described = Model> extends AsyncDisposable {
   fingerprint(): Promise<string>;
 }
 
-/** A parameter that stays in its file until it is read. */
-export interface StoredParameter extends DeferredTensor<'float32'> {
-  /** Its numbers in pieces: the stored ones as they are where they have the type, else float32. Each is valid until the next is asked for. */
-  pieces(dtype: StoredDType): AsyncIterable<Float32Array | Uint16Array>;
-}
-
 /**
  * Opens a model folder and checks names and shapes of its tensors; reads none of them.
  * @throws LinnetError as `loadModel`
@@ -189,14 +182,12 @@ async function openDescribed<Described extends Loadable>(
           : new Uint16Array(buffer, byteOffset, byteLength / 2);
       }
     }
-    const parameterOf = (name: string, { shape }: { readonly shape: readonly number[] }): StoredParameter => ({
-      ...{ dtype: 'float32', shape, load: () => read(name) },
+    const parameterOf = (name: string, { shape }: { readonly shape: readonly number[] }): StoredParameter => {
       // A tensor without a place is not stored as it is read.
-      pieces: (dtype) =>
-        dtype === stored.get(name)?.info.dtype && checkpoint.place(inFile(name)) !== undefined
-          ? storedPieces(name, dtype)
-          : rows(name).pieces,
-    });
+      const type = checkpoint.place(inFile(name)) === undefined ? undefined : stored.get(name)?.info.dtype;
+      const pieces = (dtype: StoredDType) => (dtype === type ? storedPieces(name, dtype) : rows(name).pieces);
+      return { dtype: 'float32', shape, load: () => read(name), isHalf: type === 'F16', pieces };
+    };
     return {
       model,
       path,
@@ -281,7 +272,7 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
 
 /**
  * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. Parameters that are read
- * when they are needed (`deferredParameters`) pass one by one; numbers that are stored in the asked type are copied as they are.
+ * when they are needed (`ModelWeights.parameters`) pass one by one; numbers that are stored in the asked type are copied as they are.
  * @example
  * ```ts
  * const { model, parameters, path } = await loadModel('assets/tiny-llama');
@@ -290,7 +281,7 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
  */
 export async function saveModel(
   dir: string,
-  content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, ParameterTensor | StoredParameter> },
+  content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, AnyParameter> },
   options: Pick<SaveCheckpointOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
 ): Promise<void> {
   requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
@@ -306,15 +297,7 @@ export async function saveModel(
   const tensors = [...held.keys()].flatMap((name) => {
     const value = given.get(name);
     if (value === undefined) return [];
-    return [{ name: model.storedName?.(name) ?? name, shape: value.shape, data: sourceOf(value, options.dtype) }];
+    return [{ name: model.storedName?.(name) ?? name, shape: value.shape, data: tensorSource(value, options.dtype) }];
   });
   await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors });
-}
-
-function sourceOf(
-  value: ParameterTensor | StoredParameter,
-  dtype: SaveCheckpointOptions['dtype'] = 'F32',
-): TensorSource {
-  if ('data' in value) return value.data;
-  return 'pieces' in value ? () => value.pieces(dtype) : async () => (await value.load()).data;
 }

@@ -77,6 +77,8 @@ export interface Node {
   readonly attributes: Attributes;
   /** Appends the ONNX nodes that compute the outputs. */
   lower(emitter: Emitter): void;
+  /** The same op on other values, of the same types; theirs is the graph that gets it. */
+  again(inputs: readonly Value[]): readonly Value[];
   /**
    * Gradients of the inputs from gradients of the outputs (undefined where an output does not influence the loss).
    * Undefined marks an input that gets none. The graph of gradients is built with ops again.
@@ -152,6 +154,7 @@ export class Graph {
   readonly #weights = new Map<string, Value>();
   readonly #outputs = new Map<string, Value>();
   readonly #shared = new Map<string, readonly Value[]>();
+  readonly #cuts = new Set<Value>();
   #nextId = 0;
 
   constructor(name = 'linnet') {
@@ -171,6 +174,16 @@ export class Graph {
   /** By name, in the order of their declaration. */
   get outputs(): ReadonlyMap<string, Value> {
     return this.#outputs;
+  }
+
+  /** Values between which the graph can be run part by part (`segments.ts`), in the order of their making. */
+  get cuts(): ReadonlySet<Value> {
+    return this.#cuts;
+  }
+
+  /** Marks a result as one of `cuts`. */
+  cutAt(value: Value): void {
+    if (value.origin.kind === 'result') this.#cuts.add(value);
   }
 
   /** Declares an input, given at every run. */
@@ -233,6 +246,7 @@ export class Graph {
         outputs,
         attributes,
         lower: (emitter) => definition.lower(emitter, node, attributes),
+        again: (others) => defineOp(definition).apply(others, attributes),
         gradient: (outputGradients) => {
           const rule = definition.gradient;
           const [first] = outputGradients;
@@ -285,12 +299,13 @@ function foldConstants<A extends Attributes>(
   return definition.fold(tensors, attributes);
 }
 
-/** Nodes that the given values depend on, inputs before users. */
-export function liveNodes(values: Iterable<Value>): Node[] {
+/** Nodes that the given values depend on, inputs before users; `leaves` are taken as they are. */
+export function liveNodes(values: Iterable<Value>, leaves: ReadonlySet<Value> = new Set()): Node[] {
   const order: Node[] = [];
   const state = new Map<Node, 'open' | 'done'>();
   const stack: Node[] = [];
   const push = (value: Value): void => {
+    if (leaves.has(value)) return;
     if (value.origin.kind === 'result' && !state.has(value.origin.node)) stack.push(value.origin.node);
   };
   for (const value of values) {

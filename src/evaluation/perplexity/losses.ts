@@ -6,17 +6,27 @@ import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
 import { requireRunning, type Watched } from '../../errors.ts';
+import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { InputParameters } from '../../nn/parameters.ts';
+import { InputParameters, parameterCount } from '../../nn/parameters.ts';
 import { overPositions } from '../../training/objectives/position-blocks.ts';
-import { runsLean } from '../../training/step-cost.ts';
+import { segmentsCost, type SegmentWeights } from '../../runtime/segmented-program.ts';
+import type { MemoryForm } from '../../training/memory-form.ts';
+import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
-import { type WindowBatch, type WindowGraphOptions, WindowGraphs } from './window-batches.ts';
+import {
+  mostCutBytes,
+  usualBatchTokens,
+  type WindowBatch,
+  windowBatches,
+  type WindowGraphOptions,
+  WindowGraphs,
+} from './window-batches.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
 const mostLogits = 1 << 25;
@@ -41,6 +51,28 @@ export async function compileLosses(
   checkTokens(windows, vocabulary);
   const lean = runsLean(model.parameters, options?.device);
   return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch), vocabulary, { lean, ...options });
+}
+
+/**
+ * Memory of the losses of windows: with all parameters in memory, and layer by layer.
+ * @param weights parameters as they would be read
+ */
+export function lossesMemory(
+  model: CausalModel,
+  windows: readonly ScoredWindow[],
+  weights: SegmentWeights,
+  batchTokens = usualBatchTokens(model.sizes.vocabulary),
+): Record<MemoryForm, number> {
+  const batches = windowBatches(windows, batchTokens);
+  const largest = batches.reduce((a, b) => (b.rows * b.length > a.rows * a.length ? b : a));
+  const graph = lossGraph(model, largest);
+  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
+  const together = Math.min(batches.length * cutBytes, mostCutBytes + cutBytes);
+  const kept = timesKept(runsLean(model.parameters));
+  return {
+    whole: processBytes + 4 * parameterCount(model.parameters) + kept * graphCost(graph).peakBytes,
+    layers: processBytes + segmentBytes + together,
+  };
 }
 
 /** Losses by compiled graphs. @throws LinnetError as `WindowGraphs.run` */

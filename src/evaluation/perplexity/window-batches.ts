@@ -7,6 +7,7 @@ import type { EncoderInput, GeneratingModel, LayerObserver } from '../../models/
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
+import { runSegments, SegmentedProgram, type SegmentWeights } from '../../runtime/segmented-program.ts';
 import type { ScoredWindow } from './scored-windows.ts';
 
 /** Windows that run together, padded at the end to one length. */
@@ -102,6 +103,8 @@ export function windowHidden(
 export interface WindowGraphOptions extends CompileOptions {
   /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
   readonly batchTokens?: number;
+  /** Parameters that are read layer by layer, once for as many windows as their hidden states fit; `run` is given the others. */
+  readonly weights?: SegmentWeights;
 }
 
 /** Padded tokens per run where memory is no concern: enough rows for fast products. */
@@ -120,30 +123,48 @@ export interface WindowOutputs {
   readonly outputs: Readonly<Record<string, Float32Array>>;
 }
 
+/** Bytes of hidden states that batches of graphs in segments may hold together. */
+export const mostCutBytes = 2 ** 29;
+
+function windowOutputs(batch: WindowBatch, results: NamedTensors): WindowOutputs[] {
+  const outputs = Object.entries(results);
+  return batch.windows.map((window, row) => {
+    const start = row * batch.length;
+    const ofWindow = ([name, value]: [string, Tensor]): [string, Float32Array] => {
+      return [name, dataOf(value, 'float32').slice(start, start + window.tokens.length - 1)];
+    };
+    return { window, outputs: Object.fromEntries(outputs.map(ofWindow)) };
+  });
+}
+
 /**
  * Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have
  * a number for every prediction, [B,n] or [B·n]. Dispose of it.
  */
 export class WindowGraphs implements AsyncDisposable {
   readonly #windows: readonly ScoredWindow[];
-  readonly #batches: { readonly batch: WindowBatch; readonly program: Program }[] = [];
-  readonly #programs = new Map<string, Program>();
+  readonly #weights: SegmentWeights | undefined;
+  readonly #batches: { readonly batch: WindowBatch; readonly program: Program | SegmentedProgram }[] = [];
+  readonly #programs = new Map<string, Program | SegmentedProgram>();
 
-  private constructor(windows: readonly ScoredWindow[]) {
+  private constructor(windows: readonly ScoredWindow[], weights: SegmentWeights | undefined) {
     this.#windows = windows;
+    this.#weights = weights;
   }
 
   static async create(
     windows: readonly ScoredWindow[],
     graphOf: (batch: WindowBatch) => Graph,
     vocabulary: number,
-    { batchTokens, ...compileOptions }: WindowGraphOptions = {},
+    { batchTokens, weights, ...compileOptions }: WindowGraphOptions = {},
   ): Promise<WindowGraphs> {
-    const graphs = new WindowGraphs(windows);
+    const graphs = new WindowGraphs(windows, weights);
+    const made = (graph: Graph): Promise<Program | SegmentedProgram> =>
+      weights === undefined ? compile(graph, compileOptions) : SegmentedProgram.create(graph, weights, compileOptions);
     try {
       for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
         const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
-        const program = graphs.#programs.get(shape) ?? (await compile(graphOf(batch), compileOptions));
+        const program = graphs.#programs.get(shape) ?? (await made(graphOf(batch)));
         graphs.#programs.set(shape, program);
         graphs.#batches.push({ batch, program });
       }
@@ -155,7 +176,7 @@ export class WindowGraphs implements AsyncDisposable {
   }
 
   /**
-   * Runs batch by batch.
+   * Runs batch by batch; batches of graphs in segments side by side.
    * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` between two batches
    */
   async *run(
@@ -163,19 +184,25 @@ export class WindowGraphs implements AsyncDisposable {
     signal?: AbortSignal,
   ): AsyncGenerator<readonly WindowOutputs[], void, undefined> {
     const values = Object.fromEntries(parameters);
+    const weights = new Map([...parameters, ...(this.#weights ?? [])]);
+    let together: { readonly batch: WindowBatch; readonly program: SegmentedProgram }[] = [];
+    let bytes = 0;
     for (const [done, { batch, program }] of this.#batches.entries()) {
       requireRunning(signal, `after ${done} of ${this.#batches.length} batches of windows`);
+      if (program instanceof SegmentedProgram) {
+        together.push({ batch, program });
+        bytes += program.cutBytes;
+        if (bytes < mostCutBytes && done + 1 < this.#batches.length) continue;
+        const runs = together.map((each) => ({ program: each.program, feeds: batchFeeds(each.batch) }));
+        const results = await runSegments(runs, weights, { signal });
+        for (const [index, each] of together.entries()) yield windowOutputs(each.batch, results[index]);
+        [together, bytes] = [[], 0];
+        continue;
+      }
       const feeds = onlyInputs(program, { ...values, ...batchFeeds(batch) });
       const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(feeds, name));
       if (missing !== undefined) throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
-      const outputs = Object.entries(await program.run(feeds, [...program.outputs.keys()]));
-      yield batch.windows.map((window, row) => {
-        const start = row * batch.length;
-        const ofWindow = ([name, value]: [string, Tensor]): [string, Float32Array] => {
-          return [name, dataOf(value, 'float32').slice(start, start + window.tokens.length - 1)];
-        };
-        return { window, outputs: Object.fromEntries(outputs.map(ofWindow)) };
-      });
+      yield windowOutputs(batch, await program.run(feeds, [...program.outputs.keys()]));
     }
   }
 
@@ -195,8 +222,13 @@ export class WindowGraphs implements AsyncDisposable {
     });
   }
 
+  /** One for each shape of batch. */
+  get programs(): Iterable<Program | SegmentedProgram> {
+    return this.#programs.values();
+  }
+
   async dispose(): Promise<void> {
-    for (const program of this.#programs.values()) await program.dispose();
+    for (const program of this.#programs.values()) await program[Symbol.asyncDispose]();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,8 @@
 /** `linnet eval perplexity`: how well a model predicts a text. */
 import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
-import { loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { openModelWeights, readParameters } from '../../../checkpoint/load-model.ts';
+import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import { type Document, readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import {
@@ -11,7 +12,10 @@ import {
   stepPerplexity,
 } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
+import { lossesMemory } from '../../../evaluation/perplexity/losses.ts';
+import { requireCausal } from '../../../models/families/index.ts';
 import { isExport } from '../../../open/folder-files.ts';
+import { chooseForm } from '../../../training/memory-form.ts';
 import { modelWithout } from '../../../models/linearization/linearize.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
@@ -27,6 +31,7 @@ import {
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, choice, indexRange, type IndexRange, integer } from '../../framework/option-values.ts';
+import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
@@ -52,6 +57,7 @@ export const evalPerplexity = defineCommand({
     length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
     documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
     without: optional(choice(branches, 'branch'), `switch a branch of all mixers off: ${branches.join(', ')}`),
+    memory: memoryOption,
     ...engineOptions,
     ...settings({
       stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
@@ -62,7 +68,8 @@ export const evalPerplexity = defineCommand({
   },
   writesResults: true,
   async run(context, options) {
-    const { models, data, length, stride, mode, documents, limitDocuments, without, field, ...compile } = options;
+    const { models, data, length, stride, mode, documents, limitDocuments, without, memory, field, ...compile } =
+      options;
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && stride > length) {
       const most = `expected at most --length, ${length}, or tokens would be skipped`;
@@ -70,7 +77,7 @@ export const evalPerplexity = defineCommand({
     }
     const rows: (PerplexityResult & { readonly model: string })[] = [];
     for (const folder of models) {
-      await using opened = await openMeasure(folder, compile, without);
+      await using opened = await openMeasure(folder, compile, { without, memory });
       const { trainedLength } = opened.model.sizes;
       if (length > trainedLength) {
         context.note(
@@ -116,7 +123,11 @@ export const evalPerplexity = defineCommand({
 });
 
 /** A model with its measurement: whole windows at once; in chunks of an exported model, which has the step form alone. */
-async function openMeasure(folder: string, compile: CompileOptions, without?: Branch) {
+async function openMeasure(
+  folder: string,
+  compile: CompileOptions,
+  { without, memory }: { readonly without?: Branch; readonly memory?: number },
+) {
   if (await isExport(folder)) {
     if (without !== undefined) {
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
@@ -128,13 +139,20 @@ async function openMeasure(folder: string, compile: CompileOptions, without?: Br
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }
-  const { model: whole, parameters } = await loadCausalModel(folder);
+  const weights = await openModelWeights(folder);
+  const whole = requireCausal(weights.model);
   const model = without === undefined ? whole : modelWithout(whole, without);
   return {
     model,
-    measure: (data: EvaluationData, options: EvaluateOptions) =>
-      perplexity(model, parameters, data, { ...compile, ...options }),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    async measure(data: EvaluationData, options: EvaluateOptions) {
+      const inLayers = segmentWeights(weights.parameters);
+      const bytes = lossesMemory(model, data.windows, inLayers);
+      const { form } = chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
+      const given = form === 'whole' ? { parameters: await readParameters(weights) } : { weights: inLayers };
+      const { parameters = new Map(), ...layered } = given;
+      return await perplexity(model, parameters, data, { ...compile, ...options, ...layered });
+    },
+    [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
 }
 

@@ -89,6 +89,7 @@ function savedJson({ raw, head }: BertConfig): Readonly<Record<string, unknown>>
 function encode(model: EncoderModel, config: BertConfig, source: ParameterSource, input: EncoderInput): Value {
   let x = embed(config, source, input); // [B,n,width]
   for (let layer = 0; layer < config.layers; layer++) {
+    source.graph.cutAt(x);
     const block = scoped(source, bertBlockPrefix(layer));
     const parameters = mixerParameterValues(model, source, layer);
     const mixed = attention(config, scoped(block, 'attention.self'), x, (projected) =>
@@ -98,6 +99,7 @@ function encode(model: EncoderModel, config: BertConfig, source: ParameterSource
     const inner = biasedLinear(block, 'intermediate.dense', x, config.width, config.feedForwardWidth);
     x = added(config, scoped(block, 'output'), activations[config.activation](inner), config.feedForwardWidth, x);
   }
+  source.graph.cutAt(x);
   return x;
 }
 

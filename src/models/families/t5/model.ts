@@ -141,6 +141,7 @@ function encode(
   };
   let x = embed(config, source, tokens); // [B,n,width]
   for (let layer = 0; layer < stackLayers(config, 'encoder'); layer++) {
+    source.graph.cutAt(x);
     x = add(
       x,
       selfAttention(config, source, 'encoder', layer, x, (positions) => {
@@ -151,6 +152,7 @@ function encode(
     x = add(x, feedForward(config, source, 'encoder', layer, x));
     afterLayer?.(layer, x);
   }
+  source.graph.cutAt(x);
   return norm(config, source, 'encoder.final_layer_norm', x);
 }
 
@@ -166,6 +168,7 @@ function decode(
   const scoring = stackScoring(config, source, 'decoder');
   let x = embed(config, source, tokens);
   for (let layer = 0; layer < stackLayers(config, 'decoder'); layer++) {
+    source.graph.cutAt(x);
     x = add(
       x,
       selfAttention(config, source, 'decoder', layer, x, (positions) => mix(layer, positions, scoring)),
@@ -176,6 +179,7 @@ function decode(
     x = add(x, feedForward(config, source, 'decoder', layer, x));
     afterLayer?.(layer, x);
   }
+  source.graph.cutAt(x);
   return norm(config, source, 'decoder.final_layer_norm', x);
 }
 

@@ -1,0 +1,47 @@
+/** Parameters that stay in their files until they are read: whole, in pieces, or into memory that is there. */
+import type { DeferredTensor } from '../graph/tensor.ts';
+import type { ParameterTensor } from '../models/linearization/linearize.ts';
+import type { ReadWeight, SegmentWeights } from '../runtime/segmented-program.ts';
+import type { TensorSource } from './safetensors/encoding.ts';
+import type { StoredDType } from './safetensors/stored-dtypes.ts';
+
+/** A parameter of an open folder. */
+export interface StoredParameter extends DeferredTensor<'float32'> {
+  /** Whether it is stored in float16. */
+  readonly isHalf: boolean;
+  /** Its numbers in pieces: as they are stored where they have the type, else float32. Each is valid until the next is asked for. */
+  pieces(dtype: StoredDType): AsyncIterable<Float32Array | Uint16Array>;
+}
+
+/** A parameter in memory or in a file. */
+export type AnyParameter = ParameterTensor | StoredParameter;
+
+/** The numbers of a parameter for a file of a type. */
+export function tensorSource(value: AnyParameter, dtype: StoredDType = 'F32'): TensorSource {
+  if ('data' in value) return value.data;
+  return 'pieces' in value ? () => value.pieces(dtype) : async () => (await value.load()).data;
+}
+
+/** Parameters for graphs that run segment by segment. Those in float16 are converted by the engine. */
+export function segmentWeights(parameters: ReadonlyMap<string, AnyParameter>): SegmentWeights {
+  return new Map([...parameters].map(([name, value]) => [name, 'data' in value ? value : readWeight(value)]));
+}
+
+function readWeight(value: DeferredTensor<'float32'> | StoredParameter): ReadWeight {
+  const { shape } = value;
+  if (!('pieces' in value)) {
+    const readInto = async (target: Float32Array | Uint16Array): Promise<void> => target.set((await value.load()).data);
+    return { dtype: 'float32', shape, readInto };
+  }
+  return {
+    dtype: value.isHalf ? 'float16' : 'float32',
+    shape,
+    async readInto(target) {
+      let done = 0;
+      for await (const piece of value.pieces(value.isHalf ? 'F16' : 'F32')) {
+        target.set(piece, done);
+        done += piece.length;
+      }
+    },
+  };
+}

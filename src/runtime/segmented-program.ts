@@ -1,0 +1,229 @@
+/**
+ * Graphs that run segment by segment (`graph/segments.ts`): the weights of one segment at a time are in memory, and one reading of
+ * them serves as many runs as are given.
+ */
+import { LinnetError, requireRunning, type Watched } from '../errors.ts';
+import { type GraphCost, graphCost } from '../graph/cost.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
+import { allocate, bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { compile, type CompileOptions, type NamedTensors } from './compile.ts';
+import { onlyInputs, type Program } from './program.ts';
+
+/** A weight that is read when a segment needs it. */
+export interface ReadWeight {
+  readonly dtype: ReadType;
+  readonly shape: readonly number[];
+  /** Fills an array of its type and number of elements. */
+  readInto(target: Float32Array | Uint16Array): Promise<void>;
+}
+
+/** Weights by the names of a graph's inputs. */
+export type SegmentWeights = ReadonlyMap<string, Tensor | ReadWeight>;
+
+/** A run of a program: its inputs that are no weights, and where its results go. */
+export interface SegmentRun {
+  readonly program: SegmentedProgram;
+  readonly feeds: NamedTensors;
+}
+
+interface CompiledSegment extends Segment {
+  readonly program: Program;
+  /** Cuts that no later segment reads. */
+  readonly released: readonly Value[];
+}
+
+/** Memory of a graph that runs in segments, as far as shapes tell it. */
+export interface SegmentsCost {
+  /** Weights that are read, and results, of the largest segment. */
+  readonly segmentBytes: number;
+  /** Cuts that are alive at once, of every run. */
+  readonly cutBytes: number;
+  /** Bytes of weights that a pass reads. */
+  readonly readBytes: number;
+  readonly operations: number;
+}
+
+export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCost {
+  const segments = segmentsOf(graph, readTypesOf(weights));
+  const costs = new Map<string, GraphCost>();
+  let [segmentBytes, readBytes, operations] = [0, 0, 0];
+  for (const { kind, graph: part, inputs } of segments) {
+    const cost = costs.get(kind) ?? graphCost(part);
+    costs.set(kind, cost);
+    let own = 0;
+    for (const [name, { origin }] of inputs) {
+      const weight = origin.kind === 'input' ? weights.get(origin.name) : undefined;
+      const value = part.inputs.get(name);
+      if (weight !== undefined && !('data' in weight) && value !== undefined) own += bytesOf(value);
+    }
+    segmentBytes = Math.max(segmentBytes, own + cost.peakBytes + cost.outputBytes);
+    readBytes += own;
+    operations += cost.operations;
+  }
+  return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes, operations };
+}
+
+function readTypesOf(weights: SegmentWeights): ReadonlyMap<string, ReadType> {
+  return new Map([...weights].flatMap(([name, weight]) => ('data' in weight ? [] : [[name, weight.dtype]])));
+}
+
+/** Segments with the cuts that no later one reads. */
+function withReleases<S extends Segment>(segments: readonly S[]): (S & Pick<CompiledSegment, 'released'>)[] {
+  const last = new Map(segments.flatMap(({ inputs }, index) => [...inputs.values()].map((value) => [value, index])));
+  return segments.map((segment, index) => ({
+    ...segment,
+    released: [...segment.inputs.values()].filter((value) => last.get(value) === index),
+  }));
+}
+
+/** The most bytes of cuts that are alive at once, in a run. */
+function cutBytes(segments: readonly Pick<CompiledSegment, 'cuts' | 'released'>[]): number {
+  let [alive, most] = [0, 0];
+  for (const { cuts, released } of segments) {
+    for (const value of cuts.values()) alive += bytesOf(value);
+    most = Math.max(most, alive);
+    for (const value of released) if (value.origin.kind === 'result') alive -= bytesOf(value);
+  }
+  return most;
+}
+
+/** A graph compiled in segments. Dispose of it. */
+export class SegmentedProgram implements AsyncDisposable {
+  readonly segments: readonly CompiledSegment[];
+  readonly #programs: ReadonlyMap<string, Program>;
+
+  private constructor(segments: readonly CompiledSegment[], programs: ReadonlyMap<string, Program>) {
+    this.segments = segments;
+    this.#programs = programs;
+  }
+
+  /** @throws LinnetError as `compile` */
+  static async create(graph: Graph, weights: SegmentWeights, options: CompileOptions = {}): Promise<SegmentedProgram> {
+    const programs = new Map<string, Program>();
+    const compiled: CompiledSegment[] = [];
+    try {
+      for (const segment of withReleases(segmentsOf(graph, readTypesOf(weights)))) {
+        const program = programs.get(segment.kind) ?? (await compile(segment.graph, { ...options, lean: true }));
+        programs.set(segment.kind, program);
+        compiled.push({ ...segment, program });
+      }
+    } catch (error) {
+      for (const program of programs.values()) await program.dispose();
+      throw error;
+    }
+    return new SegmentedProgram(compiled, programs);
+  }
+
+  /** Compiled graphs: one for each kind of segment. */
+  get kinds(): number {
+    return this.#programs.size;
+  }
+
+  /** The most bytes of cuts that are alive at once, in a run. */
+  get cutBytes(): number {
+    return cutBytes(this.segments);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const program of this.#programs.values()) await program.dispose();
+  }
+}
+
+function bytesOf({ dtype, shape }: Value): number {
+  return bytesPerElement[dtype] * elementCount(shape.map(Number));
+}
+
+/**
+ * Runs programs side by side: of all, the first segment, then the second, …
+ * @returns the outputs of every run
+ * @throws LinnetError `TENSOR` for a weight that is missing, `ABORTED` between two runs of a segment
+ */
+export async function runSegments(
+  runs: readonly SegmentRun[],
+  weights: SegmentWeights,
+  { signal, onProgress }: Watched = {},
+): Promise<Record<string, Tensor>[]> {
+  const states = runs.map(() => ({ cuts: new Map<Value, Tensor>(), outputs: new Map<string, Tensor>() }));
+  const total = runs.reduce((sum, { program }) => sum + program.segments.length, 0);
+  const memory = new WeightMemory(weights);
+  let done = 0;
+  for (let index = 0; ; index++) {
+    const ready = runs.flatMap(({ program, feeds }, run) => {
+      const segment = program.segments.at(index);
+      return segment === undefined ? [] : [{ segment, feeds, state: states[run] }];
+    });
+    if (ready.length === 0) return states.map(({ outputs }) => Object.fromEntries(outputs));
+    const read = await memory.read(ready.map(({ segment }) => segment));
+    for (const { segment, feeds, state } of ready) {
+      requireRunning(signal, `after ${done} of ${total} runs of segments`);
+      const { program, cuts, outputs, released } = segment;
+      const given = Object.fromEntries(
+        [...segment.inputs].map(([name, value]) => [name, valueOf(value, state.cuts, feeds, read)]),
+      );
+      const results = await program.run(onlyInputs(program, given), [...cuts.keys(), ...outputs.keys()]);
+      for (const value of released) state.cuts.delete(value);
+      for (const [name, cut] of cuts) state.cuts.set(cut, results[name]);
+      for (const [name, output] of outputs) state.outputs.set(output, results[name]);
+      onProgress?.(++done, total);
+    }
+  }
+}
+
+function valueOf(
+  value: Value,
+  cuts: ReadonlyMap<Value, Tensor>,
+  feeds: NamedTensors,
+  weights: ReadonlyMap<string, Tensor>,
+): Tensor {
+  const { origin } = value;
+  const found =
+    origin.kind === 'input'
+      ? (weights.get(origin.name) ?? (Object.hasOwn(feeds, origin.name) ? feeds[origin.name] : undefined))
+      : cuts.get(value);
+  if (found !== undefined) return found;
+  const name = origin.kind === 'input' ? `"${origin.name}"` : 'a result of an earlier segment';
+  throw new LinnetError('TENSOR', `${name} is missing`);
+}
+
+/** Weights of one segment at a time, in the memory of those before it where they have the same sizes. */
+export class WeightMemory {
+  readonly #weights: SegmentWeights;
+  #arrays: (Float32Array | Uint16Array)[] = [];
+
+  constructor(weights: SegmentWeights) {
+    this.#weights = weights;
+  }
+
+  async read(segments: readonly Pick<Segment, 'inputs'>[]): Promise<ReadonlyMap<string, Tensor>> {
+    const read = new Map<string, Tensor>();
+    const later: [string, ReadWeight][] = [];
+    for (const { origin } of segments.flatMap(({ inputs }) => [...inputs.values()])) {
+      if (origin.kind !== 'input' || read.has(origin.name)) continue;
+      const weight = this.#weights.get(origin.name);
+      if (weight === undefined) continue;
+      if ('data' in weight) read.set(origin.name, weight);
+      else if (!later.some(([name]) => name === origin.name)) later.push([origin.name, weight]);
+    }
+    const rooms = later.map(([, { dtype, shape }]) => this.#roomBefore(dtype, elementCount(shape)));
+    this.#arrays = []; // the others are let go before new ones are made
+    for (const [index, [name, weight]] of later.entries()) {
+      const data = rooms[index] ?? allocate(weight.dtype, elementCount(weight.shape));
+      this.#arrays.push(data);
+      await weight.readInto(data);
+      read.set(name, tensorOf(weight.shape, data));
+    }
+    return read;
+  }
+
+  #roomBefore(dtype: ReadType, count: number): Float32Array | Uint16Array | undefined {
+    const place = this.#arrays.findIndex(
+      (array) => array.length === count && array instanceof Uint16Array === (dtype === 'float16'),
+    );
+    return place < 0 ? undefined : this.#arrays.splice(place, 1)[0];
+  }
+}
+
+function tensorOf(shape: readonly number[], data: Float32Array | Uint16Array): Tensor {
+  return data instanceof Float32Array ? tensor('float32', shape, data) : tensor('float16', shape, data);
+}
