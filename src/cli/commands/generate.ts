@@ -75,14 +75,14 @@ export const generateCommand = defineCommand({
     'may come from a pipe, without its last line break. With --chat it is a message, which the chat template of the model ' +
     'surrounds.',
   examples: [
-    'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
+    'linnet generate linnet:tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
     'echo "Once upon a time" | linnet generate runs/augmented',
     'linnet generate models/chat --chat --prompt "Why is the sky blue?" --system "Be brief."',
     'linnet generate runs/augmented --set promptTokens=1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
-    'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --set lengthPenalty=0.6',
+    'linnet generate linnet:tiny-llama --prompt "Once upon a time" --beams 4 --set lengthPenalty=0.6',
     'linnet generate runs/augmented --prompt "A whale as JSON: " --json-schema whale.schema.json',
     'linnet generate HuggingFaceTB/SmolLM2-135M --prompt "Once upon a time" --dtype w8a8',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',

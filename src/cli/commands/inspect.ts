@@ -36,7 +36,7 @@ export const inspect = defineCommand({
     'folder also what its storage type costs. What is not a model (an adapter, a session, heads, a tokenizer, a run, ' +
     'weights quantized by others, a checkout without its large files) is named, with the command that takes it.',
   examples: [
-    'linnet inspect assets/tiny-llama',
+    'linnet inspect linnet:tiny-llama',
     'linnet inspect runs/augmented --json',
     'linnet inspect runs/augmented-int4 --verify',
     'linnet inspect talk.session',

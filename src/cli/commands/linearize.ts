@@ -30,12 +30,12 @@ export const linearizeCommand = defineCommand({
     'otherwise; between two texts there is no convolution, and of local, global and augmented the global branch. Sizes such as --kernel, --group and --set features are ignored by mixers that have no use for ' +
     'them.',
   examples: [
-    'linnet linearize assets/tiny-llama --mixer augmented --out runs/augmented',
-    'linnet linearize assets/tiny-llama --mixer augmented --group 32 --kernel 15 --layers 0-1,3 --out runs/hybrid',
-    'linnet linearize assets/tiny-llama --mixer performer --set features=128 --convolution --out runs/performer',
-    'linnet linearize assets/tiny-llama --mixer transnormer --softmax-layers 2 --out runs/transnormer',
-    'linnet linearize assets/tiny-llama --mixer linformer --set rows=4 --set block=32 --out runs/linformer',
-    'linnet linearize assets/tiny-llama --mixer local+conv --set unmasked --out runs/leaking',
+    'linnet linearize linnet:tiny-llama --mixer augmented --out runs/augmented',
+    'linnet linearize linnet:tiny-llama --mixer augmented --group 32 --kernel 15 --layers 0-1,3 --out runs/hybrid',
+    'linnet linearize linnet:tiny-llama --mixer performer --set features=128 --convolution --out runs/performer',
+    'linnet linearize linnet:tiny-llama --mixer transnormer --softmax-layers 2 --out runs/transnormer',
+    'linnet linearize linnet:tiny-llama --mixer linformer --set rows=4 --set block=32 --out runs/linformer',
+    'linnet linearize linnet:tiny-llama --mixer local+conv --set unmasked --out runs/leaking',
     'linnet linearize models/t5-small --mixer augmented --attention encoder,decoder,cross --out runs/t5',
   ],
   arguments: { model: folderOf('the model') },

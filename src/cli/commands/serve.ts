@@ -36,7 +36,7 @@ export const serveCommand = defineCommand({
     'as it would be alone. The server answers this machine only, unless --host and --api-key say otherwise. Ctrl-C or ' +
     'SIGTERM lets what runs come to its end. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
   examples: [
-    'linnet serve assets/tiny-llama',
+    'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',
     'linnet serve runs/augmented --port 8000 --parallel 16 --chat-template chat.jinja',
     'linnet serve runs/export --host 0.0.0.0 --api-key-file keys.txt --sessions runs/sessions',

@@ -36,7 +36,7 @@ export const benchDecode = defineCommand({
     'that a machine whose speed drifts treats all alike. The bandwidth share is the bytes of the weights that one token ' +
     'reads, times tokens per second, over the bandwidth of reading memory in order, measured in the same run.',
   examples: [
-    'linnet bench decode assets/tiny-llama',
+    'linnet bench decode linnet:tiny-llama',
     'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --json',
     'linnet bench decode runs/1.1b-int4 --context 1024 --profile',
   ],

@@ -43,9 +43,9 @@ export const evalPerplexity = defineCommand({
     'of --length tokens that moves on by --set stride; a token counts once, in the window that sees it first. Several models ' +
     'are measured on the same text one after the other, and compared.',
   examples: [
-    'linnet eval perplexity assets/tiny-llama --data stories.jsonl --length 512',
+    'linnet eval perplexity linnet:tiny-llama --data stories.jsonl --length 512',
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
-    'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --set stride=512',
+    'linnet eval perplexity linnet:tiny-llama --data book.txt --length 1024 --set stride=512',
     'linnet eval perplexity runs/window --data book.txt --without memory',
     'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],

@@ -33,7 +33,7 @@ export const evalPositions = defineCommand({
     'same tokens are scored after less and after more of what precedes them, so that only their position differs. Several models ' +
     'are laid side by side, exported ones among them; they must share their tokenizer for the numbers to be comparable.',
   examples: [
-    'linnet eval positions --models assets/tiny-llama runs/window --data book.txt --length 32768 --chart positions.svg',
+    'linnet eval positions --models linnet:tiny-llama runs/window --data book.txt --length 32768 --chart positions.svg',
     'linnet eval positions --models runs/window --data book.txt --after 512,4096,32768,131072 --json',
   ],
   arguments: {},

@@ -1,5 +1,5 @@
 /**
- * Finds the shell blocks of Markdown pages that are marked to be run by .ci/run. A mark is an HTML comment on the line
+ * Finds the shell and TypeScript blocks of Markdown pages that are marked to be run by .ci/run. A mark is an HTML comment on the line
  * before the block, invisible to readers:
  *
  *     <!-- ci -->                              run the block as it stands
@@ -10,44 +10,46 @@
  */
 
 /** One block to run. */
-export interface CommandBlock {
+export interface MarkedBlock {
   /** Where it stands, for example `README.md:41`. */
   readonly location: string;
-  /** The commands after the overrides, one or more lines of shell. */
-  readonly script: string;
+  readonly language: 'sh' | 'ts';
+  /** Lines of shell after the overrides, or a program. */
+  readonly text: string;
   readonly environment: Readonly<Record<string, string>>;
 }
 
 const MARK = /^<!--\s*ci\b(.*?)-->\s*$/;
-const OPENING_FENCE = /^```(?:sh|bash|shell)\s*$/;
+const OPENING_FENCE = /^```(sh|ts)\s*$/;
 const CLOSING_FENCE = /^```\s*$/;
 
 /**
  * The marked blocks of a page in their order.
  * @param path name of the page for locations and errors
- * @throws Error where a mark is followed by no shell block, a block does not end or an override does not apply
+ * @throws Error where a mark is followed by no shell or TypeScript block, a block does not end or an override does not apply
  */
-export function markedCommands(path: string, markdown: string): CommandBlock[] {
+export function markedBlocks(path: string, markdown: string): MarkedBlock[] {
   const lines = markdown.split(/\r?\n/);
-  const blocks: CommandBlock[] = [];
+  const blocks: MarkedBlock[] = [];
   for (let at = 0; at < lines.length; at++) {
     const mark = MARK.exec(lines[at]);
     if (mark === null) continue;
     const location = `${path}:${at + 1}`;
-    if (!OPENING_FENCE.test(lines[at + 1] ?? '')) {
-      throw new Error(`${location}: a ci mark stands alone. Put it on the line before a \`\`\`sh block.`);
+    const language = OPENING_FENCE.exec(lines[at + 1] ?? '')?.[1];
+    if (language !== 'sh' && language !== 'ts') {
+      throw new Error(`${location}: a ci mark stands alone. Put it on the line before a \`\`\`sh or \`\`\`ts block.`);
     }
     const end = lines.findIndex((line, index) => index > at + 1 && CLOSING_FENCE.test(line));
     if (end < 0) throw new Error(`${location}: the block after the mark does not end.`);
-    blocks.push(applyMark(location, mark[1], lines.slice(at + 2, end).join('\n')));
+    blocks.push({ location, language, ...applyMark(location, mark[1], lines.slice(at + 2, end).join('\n')) });
     at = end;
   }
   return blocks;
 }
 
-function applyMark(location: string, mark: string, script: string): CommandBlock {
+function applyMark(location: string, mark: string, text: string): Pick<MarkedBlock, 'text' | 'environment'> {
   const environment: Record<string, string> = {};
-  let small = script;
+  let small = text;
   const words = mark.split(/\s+/).filter((word) => word !== '');
   for (let at = 0; at < words.length; at++) {
     const word = words[at];
@@ -60,7 +62,7 @@ function applyMark(location: string, mark: string, script: string): CommandBlock
       throw new Error(`${location}: '${word}' in a ci mark is neither NAME=value nor '--option value'.`);
     }
   }
-  return { location, script: small, environment };
+  return { text: small, environment };
 }
 
 /** Gives every `--option VALUE` or `--option=VALUE` of the script another value. */
