@@ -180,6 +180,7 @@ class ToldParts {
   #open: 'text' | MadeCall | undefined;
 
   *of(part: CalledPart): Generator<LanguageModelV3StreamPart, void, undefined> {
+    if (part.type === 'thought') return;
     if (part.type === 'text') {
       if (part.text === '') return;
       if (this.#open === undefined) yield { type: 'text-start', id: '0' };

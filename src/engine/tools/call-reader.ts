@@ -1,12 +1,15 @@
-/** Finds calls of functions in a text that grows: text before them, names, arguments as JSON; and keeps those of one answer. */
+/** Finds calls of functions in a text that grows: text around them, names, arguments as JSON; and keeps those of one answer. */
+import { blanksBefore, heldBack } from '../text/marks.ts';
+import type { ThoughtPart, ThoughtReader } from '../thinking/thought-reader.ts';
 import type { ArgumentReader } from './argument-styles.ts';
+import { CallObjectReader } from './call-object.ts';
 import { openingOf, type ToolFormat, type ToolFunction } from './tool-formats.ts';
 
 /** A piece of an answer. */
 export type AnswerPart =
   | { readonly type: 'text'; readonly text: string }
   /** A call begins. */
-  | { readonly type: 'call'; readonly index: number; readonly name: string }
+  | { readonly type: 'call'; readonly index: number; readonly name: string; readonly id?: string }
   /** Its arguments grow. */
   | { readonly type: 'arguments'; readonly index: number; readonly json: string };
 
@@ -18,33 +21,41 @@ type Reading =
   | { readonly step: 'text' }
   /** A text without calls. */
   | { readonly step: 'free' }
-  | { readonly step: 'literal'; readonly text: string; readonly next: 'name' | 'after' }
+  /** Between the opening, calls and the closing. */
+  | { readonly step: 'inside' }
+  | { readonly step: 'object'; readonly reader: CallObjectReader }
   | { readonly step: 'name' }
   | { readonly step: 'arguments'; readonly reader: ArgumentReader }
+  /** Blanks and repeated closings after calls. */
   | { readonly step: 'after' }
+  /** After calls that are the whole text. */
   | { readonly step: 'end' };
 
 /**
- * Reads one answer. Its text is one of `toolGrammar`, as far as it goes; `push` gives the parts that have become certain.
+ * Reads one answer. Its text is one of `toolGrammar`, as far as it goes, or what models write that nothing holds: other blanks, other
+ * orders, text after calls. What opens as a call and is none stays text. `push` gives the parts that have become certain.
  */
 export class CallReader {
   readonly #format: ToolFormat;
   readonly #tools: readonly ToolFunction[];
+  readonly #opening: string;
+  readonly #closings: readonly string[];
   #reading: Reading;
   #pending = '';
+  /** The text from an opening on that is no call yet. */
+  #unread = '';
   /** Calls that have begun. */
   count = 0;
+  /** Whether the last call has not all its arguments. */
+  isInCall = false;
 
   /** @param isWhole whether calls are the whole text. Default: as the format says */
   constructor(format: ToolFormat, tools: readonly ToolFunction[], isWhole = format.isWhole === true) {
     this.#format = format;
     this.#tools = tools;
+    this.#opening = openingOf(format).opening;
+    this.#closings = format.closing ?? [];
     this.#reading = { step: isWhole ? 'beginning' : 'text' };
-  }
-
-  /** Whether the last call has not all its arguments. */
-  get isInCall(): boolean {
-    return this.#reading.step === 'arguments';
   }
 
   /** Takes more of the text. */
@@ -68,57 +79,122 @@ export class CallReader {
   }
 
   #step(atEnd: boolean, parts: AnswerPart[]): void {
-    const { call, between, close } = this.#format;
     const reading = this.#reading;
     if (reading.step === 'beginning') this.#takeBeginning(atEnd);
     else if (reading.step === 'text') this.#takeText(atEnd, parts);
     else if (reading.step === 'free') this.#giveText(this.#pending.length, parts);
-    else if (reading.step === 'name') {
-      const end = this.#pending.indexOf(call[1]);
-      if (end < 0) return;
-      const name = this.#pending.slice(0, end);
-      this.#pending = this.#pending.slice(end + call[1].length);
-      const parameters = this.#tools.find((tool) => tool.name === name)?.parameters ?? {};
-      this.#reading = { step: 'arguments', reader: this.#format.style.reader(parameters) };
-      parts.push({ type: 'call', index: this.count++, name });
-    } else if (reading.step === 'arguments') {
+    else if (reading.step === 'inside') this.#takeInside(atEnd, parts);
+    else if (reading.step === 'object') this.#takeObject(reading.reader, parts);
+    else if (reading.step === 'name') this.#takeName(parts);
+    else if (reading.step === 'after') this.#takeAfter(atEnd);
+    else if (reading.step === 'arguments') {
       const { taken, json, ended } = reading.reader.read(this.#pending);
       this.#pending = this.#pending.slice(taken);
       if (json !== '') parts.push({ type: 'arguments', index: this.count - 1, json });
-      if (ended) this.#reading = { step: 'literal', text: call[2], next: 'after' };
-    } else if (reading.step === 'literal') {
-      if (this.#take(reading.text)) this.#reading = { step: reading.next };
-    } else if (reading.step === 'after') {
-      const next = between === undefined ? undefined : between + call[0];
-      if (next !== undefined && this.#take(next)) this.#reading = { step: 'name' };
-      else if ((atEnd || next?.startsWith(this.#pending) !== true) && this.#take(close))
-        this.#reading = { step: 'end' };
+      if (ended) this.#endCall();
     }
   }
 
   /** A text that other rules hold may begin as calls do: it is one from the beginning of the arguments on. */
   #takeBeginning(atEnd: boolean): void {
-    const { open, call } = this.#format;
-    const before = open + call[0];
-    const beginnings = this.#tools.map(({ name }) => before + name + call[1]);
+    const { open, call, callId = call[1] } = this.#format;
+    const beginnings = this.#tools.map(({ name }) => open + call[0] + name + callId);
     if (beginnings.some((beginning) => this.#pending.startsWith(beginning))) {
-      this.#take(before);
-      this.#reading = { step: 'name' };
+      this.#pending = this.#pending.slice(open.length);
+      this.#reading = { step: 'inside' };
     } else if (atEnd || !beginnings.some((beginning) => beginning.startsWith(this.#pending))) {
       this.#reading = { step: 'free' };
     }
   }
 
   #takeText(atEnd: boolean, parts: AnswerPart[]): void {
-    const { opening, rest } = openingOf(this.#format);
-    const place = this.#pending.indexOf(opening);
+    const place = this.#pending.indexOf(this.#opening);
     if (place < 0) {
-      this.#giveText(this.#pending.length - (atEnd ? 0 : heldBack(this.#pending, opening)), parts);
+      this.#giveText(this.#pending.length - (atEnd ? 0 : heldBack(this.#pending, this.#opening)), parts);
       return;
     }
     this.#giveText(place, parts);
-    this.#take(opening);
-    this.#reading = { step: 'literal', text: rest, next: 'name' };
+    this.#unread = '';
+    this.#drop(this.#opening.length);
+    this.#reading = { step: 'inside' };
+  }
+
+  #takeInside(atEnd: boolean, parts: AnswerPart[]): void {
+    const { call, isWhole, control } = this.#format;
+    this.#drop(/^[\s,[]*/.exec(this.#pending)?.[0].length ?? 0);
+    const marks = [...this.#closings, ...control.slice(0, 1)];
+    const mark = marks.find((one) => this.#pending.startsWith(one));
+    if (mark !== undefined) {
+      this.#drop(mark.length);
+      if (mark !== this.#opening) this.#reading = { step: 'after' };
+    } else if (this.#pending === '' || (!atEnd && marks.some((one) => one.startsWith(this.#pending)))) return;
+    else if (this.#pending.startsWith(']')) {
+      this.#drop(1);
+      if (this.#closings.length === 0) this.#reading = { step: isWhole === true ? 'end' : 'after' };
+    } else if (call[0].startsWith('{')) this.#reading = { step: 'object', reader: new CallObjectReader() };
+    else if (this.#pending.startsWith(call[0])) {
+      this.#drop(call[0].length);
+      this.#reading = { step: 'name' };
+    } else if (!call[0].startsWith(this.#pending)) this.#giveBack(parts);
+  }
+
+  #takeObject(reader: CallObjectReader, parts: AnswerPart[]): void {
+    const {
+      taken,
+      call: { name, id, json },
+    } = reader.read(this.#pending);
+    this.#drop(taken);
+    if (reader.failed) {
+      this.#giveBack(parts);
+      return;
+    }
+    if (name !== undefined) this.#beginCall({ name, id }, parts);
+    if (json !== '') parts.push({ type: 'arguments', index: this.count - 1, json });
+    if (reader.ended) this.#endCall();
+  }
+
+  #takeName(parts: AnswerPart[]): void {
+    const { call, callId, style } = this.#format;
+    const mark = call[1].trimEnd();
+    const end = this.#pending.indexOf(mark);
+    const [name = '', id] = this.#pending.slice(0, end < 0 ? undefined : end).split(callId ?? mark);
+    if (!/^[\w.-]*$/.test(name.split(mark[0])[0].trim())) this.#giveBack(parts);
+    if (end < 0 || this.#reading.step !== 'name') return;
+    this.#drop(end + mark.length);
+    const parameters = this.#tools.find((tool) => tool.name === name.trim())?.parameters ?? {};
+    this.#beginCall({ name: name.trim(), id }, parts);
+    this.#reading = { step: 'arguments', reader: style.reader(parameters) };
+  }
+
+  #takeAfter(atEnd: boolean): void {
+    this.#drop(blanksBefore(this.#pending));
+    const mark = this.#closings.find((one) => this.#pending.startsWith(one));
+    if (mark !== undefined) this.#drop(mark.length);
+    else if (this.#pending !== '' && (atEnd || !this.#closings.some((one) => one.startsWith(this.#pending)))) {
+      this.#reading = { step: 'text' };
+    }
+  }
+
+  #beginCall({ name, id }: { readonly name: string; readonly id?: string }, parts: AnswerPart[]): void {
+    parts.push({ type: 'call', index: this.count++, name, ...(id !== undefined && { id }) });
+    this.isInCall = true;
+    this.#unread = '';
+  }
+
+  #endCall(): void {
+    const { between, open, isWhole } = this.#format;
+    this.isInCall = false;
+    this.#unread = '';
+    const isList = this.#closings.length > 0 || open.endsWith('[');
+    if (isWhole === true && between === undefined) this.#reading = { step: 'end' };
+    else this.#reading = { step: isList ? 'inside' : 'after' };
+  }
+
+  /** What looked like a call is text. */
+  #giveBack(parts: AnswerPart[]): void {
+    if (this.#unread !== '') parts.push({ type: 'text', text: this.#unread });
+    this.#unread = '';
+    this.#reading = { step: 'text' };
   }
 
   #giveText(length: number, parts: AnswerPart[]): void {
@@ -126,22 +202,11 @@ export class CallReader {
     this.#pending = this.#pending.slice(length);
   }
 
-  /** Takes a text that must come next; whether it is there yet. */
-  #take(text: string): boolean {
-    if (this.#pending.startsWith(text)) {
-      this.#pending = this.#pending.slice(text.length);
-      return true;
-    }
-    return false;
+  /** Passes over the next characters, which are text again if no call comes of them. */
+  #drop(length: number): void {
+    this.#unread += this.#pending.slice(0, length);
+    this.#pending = this.#pending.slice(length);
   }
-}
-
-/** Characters at the end of a text that may be the beginning of an opening. */
-function heldBack(text: string, opening: string): number {
-  for (let length = Math.min(text.length, opening.length - 1); length > 0; length--) {
-    if (opening.startsWith(text.slice(-length))) return length;
-  }
-  return 0;
 }
 
 /** A call as far as it has been read. */
@@ -152,19 +217,24 @@ export interface MadeCall {
 }
 
 /** A part of an answer, with the call that it begins or goes on with. */
-export type CalledPart =
-  | Extract<AnswerPart, { type: 'text' }>
-  | (Exclude<AnswerPart, { type: 'text' }> & { readonly call: MadeCall });
+export type CalledPart = ThoughtPart | (Exclude<AnswerPart, { type: 'text' }> & { readonly call: MadeCall });
 
+/** One answer: its thoughts, its text and its calls. */
 export class CalledAnswer {
   readonly calls: MadeCall[] = [];
-  /** The text before the calls. */
+  /** The text around the calls. */
   content = '';
+  thoughts = '';
   readonly #reader: CallReader | undefined;
+  readonly #thoughts: ThoughtReader | undefined;
 
-  /** @param reader undefined for an answer that cannot call: all of it is text */
-  constructor(reader: CallReader | undefined) {
+  /**
+   * @param reader undefined for an answer that cannot call
+   * @param thoughts undefined for one without thoughts
+   */
+  constructor(reader: CallReader | undefined, thoughts?: ThoughtReader) {
     this.#reader = reader;
+    this.#thoughts = thoughts;
   }
 
   /** Whether the last call is cut short, where the answer has ended. */
@@ -173,21 +243,29 @@ export class CalledAnswer {
   }
 
   push(text: string): CalledPart[] {
-    return this.#take(this.#reader?.push(text) ?? [{ type: 'text', text }]);
+    return this.#take(this.#thoughts?.push(text) ?? [{ type: 'text', text }]);
   }
 
   /** Takes in the text that was held back. */
   end(): CalledPart[] {
-    return this.#take(this.#reader?.end() ?? []);
+    return [...this.#take(this.#thoughts?.end() ?? []), ...this.#called(this.#reader?.end() ?? [])];
   }
 
-  #take(parts: readonly AnswerPart[]): CalledPart[] {
+  #take(parts: readonly ThoughtPart[]): CalledPart[] {
+    return parts.flatMap((part) => {
+      if (part.type === 'text') return this.#called(this.#reader?.push(part.text) ?? [part]);
+      this.thoughts += part.text;
+      return [part];
+    });
+  }
+
+  #called(parts: readonly AnswerPart[]): CalledPart[] {
     return parts.map((part) => {
       if (part.type === 'text') {
         this.content += part.text;
         return part;
       }
-      if (part.type === 'call') this.calls.push({ callId: newCallId(), name: part.name, json: '' });
+      if (part.type === 'call') this.calls.push({ callId: callIdOf(part.id), name: part.name, json: '' });
       else this.calls[part.index].json += part.json;
       return { ...part, call: this.calls[part.index] };
     });
@@ -196,8 +274,9 @@ export class CalledAnswer {
 
 const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
 
-/** The id of a call. Templates of Mistral take ids of nine letters and digits alone. */
-function newCallId(): string {
+/** The id that the model gave a call, or a new one. Templates of Mistral take ids of nine letters and digits alone. */
+function callIdOf(written: string | undefined): string {
+  if (written !== undefined && /^[a-zA-Z0-9]{9}$/.test(written)) return written;
   const numbers = crypto.getRandomValues(new Uint8Array(9));
   return Array.from(numbers, (number) => letters[number % letters.length]).join('');
 }

@@ -4,12 +4,14 @@ import { jsonRules } from '../../decoding/constraints/json-patterns.ts';
 import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
 import {
   anyOf,
+  character,
   exactText,
   type Grammar,
   optionalPart,
   repeat,
   rule,
   sequence,
+  spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
 import { LinnetError } from '../../errors.ts';
@@ -68,6 +70,9 @@ export class ToolCalls {
   }
 }
 
+/** An id that a model gives a call. */
+const writtenId = repeat(character(...spans('09', 'AZ', 'az')), 9, 9);
+
 /** Most calls of one text. */
 const mostCalls = 16;
 
@@ -88,7 +93,7 @@ export interface ToolRules {
  * @throws LinnetError `INPUT` for a function whose name or parameters a text cannot be held to, naming it
  */
 export function toolGrammar({ format, tools, required, parallel, schema }: ToolRules): Grammar {
-  const { call, between, close, isWhole, style } = format;
+  const { call, between, close, isWhole, callId, style } = format;
   const [before, middle, after] = call;
   const rules = jsonRules();
   // Arguments are for programs: no lines and indents, as a small model would fill them.
@@ -97,7 +102,11 @@ export function toolGrammar({ format, tools, required, parallel, schema }: ToolR
     const parameters = parametersOf(tool);
     try {
       const written = style.pattern(parameters, rules, `function ${tool.name} `);
-      return sequence(exactText(tool.name + middle), written, exactText(after));
+      const head =
+        callId === undefined
+          ? exactText(tool.name + middle)
+          : sequence(exactText(tool.name + callId), writtenId, exactText(middle));
+      return sequence(head, written, exactText(after));
     } catch (cause) {
       if (!(cause instanceof LinnetError) || cause.code === 'INTERNAL') throw cause;
       throw new LinnetError('INPUT', `the function "${tool.name}": ${cause.message}`, { cause });

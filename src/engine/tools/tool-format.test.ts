@@ -2,8 +2,8 @@ import Ajv from 'ajv';
 import { describe, expect, it } from 'vitest';
 import { ByteMachine, type MachineState } from '../../decoding/constraints/byte-machine.ts';
 import { Random } from '../../random.ts';
-import { pythonArguments } from './argument-styles.ts';
 import { CallReader, type AnswerPart } from './call-reader.ts';
+import { pythonArguments } from './literal-arguments.ts';
 import {
   type ToolFormat,
   toolFormatNamed,
@@ -39,6 +39,17 @@ const transcripts: Readonly<Record<string, string>> = {
     '<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=exact>\ntrue\n</parameter>\n' +
     '</function>\n</tool_call>\n<tool_call>\n<function=now>\n</function>\n</tool_call>',
   lfm2: '<|tool_call_start|>[get_weather(city="Paris", exact=True), now()]<|tool_call_end|>',
+  olmo3: '<function_calls>get_weather(city="Paris", exact=True)\nnow()</function_calls>',
+  gemma4: '<|tool_call>call:get_weather{city:<|"|>Paris<|"|>,exact:true}<tool_call|><|tool_call>call:now{}<tool_call|>',
+  'function-gemma':
+    '<start_function_call>call:get_weather{city:<escape>Paris<escape>,exact:true}<end_function_call>' +
+    '<start_function_call>call:now{}<end_function_call>',
+  'mistral-id':
+    '[TOOL_CALLS]get_weather[CALL_ID]abcdefgh1[ARGS]{"city": "Paris", "exact": true}' +
+    '[TOOL_CALLS]now[CALL_ID]abcdefgh2[ARGS]{}',
+  'mistral-args': '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris", "exact": true}[TOOL_CALLS]now[ARGS]{}',
+  'mistral-nemo':
+    '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris", "exact": true}}, {"name": "now", "arguments": {}}]',
   mistral:
     '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Paris", "exact": true}}, {"name": "now", "arguments": {}}]',
   granite:
@@ -50,14 +61,14 @@ const transcripts: Readonly<Record<string, string>> = {
 
 interface Read {
   text: string;
-  readonly calls: { readonly name: string; arguments: string }[];
+  readonly calls: { readonly name: string; readonly id?: string; arguments: string }[];
 }
 
 function folded(parts: readonly AnswerPart[]): Read {
   const read: Read = { text: '', calls: [] };
   for (const part of parts) {
     if (part.type === 'text') read.text += part.text;
-    else if (part.type === 'call') read.calls.push({ name: part.name, arguments: '' });
+    else if (part.type === 'call') read.calls.push({ name: part.name, arguments: '', ...(part.id && { id: part.id }) });
     else read.calls[part.index].arguments += part.json;
   }
   return read;
@@ -76,14 +87,14 @@ function read(format: ToolFormat, text: string, functions = tools, piece = (): n
 }
 
 /** The state after a text; null where the grammar has none. */
-function after(machine: ByteMachine, text: string): MachineState | null {
-  let state: MachineState | null = machine.start;
+function after(machine: ByteMachine, text: string, from = machine.start): MachineState | null {
+  let state: MachineState | null = from;
   for (const byte of new TextEncoder().encode(text)) if (state !== null) state = machine.step(state, byte);
   return state;
 }
 
 /** A random text of a grammar, which ends soon where it can. */
-function randomText(machine: ByteMachine, random: Random): string {
+function randomText(machine: ByteMachine, random: Random, ending: string): string {
   const bytes: number[] = [];
   let state = machine.start;
   while (bytes.length < 4000) {
@@ -93,10 +104,11 @@ function randomText(machine: ByteMachine, random: Random): string {
       return new TextDecoder().decode(Uint8Array.from(bytes));
     }
     // Texts of quotes and brackets end sooner, and so do those in tags.
-    const ends = possible.filter((byte) => '"}])<'.includes(String.fromCharCode(byte)));
+    const ends = possible.filter((byte) => '"\'}])<'.includes(String.fromCharCode(byte)));
     const choices = ends.length > 0 && random.uniform() < 0.4 ? ends : possible;
-    const isTagged = possible.length > 100 && possible.includes(10) && random.uniform() < 0.2;
-    const next = isTagged ? new TextEncoder().encode('\n</parameter>') : [choices[random.integer(choices.length)]];
+    const isFree = possible.length > 100 && random.uniform() < 0.2;
+    const whole = isFree ? after(machine, ending, state) : null;
+    const next = whole === null ? [choices[random.integer(choices.length)]] : new TextEncoder().encode(ending);
     for (const byte of next) {
       const reached = machine.step(state, byte);
       if (reached === null) throw new Error('a byte that does not fit');
@@ -106,6 +118,9 @@ function randomText(machine: ByteMachine, random: Random): string {
   }
   throw new Error('a text without an end');
 }
+
+/** What ends a string between marks of several letters. */
+const stringEnds: Readonly<Record<string, string>> = { gemma4: '<|"|>', 'function-gemma': '<escape>' };
 
 const wide: ToolFunction = {
   name: 'edit-file_2',
@@ -135,7 +150,7 @@ describe('formats of calls', () => {
       expect(before).toBe('');
       expect(calls[0].name).toBe('get_weather');
       expect(JSON.parse(calls[0].arguments)).toEqual({ city: 'Paris', exact: true });
-      if (format.between !== undefined) expect(calls[1]).toEqual({ name: 'now', arguments: '{}' });
+      if (format.between !== undefined) expect(calls[1]).toMatchObject({ name: 'now', arguments: '{}' });
       expect(writeCalls(format, calls)).toBe(text);
       for (const required of [true, false]) {
         const machine = new ByteMachine(toolGrammar({ format, tools, required, parallel: true }));
@@ -165,20 +180,20 @@ describe('formats of calls', () => {
 
   it.each(toolFormats.map((format) => [format.name, format] as const))(
     '%s: random texts of the grammar are valid calls',
-    (_, format) => {
+    (name, format) => {
       const random = new Random(7);
       const validate = new Ajv({ allErrors: true }).compile(wide.parameters ?? {});
       const functions = [wide, ...tools];
       const machine = new ByteMachine(toolGrammar({ format, tools: functions, required: true, parallel: true }));
       let checked = 0;
       for (let count = 0; count < 60; count++) {
-        const text = randomText(machine, random);
+        const text = randomText(machine, random, stringEnds[name] ?? '\n</parameter>');
         const { text: before, calls } = read(format, text, functions, () => 1 + random.integer(7));
         expect(before).toBe('');
         expect(calls.length).toBeGreaterThan(0);
-        for (const { name, arguments: json } of calls) {
+        for (const { name: called, arguments: json } of calls) {
           const value: unknown = JSON.parse(json);
-          if (name !== wide.name) continue;
+          if (called !== wide.name) continue;
           checked++;
           expect(validate(value), `${text}\n${json}\n${JSON.stringify(validate.errors)}`).toBe(true);
         }
@@ -191,6 +206,13 @@ describe('formats of calls', () => {
     ['hermes', '…<tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call>'],
     ['qwen3.5', '<tool_call>\n<function=example>\n<parameter=a>'],
     ['lfm2', 'List of tools: <|tool_list_start|>'],
+    ['lfm2', "{{- '<|tool_call_start|>[' + calls }}"],
+    ['olmo3', '<function_calls>'],
+    ['gemma4', "{{- '<|tool_call>call:' }}"],
+    ['function-gemma', '<start_function_call>call:'],
+    ['mistral-id', "{{ '[TOOL_CALLS]' + name + '[CALL_ID]' + id + '[ARGS]' }}"],
+    ['mistral-args', "{{ '[TOOL_CALLS]' + name + '[ARGS]' }}"],
+    ['mistral-nemo', "{{ '[TOOL_CALLS][' }}"],
     ['mistral', "{{ '[TOOL_CALLS] [' }}"],
     ['granite', '<|tool_call|>'],
     ['llama3', '<|start_header_id|> {"name": function name, "parameters": dictionary}'],
@@ -201,7 +223,7 @@ describe('formats of calls', () => {
   });
 
   it('have names', () => {
-    expect(() => toolFormatNamed('x')).toThrow(/there are lfm2, qwen3.5/);
+    expect(() => toolFormatNamed('x')).toThrow(/there are lfm2, olmo3, qwen3.5/);
   });
 
   it.each(toolFormats.map((format) => [format.name, format] as const))(
@@ -254,10 +276,10 @@ describe('formats of calls', () => {
 
   it('write strings of megabytes, and words of Python outside strings alone', () => {
     const text = 'a"true\\'.repeat(1_000_000);
-    const written = pythonArguments.write(JSON.stringify({ text, exact: true }));
+    const written = pythonArguments(false).write(JSON.stringify({ text, exact: true }));
     expect(written === `text=${JSON.stringify(text)}, exact=True`).toBe(true);
-    const read = (values: string) => pythonArguments.reader({}).read(`${values})`).json;
-    expect(read('a="True", b=None, c=constructor')).toBe('{"a": "True", "b": null, "c": constructor}');
+    const read = (values: string) => pythonArguments(false).reader({}).read(`${values})`).json;
+    expect(read('a="True", b=None, c=constructor')).toBe('{"a": "True", "b": null, "c": "constructor"}');
   });
 
   it('refuse functions whose arguments cannot be held', () => {

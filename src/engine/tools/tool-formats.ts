@@ -1,7 +1,9 @@
 /** How models write calls of functions, as data: all formats, and the rule that chooses one. */
 import { LinnetError } from '../../errors.ts';
 import type { ChatTemplate } from '../../tokenizer/chat-template.ts';
-import { type ArgumentStyle, jsonArguments, pythonArguments, tagArguments } from './argument-styles.ts';
+import { type ArgumentStyle, jsonArguments } from './argument-styles.ts';
+import { gemmaArguments, pythonArguments } from './literal-arguments.ts';
+import { tagArguments } from './tag-arguments.ts';
 
 /** Names of functions that every format can write. */
 export const functionName = /^[a-zA-Z0-9_.-]{1,64}$/;
@@ -21,18 +23,22 @@ export interface ToolFunction {
  */
 export interface ToolFormat {
   readonly name: string;
-  /** Texts of which a chat template that writes calls like this has all. */
-  readonly signs: readonly string[];
+  /** Lists of texts: a chat template that writes calls like this has all of one list. */
+  readonly signs: readonly (readonly string[])[];
   readonly open: string;
   readonly call: readonly [before: string, between: string, after: string];
   /** Undefined for formats of one call. */
   readonly between: string | undefined;
   readonly close: string;
+  /** The text between a name and the call's id, of nine letters and digits, in formats that have one. */
+  readonly callId?: string;
   readonly style: ArgumentStyle;
   /** Whether calls are the whole text: there is nothing before them. */
   readonly isWhole?: boolean;
-  /** Control tokens of the format, which are part of its text. */
+  /** Control tokens of the format, which are part of its text; the first one opens calls. */
   readonly control: readonly string[];
+  /** Those by which calls end. Default: none. */
+  readonly closing?: readonly string[];
   /** The system message that describes functions, for templates that know none. */
   readonly instructions?: (tools: readonly ToolFunction[]) => string;
 }
@@ -45,10 +51,13 @@ export function openingOf({ open, call: [before], control }: ToolFormat): { open
 
 /** Calls as a text of the format. @param call its arguments are JSON */
 export function writeCalls(
-  { open, call: [before, middle, after], between = '', close, style }: ToolFormat,
-  calls: readonly { readonly name: string; readonly arguments: string }[],
+  { open, call: [before, middle, after], between = '', close, callId, style }: ToolFormat,
+  calls: readonly { readonly name: string; readonly arguments: string; readonly id?: string }[],
 ): string {
-  const texts = calls.map(({ name, arguments: json }) => before + name + middle + style.write(json) + after);
+  const texts = calls.map(({ name, arguments: json, id }) => {
+    const named = callId === undefined || id === undefined ? name : name + callId + id;
+    return before + named + middle + style.write(json) + after;
+  });
   return open + texts.join(between) + close;
 }
 
@@ -64,13 +73,14 @@ const callsInTags = {
   between: '\n</tool_call>\n<tool_call>\n',
   close: '\n</tool_call>',
   control: ['<tool_call>', '</tool_call>'],
+  closing: ['</tool_call>'],
 } satisfies Partial<ToolFormat>;
 
 /** Models whose template knows no functions: a system message describes them, and a JSON object is the answer that calls. */
 const plainFormat: ToolFormat = {
   ...jsonCalls,
   name: 'plain-json',
-  signs: ['{"tool_calls": ['],
+  signs: [['{"tool_calls": [']],
   open: '{"tool_calls": [',
   between: ', ',
   close: ']}',
@@ -85,41 +95,85 @@ const plainFormat: ToolFormat = {
 };
 
 /** A JSON list after a control token. */
-function listAfter(name: string, token: string, open: string): ToolFormat {
-  return { ...jsonCalls, name, signs: [token], open, between: ', ', close: ']', control: [token] };
+function listAfter(name: string, token: string, { open = `${token}[`, sign = token } = {}): ToolFormat {
+  return { ...jsonCalls, name, signs: [[sign]], open, between: ', ', close: ']', control: [token] };
+}
+
+/** Mistral since the end of 2024: each call after a control token of its own. */
+function argumentsAfter(name: string, callId?: string): ToolFormat {
+  const token = '[TOOL_CALLS]';
+  return {
+    ...{ name, signs: [[token, ...(callId === undefined ? [] : [callId]), '[ARGS]']], open: token, between: token },
+    ...{ close: '', call: ['', '[ARGS]', ''], style: jsonArguments, callId },
+    control: [token, ...(callId === undefined ? [] : [callId]), '[ARGS]'],
+  };
+}
+
+/** Gemma: each call between two control tokens. @param quote the mark around strings */
+function gemmaCalls(
+  name: string,
+  [open, close]: readonly [string, string],
+  quote: string,
+  ...others: string[]
+): ToolFormat {
+  return {
+    ...{ name, signs: [[open]], open, between: close + open, close, control: [open, close, ...others, quote] },
+    ...{ call: ['call:', '{', '}'], style: gemmaArguments(quote), closing: [close, ...others] },
+  };
 }
 
 /** In the order in which they are recognized: signs of later ones may stand in templates of earlier ones. */
 const recognized: readonly ToolFormat[] = [
-  /** LFM2: a list of calls in Python's syntax. */
+  /** LFM2 and LFM2.5: a list of calls in Python's syntax. */
   {
     name: 'lfm2',
-    signs: ['<|tool_list_start|>'],
+    signs: [['<|tool_list_start|>'], ['<|tool_call_start|>'], ['List of tools: [']],
     open: '<|tool_call_start|>[',
     call: ['', '(', ')'],
     between: ', ',
     close: ']<|tool_call_end|>',
-    style: pythonArguments,
+    style: pythonArguments(true),
     control: ['<|tool_call_start|>', '<|tool_call_end|>'],
+    closing: ['<|tool_call_end|>'],
+  },
+  /** OLMo 3: calls in Python's syntax, one a line. */
+  {
+    name: 'olmo3',
+    signs: [['<function_calls>']],
+    open: '<function_calls>',
+    call: ['', '(', ')'],
+    between: '\n',
+    close: '</function_calls>',
+    style: pythonArguments(false),
+    control: ['<function_calls>', '</function_calls>'],
+    closing: ['</function_calls>'],
   },
   /** Qwen 3.5 and Qwen3-Coder: functions and parameters as tags. */
   {
     ...callsInTags,
     name: 'qwen3.5',
-    signs: ['<tool_call>', '<function=', '<parameter='],
+    signs: [['<tool_call>', '<function=', '<parameter=']],
     call: ['<function=', '>\n', '</function>'],
     style: tagArguments,
   },
+  gemmaCalls('gemma4', ['<|tool_call>', '<tool_call|>'], '<|"|>', '<|tool_response>'),
+  gemmaCalls('function-gemma', ['<start_function_call>', '<end_function_call>'], '<escape>'),
   /** Hermes 2 and 3, Qwen 2.5 and 3, Granite 4, SmolLM3. */
-  { ...callsInTags, ...jsonCalls, name: 'hermes', signs: ['<tool_call>'] },
-  /** Mistral 7B v0.3, Nemo, Small. */
-  listAfter('mistral', '[TOOL_CALLS]', '[TOOL_CALLS] ['),
+  { ...callsInTags, ...jsonCalls, name: 'hermes', signs: [['<tool_call>']] },
+  /** Mistral Small 3.2. */
+  argumentsAfter('mistral-id', '[CALL_ID]'),
+  /** Devstral, Ministral 3. */
+  argumentsAfter('mistral-args'),
+  /** Mistral Nemo. */
+  listAfter('mistral-nemo', '[TOOL_CALLS]', { sign: '[TOOL_CALLS][' }),
+  /** Mistral 7B v0.3. */
+  listAfter('mistral', '[TOOL_CALLS]', { open: '[TOOL_CALLS] [' }),
   /** Granite 3. */
-  listAfter('granite', '<|tool_call|>', '<|tool_call|>['),
+  listAfter('granite', '<|tool_call|>'),
   /** Llama 3.1 to 3.3: one call is the whole answer. */
   {
     name: 'llama3',
-    signs: ['<|start_header_id|>', '"parameters": '],
+    signs: [['<|start_header_id|>', '"parameters": ']],
     open: '',
     call: ['{"name": "', '", "parameters": ', '}'],
     between: undefined,
@@ -134,7 +188,7 @@ export const toolFormats: readonly ToolFormat[] = [...recognized, plainFormat];
 
 /** The format of a chat template: `plain-json` where it is none that is known. */
 export function toolFormatOf(template: Pick<ChatTemplate, 'has'>): ToolFormat {
-  const known = recognized.find(({ signs }) => signs.every((sign) => template.has(sign)));
+  const known = recognized.find(({ signs }) => signs.some((all) => all.every((sign) => template.has(sign))));
   return known ?? plainFormat;
 }
 

@@ -91,6 +91,7 @@ function messageOf({ content, calls }: CalledAnswer): object {
 /** A part of an answer as a delta of a stream. */
 function deltaOf(part: CalledPart): object {
   if (part.type === 'text') return { content: part.text };
+  if (part.type === 'thought') return { reasoning_content: part.text };
   if (part.type === 'call') return { tool_calls: [{ index: part.index, ...callOf({ ...part.call, json: '' }) }] };
   return { tool_calls: [{ index: part.index, function: { arguments: part.json } }] };
 }

@@ -305,6 +305,7 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
     return [...ended, added, { type: 'response.content_part.added', ...place(), part: contentPart('') }];
   };
   const told = (part: CalledPart): object[] => {
+    if (part.type === 'thought') return [];
     if (part.type === 'call') return begin(part.call);
     if (part.type !== 'text') {
       return [{ type: 'response.function_call_arguments.delta', ...place(), delta: part.json }];

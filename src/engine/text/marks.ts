@@ -1,0 +1,14 @@
+/** Marks in texts that grow. */
+
+/** Characters at the end of a text that may be the beginning of a mark. */
+export function heldBack(text: string, mark: string): number {
+  for (let length = Math.min(text.length, mark.length - 1); length > 0; length--) {
+    if (mark.startsWith(text.slice(-length))) return length;
+  }
+  return 0;
+}
+
+/** Blanks at the beginning of a text. */
+export function blanksBefore(text: string): number {
+  return /^\s*/.exec(text)?.[0].length ?? 0;
+}

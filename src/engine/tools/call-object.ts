@@ -1,0 +1,127 @@
+/** Reads a call that is a JSON object, `{"name": …, "arguments": {…}}`, out of a growing text, whatever the order of its members. */
+import { isJsonObject } from '../../files/json-object.ts';
+
+/** Where a value of JSON ends: brackets and strings are counted over the pieces of a text. */
+export class ValueScan {
+  depth = 0;
+  inString = false;
+  #escaped = false;
+
+  next(letter: string): void {
+    if (this.inString) {
+      if (this.#escaped) this.#escaped = false;
+      else if (letter === '\\') this.#escaped = true;
+      else if (letter === '"') this.inString = false;
+    } else if (letter === '"') this.inString = true;
+    else if ('{['.includes(letter)) this.depth++;
+    else if ('}]'.includes(letter)) this.depth--;
+  }
+}
+
+/** The parts of a call that have been read. */
+export interface ReadCall {
+  /** The name has become certain. */
+  readonly name?: string;
+  readonly id?: string;
+  /** More of the arguments. */
+  readonly json: string;
+}
+
+/** Names of the member that holds the arguments. */
+const argumentNames: readonly string[] = ['arguments', 'parameters', 'args'];
+
+export class CallObjectReader {
+  readonly #scan = new ValueScan();
+  /** The member under way: its key, then its value. */
+  #key: string | undefined;
+  #isArguments = false;
+  #text = '';
+  #name: string | undefined;
+  #id: string | undefined;
+  /** Arguments before the name. */
+  #held = '';
+  #hasArguments = false;
+  ended = false;
+  /** Whether the text is no object. */
+  failed = false;
+
+  /** Takes letters of the text; returns how many, the last one of the object included. */
+  read(text: string): { readonly taken: number; readonly call: ReadCall } {
+    const before = this.#name;
+    let json = '';
+    let taken = 0;
+    while (taken < text.length && !this.ended && !this.failed) json += this.#letter(text[taken++]);
+    if (this.ended && !this.#hasArguments) json = '{}';
+    if (this.#name === undefined) {
+      this.#held += json;
+      if (this.ended) this.failed = true;
+      return { taken, call: { json: '' } };
+    }
+    if (before !== undefined) return { taken, call: { json } };
+    return { taken, call: { name: this.#name, id: this.#id, json: this.#held + json } };
+  }
+
+  /** Takes a letter; returns what it adds to the arguments. */
+  #letter(letter: string): string {
+    const { depth, inString } = this.#scan;
+    const isBlank = !inString && /\s/.test(letter);
+    if (depth === 0) {
+      if (letter !== '{') this.failed ||= !isBlank;
+      else this.#scan.next(letter);
+      return '';
+    }
+    if (depth === 1 && !inString && (letter === ',' || letter === '}')) {
+      const json = this.#member();
+      this.ended = letter === '}';
+      return json;
+    }
+    if (depth === 1 && !inString && letter === ':' && this.#key === undefined) {
+      this.#key = plainText(this.#text.trim());
+      this.#isArguments = argumentNames.includes(this.#key);
+      this.#text = '';
+      return '';
+    }
+    this.#scan.next(letter);
+    // Objects go out letter by letter; anything else when it is whole.
+    if (this.#isArguments && (this.#scan.depth > 1 || depth > 1) && this.#text.trim() === '') {
+      this.#hasArguments = true;
+      return letter;
+    }
+    this.#text += letter;
+    return '';
+  }
+
+  /** Ends a member. */
+  #member(): string {
+    const [key, value, isArguments] = [this.#key, this.#text.trim(), this.#isArguments];
+    [this.#key, this.#text, this.#isArguments] = [undefined, '', false];
+    if (value === '') return '';
+    if (key === 'name') this.#name ??= plainText(value);
+    else if (key === 'id') this.#id ??= plainText(value);
+    else if (isArguments && !this.#hasArguments) {
+      this.#hasArguments = true;
+      return encodedObject(value);
+    }
+    return '';
+  }
+}
+
+/** A string in JSON as its text; anything else as it stands. */
+function plainText(json: string): string {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === 'string' ? value : json;
+  } catch {
+    return json;
+  }
+}
+
+/** Arguments that are no object: an object in a string, or none. */
+function encodedObject(value: string): string {
+  const text = plainText(value);
+  try {
+    return isJsonObject(JSON.parse(text)) ? text : '{}';
+  } catch {
+    return '{}';
+  }
+}

@@ -1,0 +1,157 @@
+/** Arguments as values of a language: keyword arguments of Python, and Gemma's objects with marks of their own around strings. */
+import { memberList } from '../../decoding/constraints/json-patterns.ts';
+import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
+import {
+  allBut,
+  anyOf,
+  character,
+  exactText,
+  nothing,
+  type Pattern,
+  repeat,
+  rule,
+  sequence,
+  spans,
+  textUntil,
+} from '../../decoding/constraints/pattern.ts';
+import { isJsonObject } from '../../files/json-object.ts';
+import {
+  type ArgumentStyle,
+  bareValue,
+  checkNames,
+  entriesOf,
+  listedValues,
+  propertiesOf,
+  spacedJson,
+} from './argument-styles.ts';
+import { LiteralReader } from './literal-reader.ts';
+
+const pythonWords: ReadonlyMap<string, string> = new Map([
+  ['true', 'True'],
+  ['false', 'False'],
+  ['null', 'None'],
+]);
+const jsonWords = new Map(Array.from(pythonWords, ([json, python]) => [python, json]));
+
+/** A value with the words of JSON outside its strings as Python has them. */
+function inPythonWords(value: string): string {
+  let inString = false;
+  return value.replace(/\\.|"|[A-Za-z]+/g, (part) => {
+    if (part === '"') inString = !inString;
+    return inString ? part : (pythonWords.get(part) ?? part);
+  });
+}
+
+/** Begins the names of rules whose patterns are of Python: those of JSON stay for texts that are no calls. */
+const pythonRules = 'python ';
+
+/** A pattern in which words of JSON are those of Python. */
+function inPython(pattern: Pattern): Pattern {
+  if (pattern.kind === 'text') return exactText(inPythonWords(pattern.text));
+  if (pattern.kind === 'sequence') return { ...pattern, parts: pattern.parts.map(inPython) };
+  if (pattern.kind === 'choice') return { ...pattern, options: pattern.options.map(inPython) };
+  if (pattern.kind === 'rule') return rule(pythonRules + pattern.name);
+  return pattern.kind === 'repeat' ? { ...pattern, part: inPython(pattern.part) } : pattern;
+}
+
+const pythonNames = /^[^\s=,()[\]{}<>"']{1,256}$/;
+/** Texts that a string without escapes cannot hold between its quotes. */
+const unquotable = /[\\"']/;
+
+/** A string between quotes of one kind, without escapes but that of the quote itself: a backslash stays, with what follows it. */
+function verbatimString(quote: string, least: number, most: number): Pattern {
+  const plain = character(...allBut(spans(quote + quote, '\\\\')));
+  const pair = sequence(exactText('\\'), character(...allBut([])));
+  const isBounded = least > 0 || most < Infinity;
+  return sequence(exactText(quote), repeat(isBounded ? plain : anyOf(plain, pair), least, most), exactText(quote));
+}
+
+function verbatimValue(schema: unknown): Pattern {
+  const { minLength = 0, maxLength = Infinity } = isJsonObject(schema) ? schema : {};
+  const listed = isJsonObject(schema) ? listedValues(schema) : undefined;
+  if (listed !== undefined) return anyOf(...listed.map((option) => exactText(JSON.stringify(option))));
+  const [least, most] = [Number(minLength), Number(maxLength)];
+  return anyOf(verbatimString('"', least, most), verbatimString("'", least, most));
+}
+
+/** A string as LFM2 writes it: in quotes, with nothing escaped, as far as that can be read again. */
+function verbatim(text: string): string {
+  if (!text.includes('"')) return `"${text}"`;
+  return text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`;
+}
+
+/**
+ * `a=1, b="x"`, up to the bracket after them.
+ * @param isVerbatim whether strings have no escapes, but for values of other kinds
+ */
+export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
+  return {
+    pattern(schema, rules, scope) {
+      const properties = propertiesOf(schema);
+      const members = checkNames(schemaMembers(schema, rules, scope), pythonNames);
+      const own = [...rules].filter(([name]) => !name.startsWith(pythonRules));
+      for (const [name, pattern] of own) rules.set(pythonRules + name, inPython(pattern));
+      return memberList(members, exactText(', '), ({ name, value }) => {
+        const isRaw = isVerbatim && bareValue(properties[name], unquotable) === 'raw';
+        return sequence(exactText(`${name}=`), isRaw ? verbatimValue(properties[name]) : inPython(value));
+      });
+    },
+    reader(schema) {
+      const properties = propertiesOf(schema);
+      return new LiteralReader({
+        ...{ quotes: ['"', "'"], words: jsonWords, equals: '=', close: ')' },
+        isVerbatim: (name) =>
+          isVerbatim && (!Object.hasOwn(properties, name) || bareValue(properties[name], unquotable) === 'raw'),
+      });
+    },
+    write: (json) =>
+      entriesOf(json)
+        .map(([name, value]) => {
+          const isText = isVerbatim && typeof value === 'string';
+          return `${name}=${isText ? verbatim(value) : inPythonWords(spacedJson(value))}`;
+        })
+        .join(', '),
+  };
+}
+
+/**
+ * `a:1,b:…x…`, up to the brace after them.
+ * @param quote the mark around strings, in which nothing is escaped
+ */
+export function gemmaArguments(quote: string): ArgumentStyle {
+  const unwritable = new RegExp(quote.replaceAll(/[|]/g, '\\|'));
+  const written = (value: unknown): string => {
+    if (typeof value === 'string') return `${quote}${value}${quote}`;
+    if (Array.isArray(value)) return `[${value.map(written).join(',')}]`;
+    if (!isJsonObject(value)) return JSON.stringify(value);
+    return `{${members(Object.entries(value))}}`;
+  };
+  const members = (entries: readonly (readonly [string, unknown])[]): string =>
+    entries.map(([name, value]) => `${name}:${written(value)}`).join(',');
+  return {
+    pattern(schema, rules, scope) {
+      const properties = propertiesOf(schema);
+      const listed = checkNames(schemaMembers(schema, rules, scope), /^[^\s:=,()[\]{}<>"']{1,256}$/);
+      return memberList(listed, exactText(','), ({ name, value }) => {
+        const property = properties[name];
+        const isRaw = isJsonObject(property) && bareValue(property, unwritable) === 'raw';
+        return sequence(exactText(`${name}:`), isRaw ? marked(property, rules) : value);
+      });
+    },
+    reader: () => new LiteralReader({ quotes: ['"'], rawQuotes: [quote], equals: ':', close: '}' }),
+    write: (json) => members(entriesOf(json)),
+  };
+
+  /** A string between marks. */
+  function marked(schema: Readonly<Record<string, unknown>>, rules: Map<string, Pattern>): Pattern {
+    const { minLength = 0, maxLength = Infinity } = schema;
+    const options = listedValues(schema);
+    if (options !== undefined) return anyOf(...options.map((option) => exactText(quote + String(option) + quote)));
+    const [least, most] = [Number(minLength), Number(maxLength)];
+    if (least === 0 && most === Infinity) {
+      return sequence(exactText(quote), textUntil(quote, { after: nothing, rules, name: 'marked' }));
+    }
+    const letters = repeat(character(...allBut(spans('<<'))), least, most);
+    return sequence(exactText(quote), letters, exactText(quote));
+  }
+}
