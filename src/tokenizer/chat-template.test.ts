@@ -5,7 +5,6 @@ import { byteTokenizer } from './bytes.ts';
 import { type ChatMessage, ChatTemplate } from './chat-template.ts';
 import { TextMemory } from './encode-text.ts';
 import { findChatTemplate } from './chat-template-sources.ts';
-import { JinjaTemplate } from './jinja-template.ts';
 
 const bytes = byteTokenizer();
 const [bos, eos] = [256, 257];
@@ -104,56 +103,9 @@ describe('a chat template', () => {
   });
 });
 
-describe('templates within limits', () => {
-  const limits = { entries: 1000, characters: 10_000, work: 1e9 };
-  const render = (source: string, work = limits.work): string =>
-    new JinjaTemplate(source, { ...limits, work }).render({ items: [1, 2] });
-  const loops = (depth: number): string =>
-    depth === 0 ? 'x' : `{% for i in range(900) %}${loops(depth - 1)}{% endfor %}`;
-
-  it.each([
-    ['{% for i in range(10 ** 9) %}x{% endfor %}', /gives a function the number 1000000000; at most 1000/],
-    ['{% for i in range(0, 900, 0.01) %}x{% endfor %}', /range\(\) of 90000 numbers; at most 1000 are made/],
-    ['{{ range(-(10 ** 9), 1) }}', /range\(\) of 1000000001 numbers/],
-    ['{% set n = namespace(s="x") %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}', /a text of more/],
-    ['{% set n = namespace(s=[1]) %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}', /a list of more/],
-    ['{% for i in range(900) %}{{ "x" | indent(90, true) }}{% endfor %}', /a text of more than 10000 characters/],
-    ['{{ "x" | indent(10 ** 8, true) }}', /gives a function the number 100000000/],
-    ['{{ items | tojson(indent=10 ** 8) }}', /gives a function the number 100000000/],
-    ['{{ range(1, 2, 0) }}', /a step other than 0/],
-  ])('end: %s', (source, message) => {
-    expect(() => render(source)).toThrow(message);
-  });
-
-  it('end after their work, however little they write', () => {
-    for (const body of ['x', '']) {
-      expect(() => render(loops(4).replace('x', body), 10_000)).toThrow('it takes more than 10000 units of work');
-    }
-  });
-
-  it('count a loop, a filter and a method by the size of what they go over', () => {
-    const repeated = (work: string): string => `{% for i in range(900) %}{% set t = ${work} %}{% endfor %}`;
-    for (const work of ['range(900)', 'range(900) | sort', 'text | upper', 'text.replace("x", "y")']) {
-      const rendered = (): string =>
-        new JinjaTemplate(repeated(work), { ...limits, work: 20_000 }).render({ text: 'x'.repeat(1000) });
-      expect(rendered, work).toThrow('units of work');
-    }
-    expect(() => render(repeated('items'), 20_000)).not.toThrow();
-  });
-
-  it('do what they do without', () => {
-    expect(render('{% for i in range(5, 0, -2) %}{{ i }}{% endfor %}{{ range(3) | join(",") }}{{ range(2, 4) }}')).toBe(
-      '5310,1,2[2, 3]',
-    );
-    expect(render('{{ none is none }}{{ True }}{{ strftime_now("%Y%%") }}')).toBe(
-      `truetrue${new Date().getFullYear()}%`,
-    );
-  });
-
-  it('and messages that they refuse are told so', () => {
-    const endless = template('{% for i in range(10 ** 9) %}x{% endfor %}');
-    expect(() => endless.encode(user('a'))).toThrow(/refuses the messages: it gives a function the number/);
-  });
+it('messages that go beyond the limits of a template are refused', () => {
+  const endless = template('{% for i in range(10 ** 9) %}x{% endfor %}');
+  expect(() => endless.encode(user('a'))).toThrow(/refuses the messages: it gives a function the number/);
 });
 
 describe('findChatTemplate', () => {

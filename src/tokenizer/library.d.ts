@@ -22,12 +22,16 @@ declare module '@huggingface/jinja' {
   }
   /** Names and values that a template finds. */
   export class Environment {
-    /** @throws Error if the name has a value already */
-    set(name: string, value: unknown): unknown;
+    /** @returns the value as templates have it. @throws Error if the name has a value already */
+    set(name: string, value: unknown): RuntimeValue;
   }
   /** A value of a template: a text, a number, a list of such values, … */
   export interface RuntimeValue {
+    /** The name of its class, by which it is written. */
+    type: string;
     readonly value: unknown;
+    /** Methods by name. */
+    readonly builtins: Map<string, RuntimeValue>;
   }
   export class Interpreter {
     constructor(environment: Environment);
