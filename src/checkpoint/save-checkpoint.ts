@@ -1,6 +1,6 @@
 /** Writing a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
 import { mkdir, readdir } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
@@ -15,6 +15,7 @@ import {
   WEIGHTS_FILE,
   WEIGHTS_SUFFIX,
 } from './folder-files.ts';
+import { type Companions, ggufCompanions } from './gguf/companions.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder } from '../files/regular-file.ts';
@@ -132,6 +133,8 @@ export async function writeTokenizerFiles(
     return;
   }
   const source = resolve(files.from);
+  const packed = await ggufCompanions(source);
+  if (packed !== undefined) return writeCompanions(folder, packed);
   const present = await readdir(source).catch((error: unknown) => {
     throw fileError('list', source, error);
   });
@@ -142,6 +145,16 @@ export async function writeTokenizerFiles(
   const [from, to] = [source, folder].map((parent) => resolve(parent, TEMPLATE_FOLDER));
   await mkdir(to);
   for (const name of templateFilesOf(await readdir(from).catch((): string[] => []))) await copyInto(to, from, name);
+}
+
+/** The tokenizer and the chat templates of a GGUF file, as files. */
+async function writeCompanions(folder: string, { json, texts }: Companions): Promise<void> {
+  for (const [name, value] of json) await writeJson(resolve(folder, name), value);
+  for (const [name, text] of texts) {
+    const path = resolve(folder, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, text);
+  }
 }
 
 async function copyInto(folder: string, source: string, name: string): Promise<void> {

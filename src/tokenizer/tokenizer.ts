@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { TEMPLATE_FOLDER, templateFilesOf } from '../checkpoint/folder-files.ts';
+import { type Companions, ggufCompanions } from '../checkpoint/gguf/companions.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { ifFound, LinnetError } from '../errors.ts';
@@ -40,13 +41,17 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 /** The same, of files with a digest. @throws LinnetError `MISMATCH` for other files */
 export async function loadSameTokenizer(folder: string, digest: string | undefined): Promise<Tokenizer> {
   requirePath(folder, 'the folder');
-  const hash = createHash('sha256');
+  const packed = await ggufCompanions(folder);
+  const hash = createHash('sha256').update(packed?.version ?? '');
   const read = async (name: string, limit: number): Promise<Buffer | undefined> => {
-    const bytes = await ifFound(readInFolder(folder, name, limit));
+    const text = packed?.texts.get(name);
+    const bytes = packed === undefined ? await ifFound(readInFolder(folder, name, limit)) : bytesOf(text);
     hash.update(`${name} ${bytes?.length}\n`).update(bytes ?? '');
     return bytes;
   };
   const readJson = async (name: string, limit: number): Promise<JsonObject | undefined> => {
+    const made = packed?.json.get(name);
+    if (made !== undefined) return made;
     const bytes = await read(name, limit);
     return bytes === undefined ? undefined : parseJsonObject(bytes, join(folder, name));
   };
@@ -74,6 +79,10 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
   });
 }
 
+function bytesOf(text: string | undefined): Buffer | undefined {
+  return text === undefined ? undefined : Buffer.from(text);
+}
+
 /** One for all tokenizers. */
 const thread = new EncodingThread();
 
@@ -85,8 +94,23 @@ function laterEncoder(folder: string, digest: string): LaterEncoder {
  * The chat template of a Hugging Face folder (`findChatTemplate`); undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too long, `PATH` if a file is not a regular file of the folder
  */
-export function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
-  return findChatTemplate(templatesIn(folder), tokenizer);
+export async function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
+  const packed = await ggufCompanions(folder, { tokenizer: false });
+  return findChatTemplate(packed === undefined ? templatesIn(folder) : templatesOf(packed, folder), tokenizer);
+}
+
+/** The chat templates of a GGUF file. */
+function templatesOf({ texts }: Companions, path: string): TemplateFiles {
+  const begin = `${TEMPLATE_FOLDER}/`;
+  const additional = [...texts].filter(([name]) => name.startsWith(begin));
+  return {
+    read: (name) => Promise.resolve(bytesOf(texts.get(name))),
+    nameOf: () => path,
+    additional: () =>
+      Promise.resolve(
+        Object.fromEntries(additional.map(([name, text]) => [name.slice(begin.length, -'.jinja'.length), text])),
+      ),
+  };
 }
 
 /** The files of a folder that may hold chat templates. */

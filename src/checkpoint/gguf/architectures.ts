@@ -146,10 +146,11 @@ const harmless = [
 
 /** Ids of BOS and of all tokens that end a text. */
 function textEnds(metadata: Metadata): JsonObject {
-  const ends = [metadata.token('eos'), metadata.token('eot')].filter((id) => id !== undefined);
+  const named = [metadata.token('eos'), metadata.token('eot'), metadata.token('eom')].filter((id) => id !== undefined);
+  const ends = [...new Set([...named, ...metadata.turnEnds])];
   const bos = metadata.token('bos');
   return {
     ...(bos !== undefined && { bos_token_id: bos }),
-    ...(ends.length > 0 && { eos_token_id: ends.length === 1 ? ends[0] : [...new Set(ends)] }),
+    ...(ends.length > 0 && { eos_token_id: ends.length === 1 ? ends[0] : ends }),
   };
 }

@@ -3,13 +3,14 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
-import { openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { type OpenFile, openRegularFile, readExactly } from '../../files/regular-file.ts';
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from '../folder-files.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { translate } from './architectures.ts';
-import { type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
+import { type ByteSource, type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
 import { Metadata } from './metadata.ts';
 import { tensorRecipes } from './recipes.ts';
+import { endTexts } from './tokenizers.ts';
 import { type GgufFile, GgufWeights } from './weights.ts';
 
 /** The magic number that files begin with. */
@@ -53,20 +54,18 @@ async function beginsWithMagic(path: string): Promise<boolean> {
 /** Opens one file. */
 async function openFile(path: string): Promise<GgufFile> {
   const opened = await openRegularFile(path);
-  const { handle, size, version } = opened;
+  return { opened, version: opened.version, source: byteSource(opened, path), close: () => opened.handle.close() };
+}
+
+/** The bytes of an open file. */
+export function byteSource({ handle, size }: OpenFile, name: string): ByteSource {
   return {
-    opened,
-    version,
-    source: {
-      name: path,
-      size,
-      async read(offset, length) {
-        const bytes = new Uint8Array(length);
-        await readExactly(handle, bytes, offset, path);
-        return bytes;
-      },
+    ...{ name, size },
+    async read(offset, length) {
+      const bytes = new Uint8Array(length);
+      await readExactly(handle, bytes, offset, name);
+      return bytes;
     },
-    close: () => handle.close(),
   };
 }
 
@@ -87,7 +86,7 @@ export async function openGguf(path: string): Promise<GgufModel> {
   const files: GgufFile[] = [];
   try {
     files.push(await openFile(path));
-    const first = await readGgufHeader(files[0].source, { arrays: false });
+    const first = await readGgufHeader(files[0].source, { arrays: false, sought: endTexts });
     const header = { ...first, tensors: await withShards(path, first, files) };
     return { ...(await modelOf(header, files, path)) };
   } catch (error) {

@@ -31,6 +31,8 @@ export interface ListedTensor {
 }
 
 export interface GgufHeader {
+  /** Ids of sought tokens, where arrays are passed over. */
+  readonly found: readonly number[];
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: ReadonlyMap<string, ListedTensor>;
 }
@@ -46,17 +48,23 @@ const mostDimensions = 4;
 const mostValues = 2 ** 40;
 const mostAlignment = 1 << 20;
 const mostNesting = 3;
+/** Bytes of a text that is looked for. */
+const mostSought = 32;
 /** Bytes that are fetched at once. */
 const chunkBytes = 1 << 20;
 
 /**
  * Reads the header.
+ * @param sought texts of arrays that are passed over. Default: none
  * @param arrays whether arrays of the metadata, such as vocabularies, are kept; false: they are passed over and absent. Default true
  * @throws LinnetError `FORMAT` for a malformed file, for one of another version or byte order, and for tensors of formats
  *   that are not read, with what to take instead
  */
-export async function readGgufHeader(source: ByteSource, { arrays = true } = {}): Promise<GgufHeader> {
-  const cursor = new Cursor(source);
+export async function readGgufHeader(
+  source: ByteSource,
+  { arrays = true, sought = new Set() }: { readonly arrays?: boolean; readonly sought?: ReadonlySet<string> } = {},
+): Promise<GgufHeader> {
+  const cursor = new Cursor(source, sought);
   if (source.size < 24 || (await cursor.bytes(4)).join() !== '71,71,85,70') throw cursor.error('is not a GGUF file');
   const version = await cursor.u32();
   if (version !== 2 && version !== 3) {
@@ -76,7 +84,11 @@ export async function readGgufHeader(source: ByteSource, { arrays = true } = {})
   }
   const listed: Entry[] = [];
   for (let i = 0; i < tensorCount; i++) listed.push(await tensorEntry(cursor));
-  return { metadata, tensors: placed(source, listed, cursor.position, alignmentOf(metadata, source)) };
+  return {
+    found: cursor.found,
+    metadata,
+    tensors: placed(source, listed, cursor.position, alignmentOf(metadata, source)),
+  };
 }
 
 /** A tensor whose place counts from the beginning of the data. */
@@ -191,9 +203,12 @@ class Cursor {
   #view = new DataView(this.#chunk.buffer);
   #start = 0;
   #elements = 0;
+  readonly #sought: ReadonlySet<string>;
+  readonly found: number[] = [];
 
-  constructor(source: ByteSource) {
+  constructor(source: ByteSource, sought: ReadonlySet<string>) {
     this.#source = source;
+    this.#sought = sought;
   }
 
   error(what: string): LinnetError {
@@ -309,7 +324,9 @@ class Cursor {
       const length = Number(this.#view.getBigUint64(this.position - this.#start, true));
       this.position += 8;
       if (!this.#has(length)) await this.#refill(length);
-      if (keep) texts.push(this.#text(this.position - this.#start, length));
+      const at = this.position - this.#start;
+      if (keep) texts.push(this.#text(at, length));
+      else if (length <= mostSought && this.#sought.has(this.#text(at, length))) this.found.push(i);
       this.position += length;
     }
     return keep ? texts : undefined;

@@ -8,15 +8,18 @@ export class Metadata {
   readonly source: string;
   readonly architecture: string;
   readonly tensors: ReadonlyMap<string, ListedTensor>;
+  /** Ids of tokens whose texts end a turn. */
+  readonly turnEnds: readonly number[];
   /** By which the angles of every pair of features are divided; empty: by nothing. */
   readonly ropeFactors: readonly number[];
   readonly #values: GgufHeader['metadata'];
   readonly #asked = new Set<string>();
 
   /** @throws LinnetError `FORMAT` without an architecture */
-  constructor({ metadata, tensors }: GgufHeader, source: string, ropeFactors: readonly number[] = []) {
+  constructor({ found, metadata, tensors }: GgufHeader, source: string, ropeFactors: readonly number[] = []) {
     this.source = source;
     this.tensors = tensors;
+    this.turnEnds = found;
     this.ropeFactors = ropeFactors;
     this.#values = metadata;
     this.architecture = this.text('general.architecture');
@@ -92,11 +95,6 @@ export class Metadata {
       `${this.source} has metadata that Linnet does not understand and that may change the computation: ${names}; ` +
         'take the model as safetensors, with its config.json',
     );
-  }
-
-  /** The value of any key. */
-  value(key: string): MetadataValue | undefined {
-    return this.#values.get(key);
   }
 
   #of(key: string): MetadataValue | undefined {

@@ -1,0 +1,325 @@
+/** Tokenizers of GGUF files as the files of a Hugging Face folder, made from metadata. */
+import { LinnetError } from '../../errors.ts';
+import type { JsonObject } from '../../files/json-object.ts';
+import { listNames, quoteName, shownValue } from '../../files/name-list.ts';
+import type { MetadataValue } from './header.ts';
+import { preTokenizer, preTokenizerNames } from './pre-tokenizers.ts';
+
+/** Files by name. */
+export interface TokenizerParts {
+  readonly json: ReadonlyMap<string, JsonObject>;
+  readonly texts: ReadonlyMap<string, string>;
+}
+
+/** Kinds of tokens, as files number them. */
+const kinds = { unknown: 2, control: 3, userDefined: 4, byte: 6 } as const;
+
+/** Tokens that end a turn, which files often call user-defined: no text gives them. */
+export const endTexts: ReadonlySet<string> = new Set([
+  ...['<|im_end|>', '<|eot_id|>', '<|eom_id|>', '<|end|>', '<end_of_turn>', '<|endoftext|>', '<|end_of_text|>'],
+  ...['<EOT>', '_<EOT>', '<end_of_utterance>', '<｜end▁of▁sentence｜>', '<|return|>', '<|call|>'],
+]);
+
+/** Roles of tokenizer_config.json by the names of files; one is misspelt there. */
+const roles: Readonly<Record<string, readonly string[]>> = {
+  bos_token: ['bos'],
+  eos_token: ['eos'],
+  unk_token: ['unknown'],
+  pad_token: ['padding'],
+  cls_token: ['cls'],
+  sep_token: ['seperator', 'separator'],
+  mask_token: ['mask'],
+};
+
+/** Reads the metadata of one tokenizer. */
+class Vocabulary {
+  readonly source: string;
+  readonly #metadata: ReadonlyMap<string, MetadataValue>;
+  readonly tokens: readonly string[];
+  readonly types: readonly number[];
+
+  constructor(metadata: ReadonlyMap<string, MetadataValue>, source: string) {
+    this.#metadata = metadata;
+    this.source = source;
+    this.tokens = this.texts('tokens');
+    this.types = metadata.has('tokenizer.ggml.token_type') ? this.numbers('token_type') : [];
+  }
+
+  get(name: string): MetadataValue | undefined {
+    return this.#metadata.get(`tokenizer.ggml.${name}`);
+  }
+
+  flag(name: string, fallback: boolean): boolean {
+    const value = this.get(name);
+    return typeof value === 'boolean' ? value : fallback;
+  }
+
+  texts(name: string): readonly string[] {
+    const list = this.get(name);
+    if (Array.isArray(list) && list.every((one) => typeof one === 'string')) return list;
+    throw this.unusable(name, list, 'a list of texts');
+  }
+
+  /** A number of every token. */
+  numbers(name: string): readonly number[] {
+    const list = this.get(name);
+    if (Array.isArray(list) && list.length === this.tokens.length && list.every((one) => typeof one === 'number')) {
+      return list;
+    }
+    throw this.unusable(name, list, `a number of each of ${this.tokens.length} tokens`);
+  }
+
+  unusable(name: string, value: unknown, expected: string): LinnetError {
+    const given = value === undefined ? 'missing' : shownValue(value);
+    return new LinnetError(
+      'FORMAT',
+      `${this.source}: the metadata tokenizer.ggml.${name} is ${given}, expected ${expected}`,
+    );
+  }
+
+  isSpecial(id: number): boolean {
+    return this.types[id] === kinds.control || this.types[id] === kinds.unknown || endTexts.has(this.tokens[id]);
+  }
+
+  /** Ids by token. @throws LinnetError `FORMAT` for a token that is there twice */
+  ids(tokens = this.tokens): Map<string, number> {
+    const ids = new Map(tokens.map((token, id) => [token, id]));
+    if (ids.size === tokens.length) return ids;
+    const twice = tokens.find((token, id) => ids.get(token) !== id);
+    throw new LinnetError('FORMAT', `${this.source} has the token ${quoteName(twice ?? '')} twice`);
+  }
+
+  /** Tokens that are looked for in texts, or written by names. */
+  added(): JsonObject[] {
+    return this.tokens.flatMap((content, id) => {
+      const special = this.isSpecial(id);
+      if (content === '' || (!special && this.types[id] !== kinds.userDefined)) return [];
+      return [{ id, content, special, ...{ single_word: false, lstrip: false, rstrip: false, normalized: false } }];
+    });
+  }
+
+  /** tokenizer_config.json. @param bos whether BOS comes first where the file does not say */
+  config(bos: boolean, eos: boolean, name = 'PreTrainedTokenizerFast'): JsonObject {
+    const named = Object.entries(roles).flatMap(([role, names]) => {
+      const id = names.map((one) => this.get(`${one}_token_id`)).find((one) => typeof one === 'number');
+      const token = id === undefined ? undefined : this.tokens[Number(id)];
+      return token === undefined ? [] : [[role, token] as const];
+    });
+    return {
+      ...Object.fromEntries(named),
+      tokenizer_class: name,
+      add_bos_token: this.flag('add_bos_token', bos),
+      add_eos_token: this.flag('add_eos_token', eos),
+      clean_up_tokenization_spaces: false,
+    };
+  }
+}
+
+function sequence(type: 'normalizers' | 'pretokenizers' | 'decoders', parts: readonly JsonObject[]): JsonObject {
+  return { type: 'Sequence', [type]: parts };
+}
+
+const noModel = { version: '1.0', truncation: null, padding: null, post_processor: null };
+
+const bytePairs = {
+  ...{ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },
+  ...{ fuse_unk: false, byte_fallback: false, ignore_merges: false },
+};
+
+/** Merges of bytes: GPT-2 and the models after it. */
+function byteLevel(vocabulary: Vocabulary): TokenizerParts {
+  const pre = vocabulary.get('pre') ?? 'default';
+  const cut = typeof pre === 'string' ? preTokenizer(pre) : undefined;
+  if (cut === undefined) {
+    throw new LinnetError(
+      'CONFIG',
+      `${vocabulary.source} cuts texts by ${shownValue(pre)} (tokenizer.ggml.pre), which is unknown here; known: ` +
+        `${preTokenizerNames().join(', ')}; take the model as safetensors, with its tokenizer.json`,
+    );
+  }
+  const merges = vocabulary.texts('merges').map((merge) => {
+    const space = merge.indexOf(' ', 1);
+    if (space < 0) throw vocabulary.unusable('merges', merge, 'two tokens with a blank between them');
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+  const bytes = {
+    type: 'ByteLevel',
+    add_prefix_space: vocabulary.flag('add_space_prefix', false),
+    trim_offsets: true,
+    use_regex: false,
+  };
+  const splits = cut.splits.map((expression) => ({
+    ...{ type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false },
+  }));
+  return {
+    json: new Map<string, JsonObject>([
+      [
+        'tokenizer.json',
+        {
+          ...noModel,
+          added_tokens: vocabulary.added(),
+          normalizer: null,
+          pre_tokenizer: sequence('pretokenizers', [...splits, bytes]),
+          decoder: { ...bytes, add_prefix_space: false },
+          model: {
+            ...bytePairs,
+            ignore_merges: cut.wholeWords ?? false,
+            vocab: Object.fromEntries(vocabulary.ids()),
+            merges,
+          },
+        },
+      ],
+      ['tokenizer_config.json', vocabulary.config(cut.bos ?? false, false)],
+    ]),
+    texts: new Map(),
+  };
+}
+
+const blank = '▁';
+
+/** Most characters of a piece whose parts are looked for: longer ones are runs of blanks. */
+const longestPiece = 128;
+
+/** Pairs that make pieces of a vocabulary, those of the highest score first: SentencePiece merges by scores. */
+function scoredMerges(
+  vocabulary: Vocabulary,
+  ids: ReadonlyMap<string, number>,
+): readonly (readonly [string, string])[] {
+  const scores = vocabulary.numbers('scores');
+  const merges: { readonly pair: readonly [string, string]; readonly score: number }[] = [];
+  for (const [id, piece] of vocabulary.tokens.entries()) {
+    if (vocabulary.isSpecial(id) || vocabulary.types[id] === kinds.byte || piece.length > longestPiece) continue;
+    for (let at = 1; at < piece.length; at++) {
+      const [left, right] = [piece.slice(0, at), piece.slice(at)];
+      if (ids.has(left) && ids.has(right)) merges.push({ pair: [left, right], score: scores[id] });
+    }
+  }
+  return merges.toSorted((a, b) => b.score - a.score).map(({ pair }) => pair);
+}
+
+/** SentencePiece's byte pairs: LLaMA 2 and Gemma. */
+function sentencePiece(vocabulary: Vocabulary): TokenizerParts {
+  const ids = vocabulary.ids();
+  const prefixed = vocabulary.flag('add_space_prefix', true);
+  const unknown = vocabulary.get('unknown_token_id');
+  const replace = (from: string, content: string): JsonObject => ({
+    type: 'Replace',
+    pattern: { String: from },
+    content,
+  });
+  return {
+    json: new Map<string, JsonObject>([
+      [
+        'tokenizer.json',
+        {
+          ...noModel,
+          added_tokens: vocabulary.added(),
+          normalizer: sequence('normalizers', [
+            ...(prefixed ? [{ type: 'Prepend', prepend: blank }] : []),
+            replace(' ', blank),
+          ]),
+          pre_tokenizer: null,
+          decoder: sequence('decoders', [
+            replace(blank, ' '),
+            { type: 'ByteFallback' },
+            { type: 'Fuse' },
+            ...(prefixed ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+          ]),
+          model: {
+            ...bytePairs,
+            ...(typeof unknown === 'number' && { unk_token: vocabulary.tokens[unknown] }),
+            ...{ fuse_unk: true, byte_fallback: true },
+            vocab: Object.fromEntries(ids),
+            merges: scoredMerges(vocabulary, ids),
+          },
+        },
+      ],
+      ['tokenizer_config.json', vocabulary.config(true, false)],
+    ]),
+    texts: new Map(),
+  };
+}
+
+/** BERT's pieces: the first of a word begins with ▁, where vocab.txt marks the others by ##. */
+function wordPieces(vocabulary: Vocabulary): TokenizerParts {
+  const names = vocabulary.tokens.map((token, id) => {
+    if (vocabulary.isSpecial(id)) return token;
+    return token.startsWith(blank) ? token.slice(blank.length) : `##${token}`;
+  });
+  // [CLS] and [SEP] are always put.
+  const { add_bos_token: _, add_eos_token: __, ...config } = vocabulary.config(true, true, 'BertTokenizer');
+  return {
+    json: new Map([['tokenizer_config.json', { ...config, do_lower_case: true }]]),
+    texts: new Map([['vocab.txt', `${names.join('\n')}\n`]]),
+  };
+}
+
+/** SentencePiece's unigrams: T5. */
+function unigrams(vocabulary: Vocabulary): TokenizerParts {
+  const scores = vocabulary.numbers('scores');
+  const map = vocabulary.get('precompiled_charsmap');
+  const bytes = Array.isArray(map) ? Uint8Array.from(map, Number) : undefined;
+  const metaspace = { type: 'Metaspace', replacement: blank, prepend_scheme: 'always', split: true };
+  const unknown = vocabulary.get('unknown_token_id');
+  return {
+    json: new Map<string, JsonObject>([
+      [
+        'tokenizer.json',
+        {
+          ...noModel,
+          added_tokens: vocabulary.added(),
+          normalizer:
+            bytes === undefined
+              ? null
+              : {
+                  type: 'Precompiled',
+                  precompiled_charsmap: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')),
+                },
+          pre_tokenizer: sequence('pretokenizers', [{ type: 'WhitespaceSplit' }, metaspace]),
+          decoder: metaspace,
+          model: {
+            type: 'Unigram',
+            unk_id: typeof unknown === 'number' ? unknown : 2,
+            vocab: vocabulary.tokens.map((token, id) => [token, scores[id]]),
+          },
+        },
+      ],
+      ['tokenizer_config.json', vocabulary.config(false, true)],
+    ]),
+    texts: new Map(),
+  };
+}
+
+/** Kinds of tokenizers by `tokenizer.ggml.model`. */
+const tokenizers: Readonly<Record<string, (vocabulary: Vocabulary) => TokenizerParts>> = {
+  gpt2: byteLevel,
+  llama: sentencePiece,
+  bert: wordPieces,
+  t5: unigrams,
+};
+
+/**
+ * The tokenizer and the chat templates of a file.
+ * @returns no files where it has no tokenizer
+ * @throws LinnetError `CONFIG` for a tokenizer of an unknown kind, `FORMAT` for malformed metadata
+ */
+export function tokenizerParts(metadata: ReadonlyMap<string, MetadataValue>, source: string): TokenizerParts {
+  const kind = metadata.get('tokenizer.ggml.model');
+  if (kind === undefined || kind === 'no_vocab') return { json: new Map(), texts: new Map() };
+  if (typeof kind !== 'string' || !Object.hasOwn(tokenizers, kind)) {
+    const known = listNames(Object.keys(tokenizers));
+    throw new LinnetError('CONFIG', `${source} has a tokenizer of the kind ${shownValue(kind)}; known: ${known}`);
+  }
+  return tokenizers[kind](new Vocabulary(metadata, source));
+}
+
+/** Chat templates by name, the first being "default". */
+export function templateTexts(metadata: ReadonlyMap<string, MetadataValue>): ReadonlyMap<string, string> {
+  const key = 'tokenizer.chat_template';
+  const named = [...metadata].flatMap(([name, value]) => {
+    // A name becomes that of a file.
+    if (typeof value !== 'string' || !/^tokenizer\.chat_template(\.\w{1,40})?$/.test(name)) return [];
+    return [[name === key ? 'default' : name.slice(key.length + 1), value] as const];
+  });
+  return new Map(named.toSorted(([a], [b]) => Number(b === 'default') - Number(a === 'default')));
+}
