@@ -13,7 +13,7 @@ import { listNames, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
 import type { SafetensorsFile } from './safetensors/reader.ts';
-import { ggufPath, openGguf } from './gguf/files.ts';
+import { type GgufFacts, ggufPath, openGguf } from './gguf/files.ts';
 import type { Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
 import { pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
@@ -47,8 +47,8 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 }
 
 async function ggufCheckpoint(path: string): Promise<Checkpoint> {
-  const { config, weights } = await openGguf(path);
-  return new Checkpoint(path, config, Buffer.from(JSON.stringify(config)), weightsOf([weights]));
+  const { config, weights, facts } = await openGguf(path);
+  return new Checkpoint(path, config, Buffer.from(JSON.stringify(config)), weightsOf([weights]), facts);
 }
 
 /**
@@ -126,12 +126,15 @@ export class Checkpoint implements AsyncDisposable {
   readonly config: JsonObject;
   /** All tensors of all files, with type and shape as stored. */
   readonly tensors: ReadonlyMap<string, WeightInfo>;
+  /** Of a GGUF file. */
+  readonly gguf: GgufFacts | undefined;
   readonly #configBytes: Uint8Array;
   readonly #weights: Weights;
   #fingerprint: Promise<string> | undefined;
 
-  constructor(path: string, config: JsonObject, configBytes: Uint8Array, weights: Weights) {
+  constructor(path: string, config: JsonObject, configBytes: Uint8Array, weights: Weights, gguf?: GgufFacts) {
     this.path = path;
+    this.gguf = gguf;
     this.config = config;
     this.tensors = new Map([...weights.holder].map(([name, file]) => [name, file.info(name)]));
     this.#configBytes = configBytes;

@@ -69,7 +69,7 @@ export async function hasMedusaHeads(folder: string): Promise<boolean> {
   try {
     return (await readdir(folder)).includes(MEDUSA_FILE);
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return false;
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return false;
     throw fileError('list', folder, error);
   }
 }

@@ -3,7 +3,8 @@
  *
  * - a folder, or whatever lies at a path;
  * - `linnet:NAME`, a model that comes with the package;
- * - `owner/name` of the hub, if nothing here has a name like it. `./owner/name` is never asked of the hub.
+ * - `owner/name` of the hub, if nothing here has a name like it. `./owner/name` is never asked of the hub;
+ * - `owner/name:FILE.gguf`, one file of such a model.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -16,10 +17,16 @@ const shippedModels: Readonly<Record<string, string>> = { 'tiny-llama': '../../a
 const shippedPrefix = 'linnet:';
 
 /** "owner/name", as models of the hub are called. */
-const hubId = /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/;
+const hubId = /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?::([\w.-]+\.gguf))?$/i;
 
 /** A path that is there, or a model of the hub. */
-export type NamedPlace = { readonly path: string } | { readonly id: string };
+export type NamedPlace = { readonly path: string } | HubPlace;
+
+/** A model of the hub, or one file of it. */
+export interface HubPlace {
+  readonly id: string;
+  readonly file?: string;
+}
 
 /**
  * @param base folder that relative paths count from; default: the current one
@@ -30,7 +37,8 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
   const path = base === undefined ? given : resolve(base, given);
   if (await isThere(path)) return { path };
   const meant = await nearPath(path);
-  if (meant === undefined && hubId.test(given) && !(await isThere(dirname(path)))) return { id: given };
+  const [, id, file] = hubId.exec(given) ?? [];
+  if (meant === undefined && id !== undefined && !(await isThere(dirname(path)))) return { id, file };
   const advice =
     meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
   throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(path)}; ${advice}`);
@@ -43,7 +51,7 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
 export async function modelHere(given: string, base?: string): Promise<string> {
   const place = await placeOfModel(given, base);
   if ('path' in place) return place.path;
-  const kept = await keptModel(place.id);
+  const kept = await keptModel(place);
   if (kept !== undefined) return kept;
   throw new LinnetError(
     'NOT_FOUND',
@@ -52,9 +60,9 @@ export async function modelHere(given: string, base?: string): Promise<string> {
 }
 
 /** The folder of a model of the hub, if it has been downloaded and no file is missing or cut. @throws LinnetError as `examineDownload` */
-export async function keptModel(id: string): Promise<string | undefined> {
+export async function keptModel({ id, file }: HubPlace): Promise<string | undefined> {
   const { defaultModelFolder, examineDownload } = await import('../checkpoint/hub/hub.ts');
-  const folder = defaultModelFolder(id);
+  const folder = defaultModelFolder(id, file);
   return (await examineDownload(folder, id))?.intact === true ? folder : undefined;
 }
 

@@ -19,7 +19,7 @@ import { sha256 } from '../files/digest.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
-import { keptModel, placeOfModel } from './model-names.ts';
+import { type HubPlace, keptModel, placeOfModel } from './model-names.ts';
 import { RemoteFolder } from './remote-folder.ts';
 
 /** How a model that is not on the disk gets there. */
@@ -47,7 +47,7 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
   if (/^https?:/i.test(text)) {
     const page = hubPage.exec(text);
     if (page === null) return downloadExport(text, options);
-    return fetchFromHub(page[1], { ...options, revision: options.revision ?? page[2] });
+    return fetchFromHub({ id: page[1] }, { ...options, revision: options.revision ?? page[2] });
   }
   if (given instanceof URL || text === '') {
     throw new LinnetError(
@@ -56,17 +56,20 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
     );
   }
   const place = await placeOfModel(text);
-  return 'path' in place ? resolve(place.path) : fetchFromHub(place.id, options);
+  return 'path' in place ? resolve(place.path) : fetchFromHub(place, options);
 }
 
-async function fetchFromHub(id: string, options: DownloadOptions): Promise<string> {
+async function fetchFromHub(place: HubPlace, options: DownloadOptions): Promise<string> {
+  const { id, file } = place;
   const { hub = hubSource(), revision, onProgress, signal } = options;
   const { onPlan = onProgress === undefined ? sayPlan : undefined } = options;
-  const kept = revision === undefined ? await keptModel(id) : undefined;
+  const kept = revision === undefined ? await keptModel(place) : undefined;
   if (kept !== undefined) return kept;
-  const folder = defaultModelFolder(id);
+  const folder = defaultModelFolder(id, file);
+  // All parts of a model in several files.
+  const include = file === undefined ? [] : [file.replace(/-\d{5}-of-/, '-?????-of-')];
   try {
-    await hub.fetchFolder(id, revision, folder, { onPlan, onProgress, signal });
+    await hub.fetchFolder(id, revision, folder, { include, onPlan, onProgress, signal });
   } catch (error) {
     if (!(error instanceof LinnetError) || !['NOT_FOUND', 'INPUT'].includes(error.code)) throw error;
     throw new LinnetError(error.code, `there is no folder ${resolve(id)}, and ${error.message}`, { cause: error });

@@ -6,6 +6,10 @@ import { loadAdapter, saveAdapter } from '../../src/checkpoint/adapter-files.ts'
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { parseTreeFile } from '../../src/checkpoint/medusa-trees.ts';
+import { modelOf } from '../../src/checkpoint/gguf/files.ts';
+import { readGgufHeader } from '../../src/checkpoint/gguf/header.ts';
+import { tokenizerParts } from '../../src/checkpoint/gguf/tokenizers.ts';
+import { assertTensors } from '../../src/checkpoint/huggingface.ts';
 import { parseSafetensors } from '../../src/checkpoint/safetensors/directory.ts';
 import { parseShardIndex } from '../../src/checkpoint/shard-index.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
@@ -23,8 +27,26 @@ import { timeLimit } from '../../src/tokenizer/time-limit.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { trainBpe } from '../../src/tokenizer/train-bpe.ts';
 import { loraOf, parseLoraChoice } from '../../src/training/lora.ts';
+import { golden } from '../fixtures.ts';
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';
 import { asFile, type FuzzReader } from './reader.ts';
+
+/** Header and weights of a file in memory, and its tokenizer. */
+async function readGguf(bytes: Buffer): Promise<number> {
+  const read = (offset: number, length: number) => Promise.resolve(bytes.subarray(offset, offset + length));
+  const source = { name: 'model.gguf', size: bytes.length, read };
+  const header = await readGgufHeader(source);
+  tokenizerParts(header.metadata, 'model.gguf');
+  const file = { source, version: '', close: () => Promise.resolve() };
+  const { config, weights } = await modelOf(header, [file], 'model.gguf');
+  const { parameters } = describeModel(config);
+  assertTensors(
+    { path: 'model.gguf', tensors: new Map(weights.names().map((name) => [name, weights.info(name)])) },
+    parameters,
+  );
+  for (const name of weights.names()) await weights.readFloat32(name);
+  return parameters.size;
+}
 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
@@ -46,6 +68,17 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
       samples: [smallSafetensors(), smallSafetensors('{"format":"pt"}')],
       cost: 1,
       read: (bytes) => parseSafetensors(bytes),
+    },
+    {
+      name: 'GGUF',
+      kind: 'binary',
+      samples: await Promise.all(
+        ['tokenizer-gpt2', 'tokenizer-llama', 'qwen2-q8_0', 'granitehybrid-q8_0'].map((name) =>
+          readFile(join(golden('gguf'), name, 'model.gguf')),
+        ),
+      ),
+      cost: 60,
+      read: readGguf,
     },
     {
       name: 'config.json',

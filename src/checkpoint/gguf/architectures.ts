@@ -47,7 +47,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   qwen3: { config: (metadata) => decoderConfig(metadata, 'qwen3', 'Qwen3'), rules: () => decoderRules(usualLayer) },
   gemma3: {
     config(metadata) {
-      const layers = metadata.number('block_count');
+      const layers = metadata.layers;
       const period = metadata.number('attention.sliding_window_pattern', gemmaPeriod);
       const scores =
         layers === gemma27Layers
@@ -76,7 +76,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
       n_positions: metadata.tensors.get('position_embd.weight')?.shape[0] ?? metadata.number('context_length'),
       n_embd: metadata.number('embedding_length'),
       n_inner: metadata.number('feed_forward_length'),
-      n_layer: metadata.number('block_count'),
+      n_layer: metadata.layers,
       n_head: metadata.number('attention.head_count'),
       layer_norm_epsilon: metadata.number('attention.layer_norm_epsilon'),
       activation_function: 'gelu_new',

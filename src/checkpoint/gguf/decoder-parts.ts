@@ -49,7 +49,7 @@ export function headWidthOf(metadata: Metadata): number {
 
 /** Fields that decoders of the family `type` share. @param turned features of a head that are turned. Default: all */
 export function decoderConfig(metadata: Metadata, type: string, className: string, turned?: number): JsonObject {
-  const layers = metadata.number('block_count');
+  const layers = metadata.layers;
   const heads = metadata.number('attention.head_count');
   const headWidth = headWidthOf(metadata);
   const rotated = metadata.number('rope.dimension_count', turned ?? headWidth);
@@ -106,13 +106,13 @@ const llama3 = [8, 32].map((factor) => ({
 /** A scaling that divides the angle of each pair by a factor of its own: LLaMA 3's where it is that. */
 function dividedAngles(metadata: Metadata, factors: readonly number[], headWidth: number): JsonObject {
   const base = metadata.number('rope.freq_base', 10_000);
-  const plain = rotaryFrequencies({ width: headWidth, base });
-  if (factors.length !== plain.length) {
+  if (factors.length !== headWidth / 2) {
     throw new LinnetError(
       'TENSOR',
-      `${metadata.source}: rope_freqs.weight holds ${factors.length} numbers of ${plain.length}`,
+      `${metadata.source}: rope_freqs.weight holds ${factors.length} numbers of ${headWidth / 2}`,
     );
   }
+  const plain = rotaryFrequencies({ width: headWidth, base });
   for (const fields of llama3) {
     const scaling: RotaryScaling = {
       ...{ type: 'llama3', factor: fields.factor, lowFrequencyFactor: fields.low_freq_factor },

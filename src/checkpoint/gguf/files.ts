@@ -74,6 +74,16 @@ export interface GgufModel {
   /** A config.json. */
   readonly config: JsonObject;
   readonly weights: GgufWeights;
+  readonly facts: GgufFacts;
+}
+
+/** The file's own words. */
+export interface GgufFacts {
+  readonly architecture: string;
+  /** `tokenizer.ggml.model`; undefined where the file has no tokenizer. */
+  readonly tokenizer: string | undefined;
+  /** Tensors by type. */
+  readonly types: Readonly<Record<string, number>>;
 }
 
 /**
@@ -88,7 +98,7 @@ export async function openGguf(path: string): Promise<GgufModel> {
     files.push(await openFile(path));
     const first = await readGgufHeader(files[0].source, { arrays: false, sought: endTexts });
     const header = { ...first, tensors: await withShards(path, first, files) };
-    return { ...(await modelOf(header, files, path)) };
+    return await modelOf(header, files, path);
   } catch (error) {
     await Promise.all(files.map((file) => file.close()));
     throw error;
@@ -99,7 +109,18 @@ export async function openGguf(path: string): Promise<GgufModel> {
 export async function modelOf(header: GgufHeader, files: readonly GgufFile[], name: string): Promise<GgufModel> {
   const metadata = new Metadata(header, name, await ropeFactors(header.tensors));
   const { config, rules } = translate(metadata);
-  return { config, weights: new GgufWeights(files, tensorRecipes(header.tensors, rules, name)) };
+  const types: Record<string, number> = {};
+  for (const { type } of header.tensors.values()) types[type.name] = (types[type.name] ?? 0) + 1;
+  const tokenizer = header.metadata.get('tokenizer.ggml.model');
+  return {
+    config,
+    weights: new GgufWeights(files, tensorRecipes(header.tensors, rules, name)),
+    facts: {
+      architecture: metadata.architecture,
+      types,
+      tokenizer: typeof tokenizer === 'string' ? tokenizer : undefined,
+    },
+  };
 }
 
 /** Most factors of angles that are read. */

@@ -41,7 +41,7 @@ export interface GgufHeader {
 const mostHeaderBytes = 1 << 27;
 const mostEntries = 1 << 16;
 /** Elements of all arrays together. */
-const mostElements = 1 << 23;
+const mostElements = 1 << 22;
 const mostNameBytes = 256;
 const mostDimensions = 4;
 /** Most values of a tensor: far more than fit into any memory. */

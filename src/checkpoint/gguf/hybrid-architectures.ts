@@ -7,7 +7,7 @@ import type { NameRules, Rules } from './recipes.ts';
 
 /** By layer whether it has attention: a layer of another mixer has no key-value heads. */
 function attentionLayers(metadata: Metadata): readonly boolean[] {
-  const layers = metadata.number('block_count');
+  const layers = metadata.layers;
   return metadata.layered('attention.head_count_kv', layers, 1).map((heads) => heads > 0);
 }
 
@@ -112,7 +112,7 @@ export const graniteHybrid: Architecture = {
 /** Granite without Mamba is the hybrid all of whose layers have attention. */
 export const graniteDense: Architecture = {
   config(metadata) {
-    const attends = Array.from({ length: metadata.number('block_count') }, () => true);
+    const attends = Array.from({ length: metadata.layers }, () => true);
     const unused = { mamba_n_heads: 1, mamba_d_head: 2 * metadata.number('embedding_length'), mamba_d_state: 1 };
     return { ...graniteConfig(metadata, attends), ...unused };
   },
@@ -146,7 +146,7 @@ export const falconH1: Architecture = {
 
 export const qwen35: Architecture = {
   config(metadata) {
-    const layers = metadata.number('block_count');
+    const layers = metadata.layers;
     const turned = metadata.number('rope.dimension_count', headWidthOf(metadata) / 4);
     const heads = metadata.number('ssm.time_step_rank');
     const interval = metadata.number('full_attention_interval', 4);

@@ -3,6 +3,8 @@ import { LinnetError } from '../../errors.ts';
 import { listNames, shownValue } from '../../files/name-list.ts';
 import type { GgufHeader, ListedTensor, MetadataValue } from './header.ts';
 
+const mostLayers = 4096;
+
 /** Metadata, and the names of keys that were asked for. */
 export class Metadata {
   readonly source: string;
@@ -43,6 +45,13 @@ export class Metadata {
   /** A number that may be absent. */
   numberIf(name: string): number | undefined {
     return this.has(name) ? this.number(name) : undefined;
+  }
+
+  /** The number of layers. @throws LinnetError `FORMAT` for one that no model has */
+  get layers(): number {
+    const layers = this.number('block_count');
+    if (Number.isInteger(layers) && layers >= 1 && layers <= mostLayers) return layers;
+    throw this.#unusable(`${this.architecture}.block_count`, layers, `a number of layers from 1 to ${mostLayers}`);
   }
 
   has(name: string): boolean {

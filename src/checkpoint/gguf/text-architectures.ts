@@ -8,7 +8,7 @@ export const bert: Architecture = {
     architectures: ['BertModel'],
     vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
     hidden_size: metadata.number('embedding_length'),
-    num_hidden_layers: metadata.number('block_count'),
+    num_hidden_layers: metadata.layers,
     num_attention_heads: metadata.number('attention.head_count'),
     intermediate_size: metadata.number('feed_forward_length'),
     max_position_embeddings:
@@ -66,7 +66,7 @@ function t5Block(feedForward: number, gated: boolean): Rules {
 
 export const t5: Architecture = {
   config(metadata) {
-    const layers = metadata.number('block_count');
+    const layers = metadata.layers;
     return {
       model_type: 't5',
       architectures: ['T5ForConditionalGeneration'],

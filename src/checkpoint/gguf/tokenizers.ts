@@ -31,6 +31,10 @@ const roles: Readonly<Record<string, readonly string[]>> = {
   mask_token: ['mask'],
 };
 
+/** Vocabularies in use have up to 262,144 tokens, of 7 characters on average. */
+const mostTokens = 1 << 20;
+const mostCharacters = 1 << 22;
+
 /** Reads the metadata of one tokenizer. */
 class Vocabulary {
   readonly source: string;
@@ -42,6 +46,14 @@ class Vocabulary {
     this.#metadata = metadata;
     this.source = source;
     this.tokens = this.texts('tokens');
+    const characters = this.tokens.reduce((sum, { length }) => sum + length, 0);
+    if (this.tokens.length > mostTokens || characters > mostCharacters) {
+      const size = `${this.tokens.length} tokens of ${characters} characters together`;
+      throw new LinnetError(
+        'FORMAT',
+        `${source} has ${size}; at most ${mostTokens} and ${mostCharacters} are expected`,
+      );
+    }
     this.types = metadata.has('tokenizer.ggml.token_type') ? this.numbers('token_type') : [];
   }
 
@@ -102,7 +114,7 @@ class Vocabulary {
   config(bos: boolean, eos: boolean, name = 'PreTrainedTokenizerFast'): JsonObject {
     const named = Object.entries(roles).flatMap(([role, names]) => {
       const id = names.map((one) => this.get(`${one}_token_id`)).find((one) => typeof one === 'number');
-      const token = id === undefined ? undefined : this.tokens[Number(id)];
+      const token = id === undefined ? undefined : this.tokens[id];
       return token === undefined ? [] : [[role, token] as const];
     });
     return {

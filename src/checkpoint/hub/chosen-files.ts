@@ -26,6 +26,11 @@ export async function planModel(
   const [isIncluded, isExcluded] = [matcher(selection.include), matcher(selection.exclude)];
   const listing = await connection.listFiles(commit);
   const names = [...listing.keys()];
+  const chosen = names.filter(
+    (name) => isIncluded(name) && !isExcluded(name) && isOwnPath(name) && !name.includes('/'),
+  );
+  // A model in GGUF is whole in its files.
+  if (chosen.some((name) => ggufName.test(name))) return filesOf(listing, chosen);
   const asked = new Set([
     CONFIG_FILE,
     ...COMPANION_FILES.filter((name) => listing.has(name)),
@@ -40,6 +45,11 @@ export async function planModel(
     const shards = parseShardIndex(await readInFolder(staging, INDEX_FILE, MAX_INDEX_BYTES), INDEX_FILE);
     for (const name of [INDEX_FILE, ...shardNames(shards)]) asked.add(name);
   } else if (!isExcluded(WEIGHTS_FILE)) {
+    const ggufs = names.filter((name) => ggufName.test(name));
+    if (ggufs.length > 0) {
+      const advice = `choose one with --include, such as --include ${quoteName(ggufs[0])}`;
+      throw new LinnetError('NOT_FOUND', `the model has weights in GGUF (${listNames(ggufs)}); ${advice}`);
+    }
     const pickles = names.filter(isPickleFile);
     const found =
       pickles.length > 0 ? `only ${listNames(pickles)}, which may run code when loaded and are never fetched` : 'none';
@@ -47,7 +57,13 @@ export async function planModel(
   }
   const wanted = [...asked].filter((name) => !isExcluded(name));
   if (wanted.length === 0) throw new LinnetError('INPUT', 'the patterns to exclude leave no file to fetch');
-  return wanted.map((name) => {
+  return filesOf(listing, wanted);
+}
+
+const ggufName = /\.gguf$/i;
+
+function filesOf(listing: ReadonlyMap<string, RemoteFile>, names: readonly string[]): RemoteFile[] {
+  return names.map((name) => {
     const file = listing.get(name);
     if (file === undefined) throw new LinnetError('NOT_FOUND', `the model has no file ${quoteName(name)}`);
     return file;

@@ -19,7 +19,7 @@ import {
   planModel,
   sameSelection,
 } from './chosen-files.ts';
-import { quoteName } from '../../files/name-list.ts';
+import { checkPlainFileName, quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import { asHubError, Connection, type Hub, kindNames, type RepositoryKind, type Wanted } from './connection.ts';
 import { requireOptions, requireText } from '../../files/arguments.ts';
@@ -104,13 +104,15 @@ export interface HubOptions {
 
 /**
  * Where a model is kept unless told otherwise: `~/.cache/linnet/<owner>--<name>`.
+ * @param file of a model of which one file is fetched, which then has a folder of its own
  * @example
  * ```ts
  * const folder = defaultModelFolder('owner/name');
  * ```
  */
-export function defaultModelFolder(id: string): string {
-  return resolve(homedir(), '.cache/linnet', checkId(id, 'model').replace('/', '--'));
+export function defaultModelFolder(id: string, file?: string): string {
+  const name = checkId(id, 'model').replace('/', '--');
+  return resolve(homedir(), '.cache/linnet', file === undefined ? name : `${name}--${checkPlainFileName(file, id)}`);
 }
 
 /** Where a data set is kept unless told otherwise: `data/<owner>__<name>`, where `eval tasks --data data` finds it. */

@@ -1,6 +1,7 @@
 /** `linnet inspect`: the description of a model and the memory of a session, without reading its weights. */
 import { growsWithText } from '../../attention/mixers.ts';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
+import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { ifFound } from '../../errors.ts';
 import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
@@ -50,7 +51,7 @@ export const inspect = defineCommand({
       return describeOther(context, folder, other);
     }
     const described = await describeFolder(context, folder, verify);
-    const { model, parameters, storedBytes, storedTypes, exported, labels } = described;
+    const { model, parameters, storedBytes, storedTypes, exported, labels, gguf } = described;
     const tokenizer = await ifFound(loadTokenizer(folder));
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
@@ -58,6 +59,7 @@ export const inspect = defineCommand({
     const total = `${formatCount(counts.total)} (${formatShortCount(counts.total)})`;
     const facts: Fact[] = [
       ['family', model.family],
+      ...(gguf === undefined ? [] : [['GGUF', describeGguf(gguf)] satisfies Fact]),
       ['kind', labels === undefined ? kindNames[model.kind] : describeLabels(labels)],
       ['parameters', `${total}, of them ${formatCount(counts.mixers)} of the mixers`],
       ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
@@ -92,7 +94,10 @@ export const inspect = defineCommand({
         }),
         ...memoryJson(memory),
         stateFormula: stateFormula.join('\n'),
-        tokenizer: tokenizer === undefined ? null : tokenizerJson(tokenizer),
+        ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
+        contextLength: sizes.trainedLength,
+        tokenizer:
+          tokenizer === undefined ? null : { ...tokenizerJson(tokenizer), ...(gguf && { model: gguf.tokenizer }) },
       },
     };
   },
@@ -119,6 +124,11 @@ function describeOther(context: CommandContext, path: string, { name, is, advice
   return { json: { kind: name, path, is, advice, facts } };
 }
 
+function describeGguf({ architecture, types, tokenizer = 'none' }: GgufFacts): string {
+  const counts = Object.entries(types).map(([type, count]) => `${count} ${type}`);
+  return `${architecture}; tensors: ${counts.join(', ')}; tokenizer: ${tokenizer}`;
+}
+
 function describeLabels(labels: readonly string[]): string {
   return `classifier: tells ${labels.length} labels apart, ${listNames(labels)}`;
 }
@@ -140,6 +150,7 @@ interface DescribedFolder {
   readonly storedBytes: number;
   readonly storedTypes: readonly string[];
   readonly exported?: ExportManifest;
+  readonly gguf?: GgufFacts;
 }
 
 async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
@@ -175,6 +186,7 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
     parameters: (classifier ?? model).parameters,
     storedBytes: tensors.reduce((total, { byteLength }) => total + byteLength, 0),
     storedTypes: [...new Set(tensors.map(({ dtype }) => dtype))].sort(),
+    gguf: checkpoint.gguf,
   };
 }
 

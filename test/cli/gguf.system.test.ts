@@ -1,0 +1,71 @@
+/** GGUF files in commands: described, generated from, copied into folders, fetched. */
+import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { golden } from '../fixtures.ts';
+import { hubWithModel, id } from '../imitated-hub.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { errorOf, jsonOf, runCaptured } from './captured-cli.ts';
+
+const folder = join(golden('gguf'), 'tokenizer-gpt2');
+const file = join(folder, 'model.gguf');
+
+describe('a GGUF file', () => {
+  it('is described', async () => {
+    expect(jsonOf(await runCaptured(['inspect', file, '--json']))).toMatchObject({
+      ...{ family: 'llama', architecture: 'llama', types: { F16: 8, F32: 3 }, contextLength: 64 },
+      tokenizer: { vocabulary: 340, bos: 0, eos: 1, model: 'gpt2' },
+    });
+    const whole = jsonOf(await runCaptured(['inspect', folder, '--json']));
+    expect(whole).toMatchObject({ architecture: 'llama' });
+  });
+
+  it('generates as the folder into which it was copied', async () => {
+    const out = join(await scratchFolder(), 'copy');
+    const made = await runCaptured(['linearize', file, '--mixer', 'softmax', '--out', out]);
+    expect(made.stderr).toBe('');
+    expect((await readdir(out)).filter((name) => !name.startsWith('.')).sort()).toEqual(
+      ['chat_template.jinja', 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'].sort(),
+    );
+    const words = ['--prompt', 'The quick', '--max-tokens', '8', '--json'];
+    const [own, copied] = [
+      jsonOf(await runCaptured(['generate', file, ...words])),
+      jsonOf(await runCaptured(['generate', out, ...words])),
+    ];
+    expect(own.text).toBe(copied.text);
+    expect(await readFile(join(out, 'chat_template.jinja'), 'utf8')).toContain('im_start');
+    const [first, second] = [await loadModel(file), await loadModel(out)];
+    expect([...second.parameters]).toEqual([...first.parameters].map(([name, tensor]) => [name, tensor]));
+  });
+
+  it('is one of several in a folder only by its name', async () => {
+    const several = join(await scratchFolder(), 'several');
+    await mkdir(several);
+    for (const name of ['a.gguf', 'b.gguf']) await cp(file, join(several, name));
+    expect(errorOf(await runCaptured(['inspect', several, '--json'])).message).toContain(
+      'holds 2 models ("a.gguf", "b.gguf")',
+    );
+    expect((await runCaptured(['inspect', join(several, 'b.gguf')])).exitCode).toBe(0);
+  });
+});
+
+describe('download', () => {
+  it('fetches one file of GGUF, without configuration or safetensors', async () => {
+    const { hub, endpoint } = await hubWithModel();
+    hub.files.clear();
+    hub.files.set('model.Q4_K_M.gguf', await readFile(file));
+    hub.files.set('model.Q8_0.gguf', Buffer.from('not asked for'));
+    const out = join(await scratchFolder(), 'fetched');
+    const words = ['download', id, '--endpoint', endpoint, '--out', out];
+    expect(errorOf(await runCaptured([...words, '--json'])).message).toMatch(
+      /weights in GGUF .*--include "model.Q4_K_M.gguf"/,
+    );
+    const fetched = await runCaptured([...words, '--include', '*.Q4_K_M.gguf']);
+    expect(fetched).toMatchObject({ exitCode: 0 });
+    expect((await readdir(out)).filter((name) => !name.startsWith('.') && name.endsWith('.gguf'))).toEqual([
+      'model.Q4_K_M.gguf',
+    ]);
+    expect(jsonOf(await runCaptured(['inspect', out, '--json']))).toMatchObject({ architecture: 'llama' });
+  });
+});
