@@ -10,6 +10,7 @@ import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
+import { withoutIgnored } from './ignored-fields.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
 import type { SafetensorsFile } from './safetensors/reader.ts';
@@ -42,7 +43,7 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   await refuseOtherKinds(path);
   await checkFolder(path);
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
-  const config = parseJsonObject(configBytes, resolve(path, CONFIG_FILE));
+  const config = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
   return new Checkpoint(path, config, configBytes, await openWeights(path));
 }
 

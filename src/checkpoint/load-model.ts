@@ -68,17 +68,15 @@ export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, '
  * @throws LinnetError as `loadModel`; later `MISMATCH` where the files have changed
  */
 export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Classifier>> {
-  const open = (): Promise<ModelWeights<Model | Classifier>> =>
-    openDescribed<Model | Classifier>(dir, (config) =>
-      isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
-    );
-  await using first = await open();
+  await using first = await openDescribed<Model | Classifier>(dir, (config) =>
+    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
+  );
   const { model, path, names } = first;
   const fingerprint = await first.fingerprint();
   const places = new Map(names.map((name) => [name, first.place(name)]));
   const place = (name: string): FilePlace | undefined => places.get(name);
   const openAgain = async (): Promise<ModelWeights<Model | Classifier>> => {
-    const again = await open();
+    const again = await openDescribed(dir, () => model);
     if (again.version === first.version) return again;
     await again[Symbol.asyncDispose]();
     throw new LinnetError('MISMATCH', `the weights of ${path} have changed since it was opened; open the model again`);

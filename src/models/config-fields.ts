@@ -1,6 +1,7 @@
 /** Reading config.json by the schema of a family; fields without effect on the model's function are allowed, too. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 
 /** Fields that transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
@@ -47,29 +48,74 @@ const bookkeeping = [
   ],
 ];
 
+/** The fields of a config.json that a family reads, and the names of those that nothing reads and that seem to change nothing. */
+export type ReadFields<Schema extends z.ZodObject> = z.infer<Schema> & { readonly unknownFields: readonly string[] };
+
+/** Unknown fields that an error names at most. */
+const mostNamed = 20;
+
+/** Subjects of computation by words of a field's name. */
+const computed: readonly (readonly [words: RegExp, subject: string])[] = [
+  [/expert|router|moe(_|$)/, 'experts'],
+  [/rope|rotary|alibi|pos(ition)?_?(emb|enc|bias)/, 'positions'],
+  [/attn|attention|window|softcap|(^|_)(qk|kv|sinks?|chunk)_|lora_rank|mla_/, 'attention'],
+  [/norm|bias/, 'norms and biases'],
+  [/multiplier|scal(e|ing)|mup/, 'factors'],
+  [/activation|hidden_act|gate|residual|parallel/, 'the layers'],
+];
+
+/** Whether a field is switched off. */
+function isOff(value: unknown): boolean {
+  const isEmpty = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+  return isEmpty || !value;
+}
+
+/** The subject of computation that an unknown field is about, by its name; undefined for one that seems to change nothing. */
+function subjectOf(name: string, value: unknown): string | undefined {
+  return isOff(value) ? undefined : computed.find(([words]) => words.test(name))?.[1];
+}
+
 /**
  * Reads a config.json by the schema of its family.
  *
  * @param family for errors
  * @param ignored fields besides the schema's and the bookkeeping ones that do not change the model's function
- * @throws LinnetError `CONFIG` naming the unknown fields, or the unusable ones
+ * @throws LinnetError `CONFIG` naming the unusable fields, and the unknown ones whose names say that they change the computation
  */
 export function parseConfigFields<Schema extends z.ZodObject>(
   family: string,
   schema: Schema,
   json: Readonly<Record<string, unknown>>,
   ignored: readonly string[] = [],
-): z.infer<Schema> {
-  const used = Object.keys(schema.shape);
-  const known = new Set([...used, ...ignored, ...bookkeeping]);
-  const unknown = Object.keys(json).filter((name) => !known.has(name));
-  if (unknown.length > 0) {
-    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
-    throw configError(family, [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
-  }
+): ReadFields<Schema> {
+  const known = new Set([...Object.keys(schema.shape), ...ignored, ...bookkeeping]);
+  const unknownFields = Object.keys(json).filter((name) => !known.has(name));
   const result = schema.safeParse(json);
-  if (!result.success) throw configError(family, [schemaProblems(result.error)], result.error);
-  return result.data;
+  const problems = result.success ? [] : [schemaProblems(result.error)];
+  const changing = unknownFields.filter((name) => subjectOf(name, json[name]) !== undefined).slice(0, mostNamed);
+  if (changing.length > 0) problems.push(refusalOf(changing, json));
+  if (!result.success || problems.length > 0) throw configError(family, problems, result.error);
+  return { ...result.data, unknownFields };
+}
+
+function refusalOf(names: readonly string[], json: JsonObject): string {
+  const shown = names.map((name) => `${JSON.stringify(name.slice(0, 80))} (${subjectOf(name, json[name])})`);
+  const settings = names.map((name) => `--set ignore=${name.slice(0, 80)}`);
+  return (
+    `unknown: ${shown.join(', ')}: ${names.length === 1 ? 'its name says that it changes' : 'their names say that they change'} ` +
+    `what is computed; where that is not so, leave ${names.length === 1 ? 'it' : 'them'} out by ${settings.join(' ')}`
+  );
+}
+
+/** A config.json without some fields, of itself and of its text model; `a.b` is field b of a. */
+export function withoutFields(json: JsonObject, names: readonly string[]): JsonObject {
+  return names.reduce((rest, name) => without(without(rest, name.split('.')), ['text_config', name]), json);
+}
+
+function without(json: JsonObject, [name, ...inner]: readonly string[]): JsonObject {
+  if (!Object.hasOwn(json, name)) return json;
+  const { [name]: value, ...rest } = json;
+  return inner.length > 0 && isJsonObject(value) ? { ...json, [name]: without(value, inner) } : rest;
 }
 
 /** A width, or a number of heads, rows or tokens. */
@@ -82,7 +128,9 @@ export const layerCount = z.int().min(1).max(4096);
 
 /** A setting that would change the computation, at the only value that is supported. */
 export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {
-  return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
+  const only = z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`);
+  // In Python, null is as good as false.
+  return z.preprocess((given) => given ?? (value ? given : value), only).default(value);
 }
 
 /** Settings of transformers that no family supports, but at their usual value. */

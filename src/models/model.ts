@@ -68,6 +68,8 @@ export interface ModelDescription {
   readonly optionalParameters?: DeclaredParameters;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
+  /** Fields of config.json that nothing reads. */
+  readonly unknownFields?: readonly string[];
   /** config.json with the `linnet` section that names the mixers. */
   toJson(): Record<string, unknown>;
   /** The same model with other mixers. */

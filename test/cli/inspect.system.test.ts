@@ -1,9 +1,15 @@
 /** What `linnet inspect` and `linnet check` tell of a model. */
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { lastJson, linnet, runJson } from './captured-cli.ts';
 import { linearizedModels } from '../models/linearized-models.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+
+const jsonObject = z.record(z.string(), z.unknown());
 
 const { base, augmented, hybrid, leaking } = linearizedModels();
 
@@ -46,6 +52,23 @@ describe('inspect', () => {
     expect(reported.stateBytesPerToken).toBe(64);
     expect(await runJson('inspect', leaking)).toMatchObject({ stateBytes: null, kvCacheBytes: null });
     expect((await linnet('inspect', leaking)).stdout).toContain('cannot decode');
+  });
+
+  it('names fields that nothing reads, and leaves out those that it is told to', async () => {
+    const folder = await scratchFolder();
+    const path = join(folder, 'model');
+    await cp(base, path, { recursive: true });
+    const config: unknown = JSON.parse(await readFile(join(path, 'config.json'), 'utf8'));
+    const fields = { ...jsonObject.parse(config), trained_by: 'us', rope_jitter: 2 };
+    await writeFile(join(path, 'config.json'), JSON.stringify(fields));
+    const refused = await linnet('inspect', path);
+    expect(refused.stderr).toContain('unknown: "rope_jitter" (positions)');
+    const ignoring = ['--set', 'ignore=rope_jitter'];
+    expect(await runJson('inspect', path, ...ignoring)).toMatchObject({ unknownFields: ['trained_by'] });
+    expect((await linnet('inspect', path, ...ignoring)).stdout).toContain('"trained_by" of config.json');
+    const written = join(folder, 'written');
+    expect((await linnet('linearize', path, '--mixer', 'augmented', '--out', written, ...ignoring)).exitCode).toBe(0);
+    expect(await runJson('inspect', written)).toMatchObject({ unknownFields: ['trained_by'] });
   });
 
   it('prints for people', async () => {

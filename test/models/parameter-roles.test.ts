@@ -122,6 +122,7 @@ const groups: Readonly<Record<string, Groups>> = {
     layerNorms: (layer) => both([1, 2].map((norm) => `transformer.h.${layer}.ln_${norm}`)),
     embeddings: weights(['transformer.wte', 'transformer.wpe']),
   },
+  granite: decoder,
   granitemoehybrid: {
     ...decoder,
     layerNorms: (layer) => [...decoder.layerNorms(layer), ...(layer === 0 ? ['model.layers.0.mamba.norm.weight'] : [])],

@@ -1,4 +1,4 @@
-/** LLaMA 3, Mistral, Qwen2 and Qwen3 against float64 loops, and through all that is done with a causal model. */
+/** LLaMA 3, Mistral, Qwen2, Qwen3 and Granite against float64 loops, and through all that is done with a causal model. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -54,12 +54,23 @@ const llama3 = {
   original_max_position_embeddings: 64,
 } as const;
 
+/** Published ones have no biases. */
+const granite = { model_type: 'granite', attention_bias: true } as const;
+
+/** Far from those of a decoder without factors. */
+const factors = {
+  ...{ embedding_multiplier: 6, residual_multiplier: 0.4, attention_multiplier: 0.1, logits_scaling: 3 },
+  rope_theta: 1e5,
+} as const;
+
 const relatives: readonly (ReferenceConfig & { readonly name: string; readonly model_type: string })[] = [
   { name: 'LLaMA 3', model_type: 'llama', ...sizes, rope_scaling: llama3, tie_word_embeddings: true },
   { name: 'Mistral', model_type: 'mistral', ...sizes, sliding_window: 5, head_dim: 6 },
   { name: 'Mistral without a window', model_type: 'mistral', ...sizes, sliding_window: null },
   { name: 'Qwen2', model_type: 'qwen2', ...sizes, rope_theta: 1e6, tie_word_embeddings: true },
   { name: 'Qwen3', model_type: 'qwen3', ...sizes, rope_theta: 1e6, head_dim: 12 },
+  { name: 'Granite', model_type: 'granite', ...sizes, ...factors, tie_word_embeddings: true },
+  { name: 'Granite with biases', ...granite, ...sizes, ...factors },
 ];
 
 const folder = suiteFolder();

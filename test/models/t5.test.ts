@@ -53,7 +53,7 @@ describe('config.json', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { rope_theta: 4 }, /unknown: "rope_theta"; fields that are used: .*d_kv/],
+    ['unknown fields', { rope_theta: 4 }, /unknown: "rope_theta" \(positions\)/],
     ['other feed-forwards', { feed_forward_proj: 'gated-swish' }, /relu.*gated-gelu[\s\S]*feed_forward_proj/],
     ['an odd number of buckets', { relative_attention_num_buckets: 7 }, /must be even/],
     ['distances that buckets exhaust', { relative_attention_max_distance: 16 }, /more than half/],

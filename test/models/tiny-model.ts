@@ -85,6 +85,10 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     bos_token_id: 256,
     eos_token_id: 257,
   },
+  granite: {
+    ...{ model_type: 'granite', ...tinyDecoder, attention_multiplier: 0.3, embedding_multiplier: 2 },
+    ...{ residual_multiplier: 0.7, logits_scaling: 2 },
+  },
   granitemoehybrid: {
     ...{ model_type: 'granitemoehybrid', ...tinyDecoder, shared_intermediate_size: 32 },
     ...{ attention_multiplier: 0.3, embedding_multiplier: 2, residual_multiplier: 0.7, logits_scaling: 2 },

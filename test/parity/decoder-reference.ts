@@ -1,7 +1,7 @@
 /**
  * LLaMA and its relatives as loops in float64, written from what was published of them: LLaMA (arXiv 2302.13971) with the
  * rotary scaling of LLaMA 3.1, Mistral's sliding window (arXiv 2310.06825, section 2), the biases of Qwen2 (arXiv
- * 2407.10671, section 2.2.1) and the norms of Qwen3 (arXiv 2505.09388, section 2). It reads a config.json and the tensors
+ * 2407.10671, section 2.2.1), the norms of Qwen3 (arXiv 2505.09388, section 2) and the factors of Granite. It reads a config.json and the tensors
  * of a checkpoint by itself, and shares no code with what it checks.
  */
 export interface ReferenceConfig {
@@ -23,6 +23,11 @@ export interface ReferenceConfig {
   };
   readonly sliding_window?: number | null;
   readonly tie_word_embeddings: boolean;
+  /** Granite's: of embeddings, of what a layer adds, of scores (in place of 1/√D), and the divisor of logits. */
+  readonly embedding_multiplier?: number;
+  readonly residual_multiplier?: number;
+  readonly attention_multiplier?: number;
+  readonly logits_scaling?: number;
 }
 
 /** A tensor of the checkpoint by its name; undefined where there is none. */
@@ -37,21 +42,24 @@ export function referenceLogits(
   const { hidden_size: width, rms_norm_eps: epsilon } = config;
   const table = tensor(weights, 'model.embed_tokens.weight');
   const head = config.tie_word_embeddings ? table : tensor(weights, 'lm_head.weight');
-  let stream = Array.from(tokens, (token) => rowOf(table, token, width));
+  const { embedding_multiplier: ofTable = 1, residual_multiplier: ofAdded = 1, logits_scaling: divisor = 1 } = config;
+  let stream = Array.from(tokens, (token) => rowOf(table, token, width).map((value) => ofTable * value));
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const own = (name: string): ArrayLike<number> | undefined => weights(`model.layers.${layer}.${name}`);
     const attended = attention(config, own, normalized(stream, tensor(own, 'input_layernorm.weight'), epsilon));
-    stream = stream.map((x, i) => x.map((value, f) => value + attended[i][f]));
+    stream = stream.map((x, i) => x.map((value, f) => value + ofAdded * attended[i][f]));
     const inner = normalized(stream, tensor(own, 'post_attention_layernorm.weight'), epsilon);
     stream = stream.map((x, i) => {
       const gate = product(tensor(own, 'mlp.gate_proj.weight'), inner[i]);
       const up = product(tensor(own, 'mlp.up_proj.weight'), inner[i]);
       const gated = gate.map((g, f) => (g / (1 + Math.exp(-g))) * up[f]);
       const down = product(tensor(own, 'mlp.down_proj.weight'), gated);
-      return x.map((value, f) => value + down[f]);
+      return x.map((value, f) => value + ofAdded * down[f]);
     });
   }
-  return normalized(stream, tensor(weights, 'model.norm.weight'), epsilon).map((x) => product(head, x));
+  return normalized(stream, tensor(weights, 'model.norm.weight'), epsilon).map((x) =>
+    product(head, x).map((logit) => logit / divisor),
+  );
 }
 
 function attention(config: ReferenceConfig, weights: ReferenceWeights, inputs: number[][]): number[][] {
@@ -65,23 +73,25 @@ function attention(config: ReferenceConfig, weights: ReferenceWeights, inputs: n
       const gain = weights(`self_attn.${name}_norm.weight`);
       return gain === undefined ? rows : normalized(rows, gain, epsilon);
     });
+  const scale = config.attention_multiplier ?? 1 / Math.sqrt(D);
   const angles = frequencies(config, D);
   const turn = (rows: number[][][]): number[][][] =>
     rows.map((row, position) => row.map((x) => turned(x, position, angles)));
   const [q, k, v] = [turn(heads('q', H)), turn(heads('k', M)), heads('v', M)];
   const output = tensor(weights, 'self_attn.o_proj.weight');
+  const outputBias = weights('self_attn.o_proj.bias');
   const window = config.sliding_window ?? Infinity;
   return inputs.map((_, i) => {
     const mixed = Array.from({ length: H }, (__, h) => {
       const m = Math.floor(h / (H / M));
       const seen = inputs.flatMap((___, j) => (j <= i && i - j < window ? [j] : []));
-      const scores = seen.map((j) => Math.exp(dot(q[i][h], k[j][m]) / Math.sqrt(D)));
+      const scores = seen.map((j) => Math.exp(dot(q[i][h], k[j][m]) * scale));
       const total = scores.reduce((a, b) => a + b, 0);
       return Array.from({ length: D }, (___, d) =>
         seen.reduce((sum, j, s) => sum + (scores[s] / total) * v[j][m][d], 0),
       );
     });
-    return product(output, mixed.flat());
+    return product(output, mixed.flat()).map((y, f) => y + (outputBias?.[f] ?? 0));
   });
 }
 

@@ -67,6 +67,7 @@ export const inspect = defineCommand({
       ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies Fact]),
       ['sizes', describeSizes(model)],
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
+      ...unreadFields(model),
       ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
     ];
     printFacts(context, facts);
@@ -93,6 +94,7 @@ export const inspect = defineCommand({
           return { kind: mixer.kind, constant: memory === undefined ? null : !growsWithText(mixer) };
         }),
         ...memoryJson(memory),
+        unknownFields: model.unknownFields ?? [],
         stateFormula: stateFormula.join('\n'),
         ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
         contextLength: sizes.trainedLength,
@@ -102,6 +104,10 @@ export const inspect = defineCommand({
     };
   },
 });
+
+function unreadFields({ unknownFields = [] }: Model): Fact[] {
+  return unknownFields.length === 0 ? [] : [['not read', `${listNames(unknownFields)} of config.json`]];
+}
 
 function exportJson({ dtype, device, prompt, encoder, report }: ExportManifest) {
   return { dtype, device, prompt, encoder, report };

@@ -1,6 +1,7 @@
 /** Definition of a command: arguments and options as zod schemas, which help and errors come from, too, and its function. */
 import { type Command as Commander, Help, Option } from 'commander';
 import { z } from 'zod';
+import { ignoringFields } from '../../checkpoint/ignored-fields.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext, CommandResult } from './context.ts';
 import { UsageError } from './exit-codes.ts';
@@ -100,6 +101,14 @@ export function settings(shape: ParameterShape): ParameterShape {
   return Object.fromEntries(Object.entries(shape).map(([key, schema]) => [key, marked(schema)]));
 }
 
+/** A setting of every command with a model. */
+const ignoring = settings({
+  ignore: repeated(
+    called('field', text),
+    'field of config.json to leave out: one that is refused because its name says that it changes what is computed, and that does not',
+  ),
+});
+
 /** Options of every command that runs a model; their values are `CompileOptions`. */
 export const engineOptions = {
   ...settings({
@@ -158,10 +167,11 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const argumentSchema = z.object(definition.arguments);
   const { writesResults = false, fields = {} } = definition;
   const optionSchema = z.object(definition.options);
-  const keys = Object.keys(definition.options);
-  const named = keys.filter((key) => helpOf(definition.options[key]).isSetting === true);
+  const shape: ParameterShape = { ...definition.options, ...('model' in definition.arguments && ignoring) };
+  const keys = Object.keys(shape);
+  const named = keys.filter((key) => helpOf(shape[key]).isSetting === true);
   const flags: ReadonlySet<string> = new Set(keys.filter((key) => !named.includes(key)));
-  const kinds = Object.fromEntries(named.map((key) => [key, helpOf(definition.options[key]).values]));
+  const kinds = Object.fromEntries(named.map((key) => [key, helpOf(shape[key]).values]));
   const hasSettings = named.length + Object.keys(fields).length > 0;
   const shownName = (key: string): string => (flags.has(key) ? flagName(key) : `--set ${key}`);
   const nameOf = (key: string): string | undefined => (keys.includes(key) ? shownName(key) : undefined);
@@ -175,17 +185,17 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         target.argument(mandatory ? `<${shown}>` : `[${shown}]`, describedBy(schema));
       }
       for (const key of flags) {
-        target.addOption(parserOption(key, definition.options[key], nameOf));
+        target.addOption(parserOption(key, shape[key], nameOf));
       }
       // A setting may be written as a flag, too: --help would be too long with all of them.
-      for (const key of named) target.addOption(parserOption(key, definition.options[key], nameOf).hideHelp());
+      for (const key of named) target.addOption(parserOption(key, shape[key], nameOf).hideHelp());
       if (hasSettings) target.addOption(parserOption('set', setOption));
       if (writesResults) target.addOption(parserOption('out', resultFile));
       const rows = Object.entries(fields).map(([key, schema]) =>
         settingRow(`${key}=…`, fieldHelp(schema), 'Fields of the plan'),
       );
       for (const key of everything ? named : []) {
-        const schema = definition.options[key];
+        const schema = shape[key];
         const { placeholder, values } = helpOf(schema);
         const term = values === 'none' ? key : `${key}=<${placeholder}>`;
         const said = inFlags(describedBy(schema), (name) => (named.includes(name) ? name : nameOf(name)));
@@ -220,6 +230,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       const all = { ...options, ...given.options };
       const chosenText = Object.fromEntries(keys.map((key) => [key, all[key]]));
       const chosen = await checked(optionSchema, chosenText, shownName);
+      const { ignore } = await checked(z.object(ignoring), chosenText, shownName);
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(chosenText);
       if (replace === true && out !== undefined) await requireReplaceable(out);
@@ -239,7 +250,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         context.note('this machine has no GPU: the processor imitates one, which is slower than --set device=cpu');
       }
       try {
-        const result = await definition.run(context, values, given.set);
+        const result = await ignoringFields(ignore, () => definition.run(context, values, given.set));
         if (file !== undefined) await writeResultFile(file, context.command, result.json);
         return result;
       } catch (error) {

@@ -9,6 +9,8 @@ import { type CausalModel, type ModelSizes, runLayer } from '../model.ts';
 export interface FamilyConfig extends ModelSizes {
   /** config.json as it was given. */
   readonly raw: Readonly<Record<string, unknown>>;
+  /** As of `ModelDescription`. */
+  readonly unknownFields: readonly string[];
   readonly feedForwardWidth: number;
   readonly normEpsilon: number;
   /** Whether the head multiplies by the table of tokens. */

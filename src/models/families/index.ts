@@ -5,8 +5,8 @@ import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel, mistralModel, qwen2Model, qwen3Model, smolLm3Model } from './decoder/variants.ts';
 import { falconH1Model } from './decoder/falcon-h1.ts';
-import { graniteModel } from './decoder/granite.ts';
-import { gemma3Model, gemma3TextModel } from './decoder/gemma3.ts';
+import { graniteHybridModel, graniteModel } from './decoder/granite.ts';
+import { gemma3TextModel } from './decoder/gemma3.ts';
 import { lfm2Model } from './decoder/lfm2.ts';
 import { olmoHybridModel } from './decoder/olmo-hybrid.ts';
 import { qwen3NextModel, qwen35Model, qwen35TextModel } from './decoder/qwen35.ts';
@@ -19,7 +19,9 @@ import {
   type ModelKind,
   type ModelsByKind,
 } from '../model.ts';
-import { isJsonObject } from '../../files/json-object.ts';
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { withoutFields } from '../config-fields.ts';
+import { containers, textModel } from './container.ts';
 
 export type { Model } from '../model.ts';
 
@@ -30,7 +32,8 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   flash: flashModel,
   gemma3_text: gemma3TextModel,
   gpt2: gpt2Model,
-  granitemoehybrid: graniteModel,
+  granite: graniteModel,
+  granitemoehybrid: graniteHybridModel,
   lfm2: lfm2Model,
   llama: llamaModel,
   mistral: mistralModel,
@@ -44,25 +47,40 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   t5: t5Model,
 };
 
-/** `model_type` of models of which the text model alone is read, as one of the families. */
-const composites: typeof families = { gemma3: gemma3Model };
-
 /** The `model_type`s that can be opened. */
 export const supportedFamilies: readonly string[] = Object.keys(families);
 
+/** How weights are stored, which changes no computation; they are in floats again where a model is written. */
+const storageFields = ['quantization_config', 'quantization', 'compression_config'];
+
+/** Types of containers under which text models alone were written, with the classes of these: without `text_config`. */
+const typesOfText: Readonly<Record<string, string>> = { gemma3: 'gemma3_text', qwen3_5: 'qwen3_5_text' };
+
 /**
- * The model that a config.json describes.
+ * The model that a config.json describes. Of a model that also reads pictures, its text model.
  * @throws LinnetError `CONFIG` for an unknown `model_type` or a configuration the family cannot use
  */
-export function describeModel(json: Readonly<Record<string, unknown>>): Model {
+export function describeModel(json: JsonObject): Model {
   if (!isJsonObject(json)) throw new LinnetError('CONFIG', 'config.json is not an object');
-  const type = json.model_type;
-  const known = { ...families, ...composites };
-  if (typeof type !== 'string' || !Object.hasOwn(known, type)) {
-    const given = typeof type === 'string' ? `"${type}"` : 'missing';
-    throw new LinnetError('CONFIG', `config.json: model_type is ${given}; supported: ${supportedFamilies.join(', ')}`);
+  const config = withoutFields(json, storageFields);
+  const type = typeOf(config);
+  if (Object.hasOwn(families, type)) return families[type]({ ...config, model_type: type });
+  if (Object.hasOwn(containers, type)) return textModel(config, containers[type], describeModel);
+  const known = `supported: ${supportedFamilies.join(', ')}; the text models of ${Object.keys(containers).join(', ')}`;
+  const why = /moe|mixtral/.test(type) ? ' (experts, which Linnet does not compute)' : '';
+  const given = type === '' ? 'missing' : `"${type.slice(0, 80)}"${why}`;
+  throw new LinnetError('CONFIG', `config.json: model_type is ${given}; ${known}`);
+}
+
+/** The name of the family, from its class where there is no `model_type`. */
+function typeOf({ model_type: type, architectures, text_config: text }: JsonObject): string {
+  const classes: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
+  const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '');
+  const [className, task = ''] = String(classes[0] ?? '').split(/(?=For[A-Z]|Model$)/);
+  if (typeof type === 'string') {
+    return text === undefined && task === 'ForCausalLM' && Object.hasOwn(typesOfText, type) ? typesOfText[type] : type;
   }
-  return known[type](json);
+  return supportedFamilies.find((family) => plain(family) === plain(className)) ?? '';
 }
 
 /**

@@ -69,6 +69,7 @@ export const supportProbes: readonly SupportProbe[] = [
     ...{ model_type: 'falcon_h1', ...tinyDecoder, mamba_d_ssm: 8, mamba_n_heads: 2, mamba_d_head: 4 },
     ...{ mamba_d_state: 4, mamba_n_groups: 1 },
   }),
+  uniform('granite', 'causal', { model_type: 'granite', ...tinyDecoder, attention_multiplier: 0.3 }),
   uniform('granitemoehybrid', 'causal', {
     ...{ model_type: 'granitemoehybrid', ...tinyDecoder, shared_intermediate_size: 24, mamba_n_heads: 4 },
     ...{ mamba_d_state: 5, layer_types: ['mamba', 'attention'] },

@@ -85,6 +85,7 @@ export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertCo
   if (head === undefined || problems.length > 0) throw configError('BERT', problems);
   return {
     raw: json,
+    unknownFields: config.unknownFields,
     head,
     vocabulary: config.vocab_size,
     trainedLength: config.max_position_embeddings,

@@ -59,6 +59,7 @@ function describe(config: BertConfig): EncoderModel {
     parameters: bertParameters(config),
     optionalParameters: config.head === 'classifier' ? undefined : poolerParameters(config.width),
     eosIds: [],
+    unknownFields: config.unknownFields,
     toJson: () => withSection(savedJson(config), config.mixers),
     withMixers: (mixers) => bertModel({ ...config.raw, linnet: { version: 1, mixers } }),
     encode: (source, input) => encode(model, config, source, input),

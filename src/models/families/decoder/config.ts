@@ -1,6 +1,7 @@
 /** Fields of config.json that the decoder-only families share: LLaMA and its relatives. */
 import { z } from 'zod';
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
+import { isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import type { ParameterList } from '../../../nn/parameter-roles.ts';
@@ -40,7 +41,7 @@ type ScalingJson = z.infer<typeof scalingSchema>;
 const ropeFields = {
   rope_theta: z.number().positive().default(10000),
   rope_scaling: scalingSchema.nullish(),
-  // Since version 5, transformers writes base and scaling together.
+  // Since version 5, transformers writes base and scaling together; where it finds both, the older one counts.
   rope_parameters: scalingSchema.nullish(),
 };
 
@@ -97,9 +98,12 @@ export function ropeOf(
   others: readonly string[] = [],
 ): Rope {
   const { rope_theta, rope_scaling, rope_parameters } = config;
-  const where = rope_parameters ? 'rope_parameters' : 'rope_scaling';
-  const json = rope_parameters ?? rope_scaling;
-  return { base: json?.rope_theta ?? rope_theta, scaling: json ? scalingOf(title, where, json, others) : undefined };
+  const where = rope_scaling ? 'rope_scaling' : 'rope_parameters';
+  const json = rope_scaling ?? rope_parameters;
+  return {
+    base: json?.rope_theta ?? rope_parameters?.rope_theta ?? rope_theta,
+    scaling: json ? scalingOf(title, where, json, others) : undefined,
+  };
 }
 
 function scalingOf(
@@ -315,16 +319,22 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   const keyValueHeads = config.num_key_value_heads ?? heads;
   const headWidth = config.head_dim ?? config.hidden_size / heads;
   const problems: string[] = [];
-  if (config.hidden_act !== 'silu') problems.push(`hidden_act "${config.hidden_act}": only "silu" is supported`);
+  if (variant.activation === undefined && config.hidden_act !== 'silu') {
+    problems.push(`hidden_act "${config.hidden_act}": only "silu" is supported`);
+  }
   if (heads % keyValueHeads !== 0) {
     problems.push(`num_key_value_heads ${keyValueHeads} does not divide num_attention_heads ${heads}`);
   }
-  if (headWidth % 2 !== 0 || headWidth > mostHeadWidth) {
+  const { natives = sameMixers(config.num_hidden_layers), ropes: given, ...others } = own(fields);
+  const all = given ?? everyLayer(config, ropeOf(title, config));
+  const ropes = all.map((rope, layer) => (isExchangeable(natives[layer]) ? rope : null));
+  const isTurned = ropes.some((rope) => rope !== null);
+  if (headWidth % (isTurned ? 2 : 1) !== 0 || headWidth > mostHeadWidth) {
     problems.push(
-      `head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer up to ${mostHeadWidth}`,
+      `head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an ${isTurned ? 'even ' : ''}integer ` +
+        `up to ${mostHeadWidth}`,
     );
   }
-  const { natives = sameMixers(config.num_hidden_layers), ropes, ...others } = own(fields);
   const mixers = config.linnet?.mixers ?? natives;
   const perLayer = natives.length / config.num_hidden_layers;
   problems.push(...mixerProblems(mixers, natives, `${perLayer === 1 ? '' : `${perLayer} · `}num_hidden_layers`));
@@ -332,6 +342,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   return {
     variant,
     raw: json,
+    unknownFields: fields.unknownFields,
     vocabulary: config.vocab_size,
     width: config.hidden_size,
     feedForwardWidth: config.intermediate_size,
@@ -341,7 +352,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
     headWidth,
     trainedLength: config.max_position_embeddings,
     normEpsilon: config.rms_norm_eps,
-    ropes: ropes ?? everyLayer(config, ropeOf(title, config)),
+    ropes,
     tiedHead: config.tie_word_embeddings,
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),

@@ -19,6 +19,7 @@ const variant: DecoderVariant = {
 };
 
 const factor = z.number().default(1);
+const defaultInnerWidth = 1024;
 
 const schema = z.object({
   ...decoderFields,
@@ -30,7 +31,8 @@ const schema = z.object({
   attention_bias: z.boolean().default(false),
   mlp_bias: onlyValue(false, 'projections of the feed-forward have no biases'),
   projectors_bias: z.boolean().default(false),
-  mamba_d_ssm: size.nullish().default(1024),
+  /** dI; null: by `mamba_expand`. Absent, it follows from its heads. */
+  mamba_d_ssm: size.nullish(),
   mamba_rms_norm: z.boolean().default(false),
   mamba_norm_before_gate: z.boolean().default(true),
   mamba_use_mlp: onlyValue(true, 'every layer has a feed-forward'),
@@ -46,14 +48,17 @@ const schema = z.object({
   linnet: linnetSectionOf('granitemoehybrid'),
 });
 
-const harmless = [...harmlessOfMamba, 'mlp_expansion_factor', 'num_logits_to_keep'];
+const harmless = [...harmlessOfMamba, 'mlp_expansion_factor', 'num_logits_to_keep', 'attn_layer_indices'];
 
 export const falconH1Model = decoderFamily(variant, schema, harmless, (fields) => {
   const { num_hidden_layers: layers, attention_bias: hasBias, mamba_n_groups: groups } = fields;
   if (fields.mamba_rms_norm && fields.mamba_norm_before_gate) {
     throw configError(variant.title, ['mamba_norm_before_gate: only false is supported: the norm is after the gate']);
   }
-  const mamba = mambaMixer(variant.title, fields, fields.mamba_d_ssm ?? fields.mamba_expand * fields.hidden_size);
+  const { mamba_d_ssm: inner, mamba_d_head: headWidth } = fields;
+  const ofHeads = headWidth === 'auto' ? defaultInnerWidth : fields.mamba_n_heads * headWidth;
+  const expanded = inner === null ? fields.mamba_expand * fields.hidden_size : ofHeads;
+  const mamba = mambaMixer(variant.title, fields, inner ?? expanded);
   return {
     variant: {
       ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },

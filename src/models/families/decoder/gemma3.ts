@@ -1,15 +1,13 @@
 /**
  * Gemma 3 (Google, arXiv 2503.19786), text models: norms of gains 1 + w, also of what attention and feed-forward add, GeGLU, and five
- * layers of a window, which turn by a base of their own, to one that reads the whole past. Folders of models with pictures hold the
- * text model in `text_config`; the text model alone is read, and written.
+ * layers of a window, which turn by a base of their own, to one that reads the whole past.
  */
 import { z } from 'zod';
 import { parseMixer } from '../../../attention/mixers.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
-import { onlyValue, parseConfigFields, size } from '../../config-fields.ts';
+import { onlyValue, size } from '../../config-fields.ts';
 import { originalMixer } from '../../linnet-section.ts';
-import type { CausalModel } from '../../model.ts';
 import { decoderFields, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
 
@@ -39,6 +37,7 @@ const gemma3Schema = z.object({
   num_attention_heads: size.default(8),
   num_key_value_heads: size.default(4),
   head_dim: size.default(256),
+  hidden_act: onlyValue<string>('gelu_pytorch_tanh', 'the feed-forward is GeGLU'),
   hidden_activation: onlyValue('gelu_pytorch_tanh', 'the feed-forward is GeGLU'),
   max_position_embeddings: size.default(131_072),
   tie_word_embeddings: z.boolean().default(true),
@@ -83,34 +82,3 @@ export const gemma3TextModel = decoderFamily(variant, gemma3Schema, ['cache_impl
     logitCap: fields.final_logit_softcapping ?? undefined,
   };
 });
-
-const compositeSchema = z.object({
-  model_type: z.literal('gemma3'),
-  text_config: z.record(z.string(), z.unknown()),
-  eos_token_id: decoderFields.eos_token_id,
-  tie_word_embeddings: z.boolean().nullish(),
-});
-
-/** Fields about pictures. */
-const ofPictures = [
-  ...['vision_config', 'mm_tokens_per_image', 'image_token_index', 'boi_token_index', 'eoi_token_index'],
-  ...['image_token_id', 'boi_token_id', 'eoi_token_id'],
-];
-
-/** The text model of a model that also reads pictures. @throws LinnetError `CONFIG` as `gemma3TextModel` */
-export function gemma3Model(json: Readonly<Record<string, unknown>>): CausalModel {
-  const fields = parseConfigFields(variant.title, compositeSchema, json, ofPictures);
-  const { text_config: text, eos_token_id: eos, tie_word_embeddings: tied } = fields;
-  const model = gemma3TextModel({
-    ...{ ...text, model_type: variant.family, architectures: ['Gemma3ForCausalLM'] },
-    eos_token_id: eos ?? text.eos_token_id,
-    tie_word_embeddings: tied ?? text.tie_word_embeddings,
-  });
-  return {
-    ...model,
-    parameterName: (stored) =>
-      /^(model\.)?(vision_tower|multi_modal_projector)\./.test(stored)
-        ? undefined
-        : model.parameterName(stored.replace(/^language_model\./, '').replace(/^model\.language_model\./, 'model.')),
-  };
-}

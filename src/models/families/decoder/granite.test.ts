@@ -4,7 +4,7 @@ import { mixerPreset } from '../../../attention/presets.ts';
 import { modelStateBytes } from '../../graphs/model-layout.ts';
 import { withMixer } from '../../linearization/linearize.ts';
 import { publishedShape } from '../../presets/presets.ts';
-import { graniteModel } from './granite.ts';
+import { graniteHybridModel } from './granite.ts';
 
 /** With the fields of Granite 4.0 H 350M. */
 const published = {
@@ -27,8 +27,8 @@ const published = {
   },
 };
 
-describe('graniteModel', () => {
-  const model = graniteModel(published);
+describe('graniteHybridModel', () => {
+  const model = graniteHybridModel(published);
 
   it('is read, and written as it came', () => {
     expect(model.toJson()).toEqual(published);
@@ -42,7 +42,7 @@ describe('graniteModel', () => {
   it.each([[0, null] as const, [0, { __float__: 'Infinity' }] as const])(
     'knows steps without an end: %j',
     (...limit) => {
-      expect(graniteModel({ ...published, time_step_limit: limit }).mixers).toEqual(model.mixers);
+      expect(graniteHybridModel({ ...published, time_step_limit: limit }).mixers).toEqual(model.mixers);
     },
   );
 
@@ -58,7 +58,7 @@ describe('graniteModel', () => {
     expect(changed.mixers.map(({ kind }) => kind === 'window')).toEqual(
       model.mixers.map(({ kind }) => kind === 'softmax'),
     );
-    expect(graniteModel(changed.toJson()).mixers).toEqual(changed.mixers);
+    expect(graniteHybridModel(changed.toJson()).mixers).toEqual(changed.mixers);
     expect(() => model.withMixers(model.mixers.map(() => window))).toThrow(/linnet\.mixers\[0\] must be .*mamba2/);
   });
 
@@ -71,7 +71,7 @@ describe('graniteModel', () => {
     [{ position_embedding_type: 'alibi' }, 'position_embedding_type'],
     [{ sliding_window: 4 }, 'unknown: "sliding_window"'],
   ])('refuses %j', (fields, message) => {
-    const act = (): unknown => graniteModel({ ...published, ...fields });
+    const act = (): unknown => graniteHybridModel({ ...published, ...fields });
     expect(act).toThrow(expect.objectContaining({ code: 'CONFIG' }));
     expect(act).toThrow(message);
   });

@@ -1,13 +1,47 @@
 /**
- * Granite 4 H of dense feed-forwards (IBM): a decoder in which most layers are Mamba-2 in place of attention, which turns no queries
- * and keys, with factors of embeddings, of the residual stream, of scores and of logits.
+ * Granite (IBM): a decoder with factors of embeddings, of the residual stream, of scores and of logits. Granite 3 and dense Granite 4
+ * have attention in all layers; in Granite 4 H most layers are Mamba-2 in place of it, and attention turns no queries and keys.
  */
 import { z } from 'zod';
 import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
-import { decoderFields, type DecoderVariant, everyLayer, ofLayers, usualNames } from './config.ts';
+import { type DecoderConfig, decoderFields, type DecoderVariant, everyLayer, ofLayers, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
+
+const factor = z.number().positive().default(1);
+
+/** The factors of both. */
+const factorFields = {
+  attention_bias: z.boolean().default(false),
+  attention_multiplier: factor,
+  embedding_multiplier: factor,
+  residual_multiplier: factor,
+  logits_scaling: factor,
+};
+
+function factorsOf(fields: z.infer<z.ZodObject<typeof factorFields>>): Partial<DecoderConfig> {
+  return {
+    scoreScale: fields.attention_multiplier,
+    embeddingScale: fields.embedding_multiplier,
+    residualScale: fields.residual_multiplier,
+    logitScale: 1 / fields.logits_scaling,
+  };
+}
+
+const denseVariant: DecoderVariant = { family: 'granite', title: 'Granite', className: 'Granite' };
+
+const denseSchema = z.object({
+  ...decoderFields,
+  ...factorFields,
+  model_type: z.literal(denseVariant.family),
+  mlp_bias: onlyValue(false, 'projections of the feed-forward have no biases'),
+});
+
+export const graniteModel = decoderFamily(denseVariant, denseSchema, ['logits_to_keep'], (fields) => ({
+  ...factorsOf(fields),
+  variant: { ...denseVariant, queryKeyValueBias: fields.attention_bias, outputBias: fields.attention_bias },
+}));
 
 const variant: DecoderVariant = {
   family: 'granitemoehybrid',
@@ -19,14 +53,10 @@ const variant: DecoderVariant = {
 const schema = z.object({
   ...decoderFields,
   ...mambaFields,
+  ...factorFields,
   model_type: z.literal(variant.family),
   intermediate_size: size.default(8192),
   shared_intermediate_size: size.default(1024),
-  attention_bias: z.boolean().default(false),
-  attention_multiplier: z.number().positive().default(1),
-  embedding_multiplier: z.number().positive().default(1),
-  residual_multiplier: z.number().positive().default(1),
-  logits_scaling: z.number().positive().default(1),
   position_embedding_type: z.enum(['rope', 'nope']).nullish(),
   layer_types: z.array(z.enum(['mamba', 'attention'])).nullish(),
   num_local_experts: onlyValue(0, 'the feed-forward is dense'),
@@ -40,7 +70,7 @@ const harmless = [
   ...['init_method', 'logits_to_keep', 'num_experts_per_tok', 'output_router_logits', 'router_aux_loss_coef'],
 ];
 
-export const graniteModel = decoderFamily(variant, schema, harmless, (fields) => {
+export const graniteHybridModel = decoderFamily(variant, schema, harmless, (fields) => {
   const { layer_types: types, num_hidden_layers: layers, attention_bias: hasBias } = fields;
   const mamba = mambaMixer(variant.title, fields, fields.mamba_expand * fields.hidden_size);
   const bias = fields.mamba_proj_bias;
@@ -54,9 +84,6 @@ export const graniteModel = decoderFamily(variant, schema, harmless, (fields) =>
     ),
     ...(fields.position_embedding_type !== 'rope' && { ropes: everyLayer(fields, null) }),
     feedForwardWidth: fields.shared_intermediate_size,
-    scoreScale: fields.attention_multiplier,
-    embeddingScale: fields.embedding_multiplier,
-    residualScale: fields.residual_multiplier,
-    logitScale: 1 / fields.logits_scaling,
+    ...factorsOf(fields),
   };
 });

@@ -60,6 +60,15 @@ describe('lfm2Model', () => {
     expect(untied.parameters.has('lm_head.weight')).toBe(true);
   });
 
+  it('has heads of any width where no layer has attention, and their number by either key', () => {
+    const { num_attention_heads: _, ...others } = tiny;
+    const odd = { ...others, hidden_size: 18, num_heads: 2, num_key_value_heads: 2, full_attn_idxs: [] };
+    const alone = lfm2Model(odd);
+    expect(alone.sizes).toMatchObject({ heads: 2, headWidth: 9 });
+    expect(alone.positions.at([3], 1, 1)).toEqual({});
+    expect(() => lfm2Model({ ...odd, full_attn_idxs: [1] })).toThrow(/head width 9 .* must be an even integer/);
+  });
+
   it('exchanges its attention, and no convolution', () => {
     const window = mixerPreset('window', { group: 8 });
     const changed = withMixer(model, window);
@@ -81,7 +90,6 @@ describe('lfm2Model', () => {
     [{ layer_types: ['conv'] }, 'layer_types names 1 layers of 16'],
     [{ num_key_value_heads: 16, num_attention_heads: 16 }, 'must be a multiple'],
     [{ num_experts: 32 }, 'unknown: "num_experts"'],
-    [{ quantization_config: {} }, 'unknown: "quantization_config"'],
   ])('refuses %j', (fields, message) => {
     const act = (): unknown => lfm2Model({ ...tiny, ...fields });
     expect(act).toThrow(expect.objectContaining({ code: 'CONFIG' }));

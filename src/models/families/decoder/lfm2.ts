@@ -107,9 +107,15 @@ function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
   return natives;
 }
 
-export const lfm2Model = decoderFamily(variant, lfm2Schema, harmless, (fields) => ({
+const readLfm2 = decoderFamily(variant, lfm2Schema, harmless, (fields) => ({
   natives: nativeMixers(fields),
   feedForwardWidth: feedForwardWidth(fields),
   normEpsilon: fields.norm_eps,
   tiedHead: fields.tie_embedding ?? fields.tie_word_embeddings,
 }));
+
+/** Some configurations call the number of query heads `num_heads` alone. */
+export const lfm2Model: typeof readLfm2 = (json) => {
+  const { num_attention_heads: heads = json.num_heads } = json;
+  return readLfm2(heads === json.num_attention_heads ? json : { ...json, num_attention_heads: heads });
+};

@@ -64,6 +64,7 @@ export function decoderModel(config: DecoderConfig, read: ReadModel): CausalMode
     parameters: decoderParameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
+    unknownFields: config.unknownFields,
     toJson: () => withSection(config.raw, config.mixers, config.natives),
     withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
     embed: (source, tokens) => embed(config, source, tokens),

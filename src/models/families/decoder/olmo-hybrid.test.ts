@@ -34,6 +34,11 @@ describe('OLMo-Hybrid', () => {
     expect(angles(10_000)).toHaveLength(2);
   });
 
+  it('has heads of any width where it turns none', () => {
+    const { sizes } = describeCausalModel({ ...tiny, head_dim: 7, rope_parameters: { rope_theta: null } });
+    expect(sizes.headWidth).toBe(7);
+  });
+
   it('has β up to 1 without linear_allow_neg_eigval, and attention in one layer at least', () => {
     const { mixers } = describeCausalModel({ ...tiny, num_hidden_layers: 3, linear_allow_neg_eigval: false });
     expect(mixers.map(({ kind }) => kind)).toEqual(['delta-net', 'delta-net', 'softmax']);
@@ -55,6 +60,7 @@ describe('OLMo-Hybrid', () => {
     [{ layer_types: ['linear_attention'] }, 'layer_types names 1 layers of 2'],
     [{ layer_types: ['sliding_attention', 'full_attention'] }, 'layer_types'],
     [{ head_dim: 7 }, 'head width 7'],
+    [{ head_dim: 7.5, rope_parameters: { rope_theta: null } }, 'head_dim'],
     [{ num_experts: 8 }, 'unknown: "num_experts"'],
   ])('refuses %j', (fields, message) => {
     const act = (): unknown => describeCausalModel({ ...tiny, ...fields });

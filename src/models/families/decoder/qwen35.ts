@@ -51,6 +51,8 @@ const fields = {
   linear_num_value_heads: deltaNetFields.linear_num_value_heads.default(32),
   partial_rotary_factor: z.number().positive().max(1).default(0.25),
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
+  /** Of Gated DeltaNet. */
+  output_gate_type: z.literal(['silu', 'swish'], 'only "silu", or "swish", is supported').nullish(),
   linnet: linnetSectionOf('qwen3_5'),
 };
 
@@ -123,6 +125,7 @@ export function qwen35Model(json: Readonly<Record<string, unknown>>): CausalMode
   const model = decoderModel({ ...parsed, raw: json }, qwen35Model);
   return {
     ...model,
+    unknownFields: [...given.unknownFields, ...parsed.unknownFields],
     parameterName: (stored) => (otherTensors.test(stored) ? undefined : model.parameterName(stored)),
   };
 }

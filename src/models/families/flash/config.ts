@@ -2,7 +2,14 @@
 import { z } from 'zod';
 import { type GauMixer, gauSchema, unitForm } from '../../../attention/kinds/gau/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
-import { configError, layerCount, parseConfigFields, size, textEndFields } from '../../config-fields.ts';
+import {
+  configError,
+  layerCount,
+  parseConfigFields,
+  type ReadFields,
+  size,
+  textEndFields,
+} from '../../config-fields.ts';
 import { linnetSectionOf, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
 
@@ -50,7 +57,7 @@ const flashSchema = z.object({
 });
 
 /** A checked configuration. */
-export type FlashConfig = z.infer<typeof flashSchema>;
+export type FlashConfig = ReadFields<typeof flashSchema>;
 /** A FLASH configuration as it may be written, with fields left out. */
 export type FlashConfigInput = z.input<typeof flashSchema>;
 

@@ -58,6 +58,7 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     parameters,
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),
+    unknownFields: config.unknownFields,
     toJson: () => withSection(json, mixers, sameMixers(config.depth, nativeMixer(config))),
     withMixers: (others) =>
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),

@@ -56,6 +56,7 @@ export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Co
   if (problems.length > 0) throw configError('GPT-2', problems);
   return {
     raw: json,
+    unknownFields: config.unknownFields,
     vocabulary: config.vocab_size,
     trainedLength: config.n_positions,
     width: config.n_embd,

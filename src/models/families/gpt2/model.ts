@@ -26,6 +26,7 @@ export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel 
     parameters: gpt2Parameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
+    unknownFields: config.unknownFields,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
     embed: (source, tokens, positions) => embed(config, source, tokens, positions),

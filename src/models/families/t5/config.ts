@@ -113,6 +113,7 @@ export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config
   if (problems.length > 0) throw configError('T5', problems);
   return {
     raw: json,
+    unknownFields: config.unknownFields,
     vocabulary: config.vocab_size,
     width: config.d_model,
     headWidth: config.d_kv,

@@ -58,6 +58,7 @@ function describe(config: T5Config): EncoderDecoderModel {
     startId: config.startId,
     padId: config.padId,
     eosIds: config.eosIds,
+    unknownFields: config.unknownFields,
     toJson: () => withPartSection(config.raw, plainMixers(config.mixers), config.padding),
     withMixers(mixers) {
       const parts = plainMixers(inParts(config, mixers));

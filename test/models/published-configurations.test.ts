@@ -1,0 +1,125 @@
+/**
+ * Every config.json of the published folder is described, or refused for a reason that docs/tested-models.md names; parameters have the
+ * names of the published index, and are as many as its bytes say. `vitest -u` writes the page.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { LinnetError } from '../../src/errors.ts';
+import { isJsonObject, type JsonObject } from '../../src/files/json-object.ts';
+import { describeClassifier, isClassifierConfig } from '../../src/models/classifiers/classifier.ts';
+import { describeModel } from '../../src/models/families/index.ts';
+import type { ModelDescription } from '../../src/models/model.ts';
+import { formatShortCount } from '../../src/report/quantities.ts';
+import { present, thirdParty } from '../fixtures.ts';
+
+const folder = thirdParty('published');
+const otherFiles = /(tokenizer|generation|adapter|processor|quantization|quantize|quant)_config\.json$/;
+
+/** Paths in the folder, without `config.json` where a folder is a model's. */
+const paths =
+  folder === undefined
+    ? []
+    : readdirSync(folder, { recursive: true, encoding: 'utf8' })
+        .filter((path) => /config[^/]*\.json$/.test(path) && !otherFiles.test(path) && !/kwargs|reduced/.test(path))
+        .sort();
+
+type Described = Pick<ModelDescription, 'parameters' | 'parameterName'> & Pick<ModelDescription, 'unknownFields'>;
+
+const readJson = (path: string): JsonObject => {
+  const json: unknown = JSON.parse(readFileSync(join(present(folder), path), 'utf8'));
+  if (isJsonObject(json)) return json;
+  throw new Error(`${path} is no object`);
+};
+
+function described(config: JsonObject): Described & { readonly family: string } {
+  if (!isClassifierConfig(config)) return describeModel(config);
+  const classifier = describeClassifier(config);
+  const { family, unknownFields } = classifier.model;
+  return { ...classifier, family, unknownFields };
+}
+
+const count = ({ parameters }: Described): number =>
+  [...parameters.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+
+/** The index next to a configuration. */
+const indexes = paths.flatMap((path) => {
+  const index = join(dirname(path), 'model.safetensors.index.json');
+  return path.endsWith('/config.json') && thirdParty(join('published', index)) !== undefined ? [{ path, index }] : [];
+});
+
+/** The reason of a refusal, in a cell of a table. */
+function reason(error: unknown): string {
+  if (!(error instanceof LinnetError)) throw error;
+  const lines = error.message.replace(/^unusable (.*) config\.json:\n/, '').replace(/^config\.json: /, '');
+  const parts = lines
+    .split(/\n|; /)
+    .filter((part) => !/^(supported|fields that are used|the text models of)\b/.test(part));
+  return parts
+    .slice(0, 2)
+    .join(' ')
+    .replace('✖ ', '')
+    .replace(/\s+→ at /, ', at ')
+    .replaceAll('|', '/');
+}
+
+const rowOf = (path: string): { readonly isOpened: boolean; readonly row: string } => {
+  const name = path.replace(/\/config\.json$/, '').replace(/\.(config\.)?json$/, '');
+  const config = readJson(path);
+  try {
+    const model = described(config);
+    const remarks = [
+      ...(indexes.some((other) => other.path === path) ? ['names as in the index'] : []),
+      ...(model.unknownFields ?? []).map((field) => `\`${field}\` is not read`),
+      ...('quantization_config' in config || 'quantization' in config ? ['its weights are quantized'] : []),
+    ];
+    return {
+      isOpened: true,
+      row: `| ${name} | \`${model.family}\` | ${formatShortCount(count(model))} | ${remarks.join(', ')} |`,
+    };
+  } catch (error) {
+    return { isOpened: false, row: `| ${name} | ${reason(error)} |` };
+  }
+};
+
+const mark = '<!-- written by test/models/published-configurations.test.ts -->';
+
+function page(before: string): string {
+  const rows = paths.map(rowOf);
+  const opened = rows.filter(({ isOpened }) => isOpened).map(({ row }) => row);
+  const refused = rows.filter(({ isOpened }) => !isOpened).map(({ row }) => row);
+  return [
+    before.slice(0, before.indexOf(mark) + mark.length),
+    '',
+    `Of ${rows.length} published configurations, ${opened.length} are opened: parameters and shapes follow from them.`,
+    '',
+    ...['| configuration | family | parameters | |', '|---|---|---:|---|', ...opened, ''],
+    `${refused.length} are refused:`,
+    '',
+    ...['| configuration | reason |', '|---|---|', ...refused, ''],
+  ].join('\n');
+}
+
+describe.skipIf(folder === undefined)('published configurations (../shared/fixtures/published)', () => {
+  it('are opened, or refused for the reason that the page of tested models has', async () => {
+    const file = join(import.meta.dirname, '../../docs/tested-models.md');
+    expect(paths.length).toBeGreaterThan(70);
+    await expect(page(readFileSync(file, 'utf8'))).toMatchFileSnapshot(file);
+  });
+
+  it.each(
+    indexes
+      .map(({ path, index }) => [dirname(path), path, index] as const)
+      .filter(([name]) => !name.includes('Qwen-VL')),
+  )('%s has the parameters of its index', (_, path, indexPath) => {
+    const model = described(readJson(path));
+    const { weight_map: map, metadata } = readJson(indexPath);
+    if (!isJsonObject(map) || !isJsonObject(metadata)) throw new Error(`${indexPath} is no index`);
+    const isQuantized = Object.keys(map).some((name) => name.endsWith('.scales'));
+    const stored = Object.keys(map).filter((name) => !/\.(scales|biases)$/.test(name));
+    const names = stored.flatMap((name) => model.parameterName(name) ?? []);
+    expect(new Set(names)).toEqual(new Set(model.parameters.keys()));
+    if (isQuantized || names.length < stored.length) return;
+    expect([2, 4]).toContain(Number(metadata.total_size) / count(model));
+  });
+});
