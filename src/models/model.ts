@@ -197,6 +197,8 @@ export interface EncoderInput {
 /** An encoder: every position sees the whole text, and masked tokens are predicted from both sides. */
 export interface EncoderModel extends ModelDescription {
   readonly kind: 'encoder';
+  /** SEP tokens between two texts; default 1. */
+  readonly separators?: number;
   withMixers(mixers: readonly MixerConfig[]): EncoderModel;
   /** Hidden states of the last layer [B,n,width]. */
   encode(source: ParameterSource, input: EncoderInput): Value;

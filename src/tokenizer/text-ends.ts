@@ -22,6 +22,9 @@ const classEnds: Readonly<Record<string, { readonly before?: Role; readonly afte
   CohereTokenizer: { before: 'bosId' },
   T5Tokenizer: { after: 'eosId' },
   BertTokenizer: { before: 'clsId', after: 'sepId' },
+  DistilBertTokenizer: { before: 'clsId', after: 'sepId' },
+  RobertaTokenizer: { before: 'clsId', after: 'sepId' },
+  XLMRobertaTokenizer: { before: 'clsId', after: 'sepId' },
 };
 
 /** The class that transformers chooses for a model where no file names one. */
@@ -32,6 +35,8 @@ const classOfModel: Readonly<Record<string, string>> = {
   cohere: 'CohereTokenizer',
   t5: 'T5Tokenizer',
   bert: 'BertTokenizer',
+  distilbert: 'DistilBertTokenizer',
+  ...{ roberta: 'RobertaTokenizer', 'xlm-roberta': 'XLMRobertaTokenizer' },
 };
 
 /**

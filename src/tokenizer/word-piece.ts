@@ -17,8 +17,8 @@ export const wordPieceSpecialTokens = {
 /** Whether a folder's files say that its tokenizer is BERT's, so that vocab.txt can be read as such. */
 export function isBertFolder(tokenizerConfigJson: JsonObject = {}, modelConfigJson: JsonObject = {}): boolean {
   const { tokenizer_class: tokenizer } = tokenizerConfigJson;
-  if (typeof tokenizer === 'string') return /^BertTokenizer(Fast)?$/.test(tokenizer);
-  return modelConfigJson.model_type === 'bert';
+  if (typeof tokenizer === 'string') return /^(Distil)?BertTokenizer(Fast)?$/.test(tokenizer);
+  return ['bert', 'distilbert'].includes(String(modelConfigJson.model_type));
 }
 
 /**

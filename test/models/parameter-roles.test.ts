@@ -69,6 +69,13 @@ interface Groups {
 const weights = (names: readonly string[]): string[] => names.map((name) => `${name}.weight`);
 const both = (names: readonly string[]): string[] => names.flatMap((name) => [`${name}.weight`, `${name}.bias`]);
 
+const roberta: Groups = {
+  norms: both(['roberta.embeddings.LayerNorm', 'lm_head.layer_norm']),
+  layerNorms: (layer) =>
+    both(['attention.output', 'output'].map((name) => `roberta.encoder.layer.${layer}.${name}.LayerNorm`)),
+  embeddings: ['word', 'position', 'token_type'].map((name) => `roberta.embeddings.${name}_embeddings.weight`),
+};
+
 const decoder: Groups = {
   norms: ['model.norm.weight'],
   layerNorms: (layer) =>
@@ -95,6 +102,12 @@ const groups: Readonly<Record<string, Groups>> = {
     layerNorms: (layer) =>
       both(['attention.output', 'output'].map((name) => `bert.encoder.layer.${layer}.${name}.LayerNorm`)),
     embeddings: ['word', 'position', 'token_type'].map((name) => `bert.embeddings.${name}_embeddings.weight`),
+  },
+  distilbert: {
+    norms: both(['distilbert.embeddings.LayerNorm', 'vocab_layer_norm']),
+    layerNorms: (layer) =>
+      both(['sa_layer_norm', 'output_layer_norm'].map((name) => `distilbert.transformer.layer.${layer}.${name}`)),
+    embeddings: ['word', 'position'].map((name) => `distilbert.embeddings.${name}_embeddings.weight`),
   },
   falcon_h1: {
     norms: ['model.final_layernorm.weight'],
@@ -161,6 +174,7 @@ const groups: Readonly<Record<string, Groups>> = {
   qwen3_5: deltaNets('model.language_model'),
   qwen3_5_text: deltaNets('model'),
   qwen3_next: deltaNets('model'),
+  roberta,
   smollm3: decoder,
   t5: {
     norms: weights(['encoder', 'decoder'].map((stack) => `${stack}.final_layer_norm`)),
@@ -171,6 +185,7 @@ const groups: Readonly<Record<string, Groups>> = {
       ]),
     embeddings: ['shared.weight'],
   },
+  'xlm-roberta': roberta,
 };
 
 describe.each(supportedFamilies)('%s', (family) => {

@@ -30,6 +30,12 @@ const tinyDeltaNet = {
   ...tinyDeltaNetSizes,
 };
 
+/** The row of padding and the one before it come first. */
+const tinyRoberta = {
+  ...{ vocab_size: 258, max_position_embeddings: 66, type_vocab_size: 1, layer_norm_eps: 1e-5, pad_token_id: 1 },
+  ...{ hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 },
+};
+
 /** Models of every family: two layers of width 16 with two heads, 64 positions, the family's own attention. */
 const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   bert: {
@@ -40,6 +46,10 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     intermediate_size: 32,
     num_hidden_layers: 2,
     num_attention_heads: 2,
+  },
+  distilbert: {
+    ...{ model_type: 'distilbert', vocab_size: 258, max_position_embeddings: 64 },
+    ...{ dim: 16, hidden_dim: 32, n_layers: 2, n_heads: 2 },
   },
   falcon_h1: {
     ...{
@@ -109,6 +119,7 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   },
   qwen3_5_text: { model_type: 'qwen3_5_text', ...tinyDeltaNet },
   qwen3_next: { model_type: 'qwen3_next', ...tinyDeltaNet },
+  roberta: { model_type: 'roberta', ...tinyRoberta },
   smollm3: { model_type: 'smollm3', ...tinyDecoder, no_rope_layer_interval: 2 },
   t5: {
     model_type: 't5',
@@ -125,6 +136,7 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     decoder_start_token_id: 256,
     eos_token_id: 257,
   },
+  'xlm-roberta': { model_type: 'xlm-roberta', ...tinyRoberta },
 };
 
 /** A config.json of a family. Every supported family must have one. */

@@ -1,8 +1,14 @@
 /** How the kinds of models read a text, or two, that are not to be continued: with which tokens around them. */
+import type { EncoderModel, Model } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** The kind of model that reads. */
-export type TextLayout = 'causal' | 'encoder' | 'encoder-decoder';
+/** The kind of model that reads; `encoder, two SEP` is RoBERTa's. */
+export type TextLayout = 'causal' | 'encoder' | 'encoder, two SEP' | 'encoder-decoder';
+
+/** The layout that a model reads. */
+export function layoutOf({ kind, separators }: Pick<Model, 'kind'> & Pick<EncoderModel, 'separators'>): TextLayout {
+  return kind === 'encoder' && separators === 2 ? 'encoder, two SEP' : kind;
+}
 
 /** Tokens of a text or of two. */
 export interface LaidOutText {
@@ -16,7 +22,7 @@ type LayOut = (tokenizer: Tokenizer, text: string, pair: string | undefined, len
 
 /**
  * - causal: BOS text, between two texts EOS;
- * - encoder: CLS text SEP, and the second text SEP;
+ * - encoder: CLS text SEP, and the second text SEP, of RoBERTa after another SEP;
  * - encoder-decoder: text EOS, and the second text EOS.
  */
 export const textLayouts: Readonly<Record<TextLayout, LayOut>> = {
@@ -28,6 +34,10 @@ export const textLayouts: Readonly<Record<TextLayout, LayOut>> = {
       between: tokenizer.sepId,
       after: tokenizer.sepId,
     }),
+  'encoder, two SEP': (tokenizer, text, pair, length) =>
+    layOut(tokenizer, [text, pair], length, {
+      ...{ before: tokenizer.clsId, between: tokenizer.sepId, betweenCount: 2, after: tokenizer.sepId },
+    }),
   'encoder-decoder': (tokenizer, text, pair, length) =>
     layOut(tokenizer, [text, pair], length, { between: tokenizer.eosId, after: tokenizer.eosId }),
 };
@@ -36,6 +46,8 @@ export const textLayouts: Readonly<Record<TextLayout, LayOut>> = {
 interface Surroundings {
   readonly before?: number;
   readonly between?: number;
+  /** Default 1. */
+  readonly betweenCount?: number;
   readonly after?: number;
 }
 
@@ -43,10 +55,11 @@ function layOut(
   tokenizer: Tokenizer,
   [text, pair]: readonly [string, string | undefined],
   length: number,
-  { before, between, after }: Surroundings,
+  { before, between, betweenCount = 1, after }: Surroundings,
 ): LaidOutText {
   const own = (id: number | undefined): number[] => (id === undefined ? [] : [id]);
-  const around = own(before).length + own(after).length + (pair === undefined ? 0 : own(between).length);
+  const separators = Array.from({ length: betweenCount }, () => own(between)).flat();
+  const around = own(before).length + own(after).length + (pair === undefined ? 0 : separators.length);
   const first = tokenizer.encode(text);
   const second = pair === undefined ? new Int32Array(0) : tokenizer.encode(pair);
   const [firstCount, secondCount] = cut(first.length, second.length, Math.max(0, length - around));
@@ -55,7 +68,7 @@ function layOut(
     const tokens = Int32Array.from([...head, ...own(after)]);
     return { tokens, pairStart: tokens.length };
   }
-  const lead = [...head, ...own(between)];
+  const lead = [...head, ...separators];
   const tokens = Int32Array.from([...lead, ...second.subarray(0, secondCount), ...own(after)]);
   return { tokens, pairStart: lead.length };
 }

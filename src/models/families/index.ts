@@ -1,6 +1,6 @@
 /** The table of model families. To add one, write its folder and its line here. */
 import { LinnetError } from '../../errors.ts';
-import { bertModel } from './bert/model.ts';
+import { bertModel, distilBertModel, robertaModel, xlmRobertaModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel, mistralModel, qwen2Model, qwen3Model, smolLm3Model } from './decoder/variants.ts';
@@ -28,6 +28,7 @@ export type { Model } from '../model.ts';
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
   bert: bertModel,
+  distilbert: distilBertModel,
   falcon_h1: falconH1Model,
   flash: flashModel,
   gemma3_text: gemma3TextModel,
@@ -43,8 +44,10 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   qwen3_5: qwen35Model,
   qwen3_5_text: qwen35TextModel,
   qwen3_next: qwen3NextModel,
+  roberta: robertaModel,
   smollm3: smolLm3Model,
   t5: t5Model,
+  'xlm-roberta': xlmRobertaModel,
 };
 
 /** The `model_type`s that can be opened. */
@@ -74,9 +77,9 @@ export function describeModel(json: JsonObject): Model {
 
 /** The name of the family, from its class where there is no `model_type`. */
 function typeOf({ model_type: type, architectures, text_config: text }: JsonObject): string {
-  const classes: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
+  const own: unknown = Array.isArray(architectures) ? architectures[0] : undefined;
   const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '');
-  const [className, task = ''] = String(classes[0] ?? '').split(/(?=For[A-Z]|Model$)/);
+  const [className, task = ''] = (typeof own === 'string' ? own : '').split(/(?=For[A-Z]|Model$)/);
   if (typeof type === 'string') {
     return text === undefined && task === 'ForCausalLM' && Object.hasOwn(typesOfText, type) ? typesOfText[type] : type;
   }

@@ -96,6 +96,16 @@ export const supportProbes: readonly SupportProbe[] = [
   uniform('bert', 'bidirectional', {
     ...{ ...tiny, model_type: 'bert', max_position_embeddings: 64, type_vocab_size: 2 },
   }),
+  uniform('roberta', 'bidirectional', {
+    ...{ ...tiny, model_type: 'roberta', max_position_embeddings: 66, type_vocab_size: 1 },
+  }),
+  uniform('xlm-roberta', 'bidirectional', {
+    ...{ ...tiny, model_type: 'xlm-roberta', max_position_embeddings: 66, type_vocab_size: 1 },
+  }),
+  uniform('distilbert', 'bidirectional', {
+    ...{ model_type: 'distilbert', vocab_size: 19, max_position_embeddings: 64, dim: 16, hidden_dim: 24 },
+    ...{ n_layers: 2, n_heads: 4 },
+  }),
   part('encoder', 'bidirectional'),
   part('decoder', 'causal'),
   part('cross', 'cross'),

@@ -13,6 +13,7 @@ import {
 } from '../../data/datasets/labelled.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import { MaskedDataset } from '../../data/datasets/masked.ts';
+import { layoutOf } from '../../data/datasets/text-layouts.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireModelKind } from '../../models/families/index.ts';
@@ -192,7 +193,7 @@ async function planHead(
   const texts = withoutHeldOut(all, options);
   const tokenizer = await loadTokenizer(loaded.path);
   const rowsOf = (some: readonly LabelledText[]): LabelledDataset =>
-    new LabelledDataset(some, tokenizer, { layout: model.model.kind, labels, length });
+    new LabelledDataset(some, tokenizer, { layout: layoutOf(model.model), labels, length });
   const { textField, pairField, labelField } = options;
   return planned(options, {
     ...{ loaded, model: model.model, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },

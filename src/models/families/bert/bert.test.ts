@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { parseMixer } from '../../../attention/mixers.ts';
+import { tinyConfig } from '../../../../test/models/tiny-model.ts';
 import { Graph } from '../../../graph/graph.ts';
+import type { EncoderModel } from '../../model.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { describeModel } from '../index.ts';
 import { bertClassifierParameters, bertClasses } from './classifier.ts';
 import { parseBertConfig } from './config.ts';
 import { bertClassifier, bertModel } from './model.ts';
 import { bertShape, bertShapeNames } from '../../presets/presets.ts';
-import { bertParameterName } from './parameters.ts';
 
 const tiny = {
   model_type: 'bert',
@@ -82,7 +83,8 @@ describe('config.json', () => {
     ['decoders', { is_decoder: true }, /only false is supported: every position reads the whole text/],
     ['cross attention', { add_cross_attention: true }, /only false is supported: there is one text/],
     ['pruned heads', { pruned_heads: { 0: [1] } }, /pruned heads are not supported/],
-    ['other heads', { architectures: ['BertForQuestionAnswering'] }, /BertForQuestionAnswering.*BertForMaskedLM/],
+    ['other heads', { architectures: ['BertForTokenClassification'] }, /BertForTokenClassification.*BertForMaskedLM/],
+    ['classes of others', { architectures: ['RobertaForMaskedLM'] }, /RobertaForMaskedLM.*BertForMaskedLM/],
     ['two numbers of classes', { num_labels: 3, id2label: { 0: 'no', 1: 'yes' } }, /is 3, id2label names 2/],
     ['gaps between the classes', { id2label: { 0: 'no', 2: 'yes' } }, /must name the classes 0 to 1, each once/],
     ['as many mixers as layers', { linnet: { version: 1, mixers: [{ kind: 'softmax' }] } }, /names 1 layers.* is 2/],
@@ -127,15 +129,61 @@ describe('tensor names', () => {
     ['score.weight', 'score.weight'],
     ['model.gamma', 'model.gamma'],
   ])('%s is %s', (stored, expected) => {
-    expect(bertParameterName(stored, 'masked-lm', true)).toBe(expected);
+    expect(bertModel(tiny).parameterName(stored)).toBe(expected);
   });
 
   it('keep an untied head', () => {
-    expect(bertParameterName('cls.predictions.decoder.weight', 'masked-lm', false)).toBe(
-      'cls.predictions.decoder.weight',
-    );
     const untied = bertModel({ ...tiny, tie_word_embeddings: false });
+    expect(untied.parameterName('cls.predictions.decoder.weight')).toBe('cls.predictions.decoder.weight');
     expect(untied.parameters.get('cls.predictions.decoder.weight')?.shape).toEqual([20, 8]);
+  });
+});
+
+describe('variants', () => {
+  const own = (family: string, fields: object = {}): EncoderModel => {
+    const model = describeModel({ ...tinyConfig(family), ...fields });
+    if (model.kind !== 'encoder') throw new Error(family);
+    return model;
+  };
+
+  it.each([
+    ['roberta', 'encoder.layer.0.output.dense.weight', 'roberta.encoder.layer.0.output.dense.weight'],
+    ['roberta', 'roberta.embeddings.position_ids', undefined],
+    ['roberta', 'lm_head.decoder.weight', undefined],
+    ['roberta', 'lm_head.decoder.bias', undefined],
+    ['roberta', 'lm_head.bias', 'lm_head.bias'],
+    ['xlm-roberta', 'roberta.pooler.dense.weight', 'roberta.pooler.dense.weight'],
+    ['distilbert', 'transformer.layer.0.ffn.lin1.bias', 'distilbert.transformer.layer.0.ffn.lin1.bias'],
+    ['distilbert', 'vocab_projector.weight', undefined],
+    ['distilbert', 'vocab_projector.bias', 'vocab_projector.bias'],
+  ])('%s: %s is %s', (family, stored, expected) => {
+    expect(own(family).parameterName(stored)).toBe(expected);
+  });
+
+  it('begin positions after the row of padding, and put two SEP between texts, where they are RoBERTa', () => {
+    const { sizes, parameters, separators } = own('roberta');
+    expect(sizes.trainedLength).toBe(64);
+    expect(parameters.get('roberta.embeddings.position_embeddings.weight')?.shape).toEqual([66, 16]);
+    expect(separators).toBe(2);
+    expect(own('roberta', { pad_token_id: 4 }).sizes.trainedLength).toBe(61);
+    expect(() => own('roberta', { pad_token_id: 65 })).toThrow('leaves no position after that of padding');
+    expect(own('distilbert').separators).toBeUndefined();
+  });
+
+  it.each(['roberta', 'xlm-roberta', 'distilbert'])('%s keeps a pooler only where it has one', (family) => {
+    const optional = own(family).optionalParameters;
+    expect(optional?.size).toBe(family === 'distilbert' ? undefined : 2);
+    const { model, className } = own(family).asClassifier(['no', 'yes']);
+    expect(model.toJson().architectures).toEqual([`${className}ForSequenceClassification`]);
+  });
+
+  it.each(['bert', 'distilbert'])('%s opens with a head that finds answers, which is kept', (family) => {
+    const className = own(family).asClassifier(['no', 'yes']).className;
+    const model = own(family, { architectures: [`${className}ForQuestionAnswering`] });
+    expect(model.parameters.get('qa_outputs.weight')?.shape).toEqual([2, 16]);
+    const graph = new Graph('head');
+    const hidden = graph.input('hidden', 'float32', [1, 3, 16]);
+    expect(() => model.head(new InputParameters(graph), hidden)).toThrow('is a finder of answers');
   });
 });
 

@@ -1,104 +1,199 @@
-/** config.json of BERT checkpoints, and the `linnet` section we add to it. */
+/** config.json of BERT and its variants, and the `linnet` section we add to it. */
 import { z } from 'zod';
 import { configError, layerCount, onlyValue, parseConfigFields, size, usualFields } from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
+import { bertVariant, distilBertVariant, type EncoderVariant, robertaVariant, xlmRobertaVariant } from './variants.ts';
 
-/** `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `none`: the encoder alone. */
-export type BertHead = 'masked-lm' | 'classifier' | 'none';
+/**
+ * `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `answers` are the ends of an answer in
+ * it, which are not computed; `none`: the encoder alone.
+ */
+export type BertHead = 'masked-lm' | 'classifier' | 'answers' | 'none';
 
-/** `architectures` → head. Of the model for pre-training, the head that tells whether sentences follow is left out. */
+/** Task of a class → head. Of the model for pre-training, the head that tells whether sentences follow is left out. */
 const heads: Readonly<Record<string, BertHead>> = {
-  BertForMaskedLM: 'masked-lm',
-  BertForPreTraining: 'masked-lm',
-  BertForSequenceClassification: 'classifier',
-  BertModel: 'none',
+  ForMaskedLM: 'masked-lm',
+  ForPreTraining: 'masked-lm',
+  ForSequenceClassification: 'classifier',
+  ForQuestionAnswering: 'answers',
+  Model: 'none',
 };
 
-const bertSchema = z.looseObject({
-  model_type: z.literal('bert'),
+const activation = z.enum(['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'swish']);
+
+/** Fields of all variants. */
+const commonFields = {
   architectures: z.array(z.string()).nullish(),
-  vocab_size: size.default(30522),
-  hidden_size: size.default(768),
-  num_hidden_layers: layerCount.default(12),
-  num_attention_heads: size.default(12),
-  intermediate_size: size.default(3072),
-  hidden_act: z.enum(['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'swish']).default('gelu'),
   max_position_embeddings: size.default(512),
-  type_vocab_size: size.default(2),
-  layer_norm_eps: z.number().positive().default(1e-12),
-  tie_word_embeddings: z.boolean().default(true),
   num_labels: size.nullish(),
   id2label: z.record(z.string(), z.string()).nullish(),
   linnet: linnetSection,
   ...usualFields,
-  position_embedding_type: onlyValue('absolute', 'positions are rows of a learned table'),
   is_decoder: onlyValue(false, 'every position reads the whole text'),
   add_cross_attention: onlyValue(false, 'there is one text'),
   is_encoder_decoder: onlyValue(false, 'there is no decoder'),
+};
+
+const bertFields = {
+  ...commonFields,
+  hidden_size: size.default(768),
+  num_hidden_layers: layerCount.default(12),
+  num_attention_heads: size.default(12),
+  intermediate_size: size.default(3072),
+  hidden_act: activation.default('gelu'),
+  type_vocab_size: size.default(2),
+  layer_norm_eps: z.number().positive().default(1e-12),
+  tie_word_embeddings: z.boolean().default(true),
+  position_embedding_type: onlyValue('absolute', 'positions are rows of a learned table'),
+};
+
+const bertSchema = z.looseObject({ ...bertFields, model_type: z.literal('bert'), vocab_size: size.default(30522) });
+
+const robertaFields = { ...bertFields, pad_token_id: z.int().min(0).max(65536).default(1) };
+
+const robertaSchema = z.looseObject({
+  ...robertaFields,
+  model_type: z.literal('roberta'),
+  vocab_size: size.default(50265),
 });
 
-/** Dropout is for training and off here; the pooler is the same one whatever further fields of some folders say. */
+const xlmRobertaSchema = z.looseObject({
+  ...robertaFields,
+  model_type: z.literal('xlm-roberta'),
+  vocab_size: size.default(30522),
+});
+
+const distilBertSchema = z.looseObject({
+  ...commonFields,
+  model_type: z.literal('distilbert'),
+  vocab_size: size.default(30522),
+  dim: size.default(768),
+  hidden_dim: size.default(3072),
+  n_layers: layerCount.default(6),
+  n_heads: size.default(12),
+  activation: activation.default('gelu'),
+  tie_word_embeddings: z.boolean().default(true),
+});
+
+/**
+ * Dropout is for training and off here; the pooler is the same one whatever further fields of some folders say; sinusoids are only
+ * initial values of positions.
+ */
 const ignored = [
   ...['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout', 'directionality'],
   ...['pooler_fc_size', 'pooler_num_attention_heads', 'pooler_num_fc_layers', 'pooler_size_per_head', 'pooler_type'],
+];
+const ignoredOfDistilBert = [
+  ...['attention_dropout', 'dropout', 'qa_dropout', 'seq_classif_dropout', 'sinusoidal_pos_embds', 'tie_weights_'],
 ];
 
 /** Classes of a classifier whose folder names none, as in transformers. */
 const defaultClasses = 2;
 
-/** `trainedLength` counts the rows of the table of positions: the longest text the model can read. */
+/** `trainedLength` counts the positions: the longest text the model can read. */
 export interface BertConfig extends FamilyConfig {
+  readonly variant: EncoderVariant;
   readonly head: BertHead;
-  /** Rows of the table of segments. */
+  /** Rows of the table of positions before the first one. */
+  readonly firstPosition: number;
+  /** Rows of the table of segments; 0: there is none. */
   readonly segments: number;
   readonly activation: Activation;
   /** Of the classifier; 2 where the folder says nothing. */
   readonly classes: number;
 }
 
+/** Fields that follow from those of config.json by the variant. */
+type OwnSizes = Pick<BertConfig, 'width' | 'layers' | 'heads' | 'feedForwardWidth' | 'segments' | 'activation'> & {
+  readonly normEpsilon: number;
+  /** Of width, heads and layers. */
+  readonly names: readonly [width: string, heads: string, layers: string];
+};
+
+type JsonFields = Readonly<Record<string, unknown>>;
+
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
-export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertConfig {
-  const config = parseConfigFields('BERT', bertSchema, json, ignored);
-  const natives = sameMixers(config.num_hidden_layers);
-  const mixers = config.linnet?.mixers ?? natives;
-  const architectures = config.architectures ?? [];
-  const architecture = architectures.length === 0 ? 'BertForMaskedLM' : architectures[0];
-  const head = Object.hasOwn(heads, architecture) ? heads[architecture] : undefined;
-  const labels = Object.keys(config.id2label ?? {});
-  const { hidden_size: width, num_attention_heads: count } = config;
+export function parseBertConfig(json: JsonFields): BertConfig {
+  const fields = parseConfigFields('BERT', bertSchema, json, ignored);
+  return encoderConfig(bertVariant, json, fields, bertSizes(fields));
+}
+
+/** As `parseBertConfig`. */
+export function parseRobertaConfig(json: JsonFields): BertConfig {
+  const fields = parseConfigFields(robertaVariant.title, robertaSchema, json, ignored);
+  return encoderConfig(robertaVariant, json, fields, bertSizes(fields));
+}
+
+/** As `parseBertConfig`. */
+export function parseXlmRobertaConfig(json: JsonFields): BertConfig {
+  const fields = parseConfigFields(xlmRobertaVariant.title, xlmRobertaSchema, json, ignored);
+  return encoderConfig(xlmRobertaVariant, json, fields, bertSizes(fields));
+}
+
+/** As `parseBertConfig`. */
+export function parseDistilBertConfig(json: JsonFields): BertConfig {
+  const fields = parseConfigFields(distilBertVariant.title, distilBertSchema, json, ignoredOfDistilBert);
+  return encoderConfig(distilBertVariant, json, fields, {
+    ...{ width: fields.dim, layers: fields.n_layers, heads: fields.n_heads, feedForwardWidth: fields.hidden_dim },
+    ...{ segments: 0, activation: fields.activation, normEpsilon: 1e-12, names: ['dim', 'n_heads', 'n_layers'] },
+  });
+}
+
+function bertSizes(fields: z.infer<z.ZodObject<typeof bertFields>>): OwnSizes {
+  return {
+    ...{ width: fields.hidden_size, layers: fields.num_hidden_layers, heads: fields.num_attention_heads },
+    ...{ feedForwardWidth: fields.intermediate_size, segments: fields.type_vocab_size },
+    ...{ activation: fields.hidden_act, normEpsilon: fields.layer_norm_eps },
+    names: ['hidden_size', 'num_attention_heads', 'num_hidden_layers'],
+  };
+}
+
+type CommonFields = z.infer<z.ZodObject<typeof commonFields>> & {
+  readonly vocab_size: number;
+  readonly tie_word_embeddings: boolean;
+  readonly pad_token_id?: unknown;
+  readonly unknownFields: readonly string[];
+};
+
+function encoderConfig(
+  variant: EncoderVariant,
+  json: JsonFields,
+  fields: CommonFields,
+  { names, ...sizes }: OwnSizes,
+): BertConfig {
+  const { width, layers, heads: count } = sizes;
+  const natives = sameMixers(layers);
+  const mixers = fields.linnet?.mixers ?? natives;
+  const [architecture = `${variant.className}ForMaskedLM`] = fields.architectures ?? [];
+  const task = architecture.startsWith(variant.className) ? architecture.slice(variant.className.length) : '';
+  const head = Object.hasOwn(heads, task) ? heads[task] : undefined;
+  const labels = Object.keys(fields.id2label ?? {});
   const problems: string[] = [];
   if (head === undefined) {
-    const known = Object.keys(heads).join(', ');
-    problems.push(`architectures names ${JSON.stringify(architecture.slice(0, 80))}; supported: ${known}`);
+    const known = Object.keys(heads).map((name) => variant.className + name);
+    problems.push(`architectures names ${JSON.stringify(architecture.slice(0, 80))}; supported: ${known.join(', ')}`);
   }
-  if (width % count !== 0) problems.push(`num_attention_heads ${count} does not divide hidden_size ${width}`);
+  if (width % count !== 0) problems.push(`${names[1]} ${count} does not divide ${names[0]} ${width}`);
   if (labels.some((label) => !/^(0|[1-9]\d*)$/.test(label) || Number(label) >= labels.length)) {
     problems.push(`id2label must name the classes 0 to ${labels.length - 1}, each once`);
   }
-  const classes = config.num_labels ?? (labels.length > 0 ? labels.length : defaultClasses);
+  const classes = fields.num_labels ?? (labels.length > 0 ? labels.length : defaultClasses);
   if (labels.length > 0 && classes !== labels.length) {
     problems.push(`num_labels is ${classes}, id2label names ${labels.length}`);
   }
-  problems.push(...mixerProblems(mixers, natives, 'num_hidden_layers'));
-  if (head === undefined || problems.length > 0) throw configError('BERT', problems);
+  const firstPosition = variant.positionsAfterPadding === true ? Number(fields.pad_token_id) + 1 : 0;
+  if (firstPosition >= fields.max_position_embeddings) {
+    problems.push(`max_position_embeddings ${fields.max_position_embeddings} leaves no position after that of padding`);
+  }
+  problems.push(...mixerProblems(mixers, natives, names[2]));
+  if (head === undefined || problems.length > 0) throw configError(variant.title, problems);
   return {
-    raw: json,
-    unknownFields: config.unknownFields,
-    head,
-    vocabulary: config.vocab_size,
-    trainedLength: config.max_position_embeddings,
-    segments: config.type_vocab_size,
-    width,
-    feedForwardWidth: config.intermediate_size,
-    layers: config.num_hidden_layers,
-    ...{ heads: count, keyValueHeads: count, headWidth: width / count },
-    activation: config.hidden_act,
-    normEpsilon: config.layer_norm_eps,
-    tiedHead: config.tie_word_embeddings,
-    classes,
-    mixers,
-    eosIds: [],
+    ...{ raw: json, unknownFields: fields.unknownFields, variant, head },
+    ...{ vocabulary: fields.vocab_size, trainedLength: fields.max_position_embeddings - firstPosition, firstPosition },
+    ...sizes,
+    ...{ keyValueHeads: count, headWidth: width / count, tiedHead: fields.tie_word_embeddings },
+    ...{ classes, mixers, eosIds: [] },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * BERT (Devlin et al., arXiv 1810.04805): every position reads the whole text. Token, position and segment embeddings,
- * post-norm blocks with biases, a masked-LM head tied to the table of tokens, a classifier on the first token.
+ * BERT (Devlin et al., arXiv 1810.04805) and its variants: every position reads the whole text. Token, position and segment
+ * embeddings, post-norm blocks with biases, a masked-LM head tied to the table of tokens, a classifier on the first token.
  */
 import { mixBidirectional } from '../../../attention/mixers.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -8,7 +8,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { layerNorm } from '../../../graph/ops/normalization.ts';
-import { int32 } from '../../../graph/tensor.ts';
+import { dataOf, int32 } from '../../../graph/tensor.ts';
 import { biasedLinear, embedding, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { LearnedPositions } from '../../../nn/positions.ts';
@@ -18,113 +18,146 @@ import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
 import { bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { activations } from '../activations.ts';
 import { sizesOf } from '../family.ts';
-import { type BertConfig, parseBertConfig } from './config.ts';
+import {
+  type BertConfig,
+  parseBertConfig,
+  parseDistilBertConfig,
+  parseRobertaConfig,
+  parseXlmRobertaConfig,
+} from './config.ts';
 import {
   bertAttentionPrefix,
   bertBlockPrefix,
   bertParameterName,
   bertParameters,
   poolerParameters,
-  predictionName,
 } from './parameters.ts';
+import { encoderVariant } from './variants.ts';
 
-/** The model of a config.json, with the head that `architectures` names. @throws LinnetError `CONFIG` as `parseBertConfig` does */
-export function bertModel(json: Readonly<Record<string, unknown>>): EncoderModel {
-  return describe(parseBertConfig(json));
+type ReadModel = (json: Readonly<Record<string, unknown>>) => EncoderModel;
+
+/** Makes a model of a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` as `parse` does. */
+function encoderFamily(parse: (json: Readonly<Record<string, unknown>>) => BertConfig): ReadModel {
+  const read: ReadModel = (json) => describe(parse(json), read);
+  return read;
 }
 
+export const bertModel = encoderFamily(parseBertConfig);
+export const robertaModel = encoderFamily(parseRobertaConfig);
+export const xlmRobertaModel = encoderFamily(parseXlmRobertaConfig);
+export const distilBertModel = encoderFamily(parseDistilBertConfig);
+
 /**
- * The same encoder as a classifier: pooler and classifier replace its head.
+ * The same encoder as a classifier, which replaces its head.
  *
  * @param labels names of the classes, in their order
  * @throws LinnetError `CONFIG` for an empty list
  */
 export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
+  return classifierOf(model, labels, readers[model.family] ?? bertModel);
+}
+
+const readers: Readonly<Record<string, ReadModel>> = {
+  ...{ bert: bertModel, roberta: robertaModel, 'xlm-roberta': xlmRobertaModel, distilbert: distilBertModel },
+};
+
+function classifierOf(model: EncoderModel, labels: readonly string[], read: ReadModel): EncoderModel {
   const { num_labels: _, ...json } = model.toJson();
-  return bertModel({
+  return read({
     ...json,
-    architectures: ['BertForSequenceClassification'],
+    architectures: [`${encoderVariant(model.family).className}ForSequenceClassification`],
     num_labels: labels.length,
     id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
     label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
   });
 }
 
-function describe(config: BertConfig): EncoderModel {
+function describe(config: BertConfig, read: ReadModel): EncoderModel {
+  const { variant } = config;
   const model: EncoderModel = {
-    family: 'bert',
+    family: variant.family,
     kind: 'encoder',
     sizes: sizesOf(config),
     mixers: config.mixers,
     parameters: bertParameters(config),
-    optionalParameters: config.head === 'classifier' ? undefined : poolerParameters(config.width),
+    optionalParameters: poolerParameters(config),
+    separators: variant.separators,
     eosIds: [],
     unknownFields: config.unknownFields,
     toJson: () => withSection(savedJson(config), config.mixers),
-    withMixers: (mixers) => bertModel({ ...config.raw, linnet: { version: 1, mixers } }),
+    withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
     encode: (source, input) => encode(model, config, source, input),
     head: (source, hidden) => predictions(config, source, hidden),
-    attentionPrefix: bertAttentionPrefix,
+    attentionPrefix: (layer) => bertAttentionPrefix(variant, layer),
     asClassifier(labels) {
-      const own = bertClassifier(model, labels);
+      const own = classifierOf(model, labels, read);
       const { length: classes } = labels;
       return {
         model: own,
-        className: 'Bert',
+        className: variant.className,
         head: bertClassifierParameters(own, classes),
         logits: (source, texts) => bertClassLogits(own, source, texts, classes),
       };
     },
-    parameterName: (stored) => bertParameterName(stored, config.head, config.tiedHead),
+    parameterName: (stored) => bertParameterName(config, stored),
   };
   return model;
 }
 
 /** config.json without the next-sentence head of pre-training. */
-function savedJson({ raw, head }: BertConfig): Readonly<Record<string, unknown>> {
+function savedJson({ raw, head, variant }: BertConfig): Readonly<Record<string, unknown>> {
   return head === 'masked-lm' && Array.isArray(raw.architectures)
-    ? { ...raw, architectures: ['BertForMaskedLM'] }
+    ? { ...raw, architectures: [`${variant.className}ForMaskedLM`] }
     : raw;
 }
 
 function encode(model: EncoderModel, config: BertConfig, source: ParameterSource, input: EncoderInput): Value {
+  const { width } = config;
+  const { names } = config.variant;
   let x = embed(config, source, input); // [B,n,width]
   for (let layer = 0; layer < config.layers; layer++) {
     source.graph.cutAt(x);
-    const block = scoped(source, bertBlockPrefix(layer));
+    const block = scoped(source, bertBlockPrefix(config.variant, layer));
     const parameters = mixerParameterValues(model, source, layer);
-    const mixed = attention(config, scoped(block, 'attention.self'), x, (projected) =>
+    const mixed = attention(config, scoped(block, names.attention), x, (projected) =>
       mixBidirectional(config.mixers[layer], projected, input.mask, parameters),
     );
-    x = added(config, scoped(block, 'attention.output'), mixed, config.width, x);
-    const inner = biasedLinear(block, 'intermediate.dense', x, config.width, config.feedForwardWidth);
-    x = added(config, scoped(block, 'output'), activations[config.activation](inner), config.feedForwardWidth, x);
+    const attended = biasedLinear(block, names.attentionOutput, mixed, width, width);
+    x = norm(config, block, names.attentionNorm, add(x, attended));
+    const inner = activations[config.activation](biasedLinear(block, names.inner, x, width, config.feedForwardWidth));
+    const fed = biasedLinear(block, names.output, inner, config.feedForwardWidth, width);
+    x = norm(config, block, names.outputNorm, add(x, fed));
   }
   source.graph.cutAt(x);
   return x;
 }
 
-/** Sum of three tables, normalized. Padding has embeddings like any token: nothing reads them. [B,n,width] */
+/** Sum of tables, normalized. Padding has embeddings like any token: nothing reads them. [B,n,width] */
 function embed(config: BertConfig, source: ParameterSource, { tokens, segments }: EncoderInput): Value {
-  const { width, vocabulary, trainedLength: positions } = config;
+  const { width, vocabulary, trainedLength, firstPosition, variant } = config;
   const { graph } = source;
   const length = Number(tokens.shape[1]);
-  const row = new LearnedPositions(positions).at(
-    Array.from({ length }, (_, i) => i),
-    1,
-    length,
+  const { positions: counted } = new LearnedPositions(trainedLength).at([...Array.from({ length }).keys()], 1, length);
+  const row = int32(
+    [1, length],
+    dataOf(counted, 'int32').map((position) => firstPosition + position),
   );
-  const tables = scoped(source, 'bert.embeddings');
-  const first = (): Value => graph.constant(int32([1, 1], [0]));
+  const tables = scoped(source, `${variant.root}.embeddings`);
+  const isTold = segments !== undefined && config.segments > 1;
+  const told = isTold ? segments : graph.constant(int32([1, 1], [0]));
   const words = embedding(tables, 'word_embeddings', tokens, vocabulary, width);
-  const places = embedding(tables, 'position_embeddings', graph.constant(row.positions), positions, width); // [1,n,width]
-  const texts = embedding(tables, 'token_type_embeddings', segments ?? first(), config.segments, width);
-  return norm(config, tables, add(add(words, texts), places));
+  const rows = firstPosition + trainedLength;
+  const places = embedding(tables, 'position_embeddings', graph.constant(row), rows, width); // [1,n,width]
+  const texts =
+    config.segments === 0
+      ? words
+      : add(words, embedding(tables, 'token_type_embeddings', told, config.segments, width));
+  return norm(config, tables, 'LayerNorm', add(texts, places));
 }
 
 /** Queries, keys and values, mixed: [B,n,width]. The following projection belongs to the block. */
 function attention(
-  { width, heads }: BertConfig,
+  { width, heads, variant: { names } }: BertConfig,
   source: ParameterSource,
   x: Value,
   mix: (projected: { q: Value; k: Value; v: Value }) => Value,
@@ -132,33 +165,32 @@ function attention(
   const [B, n] = x.shape;
   const project = (name: string): Value =>
     reshape(biasedLinear(source, name, x, width, width), [B, n, heads, width / heads]); // [B,n,H,D]
-  return reshape(mix({ q: project('query'), k: project('key'), v: project('value') }), [B, n, width]);
+  return reshape(mix({ q: project(names.query), k: project(names.key), v: project(names.value) }), [B, n, width]);
 }
 
-/** Post-norm: LayerNorm(x + W·branch + b), the end of both halves of a block. */
-function added(config: BertConfig, source: ParameterSource, branch: Value, inputs: number, x: Value): Value {
-  return norm(config, source, add(x, biasedLinear(source, 'dense', branch, inputs, config.width)));
-}
-
-function norm({ width, normEpsilon }: BertConfig, source: ParameterSource, x: Value): Value {
-  const gain = source.parameter('LayerNorm.weight', [width]);
-  return layerNorm(x, gain, source.parameter('LayerNorm.bias', [width]), normEpsilon);
+function norm({ width, normEpsilon }: BertConfig, source: ParameterSource, name: string, x: Value): Value {
+  const gain = source.parameter(`${name}.weight`, [width]);
+  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
 }
 
 /** Logits of the token at every position. @throws LinnetError `CONFIG` for a folder without that head */
 function predictions(config: BertConfig, source: ParameterSource, hidden: Value): Value {
-  const { head, width, vocabulary, tiedHead, activation } = config;
+  const { head, width, vocabulary, tiedHead, variant } = config;
+  const { tokenHead, title, className } = variant;
   if (head !== 'masked-lm') {
-    const what = head === 'classifier' ? 'a text classifier' : 'a bare encoder';
+    const what = { classifier: 'a text classifier', answers: 'a finder of answers', none: 'a bare encoder' }[head];
     throw new LinnetError(
       'CONFIG',
-      `this BERT is ${what} and does not predict tokens; that needs a folder whose architectures name BertForMaskedLM`,
+      `this ${title} is ${what} and does not predict tokens; that needs a folder whose architectures name ${className}ForMaskedLM`,
     );
   }
-  const scope = scoped(source, predictionName);
-  const transform = scoped(scope, 'transform');
-  const dense = biasedLinear(transform, 'dense', hidden, width, width);
-  const inner = norm(config, transform, activations[activation](dense));
-  const table = tiedHead ? 'bert.embeddings.word_embeddings' : `${predictionName}.decoder`;
-  return add(linear(source, table, inner, width, vocabulary), scope.parameter('bias', [vocabulary]));
+  const activate = activations[tokenHead.activation ?? config.activation];
+  const inner = norm(
+    config,
+    source,
+    tokenHead.norm,
+    activate(biasedLinear(source, tokenHead.dense, hidden, width, width)),
+  );
+  const table = tiedHead ? `${variant.root}.embeddings.word_embeddings` : tokenHead.decoder;
+  return add(linear(source, table, inner, width, vocabulary), source.parameter(tokenHead.bias, [vocabulary]));
 }

@@ -1,22 +1,21 @@
-/** BERT's parameters. Linear weights are [outputs, inputs]. */
+/** Parameters of encoders. Linear weights are [outputs, inputs]. */
 import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { BertConfig, BertHead } from './config.ts';
+import type { EncoderVariant } from './variants.ts';
 
 /** The prefix of an encoder block. */
-export function bertBlockPrefix(layer: number): string {
-  return `bert.encoder.layer.${layer}`;
+export function bertBlockPrefix({ root, layers }: EncoderVariant, layer: number): string {
+  return `${root}.${layers}.${layer}`;
 }
 
 /** The prefix of the query, key and value projections and of the mixer's parameters. */
-export function bertAttentionPrefix(layer: number): string {
-  return `${bertBlockPrefix(layer)}.attention.self`;
+export function bertAttentionPrefix(variant: EncoderVariant, layer: number): string {
+  return `${bertBlockPrefix(variant, layer)}.${variant.names.attention}`;
 }
 
-/** Prefixes of the heads. */
-export const predictionName = 'cls.predictions';
-export const poolerName = 'bert.pooler.dense';
-export const classifierName = 'classifier';
+/** The ends of an answer. */
+const answerName = 'qa_outputs';
 
 /**
  * Roles of a layer's weight and bias. Every addition to the residual stream is normalized at once, so that its layers need
@@ -37,85 +36,90 @@ function addLinear(
 }
 
 const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertConfig, list: ParameterList) => void>> = {
-  'masked-lm': ({ width, vocabulary, tiedHead }, list) => {
-    addLinear(list, `${predictionName}.transform.dense`, width, width);
-    list.layerNorm(`${predictionName}.transform.LayerNorm`, width);
-    if (!tiedHead) list.add('head', `${predictionName}.decoder.weight`, [vocabulary, width]);
-    list.add('head bias', `${predictionName}.bias`, [vocabulary]);
+  'masked-lm': ({ width, vocabulary, tiedHead, variant: { tokenHead } }, list) => {
+    addLinear(list, tokenHead.dense, width, width);
+    list.layerNorm(tokenHead.norm, width);
+    if (!tiedHead) list.add('head', `${tokenHead.decoder}.weight`, [vocabulary, width]);
+    list.add('head bias', tokenHead.bias, [vocabulary]);
   },
-  classifier: ({ width, classes }, list) => addClassifier(width, classes, list),
+  classifier: ({ width, classes, variant }, list) => addClassifier(variant, width, classes, list),
+  answers: ({ width }, list) => addLinear(list, answerName, width, 2, ['head', 'head bias']),
 };
 
 /** All parameters of a model, its head included. */
 export function bertParameters(config: BertConfig): DeclaredParameters {
-  const { width, feedForwardWidth, vocabulary, trainedLength, segments } = config;
+  const { width, feedForwardWidth, vocabulary, trainedLength, firstPosition, segments, variant } = config;
+  const { root, names } = variant;
   const list = new ParameterList();
-  list.add('embedding', 'bert.embeddings.word_embeddings.weight', [vocabulary, width]);
-  list.add('embedding', 'bert.embeddings.position_embeddings.weight', [trainedLength, width]);
-  list.add('embedding', 'bert.embeddings.token_type_embeddings.weight', [segments, width]);
-  list.layerNorm('bert.embeddings.LayerNorm', width);
+  list.add('embedding', `${root}.embeddings.word_embeddings.weight`, [vocabulary, width]);
+  list.add('embedding', `${root}.embeddings.position_embeddings.weight`, [firstPosition + trainedLength, width]);
+  if (segments > 0) list.add('embedding', `${root}.embeddings.token_type_embeddings.weight`, [segments, width]);
+  list.layerNorm(`${root}.embeddings.LayerNorm`, width);
   config.mixers.forEach((mixer, layer) => {
-    const block = bertBlockPrefix(layer);
-    const attention = bertAttentionPrefix(layer);
-    for (const name of ['query', 'key']) addLinear(list, `${attention}.${name}`, width, width, queryKey);
-    addLinear(list, `${attention}.value`, width, width);
+    const block = bertBlockPrefix(variant, layer);
+    const attention = bertAttentionPrefix(variant, layer);
+    for (const name of [names.query, names.key]) addLinear(list, `${attention}.${name}`, width, width, queryKey);
+    addLinear(list, `${attention}.${names.value}`, width, width);
     list.addAll(attention, declareMixer(mixer, config));
-    addLinear(list, `${block}.attention.output.dense`, width, width);
-    list.layerNorm(`${block}.attention.output.LayerNorm`, width);
-    addLinear(list, `${block}.intermediate.dense`, width, feedForwardWidth);
-    addLinear(list, `${block}.output.dense`, feedForwardWidth, width);
-    list.layerNorm(`${block}.output.LayerNorm`, width);
+    addLinear(list, `${block}.${names.attentionOutput}`, width, width);
+    list.layerNorm(`${block}.${names.attentionNorm}`, width);
+    addLinear(list, `${block}.${names.inner}`, width, feedForwardWidth);
+    addLinear(list, `${block}.${names.output}`, feedForwardWidth, width);
+    list.layerNorm(`${block}.${names.outputNorm}`, width);
   });
   if (config.head !== 'none') headParameters[config.head](config, list);
   return list.all;
 }
 
-/** The parameters of pooler and classifier for an encoder of some width. */
-export function classifierParameters(width: number, classes: number): DeclaredParameters {
+/** The parameters of a classifier for an encoder of some width. */
+export function classifierParameters(variant: EncoderVariant, width: number, classes: number): DeclaredParameters {
   const list = new ParameterList();
-  addClassifier(width, classes, list);
+  addClassifier(variant, width, classes, list);
   return list.all;
 }
 
-/** The parameters of the pooler. */
-export function poolerParameters(width: number): DeclaredParameters {
+/** The parameters of the pooler that the head does not read; undefined for a model that has none. */
+export function poolerParameters({ head, width, variant }: BertConfig): DeclaredParameters | undefined {
+  const { pooler, classHead } = variant;
+  if (pooler === undefined || (head === 'classifier' && classHead.dense === pooler)) return undefined;
   const list = new ParameterList();
-  addLinear(list, poolerName, width, width);
+  addLinear(list, pooler, width, width);
   return list.all;
 }
 
-function addClassifier(width: number, classes: number, list: ParameterList): void {
-  addLinear(list, poolerName, width, width);
-  addLinear(list, classifierName, width, classes);
+function addClassifier({ classHead }: EncoderVariant, width: number, classes: number, list: ParameterList): void {
+  addLinear(list, classHead.dense, width, width);
+  addLinear(list, classHead.classes, width, classes);
 }
 
-/** The prefix that checkpoints of the bare encoder leave out. */
-const prefix = 'bert.';
-const withoutPrefix = /^(embeddings|encoder|pooler)\./;
+/** Modules that checkpoints of the bare encoder do not put under the root. */
+const withoutPrefix = /^(embeddings|encoder|transformer|pooler)\./;
 
 /** How checkpoints converted from the first implementation call gain and bias of a norm. */
 const oldNormNames: Readonly<Record<string, string>> = { gamma: 'weight', beta: 'bias' };
 const oldNorm = /^(.*\.LayerNorm)\.(gamma|beta)$/;
 
 /** Counted positions and zero segments that were stored as buffers. */
-const buffers: ReadonlySet<string> = new Set(['bert.embeddings.position_ids', 'bert.embeddings.token_type_ids']);
+const buffer = /\.embeddings\.(position_ids|token_type_ids)$/;
 
 /** The head that tells whether one sentence follows another, stored next to the masked-LM head and used by nobody. */
 const nextSentence = 'cls.seq_relationship.';
 
-/** The bias of the head by its second name. */
-const biasCopy = 'cls.predictions.decoder.bias';
-const decoder = 'cls.predictions.decoder.weight';
-
 /**
  * The parameter that a stored tensor is; undefined for stored positions, copies of a tied head and the next-sentence
- * head. Names that are not BERT's are given back as they are.
+ * head. Names that are not the variant's are given back as they are.
  */
-export function bertParameterName(stored: string, head: BertHead, tiedHead: boolean): string | undefined {
-  if (head === 'masked-lm' && (stored === biasCopy || stored.startsWith(nextSentence))) return undefined;
-  if (tiedHead && stored === decoder) return undefined;
-  const name = withoutPrefix.test(stored) ? prefix + stored : stored;
-  if (buffers.has(name)) return undefined;
+export function bertParameterName(
+  { variant, head, tiedHead }: Pick<BertConfig, 'variant' | 'head' | 'tiedHead'>,
+  stored: string,
+): string | undefined {
+  const { root, tokenHead } = variant;
+  const biasCopy = `${tokenHead.decoder}.bias`;
+  const isCopy = stored === biasCopy && biasCopy !== tokenHead.bias;
+  if (head === 'masked-lm' && (isCopy || stored.startsWith(nextSentence))) return undefined;
+  if (tiedHead && stored === `${tokenHead.decoder}.weight`) return undefined;
+  const name = withoutPrefix.test(stored) ? `${root}.${stored}` : stored;
+  if (name.startsWith(`${root}.`) && buffer.test(name)) return undefined;
   const [, norm, old = ''] = oldNorm.exec(name) ?? [];
   return norm === undefined ? name : `${norm}.${oldNormNames[old]}`;
 }
