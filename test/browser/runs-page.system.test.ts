@@ -149,6 +149,8 @@ describe.skipIf(noChromium !== undefined)(
           `(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('[aria-label="Runs"]'))`,
         );
         expect(isCut).toBe(width < 1280);
+        const rows = await tab.getByRole('region', { name: 'Runs' }).getByRole('row').all();
+        for (const one of rows) expect((await one.boundingBox())?.height).toBeLessThan(width < 1280 ? 50 : 100);
         for (const colorScheme of ['light', 'dark'] as const) {
           await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
           await takePicture(tab, `runs-${colorScheme}-${width}`);

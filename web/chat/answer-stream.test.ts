@@ -57,13 +57,28 @@ describe('a streamed answer', () => {
     expect(pieceOf({ choices: [{ delta: {}, finish_reason: 'tool_calls' }] }).finish).toBe('calls');
   });
 
+  it('has thoughts beside the text', () => {
+    const chunk = { choices: [{ delta: { reasoning_content: 'A bird?', content: null } }] };
+    expect(pieceOf(chunk)).toMatchObject({ text: '', thoughts: 'A bird?' });
+    expect(pieceOf({ choices: [{ delta: { reasoning_content: 7, content: 'Yes.' } }] })).toMatchObject({
+      ...{ text: 'Yes.', thoughts: '' },
+    });
+  });
+
   it('says what the server says when it fails on the way', async () => {
     const text = 'data: {"choices":[{"text":"a"}]}\n\ndata: {"error":{"message":"too slow","code":503}}\n\n';
     await expect(collect(text, 9)).rejects.toThrow('too slow');
   });
 
   it('is not an answer where it ends early', async () => {
-    await expect(collect('data: {"choices":[{"text":"a"}]}\n\n', 9)).rejects.toThrow('connection ended');
+    await expect(collect('data: {"choices":[{"text":"a"}]}\n\n', 9)).rejects.toThrow('connection to the server ended');
+  });
+
+  it('says in words of its own that the connection broke', async () => {
+    const broken = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      pull: (controller) => controller.error(new TypeError('network error')),
+    });
+    await expect(readAnswer(broken).next()).rejects.toThrow('connection to the server ended');
   });
 
   it('makes nothing of fields that are not what they should be', () => {
@@ -78,7 +93,13 @@ describe('a streamed answer', () => {
 });
 
 describe('facts of an answer', () => {
-  const piece = (change: Partial<AnswerPiece>): AnswerPiece => ({ text: '', calls: [], trees: [], ...change });
+  const piece = (change: Partial<AnswerPiece>): AnswerPiece => ({
+    text: '',
+    thoughts: '',
+    calls: [],
+    trees: [],
+    ...change,
+  });
 
   it('counts guesses, keeps the last trees, and takes the rate over the last moments', () => {
     const facts = new FactsOfAnswer(noFacts);

@@ -22,6 +22,7 @@ export interface CallPiece {
 /** What a chunk brings; all of it may be absent. */
 export interface AnswerPiece {
   readonly text: string;
+  readonly thoughts: string;
   readonly finish?: 'stop' | 'length' | 'calls';
   readonly calls: readonly CallPiece[];
   readonly trees: readonly DraftedTree[];
@@ -35,6 +36,9 @@ export interface AnswerPiece {
   readonly written?: number;
   readonly rounds?: number;
 }
+
+const connectionLost =
+  'The connection to the server ended before the answer did. See whether it still runs, then try again.';
 
 /**
  * Pieces of a response.
@@ -52,8 +56,10 @@ export async function* readAnswer(
   signal?.addEventListener('abort', cancel);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) throw new Error('The connection ended before the answer did.');
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        throw signal?.aborted === true ? error : new Error(connectionLost, { cause: error });
+      });
+      if (done) throw new Error(connectionLost);
       if (value.data === '[DONE]') return;
       yield pieceOf(JSON.parse(value.data));
     }
@@ -74,6 +80,7 @@ export function pieceOf(chunk: unknown): AnswerPiece {
   const told = recordOf(linnet);
   return {
     text: typeof content === 'string' ? content : '',
+    thoughts: typeof delta.reasoning_content === 'string' ? delta.reasoning_content : '',
     finish: finish === 'tool_calls' ? 'calls' : finish === 'stop' || finish === 'length' ? finish : undefined,
     calls: arrayOf(delta.tool_calls).map(callPieceOf),
     trees: arrayOf(told.trees).map(treeOf),

@@ -1,16 +1,21 @@
 /** The page: sessions side by side, and what concerns all of them. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
-import { Dialog } from '../components/dialog.tsx';
-import { TextField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { ColumnModel, type ColumnStart } from './column-model.ts';
 import { ChatColumn } from './column.tsx';
 import { ConversationList } from './conversation-list.tsx';
 import { readConversation } from './conversation-file.ts';
-import { showTurn } from './conversation.ts';
+import { newKey, showTurn } from './conversation.ts';
 import { chooseFile } from '../components/files.ts';
-import { type KeptConversation, KeptConversations, browserStorage, newKey } from './kept-conversations.ts';
+import {
+  type KeptConversation,
+  KeptConversations,
+  browserStorage,
+  numberedTitle,
+  titleOf,
+} from './kept-conversations.ts';
+import { KeyDialog } from './key-dialog.tsx';
 import { KeyNeeded, Server, type ServerFacts } from './server.ts';
 
 const keyStorage = 'linnet-api-key';
@@ -24,63 +29,120 @@ function keptKey(): string {
   }
 }
 
+/** Milliseconds between two times that an answer under way is kept. */
+const keepEvery = 1000;
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 export function ChatApp() {
   const [key, setKey] = useState(keptKey);
-  const server = useMemo(() => new Server(key), [key]);
+  const [attempt, setAttempt] = useState(0);
+  const [askingKey, setAskingKey] = useState(false);
+  const server = useMemo(() => new Server(key, () => setAskingKey(true)), [key, attempt]);
   const [facts, setFacts] = useState<ServerFacts | undefined>(undefined);
+  /** Why nothing is known of the server. */
+  const [failure, setFailure] = useState<unknown>(undefined);
   const [columns, setColumns] = useState<readonly ColumnModel[]>([]);
   const made = useRef(0);
   /** Keys of columns that were closed: what they still write is not kept. */
   const closed = useRef(new Set<string>());
-  const [askingKey, setAskingKey] = useState(false);
   const [listing, setListing] = useState(false);
   const [problem, setProblem] = useState<string | undefined>(undefined);
 
   const onProblem = useCallback((error: unknown) => {
-    if (error instanceof KeyNeeded) setAskingKey(true);
-    else setProblem(error instanceof Error ? error.message : String(error));
+    // A window asks for a key that is needed.
+    if (!(error instanceof KeyNeeded)) setProblem(messageOf(error));
   }, []);
 
-  const storage = useMemo(browserStorage, []);
-  const kept = useMemo(() => facts && new KeptConversations(facts.model, storage), [facts, storage]);
+  const storages = useMemo(() => [browserStorage('localStorage'), browserStorage('sessionStorage')] as const, []);
+  const kept = useMemo(() => facts && new KeptConversations(facts.model, ...storages), [facts, storages]);
 
   useEffect(() => {
     let current = true;
     const start = async (): Promise<void> => {
       const found = await server.facts();
-      const open = new KeptConversations(found.model, storage).list().filter((one) => one.open);
-      const starts = await Promise.all(open.slice(0, mostColumns).map((one) => startOf(server, one, onProblem)));
+      const shown = new KeptConversations(found.model, ...storages).shown().slice(0, mostColumns);
+      const starts = await Promise.all(shown.map((one) => startOf(server, one, onProblem)));
       if (!current) return;
+      if (key !== '') storages[1].setItem(keyStorage, key);
+      setFailure(undefined);
       setFacts(found);
       document.title = `${found.model} · Linnet`;
-      const first = starts.length > 0 ? starts.toReversed() : [undefined];
+      const first = starts.length > 0 ? starts : [undefined];
       setColumns((known) =>
         known.length > 0 ? known : first.map((one, index) => new ColumnModel(index + 1, found.chat, one)),
       );
       made.current = Math.max(first.length, made.current);
     };
     start().catch((error: unknown) => {
-      if (current) onProblem(error);
+      if (current) setFailure(error);
     });
     return () => {
       current = false;
     };
-  }, [server, storage, onProblem]);
+  }, [server, storages, onProblem]);
+
+  /** Takes a column away, with whatever it is writing. */
+  const drop = (dropped: string): void => {
+    closed.current.add(dropped);
+    columns.find((column) => column.key === dropped)?.stop();
+    setColumns((known) => known.filter((column) => column.key !== dropped));
+  };
+  useEffect(() => {
+    if (kept === undefined || columns.length === 0) return;
+    try {
+      kept.keepShown(columns.map((column) => column.key));
+    } catch {
+      // Texts that find no room are said to.
+    }
+  }, [kept, columns]);
 
   useEffect(() => {
     if (kept === undefined) return;
     const stops = columns.map((model) => {
       let before = model.snapshot.writing;
-      return model.watch(() => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const keepNow = (): void => {
+        clearTimeout(timer);
+        timer = undefined;
+        if (!closed.current.has(model.key)) keep(kept, model, onProblem);
+      };
+      // What a page that is left does to its answers is not theirs.
+      let isLeft = false;
+      const leave = (): void => {
+        if (timer !== undefined) keepNow();
+        isLeft = true;
+      };
+      const stop = model.watch(() => {
         const { writing } = model.snapshot;
-        // Once when an answer begins, so that the question stays, and not for its every piece.
-        if (closed.current.has(model.key) || (writing !== undefined && writing === before)) return;
+        if (isLeft) return;
+        if (writing === undefined || writing !== before) keepNow();
+        else timer ??= setTimeout(keepNow, keepEvery);
         before = writing;
-        keep(kept, model, true, onProblem);
       });
+      addEventListener('pagehide', leave);
+      return () => {
+        stop();
+        leave();
+        removeEventListener('pagehide', leave);
+      };
     });
+    const changed = ({ key: storageKey, newValue }: StorageEvent): void => {
+      const other = kept.keyOf(storageKey ?? '');
+      const model = columns.find((column) => column.key === other);
+      if (model === undefined) return;
+      if (newValue === null) drop(model.key);
+      const now = kept.find(other);
+      if (now === undefined) return;
+      if (now.name !== model.snapshot.name) model.setName(now.name);
+      model.merge(now.conversation);
+    };
+    addEventListener('storage', changed);
     return () => {
       for (const stop of stops) stop();
+      removeEventListener('storage', changed);
     };
   }, [kept, columns, onProblem]);
 
@@ -90,16 +152,18 @@ export function ChatApp() {
     const model = new ColumnModel(made.current, facts.chat, start);
     closed.current.delete(model.key);
     setColumns((known) => (known.length >= mostColumns ? known : [...known, model]));
-    if (kept !== undefined) keep(kept, model, true, onProblem);
+    if (kept !== undefined) keep(kept, model, onProblem);
   };
   const addKept = (one: KeptConversation): void => {
     setListing(false);
     setProblem(undefined);
     startOf(server, one, onProblem).then(add, onProblem);
   };
+  const numbered = (title: string): string => numberedTitle(title, kept?.list().map(titleOf) ?? []);
   const beside = (from: ColumnModel, turn: number): void => {
     const { conversation, settings, session } = from.snapshot;
-    add({ conversation: { ...showTurn(conversation, turn), leaf: turn }, settings, session });
+    const name = numbered(titleOf(from.snapshot));
+    add({ name, conversation: { ...showTurn(conversation, turn), leaf: turn }, settings, session });
   };
   const open = async (): Promise<void> => {
     const file = await chooseFile();
@@ -113,22 +177,18 @@ export function ChatApp() {
     add({ session: { id, text: await server.sessionText(id) } });
   };
   const close = (model: ColumnModel): void => {
-    closed.current.add(model.key);
-    model.stop();
-    setColumns((known) => known.filter((column) => column !== model));
-    if (kept !== undefined) keep(kept, model, false, onProblem);
+    if (kept !== undefined) keep(kept, model, onProblem);
+    drop(model.key);
   };
   const remove = ({ key: removed, session }: KeptConversation): void => {
-    closed.current.add(removed);
-    columns.find((column) => column.key === removed)?.stop();
-    setColumns((known) => known.filter((column) => column.key !== removed));
+    drop(removed);
     kept?.remove(removed);
     const shared = kept?.list().some((other) => other.session === session);
     if (session !== undefined && shared !== true) void server.forget(session);
   };
   const rename = (one: KeptConversation, name: string): void => {
     const shown = columns.find((column) => column.key === one.key);
-    if (shown === undefined) kept?.keep({ ...one, name });
+    if (shown === undefined) kept?.keep({ ...(kept.find(one.key) ?? one), name });
     else shown.setName(name);
   };
 
@@ -163,6 +223,16 @@ export function ChatApp() {
         </div>
       )}
       <main class="columns">
+        {facts === undefined && failure !== undefined && (
+          <div class="column welcome">
+            <p>{messageOf(failure)}</p>
+            {failure instanceof KeyNeeded ? (
+              <Button name="Enter the key" kind="primary" onClick={() => setAskingKey(true)} />
+            ) : (
+              <Button name="Try again" kind="primary" onClick={() => setAttempt(attempt + 1)} />
+            )}
+          </div>
+        )}
         {columns.map((model) => (
           <ChatColumn
             key={model.id}
@@ -181,7 +251,7 @@ export function ChatApp() {
           shown={new Set(columns.map((column) => column.key))}
           room={columns.length < mostColumns}
           onOpen={addKept}
-          onCopy={(one) => addKept({ ...one, key: newKey() })}
+          onCopy={(one) => addKept({ ...one, key: newKey(), name: numbered(titleOf(one)) })}
           onName={rename}
           onDelete={remove}
           onClose={() => setListing(false)}
@@ -189,15 +259,12 @@ export function ChatApp() {
       )}
       {askingKey && (
         <KeyDialog
+          refused={key}
           onClose={() => setAskingKey(false)}
           onKey={(given) => {
-            try {
-              sessionStorage.setItem(keyStorage, given);
-            } catch {
-              // Kept as long as the page is open.
-            }
-            setKey(given);
             setAskingKey(false);
+            setKey(given);
+            setAttempt(attempt + 1);
           }}
         />
       )}
@@ -223,32 +290,15 @@ async function startOf(
   };
 }
 
-/** Keeps a conversation that has a text. */
-function keep(kept: KeptConversations, model: ColumnModel, open: boolean, onProblem: (error: unknown) => void): void {
+/** Keeps a conversation that has a text, with what another tab has added to it. */
+function keep(kept: KeptConversations, model: ColumnModel, onProblem: (error: unknown) => void): void {
   const { conversation, session } = model.snapshot;
   if (conversation.turns.length === 0 && session === undefined) return;
+  const other = kept.find(model.key);
+  if (other !== undefined) model.merge(other.conversation);
   try {
-    kept.keep(model.kept(open));
+    kept.keep(model.kept());
   } catch {
     onProblem(new Error('The browser has no room to keep this conversation; delete others, or save it to a file.'));
   }
-}
-
-function KeyDialog({ onClose, onKey }: { readonly onClose: () => void; readonly onKey: (key: string) => void }) {
-  const [key, setKey] = useState('');
-  return (
-    <Dialog
-      title="API key"
-      onClose={onClose}
-      footer={<Button name="Use" kind="primary" disabled={key === ''} onClick={() => onKey(key)} />}
-    >
-      <TextField
-        label="Key"
-        note="The server asks for one. It is kept until this tab is closed."
-        secret
-        value={key}
-        onValue={setKey}
-      />
-    </Dialog>
-  );
 }

@@ -7,11 +7,13 @@ import {
   changeTurn,
   type ConversationTree,
   emptyConversation,
+  mergeConversations,
+  newKey,
   pathTo,
   showTurn,
 } from './conversation.ts';
 import type { ContinuationRequest, Server } from './server.ts';
-import { type KeptConversation, newKey } from './kept-conversations.ts';
+import type { KeptConversation } from './kept-conversations.ts';
 import { defaultSettings, type Settings } from './settings.ts';
 
 /** A session of the server that the text goes on from. */
@@ -86,10 +88,18 @@ export class ColumnModel {
     this.#change({ settings });
   }
 
-  /** The conversation as it is kept. */
-  kept(open: boolean): KeptConversation {
-    const { name, conversation, settings, session } = this.#snapshot;
-    return { key: this.key, changed: Date.now(), open, name, conversation, settings, session: session?.id };
+  /** The conversation as it is kept: an answer under way as one that the page left, until it is whole. */
+  kept(): KeptConversation {
+    const { name, settings, session, writing } = this.#snapshot;
+    let { conversation } = this.#snapshot;
+    if (writing !== undefined) conversation = changeTurn(conversation, writing, { finish: 'left' });
+    return { key: this.key, changed: Date.now(), name, conversation, settings, session: session?.id };
+  }
+
+  /** Takes in what another tab has added. */
+  merge(other: ConversationTree): void {
+    const conversation = mergeConversations(this.#snapshot.conversation, other);
+    if (conversation !== this.#snapshot.conversation) this.#change({ conversation });
   }
 
   /** Shows another branch. What is being written goes on. */
@@ -149,15 +159,16 @@ export class ColumnModel {
     const abort = new AbortController();
     this.#abort = abort;
     this.#change({ conversation: started, writing: turn, facts: facts.facts });
-    let text = '';
+    let [text, thoughts] = ['', ''];
     let calls: readonly Call[] = [];
     let flushed = 0;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    const written = () => ({ text, calls, ...(thoughts !== '' && { thoughts }) });
     const flush = (): void => {
       timer = undefined;
       flushed = performance.now();
       this.#change({
-        conversation: changeTurn(this.#snapshot.conversation, turn, { text, calls }),
+        conversation: changeTurn(this.#snapshot.conversation, turn, written()),
         facts: facts.facts,
       });
     };
@@ -165,6 +176,7 @@ export class ColumnModel {
     try {
       for await (const piece of server.answer(question, abort.signal)) {
         text += piece.text;
+        thoughts += piece.thoughts;
         calls = piece.calls.reduce(addCallPiece, calls);
         facts.take(piece, performance.now());
         if (piece.finish !== undefined) {
@@ -182,7 +194,7 @@ export class ColumnModel {
       this.#abort = undefined;
       const { conversation } = this.#snapshot;
       this.#change({
-        conversation: changeTurn(conversation, turn, { text, calls, ...outcome }),
+        conversation: changeTurn(conversation, turn, { ...written(), ...outcome }),
         writing: undefined,
         facts: facts.facts,
       });

@@ -1,5 +1,5 @@
 /** One session: its facts, its text, what is seen beside it, and where one writes. */
-import type { ComponentChildren } from 'preact';
+import type { ComponentChildren, RefObject } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { formatBytes, formatCount, formatNumber } from '../../src/report/quantities.ts';
 import { Button } from '../components/button.tsx';
@@ -38,11 +38,27 @@ function useSnapshot(model: ColumnModel): ColumnSnapshot {
 /** A column that is narrower has no room for what is beside the text; in pixels. */
 const roomForInsight = 900;
 
+/** Whether a column has that room, as it is now. */
+function useRoom(column: RefObject<HTMLElement | null>): boolean {
+  const [room, setRoom] = useState(false);
+  useEffect(() => {
+    if (column.current === null) return undefined;
+    const observer = new ResizeObserver(([{ contentRect }]) => setRoom(contentRect.width >= roomForInsight));
+    observer.observe(column.current);
+    return () => observer.disconnect();
+  }, [column]);
+  return room;
+}
+
 export function ChatColumn({ model, server, title, onClose, onBeside, onProblem }: ColumnProps) {
   const snapshot = useSnapshot(model);
   const { conversation, settings, session, writing, facts } = snapshot;
   const [asking, setAsking] = useState<'settings' | 'save' | undefined>(undefined);
-  const [insight, setInsight] = useState(() => innerWidth >= roomForInsight);
+  const column = useRef<HTMLElement>(null);
+  const room = useRoom(column);
+  /** As the reader wants it; else where there is room. */
+  const [wanted, setWanted] = useState<boolean | undefined>(undefined);
+  const insight = wanted ?? room;
   const busy = writing !== undefined;
   const path = shownPath(conversation);
   const actions = useMemo(
@@ -57,6 +73,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
   );
   return (
     <section
+      ref={column}
       class="column"
       aria-label={title}
       onKeyDown={({ key }) => {
@@ -88,7 +105,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
             icon="chart"
             bare
             pressed={insight}
-            onClick={() => setInsight(!insight)}
+            onClick={() => setWanted(!insight)}
           />
           <Button name="Save" icon="save" bare onClick={() => setAsking('save')} />
           <Button name="Settings" icon="settings" bare onClick={() => setAsking('settings')} />

@@ -1,6 +1,6 @@
 /** Conversations as files: all turns and branches, as JSON. What is opened may be anything. */
 import type { Call, ConversationTree, Turn } from './conversation.ts';
-import { showTurn } from './conversation.ts';
+import { isFinish, showTurn } from './conversation.ts';
 
 const format = 'linnet-conversation';
 
@@ -12,8 +12,8 @@ interface SavedConversation {
 
 export function writeConversation({ conversation, system }: SavedConversation): string {
   const { turns, leaf } = conversation;
-  const kept = turns.map(({ parent, author, text, finish, calls, results }) => {
-    return { parent, author, text, finish, calls, results };
+  const kept = turns.map(({ key, parent, author, text, thoughts, finish, calls, results }) => {
+    return { key, parent, author, text, thoughts, finish, calls, results };
   });
   return JSON.stringify({ format, version: 1, system, leaf, turns: kept }, undefined, 1);
 }
@@ -41,16 +41,25 @@ export function readConversation(text: string): SavedConversation {
 
 function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
   if (isRecord(turn)) {
-    const { parent, author, text, finish, calls, results } = turn;
+    const { parent, author, text, thoughts, finish, calls, results } = turn;
+    // Files of earlier versions have no keys.
+    const key = isText(turn.key) ? turn.key : String(id);
     if (isPlace(parent, id) && isText(text)) {
-      if (author === 'user') return { id, parent, author, text };
-      // Of an answer that was cut, the last call is cut too.
-      const made = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
-      if (author === 'model')
-        return { id, parent, author, text, ...(made.length > 0 && { calls: made, finish: 'calls' }) };
+      if (author === 'user') return { id, key, parent, author, text };
+      if (author === 'model') {
+        // Of an answer that was cut, the last call is cut too.
+        const made = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
+        const ended = isFinish(finish) && (finish !== 'calls' || made.length > 0);
+        return {
+          ...{ id, key, parent, author, text },
+          ...(isText(thoughts) && { thoughts }),
+          ...(ended && { finish }),
+          ...(made.length > 0 && { calls: made }),
+        };
+      }
       const asked = parent === undefined ? undefined : before[parent].calls;
       if (author === 'tool' && Array.isArray(results) && results.length === asked?.length && results.every(isText)) {
-        return { id, parent, author, text, results };
+        return { id, key, parent, author, text, results };
       }
     }
   }

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
 import { TextField } from '../components/fields.tsx';
+import { shownPath } from './conversation.ts';
 import { type KeptConversation, titleOf } from './kept-conversations.ts';
 
 export interface ConversationListProps {
@@ -41,7 +42,7 @@ export function ConversationList({
   );
   return (
     <Dialog title="Conversations" onClose={onClose}>
-      <TextField label="Search" value={words} onValue={setWords} />
+      <TextField label="Search" first value={words} onValue={setWords} />
       {found.length === 0 && <p class="muted">{words === '' ? 'There are none yet.' : 'None has these words.'}</p>}
       <ul class="conversations">
         {found.map((kept) => {
@@ -56,7 +57,12 @@ export function ConversationList({
                     setNamed(undefined);
                   }}
                 >
-                  <TextField label="Name" value={named.name} onValue={(name) => setNamed({ key: kept.key, name })} />
+                  <TextField
+                    label="Name"
+                    first
+                    value={named.name}
+                    onValue={(name) => setNamed({ key: kept.key, name })}
+                  />
                   <Button name="Rename" kind="primary" type="submit" />
                 </form>
               ) : (
@@ -67,7 +73,12 @@ export function ConversationList({
                     disabled={shown.has(kept.key) || !room}
                     onClick={() => onOpen(kept)}
                   />
-                  <time dateTime={new Date(kept.changed).toISOString()}>{new Date(kept.changed).toLocaleString()}</time>
+                  <span class="muted">
+                    <time dateTime={new Date(kept.changed).toISOString()}>
+                      {new Date(kept.changed).toLocaleString()}
+                    </time>
+                    {lastWords(kept)}
+                  </span>
                   <Button
                     name={`Rename ${title}`}
                     icon="edit"
@@ -84,4 +95,10 @@ export function ConversationList({
       </ul>
     </Dialog>
   );
+}
+
+/** What was asked last in the branch that is shown, beyond its first turn. */
+function lastWords({ conversation }: KeptConversation): string {
+  const last = shownPath(conversation).findLast(({ author }) => author === 'user');
+  return last?.parent === undefined ? '' : ` · ${last.text.trim().replaceAll(/\s+/g, ' ').slice(0, 100)}`;
 }

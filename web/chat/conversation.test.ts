@@ -7,6 +7,8 @@ import {
   changeTurn,
   type ConversationTree,
   emptyConversation,
+  mergeConversations,
+  pathTo,
   shownPath,
   showTurn,
   siblingsOf,
@@ -73,6 +75,58 @@ describe('a conversation', () => {
   });
 });
 
+describe('two copies of a conversation', () => {
+  const merged = mergeConversations;
+  const grown = (conversation: ConversationTree, id: number, text: string) => changeTurn(conversation, id, { text });
+
+  it('become one with the turns of both, as branches', () => {
+    const common = addTurn(emptyConversation, undefined, user('a'));
+    const ours = addTurn(addTurn(common, 0, model('b')), 1, user('c'));
+    const theirs = addTurn(addTurn(common, 0, model('x')), 1, user('y'));
+    const both = merged(ours, theirs);
+    expect(texts(both)).toEqual(['a', 'b', 'c']);
+    expect(texts(showTurn(both, siblingsOf(both, 1)[1].id))).toEqual(['a', 'x', 'y']);
+    expect(merged(both, theirs)).toBe(both);
+    expect(merged(both, ours)).toBe(both);
+    // What the other tab added where this one ends is shown.
+    expect(texts(merged(common, ours))).toEqual(['a', 'b', 'c']);
+  });
+
+  it('have the answer that has come further', () => {
+    const common = addTurn(addTurn(emptyConversation, undefined, user('a')), 0, model(''));
+    const left = changeTurn(grown(common, 1, 'one'), 1, { finish: 'left' });
+    const whole = changeTurn(grown(common, 1, 'one two'), 1, { finish: 'stop' });
+    expect(merged(left, whole).turns[1]).toMatchObject({ text: 'one two', finish: 'stop' });
+    expect(merged(whole, grown(left, 1, 'one two three'))).toBe(whole);
+    expect(merged(left, grown(left, 1, 'one t')).turns[1].text).toBe('one t');
+    expect(merged(left, common)).toBe(left);
+  });
+
+  it('lose nothing, whatever is added where', () => {
+    const steps = fc.array(fc.record({ at: fc.nat(), ours: fc.boolean() }), { maxLength: 20 });
+    fc.assert(
+      fc.property(steps, (list) => {
+        let [ours, theirs] = [emptyConversation, emptyConversation];
+        for (const [index, { at, ours: isOurs }] of list.entries()) {
+          const before = isOurs ? ours : theirs;
+          const parent = before.turns.length === 0 ? undefined : at % before.turns.length;
+          const after = addTurn(before, parent, user(String(index)));
+          if (isOurs) ours = after;
+          else theirs = after;
+          if (at % 3 === 0) ours = merged(ours, theirs);
+        }
+        ours = merged(ours, theirs);
+        theirs = merged(theirs, ours);
+        const paths = ({ turns }: ConversationTree) =>
+          turns.map(({ id }) => pathTo({ ...ours, turns }, id).map(({ text }) => text)).sort();
+        expect(paths(theirs)).toEqual(paths(ours));
+        expect(ours.turns.map(({ text }) => Number(text)).sort((a, b) => a - b)).toEqual(list.map((_, index) => index));
+      }),
+      { seed: 1 },
+    );
+  });
+});
+
 describe('a file of a conversation', () => {
   it('keeps calls with their results, and refuses results of other calls', () => {
     const calls = [{ id: 'a1', name: 'weather', json: '{"city":"Oslo"}' }];
@@ -80,7 +134,7 @@ describe('a file of a conversation', () => {
     const called = changeTurn(addTurn(asked, 0, model('')), 1, { calls, finish: 'calls' });
     const conversation = addTurn(called, 1, { author: 'tool', text: 'rain', results: ['rain'] });
     const written = writeConversation({ conversation, system: '' });
-    expect(readConversation(written).conversation.turns).toEqual([
+    expect(readConversation(written).conversation.turns).toMatchObject([
       { id: 0, parent: undefined, author: 'user', text: 'Weather?' },
       { id: 1, parent: 0, author: 'model', text: '', calls, finish: 'calls' },
       { id: 2, parent: 1, author: 'tool', text: 'rain', results: ['rain'] },
@@ -94,7 +148,17 @@ describe('a file of a conversation', () => {
     const asked = addTurn(emptyConversation, undefined, user('Weather?'));
     const conversation = changeTurn(addTurn(asked, 0, model('')), 1, { calls, finish: 'length' });
     const { turns } = readConversation(writeConversation({ conversation, system: '' })).conversation;
-    expect(turns[1]).toEqual({ id: 1, parent: 0, author: 'model', text: '' });
+    const { key, ...cut } = turns[1];
+    expect(key).not.toBe('');
+    expect(cut).toEqual({ id: 1, parent: 0, author: 'model', text: '', finish: 'length' });
+  });
+
+  it('keeps thoughts, and how answers ended', () => {
+    const asked = addTurn(emptyConversation, undefined, user('Who?'));
+    const facts = { thoughts: 'A bird?', finish: 'left' } as const;
+    const conversation = changeTurn(addTurn(asked, 0, model('A lin')), 1, facts);
+    const read = readConversation(writeConversation({ conversation, system: '' }));
+    expect(read.conversation.turns).toEqual(conversation.turns);
   });
 
   it('brings back the turns, the branch shown, and the system prompt', () => {
@@ -102,9 +166,7 @@ describe('a file of a conversation', () => {
     const { conversation: read, system } = readConversation(writeConversation({ conversation, system: 'Be brief.' }));
     expect(system).toBe('Be brief.');
     expect(texts(read)).toEqual(['a', 'b', 'c']);
-    expect(read.turns.map(({ parent, author, text }) => ({ parent, author, text }))).toEqual(
-      conversation.turns.map(({ parent, author, text }) => ({ parent, author, text })),
-    );
+    expect(read.turns).toEqual(conversation.turns);
   });
 
   it.each([

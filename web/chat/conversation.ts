@@ -16,16 +16,32 @@ export interface Call {
   readonly json: string;
 }
 
+/** How texts end: `calls` for calls that wait for results, `stopped` by the reader, `left` with the page, `failed` on the way. */
+export const finishes = {
+  stop: 'ended',
+  calls: 'calls',
+  length: 'cut at the length set',
+  stopped: 'stopped',
+  left: 'cut off',
+  failed: 'failed',
+} as const;
+export type Finish = keyof typeof finishes;
+
+export function isFinish(value: unknown): value is Finish {
+  return typeof value === 'string' && Object.hasOwn(finishes, value);
+}
+
 /** What is known of a turn besides its text. */
 export interface TurnFacts {
-  /** Why the text ended: `calls` for calls that wait for results, `stopped` by the reader, `failed` on the way. */
-  readonly finish?: 'stop' | 'length' | 'calls' | 'stopped' | 'failed';
+  readonly finish?: Finish;
   readonly tokensPerSecond?: number;
   /** Tokens written, and rounds of the model that they took. */
   readonly tokens?: number;
   readonly rounds?: number;
   /** What went wrong. */
   readonly problem?: string;
+  /** What the model thought before its answer. */
+  readonly thoughts?: string;
   /** Calls of the model. */
   readonly calls?: readonly Call[];
 }
@@ -33,6 +49,8 @@ export interface TurnFacts {
 export interface Turn extends TurnFacts {
   /** Its place in the list of turns. */
   readonly id: number;
+  /** The same in every tab and file. */
+  readonly key: string;
   /** The turn before; undefined for a first one. */
   readonly parent: number | undefined;
   readonly author: Author;
@@ -50,6 +68,11 @@ export interface ConversationTree {
   readonly visited: Readonly<Record<number, number>>;
 }
 
+/** A key for a new conversation or turn. Not `randomUUID`, which pages have on HTTPS and localhost alone. */
+export function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join('');
+}
+
 export const emptyConversation: ConversationTree = { turns: [], leaf: undefined, visited: {} };
 
 /** Adds a turn after `parent` and shows it. @param parent undefined for a first turn */
@@ -59,7 +82,7 @@ export function addTurn(
   turn: Pick<Turn, 'author' | 'text' | 'results'>,
 ): ConversationTree {
   const id = conversation.turns.length;
-  const turns = [...conversation.turns, { ...turn, id, parent }];
+  const turns = [...conversation.turns, { ...turn, id, key: newKey(), parent }];
   return showTurn({ ...conversation, turns }, id);
 }
 
@@ -107,4 +130,35 @@ export function siblingsOf({ turns }: ConversationTree, id: number): Turn[] {
 
 function childrenOf({ turns }: ConversationTree, id: number): Turn[] {
   return turns.filter(({ parent }) => parent === id);
+}
+
+/** Adds the turns that another tab has added, and what it knows better of the others. @returns `ours` where there is nothing of either */
+export function mergeConversations(ours: ConversationTree, theirs: ConversationTree): ConversationTree {
+  const turns = [...ours.turns];
+  const places = new Map(turns.map(({ key }, place) => [key, place]));
+  let isNew = false;
+  for (const turn of theirs.turns) {
+    const id = places.get(turn.key) ?? turns.length;
+    if (id < turns.length && !isFurther(turn, turns[id])) continue;
+    const parent = turn.parent === undefined ? undefined : places.get(theirs.turns[turn.parent].key);
+    turns[id] = { ...turn, id, parent };
+    places.set(turn.key, id);
+    isNew = true;
+  }
+  if (!isNew) return ours;
+  return ours.leaf === undefined ? { ...ours, turns } : showTurn({ ...ours, turns }, ours.leaf);
+}
+
+/** Whether a copy of a turn has come further than another one. */
+function isFurther(one: Turn, other: Turn): boolean {
+  if (isWhole(one) || isWhole(other)) return isWhole(one) && !isWhole(other);
+  return lengthOf(one) > lengthOf(other);
+}
+
+function isWhole({ author, finish }: Turn): boolean {
+  return author !== 'model' || (finish !== undefined && finish !== 'left');
+}
+
+function lengthOf({ text, thoughts = '' }: Turn): number {
+  return text.length + thoughts.length;
 }

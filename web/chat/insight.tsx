@@ -48,23 +48,29 @@ export function Insight({ snapshot, onShow }: InsightProps) {
       </section>
       <section aria-label="Speed and state">
         <h3>Speed and state</h3>
-        <LineChart
-          title="Tokens per second as the text grows"
-          x={history.positions}
-          xName="tokens in the state"
-          lines={[{ name: 'tokens/s', values: history.rates }]}
-          format={perSecond}
-          height={110}
-        />
-        <LineChart
-          title="Bytes of the state as the text grows"
-          x={history.positions}
-          xName="tokens in the state"
-          lines={[{ name: 'state', values: history.bytes }]}
-          format={formatBytes}
-          isBinary
-          height={110}
-        />
+        {history.positions.length === 0 ? (
+          <p class="muted">As a text grows, this draws its tokens per second and the bytes of its state.</p>
+        ) : (
+          <>
+            <LineChart
+              title="Tokens per second as the text grows"
+              x={history.positions}
+              xName="tokens in the state"
+              lines={[{ name: 'tokens/s', values: history.rates }]}
+              format={perSecond}
+              height={110}
+            />
+            <LineChart
+              title="Bytes of the state as the text grows"
+              x={history.positions}
+              xName="tokens in the state"
+              lines={[{ name: 'state', values: history.bytes }]}
+              format={formatBytes}
+              isBinary
+              height={110}
+            />
+          </>
+        )}
       </section>
     </div>
   );

@@ -13,8 +13,6 @@ export interface KeptConversation {
   readonly name: string;
   /** Milliseconds since 1970. */
   readonly changed: number;
-  /** Whether it is shown in a column. */
-  readonly open: boolean;
   readonly conversation: ConversationTree;
   readonly settings: Settings;
   /** Id of the session that comes before all turns. */
@@ -24,15 +22,10 @@ export interface KeptConversation {
 /** The part of the browser's `Storage` that is used. */
 export type KeyValueStorage = Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>;
 
-/** A key for a new conversation. Not `randomUUID`, which pages have on HTTPS and localhost alone. */
-export function newKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join('');
-}
-
-/** The browser's local storage; where it is blocked, one that lasts as long as the page. */
-export function browserStorage(): KeyValueStorage {
+/** A storage of the browser; where it is blocked, one that lasts as long as the page. */
+export function browserStorage(name: 'localStorage' | 'sessionStorage'): KeyValueStorage {
   try {
-    return localStorage;
+    return globalThis[name];
   } catch {
     return memoryStorage();
   }
@@ -54,41 +47,60 @@ export function memoryStorage(): KeyValueStorage {
 
 export class KeptConversations {
   readonly #prefix: string;
+  readonly #columns: string;
   readonly #storage: KeyValueStorage;
+  readonly #tab: KeyValueStorage;
 
-  constructor(model: string, storage: KeyValueStorage) {
+  /** @param tab what lasts as long as the tab */
+  constructor(model: string, storage: KeyValueStorage, tab: KeyValueStorage) {
     this.#prefix = `linnet-conversation:${encodeURIComponent(model)}:`;
+    this.#columns = `linnet-columns:${encodeURIComponent(model)}`;
     this.#storage = storage;
+    this.#tab = tab;
   }
 
   /** All of them, the one that changed last first. */
   list(): KeptConversation[] {
     const keys = Array.from({ length: this.#storage.length }, (_, index) => this.#storage.key(index) ?? '');
-    return keys
-      .filter((key) => key.startsWith(this.#prefix))
-      .flatMap((key) => this.#read(key.slice(this.#prefix.length)) ?? [])
-      .sort((a, b) => b.changed - a.changed);
+    return keys.flatMap((key) => this.find(this.keyOf(key)) ?? []).sort((a, b) => b.changed - a.changed);
+  }
+
+  /** The conversation that a key of the storage stands for; undefined for others. */
+  keyOf(storageKey: string): string | undefined {
+    return storageKey.startsWith(this.#prefix) ? storageKey.slice(this.#prefix.length) : undefined;
   }
 
   /** @throws Error where the browser has no room for it, or keeps nothing */
-  keep({ key, name, changed, open, conversation, settings, session }: KeptConversation): void {
+  keep({ key, name, changed, conversation, settings, session }: KeptConversation): void {
     const text = writeConversation({ conversation, system: settings.system });
-    this.#storage.setItem(this.#prefix + key, JSON.stringify({ name, changed, open, settings, session, text }));
+    this.#storage.setItem(this.#prefix + key, JSON.stringify({ name, changed, settings, session, text }));
   }
 
   remove(key: string): void {
     this.#storage.removeItem(this.#prefix + key);
   }
 
-  #read(key: string): KeptConversation | undefined {
+  /** Those shown in columns, from left to right: in this tab, or, where it is new, in the tab that was used last. */
+  shown(): KeptConversation[] {
+    const keys = this.#tab.getItem(this.#columns) ?? this.#storage.getItem(this.#columns) ?? '';
+    return keys.split(' ').flatMap((key) => this.find(key) ?? []);
+  }
+
+  /** @throws Error as `keep` */
+  keepShown(keys: readonly string[]): void {
+    for (const storage of [this.#tab, this.#storage]) storage.setItem(this.#columns, keys.join(' '));
+  }
+
+  find(key: string | undefined): KeptConversation | undefined {
+    if (key === undefined) return undefined;
     try {
-      const { name, changed, open, settings, session, text } = recordOf(
+      const { name, changed, settings, session, text } = recordOf(
         JSON.parse(this.#storage.getItem(this.#prefix + key) ?? ''),
       );
       if (typeof name !== 'string' || typeof changed !== 'number' || !(Math.abs(changed) < 8.64e15)) return undefined;
       const { conversation, system } = readConversation(String(text));
       return {
-        ...{ key, name, changed, open: open === true, conversation },
+        ...{ key, name, changed, conversation },
         settings: { ...readSettings(recordOf(settings)), system },
         session: typeof session === 'string' ? session : undefined,
       };
@@ -112,4 +124,13 @@ function readSettings(stored: Readonly<Record<string, unknown>>): Settings {
 export function titleOf({ name, conversation }: Pick<KeptConversation, 'name' | 'conversation'>): string {
   const words = conversation.turns[0]?.text.trim().replaceAll(/\s+/g, ' ') ?? '';
   return name !== '' ? name : words.length > 60 ? `${words.slice(0, 60)}…` : words;
+}
+
+/** A name for one more conversation that begins like others: after the first number that none of them has, as names are cut at their ends. */
+export function numberedTitle(title: string, others: readonly string[]): string {
+  const stem = title.replace(/^\(\d+\) /, '');
+  for (let number = 2; ; number++) {
+    const name = `(${number}) ${stem}`;
+    if (!others.includes(name)) return name;
+  }
 }

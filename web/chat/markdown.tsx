@@ -3,8 +3,8 @@
  * rest is reduced by DOMPurify to text, lists, tables and links, without anything that loads.
  */
 import DOMPurify from 'dompurify';
-import { Marked } from 'marked';
 import { useEffect, useRef } from 'preact/hooks';
+import { markdownToHtml } from './markdown-html.ts';
 
 const tags =
   'a,b,blockquote,br,code,del,em,h1,h2,h3,h4,h5,h6,hr,i,li,ol,p,pre,s,strong,sub,sup,table,tbody,td,th,thead,tr,ul'.split(
@@ -14,24 +14,16 @@ const tags =
 /** Milliseconds between two renderings of a text that grows, at least; ten times as long as one takes. */
 const renderEvery = 100;
 
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => entities[character]);
-}
-
-function markdownToHtml(text: string): string {
-  const marked = new Marked({
-    gfm: true,
-    breaks: true,
-    renderer: { html: ({ text }) => escapeHtml(text), image: ({ text }) => escapeHtml(text) },
-  });
-  return marked.parse(text, { async: false });
-}
-
-/** @param text Markdown @returns nodes that load and run nothing */
-function renderMarkdown(text: string): DocumentFragment {
-  const fragment = DOMPurify.sanitize(markdownToHtml(text), {
+/** @param text Markdown @returns nodes that load and run nothing; the text itself where it is beyond the bounds */
+function renderMarkdown(text: string): DocumentFragment | HTMLElement {
+  const html = markdownToHtml(text);
+  if (html === undefined) {
+    const plain = document.createElement('div');
+    plain.className = 'plain';
+    plain.textContent = text;
+    return plain;
+  }
+  const fragment = DOMPurify.sanitize(html, {
     ALLOWED_TAGS: tags,
     ALLOWED_ATTR: ['href', 'title', 'start'],
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,

@@ -28,12 +28,16 @@ export interface ContinuationRequest {
   readonly session: string | undefined;
 }
 
+const noAnswer = 'The server does not answer. See whether it still runs and can be reached from here, then try again.';
+
 export class Server {
   readonly #key: string;
+  readonly #onKeyNeeded: () => void;
 
-  /** @param key API key; empty for none */
-  constructor(key: string) {
+  /** @param key API key; empty for none @param onKeyNeeded is called whenever the server does not take it */
+  constructor(key: string, onKeyNeeded: () => void) {
     this.#key = key;
+    this.#onKeyNeeded = onKeyNeeded;
   }
 
   /** @throws KeyNeeded */
@@ -125,9 +129,14 @@ export class Server {
       headers,
       body,
       signal,
+    }).catch((error: unknown) => {
+      throw signal?.aborted === true ? error : new Error(noAnswer, { cause: error });
     });
     if (response.ok) return response;
-    if (response.status === 401) throw new KeyNeeded();
+    if (response.status === 401) {
+      this.#onKeyNeeded();
+      throw new KeyNeeded();
+    }
     const answer: unknown = await response.json().catch(() => undefined);
     throw new Error(messageOf(recordOf(answer).error));
   }
@@ -143,7 +152,7 @@ function chatFields(path: readonly Turn[], settings: Settings) {
 }
 
 function messagesOf(path: readonly Turn[], system: string): object[] {
-  const turns = path.flatMap(({ author, text, finish, calls = [], results = [] }, place): object[] => {
+  const turns = path.flatMap(({ author, text, thoughts = '', finish, calls = [], results = [] }, place): object[] => {
     if (author === 'tool') {
       const asked = path[place - 1]?.calls ?? [];
       return results.map((content, index) => ({ role: 'tool', tool_call_id: asked[index].id, content }));
@@ -154,7 +163,9 @@ function messagesOf(path: readonly Turn[], system: string): object[] {
       type: 'function',
       function: { name, arguments: json },
     }));
-    return [{ role: author === 'user' ? 'user' : 'assistant', content: text, ...(made.length > 0 && { tool_calls }) }];
+    if (author === 'user') return [{ role: 'user', content: text }];
+    const told = { ...(thoughts !== '' && { reasoning_content: thoughts }), ...(made.length > 0 && { tool_calls }) };
+    return [{ role: 'assistant', content: text, ...told }];
   });
   return system.trim() === '' ? turns : [{ role: 'system', content: system }, ...turns];
 }

@@ -3,7 +3,7 @@ import { useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { CallCards } from './call-cards.tsx';
 import { formatCount, formatNumber } from '../../src/report/quantities.ts';
-import { authorNames, type Turn } from './conversation.ts';
+import { authorNames, finishes, type Turn } from './conversation.ts';
 import { Markdown } from './markdown.tsx';
 
 export interface TurnActions {
@@ -30,14 +30,6 @@ export interface TurnViewProps {
   readonly actions: TurnActions;
 }
 
-const finishes: Readonly<Record<NonNullable<Turn['finish']>, string>> = {
-  stop: 'ended',
-  calls: 'calls',
-  length: 'cut at the length set',
-  stopped: 'stopped',
-  failed: 'failed',
-};
-
 function factsOf({ tokens, rounds, tokensPerSecond, finish }: Turn): string {
   const facts = [
     tokens === undefined ? undefined : `${formatCount(tokens)} tokens`,
@@ -51,7 +43,7 @@ function factsOf({ tokens, rounds, tokensPerSecond, finish }: Turn): string {
 function TurnArticle(props: TurnViewProps) {
   const { turn, siblings, results, resultSiblings, writing, busy, markdown, actions } = props;
   const [draft, setDraft] = useState<string | undefined>(undefined);
-  const { id, author, text, problem, calls = [], finish } = turn;
+  const { id, author, text, thoughts, problem, calls = [], finish } = turn;
   const facts = factsOf(turn);
   return (
     <article class={`turn ${author}`} aria-label={`${authorNames[author]}, turn ${id + 1}`} aria-busy={writing}>
@@ -60,6 +52,7 @@ function TurnArticle(props: TurnViewProps) {
         <Alternatives siblings={siblings} id={id} show={actions.show} />
         {facts !== '' && <span class="facts numbers">{facts}</span>}
       </header>
+      {thoughts !== undefined && <Thoughts text={thoughts} growing={writing && text === ''} />}
       {draft !== undefined ? (
         <EditForm
           text={draft}
@@ -88,6 +81,12 @@ function TurnArticle(props: TurnViewProps) {
           {problem}
         </p>
       )}
+      {finish === 'left' && !writing && (
+        <p class="remark muted">
+          Cut off: its page was left, or another tab is writing it. What you send next goes on from here; “Again” writes
+          it anew.
+        </p>
+      )}
       {!writing && draft === undefined && (
         <footer>
           {author === 'model' ? (
@@ -102,6 +101,22 @@ function TurnArticle(props: TurnViewProps) {
         </footer>
       )}
     </article>
+  );
+}
+
+/** Folded: what a model thinks may be longer than what it says. */
+function Thoughts({ text, growing }: { readonly text: string; readonly growing: boolean }) {
+  const words = text.split(/\s+/).filter((word) => word !== '').length;
+  return (
+    <details class="thoughts">
+      <summary>
+        {growing ? 'Thinking' : 'Thoughts'}
+        <span class="muted numbers">{` · ${formatCount(words)} ${words === 1 ? 'word' : 'words'}`}</span>
+      </summary>
+      <div class="plain muted" tabIndex={0} role="region" aria-label="What the model thought">
+        {text}
+      </div>
+    </details>
   );
 }
 

@@ -15,11 +15,13 @@ export interface DialogProps {
 export function Dialog({ title, onClose, children, footer }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
+  const isGone = useRef(false);
   useEffect(() => {
     const shown = dialog.current;
     const before = document.activeElement;
     shown?.showModal();
     return () => {
+      isGone.current = true;
       shown?.close();
       if (before instanceof HTMLElement) before.focus();
     };
@@ -28,7 +30,10 @@ export function Dialog({ title, onClose, children, footer }: DialogProps) {
     <dialog
       ref={dialog}
       aria-labelledby={heading}
-      onClose={onClose}
+      onClose={() => {
+        // The event comes later: by then another window may be open.
+        if (!isGone.current) onClose();
+      }}
       onClick={({ target }) => {
         // The backdrop is the dialog itself; what is inside lies on children of it.
         if (target === dialog.current) onClose();

@@ -112,11 +112,14 @@ export interface TextFieldProps extends FieldProps {
   readonly rows?: number;
   /** Shows dots instead of characters; for one line. */
   readonly secret?: boolean;
+  /** Has the focus when its dialog opens; for one line. */
+  readonly first?: boolean;
   readonly placeholder?: string;
   readonly onValue: (value: string) => void;
 }
 
-export function TextField({ label, note, value, rows, secret = false, placeholder, onValue }: TextFieldProps) {
+export function TextField(props: TextFieldProps) {
+  const { label, note, value, rows, secret = false, first = false, placeholder, onValue } = props;
   return (
     <Field label={label} note={note}>
       {({ id, described }) => {
@@ -127,6 +130,7 @@ export function TextField({ label, note, value, rows, secret = false, placeholde
         const line = {
           ...shared,
           autocomplete: 'off',
+          autofocus: first,
           onInput: (event: { currentTarget: HTMLInputElement }) => onValue(event.currentTarget.value),
         };
         return secret ? <input {...line} type="password" /> : <input {...line} type="text" />;

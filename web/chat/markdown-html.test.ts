@@ -1,0 +1,62 @@
+/** Markdown within its bounds, and hostile texts beyond them. */
+import { describe, expect, it } from 'vitest';
+import { markdownToHtml } from './markdown-html.ts';
+
+const nestedList = (depth: number): string =>
+  Array.from({ length: depth }, (_, level) => `${' '.repeat(2 * level)}- item\n`).join('');
+/** Milliseconds that the processor works, however many others it works for. */
+function cost(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
+
+const table = (columns: number, rows: number): string =>
+  `${'|a'.repeat(columns)}|\n${'|-'.repeat(columns)}|\n${'|\n'.repeat(rows)}`;
+
+describe('Markdown', () => {
+  it('becomes HTML, with the HTML in it as characters', () => {
+    expect(markdownToHtml('# A\n\n- **b**\n- *c*\n')).toBe(
+      '<h1>A</h1>\n<ul>\n<li><strong>b</strong></li>\n<li><em>c</em></li>\n</ul>\n',
+    );
+    expect(markdownToHtml('<b>![x](y)')).not.toMatch(/<b>|<img/);
+    expect(markdownToHtml(nestedList(20))?.match(/<li>/g)).toHaveLength(20);
+    expect(markdownToHtml(table(5, 40))?.match(/<tr>/g)).toHaveLength(41);
+  });
+
+  it.each([
+    ['emphases without end', '*a_'.repeat(20_000)],
+    ['a list nested 3,000 deep', nestedList(3000)],
+    ['a list nested 60 deep', nestedList(60)],
+    ['quotations in quotations', '>'.repeat(20_000)],
+    ['a table of more cells than characters', table(90, 40_000)],
+    ['a text that is too long', 'a '.repeat(60_000)],
+  ])('is refused in a moment for %s', (_, text) => {
+    const took = cost(() => expect(markdownToHtml(text)).toBeUndefined());
+    expect(took).toBeLessThan(200);
+  });
+
+  it.each([
+    ...[
+      '[',
+      '[a](',
+      '![[',
+      '**a ',
+      '__a_',
+      '~~',
+      '`',
+      '<a x="',
+      'a@',
+      '- ',
+      '-\n',
+      '1.\n',
+      'a\n=',
+      '\\',
+      '|a',
+      '[*_~`](',
+    ],
+  ])('made of %j takes a moment, whatever comes of it', (piece) => {
+    expect(cost(() => void markdownToHtml(piece.repeat(60_000 / piece.length)))).toBeLessThan(400);
+  });
+});

@@ -1,0 +1,84 @@
+/** Markdown as HTML, within bounds of size, depth and time. The HTML is as hostile as the text: markdown.tsx makes it safe. */
+import { Marked, Tokenizer, type Tokens } from 'marked';
+
+/** Longer texts are not tried. */
+const mostCharacters = 100_000;
+/** Lists, quotations and emphases inside one another. */
+const mostDepth = 50;
+const mostCells = 10_000;
+const mostMilliseconds = 120;
+
+class BeyondBounds extends Error {}
+
+/** Marked asks it for a token at each step, which therefore sees how long and how deep the work goes. */
+class BoundedTokenizer extends Tokenizer {
+  readonly #end = performance.now() + mostMilliseconds;
+  #depth = 0;
+
+  /** The first one asked for a block. */
+  override space(src: string): Tokens.Space | undefined {
+    this.#look();
+    return super.space(src);
+  }
+
+  /** The first one asked within a line. */
+  override escape(src: string): Tokens.Escape | undefined {
+    this.#look();
+    return super.escape(src);
+  }
+
+  override list(src: string): Tokens.List | undefined {
+    return this.#deeper(() => super.list(src));
+  }
+
+  override blockquote(src: string): Tokens.Blockquote | undefined {
+    return this.#deeper(() => super.blockquote(src));
+  }
+
+  override emStrong(...given: Parameters<Tokenizer['emStrong']>): Tokens.Em | Tokens.Strong | undefined {
+    return this.#deeper(() => super.emStrong(...given));
+  }
+
+  /** Every row is filled up to the columns of the first one: few characters may stand for many cells. */
+  override table(src: string): Tokens.Table | undefined {
+    const head = /^([^\n]*)\n[-|: \t]+(?:\n|$)/.exec(src);
+    if (head === null) return undefined;
+    const rows = src.slice(0, src.search(/\n[ \t]*(?:\n|$)|$/)).split('\n').length;
+    if (head[1].split('|').length * rows > mostCells) throw new BeyondBounds();
+    return super.table(src);
+  }
+
+  #look(): void {
+    if (performance.now() > this.#end) throw new BeyondBounds();
+  }
+
+  #deeper<T>(read: () => T): T {
+    if (++this.#depth > mostDepth) throw new BeyondBounds();
+    const token = read();
+    this.#depth--;
+    return token;
+  }
+}
+
+const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => entities[character]);
+}
+
+const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  renderer: { html: ({ text }) => escapeHtml(text), image: ({ text }) => escapeHtml(text) },
+});
+
+/** @returns undefined for a text beyond the bounds: that is shown as it is */
+export function markdownToHtml(text: string): string | undefined {
+  if (text.length > mostCharacters) return undefined;
+  try {
+    return marked.parse(text, { async: false, tokenizer: new BoundedTokenizer() });
+  } catch {
+    // Too much of it, or too deep for the stack: the text is hostile, and its reader is not to lose the page.
+    return undefined;
+  }
+}
