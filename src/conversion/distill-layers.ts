@@ -143,9 +143,10 @@ export async function planDistillLayers(
   const rows = requireRows(dataset.rows, settings.batch);
   const { device, threads, memory } = parsed;
   const cost = transferCost(shapes.teacher.model, shapes.student.model, layers, { ...own, rows });
+  requireMemory(cost.memoryBytes, memory);
   const rate = await measureOperations({ device, threads });
   const stage = {
-    ...{ name: 'layers', length: settings.length, batch: settings.batch },
+    ...{ name: 'layers', length: settings.length, batch: settings.batch, form: 'layers' as const },
     ...{ tokens: settings.steps * settings.batch * settings.length, memoryBytes: cost.memoryBytes },
     diskBytes: cost.diskBytes,
     seconds: operationSeconds(cost.passOperations + own.steps * cost.stepOperations, rate),

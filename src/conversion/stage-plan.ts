@@ -4,6 +4,7 @@ import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
 import { exchangeableLayers } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
+import { chooseForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import { measureOperations, operationSeconds, processBytes } from '../training/step-cost.ts';
 import type { PlannedStage, WorkPlan } from '../training/plans/plan.ts';
@@ -23,6 +24,8 @@ import { sensitivityProbes } from './sensitivity.ts';
 import { rowLength, type TrainingStage, trainingStages, windowLength } from './stages.ts';
 import { trainingRows } from './texts.ts';
 
+/** All stages that measure or calibrate hold a model whole. */
+const helpingStage = ['a smaller model', 'distill with `stage` layers, which holds one layer at a time'];
 const calibrationTokens = 4 * 256;
 /** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
 const engineCopies = 1.9;
@@ -54,6 +57,7 @@ export async function planConversion(
   const judgeBytes = judge.tokens === 0 ? 0 : agreementPeakBytes(model, student, judge.length);
   const base = {
     memoryBytes: processBytes + weightBytes + Math.max(reading.peakBytes, judgeBytes),
+    form: 'whole' as const,
     diskBytes: weightBytes,
   };
   const engineBytes = processBytes + weightBytes + engineCopies * weightBytes;
@@ -68,7 +72,7 @@ export async function planConversion(
     {
       ...{ name: 'calibrate', length: 256, batch: 1, tokens: calibrationTokens },
       // The weights of the stage before are removed when these are complete.
-      ...{ memoryBytes: base.memoryBytes + 2 * samples, diskBytes: 2 * weightBytes },
+      ...{ ...base, memoryBytes: base.memoryBytes + 2 * samples, diskBytes: 2 * weightBytes },
       seconds: measured + read(calibrationTokens) + layers.length * 0.3,
     },
   ];
@@ -81,7 +85,16 @@ export async function planConversion(
     const tokens = count * (validationTokens + probes + calibrationTokens);
     const memoryBytes = base.memoryBytes + 2 * samples;
     const seconds = read(tokens) + count * 0.3;
-    stages.unshift({ name: 'sensitivity', length: window, batch: 1, tokens, memoryBytes, diskBytes: 0, seconds });
+    stages.unshift({
+      name: 'sensitivity',
+      length: window,
+      batch: 1,
+      tokens,
+      ...base,
+      memoryBytes,
+      diskBytes: 0,
+      seconds,
+    });
   }
   for (const stage of trainingStages) {
     const inputs = { ...options, model, student, memoryBytes: limit, time, rows, layers };
@@ -103,8 +116,11 @@ export async function planConversion(
   const longest = processBytes + weightBytes + readingCost(model, extent.positionLength).peakBytes;
   stages.push({
     ...{ name: 'report', length: extent.positionLength, batch: 1, tokens: extent.tokens, seconds: extent.seconds },
-    ...{ memoryBytes: Math.max(base.memoryBytes, longest, engineBytes + states), diskBytes: 2 * weightBytes },
+    ...{ ...base, memoryBytes: Math.max(base.memoryBytes, longest, engineBytes + states), diskBytes: 2 * weightBytes },
   });
+  for (const { name, form, memoryBytes } of stages) {
+    chooseForm(`stage ${name}`, { [form]: memoryBytes }, limit, helpingStage);
+  }
   return { stages, memoryLimitBytes: limit };
 }
 
@@ -132,7 +148,7 @@ export function planWholeModel(stage: TrainingStage, inputs: ModelInputs): Plann
   const planned = count ?? Math.max(0, Math.floor((stage.share * budget) / each));
   return {
     ...{ name: stage.name, length, batch: cost.microBatch, tokens: planned * batch * length },
-    ...{ memoryBytes: cost.bytes, diskBytes: 2 * cost.trainingBytes, seconds: planned * each },
+    ...{ memoryBytes: cost.bytes, form: 'whole', diskBytes: 2 * cost.trainingBytes, seconds: planned * each },
   };
 }
 
@@ -151,6 +167,6 @@ function planLayers(
   return {
     ...{ name: stage.name, length, batch: rowsAtOnce, tokens: planned * rowsAtOnce * length },
     memoryBytes: cost.memoryBytes + 4 * parameterCount(student.parameters),
-    ...{ diskBytes: cost.diskBytes, seconds: once + planned * each },
+    ...{ form: 'layers', diskBytes: cost.diskBytes, seconds: once + planned * each },
   };
 }

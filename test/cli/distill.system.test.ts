@@ -99,7 +99,7 @@ it.each([
   ['finetune --lora r=2', [at('llama')]],
 ])('%s --plan says memory, disk and time, and does nothing else', async (words, models) => {
   const [command, ...options] = words.split(' ');
-  const out = ['--set', 'memory=1GiB', '--plan', '--out', at('planned')];
+  const out = ['--memory', '1GiB', '--plan', '--out', at('planned')];
   const result = await runJson(command, ...models, ...options, ...settings(...out));
   const plan = result.plan as { memoryLimitBytes: number; stages: Record<string, unknown>[] };
   expect(plan.memoryLimitBytes).toBe(2 ** 30);

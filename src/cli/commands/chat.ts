@@ -11,6 +11,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 import { called, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
+import { memoryOption } from '../options/memory-option.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
 import { openCausal } from '../../open/running-model.ts';
 import { readTools, type ResultSource, callResult } from './chat/tool-results.ts';
@@ -100,6 +101,7 @@ export const chatCommand = defineCommand({
     temperature: samplingOptions.temperature,
     topP: samplingOptions.topP,
     seed: withDefault(seed32, 0, 'seed of the random choices'),
+    memory: memoryOption,
     ...settings({
       toolFormat: optional(called('name', text), 'form of calls, as --tool-format of serve (default: by the template)'),
       toolChoice: withDefault(
@@ -118,7 +120,7 @@ export const chatCommand = defineCommand({
       throw new UsageError('--yes confirms --tool-command; give one');
     const tools = options.tools === undefined ? [] : await readTools(options.tools);
     const required = requiredTools(tools, options.toolChoice);
-    const folder = await fetchedModel(context, options.model);
+    const folder = await fetchedModel(context, options.model, options);
     const { device, threads, temperature, topP, seed, system, maxTokens, toolFormat } = options;
     const chatTemplate = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
     await using model = await openCausal(folder, { name: basename(folder), chatTemplate, device, threads });

@@ -5,7 +5,9 @@ import { requireCausal } from '../../models/families/index.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
+import { memoryOption } from '../options/memory-option.ts';
 import { folderOf } from '../options/model-options.ts';
+import { requireOpeningMemory } from '../../open/opening-memory.ts';
 import { integer, seed32 } from '../framework/option-values.ts';
 
 const columns: readonly Column<CheckRow>[] = [
@@ -38,9 +40,11 @@ export const check = defineCommand({
   options: {
     maxLength: withDefault(integer(8, 65536, 'tokens'), 1024, 'longest sequence; later edges of groups go unchecked'),
     seed: withDefault(seed32, 1, 'seed of the random tokens and parameters'),
+    memory: memoryOption,
     ...engineOptions,
   },
-  async run(context, { model: folder, maxLength, seed, device, threads }) {
+  async run(context, { model: folder, maxLength, seed, memory, device, threads }) {
+    await requireOpeningMemory(folder, { memory });
     const { model: loaded, parameters } = await loadModel(folder);
     await using weights = await openModelWeights(folder);
     const model = loaded.kind === 'encoder' ? loaded : requireCausal(loaded);

@@ -151,24 +151,21 @@ export const convertCommand = defineCommand({
       return { tokenizer, texts };
     };
     const planning = { ...settings, batch, length, seed, compile, memoryBytes, contexts };
+    const described = await loadCausalShapes(given);
+    const { tokenizer, texts } = await textsOf(described);
+    const plan = await (options.target === undefined
+      ? planConversion(described.model, { tokenizer, texts }, planning)
+      : planContainer(described.model, planning));
     if (options.plan) {
-      const described = await loadCausalShapes(given);
-      const texts = await textsOf(described);
-      const plan = await (options.target === undefined
-        ? planConversion(described.model, texts, planning)
-        : planContainer(described.model, planning));
       reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
     const original = await loadCausalModel(given);
-    const { tokenizer, texts } = await textsOf(original);
     const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     if (options.target !== undefined) {
       return writeContainer(context, original, tokenizer, texts, { ...planning, folder, out, replace, dtype, resume });
     }
-    if (!resume && share === undefined) {
-      context.note(planLine(await planConversion(original.model, { tokenizer, texts }, planning)));
-    }
+    if (!resume && share === undefined) context.note(planLine(plan));
     const { trainedLength } = original.model.sizes;
     await using _lock = await lockFolder(folder);
     const configuration = { model: original.model.toJson(), data, ...settings, batch, length };

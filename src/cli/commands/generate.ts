@@ -33,6 +33,7 @@ import {
   speculationOptions,
   speculationSoFar,
 } from '../options/speculation-options.ts';
+import { memoryOption } from '../options/memory-option.ts';
 import { weightTypes } from '../../quantization/sources.ts';
 import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import { openGenerating, type RunningModel } from '../../open/running-model.ts';
@@ -50,6 +51,7 @@ const generateOptions = {
     choice(weightTypes),
     'of a model that is not exported: compute with matrices in f16, w8a8 or int4, as export stores them (default: f32)',
   ),
+  memory: memoryOption,
   ...speculationOptions,
   ...engineOptions,
   ...settings({
@@ -94,7 +96,7 @@ export const generateCommand = defineCommand({
     const prompt = promptSource(options, context);
     const compile = { device: options.device, threads: options.threads };
     if (options.beams > 1) refuseForBeams(options);
-    const folder = await fetchedModel(context, options.model);
+    const folder = await fetchedModel(context, options.model, options);
     await using loaded = await openGenerating(folder, { ...compile, dtype: options.dtype });
     const { engine } = loaded;
     const needsTokenizer =

@@ -25,6 +25,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 import { byteCount, called, choice, filePath, integer, text, textList, wordList } from '../framework/option-values.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
+import { memoryOption } from '../options/memory-option.ts';
 import { noteTokenizer } from '../output/model-summary.ts';
 
 /** Requests name no longer one. */
@@ -74,6 +75,7 @@ export const serveCommand = defineCommand({
       'decode several tokens a step where that is faster: lookup (repetitions in the text), suffix (in earlier texts of the ' +
         'API key too), recycle (tokens that the model considered), auto (suffix, then recycle) or off',
     ),
+    memory: memoryOption,
     ...engineOptions,
     engine: withDefault(
       choice(enginePlacements, 'place'),
@@ -125,7 +127,7 @@ export const serveCommand = defineCommand({
     const { parallel, maxQueue, sessions, toolFormat, speculate: drafter, noUi } = options;
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
     const log = pino({ base: null }, { write: (line: string) => context.note(line.trimEnd()) });
-    const folder = await fetchedModel(context, options.model);
+    const folder = await fetchedModel(context, options.model, options);
     const place = await placeEngine(folder, options.engine, options.threads);
     const names = options.servedModelName.flat();
     const own = folder === resolve(options.model) ? [basename(folder)] : [options.model, basename(folder)];

@@ -6,6 +6,7 @@ import {
   type ModelSource,
   type TransferOptions,
 } from '../../checkpoint/hub/hub.ts';
+import { type OpeningLimits, requireOpeningMemory } from '../../open/opening-memory.ts';
 import { folderOfModel } from '../../open/source.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { optional } from '../framework/command.ts';
@@ -33,7 +34,13 @@ export function announced<T>(context: CommandContext, download: (watching: Trans
   );
 }
 
-/** The folder of a model, fetched if it is not here. @throws LinnetError as `folderOfModel` */
-export function fetchedModel(context: CommandContext, model: string): Promise<string> {
-  return announced(context, (watching) => folderOfModel(model, { hub: hubOf(context), ...watching }));
+/** The folder of a model, fetched if it is not here. @throws LinnetError as `folderOfModel` and `requireOpeningMemory` */
+export async function fetchedModel(
+  context: CommandContext,
+  model: string,
+  limits: OpeningLimits = {},
+): Promise<string> {
+  const folder = await announced(context, (watching) => folderOfModel(model, { hub: hubOf(context), ...watching }));
+  await requireOpeningMemory(folder, limits);
+  return folder;
 }

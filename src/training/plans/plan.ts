@@ -6,7 +6,8 @@ import type { JsonValue } from '../../report/record.ts';
 import { totalUpdates, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 import type { KeptFeature } from '../updates.ts';
 import { memoryLimit, type TrainingOptions } from './options.ts';
-import { fitStep, measureOperations, operationSeconds } from '../step-cost.ts';
+import type { MemoryForm } from '../memory-form.ts';
+import { fitStep, measureOperations, operationSeconds, requireMemory } from '../step-cost.ts';
 import type { TrainingSettings } from '../settings.ts';
 
 export type ParameterMap = LoadedModel['parameters'];
@@ -70,6 +71,8 @@ export interface PlannedStage {
   readonly batch: number;
   readonly tokens: number;
   readonly memoryBytes: number;
+  /** Whether all weights are in memory, or those of one layer at a time. */
+  readonly form: MemoryForm;
   readonly diskBytes: number;
   readonly seconds: number;
 }
@@ -89,10 +92,11 @@ export async function planTraining(
 ): Promise<WorkPlan> {
   const memoryLimitBytes = memoryLimit(memory);
   const { settings, cost } = fitStep({ ...plan, settings: given }, memoryLimitBytes);
+  requireMemory(cost, settings, memoryLimitBytes);
   const steps = totalUpdates(plan.dataset, settings);
   const rate = await measureOperations({ device, threads });
   const stage = {
-    ...{ name, length: plan.dataset.length, batch: cost.microBatch, memoryBytes: cost.bytes },
+    ...{ name, length: plan.dataset.length, batch: cost.microBatch, memoryBytes: cost.bytes, form: 'whole' as const },
     tokens: steps * settings.batch * plan.dataset.length,
     // Two snapshots, and the result.
     diskBytes: 2 * cost.trainingBytes + cost.weightBytes + (plan.feature?.diskBytes ?? 0),

@@ -33,7 +33,10 @@ import {
 } from '../../framework/command.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, countList, integer } from '../../framework/option-values.ts';
+import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
+import { openingMemory } from '../../../open/opening-memory.ts';
+import { chooseForm } from '../../../training/memory-form.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 const passage = 16;
@@ -56,6 +59,7 @@ export const evalAgreement = defineCommand({
     prompts: withDefault(integer(1, 1 << 16), 200, 'prompts, at random from the text'),
     length: withDefault(integer(1, 1 << 20, 'tokens'), 256, 'tokens of a prompt'),
     tokens: withDefault(integer(1, 1 << 16), 64, 'tokens of a continuation'),
+    memory: memoryOption,
     ...engineOptions,
     ...settings({
       field: fieldOption,
@@ -66,10 +70,13 @@ export const evalAgreement = defineCommand({
   writesResults: true,
   async run(
     context,
-    { models, data, field, prompts: count, length, tokens, distances = [16, 64, 256], seed, ...compile },
+    { models, data, field, prompts: count, length, tokens, distances = [16, 64, 256], seed, memory, ...compile },
   ) {
     const [folder, ...others] = models;
     if (others.length === 0) throw new UsageError('give the original and at least one converted model');
+    const bytes = await Promise.all(models.map((model) => openingMemory(model)));
+    const largest = bytes[0] + Math.max(...bytes.slice(1)); // two models at a time
+    chooseForm('the comparison of two models', { whole: largest }, memory, ['exports of fewer bits']);
     await using original = await openCausal(folder, compile);
     const { tokenizer, engine } = original;
     const stride = { mode: 'text' as const, length, stride: length };

@@ -22,7 +22,9 @@ import {
 } from '../../framework/command.ts';
 import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
+import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
+import { requireOpeningMemory } from '../../../open/opening-memory.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
 
@@ -46,6 +48,7 @@ export const evalPositions = defineCommand({
     ),
     after: optional(called('counts', countList), 'tokens read before the last `scored` ones, such as 512,4096,32768'),
     chart: optional(filePath, 'where a chart goes, as SVG'),
+    memory: memoryOption,
     ...engineOptions,
     ...settings({
       field: fieldOption,
@@ -54,7 +57,7 @@ export const evalPositions = defineCommand({
   },
   writesResults: true,
   writes: ['chart'],
-  async run(context, { models, data, field, length: asked, after, scored, chart, ...compile }) {
+  async run(context, { models, data, field, length: asked, after, scored, chart, memory, ...compile }) {
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {
       throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
@@ -62,6 +65,7 @@ export const evalPositions = defineCommand({
     const ofEach = async <T>(measure: (text: MeasuredText, hooks: WorkHooks) => Promise<T>) => {
       const results: (T & { readonly model: string })[] = [];
       for (const folder of models) {
+        await requireOpeningMemory(folder, { memory });
         const tokenizer = await loadTokenizer(folder);
         const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
         await using opened = await openCausal(folder, compile);

@@ -47,7 +47,9 @@ import {
   type ValueKind,
 } from '../../framework/option-values.ts';
 import { modelHere } from '../../../open/model-names.ts';
+import { memoryOption } from '../../options/memory-option.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
+import { requireOpeningMemory } from '../../../open/opening-memory.ts';
 import { countParameters } from '../../output/model-summary.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 
@@ -96,6 +98,7 @@ const taskOptions = {
   maxLength: optional(integer(2, 1 << 24, 'tokens'), 'longer prompts lose their beginning (default: trained length)'),
   out: optional(folderPath, 'where results and samples are written'),
   queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
+  memory: memoryOption,
   ...engineOptions,
   ...settings({
     context: withDefault(
@@ -214,6 +217,7 @@ async function evaluateModel(
     ...{ model: await modelHere(path), maxLength, context: reading, sharing: !options.alone, speculate },
     bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
   };
+  await requireOpeningMemory(described.model, options);
   await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
   const { loaded, scorer, identity } = opened;
   const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));

@@ -1,0 +1,55 @@
+/** Memory of a model that is opened to generate, known before its weights are read. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openModelWeights } from '../checkpoint/load-model.ts';
+import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { maximumManifestBytes } from '../export/manifest.ts';
+import { readManifest } from '../export/assemble.ts';
+import { readInFolder } from '../files/regular-file.ts';
+import { parameterCount } from '../nn/parameters.ts';
+import type { WeightType } from '../quantization/sources.ts';
+import { chooseForm } from '../training/memory-form.ts';
+import { processBytes } from '../training/step-cost.ts';
+import { isExport } from './folder-files.ts';
+
+/** Bytes of a parameter as stored, and how often they are held while an engine is made of a checkpoint (measured at 0.5B and 7B). */
+const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonly held: number }>> = {
+  f32: { bytes: 4, held: 1.25 },
+  f16: { bytes: 2, held: 2.75 },
+  w8a8: { bytes: 1, held: 2.75 },
+  int4: { bytes: 0.5625, held: 2.75 },
+};
+/** The same of an export, whose files the engine maps or reads. */
+const exportHeld = 1.2;
+
+/** How a model is opened, and what it may take. */
+export interface OpeningLimits {
+  readonly dtype?: WeightType;
+  /** Bytes. Default: as `memoryLimit`. */
+  readonly memory?: number;
+}
+
+/** The memory of an opened model at its peak. @param dtype of a checkpoint; default f32 */
+export async function openingMemory(folder: string, dtype: WeightType = 'f32'): Promise<number> {
+  if (await isExport(folder)) {
+    const manifest = readManifest(
+      await readInFolder(folder, EXPORT_FILE, maximumManifestBytes),
+      join(folder, EXPORT_FILE),
+    );
+    const sizes = await Promise.all(
+      Object.keys(manifest.files).map(async (file) => (await stat(join(folder, file))).size),
+    );
+    return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+  await using weights = await openModelWeights(folder);
+  const { bytes, held } = openedTypes[dtype];
+  return processBytes + held * bytes * parameterCount(weights.model.parameters);
+}
+
+/** @throws LinnetError `CONFIG` for a model whose engine is over the limit */
+export async function requireOpeningMemory(folder: string, { dtype, memory }: OpeningLimits): Promise<void> {
+  const smaller =
+    dtype === undefined || dtype === 'f32' ? ['an export of fewer bits', '`dtype` int4'] : ['an export of it'];
+  const remedies = (await isExport(folder)) ? [] : smaller;
+  chooseForm(`opening ${folder}`, { whole: await openingMemory(folder, dtype) }, memory, remedies);
+}
