@@ -10,6 +10,7 @@ import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
+import { readGenerationConfig, withEnds } from './generation-config.ts';
 import { withoutIgnored } from './ignored-fields.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
@@ -43,7 +44,8 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   await refuseOtherKinds(path);
   await checkFolder(path);
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
-  const config = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
+  const written = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
+  const config = withEnds(written, await readGenerationConfig(path));
   return new Checkpoint(path, config, configBytes, await openWeights(path));
 }
 
@@ -123,7 +125,7 @@ async function openFiles(
 export class Checkpoint implements AsyncDisposable {
   /** Absolute path of the folder. */
   readonly path: string;
-  /** The parsed config.json; its fields are unchecked. */
+  /** The parsed config.json, with all ends of texts that generation_config.json has; its fields are unchecked. */
   readonly config: JsonObject;
   /** All tensors of all files, with type and shape as stored. */
   readonly tensors: ReadonlyMap<string, WeightInfo>;

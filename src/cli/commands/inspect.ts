@@ -1,5 +1,6 @@
 /** `linnet inspect`: the description of a model and the memory of a session, without reading its weights. */
 import { growsWithText } from '../../attention/mixers.ts';
+import { type GenerationDefaults, readGenerationConfig } from '../../checkpoint/generation-config.ts';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
@@ -53,6 +54,7 @@ export const inspect = defineCommand({
     const described = await describeFolder(context, folder, verify);
     const { model, parameters, storedBytes, storedTypes, exported, labels, gguf } = described;
     const tokenizer = await ifFound(loadTokenizer(folder));
+    const { sampling: generation } = await readGenerationConfig(folder);
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
     const memory = labels === undefined ? sessionMemory(model) : undefined;
@@ -68,6 +70,7 @@ export const inspect = defineCommand({
       ['sizes', describeSizes(model)],
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
       ...unreadFields(model),
+      ...describeGeneration(generation),
       ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
     ];
     printFacts(context, facts);
@@ -95,6 +98,7 @@ export const inspect = defineCommand({
         }),
         ...memoryJson(memory),
         unknownFields: model.unknownFields ?? [],
+        generation: { ...generation, eosIds: model.eosIds },
         stateFormula: stateFormula.join('\n'),
         ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
         contextLength: sizes.trainedLength,
@@ -104,6 +108,11 @@ export const inspect = defineCommand({
     };
   },
 });
+
+function describeGeneration(generation: GenerationDefaults): Fact[] {
+  const said = Object.entries(generation).map(([name, value]) => `${name} ${value}`);
+  return said.length === 0 ? [] : [['sampling', `${said.join(', ')} where a request is silent`]];
+}
 
 function unreadFields({ unknownFields = [] }: Model): Fact[] {
   return unknownFields.length === 0 ? [] : [['not read', `${listNames(unknownFields)} of config.json`]];

@@ -69,6 +69,7 @@ const compositeSchema = z.object({
   model_type: z.literal('qwen3_5'),
   text_config: z.record(z.string(), z.unknown()),
   tie_word_embeddings: z.boolean().default(false),
+  eos_token_id: decoderFields.eos_token_id,
   linnet: z.unknown().optional(),
 });
 
@@ -114,11 +115,11 @@ export const qwen35TextModel = decoderFamily(textVariant, textSchema, harmless, 
 
 export const qwen3NextModel = decoderFamily(nextVariant, nextSchema, harmless, (found) => own(nextVariant, found));
 
-/** The text model of a composite config.json. Whether the head is tied is said at its top. */
+/** The text model of a composite config.json. Whether the head is tied is said at its top, and which tokens end a text. */
 export function qwen35Model(json: Readonly<Record<string, unknown>>): CausalModel {
   const given = parseConfigFields(compositeVariant.title, compositeSchema, json, ofPictures);
-  const { text_config: text, tie_word_embeddings, linnet } = given;
-  const flat = { ...text, tie_word_embeddings, ...(linnet !== undefined && { linnet }) };
+  const { text_config: text, tie_word_embeddings, linnet, eos_token_id: eos = text.eos_token_id } = given;
+  const flat = { ...text, tie_word_embeddings, eos_token_id: eos, ...(linnet !== undefined && { linnet }) };
   const parsed = parseDecoderConfig(compositeVariant, textSchema, flat, harmless, (found) =>
     own(compositeVariant, found),
   );

@@ -1,0 +1,98 @@
+/** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
+import { z } from 'zod';
+import { ifFound, LinnetError } from '../errors.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../files/json-object.ts';
+import { readInFolder } from '../files/regular-file.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
+
+export const GENERATION_FILE = 'generation_config.json';
+
+/** Largest file that is read. */
+export const maximumGenerationBytes = 1_000_000;
+
+const tokenId = z
+  .int()
+  .min(0)
+  .max(1 << 24);
+
+/** The fields that are read; of the others, most are about searches and caches of Python's own. */
+const schema = z.looseObject({
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().min(0).max(100).nullish(),
+  top_k: z
+    .int()
+    .min(0)
+    .max(1 << 24)
+    .nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  repetition_penalty: z.number().min(0.01).max(100).nullish(),
+  eos_token_id: z.union([tokenId, z.array(tokenId).max(1000)]).nullish(),
+});
+
+/** Sampling where a request is silent; absent fields are left to the caller. */
+export interface GenerationDefaults {
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+}
+
+/** The contents of a generation_config.json. */
+export interface GenerationConfig {
+  readonly sampling: GenerationDefaults;
+  /** Tokens that end a text. */
+  readonly eosIds: readonly number[];
+}
+
+/**
+ * Reads a generation_config.json. `do_sample` false is greedy; true, or absent next to a filter or a temperature, draws, by a
+ * temperature of 1 where there is none.
+ * @param source its name, for errors
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ */
+export function parseGenerationConfig(json: JsonObject, source: string): GenerationConfig {
+  const result = schema.safeParse(json);
+  if (!result.success) {
+    const problems = schemaProblems(result.error);
+    throw new LinnetError('CONFIG', `unusable ${source}:\n${problems}\nmend it, or remove the file`, {
+      cause: result.error,
+    });
+  }
+  const { do_sample: asked, eos_token_id: eos, ...fields } = result.data;
+  const given = {
+    topK: fields.top_k ?? undefined,
+    topP: fields.top_p ?? undefined,
+    minP: fields.min_p ?? undefined,
+  };
+  const hasFilter = Object.values(given).some((value) => value !== undefined);
+  const draws = asked ?? (hasFilter || (fields.temperature ?? 0) > 0);
+  const temperature = asked === false ? 0 : draws ? (fields.temperature ?? 1) : undefined;
+  const all = { temperature, ...given, repetitionPenalty: fields.repetition_penalty ?? undefined };
+  const sampling = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+  return { sampling, eosIds: typeof eos === 'number' ? [eos] : (eos ?? []) };
+}
+
+/**
+ * The generation_config.json of a folder; without one, no defaults and no ends.
+ * @throws LinnetError as `parseGenerationConfig`, and `FORMAT` for a file that is no JSON
+ */
+export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
+  const bytes = await ifFound(readInFolder(folder, GENERATION_FILE, maximumGenerationBytes));
+  return generationConfigOf(bytes, GENERATION_FILE);
+}
+
+/** The same from bytes. @param bytes undefined for a missing file */
+export function generationConfigOf(bytes: Uint8Array | undefined, source: string): GenerationConfig {
+  return parseGenerationConfig(bytes === undefined ? {} : parseJsonObject(bytes, source), source);
+}
+
+/** A config.json with the ends of texts that generation_config.json has besides its own. */
+export function withEnds(config: JsonObject, { eosIds }: GenerationConfig): JsonObject {
+  const { text_config: text } = config;
+  const own = config.eos_token_id ?? (isJsonObject(text) ? text.eos_token_id : undefined) ?? [];
+  const known: readonly unknown[] = Array.isArray(own) ? own : [own];
+  const further = eosIds.filter((id) => !known.includes(id));
+  return further.length === 0 ? config : { ...config, eos_token_id: [...known, ...further] };
+}
