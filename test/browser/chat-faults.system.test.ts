@@ -195,8 +195,15 @@ describe.skipIf(noChromium !== undefined)(
       await thoughts.locator('summary').focus();
       await tab.keyboard.press('Enter');
       await tab.getByText('Which birds sing? A linnet does.', { exact: true }).waitFor();
-      await shot(tab, 'thoughts');
-      await expectAccessible(tab, 'thoughts');
+      for (const [width, colorScheme] of [
+        [1280, 'light'],
+        [390, 'dark'],
+      ] as const) {
+        await tab.setViewportSize({ width, height: 800 });
+        await tab.emulateMedia({ colorScheme });
+        await shot(tab, `thoughts-${colorScheme}-${width}`);
+        await expectAccessible(tab, `thoughts, ${width}`);
+      }
       await tab.reload();
       await say(tab, 'And who else?');
       expect(server.chats.at(-1)).toMatchObject({

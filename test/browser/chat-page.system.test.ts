@@ -317,7 +317,7 @@ describe.skipIf(noChromium !== undefined)(
         await expectAccessible(tab, 'settings');
         await tab.keyboard.press('Escape');
         await tab.getByRole('button', { name: 'Branches, trees and charts', exact: true }).click();
-        await shot(tab, 'without-insight-390');
+        await shot(tab, 'insight-390');
         await tab.getByRole('button', { name: /^Colours: system/ }).click();
         expect(await tab.evaluate('document.documentElement.dataset.scheme')).toBe('light');
       });

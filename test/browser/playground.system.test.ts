@@ -44,7 +44,8 @@ describe.skipIf(noChromium !== undefined)(
 
     afterAll(() => browser.close());
 
-    async function writeTwice(page: Page, tokens = count): Promise<void> {
+    async function writeTwice(page: Page, tokens = count, temperature = 0): Promise<void> {
+      await page.getByLabel('Temperature').first().fill(String(temperature));
       await page.getByLabel('Most tokens').fill(String(tokens));
       await page.getByRole('button', { name: 'Write', exact: true }).last().click();
       await page.getByText(/^The same text, token for token/).waitFor();
@@ -59,6 +60,12 @@ describe.skipIf(noChromium !== undefined)(
       expect(new Set(subject.model.mixers.map(({ kind }) => kind))).toEqual(new Set(['window']));
       const { page, faults } = await openPlayground(browser, site.url, '?threads=2');
       expect(await page.locator('.model').textContent()).toMatch(/5 layers.*WebAssembly in this tab, 2 threads\.$/);
+
+      // What a visitor reads first does not go round in circles.
+      const temperature = Number(await page.getByLabel('Temperature').first().inputValue());
+      await writeTwice(page, 120, temperature);
+      const words = ((await textOf(page, 'plain')) ?? '').split(/\W+/);
+      expect(new Set(words).size).toBeGreaterThan(0.5 * words.length);
 
       const longest = await longestTask(page, () => writeTwice(page));
       console.info(`longest task of the page while the model wrote: ${longest.toFixed(0)} ms`);

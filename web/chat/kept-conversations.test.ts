@@ -60,6 +60,8 @@ describe('conversations in local storage', () => {
   it('are called by their name, or their first words', () => {
     expect(titleOf({ ...kept, name: 'Birds' })).toBe('Birds');
     expect(titleOf(kept)).toBe('Who sings there?');
+    const branched = addTurn(answered, undefined, { author: 'user', text: 'Who listens?' });
+    expect(titleOf({ ...kept, conversation: branched })).toBe('Who listens?');
     expect(numberedTitle('Birds', ['Birds', '(2) Birds'])).toBe('(3) Birds');
     expect(numberedTitle('(2) Birds', ['(2) Birds'])).toBe('(3) Birds');
   });

@@ -3,7 +3,7 @@
  * model. What is stored may be anything; entries that cannot be read are passed over.
  */
 import { recordOf } from './answer-stream.ts';
-import type { ConversationTree } from './conversation.ts';
+import { type ConversationTree, shownPath } from './conversation.ts';
 import { readConversation, writeConversation } from './conversation-file.ts';
 import { defaultSettings, type Settings } from './settings.ts';
 
@@ -120,9 +120,9 @@ function readSettings(stored: Readonly<Record<string, unknown>>): Settings {
   return { ...defaultSettings, ...Object.fromEntries(fit) };
 }
 
-/** The name of a conversation, or its first words. */
+/** The name of a conversation, or the first words of the branch that is shown. */
 export function titleOf({ name, conversation }: Pick<KeptConversation, 'name' | 'conversation'>): string {
-  const words = conversation.turns[0]?.text.trim().replaceAll(/\s+/g, ' ') ?? '';
+  const words = shownPath(conversation).at(0)?.text.trim().replaceAll(/\s+/g, ' ') ?? '';
   return name !== '' ? name : words.length > 60 ? `${words.slice(0, 60)}…` : words;
 }
 

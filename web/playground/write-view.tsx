@@ -58,7 +58,8 @@ const sourceTitles: Readonly<Record<string, SourceTitle>> = {
 };
 
 const defaultSampling: Sampling = {
-  temperature: 0,
+  // At 0 a model this small soon repeats itself.
+  temperature: 0.6,
   topP: 1,
   topK: 0,
   repetitionPenalty: 1,
