@@ -70,9 +70,8 @@ export interface JsonLimits {
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const OPENING = [0x5b, 0x7b];
-const CLOSING = [0x5d, 0x7d];
+/** Marks outside strings by their byte: 1 opens, 2 closes, 3 is a comma, 4 a quote. */
+const markOf: Readonly<Record<number, number>> = { 0x5b: 1, 0x7b: 1, 0x5d: 2, 0x7d: 2, 0x2c: 3, [QUOTE]: 4 };
 
 /**
  * Refuses a text beyond the bounds; whether it is JSON otherwise is the parser's to say. Linear in bytes, keeps nothing.
@@ -86,20 +85,18 @@ export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLi
   let depth = 0;
   let containers = 0;
   let values = 0;
-  let inString = false;
+  const marks = Uint8Array.from({ length: 256 }, (_, byte) => markOf[byte] ?? 0);
   for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === BACKSLASH) i++;
-      else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) {
-      inString = true;
-    } else if (OPENING.includes(byte)) {
+    const mark = marks[bytes[i]];
+    if (mark === 0) continue;
+    if (mark === 4) {
+      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+    } else if (mark === 1) {
       if (++depth > deepest) refuse(`is nested deeper than ${deepest} levels`);
       if (++containers > mostContainers) refuse(`has more than ${mostContainers} objects and lists`);
-    } else if (CLOSING.includes(byte)) {
+    } else if (mark === 2) {
       depth--;
-    } else if (byte === COMMA && ++values > mostValues) {
+    } else if (++values > mostValues) {
       refuse(`has more than ${mostValues} values`);
     }
   }

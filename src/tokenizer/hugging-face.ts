@@ -11,6 +11,7 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
+import { BytePairs } from './byte-pairs.ts';
 import { checkComponents, type UnfamiliarPatterns } from './components.ts';
 import { tokenSpelling } from './token-bytes.ts';
 import { type LaterEncoder, laterTokens } from './later-encoding.ts';
@@ -115,12 +116,15 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
 
   const masks = { added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source) };
-  const library = (json: JsonObject): LibraryTokenizer =>
-    openLibrary(
-      { ...json, ...masks, model: maskedModel(model, mask) },
-      maskedConfig(tokenizerConfigJson, mask),
-      origin,
-    );
+  const pairs = BytePairs.describes(model)
+    ? new BytePairs(new Map(Array.from(ids, ([token, id]) => [mask(token), id])), model, mask, origin)
+    : undefined;
+  const library = (json: JsonObject): LibraryTokenizer => {
+    const own = pairs?.stripped ?? maskedModel(model, mask);
+    const made = openLibrary({ ...json, ...masks, model: own }, maskedConfig(tokenizerConfigJson, mask), origin);
+    pairs?.give(made);
+    return made;
+  };
   const { scheme, without } = textPrefix(tokenizerJson);
   const whole = library(tokenizerJson);
   /** Without the blank that begins a text; made when a text goes on for the first time. */
@@ -232,7 +236,7 @@ function tokenIds(vocabulary: unknown, origin: string): Map<string, number> {
       ids.set(piece[0], id);
     }
   } else if (isJsonObject(vocabulary)) {
-    for (const [token, id] of Object.entries(vocabulary)) ids.set(token, checkedTokenId(id, token, origin));
+    for (const token of Object.keys(vocabulary)) ids.set(token, checkedTokenId(vocabulary[token], token, origin));
   } else {
     throw new LinnetError('FORMAT', `"model.vocab" of ${origin} is neither an object nor an array`);
   }

@@ -11,6 +11,7 @@ declare module '@huggingface/tokenizers' {
     /** @throws Error if `ids` is empty. */
     decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
     id_to_token(id: number): string | undefined;
+    readonly model: object;
   }
 }
 
