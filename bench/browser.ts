@@ -53,17 +53,14 @@ interface Speed {
 async function measure(page: Page, url: string, threads: number): Promise<Speed> {
   return page.evaluate(
     async ({ url, threads, promptLength, tokens }) => {
-      const { open, generateToEnd } = globalThis.linnet;
+      const { open, runTogether } = globalThis.linnet;
       const opened = await open(url, { threads });
       const engine = await opened.engine();
       const { vocabulary } = engine.model.sizes;
       const promptTokens = Array.from({ length: promptLength }, (_, i) => (i * 7919) % vocabulary);
-      await generateToEnd(engine, { promptTokens, maxTokens: 4, ignoreEos: true });
-      const { prefillSeconds, tokensPerSecond } = await generateToEnd(engine, {
-        promptTokens,
-        maxTokens: tokens,
-        ignoreEos: true,
-      });
+      const job = { prompt: { tokens: promptTokens }, ignoreEos: true };
+      await runTogether(engine, [{ ...job, maxTokens: 4 }]);
+      const [{ prefillSeconds, tokensPerSecond }] = await runTogether(engine, [{ ...job, maxTokens: tokens }]);
       await opened.dispose();
       return { prefill: promptLength / prefillSeconds, decode: tokensPerSecond };
     },

@@ -15,7 +15,6 @@ import { parseArgs } from 'node:util';
 import {
   DecodingEngine,
   type Generation,
-  generateToEnd,
   linearize,
   type LoadedModel,
   loadCausalModel,
@@ -27,7 +26,7 @@ import {
 import { treeFromPaths } from 'linnet/attention';
 import { conversionCharts, conversionReport, conversionTexts, convert, measureConversion } from 'linnet/conversion';
 import { type Document, loadDocuments, packDocuments, splitDocuments } from 'linnet/data';
-import { ObservedDrafter, SpeculationStatistics, sumAcceptance } from 'linnet/decoding';
+import { ObservedDrafter, runTogether, SpeculationStatistics, sumAcceptance } from 'linnet/decoding';
 import { evaluationData, perplexity } from 'linnet/evaluation';
 import { barChart, lineChart, makeTable, type Section, textTable, treeChart, writeReport } from 'linnet/report';
 import { causalObjective, parseTrainingSettings, train } from 'linnet/training';
@@ -227,11 +226,12 @@ async function speculationStudy({ model, parameters }: (typeof rows)[number]['tu
   const acceptance = [];
   const openings = heldOut.slice(0, heldOutTexts).map(({ text }) => text.slice(0, 1000));
   for (const text of [prompt, ...openings]) {
-    const promptTokens = [...tokenizer.encode(text, { bos: true })].slice(0, 64);
-    const options = { promptTokens, maxTokens, tokenizer, ignoreEos: true };
+    const tokens = [...tokenizer.encode(text, { bos: true })].slice(0, 64);
+    const job = { prompt: { tokens }, maxTokens, ignoreEos: true };
     const drafter = new ObservedDrafter(new LookupDrafter());
-    plain.push(await generateToEnd(engine, options));
-    drafted.push(await generateToEnd(engine, { ...options, method: speculative(drafter, { statistics }) }));
+    plain.push(...(await runTogether(engine, [job], { tokenizer })));
+    const method = speculative(drafter, { statistics });
+    drafted.push(...(await runTogether(engine, [{ ...job, method }], { tokenizer })));
     acceptance.push(drafter.acceptance);
   }
   const differing = plain.filter(({ tokens }, at) => String(tokens) !== String(drafted[at].tokens)).length;

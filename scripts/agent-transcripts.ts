@@ -10,7 +10,7 @@ import OpenAI from 'openai';
 import { pino } from 'pino';
 import { linnet } from '../src/ai-sdk/index.ts';
 import { writeFileAtomic } from '../src/files/atomic.ts';
-import { openCausal } from '../src/open/running-model.ts';
+import { open } from '../src/open/index.ts';
 import { startServer } from '../src/serving/server.ts';
 import { agentLoop, mcpTools, type Toolbox } from '../test/serving/agent-loop.ts';
 
@@ -80,7 +80,7 @@ async function aiSdkLoop(): Promise<string[]> {
   return [line('user', question), ...sdkLines(response.messages)];
 }
 
-await using model = await openCausal(folder, { name: 'tiny', chatTemplate, threads: 1 });
+await using model = await open(folder, { name: 'tiny', chatTemplate, threads: 1 });
 const server = await startServer(model, { port: 0, log: pino({ level: 'silent' }) });
 const client = new OpenAI({ apiKey: 'none', baseURL: `${server.url}/v1` });
 await using toolbox = await mcpTools();

@@ -6,7 +6,7 @@
 import { parseArgs } from 'node:util';
 import { isExchangeable } from '../src/attention/mixers.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
-import { generateToEnd } from '../src/engine/generate.ts';
+import { generateToEnd } from '../test/decoding/generated.ts';
 import { CombinedDrafter } from '../src/decoding/speculation/drafters/combined-drafter.ts';
 import type { Drafter } from '../src/decoding/speculation/drafters/drafter.ts';
 import { LookupDrafter } from '../src/decoding/speculation/drafters/lookup-drafter.ts';

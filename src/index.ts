@@ -14,7 +14,6 @@ export {
 export { type FetchProgress, type HubOptions, hubSource, type ModelSource } from './checkpoint/hub/hub.ts';
 export { type LoadedModel, loadCausalModel, loadModel, saveModel } from './checkpoint/load-model.ts';
 export { DecodingEngine } from './decoding/engine.ts';
-export { type GenerateOptions, generate, generateToEnd } from './engine/generate.ts';
 export { Sampler, type SamplerInput } from './decoding/sampler.ts';
 export { LookupDrafter } from './decoding/speculation/drafters/lookup-drafter.ts';
 export { speculative } from './decoding/speculation/speculative.ts';
@@ -27,7 +26,7 @@ export { describeModel, type Model } from './models/families/index.ts';
 export { linearize } from './models/linearization/linearize.ts';
 export type { CausalModel, EncoderDecoderModel, EncoderModel } from './models/model.ts';
 export { type DownloadOptions } from './open/source.ts';
-export { open, type OpenOptions } from './open/index.ts';
+export { type AnyModel, open, type OpenOptions } from './open/index.ts';
 export * from './open/library.ts';
 export { Random } from './random.ts';
 export { loadTokenizer } from './tokenizer/tokenizer.ts';

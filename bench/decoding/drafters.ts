@@ -14,10 +14,10 @@ import { parseArgs } from 'node:util';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { drafterMakers, LearnedByOwner, LearnedTexts } from '../../src/decoding/speculation/drafters/registry.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { runTogether } from '../../src/engine/run-together.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { Generation } from '../../src/engine/text-job.ts';
-import { openCausal } from '../../src/open/running-model.ts';
+import { openReady } from '../../test/open/ready-model.ts';
 import { Random } from '../../src/random.ts';
 
 const { positionals, values } = parseArgs({
@@ -30,7 +30,7 @@ const { positionals, values } = parseArgs({
 });
 const [what = 'texts', folder = 'assets/tiny-llama'] = positionals;
 const [tokens, turns, threads] = [values.tokens, values.turns, values.threads].map(Number);
-await using opened = await openCausal(folder, { threads });
+await using opened = await openReady(folder, { threads });
 const { engine, tokenizer } = opened;
 const { vocabulary } = engine.model.sizes;
 
@@ -92,11 +92,14 @@ async function write(tasks: readonly Task[], name: keyof typeof drafterMakers): 
       mask.fill(0)[text[so.length] ?? 0] = 1;
       return mask;
     };
-    const result = await generateToEnd(engine, {
-      ...{ promptTokens, maxTokens: text.length - promptTokens.length, ignoreEos: true },
-      sampler: new Sampler({}, undefined, { constraint }),
+    const job = {
+      prompt: { tokens: promptTokens },
+      maxTokens: text.length - promptTokens.length,
+      ignoreEos: true,
+      sampling: new Sampler({}, undefined, { constraint }),
       method: speculative(drafterMakers[name](learned), { statistics }),
-    });
+    };
+    const [result] = await runTogether(engine, [job]);
     if (result.tokens.some((token, at) => token !== text[promptTokens.length + at])) throw new Error('another text');
   }
   return statistics;

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { chain } from '../../src/attention/tree.ts';
 import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
 import { Random } from '../../src/random.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../../test/open/ready-model.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -28,7 +28,7 @@ const counts = values.rows.split(',').map(Number);
 const [turns, threads, context] = [values.turns, values.threads, values.context].map(Number);
 const [folder = 'assets/tiny-llama'] = positionals;
 
-await using exported = await openGenerating(folder, { threads, worker: values.worker });
+await using exported = await openReady(folder, { threads, worker: values.worker });
 const { engine } = exported;
 const random = new Random(3);
 const tree = chain(1);

@@ -13,7 +13,7 @@ import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
 import { randomTree } from '../../src/evaluation/speed/verification-speed.ts';
 import { Random } from '../../src/random.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../../test/open/ready-model.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -61,7 +61,7 @@ async function measure(engine: StepEngine, state: SequenceState, tree: TokenTree
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 const engines = await Promise.all(
-  positionals.map(async (folder) => (await openGenerating(folder, { threads })).engine),
+  positionals.map(async (folder) => (await openReady(folder, { threads })).engine),
 );
 if (engines.length !== 2) throw new Error('give two exported folders');
 const samples = cases.map(() => engines.map((): Measured[] => []));

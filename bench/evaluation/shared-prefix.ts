@@ -16,7 +16,7 @@ import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
 import { evaluateTasks, readTasks } from '../../src/evaluation/tasks/run.ts';
 import { Random } from '../../src/random.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
-import { openCausal } from '../../src/open/running-model.ts';
+import { openReady } from '../../test/open/ready-model.ts';
 
 const [folder = 'assets/tiny-llama', questionsText = '200', wholeText = questionsText, wordsText = '24'] =
   process.argv.slice(2);
@@ -51,7 +51,7 @@ try {
   await writeRows(place, 'test', questions);
   const selection = selectTasks([`mmlu_${subject}`], 'harness');
   const asked = { shots: 5, seed: 1234, limit: questions };
-  await using loaded = await openCausal(folder);
+  await using loaded = await openReady(folder);
   const { engine } = loaded;
   const tokenizer = await loadTokenizer(loaded.opened.origin);
   const maxLength = 1 << 14;

@@ -7,7 +7,7 @@ import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
 import { Random } from '../../src/random.ts';
 import { type Cost, costOf } from './cost.ts';
 import { someTokens } from './measurement.ts';
-import { openCausal, type RunningModel } from '../../src/open/running-model.ts';
+import { openReady } from '../../test/open/ready-model.ts';
 
 const tokens = someTokens(1 << 17, 32_000);
 const oneNode = chain(1);
@@ -25,7 +25,7 @@ export class BatchedLinnet implements AsyncDisposable {
   }
 
   static async open(folder: string, options: { streams: number; threads: number }): Promise<BatchedLinnet> {
-    return new BatchedLinnet(await openCausal(folder, { threads: options.threads }), options.streams);
+    return new BatchedLinnet(await openReady(folder, { threads: options.threads }), options.streams);
   }
 
   /** Tokens of all texts after so many of each: the cost of one step of all. What a state holds does not matter to it. */

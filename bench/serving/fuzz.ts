@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { startServer } from '../../src/serving/server.ts';
 import { hostileRequest, meantFaults, sendHostile } from '../../test/serving/hostile-requests.ts';
 import { chatTemplate } from '../../test/serving/served.ts';
-import { openCausal } from '../../src/open/running-model.ts';
+import { open } from '../../src/open/index.ts';
 
 const [countText = '10000', seedText = '1', cacheText = '32'] = process.argv.slice(2);
 const count = Number(countText);
@@ -18,7 +18,7 @@ const first = Number(seedText);
 const together = 8;
 
 const folder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
-await using model = await openCausal(folder, { name: 'tiny', chatTemplate, threads: 1 });
+await using model = await open(folder, { name: 'tiny', chatTemplate, threads: 1 });
 const failures: string[] = [];
 const log = pino({ level: 'error' }, { write: (line: string) => failures.push(line) });
 const server = await startServer(model, {

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
-import type { SavedSession } from '../../src/decoding/state/session-format.ts';
+import type { Snapshot } from '../../src/decoding/state/session-format.ts';
 import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import { createFileAtomic } from '../../src/files/atomic.ts';
 import { describeCausalModel } from '../../src/models/index.ts';
@@ -22,7 +22,7 @@ const model = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented')))
 const layout = modelLayout(model);
 const fingerprint = 'f'.repeat(64);
 
-function sessionOf(length: number): SavedSession {
+function sessionOf(length: number): Snapshot {
   const state = new SequenceState(model, layout);
   for (const { name, ring = length, horizon } of layout.slotLayouts) {
     const slots = Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon));

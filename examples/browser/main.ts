@@ -1,5 +1,5 @@
 /** Opens an exported model by its URL and streams what it generates. Everything of Linnet is in `modelOf` and `write`. */
-import { CacheStorageWeights, LinnetError, open, type OpenedCausal, type OpenedEncoderDecoder } from 'linnet/web';
+import { CacheStorageWeights, LinnetError, type EncoderDecoder, type LanguageModel, open } from 'linnet/web';
 
 function element<E extends Element>(selector: string, type: new () => E): E {
   const found = document.querySelector(selector);
@@ -14,16 +14,17 @@ const bar = element('progress', HTMLProgressElement);
 const text = element('#text', HTMLPreElement);
 const status = element('#status', HTMLOutputElement);
 
-type OpenedModel = OpenedCausal | OpenedEncoderDecoder;
-let opened: { key: string; model: OpenedModel } | undefined;
+type Writer = LanguageModel | EncoderDecoder;
+let opened: { key: string; model: Writer } | undefined;
 
 /** Opens a model, or takes the one that is open already. */
-async function modelOf(url: string, device: string, signal: AbortSignal): Promise<OpenedModel> {
+async function modelOf(url: string, device: string, signal: AbortSignal): Promise<Writer> {
   const key = `${device} ${url}`;
   if (opened?.key === key) return opened.model;
   await opened?.model.dispose();
   opened = undefined;
   const model = await open(url, {
+    kind: ['causal', 'encoder-decoder'],
     ...(device === 'wasm' || device === 'webgpu' ? { device } : {}),
     signal,
     cache: new CacheStorageWeights(),

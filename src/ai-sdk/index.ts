@@ -47,7 +47,8 @@ class LinnetEmbeddings extends OpenedOnce implements EmbeddingModelV3 {
 
   /** @throws LinnetError `INPUT` for a text without a token or with more than the model has positions; `ABORTED` by the signal */
   async doEmbed({ values, abortSignal }: EmbeddingModelV3CallOptions): Promise<EmbeddingModelV3Result> {
-    const embedding = new Embeddings(await this.model(), 1, Infinity);
+    const model = await this.model();
+    const embedding = new Embeddings(await model.engine(), model.tokenizer, 1, Infinity);
     const signal = abortSignal ?? new AbortController().signal;
     const embeddings: number[][] = [];
     let tokens = 0;

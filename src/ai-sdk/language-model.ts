@@ -14,24 +14,23 @@ import type {
   SharedV3Warning,
 } from '@ai-sdk/provider';
 import type { SamplerInput } from '../decoding/sampler.ts';
-import { preparePrompt, type Prompt, type PromptModel } from '../engine/prompt.ts';
-import { Runner } from '../engine/runner.ts';
-import { PrefixCache } from '../engine/text/prefix-cache.ts';
 import { type DrafterName, drafters } from '../decoding/speculation/drafters/registry.ts';
+import type { Runner } from '../engine/runner.ts';
+import { PrefixCache } from '../engine/text/prefix-cache.ts';
 import type { EndEvent, TextJob } from '../engine/text-job.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../engine/tools/call-reader.ts';
 import { ToolCalls } from '../engine/tools/tool-calls.ts';
 import type { ToolFunction } from '../engine/tools/tool-formats.ts';
 import { withTools } from '../engine/tools/tool-messages.ts';
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { requireOneOf } from '../files/arguments.ts';
-import type { RunningModel, RunningOptions } from '../open/running-model.ts';
-import type { ChatMessage } from '../tokenizer/chat-template.ts';
-import { endOfTurn } from '../tokenizer/text-ends.ts';
+import type { OpenOptions } from '../open/index.ts';
+import type { LanguageModel } from '../open/language-model.ts';
+import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import { OpenedOnce } from './opened-once.ts';
 
 /** How a model is opened, with its limits. */
-export interface LinnetSettings extends RunningOptions {
+export interface LinnetSettings extends OpenOptions {
   /** Name of the format in which calls of functions are written. Default: by the chat template. */
   readonly toolFormat?: string;
   /** Bytes of states that are kept between calls. Default 256 MiB. */
@@ -44,9 +43,9 @@ export interface LinnetSettings extends RunningOptions {
 
 /** The parts of an opened model that calls share. */
 interface Ready {
-  readonly model: RunningModel;
-  /** With the model's template, which remembers. */
-  readonly prompted: PromptModel;
+  readonly model: LanguageModel;
+  /** The template of the model, which remembers encoded messages. */
+  readonly template: ChatTemplate | undefined;
   readonly runner: Runner;
   readonly calls: ToolCalls;
 }
@@ -79,7 +78,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
         return { ...result, content, usage, finishReason, response: { modelId: this.modelId } };
       }
     }
-    throw new LinnetError('INTERNAL', 'internal: an answer without an end');
+    throw internalError('an answer without an end');
   }
 
   /** @throws LinnetError as `doGenerate`, before the stream where it can */
@@ -116,11 +115,10 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const { toolFormat, cacheBytes = 256 << 20, parallel = 4 } = this.#settings;
     // Disposal may have come while the model was opened: the next call opens another.
     if (this.#ready?.model === model) return this.#ready;
-    const { tokenizer, engine, template } = model;
     this.#ready = {
       model,
-      prompted: { engine, tokenizer, template: template?.remembering() },
-      runner: new Runner(engine, { tokenizer, parallel, prefixes: new PrefixCache(cacheBytes) }),
+      template: model.template?.remembering(),
+      runner: await model.runner({ parallel, prefixes: new PrefixCache(cacheBytes) }),
       calls: new ToolCalls(model, toolFormat),
     };
     return this.#ready;
@@ -128,7 +126,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
 
   async *#parts(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void, undefined> {
     options.abortSignal?.throwIfAborted();
-    const { model, prompted, runner, calls } = await this.#open();
+    const { model, template, runner, calls } = await this.#open();
     const { tools, warnings } = toolsOf(options);
     const { responseFormat: format, toolChoice: choice = { type: 'auto' } } = options;
     const schema = format?.type === 'json' ? (format.schema ?? { type: 'object' }) : undefined;
@@ -137,38 +135,32 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const required = choice.type === 'required' || choice.type === 'tool';
     if (required && !mayCall) throw noTool(choice, tools);
     const parallel = choice.type !== 'tool' && options.providerOptions?.linnet?.parallelToolCalls !== false;
-    const input = withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []);
-    const prompt = preparePrompt(prompted, input);
-    const held = mayCall
-      ? calls.held({ tools: callable, required, parallel, schema })
-      : schema === undefined
-        ? {}
-        : calls.json(schema);
-    const job: TextJob = {
-      prompt,
-      maxTokens: Math.min(
-        options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
-        positionsLeft(model, prompt),
-      ),
-      sampling: samplingOf(options),
-      stop: { strings: options.stopSequences, tokenIds: endOfTurn(model.tokenizer) },
-      drafter: drafterOf(options),
-      signal: options.abortSignal,
-      ...held,
-    };
+    const job = model.session(undefined, { template }).job(
+      withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []),
+      {
+        ...samplingOf(options),
+        penalizes: 'answer',
+        maxTokens: options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
+        stop: options.stopSequences,
+        speculate: drafterOf(options),
+        signal: options.abortSignal,
+        ...(mayCall ? calls.held({ tools: callable, required, parallel, schema }) : { jsonSchema: schema }),
+      },
+    );
+    const maxTokens = Math.min(job.maxTokens, positionsLeft(model, job));
     yield { type: 'stream-start', warnings };
     yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };
     const answer = new CalledAnswer(mayCall ? calls.reader({ tools, schema }) : undefined);
     const told = new ToldParts();
     let cached = 0;
     let ended: EndEvent | undefined;
-    for await (const event of runner.submit(job)) {
+    for await (const event of runner.submit({ ...job, maxTokens })) {
       if (event.type === 'prompt') ({ cached } = event);
       else if (event.type === 'tokens') for (const part of answer.push(event.text)) yield* told.of(part);
       else ended = event;
     }
     options.abortSignal?.throwIfAborted();
-    if (ended === undefined) throw new LinnetError('INTERNAL', 'internal: a text without an end');
+    if (ended === undefined) throw internalError('a text without an end');
     for (const part of answer.end()) yield* told.of(part);
     yield* told.end(!answer.isCut);
     yield { type: 'finish', usage: usageOf(ended, cached), finishReason: finishOf(ended, answer) };
@@ -209,8 +201,9 @@ class ToldParts {
 }
 
 /** @throws LinnetError `INPUT` for a prompt after which there is no place for a token */
-function positionsLeft({ engine }: RunningModel, { tokens: { length } }: Prompt): number {
-  const { limit } = engine.model.positions;
+function positionsLeft({ decoder }: LanguageModel, { prompt }: TextJob): number {
+  const { length } = prompt.tokens;
+  const { limit } = decoder.positions;
   if (length < limit) return limit - length;
   throw new LinnetError(
     'INPUT',
@@ -245,7 +238,7 @@ function samplingOf({
   seed,
 }: LanguageModelV3CallOptions): SamplerInput {
   const random = Math.floor(2 ** 32 * Math.random());
-  return { temperature: temperature ?? 0, topP, topK, presencePenalty, frequencyPenalty, seed: seed ?? random };
+  return { temperature, topP, topK, presencePenalty, frequencyPenalty, seed: seed ?? random };
 }
 
 /** @throws LinnetError `INPUT` for a drafter that is not known */

@@ -1,21 +1,22 @@
 /** A model that is opened when it is first needed, once. */
-import { openCausal, type RunningModel, type RunningOptions } from '../open/running-model.ts';
+import { open, type OpenOptions } from '../open/index.ts';
+import type { LanguageModel } from '../open/language-model.ts';
 
 export abstract class OpenedOnce implements AsyncDisposable {
   readonly specificationVersion = 'v3';
   readonly provider = 'linnet';
   readonly modelId: string;
-  readonly #options: RunningOptions;
-  #model: Promise<RunningModel> | undefined;
+  readonly #options: OpenOptions;
+  #model: Promise<LanguageModel> | undefined;
 
-  constructor(source: string, options: RunningOptions) {
+  constructor(source: string, options: OpenOptions) {
     this.modelId = source;
     this.#options = options;
   }
 
-  protected model(): Promise<RunningModel> {
+  protected model(): Promise<LanguageModel> {
     // Where it could not be opened, the next call tries again.
-    const opening = (this.#model ??= openCausal(this.modelId, this.#options));
+    const opening = (this.#model ??= open(this.modelId, this.#options));
     return opening.catch((error: unknown) => {
       if (this.#model === opening) this.#model = undefined;
       throw error;

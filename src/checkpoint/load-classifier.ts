@@ -3,7 +3,7 @@ import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import {
   classifier,
-  type Classifier,
+  type ClassifierModel,
   describeClassifier,
   isClassifierConfig,
 } from '../models/classifiers/classifier.ts';
@@ -14,7 +14,7 @@ import type { LoadedModel } from './load-model.ts';
 import { loadDescribed } from './load-model.ts';
 
 /** A classifier as read from a folder: model, weights and tokenizer. */
-export type LoadedClassifier = LoadedModel<Classifier>;
+export type LoadedClassifier = LoadedModel<ClassifierModel>;
 
 /**
  * Loads a folder whose architecture is `…ForSequenceClassification`.
@@ -67,7 +67,7 @@ export function withFreshHead(
   given: ReadonlyMap<string, Tensor<'float32'>>,
   labels: readonly string[],
   seed: number,
-): { readonly model: Classifier; readonly parameters: Map<string, Tensor<'float32'>> } {
+): { readonly model: ClassifierModel; readonly parameters: Map<string, Tensor<'float32'>> } {
   const model = classifier(backbone, labels);
   const options = { random: new Random(seed), layers: backbone.sizes.layers };
   const parameters = new Map<string, Tensor<'float32'>>();

@@ -1,7 +1,7 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { FilePlace, Tensor } from '../graph/tensor.ts';
-import { type Classifier, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
+import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
@@ -67,15 +67,15 @@ export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, '
  * Opens a model or a classifier, by the folder's config, and reads its weights once, to see that they are numbers.
  * @throws LinnetError as `loadModel`; later `MISMATCH` where the files have changed
  */
-export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Classifier>> {
-  await using first = await openDescribed<Model | Classifier>(dir, (config) =>
+export async function openInPlace(dir: string): Promise<ModelInFolder<Model | ClassifierModel>> {
+  await using first = await openDescribed<Model | ClassifierModel>(dir, (config) =>
     isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
   );
   const { model, path, names } = first;
   const fingerprint = await first.fingerprint();
   const places = new Map(names.map((name) => [name, first.place(name)]));
   const place = (name: string): FilePlace | undefined => places.get(name);
-  const openAgain = async (): Promise<ModelWeights<Model | Classifier>> => {
+  const openAgain = async (): Promise<ModelWeights<Model | ClassifierModel>> => {
     const again = await openDescribed(dir, () => model);
     if (again.version === first.version) return again;
     await again[Symbol.asyncDispose]();

@@ -3,8 +3,7 @@ import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { preparePrompt } from '../engine/prompt.ts';
 import type { Branch } from '../attention/mixer.ts';
 import type { DecodingEngine } from '../decoding/engine.ts';
-import { generateToEnd } from '../engine/generate.ts';
-import { Sampler } from '../decoding/sampler.ts';
+import { runTogether } from '../engine/run-together.ts';
 import {
   type Agreement,
   agreementByPosition,
@@ -161,15 +160,12 @@ async function samplesOf(
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<string[]> {
+  const sampling = { temperature: 0.7, topP: 0.95, seed };
   const texts: string[] = [];
-  for (const prompt of prompts) {
-    const { text } = await generateToEnd(engine, {
-      promptTokens: preparePrompt({ engine, tokenizer }, { text: prompt }).tokens,
-      maxTokens: sampleTokens,
-      sampler: new Sampler({ temperature: 0.7, topP: 0.95, seed }),
-      ...{ tokenizer, signal },
-    });
-    texts.push(text);
+  for (const text of prompts) {
+    const prompt = preparePrompt({ decoder: engine.model, tokenizer }, { text });
+    const [written] = await runTogether(engine, [{ prompt, maxTokens: sampleTokens, sampling }], { tokenizer, signal });
+    texts.push(written.text);
   }
   return texts;
 }

@@ -10,8 +10,8 @@ import type { SequenceState } from './state/sequence-state.ts';
 
 /** A prompt that has been read, from which a method starts. */
 export interface ReadPrompt {
-  /** Commits accepted tokens, and forks states; only the owner of the method calls its `step`. */
-  readonly engine: StepEngine;
+  /** Commits accepted tokens; the owner of the method alone runs the model. */
+  readonly engine: Pick<StepEngine, 'commit'>;
   /** Has read the whole prompt; the method takes it further. */
   readonly state: SequenceState;
   readonly sampler: Sampler;
@@ -48,8 +48,9 @@ export interface Continuation {
   /**
    * Called once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
    * they have not been run.
+   * @returns tokens that the state is still to read, which the owner of the method has it read. Default: none
    */
-  settle(length: number): Promise<void>;
+  settle(length: number): Promise<readonly number[] | void>;
 }
 
 /** A way to continue a prompt: sequential, or with drafts that a step verifies. */

@@ -7,7 +7,7 @@ import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/models/tiny-t5
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { t5Model } from '../models/families/t5/model.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { type GenerateOptions, generate, generateToEnd } from './generate.ts';
+import { type GenerateOptions, generate, generateToEnd } from '../../test/decoding/generated.ts';
 import type { Generation, TextEvent } from './text-job.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
@@ -111,7 +111,7 @@ describe.each(t5MixerNames)('%s', (name) => {
     const sampler = new Sampler(config);
     const first = await generateToEnd(engine, await about(engine, { maxTokens: 17, sampler }));
     const text = [model.startId, ...first.tokens];
-    await saveSession(path, { state: first.state, tokens: text, sampler: sampler.random.state, fingerprint });
+    await saveSession(path, { state: first.state, tokens: text, random: sampler.random.state, fingerprint });
 
     await using other = await DecodingEngine.create(tinyT5(name), weights, { threads: 1 });
     const restored = await restoreSession(path, other, fingerprint);
@@ -123,7 +123,7 @@ describe.each(t5MixerNames)('%s', (name) => {
       state: restored.state,
       maxTokens: 23,
       ignoreEos: true,
-      sampler: new Sampler(config, restored.sampler),
+      sampler: new Sampler(config, restored.random),
     });
     expect([...first.tokens, ...second.tokens]).toEqual(unbroken.tokens);
   });

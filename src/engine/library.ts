@@ -2,7 +2,7 @@
  * What both libraries, for Node and for browsers, export of decoding: the same names for the same things. Nothing here
  * may need Node.
  */
-export { type GenerateOptions, generate, generateToEnd } from './generate.ts';
+export { runTogether } from './run-together.ts';
 export {
   type Continuation,
   type DecodingMethod,
@@ -10,7 +10,7 @@ export {
   sequential,
   type StepBounds,
 } from '../decoding/method.ts';
-export { type Prompt, type PromptInput, type PromptModel, type PromptOptions, preparePrompt } from './prompt.ts';
+export { type Prompt, type PromptInput, type PromptReader, type PromptOptions, preparePrompt } from './prompt.ts';
 export { OverloadError } from '../errors.ts';
 export { Runner } from './runner.ts';
 export {
@@ -58,5 +58,6 @@ export type {
   StopRules,
   TextEvent,
   TextJob,
+  TextRun,
   TokensEvent,
 } from './text-job.ts';

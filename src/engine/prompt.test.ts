@@ -11,7 +11,7 @@ import { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { textTokens } from '../tokenizer/encode-text.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { preparePrompt, type PromptModel } from './prompt.ts';
+import { preparePrompt, type PromptReader } from './prompt.ts';
 
 const ids = (names: readonly string[]): Record<string, number> =>
   Object.fromEntries(names.map((name, id) => [name, id]));
@@ -93,8 +93,8 @@ function opened(tokenizerJson: JsonObject, config: JsonObject, model: JsonObject
   return huggingFaceTokenizer({ tokenizerJson, tokenizerConfigJson: config, modelConfigJson: model });
 }
 
-const causal = (tokenizer: Tokenizer, bosId?: number, eosId?: number): PromptModel => ({
-  engine: { model: { bosId, eosIds: eosId === undefined ? [] : [eosId] } },
+const causal = (tokenizer: Tokenizer, bosId?: number, eosId?: number): PromptReader => ({
+  decoder: { bosId, eosIds: eosId === undefined ? [] : [eosId] },
   tokenizer,
 });
 
@@ -177,8 +177,8 @@ describe('preparePrompt', () => {
 
   it('takes token ids as they are, with or without a tokenizer', async () => {
     expect(preparePrompt(model, { tokens: [4, 5] }).tokens).toEqual([4, 5]);
-    expect(preparePrompt({ engine: model.engine }, { tokens: [4] }).tokens).toEqual([4]);
-    expect(await errorCode(() => preparePrompt({ engine: model.engine }, { text: 'a' }))).toBe('NOT_FOUND');
+    expect(preparePrompt({ decoder: model.decoder }, { tokens: [4] }).tokens).toEqual([4]);
+    expect(await errorCode(() => preparePrompt({ decoder: model.decoder }, { text: 'a' }))).toBe('NOT_FOUND');
   });
 
   it('adds BOS where it is asked to, and refuses where there is none', async () => {
@@ -248,8 +248,8 @@ describe('preparePrompt', () => {
 
   describe('of an encoder-decoder model', () => {
     const cross = { mixers: [], attentionPrefix: String, project: () => expect.unreachable() };
-    const reader: PromptModel = {
-      engine: { model: { bosId: 0, eosIds: [1], cross } },
+    const reader: PromptReader = {
+      decoder: { bosId: 0, eosIds: [1], cross },
       tokenizer: opened({ ...t5Json, post_processor: template('A', '</s>') }, t5),
     };
 

@@ -29,6 +29,8 @@ export type PromptInput =
 /** A conversation, with the options of its template. */
 export interface MessagesInput extends TemplateOptions {
   readonly messages: readonly ChatMessage[];
+  /** Whether the messages are the whole conversation, which a session has read a beginning of. Default: they go on from it. */
+  readonly isWhole?: boolean;
 }
 
 /** A prompt as the engine reads it. */
@@ -42,8 +44,8 @@ export interface Prompt {
 }
 
 /** The properties of a model that decide how a prompt is read. */
-export interface PromptModel {
-  readonly engine: { readonly model: Pick<AutoregressiveModel, 'bosId' | 'eosIds' | 'cross'> };
+export interface PromptReader {
+  readonly decoder: Pick<AutoregressiveModel, 'bosId' | 'eosIds' | 'cross'>;
   /** Needed for texts and messages. */
   readonly tokenizer?: Tokenizer;
   readonly template?: ChatTemplate;
@@ -71,12 +73,12 @@ export interface PromptOptions extends Pick<TextEncoding, 'bos'> {
  * const { tokens } = preparePrompt(model, { text: 'Once upon a time' });
  * ```
  */
-export function preparePrompt(model: PromptModel, input: PromptInput, options: PromptOptions = {}): Prompt {
-  const described = model.engine.model;
+export function preparePrompt(model: PromptReader, input: PromptInput, options: PromptOptions = {}): Prompt {
+  const { decoder } = model;
   const before = Array.from(options.after?.tokens ?? []);
-  if (described.cross !== undefined) return readPrompt(model, input, { ...options, before });
+  if (decoder.cross !== undefined) return readPrompt(model, input, { ...options, before });
   const all = [...before, ...newTokens(model, input, { bos: options.bos, before })];
-  const tokens = promptOf({ bosId: described.bosId ?? model.tokenizer?.bosId }, all);
+  const tokens = promptOf({ bosId: decoder.bosId ?? model.tokenizer?.bosId }, all);
   if (!('messages' in input) || before.length > 0) return { tokens };
   return { tokens, keepAt: systemEnd(requireTemplate(model), input, tokens) };
 }
@@ -93,7 +95,7 @@ interface Beginning extends Pick<TextEncoding, 'bos'> {
 }
 
 /** Tokens that a prompt adds to the text before it. */
-function newTokens(model: PromptModel, input: PromptInput, { bos, before }: Beginning): readonly number[] {
+function newTokens(model: PromptReader, input: PromptInput, { bos, before }: Beginning): readonly number[] {
   if ('tokens' in input) return Array.from(input.tokens);
   if ('messages' in input) {
     const written = requireTemplate(model).encode(input.messages, input);
@@ -109,15 +111,15 @@ function newTokens(model: PromptModel, input: PromptInput, { bos, before }: Begi
 }
 
 /** The prompt of an encoder-decoder model: a source, or nothing new where a text goes on. */
-function readPrompt(model: PromptModel, input: PromptInput, { bos, before }: Beginning): Prompt {
+function readPrompt(model: PromptReader, input: PromptInput, { bos, before }: Beginning): Prompt {
   const given = newTokens(model, input, { bos: bos === true, before: [] });
   if (before.length > 0) {
     if (given.length === 0) return { tokens: before };
     throw new LinnetError('INPUT', 'the model has read its text; continue with an empty one, or begin a new session');
   }
-  const [eos] = model.engine.model.eosIds;
+  const [eos] = model.decoder.eosIds;
   const source = eos === undefined || given.at(-1) === eos ? given : [...given, eos];
-  return { source, tokens: promptOf(model.engine.model, []) };
+  return { source, tokens: promptOf(model.decoder, []) };
 }
 
 /** The end of the system message, which other conversations share. */
@@ -132,12 +134,12 @@ function systemEnd(template: ChatTemplate, input: MessagesInput, prompt: readonl
   }
 }
 
-function requireTokenizer({ tokenizer }: PromptModel): Tokenizer {
+function requireTokenizer({ tokenizer }: PromptReader): Tokenizer {
   if (tokenizer !== undefined) return tokenizer;
   throw new LinnetError('NOT_FOUND', 'the model has no tokenizer: give token ids');
 }
 
-function requireTemplate({ template }: PromptModel): ChatTemplate {
+function requireTemplate({ template }: PromptReader): ChatTemplate {
   if (template !== undefined) return template;
   throw new LinnetError('CONFIG', 'the model has no chat template: it continues texts, so give it a text');
 }

@@ -6,7 +6,7 @@ import { mixerPreset } from '../attention/presets.ts';
 import { LinnetError } from '../errors.ts';
 import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { type GenerateOptions, generateToEnd } from './generate.ts';
+import { type GenerateOptions, generateToEnd } from '../../test/decoding/generated.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import { beamMethod } from './search/beam-search.ts';

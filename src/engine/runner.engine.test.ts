@@ -6,7 +6,7 @@ import { letters } from '../../test/models/letters.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { generateToEnd } from './generate.ts';
+import { generateToEnd } from '../../test/decoding/generated.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
 import { drafters, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
@@ -115,7 +115,8 @@ describe('the queue', () => {
   it('begins with lower priorities of a key, older ones among equals, and takes nothing from other keys', () => {
     const rows = new JobRows<RowHolder & { readonly name: string }>(5, 64);
     const add = (owner: string, name: string, priority?: number): void => {
-      const job = { width: 1, full: false, unreadFor: 0, chunkLength: () => 1, job: { priority } };
+      const events = { isFull: false, unreadFor: 0 };
+      const job = { width: 1, events, chunkLength: () => 1, job: { priority } };
       rows.add([{ owner, name, ...job }]);
     };
     add('a', 'a, later', 1);

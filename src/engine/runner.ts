@@ -20,10 +20,11 @@ import { JobRows } from './job-rows.ts';
 import { cancelled, type JobSurroundings, RunningJob } from './running-job.ts';
 import type { RunningText } from './running-text.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
-import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
+import type { RunnerOptions, TextJob, TextRun } from './text-job.ts';
 
 /** Runs jobs on an engine, which stays the caller's. */
 export class Runner implements AsyncDisposable {
+  readonly engine: StepEngine;
   /** Most texts at a time. */
   readonly parallel: number;
   /** Whether prompts and texts share no steps. */
@@ -48,6 +49,7 @@ export class Runner implements AsyncDisposable {
     const { deterministic = false, readerBytes = 64 << 10, learned = new LearnedByOwner() } = options;
     const { chunk = engine.promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
     const pacing = new AdaptiveSpeculation(roundPacing, learned.costs);
+    this.engine = engine;
     this.parallel = parallel;
     this.deterministic = deterministic;
     this.prefixes = prefixes;
@@ -93,12 +95,12 @@ export class Runner implements AsyncDisposable {
    * }
    * ```
    */
-  submit(job: TextJob): AsyncGenerator<TextEvent, void, undefined> {
+  submit(job: TextJob): TextRun {
     return this.submitAll([job])[0];
   }
 
   /** Adds the jobs of one request, which wait as one. Errors as `submit`; no job is added then. */
-  submitAll(jobs: readonly TextJob[]): AsyncGenerator<TextEvent, void, undefined>[] {
+  submitAll(jobs: readonly TextJob[]): TextRun[] {
     this.checkRoom();
     const all: RunningJob[] = [];
     try {
@@ -145,7 +147,7 @@ export class Runner implements AsyncDisposable {
     });
   }
 
-  async *#events(running: RunningJob): AsyncGenerator<TextEvent, void, undefined> {
+  async *#events(running: RunningJob): TextRun {
     try {
       for (;;) {
         const event = running.shift();
@@ -215,7 +217,7 @@ export class Runner implements AsyncDisposable {
 
   #patienceLeft(running: RunningJob): number {
     const { readerTimeout, closingTimeout } = this.#options;
-    return running.patience(readerTimeout, this.#closing ? closingTimeout : Infinity);
+    return running.events.patience(readerTimeout, this.#closing ? closingTimeout : Infinity);
   }
 
   async #dropCancelled(): Promise<void> {
@@ -249,7 +251,7 @@ export class Runner implements AsyncDisposable {
   /** Reads one chunk: of one prompt, or of several short ones. */
   async #readPrompt(): Promise<boolean> {
     const unread: RunningJob[] = [];
-    for (const running of this.#rows.live) if (running.reads && !running.full) unread.push(running);
+    for (const running of this.#rows.live) if (running.reads && !running.events.isFull) unread.push(running);
     if (unread.length === 0) return false;
     const { engine, observer } = this.#around;
     const { chunk } = this.#options;
@@ -286,7 +288,7 @@ export class Runner implements AsyncDisposable {
     const texts: RunningText[] = [];
     const jobs: RunningJob[] = [];
     for (const running of this.#rows.live) {
-      if (running.full) continue;
+      if (running.events.isFull) continue;
       for (const text of running.texts) {
         texts.push(text);
         jobs.push(running);

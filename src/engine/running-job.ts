@@ -1,6 +1,5 @@
-/** One job on its way: its prompt is read chunk by chunk, then its texts take part in the rounds. Its events wait for a reader. */
+/** One job on its way: its prompt is read chunk by chunk, then its texts take part in the rounds. */
 import { chain } from '../attention/tree.ts';
-import { Sampler, type TokenConstraint } from '../decoding/sampler.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
 import { drafterMakers, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
@@ -8,6 +7,8 @@ import { speculative, type VerifiedTree } from '../decoding/speculation/speculat
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../errors.ts';
+import { EventQueue } from './event-queue.ts';
+import { jobSampler } from './job-sampler.ts';
 import { RunningText } from './running-text.ts';
 import { scoredMethod, ScoreStream, scoreToken, type TokenScore } from './text/scores.ts';
 import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
@@ -38,12 +39,11 @@ export class RunningJob {
   isRead = false;
   /** Texts that take part in rounds: none before the prompt has been read. */
   texts: RunningText[] = [];
-  /** Whether the reader has fallen behind: no more events should come for now. */
-  full = false;
   /** Whether no more events come. */
   ended = false;
+  /** Events that wait for the reader. */
+  readonly events: EventQueue;
   readonly #around: JobSurroundings;
-  readonly #onChange: (full: boolean) => void;
   readonly #asked = performance.now();
   /** All texts, and when each last grew. */
   readonly #texts: readonly RunningText[];
@@ -60,16 +60,10 @@ export class RunningJob {
   #cached = 0;
   /** Time spent reading the prompt. */
   #seconds = 0;
-  /** Events that wait for the reader, and about how many bytes they have. */
-  readonly #events: TextEvent[] = [];
-  #bytes = 0;
   #failure: Error | undefined;
-  #fullSince = 0;
-  /** When the reader last took an event, or had none to take. */
-  #takenAt = 0;
 
   /**
-   * @param onChange called when the reader falls behind, and when it has caught up or the job has ended
+   * @param onChange called when the reader falls behind, and when it has caught up
    * @throws LinnetError `INPUT` for a job that makes no sense, or a state in use; `CONFIG` for sampling settings out of range
    */
   constructor(job: TextJob, around: JobSurroundings, onChange: (full: boolean) => void) {
@@ -78,7 +72,7 @@ export class RunningJob {
     this.owner = job.owner ?? '';
     this.width = n;
     this.#around = job.kept === false ? { ...around, prefixes: undefined, learned: new LearnedByOwner() } : around;
-    this.#onChange = onChange;
+    this.events = new EventQueue(around.readerBytes, onChange);
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
     this.#caches = (around.prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;
     this.#looks = this.#caches && state === undefined && job.scores?.prompt === undefined;
@@ -155,7 +149,7 @@ export class RunningJob {
     if (this.#boundaries.includes(done)) this.#around.prefixes?.keep(salt, prompt.tokens, state);
     if (done === total) this.#begin({ logits: logits[logits.length - 1], hidden: hidden[hidden.length - 1] });
     const read = { done, total, state, seconds: this.#seconds, cached: this.#cached };
-    this.#push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
+    this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
   }
 
   /** Takes the round of a text; settles and reports the text if that ended it. */
@@ -171,7 +165,7 @@ export class RunningJob {
       if (before === undefined) observer.firstTokens?.((now - this.#asked) / 1000);
       else observer.nextTokens?.(tokens.length, (now - before) / 1000);
     }
-    if (tokens.length > 0 || event.text !== '' || event.trees.length > 0) this.#push(event);
+    if (tokens.length > 0 || event.text !== '' || event.trees.length > 0) this.events.push(event);
     if (text.finish !== undefined) await this.#ended(text);
   }
 
@@ -192,52 +186,16 @@ export class RunningJob {
     if (this.ended) return;
     if (this.job.state !== undefined) this.job.state.isInUse = false;
     this.ended = true;
-    this.#setFull(false);
+    this.events.end();
     if (failure === undefined) return;
     this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
   }
 
   /** The next event; undefined where none waits. @throws the error that ended the job, after the last event */
   shift(): TextEvent | undefined {
-    const event = this.#events.shift();
-    if (event === undefined) {
-      if (this.#failure !== undefined) throw this.#failure;
-      return undefined;
-    }
-    this.#takenAt = performance.now();
-    this.#bytes -= bytesOf(event);
-    if (this.#bytes < this.#around.readerBytes) this.#setFull(false);
+    const event = this.events.shift();
+    if (event === undefined && this.#failure !== undefined) throw this.#failure;
     return event;
-  }
-
-  /**
-   * Milliseconds after which the reader is given up, if it takes nothing.
-   * @param full milliseconds that it has while `full`
-   * @param unread milliseconds that it has while any event waits
-   */
-  patience(full: number, unread: number): number {
-    const left = this.full ? full - (performance.now() - this.#fullSince) : Infinity;
-    return this.#events.length > 0 ? Math.min(left, unread - this.unreadFor) : left;
-  }
-
-  /** Milliseconds since the reader last took an event of those that wait; 0 where none wait. */
-  get unreadFor(): number {
-    return this.#events.length === 0 ? 0 : performance.now() - this.#takenAt;
-  }
-
-  #push(event: TextEvent): void {
-    if (this.ended) return;
-    if (this.#events.length === 0) this.#takenAt = performance.now();
-    this.#events.push(event);
-    this.#bytes += bytesOf(event);
-    if (this.#bytes >= this.#around.readerBytes) this.#setFull(true);
-  }
-
-  #setFull(full: boolean): void {
-    if (this.full === full) return;
-    this.full = full;
-    if (full) this.#fullSince = performance.now();
-    this.#onChange(full);
   }
 
   get #begun(): SequenceState {
@@ -261,8 +219,9 @@ export class RunningJob {
     const { prefixes, observer, deterministic } = this.#around;
     const { prompt, stop, salt = '' } = this.job;
     this.texts = this.texts.filter((other) => other !== text);
-    await text.settle();
     const state = this.#states.at(choice) ?? this.#begun;
+    const unread = await text.settle();
+    if (unread.length > 0) await this.#around.engine.prefill(state, unread, { weights: 'step' });
     const generation = text.result({ state, prefillSeconds: this.#seconds });
     const { finish, tokens, decodeSeconds } = generation;
     if (this.#caches && choice === 0 && finish !== 'abort' && !deterministic) {
@@ -273,7 +232,7 @@ export class RunningJob {
       tokens: prompt.tokens.length + tokens.length,
     });
     const scores = stream?.finish(finish === 'stop' && (stop?.strings ?? []).length > 0) ?? [];
-    this.#push({ type: 'end', choice, generation, scores, sampler });
+    this.events.push({ type: 'end', choice, generation, scores, sampler });
   }
 
   #newText(choice: number): RunningText {
@@ -287,7 +246,7 @@ export class RunningJob {
     const { method, pace } = this.#method(scores, trees);
     return new RunningText({
       ...{ choice, maxTokens, ignoreEos, stop: job.stop && { ...job.stop, after }, prompt: prompt.tokens, tokenizer },
-      ...{ eosIds: engine.model.eosIds, sampler: this.#sampler(choice), method, pace, scores, trees },
+      ...{ eosIds: engine.model.eosIds, sampler: jobSampler(job, engine.model, choice), method, pace, scores, trees },
     });
   }
 
@@ -313,22 +272,6 @@ export class RunningJob {
     return { method: speculative(makeDrafter(learned.of(job.salt ?? '')), { onTree, adaptive: pace }), pace };
   }
 
-  #sampler(choice: number): Sampler {
-    const { sampling = {}, random, constraint, leastTokens = 0, prompt, stop, ignoreEos } = this.job;
-    if (sampling instanceof Sampler) return sampling;
-    const { eosIds, sizes } = this.#around.engine.model;
-    const from = prompt.tokens.length;
-    const ends = [...(stop?.tokenIds ?? []), ...(ignoreEos === true ? [] : eosIds)];
-    const going = new Uint8Array(leastTokens > 0 ? sizes.vocabulary : 0).fill(1);
-    for (const id of ends) going[id] = 0;
-    const least: TokenConstraint = (text) => (text.length - from < leastTokens ? going : undefined);
-    return new Sampler({ ...sampling, seed: ((sampling.seed ?? 0) + choice) >>> 0 }, random, {
-      constraint: constraint?.after(from) ?? (leastTokens > 0 && ends.length > 0 ? least : undefined),
-      // These penalties count generated tokens only; the repetition penalty counts the prompt too.
-      penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? from : 0,
-    });
-  }
-
   /**
    * Prefix lengths to cache: every 512 tokens, the lengths that the caller names, and all but the last token, for the same
    * prompt again. With `deterministic` only the regular grid: a prompt is read in the same chunks from any of its lengths.
@@ -346,9 +289,4 @@ export class RunningJob {
 /** The failure of a job that is given up. */
 export function cancelled(): LinnetError {
   return new LinnetError('ABORTED', 'the request was cancelled');
-}
-
-/** Approximate bytes of a waiting event. */
-function bytesOf(event: TextEvent): number {
-  return 64 + (event.type === 'tokens' ? 2 * event.text.length + 8 * event.tokens.length : 0);
 }

@@ -124,9 +124,13 @@ export class RunningText {
     this.#tell([], '');
   }
 
-  /** Lets the state read all of a text that ended with a token, else all but the last token. */
-  async settle(): Promise<void> {
-    await this.#continuation?.settle(this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1);
+  /**
+   * Lets the state read all of a text that ended with a token, else all but the last token.
+   * @returns tokens that it is still to read
+   */
+  async settle(): Promise<readonly number[]> {
+    const length = this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1;
+    return (await this.#continuation?.settle(length)) ?? [];
   }
 
   /** @throws LinnetError `INTERNAL` while the text has not ended */

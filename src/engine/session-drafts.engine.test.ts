@@ -9,9 +9,9 @@ import { mixerPreset } from '../attention/presets.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { drafterMakers, LearnedTexts, type SavedLearning } from '../decoding/speculation/drafters/registry.ts';
 import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
-import type { RestoredSession, SavedSession } from '../decoding/state/session-format.ts';
+import type { Snapshot } from '../decoding/state/session-format.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
-import { generateToEnd } from './generate.ts';
+import { generateToEnd } from '../../test/decoding/generated.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
 const fingerprint = 'f'.repeat(64);
@@ -27,7 +27,7 @@ afterAll(async () => {
 type Name = keyof typeof drafterMakers;
 
 /** A session that goes on, and the trees that were verified. */
-async function goOn(name: Name, learned: LearnedTexts, { state, tokens }: SavedSession, maxTokens = 50) {
+async function goOn(name: Name, learned: LearnedTexts, { state, tokens }: Snapshot, maxTokens = 50) {
   const trees: (Omit<VerifiedTree, 'source'> & { readonly sources: readonly string[] })[] = [];
   const onTree = ({ source, ...tree }: VerifiedTree): void => {
     trees.push({ ...tree, sources: Array.from(tree.tokens.keys(), source) });
@@ -45,14 +45,14 @@ async function goOn(name: Name, learned: LearnedTexts, { state, tokens }: SavedS
 }
 
 /** A session that was written in two turns, with what was learned. */
-async function written(name: Name): Promise<{ learned: LearnedTexts; session: SavedSession }> {
+async function written(name: Name): Promise<{ learned: LearnedTexts; session: Snapshot }> {
   const learned = new LearnedTexts();
   const prompt = { state: engine.newState(), tokens: randomTokens(model, 12, 3) };
   const first = await goOn(name, learned, prompt);
   return { learned, session: (await goOn(name, learned, first.session)).session };
 }
 
-async function reopened(session: SavedSession): Promise<RestoredSession> {
+async function reopened(session: Snapshot): Promise<Snapshot> {
   const path = join(folder, 'talk.session');
   await saveSession(path, { ...session, fingerprint });
   return restoreSession(path, engine, fingerprint);

@@ -15,7 +15,7 @@ import { LinnetError } from '../errors.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { generateToEnd } from './generate.ts';
+import { generateToEnd } from '../../test/decoding/generated.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import { decodeSession, restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import { readSession } from '../decoding/state/session-format.ts';
@@ -114,7 +114,7 @@ describe('a session file', () => {
       const restored = await restoreSession(path, engine, fingerprint);
       expect(contents(restored.state), `length ${length}`).toEqual(contents(state));
       expect([...restored.tokens]).toEqual(text);
-      expect(restored.sampler).toBeUndefined();
+      expect(restored.random).toBeUndefined();
     }
   });
 
@@ -128,7 +128,7 @@ describe('a session file', () => {
     const sampler = new Sampler(config);
     const first = await generateToEnd(engine, { ...options, maxTokens: 17, sampler });
     const text = [...promptTokens, ...first.tokens];
-    await saveSession(path, { state: first.state, tokens: text, sampler: sampler.random.state, fingerprint });
+    await saveSession(path, { state: first.state, tokens: text, random: sampler.random.state, fingerprint });
 
     const other = await openEngine(model);
     const restored = await restoreSession(path, other, fingerprint);
@@ -137,7 +137,7 @@ describe('a session file', () => {
       state: restored.state,
       maxTokens: 23,
       ignoreEos: true,
-      sampler: new Sampler(config, restored.sampler),
+      sampler: new Sampler(config, restored.random),
     });
     expect([...first.tokens, ...second.tokens]).toEqual(unbroken.tokens);
     await other.dispose();
@@ -183,7 +183,7 @@ describe('a session file', () => {
   it('is refused with forged content', async () => {
     const path = join(folder, 'forged');
     const { state, tokens } = await read(21);
-    await saveSession(path, { state, tokens, sampler: new Random(1).state, fingerprint });
+    await saveSession(path, { state, tokens, random: new Random(1).state, fingerprint });
     const original = await readFile(path);
     const forge: Forge = (...changes) => restoreForged(path, engine, original, ...changes);
     expect(await forge({})).toBeUndefined();
@@ -284,7 +284,7 @@ describe('a session file', () => {
   it('is restored whole or refused, however it is damaged', async () => {
     const path = join(folder, 'damaged');
     const { state, tokens } = await read(13);
-    await saveSession(path, { state, tokens, sampler: new Random(1).state, fingerprint });
+    await saveSession(path, { state, tokens, random: new Random(1).state, fingerprint });
     const original = await readFile(path);
     const tryRestore = async (bytes: Uint8Array): Promise<void> => {
       await writeFile(path, bytes);
@@ -293,7 +293,7 @@ describe('a session file', () => {
         // Some bytes carry nothing: the padding of the header.
         expect(contents(restored.state)).toEqual(contents(state));
         expect(restored.tokens).toEqual(tokens);
-        expect(restored.sampler).toEqual(new Random(1).state);
+        expect(restored.random).toEqual(new Random(1).state);
       } catch (error) {
         if (!(error instanceof LinnetError)) throw error;
         expect(['FORMAT', 'MISMATCH']).toContain(error.code);

@@ -1,74 +1,81 @@
-/** A session: a text and its state, continued from call to call, such as a conversation or a long document. */
-import { Runner } from './runner.ts';
-import type { TextEvent } from './text-job.ts';
+/**
+ * A session: a text and the state that has read it, continued from call to call, such as a conversation or a long document.
+ * Whatever writes texts is a user of this: the library, the command line, the AI SDK and the server's dialects.
+ */
 import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
-import { drafters, type LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
-import { Sampler } from '../decoding/sampler.ts';
-import type { RestoredSession, SavedSession } from '../decoding/state/session-format.ts';
+import type { SamplerInput } from '../decoding/sampler.ts';
+import type { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import type { Snapshot } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import type { ChatTemplate } from '../tokenizer/chat-template.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { type PromptInput, preparePrompt } from './prompt.ts';
-import { type TextOptions, textOptionNames, TextPieces } from './text-pieces.ts';
-import {
-  requireCount,
-  requireFunction,
-  requireKind,
-  requireOneOf,
-  requireOptions,
-  requirePath,
-  requireText,
-  requireTexts,
-  requireTokens,
-} from '../files/arguments.ts';
+import { requirePath, requireText, requireTokens } from '../files/arguments.ts';
+import { inspection } from '../files/inspection.ts';
+import type { AutoregressiveModel } from '../models/model.ts';
+import type { RandomState } from '../random.ts';
+import { endOfTurn } from '../tokenizer/text-ends.ts';
+import { jobSampler } from './job-sampler.ts';
+import { leadsTo, type PromptInput, type PromptReader, preparePrompt } from './prompt.ts';
+import type { Runner } from './runner.ts';
+import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
+import { checkTextOptions, type JobOptions, requireEnding, samplingOver, type TextOptions } from './text-options.ts';
 
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;
 
-/** A text with the state that has read it, as it is saved. */
-interface SessionContent extends SavedSession {
-  readonly tokens: readonly number[];
-}
-
 /** Saved sessions: on a disk, by path, or of a browser, by name. */
 export interface SessionFiles {
-  save(path: string, content: SavedSession): Promise<void>;
-  load(path: string, engine: StepEngine): Promise<RestoredSession>;
+  save(path: string, content: Snapshot): Promise<void>;
+  load(path: string, engine: StepEngine): Promise<Snapshot>;
 }
 
-/** Parts that the sessions of a model share. */
-export interface SessionParts {
-  readonly engine: () => Promise<StepEngine>;
-  readonly tokenizer: Tokenizer;
-  readonly template?: ChatTemplate;
-  readonly files: SessionFiles | undefined;
-  /** Schemas that texts may be held to. */
+/** The model of a session. */
+export interface SessionModel extends PromptReader {
+  readonly decoder: AutoregressiveModel;
+  /** Sampling where neither a request nor its program says anything else. */
+  readonly defaults: SamplerInput;
   readonly grammars: Grammars;
   /** What drafters have learned from the texts of the model. */
   readonly learned: LearnedByOwner;
+  readonly sessionFiles?: SessionFiles;
+  engine(): Promise<StepEngine>;
+  runner(options?: RunnerOptions): Promise<Runner>;
+}
+
+/** A job of a session. */
+export interface PreparedJob extends TextJob {
+  readonly sampling: SamplerInput;
 }
 
 /** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
-export class TextSession {
-  readonly #parts: SessionParts;
-  #content: SessionContent | undefined;
-  #busy = false;
+export class Session {
+  readonly #model: SessionModel;
+  readonly #runner: Runner | undefined;
+  #content: Snapshot | undefined;
+  /** Whether others hold the state, too: it is copied before the text goes on. */
+  #isShared = true;
+  #isBusy = false;
+  /** Under which salt drafters learn from the text; undefined where they do not. */
+  #learner: string | undefined = '';
 
-  /** Made by `model.session()`. */
-  constructor(parts: SessionParts, content?: SessionContent) {
-    this.#parts = parts;
-    this.#content = content;
+  /**
+   * @param from where the text goes on; it stays as it is. Default: an empty text
+   * @param runner that texts run on, among others. Default: each text runs by itself
+   */
+  constructor(model: SessionModel, from?: Snapshot, runner?: Runner) {
+    this.#model = model;
+    this.#runner = runner;
+    this.#content = from;
   }
 
   /** Tokens so far, BOS included. */
   get tokens(): readonly number[] {
-    return this.#content?.tokens ?? [];
+    return Array.from(this.#content?.tokens ?? []);
   }
 
   /** The text so far, given and generated. */
   get text(): string {
-    return this.#parts.tokenizer.decode(this.tokens);
+    return this.#model.tokenizer?.decode(this.tokens) ?? '';
   }
 
   /** Bytes of the state: constant in linearized models. 0 before the first text. */
@@ -80,7 +87,7 @@ export class TextSession {
    * Adds a text and goes on from there. An encoder-decoder model reads the first text, and continues its own afterwards.
    *
    * @param text may be empty where there is a text already
-   * @throws LinnetError `INPUT` for a call before the last has ended, or as `decoding.generate`
+   * @throws LinnetError as `run`
    */
   continue(text: string, options: TextOptions = {}): TextPieces {
     requireText(text, 'the text');
@@ -95,93 +102,214 @@ export class TextSession {
   /** `continue` with any kind of prompt, such as messages. */
   continuePrompt(input: PromptInput, options: TextOptions = {}): TextPieces {
     checkTextOptions(options);
-    return new TextPieces(() => this.#run(options, input));
-  }
-
-  /** A second session with the same text: both go on by themselves. @throws LinnetError `INPUT` while a call is running */
-  fork(): TextSession {
-    this.#requireRest();
-    const content = this.#content;
-    return new TextSession(this.#parts, content && { ...content, state: content.state.fork() });
+    return new TextPieces(() => this.run(input, options));
   }
 
   /**
-   * Saves text, state, random numbers, and what drafters have learned from the texts of the model.
+   * Goes on with a prompt, and gives out the events of the text. The session has moved on when the text has ended, and where
+   * the loop over the events is left, by the tokens that it has seen.
+   * @throws LinnetError `INPUT` for a call before the last has ended, as `job`, and as `Runner.submit`
+   */
+  async *run(input: PromptInput, options: JobOptions = {}): TextRun {
+    this.#requireRest();
+    this.#isBusy = true;
+    let hold: (() => void) | undefined;
+    const written: number[] = [];
+    try {
+      const runner = this.#runner ?? (await this.#model.runner({ parallel: 1 }));
+      const job = this.job(input, options);
+      const sampler = jobSampler(job, this.#model.decoder);
+      for await (const event of runner.submit({ ...job, sampling: sampler })) {
+        if (event.type === 'tokens') written.push(...event.tokens);
+        else {
+          const { state } = event.type === 'end' ? event.generation : event;
+          hold = () => this.#hold(job, state, written, sampler.random.state);
+        }
+        options.onEvent?.(event);
+        yield event;
+      }
+    } finally {
+      // The state of a loop that was left has read no more than this.
+      hold?.();
+      this.#isBusy = false;
+    }
+  }
+
+  /**
+   * The job that goes on from here with a prompt: the one place where prompt, state, sampling, grammar and ends of a text come
+   * together. A caller that runs it hands its end to `moveOn`.
+   * @throws LinnetError `INPUT` for JSON that ignores EOS, and where there is nothing to go on from; as `preparePrompt` and
+   *   `Grammars.json`
+   */
+  job(input: PromptInput, options: JobOptions = {}): PreparedJob {
+    const { defaults, learned } = this.#model;
+    const { maxTokens = defaultTokens, stop: strings, keepsStop, ignoreEos, bos } = options;
+    const { n, penalizes, leastTokens, scores, trees, owner, priority, signal, method, speculate } = options;
+    const { salt = '', kept = true } = options;
+    requireEnding(options);
+    const content = this.#content;
+    const isWhole = 'messages' in input && input.isWhole === true;
+    const after = content ?? (options.after && { tokens: options.after });
+    const prompt = preparePrompt(this.#model, input, { bos, after: isWhole ? undefined : after });
+    const before = content !== undefined && (!isWhole || leadsTo(content, prompt.tokens)) ? content : undefined;
+    if (before !== undefined && before.state.length >= prompt.tokens.length) {
+      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
+    }
+    this.#learner = kept ? salt : undefined;
+    if (kept && content?.learned !== undefined) learned.of(salt).take(content.learned);
+    return {
+      prompt,
+      maxTokens,
+      n,
+      sampling: samplingOver(options, samplingOver(defaults, options.defaults ?? {})),
+      random: options.random ?? content?.random,
+      penalizes,
+      stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },
+      ignoreEos,
+      leastTokens,
+      constraint: this.constraint(input, options),
+      tokenizer: options.tokenizer,
+      method,
+      drafter: speculate,
+      scores,
+      trees,
+      state: this.#isShared ? before?.state.fork() : before?.state,
+      owner,
+      priority,
+      salt,
+      kept,
+      signal,
+    };
+  }
+
+  /** The grammar that a text is held to; undefined for any text. @throws LinnetError as `Grammars.json` */
+  constraint(input: PromptInput, options: JobOptions): TextJob['constraint'] {
+    const { constraint, jsonSchema } = options;
+    if (constraint !== undefined || jsonSchema === undefined) return constraint;
+    const { grammars, decoder } = this.#model;
+    return grammars.json(jsonSchema, [...decoder.eosIds, ...this.#stopIds(input, options)]);
+  }
+
+  /** Tokens besides EOS that end a text. A turn of a chat ends as the tokenizer says, too. */
+  #stopIds(input: PromptInput, { stopIds = [], ignoreEos }: JobOptions): readonly number[] {
+    return 'messages' in input && ignoreEos !== true ? [...stopIds, ...endOfTurn(this.#model.tokenizer)] : stopIds;
+  }
+
+  /** Takes in the end of a job that this session has made. */
+  moveOn(job: TextJob, { generation: { state, tokens }, sampler }: EndEvent): void {
+    this.#hold(job, state, tokens, sampler.random.state);
+  }
+
+  /** A second session with the same text: both go on by themselves. @throws LinnetError `INPUT` while a call is running */
+  fork(): Session {
+    this.#requireRest();
+    this.#isShared = true;
+    return new Session(this.#model, this.#content, this.#runner);
+  }
+
+  /**
+   * Text, state, random numbers, and what drafters have learned from the texts of the model. Nothing changes it.
+   * @throws LinnetError `INPUT` before the first text, and while a call is running
+   */
+  snapshot(): Snapshot {
+    this.#requireRest();
+    if (this.#content === undefined) throw new LinnetError('INPUT', 'the session is empty; continue a text first');
+    this.#isShared = true;
+    const known = this.#learner === undefined ? undefined : this.#model.learned.known(this.#learner)?.saved;
+    return { ...this.#content, learned: known ?? this.#content.learned };
+  }
+
+  /**
+   * Saves the session.
    * @param path in browsers a name, under which the browser keeps it
-   * @throws LinnetError `INPUT` before the first text, as `saveSession`; in browsers `CONFIG` without a private file system,
-   *   `RUNTIME` without room
+   * @throws LinnetError as `snapshot` and `saveSession`; in browsers `CONFIG` without a private file system, `RUNTIME`
+   *   without room
    */
   async save(path: string): Promise<void> {
     requirePath(path, 'the session file');
-    this.#requireRest();
-    if (this.#content === undefined) throw new LinnetError('INPUT', 'the session is empty; continue a text first');
-    await this.#files.save(path, { ...this.#content, learned: this.#parts.learned.known('')?.saved });
+    await this.#files.save(path, this.snapshot());
   }
 
   /** Takes up a session that was saved with the same model. @throws LinnetError as `restoreSession`, in browsers `CONFIG` and `NOT_FOUND` */
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
-    const { learned, tokens, ...content } = await this.#files.load(path, await this.#parts.engine());
-    if (learned !== undefined) this.#parts.learned.of('').take(learned);
-    this.#content = { ...content, tokens: Array.from(tokens) };
+    const content = await this.#files.load(path, await this.#model.engine());
+    if (content.learned !== undefined) this.#model.learned.of('').take(content.learned);
+    this.#content = content;
+    this.#isShared = false;
+  }
+
+  #hold(job: TextJob, state: SequenceState, written: readonly number[], random: RandomState): void {
+    this.#content = { state, tokens: [...job.prompt.tokens, ...written], random, learned: this.#content?.learned };
+    this.#isShared = false;
   }
 
   get #files(): SessionFiles {
-    const { files } = this.#parts;
-    if (files !== undefined) return files;
+    const { sessionFiles } = this.#model;
+    if (sessionFiles !== undefined) return sessionFiles;
     throw new LinnetError('CONFIG', 'sessions of this model cannot be saved; keep the session');
   }
 
   #requireRest(): void {
-    if (!this.#busy) return;
+    if (!this.#isBusy) return;
     throw new LinnetError('INPUT', 'the session is generating; wait for the end of the text');
-  }
-
-  async *#run(options: TextOptions, input: PromptInput): AsyncGenerator<TextEvent, void, undefined> {
-    this.#requireRest();
-    this.#busy = true;
-    const { maxTokens = defaultTokens, stop: strings, stopIds = [], ignoreEos, jsonSchema, ...others } = options;
-    const { signal, method, speculate: drafter, onEvent, ...sampling } = others;
-    let after: (() => SessionContent) | undefined;
-    try {
-      const engine = await this.#parts.engine();
-      const { tokenizer, template, learned, grammars } = this.#parts;
-      const { tokens, source } = preparePrompt({ engine, tokenizer, template }, input, { after: this.#content });
-      const state = this.#content?.state ?? engine.newState(source && (await engine.encode(source)));
-      if (jsonSchema !== undefined && ignoreEos === true) {
-        throw new LinnetError('INPUT', 'JSON ends with EOS; leave out ignoreEos or jsonSchema');
-      }
-      const ends = [...engine.model.eosIds, ...stopIds];
-      const constraint = jsonSchema === undefined ? undefined : grammars.json(jsonSchema, ends).after(tokens.length);
-      const sampler = new Sampler(sampling, this.#content?.sampler, { constraint });
-      const runner = new Runner(engine, { tokenizer, parallel: 1, learned });
-      const stop = { strings, tokenIds: stopIds };
-      const job = { prompt: { tokens }, state, sampling: sampler, maxTokens, stop, ignoreEos, signal, method, drafter };
-      const written: number[] = [];
-      for await (const event of runner.submit(job)) {
-        after ??= () => ({ state, tokens: [...tokens, ...written], sampler: sampler.random.state });
-        if (event.type === 'tokens') written.push(...event.tokens);
-        onEvent?.(event);
-        yield event;
-      }
-    } finally {
-      // Also where the loop was left early: the state has read no more than this.
-      if (after !== undefined) this.#content = after();
-      this.#busy = false;
-    }
   }
 }
 
-/** @throws LinnetError `INPUT` for options of the wrong type */
-function checkTextOptions(options: TextOptions): void {
-  requireOptions(options, 'the options', textOptionNames);
-  const { maxTokens, stop, stopIds, signal, method, speculate, onEvent } = options;
-  if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
-  if (stop !== undefined) requireTexts(stop, 'stop');
-  if (stopIds !== undefined) requireTokens(stopIds, 'stopIds');
-  if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
-  requireFunction(method, 'method');
-  requireOneOf(speculate, 'speculate', drafters);
-  requireFunction(onEvent, 'onEvent');
+/**
+ * The pieces of a text as they come, to be iterated over once. Generation begins with the first piece that is asked for;
+ * leaving the loop ends it.
+ */
+export class TextPieces implements AsyncIterable<string> {
+  readonly #run: () => TextRun;
+  #started = false;
+  #generation: Generation | undefined;
+
+  /** @param run called once */
+  constructor(run: () => TextRun) {
+    this.#run = run;
+  }
+
+  /** @throws LinnetError `INPUT` when the text has been asked for before, and as the generation */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    if (this.#started) {
+      throw new LinnetError('INPUT', 'this text has been generated already; call generate again for another');
+    }
+    this.#started = true;
+    for await (const event of this.#run()) {
+      if (event.type === 'end') this.#generation = event.generation;
+      if (event.type === 'tokens' && event.text !== '') yield event.text;
+    }
+  }
+
+  /** The whole text, once it has ended. @throws LinnetError as iterating */
+  async text(): Promise<string> {
+    let text = '';
+    for await (const piece of this) text += piece;
+    return text;
+  }
+
+  /**
+   * Tokens, speed and why the text ended.
+   * @throws LinnetError `INPUT` while the text has not ended
+   */
+  get generation(): Generation {
+    if (this.#generation !== undefined) return this.#generation;
+    throw this.#started
+      ? new LinnetError('INPUT', 'the text has not come to its end; iterate over all of it first')
+      : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
+  }
+
+  /** Shown by `console.log`: how far the text is. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    if (this.#generation === undefined) return { started: this.#started };
+    const { text, tokens, finish, tokensPerSecond } = this.#generation;
+    return { text, tokens: tokens.length, finish, tokensPerSecond };
+  }
+
+  /** Printed by `console.log`. */
+  [inspection](): Readonly<Record<string, unknown>> {
+    return this.toJSON();
+  }
 }

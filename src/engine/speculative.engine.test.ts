@@ -6,7 +6,7 @@ import { mixerPreset } from '../attention/presets.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { generate, type GenerateOptions, generateToEnd } from './generate.ts';
+import { generate, type GenerateOptions, generateToEnd } from '../../test/decoding/generated.ts';
 import type { Continuation } from '../decoding/method.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import { rejection } from '../decoding/speculation/acceptance.ts';

@@ -35,8 +35,10 @@ export interface TextJob {
   readonly sampling?: SamplerInput | Sampler;
   /** State of the random numbers to continue from, instead of a seed; for one text. */
   readonly random?: RandomState;
+  /** Tokens that presence and frequency penalties count: of prompt and text, or of the text alone. Default `all`. */
+  readonly penalizes?: 'all' | 'answer';
   readonly stop?: StopRules;
-  /** Takes EOS tokens for any other. Default false. */
+  /** Treats EOS tokens as ordinary ones. Default false. */
   readonly ignoreEos?: boolean;
   /** Tokens before which nothing ends a text. Default 0; not with `constraint`. */
   readonly leastTokens?: number;
@@ -112,6 +114,9 @@ export interface EndEvent {
 
 /** Events of a job, in order. */
 export type TextEvent = PromptEvent | TokensEvent | EndEvent;
+
+/** The events of a job as they come; leaving the loop over them ends it. */
+export type TextRun = AsyncGenerator<TextEvent, void, undefined>;
 
 /** A finished continuation. */
 export interface Generation {

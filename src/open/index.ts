@@ -1,5 +1,5 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
-import { type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
+import { classifierRefusal, type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
@@ -7,25 +7,42 @@ import type { SessionFiles } from '../engine/session.ts';
 import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
+import { sha256 } from '../files/digest.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { Classifier } from '../models/classifiers/classifier.ts';
-import type { Model } from '../models/families/index.ts';
-import { decoderOf } from '../models/model.ts';
+import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
 import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
+import { requireModelKind } from '../models/families/index.ts';
+import { byKind, decoderOf, type GeneratingModel, type Model, type ModelKind, type ModelsByKind } from '../models/model.ts';
 import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
+import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
 import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
-import { openExport } from './model-files.ts';
-import { type DraftHeads, Opened, type OpenedModel, type OpenedParts, openedGenerator } from './opened-model.ts';
+import { type DraftHeads, EncoderDecoder, LanguageModel, type WriterParts } from './language-model.ts';
+import { openExport, type WriterByKind } from './model-files.ts';
+import { type ModelSurroundings, type OpenedKind, openedKinds, requireOpenedKind, type WeightActions } from './opened-model.ts';
+import { Classifier, Encoder } from './readers.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { TextReader } from './text-reader.ts';
-import { sha256 } from '../files/digest.ts';
+
+/** Opened models by kind. */
+export interface OpenedByKind extends WriterByKind {
+  readonly encoder: Encoder;
+  readonly classifier: Classifier;
+}
+
+/** An opened model of any kind. */
+export type AnyModel = OpenedByKind[OpenedKind];
+
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean'> {
+  /** What clients call it. Default: its origin. */
+  readonly name?: string;
+  /** A chat template instead of the folder's. */
+  readonly chatTemplate?: string;
   /**
    * How matrices of a checkpoint that generates texts are stored in memory; made when the engine is, for less memory and faster
    * steps. Default: f32. An export has the type that it was written in.
@@ -44,102 +61,195 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
  *   standard error.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
  * @param options.spin default true for the steps of an exported folder
- * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for a source that is none of these, `CONFIG` for an
- *   unsupported model, or a `dtype` where it has no meaning, `FORMAT`, `TENSOR` or `PATH` for invalid files, `MISMATCH` for a device that an
- *   export was not made for
+ * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for a source that is none of these, `CONFIG` for a
+ *   model of another kind, an unsupported one, or a `dtype` where it has no meaning, `FORMAT`, `TENSOR` or `PATH` for invalid
+ *   files, `MISMATCH` for a device that an export was not made for
  * @example
  * ```ts
  * await using model = await open('runs/augmented');
  * for await (const text of model.generate('Once upon a time')) process.stdout.write(text);
  * ```
  */
-export async function open(source: string | URL, options: OpenOptions = {}): Promise<OpenedModel> {
+export function open(source: string | URL, options?: OpenOptions & { readonly kind?: undefined }): Promise<LanguageModel>;
+export function open<Kind extends OpenedKind>(
+  source: string | URL,
+  options: OpenOptions & { readonly kind: Kind | readonly Kind[] },
+): Promise<OpenedByKind[Kind]>;
+export async function open(
+  source: string | URL,
+  options: OpenOptions & { readonly kind?: OpenedKind | readonly OpenedKind[] } = {},
+): Promise<AnyModel> {
   requireOptions(options, 'the options of open', openOptionNames);
   requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
   if (options.threads !== undefined) requireCount(options.threads, 'threads');
   requireOneOf(options.dtype, 'dtype', weightTypes);
-  const { device, threads, worker, spin, profile, verify, dtype } = options;
+  const { device, threads, worker, spin, profile, verify, dtype, name, chatTemplate, kind = 'causal' } = options;
+  const kinds = typeof kind === 'string' ? [kind] : kind;
+  for (const each of kinds) requireOneOf(each, 'kind', openedKinds);
   const compile = { device, threads, worker, spin, profile };
   const folder = await folderOfModel(source, options);
+  const surroundings = async (origin: string, fingerprint: string): Promise<ModelSurroundings> => {
+    const tokenizer = await ifFound(loadTokenizer(origin));
+    if (tokenizer === undefined) return { origin, fingerprint, name };
+    const template =
+      chatTemplate === undefined
+        ? await readChatTemplate(origin, tokenizer)
+        : await openChatTemplate(chatTemplate, tokenizer, '--chat-template');
+    return { origin, fingerprint, name, tokenizer, template };
+  };
   if (!(await isExport(folder))) {
-    const found = await openInPlace(folder);
-    return openWeights(found, { ...(await companionsOf(found.path)), origin: found.path, compile, dtype });
+    const stored = await openInPlace(folder);
+    if ('labels' in stored.model && !kinds.includes('classifier')) {
+      throw classifierRefusal(stored.path, stored.model.labels);
+    }
+    requireOpenedKind(stored.model, stored.path, kinds);
+    return openWeights(stored, await surroundings(stored.path, stored.fingerprint), { compile, dtype });
   }
   if (dtype !== undefined) {
     throw new LinnetError('CONFIG', `${folder} is exported, in a type of its own; leave out \`dtype\``);
   }
-  return openExport(folderFiles(folder, { ...compile, verify }), async (exported) => ({
-    ...(await companionsOf(exported.path)),
-    sessionFiles: sessionFiles(exported.fingerprint),
-    heads: {
-      present: () => Promise.resolve(exported.manifest.medusa !== undefined),
-      open: async () => draftHeads(await openExportedHeads(exported, compile), exported.manifest.medusa?.tree),
-    },
-  }));
+  return await openExport(folderFiles(folder, { ...compile, verify }), async (exported) => {
+    requireOpenedKind(exported.model, exported.path, kinds);
+    return {
+      ...(await surroundings(exported.path, exported.fingerprint)),
+      sessionFiles: sessionFiles(exported.fingerprint),
+      heads: {
+        present: () => Promise.resolve(exported.manifest.medusa !== undefined),
+        open: async () => draftHeads(await openExportedHeads(exported, compile), exported.manifest.medusa?.tree),
+      },
+    };
+  });
 }
 
-const openOptionNames: Readonly<Record<keyof OpenOptions, true>> = {
-  ...{ device: true, threads: true, worker: true, spin: true, profile: true, verify: true, dtype: true },
-  ...{ hub: true, revision: true, onPlan: true, onProgress: true, signal: true },
+const openOptionNames: Readonly<Record<keyof OpenOptions | 'kind', true>> = {
+  kind: true,
+  name: true,
+  chatTemplate: true,
+  device: true,
+  threads: true,
+  worker: true,
+  spin: true,
+  profile: true,
+  verify: true,
+  dtype: true,
+  hub: true,
+  revision: true,
+  onPlan: true,
+  onProgress: true,
+  signal: true,
 };
 
-/** Where a model came from, and how it is compiled. */
-interface Surroundings extends Pick<OpenedParts, 'origin' | 'tokenizer' | 'template'> {
+/** How the weights of a checkpoint are computed with. */
+interface Computing {
   readonly compile: CompileOptions;
   readonly dtype?: WeightType;
 }
 
-interface Weighted extends Pick<ModelInFolder<Model | Classifier>, 'model' | 'fingerprint' | 'names'> {
+/** A model whose weights are read when its graphs are compiled. */
+interface StoredModel<Described> extends Pick<ModelInFolder<Described>, 'model' | 'names'> {
   readonly weights: WeightReader;
 }
 
-/** A model whose weights are read when its graphs are compiled. */
-function openWeights(opened: Weighted, { compile, dtype = 'f32', ...around }: Surroundings): OpenedModel {
-  const { model, weights, fingerprint, names } = opened;
-  const { origin, tokenizer } = around;
-  if (dtype !== 'f32' && ('labels' in model || model.kind === 'encoder')) {
-    throw new LinnetError('CONFIG', `${origin} generates no text and is computed in float32; leave out \`dtype\``);
+type Opener<Kind extends ModelKind> = (
+  stored: StoredModel<ModelsByKind[Kind]>,
+  around: ModelSurroundings,
+  computing: Computing,
+) => OpenedByKind[Kind];
+
+const openers: { readonly [Kind in ModelKind]: Opener<Kind> } = {
+  causal: (stored, around, computing) => {
+    const weights = weightActions('causal', stored, around, computing);
+    return new LanguageModel(stored.model, { ...around, ...writing(stored, around, computing), weights });
+  },
+  'encoder-decoder': (stored, around, computing) => {
+    const weights = weightActions('encoder-decoder', stored, around, computing);
+    return new EncoderDecoder(stored.model, { ...around, ...writing(stored, around, computing), weights });
+  },
+  encoder: (stored, around, computing) => {
+    requireFloats(around, computing);
+    const reader = new TextReader(stored.model, readerParts(stored, around, computing));
+    return new Encoder(stored.model, reader, around, weightActions('encoder', stored, around, computing));
+  },
+};
+
+function openWeights(
+  { model, ...stored }: StoredModel<Model | ClassifierModel>,
+  around: ModelSurroundings,
+  computing: Computing,
+): AnyModel {
+  if (!('labels' in model)) {
+    return byKind(model, {
+      causal: (own) => openers.causal({ ...stored, model: own }, around, computing),
+      'encoder-decoder': (own) => openers['encoder-decoder']({ ...stored, model: own }, around, computing),
+      encoder: (own) => openers.encoder({ ...stored, model: own }, around, computing),
+    });
   }
-  if ('labels' in model) {
-    const reader = new TextReader(model, { tokenizer, weights, compile });
-    const { family } = model.model;
-    return new Opened('classifier', model, { origin, tokenizer, family, fingerprint, reader });
-  }
+  requireFloats(around, computing);
+  return new Classifier(model, new TextReader(model, readerParts(stored, around, computing)), around);
+}
+
+/** @throws LinnetError `CONFIG` for another type of the weights of a model that reads texts whole */
+function requireFloats({ origin }: ModelSurroundings, { dtype = 'f32' }: Computing): void {
+  if (dtype === 'f32') return;
+  throw new LinnetError('CONFIG', `${origin} generates no text and is computed in float32; leave out \`dtype\``);
+}
+
+function readerParts(
+  { weights }: Pick<StoredModel<unknown>, 'weights'>,
+  { tokenizer }: ModelSurroundings,
+  { compile }: Computing,
+) {
+  return { tokenizer, weights, compile };
+}
+
+/** Actions on the weights, which are read then. */
+function weightActions<Kind extends ModelKind>(
+  kind: Kind,
+  { model, weights, names }: StoredModel<Model>,
+  around: ModelSurroundings,
+  computing: Computing,
+): WeightActions<OpenedByKind[Kind]> {
   const readAll = async (): Promise<ReadonlyMap<string, Tensor<'float32'>>> => {
     const parameters = new Map<string, Tensor<'float32'>>();
     for (const name of names) parameters.set(name, await weights.read(name));
     return parameters;
   };
-  const changes: OpenedParts['changes'] = {
-    linearize: async (mixer, options) => {
-      const changed = linearizeByName(model, await readAll(), mixer, options ?? {});
+  const { origin, fingerprint } = around;
+  return {
+    async linearize(mixer, options) {
+      const changed = linearizeByName(model, await readAll(), mixer, options);
+      const stored = {
+        model: requireModelKind(changed.model, kind, () => 'internal: linearizing changed the kind of a model'),
+        weights: readerOf(changed.parameters),
+        names: [...changed.parameters.keys()],
+      };
       const mixers = JSON.stringify(changed.model.mixers);
-      const own = sha256(`${fingerprint} ${mixers}`);
-      const read = { weights: readerOf(changed.parameters), names: [...changed.parameters.keys()] };
-      return openWeights({ model: changed.model, ...read, fingerprint: own }, { ...around, compile, dtype });
+      return openers[kind](stored, { ...around, fingerprint: sha256(`${fingerprint} ${mixers}`) }, computing);
     },
     async save(to, options) {
-      const content = { model, parameters: await readAll() };
-      await saveModel(to, content, { ...options, tokenizerFiles: { from: origin } });
+      await saveModel(to, { model, parameters: await readAll() }, { ...options, tokenizerFiles: { from: origin } });
     },
   };
-  const common = { ...around, fingerprint, changes };
-  if (model.kind === 'encoder') {
-    const reader = new TextReader(model, { tokenizer, weights, compile });
-    return new Opened('encoder', model, { ...common, family: model.family, reader });
-  }
+}
+
+/** The parts of a model that writes texts. */
+function writing(
+  { model, weights }: StoredModel<GeneratingModel>,
+  { origin, fingerprint }: ModelSurroundings,
+  { compile, dtype = 'f32' }: Computing,
+): Pick<WriterParts<unknown>, 'engine' | 'sessionFiles' | 'heads'> {
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
-  return openedGenerator(model, common, {
+  return {
     engine: () => DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), compile),
     sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`)),
     heads: {
       present: () => hasMedusaHeads(origin),
       open: async () => {
-        const { config, parameters: weights, tree } = await loadMedusaHeads(origin, { model, fingerprint });
-        return draftHeads(await MedusaHeads.create(config, model.sizes, weights, compile), tree);
+        const { config, parameters, tree } = await loadMedusaHeads(origin, { model, fingerprint });
+        return draftHeads(await MedusaHeads.create(config, model.sizes, parameters, compile), tree);
       },
     },
-  });
+  };
 }
 
 function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {
@@ -152,10 +262,4 @@ function sessionFiles(fingerprint: string): SessionFiles {
     save: (path, content) => saveSession(path, { ...content, fingerprint }),
     load: (path, engine) => restoreSession(path, engine, fingerprint),
   };
-}
-
-/** Tokenizer and chat template of a folder, which may have neither. */
-async function companionsOf(folder: string): Promise<Pick<OpenedParts, 'tokenizer' | 'template'>> {
-  const tokenizer = await ifFound(loadTokenizer(folder));
-  return { tokenizer, template: tokenizer && (await readChatTemplate(folder, tokenizer)) };
 }

@@ -3,15 +3,9 @@ export type { ContinuationScore } from '../engine/scoring/engine-scorer.ts';
 export type { ChatMessage } from '../tokenizer/chat-template.ts';
 export type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 export type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.ts';
-export type {
-  Opened,
-  OpenedCausal,
-  OpenedClassifier,
-  OpenedEncoder,
-  OpenedEncoderDecoder,
-  OpenedModel,
-  SaveModelOptions,
-} from './opened-model.ts';
+export type { EncoderDecoder, LanguageModel } from './language-model.ts';
+export type { OpenedKind, OpenedModel, SaveModelOptions } from './opened-model.ts';
 export type { Classification } from './text-reader.ts';
-export type { TextSession } from '../engine/session.ts';
-export type { TextOptions, TextPieces } from '../engine/text-pieces.ts';
+export type { Classifier, Encoder } from './readers.ts';
+export type { Session, TextPieces } from '../engine/session.ts';
+export type { TextOptions } from '../engine/text-options.ts';

@@ -5,13 +5,8 @@ import { assembleEngine, exportedModel, exportIdentity, type ExportReader, readM
 import { type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { GeneratingModel } from '../models/model.ts';
-import {
-  type GeneratingParts,
-  type OpenedCausal,
-  type OpenedParts,
-  type OpenedEncoderDecoder,
-  openedGenerator,
-} from './opened-model.ts';
+import { EncoderDecoder, LanguageModel, type WriterParts } from './language-model.ts';
+import type { ModelSurroundings } from './opened-model.ts';
 import { sha256Of } from './remote-folder.ts';
 
 /** How the files of an exported model are reached: all in which a folder and a URL differ. */
@@ -61,17 +56,26 @@ export function readIfPresent(files: ModelFiles, file: string): Promise<Uint8Arr
 }
 
 /** Parts of an exported model that lie next to its graphs. */
-type Companions = Pick<OpenedParts, 'tokenizer' | 'template'> & Pick<GeneratingParts, 'heads' | 'sessionFiles'>;
+type Companions = ModelSurroundings & Pick<WriterParts<never>, 'heads' | 'sessionFiles'>;
 
-/** Opens an exported model; its engine is ready. @throws LinnetError as `readExport` and `assembleEngine` */
+/** Models that write texts, by kind. */
+export interface WriterByKind {
+  readonly causal: LanguageModel;
+  readonly 'encoder-decoder': EncoderDecoder;
+}
+
+/**
+ * Opens an exported model; its engine is ready.
+ * @param companions the parts next to its graphs; called before these are read
+ * @throws LinnetError as `readExport` and `assembleEngine`
+ */
 export async function openExport(
   files: ModelFiles,
   companions: (exported: ExportedFolder) => Promise<Companions>,
-): Promise<OpenedCausal | OpenedEncoderDecoder> {
+): Promise<WriterByKind[keyof WriterByKind]> {
   const exported = await readExport(files);
-  const { path: origin, manifest, model, fingerprint } = exported;
-  const { tokenizer, template, ...around } = await companions(exported);
-  const engine = await assembleEngine(files.graphs(manifest), manifest, model);
-  const generating = { ...around, manifest, engine };
-  return openedGenerator(model, { origin, fingerprint, tokenizer, template }, generating);
+  const { manifest, model } = exported;
+  const around = await companions(exported);
+  const parts = { ...around, manifest, engine: await assembleEngine(files.graphs(manifest), manifest, model) };
+  return model.kind === 'causal' ? new LanguageModel(model, parts) : new EncoderDecoder(model, parts);
 }

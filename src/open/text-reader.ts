@@ -6,7 +6,7 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { dataOf, float32, int32 } from '../graph/tensor.ts';
-import type { Classifier } from '../models/classifiers/classifier.ts';
+import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import type { ClassifiedTexts, EncoderModel, Model } from '../models/model.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
@@ -43,14 +43,14 @@ export interface ScoredClassification extends Classification {
 export class TextReader implements AsyncDisposable {
   /** The model that reads the text: the model itself, or a classifier's backbone. */
   readonly backbone: Model;
-  readonly classifier: Classifier | undefined;
+  readonly classifier: ClassifierModel | undefined;
   /** Most tokens that it reads of a text, those around it included. */
   readonly longest: number;
   readonly #parts: ReaderParts;
   readonly #programs = new Map<string, Promise<Program>>();
   #isDisposed = false;
 
-  constructor(description: EncoderModel | Classifier, parts: ReaderParts) {
+  constructor(description: EncoderModel | ClassifierModel, parts: ReaderParts) {
     this.classifier = 'labels' in description ? description : undefined;
     this.backbone = 'labels' in description ? description.model : description;
     this.longest = Math.min(this.backbone.sizes.trainedLength, ...this.backbone.mixers.map(longestSequence));
@@ -134,7 +134,7 @@ export class TextReader implements AsyncDisposable {
 type Result = (source: ParameterSource, texts: ClassifiedTexts) => Value;
 
 /** Classification from logits: softmax over the classes, in float64; the number of a regression head. */
-function classification({ labels, isRegression }: Classifier, logits: Float32Array): Classification {
+function classification({ labels, isRegression }: ClassifierModel, logits: Float32Array): Classification {
   const peak = Math.max(...logits);
   const weights = Array.from(logits, (logit) => Math.exp(logit - peak));
   const total = weights.reduce((sum, weight) => sum + weight, 0);

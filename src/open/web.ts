@@ -8,8 +8,9 @@ import { webGpuSupport } from '../runtime/webgpu-support.ts';
 import { findChatTemplate, templateFiles } from '../tokenizer/chat-template-sources.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { type ModelFiles, openExport, readIfPresent, readJson } from './model-files.ts';
-import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
+import type { LanguageModel } from './language-model.ts';
+import { type ModelFiles, openExport, readIfPresent, readJson, type WriterByKind } from './model-files.ts';
+import { requireOpenedKind } from './opened-model.ts';
 import { RemoteFolder, type WeightCache } from './remote-folder.ts';
 import { webSessionFiles } from './session-folder.ts';
 
@@ -174,15 +175,22 @@ async function requireHalfPrecision(): Promise<void> {
  * for await (const text of model.generate('Once upon a time')) document.body.append(text);
  * ```
  */
+export function openUrl(url: string | URL, options?: WebOpenOptions & { readonly kind?: undefined }): Promise<LanguageModel>;
+export function openUrl<Kind extends keyof WriterByKind>(
+  url: string | URL,
+  options: WebOpenOptions & { readonly kind: Kind | readonly Kind[] },
+): Promise<WriterByKind[Kind]>;
 export async function openUrl(
   url: string | URL,
-  options: WebOpenOptions = {},
-): Promise<OpenedCausal | OpenedEncoderDecoder> {
-  const files = urlFiles(url, options);
-  return openExport(files, async ({ fingerprint }) => {
+  options: WebOpenOptions & { readonly kind?: keyof WriterByKind | readonly (keyof WriterByKind)[] } = {},
+): Promise<WriterByKind[keyof WriterByKind]> {
+  const { kind = 'causal', ...others } = options;
+  const files = urlFiles(url, others);
+  return openExport(files, async ({ path: origin, model, fingerprint }) => {
+    requireOpenedKind(model, origin, typeof kind === 'string' ? [kind] : kind);
     const tokenizer = await webTokenizer(files);
     const sources = { read: (file: string) => readIfPresent(files, file), nameOf: files.nameOf };
     const template = tokenizer && (await findChatTemplate(sources, tokenizer));
-    return { tokenizer, template, sessionFiles: webSessionFiles(fingerprint) };
+    return { origin, fingerprint, tokenizer, template, sessionFiles: webSessionFiles(fingerprint) };
   });
 }

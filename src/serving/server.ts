@@ -1,18 +1,16 @@
 /** A server of a model that writes: its parts put together. */
 import type { Logger } from 'pino';
-import { Grammars } from '../decoding/constraints/grammar-constraint.ts';
-import { Runner } from '../engine/runner.ts';
+import type { Runner } from '../engine/runner.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
 import type { RunnerOptions } from '../engine/text-job.ts';
-import type { TextModel } from '../engine/text-model.ts';
 import { ToolCalls } from '../engine/tools/tool-calls.ts';
 import type { Redis } from '../redis/client.ts';
 import { ApiKeys, RequestRate } from './http/access.ts';
 import { type ApiOptions, createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
-import type { Serving } from './http/request-context.ts';
+import type { ServedWriter, Serving } from './http/request-context.ts';
 import { textApi } from './http/text-api.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
 import { MemoryStore } from './sessions/memory-store.ts';
@@ -70,29 +68,28 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
 
 /**
  * Serves a model, which stays the caller's.
- * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
+ * @throws LinnetError as `OpenedModel.prepare`; `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
-export async function startServer(model: TextModel, options: ServerOptions): Promise<RunningServer> {
+export async function startServer(model: ServedWriter, options: ServerOptions): Promise<RunningServer> {
   const { shared, cacheBytes = 256 << 20, deterministic } = options;
   const around = surroundings(options, shared?.redis);
   const { metrics, limits } = around;
-  const runner = new Runner(model.engine, {
+  model.prepare();
+  const runner = await model.runner({
     ...options,
-    tokenizer: model.tokenizer,
     prefixes: new PrefixCache(cacheBytes, deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,
   });
-  metrics.watch(model.engine, runner);
+  metrics.watch(runner);
   const store = options.sessions ?? new MemoryStore();
   if (options.sessions instanceof MemoryStore) metrics.watchSessions(options.sessions);
   const serving = {
     ...around,
     ...{ model, runner, secret: shared?.secret },
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
-    grammars: new Grammars(model.tokenizer, model.engine.model.sizes.vocabulary),
     calls: new ToolCalls(model, options.toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
-    embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
+    embeddings: new Embeddings(runner.engine, model.tokenizer, runner.parallel, limits.promptTokens),
     sessions: new Sessions(store, options.sessionTtl),
   };
   const api = createApi<Serving>(serving, textApi(model));

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { registerMixer } from '../../src/attention/kinds/index.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { checkModel } from '../../src/evaluation/check/check.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
@@ -74,18 +74,16 @@ export async function openBrowserSuite(
 /** Greedy tokens of a page, with how it ran. */
 export async function runIn(page: Page, options: { threads?: number }, count = maxTokens, url = 'model') {
   const tokens = await page.evaluate(
-    async ({ prompt, count, options, url }) => {
+    async ({ text, count, options, url }) => {
       const model = await globalThis.linnet.open(url, options);
       const [engine, { tokenizer }] = [await model.engine(), model];
-      const promptTokens = tokenizer.encode(prompt, { bos: true });
-      const { tokens } = await globalThis.linnet.generateToEnd(engine, {
-        promptTokens,
-        maxTokens: count,
-        ignoreEos: true,
-      });
-      return tokens;
+      const promptTokens = tokenizer.encode(text, { bos: true });
+      const prompt = { tokens: Array.from(promptTokens) };
+      const job = { prompt, maxTokens: count, ignoreEos: true };
+      const [written] = await globalThis.linnet.runTogether(engine, [job]);
+      return written.tokens;
     },
-    { prompt, count, options, url },
+    { text: prompt, count, options, url },
   );
   return { tokens, isolated: await page.evaluate(() => crossOriginIsolated), workers: page.workers().length };
 }

@@ -11,7 +11,7 @@ import { pino } from 'pino';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PageFiles, readPage } from '../../src/serving/http/page.ts';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { type RunningServer, startServer } from '../../src/serving/server.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny } from '../serving/served.ts';
@@ -27,8 +27,8 @@ describe.skipIf(noChromium !== undefined)(
     const folder = suiteFolder();
     let browser: Browser;
     let page: PageFiles | undefined;
-    let plain: TextModel;
-    let chatting: TextModel;
+    let plain: LanguageModel;
+    let chatting: LanguageModel;
     let server: RunningServer;
     let chatServer: RunningServer;
 

@@ -7,7 +7,7 @@ import { buildPlayground, servePlayground } from '../../scripts/playground-site.
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { openSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { finetune } from '../../src/training/plans/finetune.ts';

@@ -8,10 +8,10 @@ import { open } from '../../src/open/index.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, maxTokens, openBrowserSuite, prompt, sampling } from './browser-suite.ts';
 import { noChromium } from './chromium.ts';
-import type { TextSession } from '../../src/web.ts';
+import type { Session } from '../../src/web.ts';
 
 declare global {
-  var grownText: TextSession;
+  var grownText: Session;
 }
 
 describe.skipIf(noChromium !== undefined)(

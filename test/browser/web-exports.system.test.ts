@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
@@ -11,7 +11,7 @@ import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, openBrowserSuite, prompt, runIn } from './browser-suite.ts';
 import { noChromium } from './chromium.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 /** Families whose layers are of several kinds. */
 const hybrids = ['lfm2', 'gemma3_text', 'granitemoehybrid', 'qwen3_5'];
@@ -44,14 +44,14 @@ describe.skipIf(noChromium !== undefined)(
 
     it('opens T5 at the front door', async () => {
       const out = join(folder, 't5-f32');
-      await using exported = await openGenerating(out, { threads: 1 });
+      await using exported = await openReady(out, { threads: 1 });
       const source = (await loadTokenizer(out)).encode(prompt);
       const state = exported.engine.newState(await exported.engine.encode([...source, ...exported.model.eosIds]));
       const options = { promptTokens: [], maxTokens: 8, ignoreEos: true, state };
       const { tokens } = await generateToEnd(exported.engine, options);
       const outcome = await suite.inPage((page) =>
         page.evaluate(async (text) => {
-          const model = await globalThis.linnet.open('exports/t5-f32');
+          const model = await globalThis.linnet.open('exports/t5-f32', { kind: 'encoder-decoder' });
           const generated = model.generate(text, { maxTokens: 8, ignoreEos: true });
           await generated.text();
           const { kind, fingerprint } = model;
@@ -67,7 +67,7 @@ describe.skipIf(noChromium !== undefined)(
     it.each(quantized)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));
-      await using exported = await openGenerating(join(folder, dtype));
+      await using exported = await openReady(join(folder, dtype));
       const promptTokens = tokenizer.encode(prompt, { bos: true });
       const expected = await generateToEnd(exported.engine, { promptTokens, maxTokens: count, ignoreEos: true });
       const { tokens } = await suite.inPage((page) => runIn(page, {}, count, `exports/${dtype}`));
@@ -78,7 +78,7 @@ describe.skipIf(noChromium !== undefined)(
       'reads a text and generates another: T5 as %s',
       async (dtype) => {
         const out = join(folder, `t5-${dtype}`);
-        await using exported = await openGenerating(out, { threads: 1 });
+        await using exported = await openReady(out, { threads: 1 });
         const tokenizer = await loadTokenizer(out);
         const texts = ['It was.', 'It was the best of times, it was the worst'];
         const sources = texts.map((text) => [...tokenizer.encode(text), ...exported.model.eosIds]);
@@ -97,19 +97,19 @@ describe.skipIf(noChromium !== undefined)(
         const found = await suite.inPage((page) =>
           page.evaluate(
             async ({ url, texts }) => {
-              const { generateToEnd, LinnetError, LookupDrafter, open, speculative } = globalThis.linnet;
-              const opened = await open(url);
+              const { LinnetError, LookupDrafter, open, runTogether, speculative } = globalThis.linnet;
+              const opened = await open(url, { kind: 'encoder-decoder' });
               const { tokenizer, description: model } = opened;
               const engine = await opened.engine();
               const plain: (readonly number[])[] = [];
               const drafted: (readonly number[])[] = [];
-              const options = { promptTokens: [], maxTokens: 12, ignoreEos: true };
+              const job = { prompt: { tokens: [model.startId] }, maxTokens: 12, ignoreEos: true };
               for (const text of texts) {
                 const encoded = await engine.encode([...tokenizer.encode(text), ...model.eosIds]);
-                plain.push((await generateToEnd(engine, { ...options, state: engine.newState(encoded) })).tokens);
+                plain.push((await runTogether(engine, [{ ...job, state: engine.newState(encoded) }]))[0].tokens);
                 const method = speculative(new LookupDrafter());
                 const state = engine.newState(encoded);
-                drafted.push((await generateToEnd(engine, { ...options, method, state })).tokens);
+                drafted.push((await runTogether(engine, [{ ...job, method, state }]))[0].tokens);
               }
               const long = await engine.encode(new Int32Array(65)).then(
                 () => 'none',

@@ -8,7 +8,7 @@ import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, openBrowserSuite, prompt } from './browser-suite.ts';
 import { noChromium } from './chromium.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 describe.skipIf(noChromium !== undefined)(
   `faults in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
@@ -81,15 +81,15 @@ describe.skipIf(noChromium !== undefined)(
           `/${name}`,
         ),
       );
-      await expect(openGenerating(join(folder, name))).rejects.toThrow(message);
-      await expect(openGenerating(join(folder, name))).rejects.toMatchObject({ code });
+      await expect(openReady(join(folder, name))).rejects.toThrow(message);
+      await expect(openReady(join(folder, name))).rejects.toMatchObject({ code });
       expect(code).toBe('FORMAT');
     });
 
     it('stops when told to: while it fetches, and while it generates', async () => {
       const outcome = await suite.inPage((page) =>
-        page.evaluate(async (prompt) => {
-          const { generate, LinnetError, open } = globalThis.linnet;
+        page.evaluate(async (text) => {
+          const { LinnetError, open, Runner } = globalThis.linnet;
           const fetching = new AbortController();
           // The rest of this file never comes.
           const opening = open('/endless', {
@@ -105,10 +105,11 @@ describe.skipIf(noChromium !== undefined)(
           const model = await open('/model');
           const [engine, { tokenizer }] = [await model.engine(), model];
           const generating = new AbortController();
-          const promptTokens = tokenizer.encode(prompt, { bos: true });
-          const options = { promptTokens, maxTokens: 1_000_000, ignoreEos: true, signal: generating.signal };
+          const promptTokens = tokenizer.encode(text, { bos: true });
+          const prompt = { tokens: Array.from(promptTokens) };
+          const job = { prompt, maxTokens: 1_000_000, ignoreEos: true, signal: generating.signal };
           let finish = '';
-          for await (const event of generate(engine, options)) {
+          for await (const event of new Runner(engine).submit(job)) {
             if (event.type === 'tokens') generating.abort();
             else if (event.type === 'end') finish = event.generation.finish;
           }

@@ -9,7 +9,7 @@ import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, maxTokens, openBrowserSuite, prompt, runIn, sampling } from './browser-suite.ts';
 import { launchChromium, noChromium } from './chromium.ts';
 import { serveSite } from './site.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 describe.skipIf(noChromium !== undefined)(
   `in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
@@ -31,7 +31,7 @@ describe.skipIf(noChromium !== undefined)(
       const written = await suite.inPage((page) =>
         page.evaluate(
           async ({ prompt, sampling, maxTokens }) => {
-            const { generate, open, Sampler } = globalThis.linnet;
+            const { open, Runner, Sampler } = globalThis.linnet;
             const model = await open('/model');
             const [engine, { tokenizer }] = [await model.engine(), model];
             const promptTokens = tokenizer.encode(prompt, { bos: true });
@@ -39,13 +39,8 @@ describe.skipIf(noChromium !== undefined)(
               const tokens: number[] = [];
               let text = '';
               let finish = '';
-              for await (const event of generate(engine, {
-                promptTokens,
-                maxTokens,
-                ignoreEos: true,
-                tokenizer,
-                sampler,
-              })) {
+              const job = { prompt: { tokens: Array.from(promptTokens) }, maxTokens, ignoreEos: true };
+              for await (const event of new Runner(engine, { tokenizer }).submit({ ...job, sampling: sampler })) {
                 if (event.type === 'tokens') {
                   tokens.push(...event.tokens);
                   text += event.text;
@@ -87,7 +82,7 @@ describe.skipIf(noChromium !== undefined)(
           { prompt, maxTokens },
         ),
       );
-      await using exported = await openGenerating(join(folder, 'model'));
+      await using exported = await openReady(join(folder, 'model'));
       expect(outcome).toMatchObject({ kind: 'causal', family: 'llama', tokens: suite.greedy });
       expect(outcome.fingerprint).toBe(exported.fingerprint);
       expect(outcome.session.slice(-maxTokens)).toEqual(suite.greedy);
@@ -97,21 +92,21 @@ describe.skipIf(noChromium !== undefined)(
       const outcome = await suite.inPage((page) =>
         page.evaluate(
           async ({ prompt, maxTokens }) => {
-            const { generateToEnd, LookupDrafter, open, SpeculationStatistics, speculative } = globalThis.linnet;
+            const { LookupDrafter, open, runTogether, SpeculationStatistics, speculative } = globalThis.linnet;
             const opened = await open('/model/');
             const [engine, { tokenizer }] = [await opened.engine(), opened];
             const promptTokens = tokenizer.encode(prompt, { bos: true });
             const statistics = new SpeculationStatistics();
-            const options = { promptTokens, maxTokens, ignoreEos: true };
+            const job = { prompt: { tokens: Array.from(promptTokens) }, maxTokens, ignoreEos: true };
             const method = speculative(new LookupDrafter(), { statistics });
-            const looked = await generateToEnd(engine, { ...options, method });
+            const [looked] = await runTogether(engine, [{ ...job, method }]);
             const state = engine.newState();
             await engine.prefill(state, promptTokens.subarray(0, -1));
             const bytes = state.bytes;
-            const fork = await generateToEnd(engine, { ...options, state: state.fork() });
-            const original = await generateToEnd(engine, { ...options, state });
+            const [fork] = await runTogether(engine, [{ ...job, state: state.fork() }]);
+            const [original] = await runTogether(engine, [{ ...job, state }]);
             await opened.dispose();
-            const afterwards = await generateToEnd(engine, options).then(
+            const afterwards = await runTogether(engine, [job]).then(
               () => 'none',
               (error: unknown) => (error instanceof globalThis.linnet.LinnetError ? error.code : String(error)),
             );

@@ -43,7 +43,7 @@ describe('classes', () => {
     const { other, same } = answer.scores;
     expect(other + same).toBeCloseTo(1, 12);
     expect(answer.label).toBe(other >= same ? 'other' : 'same');
-    await using model = await open(at('pairs'));
+    await using model = await open(at('pairs'), { kind: 'classifier' });
     const { label, probability, value } = await model.classify('linnet', 'trout');
     expect({ label, probability }).toEqual({ label: answer.label, probability: answer.scores[answer.label] });
     expect(value).toBeUndefined();
@@ -110,7 +110,7 @@ describe('a regression head', () => {
     // Numbers are ±0.5 or more apart; one that has learned nothing has the variance of them as its error.
     expect(measured.pearson).toBeGreaterThan(0.9);
     const values: number[] = [];
-    await using model = await open(at('numbers'));
+    await using model = await open(at('numbers'), { kind: 'classifier' });
     for (const text of ['linnet', 'finch', 'trout']) values.push((await model.classify(text)).value ?? Number.NaN);
     expect(values[0] - values[1]).toBeGreaterThan(0.3);
     const one = await runJson('classify', at('numbers'), '--text', 'linnet');

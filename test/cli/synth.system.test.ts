@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
-import { openCausal } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const place = suiteFolder();
 
@@ -13,7 +13,7 @@ it('writes an exported model that decodes, the same for the same seed', async ()
   const out = join(place, 'gpt2');
   const words = ['synth', '--like', 'gpt2', '--dtype', 'int4'];
   expect(await runJson(...words, '--out', out)).toMatchObject({ like: 'gpt2', mixer: 'augmented', dtype: 'int4' });
-  await using opened = await openCausal(out, { threads: 1 });
+  await using opened = await openReady(out, { threads: 1 });
   expect(opened.model.mixers.every(({ kind }) => kind === 'linear')).toBe(true);
   const { logits } = await opened.engine.advance(opened.engine.newState(), 65);
   expect(logits.every(Number.isFinite)).toBe(true);
@@ -29,7 +29,7 @@ it('writes an exported model that decodes, the same for the same seed', async ()
 it('writes both sets of weights of type mixed', async () => {
   const out = join(place, 'mixed');
   const written = await runJson('synth', '--like', 'gpt2', '--dtype', 'mixed', '--block', '128', '--out', out);
-  await using opened = await openCausal(out, { threads: 1 });
+  await using opened = await openReady(out, { threads: 1 });
   expect(opened.manifest?.block).toBe(128);
   expect(written.weightBytes).toBe((opened.manifest?.weightBytes ?? 0) + (opened.manifest?.prompt?.weightBytes ?? 0));
   const { logits } = await opened.engine.prefill(opened.engine.newState(), [72, 105]);

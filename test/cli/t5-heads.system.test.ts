@@ -11,7 +11,7 @@ import { openCheckpoint } from '../../src/checkpoint/huggingface.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { type GenerateOptions, generateToEnd } from '../../src/engine/generate.ts';
+import { type GenerateOptions, generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';

@@ -13,7 +13,7 @@ import { isCausal } from '../../src/attention/mixers.ts';
 import { chain, TokenTree } from '../../src/attention/tree.ts';
 import { Random } from '../../src/random.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from './generated.ts';
 import { bestBeams } from './beams.ts';
 import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 

@@ -19,7 +19,7 @@ import { type ModelWithWeights, augmentedTinyLlama } from '../export/exported-mo
 import { randomT5Weights, tinyT5 } from '../models/tiny-t5.ts';
 import { tinyLlama, randomParameters } from '../models/tiny-llama.ts';
 import { suiteFolder } from '../scratch-folder.ts';
-import { openCausal } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 /** Largest difference of a log-likelihood, in nats. */
 const tolerance = 1e-4;
@@ -234,7 +234,7 @@ describe.skipIf(stories === undefined)('scores of stories260k (need the third-pa
       tokenizerFiles: { from: stories ?? '' },
     });
     await using own = await DecodingEngine.create(loaded.model, loaded.parameters);
-    await using exported = await openCausal(dir);
+    await using exported = await openReady(dir);
     for (const engine of [own, exported.engine]) {
       const scores = await new EngineScorer({ engine, tokenizer, maxLength: 4096 }).score(requests);
       expect(

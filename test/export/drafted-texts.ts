@@ -5,7 +5,7 @@ import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { drafterMakers, drafters, LearnedTexts } from '../../src/decoding/speculation/drafters/registry.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { storedSource } from '../../src/export/encoded-graphs.ts';
 import type { BlockSize } from '../../src/graph/ops/quantized.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';

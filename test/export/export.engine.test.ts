@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { exportFolder, exportModel, type ExportOptions } from '../../src/export/export-model.ts';
 import { readExportedFolder } from '../../src/open/folder-files.ts';
 import { storageTypeNames } from '../../src/export/manifest.ts';
@@ -20,7 +20,7 @@ import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const place = suiteFolder();
 const base = join(place, 'base');
@@ -56,7 +56,7 @@ describe('an exported folder', () => {
     const folder = await exported('f32');
     const loaded = await loadCausalModel(augmented);
     await using engine = await DecodingEngine.create(loaded.model, loaded.parameters);
-    await using opened = await openGenerating(folder);
+    await using opened = await openReady(folder);
     expect(await greedy(opened.engine)).toEqual(await greedy(engine));
     expect((await loadTokenizer(folder)).encode('Once')).toEqual((await loadTokenizer(base)).encode('Once'));
     expect(opened.model.mixers).toEqual(loaded.model.mixers);
@@ -64,8 +64,8 @@ describe('an exported folder', () => {
 
   it('runs in a worker', async () => {
     const folder = await exported('f32');
-    await using here = await openGenerating(folder);
-    await using opened = await openGenerating(folder, { worker: true });
+    await using here = await openReady(folder);
+    await using opened = await openReady(folder, { worker: true });
     expect(await greedy(opened.engine)).toEqual(await greedy(here.engine));
   });
 
@@ -88,13 +88,13 @@ describe('an exported folder', () => {
   });
 
   it.each(storageTypeNames)('as %s gives the logits of the same weights in memory', async (dtype) => {
-    await using opened = await openGenerating(await exported(dtype, { dtype }));
+    await using opened = await openReady(await exported(dtype, { dtype }));
     const { logits } = await opened.engine.prefill(opened.engine.newState(), prompt);
     expect([...logits].every(Number.isFinite)).toBe(true);
     const loaded = await loadCausalModel(augmented);
     const again = join(place, `${dtype}-memory`);
     await exportModel(again, { model: loaded.model, weights: readerOf(loaded.parameters), dtype });
-    await using second = await openGenerating(again, { spin: false });
+    await using second = await openReady(again, { spin: false });
     const other = await second.engine.prefill(second.engine.newState(), prompt);
     expect([...other.logits]).toEqual([...logits]);
     // The tokenizer is not a part of what ties sessions to a model.
@@ -205,7 +205,7 @@ describe('opening refuses', () => {
     ['a file that is not there', (m) => (m.files['more.txt'] = { bytes: 1, sha256: '0'.repeat(64) }), /cannot open/],
   ])('%s in linnet.json', async (_, change, message) => {
     const dir = await withManifest(change);
-    const opening = openGenerating(dir).then((model) => model.engine.dispose());
+    const opening = openReady(dir).then((model) => model.engine.dispose());
     await expect(opening).rejects.toThrow(message);
   });
 
@@ -213,7 +213,7 @@ describe('opening refuses', () => {
     const file = join(await exported('hostile', { dtype: 'w8a8' }), 'linnet.json');
     for (const text of ['', '[]', '{"format":"linnet-export","format":"linnet-export"}', ' '.repeat(17 << 20)]) {
       await writeFile(file, text);
-      await expect(openGenerating(folder)).rejects.toMatchObject({ code: 'FORMAT' });
+      await expect(openReady(folder)).rejects.toMatchObject({ code: 'FORMAT' });
     }
   });
 
@@ -230,9 +230,9 @@ describe('opening refuses', () => {
     const dir = await exported('linked');
     const data = join(dir, 'model.onnx.data');
     await rename(data, join(place, 'elsewhere'));
-    await expect(openGenerating(dir)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(openReady(dir)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await symlink(join(place, 'elsewhere'), data);
-    await expect(openGenerating(dir)).rejects.toMatchObject({ code: 'PATH' });
+    await expect(openReady(dir)).rejects.toMatchObject({ code: 'PATH' });
   });
 
   it('a configuration of another shape than the graph', async () => {
@@ -246,12 +246,12 @@ describe('opening refuses', () => {
     const sha256 = createHash('sha256').update(text).digest('hex');
     manifest.files['config.json'] = { bytes: Buffer.byteLength(text), sha256 };
     await writeFile(manifestFile, JSON.stringify(manifest));
-    await expect(openGenerating(dir)).rejects.toThrow(/output "logits" is float32\[W,258\].*float32\[W,300\]/);
+    await expect(openReady(dir)).rejects.toThrow(/output "logits" is float32\[W,258\].*float32\[W,300\]/);
   });
 
   it('another device than it was made for', async () => {
     const dir = await exported('f32');
-    await expect(openGenerating(dir, { device: 'webgpu' })).rejects.toMatchObject({ code: 'MISMATCH' });
+    await expect(openReady(dir, { device: 'webgpu' })).rejects.toMatchObject({ code: 'MISMATCH' });
   });
 
   it('a folder that is not an export', async () => {

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
@@ -25,7 +25,7 @@ import { errorOf, linnet, runJson } from '../cli/captured-cli.ts';
 import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
 import { song, writeJsonlTexts } from '../cli/text-data.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const place = suiteFolder();
 const data = join(place, 'songs.jsonl');
@@ -84,7 +84,7 @@ describe.each(storageTypeNames)('heads exported as %s', (dtype) => {
   });
 
   it('draft for the model, which writes what it writes without them, greedily and sampled', async () => {
-    await using opened = await openGenerating(folder);
+    await using opened = await openReady(folder);
     await using medusa = await opened.opened.heads();
     expect(medusa.tree).toEqual(tree);
     const tokenizer = await loadTokenizer(folder);
@@ -242,7 +242,7 @@ describe('opening refuses', () => {
   }
 
   const opening = async (dir: string): Promise<void> => {
-    await using model = await openGenerating(dir);
+    await using model = await openReady(dir);
     await using heads = await model.opened.heads();
     expect(heads).toBeDefined();
   };

@@ -9,7 +9,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { ModelDrafter } from '../../src/decoding/speculation/drafters/model-drafter.ts';
@@ -30,7 +30,7 @@ import { augmentedTinyLlama, type ModelWithWeights, writeExportedModel } from '.
 import { roundsRowsApart } from '../processor.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const place = suiteFolder();
 const folderOf = (dtype: StorageType): string => join(place, dtype);
@@ -79,7 +79,7 @@ describe('a mixed export', () => {
   });
 
   it('writes what int4 weights write over a state that w8a8 weights have read, token for token', async () => {
-    await using mixed = await openGenerating(folderOf('mixed'));
+    await using mixed = await openReady(folderOf('mixed'));
     await using reading = await compiled('w8a8');
     await using writing = await compiled('int4');
     for (const prompt of prompts()) {
@@ -102,9 +102,9 @@ describe('a mixed export', () => {
   });
 
   it('scores text with the weights that decode', async () => {
-    await using mixed = await openGenerating(folderOf('mixed'));
-    await using int4 = await openGenerating(folderOf('int4'));
-    await using w8a8 = await openGenerating(folderOf('w8a8'));
+    await using mixed = await openReady(folderOf('mixed'));
+    await using int4 = await openReady(folderOf('int4'));
+    await using w8a8 = await openReady(folderOf('w8a8'));
     const windows = slidingWindows(tokenizer.encode(texts[1].repeat(3), { bos: true }), 61, 30);
     const [found, same, other] = await Promise.all(
       [mixed, int4, w8a8].map(({ engine }) => stepPerplexity(engine, { windows, documents: 1 })),
@@ -123,7 +123,7 @@ describe('a mixed export', () => {
     // AVX-512 it does in every block.
     const folder = join(place, 'speculating');
     await writeExportedModel(folder, subject, { dtype: 'mixed', block: 32 });
-    await using mixed = await openGenerating(folder);
+    await using mixed = await openReady(folder);
     const { engine } = mixed;
     const statistics = new SpeculationStatistics();
     for (const promptTokens of prompts()) {
@@ -168,7 +168,7 @@ describe('opening a mixed export refuses', () => {
     change(manifest);
     await writeFile(file, JSON.stringify(manifest));
   }
-  const opening = (): Promise<void> => openGenerating(folder).then(({ engine }) => engine.dispose());
+  const opening = (): Promise<void> => openReady(folder).then(({ engine }) => engine.dispose());
 
   it('a prompt graph that is damaged, shortened or gone', async () => {
     await fresh();

@@ -7,7 +7,7 @@ import { parseMixer } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { readDocuments } from '../../src/data/documents/documents.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { perplexity, stepPerplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { exportModel } from '../../src/export/export-model.ts';
@@ -17,7 +17,7 @@ import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { thirdParty } from '../fixtures.ts';
 import { suiteFolder } from '../scratch-folder.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const folder = thirdParty('stories260k');
 const stories = thirdParty('text/tinystories.jsonl');
@@ -49,7 +49,7 @@ describe.skipIf(absent)(`exported stories260k${absent ? ' (skipped: third-party 
   ) {
     const dir = join(place, `${name}-${dtype}`);
     await exportModel(dir, { model, weights: readerOf(parameters), dtype });
-    await using exported = await openGenerating(dir);
+    await using exported = await openReady(dir);
     const stored = await stepPerplexity(exported.engine, data);
     const exact = await perplexity(model, parameters, data);
     expect(stored.tokens).toBe(exact.tokens);
@@ -77,7 +77,7 @@ describe.skipIf(absent)(`exported stories260k${absent ? ' (skipped: third-party 
     const expected = greedy.parse(JSON.parse(readFileSync(reference ?? '', 'utf8'))).greedy_ids;
     const dir = join(place, 'text');
     await exportModel(dir, { model: softmax.model, weights: readerOf(softmax.parameters), dtype: 'f32' });
-    await using exported = await openGenerating(dir);
+    await using exported = await openReady(dir);
     const { tokens } = await generateToEnd(exported.engine, { promptTokens: [1], maxTokens: 255 });
     expect([1, ...tokens]).toEqual(expected);
   });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { bestBeams } from '../decoding/beams.ts';
 import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
@@ -23,7 +23,7 @@ import { errorCode } from '../error-code.ts';
 import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';
 import { randomT5Weights, t5MixerNames, tinyT5 } from '../models/tiny-t5.ts';
 import { suiteFolder } from '../scratch-folder.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const place = suiteFolder();
 
@@ -58,7 +58,7 @@ describe.each(t5MixerNames)('an exported T5 of %s', (name) => {
     const model = tinyT5(name);
     const { folder } = await exported(`mixer ${name}`, model);
     await using engine = await DecodingEngine.create(model, randomT5Weights(model, 5), { threads: 1 });
-    await using opened = await openGenerating(folder, { threads: 1 });
+    await using opened = await openReady(folder, { threads: 1 });
     expect(opened.model.kind).toBe('encoder-decoder');
     for (const source of sources) expect(await greedy(opened.engine, source)).toEqual(await greedy(engine, source));
   });
@@ -75,7 +75,7 @@ describe.each(storageTypeNames)('an exported T5 as %s', (dtype) => {
 
   it('speculates, searches by beams and goes on from a session as with the same weights in sequence', async () => {
     const { folder } = await exported(dtype, model, { dtype });
-    await using opened = await openGenerating(folder, { threads: 1 });
+    await using opened = await openReady(folder, { threads: 1 });
     const { engine, fingerprint } = opened;
     const text = await greedy(engine, sources[0]);
     expect(new Set(text).size).toBeGreaterThan(2);
@@ -92,7 +92,7 @@ describe.each(storageTypeNames)('an exported T5 as %s', (dtype) => {
     const first = await generateToEnd(engine, { ...options, maxTokens: 11, state: engine.newState(encoded) });
     const promptTokens = [0, ...first.tokens];
     await saveSession(file, { state: first.state, tokens: promptTokens, fingerprint });
-    await using again = await openGenerating(folder, { threads: 1 });
+    await using again = await openReady(folder, { threads: 1 });
     const { state } = await restoreSession(file, again.engine, again.fingerprint);
     const rest = await generateToEnd(again.engine, { promptTokens, maxTokens: 14, ignoreEos: true, state });
     expect([...first.tokens, ...rest.tokens]).toEqual(text);
@@ -132,7 +132,7 @@ it.each(storageTypeNames)('an encoder stored as %s keeps roughly what that of fl
   const model = tinyT5('softmax');
   const { folder } = await exported(`close ${dtype}`, model, { dtype });
   await using engine = await DecodingEngine.create(model, randomT5Weights(model, 5), { threads: 1 });
-  await using opened = await openGenerating(folder, { threads: 1 });
+  await using opened = await openReady(folder, { threads: 1 });
   const expected = await engine.encode(sources[0]);
   const found = await opened.engine.encode(sources[0]);
   for (const [layer, tensors] of expected.layers.entries()) {
@@ -158,7 +158,7 @@ describe('lengths of source texts', () => {
   it('are sorted, and texts up to the last are read', async () => {
     const { folder, manifest } = await exported('sorted', model, { sourceLengths: [48, 20, 48] });
     expect(manifest.encoder?.lengths).toEqual([20, 48]);
-    await using opened = await openGenerating(folder, { threads: 1 });
+    await using opened = await openReady(folder, { threads: 1 });
     const text = (length: number): number[] => Array.from({ length }, () => 3);
     expect((await opened.engine.encode(text(48))).tokens).toHaveLength(48);
     await expect(opened.engine.encode(text(49))).rejects.toThrow(/49 tokens is longer than the 48/);
@@ -210,8 +210,8 @@ describe('opening refuses', () => {
     ],
   ])('%s', async (_, change, message) => {
     const folder = await withManifest(change);
-    await expect(openGenerating(folder)).rejects.toThrow(message);
-    expect(await errorCode(() => openGenerating(folder))).toBe('FORMAT');
+    await expect(openReady(folder)).rejects.toThrow(message);
+    expect(await errorCode(() => openReady(folder))).toBe('FORMAT');
   });
 
   it('an encoder whose inputs are of another length', async () => {
@@ -221,6 +221,6 @@ describe('opening refuses', () => {
     await writeFile(join(folder, 'encoder-64.onnx'), await readFile(join(folder, 'encoder-32.onnx')));
     manifest.files['encoder-64.onnx'] = manifest.files['encoder-32.onnx'];
     await writeFile(file, JSON.stringify(manifest));
-    await expect(openGenerating(folder)).rejects.toThrow(/encoder-64\.onnx: input "tokens" is int32\[1,32\]/);
+    await expect(openReady(folder)).rejects.toThrow(/encoder-64\.onnx: input "tokens" is int32\[1,32\]/);
   });
 });

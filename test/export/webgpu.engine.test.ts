@@ -13,7 +13,7 @@ import { isDeviceAvailable } from '../../src/runtime/availability.ts';
 import { relativeToPeak } from '../parity/golden.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../models/tiny-llama.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 const absent = !(await isDeviceAvailable('webgpu'));
 
@@ -43,7 +43,7 @@ describe.skipIf(absent)(`exports for webgpu${absent ? ' (skipped: no Vulkan, Met
   async function decode(dtype: WeightType, device: ExportManifest['device']): Promise<Float64Array> {
     const dir = join(place, `${dtype}-${device}`);
     await exportModel(dir, { model, weights: readerOf(parameters), dtype, device });
-    await using opened = await openGenerating(dir);
+    await using opened = await openReady(dir);
     const { engine } = opened;
     const state = engine.newState();
     const prompt = await engine.prefill(state, randomTokens(model, 21, 7));

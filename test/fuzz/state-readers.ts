@@ -24,12 +24,10 @@ import type { Serving } from '../../src/serving/http/request-context.ts';
 import { textApi } from '../../src/serving/http/text-api.ts';
 import { defaultLimits } from '../../src/serving/http/limits.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
-import { Runner } from '../../src/engine/runner.ts';
 import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
 import { ToolCalls } from '../../src/engine/tools/tool-calls.ts';
-import { Grammars } from '../../src/decoding/constraints/grammar-constraint.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
@@ -82,7 +80,7 @@ async function sessionReader(folder: string, engine: DecodingEngine): Promise<Fu
   );
   const { saved: learned } = texts;
   const tokens = [256, 72, 105, 33, 10];
-  await saveSession(path, { state, tokens, sampler: [1, 2, 3, 4], learned, fingerprint: 'it' });
+  await saveSession(path, { state, tokens, random: [1, 2, 3, 4], learned, fingerprint: 'it' });
   const original = await restoreSession(path, engine, 'it');
   const write = asFile(folder, 'fuzzed.session');
   return {
@@ -234,14 +232,13 @@ async function listReader(folder: string): Promise<FuzzReader> {
 /** Bodies of requests, given to the whole server but for its socket. An answer of 5xx is a failure. */
 async function requestReaders(): Promise<StateReaders> {
   const served = await openTiny(chatTemplate);
-  const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
+  const runner = await served.runner();
   const sessions = new Sessions(new MemoryStore());
   const serving = {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
-    grammars: new Grammars(served.tokenizer, served.vocabulary),
     calls: new ToolCalls(served),
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
-    embeddings: new Embeddings(served, runner.parallel, 200),
+    embeddings: new Embeddings(runner.engine, served.tokenizer, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 400, timeout: 20 },
     ...{ keys: new ApiKeys([]), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [], draining: false },

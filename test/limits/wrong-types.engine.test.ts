@@ -2,12 +2,15 @@
  * The public functions as JavaScript may call them: any value in place of any argument or option gives a typed error, or an
  * answer, within its time.
  */
+import { generate, generateToEnd } from '../decoding/generated.ts';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as library from '../../src/index.ts';
 import * as training from '../../src/training/index.ts';
 import { LinnetError } from '../../src/errors.ts';
 import { refusal } from '../error-code.ts';
+import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
+import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 
@@ -34,16 +37,21 @@ const hostile: readonly unknown[] = [
   Object.create(null),
 ];
 
-let opened: library.OpenedCausal;
+let opened: library.LanguageModel;
+let classifier: library.Classifier;
 let engine: library.StepEngine;
 beforeAll(async () => {
   await saveTinyModel(model);
-  const any = await library.open(model, { threads: 1 });
-  if (any.kind !== 'causal') throw new Error('not causal');
-  opened = any;
+  opened = await library.open(model, { threads: 1 });
+  const classes = join(folder, 'classes');
+  await saveModel(classes, await startClassifier(model, ['good', 'bad'], 3), { tokenizerFiles: { from: model } });
+  classifier = await library.open(classes, { kind: 'classifier', threads: 1 });
   engine = await opened.engine();
 });
-afterAll(() => opened.dispose());
+afterAll(async () => {
+  await opened.dispose();
+  await classifier.dispose();
+});
 
 interface Call {
   readonly name: string;
@@ -69,7 +77,6 @@ const made = (name: string, type: new (...values: never[]) => unknown, right: ()
   right,
 });
 
-const generating = { maxTokens: 2, stop: { strings: ['x'], tokenIds: [3] }, ignoreEos: true };
 const text = { maxTokens: 2, temperature: 0.5, topK: 5, seed: 1, stop: ['x'], stopIds: [3], ignoreEos: true };
 const trainingOptions = { data: ['none.txt'], out: join(folder, 'never'), steps: 1, batch: 1, length: 8 };
 
@@ -87,7 +94,7 @@ const calls: readonly Call[] = [
   ),
   method(
     'classify',
-    () => opened,
+    () => classifier,
     () => ['ab', 'c'],
   ),
   method(
@@ -141,19 +148,6 @@ const calls: readonly Call[] = [
     () => opened.tokenizer,
     () => [[1, 2]],
   ),
-  plain('generateToEnd', library.generateToEnd, () => [engine, { promptTokens: [1, 2], ...generating }]),
-  plain('generateToEnd with all', library.generateToEnd, () => [
-    engine,
-    {
-      ...{
-        promptTokens: [1],
-        maxTokens: 2,
-        sampler: new library.Sampler(),
-        method: library.speculative(new library.LookupDrafter()),
-      },
-      ...{ tokenizer: opened.tokenizer, state: engine.newState(), signal: new AbortController().signal },
-    },
-  ]),
   made('Sampler', library.Sampler, () => [{ temperature: 1, topK: 3, logitBias: { '3': 1 } }, [1, 2, 3, 4]]),
   method(
     'next',
@@ -239,23 +233,23 @@ describe('a state', () => {
   it('serves one text at a time, and another when that has ended', async () => {
     const state = engine.newState();
     const options = { promptTokens: [1, 2, 3], maxTokens: 3, ignoreEos: true, state };
-    const first = library.generate(engine, options);
+    const first = generate(engine, options);
     await first.next();
-    await expect(library.generateToEnd(engine, options)).rejects.toEqual(refusal('INPUT', 'in use by another text'));
+    await expect(generateToEnd(engine, options)).rejects.toEqual(refusal('INPUT', 'in use by another text'));
     const rest: library.TextEvent[] = [];
     for await (const event of first) rest.push(event);
     const end = rest.at(-1);
     if (end?.type !== 'end') throw new Error('no end');
-    const alone = await library.generateToEnd(engine, { ...options, state: engine.newState() });
+    const alone = await generateToEnd(engine, { ...options, state: engine.newState() });
     expect(end.generation.tokens).toEqual(alone.tokens);
     const tokens = [1, 2, 3, ...alone.tokens];
-    expect((await library.generateToEnd(engine, { ...options, promptTokens: tokens })).tokens).toHaveLength(3);
+    expect((await generateToEnd(engine, { ...options, promptTokens: tokens })).tokens).toHaveLength(3);
   });
 
   it('is free again when the loop over its text is left', async () => {
     const state = engine.newState();
     const options = { promptTokens: [1, 2, 3], maxTokens: 8, ignoreEos: true, state };
-    for await (const event of library.generate(engine, options)) if (event.type === 'tokens') break;
+    for await (const event of generate(engine, options)) if (event.type === 'tokens') break;
     expect(state.isInUse).toBe(false);
   });
 });

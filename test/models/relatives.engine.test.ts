@@ -27,7 +27,7 @@ import { suiteFolder } from '../scratch-folder.ts';
 import { relativeToPeak } from '../parity/golden.ts';
 import { type ReferenceConfig, referenceLogits } from '../parity/decoder-reference.ts';
 import { randomParameters, randomTokens } from './tiny-llama.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 
 /** Four query heads on two key-value heads. */
 const sizes = {
@@ -187,7 +187,7 @@ describe.each(relatives)('$name', ({ name, ...config }) => {
       dtype,
       tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()),
     });
-    await using opened = await openGenerating(dir);
+    await using opened = await openReady(dir);
     const { logits } = await opened.engine.prefill(opened.engine.newState(), tokens);
     const difference = relativeToPeak(Float64Array.from(logits), Float64Array.from(expected.at(-1) ?? []));
     expect(difference).toBeLessThan(tolerance);

@@ -8,11 +8,11 @@ import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { openReady } from '../open/ready-model.ts';
 import { Random } from '../../src/random.ts';
 import { relativeToPeak } from '../parity/golden.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -77,7 +77,7 @@ async function greedy(engine: StepEngine): Promise<readonly number[]> {
 it.each(['f32', 'int4'] as const)('an export as %s writes as the model, and goes on from a session', async (dtype) => {
   const folder = join(place, dtype);
   await exportFolder(audible, folder, { dtype });
-  await using opened = await openGenerating(folder);
+  await using opened = await openReady(folder);
   const { engine, fingerprint } = opened;
   const whole = await greedy(engine);
   if (dtype === 'f32') {

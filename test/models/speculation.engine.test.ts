@@ -4,7 +4,7 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { readDocuments } from '../../src/data/documents/documents.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import type { Drafter } from '../../src/decoding/speculation/drafters/drafter.ts';
 import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';

@@ -10,11 +10,11 @@ import { listWrittenFiles } from '../../src/files/written-folder.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
 import { downloadExport, folderOfModel } from '../../src/open/source.ts';
 import { open } from '../../src/open/index.ts';
-import type { OpenedModel } from '../../src/open/opened-model.ts';
+import { openedKinds, writerKinds } from '../../src/open/opened-model.ts';
 import { modelHere, placeOfModel } from '../../src/open/model-names.ts';
 import { planSource } from '../../src/studies/frame/study.ts';
 
@@ -39,7 +39,7 @@ describe('open', () => {
     ['exported', 'causal', 'llama'],
     ['exported-t5', 'encoder-decoder', 't5'],
   ])('says what %s is', async (name, kind, family) => {
-    await using model = await open(at(name));
+    await using model = await open(at(name), { kind: openedKinds });
     expect(model).toMatchObject({ kind, family, origin: at(name) });
     expect(model.tokenizer.vocabularySize).toBe(258);
   });
@@ -58,7 +58,7 @@ describe('open', () => {
   });
 
   it.each(['llama', 't5'])('writes JSON of a schema: %s', async (name) => {
-    await using model = await open(at(name));
+    await using model = await open(at(name), { kind: writerKinds });
     const jsonSchema = { type: 'array', items: { enum: ['a', 1] }, minItems: 2, maxItems: 3 };
     const text = await model.generate('ab', { maxTokens: 60, jsonSchema, temperature: 1, seed: 2 }).text();
     const items: unknown = JSON.parse(text);
@@ -82,7 +82,7 @@ describe('open', () => {
 
   it('generates with T5, exported or not', async () => {
     const tokensOf = async (name: string): Promise<readonly number[]> => {
-      await using model = await open(at(name));
+      await using model = await open(at(name), { kind: 'encoder-decoder' });
       const generated = model.generate('abc', { maxTokens: 6, ignoreEos: true });
       await generated.text();
       return generated.generation.tokens;
@@ -93,7 +93,7 @@ describe('open', () => {
   });
 
   it('classifies', async () => {
-    await using model = await open(at('classifier'));
+    await using model = await open(at('classifier'), { kind: 'classifier' });
     const { label, probability, classes } = await model.classify('some text');
     expect(classes.map((one) => one.label)).toEqual(['good', 'bad', 'odd']);
     expect(classes.reduce((sum, one) => sum + one.probability, 0)).toBeCloseTo(1);
@@ -104,24 +104,34 @@ describe('open', () => {
 });
 
 describe('what a kind does not do', () => {
-  const asked: Readonly<Record<string, (model: OpenedModel) => unknown>> = {
-    generate: (model) => model.generate('a'),
-    chat: (model) => model.chat([{ role: 'user', content: 'a' }]),
-    classify: (model) => model.classify('a'),
-    score: (model) => model.score('a', ['b']),
-    session: (model) => model.session(),
-    linearize: (model) => model.linearize('augmented'),
-    save: (model) => model.save(at('nowhere')),
-    engine: (model) => model.engine(),
-  };
+  const actions = ['generate', 'chat', 'classify', 'score', 'session', 'linearize', 'save', 'engine'];
   it.each([
-    ['llama', ['chat', 'classify']],
+    ['llama', ['classify']],
+    ['t5', ['chat', 'classify']],
     ['bert', ['generate', 'chat', 'classify', 'score', 'session', 'engine']],
     ['classifier', ['generate', 'chat', 'score', 'session', 'linearize', 'save', 'engine']],
-    ['exported', ['chat', 'classify', 'linearize', 'save']],
-  ])('%s refuses %j', async (name, refused) => {
-    await using model = await open(at(name));
-    for (const action of refused) expect(await errorCode(() => asked[action](model)), action).toBe('CONFIG');
+    ['exported', ['classify']],
+  ])('%s has no methods %j', async (name, absent) => {
+    await using model = await open(at(name), { kind: openedKinds });
+    expect(actions.filter((action) => !(action in model))).toEqual(absent);
+  });
+
+  it.each([
+    ['llama', 'classifier', /this llama model is a causal language model; expected a classifier/],
+    ['t5', 'causal', /an encoder-decoder: it reads a text and writes another; expected a causal language model/],
+    ['bert', 'causal', /an encoder: it reads texts and generates none/],
+    ['classifier', 'causal', /is a classifier of 3 labels/],
+    ['exported-t5', 'causal', /an encoder-decoder/],
+  ] as const)('%s is not opened as %s', async (name, kind, message) => {
+    await expect(open(at(name), { kind })).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringMatching(message) as unknown });
+  });
+
+  it('is refused where the folder lacks what it needs', async () => {
+    await using plain = await open(at('llama'));
+    expect(await errorCode(() => plain.chat([{ role: 'user', content: 'a' }]))).toBe('CONFIG');
+    await using exported = await open(at('exported'));
+    expect(await errorCode(() => exported.linearize('augmented'))).toBe('CONFIG');
+    expect(await errorCode(() => exported.save(at('nowhere')))).toBe('CONFIG');
   });
 
   it('is refused after dispose, too', async () => {
@@ -133,7 +143,7 @@ describe('what a kind does not do', () => {
 
 describe('score', () => {
   it.each(['llama', 'exported', 't5'])('adds up what %s predicts, token by token', async (name) => {
-    await using model = await open(at(name));
+    await using model = await open(at(name), { kind: writerKinds });
     const engine = await model.engine();
     const [first, second] = await model.score('ab', ['cd', 'xyz']);
     const encode = (text: string) => [...model.tokenizer.encode(text)];
@@ -210,7 +220,7 @@ describe('sessions', () => {
   });
 
   it('of T5 read one text', async () => {
-    await using model = await open(at('t5'));
+    await using model = await open(at('t5'), { kind: 'encoder-decoder' });
     const session = model.session();
     await session.continue('abc', { maxTokens: 3, ignoreEos: true }).text();
     expect(await errorCode(() => session.continue('more').text())).toBe('INPUT');
@@ -227,15 +237,14 @@ describe('linearize', () => {
     ['bert', 'augmented'],
     ['t5', 'augmented'],
   ])('changes %s, and saves what was changed', async (name, mixer) => {
-    await using model = await open(at(name));
+    await using model = await open(at(name), { kind: ['causal', 'encoder', 'encoder-decoder'] });
     await using changed = await model.linearize(mixer, { group: 4, kernel: 5 });
     expect(changed.kind).toBe(model.kind);
     expect(changed.fingerprint).not.toBe(model.fingerprint);
     const folder = at(`linear-${name}`);
     await changed.save(folder);
-    await using reopened = await open(folder);
-    expect(reopened.kind).toBe(model.kind);
-    if (reopened.kind === 'encoder') return;
+    await using reopened = await open(folder, { kind: model.kind });
+    if (reopened.kind === 'encoder' || changed.kind === 'encoder') return;
     const options = { maxTokens: 6, ignoreEos: true };
     expect(await reopened.generate('ab', options).text()).toBe(await changed.generate('ab', options).text());
   });

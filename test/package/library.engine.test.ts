@@ -35,7 +35,8 @@ describe('the library', () => {
     const engine = await linnet.DecodingEngine.create(model, outcome.parameters);
     try {
       const promptTokens = tokenizer.encode('one two ', { bos: true });
-      const { text: written, tokens } = await linnet.generateToEnd(engine, { promptTokens, maxTokens: 5, tokenizer });
+      const job = { prompt: { tokens: Array.from(promptTokens) }, maxTokens: 5 };
+      const [{ text: written, tokens }] = await decoding.runTogether(engine, [job], { tokenizer });
       expect(tokens).toHaveLength(5);
       expect(written).toBe(tokenizer.decode(tokens));
     } finally {
@@ -53,7 +54,8 @@ describe('the library', () => {
     await using engine = await linnet.DecodingEngine.create(model, parameters);
     const promptTokens = [256, 1, 2, 3, 1, 2];
     const decode = async (method: decoding.DecodingMethod): Promise<readonly number[]> =>
-      (await linnet.generateToEnd(engine, { promptTokens, maxTokens: 24, ignoreEos: true, method })).tokens;
+      (await decoding.runTogether(engine, [{ prompt: { tokens: promptTokens }, maxTokens: 24, ignoreEos: true, method }]))[0]
+        .tokens;
     const expected = await decode(decoding.sequential);
 
     const medusa = { heads: 2, layers: 1 };

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { chain } from '../../src/attention/tree.ts';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, float32, int32 } from '../../src/graph/tensor.ts';
 import { requireCausal } from '../../src/models/families/index.ts';

@@ -7,7 +7,7 @@ import { parseMixer } from '../../src/attention/mixers.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { saveCheckpoint } from '../../src/checkpoint/save-checkpoint.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { gradients } from '../../src/graph/gradients.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { mean } from '../../src/graph/ops/reduce.ts';

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { chain } from '../../src/attention/tree.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import type { StepRequest } from '../../src/decoding/step-engine.ts';
-import { generateToEnd } from '../../src/engine/generate.ts';
+import { generateToEnd } from '../decoding/generated.ts';
 import { float32 } from '../../src/graph/tensor.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { goldenConfig, goldenTensor, readGolden } from './golden.ts';

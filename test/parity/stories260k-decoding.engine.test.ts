@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { type GenerateOptions, generateToEnd } from '../../src/engine/generate.ts';
+import { type GenerateOptions, generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
@@ -72,13 +72,13 @@ describe.skipIf(absent)(`decoding stories260k${absent ? ' (skipped: third-party 
     const { state, tokens } = await generateToEnd(engine, { ...options, maxTokens: 40, sampler });
     const path = join(place, 'story.safetensors');
     const text = [...Array.from(options.promptTokens), ...tokens];
-    await saveSession(path, { state, tokens: text, sampler: sampler.random.state, fingerprint });
+    await saveSession(path, { state, tokens: text, random: sampler.random.state, fingerprint });
     const restored = await restoreSession(path, engine, fingerprint);
     const rest = await generateToEnd(engine, {
       promptTokens: restored.tokens,
       state: restored.state,
       maxTokens: 50,
-      sampler: new Sampler(config, restored.sampler),
+      sampler: new Sampler(config, restored.random),
     });
     expect([...tokens, ...rest.tokens]).toEqual(whole.tokens);
   });

@@ -3,13 +3,13 @@ import { connect } from 'node:net';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { type RunningServer, startServer } from '../../src/serving/server.ts';
 import { runCaptured } from '../cli/captured-cli.ts';
 import { startCli } from '../cli/cli-process.ts';
 import { openTiny, serve, tinyLlamaFolder } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny();
 });

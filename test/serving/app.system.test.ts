@@ -1,11 +1,11 @@
 /** Around the endpoints: methods, pages of other sites, names of the model, the log, many prompts in one request. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny();
 });

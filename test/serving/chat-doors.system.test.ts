@@ -5,7 +5,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { Conversation } from '../../src/engine/chat/conversation.ts';
 import { preparePrompt } from '../../src/engine/prompt.ts';
 import { open } from '../../src/open/index.ts';
-import { openCausal } from '../../src/open/running-model.ts';
 import { findChatTemplate } from '../../src/tokenizer/chat-template-sources.ts';
 import { runCaptured, runJson } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -28,7 +27,7 @@ describe.each(['chat_template.json', 'chat_template.jinja', 'tokenizer_config.js
       const before: unknown = file === 'chat_template.json' ? {} : JSON.parse(await readFile(path, 'utf8'));
       await writeFile(path, JSON.stringify(Object.assign({}, before, { chat_template: chatTemplate })));
     }
-    await using model = await openCausal(folder, { name: 'tiny', threads: 1 });
+    await using model = await open(folder, { name: 'tiny', threads: 1 });
     const { tokenizer } = model;
     const [bos, eos] = [tokenizer.bosId ?? -1, tokenizer.eosId ?? -1];
     const said = [system, user].flatMap(({ role, content }) => [...tokenizer.encode(`${role}: ${content}`), eos]);
@@ -37,7 +36,7 @@ describe.each(['chat_template.json', 'chat_template.jinja', 'tokenizer_config.js
   });
 
   it('is the same for chat, serve, generate --chat, open and browsers', async () => {
-    await using model = await openCausal(folder, { name: 'tiny', threads: 1 });
+    await using model = await open(folder, { name: 'tiny', threads: 1 });
     const { client } = await serve(model);
     const asked = { model: 'tiny', messages, max_tokens: most, temperature: 0, return_token_ids: true };
     const answered: unknown = await client.chat.completions.create(asked);

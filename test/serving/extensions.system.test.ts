@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { chatTemplate, continued, openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });
@@ -153,7 +153,7 @@ describe('measurements', () => {
     const perSecond = value('linnet_generation_tokens_total') / value('linnet_decode_seconds_total');
     expect(value('llamacpp:predicted_tokens_seconds')).toBeCloseTo(perSecond, 6);
     expect(value('llamacpp:prompt_tokens_seconds')).toBeGreaterThan(0);
-    expect(value('linnet_state_bytes')).toBe(model.engine.newState().bytes);
+    expect(value('linnet_state_bytes')).toBe((await model.engine()).stateBytes);
     expect(value('linnet_inter_token_seconds_count')).toBeGreaterThan(0);
     expect(value('linnet_draft_tokens_total')).toBeGreaterThanOrEqual(value('linnet_draft_tokens_accepted_total'));
     expect(value('linnet_prefix_tokens_reused_total')).toBeGreaterThan(0);

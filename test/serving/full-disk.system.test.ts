@@ -2,10 +2,8 @@
 import { readdirSync } from 'node:fs';
 import { expect, it, vi } from 'vitest';
 import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';
-import { letters } from '../models/letters.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { TokenPieces } from '../../src/engine/text/token-pieces.ts';
 import { asApiError } from '../../src/serving/http/api-error.ts';
 import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
 
@@ -19,11 +17,7 @@ it('answers 507 with a reason, and leaves no folder', async () => {
   const described = tinyLlama([{ kind: 'softmax' }]);
   await using engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
   const folder = await scratchFolder();
-  const store = await FolderStore.open(folder, {
-    ...{ name: 'tiny', family: 'llama', created: 0, parameterCount: 0, vocabulary: described.sizes.vocabulary, engine },
-    ...{ tokenizer: letters, pieces: new TokenPieces(letters), fingerprint: 'f'.repeat(64) },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  });
+  const store = await FolderStore.open(folder, { engine, fingerprint: 'f'.repeat(64) });
   const session = { state: engine.newState(), tokens: [1] };
   const failure: unknown = await store
     .save({ owner: '', id: 'one' }, session, { expected: 0 })

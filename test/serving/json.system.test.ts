@@ -1,10 +1,10 @@
 /** Answers that are JSON of a schema. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });

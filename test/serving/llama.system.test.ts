@@ -1,11 +1,11 @@
 /** The endpoints of llama.cpp's server: what its own tests assert of structure, in their order. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });
@@ -34,7 +34,7 @@ describe('test_basic', () => {
       default_generation_settings: { n_ctx: 1_000_000 },
     });
     expect(await get('/v1/models')).toMatchObject({
-      data: [{ id: 'tiny', meta: { n_vocab: model.engine.model.sizes.vocabulary, n_params: 1_054_080 } }],
+      data: [{ id: 'tiny', meta: { n_vocab: model.decoder.sizes.vocabulary, n_params: 1_054_080 } }],
     });
   });
 

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { present, thirdParty } from '../fixtures.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
@@ -44,7 +44,7 @@ const answerSchema = z.object({
 
 const progressSchema = z.object({ total: z.int(), processed: z.int(), cache: z.int() });
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate, { name: 'toy-model' });
 });
@@ -87,9 +87,10 @@ describe.skipIf(file === undefined)('recorded requests of lm_eval (skipped witho
         own?.tokens.slice(1).forEach((token, i) => {
           expect(own.top_logprobs[i + 1]?.[token]).toBe(own.token_logprobs[i + 1]);
         });
-        const state = model.engine.newState();
+        const engine = await model.engine();
+        const state = engine.newState();
         for (const [i, token] of prompt.slice(0, -1).entries()) {
-          const { logits } = await model.engine.advance(state, token);
+          const { logits } = await engine.advance(state, token);
           const expected = logSoftmax(logits);
           expect(own?.token_logprobs[i + 1]).toBeCloseTo(expected[prompt[i + 1]], 3);
           expect(Math.max(...Object.values(own?.top_logprobs[i + 1] ?? {}))).toBeCloseTo(Math.max(...expected), 3);

@@ -2,12 +2,12 @@
 import Ajv from 'ajv';
 import { Ollama, type Message, type Tool } from 'ollama';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { ServerOptions } from '../../src/serving/server.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: TextModel;
-let plain: TextModel;
+let model: LanguageModel;
+let plain: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
   plain = await openTiny();
@@ -17,7 +17,7 @@ afterAll(async () => {
   await plain[Symbol.asyncDispose]();
 });
 
-async function clientOf(of: TextModel, options: Partial<ServerOptions> = {}) {
+async function clientOf(of: LanguageModel, options: Partial<ServerOptions> = {}) {
   const { server, client: openAi } = await serve(of, options);
   return { url: server.url, ollama: new Ollama({ host: server.url }), openAi };
 }

@@ -1,10 +1,10 @@
 /** The server as the OpenAI client sees it. */
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { chatTemplate, continued, openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });

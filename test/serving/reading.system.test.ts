@@ -8,7 +8,8 @@ import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { open } from '../../src/open/index.ts';
 import type { Listening } from '../../src/serving/listen.ts';
-import { openServed, ReadingModel } from '../../src/open/running-model.ts';
+import { openedKinds } from '../../src/open/opened-model.ts';
+import type { Classifier, Encoder } from '../../src/open/readers.ts';
 import { type EncoderServerOptions, startEncoderServer } from '../../src/serving/encoders/encoder-server.ts';
 import { TextLine } from '../../src/serving/encoders/text-line.ts';
 import { runCaptured } from '../cli/captured-cli.ts';
@@ -19,7 +20,7 @@ import { openTiny, serve as serveWriting } from './served.ts';
 const place = suiteFolder();
 const at = (name: string): string => join(place, name);
 const labels = ['good', 'bad', 'odd'];
-const models = new Map<string, ReadingModel>();
+const models = new Map<string, Classifier | Encoder>();
 
 beforeAll(async () => {
   for (const family of ['llama', 'bert', 't5']) {
@@ -30,8 +31,7 @@ beforeAll(async () => {
   const regression = await startClassifier(at('bert'), ['number'], 3);
   await saveModel(at('regression'), regression, { tokenizerFiles: { from: at('bert') } });
   for (const name of ['bert', 'llama-classes', 'bert-classes', 't5-classes', 'regression']) {
-    const model = await openServed(at(name), { name, threads: 1 });
-    if (model instanceof ReadingModel) models.set(name, model);
+    models.set(name, await open(at(name), { kind: ['classifier', 'encoder'], name, threads: 1 }));
   }
 });
 afterAll(async () => {
@@ -39,11 +39,11 @@ afterAll(async () => {
 });
 
 async function isReading(name: string): Promise<boolean> {
-  await using model = await openServed(at(name), { name, threads: 1 });
-  return model instanceof ReadingModel;
+  await using model = await open(at(name), { kind: openedKinds, name, threads: 1 });
+  return model.kind === 'encoder' || model.kind === 'classifier';
 }
 
-function opened(name: string): ReadingModel {
+function opened(name: string): Classifier | Encoder {
   const model = models.get(name);
   if (model === undefined) throw new Error(`no model ${name}`);
   return model;
@@ -74,7 +74,7 @@ describe('classes', () => {
     'are those of the library, of one text or many: %s',
     async (name) => {
       const server = await serve(name);
-      await using model = await open(at(name), { threads: 1 });
+      await using model = await open(at(name), { kind: 'classifier', threads: 1 });
       const texts = ['ab', 'a longer text of two words and more, beyond the first length'];
       const expected = await Promise.all(texts.map((text) => model.classify(text)));
       const answer = classes.parse((await post(server, '/classify', { model: name, input: texts })).json);
@@ -93,7 +93,7 @@ describe('classes', () => {
 
   it('are of pairs too, and raw where asked', async () => {
     const server = await serve('bert-classes');
-    await using model = await open(at('bert-classes'), { threads: 1 });
+    await using model = await open(at('bert-classes'), { kind: 'classifier', threads: 1 });
     const { classes: expected } = await model.classify('one', 'two');
     const byScore = [...expected].sort((a, b) => b.probability - a.probability).map(({ label }) => label);
     const pair = predictions.parse((await post(server, '/predict', { inputs: ['one', 'two'] })).json);
@@ -109,7 +109,7 @@ describe('classes', () => {
 
   it('are a number, of a regression head', async () => {
     const server = await serve('regression');
-    await using model = await open(at('regression'), { threads: 1 });
+    await using model = await open(at('regression'), { kind: 'classifier', threads: 1 });
     const { value } = await model.classify('ab');
     expect((await post(server, '/classify', { input: 'ab' })).json).toMatchObject({
       data: [{ value, num_classes: 1 }],

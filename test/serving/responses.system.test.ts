@@ -1,10 +1,10 @@
 /** /v1/responses and /v1/embeddings as the OpenAI client sees them, and what the API says of itself. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });
@@ -122,7 +122,7 @@ describe('embeddings', () => {
     const { data, usage } = await client.embeddings.create({ model: 'tiny', input, encoding_format: 'float' });
     expect(data.map(({ index }) => index)).toEqual([0, 1, 2]);
     for (const { embedding } of data) {
-      expect(embedding).toHaveLength(model.engine.model.sizes.width);
+      expect(embedding).toHaveLength(model.decoder.sizes.width);
       expect(Math.hypot(...embedding)).toBeCloseTo(1, 5);
     }
     expect(data[0].embedding).toEqual(data[2].embedding);

@@ -4,10 +4,10 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import { openTiny, serve } from './served.ts';
 
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   model = await openTiny();
 });
@@ -97,7 +97,7 @@ describe('measurements for routers', () => {
     }
     const { labels } = samplesOf('vllm:cache_config_info')[0];
     expect(labels.get('block_size')).toBe('1');
-    expect(labels.get('num_gpu_blocks')).toBe(String(512 * Math.floor(stateCache / (model.engine.stateBytes ?? 0))));
+    expect(labels.get('num_gpu_blocks')).toBe(String(512 * Math.floor(stateCache / ((await model.engine()).stateBytes ?? 0))));
     gone.abort();
     await Promise.allSettled(readers);
   });

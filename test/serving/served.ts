@@ -3,10 +3,11 @@ import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
-import { generateToEnd } from '../../src/engine/generate.ts';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
+import type { ServedWriter } from '../../src/serving/http/request-context.ts';
+import type { StateModel } from '../../src/serving/sessions/state-store.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
-import { openCausal } from '../../src/open/running-model.ts';
+import { open } from '../../src/open/index.ts';
 
 export const tinyLlamaFolder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
 
@@ -18,8 +19,8 @@ export const chatTemplate =
 export function openTiny(
   template?: string,
   { folder = tinyLlamaFolder, name = 'tiny' }: { readonly folder?: string; readonly name?: string } = {},
-): Promise<TextModel> {
-  return openCausal(folder, { name, chatTemplate: template, threads: 1 });
+): Promise<LanguageModel> {
+  return open(folder, { name, chatTemplate: template, threads: 1 });
 }
 
 export interface Served {
@@ -29,8 +30,13 @@ export interface Served {
   readonly logged: readonly string[];
 }
 
+/** A model as stores of states know it. */
+export async function storedModel(model: LanguageModel): Promise<StateModel> {
+  return { engine: await model.engine(), fingerprint: model.fingerprint };
+}
+
 /** Starts a server that is drained when the test is over. */
-export async function serve(model: TextModel, options: Partial<ServerOptions> = {}): Promise<Served> {
+export async function serve(model: ServedWriter, options: Partial<ServerOptions> = {}): Promise<Served> {
   const logged: string[] = [];
   const log = pino({}, { write: (line: string) => logged.push(line) });
   const server = await startServer(model, { port: 0, log, ...options });
@@ -40,8 +46,7 @@ export async function serve(model: TextModel, options: Partial<ServerOptions> = 
 }
 
 /** The text that follows a prompt, by `generate`. */
-export async function continued(model: TextModel, prompt: string, maxTokens: number): Promise<string> {
-  const promptTokens = model.tokenizer.encode(prompt, { bos: true });
-  const { text } = await generateToEnd(model.engine, { promptTokens, maxTokens, tokenizer: model.tokenizer });
-  return text;
+export async function continued(model: LanguageModel, prompt: string, maxTokens: number): Promise<string> {
+  const tokens = model.tokenizer.encode(prompt, { bos: true });
+  return await model.session().continueTokens(tokens, { maxTokens }).text();
 }

@@ -3,15 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
-import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
+import { chatTemplate, openTiny, serve, storedModel, tinyLlamaFolder } from './served.ts';
 
 const folder = suiteFolder();
-let model: TextModel;
+let model: LanguageModel;
 beforeAll(async () => {
   const linear = join(folder, 'linear');
   const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', linear);
@@ -122,7 +122,7 @@ describe('sessions', () => {
 
   it('in a folder outlive the server', async () => {
     const kept = join(await scratchFolder(), 'sessions');
-    const sessions = await FolderStore.open(kept, model);
+    const sessions = await FolderStore.open(kept, await storedModel(model));
     const { server } = await serve(model, { sessions, drafter: 'recycle' });
     const id = await create(server, 'Once upon a time');
     const first = await turn(server, id);

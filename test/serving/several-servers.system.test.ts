@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
 import { openSharedState } from '../../src/serving/sessions/shared-state.ts';
 import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
@@ -11,10 +11,10 @@ import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { needsRedis, noRedis, type RunningRedis, startRedis } from './local-process.ts';
-import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
+import { chatTemplate, openTiny, serve, storedModel, tinyLlamaFolder } from './served.ts';
 
 const folder = suiteFolder();
-let model: TextModel;
+let model: LanguageModel;
 let redis: RunningRedis | undefined;
 beforeAll(async () => {
   const linear = join(folder, 'linear');
@@ -32,7 +32,7 @@ afterAll(async () => {
 async function oneOf(options: Partial<ServerOptions> = {}, served = model) {
   const warnings: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });
-  const shared = await openSharedState(redis?.url ?? '', served, log);
+  const shared = await openSharedState(redis?.url ?? '', await storedModel(served), log);
   onTestFinished(() => shared.close());
   const sessions = new MemoryStore({ cold: shared.sessions, maxBytes: 1 << 20 });
   const { server, client } = await serve(served, { shared, sessions, ...options });
@@ -176,13 +176,13 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
   it('say that Redis is away, and go on without it where they can', async () => {
     const own = await startRedis();
     const log = pino({ level: 'silent' });
-    const shared = await openSharedState(own.url, model, log);
+    const shared = await openSharedState(own.url, await storedModel(model), log);
     onTestFinished(() => shared.close());
     const { server } = await serve(model, { shared, sessions: shared.sessions, rate: 1000 });
     const id = await create(server, 'Once upon a time');
     await own.stop();
     expect((await call(server, 'GET', `/sessions/${id}`)).status).toBe(503);
     expect((await completion(server, { prompt: 'Once upon a time in the west' })).text).not.toBe('');
-    await expect(openSharedState(own.url, model, log)).rejects.toMatchObject({ code: 'INPUT' });
+    await expect(openSharedState(own.url, await storedModel(model), log)).rejects.toMatchObject({ code: 'INPUT' });
   });
 });

@@ -1,28 +1,23 @@
 /** A model that reads a text and writes another, served. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { generateToEnd } from '../../src/engine/generate.ts';
-import type { TextModel } from '../../src/engine/text-model.ts';
+import type { EncoderDecoder } from '../../src/open/language-model.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { serve } from './served.ts';
-import { openGenerating } from '../../src/open/running-model.ts';
+import { open } from '../../src/open/index.ts';
 
 const folder = suiteFolder();
-let model: TextModel;
+let model: EncoderDecoder;
 beforeAll(async () => {
   await saveTinyModel(join(folder, 't5'), 1, 't5');
-  model = await openGenerating(join(folder, 't5'), { name: 't5', threads: 1 });
+  model = await open(join(folder, 't5'), { kind: 'encoder-decoder', name: 't5', threads: 1 });
 });
 afterAll(() => model[Symbol.asyncDispose]());
 
 /** What the model writes about a text, without a server. */
 async function written(text: string): Promise<string> {
-  const { engine, tokenizer } = model;
-  const source = [...tokenizer.encode(text), ...engine.model.eosIds.slice(0, 1)];
-  const state = engine.newState(await engine.encode(source));
-  const options = { promptTokens: [], maxTokens: 8, tokenizer, state, ignoreEos: true };
-  return (await generateToEnd(engine, options)).text;
+  return await model.generate(text, { maxTokens: 8, ignoreEos: true }).text();
 }
 
 describe('a T5 model', () => {

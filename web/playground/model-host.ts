@@ -6,7 +6,7 @@ import {
   LinnetError,
   open,
   speculative,
-  type TextSession,
+  type Session,
 } from '../../src/web.ts';
 import type {
   ModelFacts,
@@ -28,7 +28,7 @@ export class ModelHost {
   #opened: OpenedSource | undefined;
   #release: SharedModel['release'] | undefined;
   #isClosed = false;
-  readonly #texts = new Map<number, TextSession>();
+  readonly #texts = new Map<number, Session>();
   #writing: AbortController | undefined;
   /** From the texts of the open model. */
   #learned = new LearnedTexts();
@@ -59,10 +59,6 @@ export class ModelHost {
     if (this.#isClosed) {
       await release();
       throw new LinnetError('ABORTED', 'the page has gone');
-    }
-    if (opened.kind !== 'causal') {
-      await release();
-      throw new LinnetError('CONFIG', `${opened.family} reads a text before it writes; the playground continues texts`);
     }
     this.#opened = { model: opened, url, options };
     const before = this.#release;
@@ -139,12 +135,12 @@ export class ModelHost {
     return this.#factsOf(id);
   }
 
-  /** Keeps a text in the browser. @throws LinnetError as `TextSession.save` */
+  /** Keeps a text in the browser. @throws LinnetError as `Session.save` */
   save(id: number, name: string): Promise<void> {
     return this.#held(id).save(name);
   }
 
-  /** Makes a text of a kept one. @throws LinnetError as `TextSession.load` */
+  /** Makes a text of a kept one. @throws LinnetError as `Session.load` */
   async restore(id: number, name: string): Promise<TextFacts> {
     const text = this.source().model.session();
     await text.load(name);
@@ -180,7 +176,7 @@ export class ModelHost {
     return this.#models.inTurn(async () => release?.());
   }
 
-  #held(id: number): TextSession {
+  #held(id: number): Session {
     const held = this.#texts.get(id);
     if (held !== undefined) return held;
     throw new LinnetError('INPUT', `there is no text ${id}; write one first`);

@@ -1,15 +1,15 @@
 /** The models that are open in a worker, which pages may share, and the order of what they compute. */
-import type { OpenedModel } from '../../src/web.ts';
+import type { LanguageModel } from '../../src/web.ts';
 
 /** A model in use. */
 export interface SharedModel {
-  readonly model: OpenedModel;
+  readonly model: LanguageModel;
   /** Gives it back: it is disposed of when nobody uses it. */
   readonly release: () => Promise<void>;
 }
 
 interface Held {
-  readonly opened: Promise<OpenedModel>;
+  readonly opened: Promise<LanguageModel>;
   users: number;
 }
 
@@ -18,7 +18,7 @@ export class SharedModels {
   #last: Promise<unknown> = Promise.resolve();
 
   /** @param key of models that are the same; `open` is called for the first of them */
-  async take(key: string, open: () => Promise<OpenedModel>): Promise<SharedModel> {
+  async take(key: string, open: () => Promise<LanguageModel>): Promise<SharedModel> {
     const held = this.#held.get(key) ?? { opened: open(), users: 0 };
     this.#held.set(key, held);
     held.users++;

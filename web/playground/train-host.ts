@@ -1,10 +1,9 @@
 /** Training in the worker. The compiler of graphs is loaded when the first training begins. */
 import {
-  generateToEnd,
+  type LanguageModel,
   LinnetError,
-  type OpenedCausal,
   preparePrompt,
-  Sampler,
+  runTogether,
   type StepEngine,
   type WebOpenOptions,
 } from '../../src/web.ts';
@@ -15,7 +14,7 @@ import type { TrainRequest } from './train-protocol.ts';
 
 /** The open model, and where it came from. */
 export interface OpenedSource {
-  readonly model: OpenedCausal;
+  readonly model: LanguageModel;
   readonly url: string;
   readonly options: Pick<WebOpenOptions, 'cache' | 'fetch' | 'threads'>;
 }
@@ -112,9 +111,9 @@ export class TrainHost {
     const engine = trained ? this.#found().engine : await model.engine();
     const { signal } = (this.#running = new AbortController());
     try {
-      const promptTokens = preparePrompt({ engine, tokenizer }, { text: prompt }).tokens;
-      const options = { promptTokens, tokenizer, sampler: new Sampler(sampler), maxTokens, ignoreEos: true, signal };
-      const { text } = await this.#models.inTurn(() => generateToEnd(engine, options));
+      const read = preparePrompt({ decoder: engine.model, tokenizer }, { text: prompt });
+      const job = { prompt: read, sampling: sampler, maxTokens, ignoreEos: true };
+      const [{ text }] = await this.#models.inTurn(() => runTogether(engine, [job], { tokenizer, signal }));
       return text;
     } finally {
       this.#running = undefined;

@@ -13,7 +13,7 @@ import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { memoryOption } from '../options/memory-option.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
-import { openCausal } from '../../open/running-model.ts';
+import { open } from '../../open/index.ts';
 import { readTools, type ResultSource, callResult } from './chat/tool-results.ts';
 
 /** A command of a line that begins with a slash. Without `run` it ends the conversation. */
@@ -123,7 +123,7 @@ export const chatCommand = defineCommand({
     const folder = await fetchedModel(context, options.model, options);
     const { device, threads, temperature, topP, seed, system, maxTokens, toolFormat } = options;
     const chatTemplate = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
-    await using model = await openCausal(folder, { name: basename(folder), chatTemplate, device, threads });
+    await using model = await open(folder, { name: basename(folder), chatTemplate, device, threads });
     const sampling = { temperature, topP, seed };
     const conversation = new Conversation(model, { maxTokens, system, sampling, tools, required, toolFormat });
     if (options.session !== undefined) await conversation.load(options.session);

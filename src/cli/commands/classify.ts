@@ -4,7 +4,7 @@ import { readRecords } from '../../data/files/records.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { open } from '../../open/index.ts';
-import type { OpenedModel } from '../../open/opened-model.ts';
+import type { Classifier } from '../../open/readers.ts';
 import type { Classification } from '../../open/text-reader.ts';
 import { fixed, formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, optionalList } from '../framework/command.ts';
@@ -41,7 +41,7 @@ export const classify = defineCommand({
     if (data !== undefined && pair !== undefined)
       throw new UsageError('--pair is of --text; of --data, give --pair-field');
     if (data === undefined && out !== undefined) throw new UsageError('--out is of --data');
-    await using model = await open(folder, { device, threads });
+    await using model = await open(folder, { kind: 'classifier', device, threads });
     if (text !== undefined) {
       const answer = await model.classify(text === '-' ? await readInput(context) : text, pair);
       printClasses(context, answer);
@@ -63,7 +63,7 @@ export const classify = defineCommand({
 
 async function classifyAll(
   context: CommandContext,
-  model: OpenedModel,
+  model: Classifier,
   files: readonly string[],
   { textField: field, pairField: second }: { readonly textField?: string; readonly pairField?: string },
 ): Promise<Classification[]> {

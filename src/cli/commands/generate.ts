@@ -2,27 +2,20 @@
 import { existsSync } from 'node:fs';
 import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
-import { JsonConstraint } from '../../decoding/constraints/grammar-constraint.ts';
-import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
-import { type GenerateOptions, generate } from '../../engine/generate.ts';
-import type { Generation } from '../../engine/text-job.ts';
-import { type Prompt, preparePrompt } from '../../engine/prompt.ts';
-import { Sampler } from '../../decoding/sampler.ts';
-import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
-import type { RestoredSession } from '../../decoding/state/session-format.ts';
-import type { StepEngine } from '../../decoding/step-engine.ts';
-import { LinnetError, OptionsError } from '../../errors.ts';
-import { parseJsonObject } from '../../files/json-object.ts';
+import type { Generation, TextRun } from '../../engine/text-job.ts';
+import { internalError, LinnetError, OptionsError } from '../../errors.ts';
+import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
+import { open } from '../../open/index.ts';
+import { writerKinds } from '../../open/opened-model.ts';
+import { weightTypes } from '../../quantization/sources.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault, settings } from '../framework/command.ts';
-import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { modelNamed } from '../options/model-options.ts';
-import { fetchedModel } from '../options/hub-options.ts';
 import { choice, decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
+import { fetchedModel } from '../options/hub-options.ts';
+import { modelNamed } from '../options/model-options.ts';
 import { promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
@@ -34,9 +27,7 @@ import {
   speculationSoFar,
 } from '../options/speculation-options.ts';
 import { memoryOption } from '../options/memory-option.ts';
-import { weightTypes } from '../../quantization/sources.ts';
-import { endOfTurn } from '../../tokenizer/text-ends.ts';
-import { openGenerating, type RunningModel } from '../../open/running-model.ts';
+import { printBestBeam } from '../output/beams.ts';
 
 const generateOptions = {
   ...promptOptions,
@@ -94,87 +85,79 @@ export const generateCommand = defineCommand({
   writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options, context);
-    const compile = { device: options.device, threads: options.threads };
+    const { device, threads, dtype, maxTokens, ignoreEos, jsonSchema, stop, session: file } = options;
+    const compile = { device, threads };
     if (options.beams > 1) refuseForBeams(options);
     const folder = await fetchedModel(context, options.model, options);
-    await using loaded = await openGenerating(folder, { ...compile, dtype: options.dtype });
-    const { engine } = loaded;
-    const needsTokenizer =
-      !['tokens', 'none'].includes(prompt.kind) || options.stop.length > 0 || options.jsonSchema !== undefined;
-    const tokenizer = tokenizerFor(loaded, needsTokenizer);
-    const template = options.chat ? loaded.template : undefined;
-    if (options.chat && template === undefined) {
+    await using model = await open(folder, { kind: writerKinds, ...compile, dtype });
+    // A folder without a tokenizer can be given token ids.
+    const needsTokenizer = !['tokens', 'none'].includes(prompt.kind) || stop.length > 0 || jsonSchema !== undefined;
+    const tokenizer = needsTokenizer || model.hasTokenizer ? model.tokenizer : undefined;
+    if (options.chat && model.template === undefined) {
       throw new LinnetError(
         'CONFIG',
-        `${loaded.opened.origin} has no chat template; leave out --chat, and the model continues the prompt`,
+        `${model.origin} has no chat template; leave out --chat, and the model continues the prompt`,
       );
     }
     const input = await prompt.input();
-    const bos = options.parseSpecial ? false : 'auto';
-    const prepare = (after?: RestoredSession): Prompt =>
-      preparePrompt({ engine, tokenizer, template }, input, { bos, after });
-    if (options.beams > 1) return await printBestBeam(context, engine, prepare(), tokenizer, options);
-    await using drafting = await openDrafting(options, loaded, compile);
+    const bos = options.parseSpecial ? false : undefined;
+    const session = model.session();
+    if (options.beams > 1) {
+      const { beams, lengthPenalty } = options;
+      return await printBestBeam(context, session, input, tokenizer, { beams, lengthPenalty, bos, maxTokens, ignoreEos });
+    }
+    await using drafting = await openDrafting(options, model, compile);
     const speculation = drafting?.start();
-    const restored = await sessionIfAny(engine, loaded, options.session);
-    if (engine.model.cross !== undefined && restored !== undefined && prompt.kind !== 'none') {
-      throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
+    const isResumed = file !== undefined && existsSync(file);
+    if (isResumed) {
+      await session.load(file);
+      if (model.kind === 'encoder-decoder' && prompt.kind !== 'none') {
+        throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
+      }
+      if (options.chat) {
+        throw new UsageError('--chat begins a conversation; "linnet chat --session" takes one up again');
+      }
     }
-    if (options.chat && restored !== undefined) {
-      throw new UsageError('--chat begins a conversation; "linnet chat --session" takes one up again');
-    }
-    const { tokens, source } = prepare(restored);
-    if (restored !== undefined && restored.state.length >= tokens.length) {
-      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
-    }
-    if (restored?.learned !== undefined) speculation?.learned.take(restored.learned);
-    const json = await jsonConstraint(options, engine, tokenizer);
-    const sampler = new Sampler(samplerOf(options), restored?.sampler, { constraint: json?.after(tokens.length) });
-    const reported = { context, speculation };
-    const { maxTokens, ignoreEos } = options;
-    const generation = await streamGeneration(engine, reported, {
-      ...{ promptTokens: tokens, maxTokens, ignoreEos, sampler, tokenizer, signal: context.signal },
+    const run = session.run(input, {
+      ...samplerOf(options),
+      maxTokens,
+      stop,
+      ignoreEos,
+      jsonSchema: jsonSchema === undefined ? undefined : await schemaIn(jsonSchema),
       method: speculation?.method,
-      stop: { strings: options.stop, tokenIds: options.chat ? endOfTurn(tokenizer) : [] },
-      state: restored?.state ?? (source && engine.newState(await engine.encode(source))),
+      signal: context.signal,
+      bos,
     });
-    if (options.session !== undefined) {
-      await saveSession(options.session, {
-        state: generation.state,
-        tokens: [...tokens, ...generation.tokens],
-        sampler: sampler.random.state,
-        learned: speculation?.learned.saved ?? restored?.learned,
-        fingerprint: loaded.fingerprint,
-      });
-    }
-    if (generation.finish === 'abort') throw stopped(generation, options.session);
+    const generation = await printText(context, run, maxTokens, speculation);
+    if (file !== undefined) await session.save(file);
+    if (generation.finish === 'abort') throw stopped(generation, file);
     const { text: written, tokens: ids, tokensPerSecond, steps, finish, prefillSeconds, decodeSeconds } = generation;
     const stateBytes = generation.state.bytes;
     const speed = `${formatNumber(tokensPerSecond, 3)} tokens/s`;
     context.note(`${formatCount(ids.length)} tokens (${finish}), ${speed}, state ${formatBytes(stateBytes)}`);
     if (speculation !== undefined) context.note(describeSpeculation(speculation));
+    const source = isResumed ? undefined : generation.state.encoded;
     return {
       json: {
-        ...{ text: written, tokens: ids, tokensPerSecond, steps, finish },
-        promptTokens: source?.length ?? generation.promptTokens,
-        ...{ prefillSeconds, decodeSeconds, seconds: prefillSeconds + decodeSeconds },
-        ...{ stateBytes, session: options.session ?? null },
+        text: written,
+        tokens: ids,
+        tokensPerSecond,
+        steps,
+        finish,
+        promptTokens: source?.tokens.length ?? generation.promptTokens,
+        prefillSeconds,
+        decodeSeconds,
+        seconds: prefillSeconds + decodeSeconds,
+        stateBytes,
+        session: file ?? null,
         ...(speculation && speculationJson(speculation)),
       },
     };
   },
 });
 
-/** The constraint of `--json-schema`; undefined without one, or without a tokenizer. */
-async function jsonConstraint(
-  { jsonSchema, ignoreEos }: { readonly jsonSchema?: string; readonly ignoreEos: boolean },
-  { model }: StepEngine,
-  tokenizer: Tokenizer | undefined,
-): Promise<JsonConstraint | undefined> {
-  if (jsonSchema === undefined || tokenizer === undefined) return undefined;
-  if (ignoreEos) throw new UsageError('JSON ends with EOS; leave out --set ignoreEos or --json-schema');
-  const schema = parseJsonObject(Buffer.from(await readTextFile(jsonSchema)), jsonSchema);
-  return new JsonConstraint(schema, new TokenTrie(tokenizer, model.sizes.vocabulary), model.eosIds);
+async function schemaIn(file: string): Promise<JsonObject> {
+  return parseJsonObject(Buffer.from(await readTextFile(file)), file);
 }
 
 /** @throws OptionsError for options that beam search cannot serve: it keeps several texts, and returns them when all have ended */
@@ -187,52 +170,34 @@ function refuseForBeams({ session, jsonSchema, speculate, stop, temperature }: G
   if (temperature > 0) throw new OptionsError('`beams` searches and `temperature` samples; give one of them');
 }
 
-/** A folder without a tokenizer can be given token ids. */
-function tokenizerFor(loaded: Pick<RunningModel, 'tokenizer'>, needed: boolean): Tokenizer | undefined {
-  try {
-    return loaded.tokenizer;
-  } catch (error) {
-    if (!needed && error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
-}
-
-async function sessionIfAny(
-  engine: StepEngine,
-  { fingerprint }: Pick<RunningModel, 'fingerprint'>,
-  file: string | undefined,
-): Promise<RestoredSession | undefined> {
-  if (file === undefined || !existsSync(file)) return undefined;
-  return restoreSession(file, engine, fingerprint);
-}
-
 /**
  * Streams the text as it comes; the prompt's progress goes before it. Next to a text that does not appear on the
  * terminal itself (`--json`, a file or a pipe) a line shows progress and the statistics of speculation.
  */
-async function streamGeneration(
-  engine: StepEngine,
-  { context, speculation }: { readonly context: CommandContext; readonly speculation: Speculation | undefined },
-  options: GenerateOptions,
+async function printText(
+  context: CommandContext,
+  run: TextRun,
+  maxTokens: number,
+  speculation: Speculation | undefined,
 ): Promise<Generation> {
   const progress = context.progress('prompt', 'tokens');
   const decoding = context.streamsToTerminal ? silentProgress : context.progress('generate', 'tokens');
   let tokens = 0;
-  for await (const event of generate(engine, options)) {
+  for await (const event of run) {
     if (event.type === 'prompt') {
       progress.update(event.done, event.total);
       if (event.done === event.total) progress.finish();
     } else if (event.type === 'tokens') {
       context.stream(event.text);
       tokens += event.tokens.length;
-      decoding.update(tokens, options.maxTokens, speculation && speculationSoFar(speculation));
+      decoding.update(tokens, maxTokens, speculation && speculationSoFar(speculation));
     } else {
       decoding.finish();
       context.stream('\n');
       return event.generation;
     }
   }
-  throw new LinnetError('INTERNAL', 'internal: generation ended without an end');
+  throw internalError('generation ended without an end');
 }
 
 function stopped({ tokens }: Generation, session: string | undefined): LinnetError {

@@ -12,10 +12,11 @@ import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
 import { startEncoderServer } from '../../serving/encoders/encoder-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
-import type { TextModel } from '../../engine/text-model.ts';
-import { openServed, ReadingModel } from '../../open/running-model.ts';
+import { open } from '../../open/index.ts';
+import { openedKinds } from '../../open/opened-model.ts';
 import { FolderStore } from '../../serving/sessions/folder-store.ts';
 import { MemoryStore } from '../../serving/sessions/memory-store.ts';
+import type { StateModel } from '../../serving/sessions/state-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { drafters } from '../../decoding/speculation/drafters/registry.ts';
@@ -140,26 +141,26 @@ export const serveCommand = defineCommand({
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
     };
-    await using model = await openServed(folder, { ...named, ...compile, chatTemplate: template });
+    await using model = await open(folder, { kind: openedKinds, ...named, ...compile, chatTemplate: template });
     noteTokenizer(context, model.tokenizer);
-    if (model instanceof ReadingModel) {
+    if (model.kind === 'encoder' || model.kind === 'classifier') {
       const { chatTemplate, speculate } = options;
       const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
       const given = ofTexts.find(([, value]) => value !== undefined && value !== 'off');
       if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
       const server = await startEncoderServer(model, { ...listening, maxRequests: parallel + maxQueue });
-      context.print(`${model.name} (${model.opened.kind}) at ${server.url}`);
+      context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
     const page = noUi ? undefined : await readPage();
-    await using kept = await openSessions(options, model, log);
+    const engine = await model.engine();
+    await using kept = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
     const server = await startServer(model, {
       ...{ ...listening, parallel, maxQueue, drafter, toolFormat, page },
       ...{ chunk: options.promptChunk, deterministic: options.deterministic, cacheBytes: options.stateCache },
       ...{ sessions: kept.sessions, sessionTtl: options.sessionTtl, shared: kept.shared },
       metricDialects: options.metricsNames,
     });
-    const { engine } = model;
     const state = engine.stateBytes === undefined ? '' : `, ${formatBytes(engine.stateBytes)} of state each`;
     context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${state}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
@@ -179,7 +180,7 @@ async function untilStopped(context: CommandContext, server: Listening, model: s
 
 async function openSessions(
   { sessions: place, sessionCache }: { readonly sessions?: string; readonly sessionCache: number },
-  model: TextModel,
+  model: StateModel,
   log: Logger,
 ): Promise<Pick<ServerOptions, 'sessions' | 'shared'> & AsyncDisposable> {
   const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;

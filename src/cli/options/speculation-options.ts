@@ -1,6 +1,5 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { z } from 'zod';
-import type { GeneratingModel } from '../../models/model.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../../data/files/text-file.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
@@ -9,7 +8,7 @@ import { CombinedDrafter } from '../../decoding/speculation/drafters/combined-dr
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.ts';
-import { drafterMakers, LearnedTexts } from '../../decoding/speculation/drafters/registry.ts';
+import { drafterMakers } from '../../decoding/speculation/drafters/registry.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { SpeculationStatistics, type SpeculationSummary, speculative } from '../../decoding/speculation/speculative.ts';
 import { formatFixed } from '../../report/quantities.ts';
@@ -18,7 +17,8 @@ import { optional, settings, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { choice, filePath } from '../framework/option-values.ts';
 import { modelFolder } from './model-options.ts';
-import { openCausal, type RunningModel } from '../../open/running-model.ts';
+import { open } from '../../open/index.ts';
+import type { LanguageModel } from '../../open/language-model.ts';
 
 export const speculationOptions = {
   speculate: withDefault(
@@ -45,14 +45,13 @@ export const speculationOptions = {
 type SpeculationRequest = z.output<z.ZodObject<typeof speculationOptions>>;
 
 /** The parts of a model that its drafters need. */
-type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'opened'>;
+type SpeculatedModel = Pick<LanguageModel, 'vocabulary' | 'learned' | 'hasHeads' | 'heads'>;
 
 /** Drafters that are ready, for one text. */
 export interface Speculation {
   readonly method: DecodingMethod;
   /** Names of the drafters, such as `medusa+lookup`. */
   readonly drafter: string;
-  readonly learned: LearnedTexts;
   summary(): SpeculationSummary & { readonly paused: boolean };
 }
 
@@ -79,21 +78,21 @@ export async function openDrafting(
   const dispose = async (): Promise<void> => {
     for (const each of owned) await each[Symbol.asyncDispose]();
   };
-  const learned = new LearnedTexts();
   const makers: (() => Drafter)[] = [];
   try {
-    if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.opened.hasHeads()))) {
-      const stored = await loaded.opened.heads();
+    if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.hasHeads()))) {
+      const stored = await loaded.heads();
       owned.push(stored);
       const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
       makers.push(() => new MedusaDrafter(stored.heads, paths));
     }
     if (draft !== undefined) {
-      const smaller = await openCausal(draft, compile);
+      const smaller = await open(draft, compile);
       owned.push(smaller);
-      makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
+      const engine = await smaller.engine();
+      makers.push(() => new ModelDrafter(engine, loaded.vocabulary));
     }
-    if (speculate !== 'medusa' && speculate !== 'draft') makers.push(() => drafterMakers[speculate](learned));
+    if (speculate !== 'medusa' && speculate !== 'draft') makers.push(() => drafterMakers[speculate](loaded.learned.of('')));
   } catch (error) {
     await dispose();
     throw error;
@@ -108,7 +107,6 @@ export async function openDrafting(
       return {
         method: speculative(drafter, { acceptance, adaptive, statistics }),
         drafter: drafter.name,
-        learned,
         summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
       };
     },

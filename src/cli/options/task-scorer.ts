@@ -4,17 +4,19 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { openGenerating } from '../../open/running-model.ts';
+import { open } from '../../open/index.ts';
+import { writerKinds } from '../../open/opened-model.ts';
 import { sha256 } from '../../files/digest.ts';
 
-/** Opens a model for questions. Dispose of it. @throws LinnetError as `openGenerating`, and without a tokenizer */
+/** Opens a model for questions. Dispose of it. @throws LinnetError as `open`, and without a tokenizer */
 export async function openTaskScorer(
   { model, maxLength, context, sharing, bos, speculate }: ScorerDescription,
   compile: CompileOptions,
 ) {
-  const loaded = await openGenerating(model, compile);
+  const loaded = await open(model, { ...compile, kind: writerKinds });
   try {
-    const { engine, tokenizer } = loaded;
+    const { tokenizer } = loaded;
+    const engine = await loaded.engine();
     const newMethod = speculate === 'off' ? undefined : () => speculative(new LookupDrafter());
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     /** The model and all that decides its answers. */

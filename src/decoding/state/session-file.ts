@@ -7,8 +7,7 @@ import type { StepEngine } from '../step-engine.ts';
 import {
   decodeSessionWith,
   readSession,
-  type RestoredSession,
-  type SavedSession,
+  type Snapshot,
   sessionParts,
 } from './session-format.ts';
 
@@ -25,7 +24,7 @@ import {
  */
 export async function saveSession(
   path: string,
-  session: SavedSession & { readonly fingerprint: string },
+  session: Snapshot & { readonly fingerprint: string },
 ): Promise<void> {
   await writeFileAtomic(path, encodeSession(session));
 }
@@ -34,7 +33,7 @@ export async function saveSession(
  * The bytes of such a file. They are of now: the state may go on before they are written.
  * @throws LinnetError `INPUT` as `saveSession`
  */
-export function encodeSession(session: SavedSession & { readonly fingerprint: string }): Uint8Array {
+export function encodeSession(session: Snapshot & { readonly fingerprint: string }): Uint8Array {
   const hash = createHash('sha256');
   const { entries, strings } = sessionParts(session, hash);
   // Memory that is not cleared first: clearing it takes longer than the copy.
@@ -54,7 +53,7 @@ export function encodeSession(session: SavedSession & { readonly fingerprint: st
  * const { state, tokens } = await restoreSession('talk.session', engine, fingerprint);
  * ```
  */
-export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<RestoredSession> {
+export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<Snapshot> {
   const file = await openSafetensors(path);
   try {
     return await readSession(file, engine, fingerprint, createHash('sha256'));
@@ -73,6 +72,6 @@ export function decodeSession(
   engine: Pick<StepEngine, 'model' | 'layout'>,
   fingerprint: string,
   source?: string,
-): Promise<RestoredSession> {
+): Promise<Snapshot> {
   return decodeSessionWith(createHash('sha256'), bytes, engine, fingerprint, source);
 }

@@ -50,19 +50,14 @@ const formatVersions = ['1', '2'] as const;
 const fileTypes = { int32: 'I32', float32: 'F32' } as const;
 
 /** Contents of a session file to save. */
-export interface SavedSession {
+export interface Snapshot {
   readonly state: SequenceState;
   /** The text. The state has read a beginning of it, commonly all but the last token. */
-  readonly tokens: ArrayLike<number>;
-  /** `sampler.random.state`, so that a restored text continues with the same random numbers. */
-  readonly sampler?: RandomState;
+  readonly tokens: ArrayLike<number> & Iterable<number>;
+  /** State of the random numbers that the text goes on with. */
+  readonly random?: RandomState;
   /** What drafters have learned, so that a restored text is drafted as before. */
   readonly learned?: SavedLearning;
-}
-
-/** Contents of a restored session: `state` is new, `tokens` are a copy. */
-export interface RestoredSession extends SavedSession {
-  readonly tokens: Int32Array;
 }
 
 /**
@@ -71,7 +66,7 @@ export interface RestoredSession extends SavedSession {
  * @throws LinnetError `INPUT` if the tokens are not the text of the state
  */
 export function sessionParts(
-  { state, tokens, sampler, learned, fingerprint }: SavedSession & { readonly fingerprint: string },
+  { state, tokens, random, learned, fingerprint }: Snapshot & { readonly fingerprint: string },
   hash: ContentHash,
 ) {
   const { model, layout, length, encoded } = state;
@@ -83,7 +78,7 @@ export function sessionParts(
 
   const version = formatVersions[learned === undefined ? 0 : 1];
   const described = { version, fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
-  beginHash(hash, described, sampler);
+  beginHash(hash, described, random);
   const entries: (TensorEntry & { readonly data: TensorData })[] = [];
   const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
     addTensor(hash, name, stored);
@@ -100,7 +95,7 @@ export function sessionParts(
     add(successors.name, int32(successors.shape, learned.successors));
     add(chances.name, float32(chances.shape, learned.chances));
   }
-  const sampled = sampler !== undefined && { sampler: JSON.stringify(sampler) };
+  const sampled = random !== undefined && { sampler: JSON.stringify(random) };
   /** Strings of the header. */
   const strings = (sha256: string) => ({ format: formatName, ...described, ...sampled, sha256 });
   return { entries, strings };
@@ -118,7 +113,7 @@ export async function decodeSessionWith(
   engine: Pick<StepEngine, 'model' | 'layout'>,
   fingerprint: string,
   source = 'the session',
-): Promise<RestoredSession> {
+): Promise<Snapshot> {
   const file = parseSafetensors(bytes, source);
   // In place: the parts of the session are copied into it.
   const read = (name: string): AnyTensor => discriminated(file.view(name));
@@ -143,7 +138,7 @@ export async function readSession(
   { model, layout }: Pick<StepEngine, 'model' | 'layout'>,
   fingerprint: string,
   hash: ContentHash,
-): Promise<RestoredSession> {
+): Promise<Snapshot> {
   const { source } = file;
   const header = checkHeader(file, model, fingerprint);
   const length = Number(header.length);
@@ -188,7 +183,7 @@ export async function readSession(
   }
   if ((await hash.digest('hex')) !== header.sha256)
     throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
-  return { state, tokens, sampler: header.sampler, learned };
+  return { state, tokens, random: header.sampler, learned };
 }
 
 const word = z.int().min(0).max(0xffffffff);

@@ -1,27 +1,29 @@
-/** A conversation with a model in one process: turns on one state, which can be undone, forked and saved. */
-import { Runner } from '../runner.ts';
-import type { Generation } from '../text-job.ts';
-import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
-import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
-import type { SavedLearning } from '../../decoding/speculation/drafters/registry.ts';
-import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+/** A conversation with a model in one process: messages over sessions, which can be undone, forked and saved. */
+import type { SamplerInput } from '../../decoding/sampler.ts';
+import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { internalError, LinnetError } from '../../errors.ts';
-import type { TextModel } from '../text-model.ts';
 import type { RandomState } from '../../random.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
-import { leadsTo, type MessagesInput, preparePrompt } from '../prompt.ts';
+import { leadsTo, type PromptInput, preparePrompt } from '../prompt.ts';
+import type { Session } from '../session.ts';
+import type { Generation } from '../text-job.ts';
 import { CalledAnswer, type MadeCall } from '../tools/call-reader.ts';
-import { ToolCalls } from '../tools/tool-calls.ts';
+import { type CallingModel, ToolCalls } from '../tools/tool-calls.ts';
 import type { ToolFunction } from '../tools/tool-formats.ts';
 import { templateCall, withTools } from '../tools/tool-messages.ts';
 
 /** Where a conversation is. Never changed: a turn makes a new one. */
 interface Moment {
   readonly messages: readonly ChatMessage[];
-  /** Whether `messages` is all that was said: not so where a session was taken up. */
-  readonly complete: boolean;
-  readonly tokens: readonly number[];
-  readonly state: SequenceState;
+  /** Whether `messages` is all that was said: false where a session was taken up. */
+  readonly isComplete: boolean;
+  /** Undefined before the first turn. */
+  readonly snapshot?: Snapshot;
+}
+
+/** A model to talk to. */
+interface TalkingModel extends CallingModel {
+  session(from?: Snapshot): Session;
 }
 
 /** How answers are written. */
@@ -52,19 +54,18 @@ export interface ConversationState {
 }
 
 export class Conversation {
-  readonly #model: TextModel;
+  readonly #model: TalkingModel;
   readonly #options: ConversationOptions;
   readonly #tools: readonly ToolFunction[];
   readonly #calls: ToolCalls | undefined;
-  #random: RandomState;
-  /** Of the session that was taken up, which stays in it. */
-  #learned: SavedLearning | undefined;
+  /** Random numbers go on where a turn is taken back, so that the next answer is another. */
+  #random: RandomState | undefined;
   /** From the beginning to where the conversation is. */
   #moments: readonly Moment[];
   readonly #forks = new Map<string, readonly Moment[]>();
 
   /** @throws LinnetError `CONFIG` for functions and a model without a chat template, or a format that is not known */
-  constructor(model: TextModel, options: ConversationOptions) {
+  constructor(model: TalkingModel, options: ConversationOptions) {
     this.#model = model;
     this.#options = options;
     this.#tools = options.tools ?? [];
@@ -72,24 +73,23 @@ export class Conversation {
       if (model.template !== undefined) this.#calls = new ToolCalls(model, options.toolFormat);
       else throw new LinnetError('CONFIG', 'the model has no chat template, which says how functions are called');
     }
-    this.#random = new Sampler(options.sampling).random.state;
     const messages = options.system === undefined ? [] : [{ role: 'system', content: options.system }];
-    this.#moments = [{ messages, complete: true, tokens: [], state: model.engine.newState() }];
+    this.#moments = [{ messages, isComplete: true }];
   }
 
-  /** Takes up a saved session. @throws LinnetError as `restoreSession` */
+  /** Takes up a saved session. @throws LinnetError as `Session.load` */
   async load(path: string): Promise<void> {
-    const { state, tokens, sampler, learned } = await restoreSession(path, this.#model.engine, this.#model.fingerprint);
-    this.#random = sampler ?? this.#random;
-    this.#learned = learned;
-    this.#moments = [{ messages: [], complete: false, tokens: [...tokens], state }];
+    const session = this.#model.session();
+    await session.load(path);
+    const snapshot = session.snapshot();
+    this.#random = snapshot.random ?? this.#random;
+    this.#moments = [{ messages: [], isComplete: false, snapshot }];
   }
 
-  /** Saves the session. @throws LinnetError as `saveSession` */
+  /** Saves the session. @throws LinnetError as `Session.save` */
   async save(path: string): Promise<void> {
-    const { state, tokens } = this.#now;
-    const { fingerprint } = this.#model;
-    await saveSession(path, { state, tokens, sampler: this.#random, learned: this.#learned, fingerprint });
+    const { snapshot } = this.#now;
+    await this.#model.session(snapshot && { ...snapshot, random: this.#random }).save(path);
   }
 
   /**
@@ -121,29 +121,29 @@ export class Conversation {
     rules: { readonly tools: readonly ToolFunction[]; readonly required: boolean },
     signal: AbortSignal,
   ): AsyncGenerator<string, ConversationAnswer, undefined> {
-    const { engine, tokenizer, template } = this.#model;
     const { maxTokens, sampling } = this.#options;
     const now = this.#now;
-    const promptTokens = this.#prompt(now, added);
-    const job = { prompt: { tokens: promptTokens }, maxTokens, sampling, random: this.#random, signal };
+    const input = this.#input(now, added);
     const held = this.#calls?.held({ ...rules, parallel: true });
     const answer = new CalledAnswer(this.#calls?.reader(rules));
-    const runner = new Runner(engine, { tokenizer, parallel: 1 });
-    for await (const event of runner.submit({ ...job, ...held, state: this.#stateFor(promptTokens) })) {
+    const session = this.#model.session((now.isComplete ? this.#lastLeadingTo(input) : now).snapshot);
+    const options = { ...sampling, random: this.#random, maxTokens, signal, ...held };
+    let generation: Generation | undefined;
+    for await (const event of session.run(input, options)) {
       const parts = event.type === 'tokens' ? answer.push(event.text) : event.type === 'end' ? answer.end() : [];
       for (const part of parts) if (part.type === 'text') yield part.text;
-      if (event.type !== 'end') continue;
-      const { generation, sampler } = event;
-      this.#random = sampler.random.state;
-      const calls = answer.isCut || signal.aborted ? [] : answer.calls;
-      const said = [...now.messages, ...added];
-      if (template !== undefined) said.push(messageOf(calls.length > 0 ? answer.content : generation.text, calls));
-      const { tokens, state } = generation;
-      const next = { messages: said, complete: now.complete, tokens: [...promptTokens, ...tokens], state };
-      this.#moments = [...before, next];
-      return { ...generation, calls };
+      if (event.type === 'end') ({ generation } = event);
     }
-    throw internalError('a turn ended without an end');
+    if (generation === undefined) throw internalError('a turn ended without an end');
+    const snapshot = session.snapshot();
+    this.#random = snapshot.random;
+    const calls = answer.isCut || signal.aborted ? [] : answer.calls;
+    const messages = [...now.messages, ...added];
+    if (this.#model.template !== undefined) {
+      messages.push(messageOf(calls.length > 0 ? answer.content : generation.text, calls));
+    }
+    this.#moments = [...before, { messages, isComplete: now.isComplete, snapshot }];
+    return { ...generation, calls };
   }
 
   /** Takes back the last turn. Whether there was one. */
@@ -166,33 +166,30 @@ export class Conversation {
   }
 
   get state(): ConversationState {
-    const { tokens, state } = this.#now;
+    const { snapshot } = this.#now;
     const forks = [...this.#forks.keys()];
-    return { tokens: tokens.length, stateBytes: state.bytes, turns: this.#moments.length - 1, forks };
+    const [tokens, stateBytes] = [snapshot?.tokens.length ?? 0, snapshot?.state.bytes ?? 0];
+    return { tokens, stateBytes, turns: this.#moments.length - 1, forks };
   }
 
   get #now(): Moment {
     return this.#moments[this.#moments.length - 1];
   }
 
-  /** All that the model is to have read. Without a template the text simply goes on; of a session only the tokens are known. */
-  #prompt(now: Moment, added: readonly ChatMessage[]): readonly number[] {
-    if (this.#model.template === undefined) {
-      return preparePrompt(this.#model, { text: added[0].content }, { after: now }).tokens;
-    }
-    if (now.complete) return preparePrompt(this.#model, this.#input([...now.messages, ...added], this.#tools)).tokens;
-    const tools = now.messages.length === 0 ? this.#tools : [];
-    return preparePrompt(this.#model, this.#input(added, tools), { after: now }).tokens;
+  /** All that was said. Without a template the text simply goes on; of a session only the tokens are known. */
+  #input({ messages: said, isComplete }: Moment, added: readonly ChatMessage[]): PromptInput {
+    if (this.#model.template === undefined) return { text: added[0].content };
+    const messages = isComplete ? [...said, ...added] : added;
+    const input = { messages, isWhole: isComplete };
+    if (this.#calls === undefined) return input;
+    return withTools(input, this.#calls.format, isComplete || said.length === 0 ? this.#tools : []);
   }
 
-  #input(messages: readonly ChatMessage[], tools: readonly ToolFunction[]): MessagesInput {
-    return this.#calls === undefined ? { messages } : withTools({ messages }, this.#calls.format, tools);
-  }
-
-  /** A copy of the latest state that has read a prefix of the tokens: a template may rewrite earlier messages. */
-  #stateFor(tokens: readonly number[]): SequenceState {
-    const usable = this.#moments.findLast((moment) => leadsTo(moment, tokens));
-    return usable?.state.fork() ?? this.#model.engine.newState();
+  /** The latest moment whose state has read a beginning of the prompt: a template may rewrite earlier messages. */
+  #lastLeadingTo(input: PromptInput): Pick<Moment, 'snapshot'> {
+    if (!('messages' in input)) return this.#now;
+    const { tokens } = preparePrompt(this.#model, input);
+    return this.#moments.findLast(({ snapshot }) => snapshot !== undefined && leadsTo(snapshot, tokens)) ?? {};
   }
 }
 

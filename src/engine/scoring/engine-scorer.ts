@@ -4,7 +4,7 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { generateTogether } from '../generate.ts';
+import { runTogether } from '../run-together.ts';
 import { preparePrompt, type Prompt } from '../prompt.ts';
 import type { TextJob } from '../text-job.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
@@ -90,7 +90,7 @@ export class EngineScorer implements Scorer {
     const prompts = requests.map(({ context, maxTokens }): Prompt => {
       if (context === '' && !isSource) return { tokens: [prefixToken(tokenizer)] };
       const { source, tokens } = preparePrompt(
-        this.#options,
+        { decoder: engine.model, tokenizer },
         { text: context },
         { bos: isSource ? 'auto' : this.#bos },
       );
@@ -121,7 +121,7 @@ export class EngineScorer implements Scorer {
       }
       let done = first;
       const observer = { ended: () => onProgress?.(++done, requests.length) };
-      const generations = await generateTogether(engine, jobs, { tokenizer, signal, observer });
+      const generations = await runTogether(engine, jobs, { tokenizer, signal, observer });
       generations.forEach(({ tokens, steps }, index) => {
         this.#steps += steps;
         this.#generated += tokens.length;
@@ -161,7 +161,7 @@ export async function scoreContinuations(
   continuations: readonly string[],
 ): Promise<ContinuationScore[]> {
   const { engine, tokenizer } = model;
-  const { tokens, source } = preparePrompt(model, { text: context });
+  const { tokens, source } = preparePrompt({ decoder: engine.model, tokenizer }, { text: context });
   const start = source && engine.newState(await engine.encode(source));
   const sequences = continuations.map((continuation) => {
     if (start === undefined) {

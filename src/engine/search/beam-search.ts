@@ -206,9 +206,6 @@ function beamContinuation(prompt: ReadPrompt, beams: number, options: BeamMethod
       return best.endToken === undefined ? best.tokens : [...best.tokens, best.endToken];
     },
     /** Drops the states of hypotheses; the state of the prompt reads the tokens found. */
-    async settle(length) {
-      const unread = found.slice(0, Math.max(0, length - kept.length));
-      if (unread.length > 0) await engine.prefill(kept, unread, { weights: 'step' });
-    },
+    settle: (length) => Promise.resolve(found.slice(0, Math.max(0, length - kept.length))),
   };
 }

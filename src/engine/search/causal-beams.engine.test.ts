@@ -5,7 +5,7 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { bestBeams } from '../../../test/decoding/beams.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import { generateToEnd } from '../generate.ts';
+import { generateToEnd } from '../../../test/decoding/generated.ts';
 import { beamMethod } from './beam-search.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 
@@ -97,7 +97,7 @@ describe('beams', () => {
     await using engine = await DecodingEngine.create(model, randomParameters(model, 4));
     await expect(bestBeams(engine, [[50]], 2, { maxTokens: 3 })).rejects.toThrow(/token 50 is outside/);
     const search = { promptTokens: [1], method: beamMethod(2) };
-    await expect(generateToEnd(engine, { ...search, maxTokens: 0 })).rejects.toThrow(/maxTokens is 0/);
+    await expect(generateToEnd(engine, { ...search, maxTokens: -1 })).rejects.toThrow(/maxTokens is -1/);
     const stopped = await generateToEnd(engine, { ...search, maxTokens: 3, signal: AbortSignal.abort() });
     expect(stopped).toMatchObject({ finish: 'abort', tokens: [] });
     // An empty prompt is the BOS token.

@@ -3,7 +3,6 @@ import { OverloadError } from '../../errors.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import type { TextModel } from '../text-model.ts';
 
 /** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */
 export class Embeddings {
@@ -18,7 +17,7 @@ export class Embeddings {
    * @param most texts at a time, those that wait for their turn included
    * @param promptTokens most tokens of a text
    */
-  constructor({ engine, tokenizer }: Pick<TextModel, 'engine' | 'tokenizer'>, most: number, promptTokens: number) {
+  constructor(engine: StepEngine, tokenizer: Tokenizer, most: number, promptTokens: number) {
     const { sizes, positions } = engine.model;
     this.width = sizes.width;
     this.longest = Math.min(promptTokens, positions.limit - 1);

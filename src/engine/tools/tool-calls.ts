@@ -16,11 +16,12 @@ import {
 } from '../../decoding/constraints/pattern.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import type { AutoregressiveModel } from '../../models/model.ts';
 import { showingTokens } from '../../tokenizer/shown-tokens.ts';
 import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { PromptReader } from '../prompt.ts';
 import type { TextJob } from '../text-job.ts';
-import type { TextModel } from '../text-model.ts';
 import { CallReader } from './call-reader.ts';
 import {
   functionName,
@@ -30,6 +31,12 @@ import {
   toolFormatOf,
   type ToolFunction,
 } from './tool-formats.ts';
+
+/** The properties of a model that calls depend on. */
+export interface CallingModel extends Pick<PromptReader, 'template'> {
+  readonly tokenizer: Tokenizer;
+  readonly decoder: Pick<AutoregressiveModel, 'eosIds' | 'sizes'>;
+}
 
 export class ToolCalls {
   readonly format: ToolFormat;
@@ -42,11 +49,11 @@ export class ToolCalls {
    * @param name of the format. Default: by the model's chat template
    * @throws LinnetError `CONFIG` for a name that is not known
    */
-  constructor({ tokenizer, template, engine }: Pick<TextModel, 'tokenizer' | 'template' | 'engine'>, name?: string) {
+  constructor({ tokenizer, template, decoder }: CallingModel, name?: string) {
     this.format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
     this.#tokenizer = showingTokens(tokenizer, this.format.control);
-    this.#grammars = new Grammars(this.#tokenizer, engine.model.sizes.vocabulary);
-    this.#ends = [...new Set([...engine.model.eosIds, ...endOfTurn(tokenizer)])];
+    this.#grammars = new Grammars(this.#tokenizer, decoder.sizes.vocabulary);
+    this.#ends = [...new Set([...decoder.eosIds, ...endOfTurn(tokenizer)])];
   }
 
   /** The parts of a job that hold its texts to calls. @throws LinnetError as `toolGrammar` and `GrammarConstraint` */
@@ -57,11 +64,6 @@ export class ToolCalls {
       constraint: this.#grammars.constraint(JSON.stringify(rules), grammar, this.#ends),
       tokenizer: this.#tokenizer,
     };
-  }
-
-  /** The parts of a job that hold its texts to JSON of a schema. @throws LinnetError as `JsonConstraint` */
-  json(schema: unknown): Pick<TextJob, 'constraint' | 'tokenizer'> {
-    return { constraint: this.#grammars.json(schema, this.#ends), tokenizer: this.#tokenizer };
   }
 
   /** A reader of one answer. */

@@ -1,6 +1,6 @@
 /** Texts that a model writes, as windows that are scored. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { generateTogether } from '../../engine/generate.ts';
+import { runTogether } from '../../engine/run-together.ts';
 import type { TextJob } from '../../engine/text-job.ts';
 import type { Stoppable } from '../../errors.ts';
 import type { ScoredWindow } from './scored-windows.ts';
@@ -14,7 +14,7 @@ export interface WrittenOptions extends Stoppable {
 
 /**
  * Texts of jobs, written in common steps, each after its prompt.
- * @throws LinnetError as `generateTogether`
+ * @throws LinnetError as `runTogether`
  */
 export async function writtenWindows(
   engine: StepEngine,
@@ -22,7 +22,7 @@ export async function writtenWindows(
   { signal, onTokens, keepsEnd = false }: WrittenOptions,
 ): Promise<ScoredWindow[]> {
   const observer = { round: (_texts: number, _seconds: number, count: number) => onTokens?.(count) };
-  const texts = await generateTogether(engine, jobs, { signal, observer });
+  const texts = await runTogether(engine, jobs, { signal, observer });
   return texts.map(({ tokens, finish }, i) => {
     const { tokens: prompt, source } = jobs[i].prompt;
     const end = keepsEnd && finish === 'eos' ? engine.model.eosIds.slice(0, 1) : [];

@@ -9,7 +9,7 @@ import { matmul, sum } from '../../graph/ops/contraction.ts';
 import { max } from '../../graph/ops/reduce.ts';
 import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
 import { stepGraph } from '../../models/graphs/step-graph.ts';
-import type { RunningModel } from '../../open/running-model.ts';
+import type { CausalModel } from '../../models/model.ts';
 import { sharedTables, storedParameters, unreadable } from '../../quantization/sources.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
@@ -17,7 +17,8 @@ import { fillState } from './decoding-speed.ts';
 import { time } from './timing.ts';
 
 /** A model with the description of its export, where it is one. */
-export interface MeasuredStorage extends Pick<RunningModel, 'model'> {
+export interface MeasuredStorage {
+  readonly model: CausalModel;
   readonly manifest: Pick<ExportManifest, 'dtype' | 'block'> | undefined;
 }
 

@@ -1,8 +1,8 @@
 /** Sequential against speculative decoding of the same prompts, taking turns in one process. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { generateToEnd } from '../../engine/generate.ts';
+import { runTogether } from '../../engine/run-together.ts';
+import type { Prompt } from '../../engine/prompt.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
-import { Sampler } from '../../decoding/sampler.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { SpeculationStatistics, speculative } from '../../decoding/speculation/speculative.ts';
@@ -42,24 +42,24 @@ export async function speculationSpeed(
   let done = 0;
   const results = [];
   for (const { context, prompts } of contexts) {
-    const read: { promptTokens: Int32Array; state: SequenceState }[] = [];
+    const read: { prompt: Prompt; state: SequenceState }[] = [];
     for (const promptTokens of prompts) {
       const state = engine.newState();
-      // `generate` needs the last token to begin.
+      // A job needs the last token to begin.
       if (promptTokens.length > 1) await engine.prefill(state, promptTokens.subarray(0, -1), { signal });
-      read.push({ promptTokens, state });
+      read.push({ prompt: { tokens: Array.from(promptTokens) }, state });
     }
     for (const temperature of temperatures) {
       const [statistics, ofAuto] = [new SpeculationStatistics(), new SpeculationStatistics()];
       const speeds: number[][] = [];
       let identical = true;
       for (let round = 0; round < rounds; round++) {
-        for (const { promptTokens, state } of read) {
+        for (const { prompt, state } of read) {
           requireRunning(signal, 'while timing speculation');
-          const run = (method: DecodingMethod) => {
-            const sampler = new Sampler({ temperature, seed: round });
-            const own = { promptTokens, state: state.fork(), sampler, method };
-            return generateToEnd(engine, { ...own, maxTokens: tokens, ignoreEos: true });
+          const run = async (method: DecodingMethod) => {
+            const job = { prompt, state: state.fork(), sampling: { temperature, seed: round }, method };
+            const [text] = await runTogether(engine, [{ ...job, maxTokens: tokens, ignoreEos: true }]);
+            return text;
           };
           const plain = await run(sequential);
           const always = await run(speculative(makeDrafter(), { statistics }));

@@ -3,7 +3,7 @@ import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
-import type { Classifier } from '../../models/classifiers/classifier.ts';
+import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs } from '../../runtime/program.ts';
@@ -30,7 +30,7 @@ export interface AccuracyOptions extends Stoppable {
  * ```
  */
 export async function accuracy(
-  classifier: Classifier,
+  classifier: ClassifierModel,
   parameters: ReadonlyMap<string, Tensor>,
   dataset: LabelledDataset,
   options: AccuracyOptions = {},
@@ -54,7 +54,7 @@ export async function accuracy(
  * ```
  */
 export async function regression(
-  classifier: Classifier,
+  classifier: ClassifierModel,
   parameters: ReadonlyMap<string, Tensor>,
   dataset: LabelledDataset,
   options: AccuracyOptions = {},
@@ -71,7 +71,7 @@ export async function regression(
 
 /** Runs every row once, in their order. @param read the prediction from the logits [classes] of a row */
 async function predictions(
-  classifier: Classifier,
+  classifier: ClassifierModel,
   parameters: ReadonlyMap<string, Tensor>,
   dataset: LabelledDataset,
   { compile: compiled, signal, onProgress }: AccuracyOptions,

@@ -14,7 +14,7 @@ import type { ModelDescription } from '../model.ts';
 export type { ClassifiedTexts } from '../model.ts';
 
 /** A model that tells classes of texts apart, or with a single label, a regression head, says a number of a text. */
-export interface Classifier extends Pick<ModelDescription, 'parameters' | 'toJson' | 'parameterName'> {
+export interface ClassifierModel extends Pick<ModelDescription, 'parameters' | 'toJson' | 'parameterName'> {
   /** The model whose backbone it is. */
   readonly model: Model;
   /** Names of the classes, in the order of the logits; the name of the number, of a regression head. */
@@ -36,7 +36,7 @@ export const regressionLabel = 'LABEL_0';
  * The model as a classifier; with one label as a regression head, as transformers takes it.
  * @throws LinnetError `CONFIG` for no labels or equal ones
  */
-export function classifier(given: Model, labels: readonly string[]): Classifier {
+export function classifier(given: Model, labels: readonly string[]): ClassifierModel {
   if (labels.length === 0 || new Set(labels).size !== labels.length) {
     throw new LinnetError(
       'CONFIG',
@@ -80,7 +80,7 @@ export function isClassifierConfig({ architectures }: Readonly<Record<string, un
  * The classifier that a config.json describes.
  * @throws LinnetError `CONFIG` for a model of another task, and as `describeModel`
  */
-export function describeClassifier(json: Readonly<Record<string, unknown>>): Classifier {
+export function describeClassifier(json: Readonly<Record<string, unknown>>): ClassifierModel {
   if (!isClassifierConfig(json)) {
     throw new LinnetError(
       'CONFIG',

@@ -13,7 +13,7 @@ import { maybe, modelName, refuse } from '../http/request-fields.ts';
 import { type ApiRequest, post, type Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
 import type { ServerMetrics } from '../http/metrics.ts';
-import type { ReadingModel } from '../../open/running-model.ts';
+import type { Classifier, Encoder } from '../../open/readers.ts';
 import { textRoutes } from '../http/text-api.ts';
 import { listen, type Listening } from '../listen.ts';
 import { type AnyServerOptions, surroundings } from '../server.ts';
@@ -22,7 +22,7 @@ import { TextLine } from './text-line.ts';
 
 /** The server of a classifier or an encoder, as its routes use it. */
 interface EncoderServing extends EmbeddingServing {
-  readonly model: ReadingModel;
+  readonly model: Encoder | Classifier;
   readonly line: TextLine;
   readonly metrics: ServerMetrics;
 }
@@ -136,7 +136,7 @@ function encoderEmbedder({
   metrics,
 }: Omit<EncoderServing, 'embeddings'>): EmbeddingServing['embeddings'] {
   return {
-    width: model.model.sizes.width,
+    width: model.reader.backbone.sizes.width,
     longest: Math.min(model.reader.longest, limits.textTokens),
     layOut: (text, most) => [...model.reader.layOut(model.tokenizer, text, undefined, most).tokens],
     embed: (ids, signal) =>
@@ -170,7 +170,8 @@ export interface EncoderServerOptions extends AnyServerOptions {
 }
 
 /** Serves a model, which stays the caller's. @throws LinnetError as `startServer` */
-export async function startEncoderServer(model: ReadingModel, options: EncoderServerOptions): Promise<Listening> {
+export async function startEncoderServer(model: Encoder | Classifier, options: EncoderServerOptions): Promise<Listening> {
+  model.prepare();
   const line = new TextLine(options.maxRequests ?? 72);
   const around = { ...surroundings(options), model, line };
   const serving = { ...around, embeddings: encoderEmbedder(around) };
@@ -181,8 +182,7 @@ export async function startEncoderServer(model: ReadingModel, options: EncoderSe
 }
 
 /** Routes of generating models are refused, with the routes that the model has. */
-function encoderApi({ opened, reader }: ReadingModel): ApiDefinition<EncoderServing> {
-  const { kind } = opened;
+function encoderApi({ kind, reader }: EncoderServing['model']): ApiDefinition<EncoderServing> {
   const {
     classifier,
     backbone: { sizes },

@@ -2,7 +2,8 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { letters } from '../../../test/models/letters.ts';
-import { TokenPieces } from '../../engine/text/token-pieces.ts';
+import { tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { LanguageModel } from '../../open/language-model.ts';
 import { surroundings } from '../server.ts';
 import { createApi } from './app.ts';
 import { dataFraming, eventStream } from './dialects/event-stream.ts';
@@ -14,8 +15,9 @@ const timeout = 4321;
 
 function apiOf(routes: readonly Route<TokenServing>[], aliases: readonly string[] = []) {
   const log = pino({ enabled: false });
-  const about = { name: 'tiny', family: 'llama', created: 0, vocabulary: 27, parameterCount: 0, fingerprint: '' };
-  const model = { ...about, tokenizer: letters, pieces: new TokenPieces(letters) };
+  const description = tinyLlama([{ kind: 'softmax' }]);
+  const about = { name: 'tiny', origin: 'tiny', fingerprint: '', tokenizer: letters };
+  const model = new LanguageModel(description, { ...about, engine: () => expect.unreachable() });
   const serving = { ...surroundings({ log, aliases, limits: { timeout } }), model };
   return createApi<TokenServing>(serving, {
     ...{ summary: '', routes, refused: { paths: [], why: '' } },

@@ -1,10 +1,9 @@
 /** Messages of chats, and the template that makes a prompt of them. */
 import { z } from 'zod';
-import { preparePrompt, type MessagesInput, type Prompt, type PromptOptions } from '../../engine/prompt.ts';
+import type { MessagesInput } from '../../engine/prompt.ts';
 import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
 import { templateCall, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
-import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { maybe, refuse } from './request-fields.ts';
 
@@ -64,19 +63,8 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
   }));
 }
 
-/**
- * The prompt of a conversation.
- * @param tools functions that may be called
- * @throws ApiError for a model without a template; LinnetError as `preparePrompt`
- */
-export async function chatPrompt(
-  serving: Serving,
-  input: MessagesInput,
-  signal: AbortSignal,
-  tools: readonly ToolFunction[] = [],
-  options: PromptOptions = {},
-): Promise<Prompt> {
+/** A conversation as the template of the model takes it. @throws ApiError for a model without a template */
+export function chatInput(serving: Serving, input: MessagesInput, tools: readonly ToolFunction[] = []): MessagesInput {
   templateOf(serving);
-  const { format } = serving.calls;
-  return await whenEncoded(() => preparePrompt(serving.model, withTools(input, format, tools), options), signal);
+  return withTools(input, serving.calls.format, tools);
 }

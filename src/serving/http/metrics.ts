@@ -1,6 +1,5 @@
 /** Measurements for Prometheus. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { Runner } from '../../engine/runner.ts';
 import { boundaryEvery } from '../../engine/running-job.ts';
 import type { RunnerObserver } from '../../engine/text-job.ts';
@@ -39,9 +38,9 @@ export class ServerMetrics {
   }
 
   /** Adds measurements that are read when they are asked for. */
-  watch(engine: StepEngine, runner: Runner): void {
+  watch(runner: Runner): void {
     // The state of an encoder-decoder model depends on its source.
-    const bytes = engine.stateBytes;
+    const bytes = runner.engine.stateBytes;
     if (bytes !== undefined) this.#gauge('state_bytes', 'Bytes of the state of a new text', () => bytes);
     this.#gauge('requests_waiting', 'Requests in the queue', () => runner.waiting);
     this.#gauge('texts_running', 'Texts being read or decoded', () => runner.active);

@@ -1,11 +1,10 @@
 /** Routes of Ollama that write no text: names and sizes of the model, vectors. */
 import { z } from 'zod';
-import type { NamedModel } from '../../engine/text-model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatShortCount } from '../../report/quantities.ts';
 import { vectorsOf } from './embeddings.ts';
 import type { ServerLimits } from './limits.ts';
-import { type EmbeddingServing, modelNames, taggedName } from './request-context.ts';
+import { type EmbeddingServing, modelNames, type ServedModel, taggedName } from './request-context.ts';
 import { maybe, modelName } from './request-fields.ts';
 import { post, type Route, route } from './route.ts';
 
@@ -49,7 +48,7 @@ export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
   ),
 ];
 
-function detailsOf({ family, parameterCount }: NamedModel) {
+function detailsOf({ family, parameterCount }: ServedModel) {
   const size = formatShortCount(parameterCount);
   const families = [family];
   return { parent_model: '', format: 'linnet', family, families, parameter_size: size, quantization_level: '' };
@@ -64,13 +63,13 @@ function entriesOf(serving: EmbeddingServing, more: object) {
   });
 }
 
-function openedAt({ created }: NamedModel): string {
+function openedAt({ created }: ServedModel): string {
   return new Date(1000 * created).toISOString();
 }
 
 /** @param capabilities of the model, by Ollama's names */
 export function ollamaFacts(
-  capabilities: (model: NamedModel) => readonly string[],
+  capabilities: (model: ServedModel) => readonly string[],
 ): readonly Route<EmbeddingServing>[] {
   return [
     route('get', '/api/tags', 'Names of the model, in the shapes of Ollama', (serving: EmbeddingServing) =>

@@ -1,17 +1,23 @@
 /** The server as handlers of requests use it. */
 import type { StateStore } from '../sessions/state-store.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import type { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
 import type { Runner } from '../../engine/runner.ts';
 import type { Embeddings } from '../../engine/text/embeddings.ts';
-import type { NamedModel, TextModel } from '../../engine/text-model.ts';
 import type { ToolCalls } from '../../engine/tools/tool-calls.ts';
+import type { WriterByKind } from '../../open/model-files.ts';
+import type { OpenedKind, OpenedModel } from '../../open/opened-model.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 
+/** A model of any kind. */
+export type ServedModel = OpenedModel<OpenedKind, unknown>;
+
+/** A model that writes texts. */
+export type ServedWriter = WriterByKind[keyof WriterByKind];
+
 /** The server as endpoints that do not run the model use it. */
 export interface TokenServing {
-  readonly model: NamedModel;
+  readonly model: ServedModel;
   /** Other names that requests may call it. */
   readonly aliases?: readonly string[];
   /** Whether it answers to every name. Default false. */
@@ -26,9 +32,8 @@ export interface EmbeddingServing extends TokenServing {
 
 /** The server of a generating model, with its limits. */
 export interface Serving extends EmbeddingServing {
-  readonly model: TextModel;
+  readonly model: ServedWriter;
   readonly runner: Runner;
-  readonly grammars: Grammars;
   readonly calls: ToolCalls;
   readonly sessions: Sessions;
   readonly responses: StateStore;
@@ -61,7 +66,7 @@ export function identityOf(serving: Serving, asked: string | undefined) {
 
 /** How many tokens may be written after a prompt. @throws ApiError for a prompt that is too long */
 export function tokensLeft({ model, limits }: Serving, promptLength: number, asked: number): number {
-  const positions = model.engine.model.positions.limit;
+  const positions = model.decoder.positions.limit;
   checkLength('prompt', promptLength, Math.min(limits.promptTokens, positions - 1));
   return Math.min(asked, limits.maxTokens, positions - promptLength);
 }
@@ -78,5 +83,5 @@ export function checkLength(field: string, tokens: number, most: number): void {
 
 /** Most tokens of an answer whose request names no limit: not more than the model was trained for. */
 export function answerTokens({ model, limits }: Serving): number {
-  return Math.min(limits.answerTokens, model.engine.model.sizes.trainedLength ?? Infinity);
+  return Math.min(limits.answerTokens, model.decoder.sizes.trainedLength ?? Infinity);
 }

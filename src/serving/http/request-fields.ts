@@ -18,7 +18,7 @@ export function madeOf<T>(field: string, make: () => T): T {
     return make();
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
-    return refuse(error.message, field);
+    return refuse(error.message.replace(/`\w+`/, `"${field}"`), field);
   }
 }
 

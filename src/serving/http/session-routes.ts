@@ -5,9 +5,9 @@ import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
 import { type ApiRequest, post, type Route, route } from './route.ts';
 import { ApiError } from './api-error.ts';
-import { preparePrompt } from '../../engine/prompt.ts';
+import { preparePrompt, type PromptInput } from '../../engine/prompt.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
-import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
+import { chatInput, chatMessages, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
 import { checkInVocabulary, maybe, readBody, refuse, tokenId } from './request-fields.ts';
@@ -23,14 +23,14 @@ type NewSession = z.output<ReturnType<typeof createSchema>>;
 
 /** A text that has been read, but for its last token, which the first turn reads. */
 async function createSession(serving: Serving, request: ApiRequest, fields: NewSession): Promise<Response> {
-  const { model, runner, sessions } = serving;
+  const { runner, sessions } = serving;
   const { key: owner, salt, abort } = request;
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     refuse('give one of "prompt" and "messages"', 'prompt');
   }
   const tokens = await sessionTokens(serving, fields, abort.signal);
   tokensLeft(serving, tokens.length, 1);
-  let state = model.engine.newState();
+  let state = runner.engine.newState();
   if (tokens.length > 1) {
     const prompt = { tokens: tokens.slice(0, -1) };
     for await (const event of runner.submit({ prompt, maxTokens: 0, owner, salt, signal: abort.signal })) {
@@ -46,20 +46,20 @@ async function sessionTokens(
   signal: AbortSignal,
 ): Promise<readonly number[]> {
   const { model } = serving;
-  if (messages !== undefined) {
-    return (await chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false }, signal)).tokens;
-  }
-  if (prompt === undefined || (typeof prompt !== 'string' && prompt.length === 0)) {
-    return refuse('a session needs a prompt', 'prompt');
-  }
-  const input = typeof prompt === 'string' ? { text: prompt } : { tokens: prompt };
+  if (messages === undefined && (prompt ?? []).length === 0 && prompt !== '') refuse('a session needs a prompt', 'prompt');
+  const input: PromptInput =
+    messages !== undefined
+      ? chatInput(serving, { messages: chatMessages(messages), addGenerationPrompt: false })
+      : typeof prompt === 'string'
+        ? { text: prompt }
+        : { tokens: prompt ?? [] };
   const { tokens } = await whenEncoded(() => preparePrompt(model, input), signal);
-  checkInVocabulary(tokens, model.engine.model.sizes.vocabulary, 'prompt');
+  if (messages === undefined) checkInVocabulary(tokens, model.vocabulary, 'prompt');
   return tokens;
 }
 
 /** Takes a session file in, under the id of the address or a new one. */
-async function importSession({ sessions, model, limits }: Serving, request: ApiRequest): Promise<Response> {
+async function importSession({ sessions, model, runner, limits }: Serving, request: ApiRequest): Promise<Response> {
   const { raw, key, params, abort } = request;
   if (!/^application\/octet-stream\b/i.test(raw.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
@@ -67,16 +67,16 @@ async function importSession({ sessions, model, limits }: Serving, request: ApiR
   // It may be anyone's: it is checked as a whole first.
   const bytes = await readBody(raw, limits.sessionBytes);
   // What its drafters have learned stays out.
-  const { state, tokens, sampler } = await decodeSession(bytes, model.engine, model.fingerprint);
-  const session = { state, tokens, sampler };
+  const { state, tokens, random } = await decodeSession(bytes, runner.engine, model.fingerprint);
+  const session = { state, tokens, random };
   const kept = 'id' in params ? sessions.put(named(request), session, abort.signal) : sessions.create(key, session);
   return Response.json(await kept, { status: 201 });
 }
 
 async function sessionFile({ sessions, model }: Serving, request: ApiRequest): Promise<Response> {
   // What drafters have learned comes from other texts too.
-  const { state, tokens, sampler } = (await sessions.load(named(request))).session;
-  const file = encodeSession({ state, tokens, sampler, fingerprint: model.fingerprint });
+  const { state, tokens, random } = (await sessions.load(named(request))).session;
+  const file = encodeSession({ state, tokens, random, fingerprint: model.fingerprint });
   return new Response(Uint8Array.from(file), { headers: { 'content-type': bytes } });
 }
 

@@ -31,8 +31,9 @@ const continuingRoutes: readonly Route<Serving>[] = [
 
 export const textRoutes: readonly Route<Serving>[] = [...sourceRoutes, ...continuingRoutes];
 
-export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
-  const continues = engine.model.cross === undefined;
+export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
+  const { cross, sizes, positions } = decoder;
+  const continues = cross === undefined;
   return {
     summary: "The APIs of OpenAI and Ollama, tokens and templates as llama.cpp's server has them, and sessions.",
     routes: continues ? textRoutes : sourceRoutes,
@@ -40,22 +41,22 @@ export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
       paths: continues ? [] : continuingRoutes.map(({ path }) => path),
       why: 'this model reads a text and writes another: use /v1/completions',
     },
-    meta: ({ model }) => ({
+    meta: ({ model, runner }) => ({
       n_vocab: model.vocabulary,
-      n_ctx_train: engine.model.sizes.trainedLength,
-      n_embd: engine.model.sizes.width,
+      n_ctx_train: sizes.trainedLength,
+      n_embd: sizes.width,
       n_params: model.parameterCount,
       // The state of other models depends on their source.
-      state_bytes: continues ? engine.newState().bytes : null,
+      state_bytes: runner.engine.stateBytes ?? null,
     }),
     load: ({ runner }) => runner.active + runner.waiting,
-    longest: ({ limits }) => Math.min(limits.promptTokens, engine.model.positions.limit),
+    longest: ({ limits }) => Math.min(limits.promptTokens, positions.limit),
     properties: ({ model, runner, limits }) => ({
       total_slots: runner.parallel,
       deterministic: runner.deterministic,
       default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
       chat_template: model.template?.source ?? '',
-      trained_length: engine.model.sizes.trainedLength,
+      trained_length: sizes.trainedLength,
     }),
   };
 }

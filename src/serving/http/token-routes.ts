@@ -3,9 +3,8 @@ import { z } from 'zod';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
-import type { NamedModel } from '../../engine/text-model.ts';
 import type { ServerLimits } from './limits.ts';
-import type { TokenServing } from './request-context.ts';
+import type { ServedModel, TokenServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
 import { checkInVocabulary, maybe, refuse, tokenId } from './request-fields.ts';
 
@@ -47,7 +46,7 @@ async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: To
 }
 
 /** The text of a token, or its bytes where they are only part of a character. */
-function pieceOf({ pieces }: NamedModel, id: number): string | number[] {
+function pieceOf({ pieces }: ServedModel, id: number): string | number[] {
   const text = pieces.of(id);
   return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;
 }

@@ -7,12 +7,11 @@ import { mkdir, mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeSession, restoreSession } from '../../decoding/state/session-file.ts';
-import type { SavedSession } from '../../decoding/state/session-format.ts';
+import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
 import { createFileAtomic } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
-import type { TextModel } from '../../engine/text-model.ts';
-import { idsOf, nameOf, type SaveOptions, type StateName, type StateStore, type StoredState } from './state-store.ts';
+import { idsOf, nameOf, type SaveOptions, type StateModel, type StateName, type StateStore, type StoredState } from './state-store.ts';
 
 interface VersionFile {
   readonly file: string;
@@ -27,19 +26,19 @@ const versionPattern = /^([1-9]\d{0,14})(?:\.([1-9]\d{0,8}))?\.session$/;
 
 export class FolderStore implements StateStore {
   readonly #folder: string;
-  readonly #model: TextModel;
+  readonly #model: StateModel;
   /** Whether the folder is gone with the process. */
   readonly #scratch: boolean;
   #swept = performance.now();
 
-  private constructor(folder: string, model: TextModel, scratch: boolean) {
+  private constructor(folder: string, model: StateModel, scratch: boolean) {
     this.#folder = folder;
     this.#model = model;
     this.#scratch = scratch;
   }
 
   /** Makes the folder if there is none. @throws LinnetError `PATH` from the file system */
-  static async open(folder: string, model: TextModel): Promise<FolderStore> {
+  static async open(folder: string, model: StateModel): Promise<FolderStore> {
     try {
       await mkdir(folder, { recursive: true });
     } catch (error) {
@@ -49,7 +48,7 @@ export class FolderStore implements StateStore {
   }
 
   /** A temporary folder, deleted at the end: sessions on disk that do not outlive the server. */
-  static async scratch(model: TextModel): Promise<FolderStore> {
+  static async scratch(model: StateModel): Promise<FolderStore> {
     return new FolderStore(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
   }
 
@@ -72,7 +71,7 @@ export class FolderStore implements StateStore {
     return (await this.#newestIn(this.#place(name)))?.version;
   }
 
-  async save(name: StateName, session: SavedSession, { expected, ttl }: SaveOptions): Promise<number | undefined> {
+  async save(name: StateName, session: Snapshot, { expected, ttl }: SaveOptions): Promise<number | undefined> {
     const known = (await this.version(name)) ?? 0;
     if (known !== (expected ?? known)) return undefined;
     const version = known + 1;

@@ -4,10 +4,9 @@
  * Compare-and-set is a script, which Redis runs alone.
  */
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
-import type { TextModel } from '../../engine/text-model.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Redis } from '../../redis/client.ts';
-import { nameOf, type StateName, type StateStore, StoreError } from './state-store.ts';
+import { nameOf, type StateModel, type StateName, type StateStore, StoreError } from './state-store.ts';
 
 /** KEYS: entry, index. ARGV: expected version or '', bytes, seconds to live or 0, id, note. Returns the new version, or −1. */
 const saveScript = `
@@ -38,7 +37,7 @@ const mostBytes = 512 * 2 ** 20;
  * @param kind part of the keys
  * @param idle seconds that every entry stays after it was last of use, and is not listed. Default: as each save says
  */
-export function redisStore(redis: Redis, model: TextModel, kind: string, idle?: number): StateStore {
+export function redisStore(redis: Redis, model: StateModel, kind: string, idle?: number): StateStore {
   const { engine, fingerprint } = model;
   const keyOf = (name: StateName): string => `linnet:${fingerprint}:${kind}:${nameOf(name)}`;
   const indexOf = (owner: string): string => `linnet:${fingerprint}:${kind}s:${nameOf({ owner, id: '' })}`;

@@ -6,16 +6,16 @@
  * when it would replace a version that is no more.
  */
 import { randomBytes } from 'node:crypto';
-import type { SavedSession } from '../../decoding/state/session-format.ts';
+import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { cancelled } from '../../engine/running-job.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { SaveOptions, StateName, StateStore, StoredState } from './state-store.ts';
 
 /** A session while a request works on it. */
 export interface SessionTurn {
-  readonly session: SavedSession;
+  readonly session: Snapshot;
   /** Replaces the session. @throws ApiError if the session has changed since the turn began */
-  readonly keep: (session: SavedSession) => Promise<void>;
+  readonly keep: (session: Snapshot) => Promise<void>;
 }
 
 /** Milliseconds for which the count of an owner's sessions is reused: counting is work, and the limit need not be exact. */
@@ -37,12 +37,12 @@ export class Sessions {
   }
 
   /** Keeps a new session. @throws ApiError where the owner has as many as there may be */
-  create(owner: string, session: SavedSession, ttl = this.#ttl) {
+  create(owner: string, session: Snapshot, ttl = this.#ttl) {
     return this.#save({ owner, id: `sess_${randomBytes(16).toString('hex')}` }, session, { expected: 0, ttl });
   }
 
   /** Keeps a session under an id, in place of one of that id. @throws ApiError as `create` and `begin` */
-  async put(name: StateName, session: SavedSession, signal: AbortSignal) {
+  async put(name: StateName, session: Snapshot, signal: AbortSignal) {
     this.#claim(name, signal);
     const expected = (await this.#store.version(name)) ?? 0;
     return await this.#save(name, session, { expected, ttl: this.#ttl });
@@ -58,7 +58,7 @@ export class Sessions {
     this.#claim(name, signal);
     const { session, version, ttl } = await this.load(name);
     if (expected !== undefined && expected !== version) throw stale(name);
-    const keep = async (result: SavedSession): Promise<void> => {
+    const keep = async (result: Snapshot): Promise<void> => {
       await this.#save(name, result, { expected: version, ttl });
     };
     return { session, keep };
@@ -82,7 +82,7 @@ export class Sessions {
     return stored;
   }
 
-  async #save(name: StateName, session: SavedSession, options: SaveOptions) {
+  async #save(name: StateName, session: Snapshot, options: SaveOptions) {
     if (options.expected === 0) await this.#count(name.owner);
     const version = await this.#store.save(name, session, options);
     if (version === undefined) throw stale(name);

@@ -2,14 +2,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { TextModel } from '../../engine/text-model.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { chainKeys, type SharedPrefixes } from '../../engine/text/prefix-cache.ts';
 import { LinnetError } from '../../errors.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
-import type { StateStore } from './state-store.ts';
+import type { StateModel, StateStore } from './state-store.ts';
 
 export type SharedState = Awaited<ReturnType<typeof openSharedState>>;
 
@@ -17,7 +16,7 @@ export type SharedState = Awaited<ReturnType<typeof openSharedState>>;
 const responseSeconds = 86_400;
 
 /** Connects a server to the others. @throws LinnetError as `openRedis` */
-export async function openSharedState(url: string, model: TextModel, log: Logger) {
+export async function openSharedState(url: string, model: StateModel, log: Logger) {
   const redis = await openRedis(url);
   const name = `linnet:${model.fingerprint}:secret`;
   await redis.set(name, randomBytes(16).toString('hex'), 'NX');
@@ -62,7 +61,7 @@ const patience = 500;
  */
 function redisPrefixes(
   redis: Redis,
-  model: TextModel,
+  model: StateModel,
   onProblem: (error: unknown) => void,
 ): SharedPrefixes & { settle(): Promise<unknown> } {
   const store = redisStore(redis, model, 'prefix', timeToLive);

@@ -3,46 +3,32 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { letters } from '../../../test/models/letters.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { needsRedis, noRedis, type RunningRedis, startRedis } from '../../../test/serving/local-process.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import type { SavedSession } from '../../decoding/state/session-format.ts';
+import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
-import type { TextModel } from '../../engine/text-model.ts';
-import { TokenPieces } from '../../engine/text/token-pieces.ts';
 import { FolderStore } from './folder-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
-import { sessionBytes, type StateStore } from './state-store.ts';
+import { sessionBytes, type StateModel, type StateStore } from './state-store.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
 const folder = suiteFolder();
-let model: TextModel;
+let model: StateModel;
 let server: RunningRedis | undefined;
 let redis: Redis | undefined;
 beforeAll(async () => {
   const engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
-  model = {
-    name: 'tiny',
-    family: 'llama',
-    created: 0,
-    parameterCount: 0,
-    vocabulary: described.sizes.vocabulary,
-    engine,
-    tokenizer: letters,
-    pieces: new TokenPieces(letters),
-    fingerprint: 'f'.repeat(64),
-    [Symbol.asyncDispose]: () => engine.dispose(),
-  };
+  model = { engine, fingerprint: 'f'.repeat(64) };
   if (noRedis) return;
   server = await startRedis();
   redis = await openRedis(server.url);
 });
 afterAll(async () => {
-  await model[Symbol.asyncDispose]();
+  await model.engine.dispose();
   redis?.disconnect();
   await server?.stop();
 });
@@ -52,11 +38,11 @@ function connected(): Redis {
   return redis;
 }
 
-async function text(length: number, seed = 2): Promise<SavedSession> {
+async function text(length: number, seed = 2): Promise<Snapshot> {
   const state = model.engine.newState();
   const tokens = randomTokens(described, length, seed);
   await model.engine.prefill(state, tokens.slice(0, -1));
-  return { state, tokens, sampler: [1, 2, 3, 4] };
+  return { state, tokens, random: [1, 2, 3, 4] };
 }
 
 let opened = 0;
@@ -114,7 +100,7 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
       const stored = await store.load(name);
       expect(stored?.version).toBe(1);
       expect(Array.from(stored?.session.tokens ?? [])).toEqual(Array.from(session.tokens));
-      expect(stored?.session.sampler).toEqual([1, 2, 3, 4]);
+      expect(stored?.session.random).toEqual([1, 2, 3, 4]);
       expect(stored?.session.state.sums).toEqual(session.state.sums);
       expect(stored?.session.state.layers[0]).toEqual(session.state.layers[0]);
     }

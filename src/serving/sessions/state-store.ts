@@ -3,8 +3,15 @@
  * or Redis. `state-store.engine.test.ts` holds every store to one contract: an entry has a version that grows with each save, and a
  * save may name the version that it replaces, so that of two writers one is told.
  */
-import type { SavedSession } from '../../decoding/state/session-format.ts';
+import type { Snapshot } from '../../decoding/state/session-format.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { ApiError, noRoom } from '../http/api-error.ts';
+
+/** The model of the states, as far as their bytes depend on it. */
+export interface StateModel {
+  readonly engine: StepEngine;
+  readonly fingerprint: string;
+}
 
 export interface StateName {
   /** Name of an API key, or '' where there are none. Has no dot. */
@@ -13,7 +20,7 @@ export interface StateName {
 }
 
 /** A text with its state and a note. Never changed: turns work on forks. */
-export interface KeptState extends SavedSession {
+export interface KeptState extends Snapshot {
   readonly note?: string;
 }
 

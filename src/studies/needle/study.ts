@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { readDocuments } from '../../data/documents/documents.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
-import { openCausal } from '../../open/running-model.ts';
+import { open } from '../../open/index.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { heatMap } from '../../report/charts/heat-map.ts';
 import { fixed, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
@@ -104,8 +104,9 @@ export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
 });
 
 async function openScorer(model: string, source: PlanSource, longest: number, compile?: CompileOptions) {
-  const opened = await openCausal(await source.model(model), compile);
-  const { engine, fingerprint, tokenizer } = opened;
+  const opened = await open(await source.model(model), compile);
+  const { fingerprint, tokenizer } = opened;
+  const engine = await opened.engine();
   const scorer = new EngineScorer({ engine, tokenizer, maxLength: longest + 64 });
   return { scorer, tokenizer, fingerprint, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
 }

@@ -7,7 +7,7 @@ import { readTextFile } from '../../data/files/text-file.ts';
 import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { openCausal } from '../../open/running-model.ts';
+import { open } from '../../open/index.ts';
 import { Random } from '../../random.ts';
 import { fixed, formatCount } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
@@ -77,17 +77,18 @@ export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
   plan: planSchema,
   measured: measuredSchema,
   async load(plan, { place, model }, compile) {
-    const loaded = await openCausal(await model(plan.model), compile);
-    const medusa = plan.drafts === 'medusa' ? await loaded.opened.heads() : undefined;
+    const loaded = await open(await model(plan.model), compile);
+    const engine = await loaded.engine();
+    const medusa = plan.drafts === 'medusa' ? await loaded.heads() : undefined;
     const paths = plan.tree === undefined ? undefined : parseTreeFile(await readTextFile(place(plan.tree)), plan.tree);
     const drafter = medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths));
     const { maxTokens, hitRate, seed, drafts } = plan;
     const options = { tokens: maxTokens, hitRate, seed, paths, makeDrafter: drafter };
     const prompts =
-      plan.data.length === 0 ? randomPrompts(loaded.model, plan) : await textPrompts(loaded.opened.origin, plan);
+      plan.data.length === 0 ? randomPrompts(loaded.description, plan) : await textPrompts(loaded.origin, plan);
     const trials = prompts.map((prompt, index) => {
       const identity = trialIdentity(loaded.fingerprint, { prompt, tokens: maxTokens, hitRate, seed, paths, drafts });
-      return { number: index + 1, prompt, engine: loaded.engine, options, identity };
+      return { number: index + 1, prompt, engine, options, identity };
     });
     return {
       trials,

@@ -4,7 +4,7 @@ import type { Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
-import type { Classifier } from '../../models/classifiers/classifier.ts';
+import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
 import { labelLoss, type LabelOptions, type Objective, tokenLoss } from './next-token.ts';
 import { maskedInputs } from '../../data/datasets/masked.ts';
 import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
@@ -14,7 +14,7 @@ import { pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs
  * The loss of a batch of labels: their cross-entropy, or with a regression head (number − label)², as transformers has it.
  * Rows as `LabelledDataset` has them; segments are given to encoders alone.
  */
-export function classificationObjective(classifier: Classifier, length: number, options?: LabelOptions): Objective {
+export function classificationObjective(classifier: ClassifierModel, length: number, options?: LabelOptions): Objective {
   const { isRegression } = classifier;
   const { segments, ...inputs } = labelledInputs(length, isRegression ? 'float32' : 'int32');
   const readsSegments = classifier.model.kind === 'encoder';

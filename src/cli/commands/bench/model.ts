@@ -3,6 +3,7 @@ import { growsWithText } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
+import type { StepEngine } from '../../../decoding/step-engine.ts';
 import {
   type ContextSpeed,
   contextsWithin,
@@ -19,7 +20,8 @@ import {
 import { peakMemoryBytes } from '../../../report/provenance.ts';
 import { draftTime, verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { linearize } from '../../../models/linearization/linearize.ts';
-import { openCausal, type RunningModel } from '../../../open/running-model.ts';
+import { open } from '../../../open/index.ts';
+import type { LanguageModel } from '../../../open/language-model.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
@@ -52,9 +54,9 @@ export const benchDecode = defineCommand({
     const graphs: (ProgramStatistics & { subject: string })[] = [];
     const profiles: (Awaited<ReturnType<typeof stepProfile>> & { subject: string; context: number })[] = [];
     /** @returns whether the model has a linearized counterpart */
-    const measure = async (subject: string, open: (compile: CompileOptions) => Promise<MeasuredModel>) => {
+    const measure = async (subject: string, openModel: (compile: CompileOptions) => Promise<MeasuredModel>) => {
       const compile = { device, threads };
-      await using opened = await open(compile);
+      await using opened = await openModel(compile);
       const { engine, model, manifest } = opened;
       const contexts = asked ?? contextsWithin(decodeContexts, model, positionsBeyondContext({ steps }));
       graphs.push({ subject, ...engine.program.statistics });
@@ -65,13 +67,13 @@ export const benchDecode = defineCommand({
       timings.push(...speeds.map((speed) => ({ subject, ...rowOf(speed), stepMs: speed.timing.medianMs, ...weights })));
       if (profile) {
         await opened[Symbol.asyncDispose]();
-        await using profiled = await open({ ...compile, profile });
+        await using profiled = await openModel({ ...compile, profile });
         const longest = Math.max(...contexts);
         profiles.push({ subject, context: longest, ...(await stepProfile(profiled.engine, longest)) });
       }
       return manifest === undefined && model.mixers.some(growsWithText);
     };
-    if (await measure('as it is', (compile) => openCausal(folder, compile))) {
+    if (await measure('as it is', (compile) => openMeasured(folder, compile))) {
       await measure('augmented', (compile) => openLinearized(folder, compile));
     }
     // Before the bandwidth is measured, which takes 256 MB.
@@ -105,7 +107,19 @@ export const benchDecode = defineCommand({
   },
 });
 
-type MeasuredModel = MeasuredStorage & Pick<RunningModel, 'engine'> & AsyncDisposable;
+type MeasuredModel = MeasuredStorage & { readonly engine: StepEngine } & AsyncDisposable;
+
+async function openMeasured(folder: string, compile: CompileOptions): Promise<MeasuredModel & Pick<LanguageModel, 'hasHeads' | 'heads'>> {
+  const opened = await open(folder, compile);
+  return {
+    model: opened.description,
+    manifest: opened.manifest,
+    engine: await opened.engine(),
+    hasHeads: () => opened.hasHeads(),
+    heads: () => opened.heads(),
+    [Symbol.asyncDispose]: () => opened.dispose(),
+  };
+}
 
 async function openLinearized(folder: string, compile: CompileOptions): Promise<MeasuredModel> {
   const loaded = await loadCausalModel(folder);
@@ -131,7 +145,7 @@ export const benchPrefill = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, context: asked, runs, chunk: given, device, threads }) {
-    await using opened = await openCausal(folder, { device, threads });
+    await using opened = await openMeasured(folder, { device, threads });
     const chunk = given ?? opened.engine.promptChunk;
     const contexts = asked ?? contextsWithin(prefillContexts, opened.model);
     const speeds = await context.withProgress('reading', 'prompts', (_, hooks) =>
@@ -182,7 +196,7 @@ export const benchVerify = defineCommand({
     }),
   },
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
-    await using opened = await openCausal(folder, { device, threads });
+    await using opened = await openMeasured(folder, { device, threads });
     const { engine, model } = opened;
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const beyond = verificationPositions({ nodes: sizes, depth, rounds });
@@ -215,8 +229,8 @@ export const benchVerify = defineCommand({
       { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
       { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
     ]);
-    if (!(await opened.opened.hasHeads())) return { json: { context: committed, rows, draftMs: null } };
-    await using medusa = await opened.opened.heads();
+    if (!(await opened.hasHeads())) return { json: { context: committed, rows, draftMs: null } };
+    await using medusa = await opened.heads();
     const draftMs = await draftTime(medusa.heads, model.sizes, draftedRanks, rounds);
     context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
     return { json: { context: committed, rows, draftMs } };

@@ -2,8 +2,7 @@
 import { preparePrompt } from '../../../engine/prompt.ts';
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import { loadDocuments } from '../../../data/documents/documents.ts';
-import { generateToEnd } from '../../../engine/generate.ts';
-import { Sampler } from '../../../decoding/sampler.ts';
+import { runTogether } from '../../../engine/run-together.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -18,7 +17,8 @@ import { defineCommand, engineOptions, optional, repeated, withDefault, settings
 import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/model-options.ts';
 import { fieldOption } from '../../options/text-options.ts';
-import { openCausal, type RunningModel } from '../../../open/running-model.ts';
+import { open } from '../../../open/index.ts';
+import type { LanguageModel } from '../../../open/language-model.ts';
 
 const defaultContexts = [64, 1024, 8192];
 const defaultTemperatures = [0, 0.7];
@@ -65,9 +65,9 @@ export const benchSpeculate = defineCommand({
       ...counts
     },
   ) {
-    await using opened = await openCausal(folder, { device, threads });
-    const { engine } = opened;
-    await using medusa = await opened.opened.heads();
+    await using opened = await open(folder, { device, threads });
+    const engine = await opened.engine();
+    await using medusa = await opened.heads();
     const { heads } = medusa;
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>
@@ -90,7 +90,7 @@ export const benchSpeculate = defineCommand({
   },
 });
 
-async function tokensOf({ tokenizer }: RunningModel, data: readonly string[], field: string): Promise<Int32Array> {
+async function tokensOf({ tokenizer }: LanguageModel, data: readonly string[], field: string): Promise<Int32Array> {
   const documents = await loadDocuments(data, { field });
   const tokens = Int32Array.from(documents.flatMap(({ text: content }) => [...documentTokens(tokenizer, content)]));
   if (tokens.length === 0) throw new LinnetError('INPUT', 'there is no text in --data');
@@ -99,10 +99,10 @@ async function tokensOf({ tokenizer }: RunningModel, data: readonly string[], fi
 
 /** Text that the model samples after BOS at temperature 1. */
 async function ownText(engine: StepEngine): Promise<Int32Array> {
-  const { tokens: promptTokens } = preparePrompt({ engine }, { tokens: [] });
-  const sampler = new Sampler({ temperature: 1 });
-  const { tokens } = await generateToEnd(engine, { promptTokens, maxTokens: ownWords, sampler, ignoreEos: true });
-  return Int32Array.from([...promptTokens, ...tokens]);
+  const prompt = preparePrompt({ decoder: engine.model }, { tokens: [] });
+  const job = { prompt, maxTokens: ownWords, sampling: { temperature: 1 }, ignoreEos: true };
+  const [{ tokens }] = await runTogether(engine, [job]);
+  return Int32Array.from([...prompt.tokens, ...tokens]);
 }
 
 /** Prompts from places spread over the text, which is read as a ring. */

@@ -20,7 +20,6 @@ import { evaluationData } from '../../../evaluation/perplexity/scored-windows.ts
 import { recallProbes } from '../../../evaluation/recall/copy-recall.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { open } from '../../../open/index.ts';
-import { openCausal } from '../../../open/running-model.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
 import {
@@ -77,8 +76,9 @@ export const evalAgreement = defineCommand({
     const bytes = await Promise.all(models.map((model) => openingMemory(model)));
     const largest = bytes[0] + Math.max(...bytes.slice(1)); // two models at a time
     chooseForm('the comparison of two models', { whole: largest }, memory, ['exports of fewer bits']);
-    await using original = await openCausal(folder, compile);
-    const { tokenizer, engine } = original;
+    await using original = await open(folder, compile);
+    const { tokenizer } = original;
+    const engine = await original.engine();
     const stride = { mode: 'text' as const, length, stride: length };
     const { windows } = await evaluationData(readDocuments(data, { field }), tokenizer, stride);
     for (const other of others) await requireVocabulary(engine, other);
@@ -94,9 +94,10 @@ export const evalAgreement = defineCommand({
     const rows: ComparedModel[] = [];
     let first: readonly TextAgreement[] | undefined;
     for (const other of others) {
-      await using opened = await openCausal(other, compile);
-      const agreements = await watch(other, (options) => textAgreement(engine, opened.engine, texts, options));
-      const recalled = await recalledAnswers(opened.engine, probes, context.signal);
+      await using opened = await open(other, compile);
+      const otherEngine = await opened.engine();
+      const agreements = await watch(other, (options) => textAgreement(engine, otherEngine, texts, options));
+      const recalled = await recalledAnswers(otherEngine, probes, context.signal);
       rows.push(compared(other, agreements, first, answers, recalled));
       first ??= agreements;
     }
@@ -134,8 +135,7 @@ export const evalAgreement = defineCommand({
 /** Before hours of work. @throws LinnetError `MISMATCH` for another vocabulary, and as `open` */
 async function requireVocabulary(original: StepEngine, folder: string): Promise<void> {
   await using other = await open(folder);
-  // A classifier has no predictions to compare; opening it as a causal model says so.
-  if ('sizes' in other.description) requireSameVocabulary(original.model, other.description);
+  requireSameVocabulary(original.model, other.description);
 }
 
 type ComparedModel = ReturnType<typeof compared>;

@@ -34,7 +34,7 @@ import { called, choice, indexRange, type IndexRange, integer } from '../../fram
 import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
-import { openCausal } from '../../../open/running-model.ts';
+import { open } from '../../../open/index.ts';
 
 export const evalPerplexity = defineCommand({
   description:
@@ -132,10 +132,11 @@ async function openMeasure(
     if (without !== undefined) {
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
     }
-    const opened = await openCausal(folder, compile);
+    const opened = await open(folder, compile);
+    const engine = await opened.engine();
     return {
-      model: opened.model,
-      measure: (data: EvaluationData, options: EvaluateOptions) => stepPerplexity(opened.engine, data, options),
+      model: opened.description,
+      measure: (data: EvaluationData, options: EvaluateOptions) => stepPerplexity(engine, data, options),
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }

@@ -26,7 +26,7 @@ import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { requireOpeningMemory } from '../../../open/opening-memory.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
-import { openCausal } from '../../../open/running-model.ts';
+import { open } from '../../../open/index.ts';
 
 export const evalPositions = defineCommand({
   description:
@@ -68,8 +68,8 @@ export const evalPositions = defineCommand({
         await requireOpeningMemory(folder, { memory });
         const tokenizer = await loadTokenizer(folder);
         const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
-        await using opened = await openCausal(folder, compile);
-        const text = { engine: opened.engine, tokens, begin: tokensBefore(tokenizer) };
+        await using opened = await open(folder, compile);
+        const text = { engine: await opened.engine(), tokens, begin: tokensBefore(tokenizer) };
         const result = await context.withProgress(folder, 'tokens', (_, hooks) => measure(text, hooks));
         results.push({ model: folder, ...result });
       }

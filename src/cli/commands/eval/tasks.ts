@@ -50,7 +50,6 @@ import { modelHere } from '../../../open/model-names.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
 import { requireOpeningMemory } from '../../../open/opening-memory.ts';
-import { countParameters } from '../../output/model-summary.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 
 const defaultLimit = 200;
@@ -256,8 +255,8 @@ async function evaluateModel(
     tokensRead,
     tokensReused,
     tokensGenerated,
-    parameters: countParameters(loaded.model).total,
-    stateBytes: loaded.engine.stateBytes ?? 0,
+    parameters: loaded.parameterCount,
+    stateBytes: (await loaded.engine()).stateBytes ?? 0,
     elapsed: (performance.now() - started) / 1000,
   });
   const files: string[] = [];

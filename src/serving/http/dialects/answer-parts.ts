@@ -6,7 +6,7 @@ import type { EndEvent, PromptEvent } from '../../../engine/text-job.ts';
 import type { TokenScore } from '../../../engine/text/scores.ts';
 import type { TokenPieces } from '../../../engine/text/token-pieces.ts';
 import { identityOf, type Serving } from '../request-context.ts';
-import { type Piece, type TextRecord, usageOf } from './dialect.ts';
+import { type Piece, type TextRecord, usageOf } from './records.ts';
 import type { TextFields } from './text-fields.ts';
 
 type TokenNames = (id: number) => string;

@@ -3,14 +3,15 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EndEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import { chatMessages, chatPrompt, messageSchema } from '../chat-messages.ts';
+import { chatInput, chatMessages, messageSchema } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, refuse, some } from '../request-fields.ts';
-import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf, visibleScores } from './dialect.ts';
+import type { AnswerFold, Dialect } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import { chatLogprobs, openAiParts, timingsOf } from './answer-parts.ts';
-import { commonRefusals, jobOf, jsonSchemaOf, onSession, textFields } from './text-fields.ts';
+import { finishOf, type TextRecord, usageOf, visibleScores } from './records.ts';
+import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
@@ -52,25 +53,26 @@ export const chatCompletions: Dialect<Fields> = {
     const { serving } = at;
     const { logprobs = false, top_logprobs: top = 0 } = fields;
     if (top > 0 && !logprobs) refuse('"top_logprobs" needs "logprobs"', 'top_logprobs');
-    const { tool_choice: choice, parallel_tool_calls: parallel, ignore_eos: ignoreEos } = fields;
+    const { tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, {
       tools: fields.tools?.map((given) => given.function),
       choice: typeof choice === 'object' ? choice.function : choice,
-      ...{ parallel, ignoreEos, schema: jsonSchemaOf(fields)?.schema },
+      parallel,
+      schema: jsonSchemaOf(fields)?.schema,
     });
-    const input = {
+    const messages = {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
       variables: fields.chat_template_kwargs,
+      // A client sends all messages, as ever; the session holds the state of those that it has seen.
+      isWhole: true,
     };
-    const prompt = await chatPrompt(serving, input, at.request.abort.signal, calling?.tools);
+    const input = chatInput(serving, messages, calling?.tools);
+    const turn = await sessionTurn(fields, at);
     const asked = fields.max_completion_tokens ?? fields.max_tokens ?? answerTokens(serving);
-    const make = () =>
-      jobOf(fields, at, prompt, { asked, text: logprobs ? top : undefined, held: calling?.held, isTurn: true });
-    // A client sends all messages, as ever; the session holds the state of those that it has seen.
-    const { job, keep } =
-      fields.session_id === undefined ? { job: make(), keep: undefined } : await onSession(fields, at, make);
-    return { jobs: [job], keep, answer: ([record]) => answerOf(fields, serving, record, calling) };
+    const request = { asked, text: logprobs ? top : undefined, ...calling?.held, session: turn?.session };
+    const text = await askedText(fields, at, input, request);
+    return { texts: [text], keep: turn?.keep, answer: ([record]) => answerOf(fields, serving, record, calling) };
   },
 };
 
@@ -109,7 +111,6 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
     chunks(piece) {
-      if (piece.type === 'progress') return shared.progress(chunkHead, piece.event);
       const linnet = shared.insight(piece);
       const chunk = (index: number, delta: object, rest: object, more: object = linnet): object => ({
         ...chunkHead,
@@ -118,8 +119,11 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
         ...more,
       });
       if (piece.type === 'prompt') {
+        const progress = shared.progress(chunkHead, piece.event);
+        if (piece.event.done < piece.event.total) return progress;
         const delta = { role: 'assistant', content: null };
-        return record.choices.map(({ index }) => chunk(index, delta, {}, { ...linnet, ...promptIds }));
+        const begun = record.choices.map(({ index }) => chunk(index, delta, {}, { ...linnet, ...promptIds }));
+        return [...progress, ...begun];
       }
       const { choice } = piece;
       if (piece.type === 'text') {

@@ -1,17 +1,16 @@
 /** POST /v1/completions: texts that continue prompts. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { preparePrompt, type PromptInput, type PromptOptions } from '../../../engine/prompt.ts';
+import type { PromptInput } from '../../../engine/prompt.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import type { TextJob } from '../../../engine/text-job.ts';
-import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { checkInVocabulary, maybe, refuse, some, tokenId } from '../request-fields.ts';
-import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
+import { maybe, refuse, some, tokenId } from '../request-fields.ts';
+import type { AnswerFold, Dialect } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import { completionLogprobs, type CompletionScore, openAiParts, textOffsets } from './answer-parts.ts';
-import { commonRefusals, jobOf, onSession, textFields } from './text-fields.ts';
+import { finishOf, type TextRecord, usageOf } from './records.ts';
+import { commonRefusals, sessionTurn, textFields, askedText } from './text-fields.ts';
 
 function schema(limits: ServerLimits) {
   const ids = z.array(tokenId).max(limits.promptTokens);
@@ -38,27 +37,21 @@ export const completions: Dialect<Fields> = {
   framing: openAiFraming,
   async ask(fields, at) {
     const { serving } = at;
-    const { max_tokens: asked = 16, echo = false, logprobs, session_id: session } = fields;
+    const { max_tokens: asked = 16, echo = false, logprobs } = fields;
     if (asked === 0 && !echo) refuse('"max_tokens" may be 0 only with "echo"', 'max_tokens');
-    if (serving.model.engine.model.cross !== undefined) checkSourceFields(fields);
+    if (serving.model.decoder.cross !== undefined) checkSourceFields(fields);
     const inputs = inputsOf(fields);
-    const scores = { text: logprobs, prompt: echo ? logprobs : undefined };
-    const make = async (options: PromptOptions): Promise<TextJob[]> => {
-      const prepare = () => inputs.map((input) => preparePrompt(serving.model, input, options));
-      const prompts = await whenEncoded(prepare, at.request.abort.signal);
-      return prompts.map((prompt) => {
-        checkInVocabulary(prompt.source ?? prompt.tokens, serving.model.vocabulary, 'prompt');
-        return jobOf(fields, at, prompt, { asked, ...scores });
-      });
-    };
-    const answer = (records: readonly TextRecord[]) => answerOf(fields, serving, records);
-    if (session === undefined) {
-      const bos = fields.add_special_tokens === false ? false : 'auto';
-      return { jobs: await make({ bos }), answer };
+    const turn = await sessionTurn(fields, at);
+    if (turn !== undefined && (inputs.length !== 1 || (echo && logprobs !== undefined))) {
+      refuse('a session takes one prompt, whose log-probabilities it does not tell', 'session_id');
     }
-    if (inputs.length !== 1) refuse('a session takes one prompt', 'session_id');
-    const { job, keep } = await onSession(fields, at, async (tokens) => (await make({ after: { tokens } }))[0]);
-    return { jobs: [job], keep, answer };
+    const bos = turn === undefined && fields.add_special_tokens === false ? false : undefined;
+    const request = { asked, text: logprobs, prompt: echo ? logprobs : undefined, bos, session: turn?.session };
+    return {
+      texts: await Promise.all(inputs.map((input) => askedText(fields, at, input, request))),
+      keep: turn?.keep,
+      answer: (records) => answerOf(fields, serving, records),
+    };
   },
 };
 
@@ -105,7 +98,6 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
   return {
     chunks(piece) {
       const { record } = piece;
-      if (piece.type === 'progress') return shared.progress(head, piece.event);
       const chunk = (choice: object): object => ({
         ...head,
         choices: [choice],
@@ -113,11 +105,12 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
         ...shared.insight(piece),
       });
       if (piece.type === 'prompt') {
-        if (!echo && withIds !== true) return [];
+        const progress = shared.progress(head, piece.event);
+        if (piece.event.done < piece.event.total || (!echo && withIds !== true)) return progress;
         const scores = echo ? logprobs(record, [], true) : null;
         const ids = { ...promptIds(record), ...idsOf([]) };
         const rest = { text: echoed(record), logprobs: scores, finish_reason: finishBefore(record), ...ids };
-        return record.choices.map(({ index }) => chunk({ index, ...rest }));
+        return [...progress, ...record.choices.map(({ index }) => chunk({ index, ...rest }))];
       }
       const { index } = piece.choice;
       const common = { index, logprobs: logprobs(record, piece.event.scores) };

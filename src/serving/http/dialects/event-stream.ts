@@ -87,30 +87,3 @@ export function eventStream(
     headers: { ...headers, 'content-type': type, 'cache-control': 'no-cache', [unbuffered]: 'no' },
   });
 }
-
-/** Several streams as one, in the order in which their events come. */
-export async function* interleave<T>(
-  sources: readonly AsyncGenerator<T, void, undefined>[],
-): AsyncGenerator<readonly [source: number, event: T], void, undefined> {
-  if (sources.length === 1) {
-    for await (const event of sources[0]) yield [0, event];
-    return;
-  }
-  const step = async (source: number) => ({ source, result: await sources[source].next() });
-  const pending = new Map(sources.map((_, source) => [source, step(source)] as const));
-  try {
-    while (pending.size > 0) {
-      const { source, result } = await Promise.race(pending.values());
-      if (result.done === true) {
-        pending.delete(source);
-      } else {
-        pending.set(source, step(source));
-        yield [source, result.value];
-      }
-    }
-  } finally {
-    // Where one has failed, or nobody reads on, the others end.
-    for (const promise of pending.values()) promise.catch(() => undefined);
-    for (const source of sources) source.return().catch(() => undefined);
-  }
-}

@@ -1,26 +1,18 @@
 /** POST /api/generate and /api/chat: the endpoints of Ollama, with its fields, defaults, answers and streams of lines. */
 import { z } from 'zod';
-import { preparePrompt, type Prompt } from '../../../engine/prompt.ts';
+import type { SamplerInput } from '../../../decoding/sampler.ts';
+import type { PromptInput } from '../../../engine/prompt.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import type { TextJob } from '../../../engine/text-job.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
-import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
-import { chatMessages, chatPrompt, type SentMessage } from '../chat-messages.ts';
+import { chatInput, chatMessages, type SentMessage } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
 import { checkInVocabulary, given, maybe, modelName, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
-import {
-  type AnswerFold,
-  type Asked,
-  type At,
-  type Dialect,
-  finishOf,
-  type TextRecord,
-  visibleScores,
-} from './dialect.ts';
+import type { AnswerFold, Asked, At, Dialect } from './dialect.ts';
 import { lineFraming } from './event-stream.ts';
 import { chatLogprobs, timingsOf } from './answer-parts.ts';
-import { commonSampling, jobOf, jsonSchemaField, samplingFields } from './text-fields.ts';
+import { finishOf, type TextRecord, visibleScores } from './records.ts';
+import { commonSampling, jsonSchemaField, samplingFields, askedText } from './text-fields.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 /** Tokens where a request sets no limit. */
@@ -74,21 +66,19 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
     const { prompt: text = '', system = '', raw = false, context = [] } = fields;
     if (raw && (system !== '' || context.length > 0)) refuse('a raw prompt has no "system" and no "context"', 'raw');
     checkInVocabulary(context, serving.model.vocabulary, 'context');
-    const after = { tokens: context };
-    const signal = at.request.abort.signal;
     const turns = [
       { role: 'system', content: system },
       { role: 'user', content: text },
     ];
     const isTurn = !raw && (serving.model.template !== undefined || system !== '');
-    const prompt = async (): Promise<Prompt> => {
-      if (!isTurn) return whenEncoded(() => preparePrompt(serving.model, { text }, { after }), signal);
+    const input = (): PromptInput => {
+      if (!isTurn) return { text };
       const messages = turns.filter(({ content }) => content !== '');
-      return chatPrompt(serving, { messages, variables: variablesOf(fields) }, signal, [], { after });
+      return chatInput(serving, { messages, variables: variablesOf(fields) });
     };
     return asked(fields, at, {
-      prompt: text === '' ? undefined : prompt,
-      isTurn,
+      input: text === '' ? undefined : input,
+      after: context,
       shape: (response) => ({ response }),
       more: ({ job, choices: [{ tokens }] }) => (raw ? {} : { context: [...job.prompt.tokens, ...tokens] }),
     });
@@ -126,14 +116,13 @@ export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
   refusals,
   framing: lineFraming,
   ask(fields, at) {
-    const { serving, request } = at;
+    const { serving } = at;
     const { messages = [], tools } = fields;
     const schema = schemaOf(fields);
     const calling = callingOf(serving, { tools: tools?.map((tool) => tool.function), schema });
-    const input = { messages: chatMessages(sentMessages(messages)), variables: variablesOf(fields) };
-    const prompt = () => chatPrompt(serving, input, request.abort.signal, calling?.tools);
-    const answered = messages.length === 0 ? undefined : prompt;
-    return asked(fields, at, { prompt: answered, isTurn: true, calling, shape: messageOf });
+    const sent = { messages: chatMessages(sentMessages(messages)), variables: variablesOf(fields) };
+    const input = () => chatInput(serving, sent, calling?.tools);
+    return asked(fields, at, { input: messages.length === 0 ? undefined : input, calling, shape: messageOf });
   },
 };
 
@@ -169,11 +158,19 @@ function schemaOf({ format = '' }: Fields) {
   return format === 'json' ? { type: 'object' } : format;
 }
 
-function samplingOf(options: Partial<NonNullable<Fields['options']>>) {
-  const { repeat_penalty: repetitionPenalty = 1.1, repeat_last_n: window = 64, seed } = options;
-  const defaults = { temperature: 0.8, topP: 0.9, topK: 40, minP: 0 };
+/** Sampling of requests that do not say how, and of models that do not either. */
+const ollamaDefaults: SamplerInput = {
+  temperature: 0.8,
+  topP: 0.9,
+  topK: 40,
+  repetitionPenalty: 1.1,
+  repetitionWindow: 64,
+};
+
+function samplingOf(options: Partial<NonNullable<Fields['options']>>): SamplerInput {
+  const { repeat_penalty: repetitionPenalty, repeat_last_n: window, seed } = options;
   return {
-    ...commonSampling({ ...options, seed: seed === -1 ? undefined : seed }, defaults),
+    ...commonSampling({ ...options, seed: seed === -1 ? undefined : seed }),
     repetitionPenalty,
     repetitionWindow: window === -1 ? 65536 : window,
   };
@@ -186,8 +183,9 @@ function variablesOf({ think }: Fields) {
 /** The parts of an answer that differ between prompts and messages. */
 interface Answering {
   /** Undefined where there is nothing to answer: Ollama loads the model then. */
-  readonly prompt: (() => Promise<Prompt>) | undefined;
-  readonly isTurn: boolean;
+  readonly input: (() => PromptInput) | undefined;
+  /** Tokens before it. */
+  readonly after?: readonly number[];
   readonly calling?: Calling | undefined;
   readonly shape: (content: string, calls: readonly MadeCall[]) => object;
   /** Fields of the last part. */
@@ -200,23 +198,21 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
   const options: Partial<NonNullable<Fields['options']>> = fields.options ?? {};
   const started = performance.now();
   const model = taggedName(serving, fields.model);
-  const jobs: TextJob[] = [];
-  if (answering.prompt !== undefined) {
-    const { num_predict: most = answerTokens(serving), stop } = options;
-    const bounds = {
-      asked: most > 0 ? most : unboundedTokens,
-      text: logprobs ? top : undefined,
-      sampling: samplingOf(options),
-      held: answering.calling?.held,
-      isTurn: answering.isTurn,
-    };
-    jobs.push(jobOf({ stop, json_schema: schemaOf(fields) }, at, await answering.prompt(), bounds));
-  }
+  const { input, after, calling, shape } = answering;
+  const { num_predict: most = answerTokens(serving), stop } = options;
+  const request = {
+    asked: most > 0 ? most : unboundedTokens,
+    text: logprobs ? top : undefined,
+    sampling: samplingOf(options),
+    defaults: ollamaDefaults,
+    after,
+    ...calling?.held,
+  };
+  const texts = input === undefined ? [] : [await askedText({ stop, json_schema: schemaOf(fields) }, at, input(), request)];
   const head = () => ({ model, created_at: new Date().toISOString() });
-  const { shape } = answering;
   const loaded = () => ({ ...head(), ...shape('', []), done: true, done_reason: 'load' });
   return {
-    jobs,
+    texts,
     answer: ([record]: readonly (TextRecord | undefined)[]) =>
       record === undefined
         ? { chunks: () => [], last: () => [loaded()], whole: loaded }

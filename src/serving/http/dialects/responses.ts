@@ -1,20 +1,20 @@
 /** POST /v1/responses: answers to input items, each of which a later request may go on from. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { leadsTo } from '../../../engine/prompt.ts';
 import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
-import type { SavedSession } from '../../../decoding/state/session-format.ts';
+import type { Snapshot } from '../../../decoding/state/session-format.ts';
 import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
-import { chatMessages, chatPrompt } from '../chat-messages.ts';
+import { chatInput, chatMessages } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, answerTokens, type Serving } from '../request-context.ts';
 import { type Route, route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
-import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
+import type { AnswerFold, Dialect } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
-import { jobOf, jsonSchemaField, jsonSchemaOf, samplingOf, textFields } from './text-fields.ts';
+import { finishOf, type TextRecord, usageOf } from './records.ts';
+import { jsonSchemaField, jsonSchemaOf, textFields, askedText } from './text-fields.ts';
 import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
@@ -102,27 +102,27 @@ export const responses: Dialect<Fields> = {
     top_logprobs: (value) => some(value) && value !== 0,
   },
   framing: namedFraming,
-  async ask(fields, { serving, request }) {
+  async ask(fields, at) {
+    const { serving } = at;
     const { previous_response_id: previous, input, instructions } = fields;
-    const { responses: store, model } = serving;
-    const owner = request.key;
+    const { responses: store } = serving;
+    const owner = at.request.key;
     const before = previous === undefined ? undefined : await storedResponse(serving, owner, previous);
     const added = typeof input === 'string' ? [{ role: 'user', content: input }] : itemMessages(input);
     const messages: ChatMessage[] = [...(before?.messages ?? []), ...added];
     const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
     const asked = fields.max_output_tokens ?? answerTokens(serving);
-    const sampling = samplingOf(fields, model.engine.model.sizes.vocabulary);
     const format = formatOf(fields);
     const { tools, tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, { tools, choice, parallel, schema: jsonSchemaOf(format)?.schema });
-    const prompt = await chatPrompt(serving, { messages: all }, request.abort.signal, calling?.tools);
-    const job = jobOf({ ...fields, ...format }, { serving, request }, prompt, {
+    const request = {
       asked,
-      held: calling?.held,
-      isTurn: true,
-    });
-    const session = before?.session;
-    const state = session !== undefined && leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
+      ...calling?.held,
+      session: serving.model.session(before && { ...before.session, random: undefined }, { runner: serving.runner }),
+    };
+    const chat = chatInput(serving, { messages: all, isWhole: true }, calling?.tools);
+    const text = await askedText({ ...fields, ...format }, at, chat, request);
+    const { sampling } = text.job;
     const id = newId('resp');
     const about = {
       id,
@@ -145,8 +145,8 @@ export const responses: Dialect<Fields> = {
     };
     const answered = { about, itemId: newId('msg'), calling };
     return {
-      jobs: [{ ...job, sampling, state }],
-      async keep(text, record) {
+      texts: [text],
+      async keep({ state, tokens, random }, record) {
         if (fields.store === false) return;
         const { content, calls } = answerIn(answered, record);
         const made = calls.map(({ callId, name, json }) => {
@@ -155,7 +155,7 @@ export const responses: Dialect<Fields> = {
         const said = chatMessages([{ role: 'assistant', content, tool_calls: made }]);
         const body = bodyOf(answered, record);
         const note = JSON.stringify({ messages: [...messages, ...said], body });
-        await store.save({ owner, id }, { ...text, note }, { expected: 0 });
+        await store.save({ owner, id }, { state, tokens, random, note }, { expected: 0 });
       },
       answer: ([record]) => answerOf(answered, record),
     };
@@ -170,7 +170,7 @@ function newId(kind: string): string {
 interface StoredResponse {
   /** The conversation, with the answer, without instructions. */
   readonly messages: readonly ChatMessage[];
-  readonly session: SavedSession;
+  readonly session: Snapshot;
   readonly body: object;
 }
 

@@ -1,14 +1,14 @@
-/** Fields that the dialects of OpenAI share, and the jobs that they mean. */
+/** Fields that the dialects of OpenAI share, and the texts that they ask for. */
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
-import type { GrammarConstraint } from '../../../decoding/constraints/grammar-constraint.ts';
 import type { SamplerInput } from '../../../decoding/sampler.ts';
-import { leadsTo, type Prompt } from '../../../engine/prompt.ts';
 import { drafters } from '../../../decoding/speculation/drafters/registry.ts';
-import type { TextJob } from '../../../engine/text-job.ts';
-import { endOfTurn } from '../../../tokenizer/text-ends.ts';
+import type { PromptInput } from '../../../engine/prompt.ts';
+import type { Session } from '../../../engine/session.ts';
+import { type JobOptions, requireEnding } from '../../../engine/text-options.ts';
+import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';
-import { answeredName, type Serving, tokensLeft } from '../request-context.ts';
+import { answeredName, tokensLeft } from '../request-context.ts';
 import {
   checkInVocabulary,
   given,
@@ -20,7 +20,8 @@ import {
   some,
   tokenId,
 } from '../request-fields.ts';
-import type { At, Keep } from './dialect.ts';
+import type { At } from './dialect.ts';
+import type { AskedText, Keep } from './records.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
 export const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.literal(true)], {
@@ -110,37 +111,39 @@ export const commonRefusals: Refusals = {
   skip_special_tokens: (value) => value === false,
 };
 
-/** Settings of the sampler that all dialects name alike, with their defaults. */
+/** Settings of the sampler that all dialects name alike; those that are left out are the model's, or the dialect's. */
 export function commonSampling(
   fields: Partial<z.output<z.ZodObject<ReturnType<typeof samplingFields>>>>,
-  defaults: { readonly temperature: number; readonly topP: number; readonly topK: number; readonly minP: number },
-) {
-  const { top_p: topP = defaults.topP, top_k: topK = defaults.topK, seed } = fields;
+): SamplerInput {
+  const { top_p: topP, top_k: topK, seed } = fields;
   return {
     // A share of nothing leaves the most probable token.
-    temperature: topP === 0 ? 0 : (fields.temperature ?? defaults.temperature),
+    temperature: topP === 0 ? 0 : fields.temperature,
     topP: topP === 0 ? 1 : topP,
-    topK: Math.max(0, topK),
-    minP: fields.min_p ?? defaults.minP,
-    presencePenalty: fields.presence_penalty ?? 0,
-    frequencyPenalty: fields.frequency_penalty ?? 0,
+    topK: topK === undefined ? undefined : Math.max(0, topK),
+    minP: fields.min_p,
+    presencePenalty: fields.presence_penalty,
+    frequencyPenalty: fields.frequency_penalty,
     seed: seed === undefined ? randomInt(2 ** 32) : seed >>> 0,
   };
 }
 
-/** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
-export function samplingOf(fields: Partial<TextFields>, vocabulary: number) {
-  const { logit_bias: logitBias = {}, repetition_penalty: repetitionPenalty = 1 } = fields;
-  checkInVocabulary(Object.keys(logitBias).map(Number), vocabulary, 'logit_bias');
-  const common = commonSampling(fields, { temperature: 1, topP: 1, topK: 0, minP: 0 });
-  return { ...common, repetitionPenalty, repetitionWindow: 65536, logitBias };
+/** Sampling of requests that do not say how, and of models that do not either. */
+const openAiDefaults: SamplerInput = { temperature: 1, repetitionWindow: 65536 };
+
+/** The sampler's settings in requests of OpenAI's dialects. */
+function samplingOf(fields: Partial<TextFields>, vocabulary: number): SamplerInput {
+  const { logit_bias: logitBias, repetition_penalty: repetitionPenalty } = fields;
+  checkInVocabulary(Object.keys(logitBias ?? {}).map(Number), vocabulary, 'logit_bias');
+  return { ...commonSampling(fields), repetitionPenalty, logitBias };
 }
 
 function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
   return typeof stop === 'string' ? [stop] : stop;
 }
 
-export interface JobBounds {
+/** The part of a text that its dialect decides. */
+export interface TextRequest extends Pick<JobOptions, 'bos' | 'after' | 'constraint' | 'tokenizer'> {
   /** Most tokens that are asked for. */
   readonly asked: number;
   /** Most probable tokens to report with each token of the text, and of the prompt. */
@@ -148,48 +151,60 @@ export interface JobBounds {
   readonly prompt?: number;
   /** Default: as the fields say. */
   readonly sampling?: SamplerInput;
-  /** The grammar that the text is held to, and how its tokens are read. Default: the fields' JSON schema. */
-  readonly held?: Pick<TextJob, 'constraint' | 'tokenizer'>;
-  /** Whether the text is a turn of a chat, which the tokenizer's EOS ends, too. Default false. */
-  readonly isTurn?: boolean;
+  /** Sampling where neither the request nor the model says how. Default: temperature 1. */
+  readonly defaults?: SamplerInput;
+  /** The session that goes on. Default: a new one. */
+  readonly session?: Session;
 }
 
-export function jobOf(
+/** The text that fields ask for. @throws ApiError naming the field that is wrong; LinnetError as `Session.job` */
+export async function askedText(
   fields: Partial<TextFields>,
   { serving, request }: At,
-  prompt: Prompt,
-  { asked, text, prompt: echoed, sampling, held, isTurn = false }: JobBounds,
-): TextJob {
-  const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: tokenIds = [] } = fields;
-  const vocabulary = serving.model.engine.model.sizes.vocabulary;
+  input: PromptInput,
+  { asked, text, prompt: echoed, sampling, session, ...bounds }: TextRequest,
+): Promise<AskedText> {
+  const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: stopIds = [] } = fields;
+  const { model, runner } = serving;
   answeredName(serving, fields.model);
   if (bestOf !== n) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
-  checkInVocabulary(tokenIds, vocabulary, 'stop_token_ids');
-  const ends = isTurn && fields.ignore_eos !== true ? endOfTurn(serving.model.tokenizer) : [];
-  const constraint = held === undefined ? jsonOf(serving, fields, ends) : held.constraint;
+  checkInVocabulary(stopIds, model.vocabulary, 'stop_token_ids');
+  const json = bounds.constraint === undefined ? jsonSchemaOf(fields) : undefined;
   const scored = promptTop ?? echoed;
-  return {
-    prompt,
+  const options: JobOptions = {
+    defaults: openAiDefaults,
+    ...bounds,
+    ...(sampling ?? samplingOf(fields, model.vocabulary)),
+    maxTokens: asked,
+    n: asked === 0 ? 1 : n,
+    penalizes: 'answer',
+    stop: stopsOf(fields),
+    stopIds,
+    keepsStop: fields.include_stop_str_in_output,
+    ignoreEos: fields.ignore_eos,
+    leastTokens: leastTokensOf(fields, asked, bounds.constraint ?? json),
+    jsonSchema: json?.schema,
+    scores: { text, prompt: scored === undefined ? undefined : Math.max(scored, echoed ?? 0) },
+    trees: fields.stream_options?.include_tree,
+    speculate: fields.speculate,
     owner: request.key,
     salt: request.salt + (fields.cache_salt ?? ''),
     kept: fields.cache_prompt,
-    maxTokens: tokensLeft(serving, (prompt.source ?? prompt.tokens).length, asked),
-    n: asked === 0 ? 1 : n,
-    sampling: sampling ?? samplingOf(fields, vocabulary),
-    stop: { strings: stopsOf(fields), tokenIds: [...tokenIds, ...ends], kept: fields.include_stop_str_in_output },
-    ignoreEos: fields.ignore_eos,
-    leastTokens: leastTokensOf(fields, asked, constraint),
-    constraint,
-    tokenizer: held?.tokenizer,
-    scores: { text, prompt: scored === undefined ? undefined : Math.max(scored, echoed ?? 0) },
-    drafter: fields.speculate,
-    trees: fields.stream_options?.include_tree,
     priority: fields.priority,
     signal: request.abort.signal,
   };
+  const own = session ?? model.session(undefined, { runner });
+  madeOf('ignore_eos', () => {
+    requireEnding(options);
+  });
+  if (json !== undefined) madeOf(json.field, () => own.constraint(input, options));
+  const job = await whenEncoded(() => own.job(input, options), request.abort.signal);
+  const tokens = job.prompt.source ?? job.prompt.tokens;
+  if (!('messages' in input)) checkInVocabulary(tokens, model.vocabulary, 'prompt');
+  return { session: own, job: { ...job, maxTokens: tokensLeft(serving, tokens.length, asked) } };
 }
 
 /** Tokens before which nothing ends a text. */
@@ -213,44 +228,19 @@ export function jsonSchemaOf({ response_format: format, json_schema: plain }: Js
   return { schema, field: 'response_format' };
 }
 
-/**
- * The grammar of JSON that the text is held to; undefined for any text.
- * @throws ApiError for a schema that cannot be used, naming the field
- */
-function jsonOf(
-  { grammars, model }: Serving,
-  fields: JsonFields,
-  ends: readonly number[],
-): GrammarConstraint | undefined {
-  const asked = jsonSchemaOf(fields);
-  if (asked === undefined) return undefined;
-  if (fields.ignore_eos === true) refuse('JSON ends with EOS; leave out "ignore_eos"', 'ignore_eos');
-  return madeOf(asked.field, () => grammars.json(asked.schema, [...model.engine.model.eosIds, ...ends]));
-}
-
-/**
- * A turn on the session that a request names: its job goes on from the session's state.
- * @param make makes the job, of the tokens of the session's text
- */
-export async function onSession(
-  { session_id: id = '', session_version: version, seed }: Partial<TextFields>,
+/** A turn on the session that a request names. @throws ApiError as `Sessions.begin`, and for fields that a turn cannot have */
+export async function sessionTurn(
+  fields: Partial<TextFields>,
   { serving, request }: At,
-  make: (tokens: ArrayLike<number>) => TextJob | Promise<TextJob>,
-): Promise<{ readonly job: TextJob; readonly keep: Keep }> {
-  const turn = await serving.sessions.begin({ owner: request.key, id }, request.abort.signal, version);
-  const { session } = turn;
-  const job = await make(session.tokens);
-  if (job.n !== 1 || job.scores?.prompt !== undefined) {
+): Promise<{ readonly session: Session; readonly keep: Keep } | undefined> {
+  const { session_id: id, session_version: version, seed, n = 1, prompt_logprobs: scored } = fields;
+  if (id === undefined) return undefined;
+  if (n !== 1 || scored !== undefined) {
     refuse('a turn on a session has one choice, and no log-probabilities of its prompt', 'session_id');
   }
-  const state = leadsTo(session, job.prompt.tokens) ? session.state.fork() : undefined;
-  const random = seed === undefined ? session.sampler : undefined;
-  const { learned } = serving.runner;
-  const { salt = '', kept = true } = job;
-  if (kept && session.learned !== undefined) learned.of(salt).take(session.learned);
-  const learnedThen = () => (kept ? learned.known(salt)?.saved : session.learned);
-  return {
-    job: { ...job, state, random },
-    keep: (text) => turn.keep({ ...text, learned: learnedThen() }),
-  };
+  const { model, sessions, runner } = serving;
+  const turn = await sessions.begin({ owner: request.key, id }, request.abort.signal, version);
+  // A seed begins the random numbers anew.
+  const from = seed === undefined ? turn.session : { ...turn.session, random: undefined };
+  return { session: model.session(from, { runner }), keep: turn.keep };
 }

@@ -4,7 +4,7 @@ import type { CallReader } from '../../../engine/tools/call-reader.ts';
 import { functionName, type ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import type { Serving } from '../request-context.ts';
 import { madeOf, maybe, refuse } from '../request-fields.ts';
-import type { JobBounds } from './text-fields.ts';
+import type { TextRequest } from './text-fields.ts';
 
 /** Most functions of a request. */
 export const mostTools = 128;
@@ -34,11 +34,12 @@ export interface ToolRequest {
   readonly parallel?: boolean | undefined;
   /** JSON schema of an answer without calls. */
   readonly schema?: unknown;
-  readonly ignoreEos?: boolean | undefined;
 }
 
 /** Functions made ready: grammar, tokenizer, readers. */
-export interface Calling extends Pick<JobBounds, 'held'> {
+export interface Calling {
+  /** Holds a text to the calls. */
+  readonly held: Pick<TextRequest, 'constraint' | 'tokenizer'>;
   readonly tools: readonly ToolFunction[];
   /** A reader of one answer. */
   readonly reader: () => CallReader;
@@ -50,7 +51,7 @@ export interface Calling extends Pick<JobBounds, 'held'> {
  */
 export function callingOf(
   { calls }: Serving,
-  { tools: given = [], choice = 'auto', parallel = true, schema, ignoreEos }: ToolRequest,
+  { tools: given = [], choice = 'auto', parallel = true, schema }: ToolRequest,
 ): Calling | undefined {
   if (given.length === 0) {
     if (choice !== 'none' && choice !== 'auto') refuse('there are no "tools" to choose from', 'tool_choice');
@@ -65,8 +66,6 @@ export function callingOf(
     refuse(`there is no function "${(named ?? '').slice(0, 64)}" among "tools"`, 'tool_choice');
   const reader = (): CallReader => calls.reader({ tools, schema });
   if (choice === 'none') return undefined;
-  if (ignoreEos === true)
-    refuse('an answer that may call functions ends with EOS; leave out "ignore_eos"', 'ignore_eos');
   const required = choice === 'required' || named !== undefined;
   const asked = { tools: callable, required, parallel: parallel && named === undefined, schema };
   return { tools, reader, held: madeOf('tools', () => calls.held(asked)) };

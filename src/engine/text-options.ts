@@ -1,0 +1,122 @@
+/** How a text is generated: the options of users, and those of programs that run texts for others. */
+import type { DecodingMethod } from '../decoding/method.ts';
+import { samplerFields, type SamplerInput } from '../decoding/sampler.ts';
+import { type DrafterName, drafters } from '../decoding/speculation/drafters/registry.ts';
+import { LinnetError } from '../errors.ts';
+import {
+  requireCount,
+  requireFunction,
+  requireKind,
+  requireOneOf,
+  requireOptions,
+  requireTexts,
+  requireTokens,
+} from '../files/arguments.ts';
+import type { TextEvent, TextJob } from './text-job.ts';
+
+/** How a text is generated. Without sampling options it is greedy: every token is the most probable one. */
+export interface TextOptions extends SamplerInput {
+  /** Most tokens to produce. Default 128. */
+  readonly maxTokens?: number;
+  /** Strings that end the text; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** Tokens that end the text besides EOS. */
+  readonly stopIds?: readonly number[];
+  /** Treats the model's EOS tokens as ordinary ones. Default false. */
+  readonly ignoreEos?: boolean;
+  /**
+   * A JSON schema, parsed: the text is JSON that it accepts, unless `maxTokens` cuts it short. `{ type: 'object' }` accepts
+   * any object. Not with `ignoreEos`.
+   */
+  readonly jsonSchema?: unknown;
+  /** Ends the text between two steps; the text so far is the result. */
+  readonly signal?: AbortSignal;
+  /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: as `speculate` says. */
+  readonly method?: DecodingMethod;
+  /** What drafts where that is faster; it learns from the texts of the model. Default: the runner's, `off` of a session alone. */
+  readonly speculate?: DrafterName;
+  /** Called with everything that happens, the progress of the prompt included. */
+  readonly onEvent?: (event: TextEvent) => void;
+}
+
+/** Options of a program that runs texts for others. */
+export interface JobOptions
+  extends TextOptions,
+    Partial<
+      Pick<
+        TextJob,
+        | 'n'
+        | 'penalizes'
+        | 'random'
+        | 'leastTokens'
+        | 'constraint'
+        | 'tokenizer'
+        | 'scores'
+        | 'trees'
+        | 'owner'
+        | 'priority'
+        | 'salt'
+        | 'kept'
+      >
+    > {
+  /** Sampling where neither the other options nor the model's defaults say anything. Default: greedy. */
+  readonly defaults?: SamplerInput;
+  /** Whether the stop string that ends the text is part of it. Default false. */
+  readonly keepsStop?: boolean;
+  /** Tokens before the prompt of an empty session, which no state has read. Default: none. */
+  readonly after?: readonly number[];
+  /** Whether a text begins with BOS. Default: as the tokenizer's files say. */
+  readonly bos?: boolean;
+}
+
+const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
+  ...samplerFields,
+  maxTokens: true,
+  stop: true,
+  stopIds: true,
+  ignoreEos: true,
+  jsonSchema: true,
+  signal: true,
+  method: true,
+  speculate: true,
+  onEvent: true,
+};
+
+/** @throws LinnetError `INPUT` for options that do not exist, and for values of the wrong type */
+export function checkTextOptions(options: TextOptions): void {
+  requireOptions(options, 'the options', textOptionNames);
+  const { maxTokens, stop, stopIds, signal, method, speculate, onEvent } = options;
+  if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
+  if (stop !== undefined) requireTexts(stop, 'stop');
+  if (stopIds !== undefined) requireTokens(stopIds, 'stopIds');
+  if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
+  requireFunction(method, 'method');
+  requireOneOf(speculate, 'speculate', drafters);
+  requireFunction(onEvent, 'onEvent');
+}
+
+/** @throws LinnetError `INPUT` where a text that a grammar ends with EOS is to ignore EOS */
+export function requireEnding({ ignoreEos, jsonSchema, constraint }: JobOptions): void {
+  if (ignoreEos !== true || (jsonSchema ?? constraint) === undefined) return;
+  throw new LinnetError('INPUT', 'JSON and calls end with EOS; leave out `ignoreEos`');
+}
+
+/** Sampling settings laid over others: a setting that is left out is that of `under`. */
+export function samplingOver(over: SamplerInput, under: SamplerInput): SamplerInput {
+  const { temperature = under.temperature, topK = under.topK, topP = under.topP, minP = under.minP } = over;
+  const { repetitionPenalty = under.repetitionPenalty, repetitionWindow = under.repetitionWindow } = over;
+  const { presencePenalty = under.presencePenalty, frequencyPenalty = under.frequencyPenalty } = over;
+  const { logitBias = under.logitBias, seed = under.seed } = over;
+  return {
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    repetitionWindow,
+    presencePenalty,
+    frequencyPenalty,
+    logitBias,
+    seed,
+  };
+}

@@ -1,0 +1,209 @@
+/** Opened models that write texts. The same in Node and in browsers. */
+import type { MixerConfig } from '../attention/mixer.ts';
+import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
+import { Grammars } from '../decoding/constraints/grammar-constraint.ts';
+import type { SamplerInput } from '../decoding/sampler.ts';
+import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
+import type { Snapshot } from '../decoding/state/session-format.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
+import { LinnetError } from '../errors.ts';
+import type { ExportManifest } from '../export/manifest.ts';
+import { requireText, requireTexts } from '../files/arguments.ts';
+import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
+import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
+import { type AutoregressiveModel, type CausalModel, decoderOf, type EncoderDecoderModel } from '../models/model.ts';
+import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
+import { OpenedModel, type ModelSurroundings, type SaveModelOptions, type WeightActions } from './opened-model.ts';
+import { Runner } from '../engine/runner.ts';
+import { type ContinuationScore, scoreContinuations } from '../engine/scoring/engine-scorer.ts';
+import { Session, type SessionFiles, type SessionModel, type TextPieces } from '../engine/session.ts';
+import type { RunnerOptions } from '../engine/text-job.ts';
+import type { TextOptions } from '../engine/text-options.ts';
+
+/** Medusa heads, ready to draft. Dispose of them. */
+export interface DraftHeads extends AsyncDisposable {
+  readonly heads: MedusaHeads;
+  /** The candidate tree that comes with them. */
+  readonly tree?: MedusaTree;
+}
+
+/** Parts of a model that writes texts. */
+export interface WriterParts<Self> extends ModelSurroundings {
+  /** The engine, which is disposed of with the model; or makes it, called once, when it is first needed. */
+  readonly engine: StepEngine | (() => Promise<StepEngine>);
+  /** Sampling where a text's options and its program say nothing. Default: greedy. */
+  readonly defaults?: SamplerInput;
+  readonly sessionFiles?: SessionFiles;
+  /** Of an exported model: how it is stored. */
+  readonly manifest?: ExportManifest;
+  /** Medusa heads in the files of the model; absent in browsers. */
+  readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
+  readonly weights?: WeightActions<Self>;
+}
+
+/** Whose a session is: the runner and the template of the program that it belongs to. */
+export interface SessionOptions {
+  /** Runs its texts among others. Default: each text runs by itself. */
+  readonly runner?: Runner;
+  /** Default: the model's. */
+  readonly template?: ChatTemplate;
+}
+
+/** A model that writes texts token by token. */
+export abstract class Writer<
+  Kind extends 'causal' | 'encoder-decoder',
+  Described extends CausalModel | EncoderDecoderModel,
+  Self,
+> extends OpenedModel<Kind, Described> {
+  /** The model that predicts the next token. */
+  readonly decoder: AutoregressiveModel;
+  /** Sampling where a text's options and its program say nothing: the one place for settings that come with a model. */
+  readonly defaults: SamplerInput;
+  /** How an exported model is stored; undefined for one that was not exported. */
+  readonly manifest: ExportManifest | undefined;
+  /** What drafters have learned from texts of the model. */
+  readonly learned = new LearnedByOwner();
+  readonly #parts: WriterParts<Self>;
+  #engine: Promise<StepEngine> | undefined;
+  #isDisposed = false;
+  #grammars: Grammars | undefined;
+
+  constructor(kind: Kind, description: Described, parts: WriterParts<Self>) {
+    super(kind, description, description, parts);
+    this.decoder = decoderOf(description);
+    this.defaults = parts.defaults ?? {};
+    this.manifest = parts.manifest;
+    this.#parts = parts;
+    if (typeof parts.engine === 'object') this.#engine = Promise.resolve(parts.engine);
+  }
+
+  /** Grammars that texts are held to, made ready once. @throws LinnetError as `tokenizer` */
+  get grammars(): Grammars {
+    this.#grammars ??= new Grammars(this.tokenizer, this.vocabulary);
+    return this.#grammars;
+  }
+
+  /** The engine that decodes, compiled when first asked for. @throws LinnetError `RUNTIME` after disposal */
+  async engine(): Promise<StepEngine> {
+    const { engine } = this.#parts;
+    if (this.#isDisposed) throw new LinnetError('RUNTIME', `${this.origin} has been disposed; open it again`);
+    this.#engine ??= typeof engine === 'object' ? Promise.resolve(engine) : engine();
+    return await this.#engine;
+  }
+
+  /** Runs texts in common steps. Its drafters learn what `learned` holds. @throws LinnetError as `engine` */
+  async runner(options: RunnerOptions = {}): Promise<Runner> {
+    const tokenizer = this.hasTokenizer ? this.tokenizer : undefined;
+    return new Runner(await this.engine(), { tokenizer, ...options, learned: this.learned });
+  }
+
+  /**
+   * A text to continue piece by piece, to fork, save and load.
+   * @param from where it goes on, and stays as it is. Default: an empty text
+   */
+  session(from?: Snapshot, { runner, template = this.template }: SessionOptions = {}): Session {
+    return new Session(this.#sessionModel(template), from, runner);
+  }
+
+  /**
+   * Continues a text, or writes another about it where the model has an encoder and a decoder. BOS and EOS are added where
+   * the model has them.
+   * @throws LinnetError `NOT_FOUND` without a tokenizer; later as `Session.run`
+   */
+  generate(prompt: string, options?: TextOptions): TextPieces {
+    return this.session().continue(prompt, options);
+  }
+
+  /**
+   * Log-likelihoods of continuations given a context, in the order of the continuations. Spaces at the end of the context
+   * count to the continuation, which words begin with; tokens are those of context and continuation as one text.
+   * @throws LinnetError `INPUT` for an empty continuation
+   */
+  async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
+    requireText(context, 'the context');
+    requireTexts(continuations, 'the continuations');
+    const { tokenizer } = this;
+    return scoreContinuations({ engine: await this.engine(), tokenizer }, context, continuations);
+  }
+
+  /**
+   * The model with another mixer in place of its attention; this one stays as it is.
+   * @param mixer the name of a preset, or a configuration
+   * @throws LinnetError `CONFIG` for an exported model, or a mixer that the model cannot have
+   */
+  async linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<Self> {
+    const reason = 'cannot be given another mixer; linearize the checkpoint it was made from';
+    return await this.have(this.#parts.weights, reason).linearize(mixer, options);
+  }
+
+  /** Saves the model as a Hugging Face folder, tokenizer included. @throws LinnetError `CONFIG` for an exported model */
+  async save(folder: string, options: SaveModelOptions = {}): Promise<void> {
+    const reason = 'is exported, without weights to save; copy its folder';
+    await this.have(this.#parts.weights, reason).save(folder, options);
+  }
+
+  /** Whether the model has Medusa heads, valid or not. */
+  async hasHeads(): Promise<boolean> {
+    return (await this.#parts.heads?.present()) ?? false;
+  }
+
+  /**
+   * The Medusa heads of the model, stored as it is. Dispose of them.
+   * @throws LinnetError `NOT_FOUND` if there are none, `MISMATCH` for heads of another model, `CONFIG` in browsers
+   */
+  async heads(): Promise<DraftHeads> {
+    return await this.have(this.#parts.heads, 'has no Medusa heads here').open();
+  }
+
+  /** Frees the engine's memory. */
+  async dispose(): Promise<void> {
+    this.#isDisposed = true;
+    const engine = await this.#engine?.catch(() => undefined);
+    await engine?.dispose();
+  }
+
+  #sessionModel(template: ChatTemplate | undefined): SessionModel {
+    const grammars = (): Grammars => this.grammars;
+    return {
+      decoder: this.decoder,
+      tokenizer: this.hasTokenizer ? this.tokenizer : undefined,
+      template,
+      defaults: this.defaults,
+      get grammars() {
+        return grammars();
+      },
+      learned: this.learned,
+      sessionFiles: this.#parts.sessionFiles,
+      engine: () => this.engine(),
+      runner: (options) => this.runner(options),
+    };
+  }
+}
+
+/** A model that predicts the next token of a text. */
+export class LanguageModel extends Writer<'causal', CausalModel, LanguageModel> {
+  constructor(description: CausalModel, parts: WriterParts<LanguageModel>) {
+    super('causal', description, parts);
+  }
+
+  /** Whether there is a chat template. */
+  get canChat(): boolean {
+    return this.template !== undefined;
+  }
+
+  /**
+   * Answers a conversation, as the chat template of the model says.
+   * @throws LinnetError `CONFIG` for a model without a chat template; later as `Session.run`
+   */
+  chat(messages: readonly ChatMessage[], options?: TextOptions): TextPieces {
+    if (this.template !== undefined) return this.session().continuePrompt({ messages }, options);
+    throw new LinnetError('CONFIG', `${this.origin} has no chat template: it continues texts; use generate`);
+  }
+}
+
+/** A model that reads a text and writes another about it. */
+export class EncoderDecoder extends Writer<'encoder-decoder', EncoderDecoderModel, EncoderDecoder> {
+  constructor(description: EncoderDecoderModel, parts: WriterParts<EncoderDecoder>) {
+    super('encoder-decoder', description, parts);
+  }
+}
