@@ -16,7 +16,7 @@ import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts'
 import { recognizePath } from './path-kind.ts';
 import type { SafetensorsFile } from './safetensors/reader.ts';
 import { type GgufFacts, ggufPath, openGguf } from './gguf/files.ts';
-import type { Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
+import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
 import { pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
@@ -167,6 +167,11 @@ export class Checkpoint implements AsyncDisposable {
   /** Of the files of weights, as of `SafetensorsFile`. */
   get version(): string {
     return this.#weights.files.map(({ version }) => version).join('\n');
+  }
+
+  /** As of `WeightFile`. */
+  codes(name: string): CodedMatrix | undefined {
+    return this.#holder(name).codes?.(name);
   }
 
   /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */

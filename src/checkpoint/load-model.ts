@@ -1,5 +1,5 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import type { FilePlace, Tensor } from '../graph/tensor.ts';
 import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
@@ -12,7 +12,7 @@ import { listNames, quoteName } from '../files/name-list.ts';
 import type { StoredDType } from './safetensors/stored-dtypes.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
 import { type AnyParameter, type StoredParameter, tensorSource } from './stored-parameter.ts';
-import type { Float32Rows, WeightInfo } from './weight-file.ts';
+import type { CodedMatrix, CodedParts, Float32Rows, WeightInfo } from './weight-file.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
@@ -58,7 +58,7 @@ export function classifierRefusal(dir: string, labels: readonly string[]): Linne
 
 /** A model whose parameters stay in its folder, which is opened again for each that is read. */
 export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, 'parameters'> {
-  readonly weights: Pick<ModelWeights, 'read' | 'rows' | 'place'>;
+  readonly weights: Pick<ModelWeights, 'read' | 'rows' | 'place'> & Partial<Pick<ModelWeights, 'codes'>>;
   /** As of `ModelWeights`. */
   readonly names: readonly string[];
 }
@@ -75,18 +75,31 @@ export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Cl
   const fingerprint = await first.fingerprint();
   const places = new Map(names.map((name) => [name, first.place(name)]));
   const place = (name: string): FilePlace | undefined => places.get(name);
+  const coded = new Map(names.map((name) => [name, first.codes(name)]));
+  const hasCodes = [...coded.values()].some((matrix) => matrix !== undefined);
   const openAgain = async (): Promise<ModelWeights<Model | ClassifierModel>> => {
     const again = await openDescribed(dir, () => model);
     if (again.version === first.version) return again;
     await again[Symbol.asyncDispose]();
     throw new LinnetError('MISMATCH', `the weights of ${path} have changed since it was opened; open the model again`);
   };
+  function codes(name: string): CodedMatrix | undefined {
+    const matrix = coded.get(name);
+    const load = async (): Promise<CodedParts> => {
+      await using again = await openAgain();
+      const same = again.codes(name);
+      if (same === undefined) throw internalError(`${name} is in codes no more`);
+      return await same.load();
+    };
+    return matrix && { ...matrix, load };
+  }
   async function* pieces(name: string): AsyncGenerator<Float32Array> {
     await using again = await openAgain();
     yield* again.rows(name).pieces;
   }
   const weights = {
     place,
+    codes: hasCodes ? codes : undefined,
     async read(name: string): Promise<Tensor<'float32'>> {
       await using again = await openAgain();
       return await again.read(name);
@@ -142,6 +155,8 @@ export interface ModelWeights<Described = Model> extends AsyncDisposable {
   readonly version: string;
   /** Where a parameter lies, as of `SafetensorsFile`. */
   place(name: string): FilePlace | undefined;
+  /** A matrix in the codes of its file, as of `WeightFile`. */
+  codes(name: string): CodedMatrix | undefined;
   /** As of `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
   fingerprint(): Promise<string>;
 }
@@ -195,6 +210,7 @@ async function openDescribed<Described extends Loadable>(
       rows,
       version: checkpoint.version,
       place: (name) => checkpoint.place(inFile(name)),
+      codes: (name) => checkpoint.codes(inFile(name)),
       async fingerprint() {
         const fingerprint = await checkpoint.fingerprint((name) => doubtful.add(name));
         for (const name of held.keys()) if (doubtful.has(inFile(name))) await read(name);

@@ -7,6 +7,37 @@ export interface Float32Rows {
   readonly pieces: AsyncGenerator<Float32Array>;
 }
 
+/** The form of a matrix in codes. */
+export interface CodeForm {
+  readonly bits: 4 | 8;
+  /** Inputs of a scale. */
+  readonly size: 16 | 32;
+  /** Whether weight = code · scale − minimum; else (code − 2^(bits−1)) · scale. */
+  readonly minima: boolean;
+}
+
+/** Codes of a matrix [outputs, inputs], in blocks of inputs, row by row. */
+export interface CodedParts {
+  /** [outputs, blocks, size · bits / 8], the earlier of two codes in the lower half of a byte. */
+  readonly codes: Uint8Array;
+  /** [outputs, blocks]. */
+  readonly scales: Float32Array;
+  /** [outputs, blocks]. These and the next two: of a form with minima. */
+  readonly minima?: Float32Array;
+  /** Whole zero points near minimum / scale, [outputs, ⌈blocks · bits / 8⌉]. */
+  readonly zeros?: Uint8Array;
+  /** zero · scale − minimum, [outputs, blocks]. */
+  readonly rest?: Float32Array;
+}
+
+/** A matrix that stays in the codes of its file. */
+export interface CodedMatrix {
+  readonly form: CodeForm;
+  readonly outputs: number;
+  readonly inputs: number;
+  load(): Promise<CodedParts>;
+}
+
 /** A tensor as it is stored: its type by name, and its shape in the checkpoint. */
 export interface WeightInfo {
   readonly dtype: string;
@@ -27,5 +58,7 @@ export interface WeightFile {
   chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array>;
   /** Whether such a piece holds finite numbers alone, as far as its bytes tell. */
   isFinite(name: string, chunk: Uint8Array): boolean;
+  /** A matrix in codes; undefined for other tensors. Absent: no file of this format has codes. */
+  codes?(name: string): CodedMatrix | undefined;
   close(): Promise<void>;
 }

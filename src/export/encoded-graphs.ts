@@ -20,7 +20,13 @@ import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
-import { sharedTables, storedParameters, type StoredSourceOptions, type WeightType } from '../quantization/sources.ts';
+import {
+  type MemoryType,
+  sharedTables,
+  storedParameters,
+  type StoredSourceOptions,
+  type WeightType,
+} from '../quantization/sources.ts';
 import {
   dataFileOf,
   encoderFileOf,
@@ -191,7 +197,7 @@ function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'sh
 export function storedSource(
   model: AutoregressiveModel,
   weights: WeightReader,
-  stored: { readonly dtype: WeightType } & Pick<ExportManifest, 'block' | 'device'>,
+  stored: { readonly dtype: MemoryType } & Pick<ExportManifest, 'block' | 'device'>,
   onError?: StoredSourceOptions['onError'],
 ): (graph: Graph) => ParameterSource {
   const options: StoredSourceOptions = {

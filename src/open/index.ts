@@ -15,7 +15,7 @@ import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { requireModelKind } from '../models/families/index.ts';
 import { byKind, decoderOf, type GeneratingModel, type Model, type ModelKind, type ModelsByKind } from '../models/model.ts';
 import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
-import { type WeightType, weightTypes } from '../quantization/sources.ts';
+import { type MemoryType, type WeightType, weightTypes } from '../quantization/sources.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
@@ -45,7 +45,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
   readonly chatTemplate?: string;
   /**
    * How matrices of a checkpoint that generates texts are stored in memory; made when the engine is, for less memory and faster
-   * steps. Default: f32. An export has the type that it was written in.
+   * steps. Default: f32, and the codes of a GGUF file as they are. An export has the type that it was written in.
    */
   readonly dtype?: WeightType;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
@@ -236,8 +236,9 @@ function weightActions<Kind extends ModelKind>(
 function writing(
   { model, weights }: StoredModel<GeneratingModel>,
   { origin, fingerprint }: ModelSurroundings,
-  { compile, dtype = 'f32' }: Computing,
+  { compile, dtype: asked }: Computing,
 ): Pick<WriterParts<unknown>, 'engine' | 'sessionFiles' | 'heads'> {
+  const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   return {
     engine: () => DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), compile),

@@ -20,12 +20,16 @@ import {
 } from '../graph/ops/quantized.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
+import { CodedMatrices } from './coded-parameters.ts';
 import { blockEncoder, byteEncoder, halfEncoder, type WeightError } from './encoding.ts';
 import { joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
 
 /** Storage types of matrices. */
 export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
 export type WeightType = (typeof weightTypes)[number];
+
+/** Forms of matrices in memory: also `stored`, codes as their file has them. */
+export type MemoryType = WeightType | 'stored';
 
 /** Default number of weights per scale of int4. */
 export const defaultBlock: BlockSize = 32;
@@ -43,7 +47,7 @@ export interface StoredSourceOptions {
 
 /** A source of stored parameters; their numbers are read when the graph is compiled or written. */
 export function storedParameters(
-  type: WeightType,
+  type: MemoryType,
   graph: Graph,
   reader: WeightReader,
   options: StoredSourceOptions = {},
@@ -248,9 +252,32 @@ function fittingBlock(inputs: number, block: BlockSize): BlockSize {
   return blockSizes.find((size) => size >= inputs && size < block) ?? block;
 }
 
+/** Codes of the file where it has them; what has none is float32. */
+class FileParameters extends PlainParameters {
+  readonly #coded: CodedMatrices;
+
+  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
+    super(graph, reader, options);
+    this.#coded = new CodedMatrices(reader, (name, part) => this.weight(name, part));
+  }
+
+  multiply(x: Value, matrix: WeightMatrix): Value | undefined {
+    return this.#coded.multiply(x, [matrix]);
+  }
+
+  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value | undefined {
+    return this.#coded.multiply(x, matrices);
+  }
+
+  lookUp(tokens: Value, table: WeightTable): Value | undefined {
+    return this.#coded.lookUp(tokens, table);
+  }
+}
+
 type SourceClass = new (graph: Graph, reader: WeightReader, options: StoredSourceOptions) => ParameterSource;
 
-const sources: Readonly<Record<WeightType, SourceClass>> = {
+const sources: Readonly<Record<MemoryType, SourceClass>> = {
+  stored: FileParameters,
   f32: PlainParameters,
   f16: HalfParameters,
   w8a8: ByteParameters,

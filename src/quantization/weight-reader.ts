@@ -1,4 +1,5 @@
 /** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
+import type { CodedMatrix } from '../checkpoint/weight-file.ts';
 import { LinnetError } from '../errors.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
 import {
@@ -26,6 +27,8 @@ export interface WeightReader {
   rows?(name: string): WeightRows;
   /** Where a parameter lies in a file, for engines that map files. Undefined, or absent: nowhere. */
   place?(name: string): FilePlace | undefined;
+  /** A matrix in the codes of its file; undefined, or absent: it has none. */
+  codes?(name: string): CodedMatrix | undefined;
   /**
    * A part of a stored matrix in its stored form, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
    * not be encoded. Undefined, or absent, encodes the result of `read`.

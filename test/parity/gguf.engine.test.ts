@@ -6,9 +6,10 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { chain } from '../../src/attention/tree.ts';
-import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { loadModel, openInPlace } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../decoding/generated.ts';
+import { storedSource } from '../../src/export/encoded-graphs.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, float32, int32 } from '../../src/graph/tensor.ts';
 import { requireCausal } from '../../src/models/families/index.ts';
@@ -52,6 +53,23 @@ describe.each(names)('%s', (name) => {
       const { tokens } = await generateToEnd(engine, { promptTokens: ids, maxTokens: 24, ignoreEos: true });
       expect(tokens, `after ${ids.length} tokens`).toEqual(exact.greedy);
     }
+  });
+
+  it.skipIf(architecture === 'bert')('computes with the codes of the file', async () => {
+    const { model, weights } = await openInPlace(folder);
+    if ('labels' in model) throw new Error('a classifier');
+    const causal = requireCausal(model);
+    const source = storedSource(causal, weights, { dtype: 'stored', device: 'cpu' });
+    await using engine = await DecodingEngine.compile(causal, source, { threads: 1 });
+    const differences: number[] = [];
+    for (const { ids, exact, float64 } of sequences) {
+      const request = { state: engine.newState(), tree: chain(ids.length), tokens: ids, wanted: [ids.length - 1] };
+      const [{ logits }] = await engine.step([request]);
+      differences.push(farthest(softmax(logits[0]), float64?.probabilities ?? exact.probabilities ?? []));
+    }
+    const most = Math.max(...differences);
+    if (process.env.LINNET_GGUF_LOG !== undefined) console.log(`${name} ${most.toExponential(2)}`);
+    expect(most).toBeLessThan(weights.codes === undefined ? 1e-5 : 0.08);
   });
 
   it.skipIf(architecture !== 'bert')('has the hidden states', async () => {

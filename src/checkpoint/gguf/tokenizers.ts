@@ -192,7 +192,7 @@ const blank = '▁';
 /** Most characters of a piece whose parts are looked for: longer ones are runs of blanks. */
 const longestPiece = 128;
 
-/** Pairs that make pieces of a vocabulary, those of the highest score first: SentencePiece merges by scores. */
+/** Pairs that make pieces of a vocabulary, the highest score first: SentencePiece merges by scores. */
 function scoredMerges(
   vocabulary: Vocabulary,
   ids: ReadonlyMap<string, number>,
@@ -329,7 +329,7 @@ export function tokenizerParts(metadata: ReadonlyMap<string, MetadataValue>, sou
 export function templateTexts(metadata: ReadonlyMap<string, MetadataValue>): ReadonlyMap<string, string> {
   const key = 'tokenizer.chat_template';
   const named = [...metadata].flatMap(([name, value]) => {
-    // A name becomes that of a file.
+    // A name becomes a name of a file.
     if (typeof value !== 'string' || !/^tokenizer\.chat_template(\.\w{1,40})?$/.test(name)) return [];
     return [[name === key ? 'default' : name.slice(key.length + 1), value] as const];
   });

@@ -13,8 +13,9 @@ import {
   tensor,
 } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
-import type { Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
+import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
 import { halfValues } from './block-types.ts';
+import { codedMatrix } from './codes.ts';
 import type { ByteSource, ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
 
@@ -131,6 +132,10 @@ export class GgufWeights implements WeightFile {
     if (sources.length > 1 || values !== undefined || transposed || arrangement(recipe) !== undefined) return undefined;
     if (dtype === undefined || opened === undefined || offset % bytesPerElement[dtype] !== 0) return undefined;
     return { folder: dirname(opened.path), file: basename(opened.path), offset, dtype, unchanged: opened.unchanged };
+  }
+
+  codes(name: string): CodedMatrix | undefined {
+    return codedMatrix(this.recipe(name), (sources) => this.stored(sources));
   }
 
   async *chunks(name: string): AsyncGenerator<Uint8Array> {

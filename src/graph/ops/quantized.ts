@@ -16,7 +16,7 @@ export const blockZeroPoint = 8;
 export const rowZeroPoint = 128;
 
 /** Blocks of `size` that rows of `width` numbers fall into; the last may be partly empty. */
-export function blocksPerRow(width: number, size: BlockSize): number {
+export function blocksPerRow(width: number, size: number): number {
   return Math.ceil(width / size);
 }
 
@@ -120,26 +120,44 @@ export function integerMatmul(
   return only(integerMatmulOp.apply([rows.codes, rows.scales, weights, weightScales], {}));
 }
 
-type BlockAttributes = { readonly width: number };
+type BlockAttributes = { readonly width: number; readonly bits: number };
+
+/** Sizes of blocks that products of files' own codes know, too. */
+const smallestBlock = 16;
+
+/** The size of the blocks whose codes are [N,blocks,size·bits/8]. */
+function codedBlockSize(op: string, codes: Value, bits: number): number {
+  const size = (8 * Number(codes.shape[2])) / bits;
+  if (codes.rank === 3 && (size === smallestBlock || blockSizes.some((known) => known === size))) return size;
+  throw shapeError(
+    op,
+    `codes ${codes} are not blocks of ${smallestBlock}, ${blockSizes.join(', ')} codes of ${bits} bits`,
+  );
+}
 
 export const blockMatmulOp = defineOp<BlockAttributes>({
   name: 'blockMatmul',
-  infer([x, codes, scales], { width }) {
+  infer([x, codes, scales, ...zeros], { width, bits }) {
     requireType('blockMatmul', x, 'float32', 'x');
     requireType('blockMatmul', codes, 'uint8', 'codes');
     const [N, count] = codes.shape;
-    const blocks = blocksPerRow(width, blockSizeOf('blockMatmul', codes));
-    const fits = x.shape.at(-1) === width && count === blocks && sameShape(scales.shape, [N, blocks]);
+    const blocks = blocksPerRow(width, codedBlockSize('blockMatmul', codes, bits));
+    const packed = [N, Math.ceil((blocks * bits) / 8)];
+    const fits =
+      x.shape.at(-1) === width &&
+      count === blocks &&
+      sameShape(scales.shape, [N, blocks]) &&
+      zeros.every(({ dtype, shape }) => dtype === 'uint8' && sameShape(shape, packed));
     if (!fits) throw shapeError('blockMatmul', `${x} does not fit codes ${codes} and scales ${scales}`);
     return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), N] }];
   },
-  lower(emitter, node, { width }) {
+  lower(emitter, node, { width, bits }) {
     const inputs = node.inputs.map((input) => emitter.name(input));
     const attributes = {
       K: { int: width },
       N: { int: Number(node.inputs[1].shape[0]) },
-      bits: { int: 4 },
-      block_size: { int: blockSizeOf('blockMatmul', node.inputs[1]) },
+      bits: { int: bits },
+      block_size: { int: codedBlockSize('blockMatmul', node.inputs[1], bits) },
       // Activations in eight bits where the device has the kernel, a scale per block of a row.
       accuracy_level: { int: 4 },
     };
@@ -149,16 +167,24 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
 });
 
 /**
- * Rows times a matrix of four bits with a scale per block of 32, 64 or 128: weight = (code − 8) · scale.
+ * Rows times a matrix of four or eight bits with a scale per block of 16, 32, 64 or 128: weight = (code − zero) · scale.
  *
  * @param x float32 [..., K]
- * @param codes uint8 [N, ⌈K/size⌉, size/2], the earlier of two codes in the lower half of a byte
+ * @param codes uint8 [N, ⌈K/size⌉, size·bits/8], the earlier of two codes in the lower half of a byte
  * @param scales float32 [N, ⌈K/size⌉]
+ * @param form.bits default 4
+ * @param form.zeros uint8 [N, ⌈⌈K/size⌉·bits/8⌉], packed as codes are. Default: 2^(bits−1) for all
  * @returns float32 [..., N]
  * @throws LinnetError `SHAPE` for codes of another block size
  */
-export function blockMatmul(x: Value, codes: Value, scales: Value): Value {
-  return only(blockMatmulOp.apply([x, codes, scales], { width: Number(x.shape.at(-1)) }));
+export function blockMatmul(
+  x: Value,
+  codes: Value,
+  scales: Value,
+  { bits = 4, zeros }: { readonly bits?: 4 | 8; readonly zeros?: Value } = {},
+): Value {
+  const inputs = [x, codes, scales, ...(zeros === undefined ? [] : [zeros])];
+  return only(blockMatmulOp.apply(inputs, { width: Number(x.shape.at(-1)), bits }));
 }
 
 /**
