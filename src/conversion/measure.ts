@@ -14,6 +14,8 @@ import {
 import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
 import { perplexity, perplexityByPosition, type PositionLoss } from '../evaluation/perplexity/perplexity.ts';
 import { tokenLosses } from '../evaluation/perplexity/losses.ts';
+import type { ScoredWindow } from '../evaluation/perplexity/scored-windows.ts';
+import { average, meanError } from '../evaluation/tasks/metrics/statistics.ts';
 import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
 import { type ContextSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -46,6 +48,8 @@ export interface GenerationAgreement extends Agreement {
 /** Everything that the report shows next to the stages. */
 export interface ConversionMeasures {
   readonly perplexity: Pair<number>;
+  /** Standard error of converted / original, from the differences token by token. */
+  readonly ratioError: number;
   /** Perplexity of the converted model with a branch switched off. */
   readonly ablation: readonly { readonly without: Branch; readonly perplexity: number }[];
   readonly positions: Pair<readonly PositionLoss[]>;
@@ -102,7 +106,15 @@ export async function measureConversion(
   };
   const textPerplexity = async (model: CausalModel, { parameters }: Weighted): Promise<number> =>
     (await perplexity(model, parameters, test, options)).perplexity;
-  const quality = await both('perplexity', (weighted) => textPerplexity(weighted.model, weighted));
+  const losses = await both('perplexity', async ({ model, parameters }) =>
+    scoredLosses(test.windows, await tokenLosses(model, parameters, test.windows, options)),
+  );
+  const quality = {
+    original: Math.exp(average(losses.original)),
+    converted: Math.exp(average(losses.converted)),
+  };
+  const differences = losses.converted.map((loss, at) => loss - losses.original[at]);
+  const ratioError = (quality.converted / quality.original) * meanError(differences);
 
   onProgress?.('branches');
   const ablation = [];
@@ -139,7 +151,7 @@ export async function measureConversion(
   onProgress?.('agreement');
   const agreements = await weightAgreement(original, converted, written.original.texts, options);
   return {
-    ...{ perplexity: quality, ablation, positions, recall, memory, extent },
+    ...{ perplexity: quality, ratioError, ablation, positions, recall, memory, extent },
     speed: { original: written.original.speed, converted: written.converted.speed },
     agreement: {
       ...{ prompts: agreements.length, tokens, ...meanAgreement(agreements) },
@@ -168,4 +180,9 @@ async function samplesOf(
     texts.push(written.text);
   }
   return texts;
+}
+
+/** Losses of the tokens that count. */
+function scoredLosses(windows: readonly ScoredWindow[], losses: readonly Float32Array[]): number[] {
+  return windows.flatMap(({ scoredFrom }, at) => [...losses[at].subarray(scoredFrom - 1)]);
 }

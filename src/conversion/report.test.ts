@@ -20,11 +20,12 @@ function conversionTo(converted: number, stages: readonly number[], keptLayers: 
   const conversion: Conversion = { model, parameters: new Map(), mixer, progress };
   const measures: ConversionMeasures = {
     perplexity: { original: 7.04, converted },
+    ratioError: 0.004,
     ...{ ablation: [], positions: { original: [], converted: [] }, recall: { original: [], converted: [] } },
     ...{ memory: [], speed: { original: [], converted: [] }, samples: [] },
     agreement: {
-      ...{ prompts: 8, tokens: 2, greedyLength: 1.5, sameNext: 0.75, kl: 0.0213, p: 0.04 },
-      positions: [{ from: 0, to: 0, sameNext: 0.75, kl: 0.0213 }],
+      ...{ prompts: 8, tokens: 2, greedyLength: 1.5, sameNext: 0.99, kl: 0.0013, p: 0.04 },
+      positions: [{ from: 0, to: 0, sameNext: 0.99, kl: 0.0013 }],
     },
     extent: {
       ...{
@@ -48,7 +49,7 @@ describe('the report of a conversion', () => {
     const charts = await conversionCharts(conversion, measures);
     const page = renderReport(conversionReport('tiny', conversion, measures, charts, 'linnet convert tiny --out x'));
     expect(page).toContain('<h2>Much worse than before: perplexity +62.2 %, at constant memory</h2>');
-    expect(page).toContain('(+62.2 %)');
+    expect(page).toContain('(+62.2 % ± 0.4 %, 96 tokens)');
     expect(page).toMatch(/To lose less: train for longer \(--budget\)/);
     expect(page).not.toContain('As good as');
     // There is no branch, and no section of them.
@@ -59,6 +60,28 @@ describe('the report of a conversion', () => {
     const decisions = [...page.matchAll(/<td>(yes|no|no change)<\/td><\/tr>/g)].map(([, word]) => word);
     expect(decisions).toEqual(['yes', 'yes', 'no change']);
     expect(page.match(/linnet convert tiny/g)).toHaveLength(1);
+  });
+
+  it.each([
+    ['other next tokens', { sameNext: 0.91 }],
+    ['a KL beyond that of a harmless change', { p: 0.0007, kl: 0.0732 }],
+  ])('does not call a conversion as good with %s', (_, agreement) => {
+    const { conversion, measures } = conversionTo(6.9, []);
+    const { headline } = conversionVerdict(conversion, {
+      ...measures,
+      agreement: { ...measures.agreement, ...agreement },
+    });
+    expect(headline).toMatch(
+      /^Predicts text as well as before, writes otherwise: the same next token 9\d % of the time, KL/,
+    );
+  });
+
+  it('advises where a stage of training was undone, with its share of the time', () => {
+    const { conversion, measures } = conversionTo(6.9, [9, 9.5]);
+    conversion.progress.stages[1].steps = 20;
+    expect(conversionVerdict(conversion, measures).advice).toMatch(
+      /^stage 1 did not help and was undone, 50 % of the time/,
+    );
   });
 
   it('lays stages against the original, and one far beyond the others at the end of the axis', async () => {

@@ -123,24 +123,49 @@ const asGood = 0.01;
 const nearlyAsGood = 0.05;
 /** Above this rise a conversion is called much worse. */
 const muchWorse = 0.2;
+/** Share of equal next tokens from which a conversion writes as its original does. */
+const sameWriting = 0.98;
+/** p below which a difference counts as shown. */
+const surely = 0.01;
 
-/** The verdict on a conversion by its perplexities on test text, as a headline, and advice where it lost much. */
+/**
+ * The verdict on a conversion, as a headline, and advice where it lost much or a stage was undone. It is as good as before
+ * where perplexity on test text, KL and the next tokens all say so.
+ */
 export function conversionVerdict(
-  { progress: { keptLayers } }: Pick<Conversion, 'progress'>,
-  { perplexity: { original, converted } }: Pick<ConversionMeasures, 'perplexity'>,
+  { progress: { keptLayers, stages } }: Pick<Conversion, 'progress'>,
+  { perplexity: { original, converted }, agreement }: Pick<ConversionMeasures, 'perplexity' | 'agreement'>,
 ): { readonly headline: string; readonly advice?: string } {
   const change = converted / original - 1;
   const layers = keptLayers.length === 1 ? 'one layer' : `${keptLayers.length} layers`;
   const memory = keptLayers.length === 0 ? 'at constant memory' : `with softmax in ${layers}`;
-  if (change <= asGood) return { headline: `As good as before, ${memory}` };
+  const undone = undoneAdvice(stages);
+  if (change <= asGood) {
+    const { kl, p, sameNext } = agreement;
+    if (p >= surely && sameNext >= sameWriting) return { headline: `As good as before, ${memory}`, advice: undone };
+    const writing = `the same next token ${formatPercent(sameNext, 0)} of the time, KL ${formatFixed(kl, 3)} nats`;
+    return { headline: `Predicts text as well as before, writes otherwise: ${writing}, ${memory}`, advice: undone };
+  }
   const measured = `perplexity ${signedPercent(change)}, ${memory}`;
-  if (change <= nearlyAsGood) return { headline: `Nearly as good as before: ${measured}` };
+  if (change <= nearlyAsGood) return { headline: `Nearly as good as before: ${measured}`, advice: undone };
   return {
     headline: `${change <= muchWorse ? 'Worse' : 'Much worse'} than before: ${measured}`,
     advice:
       'To lose less: train for longer (--budget), give the state more bytes (--state, or --group for a longer window), let the ' +
       'layers that lose most keep softmax (--keep auto:1), or train on more text of the kind that the model is for (--data).',
   };
+}
+
+/** Stages of training that were undone, with their share of the time, and a remedy. */
+function undoneAdvice(stages: readonly StageResult[]): string | undefined {
+  const undone = stages.filter(({ kept, steps }) => !kept && steps > 0);
+  if (undone.length === 0) return undefined;
+  const seconds = (of: readonly StageResult[]): number => of.reduce((sum, stage) => sum + stage.seconds, 0);
+  const share = formatPercent(seconds(undone) / seconds(stages), 0);
+  return (
+    `${undone.map(({ name }) => name).join(' and ')} did not help and was undone, ${share} of the time: leave it out with --steps ` +
+    '(0 for its place), or give it more text of the kind that the model is for (--data).'
+  );
 }
 
 /** The stages with the report's word for their decision. */
@@ -172,7 +197,8 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
           kind: 'text',
           text:
             `On test text, which decided nothing, the original has perplexity ${formatFixed(original, 3)} and the converted model ` +
-            `${formatFixed(converted, 3)} (${signedPercent(converted / original - 1)}). Attention became: ${describeMixer(mixer)}. ` +
+            `${formatFixed(converted, 3)} (${signedPercent(converted / original - 1)} ± ${formatPercent(measures.ratioError)}, ` +
+            `${formatCount(measures.extent.testTokens)} tokens). Attention became: ${describeMixer(mixer)}. ` +
             `Layers that keep softmax: ${kept}.${advice === undefined ? '' : `\n\n${advice}`}`,
         },
         { kind: 'chart', chart: charts.stages },
@@ -309,9 +335,6 @@ function offBlocks({ progress }: Conversion): Section['blocks'] {
   const text = `Off in the saved model, which the judge found better without: ${off.join(', ')}.`;
   return [{ kind: 'text', text }];
 }
-
-/** p below which a difference counts as shown. */
-const surely = 0.01;
 
 function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
   const { prompts, tokens, greedyLength, sameNext, kl, p } = agreement;

@@ -157,6 +157,7 @@ export const convertCommand = defineCommand({
       ? planConversion(described.model, { tokenizer, texts }, planning)
       : planContainer(described.model, planning));
     if (options.plan) {
+      if (steps === undefined) context.print(planLine(plan, budget));
       reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
@@ -165,7 +166,7 @@ export const convertCommand = defineCommand({
     if (options.target !== undefined) {
       return writeContainer(context, original, tokenizer, texts, { ...planning, folder, out, replace, dtype, resume });
     }
-    if (!resume && share === undefined) context.note(planLine(plan));
+    if (!resume && share === undefined) context.note(planLine(plan, steps === undefined ? budget : undefined));
     const { trainedLength } = original.model.sizes;
     await using _lock = await lockFolder(folder);
     const configuration = { model: original.model.toJson(), data, ...settings, batch, length };

@@ -95,13 +95,17 @@ export function reportPlan(context: CommandContext, plan: WorkPlan): CommandResu
   return { json: { plan } };
 }
 
-/** Time, memory and disk of a plan, in a line. */
-export function planLine({ stages }: WorkPlan): string {
+/**
+ * Time, memory and disk of a plan, in a line, which begins with a warning where the plan takes longer than it may.
+ * @param budget seconds of training that were given
+ */
+export function planLine({ stages }: WorkPlan, budget?: number): string {
   const most = (key: 'memoryBytes' | 'diskBytes') => formatBytes(Math.max(...stages.map((stage) => stage[key])));
   const times = stages.map(({ name, seconds }) => `${name} ${formatDuration(seconds)}`);
   const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  const late = budget !== undefined && total > budget ? `longer than --budget ${formatDuration(budget)}: ` : '';
   return (
-    `about ${formatDuration(total)} (${times.join(', ')}); ` +
+    `${late}about ${formatDuration(total)} (${times.join(', ')}); ` +
     `${most('memoryBytes')} of memory, ${most('diskBytes')} of disk`
   );
 }
