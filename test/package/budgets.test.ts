@@ -22,7 +22,10 @@ describe('the tokens of the code', () => {
     const over = [...tokens]
       .filter(([folder, count]) => count > (budgets.folders[folder] ?? 0))
       .map(([folder, count]) => `${folder}: ${count} tokens, budgets.json allows ${budgets.folders[folder] ?? 0}`);
-    expect(over).toEqual([]);
+    expect(
+      over,
+      'npx tsx scripts/budgets.ts shows all counts; raise a number in the commit that needs it, with its reason',
+    ).toEqual([]);
   });
 
   it('stay within the total of src', () => {
