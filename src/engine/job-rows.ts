@@ -4,6 +4,7 @@
  */
 import type { EventQueue } from './event-queue.ts';
 import type { RunningJob } from './running-job.ts';
+import { type Waiting, waitingToDrop } from './waiting-places.ts';
 
 /** Milliseconds without a sign of a reader, though events wait for it, after which others may have the rows of its job. */
 const stoppedAfter = 250;
@@ -14,13 +15,10 @@ export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'chunkLength'> & {
   readonly job: { readonly priority?: number };
 };
 
-interface Waiting<Job> {
-  readonly running: Job;
-  readonly priority: number;
-  readonly since: number;
-  /** How many of its request's jobs wait for their first rows; absent for a job that had rows before. */
-  readonly request?: { waiting: number };
-}
+/** Milliseconds that a job waits before it gets the row of another job of its owner. */
+const ownPatience = 2_000;
+/** Milliseconds that a job has a row before another of its owner may get it. */
+const ownTurn = 1_000;
 
 export class JobRows<Job extends RowHolder = RunningJob> {
   /** Most texts at a time. */
@@ -36,6 +34,8 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   readonly #most: number;
   /** When each owner last read a part of a prompt, as a count of such parts. */
   readonly #turns = new Map<string, number>();
+  /** When each job last got its rows. */
+  readonly #begun = new WeakMap<Job, number>();
   #clock = 0;
 
   /**
@@ -63,6 +63,11 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     return this.waiting >= this.#most + Math.max(0, this.count - this.active);
   }
 
+  /** The jobs that a request of an owner would displace from their waiting places; undefined where it finds none itself. */
+  displacedBy(owner: string): readonly Job[] | undefined {
+    return this.isFull ? waitingToDrop(this.queue, owner) : [];
+  }
+
   /** All jobs: those with rows, those that gave them away, those that wait. */
   get all(): readonly Job[] {
     return [...this.live, ...this.parked, ...this.queue.map(({ running }) => running)];
@@ -73,10 +78,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     const request = { waiting: jobs.length };
     if (jobs.length > 0) this.waiting++;
     for (const running of jobs) {
-      const priority = running.job.priority ?? 0;
-      const place = this.queue.findIndex((other) => other.priority > priority);
-      const waiting = { running, priority, since: performance.now(), request };
-      this.queue.splice(place < 0 ? this.queue.length : place, 0, waiting);
+      this.#queue({ running, priority: running.job.priority ?? 0, since: performance.now(), request });
     }
   }
 
@@ -92,10 +94,9 @@ export class JobRows<Job extends RowHolder = RunningJob> {
       this.#putBack(running);
     }
     for (let next = this.#next(); next !== undefined && this.#makeRoom(next.running); next = this.#next()) {
-      this.#take(next);
-      this.live.push(next.running);
-      if (next.request !== undefined) begin(next.running, (performance.now() - next.since) / 1000);
+      this.#give(next, begin);
     }
+    this.#shareWithin(begin);
     for (const running of this.parked) if (this.parked.size > this.#most) giveUp(running);
   }
 
@@ -176,6 +177,42 @@ export class JobRows<Job extends RowHolder = RunningJob> {
       else this.#putBack(running);
     }
     return true;
+  }
+
+  #give(next: Waiting<Job>, begin: (running: Job, seconds: number) => void): void {
+    const now = performance.now();
+    this.#take(next);
+    this.live.push(next.running);
+    this.#begun.set(next.running, now);
+    if (next.request !== undefined) begin(next.running, (now - next.since) / 1000);
+  }
+
+  /**
+   * Jobs of one owner take turns where they wait for long: a text for a client that reads slowly, or not at all, would keep its
+   * row until buffers are full. The job that has had its row for longest waits at the end of the queue.
+   */
+  #shareWithin(begin: (running: Job, seconds: number) => void): void {
+    const now = performance.now();
+    for (const waiting of this.queue.filter(({ since }) => now - since > ownPatience)) {
+      // Begun jobs hold states: no more of them wait than requests may.
+      const held = this.parked.size + this.queue.filter(({ request }) => request === undefined).length;
+      if (waiting.request !== undefined && held >= this.#most) continue;
+      const { owner, width, job } = waiting.running;
+      const since = (running: Job): number => this.#begun.get(running) ?? now;
+      const [giving] = this.live
+        .filter((running) => running.owner === owner && running.width >= width && now - since(running) > ownTurn)
+        .filter((running) => (running.job.priority ?? 0) >= (job.priority ?? 0))
+        .sort((a, b) => since(a) - since(b));
+      if (giving === undefined) continue;
+      this.live.splice(this.live.indexOf(giving), 1);
+      this.#give(waiting, begin);
+      this.#queue({ running: giving, priority: giving.job.priority ?? 0, since: now });
+    }
+  }
+
+  #queue(waiting: Waiting<Job>): void {
+    const place = this.queue.findIndex((other) => other.priority > waiting.priority);
+    this.queue.splice(place < 0 ? this.queue.length : place, 0, waiting);
   }
 
   #putBack(running: Job): void {

@@ -74,10 +74,10 @@ export class Runner implements AsyncDisposable {
     return this.#rows.usage;
   }
 
-  /** Refuses a request that would wait in vain. @throws OverloadError */
-  checkRoom(): void {
+  /** Refuses a request of an owner that would wait in vain. @throws OverloadError */
+  checkRoom(owner = ''): void {
     if (this.#closing) throw new OverloadError('closing');
-    if (this.#rows.isFull) throw new OverloadError('full');
+    if (this.#rows.displacedBy(owner) === undefined) throw new OverloadError('full');
   }
 
   /**
@@ -101,7 +101,8 @@ export class Runner implements AsyncDisposable {
 
   /** Adds the jobs of one request, which wait as one. Errors as `submit`; no job is added then. */
   submitAll(jobs: readonly TextJob[]): TextRun[] {
-    this.checkRoom();
+    const owner = jobs[0]?.owner ?? '';
+    this.checkRoom(owner);
     const all: RunningJob[] = [];
     try {
       for (const job of jobs) all.push(this.#newJob(job));
@@ -109,6 +110,7 @@ export class Runner implements AsyncDisposable {
       for (const running of all) running.end(error);
       throw error;
     }
+    for (const displaced of this.#rows.displacedBy(owner) ?? []) this.#leave(displaced, new OverloadError('full'));
     this.#rows.add(all);
     for (const { job } of all) {
       job.signal?.addEventListener('abort', this.#turn, { once: true });

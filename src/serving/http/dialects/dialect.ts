@@ -48,7 +48,7 @@ export function dialectRoutes<Fields extends { readonly stream?: boolean | undef
   const answerTo = async (serving: Serving, request: ApiRequest, fields: Fields): Promise<Response> => {
     const { runner } = serving;
     const { abort } = request;
-    runner.checkRoom();
+    runner.checkRoom(request.key);
     const { texts, keep, answer } = await ask(fields, { serving, request });
     const records = recordsOf(texts);
     const fold = answer(records);
