@@ -42,6 +42,21 @@ export async function openRedis(url: string, { retries = 2 }: RedisOptions = {})
   }
 }
 
+/** The answer to a command. @throws Error where it takes more milliseconds: a server that hangs keeps its connections */
+export async function answerWithin<T>(milliseconds: number, asked: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`Redis gave no answer within ${milliseconds} ms`));
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([asked, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * Loads an optional package.
  * @param need the feature that needs it, for the error

@@ -63,6 +63,7 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGKILL
 
 export interface RunningRedis {
   readonly url: string;
+  readonly signal: (name: 'SIGSTOP' | 'SIGCONT') => void;
   stop(): Promise<void>;
 }
 
@@ -76,6 +77,7 @@ export async function startRedis(): Promise<RunningRedis> {
   await listening(port, child);
   return {
     url: `redis://127.0.0.1:${port}`,
+    signal: (name) => child.kill(name),
     async stop() {
       await end(child);
       await rm(folder, { recursive: true, force: true });

@@ -173,6 +173,32 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
     expect(statuses).toEqual([200, 200, 200, 429, 429]);
   });
 
+  it('answer 503 within two seconds while Redis hangs, and go on after it', async () => {
+    const { server } = await oneOf({ rate: 1000 });
+    const id = await create(server, 'Once upon a time');
+    const { server: other } = await oneOf();
+    redis?.signal('SIGSTOP');
+    try {
+      const turn = { ...greedy, prompt: '', session_id: id };
+      for (const [path, body] of [
+        ['/completions', turn],
+        ['/sessions', { prompt: 'Once' }],
+      ] as const) {
+        for (const asked of [server, other]) {
+          const started = performance.now();
+          expect((await call(asked, 'POST', path, body)).status).toBe(503);
+          expect(performance.now() - started).toBeLessThan(2000);
+        }
+      }
+      expect((await call(other, 'GET', `/sessions/${id}`)).status).toBe(503);
+      expect((await call(server, 'POST', '/completions', { ...greedy, prompt: 'Once' })).status).toBe(200);
+    } finally {
+      redis?.signal('SIGCONT');
+    }
+    const after = await call(other, 'POST', '/completions', { ...greedy, prompt: '', session_id: id });
+    expect([200, 409]).toContain(after.status);
+  });
+
   it('say that Redis is away, and go on without it where they can', async () => {
     const own = await startRedis();
     const log = pino({ level: 'silent' });

@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIPv4 } from 'node:net';
 import { RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
-import type { Redis } from '../../redis/client.ts';
+import { answerWithin, type Redis } from '../../redis/client.ts';
 import { ApiError } from './api-error.ts';
 
 /** The keys of a server. Only their digests are kept. */
@@ -43,29 +43,59 @@ export function isLoopback(host: string): boolean {
  * @throws ApiError for a Host header that names another machine
  */
 export function checkHost(header: string | null): void {
-  if (header === null || isLoopback(header.replace(/:\d+$/, ''))) return;
+  if (header === null || isLoopback(header.replace(/:\d+$/, '').toLowerCase())) return;
   throw new ApiError(
     'permission_error',
     'this server answers requests to localhost only; --host and --api-key open it',
   );
 }
 
+/**
+ * Refuses requests that change something and come from a page of another site: a browser sends such a POST without asking first.
+ * @param origins whose pages may ask
+ * @param isLocal whether `host` is the address that the browser shows: no proxy is between
+ * @throws ApiError
+ */
+export function checkOrigin(method: string, headers: Headers, origins: readonly string[], isLocal: boolean): void {
+  const origin = headers.get('origin');
+  if (['GET', 'HEAD', 'OPTIONS'].includes(method) || origins.includes('*')) return;
+  if (origin !== null && origins.includes(origin)) return;
+  const isForeign = isLocal && origin !== null && hostOf(origin) !== (headers.get('host') ?? '').toLowerCase();
+  if (headers.get('sec-fetch-site') !== 'cross-site' && !isForeign) return;
+  throw new ApiError('permission_error', 'a page of another site asks this; --cors lets pages of an origin ask');
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}
+
+/** Milliseconds for an answer of Redis, after which a server counts for itself. */
+const redisPatience = 300;
+
 /** Most requests a minute and key. */
 export class RequestRate {
-  readonly #limiter: RateLimiterMemory | RateLimiterRedis;
+  readonly #own: RateLimiterMemory;
+  readonly #shared: RateLimiterRedis | undefined;
 
   /** @param redis where servers that share it count together; each counts for itself while it does not answer */
   constructor(perMinute: number, redis?: Redis) {
     const share = { points: perMinute, duration: 60 };
-    const own = new RateLimiterMemory(share);
-    const shared = { ...share, storeClient: redis, keyPrefix: 'linnet:rate', insuranceLimiter: own };
-    this.#limiter = redis === undefined ? own : new RateLimiterRedis(shared);
+    this.#own = new RateLimiterMemory(share);
+    const shared = { ...share, storeClient: redis, keyPrefix: 'linnet:rate', insuranceLimiter: this.#own };
+    this.#shared = redis === undefined ? undefined : new RateLimiterRedis(shared);
   }
 
   /** @throws ApiError when the key has had its share */
   async take(key: string): Promise<void> {
+    const name = key === '' ? 'anyone' : key;
     try {
-      await this.#limiter.consume(key === '' ? 'anyone' : key);
+      if (this.#shared === undefined) await this.#own.consume(name);
+      else {
+        await answerWithin(redisPatience, this.#shared.consume(name)).catch((reason: unknown) => {
+          if (reason instanceof Error) return this.#own.consume(name);
+          throw reason;
+        });
+      }
     } catch (reason) {
       const wait =
         typeof reason === 'object' && reason !== null && 'msBeforeNext' in reason ? Number(reason.msBeforeNext) : 1000;

@@ -9,8 +9,9 @@ import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
+import { systemErrorCode } from '../../files/regular-file.ts';
 import { describeSoftware } from '../../report/provenance.ts';
-import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
+import { type ApiKeys, checkHost, checkOrigin, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { unbuffered } from './dialects/event-stream.ts';
@@ -158,6 +159,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
   }
   app.use(async (c, next) => {
     if (options.localOnly) checkHost(c.req.header('host') ?? null);
+    checkOrigin(c.req.method, c.req.raw.headers, origins, options.localOnly);
     const isOpen = open.includes(c.req.path) || (options.openMetrics === true && measured.includes(c.req.path));
     if (!isOpen && options.page?.has(c.req.path) !== true) {
       c.set('key', keys.identify(c.req.raw.headers));
@@ -166,7 +168,9 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     await next();
   });
   app.onError((error, c) => {
-    const known = asApiError(error);
+    // Without its client, a request fails through no fault of the server.
+    const isGone = c.req.raw.signal.aborted || isDisconnect(error);
+    const known = isGone ? new ApiError('unavailable_error', 'the client is gone') : asApiError(error);
     metrics.rejected(known.type);
     c.get('abort')?.abort();
     if (known.type === 'server_error') log.error({ requestId: c.get('requestId'), err: error }, 'request failed');
@@ -177,6 +181,12 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     const message = `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`;
     return c.json(errorBody(c, new ApiError('not_found_error', message)), 404);
   });
+}
+
+/** Whether an upload ended before its body had come. */
+function isDisconnect(error: unknown): boolean {
+  const code = systemErrorCode(error);
+  return code === 'ECONNRESET' || code === 'ABORT_ERR' || (error instanceof Error && error.message === 'aborted');
 }
 
 /** An error in the shape of the API that was asked: Ollama's is below /api/. */

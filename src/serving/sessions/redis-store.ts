@@ -5,7 +5,7 @@
  */
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
-import type { Redis } from '../../redis/client.ts';
+import { answerWithin, type Redis } from '../../redis/client.ts';
 import { nameOf, type StateModel, type StateName, type StateStore, StoreError } from './state-store.ts';
 
 /** KEYS: entry, index. ARGV: expected version or '', bytes, seconds to live or 0, id, note. Returns the new version, or −1. */
@@ -32,6 +32,11 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`;
 /** Most bytes that Redis keeps in one value. */
 const mostBytes = 512 * 2 ** 20;
 
+/** Milliseconds for an answer, and bytes that are sent in each of them at least. */
+const patience = { answer: 800, bytes: 10_000 };
+/** Milliseconds for the bytes of an entry that is known to be there. */
+const loadPatience = 30_000;
+
 /**
  * A store in Redis. The connection stays the caller's.
  * @param kind part of the keys
@@ -52,7 +57,10 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
   return {
     async load(name) {
       const key = keyOf(name);
-      const fields = await redisAnswer(key, redis.hmgetBuffer(key, 'bytes', 'version', 'ttl', 'note'));
+      // A Redis that hangs is found out before it is asked for much.
+      if ((await redisAnswer(key, redis.exists(key))) === 0) return undefined;
+      const asked = redis.hmgetBuffer(key, 'bytes', 'version', 'ttl', 'note');
+      const fields = await redisAnswer(key, asked, loadPatience);
       const [bytes, version, ttl, note] = fields;
       if (bytes === null) return undefined;
       await touch(key);
@@ -85,7 +93,8 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
       const key = keyOf(name);
       const keys = [key, ...(idle === undefined ? [indexOf(name.owner)] : [])];
       const values = [expected ?? '', bytes, ttl, name.id, session.note ?? ''];
-      const version = await redisAnswer(key, redis.eval(saveScript, keys.length, ...keys, ...values));
+      const milliseconds = patience.answer + bytes.length / patience.bytes;
+      const version = await redisAnswer(key, redis.eval(saveScript, keys.length, ...keys, ...values), milliseconds);
       return Number(version) > 0 ? Number(version) : undefined;
     },
 
@@ -106,9 +115,9 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
 }
 
 /** @throws StoreError where Redis gives no answer or has no room; LinnetError `FORMAT` for a key of another type */
-async function redisAnswer<T>(key: string, asked: Promise<T>): Promise<T> {
+async function redisAnswer<T>(key: string, asked: Promise<T>, milliseconds = patience.answer): Promise<T> {
   try {
-    return await asked;
+    return await answerWithin(milliseconds, asked);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : '';
     if (message.includes('WRONGTYPE')) {

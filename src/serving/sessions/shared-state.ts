@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { chainKeys, type SharedPrefixes } from '../../engine/text/prefix-cache.ts';
 import { LinnetError } from '../../errors.ts';
-import { openRedis, type Redis } from '../../redis/client.ts';
+import { answerWithin, openRedis, type Redis } from '../../redis/client.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
 import type { StateModel, StateStore } from './state-store.ts';
@@ -52,6 +52,7 @@ const mostPending = 16;
 const mostLengths = 256;
 /** Milliseconds after which a prompt is read rather than waited for. */
 const patience = 500;
+const addPatience = 1000;
 
 /**
  * Beginnings of texts. An entry is a session file under its chain key; per salt a sorted set holds the lengths at which there
@@ -93,8 +94,8 @@ function redisPrefixes(
     const entry = { owner: '', id: chainKeys(salt, tokens, [length])[0] };
     if ((await store.version(entry)) !== undefined) return;
     await store.save(entry, { state, tokens: tokens.slice(0, length) }, {});
-    await redis.zadd(lengthsOf(salt), length, String(length));
-    await redis.expire(lengthsOf(salt), 2 * timeToLive);
+    await answerWithin(addPatience, redis.zadd(lengthsOf(salt), length, String(length)));
+    await answerWithin(addPatience, redis.expire(lengthsOf(salt), 2 * timeToLive));
   };
   return {
     find(salt, tokens, above, below) {
