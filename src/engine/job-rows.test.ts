@@ -5,7 +5,8 @@ import { JobRows, type RowHolder } from './job-rows.ts';
 type Named = RowHolder & { readonly name: string };
 
 function job(owner: string, name: string): Named {
-  return { owner, name, width: 1, full: false, unreadFor: 0, chunkLength: () => 1, job: {} };
+  const events = { isFull: false, unreadFor: 0 };
+  return { owner, name, width: 1, events, chunkLength: () => 1, job: {} };
 }
 
 const names = (jobs: readonly Named[] | undefined): string[] | undefined => jobs?.map(({ name }) => name);
