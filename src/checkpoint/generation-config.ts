@@ -1,8 +1,7 @@
 /** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
 import { z } from 'zod';
-import { ifFound, LinnetError } from '../errors.ts';
+import { LinnetError } from '../errors.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../files/json-object.ts';
-import { readInFolder } from '../files/regular-file.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
@@ -75,15 +74,9 @@ export function parseGenerationConfig(json: JsonObject, source: string): Generat
 }
 
 /**
- * The generation_config.json of a folder; without one, no defaults and no ends.
+ * As `parseGenerationConfig`, of the bytes of a file; without one, no defaults and no ends.
  * @throws LinnetError as `parseGenerationConfig`, and `FORMAT` for a file that is no JSON
  */
-export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
-  const bytes = await ifFound(readInFolder(folder, GENERATION_FILE, maximumGenerationBytes));
-  return generationConfigOf(bytes, GENERATION_FILE);
-}
-
-/** The same from bytes. @param bytes undefined for a missing file */
 export function generationConfigOf(bytes: Uint8Array | undefined, source: string): GenerationConfig {
   return parseGenerationConfig(bytes === undefined ? {} : parseJsonObject(bytes, source), source);
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { ifFound, LinnetError } from '../errors.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/written-folder.ts';
@@ -10,7 +10,13 @@ import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import { readGenerationConfig, withEnds } from './generation-config.ts';
+import {
+  GENERATION_FILE,
+  type GenerationConfig,
+  generationConfigOf,
+  maximumGenerationBytes,
+  withEnds,
+} from './generation-config.ts';
 import { withoutIgnored } from './ignored-fields.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
@@ -47,6 +53,15 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const written = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
   const config = withEnds(written, await readGenerationConfig(path));
   return new Checkpoint(path, config, configBytes, await openWeights(path));
+}
+
+/**
+ * The generation_config.json of a folder; without one, no defaults and no ends.
+ * @throws LinnetError as `generationConfigOf`
+ */
+export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
+  const bytes = await ifFound(readInFolder(folder, GENERATION_FILE, maximumGenerationBytes));
+  return generationConfigOf(bytes, GENERATION_FILE);
 }
 
 async function ggufCheckpoint(path: string): Promise<Checkpoint> {

@@ -1,4 +1,5 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
+import { readGenerationConfig } from '../checkpoint/huggingface.ts';
 import { classifierRefusal, type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -13,7 +14,14 @@ import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
 import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { requireModelKind } from '../models/families/index.ts';
-import { byKind, decoderOf, type GeneratingModel, type Model, type ModelKind, type ModelsByKind } from '../models/model.ts';
+import {
+  byKind,
+  decoderOf,
+  type GeneratingModel,
+  type Model,
+  type ModelKind,
+  type ModelsByKind,
+} from '../models/model.ts';
 import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
 import { type MemoryType, type WeightType, weightTypes } from '../quantization/sources.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
@@ -22,7 +30,13 @@ import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
 import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
 import { type DraftHeads, EncoderDecoder, LanguageModel, type WriterParts } from './language-model.ts';
 import { openExport, type WriterByKind } from './model-files.ts';
-import { type ModelSurroundings, type OpenedKind, openedKinds, requireOpenedKind, type WeightActions } from './opened-model.ts';
+import {
+  type ModelSurroundings,
+  type OpenedKind,
+  openedKinds,
+  requireOpenedKind,
+  type WeightActions,
+} from './opened-model.ts';
 import { Classifier, Encoder } from './readers.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { TextReader } from './text-reader.ts';
@@ -35,7 +49,6 @@ export interface OpenedByKind extends WriterByKind {
 
 /** An opened model of any kind. */
 export type AnyModel = OpenedByKind[OpenedKind];
-
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean'> {
@@ -70,7 +83,10 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
  * for await (const text of model.generate('Once upon a time')) process.stdout.write(text);
  * ```
  */
-export function open(source: string | URL, options?: OpenOptions & { readonly kind?: undefined }): Promise<LanguageModel>;
+export function open(
+  source: string | URL,
+  options?: OpenOptions & { readonly kind?: undefined },
+): Promise<LanguageModel>;
 export function open<Kind extends OpenedKind>(
   source: string | URL,
   options: OpenOptions & { readonly kind: Kind | readonly Kind[] },
@@ -89,13 +105,14 @@ export async function open(
   const compile = { device, threads, worker, spin, profile };
   const folder = await folderOfModel(source, options);
   const surroundings = async (origin: string, fingerprint: string): Promise<ModelSurroundings> => {
+    const { sampling: defaults } = await readGenerationConfig(origin);
     const tokenizer = await ifFound(loadTokenizer(origin));
-    if (tokenizer === undefined) return { origin, fingerprint, name };
+    if (tokenizer === undefined) return { origin, fingerprint, name, defaults };
     const template =
       chatTemplate === undefined
         ? await readChatTemplate(origin, tokenizer)
         : await openChatTemplate(chatTemplate, tokenizer, '--chat-template');
-    return { origin, fingerprint, name, tokenizer, template };
+    return { origin, fingerprint, name, defaults, tokenizer, template };
   };
   if (!(await isExport(folder))) {
     const stored = await openInPlace(folder);

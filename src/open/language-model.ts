@@ -31,8 +31,6 @@ export interface DraftHeads extends AsyncDisposable {
 export interface WriterParts<Self> extends ModelSurroundings {
   /** The engine, which is disposed of with the model; or makes it, called once, when it is first needed. */
   readonly engine: StepEngine | (() => Promise<StepEngine>);
-  /** Sampling where a text's options and its program say nothing. Default: greedy. */
-  readonly defaults?: SamplerInput;
   readonly sessionFiles?: SessionFiles;
   /** Of an exported model: how it is stored. */
   readonly manifest?: ExportManifest;
@@ -57,7 +55,7 @@ export abstract class Writer<
 > extends OpenedModel<Kind, Described> {
   /** The model that predicts the next token. */
   readonly decoder: AutoregressiveModel;
-  /** Sampling where a text's options and its program say nothing: the one place for settings that come with a model. */
+  /** Sampling where a text's options say nothing, before the program's own: of generation_config.json. */
   readonly defaults: SamplerInput;
   /** How an exported model is stored; undefined for one that was not exported. */
   readonly manifest: ExportManifest | undefined;

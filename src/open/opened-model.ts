@@ -1,5 +1,6 @@
 /** Facts and actions that opened models of every kind have. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
+import type { SamplerInput } from '../decoding/sampler.ts';
 import { LinnetError } from '../errors.ts';
 import { inspection } from '../files/inspection.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
@@ -41,12 +42,9 @@ const kindNames: Readonly<Record<OpenedKind, string>> = {
 };
 
 /** @throws LinnetError `CONFIG` for a model of another kind than one of these */
-export function requireOpenedKind(
-  model: Model | ClassifierModel,
-  origin: string,
-  kinds: readonly OpenedKind[],
-): void {
-  const [kind, { family }] = 'labels' in model ? (['classifier', model.model] as const) : ([model.kind, model] as const);
+export function requireOpenedKind(model: Model | ClassifierModel, origin: string, kinds: readonly OpenedKind[]): void {
+  const [kind, { family }] =
+    'labels' in model ? (['classifier', model.model] as const) : ([model.kind, model] as const);
   if (kinds.includes(kind)) return;
   const expected = kinds.map((each) => kindNames[each].replace(/:.*/, '')).join(' or ');
   throw new LinnetError('CONFIG', `${origin}: this ${family} model is ${kindNames[kind]}; expected ${expected}`);
@@ -62,6 +60,8 @@ export interface ModelSurroundings {
   readonly name?: string;
   readonly tokenizer?: Tokenizer;
   readonly template?: ChatTemplate;
+  /** Sampling where a text's options and its program say nothing. Default: greedy. */
+  readonly defaults?: SamplerInput;
 }
 
 /** An opened model. Dispose of it, best with `await using`. */

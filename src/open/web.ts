@@ -1,5 +1,6 @@
 /** Exported models behind a URL, for browsers: files are fetched, verified and compiled. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { GENERATION_FILE, generationConfigOf } from '../checkpoint/generation-config.ts';
 import { LinnetError } from '../errors.ts';
 import { chosenDevice, dataFileOf, encoderFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
 import { type Program, programOf } from '../runtime/program.ts';
@@ -47,7 +48,7 @@ export interface WebOpenOptions extends FetchFilesOptions, Partial<WebEngineSett
 declare const location: { readonly href: string } | undefined;
 
 /** Files of an export that are small and may be absent. */
-const companionFiles = ['tokenizer.json', ...templateFiles];
+const companionFiles = ['tokenizer.json', GENERATION_FILE, ...templateFiles];
 
 /**
  * The files of an exported folder behind a URL.
@@ -175,7 +176,10 @@ async function requireHalfPrecision(): Promise<void> {
  * for await (const text of model.generate('Once upon a time')) document.body.append(text);
  * ```
  */
-export function openUrl(url: string | URL, options?: WebOpenOptions & { readonly kind?: undefined }): Promise<LanguageModel>;
+export function openUrl(
+  url: string | URL,
+  options?: WebOpenOptions & { readonly kind?: undefined },
+): Promise<LanguageModel>;
 export function openUrl<Kind extends keyof WriterByKind>(
   url: string | URL,
   options: WebOpenOptions & { readonly kind: Kind | readonly Kind[] },
@@ -188,9 +192,11 @@ export async function openUrl(
   const files = urlFiles(url, others);
   return openExport(files, async ({ path: origin, model, fingerprint }) => {
     requireOpenedKind(model, origin, typeof kind === 'string' ? [kind] : kind);
+    const generation = await readIfPresent(files, GENERATION_FILE);
+    const { sampling: defaults } = generationConfigOf(generation, files.nameOf(GENERATION_FILE));
     const tokenizer = await webTokenizer(files);
     const sources = { read: (file: string) => readIfPresent(files, file), nameOf: files.nameOf };
     const template = tokenizer && (await findChatTemplate(sources, tokenizer));
-    return { origin, fingerprint, tokenizer, template, sessionFiles: webSessionFiles(fingerprint) };
+    return { origin, fingerprint, defaults, tokenizer, template, sessionFiles: webSessionFiles(fingerprint) };
   });
 }

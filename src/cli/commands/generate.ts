@@ -104,7 +104,13 @@ export const generateCommand = defineCommand({
     const session = model.session();
     if (options.beams > 1) {
       const { beams, lengthPenalty } = options;
-      return await printBestBeam(context, session, input, tokenizer, { beams, lengthPenalty, bos, maxTokens, ignoreEos });
+      return await printBestBeam(context, session, input, tokenizer, {
+        beams,
+        lengthPenalty,
+        bos,
+        maxTokens,
+        ignoreEos,
+      });
     }
     await using drafting = await openDrafting(options, model, compile);
     const speculation = drafting?.start();
@@ -167,7 +173,8 @@ function refuseForBeams({ session, jsonSchema, speculate, stop, temperature }: G
   if (given !== undefined) {
     throw new OptionsError(`\`${given}\` goes with one text at a time; leave out \`beams\` or \`${given}\``);
   }
-  if (temperature > 0) throw new OptionsError('`beams` searches and `temperature` samples; give one of them');
+  if (temperature !== undefined && temperature > 0)
+    throw new OptionsError('`beams` searches and `temperature` samples; give one of them');
 }
 
 /**

@@ -1,7 +1,7 @@
 /** `linnet inspect`: the description of a model and the memory of a session, without reading its weights. */
 import { growsWithText } from '../../attention/mixers.ts';
-import { type GenerationDefaults, readGenerationConfig } from '../../checkpoint/generation-config.ts';
-import { openCheckpoint } from '../../checkpoint/huggingface.ts';
+import type { GenerationDefaults } from '../../checkpoint/generation-config.ts';
+import { openCheckpoint, readGenerationConfig } from '../../checkpoint/huggingface.ts';
 import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { ifFound } from '../../errors.ts';

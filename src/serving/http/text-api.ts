@@ -1,4 +1,5 @@
 /** The API of a model that writes. */
+import type { SamplerInput } from '../../decoding/sampler.ts';
 import type { ApiDefinition } from './app.ts';
 import { chatCompletions } from './dialects/chat.ts';
 import { completions } from './dialects/completions.ts';
@@ -31,6 +32,11 @@ const continuingRoutes: readonly Route<Serving>[] = [
 
 export const textRoutes: readonly Route<Serving>[] = [...sourceRoutes, ...continuingRoutes];
 
+/** Sampling of requests that do not say how, by the names that llama.cpp has for it. */
+function namedSampling({ temperature = 1, topK, topP = 1, minP, repetitionPenalty }: SamplerInput): object {
+  return { temperature, top_k: topK, top_p: topP, min_p: minP, repeat_penalty: repetitionPenalty };
+}
+
 export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
   const { cross, sizes, positions } = decoder;
   const continues = cross === undefined;
@@ -54,7 +60,7 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
     properties: ({ model, runner, limits }) => ({
       total_slots: runner.parallel,
       deterministic: runner.deterministic,
-      default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
+      default_generation_settings: { n_ctx: limits.promptTokens, params: namedSampling(model.defaults) },
       chat_template: model.template?.source ?? '',
       trained_length: sizes.trainedLength,
     }),
