@@ -176,6 +176,11 @@ describe.skipIf(noChromium !== undefined)(
       await press(tab, 'Again');
       await tab.getByText('Once upon a time.', { exact: true }).waitFor();
       await expect.poll(() => tab.getByText(/^Cut off: /).count()).toBe(0);
+      // A page that is shown again, as browsers do on the way back, keeps on.
+      await tab.evaluate("dispatchEvent(new Event('pagehide')), dispatchEvent(new Event('pageshow'))");
+      await say(tab, 'And then?');
+      await tab.reload();
+      await tab.getByText('And then?', { exact: true }).waitFor();
       expect(faults).toEqual([]);
     });
 

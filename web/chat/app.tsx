@@ -122,11 +122,17 @@ export function ChatApp() {
         else timer ??= setTimeout(keepNow, keepEvery);
         before = writing;
       });
+      // A page may be shown again as it was.
+      const comeBack = (): void => {
+        isLeft = false;
+      };
       addEventListener('pagehide', leave);
+      addEventListener('pageshow', comeBack);
       return () => {
         stop();
         leave();
         removeEventListener('pagehide', leave);
+        removeEventListener('pageshow', comeBack);
       };
     });
     const changed = ({ key: storageKey, newValue }: StorageEvent): void => {

@@ -35,7 +35,9 @@ export function readConversation(text: string): SavedConversation {
   const conversation = { turns, leaf: undefined, visited: {} };
   return {
     system: typeof file.system === 'string' ? file.system : '',
-    conversation: typeof leaf === 'number' && Object.hasOwn(turns, leaf) ? showTurn(conversation, leaf) : conversation,
+    // A fork may end at a turn that others follow.
+    conversation:
+      typeof leaf === 'number' && Object.hasOwn(turns, leaf) ? { ...showTurn(conversation, leaf), leaf } : conversation,
   };
 }
 

@@ -88,8 +88,9 @@ describe('two copies of a conversation', () => {
     expect(texts(showTurn(both, siblingsOf(both, 1)[1].id))).toEqual(['a', 'x', 'y']);
     expect(merged(both, theirs)).toBe(both);
     expect(merged(both, ours)).toBe(both);
-    // What the other tab added where this one ends is shown.
+    // What the other tab added where this one ends is shown; not behind the place of a fork.
     expect(texts(merged(common, ours))).toEqual(['a', 'b', 'c']);
+    expect(texts(merged({ ...ours, leaf: 0 }, theirs))).toEqual(['a']);
   });
 
   it('have the answer that has come further', () => {
@@ -151,6 +152,11 @@ describe('a file of a conversation', () => {
     const { key, ...cut } = turns[1];
     expect(key).not.toBe('');
     expect(cut).toEqual({ id: 1, parent: 0, author: 'model', text: '', finish: 'length' });
+  });
+
+  it('keeps the place of a fork', () => {
+    const conversation = { ...branched(), leaf: 1 };
+    expect(texts(readConversation(writeConversation({ conversation, system: '' })).conversation)).toEqual(['a', 'b']);
   });
 
   it('keeps thoughts, and how answers ended', () => {

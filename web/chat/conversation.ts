@@ -146,7 +146,11 @@ export function mergeConversations(ours: ConversationTree, theirs: ConversationT
     isNew = true;
   }
   if (!isNew) return ours;
-  return ours.leaf === undefined ? { ...ours, turns } : showTurn({ ...ours, turns }, ours.leaf);
+  // What follows the end of the branch that is shown is shown, too.
+  const { leaf } = ours;
+  return leaf === undefined || childrenOf(ours, leaf).length > 0
+    ? { ...ours, turns }
+    : showTurn({ ...ours, turns }, leaf);
 }
 
 /** Whether a copy of a turn has come further than another one. */

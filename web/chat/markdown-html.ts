@@ -7,13 +7,20 @@ const mostCharacters = 100_000;
 const mostDepth = 50;
 const mostCells = 10_000;
 const mostMilliseconds = 120;
+/** Shorter texts take the time that they take, at worst as much: a machine that is busy elsewhere refuses none. */
+const timedCharacters = 3000;
 
 class BeyondBounds extends Error {}
 
 /** Marked asks it for a token at each step, which therefore sees how long and how deep the work goes. */
 class BoundedTokenizer extends Tokenizer {
-  readonly #end = performance.now() + mostMilliseconds;
+  readonly #end: number;
   #depth = 0;
+
+  constructor(characters: number) {
+    super();
+    this.#end = characters < timedCharacters ? Infinity : performance.now() + mostMilliseconds;
+  }
 
   /** The first one asked for a block. */
   override space(src: string): Tokens.Space | undefined {
@@ -76,7 +83,7 @@ const marked = new Marked({
 export function markdownToHtml(text: string): string | undefined {
   if (text.length > mostCharacters) return undefined;
   try {
-    return marked.parse(text, { async: false, tokenizer: new BoundedTokenizer() });
+    return marked.parse(text, { async: false, tokenizer: new BoundedTokenizer(text.length) });
   } catch {
     // Too much of it, or too deep for the stack: the text is hostile, and its reader is not to lose the page.
     return undefined;
