@@ -1,4 +1,4 @@
-/** Parameters that stay in their files until they are read: whole, in pieces, or into memory that is there. */
+/** Parameters that stay in their files until they are read: whole, in pieces, or into an array. */
 import type { DeferredTensor } from '../graph/tensor.ts';
 import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ReadWeight, SegmentWeights } from '../runtime/segmented-program.ts';

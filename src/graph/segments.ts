@@ -20,13 +20,20 @@ export interface Segment {
   /** Cuts of the whole graph by the names of the segment's outputs, one at most, and the names of its outputs. */
   readonly cuts: ReadonlyMap<string, Value>;
   readonly outputs: ReadonlyMap<string, string>;
+  /** Values of the segment's graph by the names of its outputs. */
+  readonly results: ReadonlyMap<string, Value>;
 }
 
 /**
  * Segments in the order in which they run.
  * @param readTypes of inputs that are weights, by name; others are taken as they are
+ * @param declares whether `results` are declared as outputs of the segments' graphs
  */
-export function segmentsOf(whole: Graph, readTypes: ReadonlyMap<string, ReadType> = new Map()): Segment[] {
+export function segmentsOf(
+  whole: Graph,
+  readTypes: ReadonlyMap<string, ReadType> = new Map(),
+  declares = true,
+): Segment[] {
   const cuts = neededCuts(whole);
   const place = new Map(cuts.map((cut, index) => [cut, index]));
   const level = levels(whole, place);
@@ -35,7 +42,7 @@ export function segmentsOf(whole: Graph, readTypes: ReadonlyMap<string, ReadType
     const outputs = [...whole.outputs].filter(([, value]) => level(value) === index);
     if (cut === undefined && outputs.length === 0) return [];
     const before = new Set(cuts.slice(0, index));
-    return [segmentOf(whole, { cut, outputs, before, readTypes, constants })];
+    return [segmentOf(whole, { cut, outputs, before, readTypes, constants, declares })];
   });
 }
 
@@ -62,9 +69,10 @@ interface Part {
   readonly readTypes: ReadonlyMap<string, ReadType>;
   /** Numbers of the constants of the whole graph, for the names of kinds. */
   readonly constants: Map<Value, number>;
+  readonly declares: boolean;
 }
 
-function segmentOf(whole: Graph, { cut, outputs, before, readTypes, constants }: Part): Segment {
+function segmentOf(whole: Graph, { cut, outputs, before, readTypes, constants, declares }: Part): Segment {
   const graph = new Graph(`${whole.name}, a part`);
   const targets = [...(cut === undefined ? [] : [cut]), ...outputs.map(([, value]) => value)];
   const copies = new Map<Value, Value>();
@@ -115,12 +123,14 @@ function segmentOf(whole: Graph, { cut, outputs, before, readTypes, constants }:
     nodes++;
   }
   const named = targets.map((value, index) => [`y${index}`, value] as const);
-  for (const [name, value] of named) graph.output(name, copyOf(value));
+  const results = new Map(named.map(([name, value]) => [name, copyOf(value)]));
+  if (declares) for (const [name, value] of results) graph.output(name, value);
   const first = cut === undefined ? 0 : 1;
   return {
     graph,
     kind: [...kind, named.map(([, value]) => words.get(value)).join(' ')].join('\n'),
     inputs,
+    results,
     cuts: new Map(named.slice(0, first)),
     outputs: new Map(named.slice(first).map(([name], index) => [name, outputs[index][0]])),
   };

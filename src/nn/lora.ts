@@ -9,7 +9,7 @@
 import { LinnetError } from '../errors.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
-import { tensor, type Tensor } from '../graph/tensor.ts';
+import { type DeferredTensor, tensor, type Tensor } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 import { multiplyWeights } from './linear.ts';
 import { type DeclaredParameters, ParameterList } from './parameter-roles.ts';
@@ -114,6 +114,25 @@ export function mergedMatrix(
     throw new LinnetError('TENSOR', `"${name}" cannot be merged: the matrix, its lora_A or its lora_B is missing`);
   }
   return tensor('float32', weight.shape, addProduct(weight.data, a.data, b.data, matrix, rank, alpha));
+}
+
+/**
+ * The same of a model whose parameters are in files: matrices with their updates are computed when they are read.
+ * @param trained A and B, and parameters that were trained whole
+ */
+export function mergedParameters<P extends { readonly shape: readonly number[] }>(
+  lora: Lora,
+  trained: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ReadonlyMap<string, P & DeferredTensor<'float32'>>,
+): Map<string, P | Tensor<'float32'> | DeferredTensor<'float32'>> {
+  const merged = new Map<string, P | Tensor<'float32'> | DeferredTensor<'float32'>>(parameters);
+  for (const [name, value] of trained) if (!isLoraParameter(name)) merged.set(name, value);
+  for (const name of lora.matrices.keys()) {
+    const stored = parameters.get(name);
+    const load = async () => mergedMatrix(lora, trained, name, await stored?.load());
+    merged.set(name, { dtype: 'float32', shape: stored?.shape ?? [], load });
+  }
+  return merged;
 }
 
 /** W + (α/r)·BA, summed in float64 and rounded once. */

@@ -8,7 +8,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
 import { allocate, bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import { compile, type CompileOptions, type NamedTensors } from './compile.ts';
-import { onlyInputs, type Program } from './program.ts';
+import { type GraphCompiler, onlyInputs, type Program } from './program.ts';
 
 /** A weight that is read when a segment needs it. */
 export interface ReadWeight {
@@ -47,24 +47,31 @@ export interface SegmentsCost {
 export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCost {
   const segments = segmentsOf(graph, readTypesOf(weights));
   const costs = new Map<string, GraphCost>();
-  let [segmentBytes, readBytes, operations] = [0, 0, 0];
+  let [segmentBytes, passBytes, operations] = [0, 0, 0];
   for (const { kind, graph: part, inputs } of segments) {
     const cost = costs.get(kind) ?? graphCost(part);
     costs.set(kind, cost);
-    let own = 0;
-    for (const [name, { origin }] of inputs) {
-      const weight = origin.kind === 'input' ? weights.get(origin.name) : undefined;
-      const value = part.inputs.get(name);
-      if (weight !== undefined && !('data' in weight) && value !== undefined) own += bytesOf(value);
-    }
+    const own = readBytes({ graph: part, inputs }, weights);
     segmentBytes = Math.max(segmentBytes, own + cost.peakBytes + cost.outputBytes);
-    readBytes += own;
+    passBytes += own;
     operations += cost.operations;
   }
-  return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes, operations };
+  return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
 }
 
-function readTypesOf(weights: SegmentWeights): ReadonlyMap<string, ReadType> {
+/** Bytes of weights that are read for a segment. */
+export function readBytes({ graph, inputs }: Pick<Segment, 'graph' | 'inputs'>, weights: SegmentWeights): number {
+  let bytes = 0;
+  for (const [name, { origin }] of inputs) {
+    const weight = origin.kind === 'input' ? weights.get(origin.name) : undefined;
+    const value = graph.inputs.get(name);
+    if (weight !== undefined && !('data' in weight) && value !== undefined) bytes += valueBytes(value);
+  }
+  return bytes;
+}
+
+/** Types of weights that are read. */
+export function readTypesOf(weights: SegmentWeights): ReadonlyMap<string, ReadType> {
   return new Map([...weights].flatMap(([name, weight]) => ('data' in weight ? [] : [[name, weight.dtype]])));
 }
 
@@ -81,9 +88,9 @@ function withReleases<S extends Segment>(segments: readonly S[]): (S & Pick<Comp
 function cutBytes(segments: readonly Pick<CompiledSegment, 'cuts' | 'released'>[]): number {
   let [alive, most] = [0, 0];
   for (const { cuts, released } of segments) {
-    for (const value of cuts.values()) alive += bytesOf(value);
+    for (const value of cuts.values()) alive += valueBytes(value);
     most = Math.max(most, alive);
-    for (const value of released) if (value.origin.kind === 'result') alive -= bytesOf(value);
+    for (const value of released) if (value.origin.kind === 'result') alive -= valueBytes(value);
   }
   return most;
 }
@@ -99,12 +106,17 @@ export class SegmentedProgram implements AsyncDisposable {
   }
 
   /** @throws LinnetError as `compile` */
-  static async create(graph: Graph, weights: SegmentWeights, options: CompileOptions = {}): Promise<SegmentedProgram> {
+  static async create(
+    graph: Graph,
+    weights: SegmentWeights,
+    options: CompileOptions = {},
+    make: GraphCompiler = (part) => compile(part, { ...options, lean: true }),
+  ): Promise<SegmentedProgram> {
     const programs = new Map<string, Program>();
     const compiled: CompiledSegment[] = [];
     try {
       for (const segment of withReleases(segmentsOf(graph, readTypesOf(weights)))) {
-        const program = programs.get(segment.kind) ?? (await compile(segment.graph, { ...options, lean: true }));
+        const program = programs.get(segment.kind) ?? (await make(segment.graph));
         programs.set(segment.kind, program);
         compiled.push({ ...segment, program });
       }
@@ -130,7 +142,8 @@ export class SegmentedProgram implements AsyncDisposable {
   }
 }
 
-function bytesOf({ dtype, shape }: Value): number {
+/** Bytes of a value of static shape. */
+export function valueBytes({ dtype, shape }: Value): number {
   return bytesPerElement[dtype] * elementCount(shape.map(Number));
 }
 
@@ -158,9 +171,7 @@ export async function runSegments(
     for (const { segment, feeds, state } of ready) {
       requireRunning(signal, `after ${done} of ${total} runs of segments`);
       const { program, cuts, outputs, released } = segment;
-      const given = Object.fromEntries(
-        [...segment.inputs].map(([name, value]) => [name, valueOf(value, state.cuts, feeds, read)]),
-      );
+      const given = segmentFeeds(segment, state.cuts, feeds, read);
       const results = await program.run(onlyInputs(program, given), [...cuts.keys(), ...outputs.keys()]);
       for (const value of released) state.cuts.delete(value);
       for (const [name, cut] of cuts) state.cuts.set(cut, results[name]);
@@ -168,6 +179,16 @@ export async function runSegments(
       onProgress?.(++done, total);
     }
   }
+}
+
+/** The inputs of a segment by its own names. @throws LinnetError `TENSOR` for one that is missing */
+export function segmentFeeds(
+  { inputs }: Pick<Segment, 'inputs'>,
+  cuts: ReadonlyMap<Value, Tensor>,
+  feeds: NamedTensors,
+  weights: ReadonlyMap<string, Tensor>,
+): Record<string, Tensor> {
+  return Object.fromEntries([...inputs].map(([name, value]) => [name, valueOf(value, cuts, feeds, weights)]));
 }
 
 function valueOf(

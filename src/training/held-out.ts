@@ -8,6 +8,7 @@ import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import { onlyInputs } from '../runtime/program.ts';
+import { runSegments, SegmentedProgram, type SegmentRun } from '../runtime/segmented-program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
@@ -67,29 +68,37 @@ export async function heldOutLoss(
   dataset: RowDataset,
 ): Promise<HeldOutLoss> {
   if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure on');
-  const { rows, frozen = [], objective } = options;
-  const program = await options.compile(lossGraph(options, blocks));
+  const { rows, frozen = [], objective, weights } = options;
+  const graph = lossGraph(options, blocks);
+  const program =
+    weights === undefined
+      ? await options.compile(graph)
+      : await SegmentedProgram.create(graph, weights, {}, options.compile);
   return {
     async measure(parameters, signal) {
       let loss = 0;
       let weight = 0;
+      const runs: SegmentRun[] = [];
       for (let start = 0; start < dataset.rows; start += rows) {
         requireRunning(signal, 'while the held-out loss was measured');
         const filled = Math.min(rows, dataset.rows - start);
         // The graph has a fixed number of rows: the last batch is filled up with rows of no weight.
         const visits = Array.from({ length: rows }, (_, i) => ({ row: i < filled ? start + i : 0, epoch: 0 }));
         const batch = withoutWeight(dataset.batch(visits), filled, rows);
-        const feeds = { ...onlyInputs(program, Object.fromEntries(frozen)), ...Object.fromEntries(parameters) };
+        const given = program instanceof SegmentedProgram ? {} : onlyInputs(program, Object.fromEntries(frozen));
+        const feeds: Record<string, Tensor> = { ...given, ...Object.fromEntries(parameters) };
         feeds.total_weight = float32([], [1]);
         for (const name of Object.keys(objective.inputs)) feeds[name] = batch[name];
         for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
-        const result = await program.run(feeds, ['loss']);
-        loss += Number(result.loss.data[0]);
+        if (program instanceof SegmentedProgram) runs.push({ program, feeds });
+        else loss += Number((await program.run(feeds, ['loss'])).loss.data[0]);
       }
+      const results = await runSegments(runs, weights ?? new Map(), { signal });
+      for (const result of results) loss += Number(result.loss.data[0]);
       if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
       return loss / weight;
     },
-    [Symbol.asyncDispose]: () => program.dispose(),
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
 }
 

@@ -8,6 +8,9 @@ import { parameterCount, type ParameterShapes } from '../nn/parameters.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import { compile, type CompileOptions, type Device } from '../runtime/compile.ts';
 import { microBatchRows, type TrainingSettings } from './settings.ts';
+import type { SegmentWeights } from '../runtime/segmented-program.ts';
+import type { ParameterBlock } from './parameter-blocks.ts';
+import { segmentedGradientsCost } from './segmented-gradients.ts';
 import { microBatchGraph } from './step-program.ts';
 import { type LoopJob, stepDescription } from './updates.ts';
 
@@ -58,7 +61,8 @@ function timesKeptOf({ lean, model }: PlannedJob): number {
 
 /** @throws LinnetError `CONFIG` if nothing is trainable */
 export function stepCost(job: PlannedJob): StepCost {
-  const { graph, fused } = microBatchGraph(stepDescription(job));
+  const { graph, fused, blocks } = microBatchGraph(stepDescription(job));
+  if (job.weights !== undefined) return segmentedStepCost(job, job.weights, graph, blocks);
   const { peakBytes, inputBytes, outputBytes, operations } = graphCost(graph);
   const { trainable = () => true } = job;
   const trained = 4 * parameterCount(new Map([...job.model.parameters].filter(([name]) => trainable(name))));
@@ -73,6 +77,23 @@ export function stepCost(job: PlannedJob): StepCost {
     bytes: processBytes + weightBytes + trainingBytes + resultBytes,
     operations: operations * (job.settings.batch / microBatch),
   };
+}
+
+/** The cost of a step whose gradients are computed layer by layer. */
+function segmentedStepCost(
+  { settings, model }: PlannedJob,
+  weights: SegmentWeights,
+  loss: Graph,
+  blocks: readonly ParameterBlock[],
+): StepCost {
+  const microBatch = microBatchRows(settings);
+  const names = new Set(blocks.map(({ name }) => name));
+  const { bytes: resultBytes, operations } = segmentedGradientsCost(loss, names, weights, settings.batch / microBatch);
+  const trained = new Set(blocks.map(({ parameter }) => parameter));
+  const trainedBytes = 4 * parameterCount(new Map([...model.parameters].filter(([name]) => trained.has(name))));
+  const trainingBytes = 5 * trainedBytes; // as they began, as they are, two moments, gradients
+  const bytes = processBytes + trainingBytes + resultBytes;
+  return { microBatch, weightBytes: 0, trainingBytes, resultBytes, bytes, operations };
 }
 
 /** The settings with the largest micro-batch that fits and is of use, and their cost; of one row that does not fit, its cost. */

@@ -12,9 +12,11 @@ import { dataOf, float32, type Tensor, tensor, zeros } from '../graph/tensor.ts'
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
 import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
+import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
+import { SegmentedGradients } from './segmented-gradients.ts';
 
 /** Everything an optimizer step changes, by block name. */
 export interface TrainingState {
@@ -45,6 +47,8 @@ export interface StepDescription {
   readonly trainable?: (name: string) => boolean;
   /** Values of the parameters that are not trained; those of trained ones are not read. */
   readonly frozen?: ReadonlyMap<string, Tensor>;
+  /** Frozen parameters that are read layer by layer, in place of `frozen`: gradients are computed so. */
+  readonly weights?: SegmentWeights;
   /** Whether programs keep frozen parameters, on a device with its own memory. Default: they are read where they lie. */
   readonly keepFrozen?: boolean;
   /** Factor of a parameter's learning rate; default 1. */
@@ -73,7 +77,7 @@ function updated(part: keyof typeof prefixes, name: string): string {
 
 /** Programs of the two-graph form: gradients, and the optimizer step of a block whose parameter decays (true) or does not. */
 interface SplitPrograms {
-  readonly gradients: Program;
+  readonly gradients: Program | SegmentedGradients;
   readonly updates: ReadonlyMap<boolean, Program>;
 }
 
@@ -96,15 +100,19 @@ export class TrainingProgram implements AsyncDisposable {
   /** Builds and compiles the graphs. @throws LinnetError `CONFIG` if nothing is trainable */
   static async create(options: TrainingProgramOptions): Promise<TrainingProgram> {
     const { graph, blocks, fused } = microBatchGraph(options);
-    const gradients = await options.compile(graph);
-    if (fused) return new TrainingProgram(options, blocks, gradients);
+    const names = new Set(blocks.map(({ name }) => name));
+    const gradients =
+      options.weights === undefined
+        ? await options.compile(graph)
+        : await SegmentedGradients.create(graph, names, options.weights, options.compile);
+    if (fused && !(gradients instanceof SegmentedGradients)) return new TrainingProgram(options, blocks, gradients);
     const updates = new Map<boolean, Program>();
     try {
       for (const decays of new Set(blocks.map((block) => isDecayed(options, block)))) {
         updates.set(decays, await options.compile(blockUpdateGraph(options.optimizer, decays)));
       }
     } catch (error) {
-      for (const program of [gradients, ...updates.values()]) await program.dispose();
+      for (const program of [gradients, ...updates.values()]) await program[Symbol.asyncDispose]();
       throw error;
     }
     return new TrainingProgram(options, blocks, { gradients, updates });
@@ -143,11 +151,19 @@ export class TrainingProgram implements AsyncDisposable {
 
   /** Loss and gradients of all micro-batches, the gradients by block. */
   async #gradients(
-    program: Program,
+    program: Program | SegmentedGradients,
     state: TrainingState,
     batches: readonly BatchTensors[],
     weight: number,
   ): Promise<{ loss: number; sums: Map<string, Tensor<'float32'>> }> {
+    if (program instanceof SegmentedGradients) {
+      const parameters = stateFeeds(state, this.blocks, ['parameters']);
+      const { loss, gradients } = await program.run(
+        batches.map((batch) => ({ ...this.#batchInputs(batch, weight), ...parameters })),
+      );
+      const of = ({ name, shape }: ParameterBlock) => gradients.get(name) ?? zeros('float32', shape);
+      return { loss, sums: new Map(this.blocks.map((block) => [block.name, of(block)])) };
+    }
     let sums = new Map<string, Tensor<'float32'>>();
     if (batches.length > 1) for (const { name, shape } of this.blocks) sums.set(name, zeros('float32', shape));
     let loss = 0;
@@ -198,16 +214,19 @@ export class TrainingProgram implements AsyncDisposable {
 
   /** Parameters that are not trained, the total weight, and the objective's inputs; a data set may give more. */
   #batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const feeds = onlyInputs(program, Object.fromEntries(this.#options.frozen ?? []));
-    feeds.total_weight = float32([], [weight]);
-    for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
-    return feeds;
+    const frozen = onlyInputs(program, Object.fromEntries(this.#options.frozen ?? []));
+    return { ...frozen, ...this.#batchInputs(batch, weight) };
+  }
+
+  #batchInputs(batch: BatchTensors, weight: number): Record<string, Tensor> {
+    const inputs = Object.keys(this.#options.objective.inputs).map((name) => [name, batch[name]] as const);
+    return { ...Object.fromEntries(inputs), total_weight: float32([], [weight]) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const programs = this.#programs;
     const all = 'gradients' in programs ? [programs.gradients, ...programs.updates.values()] : [programs];
-    for (const program of all) await program.dispose();
+    for (const program of all) await program[Symbol.asyncDispose]();
   }
 }
 
@@ -221,6 +240,7 @@ export function microBatchGraph(options: StepDescription): {
   const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
   if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
   const blocks = parameterBlocks(trained, blockBytes);
+  if (options.weights !== undefined) return { graph: lossGraph(options, blocks), blocks, fused: false };
   const fused = accumulate === 1 && 4 * parameterCount(trained) <= fusedBytes;
   return { graph: (fused ? fusedGraph : gradientGraph)(options, blocks), blocks, fused };
 }
@@ -298,7 +318,7 @@ function batchLoss(options: StepDescription, graph: Graph, source: ParameterSour
 }
 
 function trainedSource(options: StepDescription, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
-  const { frozen, keepFrozen = false } = options;
+  const { frozen = options.weights && new Map(), keepFrozen = false } = options;
   const rest = keepFrozen && frozen !== undefined ? new WeightParameters(graph, frozen) : new InputParameters(graph);
   return new BlockParameters(graph, blocks, frozen && rest);
 }

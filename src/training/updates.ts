@@ -5,6 +5,7 @@ import { LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
+import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import type { Objective } from './objectives/next-token.ts';
 import { blockTensor, joinParameterBlocks } from './parameter-blocks.ts';
 import { learningRate, microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
@@ -56,6 +57,8 @@ export interface LoopJob {
   readonly objective: Objective;
   /** Where training starts. Not written to. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** Frozen parameters that are not among `parameters`: read layer by layer, in which gradients are computed then. */
+  readonly weights?: SegmentWeights;
   /** The rows that batches are made of. */
   readonly dataset: RowSource;
   /** Steps, rates, batch, length and the rest, with defaults filled in. */
@@ -80,12 +83,13 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
 }
 
 export function stepDescription(job: Omit<LoopJob, 'dataset' | 'feature'>): StepDescription {
-  const { model, settings, trainable, objective, parameters, rateFactor } = job;
+  const { model, settings, trainable, objective, parameters, weights, rateFactor } = job;
   const rows = microBatchRows(settings);
   return {
     ...{ parameters: model.parameters, objective, rows, accumulate: settings.batch / rows, optimizer: settings },
     clip: settings.clip === 0 ? undefined : settings.clip,
-    ...{ trainable, frozen: trainable === undefined ? undefined : parameters, rateFactor },
+    ...{ trainable, frozen: trainable === undefined || weights !== undefined ? undefined : parameters, rateFactor },
+    weights,
   };
 }
 

@@ -7,7 +7,7 @@ import type { Column } from '../../report/table.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
 import { memoryOption } from '../options/memory-option.ts';
 import { folderOf } from '../options/model-options.ts';
-import { requireOpeningMemory } from '../../open/opening-memory.ts';
+import { requireOpeningMemory } from '../options/opening-memory.ts';
 import { integer, seed32 } from '../framework/option-values.ts';
 
 const columns: readonly Column<CheckRow>[] = [

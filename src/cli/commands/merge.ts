@@ -1,8 +1,7 @@
 /** `linnet merge`: a model and a low-rank adapter become one model. */
 import { loadAdapter } from '../../checkpoint/adapter-files.ts';
 import { openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
-import type { ParameterTensor } from '../../models/linearization/linearize.ts';
-import { isLoraParameter, mergedMatrix } from '../../nn/lora.ts';
+import { mergedParameters } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { defineCommand, required } from '../framework/command.ts';
 import { folderPath } from '../framework/option-values.ts';
@@ -23,13 +22,7 @@ export const merge = defineCommand({
     const { model, path: from, parameters } = weights;
     const base = { model, parameters: model.parameters, fingerprint: await weights.fingerprint() };
     const { lora, parameters: trained } = await loadAdapter(adapterFolder, base);
-    const merged = new Map<string, ParameterTensor>(parameters);
-    for (const [name, value] of trained) if (!isLoraParameter(name)) merged.set(name, value);
-    for (const name of lora.matrices.keys()) {
-      const { shape } = model.parameters.get(name) ?? { shape: [] };
-      const load = async () => mergedMatrix(lora, trained, name, await weights.read(name));
-      merged.set(name, { dtype: 'float32', shape, load });
-    }
+    const merged = mergedParameters(lora, trained, parameters);
     await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from }, dtype, replace });
     const { rank, alpha, matrices } = lora;
     context.print(`saved ${out}: updates of rank ${rank} added to ${formatCount(matrices.size)} matrices`);

@@ -6,7 +6,7 @@ import {
   type ModelSource,
   type TransferOptions,
 } from '../../checkpoint/hub/hub.ts';
-import { type OpeningLimits, requireOpeningMemory } from '../../open/opening-memory.ts';
+import { type OpeningLimits, requireOpeningMemory } from './opening-memory.ts';
 import { folderOfModel } from '../../open/source.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { optional } from '../framework/command.ts';

@@ -1,11 +1,13 @@
 /** Alternatives to training all parameters at one rate: low-rank updates, and mixers at a rate of their own. */
 import { z } from 'zod';
 import { saveAdapter } from '../../checkpoint/adapter-files.ts';
+import { saveModel } from '../../checkpoint/load-model.ts';
+import type { StoredParameter } from '../../checkpoint/stored-parameter.ts';
 import { OptionsError } from '../../errors.ts';
 import type { Model } from '../../models/families/index.ts';
 import { freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { ModelDescription } from '../../models/model.ts';
-import { mergeLora } from '../../nn/lora.ts';
+import { mergedParameters, mergeLora } from '../../nn/lora.ts';
 import { parameterGroups } from '../../nn/parameter-roles.ts';
 import { formatCount } from '../../report/quantities.ts';
 import {
@@ -56,6 +58,8 @@ export interface AdaptationBase {
   readonly fingerprint: string;
   /** PEFT's name of the task. */
   readonly task: string;
+  /** Parameters of a model that is trained layer by layer, and stays in its folder. */
+  readonly stored?: ReadonlyMap<string, StoredParameter>;
   /** Parameters of a fresh head, always trained whole. */
   readonly fresh?: ReadonlySet<string>;
 }
@@ -96,7 +100,7 @@ export function planLora(
   plan: TrainingPlan,
   { choice, whole: groups }: ChosenAdaptation,
   { loraSave, dtype, replace, seed = 0 }: Pick<AdaptationOptions, 'loraSave' | 'dtype' | 'replace' | 'seed'>,
-  { model, path, fingerprint, task, fresh = new Set() }: AdaptationBase,
+  { model, path, fingerprint, task, stored, fresh = new Set() }: AdaptationBase,
 ): TrainingPlan {
   const lora = loraOf(model, choice);
   const whole = new Set([...wholeParameters(model, groups), ...fresh]);
@@ -115,6 +119,11 @@ export function planLora(
       lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
     },
     async save(out, trained) {
+      if (loraSave === 'merged' && stored !== undefined) {
+        const merged = mergedParameters(lora, trained, stored);
+        await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from: path }, dtype, replace });
+        return {};
+      }
       if (loraSave === 'merged') return plan.save(out, mergeLora(lora, trained));
       const { trainable = () => true } = adapted;
       const parameters = new Map([...trained].filter(([name]) => trainable(name)));

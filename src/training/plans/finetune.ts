@@ -1,13 +1,27 @@
 /** Fine-tuning: a model is trained further, by the requested objective or its default one. */
 import { z } from 'zod';
-import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
+import { adaptationShape, type ChosenAdaptation, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
 import { objectiveShape, prepareObjective } from './objectives.ts';
-import { parseOptions, settingsOf, trainingShape } from './options.ts';
+import { memoryLimit, parseOptions, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields } from './text.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import type { TrainingSettings } from '../settings.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
-import { loadCausalShapes } from '../../checkpoint/load-model.ts';
+import {
+  loadCausalShapes,
+  type LoadedModel,
+  type ModelWeights,
+  openModelWeights,
+  readParameters,
+} from '../../checkpoint/load-model.ts';
+import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
+import type { CausalModel } from '../../models/model.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { loraOf, trainLora, type WholeGroup, wholeParameters } from '../lora.ts';
+import { chooseForm } from '../memory-form.ts';
+import { causalObjective } from '../objectives/next-token.ts';
+import { fitStep, type PlannedJob } from '../step-cost.ts';
+import type { TrainingJob } from '../trainer.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
@@ -39,8 +53,9 @@ export async function finetune(
 ): Promise<TrainingResult<FinetuneDetails>> {
   requirePath(model, 'the model');
   requireOptions(hooks, 'the hooks');
-  const { parsed, settings, prepare } = finetuning(model, options);
-  return await runPlan<FinetuneDetails>(parsed, hooks, settings, prepare());
+  const { parsed, settings, prepare, inLayers } = finetuning(model, options);
+  await using weights = await inLayers();
+  return await runPlan<FinetuneDetails>(parsed, hooks, settings, prepare(undefined, weights));
 }
 
 /**
@@ -48,20 +63,77 @@ export async function finetune(
  * @throws OptionsError and LinnetError as `finetune`
  */
 export async function planFinetune(model: string, options: FinetuneOptions): Promise<WorkPlan> {
-  const { parsed, settings, prepare } = finetuning(model, options);
-  return await planTraining('finetune', await prepare(loadCausalShapes)(settings), parsed, settings);
+  const { parsed, settings, prepare, inLayers } = finetuning(model, options);
+  await using weights = await inLayers();
+  return await planTraining('finetune', await prepare(loadCausalShapes, weights)(settings), parsed, settings);
 }
 
 function finetuning(model: string, options: FinetuneOptions) {
   const parsed = parseOptions(finetuneSchema, options);
   checkPairFields(parsed);
   const adaptation = chosenAdaptation(parsed);
+  const settings = settingsOf(parsed);
   const prepare =
-    (load?: typeof loadCausalShapes) =>
-    async (settings: TrainingSettings): Promise<TrainingPlan> => {
-      const { plan, base } = await prepareObjective(model, parsed, settings, load);
+    (load?: typeof loadCausalShapes, weights?: ModelWeights<CausalModel>) =>
+    async (given: TrainingSettings): Promise<TrainingPlan> => {
+      const read = load ?? (weights && (() => wholeGroups(weights, adaptation?.whole ?? [])));
+      const asked = weights === undefined ? parsed : { ...parsed, recompute: false };
+      const { plan, base } = await prepareObjective(model, asked, given, read);
       const rated = planMixerRate(plan, parsed.mixerLrFactor, base.model);
-      return adaptation === undefined ? rated : planLora(rated, adaptation, parsed, base);
+      if (adaptation === undefined) return rated;
+      if (weights === undefined) return planLora(rated, adaptation, parsed, base);
+      const adapted = planLora(rated, adaptation, parsed, { ...base, stored: weights.parameters });
+      return { ...adapted, weights: frozenWeights(weights, adapted), variant: { ...adapted.variant, form: 'layers' } };
     };
-  return { parsed, settings: settingsOf(parsed), prepare };
+  return { parsed, settings, prepare, inLayers: () => openForLayers(model, parsed, settings, adaptation) };
+}
+
+/**
+ * The folder of a causal model whose updates are trained layer by layer, since it does not fit whole; undefined where it does.
+ * @throws LinnetError `CONFIG` where neither form fits
+ */
+async function openForLayers(
+  folder: string,
+  { objective = 'causal', memory }: z.output<typeof finetuneSchema>,
+  settings: TrainingSettings,
+  adaptation: ChosenAdaptation | undefined,
+): Promise<ModelWeights<CausalModel> | undefined> {
+  if (adaptation === undefined || objective !== 'causal') return undefined;
+  const weights = await openModelWeights(folder);
+  const { model } = weights;
+  if (model.kind === 'causal') {
+    const base: Omit<TrainingJob, 'dataset'> = {
+      model,
+      parameters: new Map(),
+      objective: causalObjective(model, settings.length, settings),
+      settings,
+    };
+    const job = trainLora(base, loraOf(model, adaptation.choice), wholeParameters(model, adaptation.whole), 0);
+    const limit = memoryLimit(memory);
+    const bytesOf = (own: PlannedJob): number => fitStep(own, limit).cost.bytes;
+    const bytes = { whole: bytesOf(job), layers: bytesOf({ ...job, weights: frozenWeights(weights, job) }) };
+    const { form } = chooseForm('a step', bytes, limit, ['a smaller `length`']);
+    if (form === 'layers') return { ...weights, model };
+  }
+  await weights[Symbol.asyncDispose]();
+  return undefined;
+}
+
+function frozenWeights(
+  { parameters }: Pick<ModelWeights, 'parameters'>,
+  { trainable = () => true }: Pick<TrainingPlan, 'trainable'>,
+): SegmentWeights {
+  return segmentWeights(new Map([...parameters].filter(([name]) => !trainable(name))));
+}
+
+/** The model with those parameters in memory that are trained whole. */
+async function wholeGroups(weights: ModelWeights<CausalModel>, groups: readonly WholeGroup[]): Promise<LoadedModel> {
+  const { model, path } = weights;
+  const names = [...wholeParameters(model, groups)];
+  return {
+    model,
+    path,
+    fingerprint: await weights.fingerprint(),
+    parameters: await readParameters({ ...weights, names }),
+  };
 }

@@ -23,7 +23,10 @@ export interface PlannedFeature {
 
 /** A model, its data and its loss, ready to be trained, recorded and saved. `Details` are the further results of saving. */
 export interface TrainingPlan<Details extends object = object>
-  extends Pick<TrainingJob, 'model' | 'parameters' | 'dataset' | 'objective' | 'trainable' | 'rateFactor' | 'variant'> {
+  extends Pick<
+    TrainingJob,
+    'model' | 'parameters' | 'weights' | 'dataset' | 'objective' | 'trainable' | 'rateFactor' | 'variant'
+  > {
   /** Of the weights that training starts from; undefined where they follow from the seed. */
   readonly origin?: string;
   /** The held-out part, as rows of the same kind; absent where nothing can be measured on them. */
@@ -96,7 +99,8 @@ export async function planTraining(
   const steps = totalUpdates(plan.dataset, settings);
   const rate = await measureOperations({ device, threads });
   const stage = {
-    ...{ name, length: plan.dataset.length, batch: cost.microBatch, memoryBytes: cost.bytes, form: 'whole' as const },
+    ...{ name, length: plan.dataset.length, batch: cost.microBatch, memoryBytes: cost.bytes },
+    form: plan.weights === undefined ? ('whole' as const) : ('layers' as const),
     tokens: steps * settings.batch * plan.dataset.length,
     // Two snapshots, and the result.
     diskBytes: 2 * cost.trainingBytes + cost.weightBytes + (plan.feature?.diskBytes ?? 0),

@@ -34,7 +34,7 @@ import { UsageError } from '../../framework/exit-codes.ts';
 import { called, countList, integer } from '../../framework/option-values.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
-import { openingMemory } from '../../../open/opening-memory.ts';
+import { openingMemory } from '../../options/opening-memory.ts';
 import { chooseForm } from '../../../training/memory-form.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 

@@ -24,7 +24,7 @@ import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
-import { requireOpeningMemory } from '../../../open/opening-memory.ts';
+import { requireOpeningMemory } from '../../options/opening-memory.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { open } from '../../../open/index.ts';
 

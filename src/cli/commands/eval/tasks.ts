@@ -49,7 +49,7 @@ import {
 import { modelHere } from '../../../open/model-names.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
-import { requireOpeningMemory } from '../../../open/opening-memory.ts';
+import { requireOpeningMemory } from '../../options/opening-memory.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 
 const defaultLimit = 200;

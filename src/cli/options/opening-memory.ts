@@ -1,16 +1,16 @@
 /** Memory of a model that is opened to generate, known before its weights are read. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openModelWeights } from '../checkpoint/load-model.ts';
-import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
-import { maximumManifestBytes } from '../export/manifest.ts';
-import { readManifest } from '../export/assemble.ts';
-import { readInFolder } from '../files/regular-file.ts';
-import { parameterCount } from '../nn/parameters.ts';
-import type { WeightType } from '../quantization/sources.ts';
-import { chooseForm } from '../training/memory-form.ts';
-import { processBytes } from '../training/step-cost.ts';
-import { isExport } from './folder-files.ts';
+import { openModelWeights } from '../../checkpoint/load-model.ts';
+import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
+import { maximumManifestBytes } from '../../export/manifest.ts';
+import { readManifest } from '../../export/assemble.ts';
+import { readInFolder } from '../../files/regular-file.ts';
+import { parameterCount } from '../../nn/parameters.ts';
+import type { WeightType } from '../../quantization/sources.ts';
+import { chooseForm } from '../../training/memory-form.ts';
+import { processBytes } from '../../training/step-cost.ts';
+import { isExport } from '../../open/folder-files.ts';
 
 /** Bytes of a parameter as stored, and how often they are held while an engine is made of a checkpoint (measured at 0.5B and 7B). */
 const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonly held: number }>> = {
