@@ -134,9 +134,12 @@ function printFacts(context: CommandContext, facts: readonly Fact[]): void {
 }
 
 /** Output for a path that is not a model: its kind, and the command that takes it. */
-function describeOther(context: CommandContext, path: string, { name, is, advice, facts }: PathKind): CommandResult {
-  printFacts(context, [['kind', is], ...Object.entries(facts), ['use', advice]]);
-  return { json: { kind: name, path, is, advice, facts } };
+function describeOther(context: CommandContext, path: string, { name, is, advice }: PathKind): CommandResult {
+  printFacts(context, [
+    ['kind', is],
+    ['use', advice],
+  ]);
+  return { json: { kind: name, path, is, advice } };
 }
 
 function describeGguf({ architecture, types, tokenizer = 'none' }: GgufFacts): string {

@@ -92,7 +92,8 @@ export async function openDrafting(
       const engine = await smaller.engine();
       makers.push(() => new ModelDrafter(engine, loaded.vocabulary));
     }
-    if (speculate !== 'medusa' && speculate !== 'draft') makers.push(() => drafterMakers[speculate](loaded.learned.of('')));
+    if (speculate !== 'medusa' && speculate !== 'draft')
+      makers.push(() => drafterMakers[speculate](loaded.learned.of('')));
   } catch (error) {
     await dispose();
     throw error;

@@ -109,7 +109,10 @@ export const benchDecode = defineCommand({
 
 type MeasuredModel = MeasuredStorage & { readonly engine: StepEngine } & AsyncDisposable;
 
-async function openMeasured(folder: string, compile: CompileOptions): Promise<MeasuredModel & Pick<LanguageModel, 'hasHeads' | 'heads'>> {
+async function openMeasured(
+  folder: string,
+  compile: CompileOptions,
+): Promise<MeasuredModel & Pick<LanguageModel, 'hasHeads' | 'heads'>> {
   const opened = await open(folder, compile);
   return {
     model: opened.description,
