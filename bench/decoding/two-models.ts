@@ -60,9 +60,7 @@ async function measure(engine: StepEngine, state: SequenceState, tree: TokenTree
 
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1];
 
-const engines = await Promise.all(
-  positionals.map(async (folder) => (await openReady(folder, { threads })).engine),
-);
+const engines = await Promise.all(positionals.map(async (folder) => (await openReady(folder, { threads })).engine));
 if (engines.length !== 2) throw new Error('give two exported folders');
 const samples = cases.map(() => engines.map((): Measured[] => []));
 const bytes: number[] = [];

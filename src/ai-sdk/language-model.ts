@@ -135,9 +135,9 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const required = choice.type === 'required' || choice.type === 'tool';
     if (required && !mayCall) throw noTool(choice, tools);
     const parallel = choice.type !== 'tool' && options.providerOptions?.linnet?.parallelToolCalls !== false;
-    const job = model.session(undefined, { template }).job(
-      withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []),
-      {
+    const job = model
+      .session(undefined, { template })
+      .job(withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []), {
         ...samplingOf(options),
         penalizes: 'answer',
         maxTokens: options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
@@ -145,8 +145,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
         speculate: drafterOf(options),
         signal: options.abortSignal,
         ...(mayCall ? calls.held({ tools: callable, required, parallel, schema }) : { jsonSchema: schema }),
-      },
-    );
+      });
     const maxTokens = Math.min(job.maxTokens, positionsLeft(model, job));
     yield { type: 'stream-start', warnings };
     yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };

@@ -9,7 +9,12 @@ export { bertClasses, bertClassifierParameters, bertClassLogits } from './famili
 export { bertClassifier } from './families/bert/model.ts';
 export { bertShape, bertShapeNames } from './presets/presets.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './classifiers/causal-classifier.ts';
-export { type ClassifiedTexts, type ClassifierModel, classifier, describeClassifier } from './classifiers/classifier.ts';
+export {
+  type ClassifiedTexts,
+  type ClassifierModel,
+  classifier,
+  describeClassifier,
+} from './classifiers/classifier.ts';
 export { describeCausalModel, describeModel, type Model, requireCausal, supportedFamilies } from './families/index.ts';
 export {
   type FlashConfig,

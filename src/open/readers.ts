@@ -30,7 +30,12 @@ export abstract class WholeReader<Kind extends 'encoder' | 'classifier', Describ
 export class Encoder extends WholeReader<'encoder', EncoderModel> {
   readonly #weights: WeightActions<Encoder>;
 
-  constructor(description: EncoderModel, reader: TextReader, around: ModelSurroundings, weights: WeightActions<Encoder>) {
+  constructor(
+    description: EncoderModel,
+    reader: TextReader,
+    around: ModelSurroundings,
+    weights: WeightActions<Encoder>,
+  ) {
     super('encoder', description, description, reader, around);
     this.#weights = weights;
   }

@@ -123,7 +123,10 @@ describe('what a kind does not do', () => {
     ['classifier', 'causal', /is a classifier of 3 labels/],
     ['exported-t5', 'causal', /an encoder-decoder/],
   ] as const)('%s is not opened as %s', async (name, kind, message) => {
-    await expect(open(at(name), { kind })).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringMatching(message) as unknown });
+    await expect(open(at(name), { kind })).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringMatching(message) as unknown,
+    });
   });
 
   it('is refused where the folder lacks what it needs', async () => {

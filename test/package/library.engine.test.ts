@@ -54,8 +54,11 @@ describe('the library', () => {
     await using engine = await linnet.DecodingEngine.create(model, parameters);
     const promptTokens = [256, 1, 2, 3, 1, 2];
     const decode = async (method: decoding.DecodingMethod): Promise<readonly number[]> =>
-      (await decoding.runTogether(engine, [{ prompt: { tokens: promptTokens }, maxTokens: 24, ignoreEos: true, method }]))[0]
-        .tokens;
+      (
+        await decoding.runTogether(engine, [
+          { prompt: { tokens: promptTokens }, maxTokens: 24, ignoreEos: true, method },
+        ])
+      )[0].tokens;
     const expected = await decode(decoding.sequential);
 
     const medusa = { heads: 2, layers: 1 };

@@ -97,7 +97,9 @@ describe('measurements for routers', () => {
     }
     const { labels } = samplesOf('vllm:cache_config_info')[0];
     expect(labels.get('block_size')).toBe('1');
-    expect(labels.get('num_gpu_blocks')).toBe(String(512 * Math.floor(stateCache / ((await model.engine()).stateBytes ?? 0))));
+    expect(labels.get('num_gpu_blocks')).toBe(
+      String(512 * Math.floor(stateCache / ((await model.engine()).stateBytes ?? 0))),
+    );
     gone.abort();
     await Promise.allSettled(readers);
   });

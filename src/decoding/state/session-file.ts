@@ -4,12 +4,7 @@ import { encodeSafetensors } from '../../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../../checkpoint/safetensors/reader.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import type { StepEngine } from '../step-engine.ts';
-import {
-  decodeSessionWith,
-  readSession,
-  type Snapshot,
-  sessionParts,
-} from './session-format.ts';
+import { decodeSessionWith, readSession, type Snapshot, sessionParts } from './session-format.ts';
 
 /**
  * Writes a session, in place of the file if it exists, all at once.
@@ -22,10 +17,7 @@ import {
  * await saveSession('talk.session', session);
  * ```
  */
-export async function saveSession(
-  path: string,
-  session: Snapshot & { readonly fingerprint: string },
-): Promise<void> {
+export async function saveSession(path: string, session: Snapshot & { readonly fingerprint: string }): Promise<void> {
   await writeFileAtomic(path, encodeSession(session));
 }
 

@@ -170,7 +170,10 @@ export interface EncoderServerOptions extends AnyServerOptions {
 }
 
 /** Serves a model, which stays the caller's. @throws LinnetError as `startServer` */
-export async function startEncoderServer(model: Encoder | Classifier, options: EncoderServerOptions): Promise<Listening> {
+export async function startEncoderServer(
+  model: Encoder | Classifier,
+  options: EncoderServerOptions,
+): Promise<Listening> {
   model.prepare();
   const line = new TextLine(options.maxRequests ?? 72);
   const around = { ...surroundings(options), model, line };

@@ -46,7 +46,8 @@ async function sessionTokens(
   signal: AbortSignal,
 ): Promise<readonly number[]> {
   const { model } = serving;
-  if (messages === undefined && (prompt ?? []).length === 0 && prompt !== '') refuse('a session needs a prompt', 'prompt');
+  if (messages === undefined && (prompt ?? []).length === 0 && prompt !== '')
+    refuse('a session needs a prompt', 'prompt');
   const input: PromptInput =
     messages !== undefined
       ? chatInput(serving, { messages: chatMessages(messages), addGenerationPrompt: false })

@@ -11,7 +11,15 @@ import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
 import { createFileAtomic } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
-import { idsOf, nameOf, type SaveOptions, type StateModel, type StateName, type StateStore, type StoredState } from './state-store.ts';
+import {
+  idsOf,
+  nameOf,
+  type SaveOptions,
+  type StateModel,
+  type StateName,
+  type StateStore,
+  type StoredState,
+} from './state-store.ts';
 
 interface VersionFile {
   readonly file: string;

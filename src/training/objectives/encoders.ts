@@ -14,7 +14,11 @@ import { pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs
  * The loss of a batch of labels: their cross-entropy, or with a regression head (number − label)², as transformers has it.
  * Rows as `LabelledDataset` has them; segments are given to encoders alone.
  */
-export function classificationObjective(classifier: ClassifierModel, length: number, options?: LabelOptions): Objective {
+export function classificationObjective(
+  classifier: ClassifierModel,
+  length: number,
+  options?: LabelOptions,
+): Objective {
   const { isRegression } = classifier;
   const { segments, ...inputs } = labelledInputs(length, isRegression ? 'float32' : 'int32');
   const readsSegments = classifier.model.kind === 'encoder';

@@ -208,7 +208,8 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
     after,
     ...calling?.held,
   };
-  const texts = input === undefined ? [] : [await askedText({ stop, json_schema: schemaOf(fields) }, at, input(), request)];
+  const texts =
+    input === undefined ? [] : [await askedText({ stop, json_schema: schemaOf(fields) }, at, input(), request)];
   const head = () => ({ model, created_at: new Date().toISOString() });
   const loaded = () => ({ ...head(), ...shape('', []), done: true, done_reason: 'load' });
   return {
