@@ -34,7 +34,7 @@ export interface SessionModel extends PromptReader {
   readonly decoder: AutoregressiveModel;
   /** Sampling where neither a request nor its program says anything else. */
   readonly defaults: SamplerInput;
-  readonly grammars: Grammars;
+  readonly grammars: () => Grammars;
   /** What drafters have learned from the texts of the model. */
   readonly learned: LearnedByOwner;
   readonly sessionFiles?: SessionFiles;
@@ -143,9 +143,7 @@ export class Session {
    */
   job(input: PromptInput, options: JobOptions = {}): PreparedJob {
     const { defaults, learned } = this.#model;
-    const { maxTokens = defaultTokens, stop: strings, keepsStop, ignoreEos, bos } = options;
-    const { n, penalizes, leastTokens, scores, trees, owner, priority, signal, method, speculate } = options;
-    const { salt = '', kept = true } = options;
+    const { maxTokens = defaultTokens, stop: strings, keepsStop, bos, salt = '', kept = true } = options;
     requireEnding(options);
     const content = this.#content;
     const isWhole = 'messages' in input && input.isWhole === true;
@@ -158,27 +156,16 @@ export class Session {
     this.#learner = kept ? salt : undefined;
     if (kept && content?.learned !== undefined) learned.of(salt).take(content.learned);
     return {
+      ...options,
       prompt,
       maxTokens,
-      n,
       sampling: samplingOver(options, samplingOver(defaults, options.defaults ?? {})),
       random: options.random ?? content?.random,
-      penalizes,
       stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },
-      ignoreEos,
-      leastTokens,
       constraint: this.constraint(input, options),
-      tokenizer: options.tokenizer,
-      method,
-      drafter: speculate,
-      scores,
-      trees,
+      drafter: options.speculate,
       state: this.#isShared ? before?.state.fork() : before?.state,
-      owner,
-      priority,
-      salt,
       kept,
-      signal,
     };
   }
 
@@ -187,7 +174,7 @@ export class Session {
     const { constraint, jsonSchema } = options;
     if (constraint !== undefined || jsonSchema === undefined) return constraint;
     const { grammars, decoder } = this.#model;
-    return grammars.json(jsonSchema, [...decoder.eosIds, ...this.#stopIds(input, options)]);
+    return grammars().json(jsonSchema, [...decoder.eosIds, ...this.#stopIds(input, options)]);
   }
 
   /** Tokens besides EOS that end a text. A turn of a chat ends as the tokenizer says, too. */

@@ -42,23 +42,7 @@ export interface TextOptions extends SamplerInput {
 /** Options of a program that runs texts for others. */
 export interface JobOptions
   extends TextOptions,
-    Partial<
-      Pick<
-        TextJob,
-        | 'n'
-        | 'penalizes'
-        | 'random'
-        | 'leastTokens'
-        | 'constraint'
-        | 'tokenizer'
-        | 'scores'
-        | 'trees'
-        | 'owner'
-        | 'priority'
-        | 'salt'
-        | 'kept'
-      >
-    > {
+    Omit<TextJob, keyof TextOptions | 'prompt' | 'sampling' | 'drafter' | 'state'> {
   /** Sampling where neither the other options nor the model's defaults say anything. Default: greedy. */
   readonly defaults?: SamplerInput;
   /** Whether the stop string that ends the text is part of it. Default false. */

@@ -161,15 +161,12 @@ export abstract class Writer<
   }
 
   #sessionModel(template: ChatTemplate | undefined): SessionModel {
-    const grammars = (): Grammars => this.grammars;
     return {
       decoder: this.decoder,
       tokenizer: this.hasTokenizer ? this.tokenizer : undefined,
       template,
       defaults: this.defaults,
-      get grammars() {
-        return grammars();
-      },
+      grammars: () => this.grammars,
       learned: this.learned,
       sessionFiles: this.#parts.sessionFiles,
       engine: () => this.engine(),

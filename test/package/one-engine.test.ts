@@ -31,7 +31,6 @@ const openers: OneDoer = {
   sign: /\b(assembleEngine|openExportedHeads|folderFiles|openInPlace)\(|\bDecodingEngine\.(create|compile)\(/,
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model|decoding\/engine)/,
   stillIn: [
-    'src/cli/commands/bench/model.ts',
     'src/cli/commands/medusa/tree.ts',
     'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',

@@ -156,7 +156,7 @@ describe('what the API says of itself', () => {
       .parse(await (await fetch(`${server.url}/openapi.json`)).json());
     expect(document.openapi).toBe('3.1.0');
     expect(Object.keys(document.paths)).toEqual(
-      expect.arrayContaining(['/v1/chat/completions', '/completion', '/v1/sessions/{id}/state']),
+      expect.arrayContaining(['/v1/chat/completions', '/v1/completions', '/v1/sessions/{id}/state']),
     );
     const text = JSON.stringify(document.paths['/v1/completions'].post);
     expect(text).toContain('"temperature":{"anyOf":[{"type":"number","minimum":0,"maximum":100}');

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
 import type { Generation, TextRun } from '../../engine/text-job.ts';
+import { samplingOver } from '../../engine/text-options.ts';
 import { internalError, LinnetError, OptionsError } from '../../errors.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { open } from '../../open/index.ts';
@@ -17,7 +18,7 @@ import { choice, decimal, filePath, integer, seed32, text } from '../framework/o
 import { fetchedModel } from '../options/hub-options.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { promptOptions, promptSource } from '../options/prompt-options.ts';
-import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
+import { samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
   openDrafting,
@@ -125,7 +126,7 @@ export const generateCommand = defineCommand({
       }
     }
     const run = session.run(input, {
-      ...samplerOf(options),
+      ...samplingOver(options, {}),
       maxTokens,
       stop,
       ignoreEos,

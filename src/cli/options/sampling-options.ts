@@ -1,5 +1,4 @@
 /** Options of how tokens are chosen. */
-import type { SamplerInput } from '../../decoding/sampler.ts';
 import { optional, settings, withDefault } from '../framework/command.ts';
 import { decimal, integer } from '../framework/option-values.ts';
 
@@ -34,9 +33,4 @@ export const samplingOptions = {
 /** What help says of a default that generation_config.json may have. */
 function ofModel(otherwise: string): string {
   return `generation_config.json's, else ${otherwise}`;
-}
-
-export function samplerOf(options: SamplerInput): SamplerInput {
-  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = options;
-  return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };
 }

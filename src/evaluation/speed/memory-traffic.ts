@@ -16,14 +16,11 @@ import { compile, type CompileOptions, type NamedTensors } from '../../runtime/c
 import { fillState } from './decoding-speed.ts';
 import { time } from './timing.ts';
 
-/** A model with the description of its export, where it is one. */
-export interface MeasuredStorage {
-  readonly model: CausalModel;
-  readonly manifest: Pick<ExportManifest, 'dtype' | 'block'> | undefined;
-}
-
 /** Bytes of weights that a step of one token reads: all that are stored but the tables of which it only looks up a row. */
-export function weightBytesPerToken({ model, manifest }: MeasuredStorage): number {
+export function weightBytesPerToken(
+  model: CausalModel,
+  manifest: Pick<ExportManifest, 'dtype' | 'block'> | undefined,
+): number {
   const { step } = storageTypes[manifest?.dtype ?? 'f32'];
   const shared = sharedTables((makeSource) => stepGraph(model, makeSource));
   const options = { block: manifest?.block, sharedTables: shared };

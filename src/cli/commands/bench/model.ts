@@ -1,9 +1,5 @@
 /** `linnet bench decode`, `prefill` and `verify`: speed and memory of a model. */
 import { growsWithText } from '../../../attention/mixers.ts';
-import { mixerPreset } from '../../../attention/presets.ts';
-import { loadCausalModel } from '../../../checkpoint/load-model.ts';
-import { DecodingEngine } from '../../../decoding/engine.ts';
-import type { StepEngine } from '../../../decoding/step-engine.ts';
 import {
   type ContextSpeed,
   contextsWithin,
@@ -11,15 +7,9 @@ import {
   positionsBeyondContext,
   prefillSpeed,
 } from '../../../evaluation/speed/decoding-speed.ts';
-import {
-  type MeasuredStorage,
-  readBandwidth,
-  stepProfile,
-  weightBytesPerToken,
-} from '../../../evaluation/speed/memory-traffic.ts';
+import { readBandwidth, stepProfile, weightBytesPerToken } from '../../../evaluation/speed/memory-traffic.ts';
 import { peakMemoryBytes } from '../../../report/provenance.ts';
 import { draftTime, verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
-import { linearize } from '../../../models/linearization/linearize.ts';
 import { open } from '../../../open/index.ts';
 import type { LanguageModel } from '../../../open/language-model.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
@@ -54,26 +44,27 @@ export const benchDecode = defineCommand({
     const graphs: (ProgramStatistics & { subject: string })[] = [];
     const profiles: (Awaited<ReturnType<typeof stepProfile>> & { subject: string; context: number })[] = [];
     /** @returns whether the model has a linearized counterpart */
-    const measure = async (subject: string, openModel: (compile: CompileOptions) => Promise<MeasuredModel>) => {
+    const measure = async (subject: string, openModel: (compile: CompileOptions) => Promise<LanguageModel>) => {
       const compile = { device, threads };
       await using opened = await openModel(compile);
-      const { engine, model, manifest } = opened;
+      const { description: model, manifest } = opened;
+      const engine = await opened.engine();
       const contexts = asked ?? contextsWithin(decodeContexts, model, positionsBeyondContext({ steps }));
       graphs.push({ subject, ...engine.program.statistics });
       const speeds = await context.withProgress(subject, 'rounds', (_, hooks) =>
         decodingSpeed(engine, { contexts, steps, ...hooks }),
       );
-      const weights = { weightBytesPerToken: weightBytesPerToken(opened) };
+      const weights = { weightBytesPerToken: weightBytesPerToken(model, manifest) };
       timings.push(...speeds.map((speed) => ({ subject, ...rowOf(speed), stepMs: speed.timing.medianMs, ...weights })));
       if (profile) {
         await opened[Symbol.asyncDispose]();
         await using profiled = await openModel({ ...compile, profile });
         const longest = Math.max(...contexts);
-        profiles.push({ subject, context: longest, ...(await stepProfile(profiled.engine, longest)) });
+        profiles.push({ subject, context: longest, ...(await stepProfile(await profiled.engine(), longest)) });
       }
       return manifest === undefined && model.mixers.some(growsWithText);
     };
-    if (await measure('as it is', (compile) => openMeasured(folder, compile))) {
+    if (await measure('as it is', (compile) => open(folder, compile))) {
       await measure('augmented', (compile) => openLinearized(folder, compile));
     }
     // Before the bandwidth is measured, which takes 256 MB.
@@ -107,28 +98,9 @@ export const benchDecode = defineCommand({
   },
 });
 
-type MeasuredModel = MeasuredStorage & { readonly engine: StepEngine } & AsyncDisposable;
-
-async function openMeasured(
-  folder: string,
-  compile: CompileOptions,
-): Promise<MeasuredModel & Pick<LanguageModel, 'hasHeads' | 'heads'>> {
-  const opened = await open(folder, compile);
-  return {
-    model: opened.description,
-    manifest: opened.manifest,
-    engine: await opened.engine(),
-    hasHeads: () => opened.hasHeads(),
-    heads: () => opened.heads(),
-    [Symbol.asyncDispose]: () => opened.dispose(),
-  };
-}
-
-async function openLinearized(folder: string, compile: CompileOptions): Promise<MeasuredModel> {
-  const loaded = await loadCausalModel(folder);
-  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
-  const engine = await DecodingEngine.create(model, parameters, compile);
-  return { model, manifest: undefined, engine, [Symbol.asyncDispose]: () => engine.dispose() };
+async function openLinearized(folder: string, compile: CompileOptions): Promise<LanguageModel> {
+  await using original = await open(folder, compile);
+  return await original.linearize('augmented');
 }
 
 const prefillContexts = [1024, 4096];
@@ -148,11 +120,12 @@ export const benchPrefill = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, context: asked, runs, chunk: given, device, threads }) {
-    await using opened = await openMeasured(folder, { device, threads });
-    const chunk = given ?? opened.engine.promptChunk;
-    const contexts = asked ?? contextsWithin(prefillContexts, opened.model);
+    await using opened = await open(folder, { device, threads });
+    const engine = await opened.engine();
+    const chunk = given ?? engine.promptChunk;
+    const contexts = asked ?? contextsWithin(prefillContexts, opened.description);
     const speeds = await context.withProgress('reading', 'prompts', (_, hooks) =>
-      prefillSpeed(opened.engine, { contexts, runs, chunk, ...hooks }),
+      prefillSpeed(engine, { contexts, runs, chunk, ...hooks }),
     );
     const rows = speeds.map((speed) => ({ ...rowOf(speed), promptMs: speed.timing.medianMs }));
     context.table(rows, [
@@ -199,8 +172,9 @@ export const benchVerify = defineCommand({
     }),
   },
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
-    await using opened = await openMeasured(folder, { device, threads });
-    const { engine, model } = opened;
+    await using opened = await open(folder, { device, threads });
+    const { description: model } = opened;
+    const engine = await opened.engine();
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const beyond = verificationPositions({ nodes: sizes, depth, rounds });
     const [committed] = asked === undefined ? contextsWithin([1024], model, beyond) : [asked];
@@ -212,7 +186,7 @@ export const benchVerify = defineCommand({
     state.reserve(committed);
     const peak = peakMemoryBytes();
     // Each step reads the weights once, whatever its nodes.
-    const limit = (await readBandwidth({ threads })) / weightBytesPerToken(opened);
+    const limit = (await readBandwidth({ threads })) / weightBytesPerToken(model, opened.manifest);
     const rows = times
       .filter(({ nodes: size }) => nodes.includes(size))
       .map(({ nodes: size, ms }) => ({
