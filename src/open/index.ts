@@ -1,5 +1,6 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
 import { readGenerationConfig } from '../checkpoint/huggingface.ts';
+import { ignoringFields } from '../checkpoint/ignored-fields.ts';
 import { classifierRefusal, type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -7,7 +8,7 @@ import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import type { SessionFiles } from '../engine/session.ts';
 import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
-import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
+import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
 import { sha256 } from '../files/digest.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
@@ -63,6 +64,8 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
   readonly dtype?: WeightType;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
   readonly verify?: boolean;
+  /** Fields of a checkpoint's config.json to leave out, which are refused by their names and do not change its results. Default: none. */
+  readonly ignore?: readonly string[];
 }
 
 /**
@@ -99,6 +102,7 @@ export async function open(
   requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
   if (options.threads !== undefined) requireCount(options.threads, 'threads');
   requireOneOf(options.dtype, 'dtype', weightTypes);
+  if (options.ignore !== undefined) requireTexts(options.ignore, 'ignore');
   const { device, threads, worker, spin, profile, verify, dtype, name, chatTemplate, kind = 'causal' } = options;
   const kinds = typeof kind === 'string' ? [kind] : kind;
   for (const each of kinds) requireOneOf(each, 'kind', openedKinds);
@@ -115,7 +119,10 @@ export async function open(
     return { origin, fingerprint, name, defaults, tokenizer, template };
   };
   if (!(await isExport(folder))) {
-    const stored = await openInPlace(folder);
+    const { ignore } = options;
+    const stored = await (ignore === undefined
+      ? openInPlace(folder)
+      : ignoringFields(ignore, () => openInPlace(folder)));
     if ('labels' in stored.model && !kinds.includes('classifier')) {
       throw classifierRefusal(stored.path, stored.model.labels);
     }
@@ -148,6 +155,7 @@ const openOptionNames: Readonly<Record<keyof OpenOptions | 'kind', true>> = {
   spin: true,
   profile: true,
   verify: true,
+  ignore: true,
   dtype: true,
   hub: true,
   revision: true,

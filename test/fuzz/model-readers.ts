@@ -6,6 +6,7 @@ import { loadAdapter, saveAdapter } from '../../src/checkpoint/adapter-files.ts'
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { parseTreeFile } from '../../src/checkpoint/medusa-trees.ts';
+import { generationConfigOf } from '../../src/checkpoint/generation-config.ts';
 import { modelOf } from '../../src/checkpoint/gguf/files.ts';
 import { readGgufHeader } from '../../src/checkpoint/gguf/header.ts';
 import { tokenizerParts } from '../../src/checkpoint/gguf/tokenizers.ts';
@@ -86,6 +87,13 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
       samples: configs,
       cost: 4,
       read: (bytes) => describeModel(parseJsonObject(bytes, 'config.json')).parameters.size,
+    },
+    {
+      name: 'generation_config.json',
+      kind: 'json',
+      samples: [json({ do_sample: true, temperature: 0.6, top_k: 20, top_p: 0.95, eos_token_id: [2, 3] }), json({})],
+      cost: 1,
+      read: (bytes) => generationConfigOf(bytes, 'generation_config.json'),
     },
     {
       name: 'shard index',

@@ -2,7 +2,7 @@
  * Sampling of generation_config.json, where a request is silent: library, commands, server, AI SDK and exports. Options of a request
  * win; a temperature of 0 takes the most probable token.
  */
-import { cp, writeFile } from 'node:fs/promises';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateText } from 'ai';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -101,6 +101,17 @@ describe('generation_config.json', () => {
     expect(await answer('narrow', {})).toBe(greedy);
     expect(await answer('warm', { seed: 3 })).toBe(await answer('warm', { seed: 3, temperature: 1.5 }));
     expect(await answer('warm', { seed: 3 })).not.toBe(greedy);
+  });
+
+  it('is read of a model that is opened without a field of its configuration', async () => {
+    const odd = join(folder, 'odd');
+    await cp(join(folder, 'warm'), odd, { recursive: true });
+    const config = z.looseObject({}).parse(JSON.parse(await readFile(join(odd, 'config.json'), 'utf8')));
+    await writeFile(join(odd, 'config.json'), JSON.stringify({ ...config, rope_jitter: 2 }));
+    await expect(open(odd)).rejects.toThrow('"rope_jitter" (positions)');
+    await using model = await open(odd, { threads: 1, ignore: ['rope_jitter'] });
+    expect(await model.generate(prompt, { maxTokens: 2, seed: 3 }).text()).not.toBe('');
+    expect(model.description.toJson()).toEqual(config);
   });
 
   it('goes with an export', async () => {
