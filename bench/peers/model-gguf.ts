@@ -150,7 +150,7 @@ function usualKeys({ context, width, inner }: Record<'context' | 'width' | 'inne
 }
 
 /** Numbers of `general.file_type`. */
-const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7 };
+const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7, q4_k: 15 };
 
 /** Writes the model; every matrix, embedding and head included, has the one block format, the rest is float32. */
 export async function writeModelGguf(path: string, name: string, format: BlockFormatName): Promise<void> {

@@ -50,7 +50,22 @@ const q8: BlockFormat = {
   spread: Math.sqrt((256 * 256 - 1) / 12),
 };
 
-export const blockFormats = { q4_0: q4, q8_0: q8 } as const;
+/**
+ * Q4_K: half-precision scale d and minimum m, 6-bit scales and minima of eight sub-blocks, then 256 nibbles q; a value is
+ * d·scale·q − m·minimum. Scales and minima are random too: m is 7.5 times d, so that values lie around 0.
+ */
+const q4k: BlockFormat = {
+  ggmlType: 12,
+  blockValues: 256,
+  blockBytes: 144,
+  setScale(bytes, offset, bits) {
+    setLeadingHalf(bytes, offset, bits);
+    setLeadingHalf(bytes, offset + 2, bits + (3 << 10)); // 8 times as much
+  },
+  spread: 36.4 * Math.sqrt((16 * 16 - 1) / 12), // with the root of the mean square of scales; without minima
+};
+
+export const blockFormats = { q4_0: q4, q8_0: q8, q4_k: q4k } as const;
 export type BlockFormatName = keyof typeof blockFormats;
 
 function setLeadingHalf(bytes: Uint8Array, offset: number, halfBits: number): void {

@@ -97,16 +97,21 @@ export class CodedMatrices {
   }
 }
 
-/** Gives out parts of coded matrices; the last matrix is held. */
+/** Matrices of one product at most: its parts are asked for one after the other. */
+const mostHeld = 4;
+
+/** Gives out parts of coded matrices; the last matrices are held. */
 function partsOf(reader: WeightReader): NonNullable<WeightReader['part']> {
-  let held: { readonly name: string; readonly parts: Promise<CodedParts> } | undefined;
+  const held = new Map<string, Promise<CodedParts>>();
   return async (name, { dtype, shape }) => {
     const dot = name.lastIndexOf('.');
     const [matrix, part] = [name.slice(0, dot), name.slice(dot + 1)];
     const coded = reader.codes?.(matrix);
     if (coded === undefined) throw new LinnetError('TENSOR', `${matrix} has no codes`);
-    if (held?.name !== matrix) held = { name: matrix, parts: coded.load() };
-    const data: Readonly<Record<string, Uint8Array | Float32Array | undefined>> = { ...(await held.parts) };
+    const parts = held.get(matrix) ?? coded.load();
+    held.set(matrix, parts);
+    if (held.size > mostHeld) held.delete([...held.keys()][0]);
+    const data: Readonly<Record<string, Uint8Array | Float32Array | undefined>> = { ...(await parts) };
     const found = data[part];
     if (found === undefined) throw new LinnetError('TENSOR', `${matrix} has no part "${part}"`);
     // Callers change it: a copy.

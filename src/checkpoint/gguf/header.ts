@@ -204,11 +204,14 @@ class Cursor {
   #start = 0;
   #elements = 0;
   readonly #sought: ReadonlySet<string>;
+  /** First bytes of sought texts. */
+  readonly #begins: ReadonlySet<number>;
   readonly found: number[] = [];
 
   constructor(source: ByteSource, sought: ReadonlySet<string>) {
     this.#source = source;
     this.#sought = sought;
+    this.#begins = new Set([...sought].map((text) => text.charCodeAt(0)));
   }
 
   error(what: string): LinnetError {
@@ -326,7 +329,9 @@ class Cursor {
       if (!this.#has(length)) await this.#refill(length);
       const at = this.position - this.#start;
       if (keep) texts.push(this.#text(at, length));
-      else if (length <= mostSought && this.#sought.has(this.#text(at, length))) this.found.push(i);
+      else if (length <= mostSought && this.#begins.has(this.#chunk[at]) && this.#sought.has(this.#text(at, length))) {
+        this.found.push(i);
+      }
       this.position += length;
     }
     return keep ? texts : undefined;
