@@ -107,7 +107,7 @@ export class Session {
 
   /**
    * Goes on with a prompt, and gives out the events of the text. The session has moved on when the text has ended, and where
-   * the loop over the events is left, by the tokens that it has seen.
+   * the loop over the events is left, by the tokens that it has seen; on a runner of others it then stays as it was.
    * @throws LinnetError `INPUT` for a call before the last has ended, as `job`, and as `Runner.submit`
    */
   async *run(input: PromptInput, options: JobOptions = {}): TextRun {
@@ -121,7 +121,7 @@ export class Session {
       const sampler = jobSampler(job, this.#model.decoder);
       for await (const event of runner.submit({ ...job, sampling: sampler })) {
         if (event.type === 'tokens') written.push(...event.tokens);
-        else {
+        else if (this.#runner === undefined || event.type === 'end') {
           const { state } = event.type === 'end' ? event.generation : event;
           hold = () => this.#hold(job, state, written, sampler.random.state);
         }
@@ -164,7 +164,8 @@ export class Session {
       stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },
       constraint: this.constraint(input, options),
       drafter: options.speculate,
-      state: this.#isShared ? before?.state.fork() : before?.state,
+      // Among others a text may be ahead of its reader: where the reader leaves, the session stays as it was.
+      state: this.#isShared || this.#runner !== undefined ? before?.state.fork() : before?.state,
       kept,
     };
   }

@@ -222,6 +222,24 @@ describe('sessions', () => {
     expect(session.tokens.slice(3)).toEqual(whole.generation.tokens);
   });
 
+  it('on a runner of others stay as they were where a loop is left, and go on', async () => {
+    await using model = await open(at('llama'));
+    await using runner = await model.runner();
+    const greedy = { maxTokens: 8, ignoreEos: true };
+    const whole = model.generate('ab', { ...greedy, maxTokens: 16 });
+    await whole.text();
+    const session = model.session(undefined, { runner });
+    await session.continue('ab', greedy).text();
+    const [before, other] = [session.tokens, model.session(undefined, { runner })];
+    const left = session.run({ text: '' }, greedy);
+    const beside = other.continue('xyz', greedy).text();
+    for await (const event of left) if (event.type === 'tokens') break;
+    await beside;
+    expect(session.tokens).toEqual(before);
+    await session.continue('', greedy).text();
+    expect(session.tokens.slice(3)).toEqual(whole.generation.tokens);
+  });
+
   it('of T5 read one text', async () => {
     await using model = await open(at('t5'), { kind: 'encoder-decoder' });
     const session = model.session();
