@@ -21,7 +21,7 @@ import type { EndEvent, TextJob } from '../engine/text-job.ts';
 import { CalledAnswer, type CalledPart, type MadeCall } from '../engine/tools/call-reader.ts';
 import { ToolCalls } from '../engine/tools/tool-calls.ts';
 import type { ToolFunction } from '../engine/tools/tool-formats.ts';
-import { withTools } from '../engine/tools/tool-messages.ts';
+import { toldThoughts, withTools } from '../engine/tools/tool-messages.ts';
 import { internalError, LinnetError } from '../errors.ts';
 import { requireOneOf } from '../files/arguments.ts';
 import type { OpenOptions } from '../open/index.ts';
@@ -69,8 +69,10 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const result: Pick<LanguageModelV3GenerateResult, 'warnings'> = { warnings: [] };
     let text = '';
     for await (const part of this.#parts(options)) {
-      if (part.type === 'text-delta') text += part.delta;
+      if (part.type === 'text-delta' || part.type === 'reasoning-delta') text += part.delta;
+      else if (part.type === 'text-start' || part.type === 'reasoning-start') text = '';
       else if (part.type === 'text-end') content.push({ type: 'text', text });
+      else if (part.type === 'reasoning-end') content.push({ type: 'reasoning', text });
       else if (part.type === 'tool-call') content.push(part);
       else if (part.type === 'stream-start') result.warnings = part.warnings;
       else if (part.type === 'finish') {
@@ -149,7 +151,11 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const maxTokens = Math.min(job.maxTokens, positionsLeft(model, job));
     yield { type: 'stream-start', warnings };
     yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };
-    const answer = new CalledAnswer(mayCall ? calls.reader({ tools, schema }) : undefined);
+    const { thinking } = model;
+    const answer = new CalledAnswer(
+      mayCall ? calls.reader({ tools, schema }) : undefined,
+      thinking?.reader(job.prompt.tokens),
+    );
     const told = new ToldParts();
     let cached = 0;
     let ended: EndEvent | undefined;
@@ -162,21 +168,25 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     if (ended === undefined) throw internalError('a text without an end');
     for (const part of answer.end()) yield* told.of(part);
     yield* told.end(!answer.isCut);
-    yield { type: 'finish', usage: usageOf(ended, cached), finishReason: finishOf(ended, answer) };
+    const thoughts = thinking?.count(job.prompt.tokens, ended.generation.tokens);
+    yield { type: 'finish', usage: usageOf(ended, cached, thoughts), finishReason: finishOf(ended, answer) };
   }
 }
 
-/** The parts of a stream that tell of an answer: each text and each call has a beginning and an end. */
+/** The parts of a stream that tell of an answer: thoughts, each text and each call have a beginning and an end. */
 class ToldParts {
-  #open: 'text' | MadeCall | undefined;
+  #open: 'thought' | 'text' | MadeCall | undefined;
 
   *of(part: CalledPart): Generator<LanguageModelV3StreamPart, void, undefined> {
-    if (part.type === 'thought') return;
-    if (part.type === 'text') {
+    if (part.type === 'thought' || part.type === 'text') {
       if (part.text === '') return;
-      if (this.#open === undefined) yield { type: 'text-start', id: '0' };
-      this.#open = 'text';
-      yield { type: 'text-delta', id: '0', delta: part.text };
+      const kind = part.type === 'text' ? 'text' : 'reasoning';
+      if (this.#open !== part.type) {
+        yield* this.end(true);
+        yield { type: `${kind}-start`, id: '0' };
+      }
+      this.#open = part.type;
+      yield { type: `${kind}-delta`, id: '0', delta: part.text };
     } else if (part.type === 'call') {
       yield* this.end(true);
       this.#open = part.call;
@@ -189,8 +199,8 @@ class ToldParts {
     const open = this.#open;
     this.#open = undefined;
     if (open === undefined) return;
-    if (open === 'text') {
-      yield { type: 'text-end', id: '0' };
+    if (open === 'text' || open === 'thought') {
+      yield { type: open === 'text' ? 'text-end' : 'reasoning-end', id: '0' };
       return;
     }
     const { callId, name, json } = open;
@@ -247,11 +257,11 @@ function drafterOf({ providerOptions }: LanguageModelV3CallOptions): DrafterName
   return drafters.find((name) => name === given);
 }
 
-function usageOf({ generation }: EndEvent, cached: number): LanguageModelV3Usage {
+function usageOf({ generation }: EndEvent, cached: number, thoughts: number | undefined): LanguageModelV3Usage {
   const { promptTokens: total, tokens } = generation;
   return {
     inputTokens: { total, noCache: total - cached, cacheRead: cached, cacheWrite: undefined },
-    outputTokens: { total: tokens.length, text: tokens.length, reasoning: undefined },
+    outputTokens: { total: tokens.length, text: tokens.length - (thoughts ?? 0), reasoning: thoughts },
   };
 }
 
@@ -268,16 +278,17 @@ function chatMessagesOf(prompt: readonly LanguageModelV3Message[]): ChatMessage[
     if (message.role === 'tool') {
       return message.content.flatMap((part) => (part.type === 'tool-result' ? [resultMessage(part)] : []));
     }
-    let content = '';
+    let [content, thoughts] = ['', ''];
     const calls: object[] = [];
     for (const part of message.content) {
       if (part.type === 'text') content += part.text;
+      else if (part.type === 'reasoning') thoughts += part.text;
       else if (part.type === 'tool-call') {
         calls.push({ id: part.toolCallId, type: 'function', function: { name: part.toolName, arguments: part.input } });
       } else if (part.type === 'file')
         throw new LinnetError('INPUT', `the model reads no files, as of ${part.mediaType}`);
     }
-    return [{ role: message.role, content, ...(calls.length > 0 && { tool_calls: calls }) }];
+    return [{ role: message.role, content, ...toldThoughts(thoughts), ...(calls.length > 0 && { tool_calls: calls }) }];
   });
 }
 

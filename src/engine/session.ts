@@ -15,6 +15,7 @@ import type { AutoregressiveModel } from '../models/model.ts';
 import type { RandomState } from '../random.ts';
 import { endOfTurn } from '../tokenizer/text-ends.ts';
 import { jobSampler } from './job-sampler.ts';
+import type { Thinking } from './thinking/thinking.ts';
 import { leadsTo, type PromptInput, type PromptReader, preparePrompt } from './prompt.ts';
 import type { Runner } from './runner.ts';
 import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
@@ -35,6 +36,8 @@ export interface SessionModel extends PromptReader {
   /** Sampling where neither a request nor its program says anything else. */
   readonly defaults: SamplerInput;
   readonly grammars: () => Grammars;
+  /** Of a model whose template knows thoughts. */
+  readonly thinking?: Thinking;
   /** What drafters have learned from the texts of the model. */
   readonly learned: LearnedByOwner;
   readonly sessionFiles?: SessionFiles;
@@ -163,6 +166,7 @@ export class Session {
       random: options.random ?? content?.random,
       stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },
       constraint: this.constraint(input, options),
+      tokenizer: options.tokenizer ?? ('messages' in input ? this.#model.thinking?.tokenizer : undefined),
       drafter: options.speculate,
       // Among others a text may be ahead of its reader: where the reader leaves, the session stays as it was.
       state: this.#isShared || this.#runner !== undefined ? before?.state.fork() : before?.state,
@@ -170,12 +174,17 @@ export class Session {
     };
   }
 
-  /** The grammar that a text is held to; undefined for any text. @throws LinnetError as `Grammars.json` */
+  /**
+   * The grammar that a text is held to, from the end of its thoughts on, and the bound of these; undefined for any text.
+   * @throws LinnetError as `Grammars.json`
+   */
   constraint(input: PromptInput, options: JobOptions): TextJob['constraint'] {
-    const { constraint, jsonSchema } = options;
-    if (constraint !== undefined || jsonSchema === undefined) return constraint;
-    const { grammars, decoder } = this.#model;
-    return grammars().json(jsonSchema, [...decoder.eosIds, ...this.#stopIds(input, options)]);
+    const { jsonSchema, thinkingBudget: budget } = options;
+    const { grammars, decoder, thinking } = this.#model;
+    const ends = [...decoder.eosIds, ...this.#stopIds(input, options)];
+    const constraint = options.constraint ?? (jsonSchema === undefined ? undefined : grammars().json(jsonSchema, ends));
+    if (thinking === undefined || !('messages' in input)) return constraint;
+    return thinking.constraint({ constraint, budget, ends, vocabulary: decoder.sizes.vocabulary });
   }
 
   /** Tokens besides EOS that end a text. A turn of a chat ends as the tokenizer says, too. */

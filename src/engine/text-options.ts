@@ -29,6 +29,11 @@ export interface TextOptions extends SamplerInput {
    * any object. Not with `ignoreEos`.
    */
   readonly jsonSchema?: unknown;
+  /**
+   * Most tokens of thoughts before the answer to a conversation, after which their closing mark comes; 0 keeps the model from them.
+   * Default: any number. It has no meaning for models without thoughts.
+   */
+  readonly thinkingBudget?: number;
   /** Ends the text between two steps; the text so far is the result. */
   readonly signal?: AbortSignal;
   /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: as `speculate` says. */
@@ -60,6 +65,7 @@ const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
   stopIds: true,
   ignoreEos: true,
   jsonSchema: true,
+  thinkingBudget: true,
   signal: true,
   method: true,
   speculate: true,
@@ -69,8 +75,9 @@ const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
 /** @throws LinnetError `INPUT` for options that do not exist, and for values of the wrong type */
 export function checkTextOptions(options: TextOptions): void {
   requireOptions(options, 'the options', textOptionNames);
-  const { maxTokens, stop, stopIds, signal, method, speculate, onEvent } = options;
+  const { maxTokens, stop, stopIds, thinkingBudget, signal, method, speculate, onEvent } = options;
   if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
+  if (thinkingBudget !== undefined && thinkingBudget !== 0) requireCount(thinkingBudget, 'thinkingBudget');
   if (stop !== undefined) requireTexts(stop, 'stop');
   if (stopIds !== undefined) requireTokens(stopIds, 'stopIds');
   if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');

@@ -15,6 +15,7 @@ import { type AutoregressiveModel, type CausalModel, decoderOf, type EncoderDeco
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import { OpenedModel, type ModelSurroundings, type SaveModelOptions, type WeightActions } from './opened-model.ts';
 import { Runner } from '../engine/runner.ts';
+import { Thinking } from '../engine/thinking/thinking.ts';
 import { type ContinuationScore, scoreContinuations } from '../engine/scoring/engine-scorer.ts';
 import { Session, type SessionFiles, type SessionModel, type TextPieces } from '../engine/session.ts';
 import type { RunnerOptions } from '../engine/text-job.ts';
@@ -65,6 +66,7 @@ export abstract class Writer<
   #engine: Promise<StepEngine> | undefined;
   #isDisposed = false;
   #grammars: Grammars | undefined;
+  readonly #thinking = new Map<ChatTemplate | undefined, Thinking | undefined>();
 
   constructor(kind: Kind, description: Described, parts: WriterParts<Self>) {
     super(kind, description, description, parts);
@@ -79,6 +81,11 @@ export abstract class Writer<
   get grammars(): Grammars {
     this.#grammars ??= new Grammars(this.tokenizer, this.vocabulary);
     return this.#grammars;
+  }
+
+  /** The thoughts of the model before its answers; undefined where its template knows none. */
+  get thinking(): Thinking | undefined {
+    return this.#thinkingBy(this.template);
   }
 
   /** The engine that decodes, compiled when first asked for. @throws LinnetError `RUNTIME` after disposal */
@@ -160,6 +167,13 @@ export abstract class Writer<
     await engine?.dispose();
   }
 
+  #thinkingBy(template: ChatTemplate | undefined): Thinking | undefined {
+    if (!this.#thinking.has(template)) {
+      this.#thinking.set(template, Thinking.of(this.hasTokenizer ? this.tokenizer : undefined, template));
+    }
+    return this.#thinking.get(template);
+  }
+
   #sessionModel(template: ChatTemplate | undefined): SessionModel {
     return {
       decoder: this.decoder,
@@ -167,6 +181,7 @@ export abstract class Writer<
       template,
       defaults: this.defaults,
       grammars: () => this.grammars,
+      thinking: this.#thinkingBy(template),
       learned: this.learned,
       sessionFiles: this.#parts.sessionFiles,
       engine: () => this.engine(),

@@ -15,6 +15,9 @@ export interface ChatMessage {
   readonly role: string;
   readonly content: string;
   readonly name?: string;
+  /** The thoughts before an assistant's text, under the names that templates have for them. */
+  readonly reasoning_content?: string;
+  readonly thinking?: string;
   /** Functions that an assistant calls, as the API has them. */
   readonly tool_calls?: readonly unknown[];
   /** The call that a message of role "tool" answers. */

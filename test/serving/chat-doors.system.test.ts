@@ -50,7 +50,7 @@ describe.each(['chat_template.json', 'chat_template.jinja', 'tokenizer_config.js
     const sampling = { temperature: 0 };
     const conversation = new Conversation(model, { maxTokens: most, sampling, system: system.content });
     const pieces: string[] = [];
-    for await (const piece of conversation.say(user.content, new AbortController().signal)) pieces.push(piece);
+    for await (const piece of conversation.say(user.content, new AbortController().signal)) pieces.push(piece.text);
     expect(pieces.join('')).toBe(text);
 
     const words = [folder, '--system', system.content, '--max-tokens', String(most), '--threads', '1'];

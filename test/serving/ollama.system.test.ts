@@ -204,7 +204,7 @@ describe('/api/generate and /api/chat', () => {
     ['generate', { prompt: 'a', suffix: 'b' }, /"suffix" is not supported/],
     ['generate', { prompt: 'a', raw: true, system: 'b' }, /raw prompt/],
     ['generate', { prompt: 'a', context: [10 ** 6] }, /outside the vocabulary/],
-    ['generate', { prompt: 'a', think: true }, /"think"/],
+    ['generate', { prompt: 'a', think: 'much' }, /"think"/],
     ['generate', { prompt: 'a', images: ['aGk='] }, /"images"/],
     ['chat', { messages: [{ role: 'user', content: 'a', images: ['aGk='] }] }, /images are not supported/],
     ['chat', { messages, format: { type: 'object', not: {} } }, /"not"/],

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
+import type { ThoughtPart } from '../../engine/thinking/thought-reader.ts';
 import { Conversation, type ConversationAnswer } from '../../engine/chat/conversation.ts';
 import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
 import { defineCommand, engineOptions, flag, optional, settings, withDefault } from '../framework/command.ts';
@@ -194,14 +195,19 @@ const mostRounds = 16;
 
 async function streamAnswer(
   context: CommandContext,
-  answer: AsyncGenerator<string, ConversationAnswer, undefined>,
+  answer: AsyncGenerator<ThoughtPart, ConversationAnswer, undefined>,
 ): Promise<ConversationAnswer> {
   let written = false;
+  let isThinking = false;
   for (;;) {
     const piece = await answer.next();
     if (piece.done !== true) {
+      const { type, text } = piece.value;
+      if (type === 'thought' && !context.streamsToTerminal) continue;
+      if (isThinking && type === 'text') context.stream('\n\n');
+      isThinking = type === 'thought';
       written = true;
-      context.stream(piece.value);
+      context.stream(text, { dimmed: isThinking });
       continue;
     }
     const { calls, tokens, tokensPerSecond, promptTokens } = piece.value;

@@ -130,6 +130,7 @@ export const generateCommand = defineCommand({
       maxTokens,
       stop,
       ignoreEos,
+      thinkingBudget: options.thinking,
       jsonSchema: jsonSchema === undefined ? undefined : await schemaIn(jsonSchema),
       method: speculation?.method,
       signal: context.signal,

@@ -6,6 +6,8 @@ import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { ifFound } from '../../errors.ts';
 import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
+import { thinkingFormatOf } from '../../engine/thinking/thinking-format.ts';
+import { toolFormatOf } from '../../engine/tools/tool-formats.ts';
 import { isExport, readExportedFolder } from '../../open/folder-files.ts';
 import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
@@ -13,7 +15,7 @@ import { describeModel, type Model } from '../../models/families/index.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { loadTokenizer, readChatTemplate, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, flag } from '../framework/command.ts';
 import type { CommandResult, CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -54,6 +56,7 @@ export const inspect = defineCommand({
     const described = await describeFolder(context, folder, verify);
     const { model, parameters, storedBytes, storedTypes, exported, labels, gguf } = described;
     const tokenizer = await ifFound(loadTokenizer(folder));
+    const template = tokenizer && (await ifFound(readChatTemplate(folder, tokenizer)));
     const { sampling: generation } = await readGenerationConfig(folder);
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
@@ -102,6 +105,9 @@ export const inspect = defineCommand({
         stateFormula: stateFormula.join('\n'),
         ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
         contextLength: sizes.trainedLength,
+        template: template?.source ?? null,
+        toolFormat: template === undefined ? null : toolFormatOf(template).name,
+        thinking: thinkingFormatOf(template)?.name ?? null,
         tokenizer:
           tokenizer === undefined ? null : { ...tokenizerJson(tokenizer), ...(gguf && { model: gguf.tokenizer }) },
       },

@@ -31,8 +31,8 @@ export interface CommandContext {
   /** Prints a line of the result for people: on stdout, or on stderr next to `--json`. Nothing with `--quiet --json`. */
   print(line: string): void;
   table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): void;
-  /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
-  stream(text: string): void;
+  /** Streams a part of the result for people, without a line break, on a terminal dimmed if asked. Nothing with `--json`. */
+  stream(text: string, style?: { readonly dimmed: boolean }): void;
   /** The next line of the input, after a prompt where a person reads it; undefined after the last. */
   ask(prompt: string): Promise<string | undefined>;
   readonly input: StandardInput;
@@ -77,8 +77,10 @@ export function makeContext(
     table: (rows, columns) => {
       print(textTable(makeTable(columns, rows)));
     },
-    stream(text) {
-      if (!json) io.stdout.write(io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text);
+    stream(text, { dimmed } = { dimmed: false }) {
+      if (json) return;
+      const shown = io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text;
+      io.stdout.write(dimmed && io.stdout.isTTY === true ? `\u001b[2m${shown}\u001b[22m` : shown);
     },
     input: io.input ?? { isPiped: () => false, read: () => Promise.resolve('') },
     ask: (prompt) => io.ask?.(prompt) ?? Promise.resolve(undefined),

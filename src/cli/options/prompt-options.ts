@@ -1,17 +1,31 @@
 /** The prompt of `linnet generate`: the source of its text, and its tokens. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { standardInputName } from '../../data/files/standard-input.ts';
 import type { PromptInput } from '../../engine/prompt.ts';
 import { flag, optional, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { anyText, filePath, text, tokenIds } from '../framework/option-values.ts';
+import { anyText, filePath, text, tokenIds, type ValueKind } from '../framework/option-values.ts';
+
+/** `off`, which is 0, or a number of tokens. */
+const thinkingValue: ValueKind<number> = {
+  schema: z
+    .string()
+    .regex(/^(?:off|[1-9][0-9]{0,8})$/)
+    .transform((given) => (given === 'off' ? 0 : Number(given))),
+  expects: '"off" or a number of tokens',
+  placeholder: 'tokens',
+};
 
 export const promptOptions = {
   prompt: optional(anyText, 'text to continue; - is the standard input'),
   chat: flag('the prompt is the message of a user, to be answered by the chat template of the model'),
   system: optional(text, 'with --chat: a system message before it'),
+  thinking: optional(
+    thinkingValue,
+    'with --chat: "off", or most tokens of the thoughts that come before the answer of some models (default: any number)',
+  ),
   ...settings({
     promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
     promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
@@ -29,7 +43,7 @@ export interface PromptSource {
 
 /** @throws UsageError for options that exclude each other */
 export function promptSource(options: PromptValues, context: Pick<CommandContext, 'input' | 'note'>): PromptSource {
-  const { prompt, promptTokens, promptFile, parseSpecial, chat, system } = options;
+  const { prompt, promptTokens, promptFile, parseSpecial, chat, system, thinking } = options;
   const ofTokens = (kind: 'none' | 'tokens', tokens: readonly number[]): PromptSource => {
     return { kind, input: () => Promise.resolve({ tokens }) };
   };
@@ -39,7 +53,8 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
       const content = await read();
       if (!chat) return { text: content, special: parseSpecial };
       const begin = system === undefined ? [] : [{ role: 'system', content: system }];
-      return { messages: [...begin, { role: 'user', content }] };
+      const variables = thinking === undefined ? undefined : { enable_thinking: thinking > 0 };
+      return { messages: [...begin, { role: 'user', content }], variables };
     },
   });
   const piped = ofText(() => readInput(context));
@@ -52,6 +67,7 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
     throw new UsageError('give one of --prompt, --set promptTokens and --set promptFile, not several');
   const source = given.at(0) ?? (context.input.isPiped() ? piped : ofTokens('none', []));
   if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
+  if (thinking !== undefined && !chat) throw new UsageError('--thinking bounds the thoughts of an answer; add --chat');
   if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
   if ((chat || parseSpecial) && source.kind !== 'text') {
     const needing = chat ? '--chat' : '--set parseSpecial';

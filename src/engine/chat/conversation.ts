@@ -7,10 +7,12 @@ import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import { leadsTo, type PromptInput, preparePrompt } from '../prompt.ts';
 import type { Session } from '../session.ts';
 import type { Generation } from '../text-job.ts';
+import type { Thinking } from '../thinking/thinking.ts';
+import type { ThoughtPart } from '../thinking/thought-reader.ts';
 import { CalledAnswer, type MadeCall } from '../tools/call-reader.ts';
 import { type CallingModel, ToolCalls } from '../tools/tool-calls.ts';
 import type { ToolFunction } from '../tools/tool-formats.ts';
-import { templateCall, withTools } from '../tools/tool-messages.ts';
+import { templateCall, toldThoughts, withTools } from '../tools/tool-messages.ts';
 
 /** Where a conversation is. Never changed: a turn makes a new one. */
 interface Moment {
@@ -23,6 +25,7 @@ interface Moment {
 
 /** A model to talk to. */
 interface TalkingModel extends CallingModel {
+  readonly thinking: Thinking | undefined;
   session(from?: Snapshot): Session;
 }
 
@@ -96,7 +99,7 @@ export class Conversation {
    * Says something and gives out the answer as it comes, calls left out. The answer of a turn that the signal ends is kept as it is.
    * @throws LinnetError as `Runner.submit`, `preparePrompt` and `toolGrammar`
    */
-  async *say(content: string, signal: AbortSignal): AsyncGenerator<string, ConversationAnswer, undefined> {
+  async *say(content: string, signal: AbortSignal): AsyncGenerator<ThoughtPart, ConversationAnswer, undefined> {
     const { required } = this.#options;
     const rules = { tools: required ?? this.#tools, required: required !== undefined };
     return yield* this.#turn(this.#moments, [{ role: 'user', content }], rules, signal);
@@ -106,7 +109,7 @@ export class Conversation {
   async *answerCalls(
     results: readonly { readonly call: MadeCall; readonly content: string }[],
     signal: AbortSignal,
-  ): AsyncGenerator<string, ConversationAnswer, undefined> {
+  ): AsyncGenerator<ThoughtPart, ConversationAnswer, undefined> {
     const messages = results.map(({ call: { callId, name }, content }) => {
       return { role: 'tool', content, name, tool_call_id: callId };
     });
@@ -120,18 +123,21 @@ export class Conversation {
     added: readonly ChatMessage[],
     rules: { readonly tools: readonly ToolFunction[]; readonly required: boolean },
     signal: AbortSignal,
-  ): AsyncGenerator<string, ConversationAnswer, undefined> {
+  ): AsyncGenerator<ThoughtPart, ConversationAnswer, undefined> {
     const { maxTokens, sampling } = this.#options;
     const now = this.#now;
     const input = this.#input(now, added);
     const held = this.#calls?.held({ ...rules, parallel: true });
-    const answer = new CalledAnswer(this.#calls?.reader(rules));
+    let answer = new CalledAnswer(this.#calls?.reader(rules));
+    const { thinking } = this.#model;
     const session = this.#model.session((now.isComplete ? this.#lastLeadingTo(input) : now).snapshot);
     const options = { ...sampling, random: this.#random, maxTokens, signal, ...held };
     let generation: Generation | undefined;
+    const job = 'messages' in input && thinking !== undefined ? session.job(input, options) : undefined;
+    if (job !== undefined) answer = new CalledAnswer(this.#calls?.reader(rules), thinking?.reader(job.prompt.tokens));
     for await (const event of session.run(input, options)) {
       const parts = event.type === 'tokens' ? answer.push(event.text) : event.type === 'end' ? answer.end() : [];
-      for (const part of parts) if (part.type === 'text') yield part.text;
+      for (const part of parts) if (part.type === 'text' || part.type === 'thought') yield part;
       if (event.type === 'end') ({ generation } = event);
     }
     if (generation === undefined) throw internalError('a turn ended without an end');
@@ -140,7 +146,11 @@ export class Conversation {
     const calls = answer.isCut || signal.aborted ? [] : answer.calls;
     const messages = [...now.messages, ...added];
     if (this.#model.template !== undefined) {
-      messages.push(messageOf(calls.length > 0 ? answer.content : generation.text, calls));
+      const isDivided = calls.length > 0 || thinking !== undefined;
+      messages.push({
+        ...messageOf(isDivided ? answer.content : generation.text, calls),
+        ...toldThoughts(answer.thoughts),
+      });
     }
     this.#moments = [...before, { messages, isComplete: now.isComplete, snapshot }];
     return { ...generation, calls };

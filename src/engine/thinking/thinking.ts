@@ -17,18 +17,17 @@ export class Thinking {
   /** Decodes the marks as part of a text, also where they are control tokens. */
   readonly tokenizer: Tokenizer;
   readonly #pieces = new Map<number, string>();
-  readonly #bytes: (id: number) => Uint8Array | undefined;
+  #bytes: ((id: number) => Uint8Array | undefined) | undefined;
 
   constructor(format: ThinkingFormat, tokenizer: Tokenizer) {
     this.format = format;
     this.tokenizer = showingTokens(tokenizer, [format.open, format.close]);
-    this.#bytes = tokenBytes(this.tokenizer);
   }
 
   /** That of a model; undefined for one whose template knows no thoughts. */
-  static of(model: { readonly tokenizer?: Tokenizer; readonly template?: ChatTemplate }): Thinking | undefined {
-    const format = thinkingFormatOf(model.template);
-    return format && model.tokenizer && new Thinking(format, model.tokenizer);
+  static of(tokenizer: Tokenizer | undefined, template: ChatTemplate | undefined): Thinking | undefined {
+    const format = thinkingFormatOf(template);
+    return format && tokenizer && new Thinking(format, tokenizer);
   }
 
   /** Whether a prompt ends in thoughts. */
@@ -76,6 +75,7 @@ export class Thinking {
   pieceOf(id: number): string {
     const known = this.#pieces.get(id);
     if (known !== undefined) return known;
+    this.#bytes ??= tokenBytes(this.tokenizer);
     const piece = new TextDecoder().decode(this.#bytes(id));
     this.#pieces.set(id, piece);
     return piece;

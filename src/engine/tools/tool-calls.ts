@@ -22,6 +22,7 @@ import { endOfTurn } from '../../tokenizer/text-ends.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { PromptReader } from '../prompt.ts';
 import type { TextJob } from '../text-job.ts';
+import { thinkingFormatOf } from '../thinking/thinking-format.ts';
 import { CallReader } from './call-reader.ts';
 import {
   functionName,
@@ -51,7 +52,9 @@ export class ToolCalls {
    */
   constructor({ tokenizer, template, decoder }: CallingModel, name?: string) {
     this.format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
-    this.#tokenizer = showingTokens(tokenizer, this.format.control);
+    const thinking = thinkingFormatOf(template);
+    const marks = thinking === undefined ? [] : [thinking.open, thinking.close];
+    this.#tokenizer = showingTokens(tokenizer, [...this.format.control, ...marks]);
     this.#grammars = new Grammars(this.#tokenizer, decoder.sizes.vocabulary);
     this.#ends = [...new Set([...decoder.eosIds, ...endOfTurn(tokenizer)])];
   }

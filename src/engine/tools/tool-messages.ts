@@ -26,6 +26,11 @@ export function withTools(input: MessagesInput, format: ToolFormat, tools: reado
   return { ...input, calls, messages: said };
 }
 
+/** Thoughts of a message that is told again, as templates look for them. */
+export function toldThoughts(thoughts = ''): Pick<ChatMessage, 'reasoning_content' | 'thinking'> {
+  return thoughts === '' ? {} : { reasoning_content: thoughts, thinking: thoughts };
+}
+
 /** A call of a message, its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
 export function templateCall({ id, name, arguments: json }: { id: string; name: string; arguments: string }) {
   let given: unknown = json;

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { MessagesInput } from '../../engine/prompt.ts';
 import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
-import { templateCall, withTools } from '../../engine/tools/tool-messages.ts';
+import { templateCall, toldThoughts, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { maybe, refuse } from './request-fields.ts';
@@ -27,6 +27,7 @@ export const messageSchema = z
     role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
     content: maybe(content),
     name: maybe(z.string().max(64)),
+    reasoning_content: maybe(z.string()),
     tool_calls: maybe(z.array(madeCall).max(128)),
     tool_call_id: maybe(z.string().max(256)),
   })
@@ -45,18 +46,21 @@ export function templateOf({ model }: TokenServing): ChatTemplate {
 }
 
 /** A message as clients send it. */
-export type SentMessage = Partial<Pick<z.output<typeof messageSchema>, 'name' | 'tool_calls' | 'tool_call_id'>> & {
+export type SentMessage = Partial<
+  Pick<z.output<typeof messageSchema>, 'name' | 'reasoning_content' | 'tool_calls' | 'tool_call_id'>
+> & {
   readonly role: string;
   readonly content?: string | readonly { readonly text: string }[] | undefined;
 };
 
 /** Messages as templates know them. */
 export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
-  return messages.map(({ role, content = '', name, tool_calls: calls, tool_call_id }) => ({
+  return messages.map(({ role, content = '', name, reasoning_content: thoughts, tool_calls: calls, tool_call_id }) => ({
     // The newer name of the same thing, which templates do not know.
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
     ...(name !== undefined && { name }),
+    ...toldThoughts(thoughts),
     ...(tool_call_id !== undefined && { tool_call_id }),
     ...(calls !== undefined &&
       calls.length > 0 && { tool_calls: calls.map(({ id, function: called }) => templateCall({ id, ...called })) }),

@@ -12,8 +12,8 @@ import { openAiFraming } from './event-stream.ts';
 import { chatLogprobs, openAiParts, timingsOf } from './answer-parts.ts';
 import { finishOf, type TextRecord, usageOf, visibleScores } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
-import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
+import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
 
@@ -29,6 +29,7 @@ const schema = (limits: ServerLimits) =>
     logprobs: maybe(z.boolean()),
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     add_generation_prompt: maybe(z.boolean()),
+    reasoning_effort: effortField,
     chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
     ...toolFields(tool, namedTool),
   });
@@ -60,17 +61,24 @@ export const chatCompletions: Dialect<Fields> = {
       parallel,
       schema: jsonSchemaOf(fields)?.schema,
     });
+    const effort = effortOf(fields.reasoning_effort);
     const messages = {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
-      variables: fields.chat_template_kwargs,
+      variables: { ...effort.variables, ...fields.chat_template_kwargs },
       // A client sends all messages, as ever; the session holds the state of those that it has seen.
       isWhole: true,
     };
     const input = chatInput(serving, messages, calling?.tools);
     const turn = await sessionTurn(fields, at);
     const asked = fields.max_completion_tokens ?? fields.max_tokens ?? answerTokens(serving);
-    const request = { asked, text: logprobs ? top : undefined, ...calling?.held, session: turn?.session };
+    const request = {
+      asked,
+      text: logprobs ? top : undefined,
+      ...calling?.held,
+      session: turn?.session,
+      thinkingBudget: effort.thinkingBudget,
+    };
     const text = await askedText(fields, at, input, request);
     return { texts: [text], keep: turn?.keep, answer: ([record]) => answerOf(fields, serving, record, calling) };
   },
@@ -85,9 +93,10 @@ function callOf({ callId, name, json }: MadeCall) {
   return { id: callId, type: 'function', function: { name, arguments: json } };
 }
 
-function messageOf({ content, calls }: CalledAnswer): object {
-  if (calls.length === 0) return { role: 'assistant', content, refusal: null };
-  return { role: 'assistant', content: content === '' ? null : content, refusal: null, tool_calls: calls.map(callOf) };
+function messageOf({ content, thoughts, calls }: CalledAnswer): object {
+  const said = { role: 'assistant', content, refusal: null, ...(thoughts !== '' && { reasoning_content: thoughts }) };
+  if (calls.length === 0) return said;
+  return { ...said, content: content === '' ? null : content, tool_calls: calls.map(callOf) };
 }
 
 /** A part of an answer as a delta of a stream. */
@@ -107,7 +116,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? chatLogprobs(scores, names, pieces) : null;
   const promptIds = shared.promptIds(record);
-  const answers = record.choices.map(() => new CalledAnswer(calling?.reader()));
+  const answers = record.choices.map(() => answerTo(record, calling));
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
     chunks(piece) {

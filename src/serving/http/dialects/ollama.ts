@@ -3,17 +3,17 @@ import { z } from 'zod';
 import type { SamplerInput } from '../../../decoding/sampler.ts';
 import type { PromptInput } from '../../../engine/prompt.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
+import type { CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { chatInput, chatMessages, type SentMessage } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
-import { checkInVocabulary, given, maybe, modelName, type Refusals, refuse, some, tokenId } from '../request-fields.ts';
+import { checkInVocabulary, maybe, modelName, refuse, some, tokenId } from '../request-fields.ts';
 import type { AnswerFold, Asked, At, Dialect } from './dialect.ts';
 import { lineFraming } from './event-stream.ts';
 import { chatLogprobs, timingsOf } from './answer-parts.ts';
 import { finishOf, type TextRecord, visibleScores } from './records.ts';
 import { commonSampling, jsonSchemaField, samplingFields, askedText } from './text-fields.ts';
-import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+import { answerTo, type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 
 /** Tokens where a request sets no limit. */
 const unboundedTokens = 4096;
@@ -28,7 +28,7 @@ function fieldsOf(limits: ServerLimits) {
     stream: maybe(z.boolean()).transform((value = true) => value),
     format: maybe(z.union([z.enum(['', 'json']), jsonSchemaField], { error: 'expected "json" or a JSON schema' })),
     keep_alive: maybe(z.union([z.string().max(64), z.number()])),
-    think: maybe(z.literal(false)),
+    think: maybe(z.union([z.boolean(), z.enum(['low', 'medium', 'high'])])),
     logprobs: maybe(z.boolean()),
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     options: maybe(
@@ -45,8 +45,6 @@ function fieldsOf(limits: ServerLimits) {
 
 type Fields = z.output<z.ZodObject<ReturnType<typeof fieldsOf>>>;
 
-const refusals: Refusals = { think: (value) => given(value) && value !== false };
-
 const generateSchema = (limits: ServerLimits) =>
   z.object({
     ...fieldsOf(limits),
@@ -59,7 +57,7 @@ const generateSchema = (limits: ServerLimits) =>
 export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>> = {
   summary: 'Answers a prompt, in the shapes of Ollama',
   body: generateSchema,
-  refusals: { ...refusals, suffix: some, images: some, template: some },
+  refusals: { suffix: some, images: some, template: some },
   framing: lineFraming,
   async ask(fields, at) {
     const { serving } = at;
@@ -79,7 +77,7 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
     return asked(fields, at, {
       input: text === '' ? undefined : input,
       after: context,
-      shape: (response) => ({ response }),
+      shape: (response, _, thinking) => ({ response, ...(thinking !== '' && { thinking }) }),
       more: ({ job, choices: [{ tokens }] }) => (raw ? {} : { context: [...job.prompt.tokens, ...tokens] }),
     });
   },
@@ -88,6 +86,7 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
 const message = z.object({
   role: z.enum(['system', 'user', 'assistant', 'tool']),
   content: maybe(z.string()),
+  thinking: maybe(z.string()),
   images: maybe(z.array(z.unknown()).max(0, { error: 'images are not supported' })),
   tool_calls: maybe(
     z
@@ -113,7 +112,7 @@ const chatSchema = (limits: ServerLimits) =>
 export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
   summary: 'Answers messages, in the shapes of Ollama',
   body: chatSchema,
-  refusals,
+  refusals: {},
   framing: lineFraming,
   ask(fields, at) {
     const { serving } = at;
@@ -130,12 +129,12 @@ export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
 function sentMessages(messages: readonly z.output<typeof message>[]): SentMessage[] {
   const open: { readonly id: string; readonly name: string }[] = [];
   let count = 0;
-  return messages.map(({ role, content, tool_calls: calls, tool_name: name, tool_call_id: callId }) => {
+  return messages.map(({ role, content, thinking, tool_calls: calls, tool_name: name, tool_call_id: callId }) => {
     const made = calls?.map(({ id = `call${String(count++).padStart(5, '0')}`, function: called }) => {
       open.push({ id, name: called.name });
       return { id, type: undefined, function: { name: called.name, arguments: JSON.stringify(called.arguments) } };
     });
-    if (role !== 'tool') return { role, content, tool_calls: made };
+    if (role !== 'tool') return { role, content, reasoning_content: thinking, tool_calls: made };
     const place = Math.max(
       0,
       open.findIndex((call) => call.id === callId || call.name === name),
@@ -145,12 +144,13 @@ function sentMessages(messages: readonly z.output<typeof message>[]): SentMessag
   });
 }
 
-function messageOf(content: string, calls: readonly MadeCall[]): object {
+function messageOf(content: string, calls: readonly MadeCall[], thinking: string): object {
   const tool_calls = calls.map(({ callId: id, name, json }, index) => {
     const given: unknown = JSON.parse(json);
     return { id, function: { index, name, arguments: given } };
   });
-  return { message: { role: 'assistant', content, ...(calls.length > 0 && { tool_calls }) } };
+  const thoughts = thinking === '' ? {} : { thinking };
+  return { message: { role: 'assistant', content, ...thoughts, ...(calls.length > 0 && { tool_calls }) } };
 }
 
 function schemaOf({ format = '' }: Fields) {
@@ -177,7 +177,8 @@ function samplingOf(options: Partial<NonNullable<Fields['options']>>): SamplerIn
 }
 
 function variablesOf({ think }: Fields) {
-  return think === undefined ? undefined : { enable_thinking: think };
+  if (think === undefined) return undefined;
+  return { enable_thinking: think !== false, ...(typeof think === 'string' && { reasoning_effort: think }) };
 }
 
 /** The parts of an answer that differ between prompts and messages. */
@@ -187,7 +188,7 @@ interface Answering {
   /** Tokens before it. */
   readonly after?: readonly number[];
   readonly calling?: Calling | undefined;
-  readonly shape: (content: string, calls: readonly MadeCall[]) => object;
+  readonly shape: (content: string, calls: readonly MadeCall[], thoughts: string) => object;
   /** Fields of the last part. */
   readonly more?: (record: TextRecord) => object;
 }
@@ -206,12 +207,13 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
     sampling: samplingOf(options),
     defaults: ollamaDefaults,
     after,
+    thinkingBudget: fields.think === false ? 0 : undefined,
     ...calling?.held,
   };
   const texts =
     input === undefined ? [] : [await askedText({ stop, json_schema: schemaOf(fields) }, at, input(), request)];
   const head = () => ({ model, created_at: new Date().toISOString() });
-  const loaded = () => ({ ...head(), ...shape('', []), done: true, done_reason: 'load' });
+  const loaded = () => ({ ...head(), ...shape('', [], ''), done: true, done_reason: 'load' });
   return {
     texts,
     answer: ([record]: readonly (TextRecord | undefined)[]) =>
@@ -231,13 +233,15 @@ function answerOf(
 ): AnswerFold {
   const nanoseconds = (milliseconds: number): number => Math.round(1e6 * milliseconds);
   const [choice] = record.choices;
-  const answer = new CalledAnswer(calling?.reader());
+  const answer = answerTo(record, calling);
   let told = 0;
   /** The text of parts, and the calls that have become complete. */
   const said = (parts: readonly CalledPart[]): object => {
     const calls = answer.calls.slice(told, answer.calls.length - (answer.isCut ? 1 : 0));
     told += calls.length;
-    return shape(parts.map((part) => (part.type === 'text' ? part.text : '')).join(''), calls);
+    const joined = (type: 'text' | 'thought'): string =>
+      parts.map((part) => (part.type === type ? part.text : '')).join('');
+    return shape(joined('text'), calls, joined('thought'));
   };
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? { logprobs: chatLogprobs(scores, (id) => pieces.of(id), pieces).content } : {};

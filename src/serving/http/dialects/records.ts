@@ -3,6 +3,7 @@ import type { SequenceState } from '../../../decoding/state/sequence-state.ts';
 import type { Snapshot } from '../../../decoding/state/session-format.ts';
 import { cancelled } from '../../../engine/running-job.ts';
 import type { PreparedJob, Session } from '../../../engine/session.ts';
+import type { Thinking } from '../../../engine/thinking/thinking.ts';
 import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
 import type { EndEvent, PromptEvent, TextEvent, TextRun, TokensEvent } from '../../../engine/text-job.ts';
 
@@ -10,6 +11,8 @@ import type { EndEvent, PromptEvent, TextEvent, TextRun, TokensEvent } from '../
 export interface AskedText {
   readonly session: Session;
   readonly job: PreparedJob;
+  /** Of an answer to messages that thoughts may precede. */
+  readonly thinking?: Thinking;
 }
 
 /** Keeps a session that has moved on. */
@@ -57,9 +60,10 @@ export type Piece = { readonly record: TextRecord } & (
 
 export function recordsOf(texts: readonly AskedText[]): TextRecord[] {
   let choices = 0;
-  return texts.map(({ session, job }) => ({
+  return texts.map(({ session, job, thinking }) => ({
     session,
     job,
+    thinking,
     prompt: job.prompt.source ?? job.prompt.tokens,
     choices: Array.from({ length: job.n ?? 1 }, () => ({
       index: choices++,
@@ -183,6 +187,12 @@ export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedSco
   return [...scores, ...(end?.scores ?? [])].slice(0, end?.generation.tokens.length);
 }
 
+/** Tokens of thoughts in texts that have ended. */
+export function thoughtTokens({ thinking, job, choices }: TextRecord): number {
+  const counts = choices.map(({ end, tokens }) => (end && thinking?.count(job.prompt.tokens, tokens)) ?? 0);
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
 export function usageOf(records: readonly TextRecord[]) {
   let [prompt, written, cached] = [0, 0, 0];
   for (const record of records) {
@@ -195,5 +205,6 @@ export function usageOf(records: readonly TextRecord[]) {
     completion_tokens: written,
     total_tokens: prompt + written,
     prompt_tokens_details: { cached_tokens: cached },
+    completion_tokens_details: { reasoning_tokens: records.reduce((sum, record) => sum + thoughtTokens(record), 0) },
   };
 }

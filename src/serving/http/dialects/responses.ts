@@ -12,10 +12,10 @@ import { type Route, route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import type { AnswerFold, Dialect } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
-import { CalledAnswer, type CalledPart, type MadeCall } from '../../../engine/tools/call-reader.ts';
+import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { finishOf, type TextRecord, usageOf } from './records.ts';
 import { jsonSchemaField, jsonSchemaOf, textFields, askedText } from './text-fields.ts';
-import { type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
   type: z.enum(['input_text', 'output_text', 'text'], { error: 'only parts that are text are supported' }),
@@ -33,10 +33,15 @@ const item = z.union(
       role: z.enum(['system', 'developer', 'user', 'assistant']),
       content: texts,
     }),
+    z.object({
+      type: z.literal('reasoning'),
+      summary: maybe(z.array(z.object({ text: z.string() })).max(1024)),
+      content: maybe(z.array(z.object({ text: z.string() })).max(1024)),
+    }),
     z.object({ type: z.literal('function_call'), ...call }),
     z.object({ type: z.literal('function_call_output'), call_id: z.string().max(256), output: texts }),
   ],
-  { error: 'only items of type "message", "function_call" and "function_call_output" are supported' },
+  { error: 'only items of type "message", "reasoning", "function_call" and "function_call_output" are supported' },
 );
 
 type Item = z.output<typeof item>;
@@ -44,15 +49,23 @@ type Item = z.output<typeof item>;
 /** Input items as messages of a chat: calls are part of the message before them, as they were written. */
 function itemMessages(items: readonly Item[]): ChatMessage[] {
   const sent: Parameters<typeof chatMessages>[0][number][] = [];
+  /** Thoughts, which belong to the message after them. */
+  let thoughts: string | undefined;
   for (const one of items) {
+    if (one.type === 'reasoning') {
+      thoughts = [...(one.content ?? one.summary ?? [])].map((part) => part.text).join('');
+      continue;
+    }
+    const told = { reasoning_content: thoughts };
+    thoughts = undefined;
     if (one.type === 'function_call') {
       const { call_id: id, name, arguments: json } = one;
       const calls = [{ id, type: 'function' as const, function: { name, arguments: json } }];
       const before = sent.at(-1)?.role === 'assistant' ? sent.pop() : undefined;
-      sent.push({ ...before, role: 'assistant', tool_calls: [...(before?.tool_calls ?? []), ...calls] });
+      sent.push({ ...told, ...before, role: 'assistant', tool_calls: [...(before?.tool_calls ?? []), ...calls] });
     } else if (one.type === 'function_call_output') {
       sent.push({ role: 'tool', tool_call_id: one.call_id, content: one.output });
-    } else sent.push(one);
+    } else sent.push({ ...told, ...one });
   }
   return chatMessages(sent);
 }
@@ -75,6 +88,7 @@ function schema(limits: ServerLimits) {
     text: maybe(z.object({ format: maybe(format) })),
     previous_response_id: maybe(z.string().max(64)),
     store: maybe(z.boolean()),
+    reasoning: maybe(z.object({ effort: effortField })),
     metadata: maybe(z.record(z.string().max(64), z.string().max(512))),
     ...toolFields(
       z.object({ type: z.literal('function'), ...functionFields }),
@@ -89,6 +103,7 @@ interface Answered {
   /** Fields that are the same from the beginning to the end of an answer. */
   readonly about: object;
   readonly itemId: string;
+  readonly thoughtsId: string;
   readonly calling: Calling | undefined;
 }
 
@@ -115,12 +130,14 @@ export const responses: Dialect<Fields> = {
     const format = formatOf(fields);
     const { tools, tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, { tools, choice, parallel, schema: jsonSchemaOf(format)?.schema });
+    const effort = effortOf(fields.reasoning?.effort);
     const request = {
       asked,
+      thinkingBudget: effort.thinkingBudget,
       ...calling?.held,
       session: serving.model.session(before && { ...before.session, random: undefined }, { runner: serving.runner }),
     };
-    const chat = chatInput(serving, { messages: all, isWhole: true }, calling?.tools);
+    const chat = chatInput(serving, { messages: all, isWhole: true, variables: effort.variables }, calling?.tools);
     const text = await askedText({ ...fields, ...format }, at, chat, request);
     const { sampling } = text.job;
     const id = newId('resp');
@@ -143,16 +160,16 @@ export const responses: Dialect<Fields> = {
       truncation: 'disabled',
       metadata: fields.metadata ?? {},
     };
-    const answered = { about, itemId: newId('msg'), calling };
+    const answered = { about, itemId: newId('msg'), thoughtsId: newId('rs'), calling };
     return {
       texts: [text],
       async keep({ state, tokens, random }, record) {
         if (fields.store === false) return;
-        const { content, calls } = answerIn(answered, record);
+        const { content, thoughts, calls } = answerIn(answered, record);
         const made = calls.map(({ callId, name, json }) => {
           return { id: callId, type: 'function' as const, function: { name, arguments: json } };
         });
-        const said = chatMessages([{ role: 'assistant', content, tool_calls: made }]);
+        const said = chatMessages([{ role: 'assistant', content, reasoning_content: thoughts, tool_calls: made }]);
         const body = bodyOf(answered, record);
         const note = JSON.stringify({ messages: [...messages, ...said], body });
         await store.save({ owner, id }, { state, tokens, random, note }, { expected: 0 });
@@ -178,6 +195,7 @@ const noteSchema = z.strictObject({
   messages: z.array(
     z.object({
       ...{ role: z.string(), content: z.string(), name: z.string().optional() },
+      ...{ reasoning_content: z.string().optional(), thinking: z.string().optional() },
       ...{ tool_calls: z.array(z.unknown()).optional(), tool_call_id: z.string().optional() },
     }),
   ),
@@ -222,13 +240,18 @@ function messageItem({ itemId }: Answered, status: Status, text: string) {
   return { id: itemId, type: 'message', role: 'assistant', status, content };
 }
 
+function thoughtsItem({ thoughtsId }: Answered, status: Status, text: string) {
+  const content = status === 'in_progress' ? [] : [{ type: 'reasoning_text', text }];
+  return { id: thoughtsId, type: 'reasoning', status, summary: [], content };
+}
+
 function callItem({ callId, name, json }: MadeCall, status: Status) {
   return { id: `fc_${callId}`, type: 'function_call', status, call_id: callId, name, arguments: json };
 }
 
 /** The whole text of an answer, with its calls. */
 function answerIn({ calling }: Answered, record: TextRecord): CalledAnswer {
-  const answer = new CalledAnswer(calling?.reader());
+  const answer = answerTo(record, calling);
   answer.push(record.choices[0].text);
   answer.end();
   return answer;
@@ -238,10 +261,11 @@ function outputOf(answered: Answered, record: TextRecord): object[] {
   const status = statusOf(record);
   if (status === 'in_progress') return [];
   const answer = answerIn(answered, record);
-  const { content, calls } = answer;
+  const { content, thoughts, calls } = answer;
   const of = (index: number) => (index < calls.length - 1 ? 'completed' : lastStatus(answer, status));
   const text = content !== '' || calls.length === 0 ? [messageItem(answered, of(-1), content)] : [];
-  return [...text, ...calls.map((call, index) => callItem(call, of(index)))];
+  const thought = thoughts === '' ? [] : [thoughtsItem(answered, 'completed', thoughts)];
+  return [...thought, ...text, ...calls.map((call, index) => callItem(call, of(index)))];
 }
 
 /** Of the last item: a stop string may cut a call short. */
@@ -261,30 +285,41 @@ function bodyOf(answered: Answered, record: TextRecord) {
 }
 
 function responseUsage(record: TextRecord) {
-  const { prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details } = usageOf([record]);
+  const { prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details, completion_tokens_details } = usageOf([
+    record,
+  ]);
   return {
     input_tokens: prompt_tokens,
     input_tokens_details: prompt_tokens_details,
     output_tokens: completion_tokens,
-    output_tokens_details: { reasoning_tokens: 0 },
+    output_tokens_details: completion_tokens_details,
     total_tokens,
   };
 }
 
 function answerOf(answered: Answered, record: TextRecord): AnswerFold {
-  const answer = new CalledAnswer(answered.calling?.reader());
-  /** The item that grows: the text, or a call. */
-  let open: 'text' | MadeCall | undefined;
+  const answer = answerTo(record, answered.calling);
+  /** The item that grows: the thoughts, the text, or a call. */
+  let open: 'thoughts' | 'text' | MadeCall | undefined;
   let output = -1;
   const place = () =>
     typeof open === 'object'
       ? { item_id: `fc_${open.callId}`, output_index: output }
-      : { item_id: answered.itemId, output_index: output, content_index: 0 };
+      : {
+          item_id: open === 'thoughts' ? answered.thoughtsId : answered.itemId,
+          output_index: output,
+          content_index: 0,
+        };
   const item = (status: Status) =>
-    typeof open === 'object' ? callItem(open, status) : messageItem(answered, status, answer.content);
+    typeof open === 'object'
+      ? callItem(open, status)
+      : open === 'thoughts'
+        ? thoughtsItem(answered, status, answer.thoughts)
+        : messageItem(answered, status, answer.content);
   const end = (status: Status): object[] => {
     if (open === undefined) return [];
     const done = { type: 'response.output_item.done', output_index: output, item: item(status) };
+    if (open === 'thoughts') return [{ type: 'response.reasoning_text.done', ...place(), text: answer.thoughts }, done];
     if (open !== 'text') {
       const { name, json } = open;
       return [{ type: 'response.function_call_arguments.done', ...place(), name, arguments: json }, done];
@@ -296,7 +331,7 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
       done,
     ];
   };
-  const begin = (next: 'text' | MadeCall): object[] => {
+  const begin = (next: 'thoughts' | 'text' | MadeCall): object[] => {
     const ended = end('completed');
     open = next;
     output++;
@@ -305,12 +340,15 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
     return [...ended, added, { type: 'response.content_part.added', ...place(), part: contentPart('') }];
   };
   const told = (part: CalledPart): object[] => {
-    if (part.type === 'thought') return [];
+    if (part.type === 'thought') {
+      const begun = open === 'thoughts' ? [] : begin('thoughts');
+      return [...begun, { type: 'response.reasoning_text.delta', ...place(), delta: part.text }];
+    }
     if (part.type === 'call') return begin(part.call);
     if (part.type !== 'text') {
       return [{ type: 'response.function_call_arguments.delta', ...place(), delta: part.json }];
     }
-    const begun = open === undefined ? begin('text') : [];
+    const begun = open === 'text' ? [] : begin('text');
     if (part.text === '') return begun;
     return [...begun, { type: 'response.output_text.delta', ...place(), delta: part.text, logprobs: [] }];
   };
@@ -320,13 +358,13 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
       return [
         { type: 'response.created', response },
         { type: 'response.in_progress', response },
-        ...(answered.calling === undefined ? begin('text') : []),
+        ...(answered.calling === undefined && record.thinking === undefined ? begin('text') : []),
       ];
     },
     chunks: (piece) => (piece.type === 'text' ? answer.push(piece.event.text).flatMap(told) : []),
     last() {
       const held = answer.end().flatMap(told);
-      const only = open === undefined ? begin('text') : [];
+      const only = open === undefined || open === 'thoughts' ? begin('text') : [];
       const status = statusOf(record);
       return [
         ...held,

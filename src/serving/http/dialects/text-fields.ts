@@ -143,7 +143,7 @@ function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
 }
 
 /** The part of a text that its dialect decides. */
-export interface TextRequest extends Pick<JobOptions, 'bos' | 'after' | 'constraint' | 'tokenizer'> {
+export interface TextRequest extends Pick<JobOptions, 'bos' | 'after' | 'constraint' | 'tokenizer' | 'thinkingBudget'> {
   /** Most tokens that are asked for. */
   readonly asked: number;
   /** Most probable tokens to report with each token of the text, and of the prompt. */
@@ -204,7 +204,8 @@ export async function askedText(
   const job = await whenEncoded(() => own.job(input, options), request.abort.signal);
   const tokens = job.prompt.source ?? job.prompt.tokens;
   if (!('messages' in input)) checkInVocabulary(tokens, model.vocabulary, 'prompt');
-  return { session: own, job: { ...job, maxTokens: tokensLeft(serving, tokens.length, asked) } };
+  const thinking = 'messages' in input ? model.thinking : undefined;
+  return { session: own, job: { ...job, maxTokens: tokensLeft(serving, tokens.length, asked) }, thinking };
 }
 
 /** Tokens before which nothing ends a text. */

@@ -1,9 +1,10 @@
 /** Fields of requests by which a model may call functions, and their meaning for its text. */
 import { z } from 'zod';
-import type { CallReader } from '../../../engine/tools/call-reader.ts';
+import { CalledAnswer, type CallReader } from '../../../engine/tools/call-reader.ts';
 import { functionName, type ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import type { Serving } from '../request-context.ts';
 import { madeOf, maybe, refuse } from '../request-fields.ts';
+import type { AskedText } from './records.ts';
 import type { TextRequest } from './text-fields.ts';
 
 /** Most functions of a request. */
@@ -43,6 +44,24 @@ export interface Calling {
   readonly tools: readonly ToolFunction[];
   /** A reader of one answer. */
   readonly reader: () => CallReader;
+}
+
+/** What is told of one answer to a request: its thoughts, its text, its calls. */
+export function answerTo({ thinking, job }: AskedText, calling: Calling | undefined): CalledAnswer {
+  return new CalledAnswer(calling?.reader(), thinking?.reader(job.prompt.tokens));
+}
+
+/** How much a model is to think, by the names of the API. */
+export const effortField = maybe(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']));
+
+/** An effort as variables of templates, and as a bound of thoughts. */
+export function effortOf(effort: string | undefined): {
+  readonly variables: Readonly<Record<string, unknown>>;
+  readonly thinkingBudget?: number;
+} {
+  if (effort === undefined) return { variables: {} };
+  if (effort === 'none') return { variables: { enable_thinking: false }, thinkingBudget: 0 };
+  return { variables: { enable_thinking: true, reasoning_effort: effort } };
 }
 
 /**
