@@ -5,16 +5,16 @@
 import type { Dim } from '../graph/shape.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Horizon } from './attention-layer.ts';
-import { emptySlot, type SequenceStep, windowStart } from './masks.ts';
+import { emptySlot, openCount, type SequenceStep, windowStart } from './masks.ts';
 
 /** Names of the inputs: ages of rows in the ring, of rows in the tree, and of S. */
 export const ageNames = { ring: 'age.ring', tree: 'age.tree', sums: 'age.sums' } as const;
 
 /** Types of the inputs. */
-export function declareGroupAges(slots: Dim): Record<string, { dtype: 'float32'; shape: Dim[] }> {
+export function declareGroupAges(slots: Dim, treeRows: Dim): Record<string, { dtype: 'float32'; shape: Dim[] }> {
   return {
     [ageNames.ring]: { dtype: 'float32', shape: ['B', 1, 'T', slots] },
-    [ageNames.tree]: { dtype: 'float32', shape: ['B', 1, 'T', 'T'] },
+    [ageNames.tree]: { dtype: 'float32', shape: ['B', 1, 'T', treeRows] },
     [ageNames.sums]: { dtype: 'float32', shape: ['B', 1, 'T', 1] },
   };
 }
@@ -29,9 +29,11 @@ export function groupAges(
   const { group: G, window: W = 1 } = horizon;
   const B = steps.length;
   const ring = new Float32Array(B * nodes * slots);
-  const tree = new Float32Array(B * nodes * nodes);
+  const open = openCount(steps);
+  const columns = open + nodes;
+  const tree = new Float32Array(B * nodes * columns);
   const sums = new Float32Array(B * nodes);
-  steps.forEach(({ slotPositions, tree: own, committed }, b) => {
+  steps.forEach(({ slotPositions, tree: own, committed, open: rows }, b) => {
     const folded = windowStart(committed, horizon) / G;
     own.depths.forEach((depth, node) => {
       const row = b * nodes + node;
@@ -40,15 +42,18 @@ export function groupAges(
       slotPositions.forEach((position, slot) => {
         if (position !== emptySlot) ring[row * slots + slot] = age(position);
       });
+      rows?.positions.forEach((position, column) => {
+        tree[row * columns + column] = age(position);
+      });
       own.depths.forEach((other, column) => {
-        tree[row * nodes + column] = age(committed + other);
+        tree[row * columns + open + column] = age(committed + other);
       });
       sums[row] = Math.max(0, group - W + 1 - folded);
     });
   });
   return {
     [ageNames.ring]: tensor('float32', [B, 1, nodes, slots], ring),
-    [ageNames.tree]: tensor('float32', [B, 1, nodes, nodes], tree),
+    [ageNames.tree]: tensor('float32', [B, 1, nodes, columns], tree),
     [ageNames.sums]: tensor('float32', [B, 1, nodes, 1], sums),
   };
 }

@@ -3,7 +3,7 @@
  * rows may be named dimensions.
  */
 import type { Value } from '../graph/graph.ts';
-import { reshape, transpose } from '../graph/ops/layout.ts';
+import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { broadcastTo } from '../graph/ops/contraction.ts';
 import { multiplyDims } from '../graph/shape.ts';
 
@@ -13,18 +13,34 @@ export class HeadLayout {
   readonly queries: Value;
   readonly #repeat: number;
   readonly #keyValueHeads: number;
+  /** Rows of zeros before the queries of a matrix. */
+  readonly #spare: number;
 
-  constructor(q: Value, keyValueHeads: number) {
+  /**
+   * @param inCompany whether no matrix has a single row: one without repeated heads is given a row of zeros, which `split` takes
+   *   away. The runtime adds up a single row in another order than rows among others (docs/verify.md).
+   */
+  constructor(q: Value, keyValueHeads: number, inCompany = false) {
     const [B, T, H, D] = q.shape;
+    this.#spare = inCompany && Number(H) === keyValueHeads ? 1 : 0;
     this.#keyValueHeads = keyValueHeads;
     this.#repeat = Number(H) / keyValueHeads;
     this.queries = reshape(transpose(q, [0, 2, 1, 3]), [B, keyValueHeads, this.#repeat, T, D]);
   }
 
-  /** [B,M,R,T,X] → [B,M,R·T,X] */
+  /** Other queries [B,T,H,D] in the same layout. */
+  of(q: Value): HeadLayout {
+    return new HeadLayout(q, this.#keyValueHeads, this.#spare > 0);
+  }
+
+  /** [B,M,R,T,X] → [B,M,R·T,X], of a spare row more where the layout has one */
   join(x: Value): Value {
     const [B, M, R, T, X] = x.shape;
-    return reshape(x, [B, M, multiplyDims(R, T), X]);
+    return this.#padded(reshape(x, [B, M, multiplyDims(R, T), X]));
+  }
+
+  #padded(rows: Value): Value {
+    return pad(rows, 2, this.#spare, 0);
   }
 
   /** φ of the queries [B,M,R·T,F]. @param map from [B,H,T,D] to [B,H,T,F] */
@@ -36,7 +52,7 @@ export class HeadLayout {
 
   /** [B,M,R·T,E] → [B,T,H,E] */
   split(x: Value): Value {
-    if (this.#repeat === 1) return transpose(x, [0, 2, 1, 3]);
+    if (this.#repeat === 1) return transpose(this.#spare === 0 ? x : slice(x, 2, this.#spare), [0, 2, 1, 3]);
     const [B, , , T] = this.queries.shape;
     const E = x.shape[3];
     const perHead = reshape(x, [B, this.#keyValueHeads, this.#repeat, T, E]);
@@ -45,7 +61,7 @@ export class HeadLayout {
 
   /** A mask [B,1,T,rows] for every query of a matrix: [B,1,R·T,rows]. */
   tile(mask: Value): Value {
-    if (this.#repeat === 1) return mask;
+    if (this.#repeat === 1) return this.#padded(mask);
     const [B, , T, rows] = mask.shape;
     return reshape(broadcastTo(mask, [B, this.#repeat, T, rows]), [B, 1, multiplyDims(this.#repeat, T), rows]);
   }
@@ -53,7 +69,8 @@ export class HeadLayout {
   /** Weights per query head [B,T,rows,H] → [B,M,R·T,rows]. */
   perHead(weights: Value): Value {
     const [B, T, rows] = weights.shape;
-    return reshape(transpose(weights, [0, 3, 1, 2]), [B, this.#keyValueHeads, multiplyDims(this.#repeat, T), rows]);
+    const [M, R] = [this.#keyValueHeads, this.#repeat];
+    return this.#padded(reshape(transpose(weights, [0, 3, 1, 2]), [B, M, multiplyDims(R, T), rows]));
   }
 
   /** Values [B,M,T,E] as each query head sees them: [B,M,R·T,E]. */

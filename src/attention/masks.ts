@@ -40,7 +40,7 @@ export const exactRule: TreeRule = {
 
 /** Masks over one block of rows, for B sequences of T nodes. */
 export interface MaskBlock {
-  /** Rows per sequence: C for the ring, T for the tree. */
+  /** Rows per sequence: C for the ring, T for the tree, after U open rows. */
   readonly rows: number;
   /** 1 or 0 [B,T,rows]. */
   readonly same: Float32Array;
@@ -58,15 +58,15 @@ export interface MaskBuffers {
   readonly tree: MaskBlock;
 }
 
-/** Allocates masks for B sequences, trees of up to T nodes and a ring of C slots. */
-export function makeMaskBuffers(batch: number, nodes: number, ringSlots: number): MaskBuffers {
+/** Allocates masks for B sequences, trees of up to T nodes, a ring of C slots and U open rows. */
+export function makeMaskBuffers(batch: number, nodes: number, ringSlots: number, open = 0): MaskBuffers {
   const block = (rows: number): MaskBlock => ({
     rows,
     same: new Float32Array(batch * nodes * rows),
     earlier: new Float32Array(batch * nodes * rows),
     offsets: new Int32Array(batch * nodes * rows),
   });
-  return { batch, nodes, ring: block(ringSlots), tree: block(nodes) };
+  return { batch, nodes, ring: block(ringSlots), tree: block(open + nodes) };
 }
 
 /** The nodes that a step reads of one sequence, at most T. */
@@ -76,8 +76,23 @@ export interface TreeView {
   readonly rule?: TreeRule;
 }
 
+/** Rows of the ring that are read with the tree's: see `OpenRows`. */
+export interface OpenPositions {
+  /** Position of every open row [U], ascending; −1 (`emptySlot`) behind them. */
+  readonly positions: Int32Array;
+  /** The first position whose row the ring hides. */
+  readonly from: number;
+}
+
+/** U: open rows of the sequences of a step, all of which have as many. */
+export function openCount(steps: readonly SequenceStep[]): number {
+  return steps.at(0)?.open?.positions.length ?? 0;
+}
+
 /** One sequence's part in a step. */
 export interface SequenceStep extends TreeView {
+  /** Its open rows. Default: none. */
+  readonly open?: OpenPositions;
   /** Position held by each slot of the ring [C]; −1 (`emptySlot`) for none. */
   readonly slotPositions: Int32Array;
   /** L: committed positions, before the tree. */
@@ -104,18 +119,27 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
   if (slotPositions.length !== ring.rows) {
     throw new LinnetError('SHAPE', `a ring of ${slotPositions.length} slots does not fit masks for ${ring.rows}`);
   }
+  const open = step.open?.positions ?? noPositions;
+  if (open.length + nodes !== treeBlock.rows) {
+    throw new LinnetError(
+      'SHAPE',
+      `masks of ${treeBlock.rows} rows do not fit ${open.length} open rows and ${nodes} nodes`,
+    );
+  }
+  const hidden = step.open?.from ?? Number.POSITIVE_INFINITY;
   if (!Number.isSafeInteger(committed) || committed < 0) {
     throw new LinnetError('INPUT', `the committed length must be a whole number from 0, got ${committed}`);
   }
   for (let node = 0; node < nodes; node++) {
     const row = sequence * nodes + node;
     if (node < tree.size) {
-      fillRingRow(ring, row, slotPositions, committed, tree, node, view);
-      fillTreeRow(treeBlock, row, tree, committed, node, view);
+      fillHeldRow(ring, row, slotPositions, hidden, committed, tree, node, view);
+      fillHeldRow(treeBlock, row, open, Number.POSITIVE_INFINITY, committed, tree, node, view);
+      fillTreeRow(treeBlock, row, open.length, tree, committed, node, view);
     } else {
       clearRow(ring, row, horizon);
       clearRow(treeBlock, row, horizon);
-      treeBlock.same[row * treeBlock.rows + node] = 1;
+      treeBlock.same[row * treeBlock.rows + open.length + node] = 1;
     }
   }
 }
@@ -139,10 +163,14 @@ interface View {
   readonly rule: TreeRule;
 }
 
-function fillRingRow(
+const noPositions = new Int32Array(0);
+
+/** The first columns of a row, of committed positions. @param hidden those from here on are not seen */
+function fillHeldRow(
   block: MaskBlock,
   row: number,
-  slotPositions: Int32Array,
+  slotPositions: ArrayLike<number>,
+  hidden: number,
   committed: number,
   tree: TokenTree,
   node: number,
@@ -156,7 +184,7 @@ function fillRingRow(
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
-    const held = at >= 0 && at < committed;
+    const held = at >= 0 && at < committed && at < hidden;
     const near = at >= first || at < sinks;
     block.same[start + slot] = held && near ? 1 : 0;
     block.earlier[start + slot] = held && !near && at >= folded ? 1 : 0;
@@ -164,9 +192,11 @@ function fillRingRow(
   }
 }
 
+/** @param open columns before the nodes' */
 function fillTreeRow(
   block: MaskBlock,
   row: number,
+  open: number,
   tree: TokenTree,
   committed: number,
   node: number,
@@ -174,8 +204,8 @@ function fillTreeRow(
 ): void {
   const { reach, sinks = 0 } = horizon;
   const first = windowStart(committed + tree.depths[node], horizon);
-  const start = row * block.rows;
-  for (let column = 0; column < block.rows; column++) {
+  const start = row * block.rows + open;
+  for (let column = 0; column < block.rows - open; column++) {
     const seen = tree.isAncestorOrSelf(node, column);
     const at = committed + tree.depths[column];
     const near = at >= first || at < sinks;

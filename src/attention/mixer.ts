@@ -89,8 +89,10 @@ export interface StepInput extends SequenceInput {
   readonly heads: HeadLayout;
   /** The ring, or the growing cache: rows as `MixerStepOutput` gave them. */
   readonly ring: StepBlock;
-  /** The masks of the tree's own rows, which the mixer makes. */
+  /** The masks of the open rows, if any, and of the tree's own rows, which the mixer makes. */
   readonly treeMasks: StepMasks;
+  /** Rows of the ring that are read together with the tree's; only in forms of `open rows`. */
+  readonly open?: OpenRows;
   /** S [B,M,rows,columns]; only where the state has sums. */
   readonly sums?: Value;
   /** Rows of closed groups; only where the state has them. */
@@ -98,6 +100,23 @@ export interface StepInput extends SequenceInput {
   /** By the names of the form's `inputs`. */
   readonly inputs: Readonly<Record<string, Value>>;
   readonly horizon: Horizon;
+}
+
+/**
+ * The last rows of the ring in the order of their positions, at which the tree's rows continue: so sums over both run position
+ * by position, whatever part of a text is a tree (docs/reference/three-forms.md).
+ */
+export interface OpenRows {
+  /** [B,M,U,D] */
+  readonly keys: Value;
+  /** [B,M,U,E] */
+  readonly values: Value;
+  /** Whether they are all rows of the ring, which then is not read. */
+  readonly whole: boolean;
+  /** Ones for every column of the open rows and the tree [1,1,U+T,16], with which weights are added up in order. */
+  readonly ones: Value;
+  /** The same for the ring's [1,1,C,16]; undefined where reductions add them up in the same lanes in every step. */
+  readonly onesOfRing?: Value;
 }
 
 /** Rows that closed groups left, as a step reads them. */
@@ -149,12 +168,20 @@ export interface FoldInput {
   readonly ages?: { readonly rows: Value; readonly groups: Value };
 }
 
+/** Dimensions of a layout. */
+export interface LayoutDims {
+  /** C: slots of the ring. */
+  readonly slots: Dim;
+  /** T, after the open rows. */
+  readonly treeRows: Dim;
+}
+
 /** Inputs of the step graph that a kind needs beyond masks and state, once per layout of states. */
 export interface LayoutInputs<C extends MixerConfig> {
   /** Ends the name of a layout of slots, to tell it from others whose masks are the same. Default: nothing does. */
   tag?(config: C): string;
-  /** Their types, none where it has no such inputs; `named` makes a named dimension of the layout. B, T and the ring's slots are `B`, `T` and `slots`. */
-  declare(config: C, slots: Dim, named: (name: string) => string): Record<string, { dtype: DType; shape: Dim[] }>;
+  /** Their types, none where it has no such inputs; `named` makes a named dimension of the layout. B and T are `B` and `T`. */
+  declare(config: C, rows: LayoutDims, named: (name: string) => string): Record<string, { dtype: DType; shape: Dim[] }>;
   /** Their values for one step of B sequences with trees of up to T nodes and rings of C slots. */
   feeds(config: C, steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
@@ -169,6 +196,11 @@ export interface RecurrentForm<C extends MixerConfig> {
   readonly fold?: Fold<C>;
   /** Further inputs of its step graph beyond masks and state. Default: none. */
   readonly inputs?: LayoutInputs<C>;
+  /**
+   * How a node has the same bits whatever stands beside it and however the text before it was read: its sums run over open rows
+   * and the tree's, or, in `own rows`, over a list of rows for each node. Absent: it has them up to rounding.
+   */
+  sameBits?(config: C): 'open rows' | 'own rows' | undefined;
   /** Tokens of a prompt that are read fastest in one step. Default: 128. */
   readonly promptChunk?: number;
 }

@@ -164,6 +164,11 @@ export function hasSurrogateGradient(config: MixerConfig): boolean {
   return kindOf(config).hasSurrogateGradient?.(config) ?? false;
 }
 
+/** Whether a mixer has a form over token trees. */
+export function canDecode(config: MixerConfig): boolean {
+  return kindOf(config).recurrent !== undefined && isCausal(config);
+}
+
 /** The form over token trees. @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form */
 export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
   const { recurrent } = kindOf(config);

@@ -11,8 +11,11 @@ const normEpsilon = 1e-5;
 export const weightFloor = 1e-3;
 
 /** Weights over lists of keys, each [..., any], divided by their sum over all lists and `weightFloor`. None is negative. */
-export function dividedBySum(weights: readonly Value[]): Value[] {
-  const total = add(addAll(weights.map((weight) => sum(weight, [-1], true))), weightFloor);
+export function dividedBySum(
+  weights: readonly Value[],
+  sums = weights.map((weight) => sum(weight, [-1], true)),
+): Value[] {
+  const total = add(addAll(sums), weightFloor);
   return weights.map((weight) => div(weight, total));
 }
 

@@ -8,7 +8,7 @@ import { groupingOf, groupKeys, groupQueries, ungroupQueries } from './grouping.
 import type { SequenceInput, StepBlock, StepInput } from './mixer.ts';
 import { scoresInGroups, scoresOfRows } from './scoring.ts';
 import { sinkOfGroups, softmaxWithSink } from './sink-logits.ts';
-import { maskScores, softmaxOfBlocks } from './step-blocks.ts';
+import { maskScores, softmaxOverRows } from './step-blocks.ts';
 
 /** Softmax of q·k·scale over the visible part of the own group, on raw queries and keys. [M,B·N,R·G,E] */
 export function softmaxInGroups(mask: AttentionMask, input: SequenceInput): Value {
@@ -65,9 +65,6 @@ export function maskedScoresOfRows(
 }
 
 /** Weights of softmax over the rows that a node sees one by one, in all blocks together: [B,M,R·T,rows] each. */
-export function softmaxOfRows(
-  input: Pick<StepInput, 'heads' | 'scoring' | 'horizon'>,
-  blocks: readonly StepBlock[],
-): Value[] {
-  return softmaxOfBlocks(maskedScoresOfRows(input, blocks));
+export function softmaxOfRows(input: StepInput, blocks: readonly StepBlock[]): Value[] {
+  return softmaxOverRows(input, blocks, maskedScoresOfRows(input, blocks));
 }

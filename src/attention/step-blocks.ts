@@ -5,33 +5,42 @@ import { matmul, sum } from '../graph/ops/contraction.ts';
 import { add, addAll, div, exp, maximum, sub } from '../graph/ops/elementwise.ts';
 import { max } from '../graph/ops/reduce.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { concat, transpose } from '../graph/ops/layout.ts';
+import { concat, slice, transpose } from '../graph/ops/layout.ts';
 import { softmax } from '../graph/ops/softmax.ts';
 import { scoreBias } from './attention-mask.ts';
 import { filterName } from './convolution-config.ts';
 import { filterByOffset } from './convolution.ts';
 import type { HeadLayout } from './head-layout.ts';
-import type { StepBlock, StepInput, StepMasks } from './mixer.ts';
+import type { OpenRows, StepBlock, StepInput, StepMasks } from './mixer.ts';
 
 /** The nodes' own rows [B,T,M,X] as blocks have them: [B,M,T,X]. */
 export function nodeRows(rows: Value): Value {
   return transpose(rows, [0, 2, 1, 3]);
 }
 
+/** Blocks of rows that nodes read. */
+export interface StepBlocks {
+  /** Undefined where all its rows are open. */
+  readonly ring: StepBlock | undefined;
+  /** The open rows, and the tree's. */
+  readonly tree: StepBlock;
+  /** Both: the ring, if it is read, first. */
+  readonly all: readonly StepBlock[];
+}
+
 /**
- * The ring and the tree, whose rows are the nodes' own keys [B,M,T,D] and values [B,M,T,E].
+ * The ring and the tree, whose rows are the nodes' own keys [B,M,T,D] and values [B,M,T,E], after the open ones.
  * @example
  * ```ts
  * declare const input: Parameters<typeof blocksOf>[0];
- * const blocks = blocksOf(input, keys, values);
+ * const { all } = blocksOf(input, keys, values);
  * ```
  */
-export function blocksOf(
-  { ring, treeMasks }: StepInput,
-  keys: Value,
-  values: Value,
-): [ring: StepBlock, tree: StepBlock] {
-  return [ring, { keys, values, masks: treeMasks }];
+export function blocksOf({ ring, treeMasks, open }: StepInput, keys: Value, values: Value): StepBlocks {
+  const behind = (part: 'keys' | 'values', own: Value): Value =>
+    open === undefined ? own : concat([open[part], own], 2);
+  const tree = { keys: behind('keys', keys), values: behind('values', values), masks: treeMasks };
+  return open?.whole === true ? { ring: undefined, tree, all: [tree] } : { ring, tree, all: [ring, tree] };
 }
 
 /**
@@ -56,17 +65,53 @@ export function weightedValues(blocks: readonly StepBlock[], weights: readonly V
   return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
 }
 
-/** e^(score − the largest) of several lists of scores [B,M,R·T,any], and their sum [B,M,R·T,1]. */
-function exponentialsOf(scores: readonly Value[]): { readonly exponentials: readonly Value[]; readonly total: Value } {
+/** e^(score − the largest) of several lists of scores [B,M,R·T,any]. */
+function exponentialsOf(scores: readonly Value[]): Value[] {
   const largest = scores.map((score) => max(score, [-1], true)).reduce((a, b) => maximum(a, b));
-  const exponentials = scores.map((score) => exp(sub(score, largest)));
-  return { exponentials, total: addAll(exponentials.map((exponential) => sum(exponential, [-1], true))) };
+  return scores.map((score) => exp(sub(score, largest)));
+}
+
+/** Σ over the columns of weights [B,M,R·T,any]: [B,M,R·T,1]. */
+function columnSum(weights: Value): Value {
+  return sum(weights, [-1], true);
+}
+
+/**
+ * `columnSum` in the order of the columns, as a product adds up: columns of zeros between others change no bit of it, which those
+ * of a reduction, added up in lanes, do.
+ * @param ones [1,1,any,16]: a product with fewer columns adds up in another order
+ */
+function orderedSum(weights: Value, ones: Value): Value {
+  return slice(matmul(weights, ones), 3, 0, 1);
+}
+
+/** Sums of the weights of each block, in order: [B,M,R·T,1] each. */
+export function orderedSums({ onesOfRing, ones }: OpenRows, weights: readonly Value[]): Value[] {
+  const last = weights.length - 1;
+  return weights.map((each, i) =>
+    i === last ? orderedSum(each, ones) : onesOfRing === undefined ? columnSum(each) : orderedSum(each, onesOfRing),
+  );
 }
 
 /** Softmax over several lists of scores [B,M,R·T,any] with one denominator; over one list one op in place of five. */
 export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
   if (scores.length === 1) return [softmax(scores[0])];
-  const { exponentials, total } = exponentialsOf(scores);
+  const exponentials = exponentialsOf(scores);
+  const total = addAll(exponentials.map(columnSum));
+  return exponentials.map((exponential) => div(exponential, total));
+}
+
+/**
+ * `softmaxOfBlocks` over the rows of blocks, and lists of scores without a block behind them; where rows are open, with the
+ * denominators of `orderedSum`.
+ */
+export function softmaxOverRows({ open }: StepInput, blocks: readonly StepBlock[], scores: readonly Value[]): Value[] {
+  if (open === undefined) return softmaxOfBlocks(scores);
+  const exponentials = exponentialsOf(scores);
+  const total = addAll([
+    ...orderedSums(open, exponentials.slice(0, blocks.length)),
+    ...exponentials.slice(blocks.length).map(columnSum),
+  ]);
   return exponentials.map((exponential) => div(exponential, total));
 }
 
@@ -74,9 +119,11 @@ export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
  * `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights.
  * A last list of scores, without a block, counts in the denominator alone.
  */
-export function softmaxValues(blocks: readonly StepBlock[], scores: readonly Value[]): Value {
-  const { exponentials, total } = exponentialsOf(scores);
-  return div(weightedValues(blocks, exponentials), total);
+export function softmaxValues({ open }: StepInput, blocks: readonly StepBlock[], scores: readonly Value[]): Value {
+  const exponentials = exponentialsOf(scores);
+  const [ofRows, others] = [exponentials.slice(0, blocks.length), exponentials.slice(blocks.length)];
+  const sums = open === undefined ? ofRows.map(columnSum) : orderedSums(open, ofRows);
+  return div(weightedValues(blocks, ofRows), addAll([...sums, ...others.map(columnSum)]));
 }
 
 /**

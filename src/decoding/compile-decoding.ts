@@ -16,14 +16,16 @@ import type { StepEngine } from './step-engine.ts';
  * compiled when a text is read.
  *
  * @param makeSource the parameters, for any graph of the model
+ * @param opens whether rows are opened, as `modelLayout`; default true
  */
 export async function compileDecoding(
   model: GeneratingModel,
   makeSource: (graph: Graph) => ParameterSource,
   compile: GraphCompiler,
+  opens = true,
 ): Promise<ConstructorParameters<typeof StepEngine>> {
   const decoder = decoderOf(model);
-  const layout = modelLayout(decoder);
+  const layout = modelLayout(decoder, opens);
   const program = await compile(stepGraph(decoder, makeSource, layout));
   const folds: FoldPrograms = new Map();
   try {

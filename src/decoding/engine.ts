@@ -27,6 +27,7 @@ export class DecodingEngine extends StepEngine {
     makeSource: (graph: Graph) => ParameterSource,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    return new DecodingEngine(...(await compileDecoding(model, makeSource, (graph) => compile(graph, options))));
+    const opens = options?.device !== 'webgpu';
+    return new DecodingEngine(...(await compileDecoding(model, makeSource, (graph) => compile(graph, options), opens)));
   }
 }

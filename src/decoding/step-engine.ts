@@ -5,9 +5,9 @@
 import { recurrentForm } from '../attention/mixers.ts';
 import { chain, maxTreeNodes } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
-import { dataOf } from '../graph/tensor.ts';
+import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
+import { type ModelLayout, modelLayout, openBlock } from '../models/graphs/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
@@ -40,6 +40,29 @@ export interface ReadOptions {
   readonly weights?: StepWeights;
   /** Ends reading between two chunks. */
   readonly signal?: AbortSignal;
+}
+
+/** What a run of the step graph gives, for T nodes a sequence and `count` wanted ones. */
+interface StepResults {
+  readonly results: Readonly<Record<string, Tensor>>;
+  readonly sequences: number;
+  readonly nodes: number;
+  readonly count: number;
+}
+
+/** An even number of rows: with a node more in each tree, or a sequence more that nobody reads, whichever is less. */
+function pairedRows(
+  requests: readonly StepRequest[],
+  nodes: number,
+): { readonly rows: readonly StepRequest[]; readonly nodes: number } {
+  if ((requests.length * nodes) % 2 === 0) return { rows: requests, nodes };
+  if (requests.length <= nodes) return { rows: requests, nodes: nodes + 1 };
+  return { rows: [...requests, { ...requests[0], wanted: [] }], nodes };
+}
+
+/** Whether the graph reads open rows: not in exports of earlier versions. */
+function hasOpenRows({ inputs }: Program): boolean {
+  return [...inputs.keys()].some((name) => name.startsWith('open.'));
 }
 
 const noShifts = new Float32Array(0);
@@ -78,6 +101,7 @@ export class StepEngine implements AsyncDisposable {
   /** Prompt tokens that are best read in one step. */
   readonly promptChunk: number;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
+  readonly #singleRows: Partial<Record<StepWeights, 'same' | 'other'>> = {};
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
@@ -98,12 +122,12 @@ export class StepEngine implements AsyncDisposable {
     program: Program,
     folds: FoldPrograms,
     { prompt = program, encoder }: EnginePrograms = {},
-    layout: ModelLayout = modelLayout(model),
+    layout: ModelLayout = modelLayout(model, hasOpenRows(program)),
   ) {
     this.model = model;
     this.layout = layout;
     const chunks = model.mixers.map((mixer) => recurrentForm(mixer).promptChunk ?? usualChunk);
-    this.promptChunk = Math.min(usualChunk, ...chunks);
+    this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };
     this.#folds = folds;
     this.#encoder = encoder;
@@ -137,6 +161,19 @@ export class StepEngine implements AsyncDisposable {
     return new SequenceState(this.model, this.layout, encoded);
   }
 
+  /**
+   * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, as long as
+   * trees and chunks stay in `room`. Without it they are equal up to rounding.
+   */
+  get sameBits(): boolean {
+    return this.layout.boundaries.length > 0;
+  }
+
+  /** Positions that a tree or a chunk may take from the end of a text on, and its most nodes. */
+  room({ length }: Pick<SequenceState, 'length'>): number {
+    return Math.min(maxTreeNodes, ...this.layout.boundaries.map((every) => every - (length % every)));
+  }
+
   /** Bytes of the state of a new text; undefined where they depend on the text that an encoder reads. */
   get stateBytes(): number | undefined {
     return this.model.cross === undefined ? this.newState().bytes : undefined;
@@ -167,19 +204,16 @@ export class StepEngine implements AsyncDisposable {
 
   async #run(asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    let T = 0;
+    let most = 0;
     for (const { state, tree } of asked) {
       this.#checkState(state);
-      T = Math.max(T, tree.size);
+      most = Math.max(most, tree.size);
     }
-    const source = this.#feeds[weights];
-    const order = asked.length === 1 ? onlyPlace : source.arrange(asked);
+    const order = asked.length === 1 ? onlyPlace : this.#feeds[weights].arrange(asked);
     const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
-    const { feeds, kept } = source.feeds(requests, T);
-    const results = await this.#programs[weights].run(feeds, this.#outputs, kept);
+    const { results, sequences, nodes: T, count } = await this.#runRows(requests, most, weights);
     const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
-    const nodes = requests.length * T;
-    const count = feeds.wanted.data.length;
+    const nodes = sequences * T;
     // Counts are checked: the graph of an export may give others than it declares.
     const logits = dataOf(results.logits, 'float32', count * vocabulary);
     const hidden = dataOf(results.hidden, 'float32', count * width);
@@ -198,6 +232,39 @@ export class StepEngine implements AsyncDisposable {
       answers[order[sequence]] = output;
     }
     return answers;
+  }
+
+  /**
+   * Runs the program. Where it adds up a single row in another order than rows among others, rows are made an even number: with
+   * 4-bit weights in blocks of 64 and 128 the runtime takes rows in pairs, and the last of an odd number by itself. The first
+   * step of a single row tells.
+   */
+  async #runRows(requests: readonly StepRequest[], most: number, weights: StepWeights): Promise<StepResults> {
+    const run = async (inPairs: boolean): Promise<StepResults> => {
+      const { rows, nodes } = inPairs ? pairedRows(requests, most) : { rows: requests, nodes: most };
+      const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, inPairs);
+      const results = await this.#programs[weights].run(feeds, this.#outputs, kept);
+      return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
+    };
+    if (!this.sameBits || this.#singleRows[weights] === 'same') return run(false);
+    const isSingle = requests.length * most === 1 && requests[0].wanted.length === 1;
+    if (!isSingle || this.#singleRows[weights] === 'other') return run(true);
+    const [alone, paired] = [await run(false), await run(true)];
+    this.#singleRows[weights] = this.#isEqual(alone, paired) ? 'same' : 'other';
+    return paired;
+  }
+
+  /** Whether the first node has the same bits in both. */
+  #isEqual(a: StepResults, b: StepResults): boolean {
+    const { vocabulary } = this.model.sizes;
+    const [first, second] = [a, b].map(({ results, nodes, count }) => [
+      dataOf(results.logits, 'float32', count * vocabulary).subarray(0, vocabulary),
+      ...this.layout.rows.flatMap(({ name, heads, width }) => {
+        const data = dataOf(results[name], 'float32', nodes * heads * width);
+        return Array.from({ length: heads }, (_, m) => data.subarray(m * nodes * width, (m * nodes + 1) * width));
+      }),
+    ]);
+    return first.every((row, i) => row.every((x, at) => x === second[i][at]));
   }
 
   /**
@@ -260,11 +327,12 @@ export class StepEngine implements AsyncDisposable {
     if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
       throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
     }
-    for (let start = 0; start < tokens.length; start += chunk) {
+    let end = 0;
+    for (let start = 0; start < tokens.length; start = end) {
       if (start > 0) await eventLoopTurn();
       if (signal?.aborted === true)
         throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
-      const end = Math.min(tokens.length, start + chunk);
+      end = Math.min(tokens.length, start + Math.min(chunk, this.room(state)));
       const part = Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const nodes = [...part.keys()];
       const request = { state, tree: chain(part.length), tokens: part, wanted: all ? nodes : [part.length - 1] };

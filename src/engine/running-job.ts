@@ -119,7 +119,7 @@ export class RunningJob {
     const from = this.#begun.length;
     const total = this.job.prompt.tokens.length;
     const next = this.#boundaries.find((length) => length > from) ?? total;
-    return Math.min(total, from + most, next) - from;
+    return Math.min(total, from + Math.min(most, this.#around.engine.room(this.#begun)), next) - from;
   }
 
   /** The next chunk of the prompt as a part of a step; `tookChunk` follows. */

@@ -93,7 +93,7 @@ export async function assembleEngine(
     return program;
   };
   try {
-    const layout = modelLayout(decoder);
+    const layout = modelLayout(decoder, manifest.openRows === true);
     const step = stepGraph(decoder, shapesAlone, layout);
     const program = await open(exportedFiles.model, 'step', step);
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, 'prompt', step);

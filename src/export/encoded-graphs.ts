@@ -76,6 +76,11 @@ export async function encodePrompt(options: EncodingOptions): Promise<EncodedGra
   return encodeStepAs(prompt, exportedFiles.prompt, options);
 }
 
+/** Whether graphs of a device read open rows: in half precision they would gain nothing. */
+export function opensRows(device: ExportManifest['device']): boolean {
+  return device !== 'webgpu';
+}
+
 function encodeStepAs(
   type: WeightType,
   file: string,
@@ -85,7 +90,11 @@ function encodeStepAs(
   const decoder = decoderOf(options.model);
   return encodeAlone(
     file,
-    stepGraph(decoder, storedSource(decoder, options.weights, { ...options, dtype: type }, onError)),
+    stepGraph(
+      decoder,
+      storedSource(decoder, options.weights, { ...options, dtype: type }, onError),
+      modelLayout(decoder, opensRows(options.device)),
+    ),
     options,
   );
 }

@@ -26,6 +26,7 @@ import {
   encodeHeads,
   encodePrompt,
   encodeStep,
+  opensRows,
   type EncodingOptions,
   type OnWeightError,
 } from './encoded-graphs.ts';
@@ -150,6 +151,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         dtype,
         ...(block === undefined ? {} : { block }),
         device,
+        ...(opensRows(device) ? { openRows: true } : {}),
         files,
         folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
         ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),

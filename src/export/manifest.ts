@@ -121,6 +121,8 @@ export const manifestSchema = z.strictObject({
   block: z.literal(blockSizes).optional(),
   /** Device that the graph was made for. `cpu` graphs run as `wasm` too. */
   device: z.enum(['cpu', 'webgpu']),
+  /** Whether the step graph reads open rows, so that tokens have the same bits in every tree and batch; absent: it does not. */
+  openRows: z.literal(true).optional(),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */

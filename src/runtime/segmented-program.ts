@@ -47,17 +47,15 @@ export interface SegmentsCost {
 export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCost {
   const segments = segmentsOf(graph, readTypesOf(weights));
   const costs = new Map<string, GraphCost>();
-  let [segmentBytes, largestRead, passBytes, operations] = [0, 0, 0, 0];
+  let [segmentBytes, passBytes, operations] = [0, 0, 0];
   for (const { kind, graph: part, inputs } of segments) {
     const cost = costs.get(kind) ?? graphCost(part);
     costs.set(kind, cost);
     const own = readBytes({ graph: part, inputs }, weights);
     segmentBytes = Math.max(segmentBytes, own + cost.peakBytes + cost.outputBytes);
-    largestRead = Math.max(largestRead, own);
     passBytes += own;
     operations += cost.operations;
   }
-  segmentBytes += largestRead; // weights of the segment before, until their memory is collected
   return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
 }
 

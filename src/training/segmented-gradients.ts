@@ -76,7 +76,7 @@ export function segmentedGradientsCost(
     known.set(kind, cost);
     return cost;
   };
-  let [largest, largestRead, kept, operations] = [0, 0, 0, 0];
+  let [largest, kept, operations] = [0, 0, 0];
   for (const { forward, backward, kind } of differentiated(loss, trained, weights)) {
     const parts = [
       ...(forward === undefined ? [] : [[`forward ${forward.kind}`, forward] as const]),
@@ -84,15 +84,12 @@ export function segmentedGradientsCost(
     ];
     for (const [name, segment] of parts) {
       const cost = costOf(name, segment.graph);
-      const read = readBytes(segment, weights);
-      largestRead = Math.max(largestRead, read);
-      largest = Math.max(largest, read + cost.peakBytes + cost.outputBytes);
+      largest = Math.max(largest, readBytes(segment, weights) + cost.peakBytes + cost.outputBytes);
       operations += batches * cost.operations;
     }
     for (const cut of forward?.cuts.values() ?? []) kept += valueBytes(cut);
   }
-  // Weights of the segment before are in memory, too, until it is collected.
-  return { bytes: largest + largestRead + batches * kept, operations };
+  return { bytes: largest + batches * kept, operations };
 }
 
 /** Compiled passes forwards and backwards. Dispose of it. */

@@ -59,7 +59,7 @@ export const groupMeanKind: MixerKind<GroupMeanMixer> = {
     state: ({ group }, dims) => ringState(dims, { group, convolution: null }),
     step(_, input) {
       const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
-      const blocks = blocksOf(input, keys, values);
+      const { all: blocks } = blocksOf(input, keys, values);
       const visible = blocks.map(({ masks }) => input.heads.tile(masks.same)); // [B,1,R*T,rows]
       const count = addAll(visible.map((mask) => sum(mask, [-1], true)));
       return { mixed: withGain(div(weightedValues(blocks, visible), count), input.parameters), keys, values };

@@ -1,5 +1,12 @@
 /** `linnet check`: proves that a model does not read the future, and that it decodes as it was trained. */
 import { loadModel, openModelWeights } from '../../checkpoint/load-model.ts';
+import { canDecode } from '../../attention/mixers.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { bitsByReading, type SameBits } from '../../evaluation/check/same-bits.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { open } from '../../open/index.ts';
+import { isExport } from '../../open/folder-files.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check/check.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { formatTokens } from '../../report/quantities.ts';
@@ -30,10 +37,13 @@ export const check = defineCommand({
     'Checks a model. Leak: later tokens are changed, and no earlier output may move, in every layer and at the edges of ' +
     'groups. Parity: the formula in float64, the parallel form that trains and the step form that decodes must agree, ' +
     'token trees included. Of an encoder, which reads both sides: padding moves nothing, and the formula in float64 and the ' +
-    'form that runs agree. Exit code 1 if any of it fails. The text is random; no data is needed.',
+    'form that runs agree. Bits: a token must be the same to the last bit alone, in a chain, a tree, a batch and in a prompt of ' +
+    'any chunks, where the engine says so; of an exported folder this alone is checked. Exit code 1 if any of it fails. ' +
+    'The text is random; no data is needed.',
   examples: [
     'linnet check runs/augmented',
     'linnet check runs/augmented --json',
+    'linnet check runs/augmented-int4',
     'linnet check runs/wide --max-length 4096',
   ],
   arguments: { model: folderOf('the model') },
@@ -45,6 +55,13 @@ export const check = defineCommand({
   },
   async run(context, { model: folder, maxLength, seed, memory, device, threads }) {
     await requireOpeningMemory(folder, { memory });
+    const running = { device, threads };
+    if (await isExport(folder)) {
+      await using opened = await open(folder, { ...running, kind: 'causal' });
+      const bits = await checkedBits(await opened.engine(), seed);
+      context.print(describeBits(bits));
+      return { json: { ok: bits.ok, sameBits: bits.sameBits }, negative: !bits.ok };
+    }
     const { model: loaded, parameters } = await loadModel(folder);
     await using weights = await openModelWeights(folder);
     const model = loaded.kind === 'encoder' ? loaded : requireCausal(loaded);
@@ -53,12 +70,17 @@ export const check = defineCommand({
       checkModel(model, parameters, {
         seed,
         maximumLength: maxLength,
-        compile: { device, threads },
+        compile: running,
         weights,
         signal: context.signal,
         onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
       }),
     );
+    let bits: CheckedBits | undefined;
+    if (model.kind === 'causal' && decodes(model)) {
+      await using engine = await DecodingEngine.create(model, parameters, running);
+      bits = await checkedBits(engine, seed);
+    }
     context.table(report.rows, columns);
     const failed = report.rows.filter(({ ok }) => !ok).length;
     const unread = { causal: 'the future', encoder: 'padding' }[model.kind];
@@ -68,6 +90,38 @@ export const check = defineCommand({
         ? `\nAll ${report.rows.length} comparisons passed: no leak, largest error ${formatError(report.maxError)}.`
         : `\n${failed} of ${report.rows.length} comparisons failed.${reason}`,
     );
-    return { json: { ...report }, negative: !report.ok };
+    if (bits !== undefined) context.print(describeBits(bits));
+    return {
+      json: { ...report, ...(bits && { sameBits: bits.sameBits }) },
+      negative: !report.ok || bits?.ok === false,
+    };
   },
 });
+
+interface CheckedBits {
+  readonly sameBits: SameBits;
+  /** Whether the engine says that bits are the same. */
+  readonly claimed: boolean;
+  /** False where the engine says so, and they are not. */
+  readonly ok: boolean;
+}
+
+async function checkedBits(engine: StepEngine, seed: number): Promise<CheckedBits> {
+  const sameBits = await bitsByReading(engine, { seed });
+  return { sameBits, claimed: engine.sameBits, ok: !engine.sameBits || Object.values(sameBits).every(Boolean) };
+}
+
+function describeBits({ sameBits, claimed }: CheckedBits): string {
+  const ways = Object.entries(sameBits);
+  const names = (same: boolean): string => ways.flatMap(([way, is]) => (is === same ? [way] : [])).join(', ');
+  const [equal, other] = [names(true), names(false)];
+  if (other === '') return `A token has the same bits in every way of reading it: ${equal}.`;
+  const promise = claimed
+    ? 'though the engine says that they are the same'
+    : 'equal up to rounding, as the engine says';
+  return `A token has other bits than alone: ${other} (${promise}).${equal === '' ? '' : ` The same: ${equal}.`}`;
+}
+
+function decodes({ mixers }: CausalModel): boolean {
+  return mixers.every(canDecode);
+}

@@ -62,8 +62,8 @@ export const generateCommand = defineCommand({
     'Continues a prompt and streams the text. A text prompt gets the BOS token where the tokenizer puts one, token ids are taken ' +
     'as they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
-    'several tokens come from one step of the model; the text stays the same in float32 and float16 unless --set acceptance ' +
-    'says otherwise, and nearly always in w8a8; in int4 and mixed it may go another way where two tokens are about as likely. ' +
+    'several tokens come from one step of the model; the text stays the same unless --set acceptance says otherwise, ' +
+    'in int4 and w8a8 if "linnet inspect" says that tokens have the same bits. ' +
     'With --json-schema it is JSON that a schema accepts. ' +
     'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text. A prompt ' +
     'may come from a pipe, without its last line break. With --chat it is a message, which the chat template of the model ' +

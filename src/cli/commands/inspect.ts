@@ -1,5 +1,5 @@
 /** `linnet inspect`: the description of a model and the memory of a session, without reading its weights. */
-import { growsWithText } from '../../attention/mixers.ts';
+import { canDecode, growsWithText } from '../../attention/mixers.ts';
 import type { GenerationDefaults } from '../../checkpoint/generation-config.ts';
 import { openCheckpoint, readGenerationConfig } from '../../checkpoint/huggingface.ts';
 import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
@@ -12,7 +12,8 @@ import { isExport, readExportedFolder } from '../../open/folder-files.ts';
 import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
-import type { ModelDescription } from '../../models/model.ts';
+import { modelLayout } from '../../models/graphs/model-layout.ts';
+import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
 import { loadTokenizer, readChatTemplate, type Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -61,6 +62,7 @@ export const inspect = defineCommand({
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
     const memory = labels === undefined ? sessionMemory(model) : undefined;
+    const sameBits = labels === undefined ? sameBitsOf(model, exported) : undefined;
     const total = `${formatCount(counts.total)} (${formatShortCount(counts.total)})`;
     const facts: Fact[] = [
       ['family', model.family],
@@ -74,6 +76,7 @@ export const inspect = defineCommand({
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
       ...unreadFields(model),
       ...describeGeneration(generation),
+      ...(sameBits === undefined ? [] : [['bits of a token', describeBits(sameBits)] satisfies Fact]),
       ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
     ];
     printFacts(context, facts);
@@ -93,6 +96,7 @@ export const inspect = defineCommand({
         ...{ family, kind: labels === undefined ? model.kind : 'classifier', ...(labels && { labels }) },
         ...{ parameters: counts.total, mixerParameters: counts.mixers, sizes, trainedLength: sizes.trainedLength },
         weights: { bytes: storedBytes, types: storedTypes },
+        sameBits: sameBits ?? null,
         export: exported === undefined ? null : exportJson(exported),
         medusa: headsJson(heads),
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
@@ -130,6 +134,20 @@ function exportJson({ dtype, device, prompt, encoder, report }: ExportManifest) 
 
 function tokenizerJson({ vocabularySize, bosId, eosId, withoutRow = [] }: Tokenizer) {
   return { vocabulary: vocabularySize, bos: bosId ?? null, eos: eosId ?? null, withoutRow };
+}
+
+/** Whether decoding has the same bits in every tree and batch; undefined for a model that does not decode. */
+function sameBitsOf(model: Model, exported: ExportManifest | undefined): boolean | undefined {
+  if (model.kind === 'encoder') return undefined;
+  const decoder = decoderOf(model);
+  if (!decoder.mixers.every(canDecode)) return undefined;
+  return modelLayout(decoder, exported === undefined || exported.openRows === true).boundaries.length > 0;
+}
+
+function describeBits(sameBits: boolean): string {
+  return sameBits
+    ? 'the same alone, in trees, batches and chunks'
+    : 'equal up to rounding in trees, batches and chunks';
 }
 
 type Fact = [name: string, value: string];

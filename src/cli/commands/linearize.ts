@@ -15,11 +15,7 @@ import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { optionsOf } from '../framework/schema-options.ts';
-import { memoryOption } from '../options/memory-option.ts';
 import { fieldOption } from '../options/text-options.ts';
-import { parameterCount } from '../../nn/parameters.ts';
-import { chooseForm } from '../../training/memory-form.ts';
-import { processBytes } from '../../training/step-cost.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
 import { called, choice, indexList, integer, partList, text } from '../framework/option-values.ts';
 
@@ -67,17 +63,15 @@ export const linearizeCommand = defineCommand({
       'first layers, of those that change, that get softmax inside blocks of G positions instead of the mixer, ' +
         'as TransNormer has it',
     ),
-    memory: memoryOption,
     out: folderFor('the new model'),
     replace: replaceOption,
     ...settings({ ...refinements, field: fieldOption, dtype: checkpointTypeOption }),
   },
   replaced: { '--conv': '--convolution' },
-  async run(context, { model: folder, mixer, init, data, field, memory, out, dtype, replace, ...changes }) {
+  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, ...changes }) {
     await using weights = await openModelWeights(folder);
     const { model: original, path } = weights;
     const model = exchangeByName(original, mixer, changes);
-    requireRoom(model, init, memory);
     const { attention, layers } = changes;
     const changed =
       original.kind === 'encoder-decoder'
@@ -100,19 +94,6 @@ export const linearizeCommand = defineCommand({
     };
   },
 });
-
-/** Bytes that pass through the memory of a copy at a time, and garbage that they leave (measured at 7B). */
-const copyBytes = 80 * 2 ** 20;
-
-/** @throws LinnetError `CONFIG` for a copy, or a calibration with all weights in memory, over the limit */
-function requireRoom(model: Model, init: 'neutral' | 'calibrate', memory: number | undefined): void {
-  const { layers, heads, keyValueHeads, headWidth } = model.sizes;
-  const calibration =
-    4 * parameterCount(model.parameters) + layers * 4 * 1024 * 2 * (heads + keyValueHeads) * headWidth;
-  const bytes = processBytes + (init === 'calibrate' ? calibration : copyBytes + 4 * countParameters(model).mixers);
-  const remedies = init === 'calibrate' ? ['`init` neutral, which copies tensor by tensor'] : [];
-  chooseForm(init === 'calibrate' ? 'calibration' : 'the copy', { whole: bytes }, memory, remedies);
-}
 
 /** Mixers fitted to the original's attention. @throws UsageError without data, LinnetError for a model that cannot be calibrated */
 async function calibrated(

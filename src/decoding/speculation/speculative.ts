@@ -10,6 +10,7 @@ import { internalError, LinnetError } from '../../errors.ts';
 import type { StepOutput, StepRequest } from '../step-engine.ts';
 import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
 import { type AcceptanceRule, exact } from './acceptance.ts';
+import { openBlock } from '../../models/graphs/model-layout.ts';
 import { pruneDraft, rootDraft } from './drafters/draft-trie.ts';
 import type { Draft, Drafter } from './drafters/drafter.ts';
 import type { Pacing } from './adaptive-speculation.ts';
@@ -95,11 +96,12 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
   };
   const propose = async (text: readonly number[], { count, ends }: StepBounds): Promise<Draft> => {
     const root = text[text.length - 1];
-    const maxDepth = count - 1; // the token after the last accepted node counts too
+    const room = engine.room(state);
+    const maxDepth = Math.min(count, room) - 1; // the token after the last accepted node counts too
     const context = { tokens: text, root, hidden, state, maxDepth, rate: adaptive?.rate };
     const proposed = await drafter.propose(context);
     checkDraft(proposed, root, drafter.name);
-    return pruneDraft(proposed, maxDepth, ends);
+    return pruneDraft(proposed, maxDepth, ends, engine.sameBits ? openBlock : undefined);
   };
   return {
     /**

@@ -4,11 +4,12 @@ import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
-import { crossShapes, slotInputName } from '../../models/graphs/step-graph.ts';
+import { crossShapes, onesInputName, openInputName, slotInputName, sumLanes } from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
 import { copyMatrices } from './matrices.ts';
 import { BatchRows, type RowsOfSlots } from './batch-rows.ts';
+import { type OpenOfStates, openRowsOf } from './open-rows.ts';
 import type { EncodedText, SequenceState } from './sequence-state.ts';
 
 /** One sequence's part in a step. */
@@ -77,12 +78,13 @@ export class StepFeeds {
   }
 
   /**
-   * @param T nodes of the largest tree
+   * @param T nodes of the largest tree, or more: a tree is filled up with nodes that nobody reads
+   * @param inPairs whether the wanted nodes are made an even number
    * @throws LinnetError `INPUT` for tokens outside the vocabulary, nodes that do not exist, positions beyond those the model has, or
    *   a state without a text, where the model reads one
    */
-  feeds(requests: readonly StepRequest[], T: number): StepInputs {
-    const feeds = this.#nodeFeeds(requests, T);
+  feeds(requests: readonly StepRequest[], T: number, inPairs = false): StepInputs {
+    const feeds = this.#nodeFeeds(requests, T, inPairs);
     const kept = new Map<string, KeptMemory>();
     const states = requests.map(({ state }) => state);
     for (const slots of this.#layout.slotLayouts) {
@@ -96,7 +98,7 @@ export class StepFeeds {
     return { feeds, kept };
   }
 
-  #nodeFeeds(requests: readonly StepRequest[], T: number): Record<string, Tensor> {
+  #nodeFeeds(requests: readonly StepRequest[], T: number, inPairs: boolean): Record<string, Tensor> {
     const { vocabulary } = this.#model.sizes;
     const B = requests.length;
     const tokens = new Int32Array(B * T);
@@ -120,6 +122,7 @@ export class StepFeeds {
         wanted.push(b * T + node);
       }
     }
+    if (inPairs && wanted.length % 2 === 1) wanted.push(wanted[0]);
     const feeds = this.#model.positions.at(positions, B, T);
     feeds.tokens = tensor('int32', [B, T], tokens);
     feeds.wanted = tensor('int32', [wanted.length], Int32Array.from(wanted));
@@ -135,11 +138,16 @@ export class StepFeeds {
     C: number,
   ): void {
     const { name, horizon, inputs } = slots;
-    const masks = this.#masksOf(name, requests.length, T, C);
-    const steps = requests.map(({ state, tree, rule }) => ({
+    const open = openRowsOf(
+      requests.map(({ state }) => state),
+      slots,
+    );
+    const masks = this.#masksOf(name, requests.length, T, C, open?.count ?? 0);
+    const steps = requests.map(({ state, tree, rule }, b) => ({
       slotPositions: padded(state.positions(slots), C),
-      ...{ tree, rule, committed: state.length },
+      ...{ tree, rule, committed: state.length, open: open?.ofStates[b] },
     }));
+    if (open !== undefined) this.#feedOpenRows(feeds, slots, open, C);
     for (const [b, step] of steps.entries()) fillMasks(masks.buffers, b, step, horizon);
     for (const [input, value] of masks.feeds) feeds[input] = value;
     if (inputs === undefined) return;
@@ -152,13 +160,34 @@ export class StepFeeds {
     if (this.#program.inputs.has(name)) feeds[name] = value;
   }
 
-  #masksOf(name: string, B: number, T: number, C: number): MaskFeeds {
-    const key = `${name} ${B} ${T}`;
+  /** `open.ℓ.M` for each M of the layers of a layout. */
+  #feedOpenRows(
+    feeds: Record<string, Tensor>,
+    { name, layers }: SlotLayout,
+    { count, ofStates }: OpenOfStates,
+    C: number,
+  ): void {
+    for (const layer of layers) {
+      const { heads: M } = this.#layout.layers[layer];
+      const input = openInputName(name, M);
+      if (feeds[input] !== undefined) continue;
+      const rows = new Int32Array(ofStates.length * M * count);
+      ofStates.forEach(({ slots }, b) => {
+        for (let matrix = b * M; matrix < (b + 1) * M; matrix++) {
+          for (let i = 0; i < count; i++) rows[matrix * count + i] = matrix * C + slots[i];
+        }
+      });
+      this.#feed(feeds, input, tensor('int32', [ofStates.length, M, count], rows));
+    }
+  }
+
+  #masksOf(name: string, B: number, T: number, C: number, open: number): MaskFeeds {
+    const key = `${name} ${B} ${T} ${open}`;
     const known = this.#masks.get(key);
     if (known?.buffers.ring.rows === C) return known;
     if (this.#masks.size > keptBuffers) this.#masks = new Map();
-    const buffers = makeMaskBuffers(B, T, C);
-    const feeds = (['ring', 'tree'] as const).flatMap((block) => {
+    const buffers = makeMaskBuffers(B, T, C, open);
+    const feeds: (readonly [name: string, value: Tensor])[] = (['ring', 'tree'] as const).flatMap((block) => {
       const { rows, same, earlier, offsets } = buffers[block];
       return [
         [`same.${name}.${block}`, tensor('float32', [B, 1, T, rows], same)] as const,
@@ -166,6 +195,11 @@ export class StepFeeds {
         [`lags.${name}.${block}`, tensor('int32', [B, T, rows], offsets)] as const,
       ].filter(([input]) => this.#program.inputs.has(input));
     });
+    const ones = onesInputName(name);
+    if (this.#program.inputs.has(ones)) {
+      const rows = open + T;
+      feeds.push([ones, float32([1, 1, rows, sumLanes], new Float32Array(rows * sumLanes).fill(1))]);
+    }
     const made = { buffers, feeds };
     this.#masks.set(key, made);
     return made;

@@ -11,6 +11,7 @@ import {
   stateShape,
   type StateShape,
 } from '../../attention/mixers.ts';
+import { addDims } from '../../graph/shape.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../model.ts';
 
@@ -23,11 +24,23 @@ export interface SlotLayout {
   readonly ring?: number;
   /** Rows that a closed group leaves; undefined where groups are summed or forgotten. */
   readonly rowsPerGroup?: number;
+  /** Which rows of the ring are read with the tree's; undefined where none are. */
+  readonly open?: OpenRing;
   /** Inputs of the step graph besides masks, once for all its layers; undefined if there are none. */
   readonly inputs?: SlotInputs;
   /** Its layers. */
   readonly layers: readonly number[];
 }
+
+/** All rows of a short ring, or those since the last multiple of `openBlock`. */
+export type OpenRing = 'whole' | 'block';
+
+/**
+ * Positions of a block. Sums over keys run block by block, and no tree crosses from one to the next: so a row is added up at the
+ * same place whether it is committed or a node of the tree. Products add up stretches of 128 rows,
+ * which hold a block and a tree of as many nodes.
+ */
+export const openBlock = 64;
 
 /** `LayoutInputs` of the mixers of a layout. */
 export interface SlotInputs {
@@ -80,6 +93,8 @@ export interface FoldClass {
 }
 
 export interface ModelLayout {
+  /** Positions that no tree crosses a multiple of, where nodes are to have the same bits in every tree; none if they have not. */
+  readonly boundaries: readonly number[];
   readonly layers: readonly LayerLayout[];
   /** The distinct layouts of slots, in order of first use. */
   readonly slotLayouts: readonly SlotLayout[];
@@ -88,8 +103,12 @@ export interface ModelLayout {
   readonly folds: readonly FoldClass[];
 }
 
-/** The layout of a model. @throws LinnetError `CONFIG` for a mixer that cannot decode */
-export function modelLayout(model: AutoregressiveModel): ModelLayout {
+/**
+ * The layout of a model.
+ * @param opens whether rows are opened where the form of a mixer can; default true. Exports of earlier versions have none
+ * @throws LinnetError `CONFIG` for a mixer that cannot decode
+ */
+export function modelLayout(model: AutoregressiveModel, opens = true): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
   const rows: { name: string; heads: number; width: number }[] = [];
@@ -104,7 +123,7 @@ export function modelLayout(model: AutoregressiveModel): ModelLayout {
       rows[output].width += width;
       return { start, width };
     };
-    const own = slotLayout(mixer, state, horizonOf(mixer, biasReach));
+    const own = slotLayout(mixer, state, horizonOf(mixer, biasReach), opens);
     const slots = slotLayouts.get(own.name) ?? own;
     slots.layers.push(layer);
     slotLayouts.set(slots.name, slots);
@@ -114,16 +133,44 @@ export function modelLayout(model: AutoregressiveModel): ModelLayout {
       sums: folded?.kind === 'sums' ? [folded.rows, folded.columns] : undefined,
     };
   });
-  return { layers, slotLayouts: [...slotLayouts.values()], rows, folds: foldClasses(layers) };
+  const slots = [...slotLayouts.values()];
+  return {
+    boundaries: opens ? boundariesOf(layers) : [],
+    layers,
+    slotLayouts: slots,
+    rows,
+    folds: foldClasses(layers),
+  };
+}
+
+/** Groups of fewer positions that are folded would leave no room for trees. */
+const leastGroup = 32;
+/** Numbers of a row that sums in lanes divide: rows of other widths begin at other places of a lane. */
+const laneWidth = 4;
+
+function boundariesOf(layers: readonly LayerLayout[]): readonly number[] {
+  const boundaries = new Set<number>();
+  for (const { mixer, state, slots, keys, values } of layers) {
+    const { horizon, open } = slots;
+    const sameBits = recurrentForm(mixer).sameBits?.(mixer);
+    const isFolded = state.folded !== null;
+    const fits = (keys.width % laneWidth) + (values.width % laneWidth) === 0;
+    if (sameBits === undefined || (isFolded && horizon.group < leastGroup) || !fits) return [];
+    if (isFolded) boundaries.add(horizon.group);
+    if (open === 'block') boundaries.add(openBlock);
+  }
+  return boundaries.size === 0 ? [openBlock] : [...boundaries];
 }
 
 function slotLayout(
   mixer: MixerConfig,
   { slots, folded }: StateShape,
   horizon: Horizon,
+  opens: boolean,
 ): SlotLayout & { layers: number[] } {
   const { group, reach, window = 1, sinks = 0 } = horizon;
-  const { inputs } = recurrentForm(mixer);
+  const form = recurrentForm(mixer);
+  const { inputs } = form;
   const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;
   const name = [
     slots === 'growing' ? 'cache' : Number.isFinite(group) ? `g${group}` : '',
@@ -135,10 +182,19 @@ function slotLayout(
     inputs?.tag?.(mixer) ?? '',
   ].join('');
   const ring = slots === 'growing' ? undefined : slots;
-  const types = inputs?.declare(mixer, ring ?? 'C', (dim) => `${dim}${name}`) ?? {};
+  // Sinks have queries of their own, which read them in the ring.
+  const opened: OpenRing = ring !== undefined && ring <= openBlock && sinks === 0 ? 'whole' : 'block';
+  const open = opens && form.sameBits?.(mixer) === 'open rows' ? opened : undefined;
+  const dims = { slots: ring ?? 'C', treeRows: open === undefined ? 'T' : addDims(openRows(name), 'T') };
+  const types = inputs?.declare(mixer, dims, (dim) => `${dim}${name}`) ?? {};
   const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
   const own = Object.keys(types).length === 0 ? undefined : { types, feeds };
-  return { name, horizon, ring, rowsPerGroup, inputs: own, layers: [] };
+  return { name, horizon, ring, rowsPerGroup, open, inputs: own, layers: [] };
+}
+
+/** U of a layout. */
+export function openRows(layout: string): string {
+  return `U.${layout}`;
 }
 
 function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {

@@ -8,6 +8,8 @@
  * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
  * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
+ * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
+ * | `ones.ℓ` | float32 [1,1,U+T,16] | ones, for the denominators over them |
  * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i |
  * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch |
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
@@ -25,16 +27,18 @@
  */
 import { HeadLayout } from '../../attention/head-layout.ts';
 import { crossForm, mixStep, type StepInput, type StepMasks } from '../../attention/mixers.ts';
+import type { OpenRows } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { gather } from '../../graph/ops/indexing.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
-import { type Dim, multiplyDims } from '../../graph/shape.ts';
+import { addDims, type Dim, multiplyDims } from '../../graph/shape.ts';
+import { tensor } from '../../graph/tensor.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
 import { type AutoregressiveModel, type CrossAttention, valueWidth } from '../model.ts';
-import { type ModelLayout, modelLayout, type SlotLayout } from './model-layout.ts';
+import { type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
 /**
@@ -61,7 +65,7 @@ export function stepGraph(
       const { mixer, slots } = layout.layers[layer];
       const ofSlots = inputs.get(slots.name);
       if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
-      const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]));
+      const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]), slots.open !== undefined);
       const result = mixStep(mixer, {
         ...projected,
         ...{ parameters: mixerParameterValues(model, source, layer), scoring, heads, horizon: slots.horizon },
@@ -91,9 +95,13 @@ interface SlotValues {
   /** Where closed groups leave rows. */
   readonly held?: Value;
   readonly own: Readonly<Record<string, Value>>;
+  /** Open rows by M. */
+  readonly open: Map<number, Value>;
+  readonly ones?: Value;
+  readonly onesOfRing?: Value;
 }
 
-function declareSlots(graph: Graph, { name, ring, rowsPerGroup, inputs }: SlotLayout): SlotValues {
+function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: SlotLayout): SlotValues {
   const slots = ring ?? 'C';
   const masks = (block: string, rows: Dim): StepMasks => ({
     same: graph.input(`same.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
@@ -104,12 +112,17 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, inputs }: SlotLa
     input,
     graph.input(slotInputName(input, name), dtype, shape),
   ]);
+  const treeRows = open === undefined ? 'T' : addDims(openRows(name), 'T');
   return {
     ring: masks('ring', slots),
-    tree: masks('tree', 'T'),
+    tree: masks('tree', treeRows),
+    ones: open && graph.input(onesInputName(name), 'float32', [1, 1, treeRows, sumLanes]),
+    // A cache has room for a multiple of lanes.
+    onesOfRing: open === 'block' && ring !== undefined ? onesOf(graph, ring) : undefined,
     held:
       rowsPerGroup === undefined ? undefined : graph.input(`held.${name}`, 'float32', ['B', 1, 1, memoryRows(name)]),
     own: Object.fromEntries(own),
+    open: new Map(),
   };
 }
 
@@ -117,6 +130,25 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, inputs }: SlotLa
 export function slotInputName(input: string, layout: string): string {
   const [head, ...rest] = input.split('.');
   return [head, layout, ...rest].join('.');
+}
+
+/** The name in the graph of the open rows of a layout, of M matrices each. */
+export function openInputName(layout: string, M: number): string {
+  return `open.${layout}.${M}`;
+}
+
+/** Columns of a product that adds up weights in order. */
+export const sumLanes = 16;
+
+/** The name in the graph of `OpenRows.ones` of a layout. */
+export function onesInputName(layout: string): string {
+  return `ones.${layout}`;
+}
+
+function onesOf(graph: Graph, rows: number): Value {
+  return graph.sharedConstant(`ones of ${rows} rows`, () =>
+    tensor('float32', [1, 1, rows, sumLanes], new Float32Array(rows * sumLanes).fill(1)),
+  );
 }
 
 /** S of a layout. */
@@ -128,16 +160,29 @@ function declareState(
   graph: Graph,
   { layers }: ModelLayout,
   layer: number,
-  { ring, tree, held, own }: SlotValues,
-): Pick<StepInput, 'ring' | 'treeMasks' | 'sums' | 'memory' | 'inputs'> {
+  { ring, tree, held, own, open, ones, onesOfRing }: SlotValues,
+): Pick<StepInput, 'ring' | 'treeMasks' | 'open' | 'sums' | 'memory' | 'inputs'> {
   const { slots, heads: M, keys, values, sums } = layers[layer];
   const rows = (name: string, count: Dim, width: number): Value =>
     graph.input(`${name}.${layer}`, 'float32', ['B', M, count, width]);
   const C = slots.ring ?? 'C';
   const S = memoryRows(slots.name);
+  const [ringKeys, ringValues] = [rows('keys', C, keys.width), rows('values', C, values.width)];
+  let opened: OpenRows | undefined;
+  if (slots.open !== undefined && ones !== undefined) {
+    const name = openInputName(slots.name, M);
+    const index = open.get(M) ?? graph.input(name, 'int32', ['B', M, openRows(slots.name)]);
+    open.set(M, index);
+    const pick = (held: Value, width: number): Value => gather(reshape(held, [multiplyDims('B', M, C), width]), index);
+    opened = {
+      ...{ keys: pick(ringKeys, keys.width), values: pick(ringValues, values.width), whole: slots.open === 'whole' },
+      ...{ ones, onesOfRing },
+    };
+  }
   return {
-    ring: { keys: rows('keys', C, keys.width), values: rows('values', C, values.width), masks: ring },
+    ring: { keys: ringKeys, values: ringValues, masks: ring },
     treeMasks: tree,
+    open: opened,
     sums: sums === undefined ? undefined : graph.input(`sums.${layer}`, 'float32', ['B', M, ...sums]),
     memory: held && {
       held,

@@ -61,6 +61,7 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
       total_slots: runner.parallel,
       deterministic: runner.deterministic,
       default_generation_settings: { n_ctx: limits.promptTokens, params: namedSampling(model.defaults) },
+      same_bits: runner.engine.sameBits,
       chat_template: model.template?.source ?? '',
       trained_length: sizes.trainedLength,
     }),

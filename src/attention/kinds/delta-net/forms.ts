@@ -64,9 +64,9 @@ const filterInputs = lastRowsInputs<DeltaNetMixer>(({ heads }) => heads);
 
 export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = {
   tag: () => 'n',
-  declare: (config, slots, named) => ({
-    ...gatedDeltaInputs.declare(config, slots, named),
-    ...filterInputs.declare(config, slots, named),
+  declare: (config, dims, named) => ({
+    ...gatedDeltaInputs.declare(config, dims, named),
+    ...filterInputs.declare(config, dims, named),
   }),
   feeds: (config, steps, T, C) => ({
     ...gatedDeltaInputs.feeds(config, steps, T, C),

@@ -46,7 +46,7 @@ export const featuresKind = {
   hasSurrogateGradient: ({ map }) => map.name === 'hashes',
   reference: featuresReference,
   parallel: featuresParallel,
-  recurrent: { state: featuresState, step: featuresStep, fold: featuresFold },
+  recurrent: { state: featuresState, step: featuresStep, fold: featuresFold, sameBits: () => 'open rows' },
   bidirectional: featuresOfWhole,
   cross: { ...featuresCross, whole: featuresOfWhole },
   presets: {

@@ -39,7 +39,7 @@ export function featuresState({ group, map, output, convolution }: FeaturesMixer
 export function featuresStep(config: FeaturesMixer, input: StepInput): MixerStepOutput {
   const { heads, sums, parameters, scoring } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const blocks = blocksOf(input, keys, values);
+  const { all: blocks } = blocksOf(input, keys, values);
   const queries = queryFeatures(config, heads, parameters, scoring);
   const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
   const weights = blocks.map(({ keys: rows, masks }) => {

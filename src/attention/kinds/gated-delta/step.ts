@@ -38,7 +38,7 @@ const selfName = 'self.tree';
 
 export const gatedDeltaInputs: LayoutInputs<Pick<GatedDeltaMixer, 'group'> & MixerConfig> = {
   tag: () => 't',
-  declare: (_, slots) => ({
+  declare: (_, { slots }) => ({
     [ageName]: declareAges(slots),
     [selfName]: { dtype: 'float32', shape: [1, 1, 'T', 'T'] },
   }),

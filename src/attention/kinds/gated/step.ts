@@ -18,7 +18,7 @@ import { normalizedSum, summedValues, summedWidth } from '../features/output.ts'
 
 export const gatedInputs: LayoutInputs<GatedMixer> = {
   tag: () => 'a',
-  declare: (_, slots) => ({ [ageName]: declareAges(slots) }),
+  declare: (_, { slots }) => ({ [ageName]: declareAges(slots) }),
   feeds: ({ group }, steps, _, slots) => ({ [ageName]: agesOf(group, steps, slots) }),
 };
 
@@ -45,7 +45,7 @@ export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput):
   let mixed = add(read(ringKeys, input.ring.values, decays.ring), read(keys, values, decays.tree));
   if (sums !== undefined) mixed = add(mixed, matmul(mul(queries, heads.repeat(decays.sums)), sums));
   const kept = concat([keys, treeLogs], 3);
-  const blocks = blocksOf(input, kept, values);
+  const { all: blocks } = blocksOf(input, kept, values);
   const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);
   return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
 }

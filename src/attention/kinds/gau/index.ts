@@ -31,7 +31,7 @@ export const gauKind = {
   rowWidth: unitRowWidth,
   reference: unitReference,
   parallel: (config, input) => unitParallel(config, input),
-  recurrent: { state: unitState, step: unitStep, fold: unitFold },
+  recurrent: { state: unitState, step: unitStep, fold: unitFold, sameBits: () => 'open rows' },
   bidirectional: unitOfWhole,
   presets: {},
 } satisfies MixerKind<GauMixer>;

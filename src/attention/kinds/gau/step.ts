@@ -14,7 +14,7 @@ import {
   blocksOf,
   maskScores,
   nodeRows,
-  softmaxOfBlocks,
+  softmaxOverRows,
   weightedValues,
 } from '../../step-blocks.ts';
 import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitRowWidth, unitWeights } from './config.ts';
@@ -34,7 +34,7 @@ export function unitState(config: GauMixer, dims: AttentionDims): StateShape {
 export function unitStep(config: GauMixer, input: StepInput): MixerStepOutput {
   const { heads, sums } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const blocks = blocksOf(input, keys, values);
+  const { all: blocks } = blocksOf(input, keys, values);
   const queries = branchRows(config, heads.join(heads.queries)); // [B,M,R*T,S]
   const blockKeys = blocks.map((block) => branchRows(config, block.keys)); // [B,M,rows,S]
   const branches: Value[] = [];
@@ -79,10 +79,14 @@ function localWeights(
   { local }: GauMixer,
   scores: readonly Value[],
   blocks: readonly StepBlock[],
-  { heads }: StepInput,
+  input: StepInput,
 ): readonly Value[] {
+  const { heads } = input;
   const kernel = local?.kernel ?? 'laplace';
-  if (kernel === 'softmax') return softmaxOfBlocks(scores.map((score, i) => maskScores(score, blocks[i].masks, heads)));
+  if (kernel === 'softmax') {
+    const masked = scores.map((score, i) => maskScores(score, blocks[i].masks, heads));
+    return softmaxOverRows(input, blocks, masked);
+  }
   return scores.map((score, i) => mul(unitWeights(kernel, score), heads.tile(blocks[i].masks.same)));
 }
 

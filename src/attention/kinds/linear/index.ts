@@ -139,6 +139,7 @@ export const linearKind = {
     step: (config, input) => linearStep(config, input),
     fold: linearFold,
     inputs: linearInputs,
+    sameBits: () => 'open rows',
   },
   bidirectional: (config, input) => linearOfWhole(config, input),
   cross: linearCross,

@@ -36,6 +36,7 @@ import {
   convolutionWeights,
   joinBlocks,
   nodeRows,
+  orderedSums,
   weightedValues,
 } from '../../step-blocks.ts';
 import { ringState } from '../../state.ts';
@@ -55,7 +56,7 @@ export function linearState(config: LinearBranches, dims: AttentionDims): StateS
 
 export const linearInputs: LayoutInputs<LinearMixer> = {
   tag: (config) => (fadeOf(config) === 1 ? '' : 'f'),
-  declare: (config, slots) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots)),
+  declare: (config, { slots, treeRows }) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots, treeRows)),
   feeds: groupAges,
 };
 
@@ -82,19 +83,17 @@ export function linearStep(config: LinearBranches, input: StepInput): MixerStepO
   const rows = nodeRows(input.k); // [B,M,T,D]
   const keys = storesRawKeys(config) ? rows : unitLength(rows);
   const values = nodeRows(input.v); // [B,M,T,E]
-  const [ring, tree] = blocksOf(input, keys, values);
+  const { ring, tree } = blocksOf(input, keys, values);
   const ages: Readonly<Record<string, Value | undefined>> = input.inputs;
-  const blocks = [
-    fadedBlock(config, ring, ages[ageNames.ring]),
-    fadedBlock(config, tree, ages[ageNames.tree]),
-  ] as const;
-  return { mixed: mixBlocks(config, input, blocks), keys, values };
+  const ofTree = fadedBlock(config, tree, ages[ageNames.tree]);
+  const blocks = ring === undefined ? [ofTree] : [fadedBlock(config, ring, ages[ageNames.ring]), ofTree];
+  return { mixed: mixBlocks(config, input, blocks, values), keys, values };
 }
 
-/** [B,M,R·T,E] */
-function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [StepBlock, StepBlock]): Value {
-  const { heads, sums, parameters } = input;
-  const blocks = Number.isFinite(config.group) ? [joinBlocks(apart)] : apart;
+/** [B,M,R·T,E] @param values of the nodes [B,M,T,E] */
+function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly StepBlock[], values: Value): Value {
+  const { heads, sums, parameters, open } = input;
+  const blocks = Number.isFinite(config.group) && open === undefined ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
   // Where keys are stored as unit vectors, the node's own are made with its queries.
   const unitQueries = storesRawKeys(config) ? unitLength(heads.join(heads.queries)) : heads.mapped(unitLength);
@@ -105,7 +104,8 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
 
   // Weights of each branch per block. Without norms between branches they are added before the product with the values.
   const given = config.local === null ? undefined : localWeights(config.local, input, blocks, scores);
-  const local = given !== undefined && config.normalize === 'local' ? dividedBySum(given) : given;
+  const local =
+    given !== undefined && config.normalize === 'local' ? dividedBySum(given, open && orderedSums(open, given)) : given;
   const global = (factor?: Value): Value[] | undefined =>
     config.global === null
       ? undefined
@@ -140,7 +140,7 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   }
   let mixed = parts.length === 0 ? undefined : addAll(parts);
   if (mixed !== undefined && config.normalize === 'together') mixed = boundedLength(mixed);
-  if (config.castling) mixed = castle(mixed, heads.repeat(apart[1].values));
+  if (config.castling) mixed = castle(mixed, heads.repeat(values));
   return addStepConvolution(mixed, input, blocks);
 }
 

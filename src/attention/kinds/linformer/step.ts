@@ -42,7 +42,7 @@ export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: Step
   const { heads, memory, scoring, parameters, inputs } = input;
   if (memory === undefined) throw internalError('a state without the memory of closed blocks');
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const blocks = blocksOf(input, keys, values);
+  const { all: blocks } = blocksOf(input, keys, values);
   const queries = heads.join(mul(heads.queries, scoring.scale));
   const projections = blockProjections(parameters);
   const earlier = blocks.map(({ masks }) => heads.tile(masks.earlier)); // [B,1,R*T,rows]
@@ -113,7 +113,7 @@ interface FilledRows {
 }
 
 export const membershipInputs: LayoutInputs<BlockLinformerMixer> = {
-  declare: (_, slots, named) => ({
+  declare: (_, { slots }, named) => ({
     /** 1 where the node lies behind the c-th block, which so has closed. */
     closed: { dtype: 'float32', shape: ['B', 1, 'T', named('N')] },
     'offsets.ring': { dtype: 'int32', shape: ['B', slots] },

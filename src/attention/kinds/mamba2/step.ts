@@ -18,9 +18,9 @@ const filterInputs = lastRowsInputs<Mamba2Mixer>(({ groups }) => groups);
 
 export const mamba2Inputs: LayoutInputs<Mamba2Mixer> = {
   tag: () => 'm',
-  declare: (config, slots, named) => ({
-    ...filterInputs.declare(config, slots, named),
-    [ageName]: declareAges(slots),
+  declare: (config, dims, named) => ({
+    ...filterInputs.declare(config, dims, named),
+    [ageName]: declareAges(dims.slots),
   }),
   feeds: (config, steps, nodes, slots) => ({
     ...filterInputs.feeds(config, steps, nodes, slots),

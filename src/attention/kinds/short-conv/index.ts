@@ -38,6 +38,11 @@ export const shortConvKind = {
   horizon: ({ kernel }) => ({ group: 1, reach: kernel - 1 }),
   reference: shortReference,
   parallel: shortParallel,
-  recurrent: { state: shortState, step: shortStep, inputs: shortInputs },
+  recurrent: {
+    sameBits: () => 'own rows',
+    state: shortState,
+    step: shortStep,
+    inputs: shortInputs,
+  },
   presets: {},
 } satisfies MixerKind<ShortConvMixer>;

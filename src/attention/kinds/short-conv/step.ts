@@ -78,8 +78,8 @@ export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & M
   headsOf: (config: Config) => number,
 ): LayoutInputs<Config> {
   return {
-    declare: (config, slots, named) => ({
-      ...shortInputs.declare(config, slots, named),
+    declare: (config, dims, named) => ({
+      ...shortInputs.declare(config, dims, named),
       [lastName]: { dtype: 'int32', shape: ['B', headsOf(config), slotsOf(config)] },
     }),
     feeds(config, steps, T, C) {

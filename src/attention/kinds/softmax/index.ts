@@ -46,11 +46,12 @@ export const softmaxKind = {
     state: (_, dims) => ringState(dims, { group: Number.POSITIVE_INFINITY, convolution: null }),
     step(_, input) {
       const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D]
-      const blocks = blocksOf(input, keys, values);
+      const { all: blocks } = blocksOf(input, keys, values);
       const scores = maskedScoresOfRows(input, blocks);
       const sink = sinkOfNodes(input.heads, input.parameters);
-      return { mixed: softmaxValues(blocks, sink === undefined ? scores : [...scores, sink]), keys, values };
+      return { mixed: softmaxValues(input, blocks, sink === undefined ? scores : [...scores, sink]), keys, values };
     },
+    sameBits: () => 'open rows',
   },
   bidirectional(_, input) {
     const grouping = groupingOf(input, Number.POSITIVE_INFINITY);

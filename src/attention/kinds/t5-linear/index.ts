@@ -15,7 +15,7 @@ export const t5LinearKind = {
   hasSurrogateGradient: ({ local }) => local?.kernel === 'yoso',
   reference: t5LinearReference,
   parallel: (config, input) => t5LinearParallel(config, input),
-  recurrent: { state: t5LinearState, step: t5LinearStep, fold: t5LinearFold },
+  recurrent: { state: t5LinearState, step: t5LinearStep, fold: t5LinearFold, sameBits: () => 'open rows' },
   bidirectional: t5LinearOfWhole,
   cross: t5LinearCross,
   presets: {},

@@ -6,7 +6,6 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul, relu } from '../../../graph/ops/elementwise.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
-import { HeadLayout } from '../../head-layout.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { scaled } from '../../normalization.ts';
 import { biasOfRows, scoresOfRows } from '../../scoring.ts';
@@ -26,7 +25,7 @@ export function t5LinearState({ group, convolution, global }: T5LinearMixer, dim
 export function t5LinearStep(config: T5LinearMixer, input: StepInput): MixerStepOutput {
   const { heads, sums, parameters } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const blocks = blocksOf(input, keys, values);
+  const { all: blocks } = blocksOf(input, keys, values);
   const unitBlocks = blocks.map((block) => ({ ...block, values: unitLength(block.values) }));
   const unitQueries = heads.join(unitLength(heads.queries));
   const cosines = blocks.map((block) => matmul(unitQueries, unitLength(block.keys), { transposeB: true }));
@@ -40,7 +39,7 @@ export function t5LinearStep(config: T5LinearMixer, input: StepInput): MixerStep
     const read = add(weightedValues(unitBlocks, open), matmul(unitQueries, sums));
     branches.push(scaled(read, parameters.global_factor));
   }
-  const normed = new HeadLayout(postNorm(heads.split(addAll(branches))), Number(input.k.shape[2]));
+  const normed = heads.of(postNorm(heads.split(addAll(branches))));
   return { mixed: addStepConvolution(normed.join(normed.queries), input, blocks), keys, values };
 }
 

@@ -77,7 +77,13 @@ export const windowKind = {
   horizon: windowHorizon,
   reference: windowReference,
   parallel: windowParallel,
-  recurrent: { state: windowState, step: windowStep, fold: windowFold, inputs: windowInputs },
+  recurrent: {
+    state: windowState,
+    step: windowStep,
+    fold: windowFold,
+    inputs: windowInputs,
+    sameBits: ({ memory }) => (memory === null ? 'open rows' : undefined),
+  },
   bidirectional: windowOfWhole,
   // The positions of two texts have no distance: between them attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),

@@ -14,7 +14,7 @@ import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
-import { HeadLayout } from '../../head-layout.ts';
+import type { HeadLayout } from '../../head-layout.ts';
 import { ageNames, groupAges, declareGroupAges } from '../../group-ages.ts';
 import { type SequenceStep, windowStart } from '../../masks.ts';
 import type {
@@ -30,7 +30,14 @@ import type {
 import { biasOfRows } from '../../scoring.ts';
 import { sinkOfNodes, softmaxWithSink } from '../../sink-logits.ts';
 import { ringState } from '../../state.ts';
-import { blocksOf, convolutionWeights, nodeRows } from '../../step-blocks.ts';
+import {
+  blocksOf,
+  convolutionWeights,
+  nodeRows,
+  softmaxOverRows,
+  type StepBlocks,
+  weightedValues,
+} from '../../step-blocks.ts';
 import { featuresOf, isLearnedMap } from '../features/maps.ts';
 import type { WindowMemory, WindowMixer } from './config.ts';
 import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures } from './memory.ts';
@@ -44,10 +51,10 @@ function decays({ memory }: WindowMixer): boolean {
 
 export const windowInputs: LayoutInputs<WindowMixer> = {
   tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
-  declare(config, slots, named) {
+  declare(config, { slots, treeRows }, named) {
     if (config.memory === null) return {};
     const older = { [olderName]: { dtype: 'int32' as const, shape: [named('U')] } };
-    return decays(config) ? { ...older, ...declareGroupAges(slots) } : older;
+    return decays(config) ? { ...older, ...declareGroupAges(slots, treeRows) } : older;
   },
   feeds(config, steps, nodes, slots) {
     const rows = olderSlots(config, steps);
@@ -84,47 +91,84 @@ export function windowState({ memory, ...config }: WindowMixer, dims: AttentionD
 export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutput {
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
   const blocks = blocksOf(input, keys, values);
-  const [ring, tree] = blocks;
-  const { heads, scoring, ring: held } = input;
-  const { memory, sinks } = config;
-  const ringScores = scoresOfRing(sinks, input);
-  const treeScores = mul(matmul(heads.join(heads.queries), keys, { transposeB: true }), scoring.scale);
+  const mix = input.open === undefined ? mixedColumns : mixedBlocks;
+  return { mixed: mix(config, input, blocks), keys, values };
+}
+
+/** One softmax over the columns [ring | memory | tree], in one op. */
+function mixedColumns(
+  { memory, sinks }: WindowMixer,
+  input: StepInput,
+  { ring, tree, all: blocks }: StepBlocks,
+): Value {
+  if (ring === undefined) throw internalError('open rows are mixed apart');
+  const { heads } = input;
   const biases = blocks.map((block) => biasOf(block, input)); // [B,1 or M,R*T,rows]
-  const slots = held.keys.shape[2];
+  const C = Number(ring.keys.shape[2]);
   const mixed: Value[] = [];
   const sink = sinkOfNodes(heads, input.parameters);
-  let weights: [ring: Value, tree: Value];
+  const scores = [scoresOfRing(sinks, input), scoresOfTree(input, tree)];
+  let weights: readonly Value[];
   if (memory === null) {
-    const all = softmaxWithSink(add(concat([...ringScores, treeScores], 3), concat(biases, 3)), sink);
-    const C = Number(slots);
+    const all = softmaxWithSink(add(concat(scores, 3), concat(biases, 3)), sink);
     weights = [slice(all, 3, 0, C), slice(all, 3, C)];
   } else {
-    const C = Number(slots);
-    const [weighted, total] = split(olderSums(memory, input, blocks), -1, [Number(values.shape[3]), 1]);
-    // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
-    const score = maximum(log(total), maskedScore);
+    const older = rememberedRow(memory, input, ring, tree);
     const unbiased = mul(slice(biases[0], 3, 0, 1), 0);
     const all = softmaxWithSink(
-      add(concat([...ringScores, score, treeScores], 3), concat([biases[0], unbiased, biases[1]], 3)),
+      add(concat([scores[0], older.score, scores[1]], 3), concat([biases[0], unbiased, biases[1]], 3)),
       sink,
     );
     weights = [slice(all, 3, 0, C), slice(all, 3, C + 1)];
-    mixed.push(mul(weighted, div(slice(all, 3, C, C + 1), maximum(total, leastWeight))));
+    mixed.push(mul(older.value, slice(all, 3, C, C + 1)));
   }
-  const convolved = convolutionWeights(input, blocks);
-  const [ofRing, ofTree] = weights.map((weight, i) => (convolved === undefined ? weight : add(weight, convolved[i])));
-  mixed.push(matmul(ofRing, ring.values), matmul(ofTree, tree.values));
-  return { mixed: addAll(mixed), keys, values };
+  return addAll([...mixed, ofRows(input, blocks, weights)]);
 }
 
-/** Scores of the ring's rows; the sinks have their own form of the queries: parts whose columns add up to C. */
-function scoresOfRing(sinks: number, { heads, far, ring, scoring }: StepInput): Value[] {
+/** The same with the sums of each block apart, in the order of its rows. */
+function mixedBlocks({ memory, sinks }: WindowMixer, input: StepInput, { ring, tree, all: blocks }: StepBlocks): Value {
+  const scores = [...(ring === undefined ? [] : [scoresOfRing(sinks, input)]), scoresOfTree(input, tree)];
+  const masked = scores.map((score, i) => add(score, biasOf(blocks[i], input)));
+  const older = memory === null ? undefined : rememberedRow(memory, input, ring, tree);
+  const sink = sinkOfNodes(input.heads, input.parameters);
+  const others = [older?.score, sink].filter((score) => score !== undefined);
+  const weights = softmaxOverRows(input, blocks, [...masked, ...others]);
+  const rows = ofRows(input, blocks, weights.slice(0, blocks.length));
+  return older === undefined ? rows : add(mul(older.value, weights[blocks.length]), rows);
+}
+
+function ofRows(input: StepInput, blocks: readonly StepBlock[], weights: readonly Value[]): Value {
+  const convolved = convolutionWeights(input, blocks);
+  return weightedValues(
+    blocks,
+    weights.map((weight, i) => (convolved === undefined ? weight : add(weight, convolved[i]))),
+  );
+}
+
+function scoresOfTree({ heads, scoring }: StepInput, { keys }: StepBlock): Value {
+  return mul(matmul(heads.join(heads.queries), keys, { transposeB: true }), scoring.scale);
+}
+
+/** Score [B,M,R·T,1] and value [B,M,R·T,E] of everything older than the window. */
+function rememberedRow(
+  memory: WindowMemory,
+  input: StepInput,
+  ring: StepBlock | undefined,
+  tree: StepBlock,
+): { readonly score: Value; readonly value: Value } {
+  const E = Number(tree.values.shape[3]);
+  const [weighted, total] = split(olderSums(memory, input, ring, tree), -1, [E, 1]);
+  // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
+  return { score: maximum(log(total), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
+}
+
+/** Scores of the ring's rows; the sinks have their own form of the queries. */
+function scoresOfRing(sinks: number, { heads, far, ring, scoring }: StepInput): Value {
   const product = (layout: HeadLayout, rows: Value): Value =>
     mul(matmul(layout.join(layout.queries), rows, { transposeB: true }), scoring.scale);
   const all = product(heads, ring.keys);
-  if (far === undefined || sinks === 0) return [all];
-  const ofSinks = product(new HeadLayout(far, Number(heads.queries.shape[1])), slice(ring.keys, 2, 0, sinks));
-  return [ofSinks, slice(all, 3, sinks)];
+  if (far === undefined || sinks === 0) return all;
+  return concat([product(heads.of(far), slice(ring.keys, 2, 0, sinks)), slice(all, 3, sinks)], 3);
 }
 
 /** Additive bias of row scores: `maskedScore` for hidden rows, and the model's bias by distance. */
@@ -134,23 +178,23 @@ function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: Ste
 }
 
 /** Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1]. */
-function olderSums(memory: WindowMemory, input: StepInput, [ring, tree]: readonly [StepBlock, StepBlock]): Value {
+function olderSums(memory: WindowMemory, input: StepInput, ring: StepBlock | undefined, tree: StepBlock): Value {
   const { heads, sums, parameters, inputs, scoring } = input;
   if (sums === undefined) throw internalError('a state without the sums of the memory');
   const M = Number(heads.queries.shape[1]);
   const queries = heads.mapped((rows) => queryFeatures(memory, rows, scoring.scale, parameters)); // [B,M,R*T,F]
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
 
-  const older = (ofRing: Value, ofTree: Value, axis: number): Value =>
-    concat([gather(ofRing, inputs[olderName], axis), ofTree], axis); // U + T rows
-  const features = keyFeatures(memory, older(ring.keys, tree.keys, 2), scoring.scale, parameters); // [B,M,U+T,F]
+  const older = (ofRing: Value | undefined, ofTree: Value, axis: number): Value =>
+    ofRing === undefined ? ofTree : concat([gather(ofRing, inputs[olderName], axis), ofTree], axis); // U + T rows
+  const features = keyFeatures(memory, older(ring?.keys, tree.keys, 2), scoring.scale, parameters); // [B,M,U+T,F]
   const products = matmul(queries, features, { transposeB: true });
-  const unfolded = mul(products, heads.tile(older(ring.masks.earlier, tree.masks.earlier, 3)));
-  const counted = countedValues(older(ring.values, tree.values, 2));
-  const decay = logDecay(memory, ring.keys, M, parameters);
+  const unfolded = mul(products, heads.tile(older(ring?.masks.earlier, tree.masks.earlier, 3)));
+  const counted = countedValues(older(ring?.values, tree.values, 2));
+  const decay = logDecay(memory, tree.keys, M, parameters);
   if (decay === undefined) return add(read, matmul(unfolded, counted));
   const factor = (age: Value): Value => exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))); // [B,M,R*T,rows]
-  const ages = older(inputs[ageNames.ring], inputs[ageNames.tree], 3);
+  const ages = older(ring && inputs[ageNames.ring], inputs[ageNames.tree], 3);
   return add(mul(read, factor(inputs[ageNames.sums])), matmul(mul(unfolded, factor(ages)), counted));
 }
 

@@ -78,6 +78,7 @@ export const yosoKind = {
   recurrent: {
     state: (config, dims) => linearState(yosoBranches(config), dims),
     step: (config, input) => linearStep(yosoBranches(config), input),
+    sameBits: () => 'open rows',
   },
   bidirectional: (config, input) => linearOfWhole(yosoBranches(config), input),
   cross,

@@ -94,14 +94,21 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
 /**
  * Cuts off nodes below `maxDepth`, and those that hold one of `ends` with all that follows: a text that ends keeps
  * nothing after its end, and the end itself comes as the token after the last accepted node.
+ * @param maxNodes the first nodes that stay; default all
  */
-export function pruneDraft(draft: Draft, maxDepth: number, ends: Pick<ReadonlySet<number>, 'has'>): Draft {
+export function pruneDraft(
+  draft: Draft,
+  maxDepth: number,
+  ends: Pick<ReadonlySet<number>, 'has'>,
+  maxNodes = Number.POSITIVE_INFINITY,
+): Draft {
   const { tree, tokens } = draft;
   const places = new Int32Array(tree.size).fill(-1);
   const kept: number[] = [];
   for (let node = 0; node < tree.size; node++) {
     const parent = tree.parents[node];
-    const wanted = node === 0 || (places[parent] >= 0 && tree.depths[node] <= maxDepth && !ends.has(tokens[node]));
+    const fits = kept.length < maxNodes && tree.depths[node] <= maxDepth;
+    const wanted = node === 0 || (fits && places[parent] >= 0 && !ends.has(tokens[node]));
     if (wanted) places[node] = kept.push(node) - 1;
   }
   if (kept.length === tree.size) return draft;

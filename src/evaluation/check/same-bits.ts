@@ -1,0 +1,118 @@
+/**
+ * Whether a token has the same bits however it is read: by itself, in a chain, in a tree among others, in a batch of texts, and
+ * in a prompt of any chunks. Asked of an engine on random tokens; the states of all ways are compared too.
+ */
+import { chain, TokenTree } from '../../attention/tree.ts';
+import type { StepEngine, StepOutput } from '../../decoding/step-engine.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import { requireCount } from '../../files/arguments.ts';
+import { Random } from '../../random.ts';
+
+/** By way of reading: whether all logits, and all states, had the bits of one token a step. */
+export interface SameBits {
+  /** One token a step, a second time, beside other work. */
+  readonly alone: boolean;
+  readonly chain: boolean;
+  readonly tree: boolean;
+  readonly batch: boolean;
+  readonly chunks: boolean;
+}
+
+export interface SameBitsOptions {
+  /** Tokens of the text; at most the positions that the model has. Default 160. */
+  readonly length?: number;
+  /** Default 1. */
+  readonly seed?: number;
+}
+
+const sizes = { chain: 5, tree: 16, batch: 16, chunks: [7, 64, 128, 512] } as const;
+/** A state is kept at every third token. */
+const every = 3;
+
+/** @throws LinnetError `INPUT` for a length below 2 */
+export async function bitsByReading(
+  engine: StepEngine,
+  { length = 160, seed = 1 }: SameBitsOptions = {},
+): Promise<SameBits> {
+  requireCount(length, 'the length', 2);
+  const random = new Random(seed);
+  const { vocabulary } = engine.model.sizes;
+  const count = Math.min(length, engine.model.positions.limit);
+  const tokens = Array.from({ length: count }, () => random.integer(vocabulary));
+  const kept = new Map<number, SequenceState>();
+  const state = engine.newState();
+  const logits: Float32Array[] = [];
+  for (const [at, token] of tokens.entries()) {
+    if (at % every === 1) kept.set(at, state.fork());
+    logits.push((await engine.advance(state, token)).logits);
+  }
+  const isRead = (output: StepOutput, from: number): boolean =>
+    output.logits.every((row, i) => isEqual(row, logits[from + i]));
+  const result = { alone: true, chain: true, tree: true, batch: true, chunks: true };
+  for (const [at, beginning] of kept) {
+    const room = Math.min(engine.room(beginning), count - at);
+    const size = Math.min(sizes.chain, room);
+    const nodes = Array.from({ length: size }, (_, node) => node);
+    const inChain = { state: beginning, tree: chain(size), tokens: tokens.slice(at, at + size), wanted: nodes };
+    const inTree = treeAround(tokens.slice(at, at + room), random, vocabulary);
+    const [[ofChain], [ofTree], [ofOne]] = [
+      await engine.step([inChain]),
+      await engine.step([{ state: beginning, ...inTree }]),
+      await engine.step([{ state: beginning, tree: chain(1), tokens: [tokens[at]], wanted: [0] }]),
+    ];
+    result.chain &&= isRead(ofChain, at);
+    result.tree &&= isRead(ofTree, at);
+    result.alone &&= isRead(ofOne, at);
+  }
+  const places = [...kept];
+  for (let first = 0; first < places.length; first += sizes.batch) {
+    const together = places.slice(first, first + sizes.batch);
+    const outputs = await engine.step(
+      together.map(([at, each]) => ({ state: each, tree: chain(1), tokens: [tokens[at]], wanted: [0] })),
+    );
+    result.batch &&= outputs.every((output, i) => isRead(output, together[i][0]));
+  }
+  for (const chunk of sizes.chunks) {
+    const read = engine.newState();
+    for await (const { output, start } of engine.read(read, tokens, { chunk, weights: 'step' }, true)) {
+      result.chunks &&= isRead(output, start);
+    }
+    result.chunks &&= isSameState(read, state);
+  }
+  return result;
+}
+
+/** A tree of the text's next tokens among random ones. */
+function treeAround(path: readonly number[], random: Random, vocabulary: number) {
+  const parents = [-1];
+  const depths = [0];
+  const tokens = [path[0]];
+  const wanted = [0];
+  while (parents.length < sizes.tree) {
+    const depth = wanted.length;
+    const continues = random.integer(2) === 0 && depth < path.length;
+    const parent = continues ? wanted[depth - 1] : random.integer(parents.length);
+    if (depths[parent] + 1 >= path.length) {
+      if (path.length === 1) break;
+      continue;
+    }
+    if (continues) wanted.push(parents.length);
+    parents.push(parent);
+    depths.push(depths[parent] + 1);
+    tokens.push(continues ? path[depth] : random.integer(vocabulary));
+  }
+  return { tree: new TokenTree(parents), tokens, wanted };
+}
+
+function isSameState(a: SequenceState, b: SequenceState): boolean {
+  const numbers = ({ layers, sums }: SequenceState): Float32Array[] => [
+    ...layers.flatMap(({ keys, values, previous }) => [keys, values, previous]),
+    ...sums,
+  ];
+  const others = numbers(b);
+  return numbers(a).every((row, i) => isEqual(row, others[i]));
+}
+
+function isEqual(a: Float32Array, b: Float32Array): boolean {
+  return a.length === b.length && a.every((x, i) => x === b[i]);
+}
