@@ -144,7 +144,7 @@ describe('thoughts', () => {
     answer.end();
     expect(answer.thoughts).not.toBe('');
     expect(answer.content).toBe('');
-    expect(answer.calls.map(({ name, json }) => [name, JSON.parse(json)])).toEqual([['f', { a: 1 }]]);
+    expect(answer.calls.map(({ name, json }) => [name, JSON.parse(json) as unknown])).toEqual([['f', { a: 1 }]]);
   });
 
   it('are parts of an answer in the AI SDK, dimmed in a chat, and bounded by generate', async () => {
