@@ -267,7 +267,7 @@ describe('what changes logits first', () => {
       ['INPUT', () => new Sampler({ logitBias: { 6: 1 } }).next(flat, [])],
       ['INPUT', () => new Sampler({ frequencyPenalty: 1 }).next(flat, [6])],
       ['SHAPE', () => new Sampler({}, undefined, { constraint: () => new Uint8Array(5) }).next(flat, [])],
-      ['RUNTIME', () => new Sampler({}, undefined, { constraint: () => new Uint8Array(6) }).next(flat, [])],
+      ['INPUT', () => new Sampler({}, undefined, { constraint: () => new Uint8Array(6) }).next(flat, [])],
       ['CONFIG', () => new Sampler({}, undefined, { penalizedFrom: -1 }).lookback],
     ];
     for (const [code, run] of cases) expect(await errorCode(run), String(run)).toBe(code);

@@ -166,8 +166,9 @@ export class Sampler {
     }
     const weights = this.#weights;
     weights.set(logits);
+    const largestLogit = indexOfLargest(weights);
     this.#adjustments?.apply(weights, recent);
-    const largest = indexOfLargest(weights);
+    const largest = this.#adjustments === undefined ? largestLogit : largestAllowed(weights);
     if (temperature === 0) {
       this.#tokens[0] = largest;
       weights[largest] = 1;
@@ -256,6 +257,17 @@ export class Sampler {
 function checkedState(state: RandomState): RandomState {
   if (requireTokens(state, 'the state of the random numbers').length === 4) return state;
   throw new LinnetError('INPUT', 'the state of random numbers has four numbers');
+}
+
+/** The same after biases and a constraint. @throws LinnetError `INPUT` where they forbid all tokens */
+function largestAllowed(logits: Float64Array): number {
+  let largest = 0;
+  for (let token = 0; token < logits.length; token++) if (logits[token] > logits[largest]) largest = token;
+  if (logits[largest] > -Infinity) return largest;
+  throw new LinnetError(
+    'INPUT',
+    `none of ${logits.length} tokens is possible: logit biases and grammars forbid them all`,
+  );
 }
 
 /** The place of the largest logit, the first of equals; refuses what no distribution can be made of. */

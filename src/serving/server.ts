@@ -10,6 +10,7 @@ import { ApiKeys, RequestRate } from './http/access.ts';
 import { type ApiOptions, createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
+import { BodyBudget } from './http/request-bodies.ts';
 import type { ServedWriter, Serving } from './http/request-context.ts';
 import { textApi } from './http/text-api.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
@@ -60,6 +61,7 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
     ...options,
     ...{ origins, draining: false, localOnly: keys.length === 0 },
     limits: { ...defaultLimits, ...limits },
+    bodies: new BodyBudget((limits?.sessionBytes ?? defaultLimits.sessionBytes) + (128 << 20)),
     keys: new ApiKeys(keys),
     rate: rate === undefined ? undefined : new RequestRate(rate, redis),
     metrics: new ServerMetrics(),

@@ -52,6 +52,20 @@ function checkCalls(calls: readonly OpenAI.ChatCompletionMessageToolCall[] | und
   return calls?.length ?? 0;
 }
 
+it('/apply-template shows functions and variables as a chat has them', async () => {
+  const source =
+    '{{ tools | length }} {{ style }} {% for m in messages %}{{ m.reasoning_content }}{{ m.content }}{% endfor %}';
+  await using shown = await openTiny(source);
+  const { server } = await serve(shown, { toolFormat: 'hermes' });
+  const body = {
+    messages: [{ role: 'assistant', content: 'b', reasoning_content: 'a' }],
+    ...{ tools, chat_template_kwargs: { style: 'plain' } },
+  };
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(`${server.url}/apply-template`, { method: 'POST', headers, body: JSON.stringify(body) });
+  expect(await response.json()).toEqual({ prompt: '2 plain ab' });
+});
+
 describe('chats that call functions', () => {
   it('make 200 of 200 valid calls where they must, in every format, also when they are drafted', async () => {
     const answers = { count: 0 };

@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto';
 import { encodeSafetensors } from '../../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../../checkpoint/safetensors/reader.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
+import { LinnetError } from '../../errors.ts';
+import { isJsonObject, parseJsonObject } from '../../files/json-object.ts';
 import type { StepEngine } from '../step-engine.ts';
-import { decodeSessionWith, readSession, type Snapshot, sessionParts } from './session-format.ts';
+import { decodeSessionWith, readSession, sessionFormat, type Snapshot, sessionParts } from './session-format.ts';
 
 /**
  * Writes a session, in place of the file if it exists, all at once.
@@ -52,6 +54,27 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
   } finally {
     await file.close();
   }
+}
+
+/** Longest header of a session that is judged while its bytes come. */
+const longestHeader = 1 << 20;
+
+/**
+ * Judges the first bytes of a session: whether they are those of a session of a model.
+ * @returns false where more bytes are needed
+ * @throws LinnetError `FORMAT` for anything but a session, `MISMATCH` for one of another model
+ */
+export function checkSessionHeader(bytes: Buffer, fingerprint: string): boolean {
+  if (bytes.length < 8) return false;
+  const length = bytes.readBigUInt64LE(0);
+  if (length > BigInt(longestHeader)) throw new LinnetError('FORMAT', 'this is not a file of a session');
+  if (bytes.length < 8 + Number(length)) return false;
+  const { __metadata__: strings } = parseJsonObject(bytes.subarray(8, 8 + Number(length)), 'the session');
+  if (!isJsonObject(strings) || strings.format !== sessionFormat) {
+    throw new LinnetError('FORMAT', 'this is not a file of a session');
+  }
+  if (strings.fingerprint === fingerprint) return true;
+  throw new LinnetError('MISMATCH', 'the session is of another model');
 }
 
 /**

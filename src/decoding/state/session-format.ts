@@ -44,7 +44,8 @@ import { copyMatrices, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
 import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
 
-const formatName = 'linnet-session';
+/** Name of the format in the header. */
+export const sessionFormat = 'linnet-session';
 /** Without and with what drafters have learned. */
 const formatVersions = ['1', '2'] as const;
 const fileTypes = { int32: 'I32', float32: 'F32' } as const;
@@ -97,7 +98,7 @@ export function sessionParts(
   }
   const sampled = random !== undefined && { sampler: JSON.stringify(random) };
   /** Strings of the header. */
-  const strings = (sha256: string) => ({ format: formatName, ...described, ...sampled, sha256 });
+  const strings = (sha256: string) => ({ format: sessionFormat, ...described, ...sampled, sha256 });
   return { entries, strings };
 }
 
@@ -189,7 +190,7 @@ export async function readSession(
 const word = z.int().min(0).max(0xffffffff);
 
 const headerSchema = z.strictObject({
-  format: z.literal(formatName),
+  format: z.literal(sessionFormat),
   version: z.enum(formatVersions),
   fingerprint: z.string(),
   mixers: z.string(),
@@ -211,7 +212,7 @@ function checkHeader(
   fingerprint: string,
 ): SessionHeader {
   const format = metadata.get('format');
-  if (format !== formatName) {
+  if (format !== sessionFormat) {
     throw malformed(
       source,
       format === undefined ? 'the header names no format' : `its format is "${format.slice(0, 64)}"`,
@@ -329,7 +330,7 @@ function beginHash(
   { version, fingerprint, mixers, length }: Omit<SessionHeader, 'format' | 'sha256' | 'sampler'>,
   sampler: RandomState | undefined,
 ): void {
-  hash.update(JSON.stringify([formatName, version, fingerprint, mixers, length, sampler ?? null]));
+  hash.update(JSON.stringify([sessionFormat, version, fingerprint, mixers, length, sampler ?? null]));
 }
 
 function addTensor(hash: ContentHash, name: string, { shape, data }: Tensor): void {

@@ -253,7 +253,7 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
     if (body !== undefined) {
       // Checking a body takes a twentieth of making its schema.
       schema ??= body(limits);
-      fields = checkBody(schema, await jsonBody(raw, limits.bodyBytes, optional), refusals);
+      fields = checkBody(schema, await jsonBody(raw, limits.bodyBytes, options.bodies, optional), refusals);
     }
     const answer = await route.answer(options, request, fields);
     // A stream ends its request itself.

@@ -5,6 +5,7 @@ import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
 import { templateCall, toldThoughts, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import type { Serving, TokenServing } from './request-context.ts';
+import { functionFields } from './dialects/tool-fields.ts';
 import { maybe, refuse } from './request-fields.ts';
 
 const textPart = z.object({
@@ -21,6 +22,14 @@ const madeCall = z.object({
   type: maybe(z.literal('function')),
   function: z.object({ name: z.string().max(256), arguments: z.string() }),
 });
+
+const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
+
+/** A function in the shape of chats. */
+export const chatTool = z.object({ type: z.literal('function'), function: z.object(functionFields) });
+
+/** Variables of the model's own template. */
+export const templateVariables = maybe(z.record(z.string().max(64), variableValue));
 
 export const messageSchema = z
   .object({

@@ -1,4 +1,5 @@
 /** The server as handlers of requests use it. */
+import type { BodyBudget } from './request-bodies.ts';
 import type { StateStore } from '../sessions/state-store.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { Runner } from '../../engine/runner.ts';
@@ -17,6 +18,8 @@ export type ServedWriter = WriterByKind[keyof WriterByKind];
 
 /** The server as endpoints that do not run the model use it. */
 export interface TokenServing {
+  /** Bytes of bodies under way. */
+  readonly bodies: BodyBudget;
   readonly model: ServedModel;
   /** Other names that requests may call it. */
   readonly aliases?: readonly string[];

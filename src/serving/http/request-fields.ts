@@ -1,8 +1,9 @@
-/** Bodies of requests, read up to a limit, and how their fields are checked. */
+/** Fields of requests, and how they are checked. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits } from '../../files/json-object.ts';
 import { ApiError } from './api-error.ts';
+import { type BodyBudget, withBody } from './request-bodies.ts';
 
 /** Levels of a body: a schema has 48, and lies in others. */
 const deepestBody = 96;
@@ -67,34 +68,16 @@ export function checkBody(schema: z.ZodType, body: unknown, refusals: Refusals =
   return refuse(`${where} is wrong: ${issue.message.slice(0, 500)}`, param === '' ? undefined : param.slice(0, 200));
 }
 
-/** @throws ApiError for a body of more bytes than `most` */
-export async function readBody(request: Request, most: number): Promise<Buffer> {
-  const refuse = (): never => {
-    throw new ApiError('payload_too_large_error', `a body may have ${most} bytes here`);
-  };
-  const { headers } = request;
-  if (Number(headers.get('content-length') ?? 0) > most) refuse();
-  // Node holds a request to the length that it names.
-  if (headers.has('content-length')) return Buffer.from(await request.arrayBuffer());
-  const stream: AsyncIterable<Uint8Array> | null = request.body;
-  if (stream === null) return Buffer.alloc(0);
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of stream) {
-    size += piece.length;
-    if (size > most) refuse();
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, size);
-}
-
 /**
  * Parsed JSON. A page of another site cannot send this content type without being asked first.
  * @param optional whether a body may be empty, and is {} then. Default: it is refused
  * @throws ApiError
  */
-export async function jsonBody(request: Request, most: number, optional = false): Promise<unknown> {
-  const bytes = await readBody(request, most);
+export async function jsonBody(request: Request, most: number, bodies: BodyBudget, optional = false): Promise<unknown> {
+  return withBody(request, { most, bodies }, (bytes) => parsedBody(request, bytes, optional));
+}
+
+function parsedBody(request: Request, bytes: Buffer, optional: boolean): unknown {
   if (bytes.length === 0 && optional) return {};
   if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'the body must be JSON, with "content-type: application/json"');

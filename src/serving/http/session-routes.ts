@@ -1,6 +1,6 @@
 /** Routes of sessions: create, fork, export, import, delete. */
 import { z } from 'zod';
-import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
+import { checkSessionHeader, decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
 import { type ApiRequest, post, type Route, route } from './route.ts';
@@ -10,7 +10,8 @@ import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatInput, chatMessages, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
-import { checkInVocabulary, maybe, readBody, refuse, tokenId } from './request-fields.ts';
+import { withBody } from './request-bodies.ts';
+import { checkInVocabulary, maybe, refuse, tokenId } from './request-fields.ts';
 
 const createSchema = (limits: ServerLimits) =>
   z.object({
@@ -60,15 +61,20 @@ async function sessionTokens(
 }
 
 /** Takes a session file in, under the id of the address or a new one. */
-async function importSession({ sessions, model, runner, limits }: Serving, request: ApiRequest): Promise<Response> {
+async function importSession(
+  { sessions, model, runner, limits, bodies }: Serving,
+  request: ApiRequest,
+): Promise<Response> {
   const { raw, key, params, abort } = request;
   if (!/^application\/octet-stream\b/i.test(raw.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
   }
-  // It may be anyone's: it is checked as a whole first.
-  const bytes = await readBody(raw, limits.sessionBytes);
-  // What its drafters have learned stays out.
-  const { state, tokens, random } = await decodeSession(bytes, runner.engine, model.fingerprint);
+  // It may be anyone's: its header is judged before more is kept, and it is checked as a whole before it is used.
+  const judge = (beginning: Buffer) => checkSessionHeader(beginning, model.fingerprint);
+  const { state, tokens, random } = await withBody(raw, { most: limits.sessionBytes, bodies, judge }, (bytes) =>
+    decodeSession(bytes, runner.engine, model.fingerprint),
+  );
+  // Without the learning of its drafters.
   const session = { state, tokens, random };
   const kept = 'id' in params ? sessions.put(named(request), session, abort.signal) : sessions.create(key, session);
   return Response.json(await kept, { status: 201 });

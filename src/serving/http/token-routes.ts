@@ -2,9 +2,11 @@
 import { z } from 'zod';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
-import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
+import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
+import { chatInput, chatMessages, chatTool, messageSchema, templateOf, templateVariables } from './chat-messages.ts';
+import { mostTools } from './dialects/tool-fields.ts';
 import type { ServerLimits } from './limits.ts';
-import type { ServedModel, TokenServing } from './request-context.ts';
+import type { ServedModel, Serving, TokenServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
 import { checkInVocabulary, maybe, refuse, tokenId } from './request-fields.ts';
 
@@ -78,7 +80,7 @@ export const tokenRoutes: readonly Route<TokenServing>[] = [
   ),
 ];
 
-export const templateRoutes: readonly Route<TokenServing>[] = [
+export const templateRoutes: readonly Route<Serving>[] = [
   post(
     '/apply-template',
     'The text that the chat template makes of messages',
@@ -86,8 +88,18 @@ export const templateRoutes: readonly Route<TokenServing>[] = [
       z.object({
         messages: z.array(messageSchema).min(1).max(limits.messages),
         add_generation_prompt: maybe(z.boolean()),
+        tools: maybe(z.array(chatTool).max(mostTools)),
+        chat_template_kwargs: templateVariables,
       }),
-    (serving: TokenServing, _, { messages, add_generation_prompt: addGenerationPrompt }) =>
-      Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) }),
+    (serving: Serving, _, { messages, add_generation_prompt: addGenerationPrompt, tools = [], ...rest }) => {
+      const variables = rest.chat_template_kwargs;
+      const functions = tools.map((tool): ToolFunction => tool.function);
+      const { messages: written, ...options } = chatInput(
+        serving,
+        { messages: chatMessages(messages), addGenerationPrompt, variables },
+        functions,
+      );
+      return Response.json({ prompt: templateOf(serving).render(written, options) });
+    },
   ),
 ];

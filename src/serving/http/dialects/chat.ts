@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EndEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import { chatInput, chatMessages, messageSchema } from '../chat-messages.ts';
+import { chatInput, chatMessages, chatTool, messageSchema, templateVariables } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, refuse, some } from '../request-fields.ts';
@@ -13,11 +13,8 @@ import { chatLogprobs, openAiParts, timingsOf } from './answer-parts.ts';
 import { finishOf, type TextRecord, usageOf, visibleScores } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
-import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
+import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
 
-const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
-
-const tool = z.object({ type: z.literal('function'), function: z.object(functionFields) });
 const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
 
 const schema = (limits: ServerLimits) =>
@@ -30,8 +27,8 @@ const schema = (limits: ServerLimits) =>
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     add_generation_prompt: maybe(z.boolean()),
     reasoning_effort: effortField,
-    chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
-    ...toolFields(tool, namedTool),
+    chat_template_kwargs: templateVariables,
+    ...toolFields(chatTool, namedTool),
   });
 
 type Fields = z.output<ReturnType<typeof schema>>;
