@@ -7,7 +7,7 @@ import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 
 export class BytePairs {
-  /** The model of the file without what this class holds, for the library's constructor. */
+  /** The model of the file without vocabulary and merges, for the library's constructor. */
   readonly stripped: JsonObject;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #tokens: string[] = [];
@@ -17,7 +17,7 @@ export class BytePairs {
   /**
    * @param ids of all tokens, as they are called in the library
    * @param model one that `describes` says
-   * @param mask makes these names of those of the file
+   * @param mask makes these names from the names in the file
    * @throws LinnetError `FORMAT` for merges that are none
    */
   constructor(ids: ReadonlyMap<string, number>, model: JsonObject, mask: (token: string) => string, origin: string) {

@@ -4,7 +4,7 @@
  * or never end.
  */
 import { Environment, Template } from '@huggingface/jinja';
-import { defaultLimits, LimitedInterpreter, type TemplateLimits } from './template-limits.ts';
+import { templateLimits, LimitedInterpreter, type TemplateLimits } from './template-limits.ts';
 
 /** A template that can be rendered again and again. */
 export class JinjaTemplate {
@@ -19,7 +19,7 @@ export class JinjaTemplate {
   constructor(source: string, limits: Partial<TemplateLimits> = {}, now = () => new Date()) {
     // Jinja takes every end of a line for the same.
     this.#program = new Template(source.replace(/\r\n?/g, '\n')).parsed;
-    this.#limits = { ...defaultLimits, ...limits };
+    this.#limits = { ...templateLimits, ...limits };
     this.#now = now;
   }
 

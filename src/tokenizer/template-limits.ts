@@ -19,7 +19,7 @@ export interface TemplateLimits {
 }
 
 /** Far beyond what conversations need: one of a thousand messages takes some 20,000 units of work. */
-export const defaultLimits: TemplateLimits = { entries: 1 << 18, characters: 16 << 20, work: 1 << 20, time: 5000 };
+export const templateLimits: TemplateLimits = { entries: 1 << 18, characters: 16 << 20, work: 1 << 20, time: 5000 };
 
 /** Deepest nesting of lists and objects. */
 const mostDepth = 128;

@@ -43,10 +43,10 @@ const generateOptions = {
     choice(weightTypes),
     'of a model that is not exported: compute with matrices in f16, w8a8 or int4, as export stores them (default: f32)',
   ),
-  memory: memoryOption,
   ...speculationOptions,
   ...engineOptions,
   ...settings({
+    memory: memoryOption,
     ignoreEos: flag('do not end at the EOS token of the model'),
     lengthPenalty: withDefault(
       decimal(-10, 10),

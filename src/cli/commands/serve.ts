@@ -76,7 +76,6 @@ export const serveCommand = defineCommand({
       'decode several tokens a step where that is faster: lookup (repetitions in the text), suffix (in earlier texts of the ' +
         'API key too), recycle (tokens that the model considered), auto (suffix, then recycle) or off',
     ),
-    memory: memoryOption,
     ...engineOptions,
     engine: withDefault(
       choice(enginePlacements, 'place'),
@@ -85,6 +84,7 @@ export const serveCommand = defineCommand({
         'up to 16 MiB of weights',
     ),
     ...settings({
+      memory: memoryOption,
       cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
       rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),

@@ -22,7 +22,7 @@ const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonl
 /** The same of an export, whose files the engine maps or reads. */
 const exportHeld = 1.2;
 
-/** How a model is opened, and what it may take. */
+/** How a model is opened, and the memory it may take. */
 export interface OpeningLimits {
   readonly dtype?: WeightType;
   /** Bytes. Default: as `memoryLimit`. */

@@ -7,6 +7,6 @@ const { data, heldOut, out, replace, resume, memory, ...run } = optionsOf(runSha
 const { steps, epochs, learningRate, batch, length, seed, ...others } = optionsOf(settingsShape);
 
 export const trainingOptions = {
-  ...{ data, heldOut, out, replace, resume, memory, steps, epochs, lr: learningRate, batch, length, seed },
-  ...settings({ ...run, ...others, ...engineOptions }),
+  ...{ data, heldOut, out, replace, resume, steps, epochs, lr: learningRate, batch, length, seed },
+  ...settings({ memory, ...run, ...others, ...engineOptions }),
 };

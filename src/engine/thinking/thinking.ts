@@ -24,7 +24,7 @@ export class Thinking {
     this.tokenizer = showingTokens(tokenizer, [format.open, format.close]);
   }
 
-  /** That of a model; undefined for one whose template knows no thoughts. */
+  /** The model's; undefined where its template knows no thoughts. */
   static of(tokenizer: Tokenizer | undefined, template: ChatTemplate | undefined): Thinking | undefined {
     const format = thinkingFormatOf(template);
     return format && tokenizer && new Thinking(format, tokenizer);

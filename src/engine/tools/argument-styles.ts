@@ -82,7 +82,7 @@ export function propertiesOf({ properties }: JsonObject): JsonObject {
 }
 
 /** The entries of an object in JSON; none of anything else. */
-export function entriesOf(json: string): [string, unknown][] {
+export function argumentEntries(json: string): [string, unknown][] {
   try {
     const value: unknown = JSON.parse(json);
     return isJsonObject(value) ? Object.entries(value) : [];

@@ -61,7 +61,7 @@ export class CallObjectReader {
     return { taken, call: { name: this.#name, id: this.#id, json: this.#held + json } };
   }
 
-  /** Takes a letter; returns what it adds to the arguments. */
+  /** Takes a letter; returns its addition to the arguments. */
   #letter(letter: string): string {
     const { depth, inString } = this.#scan;
     const isBlank = !inString && /\s/.test(letter);

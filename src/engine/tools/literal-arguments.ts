@@ -19,7 +19,7 @@ import {
   type ArgumentStyle,
   bareValue,
   checkNames,
-  entriesOf,
+  argumentEntries,
   listedValues,
   propertiesOf,
   spacedJson,
@@ -58,7 +58,7 @@ const pythonNames = /^[^\s=,()[\]{}<>"']{1,256}$/;
 /** Texts that a string without escapes cannot hold between its quotes. */
 const unquotable = /[\\"']/;
 
-/** A string between quotes of one kind, without escapes but that of the quote itself: a backslash stays, with what follows it. */
+/** A string between quotes of one kind, in which only the quote is escaped: a backslash stays, with its next character. */
 function verbatimString(quote: string, least: number, most: number): Pattern {
   const plain = character(...allBut(spans(quote + quote, '\\\\')));
   const pair = sequence(exactText('\\'), character(...allBut([])));
@@ -105,7 +105,7 @@ export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
       });
     },
     write: (json) =>
-      entriesOf(json)
+      argumentEntries(json)
         .map(([name, value]) => {
           const isText = isVerbatim && typeof value === 'string';
           return `${name}=${isText ? verbatim(value) : inPythonWords(spacedJson(value))}`;
@@ -139,7 +139,7 @@ export function gemmaArguments(quote: string): ArgumentStyle {
       });
     },
     reader: () => new LiteralReader({ quotes: ['"'], rawQuotes: [quote], equals: ':', close: '}' }),
-    write: (json) => members(entriesOf(json)),
+    write: (json) => members(argumentEntries(json)),
   };
 
   /** A string between marks. */

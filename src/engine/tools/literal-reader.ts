@@ -1,6 +1,6 @@
 /**
  * Reads values as programming languages write them, out of a growing text, and gives them as JSON: strings in quotes of several
- * kinds, words, numbers, lists and objects, whose keys may be bare. What a piece of the text leaves open is read with the next.
+ * kinds, words, numbers, lists and objects, whose keys may be bare. A value cut by the end of a piece is read with the next.
  */
 
 /** How a language writes values. */
@@ -15,14 +15,14 @@ export interface LiteralSyntax {
   readonly equals: ':' | '=';
   /** Mark after the last member of the outermost level. */
   readonly close: '}' | ')';
-  /** Whether a string that is the value of a member of the outermost level has no escapes but that of a double quote. */
+  /** Whether string values of the outermost level escape nothing but a double quote. */
   readonly isVerbatim?: (member: string) => boolean;
 }
 
 interface Level {
   readonly close: string;
   readonly equals: string | undefined;
-  /** The next part: a key, a value, or what is between values. */
+  /** The next part: a key, a value, or a separator. */
   next: 'key' | 'value' | 'comma';
   count: number;
 }
@@ -159,7 +159,7 @@ export class LiteralReader {
     return end - at;
   }
 
-  /** A backslash and what it escapes. */
+  /** A backslash and the character after it. */
   #escape(text: string, at: number, reading: 'escapes' | 'verbatim'): number {
     const letter = text[at + 1];
     if (letter === undefined || /[\ud800-\udbff]/.test(letter)) return this.#plain(text, at, letter);

@@ -18,7 +18,7 @@ import {
   type ArgumentStyle,
   bareValue,
   checkNames,
-  entriesOf,
+  argumentEntries,
   listedValues,
   propertiesOf,
   spacedJson,
@@ -96,7 +96,7 @@ export const tagArguments: ArgumentStyle = {
     };
   },
   write: (json) =>
-    entriesOf(json)
+    argumentEntries(json)
       .map(
         ([name, value]) => `${tagBegin}${name}>\n${typeof value === 'string' ? value : spacedJson(value)}${tagEnd}\n`,
       )
@@ -139,7 +139,7 @@ function valueAt(
   return { searched: text.length === from ? 0 : Math.max(0, text.length - from - end.length) };
 }
 
-/** The JSON of a value; what is no value of its schema is a string. */
+/** The JSON of a value; anything that does not fit its schema is a string. */
 function valueJson(value: string, schema: unknown): string {
   const kind = schema === undefined ? 'raw' : bareValue(schema, unwritable);
   if (kind === 'raw') return JSON.stringify(value);
