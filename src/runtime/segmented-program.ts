@@ -7,7 +7,7 @@ import { type GraphCost, graphCost } from '../graph/cost.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
 import { allocate, bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
-import { compile, type CompileOptions, type NamedTensors } from './compile.ts';
+import type { NamedTensors } from './compile.ts';
 import { type GraphCompiler, onlyInputs, type Program } from './program.ts';
 
 /** A weight that is read when a segment needs it. */
@@ -105,13 +105,8 @@ export class SegmentedProgram implements AsyncDisposable {
     this.#programs = programs;
   }
 
-  /** @throws LinnetError as `compile` */
-  static async create(
-    graph: Graph,
-    weights: SegmentWeights,
-    options: CompileOptions = {},
-    make: GraphCompiler = (part) => compile(part, { ...options, lean: true }),
-  ): Promise<SegmentedProgram> {
+  /** @param make compiles a segment. @throws LinnetError as `make` */
+  static async create(graph: Graph, weights: SegmentWeights, make: GraphCompiler): Promise<SegmentedProgram> {
     const programs = new Map<string, Program>();
     const compiled: CompiledSegment[] = [];
     try {

@@ -73,7 +73,7 @@ export async function heldOutLoss(
   const program =
     weights === undefined
       ? await options.compile(graph)
-      : await SegmentedProgram.create(graph, weights, {}, options.compile);
+      : await SegmentedProgram.create(graph, weights, options.compile);
   return {
     async measure(parameters, signal) {
       let loss = 0;

@@ -50,7 +50,7 @@ describe.each(supportedFamilies)('%s in segments', (family) => {
     const parameters = initializeParameters(model, new Random(3), 0.4);
     const runs = [1, 2, 3].map(randomFeeds);
     await using whole = await compile(logitsGraph(model));
-    await using segmented = await SegmentedProgram.create(logitsGraph(model), parameters);
+    await using segmented = await SegmentedProgram.create(logitsGraph(model), parameters, (part) => compile(part));
     expect(segmented.segments.length).toBeGreaterThan(model.sizes.layers);
     const results = await runSegments(
       runs.map((feeds) => ({ program: segmented, feeds })),

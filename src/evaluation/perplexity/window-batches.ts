@@ -160,7 +160,9 @@ export class WindowGraphs implements AsyncDisposable {
   ): Promise<WindowGraphs> {
     const graphs = new WindowGraphs(windows, weights);
     const made = (graph: Graph): Promise<Program | SegmentedProgram> =>
-      weights === undefined ? compile(graph, compileOptions) : SegmentedProgram.create(graph, weights, compileOptions);
+      weights === undefined
+        ? compile(graph, compileOptions)
+        : SegmentedProgram.create(graph, weights, (part) => compile(part, { ...compileOptions, lean: true }));
     try {
       for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
         const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
