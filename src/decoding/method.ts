@@ -48,9 +48,9 @@ export interface Continuation {
   /**
    * Called once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
    * they have not been run.
-   * @returns tokens that the state is still to read, which the owner of the method has it read. Default: none
+   * @returns tokens that the state is still to read, which the owner of the method has it read
    */
-  settle(length: number): Promise<readonly number[] | void>;
+  settle(length: number): Promise<readonly number[]>;
 }
 
 /** A way to continue a prompt: sequential, or with drafts that a step verifies. */
@@ -89,6 +89,6 @@ export const sequential: DecodingMethod = ({ engine, state, sampler, logits }) =
       await sampler.ready(text);
       return [sampler.next(output.logits[0], text)];
     },
-    settle: () => Promise.resolve(),
+    settle: () => Promise.resolve([]),
   };
 };

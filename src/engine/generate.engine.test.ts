@@ -234,7 +234,7 @@ describe('generate', () => {
           if (request !== undefined) await engine.commit(request, output, [...Array(request.tokens.length).keys()]);
           return tokens;
         },
-        settle: () => Promise.resolve(),
+        settle: () => Promise.resolve([]),
       };
     };
     const options = { promptTokens: prompt, method: oracle, ignoreEos: true, tokenizer: letters };

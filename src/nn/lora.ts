@@ -101,7 +101,7 @@ export function mergeLora(
 }
 
 /** A matrix of `mergeLora`. @param updates A and B of all matrices */
-export function mergedMatrix(
+function mergedMatrix(
   { rank, alpha, matrices }: Lora,
   updates: ReadonlyMap<string, Tensor<'float32'>>,
   name: string,

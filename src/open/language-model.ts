@@ -49,7 +49,7 @@ export interface SessionOptions {
 }
 
 /** A model that writes texts token by token. */
-export abstract class Writer<
+abstract class Writer<
   Kind extends 'causal' | 'encoder-decoder',
   Described extends CausalModel | EncoderDecoderModel,
   Self,

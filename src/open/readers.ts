@@ -9,7 +9,7 @@ import { type ModelSurroundings, OpenedModel, type SaveModelOptions, type Weight
 import type { Classification, TextReader } from './text-reader.ts';
 
 /** A model that reads texts whole. */
-export abstract class WholeReader<Kind extends 'encoder' | 'classifier', Described> extends OpenedModel<
+abstract class WholeReader<Kind extends 'encoder' | 'classifier', Described> extends OpenedModel<
   Kind,
   Described
 > {

@@ -114,7 +114,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
 };
 
 /** The names of architectures that are read. */
-export function architectureNames(): readonly string[] {
+function architectureNames(): readonly string[] {
   return Object.keys(architectures);
 }
 

@@ -71,7 +71,7 @@ export function sixBits(bytes: Uint8Array, at: number, codes: Int8Array): void {
 }
 
 /** The code of value i of a block of Q4_K (`fifth` absent) or Q5_K: `at` is where the nibbles begin. */
-export function superCode(bytes: Uint8Array, at: number, fifth: number | undefined, i: number): number {
+function superCode(bytes: Uint8Array, at: number, fifth: number | undefined, i: number): number {
   const byte = bytes[at + 32 * (i >> 6) + (i & 31)];
   const code = (i & 32) === 0 ? byte & 15 : byte >> 4;
   return fifth === undefined ? code : code | (((bytes[fifth + (i & 31)] >> (i >> 5)) & 1) << 4);

@@ -158,6 +158,7 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
       await takeIn(length);
       statistics?.addSeconds('commit', (performance.now() - started) / 1000);
       drafter.ended?.();
+      return [];
     },
   };
 }

@@ -30,14 +30,14 @@ function header(strings: object): Buffer {
 it('counts all bodies while they are used, and gives their bytes back, after an error too', async () => {
   const bodies = new BodyBudget(1_000_000);
   const bounds = { most: 900_000, bodies };
-  const full = expect.objectContaining({ type: 'unavailable_error' });
+  const full: unknown = expect.objectContaining({ type: 'unavailable_error' });
   await withBody(upload(6).request, bounds, async (bytes) => {
     expect(bytes.length).toBe(600_000);
     await expect(withBody(upload(5).request, bounds, () => 1)).rejects.toEqual(full);
     expect(await withBody(upload(4).request, bounds, () => 2)).toBe(2);
   });
   await expect(withBody(upload(9).request, bounds, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
-  const tooLarge = expect.objectContaining({ type: 'payload_too_large_error' });
+  const tooLarge: unknown = expect.objectContaining({ type: 'payload_too_large_error' });
   await expect(withBody(upload(50).request, bounds, () => 1)).rejects.toEqual(tooLarge);
   expect(await withBody(upload(9).request, bounds, (bytes) => bytes.length)).toBe(900_000);
 });

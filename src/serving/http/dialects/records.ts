@@ -188,7 +188,7 @@ export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedSco
 }
 
 /** Tokens of thoughts in texts that have ended. */
-export function thoughtTokens({ thinking, job, choices }: TextRecord): number {
+function thoughtTokens({ thinking, job, choices }: TextRecord): number {
   const counts = choices.map(({ end, tokens }) => (end && thinking?.count(job.prompt.tokens, tokens)) ?? 0);
   return counts.reduce((sum, count) => sum + count, 0);
 }
