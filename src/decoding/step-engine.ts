@@ -42,7 +42,7 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What a run of the step graph gives, for T nodes a sequence and `count` wanted ones. */
+/** Results of a run of the step graph, for T nodes a sequence and `count` wanted ones. */
 interface StepResults {
   readonly results: Readonly<Record<string, Tensor>>;
   readonly sequences: number;

@@ -9,10 +9,7 @@ import { type ModelSurroundings, OpenedModel, type SaveModelOptions, type Weight
 import type { Classification, TextReader } from './text-reader.ts';
 
 /** A model that reads texts whole. */
-abstract class WholeReader<Kind extends 'encoder' | 'classifier', Described> extends OpenedModel<
-  Kind,
-  Described
-> {
+abstract class WholeReader<Kind extends 'encoder' | 'classifier', Described> extends OpenedModel<Kind, Described> {
   readonly reader: TextReader;
 
   constructor(kind: Kind, description: Described, model: Model, reader: TextReader, around: ModelSurroundings) {

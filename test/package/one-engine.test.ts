@@ -31,6 +31,7 @@ const openers: OneDoer = {
   sign: /\b(assembleEngine|openExportedHeads|folderFiles|openInPlace)\(|\bDecodingEngine\.(create|compile)\(/,
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model|decoding\/engine)/,
   stillIn: [
+    'src/cli/commands/check.ts', // the weights whose forms it compares
     'src/cli/commands/medusa/tree.ts',
     'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',

@@ -37,7 +37,6 @@ const generateOptions = {
   seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
   stop: repeated(text, 'end before this text; may be repeated'),
   jsonSchema: optional(filePath, 'JSON schema that the text is to follow; it ends when the JSON is complete'),
-  beams: withDefault(integer(1, 256), 1, 'hypotheses of a beam search, whose best text is given at its end; 1: none'),
   session: optional(filePath, 'session to continue and to save'),
   dtype: optional(
     choice(weightTypes),
@@ -46,6 +45,7 @@ const generateOptions = {
   ...speculationOptions,
   ...engineOptions,
   ...settings({
+    beams: withDefault(integer(1, 256), 1, 'hypotheses of a beam search, whose best text is given at its end; 1: none'),
     memory: memoryOption,
     ignoreEos: flag('do not end at the EOS token of the model'),
     lengthPenalty: withDefault(

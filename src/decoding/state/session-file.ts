@@ -60,7 +60,7 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
 const longestHeader = 1 << 20;
 
 /**
- * Judges the first bytes of a session: whether they are those of a session of a model.
+ * Judges the first bytes of a session: whether they begin a session of a model.
  * @returns false where more bytes are needed
  * @throws LinnetError `FORMAT` for anything but a session, `MISMATCH` for one of another model
  */

@@ -46,7 +46,7 @@ export interface Calling {
   readonly reader: () => CallReader;
 }
 
-/** What is told of one answer to a request: its thoughts, its text, its calls. */
+/** The told parts of one answer to a request: thoughts, text, calls. */
 export function answerTo({ thinking, job }: AskedText, calling: Calling | undefined): CalledAnswer {
   return new CalledAnswer(calling?.reader(), thinking?.reader(job.prompt.tokens));
 }
