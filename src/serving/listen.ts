@@ -17,6 +17,8 @@ export interface ListenOptions {
   readonly keys?: readonly string[];
   /** Seconds that a draining server still takes requests, while `/health` tells load balancers to look elsewhere. Default 0. */
   readonly drainDelay?: number;
+  /** Seconds after which requests that still run are ended when the server drains: nobody may be reading them. Default 8. */
+  readonly drainTimeout?: number;
   /** Milliseconds within which the headers of a request must have come. Default 10 s. */
   readonly headersTimeout?: number;
   /** Milliseconds within which all of a request must have come. Default 60 s. */
@@ -33,7 +35,7 @@ export interface Drained {
 
 export interface Listening {
   readonly url: string;
-  /** Reports draining to load balancers, accepts no more requests, lets running ones finish, then closes. */
+  /** Reports draining to load balancers, accepts no more requests, lets running ones finish within `drainTimeout`, then closes. */
   drain(): Promise<void>;
 }
 
@@ -87,7 +89,9 @@ export async function listen(
           resolve();
         });
       });
+      const bound = setTimeout(() => server.closeAllConnections(), 1000 * (options.drainTimeout ?? 8));
       await settle?.();
+      clearTimeout(bound);
       server.closeIdleConnections();
       const patience = setTimeout(() => {
         server.closeAllConnections();

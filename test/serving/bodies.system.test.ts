@@ -101,3 +101,15 @@ it('answers requests that come on a connection at once, each with its own body, 
     '"ok"',
   ]);
 });
+
+it('ends a stream that nobody reads within the time that draining has', async () => {
+  const { server } = await serve(model, { drainTimeout: 0.5 });
+  const endless = { prompt: 'Once', max_tokens: 200_000, ignore_eos: true, stream: true };
+  const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(endless) };
+  const stream = await fetch(`${server.url}/v1/completions`, options);
+  expect(stream.status).toBe(200);
+  const started = performance.now();
+  await server.drain();
+  expect(performance.now() - started).toBeLessThan(4000);
+  await stream.body?.cancel().catch(() => undefined);
+});

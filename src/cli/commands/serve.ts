@@ -36,7 +36,7 @@ export const serveCommand = defineCommand({
   description:
     'Serves a model to clients of the OpenAI API: completions, chats, sessions. Many texts are written at a time, each ' +
     'as it would be alone. The server answers this machine only, unless --host and --api-key say otherwise. Ctrl-C or ' +
-    'SIGTERM lets what runs come to its end. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
+    'SIGTERM lets running texts end, for --set drainTimeout seconds. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
   examples: [
     'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',
@@ -94,6 +94,11 @@ export const serveCommand = defineCommand({
         'tokens of a prompt read between two of other texts (default: 128; 64 with layers of a delta rule)',
       ),
       timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
+      drainTimeout: withDefault(
+        integer(0, 3600, 'seconds'),
+        8,
+        'time that running requests have to end when the server is told to, whether anybody reads them or not',
+      ),
       drainDelay: withDefault(
         integer(0, 3600, 'seconds'),
         0,
@@ -139,6 +144,7 @@ export const serveCommand = defineCommand({
       ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
       ...{ aliases, anyModel: options.anyModel, openMetrics: options.openMetrics },
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
+      drainTimeout: options.drainTimeout,
       limits: { timeout: options.timeout },
     };
     await using model = await open(folder, { kind: openedKinds, ...named, ...compile, chatTemplate: template });
