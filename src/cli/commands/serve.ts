@@ -19,6 +19,8 @@ import { MemoryStore } from '../../serving/sessions/memory-store.ts';
 import type { StateModel } from '../../serving/sessions/state-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { drafters } from '../../decoding/speculation/drafters/registry.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
@@ -167,13 +169,21 @@ export const serveCommand = defineCommand({
       ...{ sessions: kept.sessions, sessionTtl: options.sessionTtl, shared: kept.shared },
       metricDialects: options.metricsNames,
     });
-    const state = engine.stateBytes === undefined ? '' : `, ${formatBytes(engine.stateBytes)} of state each`;
-    context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${state}`);
+    context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${stateOf(engine)}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
     else if (!noUi) context.note('no web page: it has not been built (npm run build, with development dependencies)');
     return await untilStopped(context, server, model.name);
   },
 });
+
+/** The state of a text, and what each further token adds to it. An encoder-decoder's depends on its source. */
+function stateOf({ stateBytes, model }: StepEngine): string {
+  if (stateBytes === undefined) return '';
+  const far = model.sizes.trainedLength;
+  const growth = (modelStateBytes(model, 2 * far) - modelStateBytes(model, far)) / far;
+  const growing = growth > 0 ? ` and ${formatBytes(growth)} a token` : '';
+  return `, ${formatBytes(stateBytes)} of state each${growing}`;
+}
 
 /** Serves until the command is told to end, and lets running requests finish. */
 async function untilStopped(context: CommandContext, server: Listening, model: string) {

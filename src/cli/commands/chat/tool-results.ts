@@ -49,11 +49,16 @@ export async function callResult(
     if (answer === undefined) return undefined;
     if (/^y(es)?$/i.test(answer.trim())) {
       const result = await commandResult(toolCommand, call, context.signal);
-      context.print(result);
+      context.print(printable(result));
       return result;
     }
   }
   return context.ask(`result of ${call.name}: `);
+}
+
+/** A text for the terminal: control characters, which could move its cursor or change its title, are shown by number. */
+export function printable(text: string): string {
+  return text.replace(/(?![\n\t])\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 /** The output of a command that gets a call as JSON, or how it failed. @throws LinnetError `RUNTIME`, `ABORTED` */

@@ -44,7 +44,7 @@ const bertFields = {
   intermediate_size: size.default(3072),
   hidden_act: activation.default('gelu'),
   type_vocab_size: size.default(2),
-  layer_norm_eps: z.number().positive().default(1e-12),
+  layer_norm_eps: z.number().positive().max(1).default(1e-12),
   tie_word_embeddings: z.boolean().default(true),
   position_embedding_type: onlyValue('absolute', 'positions are rows of a learned table'),
 };

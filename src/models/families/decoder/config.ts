@@ -151,7 +151,7 @@ export const decoderFields = {
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
   max_position_embeddings: size.default(2048),
-  rms_norm_eps: z.number().positive().default(1e-6),
+  rms_norm_eps: z.number().positive().max(1).default(1e-6),
   ...ropeFields,
   hidden_act: z.string().default('silu'),
   tie_word_embeddings: z.boolean().default(false),

@@ -23,7 +23,7 @@ const gpt2Schema = z.looseObject({
   n_head: size.default(12),
   n_inner: size.nullish(),
   activation_function: z.enum(['gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'tanh']).default('gelu_new'),
-  layer_norm_epsilon: z.number().positive().default(1e-5),
+  layer_norm_epsilon: z.number().positive().max(1).default(1e-5),
   tie_word_embeddings: z.boolean().default(true),
   scale_attn_weights: onlyValue(true, 'scores are divided by √D'),
   scale_attn_by_inverse_layer_idx: onlyValue(false, 'scores are divided by √D'),

@@ -103,6 +103,7 @@ describe('parseLlamaConfig', () => {
     [{ rope_theta: 0 }, 'rope_theta'],
     [{ rope_scaling: { rope_type: 'default', rope_theta: 0 } }, 'rope_scaling.rope_theta'],
     [{ rms_norm_eps: -1 }, 'rms_norm_eps'],
+    [{ rms_norm_eps: 1e308 }, 'rms_norm_eps'],
     [{ eos_token_id: 'two' }, 'eos_token_id'],
     [
       { rope_scaling: { type: 'dynamic', factor: 2 } },

@@ -56,7 +56,7 @@ const t5Schema = z.looseObject({
     .default(32),
   relative_attention_max_distance: size.default(128),
   feed_forward_proj: z.enum(['relu', 'gated-gelu']).default('relu'),
-  layer_norm_epsilon: z.number().positive().default(1e-6),
+  layer_norm_epsilon: z.number().positive().max(1).default(1e-6),
   tie_word_embeddings: z.boolean().default(true),
   is_encoder_decoder: onlyValue(true, 'there is no encoder without its decoder'),
   pad_token_id: z.int().min(0).nullish(),
