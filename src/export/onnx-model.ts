@@ -1,6 +1,6 @@
 /** Writes ONNX models to disk: `model.onnx`, and `model.onnx.data` next to it where the weights are too large for one file. */
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from '../graph/onnx/writer.ts';
 import { tensorBytes } from '../graph/tensor.ts';
 import { LinnetError } from '../errors.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
+import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
 import { fileError, TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';
 
 const MODEL_FILE = 'model.onnx';
@@ -80,7 +80,7 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
   const loaded = [await loadDeferred(graph)];
   const { models, parts } = await encodeForDisk(loaded, { ...options, dataFile: MODEL_DATA_FILE });
   try {
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir);
   } catch (error) {
     throw fileError('create', dir, error);
   }

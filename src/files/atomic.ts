@@ -4,7 +4,7 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { link, lstat, open, rename, rm } from 'node:fs/promises';
+import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
@@ -110,4 +110,21 @@ export function asCallersError(action: string, path: string, error: unknown): un
         cause: error,
       })
     : fileError(action, path, error);
+}
+
+/**
+ * Creates a folder and those above it.
+ * @returns the first one created; undefined where the folder exists
+ * @throws the system's error, of a read-only disk too, which Node reports as a missing folder
+ */
+export async function makeFolder(path: string): Promise<string | undefined> {
+  try {
+    return await mkdir(path, { recursive: true });
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error;
+    let highest = resolve(path);
+    while (!existsSync(dirname(highest))) highest = dirname(highest);
+    await mkdir(highest);
+    throw error;
+  }
 }

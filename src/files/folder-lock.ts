@@ -3,12 +3,12 @@
  * machine, is taken over where that can be known: on the same host.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { link, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { createFileAtomic } from './atomic.ts';
+import { createFileAtomic, makeFolder } from './atomic.ts';
 import { beginningOf, isProcessAlive, temporarySibling } from './temporary-files.ts';
 import { fileError, readInFolder, systemErrorCode } from './regular-file.ts';
 
@@ -46,7 +46,7 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
   };
   let created = false;
   try {
-    created = (await mkdir(folder, { recursive: true })) !== undefined;
+    created = (await makeFolder(folder)) !== undefined;
     const text = `${JSON.stringify(own)}\n`;
     while (!(await createFileAtomic(path, text, { durable: false }))) await removeStale(path);
   } catch (error) {

@@ -7,11 +7,11 @@
  * read again. One process at a time writes a folder: `lockFolder`.
  */
 import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
-import { writeFileAtomic } from './atomic.ts';
+import { makeFolder, writeFileAtomic } from './atomic.ts';
 import { checkJsonLimits } from './json-object.ts';
 import { fileError, readInFolder } from './regular-file.ts';
 import { validated } from './schema-problems.ts';
@@ -71,7 +71,7 @@ export class RunFolder {
   async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<LineJournal<T>> {
     const path = join(this.path, kind.file);
     try {
-      await mkdir(this.path, { recursive: true });
+      await makeFolder(this.path);
     } catch (error) {
       throw fileError('create', this.path, error);
     }

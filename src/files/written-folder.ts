@@ -5,11 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { lstat, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { asCallersError, syncFile, syncFolder, writeFileAtomic } from './atomic.ts';
+import { asCallersError, makeFolder, syncFile, syncFolder, writeFileAtomic } from './atomic.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
@@ -50,7 +50,7 @@ export async function writeFolderAtomic(
   else if (await exists(target)) throw alreadyExists(target);
   const temporary = temporarySibling(target);
   try {
-    await mkdir(temporary, { recursive: true });
+    await makeFolder(temporary);
     await build(temporary);
     await listWrittenFiles(temporary);
     await syncTree(temporary);

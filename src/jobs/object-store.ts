@@ -1,10 +1,9 @@
 /** Named contents, in a folder or in a bucket that speaks S3, Amazon's or another's. Requests are signed by aws4fetch. */
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { AwsClient } from 'aws4fetch';
 import { ifFound, LinnetError, reasonOf } from '../errors.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
+import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
 import { sha256 } from '../files/digest.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
 import { loadOptional } from '../redis/client.ts';
@@ -22,7 +21,7 @@ export interface ObjectStore {
 export async function openFolder(folder: string): Promise<ObjectStore> {
   const place = resolve(folder);
   try {
-    await mkdir(place, { recursive: true });
+    await makeFolder(place);
   } catch (error) {
     throw fileError('create', place, error);
   }

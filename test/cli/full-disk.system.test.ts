@@ -1,10 +1,11 @@
 /** Output that cannot be written: an exit code of its own, not that of an answer. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, openSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LinnetError } from '../../src/errors.ts';
 import { reportError } from '../../src/cli/framework/exit-codes.ts';
 import { linnet } from './captured-cli.ts';
@@ -54,5 +55,23 @@ describe('a place that cannot be written', () => {
       expect(run.stderr).toMatch(/^linnet: cannot write .*(there is no folder|it is a folder)/m);
     }
     expect(await readdir(folder)).toEqual(['model']);
+  });
+});
+
+/** A read-only disk; undefined where this user may not mount one. */
+const readOnly = mkdtempSync(join(tmpdir(), 'linnet-read-only-'));
+const isMounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', readOnly]).status === 0;
+afterAll(() => {
+  if (isMounted) spawnSync('umount', [readOnly]);
+});
+
+describe.skipIf(!isMounted)('a read-only disk (skipped where none can be mounted)', () => {
+  it.each([
+    ['linearize', model, '--mixer', 'window', '--out', join(readOnly, 'a', 'b')],
+    ['export', model, '--dtype', 'f32', '--out', join(readOnly, 'c')],
+    ['serve', model, '--port', '0', '--sessions', join(readOnly, 'd')],
+  ])('ends %s with 74, and says so', async (...words) => {
+    const { exitCode, stderr } = await linnet(...words);
+    expect([exitCode, stderr]).toEqual([74, expect.stringContaining('read-only file system')]);
   });
 });

@@ -3,13 +3,13 @@
  * `VERSION.session`, or `VERSION.SECONDS.session` where it has a time to live, and of two who create the same version the
  * file system lets one.
  */
-import { mkdir, mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeSession, restoreSession } from '../../decoding/state/session-file.ts';
 import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
-import { createFileAtomic } from '../../files/atomic.ts';
+import { createFileAtomic, makeFolder } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import {
   idsOf,
@@ -48,7 +48,7 @@ export class FolderStore implements StateStore {
   /** Makes the folder if there is none. @throws LinnetError `PATH` from the file system */
   static async open(folder: string, model: StateModel): Promise<FolderStore> {
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
     } catch (error) {
       throw fileError('create', folder, error);
     }
@@ -87,7 +87,7 @@ export class FolderStore implements StateStore {
     const place = this.#place(name);
     const file = `${version}${ttl === undefined ? '' : `.${ttl}`}.session`;
     try {
-      if (known === 0) await mkdir(place, { recursive: true });
+      if (known === 0) await makeFolder(place);
       if (!(await createFileAtomic(join(place, file), bytes, { durable: !this.#scratch }))) return undefined;
     } catch (error) {
       // Removes no folder that holds anything.
