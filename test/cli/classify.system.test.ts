@@ -84,7 +84,7 @@ describe('classes', () => {
     expect(both.stderr).toMatch(/--pair-field/);
     const causal = await linnet('classify', at('gpt2'), '--text', 'a');
     expect(causal.exitCode).toBe(3);
-    expect(causal.stderr).toMatch(/not a classifier/);
+    expect(causal.stderr).toMatch(/expected a classifier/);
   });
 
   it('prints a table for people', async () => {

@@ -56,7 +56,7 @@ describe.each(encoders)('%s', (family) => {
   it.each([
     ['generate', 'is an encoder: it reads texts and generates none', '--prompt', 'It was'],
     ['eval perplexity', causal, '--data', 'book.txt'],
-    ['bench decode', causal],
+    ['bench decode', 'is an encoder: it reads texts and generates none'],
   ])('is refused by %s with its kind', async (command, reason, ...options) => {
     const words = options.map((word) => (word === 'book.txt' ? join(folder, word) : word));
     const reported = await runCaptured([...command.split(' '), base(family), ...words, '--json']);

@@ -23,7 +23,7 @@ describe.each(publishedNames)('a model with the tokenizer of %s', (name) => {
   });
 
   it('is exported, and the export generates the same', async () => {
-    const run = await linnet('export', folder, '--dtype', 'f32', '--out', exported, '--set', 'tokens=8');
+    const run = await linnet('export', folder, '--dtype', 'f32', '--out', exported);
     expect(run.exitCode, run.stderr).toBe(0);
     expect(run.stderr.includes('<image_soft_token>')).toBe(name === 'gemma3');
     const words = ['--prompt', 'Once upon a time', '--temperature', '0', ...few];

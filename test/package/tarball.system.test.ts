@@ -178,7 +178,7 @@ describe('the packed package, installed into an empty project', () => {
 
   it('runs the programs of README.md, and its commands', async () => {
     const linnet = join(project, 'node_modules/linnet/dist/cli/main.js');
-    const words = ['linearize', 'assets/tiny-llama', '--mixer', 'augmented', '--out', 'runs/augmented'];
+    const words = ['linearize', 'linnet:tiny-llama', '--mixer', 'window', '--out', 'runs/converted'];
     await run(process.execPath, [linnet, ...words], { cwd: project });
     const [first, second] = await Promise.all(
       [1, 2].map((index) => run(process.execPath, [join('out', `README-md-${index}.js`)], { cwd: project })),

@@ -37,7 +37,13 @@ export async function openingMemory(folder: string, dtype: WeightType = 'f32'): 
       join(folder, EXPORT_FILE),
     );
     const sizes = await Promise.all(
-      Object.keys(manifest.files).map(async (file) => (await stat(join(folder, file))).size),
+      // A missing file is named when it is opened.
+      Object.keys(manifest.files).map((file) =>
+        stat(join(folder, file)).then(
+          ({ size }) => size,
+          () => 0,
+        ),
+      ),
     );
     return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
   }

@@ -53,7 +53,7 @@ export const classificationStudy = new Study<
   description:
     'Fine-tunes classifiers for GLUE or tasks of the plan: every model with every method, task and seed; then accuracy, F1, ' +
     'Matthews or the correlations of the validation rows. docs/study.md describes the plan.',
-  examples: ['linnet study sweep --plan assets/sweeps/classification.json --out runs/reviews'],
+  examples: ['linnet study sweep --plan node_modules/linnet/assets/sweeps/classification.json --out runs/reviews'],
   plan: classificationPlan,
   measured: classificationMeasured,
   load: loadClassification,

@@ -71,7 +71,7 @@ export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
     'candidates, for models that cannot answer.' +
     `\n\nTasks: ${needleTaskNames.map((name) => `${name}, ${needleTasks[name].description}`).join('; ')}.`,
   examples: [
-    `linnet study needle --set 'models=["assets/tiny-llama"]' --set 'lengths=[512, 1024]' --set 'depths=[0, 0.5, 1]' --set answer=choose`,
+    `linnet study needle --set 'models=["linnet:tiny-llama"]' --set 'lengths=[512, 1024]' --set 'depths=[0, 0.5, 1]' --set answer=choose`,
     `linnet study needle --set 'models=["base", "runs/window"]' --set task=multi-key --set 'lengths=[4096, 32768]' --out runs/needle --json`,
   ],
   plan: planSchema,

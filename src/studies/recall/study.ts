@@ -49,8 +49,8 @@ export const recallStudy = new Study<RecallPlan, RecallTrial, Place, Measured>({
     'values. With "config" and "methods" a model of every mixer, size and seed is trained from random weights, and accuracy ' +
     'is laid against the bytes of the state; "models" are measured as they are. docs/notes/recall.md has results.',
   examples: [
-    'linnet study recall --plan assets/sweeps/mqar.json --out runs/mqar',
-    `linnet study recall --set 'models=["assets/tiny-llama"]' --set 'tests=[{"length": 64, "pairs": 8, "rows": 64}]' --json`,
+    'linnet study recall --plan node_modules/linnet/assets/sweeps/mqar.json --out runs/mqar',
+    `linnet study recall --set 'models=["linnet:tiny-llama"]' --set 'tests=[{"length": 64, "pairs": 8, "rows": 64}]' --json`,
   ],
   plan: recallPlan,
   measured: measuredSchema,

@@ -48,8 +48,8 @@ export const sweepStudy = new Study<SweepPlan, SweepTrial, SweepPlace, SweepMeas
     'convolution, in every model, with every seed, on the same budget of training; then the perplexity of held-out text. ' +
     'docs/study.md describes the plan.',
   examples: [
-    'linnet study sweep --plan assets/sweeps/quick.json --out runs/quick',
-    'linnet study sweep --plan assets/sweeps/seven-methods.json --out runs/seven --json',
+    'linnet study sweep --plan node_modules/linnet/assets/sweeps/quick.json --out runs/quick',
+    'linnet study sweep --plan node_modules/linnet/assets/sweeps/seven-methods.json --out runs/seven --json',
   ],
   plan: sweepPlan,
   measured: sweepMeasured,
