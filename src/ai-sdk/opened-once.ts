@@ -23,6 +23,11 @@ export abstract class OpenedOnce implements AsyncDisposable {
     });
   }
 
+  /** Closes the model; a later call opens it again. */
+  dispose(): Promise<void> {
+    return this[Symbol.asyncDispose]();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const model = this.#model;
     this.#model = undefined;
