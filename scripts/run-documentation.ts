@@ -5,7 +5,7 @@
  *
  *     npx tsx scripts/run-documentation.ts [--runtime bun|deno] [PAGE…]
  *
- * With --runtime, only the first program of README.md runs, in that runtime.
+ * With --runtime, only the program of README.md on the model of the package runs, in that runtime.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -77,8 +77,8 @@ const pages = inCheckout ? positionals : pagesOf(place);
 const blocks = pages.flatMap((page) => markedBlocks(page, readFileSync(join(place, page), 'utf8')));
 if (values.runtime === undefined) for (const block of blocks) runBlock(block, folder);
 else {
-  const program = blocks.find(({ language }) => language === 'ts');
-  if (program === undefined) throw new Error('README.md has no marked program');
+  const program = blocks.find(({ language, text }) => language === 'ts' && text.includes("open('linnet:"));
+  if (program === undefined) throw new Error('README.md has no marked program on the model of the package');
   const quiet = ['--silent', '--no-audit', '--no-fund'];
   run('npm', ['install', ...quiet, values.runtime], folder);
   const words = { bun: ['npx', 'bun'], deno: ['npx', 'deno', 'run', '--allow-all'] }[values.runtime];
