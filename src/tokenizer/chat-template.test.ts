@@ -61,6 +61,21 @@ describe('a chat template', () => {
     expect(encoded).toBe(5);
   });
 
+  it('gets the parts of a message where it knows them, else the joined text', () => {
+    const parts = [
+      { type: 'text', text: 'a</s>' },
+      { type: 'text', text: 'b' },
+    ] as const;
+    const messages = [{ role: 'user', content: 'a</s>b', parts }];
+    const joined = '{% for m in messages %}{{ m.content }}{% endfor %}';
+    expect(template(joined).encode(messages)).toEqual(text('a</s>b'));
+    for (const test of ["part.type == 'text'", "part['type'] == 'text'", 'part["type"] == "text"']) {
+      const lines = `{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}{% if ${test} %}{{ part.text }}|{% endif %}{% endfor %}{% endif %}{% endfor %}`;
+      expect(template(lines).encode(messages)).toEqual(text('a</s>|b|'));
+      expect(template(lines).encode(user('ab'))).toEqual(text('ab'));
+    }
+  });
+
   it('ends where it is told to', () => {
     const tokens = template(turns).encode(user('Hi'), { addGenerationPrompt: false });
     expect(tokens.at(-1)).toBe(eos);

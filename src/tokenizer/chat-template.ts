@@ -14,6 +14,8 @@ export interface ChatMessage {
   /** A role that the template knows, commonly "system", "user" or "assistant". */
   readonly role: string;
   readonly content: string;
+  /** The parts that `content` joins, for templates that put something between them. */
+  readonly parts?: readonly { readonly type: 'text'; readonly text: string }[];
   readonly name?: string;
   /** The thoughts before an assistant's text, under the names that templates have for them. */
   readonly reasoning_content?: string;
@@ -37,6 +39,9 @@ export interface TemplateOptions {
   /** Variables of the model's own template. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
+
+/** A template that reads the parts of a message by their types. */
+const readsParts = /\btype(?:['"]\])?\s*==\s*['"]text['"]/;
 
 /** Deepest nesting of the values for a template. */
 const mostDepth = 64;
@@ -124,7 +129,7 @@ export class ChatTemplate {
     try {
       return template.render({
         ...values,
-        messages: values.messages.map((message) => this.#withCalls(message, calls)),
+        messages: values.messages.map((message) => this.#withParts(this.#withCalls(message, calls))),
         add_generation_prompt: addGenerationPrompt,
         bos_token: this.#names.of(this.#tokenizer.bosId),
         eos_token: this.#names.of(this.#tokenizer.eosId),
@@ -136,10 +141,17 @@ export class ChatTemplate {
     }
   }
 
+  /** A message as the template reads it: its parts in place of the joined text, where the template knows them. */
+  #withParts({ parts, ...message }: ChatMessage): Readonly<Record<string, unknown>> {
+    const known = Object.values(this.#sources).some((source) => readsParts.test(source));
+    return known && parts !== undefined ? { ...message, content: parts } : message;
+  }
+
   #withCalls(message: ChatMessage, calls: TemplateOptions['calls']): ChatMessage {
     const { tool_calls: made, ...rest } = message;
     if (made === undefined || calls === undefined || this.has('tool_calls')) return { ...message };
-    return { ...rest, content: message.content + calls(made) };
+    const { parts: _, ...joined } = rest;
+    return { ...joined, content: message.content + calls(made) };
   }
 
   #parse(source: string): JinjaTemplate {

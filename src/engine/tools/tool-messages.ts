@@ -21,7 +21,7 @@ export function withTools(input: MessagesInput, format: ToolFormat, tools: reado
   const described = format.instructions(tools);
   const said =
     first?.role === 'system'
-      ? [{ ...first, content: `${first.content}\n\n${described}` }, ...rest]
+      ? [{ ...first, parts: undefined, content: `${first.content}\n\n${described}` }, ...rest]
       : [{ role: 'system', content: described }, ...messages];
   return { ...input, calls, messages: said };
 }

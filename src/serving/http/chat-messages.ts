@@ -68,6 +68,8 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
     // The newer name of the same thing, which templates do not know.
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
+    ...(typeof content !== 'string' &&
+      content.length > 1 && { parts: content.map(({ text }) => ({ type: 'text', text })) }),
     ...(name !== undefined && { name }),
     ...toldThoughts(thoughts),
     ...(tool_call_id !== undefined && { tool_call_id }),
