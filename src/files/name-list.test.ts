@@ -9,6 +9,7 @@ describe('nearName', () => {
     ['max_new_tokens', 'maxTokens'],
     ['top_k', 'topK'],
     ['temprature', 'temperature'],
+    ['tsop', 'stop'],
     ['somethingElse', undefined],
     ['', undefined],
   ])('%s → %s', (given, meant) => {

@@ -39,15 +39,18 @@ export function checkPlainFileName(name: string, source: string): string {
   return name;
 }
 
-/** Letters to insert, remove or exchange to make one word of the other (Levenshtein). */
+/** Letters to insert, remove or exchange, or neighbours to swap, to make one word of the other (optimal string alignment). */
 function editDistance(one: string, other: string): number {
+  let before: readonly number[] = [];
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (let i = 0; i < one.length; i++) {
     const next = [i + 1];
     for (let j = 0; j < other.length; j++) {
-      next.push(Math.min(row[j] + (one[i] === other[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1));
+      const isSwap = i > 0 && j > 0 && one[i] === other[j - 1] && one[i - 1] === other[j];
+      const swapped = isSwap ? before[j - 1] + 1 : Infinity;
+      next.push(Math.min(row[j] + (one[i] === other[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1, swapped));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[other.length];
 }

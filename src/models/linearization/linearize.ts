@@ -150,7 +150,7 @@ export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
 
 /**
  * `linearize` for the attentions of some parts.
- * @param layers of each part, counted from 0; default all
+ * @param changes parts, and layers of each, counted from 0; default all
  * @throws LinnetError `CONFIG` for a layer that a part does not have or a mixer that it cannot have, `TENSOR` as `linearize`
  */
 export function linearizeParts(
