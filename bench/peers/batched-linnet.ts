@@ -7,19 +7,19 @@ import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
 import { Random } from '../../src/random.ts';
 import { type Cost, costOf } from './cost.ts';
 import { someTokens } from './measurement.ts';
-import { openReady } from '../../test/open/ready-model.ts';
+import { openReady, type ReadyModel } from '../../test/open/ready-model.ts';
 
 const tokens = someTokens(1 << 17, 32_000);
 const oneNode = chain(1);
 
 /** Texts of one model. Dispose of them. */
 export class BatchedLinnet implements AsyncDisposable {
-  readonly #exported: RunningModel;
+  readonly #exported: ReadyModel;
   readonly #streams: number;
   readonly #states = new Map<number, readonly SequenceState[]>();
   readonly #random = new Random(5);
 
-  private constructor(exported: RunningModel, streams: number) {
+  private constructor(exported: ReadyModel, streams: number) {
     this.#exported = exported;
     this.#streams = streams;
   }
