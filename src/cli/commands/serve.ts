@@ -176,7 +176,7 @@ export const serveCommand = defineCommand({
   },
 });
 
-/** The state of a text, and what each further token adds to it. An encoder-decoder's depends on its source. */
+/** The state of a text, and the bytes that each further token adds. An encoder-decoder's depends on its source. */
 function stateOf({ stateBytes, model }: StepEngine): string {
   if (stateBytes === undefined) return '';
   const far = model.sizes.trainedLength;
