@@ -210,6 +210,7 @@ describe.skipIf(noChromium !== undefined)(
         await expectAccessible(tab, `thoughts, ${width}`);
       }
       await tab.reload();
+      await tab.locator('.markdown').waitFor();
       await say(tab, 'And who else?');
       expect(server.chats.at(-1)).toMatchObject({
         messages: [
@@ -254,7 +255,9 @@ describe.skipIf(noChromium !== undefined)(
 
       await press(tab, 'Conversations');
       const dialog = tab.getByRole('dialog');
-      const names = await dialog.getByRole('button', { name: /^Rename/ }).all();
+      const renames = dialog.getByRole('button', { name: /^Rename/ });
+      await renames.nth(2).waitFor();
+      const names = await renames.all();
       const titles = await Promise.all(names.map((name) => name.getAttribute('aria-label')));
       expect(new Set(titles.map((title) => title?.slice(0, 15))).size).toBe(3);
       for (const width of [1280, 390]) {
