@@ -43,7 +43,10 @@ describe('softmax by blocks of queries', () => {
     }
     await using program = await compile(graph);
     const feeds = {
-      ...{ q: normals(shapes.q), k: normals(shapes.k), v: normals(shapes.v), dout: normals([B, n, H, E]) },
+      q: normals(shapes.q),
+      k: normals(shapes.k),
+      v: normals(shapes.v),
+      dout: normals([B, n, H, E]),
       ...Object.fromEntries(sinks.map((name) => [name, normals([H])])),
     };
     const results = await program.run(feeds, fetch);

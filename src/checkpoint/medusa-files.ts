@@ -143,7 +143,8 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
     const infos = new Map(file.names().map((name) => [name, file.info(name)]));
     assertTensors({ path: file.source, tensors: infos }, shapes);
     return {
-      ...{ config, ...notes },
+      config,
+      ...notes,
       names: [...shapes.keys()],
       read: async (name) => requireFinite(await file.readFloat32(name), name, file.source),
       [Symbol.asyncDispose]: () => file.close(),

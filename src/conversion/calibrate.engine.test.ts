@@ -25,7 +25,11 @@ const texts = (count: number, n: number): Int32Array[] =>
 
 describe('parameters that the output is affine in', () => {
   const mixer: MixerInput = {
-    ...{ kind: 'linear', group: 8, local: { scale: 'learned' }, global: {}, convolution: { kernel: 9 } },
+    kind: 'linear',
+    group: 8,
+    local: { scale: 'learned' },
+    global: {},
+    convolution: { kernel: 9 },
   };
 
   it('are found again: λ, α and the filter of every head', async () => {

@@ -201,7 +201,10 @@ class FittedLayer {
     const perHead = shape[0] === this.#heads && count > 1;
     const stride = perHead ? count / this.#heads : 1;
     return Array.from({ length: perHead ? stride : count }, (_, place) => ({
-      ...{ name, perHead, place, stride },
+      name,
+      perHead,
+      place,
+      stride,
       direction: float32(
         shape,
         Float32Array.from({ length: count }, (__, i) => (i % stride === place % stride ? 1 : 0)),

@@ -21,8 +21,13 @@ async function into(name: string, more: Partial<ConversionOptions> = {}): Promis
   const documents = Array.from({ length: 12 }, (_, i) => ({ text: `${song} ${i} ${song}`, source: `${i}` }));
   const texts = await conversionTexts(documents, tokenizer, { heldOut: 2, length: 64 });
   return await convertIntoQwen35(original, tokenizer, texts, {
-    ...{ budget: 0, steps: { transfer: 0, logits: 8, long: 0 }, keep: { layers: [1] }, batch: 2, length: 16 },
-    ...{ folder: at(name), compile: { threads: 1 } },
+    budget: 0,
+    steps: { transfer: 0, logits: 8, long: 0 },
+    keep: { layers: [1] },
+    batch: 2,
+    length: 16,
+    folder: at(name),
+    compile: { threads: 1 },
     ...more,
   });
 }

@@ -53,17 +53,25 @@ function containerModel(model: CausalModel, kept: readonly number[]): CausalMode
   const { type, ...rope } = ropeSchema.parse(rope_parameters ?? rope_scaling ?? {});
   const turned = headWidth / 2;
   return describeCausalModel({
-    ...{ architectures: ['Qwen3_5ForCausalLM'], model_type: 'qwen3_5_text' },
+    architectures: ['Qwen3_5ForCausalLM'],
+    model_type: 'qwen3_5_text',
     ...Object.fromEntries(sameFields.flatMap((name) => (json[name] === undefined ? [] : [[name, json[name]]]))),
-    ...{ head_dim: headWidth, attention_bias: false },
+    head_dim: headWidth,
+    attention_bias: false,
     layer_types: Array.from({ length: layers }, (_, layer) =>
       kept.includes(layer) ? 'full_attention' : 'linear_attention',
     ),
-    ...{ linear_num_key_heads: heads, linear_num_value_heads: heads, linear_conv_kernel_dim: 4 },
-    ...{ linear_key_head_dim: headWidth, linear_value_head_dim: headWidth },
+    linear_num_key_heads: heads,
+    linear_num_value_heads: heads,
+    linear_conv_kernel_dim: 4,
+    linear_key_head_dim: headWidth,
+    linear_value_head_dim: headWidth,
     rope_parameters: {
-      ...{ rope_type: type, rope_theta: theta, ...rope },
-      ...{ partial_rotary_factor: 1, mrope_interleaved: true },
+      rope_type: type,
+      rope_theta: theta,
+      ...rope,
+      partial_rotary_factor: 1,
+      mrope_interleaved: true,
       mrope_section: [2, 1, 0].map((more) => Math.floor((turned + more) / 3)),
     },
   });
@@ -160,8 +168,13 @@ function headsOf(name: string, part: string, parameters: Parameters, { sizes }: 
 
 /** The stage of a conversion into the container: all layers that are not kept learn together. */
 const containerStage: TrainingStage = {
-  ...{ name: 'logits', by: 'model', description: 'layers in place of attention learn what the original predicts' },
-  ...{ share: 1, lengths: 1, mixerRate: 1e-3, sharedRate: 1e-3 },
+  name: 'logits',
+  by: 'model',
+  description: 'layers in place of attention learn what the original predicts',
+  share: 1,
+  lengths: 1,
+  mixerRate: 1e-3,
+  sharedRate: 1e-3,
   prepare(teacher, student, length) {
     const trained = new Set([...student.model.parameters.keys()].filter((name) => name.includes('.linear_attn.')));
     if (trained.size === 0) return undefined;
@@ -186,7 +199,10 @@ export async function planContainer(model: CausalModel, options: Omit<Conversion
   const { memoryBytes = memoryLimit(undefined), compile } = options;
   const rate = await measureOperations(compile);
   const stage = planWholeModel(containerStage, {
-    ...{ ...options, ...containerModels(model, options), model, memoryBytes },
+    ...options,
+    ...containerModels(model, options),
+    model,
+    memoryBytes,
     time: (operations) => operationSeconds(operations, rate),
   });
   return { stages: stage === undefined ? [] : [stage], memoryLimitBytes: memoryBytes };
@@ -220,7 +236,14 @@ export async function convertIntoQwen35(
   const shared = [...made.parameters].map(([name, own]) => [name, teacher.parameters.get(name) ?? own] as const);
   const student = { model: made.model, parameters: new Map(shared) };
   const trained = await stageTrainers.model(containerStage, {
-    ...{ teacher, student, tokenizer, texts, options, origin: identity, weights: folder, planned },
+    teacher,
+    student,
+    tokenizer,
+    texts,
+    options,
+    origin: identity,
+    weights: folder,
+    planned,
     folder: join(folder, containerStage.name),
   });
   if (trained === undefined) {

@@ -35,7 +35,13 @@ async function run(name: string, more: Partial<ConversionOptions> = {}): Promise
   const tokenizer = await loadTokenizer(original.path);
   const texts = await textsFor(tokenizer);
   return await convert(original, tokenizer, texts, {
-    ...{ budget: 0, steps, keep: { layers: [] }, group: 4, batch: 2, folder: at(name), compile: { threads: 1 } },
+    budget: 0,
+    steps,
+    keep: { layers: [] },
+    group: 4,
+    batch: 2,
+    folder: at(name),
+    compile: { threads: 1 },
     ...more,
   });
 }
@@ -64,7 +70,9 @@ it.each(judgeNames)('has no branch left that does harm by the judge: %s', async 
   const original = await loadCausalModel(at('base'));
   const tokenizer = await loadTokenizer(at('base'));
   const judged = judgeOf(original, tokenizer, await textsFor(tokenizer), {
-    ...{ judge, run: new RunFolder(at(name)), compile: { threads: 1 } },
+    judge,
+    run: new RunFolder(at(name)),
+    compile: { threads: 1 },
   });
   const whole = await judged({ model, parameters });
   expect(progress.stages.filter(({ kept }) => kept).at(-1)).toMatchObject(whole);
@@ -97,7 +105,8 @@ it('of a share leaves nothing but results', async () => {
 it('says which stages have no time for training', async () => {
   const skipped: string[] = [];
   const { progress } = await run('short', {
-    ...{ steps: undefined, budget: 0.001 },
+    steps: undefined,
+    budget: 0.001,
     onEvent(event) {
       if (event.kind === 'skipped') skipped.push(`${event.stage}: ${event.reason}`);
     },
@@ -139,7 +148,8 @@ it('stopped while it reads kept predictions of the original a second time, goes 
   const whole = await run('read twice', long);
   const stop = new AbortController();
   const stopped = run('stopped twice', {
-    ...{ ...long, signal: stop.signal },
+    ...long,
+    signal: stop.signal,
     onEvent(event) {
       if (event.kind === 'step' && event.stage === 'logits' && event.done === 55) stop.abort();
     },
@@ -178,8 +188,13 @@ it.each(hybrids)(
     const tokenizer = await loadTokenizer(original.path);
     const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion> =>
       await convert(original, tokenizer, await textsFor(tokenizer), {
-        ...{ budget: 0, steps: { transfer: 2, logits: 0, long: 0 }, keep, group: 4, batch: 2 },
-        ...{ folder: at(name), compile: { threads: 1 } },
+        budget: 0,
+        steps: { transfer: 2, logits: 0, long: 0 },
+        keep,
+        group: 4,
+        batch: 2,
+        folder: at(name),
+        compile: { threads: 1 },
       });
     const { model, progress } = await convertKeeping(`${family} converted`, { layers: [] });
     expect(model.mixers.map(({ kind }) => kind)).toEqual([own, 'window', own, 'window']);
@@ -199,8 +214,13 @@ it('converts attention that has Mamba-2 beside it in every layer, and leaves tha
   const original = await loadCausalModel(at('falcon'));
   const tokenizer = await loadTokenizer(original.path);
   const { model, progress } = await convert(original, tokenizer, await textsFor(tokenizer), {
-    ...{ budget: 0, steps: { transfer: 2, logits: 2, long: 2 }, keep: { layers: [] }, group: 4, batch: 2 },
-    ...{ folder: at('falcon.run'), compile: { threads: 1 } },
+    budget: 0,
+    steps: { transfer: 2, logits: 2, long: 2 },
+    keep: { layers: [] },
+    group: 4,
+    batch: 2,
+    folder: at('falcon.run'),
+    compile: { threads: 1 },
   });
   const layers = original.model.mixers.length / 2;
   const names = (kind: string): string[] => Array.from({ length: layers }, () => kind);

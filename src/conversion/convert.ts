@@ -131,8 +131,13 @@ export async function convert(
     if (isDone(stage.name)) continue;
     const started = performance.now();
     const trained = await stageTrainers[stage.by](stage, {
-      ...{ teacher: original, student: best, tokenizer, texts, options },
-      ...{ origin: identity, folder: join(folder, stage.name) },
+      teacher: original,
+      student: best,
+      tokenizer,
+      texts,
+      options,
+      origin: identity,
+      folder: join(folder, stage.name),
       weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
       planned,
     });
@@ -192,7 +197,8 @@ export async function openConversion(
   }
   if (!isThere) await run.write(progressFile, progress);
   return {
-    ...{ run, progress },
+    run,
+    progress,
     // Steps and micro-batches are planned once: a resumed stage has the same.
     async planned(name, measure) {
       const steps = progress.planned[name] ?? (await measure());

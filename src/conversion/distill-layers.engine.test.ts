@@ -14,7 +14,13 @@ import { distillLayers, type DistillLayersOptions, planDistillLayers } from './d
 const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 const options = (out: string): DistillLayersOptions => ({
-  ...{ data: [at('text.jsonl')], steps: 12, batch: 2, learningRate: 1e-2, length: 21, threads: 1, out: at(out) },
+  data: [at('text.jsonl')],
+  steps: 12,
+  batch: 2,
+  learningRate: 1e-2,
+  length: 21,
+  threads: 1,
+  out: at(out),
 });
 
 beforeAll(async () => {

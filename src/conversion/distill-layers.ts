@@ -75,7 +75,11 @@ export async function distillLayers(
     requireMemory(transferCost(shapes.teacher.model, model, layers, { ...own, rows }).memoryBytes, parsed.memory);
     const { objective, trainable } = layerJob(shapes.teacher.model, model, layers[0], settings.length);
     return {
-      ...{ model, parameters: new Map(), dataset, objective, trainable },
+      model,
+      parameters: new Map(),
+      dataset,
+      objective,
+      trainable,
       summary: `${summary}, of which ${rows} are read; layers ${layers.join(', ')} learn from ${shapes.teacher.path}`,
       configuration: { ...configuration, stage: 'layers', inputs: parsed.inputs, layers },
       async train(job, folder) {
@@ -90,7 +94,14 @@ export async function distillLayers(
         place = join(folder, 'layers');
         const origin = await original.fingerprint();
         const states = new LayerStates(place, {
-          ...{ teacher: original, student: weighted, inputs: parsed.inputs, dataset, rows, origin, compile, signal },
+          teacher: original,
+          student: weighted,
+          inputs: parsed.inputs,
+          dataset,
+          rows,
+          origin,
+          compile,
+          signal,
         });
         const total = settings.steps;
         const losses: number[] = [];
@@ -100,7 +111,9 @@ export async function distillLayers(
           isStarted = true;
         };
         learned = await transferLayers({ teacher: original, student: weighted }, layers, states, place, {
-          ...{ settings: own, compile, signal },
+          settings: own,
+          compile,
+          signal,
           onStart: async (before, update) => {
             await start(own.steps * before + update);
           },
@@ -111,8 +124,14 @@ export async function distillLayers(
         });
         await start(total);
         const outcome: TrainingOutcome = {
-          ...{ parameters, updates: total, total, finished: true, losses, evaluations: [] },
-          ...{ loss: losses.at(-1), tokens: total * settings.batch * settings.length },
+          parameters,
+          updates: total,
+          total,
+          finished: true,
+          losses,
+          evaluations: [],
+          loss: losses.at(-1),
+          tokens: total * settings.batch * settings.length,
         };
         return outcome;
       },
@@ -120,7 +139,8 @@ export async function distillLayers(
         await using weights = await openModelWeights(student);
         const trained = new Map(learned.flatMap(({ parameters }) => [...parameters]));
         const tensors = weights.names.map((name) => ({
-          ...{ name, shape: weights.rows(name).shape },
+          name,
+          shape: weights.rows(name).shape,
           data: async () => (trained.get(name) ?? (await weights.read(name))).data,
         }));
         const { dtype, replace } = parsed;
@@ -146,8 +166,12 @@ export async function planDistillLayers(
   requireMemory(cost.memoryBytes, memory);
   const rate = await measureOperations({ device, threads });
   const stage = {
-    ...{ name: 'layers', length: settings.length, batch: settings.batch, form: 'layers' as const },
-    ...{ tokens: settings.steps * settings.batch * settings.length, memoryBytes: cost.memoryBytes },
+    name: 'layers',
+    length: settings.length,
+    batch: settings.batch,
+    form: 'layers' as const,
+    tokens: settings.steps * settings.batch * settings.length,
+    memoryBytes: cost.memoryBytes,
     diskBytes: cost.diskBytes,
     seconds: operationSeconds(cost.passOperations + own.steps * cost.stepOperations, rate),
   };

@@ -71,7 +71,10 @@ export async function embedRows(
   const { dataset, rows } = given;
   const { length } = dataset;
   const description: Description = {
-    ...{ version: 1, identity: embeddingIdentity(given), length, width: model.sizes.width },
+    version: 1,
+    identity: embeddingIdentity(given),
+    length,
+    width: model.sizes.width,
     counts: [...dataset.counts.subarray(0, rows)].map((count) => count - 1),
   };
   const pass: Pass = {
@@ -184,7 +187,9 @@ async function writePass(
     return own;
   };
   const entries = counts.map((_, row) => ({
-    ...{ name: String(row), dtype: 'F32' as const, shape: [length, width] },
+    name: String(row),
+    dtype: 'F32' as const,
+    shape: [length, width],
     data: () => rowOf(row), // asked for in this order
   }));
   await writeSafetensors(path, entries, { [metadataKey]: JSON.stringify(description) });
@@ -234,7 +239,9 @@ export class HiddenFile implements AsyncDisposable {
   dataset(first: number, last: number): RowDataset {
     const { identity, length, counts } = this.description;
     return {
-      ...{ rows: last - first, length, inputs: { weights: { dtype: 'float32', shape: [length] } } },
+      rows: last - first,
+      length,
+      inputs: { weights: { dtype: 'float32', shape: [length] } },
       batch(visits) {
         const weights = new Float32Array(visits.length * length);
         visits.forEach(({ row }, place) => weights.fill(1, place * length, place * length + counts[first + row]));
@@ -248,7 +255,8 @@ export class HiddenFile implements AsyncDisposable {
   feature(first: number): RowFeature {
     const { length, width } = this.description;
     return {
-      ...{ name: hiddenInput, shape: [length, width] },
+      name: hiddenInput,
+      shape: [length, width],
       copyRow: async (row, target) => {
         target.set((await this.read(first + row)).data);
       },

@@ -37,7 +37,9 @@ const schema = z.strictObject({
 type TransferProgress = z.infer<typeof schema>;
 
 const progressFile: RunFile<TransferProgress> = {
-  ...{ file: 'transfer.json', schema, what: 'the progress of a transfer' },
+  file: 'transfer.json',
+  schema,
+  what: 'the progress of a transfer',
   remedy: 'remove the folder',
 };
 
@@ -89,7 +91,9 @@ export class LayerStates {
       const { states } = await this.#progress();
       const kept = this.#options.keepAll === true ? states.filter((other) => other.layer !== layer) : [];
       await this.#folder.write(progressFile, {
-        ...{ format: 'linnet-transfer', version: 1, states: [...kept, { layer, identity, sha256 }] },
+        format: 'linnet-transfer',
+        version: 1,
+        states: [...kept, { layer, identity, sha256 }],
       });
     }
     this.#whole.set(layer, identity);

@@ -32,7 +32,10 @@ const window = parseMixer({ kind: 'window', group: 2, window: 2, sinks: 1, memor
 const student = linearize(teacher.model, teacher.parameters, window, [0, 2]);
 const tokens = randomTokens(teacherModel, 12 * n + 1, 5);
 const rows = new PackedDataset({
-  ...{ length: n, documents: 1, padId: 0, tokens },
+  length: n,
+  documents: 1,
+  padId: 0,
+  tokens,
   starts: Int32Array.from({ length: 12 }, (_, i) => i * n),
   // The last row is shorter: what follows is padding.
   counts: Int32Array.from({ length: 12 }, (_, i) => (i === 11 ? 8 : n + 1)),
@@ -46,14 +49,22 @@ function float32Only(given: ReadonlyMap<string, Tensor>): Map<string, Tensor<'fl
 const reader = { model: teacherModel, ...readerOf(teacher.parameters) };
 const statesIn = (place: string, more: Partial<LayerStatesOptions> = {}): LayerStates =>
   new LayerStates(place, {
-    ...{ teacher: reader, student, inputs: 'original', dataset: rows, rows: 12, origin: 'teacher', compile },
+    teacher: reader,
+    student,
+    inputs: 'original',
+    dataset: rows,
+    rows: 12,
+    origin: 'teacher',
+    compile,
     ...more,
   });
 
 async function learn(place: string, layer: number, more: Partial<LayerTrainingOptions> = {}) {
   const states = await statesIn(join(folder, place), { keepAll: true }).before(layer);
   return await transferLayer({ teacher: reader, student, states }, layer, join(folder, place), {
-    ...{ settings, compile, ...more },
+    settings,
+    compile,
+    ...more,
   });
 }
 

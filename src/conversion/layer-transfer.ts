@@ -116,7 +116,10 @@ export async function learnLayer(
   const before = await layerOf.error(layerOf.start);
   const outcome = await train({
     ...layerOf.job,
-    ...{ settings, signal, onStart, onUpdate },
+    settings,
+    signal,
+    onStart,
+    onUpdate,
     variant: { identity: layerIdentity(inputs.student, layer, layerOf.states.identity, settings) },
     snapshots: { folder: snapshots, every: snapshotEvery },
   });
@@ -178,7 +181,9 @@ async function openLayer({ teacher, student, states: path }: LayerInputs, layer:
     const judgedFrom = trainedRows(states);
     const read = { dataset: states.dataset(0, judgedFrom), feature: states.feature(0) };
     return {
-      ...{ states, start, job: { ...learned, ...read, parameters, compile: { ...options, lean } } },
+      states,
+      start,
+      job: { ...learned, ...read, parameters, compile: { ...options, lean } },
       /** Squared error over the teacher's squares on the rows that are not trained on. */
       async error(mixer: ReadonlyMap<string, Tensor<'float32'>>): Promise<number> {
         const own = states.dataset(judgedFrom, states.rows);

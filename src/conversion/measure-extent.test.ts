@@ -16,8 +16,15 @@ const extent = (seconds?: number) =>
 
 it('is all text without a limit, but for contexts whose state is large', () => {
   expect(extent()).toMatchObject({
-    ...{ testWindows: 6, testTokens: 6144, positionWindows: 14, positionLength: 4096, probes: 16, prompts: 200 },
-    ...{ steps: 64, contexts: [1024, 8192], isCut: false },
+    testWindows: 6,
+    testTokens: 6144,
+    positionWindows: 14,
+    positionLength: 4096,
+    probes: 16,
+    prompts: 200,
+    steps: 64,
+    contexts: [1024, 8192],
+    isCut: false,
   });
 });
 

@@ -110,8 +110,11 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
     const position = between(window, Math.max(window, texts.testTokens.length), share);
     const positionLength = Math.min(positionFactor * window, position);
     return {
-      ...{ probes: part('probes'), prompts: part('prompts'), steps: part('steps') },
-      ...{ positionLength, positionWindows: Math.max(1, Math.floor(position / positionLength)) },
+      probes: part('probes'),
+      prompts: part('prompts'),
+      steps: part('steps'),
+      positionLength,
+      positionWindows: Math.max(1, Math.floor(position / positionLength)),
     };
   };
   const tokensOf = ({ probes, prompts, steps, positionLength, positionWindows }: ReturnType<typeof amounts>): number =>
@@ -125,8 +128,13 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
   const chosen = amounts(share);
   const tokens = Math.round(tokensOfTest(testWindows) + tokensOf(chosen));
   return {
-    ...{ testWindows, testTokens: tokensOfTest(testWindows) / readings, ...chosen, distances },
-    ...{ contexts: measuredContexts, tokens, seconds: started + tokens * tokenSeconds },
+    testWindows,
+    testTokens: tokensOfTest(testWindows) / readings,
+    ...chosen,
+    distances,
+    contexts: measuredContexts,
+    tokens,
+    seconds: started + tokens * tokenSeconds,
     isCut: share < 1 || testWindows < test.length,
   };
 }

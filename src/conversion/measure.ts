@@ -151,11 +151,20 @@ export async function measureConversion(
   onProgress?.('agreement');
   const agreements = await weightAgreement(original, converted, written.original.texts, options);
   return {
-    ...{ perplexity: quality, ratioError, ablation, positions, recall, memory, extent },
+    perplexity: quality,
+    ratioError,
+    ablation,
+    positions,
+    recall,
+    memory,
+    extent,
     speed: { original: written.original.speed, converted: written.converted.speed },
     agreement: {
-      ...{ prompts: agreements.length, tokens, ...meanAgreement(agreements) },
-      ...{ p: fartherProbability(agreements), positions: agreementByPosition(agreements) },
+      prompts: agreements.length,
+      tokens,
+      ...meanAgreement(agreements),
+      p: fartherProbability(agreements),
+      positions: agreementByPosition(agreements),
     },
     samples: prompts.map((prompt, i) => ({
       prompt,

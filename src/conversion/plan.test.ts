@@ -36,7 +36,10 @@ describe('chooseMixer', () => {
 
 describe('layersToKeep', () => {
   const costs = [0.1, 0.5, 0.2, 0.4].map((textLoss, layer) => ({
-    ...{ layer, textLoss, perplexity: 1, recallLoss: layer === 0 ? 0.35 : 0 },
+    layer,
+    textLoss,
+    perplexity: 1,
+    recallLoss: layer === 0 ? 0.35 : 0,
   }));
 
   it('keeps what loses most in text and recall together, in order', () => {

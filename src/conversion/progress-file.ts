@@ -44,7 +44,9 @@ export type StageResult = z.infer<typeof stageSchema>;
 export type ConversionProgress = z.infer<typeof schema>;
 
 export const progressFile: RunFile<ConversionProgress> = {
-  ...{ file: 'conversion.json', schema, what: 'the progress of a conversion' },
+  file: 'conversion.json',
+  schema,
+  what: 'the progress of a conversion',
   remedy: 'start anew in another folder',
 };
 

@@ -89,8 +89,12 @@ export async function trainLayersInQueue(
     kind: layerJobKind,
     title: `layer ${layer}`,
     data: {
-      ...{ teacher: resolve(teacher), student: resolve(weights), states: resolve(states) },
-      ...{ layer, settings, identity },
+      teacher: resolve(teacher),
+      student: resolve(weights),
+      states: resolve(states),
+      layer,
+      settings,
+      identity,
     },
   }));
   await runJobs(queue, jobs, {

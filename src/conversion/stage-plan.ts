@@ -65,14 +65,23 @@ export async function planConversion(
   const samples = model.sizes.layers * 4 * calibrationTokens * 2 * (heads + keyValueHeads) * headWidth;
   const stages: PlannedStage[] = [
     {
-      ...{ name: 'linearize', length: window, batch: 1, tokens: 2 * validationTokens + judge.tokens, ...base },
+      name: 'linearize',
+      length: window,
+      batch: 1,
+      tokens: 2 * validationTokens + judge.tokens,
+      ...base,
       memoryBytes: Math.max(base.memoryBytes, judge.tokens === 0 ? 0 : engineBytes),
       seconds: read(2 * validationTokens + 2 * judge.tokens) + (judge.tokens === 0 ? 0 : startSeconds(model)),
     },
     {
-      ...{ name: 'calibrate', length: 256, batch: 1, tokens: calibrationTokens },
+      name: 'calibrate',
+      length: 256,
+      batch: 1,
+      tokens: calibrationTokens,
       // The weights of the stage before are removed when these are complete.
-      ...{ ...base, memoryBytes: base.memoryBytes + 2 * samples, diskBytes: 2 * weightBytes },
+      ...base,
+      memoryBytes: base.memoryBytes + 2 * samples,
+      diskBytes: 2 * weightBytes,
       seconds: measured + read(calibrationTokens) + layers.length * 0.3,
     },
   ];
@@ -115,8 +124,14 @@ export async function planConversion(
   const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
   const longest = processBytes + weightBytes + readingCost(model, extent.positionLength).peakBytes;
   stages.push({
-    ...{ name: 'report', length: extent.positionLength, batch: 1, tokens: extent.tokens, seconds: extent.seconds },
-    ...{ ...base, memoryBytes: Math.max(base.memoryBytes, longest, engineBytes + states), diskBytes: 2 * weightBytes },
+    name: 'report',
+    length: extent.positionLength,
+    batch: 1,
+    tokens: extent.tokens,
+    seconds: extent.seconds,
+    ...base,
+    memoryBytes: Math.max(base.memoryBytes, longest, engineBytes + states),
+    diskBytes: 2 * weightBytes,
   });
   for (const { name, form, memoryBytes } of stages) {
     chooseForm(`stage ${name}`, { [form]: memoryBytes }, limit, helpingStage);
@@ -147,8 +162,14 @@ export function planWholeModel(stage: TrainingStage, inputs: ModelInputs): Plann
   const each = time(cost.operations);
   const planned = count ?? Math.max(0, Math.floor((stage.share * budget) / each));
   return {
-    ...{ name: stage.name, length, batch: cost.microBatch, tokens: planned * batch * length },
-    ...{ memoryBytes: cost.bytes, form: 'whole', diskBytes: 2 * cost.trainingBytes, seconds: planned * each },
+    name: stage.name,
+    length,
+    batch: cost.microBatch,
+    tokens: planned * batch * length,
+    memoryBytes: cost.bytes,
+    form: 'whole',
+    diskBytes: 2 * cost.trainingBytes,
+    seconds: planned * each,
   };
 }
 
@@ -165,8 +186,13 @@ function planLayers(
   const [once, each] = [time(cost.passOperations), time(cost.stepOperations)];
   const planned = count ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
   return {
-    ...{ name: stage.name, length, batch: rowsAtOnce, tokens: planned * rowsAtOnce * length },
+    name: stage.name,
+    length,
+    batch: rowsAtOnce,
+    tokens: planned * rowsAtOnce * length,
     memoryBytes: cost.memoryBytes + 4 * parameterCount(student.parameters),
-    ...{ form: 'layers', diskBytes: cost.diskBytes, seconds: once + planned * each },
+    form: 'layers',
+    diskBytes: cost.diskBytes,
+    seconds: once + planned * each,
   };
 }

@@ -82,7 +82,10 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   const dataset = await trainingRows(texts.training, tokenizer, length);
   const job = {
     model: student.model,
-    ...{ parameters: prepared.parameters, objective: prepared.objective, dataset, compile: options.compile },
+    parameters: prepared.parameters,
+    objective: prepared.objective,
+    dataset,
+    compile: options.compile,
     trainable: (name: string) => prepared.trained.has(name),
     rateFactor: rateFactors(stage, student),
     origin,
@@ -131,8 +134,15 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     cached === undefined || steps <= once
       ? undefined
       : await openCachedLogits({
-          ...{ teacher: teacher.model, student: student.model, trained, parameters, origin: teacher.fingerprint },
-          ...{ dataset, k, folder, compile: options.compile },
+          teacher: teacher.model,
+          student: student.model,
+          trained,
+          parameters,
+          origin: teacher.fingerprint,
+          dataset,
+          k,
+          folder,
+          compile: options.compile,
         });
   const outcome = await train({
     ...job,
@@ -258,12 +268,21 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const reader = { model: teacher.model, ...readerOf(teacher.parameters) };
   const stored = await layersInStore(student, layers, { ...options, origin, stage: stage.name });
   const states = new LayerStates(folder, {
-    ...{ teacher: reader, student, inputs: options.inputs ?? 'original', keepAll: queue !== undefined },
-    ...{ dataset, rows, origin, compile, signal },
+    teacher: reader,
+    student,
+    inputs: options.inputs ?? 'original',
+    keepAll: queue !== undefined,
+    dataset,
+    rows,
+    origin,
+    compile,
+    signal,
   });
   const settings = (steps: number): TrainingSettings =>
     stageSettings(stage, {
-      ...{ steps, length, seed: options.seed ?? 0 },
+      steps,
+      length,
+      seed: options.seed ?? 0,
       batch: Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2))),
     });
   const steps = await planned(stage.name, async () => {
@@ -286,13 +305,20 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     const queued = [];
     for (const layer of layers) queued.push({ layer, states: await states.before(layer) });
     await trainLayersInQueue(student, queued, folder, {
-      ...{ queue, teacher: teacher.path, weights, settings: settings(steps), signal },
+      queue,
+      teacher: teacher.path,
+      weights,
+      settings: settings(steps),
+      signal,
       onLayer: (done, _, { after: loss }) =>
         onEvent?.({ kind: 'step', stage: stage.name, done: done * steps, total, loss }),
     });
   }
   const trained = await transferLayers({ teacher: reader, student }, stored.open, states, folder, {
-    ...{ settings: settings(steps), compile, signal, onResult: stored.keep },
+    settings: settings(steps),
+    compile,
+    signal,
+    onResult: stored.keep,
     onUpdate: (done, { loss }) => onEvent?.({ kind: 'step', stage: stage.name, done, total, loss }),
   });
   const results = [...stored.known.values(), ...trained].sort((one, other) => one.layer - other.layer);
@@ -320,7 +346,8 @@ function stageSettings(
 ): TrainingSettings {
   return parseTrainingSettings({
     ...given,
-    ...{ learningRate: Math.max(stage.mixerRate, stage.sharedRate), schedule: 'cosine' },
+    learningRate: Math.max(stage.mixerRate, stage.sharedRate),
+    schedule: 'cosine',
     warmup: Math.min(10, Math.floor(given.steps / 4)),
   });
 }

@@ -32,6 +32,8 @@ const sized = (name: string, options: PresetOptions): MixerConfig =>
 const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
 const local = { kernel: 'softmax' } as const;
 
+const linear = { kind: 'linear', group: G, local: {}, global: {} } as const;
+
 /** Two layers each, of a LLaMA. */
 const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   'hedgehog next to relu, with convolutions': [
@@ -49,23 +51,22 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   'linformer next to augmented': [sized('linformer', { convolution: true }), augmented],
   'yoso with a convolution, softmax': [sized('yoso', { convolution: true }), softmax],
   'yoso as a local kernel, without a convolution': both({
-    ...{ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} },
+    kind: 'linear',
+    group: G,
+    local: { kernel: 'yoso', bits: 3 },
+    global: {},
   }),
   'softmax kernel, without a convolution': both({ kind: 'linear', group: G, local, global: {} }),
   'softmax kernel with λ, K = 63': both({
-    ...{ kind: 'linear', group: G, local: { ...local, scale: 'learned' }, global: {}, convolution: { kernel: 63 } },
-  }),
-  'normalized global, without a convolution': both({
-    ...{ kind: 'linear', group: G, local: {}, global: {}, normalize: 'global' },
-  }),
-  'convolution of one filter weight': both({ kind: 'linear', convolution: { kernel: 1 } }),
-  'ungrouped, with a convolution': both({
     kind: 'linear',
-    group: 1,
-    local: {},
+    group: G,
+    local: { ...local, scale: 'learned' },
     global: {},
-    convolution: { kernel: 9 },
+    convolution: { kernel: 63 },
   }),
+  'normalized global, without a convolution': both({ ...linear, normalize: 'global' }),
+  'convolution of one filter weight': both({ kind: 'linear', convolution: { kernel: 1 } }),
+  'ungrouped, with a convolution': both({ ...linear, group: 1, convolution: { kernel: 9 } }),
   'augmented, softmax': [augmented, softmax],
   'different groups': [augmented, mixerPreset('augmented', { group: 5, kernel: 9 })],
   'one filter weight next to none': [

@@ -228,7 +228,10 @@ export class RunningJob {
       prefixes?.keep(salt, [...prompt.tokens, ...tokens], state);
     }
     observer.ended?.({
-      ...{ finish, decodeSeconds, seconds: (performance.now() - this.#asked) / 1000, promptSeconds: this.#seconds },
+      finish,
+      decodeSeconds,
+      seconds: (performance.now() - this.#asked) / 1000,
+      promptSeconds: this.#seconds,
       tokens: prompt.tokens.length + tokens.length,
     });
     const scores = stream?.finish(finish === 'stop' && (stop?.strings ?? []).length > 0) ?? [];
@@ -245,8 +248,18 @@ export class RunningJob {
     const trees: VerifiedTree[] = [];
     const { method, pace } = this.#method(scores, trees);
     return new RunningText({
-      ...{ choice, maxTokens, ignoreEos, stop: job.stop && { ...job.stop, after }, prompt: prompt.tokens, tokenizer },
-      ...{ eosIds: engine.model.eosIds, sampler: jobSampler(job, engine.model, choice), method, pace, scores, trees },
+      choice,
+      maxTokens,
+      ignoreEos,
+      stop: job.stop && { ...job.stop, after },
+      prompt: prompt.tokens,
+      tokenizer,
+      eosIds: engine.model.eosIds,
+      sampler: jobSampler(job, engine.model, choice),
+      method,
+      pace,
+      scores,
+      trees,
     });
   }
 

@@ -260,7 +260,9 @@ describe('a session file', () => {
     // Memory is taken once all shapes are known to fit each other.
     const file = parseSafetensors(original);
     const endless = {
-      ...{ source: 'a session', metadata: file.metadata, names: () => file.names() },
+      source: 'a session',
+      metadata: file.metadata,
+      names: () => file.names(),
       read: (name: string) => file.read(name),
       info: (name: string) => ({ ...file.info(name), ...(name === 'source' && { shape: [2 ** 40] }) }),
     };

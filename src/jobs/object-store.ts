@@ -68,8 +68,12 @@ export async function openBucket(url: string, environment = process.env): Promis
   );
   const { AwsClient } = await loadOptional(() => import('aws4fetch'), 'aws4fetch', url);
   const client = new AwsClient({
-    ...{ accessKeyId, secretAccessKey, sessionToken: variable('AWS_SESSION_TOKEN') },
-    ...{ service: 's3', region, retries: 0 },
+    accessKeyId,
+    secretAccessKey,
+    sessionToken: variable('AWS_SESSION_TOKEN'),
+    service: 's3',
+    region,
+    retries: 0,
   });
   const addressOf = (name: string): string => `${endpoint}/${bucket}${prefix}/${name}`;
   return {

@@ -80,7 +80,8 @@ export function folderFiles(dir: string, options: ReadExportOptions & CompileOpt
   const path = resolve(dir);
   const nameOf = (file: string): string => join(path, file);
   return {
-    ...{ origin: path, nameOf },
+    origin: path,
+    nameOf,
     read: (file, most) => readInFolder(path, file, most, 'own'),
     check: (manifest) => checkFiles(path, manifest, options),
     graphs: (manifest) => folderGraphs({ path, manifest }, options),

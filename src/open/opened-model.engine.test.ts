@@ -39,7 +39,8 @@ describe('a reader of texts', () => {
     const model = describeModel(tinyConfig('bert'));
     if (model.kind !== 'encoder') throw new Error('BERT is an encoder');
     return new TextReader(model, {
-      ...{ tokenizer: undefined, compile },
+      tokenizer: undefined,
+      compile,
       weights: readerOf(initializeParameters(model, new Random(1))),
     });
   }

@@ -64,7 +64,9 @@ export function urlFiles(
   const counted = { total: 0, done: 0, cached: 0 };
   // Relative URLs are relative to the page, or to the script of a worker.
   const folder = new RemoteFolder(url, typeof location === 'undefined' ? undefined : location.href, {
-    ...{ signal, cache, fetch },
+    signal,
+    cache,
+    fetch,
     onBytes(file, bytes, cached) {
       counted.done += bytes;
       if (cached) counted.cached += bytes;
@@ -76,7 +78,8 @@ export function urlFiles(
   const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
   let device: WebDevice = 'wasm';
   return {
-    ...{ origin, nameOf },
+    origin,
+    nameOf,
     async read(file, most) {
       if (file === EXPORT_FILE) return folder.smallFile(file, most);
       const bytes = fetched.get(file);

@@ -5,7 +5,10 @@ import { byteEncoder, type MatrixShape, type WeightError } from './encoding.ts';
 import { joinedName, MatrixStore, readerOf } from './weight-reader.ts';
 
 const matrices: MatrixShape[] = [2, 2, 1].map((outputs, i) => ({
-  ...{ name: `layer.${'qkv'[i]}_proj.weight`, outputs, inputs: 3, layout: 'outputs-first' },
+  name: `layer.${'qkv'[i]}_proj.weight`,
+  outputs,
+  inputs: 3,
+  layout: 'outputs-first',
 }));
 const numbers = matrices.map(({ name, outputs, inputs }, i) => {
   const values = Array.from({ length: outputs * inputs }, (_, k) => Math.sin(7 * i + k));

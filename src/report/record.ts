@@ -51,7 +51,9 @@ const what = 'a valid record of a run';
 export const recordFile: RunFile<RunRecord> = { file: 'run.json', schema: recordSchema, what, mostBytes: 16 << 20 };
 /** The metrics in a run's folder. */
 export const metricsFile: RunFile<Metric> & { mostBytes: number } = {
-  ...{ file: 'metrics.jsonl', schema: metricSchema, what },
+  file: 'metrics.jsonl',
+  schema: metricSchema,
+  what,
   mostBytes: 512 << 20,
 };
 

@@ -35,7 +35,10 @@ export async function summarizeRun(
     record.finished === null ? (state === 'running' ? now : begun + 1000 * last.seconds) : Date.parse(record.finished);
   const words = modelWords(configuration.model);
   return {
-    ...{ name, kind: kindOf(record), state, error: record.error },
+    name,
+    kind: kindOf(record),
+    state,
+    error: record.error,
     model: words.model ?? null,
     // Of the model that came out; of a run under way, that will come out.
     mixer: clipped(fieldOf(results, 'mixer') ?? last.mixer ?? configuration.mixer ?? words.mixer),
@@ -53,7 +56,8 @@ export async function summarizeRun(
     machine: `${hardware.cpu}, ${hardware.cores} cores`,
     command: clipped(commandLine(record.command)) ?? '',
     data: clipped(fieldOf(configuration.read, 'summary')) ?? dataWords(configuration.data),
-    ...{ seed: record.seed, commit: record.commit },
+    seed: record.seed,
+    commit: record.commit,
     versions: `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`,
   };
 }
@@ -67,10 +71,15 @@ function kindOf({ command: [, first, second] }: RunRecord): string {
 const squaredError = 'Squared error of mixed values';
 /** Quantities of losses that are no cross-entropy of tokens, by stage of a conversion, objective, stage or command. */
 const quantities: Readonly<Record<string, string>> = {
-  ...{ transfer: squaredError, attention: squaredError, logits: 'KL divergence, nats per token' },
-  ...{ regress: 'Squared error of numbers', classify: 'Loss, nats per text' },
-  ...{ 'medusa train': 'Loss of heads, nats per token', 'study classification': 'Loss, nats per text' },
-  ...{ 'study leak': 'Loss, nats per byte', 'study recall': 'Loss, nats per answer' },
+  transfer: squaredError,
+  attention: squaredError,
+  logits: 'KL divergence, nats per token',
+  regress: 'Squared error of numbers',
+  classify: 'Loss, nats per text',
+  'medusa train': 'Loss of heads, nats per token',
+  'study classification': 'Loss, nats per text',
+  'study leak': 'Loss, nats per byte',
+  'study recall': 'Loss, nats per answer',
 };
 
 /** The quantity that is the loss of a run, or of its stage, with its unit: curves of one quantity share an axis. */

@@ -59,7 +59,9 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
   const { keys = [], origins = [], rate, limits } = options;
   return {
     ...options,
-    ...{ origins, draining: false, localOnly: keys.length === 0 },
+    origins,
+    draining: false,
+    localOnly: keys.length === 0,
     limits: { ...defaultLimits, ...limits },
     bodies: new BodyBudget((limits?.sessionBytes ?? defaultLimits.sessionBytes) + (128 << 20)),
     keys: new ApiKeys(keys),
@@ -87,7 +89,9 @@ export async function startServer(model: ServedWriter, options: ServerOptions): 
   if (options.sessions instanceof MemoryStore) metrics.watchSessions(options.sessions);
   const serving = {
     ...around,
-    ...{ model, runner, secret: shared?.secret },
+    model,
+    runner,
+    secret: shared?.secret,
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
     calls: new ToolCalls(model, options.toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),

@@ -30,7 +30,9 @@ export class BytePairs {
       throw new LinnetError('FORMAT', `${origin} has a merge that is no pair of tokens`);
     }
     this.stripped = {
-      ...{ ...model, vocab: {}, merges: [] },
+      ...model,
+      vocab: {},
+      merges: [],
       ...(typeof unknown === 'string' && { unk_token: mask(unknown) }),
     };
   }

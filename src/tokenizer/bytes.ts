@@ -8,7 +8,10 @@ const eosId = 257;
 /** A byte tokenizer. */
 export function byteTokenizer(): Tokenizer {
   return {
-    ...{ vocabularySize: 258, bosId, eosId, specialIds: new Set([bosId, eosId]) },
+    vocabularySize: 258,
+    bosId,
+    eosId,
+    specialIds: new Set([bosId, eosId]),
     encode(text, { bos = false } = {}) {
       const bytes = new TextEncoder().encode(text);
       return bos ? Int32Array.from([bosId, ...bytes]) : Int32Array.from(bytes);

@@ -10,7 +10,10 @@ const bytes = byteTokenizer();
 const [bos, eos] = [256, 257];
 /** The byte tokenizer with names for its control tokens. */
 const tokenizer = {
-  ...{ vocabularySize: bytes.vocabularySize, bosId: bos, eosId: eos, specialIds: bytes.specialIds },
+  vocabularySize: bytes.vocabularySize,
+  bosId: bos,
+  eosId: eos,
+  specialIds: bytes.specialIds,
   specialNames: new Map([
     ['<s>', bos],
     ['</s>', eos],

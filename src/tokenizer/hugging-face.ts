@@ -157,7 +157,11 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     });
   };
   return {
-    ...{ vocabularySize, ...roles, specialIds, specialNames, withoutRow: [...removed.keys()] },
+    vocabularySize,
+    ...roles,
+    specialIds,
+    specialNames,
+    withoutRow: [...removed.keys()],
     ...textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles),
 
     encode(text, options = {}) {

@@ -36,7 +36,12 @@ export class JinjaTemplate {
 /** Globals of templates, under the library's names. */
 function globals({ entries }: TemplateLimits, now: () => Date): Record<string, unknown> {
   return {
-    ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+    true: true,
+    false: false,
+    none: null,
+    True: true,
+    False: false,
+    None: null,
     raise_exception(message: unknown): never {
       throw new Error(typeof message === 'string' ? message : 'an exception without a text');
     },

@@ -80,7 +80,11 @@ const binaryUses: Readonly<Record<string, { readonly left: Use; readonly right: 
 };
 /** The use of a value that its part has made by going over others. */
 const afterWork: Readonly<Record<Use, Use>> = {
-  ...{ named: 'worked', joined: 'written', worked: 'worked', written: 'written', indented: 'indented' },
+  named: 'worked',
+  joined: 'written',
+  worked: 'worked',
+  written: 'written',
+  indented: 'indented',
 };
 /** Parts that make their value by going over others. */
 const workingParts = new Set<unknown>(['CallExpression', 'CallStatement', 'FilterExpression', 'FilterStatement']);

@@ -31,12 +31,15 @@ const classEnds: Readonly<Record<string, { readonly before?: Role; readonly afte
 const classOfModel: Readonly<Record<string, string>> = {
   llama: 'LlamaTokenizer',
   mistral: 'LlamaTokenizer',
-  ...{ gemma: 'GemmaTokenizer', gemma3: 'GemmaTokenizer', gemma3_text: 'GemmaTokenizer' },
+  gemma: 'GemmaTokenizer',
+  gemma3: 'GemmaTokenizer',
+  gemma3_text: 'GemmaTokenizer',
   cohere: 'CohereTokenizer',
   t5: 'T5Tokenizer',
   bert: 'BertTokenizer',
   distilbert: 'DistilBertTokenizer',
-  ...{ roberta: 'RobertaTokenizer', 'xlm-roberta': 'XLMRobertaTokenizer' },
+  roberta: 'RobertaTokenizer',
+  'xlm-roberta': 'XLMRobertaTokenizer',
 };
 
 /**

@@ -74,7 +74,11 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
     throw new LinnetError('MISMATCH', `the tokenizer in ${folder} has changed since it was loaded; start again`);
   }
   return huggingFaceTokenizer({
-    ...{ tokenizerJson: json, tokenizerConfigJson, modelConfigJson, origin, timeLimit: timeLimit() },
+    tokenizerJson: json,
+    tokenizerConfigJson,
+    modelConfigJson,
+    origin,
+    timeLimit: timeLimit(),
     later: laterEncoder(resolve(folder), found),
   });
 }

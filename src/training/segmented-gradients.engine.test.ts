@@ -82,10 +82,20 @@ const parameters = initializeParameters(llama, new Random(3), 0.2);
 /** Low-rank updates and the norms of a model; in layers, all else is read. */
 async function job(inLayers: boolean, input: TrainingInput = {}, extra: Partial<TrainingJob> = {}) {
   const settings = parseTrainingSettings({
-    ...{ batch: 4, microBatch: 2, length: 20, steps: 6, learningRate: 1e-2, clip: 0.5, ...input },
+    batch: 4,
+    microBatch: 2,
+    length: 20,
+    steps: 6,
+    learningRate: 1e-2,
+    clip: 0.5,
+    ...input,
   });
   const base: TrainingJob = {
-    ...{ model: llama, objective: causalObjective(llama, 20), parameters, dataset: await songRows(), settings },
+    model: llama,
+    objective: causalObjective(llama, 20),
+    parameters,
+    dataset: await songRows(),
+    settings,
     ...extra,
   };
   const norms = new Set([...llama.parameters.keys()].filter((name) => name.includes('norm')));

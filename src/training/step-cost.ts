@@ -73,7 +73,10 @@ export function stepCost(job: PlannedJob): StepCost {
   // Moments, and new values next to those that the run began with; results leave the engine as copies.
   const [trainingBytes, resultBytes] = [(3 + sums) * trained, Math.max(timesKeptOf(job) * peakBytes, 2 * outputBytes)];
   return {
-    ...{ microBatch, weightBytes, trainingBytes, resultBytes },
+    microBatch,
+    weightBytes,
+    trainingBytes,
+    resultBytes,
     bytes: processBytes + weightBytes + trainingBytes + resultBytes,
     operations: operations * (job.settings.batch / microBatch),
   };

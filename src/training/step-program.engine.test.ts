@@ -23,8 +23,16 @@ async function threeSteps(
 ): Promise<{ state: TrainingState; results: StepResult[]; names: readonly string[] }> {
   const dataset = await songRows();
   await using program = await TrainingProgram.create({
-    ...{ parameters: model.parameters, objective, rows: 2, accumulate: 1, clip: 0.5, trainable: isTrained },
-    ...{ optimizer: { ...adamWDefaults, weightDecay: 0.1 }, frozen: parameters, blockBytes: 4096, compile },
+    parameters: model.parameters,
+    objective,
+    rows: 2,
+    accumulate: 1,
+    clip: 0.5,
+    trainable: isTrained,
+    optimizer: { ...adamWDefaults, weightDecay: 0.1 },
+    frozen: parameters,
+    blockBytes: 4096,
+    compile,
     rateFactor: (name) => (name.includes('embed') ? 0.5 : 1),
     ...changes,
   });

@@ -141,7 +141,8 @@ export class TrainingProgram implements AsyncDisposable {
     }
     const feeds = {
       ...this.#batchFeeds(programs, batches[0], weight),
-      ...{ ...adamWFeeds(optimizer, learningRate, update), ...stateFeeds(state, this.blocks) },
+      ...adamWFeeds(optimizer, learningRate, update),
+      ...stateFeeds(state, this.blocks),
     };
     const fetch = this.blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
     const results = await programs.run(feeds, ['loss', 'gradient_norm', ...fetch]);

@@ -86,9 +86,15 @@ export function stepDescription(job: Omit<LoopJob, 'dataset' | 'feature'>): Step
   const { model, settings, trainable, objective, parameters, weights, rateFactor } = job;
   const rows = microBatchRows(settings);
   return {
-    ...{ parameters: model.parameters, objective, rows, accumulate: settings.batch / rows, optimizer: settings },
+    parameters: model.parameters,
+    objective,
+    rows,
+    accumulate: settings.batch / rows,
+    optimizer: settings,
     clip: settings.clip === 0 ? undefined : settings.clip,
-    ...{ trainable, frozen: trainable === undefined || weights !== undefined ? undefined : parameters, rateFactor },
+    trainable,
+    frozen: trainable === undefined || weights !== undefined ? undefined : parameters,
+    rateFactor,
     weights,
   };
 }

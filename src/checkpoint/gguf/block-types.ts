@@ -85,7 +85,9 @@ function blocks(
   decodeBlock: (given: Uint8Array, at: number, out: Float32Array, to: number) => void,
 ): BlockType {
   return {
-    ...{ name, values, bytes },
+    name,
+    values,
+    bytes,
     decode(given, out) {
       for (let at = 0, to = 0; to < out.length; at += bytes, to += values) decodeBlock(given, at, out, to);
     },
@@ -138,7 +140,9 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   [
     0,
     {
-      ...{ name: 'F32', values: 1, bytes: 4 },
+      name: 'F32',
+      values: 1,
+      bytes: 4,
       decode: (bytes, out) => new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes),
     },
   ],
@@ -187,9 +191,25 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
 
 /** Formats that are known by name alone. */
 const otherNames: Readonly<Record<number, string>> = {
-  ...{ 9: 'Q8_1', 10: 'Q2_K', 11: 'Q3_K', 15: 'Q8_K', 16: 'IQ2_XXS', 17: 'IQ2_XS', 18: 'IQ3_XXS', 19: 'IQ1_S' },
-  ...{ 21: 'IQ3_S', 22: 'IQ2_S', 24: 'I8', 25: 'I16', 26: 'I32', 27: 'I64', 28: 'F64', 29: 'IQ1_M' },
-  ...{ 34: 'TQ1_0', 35: 'TQ2_0', 40: 'NVFP4' },
+  9: 'Q8_1',
+  10: 'Q2_K',
+  11: 'Q3_K',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  24: 'I8',
+  25: 'I16',
+  26: 'I32',
+  27: 'I64',
+  28: 'F64',
+  29: 'IQ1_M',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  40: 'NVFP4',
 };
 
 /** The format of a number in a file; undefined for one that is not read. */

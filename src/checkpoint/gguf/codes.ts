@@ -52,7 +52,9 @@ function bytesOf(
   code: (bytes: Uint8Array, at: number, i: number) => number,
 ): Coder {
   return {
-    ...{ bits: 8, size: 32, minima: false },
+    bits: 8,
+    size: 32,
+    minima: false,
     write(bytes, at, { codes, scales }, block) {
       scales[block] = scale(bytes, at);
       const to = 32 * block;
@@ -66,14 +68,18 @@ const uneven = codeTables.IQ4_NL;
 
 const coders: Readonly<Record<string, Coder>> = {
   Q4_0: {
-    ...{ bits: 4, size: 32, minima: false },
+    bits: 4,
+    size: 32,
+    minima: false,
     write(bytes, at, { codes, scales }, block) {
       scales[block] = halfAt(bytes, at);
       writeNibbles(bytes, at + 2, codes, 16 * block);
     },
   },
   Q4_1: {
-    ...{ bits: 4, size: 32, minima: true },
+    bits: 4,
+    size: 32,
+    minima: true,
     write(bytes, at, { codes, scales, minima }, block) {
       scales[block] = halfAt(bytes, at);
       minima[block] = -halfAt(bytes, at + 2);
@@ -82,7 +88,9 @@ const coders: Readonly<Record<string, Coder>> = {
   },
   Q5_0: bytesOf(halfAt, (bytes, at, i) => fiveBits(bytes, at + 2, i) - 16),
   Q5_1: {
-    ...{ bits: 8, size: 32, minima: true },
+    bits: 8,
+    size: 32,
+    minima: true,
     write(bytes, at, { codes, scales, minima }, block) {
       scales[block] = halfAt(bytes, at);
       minima[block] = -halfAt(bytes, at + 2);
@@ -90,7 +98,9 @@ const coders: Readonly<Record<string, Coder>> = {
     },
   },
   Q8_0: {
-    ...{ bits: 8, size: 32, minima: false },
+    bits: 8,
+    size: 32,
+    minima: false,
     write(bytes, at, { codes, scales }, block) {
       scales[block] = halfAt(bytes, at);
       const to = 32 * block;
@@ -98,7 +108,9 @@ const coders: Readonly<Record<string, Coder>> = {
     },
   },
   Q4_K: {
-    ...{ bits: 4, size: 32, minima: true },
+    bits: 4,
+    size: 32,
+    minima: true,
     write(bytes, at, { codes, scales, minima }, block) {
       writeScales(bytes, at, scales, minima, block);
       for (let pair = 0; pair < 4; pair++) {
@@ -113,7 +125,9 @@ const coders: Readonly<Record<string, Coder>> = {
     },
   },
   Q5_K: {
-    ...{ bits: 8, size: 32, minima: true },
+    bits: 8,
+    size: 32,
+    minima: true,
     write(bytes, at, { codes, scales, minima }, block) {
       writeScales(bytes, at, scales, minima, block);
       for (let pair = 0; pair < 4; pair++) {
@@ -128,7 +142,9 @@ const coders: Readonly<Record<string, Coder>> = {
     },
   },
   Q6_K: {
-    ...{ bits: 8, size: 16, minima: false },
+    bits: 8,
+    size: 16,
+    minima: false,
     write(bytes, at, { codes, scales }, block) {
       sixBits(bytes, at, sixCodes);
       const d = halfAt(bytes, at + 208);
@@ -138,7 +154,9 @@ const coders: Readonly<Record<string, Coder>> = {
   },
   IQ4_NL: bytesOf(halfAt, (bytes, at, i) => uneven[nibble(bytes, at + 2, i)]),
   IQ4_XS: {
-    ...{ bits: 8, size: 32, minima: false },
+    bits: 8,
+    size: 32,
+    minima: false,
     write(bytes, at, { codes, scales }, block) {
       const d = halfAt(bytes, at);
       for (let j = 0; j < 8; j++) {
@@ -183,7 +201,9 @@ export function codedMatrix(
   const outputs = sources.reduce((sum, one) => sum + one.shape[0], 0);
   const { bits, size, minima } = coder;
   return {
-    ...{ form: { bits, size, minima }, inputs, outputs },
+    form: { bits, size, minima },
+    inputs,
+    outputs,
     load: async () => coded(coder, recipe, await stored(sources), outputs, inputs),
   };
 }

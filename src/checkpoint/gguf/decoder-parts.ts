@@ -100,7 +100,10 @@ function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefi
 
 /** Numbers of LLaMA 3.1 and 3.2. */
 const llama3 = [8, 32].map((factor) => ({
-  ...{ factor, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
+  factor,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
 }));
 
 /** A scaling that divides the angle of each pair by a factor of its own: LLaMA 3's where it is that. */
@@ -115,8 +118,11 @@ function dividedAngles(metadata: Metadata, factors: readonly number[], headWidth
   const plain = rotaryFrequencies({ width: headWidth, base });
   for (const fields of llama3) {
     const scaling: RotaryScaling = {
-      ...{ type: 'llama3', factor: fields.factor, lowFrequencyFactor: fields.low_freq_factor },
-      ...{ highFrequencyFactor: fields.high_freq_factor, originalLength: fields.original_max_position_embeddings },
+      type: 'llama3',
+      factor: fields.factor,
+      lowFrequencyFactor: fields.low_freq_factor,
+      highFrequencyFactor: fields.high_freq_factor,
+      originalLength: fields.original_max_position_embeddings,
     };
     const scaled = rotaryFrequencies({ width: headWidth, base, scaling });
     const isSame = scaled.every((frequency, i) => Math.abs((frequency * factors[i]) / plain[i] - 1) < 1e-5);
@@ -125,7 +131,10 @@ function dividedAngles(metadata: Metadata, factors: readonly number[], headWidth
   const list = [...factors];
   const length = metadata.number('context_length');
   return {
-    ...{ rope_type: 'longrope', short_factor: list, long_factor: list, attention_factor: 1 },
+    rope_type: 'longrope',
+    short_factor: list,
+    long_factor: list,
+    attention_factor: 1,
     original_max_position_embeddings: length,
   };
 }

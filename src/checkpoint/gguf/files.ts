@@ -60,7 +60,8 @@ async function openFile(path: string): Promise<GgufFile> {
 /** The bytes of an open file. */
 export function byteSource({ handle, size }: OpenFile, name: string): ByteSource {
   return {
-    ...{ name, size },
+    name,
+    size,
     async read(offset, length) {
       const bytes = new Uint8Array(length);
       await readExactly(handle, bytes, offset, name);

@@ -106,7 +106,7 @@ class Vocabulary {
     return this.tokens.flatMap((content, id) => {
       const special = this.isSpecial(id);
       if (content === '' || (!special && this.types[id] !== kinds.userDefined)) return [];
-      return [{ id, content, special, ...{ single_word: false, lstrip: false, rstrip: false, normalized: false } }];
+      return [{ id, content, special, single_word: false, lstrip: false, rstrip: false, normalized: false }];
     });
   }
 
@@ -134,8 +134,14 @@ function sequence(type: 'normalizers' | 'pretokenizers' | 'decoders', parts: rea
 const noModel = { version: '1.0', truncation: null, padding: null, post_processor: null };
 
 const bytePairs = {
-  ...{ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },
-  ...{ fuse_unk: false, byte_fallback: false, ignore_merges: false },
+  type: 'BPE',
+  dropout: null,
+  unk_token: null,
+  continuing_subword_prefix: null,
+  end_of_word_suffix: null,
+  fuse_unk: false,
+  byte_fallback: false,
+  ignore_merges: false,
 };
 
 /** Merges of bytes: GPT-2 and the models after it. */
@@ -161,7 +167,10 @@ function byteLevel(vocabulary: Vocabulary): TokenizerParts {
     use_regex: false,
   };
   const splits = cut.splits.map((expression) => ({
-    ...{ type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false },
+    type: 'Split',
+    pattern: { Regex: expression },
+    behavior: 'Isolated',
+    invert: false,
   }));
   return {
     json: new Map<string, JsonObject>([
@@ -240,7 +249,8 @@ function sentencePiece(vocabulary: Vocabulary): TokenizerParts {
           model: {
             ...bytePairs,
             ...(typeof unknown === 'number' && { unk_token: vocabulary.tokens[unknown] }),
-            ...{ fuse_unk: true, byte_fallback: true },
+            fuse_unk: true,
+            byte_fallback: true,
             vocab: Object.fromEntries(ids),
             merges: scoredMerges(vocabulary, ids),
           },

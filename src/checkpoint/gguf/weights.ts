@@ -36,8 +36,16 @@ const fileTypes: Readonly<Record<string, FileDType>> = { F32: 'float32', F16: 'f
 
 /** Where the half-precision scales of a block are; formats that are not here have none. */
 const scalePlaces: Readonly<Record<string, readonly number[]>> = {
-  ...{ Q4_0: [0], Q5_0: [0], Q8_0: [0], IQ4_NL: [0], IQ4_XS: [0], Q6_K: [208] },
-  ...{ Q4_1: [0, 2], Q5_1: [0, 2], Q4_K: [0, 2], Q5_K: [0, 2] },
+  Q4_0: [0],
+  Q5_0: [0],
+  Q8_0: [0],
+  IQ4_NL: [0],
+  IQ4_XS: [0],
+  Q6_K: [208],
+  Q4_1: [0, 2],
+  Q5_1: [0, 2],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
 };
 
 /** The weights of a model in one file or several, which are closed with it. */

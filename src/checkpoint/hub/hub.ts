@@ -278,7 +278,10 @@ const recordSchema = z.object({
 export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
 
 const recordFile: RunFile<DownloadRecord> = {
-  ...{ file: 'linnet-source.json', schema: recordSchema, what: 'a valid record of a download', mostBytes: 10_000_000 },
+  file: 'linnet-source.json',
+  schema: recordSchema,
+  what: 'a valid record of a download',
+  mostBytes: 10_000_000,
 };
 
 /** Writes the note into a folder. */

@@ -173,8 +173,19 @@ export const convertCommand = defineCommand({
     const description = { command: context.command, configuration: plainJson(configuration), seed };
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
-        ...{ ...settings, batch, length, seed, folder, compile, memoryBytes, queue: options.queue },
-        ...{ store, share, resume: resume || share !== undefined, replace, signal: context.signal },
+        ...settings,
+        batch,
+        length,
+        seed,
+        folder,
+        compile,
+        memoryBytes,
+        queue: options.queue,
+        store,
+        share,
+        resume: resume || share !== undefined,
+        replace,
+        signal: context.signal,
         ...watching,
       }),
     );
@@ -186,7 +197,11 @@ export const convertCommand = defineCommand({
     const measures = await context.withProgress('measure', 'parts', (progress) => {
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {
-        ...{ seed, compile, signal: context.signal, contexts, prompts: [options.prompts] },
+        seed,
+        compile,
+        signal: context.signal,
+        contexts,
+        prompts: [options.prompts],
         seconds: measureSeconds(budget),
         onProgress: (what) => progress.update(done++, 6, what),
       });
@@ -219,9 +234,19 @@ export const convertCommand = defineCommand({
     const { stages, keptLayers, sensitivity } = conversion.progress;
     return {
       json: {
-        ...{ out, run: folder, report, original: { perplexity: perplexity.original }, converted: perplexity.converted },
-        ...{ stages, ablation, stateBytes: state, keptLayers, sensitivity, mixer: conversion.mixer },
-        ...{ ...measured, samples },
+        out,
+        run: folder,
+        report,
+        original: { perplexity: perplexity.original },
+        converted: perplexity.converted,
+        stages,
+        ablation,
+        stateBytes: state,
+        keptLayers,
+        sensitivity,
+        mixer: conversion.mixer,
+        ...measured,
+        samples,
       },
     };
   },

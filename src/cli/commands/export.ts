@@ -56,8 +56,17 @@ export const exportCommand = defineCommand({
       const model = requireGenerating(weights.model);
       await using medusa = await headsOfFolder(weights);
       const manifest = await exportModel(out, {
-        ...{ model, weights, medusa, dtype, block, device, sourceLengths, replace, signal },
-        ...{ tokenizerFiles: { from: weights.path }, producer: describeSoftware().linnet },
+        model,
+        weights,
+        medusa,
+        dtype,
+        block,
+        device,
+        sourceLengths,
+        replace,
+        signal,
+        tokenizerFiles: { from: weights.path },
+        producer: describeSoftware().linnet,
         onProgress: (written, total) => writing.update(written, total),
       });
       printExport(context, out, manifest);
@@ -65,8 +74,16 @@ export const exportCommand = defineCommand({
       const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
       return {
         json: {
-          ...{ out, dtype, block: manifest.block, device, bytes, weightBytes, prompt, encoder },
-          ...{ medusa: headsJson(manifest.medusa), report },
+          out,
+          dtype,
+          block: manifest.block,
+          device,
+          bytes,
+          weightBytes,
+          prompt,
+          encoder,
+          medusa: headsJson(manifest.medusa),
+          report,
         },
       };
     } finally {

@@ -93,8 +93,13 @@ export const inspect = defineCommand({
     const { family, sizes } = model;
     return {
       json: {
-        ...{ family, kind: labels === undefined ? model.kind : 'classifier', ...(labels && { labels }) },
-        ...{ parameters: counts.total, mixerParameters: counts.mixers, sizes, trainedLength: sizes.trainedLength },
+        family,
+        kind: labels === undefined ? model.kind : 'classifier',
+        ...(labels && { labels }),
+        parameters: counts.total,
+        mixerParameters: counts.mixers,
+        sizes,
+        trainedLength: sizes.trainedLength,
         weights: { bytes: storedBytes, types: storedTypes },
         sameBits: sameBits ?? null,
         export: exported === undefined ? null : exportJson(exported),

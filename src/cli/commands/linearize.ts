@@ -44,7 +44,11 @@ export const linearizeCommand = defineCommand({
       choice(mixerPresetNames()),
       `${mixerPresetNames().join(', ')}; linformer-bidirectional reads the future and cannot decode`,
     ),
-    ...{ group, kernel, convolution, memory, decay },
+    group,
+    kernel,
+    convolution,
+    memory,
+    decay,
     layers: optional(indexList, 'layers to change, such as 0-3,5 (default: all)'),
     init: withDefault(
       choice(['neutral', 'calibrate']),
@@ -87,8 +91,13 @@ export const linearizeCommand = defineCommand({
     for (const { layers, description } of runs) context.print(`  layers ${layerSpan(layers)}: ${description}`);
     return {
       json: {
-        ...{ out, family: model.family, parameters: counts.total, mixerParameters: counts.mixers, dtype },
-        ...{ ...changed, ...(calibration && { calibration: calibration.layers }) },
+        out,
+        family: model.family,
+        parameters: counts.total,
+        mixerParameters: counts.mixers,
+        dtype,
+        ...changed,
+        ...(calibration && { calibration: calibration.layers }),
         mixers: runs.map(({ layers, description, mixer: config }) => ({ layers, description, config })),
       },
     };

@@ -143,8 +143,15 @@ export const serveCommand = defineCommand({
     const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
     const listening = {
-      ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
-      ...{ aliases, anyModel: options.anyModel, openMetrics: options.openMetrics },
+      host: options.host,
+      port: options.port,
+      keys,
+      origins: options.cors,
+      rate: options.rate,
+      log,
+      aliases,
+      anyModel: options.anyModel,
+      openMetrics: options.openMetrics,
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       drainTimeout: options.drainTimeout,
       limits: { timeout: options.timeout },
@@ -164,9 +171,18 @@ export const serveCommand = defineCommand({
     const engine = await model.engine();
     await using kept = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
     const server = await startServer(model, {
-      ...{ ...listening, parallel, maxQueue, drafter, toolFormat, page },
-      ...{ chunk: options.promptChunk, deterministic: options.deterministic, cacheBytes: options.stateCache },
-      ...{ sessions: kept.sessions, sessionTtl: options.sessionTtl, shared: kept.shared },
+      ...listening,
+      parallel,
+      maxQueue,
+      drafter,
+      toolFormat,
+      page,
+      chunk: options.promptChunk,
+      deterministic: options.deterministic,
+      cacheBytes: options.stateCache,
+      sessions: kept.sessions,
+      sessionTtl: options.sessionTtl,
+      shared: kept.shared,
       metricDialects: options.metricsNames,
     });
     context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${stateOf(engine)}`);

@@ -51,8 +51,13 @@ export function studyCommand(study: AnyStudy, classifying?: AnyStudy): CliComman
       const { text: printed, ...result } = await context.withProgress(name, 'trials', (progress) =>
         chosen.run(plan, planSource(planFile), {
           out: folder === undefined ? undefined : shareFolder(folder, index),
-          ...{ resultStore: store, share: index },
-          ...{ known, snapshotEvery, compile: { device, threads }, signal: context.signal, command: context.command },
+          resultStore: store,
+          share: index,
+          known,
+          snapshotEvery,
+          compile: { device, threads },
+          signal: context.signal,
+          command: context.command,
           queue: queue === undefined ? undefined : { url: queue, planFile: planFile ?? 'plan.json' },
           note: (line) => context.note(line),
           onProgress: (done, total, info) => progress.update(done, total, info),

@@ -59,7 +59,9 @@ export const work = defineCommand({
       [layerJobKind]: layerJobHandler(compile),
     };
     const done = await takeJobs(queue, handlers, {
-      ...{ signal: context.signal, folder, lock },
+      signal: context.signal,
+      folder,
+      lock,
       onReady: () => context.print('waiting for jobs'),
       onJob: (event, kind, id) => {
         context.note(`${event}: ${kind} ${id.slice(0, 12)}`);

@@ -100,7 +100,12 @@ describe('settings', () => {
   it('arrive as options do, and fields of a plan on top of it', async () => {
     const settings = ['size=8', 'loud', 'kinds=b,a', 'stop=a=b', 'stop=c', 'seeds=[2]', 'training.rate=high'];
     expect(lastJson(await set(...settings))).toEqual({
-      ...{ data: ['x'], out: 'z', size: 8, loud: true, kinds: ['b', 'a'], stop: ['a=b', 'c'] },
+      data: ['x'],
+      out: 'z',
+      size: 8,
+      loud: true,
+      kinds: ['b', 'a'],
+      stop: ['a=b', 'c'],
       plan: { training: { steps: 3, rate: 'high' }, seeds: [2] },
     });
     expect(lastJson(await set('loud=false'))).toMatchObject({ loud: false, stop: [] });

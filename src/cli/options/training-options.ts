@@ -7,6 +7,16 @@ const { data, heldOut, out, replace, resume, memory, ...run } = optionsOf(runSha
 const { steps, epochs, learningRate, batch, length, seed, ...others } = optionsOf(settingsShape);
 
 export const trainingOptions = {
-  ...{ data, heldOut, out, replace, resume, steps, epochs, lr: learningRate, batch, length, seed },
+  data,
+  heldOut,
+  out,
+  replace,
+  resume,
+  steps,
+  epochs,
+  lr: learningRate,
+  batch,
+  length,
+  seed,
   ...settings({ memory, ...run, ...others, ...engineOptions }),
 };

@@ -94,7 +94,8 @@ export async function writeContainer(
   await using _lock = await lockFolder(folder);
   const conversion = await context.withProgress('train', 'steps', (progress, { signal }) =>
     convertIntoQwen35(original, tokenizer, texts, {
-      ...{ ...options, signal },
+      ...options,
+      signal,
       onEvent(event) {
         if (event.kind === 'step') progress.update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
       },

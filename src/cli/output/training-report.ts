@@ -67,10 +67,15 @@ export async function reportTraining<Details extends object>(
     }
     return {
       json: {
-        ...{ out, run: folder, ...reported(details), loss: loss ?? null },
+        out,
+        run: folder,
+        ...reported(details),
+        loss: loss ?? null,
         ...(heldOutLoss === undefined ? {} : { heldOutLoss, best: best ?? null }),
-        ...{ steps: counts.steps, tokens: counts.tokens },
-        ...{ tokensPerSecond: tokensPerSecond ?? null, seconds: counts.seconds },
+        steps: counts.steps,
+        tokens: counts.tokens,
+        tokensPerSecond: tokensPerSecond ?? null,
+        seconds: counts.seconds,
       },
     };
   } finally {

@@ -36,7 +36,10 @@ export const textLayouts: Readonly<Record<TextLayout, LayOut>> = {
     }),
   'encoder, two SEP': (tokenizer, text, pair, length) =>
     layOut(tokenizer, [text, pair], length, {
-      ...{ before: tokenizer.clsId, between: tokenizer.sepId, betweenCount: 2, after: tokenizer.sepId },
+      before: tokenizer.clsId,
+      between: tokenizer.sepId,
+      betweenCount: 2,
+      after: tokenizer.sepId,
     }),
   'encoder-decoder': (tokenizer, text, pair, length) =>
     layOut(tokenizer, [text, pair], length, { between: tokenizer.eosId, after: tokenizer.eosId }),

@@ -26,7 +26,10 @@ function largeVocabulary(size: number): Tokenizer {
     return Uint8Array.from(spelled);
   };
   return {
-    ...{ eosId: bytes.eosId, bosId: bytes.bosId, specialIds: bytes.specialIds, vocabularySize: size },
+    eosId: bytes.eosId,
+    bosId: bytes.bosId,
+    specialIds: bytes.specialIds,
+    vocabularySize: size,
     encode: (text) => bytes.encode(text),
     decode: (tokens) => bytes.decode(tokens),
     bytesOf: (id) => (id < 256 ? Uint8Array.of(id) : word(id)),

@@ -109,8 +109,11 @@ export class TokenTrie {
       token[node] = id + 1;
     }
     return {
-      ...{ byte: byte.slice(0, count), firstChild: firstChild.slice(0, count), sibling: sibling.slice(0, count) },
-      ...{ token: token.slice(0, count), sameBytes },
+      byte: byte.slice(0, count),
+      firstChild: firstChild.slice(0, count),
+      sibling: sibling.slice(0, count),
+      token: token.slice(0, count),
+      sameBytes,
     };
   }
 }

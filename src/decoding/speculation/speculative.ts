@@ -29,7 +29,10 @@ export interface SpeculationOptions {
 }
 
 const speculationOptionNames: Readonly<Record<keyof SpeculationOptions, true>> = {
-  ...{ acceptance: true, adaptive: true, statistics: true, onTree: true },
+  acceptance: true,
+  adaptive: true,
+  statistics: true,
+  onTree: true,
 };
 
 /** A drafted tree with the model's verdict. */
@@ -143,7 +146,9 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
       adaptive?.record(pace, (learned - started) / 1000, tokens.length, tree.size);
       onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next, source });
       statistics?.record({
-        ...{ nodes: tree.size, accepted: path.length, speculated },
+        nodes: tree.size,
+        accepted: path.length,
+        speculated,
         seconds: {
           draft: (planned - started + learned - ended) / 1000 - commitSeconds,
           verify: (verified - planned) / 1000,

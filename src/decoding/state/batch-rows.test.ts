@@ -10,8 +10,14 @@ const width = 4;
 
 function modelWith(mixer: string): CausalModel {
   return describeCausalModel({
-    ...{ model_type: 'llama', vocab_size: 8, hidden_size: 16, intermediate_size: 8, num_hidden_layers: 1 },
-    ...{ num_attention_heads: 4, num_key_value_heads: M, max_position_embeddings: 4096 },
+    model_type: 'llama',
+    vocab_size: 8,
+    hidden_size: 16,
+    intermediate_size: 8,
+    num_hidden_layers: 1,
+    num_attention_heads: 4,
+    num_key_value_heads: M,
+    max_position_embeddings: 4096,
     linnet: { version: 1, mixers: [mixerPreset(mixer, mixer === 'softmax' ? {} : { group: 4 })] },
   });
 }

@@ -145,7 +145,10 @@ export class StepFeeds {
     const masks = this.#masksOf(name, requests.length, T, C, open?.count ?? 0);
     const steps = requests.map(({ state, tree, rule }, b) => ({
       slotPositions: padded(state.positions(slots), C),
-      ...{ tree, rule, committed: state.length, open: open?.ofStates[b] },
+      tree,
+      rule,
+      committed: state.length,
+      open: open?.ofStates[b],
     }));
     if (open !== undefined) this.#feedOpenRows(feeds, slots, open, C);
     for (const [b, step] of steps.entries()) fillMasks(masks.buffers, b, step, horizon);

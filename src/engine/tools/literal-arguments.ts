@@ -99,7 +99,10 @@ export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
     reader(schema) {
       const properties = propertiesOf(schema);
       return new LiteralReader({
-        ...{ quotes: ['"', "'"], words: jsonWords, equals: '=', close: ')' },
+        quotes: ['"', "'"],
+        words: jsonWords,
+        equals: '=',
+        close: ')',
         isVerbatim: (name) =>
           isVerbatim && (!Object.hasOwn(properties, name) || bareValue(properties[name], unquotable) === 'raw'),
       });

@@ -36,8 +36,19 @@ interface OpenString {
 
 /** Escapes of JSON and Python, by their letter. */
 const escapes: Readonly<Record<string, string>> = {
-  ...{ n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', v: '\v', a: '\u0007', '0': '\0', '\n': '' },
-  ...{ '\\': '\\', '"': '"', "'": "'", '/': '/' },
+  n: '\n',
+  t: '\t',
+  r: '\r',
+  b: '\b',
+  f: '\f',
+  v: '\v',
+  a: '\u0007',
+  '0': '\0',
+  '\n': '',
+  '\\': '\\',
+  '"': '"',
+  "'": "'",
+  '/': '/',
 };
 const codeLengths: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
 const lists: Readonly<Record<string, string>> = { '[': ']', '(': ')' };

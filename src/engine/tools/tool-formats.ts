@@ -103,8 +103,14 @@ function listAfter(name: string, token: string, { open = `${token}[`, sign = tok
 function argumentsAfter(name: string, callId?: string): ToolFormat {
   const token = '[TOOL_CALLS]';
   return {
-    ...{ name, signs: [[token, ...(callId === undefined ? [] : [callId]), '[ARGS]']], open: token, between: token },
-    ...{ close: '', call: ['', '[ARGS]', ''], style: jsonArguments, callId },
+    name,
+    signs: [[token, ...(callId === undefined ? [] : [callId]), '[ARGS]']],
+    open: token,
+    between: token,
+    close: '',
+    call: ['', '[ARGS]', ''],
+    style: jsonArguments,
+    callId,
     control: [token, ...(callId === undefined ? [] : [callId]), '[ARGS]'],
   };
 }
@@ -117,8 +123,15 @@ function gemmaCalls(
   ...others: string[]
 ): ToolFormat {
   return {
-    ...{ name, signs: [[open]], open, between: close + open, close, control: [open, close, ...others, quote] },
-    ...{ call: ['call:', '{', '}'], style: gemmaArguments(quote), closing: [close, ...others] },
+    name,
+    signs: [[open]],
+    open,
+    between: close + open,
+    close,
+    control: [open, close, ...others, quote],
+    call: ['call:', '{', '}'],
+    style: gemmaArguments(quote),
+    closing: [close, ...others],
   };
 }
 

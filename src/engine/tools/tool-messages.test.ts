@@ -11,7 +11,9 @@ import { withTools } from './tool-messages.ts';
 const bytes = byteTokenizer();
 const [open, close] = [256, 257];
 const tokenizer = {
-  ...{ vocabularySize: bytes.vocabularySize, eosId: close, specialIds: bytes.specialIds },
+  vocabularySize: bytes.vocabularySize,
+  eosId: close,
+  specialIds: bytes.specialIds,
   specialNames: new Map([
     ['<|tool_call_start|>', open],
     ['<|tool_call_end|>', close],

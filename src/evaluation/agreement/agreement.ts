@@ -73,8 +73,10 @@ export async function greedyTexts(
   for (let start = 0; start < prompts.length; start += textsAtOnce) {
     const part = prompts.slice(start, start + textsAtOnce);
     const jobs = part.map((prompt) => ({
-      ...{ prompt: { tokens: [...prompt] }, maxTokens: tokens },
-      ...{ sampling: { temperature: 0 }, ignoreEos: true },
+      prompt: { tokens: [...prompt] },
+      maxTokens: tokens,
+      sampling: { temperature: 0 },
+      ignoreEos: true,
     }));
     texts.push(...(await writtenWindows(engine, jobs, { signal })));
     onProgress?.(texts.length, prompts.length);

@@ -37,7 +37,9 @@ export function recallByDistance(original: readonly RecallAnswer[], converted: r
     return at.reduce((sum, { right }) => sum + right, 0) / at.reduce((sum, { scored }) => sum + scored, 0);
   };
   return [...new Set(original.map(({ distance }) => distance))].map((distance) => ({
-    ...{ distance, original: share(original, distance), converted: share(converted, distance) },
+    distance,
+    original: share(original, distance),
+    converted: share(converted, distance),
   }));
 }
 

@@ -66,7 +66,9 @@ export async function checkModel(
     );
   }
   const parity = (limit: number): ParityOptions => ({
-    ...{ seed, compile, weights },
+    seed,
+    compile,
+    weights,
     maximumLength: Math.min(maximumLength, limit),
   });
   const rows: CheckRow[] = [];

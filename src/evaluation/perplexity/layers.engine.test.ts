@@ -14,8 +14,13 @@ import { perplexity } from './perplexity.ts';
 
 const folder = suiteFolder();
 const model = describeCausalModel({
-  ...{ model_type: 'llama', vocab_size: 300, hidden_size: 64, intermediate_size: 96, num_hidden_layers: 6 },
-  ...{ num_attention_heads: 4, num_key_value_heads: 2 },
+  model_type: 'llama',
+  vocab_size: 300,
+  hidden_size: 64,
+  intermediate_size: 96,
+  num_hidden_layers: 6,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
 });
 const random = new Random(5);
 const windows = [70, 64, 12, 129, 70].map((length) => ({

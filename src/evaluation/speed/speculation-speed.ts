@@ -74,7 +74,11 @@ export async function speculationSpeed(
       const { tokensPerStep, nodesPerStep, acceptedByDepth, seconds } = statistics.summary;
       const sum = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
       results.push({
-        ...{ context, temperature, tokensPerStep, nodesPerStep, acceptedByDepth },
+        context,
+        temperature,
+        tokensPerStep,
+        nodesPerStep,
+        acceptedByDepth,
         // Median tokens per second over prompts and rounds.
         sequential: middle(([plain]) => plain),
         speculative: middle(([, always]) => always),

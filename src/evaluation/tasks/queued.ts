@@ -78,7 +78,10 @@ export async function answerTasksInQueue(
     title: `task ${task.task}`,
     data: {
       scorer: { ...scorer, model: resolve(scorer.model) },
-      ...{ identity, task, data: resolve(data), questions: { shots, limit, seed } },
+      identity,
+      task,
+      data: resolve(data),
+      questions: { shots, limit, seed },
     },
   }));
   const usage = { tokensRead: 0, tokensReused: 0, tokensGenerated: 0 };

@@ -13,7 +13,10 @@ const containers = {
   lfm2_vl: { architectures: ['Lfm2VlForConditionalGeneration'], downsample_factor: 2, text_config: own('lfm2') },
   idefics3: { image_token_id: 5, scale_factor: 4, vision_config: {}, text_config: own('llama'), vocab_size: 258 },
   mistral3: {
-    ...{ image_token_index: 10, multimodal_projector_bias: false, spatial_merge_size: 2, vision_feature_layer: -1 },
+    image_token_index: 10,
+    multimodal_projector_bias: false,
+    spatial_merge_size: 2,
+    vision_feature_layer: -1,
     text_config: own('mistral'),
   },
 };

@@ -129,7 +129,13 @@ export function modelLayout(model: AutoregressiveModel, opens = true): ModelLayo
     slotLayouts.set(slots.name, slots);
     const { folded, keyWidth } = state;
     return {
-      ...{ mixer, state, slots, heads, output, keys: slice(keyWidth), values: slice(state.valueWidth) },
+      mixer,
+      state,
+      slots,
+      heads,
+      output,
+      keys: slice(keyWidth),
+      values: slice(state.valueWidth),
       sums: folded?.kind === 'sums' ? [folded.rows, folded.columns] : undefined,
     };
   });

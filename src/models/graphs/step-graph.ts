@@ -68,7 +68,10 @@ export function stepGraph(
       const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]), slots.open !== undefined);
       const result = mixStep(mixer, {
         ...projected,
-        ...{ parameters: mixerParameterValues(model, source, layer), scoring, heads, horizon: slots.horizon },
+        parameters: mixerParameterValues(model, source, layer),
+        scoring,
+        heads,
+        horizon: slots.horizon,
         ...declareState(graph, layout, layer, ofSlots),
       });
       rows[layer] = [result.keys, result.values];
@@ -175,8 +178,11 @@ function declareState(
     open.set(M, index);
     const pick = (held: Value, width: number): Value => gather(reshape(held, [multiplyDims('B', M, C), width]), index);
     opened = {
-      ...{ keys: pick(ringKeys, keys.width), values: pick(ringValues, values.width), whole: slots.open === 'whole' },
-      ...{ ones, onesOfRing },
+      keys: pick(ringKeys, keys.width),
+      values: pick(ringValues, values.width),
+      whole: slots.open === 'whole',
+      ones,
+      onesOfRing,
     };
   }
   return {

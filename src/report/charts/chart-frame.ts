@@ -120,7 +120,8 @@ export function framed(
     ...up.labels.flatMap(({ share }, row) =>
       upLines[row].map((text, at) =>
         writing(text, left - 8, place(0, share)[1] + (at - (upLines[row].length - 1) / 2) * TEXT_LINE, {
-          ...{ ink: inkOf(up), anchor: 'end' },
+          ink: inkOf(up),
+          anchor: 'end',
         }),
       ),
     ),

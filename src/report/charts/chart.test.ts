@@ -143,13 +143,11 @@ describe('barChart', () => {
     'has zero on the axis of dots that are %s, or says that it is not there',
     async (_, values, deviations, hasZero) => {
       const chart = await barChart({
-        ...{
-          categories: ['a', 'b'],
-          value: { label: 'perplexity' },
-          barLabel: () => 'dot',
-          marks: 'dots',
-          horizontal: true,
-        },
+        categories: ['a', 'b'],
+        value: { label: 'perplexity' },
+        barLabel: () => 'dot',
+        marks: 'dots',
+        horizontal: true,
         bars: [{ name: 'x', values, deviations }],
       });
       for (const drawn of [chart.svg, chart.narrow?.svg ?? '']) {

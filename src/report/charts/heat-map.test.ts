@@ -3,7 +3,11 @@ import { CHART_TEXT, estimateTextWidth, shareStyle } from './chart-style.ts';
 import { heatMap, type HeatMapDescription } from './heat-map.ts';
 
 const picture: HeatMapDescription = {
-  ...{ title: 'Found & lost', columns: ['512', '1K'], rows: ['0 %', '50 %', '100 %'], across: 'tokens', down: 'depth' },
+  title: 'Found & lost',
+  columns: ['512', '1K'],
+  rows: ['0 %', '50 %', '100 %'],
+  across: 'tokens',
+  down: 'depth',
   panels: [
     {
       name: 'a<b',

@@ -54,8 +54,13 @@ export function writing(text: string, x: number, y: number, style: WritingStyle)
   return {
     tag: 'text',
     attributes: {
-      ...{ x, y: y + 0.35 * fontSize, fill: ink, 'text-anchor': anchor },
-      ...{ 'font-family': CHART_FONT, 'font-size': fontSize, 'font-weight': weight },
+      x,
+      y: y + 0.35 * fontSize,
+      fill: ink,
+      'text-anchor': anchor,
+      'font-family': CHART_FONT,
+      'font-size': fontSize,
+      'font-weight': weight,
     },
     content: text.replace(/\p{Cc}+/gu, ' '),
   };

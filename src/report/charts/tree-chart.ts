@@ -61,7 +61,11 @@ function treeView(picture: TreeChartDescription, width: number): View {
   const indent = (width - spacing * layout.width) / 2;
   const nodes = Array.from(tree.parents, (_, node) => node);
   return {
-    ...{ names: [], icon: () => [], across: { labels: [] }, up: { labels: [] }, hasLines: false },
+    names: [],
+    icon: () => [],
+    across: { labels: [] },
+    up: { labels: [] },
+    hasLines: false,
     height: Math.ceil(LEGEND_HEIGHT + 2 * radius + rowHeight * tree.height + 3 * MARGIN),
     plot(origin) {
       const [, top] = origin(0, 0);
@@ -123,7 +127,11 @@ function nodeElement(
   const circle: SvgElement = {
     tag: 'circle',
     attributes: {
-      ...{ cx: x, cy: y, r: radius, fill, stroke: CHART_INK.line },
+      cx: x,
+      cy: y,
+      r: radius,
+      fill,
+      stroke: CHART_INK.line,
       ...(known ? {} : { 'stroke-dasharray': '2 2' }),
     },
   };

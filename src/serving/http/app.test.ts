@@ -23,7 +23,9 @@ function apiOf(
   const model = new LanguageModel(description, { ...about, engine: () => expect.unreachable() });
   const serving = { ...surroundings({ ...options, log, aliases, limits: { timeout } }), model };
   return createApi<TokenServing>(serving, {
-    ...{ summary: '', routes, refused: { paths: [], why: '' } },
+    summary: '',
+    routes,
+    refused: { paths: [], why: '' },
     meta: () => ({}),
     load: () => 0,
     longest: () => 0,

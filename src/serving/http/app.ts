@@ -208,8 +208,12 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   }
   const entry = (id: string) => {
     return {
-      ...{ id, object: 'model', created: model.created, owned_by: 'linnet' },
-      ...{ max_model_len: definition.longest(options), meta: definition.meta(options) },
+      id,
+      object: 'model',
+      created: model.created,
+      owned_by: 'linnet',
+      max_model_len: definition.longest(options),
+      meta: definition.meta(options),
     };
   };
   for (const path of ['/v1/models', '/models']) {
@@ -225,7 +229,10 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   const build = lazily(() => `linnet ${describeSoftware().linnet}`);
   app.get('/props', (c) =>
     c.json({
-      ...{ model_alias: model.name, build_info: build(), limits, is_sleeping: false },
+      model_alias: model.name,
+      build_info: build(),
+      limits,
+      is_sleeping: false,
       ...definition.properties(options),
     }),
   );

@@ -50,7 +50,10 @@ export class ServerMetrics {
       const help = 'Tokens of beginnings that the prefix cache can know: a beginning may end at any token';
       const about = { block_size: '1', num_gpu_blocks: String(kept) };
       new Gauge({
-        ...{ name: 'linnet_prefix_cache_info', help, registers: [this.registry], labelNames: Object.keys(about) },
+        name: 'linnet_prefix_cache_info',
+        help,
+        registers: [this.registry],
+        labelNames: Object.keys(about),
       }).set(about, 1);
     }
     this.#gauge('prefix_cache_bytes', 'Bytes of states in the prefix cache', () => runner.prefixes?.bytes ?? 0);
@@ -167,7 +170,9 @@ export class ServerMetrics {
 
   #gauge(name: string, help: string, value: () => number | Promise<number>): void {
     new Gauge({
-      ...{ name: `linnet_${name}`, help, registers: [this.registry] },
+      name: `linnet_${name}`,
+      help,
+      registers: [this.registry],
       async collect() {
         this.set(await value());
       },

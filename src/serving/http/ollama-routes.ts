@@ -90,7 +90,11 @@ export function ollamaFacts(
         taggedName(serving, fields.model ?? fields.name);
         const { family, parameterCount, vocabulary, template } = model;
         return Response.json({
-          ...{ license: '', modelfile: '', parameters: '', system: '', template: template?.source ?? '' },
+          license: '',
+          modelfile: '',
+          parameters: '',
+          system: '',
+          template: template?.source ?? '',
           details: detailsOf(model),
           model_info: {
             'general.architecture': family,

@@ -188,7 +188,8 @@ function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measure
     const open: number[] = [];
     let done = 0;
     const jobOf = async (at: number, others: Readonly<Record<string, unknown>> = {}): Promise<Job> => ({
-      ...{ kind: studyTrialKind, title: `trial ${wordsOf(trials[at])}` },
+      kind: studyTrialKind,
+      title: `trial ${wordsOf(trials[at])}`,
       data: { study: name, ...others, identity: await identity(trials[at]) },
     });
     const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {

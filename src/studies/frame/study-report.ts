@@ -49,8 +49,11 @@ export async function writeResults(
   const report = join(out, 'report.html');
   const how = [{ kind: 'facts', facts: [...facts, ...provenanceFacts()] }] as const;
   await writeReport(report, {
-    ...{ title, subtitle, sections: [...sections, { title: 'How it was measured', blocks: how }] },
-    ...{ footer: `Made by linnet study ${name}.`, command: commandLine(command) },
+    title,
+    subtitle,
+    sections: [...sections, { title: 'How it was measured', blocks: how }],
+    footer: `Made by linnet study ${name}.`,
+    command: commandLine(command),
   });
   const write = async (file: string, content: string): Promise<string> => {
     await writeFileAtomic(join(out, file), content);

@@ -72,7 +72,9 @@ export async function trainTrial(
   const { updates, total, finished, losses, parameters, evaluations } = outcome;
   if (!finished) throw new LinnetError('ABORTED', `stopped after ${updates} of ${total} optimizer steps`);
   return {
-    ...{ parameters, evaluations, losses },
+    parameters,
+    evaluations,
+    losses,
     loss: outcome.loss ?? Number.NaN,
     tokensPerSecond: outcome.tokensPerSecond ?? Number.NaN,
     curve: meansOfNeighbours(losses),

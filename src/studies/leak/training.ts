@@ -97,12 +97,19 @@ export async function trainAndAsk(
     loss: (source, batch) => plain.loss(strength === 1 ? source : maskedToDegree(source, strength), batch),
   };
   const job = {
-    ...{ model, dataset, variant: { strength } },
+    model,
+    dataset,
+    variant: { strength },
     parameters: initializeParameters(model, new Random(seed)),
     objective,
     // The rate is large for a model this small: the point shows within a minute.
     settings: parseTrainingSettings({
-      ...{ steps, seed, length, batch: 8, learningRate: 5e-3, schedule: 'cosine' },
+      steps,
+      seed,
+      length,
+      batch: 8,
+      learningRate: 5e-3,
+      schedule: 'cosine',
       warmup: Math.min(20, Math.floor(steps / 10)),
     }),
   };

@@ -88,7 +88,9 @@ async function measured(model: Model, options: CellOptions): Promise<CellResult>
   const decode = await checkedDecode(cell).catch(whereItCannotExist);
   const notes = [forward, backward, decode].flatMap(({ note }) => note ?? []);
   return {
-    ...{ forward: forward.ok, backward: backward.ok, decode: decode.ok },
+    forward: forward.ok,
+    backward: backward.ok,
+    decode: decode.ok,
     maxError: Math.max(...[forward, decode].flatMap(({ error }) => error ?? [])),
     ...(notes.length > 0 && { note: notes.join('; ') }),
   };

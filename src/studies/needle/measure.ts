@@ -50,7 +50,7 @@ export async function measureNeedles(
   requireRunning(options.signal, `at ${length} tokens`);
   // The same questions at every depth: only the place of the needle differs.
   const asked = Array.from({ length: questions }, (_, i) =>
-    needleQuestion(tokenizer, sentences, { ...{ task, length, depth, answerTokens }, seed: seed + i }),
+    needleQuestion(tokenizer, sentences, { task, length, depth, answerTokens, seed: seed + i }),
   );
   const scores = await answering[answer](scorer, asked, answerTokens, options);
   const error = questions === 1 ? 0 : meanError(scores);

@@ -84,7 +84,10 @@ export async function associativeRecall(
     ranges.reduce((total, range) => total + of(range), 0);
   const questions = sum((range) => range.questions);
   return {
-    ...{ length, pairs, questions, accuracy: sum(({ right }) => right) / questions },
+    length,
+    pairs,
+    questions,
+    accuracy: sum(({ right }) => right) / questions,
     // Ranges without a question are holes in the list.
     byDistance: byDistance.filter(() => true),
     stateBytes: modelStateBytes(model, length),

@@ -33,7 +33,12 @@ it('lets a plan name the mixer of the first layer, and a method start elsewhere 
   const plan = parsePlan(
     recallStudy.definition,
     {
-      ...{ version: 1, task: 'mqar', title: 'x', config: {}, seeds: [1], initial: { a: 1, b: 2 } },
+      version: 1,
+      task: 'mqar',
+      title: 'x',
+      config: {},
+      seeds: [1],
+      initial: { a: 1, b: 2 },
       first: { preset: 'sliding-window', window: 1, initial: { c: [1, 2] } },
       methods: { one: { preset: 'softmax', initial: { b: 3 } }, two: { preset: 'global' } },
       lessons: [{ length: 16, pairs: 2, steps: 1, batch: 1, learningRate: 0.1 }],

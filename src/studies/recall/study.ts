@@ -119,8 +119,14 @@ async function subjectOf(trial: RecallTrial, hooks: TrialHooks): Promise<Subject
       origin: trialIdentity(index, loss),
       dataset: new AssociativeRecall({ vocabulary, length, pairs, rows: 1024 * batch, seed: 1000 * seed + index }),
       settings: parseTrainingSettings({
-        ...{ length, batch, learningRate, seed, steps },
-        ...{ schedule: 'cosine', warmupShare: 0.1, beta2: 0.95 },
+        length,
+        batch,
+        learningRate,
+        seed,
+        steps,
+        schedule: 'cosine',
+        warmupShare: 0.1,
+        beta2: 0.95,
       }),
     };
     const { snapshots } = hooks;

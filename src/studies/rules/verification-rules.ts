@@ -132,7 +132,10 @@ export function ruleAgreements(
     const sum = (field: keyof RuleCount): number => own.reduce((total, count) => total + count[field], 0);
     const [tokens, mismatches] = [sum('tokens'), sum('mismatches')];
     return {
-      ...{ name, tokens, mismatches, mismatchesPer1000: (1000 * mismatches) / tokens },
+      name,
+      tokens,
+      mismatches,
+      mismatchesPer1000: (1000 * mismatches) / tokens,
       tokensPerStep: (tokens - counts.length) / Math.max(1, sum('steps')), // the first is the prompt's
       maxLogitError: Math.max(...own.map(({ error }) => error)),
     };

@@ -98,7 +98,8 @@ export function sweepVariants(plan: SweepPlan): SweepVariant[] {
       mixerOf: (reads: Reading) => MixerConfig,
       firstMixer = first,
     ): SweepVariant => ({
-      ...{ method, augmented },
+      method,
+      augmented,
       mixers(layers, reads) {
         const mixer = mixerOf(reads);
         const few = choice.first?.layers ?? 0;

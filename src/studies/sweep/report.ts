@@ -27,7 +27,14 @@ export function summarizeSweep(results: readonly SweepResult[]): SweepRow[] {
     const [{ model, method, augmented, description, parameters }] = trials;
     const { mean: perplexity, deviation } = overSeeds(trials.map((trial) => trial.perplexity));
     return {
-      ...{ model, method, augmented, description, parameters, perplexity, deviation, trials },
+      model,
+      method,
+      augmented,
+      description,
+      parameters,
+      perplexity,
+      deviation,
+      trials,
       loss: overSeeds(trials.map(({ loss }) => loss)).mean,
       tokensPerSecond: overSeeds(trials.map((trial) => trial.tokensPerSecond)).mean,
     };

@@ -149,12 +149,25 @@ describe('a study', () => {
 describe('a study of models that are not causal', () => {
   // Three ids beyond the 258 of the tokenizer stand for CLS, SEP and mask, and for sentinels.
   const bert = {
-    ...{ model_type: 'bert', vocab_size: 264, max_position_embeddings: 32, hidden_size: 8, intermediate_size: 16 },
-    ...{ num_hidden_layers: 2, num_attention_heads: 2 },
+    model_type: 'bert',
+    vocab_size: 264,
+    max_position_embeddings: 32,
+    hidden_size: 8,
+    intermediate_size: 16,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
   };
   const t5 = {
-    ...{ model_type: 't5', vocab_size: 264, d_model: 8, d_kv: 4, d_ff: 16, num_layers: 1, num_heads: 2 },
-    ...{ n_positions: 32, pad_token_id: 256, decoder_start_token_id: 256 },
+    model_type: 't5',
+    vocab_size: 264,
+    d_model: 8,
+    d_kv: 4,
+    d_ff: 16,
+    num_layers: 1,
+    num_heads: 2,
+    n_positions: 32,
+    pad_token_id: 256,
+    decoder_start_token_id: 256,
   };
   const methods = { softmax: { preset: 'softmax' }, augmented: { preset: 'augmented', group: 4, kernel: 3 } };
   const fields = { models: { BERT: { config: bert }, T5: { config: t5 } }, methods, seeds: [1] };

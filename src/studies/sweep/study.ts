@@ -142,7 +142,10 @@ async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<Swee
       ? await perplexity(requireCausal(model), parameters, heldOut.data, { ...compile, signal })
       : { perplexity: Math.exp(evaluations.at(-1)?.loss ?? Number.NaN) };
   return {
-    ...{ perplexity: found.perplexity, loss, parameters: parameterCount(model.parameters), tokensPerSecond },
+    perplexity: found.perplexity,
+    loss,
+    parameters: parameterCount(model.parameters),
+    tokensPerSecond,
     seconds: (performance.now() - started) / 1000,
     description: describeMixer(model.mixers[model.mixers.length - 1]),
     curve,

@@ -117,7 +117,9 @@ function firstRows(dataset: RowDataset, rows: number): RowDataset {
   const { length, inputs } = dataset;
   const kept = Math.min(rows, dataset.rows);
   return {
-    ...{ rows: kept, length, inputs },
+    rows: kept,
+    length,
+    inputs,
     batch: (visits) => dataset.batch(visits),
     fingerprint: () => sha256(`${kept} ${dataset.fingerprint()}`),
   };

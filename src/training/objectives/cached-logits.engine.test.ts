@@ -33,7 +33,14 @@ async function opened(folder: string, k: number, changes: { origin?: string; emp
   const { origin = 'teacher', empty = false } = changes;
   const given = empty ? new Map<never, never>() : parameters;
   return await openCachedLogits({
-    ...{ teacher, student: model, trained, parameters: given, origin, dataset: await songRows(), k, folder },
+    teacher,
+    student: model,
+    trained,
+    parameters: given,
+    origin,
+    dataset: await songRows(),
+    k,
+    folder,
   });
 }
 
@@ -121,7 +128,13 @@ describe('cached logits', () => {
     const broken = new Map([...parameters].map(([name, { shape }]) => [name, zeros('float32', shape)] as const));
     for (const { data } of broken.values()) data.fill(Number.NaN);
     await using cached = await openCachedLogits({
-      ...{ teacher, student: model, trained, parameters: broken, origin: 'teacher', dataset: await songRows(), k: 8 },
+      teacher,
+      student: model,
+      trained,
+      parameters: broken,
+      origin: 'teacher',
+      dataset: await songRows(),
+      k: 8,
       folder: await scratchFolder(),
     });
     await expect(rowOf(cached, 0)).rejects.toMatchObject({ code: 'RUNTIME' });

@@ -131,7 +131,8 @@ export async function openCachedLogits(options: CachedLogitsOptions): Promise<Ke
     throw new LinnetError('RUNTIME', `the teacher's predictions of row ${row} are not finite; check its weights`);
   };
   return {
-    ...{ name: taughtInput, shape: [dataset.length, 2 * k] },
+    name: taughtInput,
+    shape: [dataset.length, 2 * k],
     async copyRow(row, target) {
       const size = pairBytes * k * dataset.length;
       const record = Buffer.alloc(size + hashBytes);

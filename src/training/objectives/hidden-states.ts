@@ -66,7 +66,8 @@ export async function computeHiddenStates(options: HiddenStateOptions): Promise<
     const rows: Float32Array[] = [];
     for await (const row of hiddenRows(options)) rows.push(row.slice());
     return {
-      ...{ name: 'hidden', shape },
+      name: 'hidden',
+      shape,
       copyRow(row, target) {
         target.set(rows[row]);
         return Promise.resolve();
@@ -81,7 +82,8 @@ export async function computeHiddenStates(options: HiddenStateOptions): Promise<
   const identity = sha256(JSON.stringify(['hidden states 1', options.fingerprint, dataset.fingerprint()]));
   const file = (await openMatching(path, identity)) ?? (await writeStates(path, identity, options));
   return {
-    ...{ name: 'hidden', shape },
+    name: 'hidden',
+    shape,
     async copyRow(row, target) {
       target.set((await file.readFloat32(String(row))).data);
     },
@@ -111,7 +113,9 @@ async function writeStates(path: string, identity: string, options: HiddenStateO
   const { dataset, model } = options;
   const rows = hiddenRows(options);
   const entries = Array.from({ length: dataset.rows }, (_, row) => ({
-    ...{ name: String(row), dtype: 'F32' as const, shape: [dataset.length, model.sizes.width] },
+    name: String(row),
+    dtype: 'F32' as const,
+    shape: [dataset.length, model.sizes.width],
     data: async () => (await rows.next()).value ?? new Float32Array(0), // asked for in this order
   }));
   await writeSafetensors(path, entries, { identity }).finally(() => rows.return(undefined));

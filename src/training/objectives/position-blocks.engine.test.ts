@@ -31,7 +31,8 @@ async function lossAndGradients(most: number) {
   for (const [name, value] of Object.entries({ loss, dHidden, dHead })) graph.output(name, value);
   await using program = await compile(graph);
   const feeds = {
-    ...{ hidden: normal([positions, width]), head: normal([width, vocabulary]) },
+    hidden: normal([positions, width]),
+    head: normal([width, vocabulary]),
     labels: int32(
       [positions],
       Array.from({ length: positions }, (_, i) => i % vocabulary),

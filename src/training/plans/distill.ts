@@ -135,8 +135,15 @@ function distillation(teacher: string, student: string, options: DistillOptions)
                 diskBytes: cachedLogitsBytes(dataset, k),
                 open: async (folder, compile) =>
                   await openCachedLogits({
-                    ...{ teacher: original.model, student: model, trained, parameters, origin: original.fingerprint },
-                    ...{ dataset, k, folder, compile },
+                    teacher: original.model,
+                    student: model,
+                    trained,
+                    parameters,
+                    origin: original.fingerprint,
+                    dataset,
+                    k,
+                    folder,
+                    compile,
                   }),
               },
             }

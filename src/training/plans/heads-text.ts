@@ -85,7 +85,9 @@ async function plainText(
     },
   };
   return {
-    ...{ dataset, summary: text.summary, configuration: text.configuration },
+    dataset,
+    summary: text.summary,
+    configuration: text.configuration,
     heldOut: heldOut.map((tokens) => ({ tokens })),
     objective: running,
     ...kept,
@@ -113,7 +115,8 @@ async function pairsOfTexts(
   return {
     ...measured(heldOut === undefined ? dataset.first(kept) : dataset),
     heldOut: heldOut === undefined ? rowsOf(dataset, kept) : rowsOf(heldOut, 0),
-    ...{ summary, configuration },
+    summary,
+    configuration,
     heldOutRows: heldOut && (() => Promise.resolve(measured(heldOut))),
   };
 }
@@ -138,7 +141,10 @@ function splitRows(dataset: PackedDataset): { training: PackedDataset; heldOut: 
   }
   const { length, documents, padId, starts, counts, tokens } = dataset;
   const training = new PackedDataset({
-    ...{ length, documents, padId, tokens },
+    length,
+    documents,
+    padId,
+    tokens,
     starts: starts.subarray(0, kept),
     counts: counts.subarray(0, kept),
   });

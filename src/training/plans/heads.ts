@@ -123,10 +123,14 @@ export async function trainHeads(
       await loadTokenizer(from),
     );
     return {
-      ...{ ...text, ...withHeads({ ...loaded, medusa }), origin: fingerprint },
+      ...text,
+      ...withHeads({ ...loaded, medusa }),
+      origin: fingerprint,
       configuration: {
         ...configuration,
-        ...{ heads, headLayers, headDecay },
+        heads,
+        headLayers,
+        headDecay,
         ...(medusa.joint && { joint: { ...medusa.joint } }),
       },
       async save(out, trained) {

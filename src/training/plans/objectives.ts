@@ -103,7 +103,9 @@ function planned<Rows extends RowDataset>(
   const measured = (rows: Rows) => ({ dataset: rows, objective: objective(rows) });
   return {
     plan: {
-      ...{ ...modelPlan(loaded, options), ...described, ...measured(dataset) },
+      ...modelPlan(loaded, options),
+      ...described,
+      ...measured(dataset),
       heldOutRows: heldOut && (async () => measured(await heldOut())),
     },
     base: { model, task, fresh, path: loaded.path, fingerprint: loaded.fingerprint },
@@ -118,8 +120,14 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     const { dataset, summary, configuration } = text;
     const learner = options.recompute ? recomputing(model) : model;
     return planned(options, {
-      ...{ loaded, model, task: 'CAUSAL_LM', trainedLength: model.sizes.trainedLength },
-      ...{ dataset, heldOut: heldOutRows, summary, configuration },
+      loaded,
+      model,
+      task: 'CAUSAL_LM',
+      trainedLength: model.sizes.trainedLength,
+      dataset,
+      heldOut: heldOutRows,
+      summary,
+      configuration,
       objective: () => causalObjective(learner, settings.length, settings),
     });
   },
@@ -132,8 +140,11 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
     const dataset = rowsOf(documents);
     return planned(options, {
-      ...{ loaded: { ...given, model }, model, task: 'FEATURE_EXTRACTION' },
-      ...{ dataset, heldOut: () => Promise.resolve(rowsOf(heldOut)) },
+      loaded: { ...given, model },
+      model,
+      task: 'FEATURE_EXTRACTION',
+      dataset,
+      heldOut: () => Promise.resolve(rowsOf(heldOut)),
       summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`,
       configuration: { objective: 'masked', field: options.field },
       objective: () => maskedObjective(model, length, settings),
@@ -145,8 +156,12 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     const pairs = await loadPairs(options, settings, model, await loadTokenizer(given.path));
     const { dataset, heldOut, summary, configuration } = pairs;
     return planned(options, {
-      ...{ loaded: { ...given, model }, model, task: 'SEQ_2_SEQ_LM', summary },
-      ...{ dataset, heldOut: heldOut && (() => Promise.resolve(heldOut)) },
+      loaded: { ...given, model },
+      model,
+      task: 'SEQ_2_SEQ_LM',
+      summary,
+      dataset,
+      heldOut: heldOut && (() => Promise.resolve(heldOut)),
       configuration: { objective: 'seq2seq', ...configuration },
       objective: ({ lengths }) => sequenceObjective(model, lengths, settings),
     });
@@ -196,8 +211,12 @@ async function planHead(
     new LabelledDataset(some, tokenizer, { layout: layoutOf(model.model), labels, length });
   const { textField, pairField, labelField } = options;
   return planned(options, {
-    ...{ loaded, model: model.model, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },
-    ...{ dataset: rowsOf(texts), heldOut: () => Promise.resolve(rowsOf(all.slice(texts.length))) },
+    loaded,
+    model: model.model,
+    task: 'SEQ_CLS',
+    fresh: new Set(model.headParameters.keys()),
+    dataset: rowsOf(texts),
+    heldOut: () => Promise.resolve(rowsOf(all.slice(texts.length))),
     summary: `${formatCount(texts.length)} ${summary}`,
     configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
     objective: (rows) => classificationObjective(model, rows.length, settings),

@@ -99,7 +99,10 @@ export async function planTraining(
   const steps = totalUpdates(plan.dataset, settings);
   const rate = await measureOperations({ device, threads });
   const stage = {
-    ...{ name, length: plan.dataset.length, batch: cost.microBatch, memoryBytes: cost.bytes },
+    name,
+    length: plan.dataset.length,
+    batch: cost.microBatch,
+    memoryBytes: cost.bytes,
     form: plan.weights === undefined ? ('whole' as const) : ('layers' as const),
     tokens: steps * settings.batch * plan.dataset.length,
     // Two snapshots, and the result.

@@ -166,7 +166,8 @@ async function recordedTraining<Details extends object>(
   await using opened = await feature?.open(folder, { device, threads });
   const job: TrainingJob = {
     ...trained,
-    ...{ settings, feature: opened },
+    settings,
+    feature: opened,
     evaluation,
     snapshots: { folder: join(folder, 'snapshots'), every: snapshotEvery },
     compile: { device, threads },

@@ -30,8 +30,11 @@ function ruleRows(
   const [q, k, values] = split(order(siluOf(convolved)), 3, [D, D, E]);
   const gates = mul(sigmoid(b), doubled === true ? 2 : 1);
   return {
-    ...{ queries: deltaNetLength(q, true), keys: deltaNetLength(k), values },
-    ...{ gates: order(gates), logs: order(deltaNetDecays(a, parameters)) },
+    queries: deltaNetLength(q, true),
+    keys: deltaNetLength(k),
+    values,
+    gates: order(gates),
+    logs: order(deltaNetDecays(a, parameters)),
   };
 }
 

@@ -57,7 +57,10 @@ export const deltaNetKind = {
   kind: 'delta-net',
   family: 'qwen3_5',
   ownDims: ({ heads, keyWidth, valueWidth }) => ({
-    ...{ heads, keyValueHeads: heads, headWidth: keyWidth, valueWidth },
+    heads,
+    keyValueHeads: heads,
+    headWidth: keyWidth,
+    valueWidth,
   }),
   schema: deltaNetSchema,
   describe: ({ heads, keyWidth, valueWidth, kernel }) =>
@@ -67,7 +70,10 @@ export const deltaNetKind = {
   reference: deltaNetReference,
   parallel: deltaNetParallel,
   recurrent: {
-    ...{ state: deltaNetState, step: deltaNetStep, fold: deltaNetFold, inputs: deltaNetInputs },
+    state: deltaNetState,
+    step: deltaNetStep,
+    fold: deltaNetFold,
+    inputs: deltaNetInputs,
     promptChunk: nodesSolved,
   },
   presets: {},

@@ -19,7 +19,10 @@ export const gatedDeltaKind = {
   reference: gatedDeltaReference,
   parallel: gatedDeltaParallel,
   recurrent: {
-    ...{ state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },
+    state: gatedDeltaState,
+    step: gatedDeltaStep,
+    fold: gatedDeltaFold,
+    inputs: gatedDeltaInputs,
     promptChunk: nodesSolved,
   },
   // Every write depends on the earlier ones: the rule needs an order, which neither an encoder nor cross attention has.
@@ -32,11 +35,17 @@ export const gatedDeltaKind = {
     'gated-delta': definePreset(
       { ...groupOption, ...decayOption, ...convolutionOptions },
       ({ group, decay, ...rest }) => ({
-        ...{ kind: 'gated-delta', group, decay, convolution: convolutionFrom(rest) },
+        kind: 'gated-delta',
+        group,
+        decay,
+        convolution: convolutionFrom(rest),
       }),
     ),
     delta: definePreset({ ...groupOption, ...convolutionOptions }, ({ group, ...rest }) => ({
-      ...{ kind: 'gated-delta', group, decay: 'none', convolution: convolutionFrom(rest) },
+      kind: 'gated-delta',
+      group,
+      decay: 'none',
+      convolution: convolutionFrom(rest),
     })),
   },
 } satisfies MixerKind<GatedDeltaMixer>;

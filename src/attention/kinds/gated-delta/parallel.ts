@@ -22,7 +22,10 @@ export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput
   const { q, k, v, parameters } = input;
   const grouping = groupingOf(input, config.group);
   const mixed = deltaOfSequences(grouping, {
-    ...{ queries: unitLength(q), keys: unitLength(k), values: v, gates: writeGates(v, parameters) },
+    queries: unitLength(q),
+    keys: unitLength(k),
+    values: v,
+    gates: writeGates(v, parameters),
     logs: logDecays(config.decay, v, parameters),
   });
   const normalized = ungroupQueries(grouping, normalizedSum(config.output, mixed));

@@ -67,7 +67,9 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
   const [ringWritten, ringValues] = convolution === null ? [ring.values] : split(ring.values, 3, [E, E]);
   const { mixed, keys, written } = deltaOfNodes(input, ringWritten, {
     queries: heads.mapped(unitLength), // [B,M,R*T,D]
-    ...{ keys: unitLength(nodeRows(input.k)), values, gates: nodeRows(writeGates(input.v, parameters)) },
+    keys: unitLength(nodeRows(input.k)),
+    values,
+    gates: nodeRows(writeGates(input.v, parameters)),
     logs: nodeRows(logDecays(decay, input.v, parameters)),
   });
   const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);

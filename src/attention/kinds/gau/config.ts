@@ -165,8 +165,12 @@ function isFlash({ normalize, local }: LinearMixer): boolean {
 
 function ownForm({ group, local, global, convolution, castling }: LinearMixer, activation: Activation): GauMixer {
   return gauSchema.parse({
-    ...{ kind: 'gau', group, local: local === null ? null : { kernel: activation } },
-    ...{ global: global !== null, convolution, castling },
+    kind: 'gau',
+    group,
+    local: local === null ? null : { kernel: activation },
+    global: global !== null,
+    convolution,
+    castling,
   });
 }
 

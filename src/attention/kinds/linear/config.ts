@@ -109,7 +109,10 @@ export function fadeOf({ global }: Pick<LinearBranches, 'global'>): number {
 }
 
 const kernelNames: Readonly<Record<LocalKernel, string>> = {
-  ...{ relu2: 'relu²', 'relu2-raw': 'relu² of raw scores', softmax: 'softmax', yoso: 'yoso' },
+  relu2: 'relu²',
+  'relu2-raw': 'relu² of raw scores',
+  softmax: 'softmax',
+  yoso: 'yoso',
 };
 
 /** "local relu² + α·global + convolution 63, G = 64". */

@@ -59,7 +59,10 @@ export const linformerKind = {
   cross: linformerCross,
   presets: {
     'linformer-bidirectional': definePreset({ ...rowsOption, ...lengthOption, ...convolutionOptions }, (options) => ({
-      ...{ kind: 'linformer', rows: options.rows, length: options.length, convolution: convolutionFrom(options) },
+      kind: 'linformer',
+      rows: options.rows,
+      length: options.length,
+      convolution: convolutionFrom(options),
     })),
   },
 } satisfies MixerKind<LinformerMixer>;
@@ -86,7 +89,10 @@ export const blockLinformerKind = {
   presets: {
     linformer: {
       ...definePreset({ ...rowsOption, ...linformerBlockOption, ...convolutionOptions }, (options) => ({
-        ...{ kind: 'block-linformer', rows: options.rows, block: options.block, convolution: convolutionFrom(options) },
+        kind: 'block-linformer',
+        rows: options.rows,
+        block: options.block,
+        convolution: convolutionFrom(options),
       })),
       wholeText: 'linformer-bidirectional',
     },

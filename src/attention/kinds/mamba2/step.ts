@@ -82,7 +82,8 @@ export function mamba2Step(config: Mamba2Mixer, input: StepInput): MixerStepOutp
 export const mamba2Fold: Fold<Mamba2Mixer> = {
   shareAs: ({ heads, headWidth, groups, state }) => `mamba2 ${heads / groups} ${headWidth} ${state}`,
   reads: ({ heads, headWidth, state, groups }) => ({
-    ...{ keys: state + heads / groups, values: (heads / groups) * headWidth },
+    keys: state + heads / groups,
+    values: (heads / groups) * headWidth,
   }),
   fold(config, { keys, values, sums }) {
     if (sums === undefined) throw internalError('a fold without sums');

@@ -22,7 +22,12 @@ export type SoftmaxMixer = z.infer<typeof softmaxSchema>;
 
 /** One group that never ends. */
 const wholePast: WindowMixer = {
-  ...{ kind: 'window', group: Number.POSITIVE_INFINITY, window: 1, sinks: 0, memory: null, convolution: null },
+  kind: 'window',
+  group: Number.POSITIVE_INFINITY,
+  window: 1,
+  sinks: 0,
+  memory: null,
+  convolution: null,
 };
 
 const cross: CrossForm<SoftmaxMixer> = {

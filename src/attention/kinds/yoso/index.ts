@@ -34,8 +34,12 @@ export type YosoMixer = z.infer<typeof yosoSchema>;
 /** One local group that never ends. */
 export function yosoBranches({ bits, convolution }: YosoMixer): LinearBranches {
   return {
-    ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'yoso', bits, scale: 'none' }, global: null },
-    ...{ convolution, normalize: 'together', castling: false },
+    group: Number.POSITIVE_INFINITY,
+    local: { kernel: 'yoso', bits, scale: 'none' },
+    global: null,
+    convolution,
+    normalize: 'together',
+    castling: false,
   };
 }
 
@@ -84,7 +88,9 @@ export const yosoKind = {
   cross,
   presets: {
     yoso: definePreset({ ...bitsOption, ...convolutionOptions }, (options) => ({
-      ...{ kind: 'yoso', bits: options.bits, convolution: convolutionFrom(options) },
+      kind: 'yoso',
+      bits: options.bits,
+      convolution: convolutionFrom(options),
     })),
     'yoso-hashed': definePreset(
       { ...groupOption, ...hashesOption, ...bitsOption, ...seedOption, ...convolutionOptions },

@@ -74,7 +74,8 @@ export const benchSpeculate = defineCommand({
       speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
         contexts: lengths.map((length) => promptsOf(source, length, prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
-        ...{ ...counts, ...hooks },
+        ...counts,
+        ...hooks,
       }),
     );
     const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };

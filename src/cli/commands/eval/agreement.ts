@@ -149,7 +149,10 @@ function compared(
 ) {
   const positions = agreementByPosition(agreements);
   return {
-    ...{ model, ...meanAgreement(agreements), p: fartherProbability(agreements, reference), positions },
+    model,
+    ...meanAgreement(agreements),
+    p: fartherProbability(agreements, reference),
+    positions,
     recall: recallByDistance(original, recalled),
     answers: comparedAnswers(original, recalled),
   };

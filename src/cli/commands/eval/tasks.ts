@@ -213,7 +213,11 @@ async function evaluateModel(
   const started = performance.now();
   const date = Date.now() / 1000;
   const described: ScorerDescription = {
-    ...{ model: await modelHere(path), maxLength, context: reading, sharing: !options.alone, speculate },
+    model: await modelHere(path),
+    maxLength,
+    context: reading,
+    sharing: !options.alone,
+    speculate,
     bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
   };
   await requireOpeningMemory(described.model, options);

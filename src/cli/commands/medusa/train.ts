@@ -50,8 +50,10 @@ export const medusaTrain = defineCommand({
             },
           ),
         ({ heads, headLayers, measured }) => ({
-          ...{ heads, headLayers },
-          ...{ heldOutTokens: measured?.positions, topAccuracy: measured?.accuracy },
+          heads,
+          headLayers,
+          heldOutTokens: measured?.positions,
+          topAccuracy: measured?.accuracy,
         }),
       ),
     );

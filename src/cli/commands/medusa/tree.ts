@@ -89,7 +89,11 @@ async function measureForTree(
   const { rounds, ranks, maxNodes } = options;
   const times = await context.withProgress('step times', 'rounds', (_, hooks) =>
     verificationSpeed(engine, {
-      ...{ nodes: measuredSizes(maxNodes), context: options.context, depth: medusa.config.heads, rounds, encoded },
+      nodes: measuredSizes(maxNodes),
+      context: options.context,
+      depth: medusa.config.heads,
+      rounds,
+      encoded,
       ...hooks,
     }),
   );
@@ -155,7 +159,7 @@ async function generated(
   generate: (options: ContinuationOptions) => Promise<ScoredWindow[]>,
 ): Promise<ScoredWindow[]> {
   return await context.withProgress('calibration', 'tokens', (_, hooks) =>
-    generate({ ...{ count: prompts, promptLength, length: tokens, temperature, seed }, ...hooks }),
+    generate({ count: prompts, promptLength, length: tokens, temperature, seed, ...hooks }),
   );
 }
 
@@ -224,7 +228,10 @@ export const medusaTree = defineCommand({
     if (expectedSpeedup < 1) context.print('speculation does not pay for this model on this machine');
     return {
       json: {
-        ...{ acceptance, positions: calibration.positions + validation.positions, times, draftMs },
+        acceptance,
+        positions: calibration.positions + validation.positions,
+        times,
+        draftMs,
         trees: trees.map(({ paths: _, ...reported }) => reported),
         chosen: { ...chosen, written: !options.dryRun },
       },

@@ -47,8 +47,18 @@ describe('published sizes', () => {
 describe('config.json', () => {
   it('has the defaults of BERT', () => {
     expect(parseBertConfig({ model_type: 'bert' })).toMatchObject({
-      ...{ head: 'masked-lm', vocabulary: 30522, trainedLength: 512, segments: 2, width: 768, feedForwardWidth: 3072 },
-      ...{ layers: 12, heads: 12, activation: 'gelu', normEpsilon: 1e-12, tiedHead: true, classes: 2 },
+      head: 'masked-lm',
+      vocabulary: 30522,
+      trainedLength: 512,
+      segments: 2,
+      width: 768,
+      feedForwardWidth: 3072,
+      layers: 12,
+      heads: 12,
+      activation: 'gelu',
+      normEpsilon: 1e-12,
+      tiedHead: true,
+      classes: 2,
     });
   });
 

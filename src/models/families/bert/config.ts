@@ -136,16 +136,26 @@ export function parseXlmRobertaConfig(json: JsonFields): BertConfig {
 export function parseDistilBertConfig(json: JsonFields): BertConfig {
   const fields = parseConfigFields(distilBertVariant.title, distilBertSchema, json, ignoredOfDistilBert);
   return encoderConfig(distilBertVariant, json, fields, {
-    ...{ width: fields.dim, layers: fields.n_layers, heads: fields.n_heads, feedForwardWidth: fields.hidden_dim },
-    ...{ segments: 0, activation: fields.activation, normEpsilon: 1e-12, names: ['dim', 'n_heads', 'n_layers'] },
+    width: fields.dim,
+    layers: fields.n_layers,
+    heads: fields.n_heads,
+    feedForwardWidth: fields.hidden_dim,
+    segments: 0,
+    activation: fields.activation,
+    normEpsilon: 1e-12,
+    names: ['dim', 'n_heads', 'n_layers'],
   });
 }
 
 function bertSizes(fields: z.infer<z.ZodObject<typeof bertFields>>): OwnSizes {
   return {
-    ...{ width: fields.hidden_size, layers: fields.num_hidden_layers, heads: fields.num_attention_heads },
-    ...{ feedForwardWidth: fields.intermediate_size, segments: fields.type_vocab_size },
-    ...{ activation: fields.hidden_act, normEpsilon: fields.layer_norm_eps },
+    width: fields.hidden_size,
+    layers: fields.num_hidden_layers,
+    heads: fields.num_attention_heads,
+    feedForwardWidth: fields.intermediate_size,
+    segments: fields.type_vocab_size,
+    activation: fields.hidden_act,
+    normEpsilon: fields.layer_norm_eps,
     names: ['hidden_size', 'num_attention_heads', 'num_hidden_layers'],
   };
 }
@@ -190,10 +200,19 @@ function encoderConfig(
   problems.push(...mixerProblems(mixers, natives, names[2]));
   if (head === undefined || problems.length > 0) throw configError(variant.title, problems);
   return {
-    ...{ raw: json, unknownFields: fields.unknownFields, variant, head },
-    ...{ vocabulary: fields.vocab_size, trainedLength: fields.max_position_embeddings - firstPosition, firstPosition },
+    raw: json,
+    unknownFields: fields.unknownFields,
+    variant,
+    head,
+    vocabulary: fields.vocab_size,
+    trainedLength: fields.max_position_embeddings - firstPosition,
+    firstPosition,
     ...sizes,
-    ...{ keyValueHeads: count, headWidth: width / count, tiedHead: fields.tie_word_embeddings },
-    ...{ classes, mixers, eosIds: [] },
+    keyValueHeads: count,
+    headWidth: width / count,
+    tiedHead: fields.tie_word_embeddings,
+    classes,
+    mixers,
+    eosIds: [],
   };
 }

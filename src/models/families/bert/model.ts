@@ -58,7 +58,10 @@ export function bertClassifier(model: EncoderModel, labels: readonly string[]): 
 }
 
 const readers: Readonly<Record<string, ReadModel>> = {
-  ...{ bert: bertModel, roberta: robertaModel, 'xlm-roberta': xlmRobertaModel, distilbert: distilBertModel },
+  bert: bertModel,
+  roberta: robertaModel,
+  'xlm-roberta': xlmRobertaModel,
+  distilbert: distilBertModel,
 };
 
 function classifierOf(model: EncoderModel, labels: readonly string[], read: ReadModel): EncoderModel {

@@ -51,27 +51,47 @@ export interface EncoderVariant {
 }
 
 const bertNames: EncoderVariant['names'] = {
-  ...{ attention: 'attention.self', query: 'query', key: 'key', value: 'value' },
-  ...{ attentionOutput: 'attention.output.dense', attentionNorm: 'attention.output.LayerNorm' },
-  ...{ inner: 'intermediate.dense', output: 'output.dense', outputNorm: 'output.LayerNorm' },
+  attention: 'attention.self',
+  query: 'query',
+  key: 'key',
+  value: 'value',
+  attentionOutput: 'attention.output.dense',
+  attentionNorm: 'attention.output.LayerNorm',
+  inner: 'intermediate.dense',
+  output: 'output.dense',
+  outputNorm: 'output.LayerNorm',
 };
 
 export const bertVariant: EncoderVariant = {
-  ...{ family: 'bert', title: 'BERT', className: 'Bert', root: 'bert', layers: 'encoder.layer', names: bertNames },
+  family: 'bert',
+  title: 'BERT',
+  className: 'Bert',
+  root: 'bert',
+  layers: 'encoder.layer',
+  names: bertNames,
   tokenHead: {
-    ...{ dense: 'cls.predictions.transform.dense', norm: 'cls.predictions.transform.LayerNorm' },
-    ...{ decoder: 'cls.predictions.decoder', bias: 'cls.predictions.bias' },
+    dense: 'cls.predictions.transform.dense',
+    norm: 'cls.predictions.transform.LayerNorm',
+    decoder: 'cls.predictions.decoder',
+    bias: 'cls.predictions.bias',
   },
   classHead: { dense: 'bert.pooler.dense', activation: 'tanh', classes: 'classifier' },
   pooler: 'bert.pooler.dense',
 };
 
 export const robertaVariant: EncoderVariant = {
-  ...{ family: 'roberta', title: 'RoBERTa', className: 'Roberta', root: 'roberta', layers: 'encoder.layer' },
+  family: 'roberta',
+  title: 'RoBERTa',
+  className: 'Roberta',
+  root: 'roberta',
+  layers: 'encoder.layer',
   names: bertNames,
   tokenHead: {
-    ...{ dense: 'lm_head.dense', activation: 'gelu', norm: 'lm_head.layer_norm' },
-    ...{ decoder: 'lm_head.decoder', bias: 'lm_head.bias' },
+    dense: 'lm_head.dense',
+    activation: 'gelu',
+    norm: 'lm_head.layer_norm',
+    decoder: 'lm_head.decoder',
+    bias: 'lm_head.bias',
   },
   classHead: { dense: 'classifier.dense', activation: 'tanh', classes: 'classifier.out_proj' },
   pooler: 'roberta.pooler.dense',
@@ -81,20 +101,33 @@ export const robertaVariant: EncoderVariant = {
 
 export const xlmRobertaVariant: EncoderVariant = {
   ...robertaVariant,
-  ...{ family: 'xlm-roberta', title: 'XLM-RoBERTa', className: 'XLMRoberta' },
+  family: 'xlm-roberta',
+  title: 'XLM-RoBERTa',
+  className: 'XLMRoberta',
 };
 
 export const distilBertVariant: EncoderVariant = {
-  ...{ family: 'distilbert', title: 'DistilBERT', className: 'DistilBert', root: 'distilbert' },
+  family: 'distilbert',
+  title: 'DistilBERT',
+  className: 'DistilBert',
+  root: 'distilbert',
   layers: 'transformer.layer',
   names: {
-    ...{ attention: 'attention', query: 'q_lin', key: 'k_lin', value: 'v_lin' },
-    ...{ attentionOutput: 'attention.out_lin', attentionNorm: 'sa_layer_norm' },
-    ...{ inner: 'ffn.lin1', output: 'ffn.lin2', outputNorm: 'output_layer_norm' },
+    attention: 'attention',
+    query: 'q_lin',
+    key: 'k_lin',
+    value: 'v_lin',
+    attentionOutput: 'attention.out_lin',
+    attentionNorm: 'sa_layer_norm',
+    inner: 'ffn.lin1',
+    output: 'ffn.lin2',
+    outputNorm: 'output_layer_norm',
   },
   tokenHead: {
-    ...{ dense: 'vocab_transform', norm: 'vocab_layer_norm' },
-    ...{ decoder: 'vocab_projector', bias: 'vocab_projector.bias' },
+    dense: 'vocab_transform',
+    norm: 'vocab_layer_norm',
+    decoder: 'vocab_projector',
+    bias: 'vocab_projector.bias',
   },
   classHead: { dense: 'pre_classifier', activation: 'relu', classes: 'classifier' },
 };

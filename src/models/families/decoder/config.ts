@@ -66,14 +66,22 @@ const scalings: Readonly<Record<string, ScalingType>> = {
   llama3: {
     fields: ['factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'],
     read: ([factor, lowFrequencyFactor, highFrequencyFactor, originalLength]) => ({
-      ...{ type: 'llama3', factor, lowFrequencyFactor, highFrequencyFactor, originalLength },
+      type: 'llama3',
+      factor,
+      lowFrequencyFactor,
+      highFrequencyFactor,
+      originalLength,
     }),
   },
   yarn: {
     fields: ['factor', 'original_max_position_embeddings'],
     optional: ['beta_fast', 'beta_slow', 'attention_factor'],
     read: ([factor, originalLength], { beta_fast: fastTurns = 32, beta_slow: slowTurns = 1, attention_factor }) => ({
-      ...{ type: 'yarn', factor, originalLength, fastTurns, slowTurns },
+      type: 'yarn',
+      factor,
+      originalLength,
+      fastTurns,
+      slowTurns,
       magnitude: attention_factor ?? 1 + 0.1 * Math.log(Math.max(1, factor)),
     }),
   },
@@ -186,9 +194,15 @@ export interface DecoderNames {
 /** LLaMA's. */
 export const usualNames: DecoderNames = {
   root: 'model',
-  ...{ attentionNorm: 'input_layernorm', feedForwardNorm: 'post_attention_layernorm', finalNorm: 'model.norm' },
-  ...{ queryNorm: 'q_norm', keyNorm: 'k_norm', output: 'o_proj' },
-  ...{ gate: 'mlp.gate_proj', up: 'mlp.up_proj', down: 'mlp.down_proj' },
+  attentionNorm: 'input_layernorm',
+  feedForwardNorm: 'post_attention_layernorm',
+  finalNorm: 'model.norm',
+  queryNorm: 'q_norm',
+  keyNorm: 'k_norm',
+  output: 'o_proj',
+  gate: 'mlp.gate_proj',
+  up: 'mlp.up_proj',
+  down: 'mlp.down_proj',
 };
 
 /** How a family differs from the others. */

@@ -45,8 +45,14 @@ export function deltaNetMixers(
     ]);
   }
   const deltaNet = parseMixer({
-    ...{ kind: 'delta-net', group: 16, heads, keyHeads, keyWidth: fields.linear_key_head_dim },
-    ...{ valueWidth: fields.linear_value_head_dim, kernel: fields.linear_conv_kernel_dim, ...options },
+    kind: 'delta-net',
+    group: 16,
+    heads,
+    keyHeads,
+    keyWidth: fields.linear_key_head_dim,
+    valueWidth: fields.linear_value_head_dim,
+    kernel: fields.linear_conv_kernel_dim,
+    ...options,
   });
   return ofLayers(title, 'layer_types', layers, fields.layer_types, (layer) =>
     isAttention(layer) ? 'full_attention' : 'linear_attention',
@@ -77,8 +83,12 @@ interface Projections {
 function partsInHeads({ heads, keyHeads }: DeltaNetMixer, [q, k, v, z, b, a]: readonly Value[]): Projected {
   const [queries, keys] = [q, k].map((rows) => inHeads(rows, keyHeads));
   return {
-    ...{ q: queries, k: keys, v: inHeads(v, heads), z: inHeads(z, heads) },
-    ...{ b: inHeads(b, heads), a: inHeads(a, heads) },
+    q: queries,
+    k: keys,
+    v: inHeads(v, heads),
+    z: inHeads(z, heads),
+    b: inHeads(b, heads),
+    a: inHeads(a, heads),
   };
 }
 
@@ -99,8 +109,10 @@ export const joined: Projections = {
 /** One for each; g is the gate. */
 export const apart: Projections = {
   outputs: ({ heads, keyHeads, keyWidth, valueWidth }) => ({
-    ...{ q_proj: keyHeads * keyWidth, k_proj: keyHeads * keyWidth },
-    ...{ v_proj: heads * valueWidth, g_proj: heads * valueWidth },
+    q_proj: keyHeads * keyWidth,
+    k_proj: keyHeads * keyWidth,
+    v_proj: heads * valueWidth,
+    g_proj: heads * valueWidth,
   }),
   numbers: ({ heads }) => ({ b_proj: heads, a_proj: heads }),
   parts: partsInHeads,
@@ -142,7 +154,8 @@ function products(source: ParameterSource, x: Value, width: number, outputs: Out
 export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Projections): OwnLayer {
   const [norm, output] = family.outputNames ?? ['norm', 'out_proj'];
   return {
-    ...{ prefix: 'linear_attn', names },
+    prefix: 'linear_attn',
+    names,
     declare(list, prefix, { width }, config) {
       const mixer = deltaNetSchema.parse(config);
       for (const [name, count] of Object.entries({ ...outputs(mixer), ...numbers(mixer) })) {

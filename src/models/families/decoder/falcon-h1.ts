@@ -10,11 +10,16 @@ import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts
 import { decoderFamily } from './model.ts';
 
 const variant: DecoderVariant = {
-  ...{ family: 'falcon_h1', title: 'Falcon-H1', className: 'FalconH1' },
+  family: 'falcon_h1',
+  title: 'Falcon-H1',
+  className: 'FalconH1',
   names: {
     ...usualNames,
-    ...{ feedForwardNorm: 'pre_ff_layernorm', finalNorm: 'model.final_layernorm' },
-    ...{ gate: 'feed_forward.gate_proj', up: 'feed_forward.up_proj', down: 'feed_forward.down_proj' },
+    feedForwardNorm: 'pre_ff_layernorm',
+    finalNorm: 'model.final_layernorm',
+    gate: 'feed_forward.gate_proj',
+    up: 'feed_forward.up_proj',
+    down: 'feed_forward.down_proj',
   },
 };
 
@@ -61,12 +66,16 @@ export const falconH1Model = decoderFamily(variant, schema, harmless, (fields) =
   const mamba = mambaMixer(variant.title, fields, inner ?? expanded);
   return {
     variant: {
-      ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+      ...variant,
+      queryKeyValueBias: hasBias,
+      outputBias: hasBias,
       ownLayer: mambaLayer({
-        ...{ inputBias: fields.mamba_proj_bias, outputBias: fields.projectors_bias },
+        inputBias: fields.mamba_proj_bias,
+        outputBias: fields.projectors_bias,
         norms: fields.mamba_rms_norm ? groups : 0,
         scales: {
-          ...{ input: fields.ssm_in_multiplier, parts: fields.ssm_multipliers ?? [] },
+          input: fields.ssm_in_multiplier,
+          parts: fields.ssm_multipliers ?? [],
           output: fields.ssm_out_multiplier,
         },
       }),

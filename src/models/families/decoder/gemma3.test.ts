@@ -11,14 +11,37 @@ const pattern = Array.from({ length: 18 }, (_, layer) =>
 );
 /** With the fields of Gemma 3 270M. */
 const published = {
-  ...{ _sliding_window_pattern: 6, architectures: ['Gemma3ForCausalLM'], attention_bias: false, attention_dropout: 0 },
-  ...{ attn_logit_softcapping: null, bos_token_id: 2, eos_token_id: 1, final_logit_softcapping: null, head_dim: 256 },
-  ...{ hidden_activation: 'gelu_pytorch_tanh', hidden_size: 640, initializer_range: 0.02, intermediate_size: 2048 },
-  ...{ layer_types: pattern, max_position_embeddings: 32_768, model_type: 'gemma3_text', num_attention_heads: 4 },
-  ...{ num_hidden_layers: 18, num_key_value_heads: 1, pad_token_id: 0, query_pre_attn_scalar: 256 },
-  ...{ rms_norm_eps: 1e-6, rope_local_base_freq: 10_000, rope_scaling: null, rope_theta: 1_000_000 },
-  ...{ sliding_window: 512, torch_dtype: 'bfloat16', transformers_version: '4.55.0.dev0' },
-  ...{ use_bidirectional_attention: false, use_cache: true, vocab_size: 262_144 },
+  _sliding_window_pattern: 6,
+  architectures: ['Gemma3ForCausalLM'],
+  attention_bias: false,
+  attention_dropout: 0,
+  attn_logit_softcapping: null,
+  bos_token_id: 2,
+  eos_token_id: 1,
+  final_logit_softcapping: null,
+  head_dim: 256,
+  hidden_activation: 'gelu_pytorch_tanh',
+  hidden_size: 640,
+  initializer_range: 0.02,
+  intermediate_size: 2048,
+  layer_types: pattern,
+  max_position_embeddings: 32_768,
+  model_type: 'gemma3_text',
+  num_attention_heads: 4,
+  num_hidden_layers: 18,
+  num_key_value_heads: 1,
+  pad_token_id: 0,
+  query_pre_attn_scalar: 256,
+  rms_norm_eps: 1e-6,
+  rope_local_base_freq: 10_000,
+  rope_scaling: null,
+  rope_theta: 1_000_000,
+  sliding_window: 512,
+  torch_dtype: 'bfloat16',
+  transformers_version: '4.55.0.dev0',
+  use_bidirectional_attention: false,
+  use_cache: true,
+  vocab_size: 262_144,
 };
 const window = { kind: 'window', group: 1, window: 512, sinks: 0, memory: null, convolution: null };
 const full = [5, 11, 17];
@@ -98,12 +121,23 @@ describe('gemma3TextModel', () => {
 describe('a model that reads pictures, too', () => {
   /** With the fields of Gemma 3 4B. */
   const composite = {
-    ...{ architectures: ['Gemma3ForConditionalGeneration'], boi_token_index: 255_999, eoi_token_index: 256_000 },
-    ...{ eos_token_id: [1, 106], image_token_index: 262_144, initializer_range: 0.02, mm_tokens_per_image: 256 },
-    ...{ model_type: 'gemma3', torch_dtype: 'bfloat16', transformers_version: '4.50.0.dev0' },
+    architectures: ['Gemma3ForConditionalGeneration'],
+    boi_token_index: 255_999,
+    eoi_token_index: 256_000,
+    eos_token_id: [1, 106],
+    image_token_index: 262_144,
+    initializer_range: 0.02,
+    mm_tokens_per_image: 256,
+    model_type: 'gemma3',
+    torch_dtype: 'bfloat16',
+    transformers_version: '4.50.0.dev0',
     text_config: {
-      ...{ hidden_size: 2560, intermediate_size: 10_240, model_type: 'gemma3_text', num_hidden_layers: 34 },
-      ...{ rope_scaling: { factor: 8, rope_type: 'linear' }, sliding_window: 1024 },
+      hidden_size: 2560,
+      intermediate_size: 10_240,
+      model_type: 'gemma3_text',
+      num_hidden_layers: 34,
+      rope_scaling: { factor: 8, rope_type: 'linear' },
+      sliding_window: 1024,
     },
     vision_config: { model_type: 'siglip_vision_model', hidden_size: 1152 },
   };
@@ -115,7 +149,8 @@ describe('a model that reads pictures, too', () => {
     expect(model.sizes).toMatchObject({ vocabulary: 262_208, heads: 8, keyValueHeads: 4, headWidth: 256 });
     expect(model.toJson()).toEqual({
       ...composite.text_config,
-      ...{ architectures: ['Gemma3ForCausalLM'], eos_token_id: [1, 106] },
+      architectures: ['Gemma3ForCausalLM'],
+      eos_token_id: [1, 106],
     });
   });
 

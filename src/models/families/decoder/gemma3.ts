@@ -20,7 +20,8 @@ const variant: DecoderVariant = {
   activation: geluTanh,
   names: {
     ...usualNames,
-    ...{ attentionOutputNorm: 'post_attention_layernorm', feedForwardOutputNorm: 'post_feedforward_layernorm' },
+    attentionOutputNorm: 'post_attention_layernorm',
+    feedForwardOutputNorm: 'post_feedforward_layernorm',
     feedForwardNorm: 'pre_feedforward_layernorm',
   },
 };
@@ -64,10 +65,12 @@ export const gemma3TextModel = decoderFamily(variant, gemma3Schema, ['cache_impl
   const mixers = { sliding_attention: window, full_attention: originalMixer };
   const turns = {
     sliding_attention: ropeOf(variant.title, {
-      ...{ rope_theta: rope_local_base_freq, rope_parameters: ropes?.sliding_attention },
+      rope_theta: rope_local_base_freq,
+      rope_parameters: ropes?.sliding_attention,
     }),
     full_attention: ropeOf(variant.title, {
-      ...{ rope_theta, rope_parameters: { ...ropes?.full_attention, ...rope_scaling } },
+      rope_theta,
+      rope_parameters: { ...ropes?.full_attention, ...rope_scaling },
     }),
   };
   const every = fields.sliding_window_pattern ?? fields._sliding_window_pattern ?? 6;

@@ -76,7 +76,9 @@ export const graniteHybridModel = decoderFamily(variant, schema, harmless, (fiel
   const bias = fields.mamba_proj_bias;
   return {
     variant: {
-      ...{ ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+      ...variant,
+      queryKeyValueBias: hasBias,
+      outputBias: hasBias,
       ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }),
     },
     natives: ofLayers(variant.title, 'layer_types', layers, types, () => 'mamba').map((type) =>

@@ -41,9 +41,15 @@ const variant: DecoderVariant = {
   ownLayer: convolution,
   names: {
     root: 'model',
-    ...{ attentionNorm: 'operator_norm', feedForwardNorm: 'ffn_norm', finalNorm: 'model.embedding_norm' },
-    ...{ queryNorm: 'q_layernorm', keyNorm: 'k_layernorm', output: 'out_proj' },
-    ...{ gate: 'feed_forward.w1', up: 'feed_forward.w3', down: 'feed_forward.w2' },
+    attentionNorm: 'operator_norm',
+    feedForwardNorm: 'ffn_norm',
+    finalNorm: 'model.embedding_norm',
+    queryNorm: 'q_layernorm',
+    keyNorm: 'k_layernorm',
+    output: 'out_proj',
+    gate: 'feed_forward.w1',
+    up: 'feed_forward.w3',
+    down: 'feed_forward.w2',
   },
 };
 

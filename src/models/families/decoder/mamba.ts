@@ -53,8 +53,15 @@ export function mambaMixer(title: string, fields: MambaFields, channels: number)
     throw configError(title, [`mamba_n_groups ${groups} does not divide mamba_n_heads ${heads}`]);
   }
   return parseMixer({
-    ...{ kind: 'mamba2', heads, headWidth, state: fields.mamba_d_state, groups },
-    ...{ kernel: fields.mamba_d_conv, bias: fields.mamba_conv_bias, least: limits?.[0], most: limits?.[1] },
+    kind: 'mamba2',
+    heads,
+    headWidth,
+    state: fields.mamba_d_state,
+    groups,
+    kernel: fields.mamba_d_conv,
+    bias: fields.mamba_conv_bias,
+    least: limits?.[0],
+    most: limits?.[1],
   });
 }
 

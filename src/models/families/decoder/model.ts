@@ -98,7 +98,8 @@ function rotaryTables({ headWidth, trainedLength, mixers, ropes }: DecoderConfig
     .filter(({ sinks = 0 }) => sinks > 0);
   const windows = horizons.map(({ group, window = 1 }) => window * group);
   return new RotaryTables({
-    ...{ width: headWidth, ...rope },
+    width: headWidth,
+    ...rope,
     farthest: horizons.length === 0 ? undefined : Math.max(trainedLength, leastFarthest, ...windows) - 1,
   });
 }

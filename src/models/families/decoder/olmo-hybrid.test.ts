@@ -8,16 +8,28 @@ const tiny = tinyConfig('olmo_hybrid');
 
 /** The fields of the published 7B that have no default. */
 const published = {
-  ...{ model_type: 'olmo_hybrid', vocab_size: 100_352, hidden_size: 3840, intermediate_size: 11_008 },
-  ...{ num_hidden_layers: 32, num_attention_heads: 30, rope_parameters: { rope_theta: null, rope_type: 'default' } },
+  model_type: 'olmo_hybrid',
+  vocab_size: 100_352,
+  hidden_size: 3840,
+  intermediate_size: 11_008,
+  num_hidden_layers: 32,
+  num_attention_heads: 30,
+  rope_parameters: { rope_theta: null, rope_type: 'default' },
 };
 
 describe('OLMo-Hybrid', () => {
   it('has the layers and sizes that follow from width and heads', () => {
     const model = describeCausalModel(published);
     const deltaNet = {
-      ...{ kind: 'delta-net', group: 16, heads: 30, keyHeads: 30, keyWidth: 96, valueWidth: 192, kernel: 4 },
-      ...{ doubled: true, apart: true },
+      kind: 'delta-net',
+      group: 16,
+      heads: 30,
+      keyHeads: 30,
+      keyWidth: 96,
+      valueWidth: 192,
+      kernel: 4,
+      doubled: true,
+      apart: true,
     };
     expect(model.mixers.slice(0, 4)).toEqual([deltaNet, deltaNet, deltaNet, { kind: 'softmax' }]);
     expect(Math.round(parameterCount(model.parameters) / 1e7)).toBe(743);

@@ -11,11 +11,17 @@ import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-ne
 import { decoderFamily } from './model.ts';
 
 const variant: DecoderVariant = {
-  ...{ family: 'olmo_hybrid', title: 'OLMo-Hybrid', className: 'OlmoHybrid', joinedQueryKeyNorm: true },
+  family: 'olmo_hybrid',
+  title: 'OLMo-Hybrid',
+  className: 'OlmoHybrid',
+  joinedQueryKeyNorm: true,
   ownLayer: deltaNetLayer({ ...apart, names: usualNames }),
   names: {
-    ...{ ...usualNames, attentionNorm: null, attentionOutputNorm: 'post_attention_layernorm' },
-    ...{ feedForwardNorm: null, feedForwardOutputNorm: 'post_feedforward_layernorm' },
+    ...usualNames,
+    attentionNorm: null,
+    attentionOutputNorm: 'post_attention_layernorm',
+    feedForwardNorm: null,
+    feedForwardOutputNorm: 'post_feedforward_layernorm',
   },
 };
 
@@ -54,8 +60,10 @@ export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields)
   const keyHeads = fields.linear_num_key_heads ?? heads;
   const keyWidth = fields.linear_key_head_dim ?? Math.floor((0.75 * fields.hidden_size) / keyHeads);
   const sizes = {
-    ...{ linear_num_key_heads: keyHeads, linear_num_value_heads: fields.linear_num_value_heads ?? heads },
-    ...{ linear_key_head_dim: keyWidth, linear_value_head_dim: fields.linear_value_head_dim ?? 2 * keyWidth },
+    linear_num_key_heads: keyHeads,
+    linear_num_value_heads: fields.linear_num_value_heads ?? heads,
+    linear_key_head_dim: keyWidth,
+    linear_value_head_dim: fields.linear_value_head_dim ?? 2 * keyWidth,
   };
   const options = { ...(fields.linear_allow_neg_eigval && ({ doubled: true } as const)), apart: true } as const;
   const isAttention = (layer: number): boolean => layer % 4 === 3 || (layers < 4 && layer === layers - 1);

@@ -9,12 +9,12 @@ import { describeCausalModel } from '../index.ts';
 
 const published = publishedShape('qwen3.5-0.8b');
 const composite = {
-  ...{ architectures: ['Qwen3_5ForConditionalGeneration'], model_type: 'qwen3_5', image_token_id: 248_056 },
-  ...{
-    tie_word_embeddings: true,
-    vision_config: { depth: 12 },
-    text_config: { ...published, mtp_num_hidden_layers: 1 },
-  },
+  architectures: ['Qwen3_5ForConditionalGeneration'],
+  model_type: 'qwen3_5',
+  image_token_id: 248_056,
+  tie_word_embeddings: true,
+  vision_config: { depth: 12 },
+  text_config: { ...published, mtp_num_hidden_layers: 1 },
 };
 const tiny = {
   ...published,
@@ -25,7 +25,13 @@ const tiny = {
   head_dim: 16,
 };
 const deltaNet = {
-  ...{ kind: 'delta-net', group: 16, heads: 16, keyHeads: 16, keyWidth: 128, valueWidth: 128, kernel: 4 },
+  kind: 'delta-net',
+  group: 16,
+  heads: 16,
+  keyHeads: 16,
+  keyWidth: 128,
+  valueWidth: 128,
+  kernel: 4,
 };
 
 describe('Qwen3.5', () => {

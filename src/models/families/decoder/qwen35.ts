@@ -23,7 +23,10 @@ const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } 
 
 const textVariant: DecoderVariant = {
   ...common,
-  ...{ family: 'qwen3_5_text', title: 'Qwen3.5', className: 'Qwen3_5', ownLayer: deltaNetLayer(joined) },
+  family: 'qwen3_5_text',
+  title: 'Qwen3.5',
+  className: 'Qwen3_5',
+  ownLayer: deltaNetLayer(joined),
 };
 
 const compositeVariant: DecoderVariant = {
@@ -34,7 +37,10 @@ const compositeVariant: DecoderVariant = {
 
 const nextVariant: DecoderVariant = {
   ...common,
-  ...{ family: 'qwen3_next', title: 'Qwen3-Next', className: 'Qwen3Next', ownLayer: deltaNetLayer(byKeyHead) },
+  family: 'qwen3_next',
+  title: 'Qwen3-Next',
+  className: 'Qwen3Next',
+  ownLayer: deltaNetLayer(byKeyHead),
 };
 
 const fields = {

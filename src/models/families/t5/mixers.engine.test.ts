@@ -52,7 +52,9 @@ async function run(
   const random = new Random(9);
   const results = await runGraph(graph, {
     ...Object.fromEntries([...weights].filter(([name]) => source.values.has(name))),
-    ...{ tokens: text.ids, mask: text.mask, read: read.ids },
+    tokens: text.ids,
+    mask: text.mask,
+    read: read.ids,
     ...(differentiate && {
       dout: float32(
         dout.shape.map(Number),
@@ -144,7 +146,9 @@ describe('classification', () => {
       graph.output('logits', t5ClassLogits(model, source, texts, 3));
       const { logits: out } = await runGraph(graph, {
         ...Object.fromEntries([...weights].filter(([name]) => source.values.has(name))),
-        ...{ tokens: int32([B, n], ids), mask: float32([B, n], mask), ends: lastTokenRows(mask, B, n) },
+        tokens: int32([B, n], ids),
+        mask: float32([B, n], mask),
+        ends: lastTokenRows(mask, B, n),
       });
       return out;
     };

@@ -13,7 +13,8 @@ export interface Framing {
 
 /** Server-sent events without names. */
 export const dataFraming: Framing = {
-  ...{ type: 'text/event-stream; charset=utf-8', ping: ': ping\n\n' },
+  type: 'text/event-stream; charset=utf-8',
+  ping: ': ping\n\n',
   event: (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
   failure: ({ body }) => body,
   end: '',

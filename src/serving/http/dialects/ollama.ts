@@ -33,11 +33,20 @@ function fieldsOf(limits: ServerLimits) {
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     options: maybe(
       z.object({
-        ...{ temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop },
+        temperature,
+        top_p,
+        top_k,
+        min_p,
+        presence_penalty,
+        frequency_penalty,
+        seed,
+        stop,
         repeat_penalty: maybe(z.number().min(0.01).max(100)),
         repeat_last_n: maybe(z.int().min(-1).max(65536)),
         num_predict: maybe(z.int().min(-2).max(limits.maxTokens)),
-        ...{ mirostat: only(0), typical_p: only(1), tfs_z: only(1) },
+        mirostat: only(0),
+        typical_p: only(1),
+        tfs_z: only(1),
       }),
     ),
   };
@@ -249,7 +258,8 @@ function answerOf(
     if (choice.end === undefined) return { done: false };
     const timings: Readonly<Record<string, number>> = timingsOf(record, choice.end);
     return {
-      ...{ done: true, done_reason: finishOf(choice.end) },
+      done: true,
+      done_reason: finishOf(choice.end),
       total_duration: nanoseconds(performance.now() - started),
       load_duration: 0,
       prompt_eval_count: record.prompt.length,

@@ -44,10 +44,8 @@ const item = z.union(
   { error: 'only items of type "message", "reasoning", "function_call" and "function_call_output" are supported' },
 );
 
-type Item = z.output<typeof item>;
-
 /** Input items as messages of a chat: calls are part of the message before them, as they were written. */
-function itemMessages(items: readonly Item[]): ChatMessage[] {
+function itemMessages(items: readonly z.output<typeof item>[]): ChatMessage[] {
   const sent: Parameters<typeof chatMessages>[0][number][] = [];
   /** Thoughts, which belong to the message after them. */
   let thoughts: string | undefined;
@@ -79,7 +77,14 @@ const format = z.discriminatedUnion('type', [
 function schema(limits: ServerLimits) {
   const { model, temperature, top_p, top_k, min_p, seed, stream, stop } = textFields(limits);
   return z.object({
-    ...{ model, temperature, top_p, top_k, min_p, seed, stream, stop },
+    model,
+    temperature,
+    top_p,
+    top_k,
+    min_p,
+    seed,
+    stream,
+    stop,
     input: z.union([z.string(), z.array(item).min(1).max(limits.messages)], {
       error: 'expected a text, or items of type "message" with texts, or of functions',
     }),
@@ -194,9 +199,13 @@ interface StoredResponse {
 const noteSchema = z.strictObject({
   messages: z.array(
     z.object({
-      ...{ role: z.string(), content: z.string(), name: z.string().optional() },
-      ...{ reasoning_content: z.string().optional(), thinking: z.string().optional() },
-      ...{ tool_calls: z.array(z.unknown()).optional(), tool_call_id: z.string().optional() },
+      role: z.string(),
+      content: z.string(),
+      name: z.string().optional(),
+      reasoning_content: z.string().optional(),
+      thinking: z.string().optional(),
+      tool_calls: z.array(z.unknown()).optional(),
+      tool_call_id: z.string().optional(),
     }),
   ),
   body: z.looseObject({}),
