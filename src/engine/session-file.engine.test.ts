@@ -20,6 +20,7 @@ import { Sampler } from '../decoding/sampler.ts';
 import { decodeSession, restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import { readSession } from '../decoding/state/session-format.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import { sessionTensors } from '../decoding/state/session-tensors.ts';
 
 const augmented = mixerPreset('augmented', { group: 8, kernel: 9 });
 const softmax = mixerPreset('softmax');
@@ -220,6 +221,35 @@ describe('a session file', () => {
       expect(await forge({}, change), `change ${index}`).toBe('FORMAT');
     const extra: TensorEntry = { name: 'extra', dtype: 'F32', shape: [1], data: Float32Array.of(1) };
     expect(await forge({}, undefined, [extra])).toBe('FORMAT');
+  });
+
+  it('is refused with values that no step could compute with, and computes with all others', async () => {
+    const path = join(folder, 'large');
+    const names = sessionTensors(model, engine.layout, 21, 0).map(({ name }) => name);
+    const restoredWith = async (factor: number, named: (name: string) => boolean) => {
+      const { state, tokens } = await read(21);
+      for (const { name, of } of sessionTensors(model, engine.layout, 21, 0)) {
+        const values = of(state);
+        if (values instanceof Float32Array && named(name)) {
+          const largest = factor * 2 ** (name.startsWith('sums') ? 60 : 40);
+          for (const at of values.keys()) values[at] = at % 3 === 0 ? -largest : largest;
+        }
+      }
+      await saveSession(path, { state, tokens, fingerprint });
+      return restoreSession(path, engine, fingerprint);
+    };
+    for (const some of names.filter((name) => !name.startsWith('positions'))) {
+      const large = restoredWith(2, (name) => name === some);
+      await expect(large, some).rejects.toMatchObject({
+        code: 'FORMAT',
+        message: expect.stringContaining(some) as unknown,
+      });
+    }
+    for (const some of [...names, '']) {
+      const { state } = await restoredWith(1, (name) => name.startsWith(some));
+      const { logits } = await engine.advance(state, 7);
+      expect(logits.every(Number.isFinite), some).toBe(true);
+    }
   });
 
   it('of an encoder-decoder model is refused with a forged text that was encoded', async () => {
