@@ -79,6 +79,15 @@ describe('a chat template', () => {
     }
   });
 
+  it('gets thoughts that are told again as a part, where it reads such', () => {
+    const lines = `{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}{% if part['type'] == 'text' %}{{ part.text }}|{% elif part['type'] == 'thinking' %}({{ part.thinking }}){% endif %}{% endfor %}{% endif %}{% endfor %}`;
+    const said = { role: 'assistant', thinking: 'Hm </s>', reasoning_content: 'Hm </s>' };
+    const written = (message: ChatMessage, source = lines) => template(source).encode([message]);
+    expect(written({ ...said, content: 'So.' })).toEqual(text('(Hm </s>)So.|'));
+    expect(written({ ...said, content: '' })).toEqual(text('(Hm </s>)'));
+    expect(written({ ...said, content: 'So.' }, lines.replace("'thinking'", "'thoughts'"))).toEqual(text('So.'));
+  });
+
   it('ends where it is told to', () => {
     const tokens = template(turns).encode(user('Hi'), { addGenerationPrompt: false });
     expect(tokens.at(-1)).toBe(eos);

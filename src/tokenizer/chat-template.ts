@@ -40,8 +40,8 @@ export interface TemplateOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
-/** A template that reads the parts of a message by their types. */
-const readsParts = /\btype(?:['"]\])?\s*==\s*['"]text['"]/;
+/** In templates that read the parts of a message by their types: the type is one of these. */
+const readTypes = /\btype(?:['"]\])?\s*==\s*['"](text|thinking)['"]/g;
 
 /** Deepest nesting of the values for a template. */
 const mostDepth = 64;
@@ -55,6 +55,8 @@ export class ChatTemplate {
   readonly #tokenizer: Tokenizer;
   readonly #names: ControlNames;
   readonly #memory: TextMemory | undefined;
+  /** Types of message parts that the templates know. */
+  readonly #parts: ReadonlySet<string>;
   readonly #parsed = new Map<string, JinjaTemplate>();
 
   /**
@@ -74,6 +76,8 @@ export class ChatTemplate {
     this.#tokenizer = tokenizer;
     this.#names = new ControlNames(tokenizer);
     this.#memory = memory;
+    const types = Object.values(this.#sources).flatMap((source) => [...source.matchAll(readTypes)]);
+    this.#parts = new Set(types.map(([, type]) => type));
   }
 
   /** The same for the conversations of one user, whose messages, told again with every turn, are encoded once. */
@@ -141,10 +145,13 @@ export class ChatTemplate {
     }
   }
 
-  /** A message as the template reads it: its parts in place of the joined text, where the template knows them. */
+  /** A message as the template reads it: its parts, thoughts among them, in place of the joined text, where the template knows them. */
   #withParts({ parts, ...message }: ChatMessage): Readonly<Record<string, unknown>> {
-    const known = Object.values(this.#sources).some((source) => readsParts.test(source));
-    return known && parts !== undefined ? { ...message, content: parts } : message;
+    const { thinking, content } = message;
+    const texts = this.#parts.has('text') ? parts : undefined;
+    if (thinking === undefined || !this.#parts.has('thinking')) return { ...message, content: texts ?? content };
+    const text = content === '' ? [] : [{ type: 'text', text: content }];
+    return { ...message, content: [{ type: 'thinking', thinking }, ...(texts ?? text)] };
   }
 
   #withCalls(message: ChatMessage, calls: TemplateOptions['calls']): ChatMessage {

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { thinkingFormatOf } from '../../src/engine/thinking/thinking-format.ts';
 import { toolFormatOf } from '../../src/engine/tools/tool-formats.ts';
+import { templateCall, toldThoughts } from '../../src/engine/tools/tool-messages.ts';
+import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
+import { ChatTemplate } from '../../src/tokenizer/chat-template.ts';
 import { thirdParty } from '../fixtures.ts';
 
 const folder = thirdParty('published');
@@ -50,4 +53,21 @@ describe.skipIf(folder === undefined)('published templates', () => {
     const [, tools, thinking] = forms.find(([part]) => part.test(path)) ?? [];
     expect([toolFormatOf(template).name, thinkingFormatOf(template)?.name]).toEqual([tools, thinking]);
   });
+
+  // Others drop the thoughts of earlier turns, and of answers that call nothing.
+  it.each(paths.filter((path) => /Ministral|qwen3_5\/|Qwen3-0|gemma-4/.test(path)))(
+    '%s writes the thoughts of a call that is told again',
+    (path) => {
+      const template = new ChatTemplate(readFileSync(join(folder ?? '', path), 'utf8'), byteTokenizer());
+      const call = templateCall({ id: 'abcdefghi', name: 'f', arguments: '{"a": 1}' });
+      const text = template.render([
+        { role: 'user', content: 'Why?' },
+        { role: 'assistant', content: '', ...toldThoughts('I wonder.'), tool_calls: [call] },
+        { role: 'tool', content: '2', name: 'f', tool_call_id: 'abcdefghi' },
+      ]);
+      const { open = '', label = '', close = '' } = thinkingFormatOf(template) ?? {};
+      const blank = (part: string): string => part.replaceAll(/\s/g, '');
+      expect(blank(text)).toContain(blank(`${open}${label}I wonder.${close}`));
+    },
+  );
 });
