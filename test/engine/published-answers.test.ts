@@ -1,7 +1,9 @@
-/** Answers as other engines' tests have them: thoughts, text and calls, read whole and cut at every place. */
+/** Answers as other engines' tests have them: thoughts, text and calls, read whole and cut at every place and every byte. */
 import { describe, expect, it } from 'vitest';
 import { ThoughtReader } from '../../src/engine/thinking/thought-reader.ts';
 import { CalledAnswer, CallReader } from '../../src/engine/tools/call-reader.ts';
+import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
+import { TextStream } from '../../src/tokenizer/text-stream.ts';
 import { present, thirdParty } from '../fixtures.ts';
 import { type AnswerCase, llamaCases, ollamaCases, otherwise } from './published-answers.ts';
 
@@ -44,6 +46,15 @@ function check(given: AnswerCase, exact: boolean): void {
     expect(read(given, [text.slice(0, cut), text.slice(cut)]), `cut at ${cut}`).toEqual(all);
   }
   expect(read(given, text.split(''))).toEqual(all);
+  const bytes = new TextEncoder().encode(text);
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+    const before = decoder.decode(bytes.subarray(0, cut), { stream: true });
+    expect(read(given, [before, decoder.decode(bytes.subarray(cut))]), `cut at byte ${cut}`).toEqual(all);
+  }
+  const stream = new TextStream(byteTokenizer());
+  const pieces = Array.from(bytes, (byte) => stream.push(byte));
+  expect(read(given, [...pieces, stream.flush()]), 'tokens of one byte').toEqual(all);
 }
 
 describe.skipIf(folder === undefined)('answers of the tests of llama.cpp', () => {
