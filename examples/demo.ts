@@ -19,16 +19,15 @@ import {
   type LoadedModel,
   loadCausalModel,
   loadTokenizer,
-  LookupDrafter,
+  lookupDrafter,
   mixerPreset,
   speculative,
 } from 'linnet';
-import { treeFromPaths } from 'linnet/attention';
 import { conversionCharts, conversionReport, conversionTexts, convert, measureConversion } from 'linnet/conversion';
 import { type Document, loadDocuments, packDocuments, splitDocuments } from 'linnet/data';
-import { ObservedDrafter, runTogether, SpeculationStatistics, sumAcceptance } from 'linnet/decoding';
+import { runTogether, SpeculationStatistics } from 'linnet/decoding';
 import { evaluationData, perplexity } from 'linnet/evaluation';
-import { barChart, lineChart, makeTable, type Section, textTable, treeChart, writeReport } from 'linnet/report';
+import { barChart, lineChart, makeTable, type Section, textTable, writeReport } from 'linnet/report';
 import { causalObjective, parseTrainingSettings, train } from 'linnet/training';
 
 const { values: given } = parseArgs({
@@ -223,16 +222,13 @@ async function speculationStudy({ model, parameters }: (typeof rows)[number]['tu
   await using engine = await DecodingEngine.create(model, parameters);
   const statistics = new SpeculationStatistics();
   const [plain, drafted]: [Generation[], Generation[]] = [[], []];
-  const acceptance = [];
   const openings = heldOut.slice(0, heldOutTexts).map(({ text }) => text.slice(0, 1000));
   for (const text of [prompt, ...openings]) {
     const tokens = [...tokenizer.encode(text, { bos: true })].slice(0, 64);
     const job = { prompt: { tokens }, maxTokens, ignoreEos: true };
-    const drafter = new ObservedDrafter(new LookupDrafter());
     plain.push(...(await runTogether(engine, [job], { tokenizer })));
-    const method = speculative(drafter, { statistics });
+    const method = speculative(lookupDrafter(), { statistics });
     drafted.push(...(await runTogether(engine, [{ ...job, method }], { tokenizer })));
-    acceptance.push(drafter.acceptance);
   }
   const differing = plain.filter(({ tokens }, at) => String(tokens) !== String(drafted[at].tokens)).length;
   const rate = (texts: readonly Generation[]): string =>
@@ -244,18 +240,20 @@ async function speculationStudy({ model, parameters }: (typeof rows)[number]['tu
     `speculation: ${two(statistics.summary.tokensPerStep)} tokens per step over ${maxTokens * plain.length} tokens, ` +
     `${differing === 0 ? 'the text of one-by-one decoding' : `${differing} texts differ from one-by-one`}; ` +
     `${rate(drafted)} tokens/s against ${rate(plain)}`;
-  return { sentence, written: `${prompt}${drafted[0].text}`, acceptance: sumAcceptance(acceptance).slice(0, 40) };
+  return {
+    sentence,
+    written: `${prompt}${drafted[0].text}`,
+    accepted: statistics.summary.acceptedByDepth.slice(0, 20),
+  };
 }
 
 async function speculationSection(): Promise<Section> {
-  const { acceptance, written, sentence } = speculation;
-  const { tree, paths } = treeFromPaths(acceptance.map(({ path }) => path));
-  const shares = new Map(acceptance.map(({ path, offered, accepted }) => [path.join(), accepted / offered]));
-  const chart = treeChart({
-    title: 'Guesses by their place in the tree',
-    tree,
-    // The root is the token that was chosen last, and certain.
-    acceptance: paths.map((path) => (path.length === 0 ? 1 : (shares.get(path.join()) ?? Number.NaN))),
+  const { accepted, written, sentence } = speculation;
+  const chart = await lineChart({
+    title: 'Guesses that became text, by their depth in the draft',
+    x: { label: 'depth' },
+    y: { label: 'share of drafts' },
+    lines: [{ name: 'lookup', points: accepted.map((y, depth) => ({ x: depth + 1, y })) }],
   });
   const text =
     'A drafter guesses how the text goes on: here by looking up where its last tokens stood before. The augmented model reads the ' +
@@ -268,7 +266,7 @@ async function speculationSection(): Promise<Section> {
       {
         kind: 'chart',
         chart,
-        caption: 'In each node: of the times that a guess stood there, the percentage in which it became text.',
+        caption: 'Of all drafts, those of which at least so many guesses in a row became text.',
       },
     ],
   };

@@ -9,10 +9,9 @@ import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../test/decoding/generated.ts';
 import { CombinedDrafter } from '../src/decoding/speculation/drafters/combined-drafter.ts';
 import type { Drafter } from '../src/decoding/speculation/drafters/drafter.ts';
-import { LookupDrafter } from '../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { MedusaDrafter } from '../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../src/decoding/speculation/drafters/model-drafter.ts';
-import { drafterMakers, LearnedTexts } from '../src/decoding/speculation/drafters/registry.ts';
+import { drafterMakers, LearnedTexts, lookupDrafter } from '../src/decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../src/decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { LinnetError } from '../src/errors.ts';
@@ -157,7 +156,7 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
     const paths = [[0], [1], [2], [0, 0], [0, 1], [1, 0], [0, 0, 0], [0, 0, 0, 0]];
     const reference = (): Drafter => new ReferenceDrafter(truth, vocabulary, { paths, hitRate: 0.7, seed: number });
     const drafters: Record<string, () => Drafter> = {
-      lookup: () => new LookupDrafter(),
+      lookup: () => lookupDrafter(),
       medusa: () =>
         new MedusaDrafter(
           heads,
@@ -168,7 +167,7 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
       suffix: () => drafterMakers.suffix(learned),
       recycle: () => drafterMakers.recycle(learned),
       auto: () => drafterMakers.auto(learned),
-      'lookup+reference': () => new CombinedDrafter([new LookupDrafter(), reference()]),
+      'lookup+reference': () => new CombinedDrafter([lookupDrafter(), reference()]),
     };
     for (const [name, make] of Object.entries(drafters)) {
       if (only !== undefined && !only.includes(name)) continue;

@@ -15,7 +15,7 @@ export { type FetchProgress, type HubOptions, hubSource, type ModelSource } from
 export { type LoadedModel, loadCausalModel, loadModel, saveModel } from './checkpoint/load-model.ts';
 export { DecodingEngine } from './decoding/engine.ts';
 export { Sampler, type SamplerInput } from './decoding/sampler.ts';
-export { LookupDrafter } from './decoding/speculation/drafters/lookup-drafter.ts';
+export { lookupDrafter } from './decoding/speculation/drafters/registry.ts';
 export { speculative } from './decoding/speculation/speculative.ts';
 export type { SequenceState } from './decoding/state/sequence-state.ts';
 export { StepEngine } from './decoding/step-engine.ts';

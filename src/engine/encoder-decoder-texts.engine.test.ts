@@ -11,7 +11,7 @@ import { type GenerateOptions, generate, generateToEnd } from '../../test/decodi
 import type { Generation, TextEvent } from './text-job.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
-import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
+import { lookupDrafter } from '../decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { SpeculationStatistics, speculative } from '../decoding/speculation/speculative.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
@@ -83,12 +83,12 @@ describe.each(t5MixerNames)('%s', (name) => {
   });
 
   it.each(Object.entries(samplers))('%s text equals that of sequential decoding with drafts', async (_, config) => {
-    const sampled = (): Promise<GenerateOptions> => about(engine, { maxTokens: 70, sampler: new Sampler(config) });
+    const sampled = (): Promise<GenerateOptions> => about(engine, { maxTokens: 140, sampler: new Sampler(config) });
     const expected = await generateToEnd(engine, await sampled());
     const truth = [model.startId, ...expected.tokens];
     const V = model.sizes.vocabulary;
     const drafters: Drafter[] = [
-      new LookupDrafter(),
+      lookupDrafter(),
       new ReferenceDrafter(truth, V, { seed: 2 }),
       new ReferenceDrafter(truth, V, { seed: 3, hitRate: 1, paths: longPaths }),
     ];
@@ -147,7 +147,7 @@ describe.each(['softmax', 'local+global', 'linformer'])('a text of %s', (name) =
       const { events, generation } = await collect(engine, await about(engine, options));
       expect(generation).toMatchObject({ finish: 'stop', tokens: expected.slice(0, place), steps: place + 1 });
       expect(joined(events)).toEqual({ tokens: expected.slice(0, place), text: generation.text });
-      const method = speculative(new LookupDrafter());
+      const method = speculative(lookupDrafter());
       const drafted = await generateToEnd(engine, await about(engine, { ...options, method }));
       expect(drafted).toMatchObject({ finish: 'stop', tokens: generation.tokens, text: generation.text });
 
@@ -167,7 +167,7 @@ describe.each(['softmax', 'local+global', 'linformer'])('a text of %s', (name) =
       expect(generation.finish).toBe('stop');
       expect(generation.text).toBe(whole.slice(0, whole.indexOf(string)));
       expect(joined(events)).toEqual({ tokens: [...generation.tokens], text: generation.text });
-      const method = speculative(new LookupDrafter());
+      const method = speculative(lookupDrafter());
       const drafted = await generateToEnd(engine, await about(engine, { ...options, method }));
       expect(drafted).toMatchObject({ finish: 'stop', tokens: generation.tokens, text: generation.text });
       expect(drafted.state.length).toBe(generation.state.length);

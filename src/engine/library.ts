@@ -18,6 +18,8 @@ export {
   drafterMakers,
   LearnedByOwner,
   LearnedTexts,
+  lookupDrafter,
+  type LookupOptions,
 } from '../decoding/speculation/drafters/registry.ts';
 export {
   Sampler,
@@ -38,7 +40,6 @@ export {
 } from '../decoding/speculation/acceptance.ts';
 // Speculation: drafters guess, one step verifies, a rule accepts.
 export type { Draft, DraftContext, Drafter } from '../decoding/speculation/drafters/drafter.ts';
-export { LookupDrafter, type LookupOptions } from '../decoding/speculation/drafters/lookup-drafter.ts';
 export { AdaptiveSpeculation, type PacingOptions } from '../decoding/speculation/adaptive-speculation.ts';
 export {
   type SpeculationOptions,

@@ -13,10 +13,9 @@ import { beamMethod } from './search/beam-search.ts';
 import { bestBeams } from '../../test/decoding/beams.ts';
 import { rejection } from '../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../decoding/speculation/drafters/combined-drafter.ts';
-import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
 import { type HeadPredictions, MedusaDrafter } from '../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
-import { drafterMakers, LearnedTexts } from '../decoding/speculation/drafters/registry.ts';
+import { drafterMakers, LearnedTexts, lookupDrafter } from '../decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { Runner } from './runner.ts';
@@ -54,14 +53,12 @@ function promptFor(index: number): number[] {
 /** One text of each kind of method; methods and samplers have a state, so that they are made for each use. */
 const methods: Readonly<Record<string, (truth: readonly number[]) => DecodingMethod>> = {
   plain: () => sequential,
-  lookup: () => speculative(new LookupDrafter()),
+  lookup: () => speculative(lookupDrafter()),
   medusa: () => speculative(new MedusaDrafter(randomHeads(1))),
   'draft model': () => speculative(new ModelDrafter(drafting, V, { depth: 3, width: 2 })),
   'recursive rejection': (truth) => speculative(new ReferenceDrafter(truth, V, { seed: 2 }), { acceptance: rejection }),
   combined: (truth) =>
-    speculative(
-      new CombinedDrafter([new LookupDrafter(), new ReferenceDrafter(truth, V, { seed: 4 })], { maxNodes: 40 }),
-    ),
+    speculative(new CombinedDrafter([lookupDrafter(), new ReferenceDrafter(truth, V, { seed: 4 })], { maxNodes: 40 })),
   beams: () => beamMethod(3, { lengthPenalty: 0.7 }),
   'plain again': () => sequential,
   suffix: () => speculative(drafterMakers.suffix(new LearnedTexts())),
@@ -171,7 +168,7 @@ describe('a round', () => {
     const expected = await generateToEnd(engine, options);
     const runner = new Runner(engine);
     const texts = await Promise.allSettled(
-      [sequential, failing, outside, speculative(new LookupDrafter())].map((method) =>
+      [sequential, failing, outside, speculative(lookupDrafter())].map((method) =>
         ending(runner.submit(jobFor(options, method))),
       ),
     );

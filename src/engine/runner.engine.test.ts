@@ -8,8 +8,7 @@ import { mixerPreset } from '../attention/presets.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { generateToEnd } from '../../test/decoding/generated.ts';
 import { Sampler } from '../decoding/sampler.ts';
-import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
-import { drafters, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
+import { drafters, LearnedByOwner, lookupDrafter } from '../decoding/speculation/drafters/registry.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { PrefixCache } from './text/prefix-cache.ts';
 import { JobRows, type RowHolder } from './job-rows.ts';
@@ -48,9 +47,7 @@ function jobOf(spec: Spec, signal?: AbortSignal): TextJob {
     n,
     ignoreEos: true,
     sampling: { temperature },
-    ...(own
-      ? { method: speculative(new LookupDrafter()) }
-      : { drafter: drafts ? drafters[1 + (spec.length % 4)] : 'off' }),
+    ...(own ? { method: speculative(lookupDrafter()) } : { drafter: drafts ? drafters[1 + (spec.length % 4)] : 'off' }),
     signal,
   };
 }

@@ -12,16 +12,10 @@ import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import { rejection } from '../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../decoding/speculation/drafters/combined-drafter.ts';
 import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
-import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
-import {
-  type HeadPredictions,
-  MedusaDrafter,
-  defaultTreePaths,
-} from '../decoding/speculation/drafters/medusa-drafter.ts';
+import { type HeadPredictions, MedusaDrafter } from '../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
 import { AdaptiveSpeculation } from '../decoding/speculation/adaptive-speculation.ts';
-import { drafterMakers, LearnedTexts } from '../decoding/speculation/drafters/registry.ts';
-import { ObservedDrafter } from '../decoding/speculation/drafters/observed-drafter.ts';
+import { drafterMakers, LearnedTexts, lookupDrafter } from '../decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { SpeculationStatistics, speculative } from '../decoding/speculation/speculative.ts';
 
@@ -98,7 +92,7 @@ describe.each(Object.entries(models))('speculative decoding, %s', (_, mixers) =>
           new ReferenceDrafter(truth, V, { seed: 3, hitRate: 1, paths: longPaths }),
           new ModelDrafter(draftEngine, V, { depth: 3, width: 2 }),
           new ModelDrafter(engine, V, { depth: 5 }), // its own draft model, always right where greedy
-          new CombinedDrafter([new LookupDrafter(), new ReferenceDrafter(truth, V, { seed: 4 })], { maxNodes: 40 }),
+          new CombinedDrafter([lookupDrafter(), new ReferenceDrafter(truth, V, { seed: 4 })], { maxNodes: 40 }),
         ];
         for (const drafter of drafters) {
           const statistics = new SpeculationStatistics();
@@ -176,7 +170,7 @@ describe('speculative decoding', () => {
     await using engine = await makeEngine(both(augmented));
     const promptTokens = [...randomTokens(engine.model, 9, 1)];
     const stop = new AbortController();
-    const method = speculative(new LookupDrafter());
+    const method = speculative(lookupDrafter());
     let finished = false;
     for await (const event of generate(engine, {
       promptTokens,
@@ -205,7 +199,7 @@ describe('speculative decoding', () => {
     }
     const reference = (i: number, paths?: number[][]): Drafter =>
       new ReferenceDrafter([...prompts[i], ...expected[i]], V, { seed: i, ...(paths && { paths }) });
-    const drafters = [reference(0), reference(1, longPaths), new LookupDrafter(), new MedusaDrafter(randomHeads(V, 2))];
+    const drafters = [reference(0), reference(1, longPaths), lookupDrafter(), new MedusaDrafter(randomHeads(V, 2))];
     const bounds = { count: 30, ends: new Set<number>() };
     const decoders: Continuation[] = [];
     const texts = prompts.map((prompt) => [...prompt]);
@@ -237,7 +231,7 @@ describe('speculative decoding', () => {
     const expected = await generateToEnd(engine, options);
     const statistics = new SpeculationStatistics();
     const adaptive = new AdaptiveSpeculation({ trial: 2, interval: 3 });
-    const method = speculative(new LookupDrafter(), { adaptive, statistics });
+    const method = speculative(lookupDrafter(), { adaptive, statistics });
     const result = await generateToEnd(engine, { ...options, method });
     expect(result.tokens).toEqual(expected.tokens);
     const { steps, speculatedSteps } = statistics.summary;
@@ -251,7 +245,7 @@ describe('speculative decoding', () => {
     const promptTokens = [...randomTokens(engine.model, 9, 1)];
     const whole = await generateToEnd(engine, { promptTokens, maxTokens: 81, ignoreEos: true });
     const statistics = new SpeculationStatistics();
-    const drafter = new ObservedDrafter(new ReferenceDrafter([...promptTokens, ...whole.tokens], V));
+    const drafter = new ReferenceDrafter([...promptTokens, ...whole.tokens], V);
     const result = await generateToEnd(engine, {
       promptTokens,
       maxTokens: 81,
@@ -263,9 +257,6 @@ describe('speculative decoding', () => {
     expect(steps * tokensPerStep).toBeCloseTo(80, 9);
     expect(1 + acceptedByDepth.reduce((sum, share) => sum + share, 0)).toBeCloseTo(tokensPerStep, 9);
     expect(acceptedByDepth.every((share, i) => share <= (acceptedByDepth[i - 1] ?? 1))).toBe(true);
-    const shares = new Map(drafter.acceptance.map(({ path, offered, accepted }) => [path.join(), accepted / offered]));
-    expect(shares.size).toBe(defaultTreePaths().length);
-    expect(shares.get('0')).toBeGreaterThan(shares.get('9') ?? 1); // the likeliest guess, the least likely
     const total = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
     expect(total).toBeGreaterThan(0);
     expect(total).toBeLessThanOrEqual(result.decodeSeconds + 0.01);

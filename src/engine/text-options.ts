@@ -36,7 +36,7 @@ export interface TextOptions extends SamplerInput {
   readonly thinkingBudget?: number;
   /** Ends the text between two steps; the text so far is the result. */
   readonly signal?: AbortSignal;
-  /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: as `speculate` says. */
+  /** How tokens are decoded, `speculative(lookupDrafter())` for example. Default: as `speculate` says. */
   readonly method?: DecodingMethod;
   /** What drafts where that is faster; it learns from the texts of the model. Default: the runner's, `off` of a session alone. */
   readonly speculate?: DrafterName;

@@ -20,4 +20,3 @@ export {
   readRun,
 } from './record.ts';
 export { type Column, makeTable, markdownTable, type Table, textTable } from './table.ts';
-export { type TreeChartDescription, treeChart } from './charts/tree-chart.ts';

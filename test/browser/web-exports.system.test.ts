@@ -97,7 +97,7 @@ describe.skipIf(noChromium !== undefined)(
         const found = await suite.inPage((page) =>
           page.evaluate(
             async ({ url, texts }) => {
-              const { LinnetError, LookupDrafter, open, runTogether, speculative } = globalThis.linnet;
+              const { LinnetError, lookupDrafter, open, runTogether, speculative } = globalThis.linnet;
               const opened = await open(url, { kind: 'encoder-decoder' });
               const { tokenizer, description: model } = opened;
               const engine = await opened.engine();
@@ -107,7 +107,7 @@ describe.skipIf(noChromium !== undefined)(
               for (const text of texts) {
                 const encoded = await engine.encode([...tokenizer.encode(text), ...model.eosIds]);
                 plain.push((await runTogether(engine, [{ ...job, state: engine.newState(encoded) }]))[0].tokens);
-                const method = speculative(new LookupDrafter());
+                const method = speculative(lookupDrafter());
                 const state = engine.newState(encoded);
                 drafted.push((await runTogether(engine, [{ ...job, method, state }]))[0].tokens);
               }

@@ -92,13 +92,13 @@ describe.skipIf(noChromium !== undefined)(
       const outcome = await suite.inPage((page) =>
         page.evaluate(
           async ({ prompt, maxTokens }) => {
-            const { LookupDrafter, open, runTogether, SpeculationStatistics, speculative } = globalThis.linnet;
+            const { lookupDrafter, open, runTogether, SpeculationStatistics, speculative } = globalThis.linnet;
             const opened = await open('/model/');
             const [engine, { tokenizer }] = [await opened.engine(), opened];
             const promptTokens = tokenizer.encode(prompt, { bos: true });
             const statistics = new SpeculationStatistics();
             const job = { prompt: { tokens: Array.from(promptTokens) }, maxTokens, ignoreEos: true };
-            const method = speculative(new LookupDrafter(), { statistics });
+            const method = speculative(lookupDrafter(), { statistics });
             const [looked] = await runTogether(engine, [{ ...job, method }]);
             const state = engine.newState();
             await engine.prefill(state, promptTokens.subarray(0, -1));

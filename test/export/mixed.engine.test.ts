@@ -11,7 +11,7 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
-import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
+import { lookupDrafter } from '../../src/decoding/speculation/drafters/registry.ts';
 import { ModelDrafter } from '../../src/decoding/speculation/drafters/model-drafter.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
@@ -131,7 +131,7 @@ describe('a mixed export', () => {
         const options = { promptTokens, maxTokens: 45, ignoreEos: true };
         const sampler = (): Sampler => new Sampler({ temperature, seed: 3 });
         const { tokens } = await generateToEnd(engine, { ...options, sampler: sampler() });
-        for (const drafter of [new LookupDrafter(), new ModelDrafter(engine, engine.model.sizes.vocabulary)]) {
+        for (const drafter of [lookupDrafter(), new ModelDrafter(engine, engine.model.sizes.vocabulary)]) {
           const method = speculative(drafter, { statistics });
           const found = await generateToEnd(engine, { ...options, sampler: sampler(), method });
           expect(found.tokens, `${drafter.name} at ${temperature}`).toEqual(tokens);

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import { bestBeams } from '../decoding/beams.ts';
-import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
+import { lookupDrafter } from '../../src/decoding/speculation/drafters/registry.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
@@ -81,7 +81,7 @@ describe.each(storageTypeNames)('an exported T5 as %s', (dtype) => {
     expect(new Set(text).size).toBeGreaterThan(2);
     const encoded = await engine.encode(sources[0]);
     const options = { promptTokens: [], maxTokens: 25, ignoreEos: true };
-    const method = speculative(new LookupDrafter());
+    const method = speculative(lookupDrafter());
     const drafted = await generateToEnd(engine, { ...options, method, state: engine.newState(encoded) });
     expect(drafted.tokens).toEqual(text);
     expect(drafted.steps).toBeLessThan(25);

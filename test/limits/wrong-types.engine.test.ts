@@ -154,8 +154,8 @@ const calls: readonly Call[] = [
     () => new library.Sampler(),
     () => [new Float32Array(4), [1]],
   ),
-  made('LookupDrafter', library.LookupDrafter, () => [{ maxNodes: 8 }]),
-  plain('speculative', library.speculative, () => [new library.LookupDrafter(), {}]),
+  plain('lookupDrafter', library.lookupDrafter, () => [{ maxNodes: 8 }]),
+  plain('speculative', library.speculative, () => [library.lookupDrafter(), {}]),
   made('Random', library.Random, () => [1]),
   method(
     'integer',

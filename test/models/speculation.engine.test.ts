@@ -6,7 +6,7 @@ import { readDocuments } from '../../src/data/documents/documents.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import type { Drafter } from '../../src/decoding/speculation/drafters/drafter.ts';
-import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
+import { lookupDrafter } from '../../src/decoding/speculation/drafters/registry.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
 import { compareRules } from '../../src/studies/rules/verification-rules.ts';
@@ -88,7 +88,7 @@ describe.skipIf(absent)(
           const options = { promptTokens, maxTokens: tokens, ignoreEos: true };
           const expected = await generateToEnd(engine, options);
           const drafters: Record<keyof typeof statistics, Drafter> = {
-            lookup: new LookupDrafter(),
+            lookup: lookupDrafter(),
             medusa: new MedusaDrafter(heads, [[0], [1], [2], [0, 0], [0, 1], [1, 0], [0, 0, 0]]),
           };
           for (const drafter of ['lookup', 'medusa'] as const) {

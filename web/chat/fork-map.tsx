@@ -1,6 +1,6 @@
 /** The branches of a conversation as a tree that one can walk: by the pointer, or by the arrow keys. */
 import { useRef } from 'preact/hooks';
-import { layoutTree } from '../../src/report/charts/tree-layout.ts';
+import { layoutTree } from '../components/tree-layout.ts';
 import { authorNames, type ConversationTree, shownPath, type Turn } from './conversation.ts';
 
 export interface ForkMapProps {

@@ -1,5 +1,5 @@
 /** A drafted tree of tokens: what was guessed, the path the model accepted, and the token it added. */
-import { layoutTree } from '../../src/report/charts/tree-layout.ts';
+import { layoutTree } from './tree-layout.ts';
 import { visibleToken } from './tokens.ts';
 
 /** Where guesses come from, and the colour that stands for it. */

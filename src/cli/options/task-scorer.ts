@@ -1,5 +1,5 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
-import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
+import { lookupDrafter } from '../../decoding/speculation/drafters/registry.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
@@ -17,7 +17,7 @@ export async function openTaskScorer(
   try {
     const { tokenizer } = loaded;
     const engine = await loaded.engine();
-    const newMethod = speculate === 'off' ? undefined : () => speculative(new LookupDrafter());
+    const newMethod = speculate === 'off' ? undefined : () => speculative(lookupDrafter());
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     /** The model and all that decides its answers. */
     const identity = sha256(JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, context]));

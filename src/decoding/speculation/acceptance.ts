@@ -126,7 +126,7 @@ const entropyFloor = 1e-5;
  * @throws LinnetError `CONFIG` if ε or δ is not in 0…1
  * @example
  * ```ts
- * const method = speculative(new LookupDrafter(), { acceptance: typical() });
+ * const method = speculative(lookupDrafter(), { acceptance: typical() });
  * ```
  */
 export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): AcceptanceRule {

@@ -53,7 +53,7 @@ export interface VerifiedTree {
  * A method that verifies the drafts of `drafter`, which serves this one text.
  * @example
  * ```ts
- * const method = speculative(new LookupDrafter());
+ * const method = speculative(lookupDrafter());
  * await using model = await open('runs/augmented');
  * const text = await model.generate('Call me', { method }).text();
  * ```

@@ -9,7 +9,7 @@ const drafts = fc
   .array(fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 6 }), { maxLength: 8 })
   .map((paths) => {
     const trie = new DraftTrie(0);
-    for (const path of paths) trie.addPath(path, 1000);
+    for (const path of paths) path.reduce((node, token) => trie.add(node, token), 0);
     return trie.toDraft();
   });
 

@@ -38,15 +38,6 @@ export class DraftTrie {
     return child;
   }
 
-  /** Adds a path below the root, as far as `maxNodes` nodes in all allow. */
-  addPath(path: readonly number[], maxNodes: number): void {
-    let node = 0;
-    for (const token of path) {
-      if (this.size >= maxNodes && this.find(node, token) === undefined) return;
-      node = this.add(node, token);
-    }
-  }
-
   toDraft(): Draft {
     return { tree: new TokenTree(this.#parents), tokens: Int32Array.from(this.#tokens) };
   }

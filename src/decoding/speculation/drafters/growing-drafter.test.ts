@@ -7,7 +7,7 @@ import { modelLayout } from '../../../models/graphs/model-layout.ts';
 import { SequenceState } from '../../state/sequence-state.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
-import { drafterMakers, LearnedByOwner, LearnedTexts } from './registry.ts';
+import { drafterMakers, LearnedByOwner, LearnedTexts, lookupDrafter, type LookupOptions } from './registry.ts';
 import { EarlierTexts } from './suffix-guesser.ts';
 
 const model = tinyLlama([{ kind: 'softmax' }]);
@@ -31,6 +31,8 @@ function ranked(...tokens: number[]): Float32Array {
 }
 
 const unread = { tokens: new Int32Array(0), logits: [] };
+/** Tokens alone count: nodes cost nothing. */
+const free = (_nodes: number, tokens: number): number => tokens;
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
 describe('suffix', () => {
@@ -94,6 +96,60 @@ describe('suffix', () => {
   });
 });
 
+describe('lookup', () => {
+  it('continues as the text did after the longest end that it has seen, then after shorter ones', async () => {
+    // 2,3 was followed by 4,9; 3 alone also by 5,6.
+    const draft = await propose(lookupDrafter(), [1, 2, 3, 4, 9, 3, 5, 6, 2, 3], { maxDepth: 2, rate: free });
+    const [best, next] = pathsOf(draft);
+    expect([best, next]).toEqual([
+      [3, 4, 9],
+      [3, 5, 6],
+    ]);
+  });
+
+  it('guesses from the text that was read as well as from the text that is generated, the longer match first', async () => {
+    const { decoder } = tinyT5('softmax');
+    const encoded = { tokens: Int32Array.of(11, 12, 13, 14, 1), layers: [] };
+    const about = { state: new SequenceState(decoder, modelLayout(decoder), encoded), maxDepth: 2, rate: free };
+    const expected = [
+      [13, 14, 1],
+      [13, 5, 6],
+    ];
+    expect(pathsOf(await propose(lookupDrafter(), [0, 13, 5, 6, 12, 13], about))).toEqual(expected);
+    const growing = lookupDrafter();
+    await propose(growing, [0], about);
+    await propose(growing, [0, 13], about);
+    expect(pathsOf(await propose(growing, [0, 13, 5, 6, 12, 13], about))).toEqual(expected);
+  });
+
+  it('guesses nothing where nothing was seen, or nothing is of use', async () => {
+    expect((await propose(lookupDrafter(), [4])).tree.size).toBe(1);
+    expect((await propose(lookupDrafter(), [1, 2, 3])).tree.size).toBe(1);
+    expect((await propose(lookupDrafter(), [1, 1, 1], { maxDepth: 0 })).tree.size).toBe(1);
+    expect((await propose(lookupDrafter(), [1, 1, 1], { maxDepth: 2, rate: free })).tree.height).toBe(2);
+  });
+
+  it('stays within its number of nodes', async () => {
+    const text = [...range(1, 40), ...range(1, 13)];
+    expect((await propose(lookupDrafter({ maxNodes: 8 }), text, { rate: free })).tree.size).toBe(8);
+  });
+
+  it('learns nothing for the next text', async () => {
+    const { lookup } = drafterMakers;
+    const learned = new LearnedTexts();
+    const first = lookup(learned);
+    await propose(first, range(1, 9));
+    await first.accepted?.([9], unread);
+    first.ended?.();
+    expect((await propose(lookup(learned), [20, 3, 4])).tree.size).toBe(1);
+    expect(learned.saved).toBeUndefined();
+  });
+
+  it.each<LookupOptions>([{ maxNodes: 0 }, { maxNodes: 1.5 }, { maxNodes: -1 }])('refuses %j', (options) => {
+    expect(() => lookupDrafter(options)).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+});
+
 describe('recycled tokens', () => {
   it('are the likeliest successors of when the model last read a token', async () => {
     const learned = new LearnedTexts();
@@ -145,24 +201,47 @@ describe('trees', () => {
     expect((await propose(suffix(new LearnedTexts()), [1, 2, 1, 2], { maxDepth: 0 })).tree.size).toBe(1);
   });
 
-  it('are trees of any text, whether it came at once or piece by piece', async () => {
-    const token = fc.integer({ min: 0, max: 3 });
-    await fc.assert(
-      fc.asyncProperty(fc.array(token, { minLength: 1, maxLength: 60 }), async (text) => {
-        const growing = auto(new LearnedTexts());
-        for (let length = 1; length < text.length; length += 3) await propose(growing, text.slice(0, length));
-        const draft = await propose(growing, text);
-        const atOnce = await propose(auto(new LearnedTexts()), text);
-        expect([...draft.tokens]).toEqual([...atOnce.tokens]);
-        const children = Array.from(draft.tokens, (each, node) => `${draft.tree.parents[node]} ${each}`);
-        expect(new Set(children).size).toBe(children.length);
-      }),
-      { seed: 3, numRuns: 60 },
-    );
-  });
+  it.each(['lookup', 'auto'] as const)(
+    'of %s are the same whether the text came at once or piece by piece',
+    async (name) => {
+      const token = fc.integer({ min: 0, max: 3 });
+      await fc.assert(
+        fc.asyncProperty(fc.array(token, { minLength: 1, maxLength: 60 }), async (text) => {
+          const growing = drafterMakers[name](new LearnedTexts());
+          for (let length = 1; length < text.length; length += 3) await propose(growing, text.slice(0, length));
+          const draft = await propose(growing, text);
+          const atOnce = await propose(drafterMakers[name](new LearnedTexts()), text);
+          expect([...draft.tokens]).toEqual([...atOnce.tokens]);
+          const children = Array.from(draft.tokens, (each, node) => `${draft.tree.parents[node]} ${each}`);
+          expect(new Set(children).size).toBe(children.length);
+        }),
+        { seed: 3, numRuns: 60 },
+      );
+    },
+  );
 });
 
 describe('memory', () => {
+  it('is read in a bounded part, however long the text is', () => {
+    const index = new NgramIndex([1, 2, 3]);
+    const length = 20_000;
+    const text = Array.from({ length }, (_, i) => i % 7);
+    index.extend(text);
+    let reads = 0;
+    const watched = new Proxy(text, {
+      get(target, key) {
+        reads++;
+        return Reflect.get(target, key) as unknown;
+      },
+    });
+    expect(index.occurrences(watched, 3)).toEqual([length - 8, length - 15, length - 22]);
+    expect(reads).toBeLessThan(100);
+    watched.push(length % 7);
+    reads = 0;
+    index.extend(watched);
+    expect(reads).toBeLessThan(20);
+  });
+
   it('keeps the last tokens, at no more than 100 bytes each, and finds the same as an index of them alone', () => {
     const random = fc.sample(fc.integer({ min: 0, max: 5 }), { seed: 4, numRuns: 3000 });
     const ring = new NgramIndex([1, 2, 4], { most: 512, visits: 600 });

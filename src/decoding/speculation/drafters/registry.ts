@@ -1,9 +1,8 @@
 /** Drafters by name that need no model of their own, and their memory of the texts of an owner. */
-import { requireCount } from '../../../files/arguments.ts';
+import { requireCount, requireOptions } from '../../../files/arguments.ts';
 import { StepCosts } from '../adaptive-speculation.ts';
 import type { Drafter } from './drafter.ts';
 import { type Chance, growingDrafter } from './growing-drafter.ts';
-import { LookupDrafter } from './lookup-drafter.ts';
 import { recyclingGuesser, Successors } from './recycling-guesser.ts';
 import { EarlierTexts, suffixGuesser } from './suffix-guesser.ts';
 
@@ -92,9 +91,31 @@ export class LearnedByOwner {
   }
 }
 
+/** Bounds of the drafts of `lookupDrafter`. */
+export interface LookupOptions {
+  /** Most nodes of a draft, the root included. Default 32. */
+  readonly maxNodes?: number;
+}
+
+/**
+ * Prompt lookup, for one text: it goes on as it did where its last tokens occurred before, in the text itself or in the one
+ * that an encoder has read. This is `suffix` without earlier texts.
+ * @throws LinnetError `CONFIG` for a bound that is not a whole number of at least 1
+ * @example
+ * ```ts
+ * const method = speculative(lookupDrafter());
+ * ```
+ */
+export function lookupDrafter(options: LookupOptions = {}): Drafter {
+  requireOptions(options, 'the options of lookup');
+  const { maxNodes = 32 } = options;
+  requireCount(maxNodes, 'maxNodes of lookup', 1, 'CONFIG');
+  return growingDrafter('lookup', [suffixGuesser(new EarlierTexts(1))], maxNodes);
+}
+
 /** Makes the drafter of one text. */
 export const drafterMakers: Readonly<Record<Exclude<DrafterName, 'off'>, (learned: LearnedTexts) => Drafter>> = {
-  lookup: () => new LookupDrafter(),
+  lookup: () => lookupDrafter(),
   suffix: ({ earlier }) => growingDrafter('suffix', [suffixGuesser(earlier)]),
   recycle: ({ successors }) => growingDrafter('recycle', [recyclingGuesser(successors)], 16),
   auto: ({ earlier, successors }) => growingDrafter('auto', [suffixGuesser(earlier), recyclingGuesser(successors)]),
