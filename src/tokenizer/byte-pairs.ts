@@ -1,67 +1,58 @@
 /**
- * The vocabulary and the merges of a byte-pair tokenizer as the library keeps them, made once for all its instances. The library would
- * copy both out of the parsed file for each, the merges as texts of JSON: at 262,000 tokens that is most of the time of loading.
+ * The vocabulary and the merges of a byte-pair tokenizer as the library looks them up, made once for all its instances. The library
+ * would copy both out of the parsed file for each, the merges as texts of JSON: at 262,000 tokens that is most of the time of loading.
  */
 import type { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
-import { isJsonObject, type JsonObject } from '../files/json-object.ts';
+import type { JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 
-export class BytePairs {
-  /** The model of the file without vocabulary and merges, for the library's constructor. */
-  readonly stripped: JsonObject;
-  readonly #ids: ReadonlyMap<string, number>;
-  readonly #tokens: string[] = [];
-  #merges: readonly unknown[];
-  #ranks: ReadonlyMap<string, number> | undefined;
-
-  /**
-   * @param ids of all tokens, as they are called in the library
-   * @param model one that `describes` says
-   * @param mask makes these names from the names in the file
-   * @throws LinnetError `FORMAT` for merges that are none
-   */
-  constructor(ids: ReadonlyMap<string, number>, model: JsonObject, mask: (token: string) => string, origin: string) {
-    const { merges, unk_token: unknown } = model;
-    this.#ids = ids;
-    for (const [token, id] of ids) this.#tokens[id] = token;
-    this.#merges = Array.isArray(merges) ? merges : [];
-    const isMerge = Array.isArray(this.#merges[0]) ? isPair : (merge: unknown) => typeof merge === 'string';
-    if (!this.#merges.every(isMerge)) {
-      throw new LinnetError('FORMAT', `${origin} has a merge that is no pair of tokens`);
-    }
-    this.stripped = {
-      ...model,
-      vocab: {},
-      merges: [],
-      ...(typeof unknown === 'string' && { unk_token: mask(unknown) }),
-    };
-  }
-
-  /** Whether a model is one of this kind. */
-  static describes({ type, vocab, merges }: JsonObject): boolean {
-    return type === 'BPE' && isJsonObject(vocab) && Array.isArray(merges);
-  }
-
-  /** Gives them to an instance that was made of the stripped file. */
-  give({ model }: LibraryTokenizer): void {
-    const { unk_token: unknown } = this.stripped;
-    const unk_token_id = typeof unknown === 'string' ? this.#ids.get(unknown) : undefined;
-    Object.assign(model, { tokens_to_ids: this.#ids, vocab: this.#tokens, unk_token_id });
-    Object.defineProperty(model, 'bpe_ranks', { get: () => this.#allRanks() });
-  }
-
-  /** The places of merges in their list, by their tokens as the library writes them; made with the first text. */
-  #allRanks(): ReadonlyMap<string, number> {
-    if (this.#ranks !== undefined) return this.#ranks;
-    const ranks = new Map<string, number>();
-    for (const [rank, merge] of this.#merges.entries()) {
-      ranks.set(JSON.stringify(typeof merge === 'string' ? merge.split(' ', 2) : merge), rank);
-    }
-    this.#merges = [];
-    return (this.#ranks = ranks);
-  }
+/** A piece of a word that the library asks to be merged with the next one. */
+interface Piece {
+  readonly token: string;
+  readonly next: { readonly token: string };
+  /** How far to the right it is, below 1: of equal merges the left one comes first. */
+  readonly bias: number;
+  /** Its place among the merges of the word. */
+  score: number;
 }
 
-function isPair(merge: unknown): boolean {
-  return Array.isArray(merge) && merge.length === 2 && typeof merge[0] === 'string' && typeof merge[1] === 'string';
+/**
+ * @param ids of all tokens, by their names in the library
+ * @param model of a tokenizer.json
+ * @param unknown the name of the unknown token in the library
+ * @returns gives all this to an instance that was made without
+ * @throws LinnetError `FORMAT` for merges that are none
+ */
+export function bytePairs(ids: ReadonlyMap<string, number>, { merges }: JsonObject, unknown: unknown, origin: string) {
+  if (!Array.isArray(merges)) throw new LinnetError('FORMAT', `${origin} has no list "merges"`);
+  const ranks = mergeRanks(merges, origin);
+  const vocab = new Array<string>(ids.size);
+  for (const [token, id] of ids) vocab[id] = token;
+  const unk_token_id = typeof unknown === 'string' ? ids.get(unknown) : undefined;
+  const add_node = (queue: { push(piece: Piece): void }, piece: Piece): void => {
+    const rank = ranks.get(piece.token)?.get(piece.next.token);
+    if (rank === undefined) return;
+    piece.score = rank + piece.bias;
+    queue.push(piece);
+  };
+  return ({ model }: LibraryTokenizer): void => {
+    Object.assign(model, { tokens_to_ids: ids, vocab, unk_token_id, add_node });
+  };
+}
+
+/** The places of merges in their list, by their left tokens and their right ones. */
+function mergeRanks(merges: readonly unknown[], origin: string): ReadonlyMap<string, ReadonlyMap<string, number>> {
+  const ranks = new Map<string, Map<string, number>>();
+  merges.forEach((merge, rank) => {
+    const pair: readonly unknown[] =
+      typeof merge === 'string' ? merge.split(' ', 2) : Array.isArray(merge) ? merge : [];
+    const [left, right] = pair;
+    if (pair.length !== 2 || typeof left !== 'string' || typeof right !== 'string') {
+      throw new LinnetError('FORMAT', `merge ${rank} of ${origin} is no pair of tokens`);
+    }
+    let rights = ranks.get(left);
+    if (rights === undefined) ranks.set(left, (rights = new Map()));
+    rights.set(right, rank);
+  });
+  return ranks;
 }

@@ -11,7 +11,7 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
-import { BytePairs } from './byte-pairs.ts';
+import { bytePairs } from './byte-pairs.ts';
 import { checkComponents, type UnfamiliarPatterns } from './components.ts';
 import { tokenSpelling } from './token-bytes.ts';
 import { type LaterEncoder, laterTokens } from './later-encoding.ts';
@@ -70,7 +70,7 @@ const specialTokenKeys = [
  */
 export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenizer {
   const origin = files.origin ?? 'tokenizer.json';
-  const { tokenizerJson, tokenizerConfigJson = {}, modelConfigJson = {} } = files;
+  const { tokenizerJson, tokenizerConfigJson = {}, modelConfigJson = {}, timeLimit, later } = files;
   const model = tokenizerJson.model;
   if (!isJsonObject(model)) throw new LinnetError('FORMAT', `${origin} has no object "model"`);
   const unfamiliar = checkComponents(tokenizerJson, origin);
@@ -111,22 +111,31 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const specialIds = new Set(named.values());
   for (const token of added) if (token.special) specialIds.add(token.id);
   for (const id of Object.values(roles)) if (id !== undefined) specialIds.add(id);
-  const specialNames = new Map([...ids].filter(([, id]) => specialIds.has(id)));
+  const specialNames = new Map<string, number>();
+  for (const [name, id] of ids) if (specialIds.has(id)) specialNames.set(name, id);
+  const ends = textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles);
   const masked = new Set([...specialNames.keys(), ...removed.keys()]);
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
+  for (const [name, id] of specialNames) {
+    ids.delete(name);
+    ids.set(mask(name), id);
+  }
 
-  const masks = { added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source) };
-  const pairs = BytePairs.describes(model)
-    ? new BytePairs(new Map(Array.from(ids, ([token, id]) => [mask(token), id])), model, mask, origin)
-    : undefined;
+  const maskedJson = maskedModel(model, mask);
+  const fill = model.type === 'BPE' ? bytePairs(ids, model, maskedJson.unk_token, origin) : undefined;
   const library = (json: JsonObject): LibraryTokenizer => {
-    const own = pairs?.stripped ?? maskedModel(model, mask);
-    const made = openLibrary({ ...json, ...masks, model: own }, maskedConfig(tokenizerConfigJson, mask), origin);
-    pairs?.give(made);
-    return made;
+    const instance = openLibrary(json, maskedConfig(tokenizerConfigJson, mask), origin);
+    fill?.(instance);
+    return instance;
   };
-  const { scheme, without } = textPrefix(tokenizerJson);
-  const whole = library(tokenizerJson);
+  // The vocabulary of the file goes with its object: what stays is this one.
+  const json = {
+    ...tokenizerJson,
+    model: maskedJson,
+    added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source),
+  };
+  const { scheme, without } = textPrefix(json);
+  const whole = library(json);
   /** Without the blank that begins a text; made when a text goes on for the first time. */
   let inside = scheme === 'none' ? whole : undefined;
   const libraryAfter = (follows: EncodeOptions['follows']): LibraryTokenizer =>
@@ -134,8 +143,8 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   /** Runs a step over `size` characters or tokens, with a time limit where its patterns need one. */
   const watch = <T>(what: keyof UnfamiliarPatterns, size: number, work: () => T): T => {
     try {
-      if (files.timeLimit === undefined || !unfamiliar[what]) return work();
-      return files.timeLimit(work, patience.start + size * patience.each);
+      if (timeLimit === undefined || !unfamiliar[what]) return work();
+      return timeLimit(work, patience.start + size * patience.each);
     } catch (cause) {
       const isEndless = cause instanceof Error && cause.name === 'TimeLimitError';
       const reason = isEndless ? 'a pattern of it takes without end' : String(cause);
@@ -162,13 +171,13 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     specialIds,
     specialNames,
     withoutRow: [...removed.keys()],
-    ...textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles),
+    ...ends,
 
     encode(text, options = {}) {
       requireText(text, 'the text');
       requireOptions(options, 'the options of encode');
       const { bos = false, follows } = options;
-      const tokens = (files.later && laterTokens(files.later, text, follows)) ?? tokensOf(text, follows);
+      const tokens = (later && laterTokens(later, text, follows)) ?? tokensOf(text, follows);
       if (!bos) return tokens;
       if (roles.bosId === undefined) {
         throw new LinnetError('INPUT', 'this tokenizer has no BOS token; encode without bos');
@@ -262,11 +271,13 @@ function configuredId(value: unknown, vocabularySize: number): number | undefine
   return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabularySize ? id : undefined;
 }
 
+/** A model with the names of the library; one of byte pairs without vocabulary and merges, which `bytePairs` gives it. */
 function maskedModel(model: JsonObject, mask: (token: string) => string): Record<string, unknown> {
   const { vocab, unk_token: unknown } = model;
   const masked: Record<string, unknown> = { ...model };
   if (typeof unknown === 'string') masked.unk_token = mask(unknown);
-  if (Array.isArray(vocab)) masked.vocab = vocab.map(([token, score]: [string, number]) => [mask(token), score]);
+  if (model.type === 'BPE') Object.assign(masked, { vocab: {}, merges: [] });
+  else if (Array.isArray(vocab)) masked.vocab = vocab.map(([token, score]: [string, number]) => [mask(token), score]);
   // Not by assignment: a token may be called __proto__.
   else if (isJsonObject(vocab))
     masked.vocab = Object.fromEntries(Object.entries(vocab).map(([t, id]) => [mask(t), id]));
