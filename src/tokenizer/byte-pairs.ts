@@ -50,9 +50,8 @@ function mergeRanks(merges: readonly unknown[], origin: string): ReadonlyMap<str
     if (pair.length !== 2 || typeof left !== 'string' || typeof right !== 'string') {
       throw new LinnetError('FORMAT', `merge ${rank} of ${origin} is no pair of tokens`);
     }
-    let rights = ranks.get(left);
-    if (rights === undefined) ranks.set(left, (rights = new Map()));
-    rights.set(right, rank);
+    const rights = ranks.get(left) ?? new Map<string, number>();
+    ranks.set(left, rights.set(right, rank));
   });
   return ranks;
 }
