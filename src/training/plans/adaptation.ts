@@ -43,9 +43,10 @@ export const adaptationShape = {
     'what the learning rate is multiplied by for parameters of mixers: α, λ, filter weights, feature maps',
   ),
   loraSave: described(
-    z.enum(['merged', 'adapter']).default('merged'),
+    z.enum(['merged', 'adapter']).optional(),
     'form',
-    'what `lora` saves: merged (a model) or adapter (a PEFT folder, for linnet merge)',
+    'what `lora` saves: merged (a model, in floats) or adapter (a PEFT folder, for linnet merge) ' +
+      '(default: merged; adapter of a GGUF in codes)',
   ),
 };
 
@@ -99,7 +100,7 @@ export function planMixerRate(plan: TrainingPlan, factor: number, model: ModelDe
 export function planLora(
   plan: TrainingPlan,
   { choice, whole: groups }: ChosenAdaptation,
-  { loraSave, dtype, replace, seed = 0 }: Pick<AdaptationOptions, 'loraSave' | 'dtype' | 'replace' | 'seed'>,
+  { loraSave = 'merged', dtype, replace, seed = 0 }: Pick<AdaptationOptions, 'loraSave' | 'dtype' | 'replace' | 'seed'>,
   { model, path, fingerprint, task, stored, fresh = new Set() }: AdaptationBase,
 ): TrainingPlan {
   const lora = loraOf(model, choice);

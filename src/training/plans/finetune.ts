@@ -35,7 +35,9 @@ export interface FinetuneDetails {
 }
 
 /**
- * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder next to it.
+ * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder next to it. Of matrices
+ * in codes (GGUF) low-rank updates are trained through the decoded numbers of one layer at a time, and saved as an adapter unless
+ * `loraSave` says otherwise.
  *
  * @param model folder of the model
  * @throws OptionsError for options that are wrong or exclude each other; LinnetError `PATH` if `out` or a run exists,
@@ -82,14 +84,21 @@ function finetuning(model: string, options: FinetuneOptions) {
       const rated = planMixerRate(plan, parsed.mixerLrFactor, base.model);
       if (adaptation === undefined) return rated;
       if (weights === undefined) return planLora(rated, adaptation, parsed, base);
-      const adapted = planLora(rated, adaptation, parsed, { ...base, stored: weights.parameters });
+      const { loraSave = hasCodes(weights) ? 'adapter' : 'merged' } = parsed;
+      const adapted = planLora(rated, adaptation, { ...parsed, loraSave }, { ...base, stored: weights.parameters });
       return { ...adapted, weights: frozenWeights(weights, adapted), variant: { ...adapted.variant, form: 'layers' } };
     };
   return { parsed, settings, prepare, inLayers: () => openForLayers(model, parsed, settings, adaptation) };
 }
 
+/** Whether matrices are in codes, which are never decoded all at once. */
+function hasCodes({ names, codes }: Pick<ModelWeights, 'names' | 'codes'>): boolean {
+  return names.some((name) => codes(name) !== undefined);
+}
+
 /**
- * The folder of a causal model whose updates are trained layer by layer, since it does not fit whole; undefined where it does.
+ * The folder of a causal model whose updates are trained layer by layer, since it is in codes or does not fit whole; undefined where
+ * it does.
  * @throws LinnetError `CONFIG` where neither form fits
  */
 async function openForLayers(
@@ -111,7 +120,10 @@ async function openForLayers(
     const job = trainLora(base, loraOf(model, adaptation.choice), wholeParameters(model, adaptation.whole), 0);
     const limit = memoryLimit(memory);
     const bytesOf = (own: PlannedJob): number => fitStep(own, limit).cost.bytes;
-    const bytes = { whole: bytesOf(job), layers: bytesOf({ ...job, weights: frozenWeights(weights, job) }) };
+    const bytes = {
+      whole: hasCodes(weights) ? undefined : bytesOf(job),
+      layers: bytesOf({ ...job, weights: frozenWeights(weights, job) }),
+    };
     const { form } = chooseForm('a step', bytes, limit, ['a smaller `length`']);
     if (form === 'layers') return { ...weights, model };
   }
