@@ -3,7 +3,7 @@
  * rows may be named dimensions.
  */
 import type { Value } from '../graph/graph.ts';
-import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
+import { pad, reshape, slice, split, transpose } from '../graph/ops/layout.ts';
 import { broadcastTo } from '../graph/ops/contraction.ts';
 import { multiplyDims } from '../graph/shape.ts';
 
@@ -66,11 +66,12 @@ export class HeadLayout {
     return reshape(broadcastTo(mask, [B, this.#repeat, T, rows]), [B, 1, multiplyDims(this.#repeat, T), rows]);
   }
 
-  /** Weights per query head [B,T,rows,H] → [B,M,R·T,rows]. */
-  perHead(weights: Value): Value {
+  /** Weights per query head of L layers [B,T,rows,L·H] → [B,M,R·T,rows] of each. Default: of one. */
+  perHead(weights: Value, layers = 1): readonly Value[] {
     const [B, T, rows] = weights.shape;
     const [M, R] = [this.#keyValueHeads, this.#repeat];
-    return this.#padded(reshape(transpose(weights, [0, 3, 1, 2]), [B, M, multiplyDims(R, T), rows]));
+    const all = this.#padded(reshape(transpose(weights, [0, 3, 1, 2]), [B, layers * M, multiplyDims(R, T), rows]));
+    return layers === 1 ? [all] : split(all, 1, new Array<number>(layers).fill(M));
   }
 
   /** Values [B,M,T,E] as each query head sees them: [B,M,R·T,E]. */

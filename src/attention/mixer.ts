@@ -99,6 +99,8 @@ export interface StepInput extends SequenceInput {
   readonly memory?: StepMemory;
   /** By the names of the form's `inputs`. */
   readonly inputs: Readonly<Record<string, Value>>;
+  /** The filters of all layers that meet the same offsets, and the layer's place among them. Default: its own alone. */
+  readonly filters?: { readonly all: readonly Value[]; readonly place: number };
   readonly horizon: Horizon;
 }
 

@@ -55,7 +55,7 @@ export function biasByOffset({ table, scheme }: RelativeBias, reach: number, fac
 
 /** The bias of every node and row of a step: [B,M,R·T,rows]. @param offsets int32 [B,T,rows] */
 export function biasOfRows(bias: RelativeBias, offsets: Value, reach: number, heads: HeadLayout): Value {
-  return heads.perHead(gather(biasByOffset(bias, reach), offsets, 0));
+  return heads.perHead(gather(biasByOffset(bias, reach), offsets, 0))[0];
 }
 
 /** Scores of raw queries and keys inside groups: [M,B·N,R·G,G]. */

@@ -138,16 +138,23 @@ export function maskScores(scores: Value, { same }: StepMasks, heads: HeadLayout
   return add(scores, heads.tile(scoreBias(same)));
 }
 
-/** The filter weight that every row meets, per query: [B,M,R·T,rows] for each block; undefined without a convolution. */
+/**
+ * The filter weight that every row meets, per query: [B,M,R·T,rows] for each block; undefined without a convolution. Those of all
+ * layers with the same offsets are gathered by one node, and cut into layers: a node of a short step costs more than its numbers.
+ */
 export function convolutionWeights(
-  { parameters, heads, horizon }: Pick<StepInput, 'parameters' | 'heads' | 'horizon'>,
+  { parameters, heads, horizon, filters }: Pick<StepInput, 'parameters' | 'heads' | 'horizon' | 'filters'>,
   blocks: readonly StepBlock[],
 ): Value[] | undefined {
   const filter = parameters[filterName];
   if (filter === undefined) return undefined;
+  const { all, place } = filters ?? { all: [filter], place: 0 };
   // Rows of all heads' weights are gathered: single weights, one by one, took 15 times as long.
-  const byOffset = transpose(filterByOffset(filter, horizon.reach), [1, 0]); // [P+2,H]
-  return blocks.map((block) => heads.perHead(gather(byOffset, block.masks.offsets, 0)));
+  const byOffset = concat(
+    all.map((each) => transpose(filterByOffset(each, horizon.reach), [1, 0])),
+    1,
+  ); // [P+2,L·H]
+  return blocks.map((block) => heads.perHead(gather(byOffset, block.masks.offsets, 0), all.length)[place]);
 }
 
 /** `mixed` [B,M,R·T,E] plus the convolution over the blocks, where the mixer has one. */

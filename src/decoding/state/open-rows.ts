@@ -1,5 +1,5 @@
 /** The open rows of states: the last rows of their rings, by position, which a step reads together with the tree's. */
-import { emptySlot, type OpenPositions } from '../../attention/masks.ts';
+import { emptySlot, type OpenPositions, windowStart } from '../../attention/masks.ts';
 import { openBlock, slotOf, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -24,18 +24,20 @@ const countStep = 16;
 export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout): OpenOfStates | undefined {
   const { open, horizon, ring } = layout;
   if (open === undefined) return undefined;
-  const { sinks = 0 } = horizon;
+  const { sinks = 0, reach } = horizon;
   const ranges = states.map((state) => {
     const { length } = state;
     const held = state.positions(layout).length;
-    const from = open === 'whole' ? 0 : length - (length % openBlock);
+    // Of a whole ring, the rows that some node may see: the rest weighs nothing.
+    const from =
+      open === 'whole' ? Math.min(windowStart(length, horizon), length - reach) : length - (length % openBlock);
     // In a ring, the sinks and the rows that are not overwritten.
-    const first = Math.max(from, ring === undefined ? 0 : length - (held - sinks));
+    const first = Math.max(0, from, ring === undefined ? 0 : length - (held - sinks));
     const sunk = Math.max(0, Math.min(sinks, first) - from);
     return { from, sunk, first, held, length };
   });
   const most = Math.max(...ranges.map(({ sunk, first, length }) => sunk + length - first));
-  const count = open === 'whole' && ring !== undefined ? ring : Math.ceil(most / countStep) * countStep;
+  const count = Math.ceil(most / countStep) * countStep;
   const ofStates = ranges.map(({ from, sunk, first, held, length }): OpenOfState => {
     const positions = new Int32Array(count).fill(emptySlot);
     const slots = new Int32Array(count);

@@ -142,9 +142,11 @@ export class StepFeeds {
       requests.map(({ state }) => state),
       slots,
     );
-    const masks = this.#masksOf(name, requests.length, T, C, open?.count ?? 0);
+    // Where all rows are open, the ring has no masks.
+    const inRing = slots.open === 'whole' ? 0 : C;
+    const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
     const steps = requests.map(({ state, tree, rule }, b) => ({
-      slotPositions: padded(state.positions(slots), C),
+      slotPositions: inRing === 0 ? noPositions : padded(state.positions(slots), inRing),
       tree,
       rule,
       committed: state.length,
@@ -154,7 +156,7 @@ export class StepFeeds {
     for (const [b, step] of steps.entries()) fillMasks(masks.buffers, b, step, horizon);
     for (const [input, value] of masks.feeds) feeds[input] = value;
     if (inputs === undefined) return;
-    for (const [input, value] of Object.entries(inputs.feeds(steps, T, C))) {
+    for (const [input, value] of Object.entries(inputs.feeds(steps, T, inRing))) {
       this.#feed(feeds, slotInputName(input, name), value);
     }
   }
@@ -209,13 +211,14 @@ export class StepFeeds {
   }
 
   #feedLayer({ feeds, kept }: StepInputs, states: readonly SequenceState[], layer: number, C: number): void {
-    const { heads: M } = this.#layout.layers[layer];
+    const { heads: M, slots } = this.#layout.layers[layer];
     const { copiesFeeds } = this.#program;
     const B = states.length;
     const { rows, sums } = this.#layers[layer];
     for (const part of rows) {
       const { data, memory } = this.#rows.rows(part, states, C, copiesFeeds);
-      feeds[part.name] = tensor('float32', [B, M, C, part.width], data);
+      const shape = slots.open === 'whole' ? [B * M * C, part.width] : [B, M, C, part.width];
+      feeds[part.name] = tensor('float32', shape, data);
       if (memory !== undefined) kept.set(part.name, memory);
     }
     if (sums === undefined) return;
@@ -289,6 +292,7 @@ export class StepFeeds {
 }
 
 const parts = ['keys', 'values'] as const;
+const noPositions = new Int32Array(0);
 
 /** C: slots of the longest ring or cache of a step. */
 function mostSlots(states: readonly SequenceState[], slots: SlotLayout): number {

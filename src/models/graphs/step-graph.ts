@@ -10,7 +10,7 @@
  * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
  * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
  * | `ones.ℓ` | float32 [1,1,U+T,16] | ones, for the denominators over them |
- * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i |
+ * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i; [B·M·C,D] and [B·M·C,E] where all its rows may be open |
  * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch |
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
  * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
@@ -27,13 +27,14 @@
  */
 import { HeadLayout } from '../../attention/head-layout.ts';
 import { crossForm, mixStep, type StepInput, type StepMasks } from '../../attention/mixers.ts';
-import type { OpenRows } from '../../attention/mixer.ts';
+import { filterName } from '../../attention/convolution-config.ts';
+import type { MixerParameterValues, OpenRows } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { gather } from '../../graph/ops/indexing.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
-import { addDims, type Dim, multiplyDims } from '../../graph/shape.ts';
+import { addDims, type Dim, multiplyDims, sameShape } from '../../graph/shape.ts';
 import { tensor } from '../../graph/tensor.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
@@ -66,13 +67,15 @@ export function stepGraph(
       const ofSlots = inputs.get(slots.name);
       if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
       const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]), slots.open !== undefined);
+      const parametersOf = (other: number): MixerParameterValues => mixerParameterValues(model, source, other);
       const result = mixStep(mixer, {
         ...projected,
-        parameters: mixerParameterValues(model, source, layer),
+        parameters: parametersOf(layer),
         scoring,
         heads,
         horizon: slots.horizon,
         ...declareState(graph, layout, layer, ofSlots),
+        filters: filtersOf(layout, layer, parametersOf),
       });
       rows[layer] = [result.keys, result.values];
       return heads.split(result.mixed);
@@ -89,6 +92,21 @@ export function stepGraph(
   }
   shifting.declareOutput();
   return graph;
+}
+
+/** `StepInput.filters` of a layer: those of its layout with as many heads. */
+function filtersOf(
+  { layers }: ModelLayout,
+  layer: number,
+  parametersOf: (layer: number) => MixerParameterValues,
+): StepInput['filters'] {
+  const { slots, heads: M } = layers[layer];
+  const own = parametersOf(layer)[filterName];
+  if (own === undefined) return undefined;
+  const alike = slots.layers.filter((other) => layers[other].heads === M);
+  const all = alike.map((other) => parametersOf(other)[filterName]).filter((filter) => filter !== undefined);
+  const fits = all.length === alike.length && all.every(({ shape }) => sameShape(shape, own.shape));
+  return fits ? { all, place: alike.indexOf(layer) } : undefined;
 }
 
 /** The inputs that layers of one layout of slots share. */
@@ -170,13 +188,19 @@ function declareState(
     graph.input(`${name}.${layer}`, 'float32', ['B', M, count, width]);
   const C = slots.ring ?? 'C';
   const S = memoryRows(slots.name);
-  const [ringKeys, ringValues] = [rows('keys', C, keys.width), rows('values', C, values.width)];
+  // Rows that are read in no other way than by their numbers are given in a list.
+  const inRing = (name: string, width: number): Value =>
+    slots.open === 'whole'
+      ? graph.input(`${name}.${layer}`, 'float32', [multiplyDims('B', M, C), width])
+      : rows(name, C, width);
+  const [ringKeys, ringValues] = [inRing('keys', keys.width), inRing('values', values.width)];
   let opened: OpenRows | undefined;
   if (slots.open !== undefined && ones !== undefined) {
     const name = openInputName(slots.name, M);
     const index = open.get(M) ?? graph.input(name, 'int32', ['B', M, openRows(slots.name)]);
     open.set(M, index);
-    const pick = (held: Value, width: number): Value => gather(reshape(held, [multiplyDims('B', M, C), width]), index);
+    const pick = (held: Value, width: number): Value =>
+      gather(held.rank === 2 ? held : reshape(held, [multiplyDims('B', M, C), width]), index);
     opened = {
       keys: pick(ringKeys, keys.width),
       values: pick(ringValues, values.width),
