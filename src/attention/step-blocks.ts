@@ -139,7 +139,7 @@ export function maskScores(scores: Value, { same }: StepMasks, heads: HeadLayout
 }
 
 /**
- * The filter weight that every row meets, per query: [B,M,R·T,rows] for each block; undefined without a convolution. Those of all
+ * The filter weight that every row meets, per query: [B,M,R·T,rows] for each block; undefined without a convolution. The weights of all
  * layers with the same offsets are gathered by one node, and cut into layers: a node of a short step costs more than its numbers.
  */
 export function convolutionWeights(

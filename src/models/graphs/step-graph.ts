@@ -94,7 +94,7 @@ export function stepGraph(
   return graph;
 }
 
-/** `StepInput.filters` of a layer: those of its layout with as many heads. */
+/** `StepInput.filters` of a layer: the filters of the layers of its layout with as many heads. */
 function filtersOf(
   { layers }: ModelLayout,
   layer: number,
