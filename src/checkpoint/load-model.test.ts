@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../test/scratch-folder.ts';
@@ -8,7 +8,7 @@ import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import { loadCausalModel, openModelWeights, saveModel } from './load-model.ts';
+import { loadCausalModel, openInPlace, openModelWeights, saveModel } from './load-model.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
 
 const config = {
@@ -166,6 +166,19 @@ describe('loadCausalModel', () => {
     const [a, b, c, d] = await Promise.all([first, same, other, renamed].map(loadCausalModel));
     expect(b.fingerprint).toBe(a.fingerprint);
     expect(new Set([a.fingerprint, c.fingerprint, d.fingerprint]).size).toBe(3);
+  });
+
+  it('reads from one open file while a model in place is held', async () => {
+    const dir = await store('held', () => undefined);
+    const { weights } = await openInPlace(dir);
+    const first = await weights.read(norm);
+    {
+      await using _held = weights.hold();
+      await weights.read(norm);
+      await rm(dir, { recursive: true });
+      expect(await weights.read(norm)).toEqual(first);
+    }
+    await expect(weights.read(norm)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('refuses a configuration that is none, before it looks at weights', async () => {

@@ -56,9 +56,10 @@ export function classifierRefusal(dir: string, labels: readonly string[]): Linne
   );
 }
 
-/** A model whose parameters stay in its folder, which is opened again for each that is read. */
+/** A model whose parameters stay in its folder, which is opened again for each that is read, or for all that are while it is held. */
 export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, 'parameters'> {
-  readonly weights: Pick<ModelWeights, 'read' | 'rows' | 'place'> & Partial<Pick<ModelWeights, 'codes'>>;
+  readonly weights: Pick<ModelWeights, 'read' | 'rows' | 'place'> &
+    Partial<Pick<ModelWeights, 'codes'>> & { hold(): AsyncDisposable };
   /** As of `ModelWeights`. */
   readonly names: readonly string[];
 }
@@ -83,27 +84,42 @@ export async function openInPlace(dir: string): Promise<ModelInFolder<Model | Cl
     await again[Symbol.asyncDispose]();
     throw new LinnetError('MISMATCH', `the weights of ${path} have changed since it was opened; open the model again`);
   };
+  let holders = 0;
+  let opened: ReturnType<typeof openAgain> | undefined;
+  function hold(): AsyncDisposable {
+    holders++;
+    return {
+      async [Symbol.asyncDispose]() {
+        if (--holders > 0) return;
+        const last = opened;
+        opened = undefined;
+        await (await last?.catch(() => undefined))?.[Symbol.asyncDispose]();
+      },
+    };
+  }
+  async function reading<T>(use: (files: Awaited<ReturnType<typeof openAgain>>) => T | Promise<T>): Promise<T> {
+    await using _held = hold();
+    return await use(await (opened ??= openAgain()));
+  }
   function codes(name: string): CodedMatrix | undefined {
     const matrix = coded.get(name);
-    const load = async (): Promise<CodedParts> => {
-      await using again = await openAgain();
-      const same = again.codes(name);
-      if (same === undefined) throw internalError(`${name} is in codes no more`);
-      return await same.load();
-    };
+    const load = (): Promise<CodedParts> =>
+      reading((files) => {
+        const same = files.codes(name);
+        if (same === undefined) throw internalError(`${name} is in codes no more`);
+        return same.load();
+      });
     return matrix && { ...matrix, load };
   }
   async function* pieces(name: string): AsyncGenerator<Float32Array> {
-    await using again = await openAgain();
-    yield* again.rows(name).pieces;
+    await using _held = hold();
+    yield* (await (opened ??= openAgain())).rows(name).pieces;
   }
   const weights = {
     place,
     codes: hasCodes ? codes : undefined,
-    async read(name: string): Promise<Tensor<'float32'>> {
-      await using again = await openAgain();
-      return await again.read(name);
-    },
+    read: (name: string): Promise<Tensor<'float32'>> => reading((files) => files.read(name)),
+    hold,
     rows: (name: string): Float32Rows => ({ shape: first.rows(name).shape, pieces: pieces(name) }),
   };
   return { model, path, fingerprint, weights, names };

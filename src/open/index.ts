@@ -52,7 +52,7 @@ export interface OpenedByKind extends WriterByKind {
 export type AnyModel = OpenedByKind[OpenedKind];
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
-export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean'> {
+export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean' | 'scratch'> {
   /** What clients call it. Default: its origin. */
   readonly name?: string;
   /** A chat template instead of the folder's. */
@@ -266,7 +266,14 @@ function writing(
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   return {
-    engine: () => DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), compile),
+    async engine() {
+      await using _files = weights.hold?.();
+      const scratch = dtype !== 'f32' || weights.codes !== undefined;
+      return await DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), {
+        ...compile,
+        scratch,
+      });
+    },
     sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`)),
     heads: {
       present: () => hasMedusaHeads(origin),

@@ -89,8 +89,12 @@ export class CodedMatrices {
       const isSum = part === 'rest' && minima;
       const load = async (): Promise<Tensor> => {
         const made = await all.load();
-        if (isSum && made.data instanceof Float32Array) for (let i = 0; i < made.data.length; i++) made.data[i] *= size;
-        return made;
+        if (!isSum || !(made.data instanceof Float32Array)) return made;
+        return tensor(
+          'float32',
+          made.shape,
+          made.data.map((value) => value * size),
+        );
       };
       return this.#weight(`${joinedName(matrices)}.${part}`, { ...all, load });
     };
@@ -114,10 +118,8 @@ function partsOf(reader: WeightReader): NonNullable<WeightReader['part']> {
     const data: Readonly<Record<string, Uint8Array | Float32Array | undefined>> = { ...(await parts) };
     const found = data[part];
     if (found === undefined) throw new LinnetError('TENSOR', `${matrix} has no part "${part}"`);
-    // Callers change it: a copy.
-    const copy = found.slice();
-    if (copy instanceof Uint8Array && dtype === 'uint8') return tensor('uint8', shape, copy);
-    if (copy instanceof Float32Array && dtype === 'float32') return tensor('float32', shape, copy);
+    if (found instanceof Uint8Array && dtype === 'uint8') return tensor('uint8', shape, found);
+    if (found instanceof Float32Array && dtype === 'float32') return tensor('float32', shape, found);
     throw new LinnetError('TENSOR', `part "${part}" of ${matrix} is no ${dtype}`);
   };
 }

@@ -27,6 +27,8 @@ export interface WeightReader {
   rows?(name: string): WeightRows;
   /** Where a parameter lies in a file, for engines that map files. Undefined, or absent: nowhere. */
   place?(name: string): FilePlace | undefined;
+  /** Keeps the files open until the result is disposed of. Absent: there are none, or they stay open. */
+  hold?(): AsyncDisposable;
   /** A matrix in the codes of its file; undefined, or absent: it has none. */
   codes?(name: string): CodedMatrix | undefined;
   /**

@@ -5,6 +5,7 @@ import type { Device } from '../graph/onnx/model.ts';
 import { encodeGraph, type StoredGraph } from './encoded-graph.ts';
 import { isDevice, openSession } from './engine.ts';
 import { type Program, type ProfileSource, SessionProgram } from './program.ts';
+import { ScratchWeights } from './scratch-weights.ts';
 import type { EngineModel, EngineSession, EngineSettings } from './session-types.ts';
 
 export type { Device } from '../graph/onnx/model.ts';
@@ -32,6 +33,11 @@ export interface CompileOptions {
    * for graphs with results of many megabytes, whose runs would else take about twice the memory. Default: false.
    */
   readonly lean?: boolean;
+  /**
+   * Puts weights that have to be made (codes of quantized matrices) into a file of the system's temporary folder until the graph is
+   * open, where the disk has room: less memory, by about twice their size. Default: false, they are made in memory.
+   */
+  readonly scratch?: boolean;
   /** Records the time of every op for `Program.profile`; slows runs down a little. Default: false. */
   readonly profile?: boolean;
 }
@@ -48,10 +54,11 @@ export interface CompileOptions {
  * ```
  */
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
-  const { device = 'cpu' } = checkOptions(options);
+  const { device = 'cpu', scratch = false } = checkOptions(options);
   const started = performance.now();
-  const { stored, unused } = await encodeGraph(graph, device);
-  return openProgram(stored, options, { started, unused });
+  await using folder = scratch ? new ScratchWeights() : undefined;
+  const { stored, unused } = await encodeGraph(graph, device, folder && ((lowered) => folder.store(lowered)));
+  return await openProgram(stored, options, { started, unused });
 }
 
 /**

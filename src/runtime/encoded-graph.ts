@@ -30,16 +30,21 @@ const mostTensorBytes = 2 ** 31 - 1;
 
 /**
  * Lowers the live part of a graph and encodes it, with its weights; those that lie in files stay there, but for browsers.
+ * @param store puts deferred weights into files. Default: they are made in memory
  * @throws LinnetError `GRAPH` if the graph cannot be lowered, or has a constant or weight of 2 GiB or more; `MISMATCH` where a
  *   file of weights has changed
  */
-export async function encodeGraph(graph: Graph, device: Device): Promise<EncodedGraph> {
+export async function encodeGraph(
+  graph: Graph,
+  device: Device,
+  store: (graph: OnnxGraph) => Promise<OnnxGraph> = (lowered) => Promise.resolve(lowered),
+): Promise<EncodedGraph> {
   const lowered = lowerGraph(graph, device);
   for (const { name, tensor } of [...lowered.initializers, ...(lowered.deferred ?? [])]) {
     const bytes = byteLength(tensor);
     if (bytes > mostTensorBytes) throw tooLarge(graph, name, bytes);
   }
-  const { mapped = [], ...rest } = device === 'wasm' ? lowered : withMapped(lowered);
+  const { mapped = [], ...rest } = device === 'wasm' ? lowered : withMapped(await store(lowered));
   const loaded = { ...(await loadDeferred(rest)), mapped };
   const files = new Map(mapped.map(({ place }) => [place.file, place]));
   for (const place of files.values()) await place.unchanged();

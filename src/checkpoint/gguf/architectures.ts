@@ -1,12 +1,19 @@
 /** Architectures of GGUF files as configurations and names of families: the table, and what most decoders share. */
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
-import { centred, transposed, turnedHeads } from './changes.ts';
+import { centred, transposed } from './changes.ts';
 import { falconH1, graniteDense, graniteHybrid, lfm2, qwen35 } from './hybrid-architectures.ts';
 import type { Metadata } from './metadata.ts';
 import type { NameRules, Rules } from './recipes.ts';
 import { bert, t5 } from './text-architectures.ts';
-import { type Architecture, decoderConfig, decoderRules, headWidthOf, usualLayer } from './decoder-parts.ts';
+import {
+  type Architecture,
+  decoderConfig,
+  decoderRules,
+  headWidthOf,
+  turnedRules,
+  usualLayer,
+} from './decoder-parts.ts';
 
 /** Of the first layers, one of `period` reads the whole past. */
 const gemmaPeriod = 6;
@@ -22,17 +29,6 @@ const gemmaLayer: Rules = {
   attn_q_norm: { to: 'self_attn.q_norm', change: centred },
   attn_k_norm: { to: 'self_attn.k_norm', change: centred },
 };
-
-/** LLaMA and models converted as it: rows of queries and keys are turned back. */
-function turnedRules(metadata: Metadata): NameRules {
-  const change = turnedHeads(headWidthOf(metadata));
-  const layer = {
-    ...usualLayer,
-    attn_q: { to: 'self_attn.q_proj', change },
-    attn_k: { to: 'self_attn.k_proj', change },
-  };
-  return decoderRules(layer);
-}
 
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: {
@@ -113,11 +109,6 @@ const architectures: Readonly<Record<string, Architecture>> = {
   t5,
 };
 
-/** The names of architectures that are read. */
-function architectureNames(): readonly string[] {
-  return Object.keys(architectures);
-}
-
 /**
  * The configuration of a file, as a config.json, and the names of its tensors.
  * @throws LinnetError `CONFIG` for an architecture or metadata that are not understood, `FORMAT` for malformed metadata
@@ -128,7 +119,7 @@ export function translate(metadata: Metadata): { readonly config: JsonObject; re
     throw new LinnetError(
       'CONFIG',
       `${source} is a model of the architecture ${JSON.stringify(architecture.slice(0, 80))}; Linnet reads ` +
-        `${architectureNames().join(', ')} from GGUF, and more families from safetensors`,
+        `${Object.keys(architectures).join(', ')} from GGUF, and more families from safetensors`,
     );
   }
   const { config, rules } = architectures[architecture];

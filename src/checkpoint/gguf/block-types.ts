@@ -31,11 +31,14 @@ const floatCodes = Float32Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -
 /** The codes of MXFP4 and of the uneven formats: the values times a scale are the weights. */
 export const codeTables = { IQ4_NL: unevenCodes, IQ4_XS: unevenCodes, MXFP4: floatCodes } as const;
 
-/** The six-bit scale and minimum of sub-block j of Q4_K and Q5_K: `at` is where their 12 bytes begin. */
-export function scaleAndMinimum(bytes: Uint8Array, at: number, j: number): readonly [scale: number, minimum: number] {
-  if (j < 4) return [bytes[at + j] & 63, bytes[at + j + 4] & 63];
-  const low = bytes[at + j + 4];
-  return [(low & 15) | ((bytes[at + j - 4] >> 6) << 4), (low >> 4) | ((bytes[at + j] >> 6) << 4)];
+/** The six-bit scale of sub-block j of Q4_K and Q5_K: `at` is where their 12 bytes begin. */
+export function subScale(bytes: Uint8Array, at: number, j: number): number {
+  return j < 4 ? bytes[at + j] & 63 : (bytes[at + j + 4] & 15) | ((bytes[at + j - 4] >> 6) << 4);
+}
+
+/** The six-bit minimum of the same. */
+export function subMinimum(bytes: Uint8Array, at: number, j: number): number {
+  return j < 4 ? bytes[at + j + 4] & 63 : (bytes[at + j + 4] >> 4) | ((bytes[at + j] >> 6) << 4);
 }
 
 /** The scale of sub-block j of IQ4_XS, less 32; a block begins at `at`. */
@@ -60,7 +63,9 @@ export function sixBits(bytes: Uint8Array, at: number, codes: Int8Array): void {
   for (let half = 0; half < 2; half++) {
     const [low, high] = [at + 64 * half, at + 128 + 32 * half];
     for (let l = 0; l < 32; l++) {
-      const [a, b, h] = [bytes[low + l], bytes[low + l + 32], bytes[high + l]];
+      const a = bytes[low + l];
+      const b = bytes[low + l + 32];
+      const h = bytes[high + l];
       const to = 128 * half + l;
       codes[to] = ((a & 15) | ((h & 3) << 4)) - 32;
       codes[to + 32] = ((b & 15) | (((h >> 2) & 3) << 4)) - 32;
@@ -119,8 +124,8 @@ function superBlocks(name: string, bytes: number, codes: number, fifth?: number)
   return blocks(name, 256, bytes, (given, at, out, to) => {
     const [d, least] = [halfAt(given, at), halfAt(given, at + 2)];
     for (let j = 0; j < 8; j++) {
-      const [sc, m] = scaleAndMinimum(given, at + 4, j);
-      const [scale, minimum] = [d * sc, least * m];
+      const scale = d * subScale(given, at + 4, j);
+      const minimum = least * subMinimum(given, at + 4, j);
       for (let i = 32 * j; i < 32 * j + 32; i++) {
         out[to + i] = scale * superCode(given, at + codes, fifth === undefined ? fifth : at + fifth, i) - minimum;
       }

@@ -4,7 +4,7 @@
  * and the rest, zero · scale − minimum, goes times the sum of the block's inputs. A scale of 0 leaves the minimum alone.
  */
 import type { CodedMatrix, CodedParts, CodeForm } from '../weight-file.ts';
-import { codeTables, halfValues, scaleAndMinimum, sixBits, unevenScale } from './block-types.ts';
+import { codeTables, halfValues, sixBits, subMinimum, subScale, unevenScale } from './block-types.ts';
 import type { ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
 
@@ -31,7 +31,8 @@ function halfAt(bytes: Uint8Array, at: number): number {
 /** Two codes of four bits a byte, neighbours together, from 16 bytes whose halves are apart. */
 function writeNibbles(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
   for (let i = 0; i < 8; i++) {
-    const [a, b] = [bytes[at + 2 * i], bytes[at + 2 * i + 1]];
+    const a = bytes[at + 2 * i];
+    const b = bytes[at + 2 * i + 1];
     codes[to + i] = (a & 15) | ((b & 15) << 4);
     codes[to + 8 + i] = (a >> 4) | (b & 0xf0);
   }
@@ -117,7 +118,8 @@ const coders: Readonly<Record<string, Coder>> = {
         const from = at + 16 + 32 * pair;
         const to = 16 * (block + 2 * pair);
         for (let i = 0; i < 16; i++) {
-          const [a, b] = [bytes[from + 2 * i], bytes[from + 2 * i + 1]];
+          const a = bytes[from + 2 * i];
+          const b = bytes[from + 2 * i + 1];
           codes[to + i] = (a & 15) | ((b & 15) << 4);
           codes[to + 16 + i] = (a >> 4) | (b & 0xf0);
         }
@@ -134,7 +136,8 @@ const coders: Readonly<Record<string, Coder>> = {
         const from = at + 48 + 32 * pair;
         const to = 32 * (block + 2 * pair);
         for (let i = 0; i < 32; i++) {
-          const [byte, fifth] = [bytes[from + i], bytes[at + 16 + i] >> (2 * pair)];
+          const byte = bytes[from + i];
+          const fifth = bytes[at + 16 + i] >> (2 * pair);
           codes[to + i] = (byte & 15) | ((fifth & 1) << 4);
           codes[to + 32 + i] = (byte >> 4) | ((fifth & 2) << 3);
         }
@@ -176,9 +179,8 @@ const coders: Readonly<Record<string, Coder>> = {
 function writeScales(bytes: Uint8Array, at: number, scales: Float32Array, minima: Float32Array, block: number): void {
   const [d, least] = [halfAt(bytes, at), halfAt(bytes, at + 2)];
   for (let j = 0; j < 8; j++) {
-    const [scale, minimum] = scaleAndMinimum(bytes, at + 4, j);
-    scales[block + j] = d * scale;
-    minima[block + j] = least * minimum;
+    scales[block + j] = d * subScale(bytes, at + 4, j);
+    minima[block + j] = least * subMinimum(bytes, at + 4, j);
   }
 }
 

@@ -2,6 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import { rotaryFrequencies, type RotaryScaling } from '../../nn/positions.ts';
 import type { JsonObject } from '../../files/json-object.ts';
+import { turnedHeads } from './changes.ts';
 import type { Metadata } from './metadata.ts';
 import type { NameRules, Rules } from './recipes.ts';
 
@@ -34,6 +35,13 @@ export function decoderRules(layer: Rules | ((layer: number) => Rules), model: R
     layers: { blk: { to: 'model.layers', rules: layer } },
     others: ['rope_freqs.weight'],
   };
+}
+
+/** LLaMA and models converted as it: rows of queries and keys are turned back. @param layer names that differ from LLaMA's */
+export function turnedRules(metadata: Metadata, layer: Rules = {}): NameRules {
+  const change = turnedHeads(headWidthOf(metadata));
+  const projections = { attn_q: { to: 'self_attn.q_proj', change }, attn_k: { to: 'self_attn.k_proj', change } };
+  return decoderRules({ ...usualLayer, ...projections, ...layer });
 }
 
 /** D: width of a head. @throws LinnetError `CONFIG` where keys and values differ in it */

@@ -1,9 +1,17 @@
 /** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
 import type { JsonObject } from '../../files/json-object.ts';
-import { both, centred, filters, flat, negativeExponential, turnedHeads, valueColumns, valueRows } from './changes.ts';
-import { type Architecture, decoderConfig, decoderRules, headWidthOf, usualLayer } from './decoder-parts.ts';
+import { LinnetError } from '../../errors.ts';
+import { both, centred, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
+import {
+  type Architecture,
+  decoderConfig,
+  decoderRules,
+  headWidthOf,
+  turnedRules,
+  usualLayer,
+} from './decoder-parts.ts';
 import type { Metadata } from './metadata.ts';
-import type { NameRules, Rules } from './recipes.ts';
+import type { Rules } from './recipes.ts';
 
 /** By layer whether it has attention: a layer of another mixer has no key-value heads. */
 function attentionLayers(metadata: Metadata): readonly boolean[] {
@@ -70,20 +78,8 @@ function mambaConfig(metadata: Metadata): JsonObject {
 }
 
 /** Granite's factors, which conversion gives other names. */
-function graniteConfig(metadata: Metadata, attends: readonly boolean[]): JsonObject {
-  const {
-    num_hidden_layers: layers,
-    intermediate_size,
-    ...shared
-  } = decoderConfig(metadata, 'granitemoehybrid', 'GraniteMoeHybrid');
-  const turns = metadata.flag('rope.scaling.finetuned', true);
+function graniteFactors(metadata: Metadata): JsonObject {
   return {
-    ...shared,
-    num_hidden_layers: layers,
-    shared_intermediate_size: intermediate_size,
-    num_local_experts: 0,
-    layer_types: attends.map((isAttention) => (isAttention ? 'attention' : 'mamba')),
-    position_embedding_type: turns ? 'rope' : 'nope',
     attention_multiplier: metadata.number('attention.scale', headWidthOf(metadata) ** -0.5),
     embedding_multiplier: metadata.number('embedding_scale', 1),
     residual_multiplier: metadata.number('residual_scale', 1),
@@ -91,32 +87,39 @@ function graniteConfig(metadata: Metadata, attends: readonly boolean[]): JsonObj
   };
 }
 
-function graniteRules(metadata: Metadata): NameRules {
-  const change = turnedHeads(headWidthOf(metadata));
-  return decoderRules({
-    ...usualLayer,
-    ...mambaLayer,
-    attn_q: { to: 'self_attn.q_proj', change },
-    attn_k: { to: 'self_attn.k_proj', change },
-    ffn_gate: { to: 'shared_mlp.input_linear', part: 0 },
-    ffn_up: { to: 'shared_mlp.input_linear', part: 1 },
-    ffn_down: 'shared_mlp.output_linear',
-  });
-}
-
 export const graniteHybrid: Architecture = {
-  config: (metadata) => ({ ...graniteConfig(metadata, attentionLayers(metadata)), ...mambaConfig(metadata) }),
-  rules: graniteRules,
+  config(metadata) {
+    const { intermediate_size, ...shared } = decoderConfig(metadata, 'granitemoehybrid', 'GraniteMoeHybrid');
+    return {
+      ...shared,
+      ...graniteFactors(metadata),
+      ...mambaConfig(metadata),
+      shared_intermediate_size: intermediate_size,
+      num_local_experts: 0,
+      layer_types: attentionLayers(metadata).map((attends) => (attends ? 'attention' : 'mamba')),
+      position_embedding_type: metadata.flag('rope.scaling.finetuned', true) ? 'rope' : 'nope',
+    };
+  },
+  rules: (metadata) =>
+    turnedRules(metadata, {
+      ...mambaLayer,
+      ffn_gate: { to: 'shared_mlp.input_linear', part: 0 },
+      ffn_up: { to: 'shared_mlp.input_linear', part: 1 },
+      ffn_down: 'shared_mlp.output_linear',
+    }),
 };
 
-/** Granite without Mamba is the hybrid all of whose layers have attention. */
 export const graniteDense: Architecture = {
   config(metadata) {
-    const attends = Array.from({ length: metadata.layers }, () => true);
-    const unused = { mamba_n_heads: 1, mamba_d_head: 2 * metadata.number('embedding_length'), mamba_d_state: 1 };
-    return { ...graniteConfig(metadata, attends), ...unused };
+    if (metadata.flag('rope.scaling.finetuned', true)) {
+      return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata) };
+    }
+    throw new LinnetError(
+      'CONFIG',
+      `${metadata.source} turns no queries and keys, which dense Granite does here; take the model as safetensors`,
+    );
   },
-  rules: graniteRules,
+  rules: turnedRules,
 };
 
 export const falconH1: Architecture = {
