@@ -151,7 +151,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const maxTokens = Math.min(job.maxTokens, positionsLeft(model, job));
     yield { type: 'stream-start', warnings };
     yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };
-    const { thinking } = model;
+    const { thinking } = job;
     const answer = new CalledAnswer(
       mayCall ? calls.reader({ tools, schema }) : undefined,
       thinking?.reader(job.prompt.tokens),

@@ -16,6 +16,7 @@ import type { RandomState } from '../random.ts';
 import { endOfTurn } from '../tokenizer/text-ends.ts';
 import { jobSampler } from './job-sampler.ts';
 import type { Thinking } from './thinking/thinking.ts';
+import type { ThoughtPart } from './thinking/thought-reader.ts';
 import { leadsTo, type PromptInput, type PromptReader, preparePrompt } from './prompt.ts';
 import type { Runner } from './runner.ts';
 import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
@@ -46,8 +47,10 @@ export interface SessionModel extends PromptReader {
 }
 
 /** A job of a session. */
-export interface PreparedJob extends TextJob {
+export interface PreparedJob extends TextJob, Pick<JobOptions, 'onEvent'> {
   readonly sampling: SamplerInput;
+  /** Of an answer to messages that thoughts may precede. */
+  readonly thinking?: Thinking;
 }
 
 /** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
@@ -105,22 +108,26 @@ export class Session {
   /** `continue` with any kind of prompt, such as messages. */
   continuePrompt(input: PromptInput, options: TextOptions = {}): TextPieces {
     checkTextOptions(options);
-    return new TextPieces(() => this.run(input, options));
+    return new TextPieces(this, input, options);
   }
 
   /**
    * Goes on with a prompt, and gives out the events of the text. The session has moved on when the text has ended, and where
    * the loop over the events is left, by the tokens that it has seen; on a runner of others it then stays as it was.
-   * @throws LinnetError `INPUT` for a call before the last has ended, as `job`, and as `Runner.submit`
+   * @throws LinnetError as `job`; later `INPUT` for a call before the last has ended, and as `Runner.submit`
    */
-  async *run(input: PromptInput, options: JobOptions = {}): TextRun {
+  run(input: PromptInput, options: JobOptions = {}): TextRun {
+    return this.runJob(this.job(input, options));
+  }
+
+  /** `run` of a job that this session has made. */
+  async *runJob(job: PreparedJob): TextRun {
     this.#requireRest();
     this.#isBusy = true;
     let hold: (() => void) | undefined;
     const written: number[] = [];
     try {
       const runner = this.#runner ?? (await this.#model.runner({ parallel: 1 }));
-      const job = this.job(input, options);
       const sampler = jobSampler(job, this.#model.decoder);
       for await (const event of runner.submit({ ...job, sampling: sampler })) {
         if (event.type === 'tokens') written.push(...event.tokens);
@@ -128,7 +135,7 @@ export class Session {
           const { state } = event.type === 'end' ? event.generation : event;
           hold = () => this.#hold(job, state, written, sampler.random.state);
         }
-        options.onEvent?.(event);
+        job.onEvent?.(event);
         yield event;
       }
     } finally {
@@ -141,10 +148,12 @@ export class Session {
   /**
    * The job that goes on from here with a prompt: the one place where prompt, state, sampling, grammar and ends of a text come
    * together. A caller that runs it hands its end to `moveOn`.
-   * @throws LinnetError `INPUT` for JSON that ignores EOS, and where there is nothing to go on from; as `preparePrompt` and
-   *   `Grammars.json`
+   * @throws LinnetError `INPUT` for JSON that ignores EOS, where there is nothing to go on from, and before the last text has ended;
+   *   as `preparePrompt` and `Grammars.json`
    */
   job(input: PromptInput, options: JobOptions = {}): PreparedJob {
+    this.#requireRest();
+    const thinking = 'messages' in input ? this.#model.thinking : undefined;
     const { defaults, learned } = this.#model;
     const { maxTokens = defaultTokens, stop: strings, keepsStop, bos, salt = '', kept = true } = options;
     requireEnding(options);
@@ -166,7 +175,8 @@ export class Session {
       random: options.random ?? content?.random,
       stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },
       constraint: this.constraint(input, options),
-      tokenizer: options.tokenizer ?? ('messages' in input ? this.#model.thinking?.tokenizer : undefined),
+      tokenizer: options.tokenizer ?? thinking?.tokenizer,
+      thinking,
       drafter: options.speculate,
       // Among others a text may be ahead of its reader: where the reader leaves, the session stays as it was.
       state: this.#isShared || this.#runner !== undefined ? before?.state.fork() : before?.state,
@@ -256,28 +266,45 @@ export class Session {
 
 /**
  * The pieces of a text as they come, to be iterated over once. Generation begins with the first piece that is asked for;
- * leaving the loop ends it.
+ * leaving the loop ends it. Thoughts before an answer to messages are no part of its text.
  */
 export class TextPieces implements AsyncIterable<string> {
-  readonly #run: () => TextRun;
+  readonly #session: Session;
+  readonly #input: PromptInput;
+  readonly #options: JobOptions;
   #started = false;
   #generation: Generation | undefined;
 
-  /** @param run called once */
-  constructor(run: () => TextRun) {
-    this.#run = run;
+  constructor(session: Session, input: PromptInput, options: JobOptions) {
+    this.#session = session;
+    this.#input = input;
+    this.#options = options;
   }
 
-  /** @throws LinnetError `INPUT` when the text has been asked for before, and as the generation */
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+  /** The pieces of thoughts and text. @throws LinnetError `INPUT` when the text has been asked for before, and as `Session.run` */
+  async *parts(): AsyncGenerator<ThoughtPart, void, undefined> {
     if (this.#started) {
       throw new LinnetError('INPUT', 'this text has been generated already; call generate again for another');
     }
     this.#started = true;
-    for await (const event of this.#run()) {
-      if (event.type === 'end') this.#generation = event.generation;
-      if (event.type === 'tokens' && event.text !== '') yield event.text;
+    const job = this.#session.job(this.#input, this.#options);
+    const reader = job.thinking?.reader(job.prompt.tokens);
+    const whole = { thought: '', text: '' };
+    for await (const event of this.#session.runJob(job)) {
+      if (event.type === 'prompt') continue;
+      const isEnd = event.type === 'end';
+      const text = isEnd ? '' : event.text;
+      const parts: readonly ThoughtPart[] = (isEnd ? reader?.end() : reader?.push(text)) ?? [{ type: 'text', text }];
+      for (const part of parts) whole[part.type] += part.text;
+      if (isEnd)
+        this.#generation = { ...event.generation, ...(reader && { text: whole.text, thoughts: whole.thought }) };
+      for (const part of parts) if (part.text !== '') yield part;
     }
+  }
+
+  /** The pieces of the text. @throws LinnetError as `parts` */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    for await (const { type, text } of this.parts()) if (type === 'text') yield text;
   }
 
   /** The whole text, once it has ended. @throws LinnetError as iterating */
@@ -301,8 +328,8 @@ export class TextPieces implements AsyncIterable<string> {
   /** Shown by `console.log`: how far the text is. */
   toJSON(): Readonly<Record<string, unknown>> {
     if (this.#generation === undefined) return { started: this.#started };
-    const { text, tokens, finish, tokensPerSecond } = this.#generation;
-    return { text, tokens: tokens.length, finish, tokensPerSecond };
+    const { text, thoughts, tokens, finish, tokensPerSecond } = this.#generation;
+    return { ...(thoughts !== undefined && { thoughts }), text, tokens: tokens.length, finish, tokensPerSecond };
   }
 
   /** Printed by `console.log`. */

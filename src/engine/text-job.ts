@@ -127,6 +127,8 @@ export interface Generation {
   readonly tokens: readonly number[];
   /** Text of the tokens, without the stop string. */
   readonly text: string;
+  /** Thoughts before the text, which is without them: of a session's answer to messages by a model with thoughts. */
+  readonly thoughts?: string;
   readonly finish: FinishReason;
   /** Rounds of the method; fewer than tokens where a round gives several. The first needs no run of the model. */
   readonly steps: number;

@@ -40,10 +40,10 @@ describe('thoughts', () => {
     const session = model.session();
     const options = { maxTokens: 60, thinkingBudget: budget, jsonSchema: schema, temperature: 1, seed: 4 };
     const pieces = session.continuePrompt({ messages: [user] }, options);
-    const text = await pieces.text();
-    const [thoughts, answer] = text.split('</think>');
+    const answer = await pieces.text();
     expect(JSON.parse(answer)).toEqual({ a: 1 });
-    const { tokens, promptTokens } = pieces.generation;
+    const { tokens, promptTokens, text, thoughts = '' } = pieces.generation;
+    expect(text).toBe(answer);
     const close = [...model.tokenizer.encode('</think>')];
     expect(tokens.slice(budget, budget + closing)).toEqual(close);
     expect(thoughts.length).toBeGreaterThan(0);
@@ -161,12 +161,21 @@ describe('thoughts', () => {
     } finally {
       await sdk[Symbol.asyncDispose]();
     }
+    const chat = { temperature: 0, thinkingBudget: budget, jsonSchema: schema, maxTokens: 60 };
+    const pieces = model.chat([user], chat);
+    const parts = { thought: '', text: '' };
+    for await (const { type, text } of pieces.parts()) parts[type] += text;
+    expect(pieces.generation).toMatchObject({ thoughts: parts.thought, text: parts.text });
+    expect(parts.thought).not.toBe('');
+    expect(JSON.parse(await model.chat([user], chat).text())).toEqual(JSON.parse(parts.text));
     const conversation = new Conversation(model, { maxTokens: 20, sampling: { temperature: 0 } });
     const kinds = new Set<string>();
     for await (const part of conversation.say('Why?', new AbortController().signal)) kinds.add(part.type);
     expect([...kinds]).toEqual(['thought']);
     const words = ['--chat', '--prompt', 'Why?', '--thinking', String(budget), '--max-tokens', '20', '--threads', '1'];
-    const { tokens } = await runJson('generate', folder, ...words, '--temperature', '0');
+    const { tokens, text, thoughts } = await runJson('generate', folder, ...words, '--temperature', '0');
+    expect(thoughts).toBe(pieces.generation.thoughts);
+    expect(text).not.toContain('</think>');
     expect(
       z
         .array(z.number())

@@ -10,6 +10,7 @@ import { defineCommand, engineOptions, flag, optional, settings, withDefault } f
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { called, filePath, integer, seed32, text } from '../framework/option-values.ts';
+import { answerStream } from '../output/answer-stream.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { memoryOption } from '../options/memory-option.ts';
@@ -198,16 +199,11 @@ async function streamAnswer(
   answer: AsyncGenerator<ThoughtPart, ConversationAnswer, undefined>,
 ): Promise<ConversationAnswer> {
   let written = false;
-  let isThinking = false;
+  const show = answerStream(context);
   for (;;) {
     const piece = await answer.next();
     if (piece.done !== true) {
-      const { type, text } = piece.value;
-      if (type === 'thought' && !context.streamsToTerminal) continue;
-      if (isThinking && type === 'text') context.stream('\n\n');
-      isThinking = type === 'thought';
-      written = true;
-      context.stream(text, { dimmed: isThinking });
+      if (show(piece.value)) written = true;
       continue;
     }
     const { calls, tokens, tokensPerSecond, promptTokens } = piece.value;

@@ -2,9 +2,11 @@
 import { existsSync } from 'node:fs';
 import type { z } from 'zod';
 import { readTextFile } from '../../data/files/text-file.ts';
-import type { Generation, TextRun } from '../../engine/text-job.ts';
-import { samplingOver } from '../../engine/text-options.ts';
-import { internalError, LinnetError, OptionsError } from '../../errors.ts';
+import type { PromptInput } from '../../engine/prompt.ts';
+import { type Session, TextPieces } from '../../engine/session.ts';
+import type { Generation, TextEvent } from '../../engine/text-job.ts';
+import { type JobOptions, samplingOver } from '../../engine/text-options.ts';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { open } from '../../open/index.ts';
 import { writerKinds } from '../../open/opened-model.ts';
@@ -28,6 +30,7 @@ import {
   speculationSoFar,
 } from '../options/speculation-options.ts';
 import { memoryOption } from '../options/memory-option.ts';
+import { answerStream } from '../output/answer-stream.ts';
 import { printBestBeam } from '../output/beams.ts';
 
 const generateOptions = {
@@ -125,7 +128,7 @@ export const generateCommand = defineCommand({
         throw new UsageError('--chat begins a conversation; "linnet chat --session" takes one up again');
       }
     }
-    const run = session.run(input, {
+    const generation = await printText(context, session, input, speculation, {
       ...samplingOver(options, {}),
       maxTokens,
       stop,
@@ -136,10 +139,18 @@ export const generateCommand = defineCommand({
       signal: context.signal,
       bos,
     });
-    const generation = await printText(context, run, maxTokens, speculation);
     if (file !== undefined) await session.save(file);
     if (generation.finish === 'abort') throw stopped(generation, file);
-    const { text: written, tokens: ids, tokensPerSecond, steps, finish, prefillSeconds, decodeSeconds } = generation;
+    const {
+      text: written,
+      thoughts,
+      tokens: ids,
+      tokensPerSecond,
+      steps,
+      finish,
+      prefillSeconds,
+      decodeSeconds,
+    } = generation;
     const stateBytes = generation.state.bytes;
     const speed = `${formatNumber(tokensPerSecond, 3)} tokens/s`;
     context.note(`${formatCount(ids.length)} tokens (${finish}), ${speed}, state ${formatBytes(stateBytes)}`);
@@ -148,6 +159,7 @@ export const generateCommand = defineCommand({
     return {
       json: {
         text: written,
+        ...(thoughts !== undefined && { thoughts }),
         tokens: ids,
         tokensPerSecond,
         steps,
@@ -185,28 +197,29 @@ function refuseForBeams({ session, jsonSchema, speculate, stop, temperature }: G
  */
 async function printText(
   context: CommandContext,
-  run: TextRun,
-  maxTokens: number,
+  session: Session,
+  input: PromptInput,
   speculation: Speculation | undefined,
+  options: JobOptions & { readonly maxTokens: number },
 ): Promise<Generation> {
   const progress = context.progress('prompt', 'tokens');
   const decoding = context.streamsToTerminal ? silentProgress : context.progress('generate', 'tokens');
   let tokens = 0;
-  for await (const event of run) {
+  const onEvent = (event: TextEvent): void => {
     if (event.type === 'prompt') {
       progress.update(event.done, event.total);
       if (event.done === event.total) progress.finish();
     } else if (event.type === 'tokens') {
-      context.stream(event.text);
       tokens += event.tokens.length;
-      decoding.update(tokens, maxTokens, speculation && speculationSoFar(speculation));
-    } else {
-      decoding.finish();
-      context.stream('\n');
-      return event.generation;
+      decoding.update(tokens, options.maxTokens, speculation && speculationSoFar(speculation));
     }
-  }
-  throw internalError('generation ended without an end');
+  };
+  const pieces = new TextPieces(session, input, { ...options, onEvent });
+  const show = answerStream(context);
+  for await (const part of pieces.parts()) show(part);
+  decoding.finish();
+  context.stream('\n');
+  return pieces.generation;
 }
 
 function stopped({ tokens }: Generation, session: string | undefined): LinnetError {

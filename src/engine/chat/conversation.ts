@@ -1,13 +1,12 @@
 /** A conversation with a model in one process: messages over sessions, which can be undone, forked and saved. */
 import type { SamplerInput } from '../../decoding/sampler.ts';
 import type { Snapshot } from '../../decoding/state/session-format.ts';
-import { internalError, LinnetError } from '../../errors.ts';
+import { LinnetError } from '../../errors.ts';
 import type { RandomState } from '../../random.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import { leadsTo, type PromptInput, preparePrompt } from '../prompt.ts';
-import type { Session } from '../session.ts';
+import { type Session, TextPieces } from '../session.ts';
 import type { Generation } from '../text-job.ts';
-import type { Thinking } from '../thinking/thinking.ts';
 import type { ThoughtPart } from '../thinking/thought-reader.ts';
 import { CalledAnswer, type MadeCall } from '../tools/call-reader.ts';
 import { type CallingModel, ToolCalls } from '../tools/tool-calls.ts';
@@ -25,7 +24,6 @@ interface Moment {
 
 /** A model to talk to. */
 interface TalkingModel extends CallingModel {
-  readonly thinking: Thinking | undefined;
   session(from?: Snapshot): Session;
 }
 
@@ -128,29 +126,23 @@ export class Conversation {
     const now = this.#now;
     const input = this.#input(now, added);
     const held = this.#calls?.held({ ...rules, parallel: true });
-    let answer = new CalledAnswer(this.#calls?.reader(rules));
-    const { thinking } = this.#model;
+    const answer = new CalledAnswer(this.#calls?.reader(rules));
     const session = this.#model.session((now.isComplete ? this.#lastLeadingTo(input) : now).snapshot);
     const options = { ...sampling, random: this.#random, maxTokens, signal, ...held };
-    let generation: Generation | undefined;
-    const job = 'messages' in input && thinking !== undefined ? session.job(input, options) : undefined;
-    if (job !== undefined) answer = new CalledAnswer(this.#calls?.reader(rules), thinking?.reader(job.prompt.tokens));
-    for await (const event of session.run(input, options)) {
-      const parts = event.type === 'tokens' ? answer.push(event.text) : event.type === 'end' ? answer.end() : [];
-      for (const part of parts) if (part.type === 'text' || part.type === 'thought') yield part;
-      if (event.type === 'end') ({ generation } = event);
+    const pieces = new TextPieces(session, input, options);
+    for await (const part of pieces.parts()) {
+      const told = part.type === 'thought' ? [part] : answer.push(part.text);
+      for (const each of told) if (each.type === 'text' || each.type === 'thought') yield each;
     }
-    if (generation === undefined) throw internalError('a turn ended without an end');
+    for (const part of answer.end()) if (part.type === 'text') yield part;
+    const { generation } = pieces;
     const snapshot = session.snapshot();
     this.#random = snapshot.random;
     const calls = answer.isCut || signal.aborted ? [] : answer.calls;
     const messages = [...now.messages, ...added];
     if (this.#model.template !== undefined) {
-      const isDivided = calls.length > 0 || thinking !== undefined;
-      messages.push({
-        ...messageOf(isDivided ? answer.content : generation.text, calls),
-        ...toldThoughts(answer.thoughts),
-      });
+      const content = calls.length > 0 ? answer.content : generation.text;
+      messages.push({ ...messageOf(content, calls), ...toldThoughts(generation.thoughts) });
     }
     this.#moments = [...before, { messages, isComplete: now.isComplete, snapshot }];
     return { ...generation, calls };

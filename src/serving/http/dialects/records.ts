@@ -3,7 +3,6 @@ import type { SequenceState } from '../../../decoding/state/sequence-state.ts';
 import type { Snapshot } from '../../../decoding/state/session-format.ts';
 import { cancelled } from '../../../engine/running-job.ts';
 import type { PreparedJob, Session } from '../../../engine/session.ts';
-import type { Thinking } from '../../../engine/thinking/thinking.ts';
 import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
 import type { EndEvent, PromptEvent, TextEvent, TextRun, TokensEvent } from '../../../engine/text-job.ts';
 
@@ -11,8 +10,6 @@ import type { EndEvent, PromptEvent, TextEvent, TextRun, TokensEvent } from '../
 export interface AskedText {
   readonly session: Session;
   readonly job: PreparedJob;
-  /** Of an answer to messages that thoughts may precede. */
-  readonly thinking?: Thinking;
 }
 
 /** Keeps a session that has moved on. */
@@ -60,10 +57,9 @@ export type Piece = { readonly record: TextRecord } & (
 
 export function recordsOf(texts: readonly AskedText[]): TextRecord[] {
   let choices = 0;
-  return texts.map(({ session, job, thinking }) => ({
+  return texts.map(({ session, job }) => ({
     session,
     job,
-    thinking,
     prompt: job.prompt.source ?? job.prompt.tokens,
     choices: Array.from({ length: job.n ?? 1 }, () => ({
       index: choices++,
@@ -188,8 +184,8 @@ export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedSco
 }
 
 /** Tokens of thoughts in texts that have ended. */
-function thoughtTokens({ thinking, job, choices }: TextRecord): number {
-  const counts = choices.map(({ end, tokens }) => (end && thinking?.count(job.prompt.tokens, tokens)) ?? 0);
+function thoughtTokens({ job, choices }: TextRecord): number {
+  const counts = choices.map(({ end, tokens }) => (end && job.thinking?.count(job.prompt.tokens, tokens)) ?? 0);
   return counts.reduce((sum, count) => sum + count, 0);
 }
 

@@ -367,7 +367,7 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
       return [
         { type: 'response.created', response },
         { type: 'response.in_progress', response },
-        ...(answered.calling === undefined && record.thinking === undefined ? begin('text') : []),
+        ...(answered.calling === undefined && record.job.thinking === undefined ? begin('text') : []),
       ];
     },
     chunks: (piece) => (piece.type === 'text' ? answer.push(piece.event.text).flatMap(told) : []),

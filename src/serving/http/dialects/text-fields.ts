@@ -204,8 +204,7 @@ export async function askedText(
   const job = await whenEncoded(() => own.job(input, options), request.abort.signal);
   const tokens = job.prompt.source ?? job.prompt.tokens;
   if (!('messages' in input)) checkInVocabulary(tokens, model.vocabulary, 'prompt');
-  const thinking = 'messages' in input ? model.thinking : undefined;
-  return { session: own, job: { ...job, maxTokens: tokensLeft(serving, tokens.length, asked) }, thinking };
+  return { session: own, job: { ...job, maxTokens: tokensLeft(serving, tokens.length, asked) } };
 }
 
 /** Tokens before which nothing ends a text. */

@@ -47,8 +47,8 @@ export interface Calling {
 }
 
 /** The told parts of one answer to a request: thoughts, text, calls. */
-export function answerTo({ thinking, job }: AskedText, calling: Calling | undefined): CalledAnswer {
-  return new CalledAnswer(calling?.reader(), thinking?.reader(job.prompt.tokens));
+export function answerTo({ job }: AskedText, calling: Calling | undefined): CalledAnswer {
+  return new CalledAnswer(calling?.reader(), job.thinking?.reader(job.prompt.tokens));
 }
 
 /** How much a model is to think, by the names of the API. */
