@@ -2,9 +2,7 @@
  * The rows of a runner: which jobs have them, which wait for them, and which had them and gave them away. Owners have equal
  * shares as far as they ask for them, and a job whose reader has stopped keeps no row that another waits for.
  */
-import type { EventQueue } from './event-queue.ts';
-import type { RunningJob } from './running-job.ts';
-import { type Waiting, waitingToDrop } from './waiting-places.ts';
+import type { EventQueue, RunningJob } from './running-job.ts';
 
 /** Milliseconds without a sign of a reader, though events wait for it, after which others may have the rows of its job. */
 const stoppedAfter = 250;
@@ -19,6 +17,15 @@ export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'chunkLength'> & {
 const ownPatience = 2_000;
 /** Milliseconds that a job has a row before another of its owner may get it. */
 const ownTurn = 1_000;
+
+/** A job that waits for its rows. */
+interface Waiting<Job> {
+  readonly running: Job;
+  readonly priority: number;
+  readonly since: number;
+  /** Its request: how many of its jobs wait for their first rows; absent for a job that had rows before. */
+  readonly request?: { waiting: number };
+}
 
 export class JobRows<Job extends RowHolder = RunningJob> {
   /** Most texts at a time. */
@@ -236,4 +243,29 @@ export class JobRows<Job extends RowHolder = RunningJob> {
 /** Whether the reader of a job takes no events. */
 function hasStopped({ events }: RowHolder): boolean {
   return events.isFull || events.unreadFor > stoppedAfter;
+}
+
+/**
+ * The jobs to drop for a request of an owner: the newest request that waits of the owner with most of them; undefined where the
+ * owner itself would then have as many. A request of which a job has begun is not dropped.
+ */
+function waitingToDrop<Job extends { readonly owner: string }>(
+  queue: readonly Waiting<Job>[],
+  owner: string,
+): readonly Job[] | undefined {
+  const requests = new Map<{ readonly waiting: number }, { owner: string; since: number; jobs: Job[] }>();
+  for (const { running, request, since } of queue) {
+    if (request === undefined) continue;
+    const entry = requests.get(request) ?? { owner: running.owner, since, jobs: [] };
+    entry.jobs.push(running);
+    requests.set(request, entry);
+  }
+  const counts = new Map<string, number>();
+  for (const entry of requests.values()) counts.set(entry.owner, (counts.get(entry.owner) ?? 0) + 1);
+  const [largest] = [...counts].sort(([, a], [, b]) => b - a);
+  if (largest === undefined || largest[0] === owner || (counts.get(owner) ?? 0) + 1 >= largest[1]) return undefined;
+  const whole = [...requests].filter(
+    ([request, entry]) => entry.owner === largest[0] && request.waiting === entry.jobs.length,
+  );
+  return whole.sort(([, a], [, b]) => b.since - a.since)[0]?.[1].jobs;
 }

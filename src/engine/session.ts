@@ -14,13 +14,19 @@ import { inspection } from '../files/inspection.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import type { RandomState } from '../random.ts';
 import { endOfTurn } from '../tokenizer/text-ends.ts';
-import { jobSampler } from './job-sampler.ts';
 import type { Thinking } from './thinking/thinking.ts';
 import type { ThoughtPart } from './thinking/thought-reader.ts';
 import { leadsTo, type PromptInput, type PromptReader, preparePrompt } from './prompt.ts';
 import type { Runner } from './runner.ts';
 import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
-import { checkTextOptions, type JobOptions, requireEnding, samplingOver, type TextOptions } from './text-options.ts';
+import {
+  checkTextOptions,
+  type JobOptions,
+  jobSampler,
+  requireEnding,
+  samplingOver,
+  type TextOptions,
+} from './text-options.ts';
 
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;

@@ -1,6 +1,6 @@
-/** How a text is generated: the options of users, and those of programs that run texts for others. */
+/** How a text is generated: the options of users and of programs that run texts for others, and the sampler that they make. */
 import type { DecodingMethod } from '../decoding/method.ts';
-import { samplerFields, type SamplerInput } from '../decoding/sampler.ts';
+import { Sampler, samplerFields, type SamplerInput, type TokenConstraint } from '../decoding/sampler.ts';
 import { type DrafterName, drafters } from '../decoding/speculation/drafters/registry.ts';
 import { LinnetError } from '../errors.ts';
 import {
@@ -12,6 +12,7 @@ import {
   requireTexts,
   requireTokens,
 } from '../files/arguments.ts';
+import type { AutoregressiveModel } from '../models/model.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
 
 /** How a text is generated. Without sampling options it is greedy: every token is the most probable one. */
@@ -110,4 +111,21 @@ export function samplingOver(over: SamplerInput, under: SamplerInput): SamplerIn
     logitBias,
     seed,
   };
+}
+
+/** The sampler of a text. @throws LinnetError `CONFIG` for settings out of range */
+export function jobSampler(job: TextJob, { eosIds, sizes }: AutoregressiveModel, choice = 0): Sampler {
+  const { sampling = {}, random, constraint, leastTokens = 0, prompt, stop, ignoreEos, penalizes } = job;
+  if (sampling instanceof Sampler) return sampling;
+  const from = prompt.tokens.length;
+  const ends = [...(stop?.tokenIds ?? []), ...(ignoreEos === true ? [] : eosIds)];
+  const going = new Uint8Array(leastTokens > 0 ? sizes.vocabulary : 0).fill(1);
+  for (const id of ends) going[id] = 0;
+  const least: TokenConstraint = (text) => (text.length - from < leastTokens ? going : undefined);
+  const seed = choice === 0 ? sampling.seed : ((sampling.seed ?? 0) + choice) >>> 0;
+  return new Sampler({ ...sampling, seed }, random, {
+    constraint: constraint?.after(from) ?? (leastTokens > 0 && ends.length > 0 ? least : undefined),
+    // The repetition penalty counts the prompt in any case.
+    penalizedFrom: penalizes === 'answer' && (sampling.repetitionPenalty ?? 1) === 1 ? from : 0,
+  });
 }
