@@ -366,8 +366,8 @@ function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
 function extentFacts({ extent }: ConversionMeasures): [string, string][] {
   const { testWindows, testTokens, positionWindows, positionLength, probes, prompts, steps, isCut } = extent;
   return [
-    ['perplexity', `${formatCount(testTokens)} tokens in ${formatCount(testWindows)} windows`],
-    ['perplexity by position', `${formatCount(positionWindows)} windows of ${formatCount(positionLength)} tokens`],
+    ['perplexity', `${formatCount(testTokens)} tokens; windows: ${formatCount(testWindows)}`],
+    ['perplexity by position', `windows of ${formatCount(positionLength)} tokens: ${formatCount(positionWindows)}`],
     ['recall', `${probes} probes of each distance`],
     ['agreement', `at most ${prompts} prompts`],
     ['speed', `${steps} steps at each context`],

@@ -141,7 +141,10 @@ function requireTokenizer({ tokenizer }: PromptReader): Tokenizer {
 
 function requireTemplate({ template }: PromptReader): ChatTemplate {
   if (template !== undefined) return template;
-  throw new LinnetError('CONFIG', 'the model has no chat template: it continues texts, so give it a text');
+  throw new LinnetError(
+    'CONFIG',
+    'the model has no chat template, which makes a prompt of messages: give it a text to continue, or a template (the setting chatTemplate)',
+  );
 }
 
 /**

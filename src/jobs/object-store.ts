@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { AwsClient } from 'aws4fetch';
 import { ifFound, LinnetError, reasonOf } from '../errors.ts';
 import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
+import { boundedBody } from '../files/bounded-body.ts';
 import { sha256 } from '../files/digest.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
 import { loadOptional } from '../redis/client.ts';
@@ -142,18 +143,6 @@ async function request(
     }
     await setTimeout(250 * 4 ** (attempt - 1) * (0.5 + Math.random()));
   }
-}
-
-async function boundedBody({ body }: Response, most: number, address: string): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  const stream: AsyncIterable<Uint8Array> | undefined = body ?? undefined;
-  for await (const piece of stream ?? []) {
-    bytes += piece.length;
-    if (bytes > most) throw new LinnetError('FORMAT', `${address} has more than ${most} bytes; it is not read`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, bytes);
 }
 
 function refused(action: string, place: string, status: number, body: Buffer): LinnetError {

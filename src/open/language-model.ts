@@ -113,7 +113,7 @@ abstract class Writer<
   /**
    * Continues a text, or writes another about it where the model has an encoder and a decoder. BOS and EOS are added where
    * the model has them.
-   * @throws LinnetError `NOT_FOUND` without a tokenizer; later as `Session.run`
+   * @throws LinnetError at once `NOT_FOUND` without a tokenizer and `INPUT` for an option that cannot be; with the first piece as `Session.run`
    */
   generate(prompt: string, options?: TextOptions): TextPieces {
     return this.session().continue(prompt, options);

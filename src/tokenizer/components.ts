@@ -17,6 +17,12 @@ const longestText = 64;
 const longestPattern = 10_000;
 /** By what factor all replacements of a section together may lengthen a text. */
 const mostGrowth = 128;
+/** The growth by tokenizers in use: T5 puts one character in the place of several blanks. */
+const usualGrowth = 2;
+/** Characters of a word that WordPiece looks for tokens in, in the square of which it works; tokenizers in use have 100. */
+const longestWord = 256;
+/** Different lengths of tokens in a vocabulary of unigrams: as many of them can begin at every character. */
+const mostLengths = 128;
 /** Keys whose values are no texts that are put in: data of their own, or names. */
 const otherTexts = new Set(['type', 'precompiled_charsmap', 'behavior', 'prepend_scheme', 'Regex', 'String']);
 /** Substitution patterns of `String.replaceAll`; tokenizers mean the characters. */
@@ -37,8 +43,8 @@ const familiarPatterns: ReadonlySet<string> = new Set([
   String.raw`\s`,
 ]);
 
-/** Whether the parts before the model, and those after it, have patterns that nobody knows to end soon. */
-export interface UnfamiliarPatterns {
+/** Whether the parts up to the model, and those after it, are ones that nobody knows to end soon. */
+export interface UnfamiliarParts {
   readonly encoding: boolean;
   readonly decoding: boolean;
 }
@@ -48,14 +54,24 @@ export interface UnfamiliarPatterns {
  * @param origin for messages
  * @throws LinnetError `FORMAT` for parts that could make a text endless, and ones no tokenizer has
  */
-export function checkComponents(tokenizerJson: JsonObject, origin: string): UnfamiliarPatterns {
+export function checkComponents(tokenizerJson: JsonObject, origin: string): UnfamiliarParts {
+  const { model } = tokenizerJson;
+  if (isJsonObject(model)) checkModel(model, `the model of ${origin}`);
   const [normalizer, preTokenizer, decoder] = sections.map((name) =>
     checkSection(tokenizerJson[name], `the ${name} of ${origin}`),
   );
   return { encoding: normalizer || preTokenizer, decoding: decoder };
 }
 
-/** Returns whether there is an unfamiliar pattern. */
+function checkModel({ max_input_chars_per_word: word, vocab }: JsonObject, label: string): void {
+  if (typeof word === 'number' && !(word <= longestWord))
+    throw refused(label, `looks for tokens in words of ${word} characters`);
+  if (!Array.isArray(vocab)) return;
+  const lengths = new Set(vocab.map((entry: unknown) => (Array.isArray(entry) ? String(entry[0]).length : 0)));
+  if (lengths.size > mostLengths) throw refused(label, `has tokens of ${lengths.size} lengths`);
+}
+
+/** Returns whether there is an unfamiliar pattern, or texts become much longer. */
 function checkSection(section: unknown, label: string): boolean {
   const parts = [...partsOf(section)];
   if (parts.length > mostParts) throw refused(label, `has more than ${mostParts} parts`);
@@ -74,7 +90,7 @@ function checkSection(section: unknown, label: string): boolean {
     growth *= growthOf(part, label);
     if (growth > mostGrowth) throw refused(label, `makes texts more than ${mostGrowth} times as long`);
   }
-  return unfamiliar;
+  return unfamiliar || growth > usualGrowth;
 }
 
 /** The parts that do something, those of sequences one by one; sequences inside sequences too. */

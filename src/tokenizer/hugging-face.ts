@@ -12,7 +12,7 @@ import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
 import { bytePairs } from './byte-pairs.ts';
-import { checkComponents, type UnfamiliarPatterns } from './components.ts';
+import { checkComponents, type UnfamiliarParts } from './components.ts';
 import { tokenSpelling } from './token-bytes.ts';
 import { type LaterEncoder, laterTokens } from './later-encoding.ts';
 import { removeTokensWithoutRow } from './model-rows.ts';
@@ -44,8 +44,8 @@ export interface HuggingFaceTokenizerFiles {
   readonly later?: LaterEncoder;
 }
 
-/** Milliseconds allowed for an empty text, and per character or token: a hundred times the usual ones. */
-const patience = { start: 10_000, each: 1 };
+/** Milliseconds allowed for an empty text, and per character or token: some fifty times the usual ones. */
+const patience = { start: 2000, each: 0.05 };
 
 /** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
 const maximumTokenId = (1 << 24) - 1;
@@ -126,6 +126,9 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const library = (json: JsonObject): LibraryTokenizer => {
     const instance = openLibrary(json, maskedConfig(tokenizerConfigJson, mask), origin);
     fill?.(instance);
+    const pieces = instance.model;
+    // The library gives the tokens of a word to a function one by one, of which it can take some hundred thousand.
+    if (pieces.tokenize) pieces.encode = (words) => words.flatMap((word) => pieces.tokenize?.(word) ?? []);
     return instance;
   };
   // The vocabulary of the file goes with its object: what stays is this one.
@@ -141,13 +144,13 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const libraryAfter = (follows: EncodeOptions['follows']): LibraryTokenizer =>
     follows === undefined || (follows === 'control' && scheme === 'always') ? whole : (inside ??= library(without));
   /** Runs a step over `size` characters or tokens, with a time limit where its patterns need one. */
-  const watch = <T>(what: keyof UnfamiliarPatterns, size: number, work: () => T): T => {
+  const watch = <T>(what: keyof UnfamiliarParts, size: number, work: () => T): T => {
     try {
       if (timeLimit === undefined || !unfamiliar[what]) return work();
-      return timeLimit(work, patience.start + size * patience.each);
+      return timeLimit(work, Math.ceil(patience.start + size * patience.each));
     } catch (cause) {
       const isEndless = cause instanceof Error && cause.name === 'TimeLimitError';
-      const reason = isEndless ? 'a pattern of it takes without end' : String(cause);
+      const reason = isEndless ? 'a part of it takes without end' : String(cause);
       throw new LinnetError('FORMAT', `${origin} cannot be run: ${reason}`, { cause });
     }
   };

@@ -11,7 +11,12 @@ declare module '@huggingface/tokenizers' {
     /** @throws Error if `ids` is empty. */
     decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
     id_to_token(id: number): string | undefined;
-    readonly model: object;
+    readonly model: {
+      /** The tokens of words. */
+      encode(words: readonly string[]): string[];
+      /** The tokens of one word; models of unigrams alone have it. */
+      tokenize?(word: string): string[];
+    };
   }
 }
 

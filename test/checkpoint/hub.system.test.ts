@@ -1,7 +1,8 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { commit, digest, hubWithModel as imitatedHub, id, token } from '../imitated-hub.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { scratchFolder } from '../scratch-folder.ts';
@@ -219,6 +220,74 @@ describe('fetchFolder', () => {
     await expect(nowhere.fetchFolder(id, 'main', target)).rejects.toThrow(
       /cannot fetch owner\/model from http:\/\/127\.0\.0\.1:9/,
     );
+  });
+});
+
+describe('a hub that is hostile', () => {
+  const entry = JSON.stringify({ type: 'directory', path: 'x', size: 0 });
+
+  /** A commit, and then what a test answers to questions about files. */
+  async function hostile(answer: (response: ServerResponse, origin: string) => void): Promise<string> {
+    const server = createServer(({ url = '' }, response) => {
+      response.setHeader('content-type', 'application/json');
+      if (url.includes('/revision/')) response.end(JSON.stringify({ _id: '1', id, sha: commit }));
+      else answer(response, `http://${response.req.headers.host}`);
+    });
+    await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? `http://127.0.0.1:${address.port}` : '';
+  }
+  const fetched = async (endpoint: string): Promise<unknown> =>
+    hubSource({ endpoint, retryDelay: 1 }).fetchFolder(id, 'main', join(await scratchFolder(), 'model'));
+
+  it.each<[string, (response: ServerResponse, origin: string) => void]>([
+    [
+      'answers without end',
+      (response) => {
+        const write = (): void => {
+          while (!response.destroyed && response.write(' '.repeat(1 << 20)));
+          if (!response.destroyed) response.once('drain', write);
+        };
+        write();
+      },
+    ],
+    [
+      'has pages without end',
+      (response, origin) => {
+        response.setHeader('link', `<${origin}/api/next?cursor=${Math.random()}>; rel="next"`);
+        response.end('[]');
+      },
+    ],
+    [
+      'has folders without end',
+      (response, origin) => {
+        response.setHeader('link', `<${origin}/api/next?cursor=${Math.random()}>; rel="next"`);
+        response.end(`[${Array(1000).fill(entry).join(',')}]`);
+      },
+    ],
+  ])('is given up when it %s', async (_, answer) => {
+    await expect(fetched(await hostile(answer))).rejects.toMatchObject({ code: 'FORMAT' });
+  });
+
+  it.each<[string, string]>([
+    ['no JSON', '<html>'],
+    ['no list', '{"a":1}'],
+    ['null', '[null]'],
+    ['no sizes', '[{"type":"file","path":"config.json"}]'],
+    ['names that lead out', '[{"type":"file","path":"../../x.safetensors","size":3,"oid":"a"}]'],
+    ['names that are none', '[{"type":"file","path":{},"size":3}]'],
+  ])('is refused when it lists %s', async (_, body) => {
+    const endpoint = await hostile((response) => response.end(body));
+    await expect(fetched(endpoint)).rejects.toMatchObject({ name: 'LinnetError' });
+  });
+
+  it('is refused when it leads round in circles', async () => {
+    const endpoint = await hostile((response, origin) => response.writeHead(302, { location: `${origin}/x` }).end());
+    await expect(fetched(endpoint)).rejects.toMatchObject({ name: 'LinnetError', code: 'NOT_FOUND' });
   });
 });
 

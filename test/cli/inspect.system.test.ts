@@ -32,6 +32,17 @@ describe('inspect', () => {
     expect(softmax.mixers).toMatchObject([{ layers: [0, 1], config: { kind: 'softmax' } }]);
   });
 
+  it('tells how the bytes of a layer come about', async () => {
+    expect((await runJson('inspect', base)).stateFormula).toMatch(/L tokens[^\n]*\n {2}0–1: 4·1·\(L·\(8\+8\)\)$/);
+    const { stateFormula, stateBytes } = await runJson('inspect', augmented);
+    const numbers = /: 4·(\d+)·\((\d+)·\((\d+)\+(\d+)\) \+ (\d+)·(\d+)\)$/
+      .exec(String(stateFormula))
+      ?.slice(1)
+      .map(Number);
+    const [heads, rows, key, value, features, columns] = numbers ?? [];
+    expect(2 * 4 * heads * (rows * (key + value) + features * columns)).toBe(stateBytes);
+  });
+
   it('tells the size that sessions really have', async () => {
     const { model, parameters } = await loadCausalModel(augmented);
     const engine = await DecodingEngine.create(model, parameters);
@@ -74,7 +85,7 @@ describe('inspect', () => {
   it('prints for people', async () => {
     const { stdout, exitCode } = await linnet('inspect', hybrid);
     expect(exitCode).toBe(0);
-    for (const part of ['local softmax + α·global fading by 0.5 + convolution 5, G = 4', '128K', '8·M·C·D']) {
+    for (const part of ['local softmax + α·global fading by 0.5 + convolution 5, G = 4', '128K', '1: 4·1·(4·(8+8) + 8·8)']) {
       expect(stdout).toContain(part);
     }
   });

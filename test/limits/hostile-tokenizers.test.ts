@@ -47,12 +47,49 @@ describe('patterns that backtrack without end', () => {
     };
     watched(splitBy('a{3}'));
     watched(splitBy("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"));
-    expect(limits).toEqual([11_000]);
+    expect(limits).toEqual([2050]);
     await writeFile(
       join(folder, 'tokenizer.json'),
       JSON.stringify({ ...plain, pre_tokenizer: splitBy('a{3}'), model }),
     );
     expect([...(await loadTokenizer(folder)).encode('ab')]).toEqual([0, 1]);
+  });
+});
+
+describe('models that work without end', () => {
+  const grown = replace({ String: '' }, 'x'.repeat(63));
+  const names = ['a', 'b', 'x'];
+  const wordPiece = { type: 'WordPiece', vocab: { a: 0, b: 1, x: 2 }, unk_token: 'b', continuing_subword_prefix: '##' };
+  const unigrams = { type: 'Unigram', unk_id: 0, vocab: names.map((name) => [name, -1]) };
+
+  it.each([
+    [{ ...wordPiece, max_input_chars_per_word: 1e9 }],
+    [{ ...unigrams, vocab: Array.from({ length: 200 }, (_, i) => ['a'.repeat(i + 1), -1]) }],
+  ])('are refused: %j', (endless) => {
+    expect(() => huggingFaceTokenizer({ tokenizerJson: { ...plain, model: endless } })).toThrow(
+      refusal('FORMAT', 'the model of tokenizer.json'),
+    );
+  });
+
+  it.each([model, { ...wordPiece, max_input_chars_per_word: 256 }, unigrams])(
+    'are watched where texts grow: %j',
+    (grower) => {
+      const limits: number[] = [];
+      const tokenizer = huggingFaceTokenizer({
+        tokenizerJson: { ...plain, normalizer: grown, model: { ...grower, unk_token: 'b' } },
+        timeLimit: (work, milliseconds) => {
+          limits.push(milliseconds);
+          return work();
+        },
+      });
+      expect(tokenizer.encode('a'.repeat(3000)).length).toBeGreaterThan(0);
+      expect(limits).toEqual([2150]);
+    },
+  );
+
+  it('have tokens for a long word', () => {
+    const tokenizer = huggingFaceTokenizer({ tokenizerJson: { ...plain, model: unigrams } });
+    expect(tokenizer.encode('ab'.repeat(200_000))).toHaveLength(400_000);
   });
 });
 

@@ -117,9 +117,21 @@ describe('measurements for routers', () => {
 
 const listSchema = z.object({ data: z.array(z.object({ max_model_len: z.int().positive() })) });
 
-it('says how long a text may be', async () => {
-  const { server } = await serve(model, { limits: { promptTokens: 700 } });
-  expect(listSchema.parse(await (await fetch(`${server.url}/v1/models`)).json()).data[0].max_model_len).toBe(700);
+describe('how long a text may be', () => {
+  const longest = async (model: LanguageModel, limits: object = {}): Promise<number> => {
+    const { server } = await serve(model, { limits });
+    return listSchema.parse(await (await fetch(`${server.url}/v1/models`)).json()).data[0].max_model_len;
+  };
+
+  it('is as long as those that a model was trained at where its state grows', async () => {
+    expect(await longest(model, { promptTokens: 300 })).toBe(300);
+    expect(await longest(model)).toBe(model.decoder.sizes.trainedLength);
+  });
+
+  it('is as the server is set where it does not', async () => {
+    await using linear = await model.linearize('augmented');
+    expect(await longest(linear, { promptTokens: 700 })).toBe(700);
+  });
 });
 
 it('gives the session of a request back, by which balancers keep requests together', async () => {

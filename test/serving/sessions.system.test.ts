@@ -1,8 +1,11 @@
 /** Sessions: texts that go on, are forked, leave as files and come back, on this server or another. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
+import { sessionTensors } from '../../src/decoding/state/session-tensors.ts';
 import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
@@ -100,6 +103,33 @@ describe('sessions', () => {
     expect((await call(second, 'DELETE', '/sessions/moved')).json).toMatchObject({ deleted: true });
     expect((await call(second, 'GET', '/sessions/moved')).status).toBe(404);
     expect((await call(second, 'GET', '/sessions')).json).toMatchObject({ data: [imported.id] });
+  });
+
+  it('that hold values no step can compute with are refused, and large ones give a text or a refusal', async () => {
+    const { server } = await serve(model);
+    const id = await create(server, 'Once upon a time');
+    const stored = await storedModel(model);
+    const path = join(await scratchFolder(), 'forged.session');
+    await writeFile(path, new Uint8Array(await (await fetch(`${server.url}/v1/sessions/${id}/state`)).arrayBuffer()));
+    const statuses: number[] = [];
+    for (const value of [3e38, -3e38, 2 ** 40]) {
+      const session = await restoreSession(path, stored.engine, stored.fingerprint);
+      const { state } = session;
+      for (const { of } of sessionTensors(state.model, state.layout, state.length, 0)) {
+        const values = of(state);
+        if (values instanceof Float32Array) values.fill(value);
+      }
+      const forged = join(await scratchFolder(), 'x.session');
+      await saveSession(forged, { ...session, fingerprint: stored.fingerprint });
+      const body = new Uint8Array(await readFile(forged));
+      const headers = { 'content-type': 'application/octet-stream' };
+      const { status } = await fetch(`${server.url}/v1/sessions/forged/state`, { method: 'PUT', body, headers });
+      statuses.push(status);
+      if (status !== 201) continue;
+      const turned = await call(server, 'POST', '/completions', { ...greedy, prompt: ' And', session_id: 'forged' });
+      expect(turned.status, JSON.stringify(turned.json)).toBe(200);
+    }
+    expect(statuses).toEqual([400, 400, 201]);
   });
 
   it('that are damaged are refused, whichever byte it is', async () => {

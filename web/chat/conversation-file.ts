@@ -3,6 +3,8 @@ import type { Call, ConversationTree, Turn } from './conversation.ts';
 import { isFinish, showTurn } from './conversation.ts';
 
 const format = 'linnet-conversation';
+/** More than anyone has said; a tree is drawn and searched in the square of them. */
+const mostTurns = 10_000;
 
 /** What a file holds besides the turns. */
 interface SavedConversation {
@@ -29,8 +31,16 @@ export function readConversation(text: string): SavedConversation {
   if (!isRecord(file) || file.format !== format || file.version !== 1 || !Array.isArray(file.turns)) {
     throw new Error('The file holds no conversation of this page.');
   }
+  if (file.turns.length > mostTurns) throw new Error(`The file has more than ${mostTurns} turns.`);
   const turns: Turn[] = [];
-  for (const [id, turn] of file.turns.entries()) turns.push(readTurn(turn, id, turns));
+  const keys = new Set<string>();
+  for (const [id, value] of file.turns.entries()) {
+    const turn = readTurn(value, id, turns);
+    // Two turns of one key would be one to another tab, and could follow each other round in a circle.
+    if (keys.has(turn.key)) throw new Error(`Turn ${id + 1} of the file is there twice.`);
+    keys.add(turn.key);
+    turns.push(turn);
+  }
   const leaf = file.leaf;
   const conversation = { turns, leaf: undefined, visited: {} };
   return {

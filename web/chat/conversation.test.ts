@@ -1,6 +1,8 @@
 /** Branches of conversations, and their files. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Random } from '../../src/random.ts';
+import { mutated } from '../../test/fuzz/mutations.ts';
 import { readConversation, writeConversation } from './conversation-file.ts';
 import {
   addTurn,
@@ -185,8 +187,49 @@ describe('a file of a conversation', () => {
     ],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"dog","text":"a"}]}', 'Turn 1'],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":1}]}', 'Turn 1'],
+    [
+      '{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a","key":"x"},{"author":"user","text":"bc","key":"x","parent":0}]}',
+      'Turn 2 of the file is there twice',
+    ],
+    [
+      JSON.stringify({
+        format: 'linnet-conversation',
+        version: 1,
+        turns: Array(10_001).fill({ author: 'user', text: '' }),
+      }),
+      'more than 10000 turns',
+    ],
   ])('is refused as %s', (text, message) => {
     expect(() => readConversation(text)).toThrow(message);
+  });
+
+  it('is refused with a reason or holds together, whatever is in it', () => {
+    const call = { id: 'c', name: 'f', json: '{}' };
+    const asked = addTurn(emptyConversation, undefined, user('a'));
+    const called = changeTurn(addTurn(asked, 0, model('b')), 1, { finish: 'calls', calls: [call] });
+    const whole = addTurn(called, 1, { author: 'tool', text: '', results: ['5'] });
+    const samples = [whole, branched()].map((conversation) =>
+      Buffer.from(writeConversation({ conversation, system: 'Be.' })),
+    );
+    const random = new Random(5);
+    let held = 0;
+    for (let i = 0; i < 3000; i++) {
+      const text = mutated(samples, 'json', random).toString();
+      let conversation: ConversationTree;
+      try {
+        ({ conversation } = readConversation(text));
+      } catch (error) {
+        expect(String(error), text).toMatch(/^Error: (The file|Turn \d+ of the file) /);
+        continue;
+      }
+      held++;
+      const again = readConversation(writeConversation({ conversation, system: '' })).conversation;
+      expect(texts(again)).toEqual(texts(conversation));
+      for (const merged of [mergeConversations(conversation, again), mergeConversations(emptyConversation, again)]) {
+        for (const { id, parent } of merged.turns) expect(parent ?? -1).toBeLessThan(id);
+      }
+    }
+    expect(held).toBeGreaterThan(100);
   });
 
   it('with a branch that is not there shows none', () => {

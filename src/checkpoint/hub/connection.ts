@@ -1,6 +1,7 @@
 /** Requests to the hub about one repository, and the errors they can end with. */
 import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { LinnetError, reasonOf } from '../../errors.ts';
+import { boundedBody } from '../../files/bounded-body.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import { type ExpectedDigest, receiveFile, type RemoteFile } from './download.ts';
@@ -53,6 +54,9 @@ export function asHubError(
 /** More files than any model has in its top folder, or data set in all of them. */
 const MAX_LISTED_FILES = 20_000;
 
+/** Bytes that all answers but contents may have together, and the least that one counts, so that empty pages end, too. */
+const [MAX_ANSWER_BYTES, MIN_ANSWER_BYTES] = [1 << 26, 1 << 16];
+
 /** How a hub is reached. */
 export interface Hub {
   readonly endpoint: string;
@@ -66,6 +70,7 @@ export class Connection {
   readonly #hub: Hub;
   readonly #repo: { readonly type: RepositoryKind; readonly name: string };
   readonly #signal: AbortSignal | undefined;
+  #answerBytes = MAX_ANSWER_BYTES;
 
   constructor(hub: Hub, { id, kind }: Wanted, signal: AbortSignal | undefined) {
     this.#hub = hub;
@@ -77,7 +82,7 @@ export class Connection {
   async resolveCommit(revision: string): Promise<string> {
     const { type, name } = this.#repo;
     const infoOf = type === 'model' ? modelInfo<'sha'> : datasetInfo<'sha'>;
-    const { sha } = await infoOf({ name, revision, ...this.#access(), additionalFields: ['sha'] });
+    const { sha } = await infoOf({ name, revision, ...this.#access(this.#ask), additionalFields: ['sha'] });
     if (isCommit(sha)) return sha;
     throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${name}`);
   }
@@ -85,7 +90,12 @@ export class Connection {
   /** The files by name: the top folder's for a model, all for a data set. */
   async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
     const files = new Map<string, RemoteFile>();
-    const request = { repo: this.#repo, revision: commit, recursive: this.#repo.type === 'dataset', ...this.#access() };
+    const request = {
+      repo: this.#repo,
+      revision: commit,
+      recursive: this.#repo.type === 'dataset',
+      ...this.#access(this.#ask),
+    };
     for await (const { type, path, size, oid, lfs } of listFiles(request)) {
       if (type !== 'file') continue;
       const bytes = lfs?.size ?? size;
@@ -109,7 +119,13 @@ export class Connection {
 
   async #open({ name, size }: RemoteFile, commit: string, start: number): Promise<AsyncIterable<Uint8Array>> {
     // xet: false — plain HTTP ranges, which every mirror serves. The digest covers the content whichever way it came.
-    const blob = await downloadFile({ repo: this.#repo, path: name, revision: commit, xet: false, ...this.#access() });
+    const blob = await downloadFile({
+      repo: this.#repo,
+      path: name,
+      revision: commit,
+      xet: false,
+      ...this.#access(this.#fetch),
+    });
     if (blob === null) throw new LinnetError('NOT_FOUND', `the server lists ${quoteName(name)} but does not have it`);
     if (blob.size !== size) {
       throw new LinnetError('FORMAT', `${quoteName(name)} has ${blob.size} bytes, the server's listing says ${size}`);
@@ -117,9 +133,17 @@ export class Connection {
     return (start === 0 ? blob : blob.slice(start)).stream();
   }
 
-  #access() {
-    return { hubUrl: this.#hub.endpoint, accessToken: this.#hub.token, fetch: this.#fetch };
+  #access(request: typeof fetch) {
+    return { hubUrl: this.#hub.endpoint, accessToken: this.#hub.token, fetch: request };
   }
+
+  /** Asks for facts, within the bytes of all such answers. */
+  readonly #ask: typeof fetch = async (input, init) => {
+    const response = await this.#fetch(input, init);
+    const body = await boundedBody(response, this.#answerBytes, `what ${this.#hub.endpoint} tells`);
+    this.#answerBytes -= Math.max(body.length, MIN_ANSWER_BYTES);
+    return new Response(new Uint8Array(body), response);
+  };
 
   /** Keeps the token from other servers, makes requests abortable, and insists on the range that was asked for. */
   readonly #fetch: typeof fetch = async (input, init) => {

@@ -111,7 +111,7 @@ export const inspect = defineCommand({
         ...memoryJson(memory),
         unknownFields: model.unknownFields ?? [],
         generation: { ...generation, eosIds: model.eosIds },
-        stateFormula: stateFormula.join('\n'),
+        stateFormula: memory === undefined ? null : stateFormula(model).join('\n'),
         ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
         contextLength: sizes.trainedLength,
         template: template?.source ?? null,
@@ -287,7 +287,7 @@ function printMemory(context: CommandContext, model: Model, memory: SessionMemor
     { header: 'state of a session', value: (length) => stateAt(memory, length), format: formatBytes },
     { header: 'softmax KV cache', value: (length) => memory.cachePerToken * length, format: formatBytes },
   ]);
-  context.print(`\n${stateFormula.join('\n')}`);
+  context.print(`\n${stateFormula(model).join('\n')}`);
 }
 
 function stateAt({ constant, perToken }: SessionMemory, length: number): number {

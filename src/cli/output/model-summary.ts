@@ -92,20 +92,22 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
   };
 }
 
-/** How the bytes of a session come about, line by line; as the documentation has it. */
-export const stateFormula: readonly string[] = [
-  'A session is the sum over its layers, in float32, M key-value heads of width D:',
-  '  linear layer   8·M·C·D + 4·M·D·D bytes: the last C = max(G, (K−1)/2) keys and values, and S, the sum over closed groups',
-  '                 (S only with a global branch, G only with a local or global one, K only with a convolution)',
-  '  feature layer  8·M·C·D + 4·M·m·(D+1) bytes: the same with S of m features and the column of denominators',
-  '                 (D instead of D+1 where the output is normalized by its size)',
-  '  block layer    8·M·(C + r·⌊L/G⌋)·D bytes, of linformer: the ring, and r rows of keys and values per closed block',
-  '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
-  '  gau layer      4·C·(2·D+E) + 4·D·E bytes: keys of both branches, values of width E, and S; of one branch alone D for 2·D',
-  '  short conv     4·(L−1)·width bytes, of LFM2: the products under filters of L weights',
-  '  delta net      4·M·C·(3·D+2·E+1) + 4·M·D·E bytes, of Qwen3.5: the last C rows with all that filters read, and S',
-  "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
-];
+/** The bytes of a session as formulas: one for every run of equal layers. */
+export function stateFormula({ mixers, sizes }: ModelDescription): string[] {
+  const shift = sizes.shiftWidth === undefined ? '' : ` + 4·${sizes.shiftWidth}`;
+  const runs = mixerRuns(mixers).map(({ layers, mixer }) => {
+    const dims = mixerDims(mixer, sizes);
+    const { slots, keyWidth, valueWidth, folded } = stateShape(mixer, dims);
+    const row = `(${keyWidth}+${valueWidth})`;
+    const sums = folded?.kind === 'sums' ? ` + ${folded.rows}·${folded.columns}` : '';
+    const memory = folded?.kind === 'rows' ? ` + ${folded.perGroup}·⌊L/${groupOf(mixer)}⌋·${row}` : '';
+    return `  ${layerSpan(layers)}: 4·${dims.keyValueHeads}·(${slots === 'growing' ? 'L' : slots}·${row}${sums}${memory})${shift}`;
+  });
+  return [
+    'Bytes of a layer after L tokens: 4 · heads · (rows · (key + value) + sums of what has left the rows)',
+    ...runs,
+  ];
+}
 
 export interface HeadsSummary {
   readonly heads: number;
