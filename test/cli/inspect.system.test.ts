@@ -85,7 +85,11 @@ describe('inspect', () => {
   it('prints for people', async () => {
     const { stdout, exitCode } = await linnet('inspect', hybrid);
     expect(exitCode).toBe(0);
-    for (const part of ['local softmax + α·global fading by 0.5 + convolution 5, G = 4', '128K', '1: 4·1·(4·(8+8) + 8·8)']) {
+    for (const part of [
+      'local softmax + α·global fading by 0.5 + convolution 5, G = 4',
+      '128K',
+      '1: 4·1·(4·(8+8) + 8·8)',
+    ]) {
       expect(stdout).toContain(part);
     }
   });
