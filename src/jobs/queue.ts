@@ -38,11 +38,11 @@ export async function runJobs(url: string, jobs: readonly Job[], { signal, onRes
   const connection = await openRedis(url, { retries: null });
   const queue = new Queue<unknown, unknown>(queueName, { connection });
   const events = new QueueEvents(queueName, { connection: connection.duplicate() });
-  for (const emitter of [queue, events]) {
-    emitter.on('error', () => undefined);
-    // Every job that is waited for listens.
-    emitter.setMaxListeners(0);
-  }
+  queue.on('error', () => undefined);
+  events.on('error', () => undefined);
+  // Every job that is waited for listens.
+  queue.setMaxListeners(0);
+  events.setMaxListeners(0);
   const stopped = new Promise<never>((_, reject) => {
     const stop = (): void => {
       reject(new LinnetError('ABORTED', 'stopped waiting for workers; the jobs are still in the queue'));
