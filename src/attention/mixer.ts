@@ -139,6 +139,8 @@ export interface MixerStepOutput {
   readonly keys: Value;
   /** [B,M,T,valueWidth] */
   readonly values: Value;
+  /** S after the longest path of each tree: [B,M,rows,columns]. Default: the step does not compute it. */
+  readonly sums?: Value;
 }
 
 /** Folding closed groups into the state: a graph of its own, run when a group closes. */
@@ -200,9 +202,12 @@ export interface RecurrentForm<C extends MixerConfig> {
   readonly inputs?: LayoutInputs<C>;
   /**
    * How a node has the same bits whatever stands beside it and however the text before it was read: its sums run over open rows
-   * and the tree's, or, in `own rows`, over a list of rows for each node. Absent: it has them up to rounding.
+   * and the tree's, or, in `own rows`, over a list of rows for each node, or it replays rows one by one
+   from a state on. Absent: it has them up to rounding.
    */
-  sameBits?(config: C): 'open rows' | 'own rows' | undefined;
+  sameBits?(config: C): 'open rows' | 'own rows' | 'replayed rows' | undefined;
+  /** For targets without the operators that this form needs, a form that does without. Default: this form. */
+  readonly byProducts?: RecurrentForm<C>;
   /** Tokens of a prompt that are read fastest in one step. Default: 128. */
   readonly promptChunk?: number;
 }

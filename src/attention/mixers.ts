@@ -169,10 +169,14 @@ export function canDecode(config: MixerConfig): boolean {
   return kindOf(config).recurrent !== undefined && isCausal(config);
 }
 
-/** The form over token trees. @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form */
-export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
+/**
+ * The form over token trees.
+ * @param replays whether graphs may have the runtime's operators for recurrences; default true
+ * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
+ */
+export function recurrentForm(config: MixerConfig, replays = true): RecurrentForm<MixerConfig> {
   const { recurrent } = kindOf(config);
-  if (recurrent !== undefined && isCausal(config)) return recurrent;
+  if (recurrent !== undefined && isCausal(config)) return (replays ? undefined : recurrent.byProducts) ?? recurrent;
   throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads later positions and cannot decode`);
 }
 
@@ -180,9 +184,9 @@ export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
  * The state of one layer for one sequence.
  * @throws LinnetError `CONFIG` for impossible sizes, or for a mixer that cannot decode and so has no state.
  */
-export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape {
+export function stateShape(config: MixerConfig, dims: AttentionDims, form = recurrentForm(config)): StateShape {
   checkDims(dims);
-  return recurrentForm(config).state(config, dims);
+  return form.state(config, dims);
 }
 
 /** Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode */
@@ -264,8 +268,7 @@ export function mixParallel(
  * Mixes the nodes of B trees on top of a state.
  * @throws LinnetError `CONFIG` for a mixer that cannot decode, `TENSOR` for a missing or misshapen parameter
  */
-export function mixStep(config: MixerConfig, input: StepInput): MixerStepOutput {
-  const form = recurrentForm(config);
+export function mixStep(config: MixerConfig, input: StepInput, form = recurrentForm(config)): MixerStepOutput {
   requireParameters(config, input, input.parameters);
   return form.step(config, input);
 }

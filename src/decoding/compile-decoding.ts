@@ -3,7 +3,7 @@ import type { Graph } from '../graph/graph.ts';
 import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { byKind, decoderOf, type GeneratingModel } from '../models/model.ts';
-import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
+import { foldGraphs, modelLayout, type StepForms } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
@@ -16,16 +16,16 @@ import type { StepEngine } from './step-engine.ts';
  * compiled when a text is read.
  *
  * @param makeSource the parameters, for any graph of the model
- * @param opens whether rows are opened, as `modelLayout`; default true
+ * @param forms as of `modelLayout`
  */
 export async function compileDecoding(
   model: GeneratingModel,
   makeSource: (graph: Graph) => ParameterSource,
   compile: GraphCompiler,
-  opens = true,
+  forms?: StepForms,
 ): Promise<ConstructorParameters<typeof StepEngine>> {
   const decoder = decoderOf(model);
-  const layout = modelLayout(decoder, opens);
+  const layout = modelLayout(decoder, forms);
   const program = await compile(stepGraph(decoder, makeSource, layout));
   const folds: FoldPrograms = new Map();
   try {

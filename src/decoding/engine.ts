@@ -1,6 +1,7 @@
 /** Decoding with a model whose graphs are built and compiled here, in Node. */
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
@@ -27,7 +28,7 @@ export class DecodingEngine extends StepEngine {
     makeSource: (graph: Graph) => ParameterSource,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    const opens = options?.device !== 'webgpu';
-    return new DecodingEngine(...(await compileDecoding(model, makeSource, (graph) => compile(graph, options), opens)));
+    const forms = stepFormsOf(options?.device);
+    return new DecodingEngine(...(await compileDecoding(model, makeSource, (graph) => compile(graph, options), forms)));
   }
 }

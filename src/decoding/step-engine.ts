@@ -2,14 +2,14 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
-import { recurrentForm } from '../attention/mixers.ts';
 import { chain, maxTreeNodes } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import { type ModelLayout, modelLayout, openBlock } from '../models/graphs/model-layout.ts';
+import { type ModelLayout, modelLayout, openBlock, type StepForms } from '../models/graphs/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
+import { LaterSums } from './state/later-sums.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
 import { StepFeeds, type StepRequest } from './state/step-feeds.ts';
 import type { SourceEncoder } from './source-encoder.ts';
@@ -60,9 +60,12 @@ function pairedRows(
   return { rows: [...requests, { ...requests[0], wanted: [] }], nodes };
 }
 
-/** Whether the graph reads open rows: not in exports of earlier versions. */
-function hasOpenRows({ inputs }: Program): boolean {
-  return [...inputs.keys()].some((name) => name.startsWith('open.'));
+/** The forms of a graph: exports of earlier versions have fewer. */
+function formsOf({ inputs, outputs }: Program): StepForms {
+  return {
+    opens: [...inputs.keys()].some((name) => name.startsWith('open.')),
+    replays: [...outputs.keys()].some((name) => name.startsWith('later.')),
+  };
 }
 
 const noShifts = new Float32Array(0);
@@ -109,6 +112,7 @@ export class StepEngine implements AsyncDisposable {
   readonly #shifts: boolean;
   /** Outputs of the step graph. */
   readonly #outputs: readonly string[];
+  readonly #laterSums: LaterSums;
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -122,17 +126,18 @@ export class StepEngine implements AsyncDisposable {
     program: Program,
     folds: FoldPrograms,
     { prompt = program, encoder }: EnginePrograms = {},
-    layout: ModelLayout = modelLayout(model, hasOpenRows(program)),
+    layout: ModelLayout = modelLayout(model, formsOf(program)),
   ) {
     this.model = model;
     this.layout = layout;
-    const chunks = model.mixers.map((mixer) => recurrentForm(mixer).promptChunk ?? usualChunk);
+    const chunks = layout.layers.map(({ form }) => form.promptChunk ?? usualChunk);
     this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };
     this.#folds = folds;
     this.#encoder = encoder;
     this.#shifts = (model.sizes.shiftWidth ?? 0) > 0;
     this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...(this.#shifts ? ['shifts'] : [])];
+    this.#laterSums = new LaterSums(layout, [program, prompt]);
     this.#feeds = {
       step: new StepFeeds(model, layout, program, 'step'),
       prompt: new StepFeeds(model, layout, prompt, 'prompt'),
@@ -220,10 +225,11 @@ export class StepEngine implements AsyncDisposable {
     const data = this.layout.rows.map((own) => dataOf(results[own.name], 'float32', nodes * own.heads * own.width));
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = this.#shifts ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
+    const later = this.#laterSums.of(results, most);
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {
-      const rows = { data, shifts, nodes: T, sequence, committed: state.length };
+      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later };
       const output = { logits: new Array<Float32Array>(), hidden: new Array<Float32Array>(), rows };
       for (let end = taken + wanted.length; taken < end; taken++) {
         output.logits.push(logits.subarray(taken * vocabulary, (taken + 1) * vocabulary));
@@ -240,10 +246,11 @@ export class StepEngine implements AsyncDisposable {
    * step of a single row tells.
    */
   async #runRows(requests: readonly StepRequest[], most: number, weights: StepWeights): Promise<StepResults> {
+    const outputs = [...this.#outputs, ...this.#laterSums.outputsOf(requests)];
     const run = async (inPairs: boolean): Promise<StepResults> => {
       const { rows, nodes } = inPairs ? pairedRows(requests, most) : { rows: requests, nodes: most };
       const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, inPairs);
-      const results = await this.#programs[weights].run(feeds, this.#outputs, kept);
+      const results = await this.#programs[weights].run(feeds, outputs, kept);
       return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
     };
     if (!this.sameBits || this.#singleRows[weights] === 'same') return run(false);

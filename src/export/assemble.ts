@@ -19,7 +19,14 @@ import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import type { Program } from '../runtime/program.ts';
-import { dataFileOf, encoderFileOf, type ExportManifest, exportedFiles, parseManifest } from './manifest.ts';
+import {
+  dataFileOf,
+  encoderFileOf,
+  type ExportManifest,
+  exportedFiles,
+  formsOfManifest,
+  parseManifest,
+} from './manifest.ts';
 
 /** Inputs or outputs of a graph by name. */
 export type NamedTypes = ReadonlyMap<string, ValueType>;
@@ -93,7 +100,7 @@ export async function assembleEngine(
     return program;
   };
   try {
-    const layout = modelLayout(decoder, manifest.openRows === true);
+    const layout = modelLayout(decoder, formsOfManifest(manifest));
     const step = stepGraph(decoder, shapesAlone, layout);
     const program = await open(exportedFiles.model, 'step', step);
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, 'prompt', step);

@@ -17,6 +17,7 @@ import {
   type GeneratingModel,
 } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
+import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
@@ -76,11 +77,6 @@ export async function encodePrompt(options: EncodingOptions): Promise<EncodedGra
   return encodeStepAs(prompt, exportedFiles.prompt, options);
 }
 
-/** Whether graphs of a device read open rows: in half precision they would gain nothing. */
-export function opensRows(device: ExportManifest['device']): boolean {
-  return device !== 'webgpu';
-}
-
 function encodeStepAs(
   type: WeightType,
   file: string,
@@ -93,7 +89,7 @@ function encodeStepAs(
     stepGraph(
       decoder,
       storedSource(decoder, options.weights, { ...options, dtype: type }, onError),
-      modelLayout(decoder, opensRows(options.device)),
+      modelLayout(decoder, stepFormsOf(options.device)),
     ),
     options,
   );
@@ -165,7 +161,7 @@ export async function encodeHeads(
 export async function encodeFolds(options: EncodingOptions) {
   const { device, producer: producerVersion } = options;
   const decoder = decoderOf(options.model);
-  const layout = modelLayout(decoder);
+  const layout = modelLayout(decoder, stepFormsOf(device));
   const makeSource = storedSource(decoder, options.weights, { ...options, dtype: storageTypes[options.dtype].step });
   const folds: { readonly name: string; readonly file: string; readonly bytes: Uint8Array }[] = [];
   for (const { name, layer } of foldGraphs(layout)) {

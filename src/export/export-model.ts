@@ -15,6 +15,7 @@ import { writeFileAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
+import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import { defaultBlock } from '../quantization/sources.ts';
@@ -26,7 +27,6 @@ import {
   encodeHeads,
   encodePrompt,
   encodeStep,
-  opensRows,
   type EncodingOptions,
   type OnWeightError,
 } from './encoded-graphs.ts';
@@ -144,6 +144,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       for (const { file, bytes } of graphs.graphs) await write(file, bytes);
     }
     for (const { file, bytes } of folds) await write(file, bytes);
+    const forms = stepFormsOf(device);
     manifest = parseManifest(
       {
         format: 'linnet-export',
@@ -151,7 +152,8 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         dtype,
         ...(block === undefined ? {} : { block }),
         device,
-        ...(opensRows(device) ? { openRows: true } : {}),
+        ...(forms.opens ? { openRows: true } : {}),
+        ...(forms.replays ? { replays: true } : {}),
         files,
         folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
         ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),

@@ -7,6 +7,7 @@ import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
+import type { StepForms } from '../models/graphs/model-layout.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
 
@@ -109,6 +110,11 @@ const medusaSchema = z.strictObject({
   tree: medusaTreeSchema.optional(),
 });
 
+/** The forms of the graphs of a folder. */
+export function formsOfManifest({ openRows, replays }: Pick<ExportManifest, 'openRows' | 'replays'>): StepForms {
+  return { opens: openRows === true, replays: replays === true };
+}
+
 /** Errors of storing the weights in fewer bits, as an export reports them. */
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
@@ -123,6 +129,8 @@ export const manifestSchema = z.strictObject({
   device: z.enum(['cpu', 'webgpu']),
   /** Whether the step graph reads open rows, so that tokens have the same bits in every tree and batch; absent: it does not. */
   openRows: z.literal(true).optional(),
+  /** Whether it replays rows by the runtime's operators for recurrences, in layers that can; absent: it does not. */
+  replays: z.literal(true).optional(),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */

@@ -4,7 +4,10 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from './drafted-texts.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from './exported-model.ts';
 import { bitsByReading } from '../../src/evaluation/check/same-bits.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
+import { Random } from '../../src/random.ts';
 
 let subject: ModelWithWeights;
 beforeAll(async () => {
@@ -18,12 +21,26 @@ describe('texts drafted = texts alone', () => {
   });
 });
 
+/** Two layers of it and one of attention. */
+function gatedDeltaNet(fields: object): ModelWithWeights {
+  const model = describeCausalModel({
+    ...{ vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_attention_heads: 4, num_key_value_heads: 2 },
+    ...{ num_hidden_layers: 3, layer_types: ['linear_attention', 'full_attention', 'linear_attention'], head_dim: 8 },
+    ...{ linear_num_key_heads: 3, linear_num_value_heads: 6, linear_key_head_dim: 5, linear_value_head_dim: 7 },
+    ...fields,
+  });
+  return { model, parameters: initializeParameters(model, new Random(3)) };
+}
+
 const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWithWeights>> = {
   softmax: () => subject,
   augmented: augmentedTinyLlama,
   // A ring of twelve rows, and sinks that leave the first block.
   'window+sinks of four': () =>
     linearize(subject.model, subject.parameters, mixerPreset('window+sinks', { group: 4, sinks: 4 })),
+  'Gated DeltaNet': () => gatedDeltaNet({ model_type: 'qwen3_5_text' }),
+  'Gated DeltaNet of OLMo-Hybrid': () =>
+    gatedDeltaNet({ model_type: 'olmo_hybrid', rope_parameters: { rope_theta: 1e4 } }),
   'sliding-window': () => linearize(subject.model, subject.parameters, mixerPreset('sliding-window', { window: 100 })),
 };
 

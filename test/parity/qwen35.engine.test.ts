@@ -27,7 +27,7 @@ testHybrids(
   expectDeltaNet,
 );
 
-/** S of the folded positions and those of the ring, and the channels under the filters of the last K − 1 positions. */
+/** S of the folded positions and the replayed rows of the ring, and the channels under the filters of the last K − 1 positions. */
 function expectDeltaNet({ state, cache, rows, layer, n }: HeldLayer): number {
   const recurrent = cache('recurrent'); // [M,D,E]
   const filtered = ['conv', 'conv_q', 'conv_k', 'conv_v'].flatMap((name) => cache(name) ?? []); // [channels,K or K−1]
@@ -36,13 +36,12 @@ function expectDeltaNet({ state, cache, rows, layer, n }: HeldLayer): number {
   const { keyWidth: D, valueWidth: E, group } = mixer;
   const S = Float64Array.from(state.layerSums[layer] ?? []);
   for (let at = n - (n % group); at < n; at++) {
-    const values = rows('values', at);
-    rows('keys', at).forEach((key, head) => {
-      for (let d = 0; d < D; d++) {
-        for (let e = 0; e < E; e++) {
-          const i = (head * D + d) * E + e;
-          S[i] = Math.exp(key[D]) * S[i] + key[d] * values[head][e];
-        }
+    rows('keys', at).forEach((row, head) => {
+      const [decay, gate] = [Math.exp(row[D + E]), row[D + E + 1]];
+      for (let e = 0; e < E; e++) {
+        const column = Array.from({ length: D }, (_, d) => (head * D + d) * E + e);
+        const held = column.reduce((sum, i, d) => sum + row[d] * decay * S[i], 0);
+        for (const [d, i] of column.entries()) S[i] = decay * S[i] + gate * row[d] * (row[D + e] - held);
       }
     });
   }
@@ -50,7 +49,7 @@ function expectDeltaNet({ state, cache, rows, layer, n }: HeldLayer): number {
   const columns = filtered[0].shape[2];
   const channels = filtered.flatMap(({ data }) => Array.from(data));
   for (let at = Math.max(0, n - kernel + 1); at < n; at++) {
-    const raw = rows('values', at).map((row) => row.slice(E)); // [heads][q, k, v]
+    const raw = rows('values', at); // [heads][q, k, v]
     const ofKeys = raw.filter((_, head) => head % (heads / keyHeads) === 0);
     const parts = [ofKeys.map((row) => row.slice(0, D)), ofKeys.map((row) => row.slice(D, 2 * D))];
     const own = [...parts, raw.map((row) => row.slice(2 * D))].flat(2);

@@ -5,7 +5,7 @@ import { openCheckpoint, readGenerationConfig } from '../../checkpoint/huggingfa
 import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { ifFound } from '../../errors.ts';
-import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
+import { type ExportManifest, formsOfManifest, storageTypes } from '../../export/manifest.ts';
 import { thinkingFormatOf } from '../../engine/thinking/thinking-format.ts';
 import { toolFormatOf } from '../../engine/tools/tool-formats.ts';
 import { isExport, readExportedFolder } from '../../open/folder-files.ts';
@@ -146,7 +146,7 @@ function sameBitsOf(model: Model, exported: ExportManifest | undefined): boolean
   if (model.kind === 'encoder') return undefined;
   const decoder = decoderOf(model);
   if (!decoder.mixers.every(canDecode)) return undefined;
-  return modelLayout(decoder, exported === undefined || exported.openRows === true).boundaries.length > 0;
+  return modelLayout(decoder, exported && formsOfManifest(exported)).boundaries.length > 0;
 }
 
 function describeBits(sameBits: boolean): string {

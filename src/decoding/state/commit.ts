@@ -17,6 +17,8 @@ export interface NewRows {
   readonly sequence: number;
   /** Length of the sequence's state when the step read it: the position of roots. */
   readonly committed: number;
+  /** S by layer after a chain of `nodes`, where it ends with a group in all layers that fold. */
+  readonly later?: { readonly nodes: number; readonly sums: ReadonlyMap<number, Float32Array> };
 }
 
 /** Compiled fold graphs, by the name that fold classes give them. */
@@ -44,7 +46,8 @@ export async function commitRows(
     const end = windowStart(state.length + nodes.length, horizon);
     if (end > start) closing.push({ foldClass, index, start, end });
   }
-  if (closing.length > 0) {
+  if (rows.later?.nodes === nodes.length) state.takeSums(rows.later.sums);
+  else if (closing.length > 0) {
     const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
     for (const [i, { index }] of closing.entries()) state.takeFolded(index, folded[i]);
   }
@@ -78,8 +81,10 @@ async function foldClosed(
   // The layers of a class fold by one graph: their rows have equal widths, of which it reads the beginnings.
   const X = layers.length * M;
   const rowShape = shape === null ? [X, count / G, G] : [X, count];
-  const collect = (part: 'keys' | 'values'): Tensor => {
-    const width = Number(program.inputs.get(part)?.shape.at(-1));
+  const collect = (part: 'keys' | 'values'): Record<string, Tensor> => {
+    const input = program.inputs.get(part);
+    if (input === undefined) return {};
+    const width = Number(input.shape.at(-1));
     const collected = new Float32Array(layers.length * M * count * width);
     let target = 0;
     for (const layer of layers) {
@@ -97,12 +102,12 @@ async function foldClosed(
         }
       }
     }
-    return tensor('float32', [...rowShape, width], collected);
+    return { [part]: tensor('float32', [...rowShape, width], collected) };
   };
   const { folded } = await program.run(
     {
-      keys: collect('keys'),
-      values: collect('values'),
+      ...collect('keys'),
+      ...collect('values'),
       ...(shape !== null && { sums: tensor('float32', [X, ...shape], state.sums[index]) }),
       ...(program.inputs.has('ages') && foldAges(start, end, G, (end - windowStart(state.length, horizon)) / G)),
     },

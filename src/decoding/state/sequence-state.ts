@@ -99,6 +99,12 @@ export class SequenceState {
     else this.groupRows[layers[0]]?.append(folded);
   }
 
+  /** Takes S of layers, by layer. */
+  takeSums(sums: ReadonlyMap<number, Float32Array>): void {
+    this.folds++;
+    for (const [layer, numbers] of sums) this.layerSums[layer]?.set(numbers);
+  }
+
   /** Makes room for `count` more positions in growing caches. */
   reserve(count: number): void {
     for (const slots of this.layout.slotLayouts) {

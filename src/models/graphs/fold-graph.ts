@@ -1,5 +1,4 @@
 /** Graphs that fold groups into the state when they close: one per way of folding, run by `commit`. */
-import { recurrentForm } from '../../attention/mixers.ts';
 import { internalError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
@@ -24,8 +23,8 @@ export function foldGraph(
   makeSource: (graph: Graph) => ParameterSource,
   layout: ModelLayout = modelLayout(model),
 ): Graph {
-  const { mixer, heads: M, keys, values, sums, slots } = layout.layers[layer];
-  const { fold } = recurrentForm(mixer);
+  const { mixer, form, heads: M, keys, values, sums, slots } = layout.layers[layer];
+  const { fold } = form;
   if (fold === undefined) throw internalError(`layer ${layer} has nothing to fold`);
   const graph = new Graph(`${model.family} fold`);
   const learned = fold.shareAs(mixer) === null;

@@ -8,6 +8,7 @@ import {
   mixerDims,
   recurrentForm,
   stateBytes,
+  type RecurrentForm,
   stateShape,
   type StateShape,
 } from '../../attention/mixers.ts';
@@ -67,6 +68,8 @@ export interface RowOutput {
 /** One layer. */
 export interface LayerLayout {
   readonly mixer: MixerConfig;
+  /** By which it decodes here. */
+  readonly form: RecurrentForm<MixerConfig>;
   readonly state: StateShape;
   readonly slots: SlotLayout;
   /** M of this layer. */
@@ -103,19 +106,31 @@ export interface ModelLayout {
   readonly folds: readonly FoldClass[];
 }
 
+/** Ways of computing that some targets, and exports of earlier versions, do without. */
+export interface StepForms {
+  /** Whether rows are opened, in mixers whose form can. */
+  readonly opens: boolean;
+  /** Whether rows are replayed by the runtime's operators for recurrences, in mixers whose form can. */
+  readonly replays: boolean;
+}
+
 /**
  * The layout of a model.
- * @param opens whether rows are opened where the form of a mixer can; default true. Exports of earlier versions have none
+ * @param forms default: all
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
-export function modelLayout(model: AutoregressiveModel, opens = true): ModelLayout {
+export function modelLayout(
+  model: AutoregressiveModel,
+  { opens, replays }: StepForms = { opens: true, replays: true },
+): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
   const rows: { name: string; heads: number; width: number }[] = [];
   const layers = mixers.map((mixer, layer): LayerLayout => {
     const dims = mixerDims(mixer, sizes);
     const { keyValueHeads: heads } = dims;
-    const state = stateShape(mixer, dims);
+    const form = recurrentForm(mixer, replays);
+    const state = stateShape(mixer, dims, form);
     let output = rows.findIndex((known) => known.heads === heads);
     if (output < 0) output = rows.push({ name: rows.length === 0 ? 'rows' : `rows.${heads}`, heads, width: 0 }) - 1;
     const slice = (width: number): RowSlice => {
@@ -123,13 +138,14 @@ export function modelLayout(model: AutoregressiveModel, opens = true): ModelLayo
       rows[output].width += width;
       return { start, width };
     };
-    const own = slotLayout(mixer, state, horizonOf(mixer, biasReach), opens);
+    const own = slotLayout(mixer, form, state, horizonOf(mixer, biasReach), opens);
     const slots = slotLayouts.get(own.name) ?? own;
     slots.layers.push(layer);
     slotLayouts.set(slots.name, slots);
     const { folded, keyWidth } = state;
     return {
       mixer,
+      form,
       state,
       slots,
       heads,
@@ -156,9 +172,10 @@ const laneWidth = 4;
 
 function boundariesOf(layers: readonly LayerLayout[]): readonly number[] {
   const boundaries = new Set<number>();
-  for (const { mixer, state, slots, keys, values } of layers) {
+  for (const { mixer, form, state, slots, keys, values } of layers) {
     const { horizon, open } = slots;
-    const sameBits = recurrentForm(mixer).sameBits?.(mixer);
+    const sameBits = form.sameBits?.(mixer);
+    if (sameBits === 'replayed rows') continue;
     const isFolded = state.folded !== null;
     const fits = (keys.width % laneWidth) + (values.width % laneWidth) === 0;
     if (sameBits === undefined || (isFolded && horizon.group < leastGroup) || !fits) return [];
@@ -170,12 +187,12 @@ function boundariesOf(layers: readonly LayerLayout[]): readonly number[] {
 
 function slotLayout(
   mixer: MixerConfig,
+  form: RecurrentForm<MixerConfig>,
   { slots, folded }: StateShape,
   horizon: Horizon,
   opens: boolean,
 ): SlotLayout & { layers: number[] } {
   const { group, reach, window = 1, sinks = 0 } = horizon;
-  const form = recurrentForm(mixer);
   const { inputs } = form;
   const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;
   const name = [
@@ -205,8 +222,8 @@ export function openRows(layout: string): string {
 
 function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {
   const classes = new Map<string, FoldClass & { layers: number[] }>();
-  layers.forEach(({ mixer, state, slots, heads, sums = null }, layer) => {
-    const { fold } = recurrentForm(mixer);
+  layers.forEach(({ mixer, form, state, slots, heads, sums = null }, layer) => {
+    const { fold } = form;
     if (fold === undefined || state.folded === null) return;
     const program = fold.shareAs(mixer) ?? `layer ${layer}`;
     const key = `${slots.name} ${program}`;

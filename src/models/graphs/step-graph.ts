@@ -20,8 +20,8 @@
  * | `cross.i.NAME` | float32 [B,…] | the memory of the encoded text in layer i, see `CrossForm`; m is its length |
  *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
- * (see `ModelLayout`; `rows.M` for layers of another M than the first), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
- * read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
+ * (see `ModelLayout`; `rows.M` for layers of another M than the first), `shifts` [B,T,L·X], the features that the tokens after it are given, and `later.i`,
+ * S of a layer that replays rows after the longest path of each tree. Otherwise the state is only read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
  * without a convolution) do not exist in its graph; `parents`, `roots`, `previous.i` and `shifts` only in models that shift
  * features, `cross.i.NAME` only in decoders of encoder-decoder models.
  */
@@ -63,21 +63,26 @@ export function stepGraph(
 
   const hidden = model.backbone(source, tokens, positions, {
     mix(layer, projected, scoring = scoringOf(model)) {
-      const { mixer, slots } = layout.layers[layer];
+      const { mixer, form, slots } = layout.layers[layer];
       const ofSlots = inputs.get(slots.name);
       if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
       const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]), slots.open !== undefined);
       const parametersOf = (other: number): MixerParameterValues => mixerParameterValues(model, source, other);
-      const result = mixStep(mixer, {
-        ...projected,
-        parameters: parametersOf(layer),
-        scoring,
-        heads,
-        horizon: slots.horizon,
-        ...declareState(graph, layout, layer, ofSlots),
-        filters: filtersOf(layout, layer, parametersOf),
-      });
+      const result = mixStep(
+        mixer,
+        {
+          ...projected,
+          parameters: parametersOf(layer),
+          scoring,
+          heads,
+          horizon: slots.horizon,
+          ...declareState(graph, layout, layer, ofSlots),
+          filters: filtersOf(layout, layer, parametersOf),
+        },
+        form,
+      );
       rows[layer] = [result.keys, result.values];
+      if (result.sums !== undefined) graph.output(laterSumsName(layer), result.sums);
       return heads.split(result.mixed);
     },
     shift: (layer, features) => shifting.shift(layer, features),
@@ -145,6 +150,11 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: 
     own: Object.fromEntries(own),
     open: new Map(),
   };
+}
+
+/** The name in the graph of S of a layer after the longest path of each tree [B,M,X,Y]. */
+export function laterSumsName(layer: number): string {
+  return `later.${layer}`;
 }
 
 /** The name in the graph of an input that a kind declares for a layout ℓ: "member.ring" is `member.ℓ.ring`. */

@@ -5,6 +5,7 @@ import { broadcastTo } from '../../../graph/ops/contraction.ts';
 import { add, div, exp, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
+import { deltaGates, type RecurrenceRows } from '../../../graph/ops/recurrence.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { learnedParameter } from '../../attention-layer.ts';
 import type { HeadCounts, MixerParameter, MixerParameterValues } from '../../mixer.ts';
@@ -99,6 +100,20 @@ export function deltaNetLength(rows: Value, isQuery = false): Value {
     tensor('float32', [D], new Float32Array(D).fill(size)),
   );
   return rmsNorm(rows, gain, lengthEpsilon / D);
+}
+
+/** g and β of positions [B,n,M,1], by one op: `deltaNetDecays` and `deltaNetGates`. @param a and `b` [B,n,M,1] */
+export function deltaNetNumbers(
+  { doubled }: DeltaNetMixer,
+  { a, b }: Record<'a' | 'b', Value>,
+  parameters: MixerParameterValues,
+): Pick<RecurrenceRows, 'logs' | 'gates'> {
+  const [rate, bias] = [rateName, decayBiasName].map((name) => learnedParameter(parameters, name));
+  const perHead = (numbers: Value): Value => reshape(numbers, numbers.shape.slice(0, 3));
+  const [logs, gates] = deltaGates(perHead(a), bias, neg(exp(rate)), perHead(b)).map((numbers) =>
+    reshape(numbers, a.shape),
+  );
+  return { logs, gates: doubled === true ? mul(gates, 2) : gates };
 }
 
 /** g of positions: a [B,n,M,1] → [B,n,M,1]. */

@@ -1,16 +1,25 @@
 /** Gated DeltaNet over sequences and over token trees: its rows, convolved, under the gated delta rule. */
 import type { Value } from '../../../graph/graph.ts';
-import { mul, sigmoid } from '../../../graph/ops/elementwise.ts';
+import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
-import type { Fold, LayoutInputs, MixerStepOutput, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
+import type {
+  Fold,
+  LayoutInputs,
+  MixerStepOutput,
+  RecurrentForm,
+  SequenceInput,
+  StateShape,
+  StepInput,
+} from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
-import { deltaOfNodes, foldWritten, gatedDeltaInputs } from '../gated-delta/step.ts';
+import { foldReplayed, replayDelta, replayedRows, replayInputs } from '../gated-delta/replay.ts';
+import { deltaOfNodes, foldWritten, gatedDeltaInputs, nodesSolved } from '../gated-delta/step.ts';
 import { convolvedSequences } from '../short-conv/parallel.ts';
 import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
-import { deltaNetDecays, deltaNetLength, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
+import { deltaNetDecays, deltaNetLength, deltaNetNumbers, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
 
 /** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */
 function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput): Record<'raw' | 'b' | 'a', Value> {
@@ -46,13 +55,31 @@ export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): V
   return ungroupQueries(grouping, deltaOfSequences(grouping, ruleRows(config, convolved, gates, input)));
 }
 
-/** The ring of [k̂, g] and [u, the channels under the filters], and S [M,D,E]. */
+/** The ring of [k̂, v, g, β] and the channels under the filters, and S [M,D,E]. */
 export function deltaNetState({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
+  const folded = { kind: 'sums', rows: D, columns: E } as const;
+  return { slots: Math.max(group, kernel - 1), keyWidth: D + E + 2, valueWidth: 2 * D + E, folded };
+}
+
+export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
+  const { raw, ...gates } = parts(config, input);
+  const held = lastRows(input.ring.values, input.inputs);
+  const convolved = convolvedNodes(held, raw, filtersOf(config, input.parameters), input.inputs);
+  const { keyWidth: D, valueWidth: E } = config;
+  const [q, k, values] = split(silu(convolved), 3, [D, D, E]);
+  const queries = deltaNetLength(q, true);
+  const own = replayedRows({ keys: deltaNetLength(k), values, ...deltaNetNumbers(config, gates, input.parameters) });
+  const { mixed, sums } = replayDelta(input, queries, own);
+  return { mixed: nodeRows(mixed), keys: nodeRows(own), values: nodeRows(raw), sums };
+}
+
+/** The ring of [k̂, g] and [u, the channels under the filters], and S [M,D,E]. */
+function stateByProducts({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
   const folded = { kind: 'sums', rows: D, columns: E } as const;
   return { slots: Math.max(group, kernel - 1), keyWidth: D + 1, valueWidth: 2 * (D + E), folded };
 }
 
-export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
+function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
   const { valueWidth: E } = config;
   const { raw, ...gates } = parts(config, input);
   const ringWritten = slice(input.ring.values, 3, 0, E);
@@ -65,20 +92,41 @@ export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStep
 
 const filterInputs = lastRowsInputs<DeltaNetMixer>(({ heads }) => heads);
 
-export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = {
-  tag: () => 'n',
-  declare: (config, dims, named) => ({
-    ...gatedDeltaInputs.declare(config, dims, named),
-    ...filterInputs.declare(config, dims, named),
-  }),
-  feeds: (config, steps, T, C) => ({
-    ...gatedDeltaInputs.feeds(config, steps, T, C),
-    ...filterInputs.feeds(config, steps, T, C),
-  }),
-};
+/** The inputs of the rule and of the filters. */
+function withFilters(tag: string, rule: LayoutInputs<DeltaNetMixer>): LayoutInputs<DeltaNetMixer> {
+  return {
+    tag: () => tag,
+    declare: (config, dims, named) => ({
+      ...rule.declare(config, dims, named),
+      ...filterInputs.declare(config, dims, named),
+    }),
+    feeds: (config, steps, T, C) => ({
+      ...rule.feeds(config, steps, T, C),
+      ...filterInputs.feeds(config, steps, T, C),
+    }),
+  };
+}
+
+export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = withFilters(
+  'y',
+  replayInputs(({ heads }) => heads),
+);
 
 export const deltaNetFold: Fold<DeltaNetMixer> = {
-  shareAs: () => 'delta net',
-  reads: ({ valueWidth }) => ({ values: valueWidth }),
-  fold: (_, input) => foldWritten(input),
+  shareAs: () => 'delta net rows',
+  reads: () => ({ values: 0 }),
+  fold: (_, input) => foldReplayed(input),
+};
+
+/** The form by products of matrices. */
+export const deltaNetByProducts: RecurrentForm<DeltaNetMixer> = {
+  state: stateByProducts,
+  step: stepByProducts,
+  fold: {
+    shareAs: () => 'delta net',
+    reads: ({ valueWidth }) => ({ values: valueWidth }),
+    fold: (_, input) => foldWritten(input),
+  },
+  inputs: withFilters('n', gatedDeltaInputs),
+  promptChunk: nodesSolved,
 };

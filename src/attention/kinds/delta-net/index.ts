@@ -6,7 +6,6 @@
 import type { MixerKind } from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
 import { deltaReference } from '../gated-delta/reference.ts';
-import { nodesSolved } from '../gated-delta/step.ts';
 import { softplusOf } from '../gated/decay.ts';
 import {
   decayBiasName,
@@ -17,7 +16,14 @@ import {
   lengthEpsilon,
   rateName,
 } from './config.ts';
-import { deltaNetFold, deltaNetInputs, deltaNetParallel, deltaNetState, deltaNetStep } from './forms.ts';
+import {
+  deltaNetByProducts,
+  deltaNetFold,
+  deltaNetInputs,
+  deltaNetParallel,
+  deltaNetState,
+  deltaNetStep,
+} from './forms.ts';
 
 function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions): Float64Array {
   const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel, doubled } = config;
@@ -74,7 +80,8 @@ export const deltaNetKind = {
     step: deltaNetStep,
     fold: deltaNetFold,
     inputs: deltaNetInputs,
-    promptChunk: nodesSolved,
+    sameBits: () => 'replayed rows',
+    byProducts: deltaNetByProducts,
   },
   presets: {},
 } satisfies MixerKind<DeltaNetMixer>;

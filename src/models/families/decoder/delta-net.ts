@@ -46,7 +46,7 @@ export function deltaNetMixers(
   }
   const deltaNet = parseMixer({
     kind: 'delta-net',
-    group: 16,
+    group: 8,
     heads,
     keyHeads,
     keyWidth: fields.linear_key_head_dim,

@@ -22,7 +22,7 @@ describe('OLMo-Hybrid', () => {
     const model = describeCausalModel(published);
     const deltaNet = {
       kind: 'delta-net',
-      group: 16,
+      group: 8,
       heads: 30,
       keyHeads: 30,
       keyWidth: 96,

@@ -26,7 +26,7 @@ const tiny = {
 };
 const deltaNet = {
   kind: 'delta-net',
-  group: 16,
+  group: 8,
   heads: 16,
   keyHeads: 16,
   keyWidth: 128,
@@ -46,7 +46,7 @@ describe('Qwen3.5', () => {
 
   it('keeps a constant state in 18 of its layers', () => {
     const [empty, full] = [modelStateBytes(model, 0), modelStateBytes(model, 1000)];
-    expect(empty).toBe(18 * 4 * 16 * (128 * 128 + 16 * (129 + 512)));
+    expect(empty).toBe(18 * 4 * 16 * (128 * 128 + 8 * (258 + 384)));
     expect(full - empty).toBe(6 * 1000 * 2 * 2 * 256 * 4);
   });
 

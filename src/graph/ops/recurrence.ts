@@ -1,0 +1,100 @@
+/**
+ * The runtime's operator for linear recurrences. It reads position by position: a row has the same bits whatever rows and texts
+ * stand beside it, and a text that is read in parts those of one read at once.
+ */
+import { defineOp, type Value } from '../graph.ts';
+import { multiplyDims, sameShape, shapeError } from '../shape.ts';
+import { reshape } from './layout.ts';
+
+type RecurrenceAttributes = { readonly heads: number; readonly keyValueHeads: number };
+
+export const deltaRecurrenceOp = defineOp<RecurrenceAttributes>({
+  name: 'deltaRecurrence',
+  // `deltaRecurrence` has checked the shapes.
+  infer([q, , v, state], { heads, keyValueHeads }) {
+    const [B, n] = q.shape;
+    const width = (Number(v.shape[2]) / keyValueHeads) * heads;
+    return [
+      { dtype: 'float32', shape: [B, n, width] },
+      { dtype: 'float32', shape: state.shape },
+    ];
+  },
+  lower(emitter, node, { heads, keyValueHeads }) {
+    const names = (values: readonly Value[]): string[] => values.map((value) => emitter.name(value));
+    const attributes = {
+      q_num_heads: { int: heads },
+      kv_num_heads: { int: keyValueHeads },
+      update_rule: { string: 'gated_delta' },
+      scale: { float: 1 },
+    };
+    emitter.emit('LinearAttention', names(node.inputs), names(node.outputs), attributes, 'com.microsoft');
+  },
+  gradient: { notDifferentiable: 'it reads position by position, which no training graph does' },
+});
+
+export const deltaGatesOp = defineOp<Record<string, never>>({
+  name: 'deltaGates',
+  // `deltaGates` has checked the shapes.
+  infer: ([a]) => [a, a],
+  lower(emitter, node) {
+    const names = (values: readonly Value[]): string[] => values.map((value) => emitter.name(value));
+    emitter.emit('LinearAttentionGate', names(node.inputs), names(node.outputs), {}, 'com.microsoft');
+  },
+  gradient: { notDifferentiable: 'the ops that it stands for have one' },
+});
+
+/**
+ * g = rate·softplus(a + bias) and β = σ(b), in one op.
+ * @param a [B,n,M]
+ * @param bias [M]
+ * @param rates [M], below 0
+ * @param b [B,n,M]
+ * @returns g and β [B,n,M]
+ */
+export function deltaGates(a: Value, bias: Value, rates: Value, b: Value): readonly Value[] {
+  const M = a.shape[2];
+  if (a.rank !== 3 || !sameShape(a.shape, b.shape) || ![bias, rates].every(({ shape }) => sameShape(shape, [M]))) {
+    throw shapeError('deltaGates', `${a} and ${b} do not fit ${bias} and ${rates}`);
+  }
+  return deltaGatesOp.apply([a, bias, rates, b], {});
+}
+
+/** Rows of the gated delta rule: see `deltaRecurrence`. */
+export interface RecurrenceRows {
+  /** [B,n,H·D] */
+  readonly queries: Value;
+  /** [B,n,M,D], of unit length or zeros */
+  readonly keys: Value;
+  /** [B,n,M,E] */
+  readonly values: Value;
+  /** g ≤ 0 [B,n,M,1] */
+  readonly logs: Value;
+  /** β [B,n,M,1] */
+  readonly gates: Value;
+}
+
+/**
+ * The gated delta rule, S ← e^g·S + β·k(v − e^g·Sᵀk)ᵀ, o = Sᵀq, from a state S [B,M,D,E] on. A row with g = 0 and β = 0 changes no bit of it.
+ * @returns o [B,n,H·E], and S after the last row
+ */
+export function deltaRecurrence(
+  { queries, keys, values, logs, gates }: RecurrenceRows,
+  state: Value,
+): { readonly mixed: Value; readonly state: Value } {
+  const [B, n, M, D] = keys.shape;
+  const E = values.shape[3];
+  const H = Number(queries.shape[2]) / Number(D);
+  const fits =
+    sameShape(queries.shape, [B, n, H * Number(D)]) &&
+    sameShape(values.shape, [B, n, M, E]) &&
+    sameShape(state.shape, [B, M, D, E]) &&
+    [logs, gates].every(({ shape }) => sameShape(shape, [B, n, M, 1]));
+  if (!fits) throw shapeError('deltaRecurrence', `${keys}, ${values}, ${logs}, ${gates} do not fit ${state}`);
+  // Heads side by side.
+  const [k, v, g, beta] = [keys, values, logs, gates].map((rows) =>
+    reshape(rows, [B, n, multiplyDims(rows.shape[2], rows.shape[3])]),
+  );
+  const attributes = { heads: H, keyValueHeads: Number(M) };
+  const [mixed, after] = deltaRecurrenceOp.apply([queries, k, v, state, g, beta], attributes);
+  return { mixed, state: after };
+}
