@@ -116,6 +116,13 @@ export function fitStep(job: PlannedJob, limit: number): { settings: TrainingSet
   return { settings, cost: stepCost(job) };
 }
 
+/** As `fitStep`. @throws LinnetError as `requireMemory` */
+export function requireFit(job: PlannedJob, limit: number): ReturnType<typeof fitStep> {
+  const step = fitStep(job, limit);
+  requireMemory(step.cost, step.settings, limit);
+  return step;
+}
+
 /** @throws LinnetError `CONFIG` for a step over the limit, with what would fit */
 export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings, 'length'>, limit: number): void {
   if (cost.bytes <= limit) return;

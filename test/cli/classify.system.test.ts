@@ -122,6 +122,7 @@ describe('a regression head', () => {
     const numbers = [...data, '--set', 'labelField=score'];
     const more = ['--steps', '1', ...settings];
     await runJson('finetune', at('numbers'), ...numbers, ...more, '--out', at('numbers-further'));
+    await runJson('finetune', at('numbers'), ...numbers, '--lora', 'r=2', ...more, '--out', at('numbers-adapted'));
     const classes = ['finetune', at('numbers'), ...data, '--objective', 'classify', ...more, '--out', at('refused')];
     expect((await linnet(...classes)).stderr).toMatch(/says a number, and cannot learn the classes other, same/);
     const wrong = ['finetune', at('pairs'), ...numbers, '--objective', 'regress', ...more, '--out', at('refused')];

@@ -1,7 +1,9 @@
 /** `--memory`: work that cannot fit is refused before it starts, by every command that has a model in memory. */
-import { access } from 'node:fs/promises';
+import { access, cp, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
+import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { linearizedModels } from '../models/linearized-models.ts';
 import { linnet, runJson } from './captured-cli.ts';
 import { writeBook } from './text-data.ts';
@@ -10,29 +12,45 @@ const { folder, base, augmented } = linearizedModels();
 const book = join(folder, 'book.txt');
 const out = join(folder, 'never');
 
+/** Models whose last weight is no number, which reading them would refuse. */
+const [unread, unreadAugmented, unreadClassifier] = ['base', 'augmented', 'classifier'].map((name) =>
+  join(folder, `unread-${name}`),
+);
+
 beforeAll(async () => {
   await writeBook(book, 60);
+  await saveModel(unreadClassifier, await startClassifier(base, ['a', 'b'], 1), { tokenizerFiles: { from: base } });
+  await cp(base, unread, { recursive: true });
+  await cp(augmented, unreadAugmented, { recursive: true });
+  for (const path of [unread, unreadAugmented, unreadClassifier]) {
+    const weights = join(path, 'model.safetensors');
+    await using file = await open(weights, 'r+');
+    await file.write(new Uint8Array(4).fill(255), 0, 4, (await stat(weights)).size - 4);
+  }
 });
 
 const training = ['--data', book, '--length', '16', '--batch', '2', '--steps', '2', '--lr', '1e-3', '--out', out];
 
 const commands: Readonly<Record<string, readonly string[]>> = {
-  convert: ['convert', base, '--data', book, '--steps', '2,0,0', '--out', out],
-  'convert without training': ['convert', base, '--data', book, '--steps', '0,0,0', '--out', out],
-  finetune: ['finetune', base, ...training],
-  distill: ['distill', base, augmented, ...training],
-  'distill by layers': ['distill', base, augmented, '--stage', 'layers', ...training],
-  'eval perplexity': ['eval', 'perplexity', base, '--data', book, '--length', '16'],
-  'eval agreement': ['eval', 'agreement', base, augmented, '--data', book],
-  'eval positions': ['eval', 'positions', '--models', base, '--data', book, '--length', '64'],
-  check: ['check', base],
-  generate: ['generate', base, '--prompt', 'a'],
-  chat: ['chat', base],
-  serve: ['serve', base, '--port', '0'],
+  convert: ['convert', unread, '--data', book, '--steps', '2,0,0', '--out', out],
+  'convert without training': ['convert', unread, '--data', book, '--steps', '0,0,0', '--out', out],
+  finetune: ['finetune', unread, ...training],
+  distill: ['distill', unread, unreadAugmented, ...training],
+  'finetune by low-rank updates': ['finetune', unread, '--lora', 'r=2', ...training],
+  'distill by logits': ['distill', unread, unreadAugmented, '--stage', 'logits', ...training],
+  'distill by layers': ['distill', unread, unreadAugmented, '--stage', 'layers', ...training],
+  'eval perplexity': ['eval', 'perplexity', unread, '--data', book, '--length', '16'],
+  'eval agreement': ['eval', 'agreement', unread, unreadAugmented, '--data', book],
+  'eval positions': ['eval', 'positions', '--models', unread, '--data', book, '--length', '64'],
+  'eval accuracy': ['eval', 'accuracy', unreadClassifier, '--data', 'labelled.tsv'],
+  check: ['check', unread],
+  generate: ['generate', unread, '--prompt', 'a'],
+  chat: ['chat', unread],
+  serve: ['serve', unread, '--port', '0'],
 };
 
 describe('--memory', () => {
-  it.each(Object.entries(commands))('refuses %s', async (_, words) => {
+  it.each(Object.entries(commands))('refuses %s before weights are read', async (_, words) => {
     const run = await linnet(...words, '--memory', '20MiB');
     expect(run.exitCode).toBe(3);
     expect(run.stderr).toMatch(/the limit is 20(\.0)? MiB/);

@@ -1,12 +1,14 @@
 /** How good a classifier is: its classes against the right ones, or the numbers of a regression head. */
 import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
+import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
-import { WeightParameters } from '../../nn/parameters.ts';
+import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs } from '../../runtime/program.ts';
+import { processBytes, timesKept } from '../../training/step-cost.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
 import { argmax } from '../../graph/largest.ts';
 
@@ -79,15 +81,8 @@ async function predictions(
 ): Promise<{ gold: number[]; predicted: number[] }> {
   const { length, rows: total } = dataset;
   const classes = classifier.labels.length;
-  const rows = Math.max(1, Math.min(total, Math.floor(runTokens / length)));
-  const graph = new Graph('classification');
-  const texts = {
-    tokens: graph.input('tokens', 'int32', [rows, length]),
-    mask: graph.input('mask', 'float32', [rows, length]),
-    last: graph.input('last', 'int32', [rows]),
-    segments: graph.input('segments', 'int32', [rows, length]),
-  };
-  graph.output('logits', classifier.classLogits(new WeightParameters(graph, parameters), texts));
+  const rows = Math.min(total, rowsAtOnce(length));
+  const graph = classificationGraph(classifier, (part) => new WeightParameters(part, parameters), rows, length);
   await using program = await compile(graph, compiled);
   const gold: number[] = [];
   const predicted: number[] = [];
@@ -105,4 +100,39 @@ async function predictions(
     onProgress?.(first + count, total);
   }
   return { gold, predicted };
+}
+
+function rowsAtOnce(length: number): number {
+  return Math.max(1, Math.floor(runTokens / length));
+}
+
+/** `logits` [rows,classes] of texts of `length` tokens. */
+function classificationGraph(
+  classifier: ClassifierModel,
+  sourceOf: (graph: Graph) => ParameterSource,
+  rows: number,
+  length: number,
+): Graph {
+  const graph = new Graph('classification');
+  const texts = {
+    tokens: graph.input('tokens', 'int32', [rows, length]),
+    mask: graph.input('mask', 'float32', [rows, length]),
+    last: graph.input('last', 'int32', [rows]),
+    segments: graph.input('segments', 'int32', [rows, length]),
+  };
+  graph.output('logits', classifier.classLogits(sourceOf(graph), texts));
+  return graph;
+}
+
+/** Copies of the weights at the peak, while the engine lays them out (measured at 0.5B). */
+const weightCopies = 2;
+
+/** Memory of `accuracy` and `regression` over texts of `length` tokens, weights included. */
+export function accuracyMemory(classifier: ClassifierModel, length: number): number {
+  const graph = classificationGraph(classifier, (part) => new InputParameters(part), rowsAtOnce(length), length);
+  return (
+    processBytes +
+    weightCopies * 4 * parameterCount(classifier.parameters) +
+    timesKept(false) * graphCost(graph).peakBytes
+  );
 }

@@ -19,8 +19,16 @@ import {
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { OptionsError } from '../../errors.ts';
 import { logitsObjective } from '../objectives/logits.ts';
-import { parseOptions, recomputeShape, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import {
+  memoryLimit,
+  parseOptions,
+  recomputeShape,
+  refuseLabelSmoothing,
+  settingsOf,
+  trainingShape,
+} from './options.ts';
 import { described, type TrainingSettings } from '../settings.ts';
+import { requireFit } from '../step-cost.ts';
 import { totalUpdates } from '../trainer.ts';
 import { modelPlan, planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
@@ -98,25 +106,18 @@ function distillation(teacher: string, student: string, options: DistillOptions)
     (load = loadCausalModel) =>
     async (settings: TrainingSettings): Promise<TrainingPlan<DistillDetails>> => {
       const { stage, trainQk } = parsed;
-      const original = await load(teacher);
-      const converted = await load(student);
-      const { model } = converted;
+      const [{ model: original }, { model, path }] = [await loadCausalShapes(teacher), await loadCausalShapes(student)];
       const trained =
         stage === 'logits'
-          ? attentionParameters(original.model, model)
-          : transferredParameters(original.model, model, { queriesAndKeys: trainQk });
-      const parameters = transferParameters(converted, original.parameters, trained);
-      const layers = transferredLayers(original.model, model);
-      const tokenizer = await loadTokenizer(converted.path);
-      const { dataset, heldOutRows, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+          ? attentionParameters(original, model)
+          : transferredParameters(original, model, { queriesAndKeys: trainQk });
+      const trainable = (name: string): boolean => trained.has(name);
+      const layers = transferredLayers(original, model);
+      const text = await loadPackedText(parsed, settings, await loadTokenizer(path));
+      const { dataset, heldOutRows, summary, configuration } = text;
       const { length } = settings;
       const learner = parsed.recompute ? recomputing(model) : model;
-      const exact = (stage === 'logits' ? logitsObjective : transferObjective)(
-        original.model,
-        learner,
-        length,
-        trained,
-      );
+      const exact = (stage === 'logits' ? logitsObjective : transferObjective)(original, learner, length, trained);
       const isRepeated = totalUpdates(dataset, settings) * settings.batch > dataset.rows;
       // A run keeps its objective, also where other steps are asked for when it is resumed.
       const recorded = z
@@ -126,39 +127,40 @@ function distillation(teacher: string, student: string, options: DistillOptions)
         .parse((await resumedConfiguration(parsed)).teacherTop);
       const { teacherTop = recorded ?? (isRepeated ? usualTop : 0) } = parsed;
       const k = stage === 'logits' ? Math.min(teacherTop, model.sizes.vocabulary) : 0;
-      const cached: Partial<TrainingPlan> =
-        k > 0
-          ? {
-              objective: cachedLogitsObjective(learner, length, k),
-              otherWeightBytes: teacherBytes(original.model, trained),
-              feature: {
-                diskBytes: cachedLogitsBytes(dataset, k),
-                open: async (folder, compile) =>
-                  await openCachedLogits({
-                    teacher: original.model,
-                    student: model,
-                    trained,
-                    parameters,
-                    origin: original.fingerprint,
-                    dataset,
-                    k,
-                    folder,
-                    compile,
-                  }),
-              },
-            }
-          : {};
+      const isCached = k > 0;
+      const objective = isCached ? cachedLogitsObjective(learner, length, k) : exact;
+      const otherWeightBytes = isCached ? teacherBytes(original, trained) : 0;
+      const step = { model, objective, trainable, otherWeightBytes };
+      requireFit({ ...step, parameters: new Map(), settings }, memoryLimit(parsed.memory)); // before weights are read
+      const [{ parameters: taught, fingerprint, path: from }, converted] = [await load(teacher), await load(student)];
+      const parameters = transferParameters(converted, taught, trained);
+      const feature: TrainingPlan['feature'] = isCached
+        ? {
+            diskBytes: cachedLogitsBytes(dataset, k),
+            open: async (folder, compile) =>
+              await openCachedLogits({
+                teacher: original,
+                student: model,
+                trained,
+                parameters,
+                origin: fingerprint,
+                dataset,
+                k,
+                folder,
+                compile,
+              }),
+          }
+        : undefined;
       const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
       return {
         ...plan,
+        ...step,
         dataset,
-        objective: exact,
-        ...cached,
+        feature,
         heldOutRows: async () => ({ dataset: await heldOutRows(), objective: exact }),
-        trainable: (name) => trained.has(name),
-        variant: { teacher: original.fingerprint, stage, trained: [...trained], ...(k > 0 && { teacherTop: k }) },
-        summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,
-        configuration: { ...configuration, teacher: original.fingerprint, stage, teacherTop: k, trainQk, layers },
+        variant: { teacher: fingerprint, stage, trained: [...trained], ...(isCached && { teacherTop: k }) },
+        summary: `${summary}; layers ${layers.join(', ')} learn from ${from}`,
+        configuration: { ...configuration, teacher: fingerprint, stage, teacherTop: k, trainQk, layers },
         async save(out, result) {
           await save(out, result);
           return { layers };

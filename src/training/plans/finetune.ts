@@ -1,7 +1,7 @@
 /** Fine-tuning: a model is trained further, by the requested objective or its default one. */
 import { z } from 'zod';
 import { adaptationShape, type ChosenAdaptation, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
-import { objectiveShape, prepareObjective } from './objectives.ts';
+import { objectiveOf, objectiveShape, prepareObjective } from './objectives.ts';
 import { memoryLimit, parseOptions, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields } from './text.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
@@ -15,12 +15,14 @@ import {
   readParameters,
 } from '../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
+import { requireCausal } from '../../models/families/index.ts';
+import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { SegmentWeights } from '../../runtime/segmented-program.ts';
 import { loraOf, trainLora, type WholeGroup, wholeParameters } from '../lora.ts';
-import { chooseForm } from '../memory-form.ts';
+import { chooseForm, type MemoryForm } from '../memory-form.ts';
 import { causalObjective } from '../objectives/next-token.ts';
-import { fitStep, type PlannedJob } from '../step-cost.ts';
+import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';
 import type { TrainingJob } from '../trainer.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 
@@ -97,38 +99,53 @@ function hasCodes({ names, codes }: Pick<ModelWeights, 'names' | 'codes'>): bool
 }
 
 /**
- * The folder of a causal model whose updates are trained layer by layer, since it is in codes or does not fit whole; undefined where
- * it does.
- * @throws LinnetError `CONFIG` where neither form fits
+ * The folder of a causal model whose low-rank updates are trained layer by layer, since it is in codes or does not fit whole;
+ * undefined for all else.
+ * @throws LinnetError `CONFIG` for a causal model whose step is over the limit, before weights are read
  */
 async function openForLayers(
   folder: string,
-  { objective = 'causal', memory }: z.output<typeof finetuneSchema>,
+  options: z.output<typeof finetuneSchema>,
   settings: TrainingSettings,
   adaptation: ChosenAdaptation | undefined,
 ): Promise<ModelWeights<CausalModel> | undefined> {
-  if (adaptation === undefined || objective !== 'causal') return undefined;
+  if ((await objectiveOf(folder, options)) !== 'causal') return undefined;
   const weights = await openModelWeights(folder);
-  const { model } = weights;
-  if (model.kind === 'causal') {
-    const base: Omit<TrainingJob, 'dataset'> = {
-      model,
-      parameters: new Map(),
-      objective: causalObjective(model, settings.length, settings),
-      settings,
-    };
-    const job = trainLora(base, loraOf(model, adaptation.choice), wholeParameters(model, adaptation.whole), 0);
-    const limit = memoryLimit(memory);
-    const bytesOf = (own: PlannedJob): number => fitStep(own, limit).cost.bytes;
-    const bytes = {
-      whole: hasCodes(weights) ? undefined : bytesOf(job),
-      layers: bytesOf({ ...job, weights: frozenWeights(weights, job) }),
-    };
-    const { form } = chooseForm('a step', bytes, limit, ['a smaller `length`']);
-    if (form === 'layers') return { ...weights, model };
+  let form: MemoryForm = 'whole';
+  try {
+    const model = requireCausal(weights.model);
+    form = stepForm({ ...weights, model }, options, settings, adaptation);
+    return form === 'layers' ? { ...weights, model } : undefined;
+  } finally {
+    if (form === 'whole') await weights[Symbol.asyncDispose]();
   }
-  await weights[Symbol.asyncDispose]();
-  return undefined;
+}
+
+/** The faster form of a step that fits. @throws LinnetError `CONFIG` where none does */
+function stepForm(
+  { model, ...weights }: ModelWeights<CausalModel>,
+  { memory, recompute }: z.output<typeof finetuneSchema>,
+  settings: TrainingSettings,
+  adaptation: ChosenAdaptation | undefined,
+): MemoryForm {
+  const limit = memoryLimit(memory);
+  const jobOf = (learner: CausalModel): Omit<TrainingJob, 'dataset'> => ({
+    model,
+    parameters: new Map(),
+    settings,
+    objective: causalObjective(learner, settings.length, settings),
+  });
+  const whole = jobOf(recompute ? recomputing(model) : model);
+  if (adaptation === undefined) {
+    requireFit(whole, limit);
+    return 'whole';
+  }
+  const [lora, others] = [loraOf(model, adaptation.choice), wholeParameters(model, adaptation.whole)];
+  const [adapted, inLayers] = [whole, jobOf(model)].map((job) => trainLora(job, lora, others, 0));
+  const bytesOf = (job: PlannedJob): number => fitStep(job, limit).cost.bytes;
+  const layers = bytesOf({ ...inLayers, weights: frozenWeights(weights, inLayers) });
+  const fromMemory = hasCodes(weights) ? undefined : bytesOf(adapted);
+  return chooseForm('a step', { whole: fromMemory, layers }, limit, ['a smaller `length`']).form;
 }
 
 function frozenWeights(

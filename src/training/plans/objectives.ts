@@ -65,6 +65,16 @@ const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
   'encoder-decoder': 'seq2seq',
 };
 
+/** The requested objective, or the usual one of the folder's model. @throws LinnetError as `readModelConfig` */
+export async function objectiveOf(
+  folder: string,
+  { objective }: Pick<ObjectiveOptions, 'objective'>,
+): Promise<ObjectiveName> {
+  if (objective !== undefined) return objective;
+  const config = await readModelConfig(folder);
+  return isClassifierConfig(config) ? headObjective(config) : defaultObjectives[describeModel(config).kind];
+}
+
 /** Loads model and data for the requested objective; causal models by `load`. @throws LinnetError `CONFIG` for a model it does not fit */
 export async function prepareObjective(
   folder: string,
@@ -72,9 +82,7 @@ export async function prepareObjective(
   settings: TrainingSettings,
   load = loadCausalModel,
 ): Promise<PlannedObjective> {
-  const config = await readModelConfig(folder);
-  const usual = isClassifierConfig(config) ? headObjective(config) : defaultObjectives[describeModel(config).kind];
-  const objective = options.objective ?? usual;
+  const objective = await objectiveOf(folder, options);
   if (options.recompute && objective !== 'causal') {
     throw new OptionsError(`\`recompute\` is for models that predict the next token; the objective is ${objective}`);
   }

@@ -7,7 +7,7 @@ import { totalUpdates, type TrainingJob, type TrainingOutcome } from '../trainer
 import type { KeptFeature } from '../updates.ts';
 import { memoryLimit, type TrainingOptions } from './options.ts';
 import type { MemoryForm } from '../memory-form.ts';
-import { fitStep, measureOperations, operationSeconds, requireMemory } from '../step-cost.ts';
+import { measureOperations, operationSeconds, requireFit } from '../step-cost.ts';
 import type { TrainingSettings } from '../settings.ts';
 
 export type ParameterMap = LoadedModel['parameters'];
@@ -94,8 +94,7 @@ export async function planTraining(
   given: TrainingSettings,
 ): Promise<WorkPlan> {
   const memoryLimitBytes = memoryLimit(memory);
-  const { settings, cost } = fitStep({ ...plan, settings: given }, memoryLimitBytes);
-  requireMemory(cost, settings, memoryLimitBytes);
+  const { settings, cost } = requireFit({ ...plan, settings: given }, memoryLimitBytes);
   const steps = totalUpdates(plan.dataset, settings);
   const rate = await measureOperations({ device, threads });
   const stage = {

@@ -1,10 +1,14 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
+import { readModelConfig } from '../../../checkpoint/load-model.ts';
 import { LabelledDataset, labelledFields, labelShape, readLabelledTexts } from '../../../data/datasets/labelled.ts';
-import { accuracy, regression } from '../../../evaluation/tasks/accuracy.ts';
+import { accuracy, accuracyMemory, regression } from '../../../evaluation/tasks/accuracy.ts';
+import { describeClassifier } from '../../../models/classifiers/classifier.ts';
+import { chooseForm } from '../../../training/memory-form.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
 import { called, integer, path } from '../../framework/option-values.ts';
+import { memoryOption } from '../../options/memory-option.ts';
 import { folderOf } from '../../options/model-options.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import type { AccuracyResult, ClassAccuracy, RegressionResult } from '../../../evaluation/tasks/metrics/quality.ts';
@@ -33,15 +37,19 @@ export const evalAccuracy = defineCommand({
       integer(1, 1 << 20, 'tokens'),
       `longer texts are cut to this (default: ${defaultLength}, or the model's length if that is less)`,
     ),
+    memory: memoryOption,
     ...engineOptions,
   },
   writesResults: true,
-  async run(context, { model: folder, data, length, device, threads, ...fields }) {
+  async run(context, { model: folder, data, length: given, memory, device, threads, ...fields }) {
+    const described = describeClassifier(await readModelConfig(folder));
+    const length = given ?? Math.min(defaultLength, described.model.sizes.trainedLength);
+    const bytes = { whole: accuracyMemory(described, length) };
+    chooseForm(`measuring ${folder}`, bytes, memory, ['a smaller `length`']);
     const { model, parameters, path: from } = await loadClassifier(folder);
     const texts = await readLabelledTexts(data, labelledFields(fields));
-    const { kind: layout, sizes } = model.model;
     const labels = model.isRegression ? undefined : model.labels;
-    const options = { layout, labels, length: length ?? Math.min(defaultLength, sizes.trainedLength) };
+    const options = { layout: model.model.kind, labels, length };
     const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
     return context.withProgress('accuracy', 'texts', async (progress, hooks) => {
       const measuring = { compile: { device, threads }, ...hooks };
