@@ -15,12 +15,14 @@ import { mixerPreset } from '../src/attention/presets.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import { describeCausalModel } from '../src/models/families/index.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
+import { withMixer } from '../src/models/linearization/linearize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { Random } from '../src/random.ts';
 import { makeTable, textTable } from '../src/report/table.ts';
 import { bundlePage, launchChromium, noChromium } from '../test/browser/chromium.ts';
 import '../test/browser/page.ts';
 import { serveSite } from '../test/browser/site.ts';
+import { randomLlamaConfig } from './random-llama.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from '../test/export/exported-model.ts';
 
 if (noChromium !== undefined) throw new Error(noChromium);
@@ -30,17 +32,8 @@ const promptLength = 128;
 const tokens = 32;
 
 function randomModel(): ModelWithWeights {
-  const model = describeCausalModel({
-    model_type: 'llama',
-    vocab_size: vocabulary,
-    hidden_size: width,
-    intermediate_size: 3 * width,
-    num_hidden_layers: layers,
-    num_attention_heads: width / 64,
-    num_key_value_heads: width / 64,
-    max_position_embeddings: 4096,
-    linnet: { version: 1, mixers: Array.from({ length: layers }, () => mixerPreset('augmented')) },
-  });
+  const config = randomLlamaConfig({ width, layers, vocabulary, length: 4096 });
+  const model = withMixer(describeCausalModel({ ...config, tie_word_embeddings: false }), mixerPreset('augmented'));
   return { model, parameters: initializeParameters(model, new Random(1)) };
 }
 

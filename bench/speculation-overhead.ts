@@ -13,23 +13,16 @@ import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
 import { describeCausalModel } from '../src/models/families/index.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
+import { withMixer } from '../src/models/linearization/linearize.ts';
 import { Random } from '../src/random.ts';
+import { randomLlamaConfig } from './random-llama.ts';
 
 const [width = 1024, layers = 8, vocabulary = 8192] = process.argv.slice(2, 5).map(Number);
 const contexts = (process.argv[5] ?? '64,1024,8192').split(',').map(Number);
 const rounds = 24;
 
-const model = describeCausalModel({
-  model_type: 'llama',
-  vocab_size: vocabulary,
-  hidden_size: width,
-  intermediate_size: 2 * width,
-  num_hidden_layers: layers,
-  num_attention_heads: width / 64,
-  num_key_value_heads: width / 64,
-  max_position_embeddings: 65536,
-  linnet: { version: 1, mixers: Array.from({ length: layers }, () => mixerPreset('augmented')) },
-});
+const config = randomLlamaConfig({ width, layers, vocabulary, length: 65536, expansion: 2 });
+const model = withMixer(describeCausalModel({ ...config, tie_word_embeddings: false }), mixerPreset('augmented'));
 await using engine = await DecodingEngine.create(model, initializeParameters(model, new Random(1)));
 
 /** Time in the engine's compiled step graph, in milliseconds. The folds of closed groups count as ours. */

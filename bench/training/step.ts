@@ -13,6 +13,7 @@ import { describeCausalModel } from '../../src/models/families/index.ts';
 import { withMixer } from '../../src/models/linearization/linearize.ts';
 import { fixed, formatShortCount } from '../../src/report/quantities.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
+import { randomLlamaConfig } from '../random-llama.ts';
 import { trainingSpeed } from './training-speed.ts';
 
 const { values } = parseArgs({
@@ -39,16 +40,7 @@ const [layers, runs, rows, length, vocabulary] = [
 const families: Readonly<Record<string, { group: number; config: (width: number) => Record<string, unknown> }>> = {
   llama: {
     group: 64,
-    config: (width) => ({
-      model_type: 'llama',
-      vocab_size: vocabulary,
-      hidden_size: width,
-      intermediate_size: 3 * width,
-      num_hidden_layers: layers,
-      num_attention_heads: width / 64,
-      max_position_embeddings: length,
-      tie_word_embeddings: true,
-    }),
+    config: (width) => randomLlamaConfig({ width, layers, vocabulary, length }),
   },
   flash: {
     group: 256,

@@ -1,5 +1,6 @@
 /** Training steps of two layers, as `bench/training/step.ts` takes them. */
 import { mixerPreset } from '../../src/attention/presets.ts';
+import { randomLlamaConfig } from '../random-llama.ts';
 import { type Checkout, threads } from './checkout.ts';
 import type { Case, Measure } from './turns.ts';
 
@@ -10,11 +11,8 @@ export function trainingCases(checkouts: readonly [Checkout, Checkout], widths: 
       const speed =
         ({ families, trainingSpeed }: Checkout): Measure =>
         async () => {
-          const plain = families.describeCausalModel({
-            ...{ model_type: 'llama', vocab_size: 512, hidden_size: width, intermediate_size: 3 * width },
-            ...{ num_hidden_layers: 2, num_attention_heads: width / 64, max_position_embeddings: 1024 },
-            tie_word_embeddings: true,
-          });
+          const sizes = { width, layers: 2, vocabulary: 512, length: 1024 };
+          const plain = families.describeCausalModel(randomLlamaConfig(sizes));
           const model = plain.withMixers(plain.mixers.map(() => mixerPreset(mixer)));
           const options = { rows: 4, length: 1024, runs: 3, compile: { device: 'cpu', threads } } as const;
           return (await trainingSpeed.trainingSpeed(model, options)).tokensPerSecond;

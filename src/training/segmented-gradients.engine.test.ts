@@ -4,75 +4,44 @@ import { songRows } from '../../test/cli/text-data.ts';
 import { largestChange } from '../../test/models/parameter-change.ts';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
-import { mixerPreset } from '../attention/presets.ts';
-import { gradients } from '../graph/gradients.ts';
-import { Graph, type Value } from '../graph/graph.ts';
-import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
+import {
+  expectClose,
+  gradientGraph,
+  gradientName,
+  lossBatch,
+  lossFamilies,
+  lossGraph,
+  lossModel,
+} from '../../test/training/loss-gradients.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
-import type { CausalModel } from '../models/model.ts';
-import { InputParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
 import { loraOf, parseLoraChoice, trainLora } from './lora.ts';
-import { causalObjective, nextTokenLoss } from './objectives/next-token.ts';
+import { causalObjective } from './objectives/next-token.ts';
 import { SegmentedGradients, segmentedGradientsCost } from './segmented-gradients.ts';
 import { parseTrainingSettings, type TrainingInput } from './settings.ts';
 import { type TrainingJob, train } from './trainer.ts';
 
-const [B, n] = [2, 24];
-
-/** The loss, and the inputs of its graph that are parameters. */
-function lossOf(model: CausalModel): { graph: Graph; loss: Value; source: InputParameters } {
-  const graph = new Graph('loss');
-  const source = new InputParameters(graph);
-  const tokens = (name: string) => graph.input(name, 'int32', [B, n]);
-  const weights = graph.input('weights', 'float32', [B, n]);
-  const loss = nextTokenLoss(model, source, { inputs: tokens('inputs'), labels: tokens('labels'), weights });
-  graph.output('loss', loss);
-  return { graph, loss, source };
-}
-
-const families = [
-  ...['llama', 'gpt2', 'flash', 'lfm2', 'gemma3_text', 'qwen3_5_text', 'granitemoehybrid', 'falcon_h1', 'smollm3'],
-  ...['olmo_hybrid', 'mistral', 'qwen3'],
-];
-
-describe.each(families)('%s', (family) => {
-  const plain = describeCausalModel(tinyConfig(family));
-  const model =
-    family === 'llama' ? plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8 }))) : plain;
+describe.each(lossFamilies)('%s', (family) => {
+  const model = lossModel(family);
 
   it('has the loss and the gradients of the whole graph', async () => {
-    const random = new Random(2);
-    const drawn = () =>
-      int32(
-        [B, n],
-        Array.from({ length: B * n }, () => random.integer(model.sizes.vocabulary)),
-      );
-    const batch = { inputs: drawn(), labels: drawn(), weights: float32([B, n], new Array<number>(B * n).fill(1)) };
+    const batch = lossBatch(model);
     const parameters = initializeParameters(model, new Random(1), 0.3);
-    const { graph, loss, source } = lossOf(model);
-    const names = [...source.values.keys()];
-    gradients(loss, [...source.values.values()]).forEach((gradient, i) => {
-      graph.output(`d ${names[i]}`, gradient);
-    });
-    await using whole = await compile(graph);
-    const expected = await whole.run({ ...Object.fromEntries(parameters), ...batch }, [...graph.outputs.keys()]);
+    await using whole = await compile(gradientGraph(model));
+    const expected = await whole.run({ ...Object.fromEntries(parameters), ...batch }, [...whole.outputs.keys()]);
+    const { graph, source } = lossGraph(model);
     // Odd parameters are frozen, and read.
-    const trained = new Set(names.filter((_, i) => i % 2 === 0));
+    const trained = new Set([...source.values.keys()].filter((_, i) => i % 2 === 0));
     const frozen = new Map([...parameters].filter(([name]) => !trained.has(name)));
-    await using segmented = await SegmentedGradients.create(lossOf(model).graph, trained, frozen, compile);
+    await using segmented = await SegmentedGradients.create(graph, trained, frozen, compile);
     const own = Object.fromEntries([...parameters].filter(([name]) => trained.has(name)));
     const result = await segmented.run([{ ...own, ...batch }]);
     expect(Math.abs(result.loss / Number(expected.loss.data[0]) - 1)).toBeLessThan(1e-6);
     expect([...result.gradients.keys()].sort()).toEqual([...trained].sort());
-    for (const [name, { data }] of result.gradients) {
-      const wanted = dataOf(expected[`d ${name}`], 'float32');
-      const most = wanted.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
-      const error = wanted.reduce((largest, x, i) => Math.max(largest, Math.abs(x - data[i])), 0);
-      expect(error, name).toBeLessThan(1e-5 * most + 1e-9);
-    }
+    for (const [name, gradient] of result.gradients) expectClose(gradient, expected[gradientName(name)], name);
   });
 });
 
@@ -149,7 +118,7 @@ describe('training layer by layer', () => {
 
   it('reads weights once for all batches of a step', () => {
     const deep = describeCausalModel({ ...tinyConfig('llama'), num_hidden_layers: 24 });
-    const { graph, source } = lossOf(deep);
+    const { graph, source } = lossGraph(deep);
     const norms = new Set([...source.values.keys()].filter((name) => name.includes('norm')));
     const readInto = () => Promise.resolve();
     const weights = new Map(
