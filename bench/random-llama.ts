@@ -12,8 +12,13 @@ export interface RandomLlamaSizes {
 
 export function randomLlamaConfig({ width, layers, vocabulary, length, expansion = 3 }: RandomLlamaSizes) {
   return {
-    ...{ model_type: 'llama', vocab_size: vocabulary, hidden_size: width, intermediate_size: expansion * width },
-    ...{ num_hidden_layers: layers, num_attention_heads: width / 64, max_position_embeddings: length },
+    model_type: 'llama',
+    vocab_size: vocabulary,
+    hidden_size: width,
+    intermediate_size: expansion * width,
+    num_hidden_layers: layers,
+    num_attention_heads: width / 64,
+    max_position_embeddings: length,
     tie_word_embeddings: true,
   };
 }
