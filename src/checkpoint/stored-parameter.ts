@@ -1,5 +1,5 @@
 /** Parameters that stay in their files until they are read: whole, in pieces, or into an array. */
-import type { DeferredTensor } from '../graph/tensor.ts';
+import type { DeferredTensor, DType, Tensor } from '../graph/tensor.ts';
 import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ReadWeight, SegmentWeights } from '../runtime/segmented-program.ts';
 import type { TensorSource } from './safetensors/encoding.ts';
@@ -20,6 +20,25 @@ export type AnyParameter = ParameterTensor | StoredParameter;
 export function tensorSource(value: AnyParameter, dtype: StoredDType = 'F32'): TensorSource {
   if ('data' in value) return value.data;
   return 'pieces' in value ? () => value.pieces(dtype) : async () => (await value.load()).data;
+}
+
+/** The parameters that are in memory. */
+export function residentTensors<D extends DType = 'float32'>(
+  parameters: ReadonlyMap<string, Tensor<D> | DeferredTensor<'float32'>>,
+): Map<string, Tensor<D>> {
+  return new Map([...parameters].flatMap(([name, value]) => ('data' in value ? [[name, value]] : [])));
+}
+
+/** All parameters in memory; those in files are read. */
+export async function loadTensors(parameters: ReadonlyMap<string, AnyParameter>): Promise<Map<string, Tensor<'float32'>>> {
+  const loaded = new Map<string, Tensor<'float32'>>();
+  for (const [name, value] of parameters) loaded.set(name, 'data' in value ? value : await value.load());
+  return loaded;
+}
+
+/** Parameters that are read layer by layer, since not all are in memory; undefined where whole graphs have them all. */
+export function layeredWeights(parameters: ReadonlyMap<string, AnyParameter>): SegmentWeights | undefined {
+  return residentTensors(parameters).size === parameters.size ? undefined : segmentWeights(parameters);
 }
 
 /** Parameters for graphs that run segment by segment. Those in float16 are converted by the engine. */

@@ -12,6 +12,7 @@
 import { calibrationOf, mixerParameters, mixParallel } from '../attention/mixers.ts';
 import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';
 import { initialParameter } from '../attention/parameter-init.ts';
+import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
@@ -19,7 +20,7 @@ import type { CausalModel } from '../models/model.ts';
 import { scoringOf } from '../models/graphs/parallel-graph.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs, type Program } from '../runtime/program.ts';
-import { type LayerSample, layerSamples } from './layer-samples.ts';
+import { type LayerSample, sampleLayers } from './layer-samples.ts';
 import { NormalEquations } from './least-squares.ts';
 import type { Weighted } from './stages.ts';
 
@@ -28,7 +29,7 @@ const largestFactor = 4;
 
 /** How `calibrate` runs. */
 export interface CalibrationOptions extends CompileOptions, Stoppable {
-  /** Called after every layer. */
+  /** Called after every layer that is fitted. */
   readonly onLayer?: (done: number, total: number) => void;
 }
 
@@ -41,36 +42,33 @@ export interface LayerFit {
 }
 
 /**
- * The student's parameters with its mixers fitted to the teacher.
+ * The student's parameters with its mixers fitted to the teacher; layer by layer where the teacher's are in files.
  * @param texts token ids, all of one length; four of 256 are enough
- * @throws LinnetError as `layerSamples`; `TENSOR` for a parameter that the student lacks
+ * @throws LinnetError as `sampleLayers`; `TENSOR` for a parameter that the student lacks
  * @example
  * const { parameters, layers } = await calibrate(teacher, student, texts);
  * for (const { layer, before, after } of layers) console.log(layer, before, after);
  */
-export async function calibrate(
-  teacher: Weighted,
-  student: Weighted,
+export async function calibrate<P extends AnyParameter>(
+  teacher: Weighted<P>,
+  student: Weighted<P>,
   texts: readonly Int32Array[],
   { signal, onLayer, ...options }: CalibrationOptions = {},
-): Promise<{ parameters: Map<string, Tensor<'float32'>>; layers: LayerFit[] }> {
+): Promise<{ parameters: Map<string, P | Tensor<'float32'>>; layers: LayerFit[] }> {
   const { model } = student;
   const differing = model.mixers.flatMap((mixer, layer) =>
     JSON.stringify(mixer) === JSON.stringify(teacher.model.mixers[layer]) ? [] : [layer],
   );
   const sampled = { layers: new Set(differing), signal, ...options };
-  const samples = await layerSamples(teacher.model, teacher.parameters, texts, sampled);
-  const parameters = new Map(student.parameters);
+  const parameters = new Map<string, P | Tensor<'float32'>>(student.parameters);
   const layers: LayerFit[] = [];
-  for (const [layer, mixer] of model.mixers.entries()) {
+  await sampleLayers(teacher.model, teacher.parameters, texts, sampled, async (layer, samples) => {
     requireRunning(signal, `before layer ${layer} was fitted`);
-    if (sampled.layers.has(layer)) {
-      const fitted = await fitLayer(model, mixer, samples[layer], options);
-      layers.push({ layer, before: fitted.before, after: fitted.after });
-      for (const [name, value] of fitted.parameters) parameters.set(`${model.attentionPrefix(layer)}.${name}`, value);
-    }
-    onLayer?.(layer + 1, model.mixers.length);
-  }
+    const fitted = await fitLayer(model, model.mixers[layer], samples, options);
+    layers.push({ layer, before: fitted.before, after: fitted.after });
+    for (const [name, value] of fitted.parameters) parameters.set(`${model.attentionPrefix(layer)}.${name}`, value);
+    onLayer?.(layers.length, differing.length);
+  });
   return { parameters, layers };
 }
 

@@ -6,6 +6,7 @@ import { song } from '../../test/cli/text-data.ts';
 import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { loadCausalModel } from '../checkpoint/load-model.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { convertIntoQwen35 } from './container.ts';
 import type { ConversionOptions } from './options.ts';
@@ -15,7 +16,7 @@ import { conversionTexts } from './texts.ts';
 const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 
-async function into(name: string, more: Partial<ConversionOptions> = {}): Promise<Weighted> {
+async function into(name: string, more: Partial<ConversionOptions> = {}): Promise<Weighted<Tensor<'float32'>>> {
   const original = await loadCausalModel(at('base'));
   const tokenizer = await loadTokenizer(original.path);
   const documents = Array.from({ length: 12 }, (_, i) => ({ text: `${song} ${i} ${song}`, source: `${i}` }));

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
+import { residentTensors } from '../checkpoint/stored-parameter.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
@@ -22,8 +23,9 @@ import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import { forget, conversionIdentity, openConversion } from './convert.ts';
 import type { ConversionOptions } from './options.ts';
 import { newProgress } from './progress-file.ts';
-import { planWholeModel } from './stage-plan.ts';
-import { requireKept, requireStep, stageTrainers } from './stage-training.ts';
+import { planModel } from './stage-plan.ts';
+import { requireKept, stageTrainers } from './stage-training.ts';
+import { requireStep } from './step-form.ts';
 import { fewestSteps, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 
@@ -78,7 +80,10 @@ function containerModel(model: CausalModel, kept: readonly number[]): CausalMode
 }
 
 /** A Qwen3 in the container: the same function where every layer is kept. @throws LinnetError as `containerModel`, `TENSOR` for a missing weight */
-export function intoQwen35({ model, parameters }: Weighted, kept: readonly number[]): Weighted {
+export function intoQwen35(
+  { model, parameters }: Weighted<Tensor<'float32'>>,
+  kept: readonly number[],
+): Weighted<Tensor<'float32'>> {
   const target = containerModel(model, kept);
   const made = new Map<string, Tensor<'float32'>>();
   for (const [name, declared] of target.parameters) {
@@ -198,10 +203,12 @@ function containerModels(model: CausalModel, { keep }: Pick<ConversionOptions, '
 export async function planContainer(model: CausalModel, options: Omit<ConversionOptions, 'folder'>): Promise<WorkPlan> {
   const { memoryBytes = memoryLimit(undefined), compile } = options;
   const rate = await measureOperations(compile);
-  const stage = planWholeModel(containerStage, {
+  const { teacher, student } = containerModels(model, options);
+  const none = { parameters: new Map() };
+  const stage = planModel(containerStage, {
     ...options,
-    ...containerModels(model, options),
-    model,
+    original: { model: teacher, ...none },
+    student: { model: student, ...none },
     memoryBytes,
     time: (operations) => operationSeconds(operations, rate),
   });
@@ -218,13 +225,14 @@ export async function convertIntoQwen35(
   tokenizer: Tokenizer,
   texts: ConversionTexts,
   options: ConversionOptions,
-): Promise<Weighted> {
+): Promise<Weighted<Tensor<'float32'>>> {
   const { kept, all, ...models } = containerModels(original.model, options);
   const isTrained = kept.length < all.length && (options.steps?.logits ?? options.budget) > 0;
   if (!isTrained) return intoQwen35(original, kept);
   const { folder, compile, signal } = options;
   const identity = `qwen3_5 ${conversionIdentity(original, texts.training, options)}`;
-  requireStep(containerStage, models.teacher, models.student, options);
+  const [taught, learner] = [models.teacher, models.student].map((model) => ({ model, parameters: new Map() }));
+  requireStep(containerStage, taught, learner, options);
   const { planned } = await openConversion(options, identity, async () => {
     const { model, parameters } = original;
     const { perplexity: value } = await perplexity(model, parameters, texts.validation, { ...compile, signal });
@@ -252,9 +260,7 @@ export async function convertIntoQwen35(
       `fewer than ${fewestSteps} optimizer steps fit into \`budget\`; give more time, or \`steps\``,
     );
   }
-  const parameters = [...student.model.parameters.keys()].map((name) => [name, trained.parameters.get(name)] as const);
-  return {
-    model: student.model,
-    parameters: new Map(parameters.flatMap(([name, value]) => (value ? [[name, value]] : []))),
-  };
+  const resident = residentTensors(trained.parameters);
+  const parameters = new Map([...resident].filter(([name]) => student.model.parameters.has(name)));
+  return { model: student.model, parameters };
 }

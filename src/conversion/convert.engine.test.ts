@@ -7,30 +7,34 @@ import { song } from '../../test/cli/text-data.ts';
 import { saveTinyModel, tinyConfig } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { loadCausalModel, saveModel } from '../checkpoint/load-model.ts';
+import { loadTensors, residentTensors } from '../checkpoint/stored-parameter.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import { RunFolder } from '../files/run-folder.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { modelWithout } from '../models/linearization/linearize.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { addedBranches, convert, type Conversion } from './convert.ts';
+import { readConverted } from './converted-weights.ts';
 import { isBetter, judgeNames, judgeOf, ownTextFile } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
+import { openReader } from './stages.ts';
 import { conversionTexts } from './texts.ts';
 
 const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 const steps = { transfer: 4, logits: 4, long: 4 };
-let unbroken: Conversion;
+let unbroken: Conversion<Tensor<'float32'>>;
 
 async function textsFor(tokenizer: Tokenizer) {
   const documents = Array.from({ length: 12 }, (_, i) => ({ text: `${song} ${i} ${song}`, source: `${i}` }));
   return await conversionTexts(documents, tokenizer, { heldOut: 2, length: 64 });
 }
 
-async function run(name: string, more: Partial<ConversionOptions> = {}): Promise<Conversion> {
+async function run(name: string, more: Partial<ConversionOptions> = {}): Promise<Conversion<Tensor<'float32'>>> {
   const original = await loadCausalModel(at('base'));
   const tokenizer = await loadTokenizer(original.path);
   const texts = await textsFor(tokenizer);
@@ -59,9 +63,10 @@ beforeAll(async () => {
 
 it('keeps the weights of its best stage, and no others', async () => {
   const best = unbroken.progress.stages.filter(({ kept }) => kept).at(-1)?.name ?? '';
-  expect(await readdir(join(at('unbroken'), 'best'))).toEqual([best]);
-  const { parameters } = await loadCausalModel(join(at('unbroken'), 'best', best));
-  for (const [name, { data }] of unbroken.parameters) expect(parameters.get(name)?.data, name).toEqual(data);
+  expect(await readdir(join(at('unbroken'), 'best'))).toEqual([`${best}.safetensors`]);
+  const original = await loadCausalModel(at('base'));
+  const { parameters } = await readConverted(join(at('unbroken'), 'best', `${best}.safetensors`), original);
+  expect([...parameters]).toEqual([...unbroken.parameters]);
 });
 
 it.each(judgeNames)('has no branch left that does harm by the judge: %s', async (judge) => {
@@ -116,6 +121,67 @@ it('says which stages have no time for training', async () => {
     ['transfer', 'logits', 'long'].map((name) => `${name}: ${reason}`),
   );
   expect(progress.stages.every(({ steps: made }) => made === 0)).toBe(true);
+});
+
+it('measures and trains layer by layer where weights stay in their files, with the numbers of weights in memory', async () => {
+  const options = {
+    budget: 0,
+    steps: { transfer: 4, logits: 0, long: 4 },
+    judge: 'perplexity' as const,
+    keep: { auto: 1 },
+    group: 4,
+    batch: 2,
+    compile: { threads: 1 },
+  };
+  const whole = await run('whole', options);
+  await using original = await openReader(at('base'));
+  const tokenizer = await loadTokenizer(original.path);
+  const texts = await textsFor(tokenizer);
+  const stored = { ...original, fingerprint: await original.fingerprint() };
+  const inLayers = await convert(stored, tokenizer, texts, { ...options, folder: at('in layers') });
+  expect(inLayers.progress.keptLayers).toEqual(whole.progress.keptLayers);
+  for (const [index, { name, perplexity }] of inLayers.progress.stages.entries()) {
+    expect(name).toBe(whole.progress.stages[index].name);
+    expect(Math.abs(perplexity / whole.progress.stages[index].perplexity - 1), name).toBeLessThan(1e-5);
+  }
+  const own = residentTensors(inLayers.parameters);
+  expect([...own.keys()].every((name) => !original.model.parameters.has(name))).toBe(true);
+  for (const [name, { data }] of own) {
+    data.forEach((x, i) => expect(Math.abs(x - (whole.parameters.get(name)?.data[i] ?? 9)), name).toBeLessThan(1e-4));
+  }
+});
+
+it('learns predictions by low-rank updates where weights stay in their files, and goes on to the same ones', async () => {
+  const options = {
+    budget: 0,
+    steps: { transfer: 0, logits: 60, long: 2 },
+    keep: { layers: [] },
+    group: 4,
+    batch: 2,
+    compile: { threads: 1 },
+  };
+  await using original = await openReader(at('base'));
+  const tokenizer = await loadTokenizer(original.path);
+  const texts = await textsFor(tokenizer);
+  const stored = { ...original, fingerprint: await original.fingerprint() };
+  const unstopped = await convert(stored, tokenizer, texts, { ...options, folder: at('updates') });
+  const [logits] = unstopped.progress.stages.filter(({ name }) => name === 'logits');
+  expect(logits).toMatchObject({ kept: true, steps: 60 });
+  const stop = new AbortController();
+  const stopped = convert(stored, tokenizer, texts, {
+    ...options,
+    folder: at('stopped updates'),
+    signal: stop.signal,
+    onEvent(event) {
+      if (event.kind === 'step' && event.stage === 'logits' && event.done === 55) stop.abort();
+    },
+  });
+  await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+  const resumed = await convert(stored, tokenizer, texts, { ...options, folder: at('stopped updates'), resume: true });
+  const [one, other] = [await loadTensors(unstopped.parameters), await loadTensors(resumed.parameters)];
+  for (const [name, { data }] of one) expect(other.get(name)?.data, name).toEqual(data);
+  const { data } = await original.read('model.layers.0.self_attn.q_proj.weight');
+  expect(one.get('model.layers.0.self_attn.q_proj.weight')?.data).not.toEqual(data);
 });
 
 it('says what the transfer of every layer was worth', () => {
@@ -186,7 +252,7 @@ it.each(hybrids)(
     await saveModel(at(family), { model: hybrid, parameters }, { tokenizerFiles: { from: at('base') } });
     const original = await loadCausalModel(at(family));
     const tokenizer = await loadTokenizer(original.path);
-    const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion> =>
+    const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion<Tensor<'float32'>>> =>
       await convert(original, tokenizer, await textsFor(tokenizer), {
         budget: 0,
         steps: { transfer: 2, logits: 0, long: 0 },

@@ -8,13 +8,15 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
-import { loadCausalModel, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
+import type { LoadedModel } from '../checkpoint/load-model.ts';
+import { type AnyParameter, layeredWeights } from '../checkpoint/stored-parameter.ts';
 import type { Document } from '../data/documents/documents.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { RunFolder } from '../files/run-folder.ts';
 import { recordFile } from '../report/record.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
-import { exchangeableLayers, linearize, modelWithout } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, modelWithout } from '../models/linearization/linearize.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
@@ -22,12 +24,13 @@ import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts'
 import type { ConversionOptions } from './options.ts';
 import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
 import { layersToKeep, layerSensitivity, sensitivityProbes } from './sensitivity.ts';
-import { mixerFor, requireStages, sequences, type StageContext, stageTrainers } from './stage-training.ts';
-import { trainingStages, type Weighted } from './stages.ts';
+import { mixerFor, requireStages, type StageContext, stageTrainers } from './stage-training.ts';
+import { type ConvertedWeights, readConverted, writeConverted } from './converted-weights.ts';
+import { converted, type Original, sequences, trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
 
 /** @throws LinnetError `CONFIG` for a model that is linearized already: a conversion of it would be measured against it */
-export function requireOriginal({ model, path }: Pick<LoadedModel, 'model' | 'path'>): void {
+export function requireOriginal({ model, path }: Pick<Original, 'model' | 'path'>): void {
   if (model.toJson().linnet === undefined) return;
   const kinds = [...new Set(model.mixers.map(({ kind }) => kind))];
   throw new LinnetError(
@@ -38,7 +41,7 @@ export function requireOriginal({ model, path }: Pick<LoadedModel, 'model' | 'pa
 }
 
 /** A finished conversion. */
-export interface Conversion extends Weighted {
+export interface Conversion<P extends AnyParameter = AnyParameter> extends Weighted<P> {
   /** The mixer of the converted layers. */
   readonly mixer: MixerConfig;
   /** The results of all stages. */
@@ -52,7 +55,8 @@ const bestFolder = 'best';
 export const addedBranches = branches.filter((branch) => branch !== 'window');
 
 /**
- * Converts a model.
+ * Converts a model. Where its weights are in files (`ModelWeights.parameters`), it is measured and trained layer by layer, and its
+ * result has them there too.
  * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` for one of something else,
  *   `CONFIG` for a stage over the limit of memory, `ABORTED` by the signal; the folder then has all that a resumed conversion needs
  * @example
@@ -61,8 +65,20 @@ export const addedBranches = branches.filter((branch) => branch !== 'window');
  * });
  * console.log(model.mixers, parameters.size, progress.stages);
  */
-export async function convert(
+export function convert(
   original: LoadedModel,
+  tokenizer: Tokenizer,
+  texts: ConversionTexts,
+  options: ConversionOptions,
+): Promise<Conversion<Tensor<'float32'>>>;
+export function convert(
+  original: Original,
+  tokenizer: Tokenizer,
+  texts: ConversionTexts,
+  options: ConversionOptions,
+): Promise<Conversion>;
+export async function convert(
+  original: Original,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
   options: ConversionOptions,
@@ -72,20 +88,17 @@ export async function convert(
   const { folder, judge = 'both', seed, compile, signal, share } = options;
   const measured = { ...compile, signal };
   const identity = conversionIdentity(original, texts.training, options);
-  if (share === undefined) requireStages(original.model, options);
+  const weightsForm = layeredWeights(original.parameters) === undefined ? 'whole' : 'layers';
+  if (share === undefined) requireStages(original, { ...options, weightsForm });
   const { run, progress, planned } = await openConversion(options, identity, () =>
     begin(original, tokenizer, texts, options, identity),
   );
   const mixer = options.mixer ?? mixerFor(original.model, options, progress.keptLayers.length);
-  const converted = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
-  const start = linearize(original.model, original.parameters, mixer, converted);
-  let best: Weighted = start;
+  const layers = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
+  const start = converted(original, mixer, layers);
   const bestSoFar = bestOf(progress);
-  if (bestSoFar !== undefined) {
-    const { model, parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
-    // Its files are in float32, and say so: a training run goes on with the description that it began with.
-    best = { model: original.model.withMixers(model.mixers), parameters };
-  }
+  let best: ConvertedWeights =
+    bestSoFar === undefined ? start : await readConverted(weightsOf(folder, bestSoFar.name), original);
   await removeLeftOver(folder, progress);
   await options.onStart?.(progress.original, mixer);
   for (const result of progress.stages) options.onEvent?.({ kind: 'finished', result, resumed: true });
@@ -93,7 +106,7 @@ export async function convert(
   const judged = judgeOf(original, tokenizer, texts, { judge, run, seed, compile, signal });
   const finish = async (
     name: string,
-    trial: Weighted,
+    trial: ConvertedWeights,
     started: number,
     { steps, layers }: Pick<StageResult, 'steps' | 'layers'> = { steps: 0 },
     known?: ModelJudgement,
@@ -103,7 +116,8 @@ export async function convert(
     const replaced = bestOf(progress)?.name;
     if (kept) {
       best = trial;
-      await saveModel(weightsOf(folder, name), trial, { tokenizerFiles: { from: original.path }, replace: true });
+      await mkdir(join(folder, bestFolder), { recursive: true });
+      await writeConverted(weightsOf(folder, name), original, trial);
     }
     const seconds = (performance.now() - started) / 1000;
     progress.stages.push({ name, ...judgement, seconds, steps, kept, layers });
@@ -148,7 +162,7 @@ export async function convert(
       return { ...best, mixer, progress, layers: trained?.layers ?? [] };
     }
     if (trained !== undefined) {
-      await finish(stage.name, { model: start.model, parameters: trained.parameters }, started, trained);
+      await finish(stage.name, { ...trained, model: start.model }, started, trained);
     }
     await rm(join(folder, stage.name), { recursive: true, force: true });
   }
@@ -164,7 +178,7 @@ export async function convert(
       unharmful = 0;
     } else unharmful++;
   }
-  return { ...best, mixer: best.model.mixers[converted[0]] ?? mixer, progress };
+  return { ...best, mixer: best.model.mixers[layers[0]] ?? mixer, progress };
 }
 
 /**
@@ -224,10 +238,13 @@ function requireShare({ store, share, steps, queue, inputs }: ConversionOptions)
 }
 
 /** The model without a branch of its mixers; undefined where none has it. */
-function withoutBranches({ model, parameters }: Weighted, branch: Branch): Weighted | undefined {
+function withoutBranches(
+  { model, parameters, updates }: ConvertedWeights,
+  branch: Branch,
+): ConvertedWeights | undefined {
   if (!model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined)) return undefined;
   const rest = modelWithout(model, branch);
-  return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))) };
+  return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))), updates };
 }
 
 /** Removes a conversion and its record from its folder, and nothing else; its progress last, which tells that it is there. */
@@ -249,7 +266,7 @@ async function removeLeftOver(folder: string, progress: ConversionProgress): Pro
 
 /** Where the weights after a stage are. */
 function weightsOf(folder: string, stage: string): string {
-  return join(folder, bestFolder, stage);
+  return join(folder, bestFolder, `${stage}.safetensors`);
 }
 
 /** The stage whose weights are the best so far. */
@@ -259,7 +276,7 @@ function bestOf({ stages }: ConversionProgress): StageResult | undefined {
 
 /** Measures the original, and which layers to keep. */
 async function begin(
-  original: LoadedModel,
+  original: Original,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
   options: ConversionOptions,
@@ -286,7 +303,7 @@ async function begin(
 
 /** Identity of a conversion. */
 export function conversionIdentity(
-  { fingerprint }: LoadedModel,
+  { fingerprint }: Pick<Original, 'fingerprint'>,
   training: readonly Document[],
   options: ConversionOptions,
 ): string {

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import type { Stoppable } from '../errors.ts';
-import type { LoadedModel } from '../checkpoint/load-model.ts';
+import { layeredWeights } from '../checkpoint/stored-parameter.ts';
 import { greedyTexts, meanAgreement, samplePrompts, type TextAgreement } from '../evaluation/agreement/agreement.ts';
 import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
@@ -15,9 +15,11 @@ import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { StageResult } from './progress-file.ts';
-import { type Weighted, windowLength } from './stages.ts';
+import { type Original, type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
+import { storedSource } from '../export/encoded-graphs.ts';
+import { readerOf } from '../quantization/weight-reader.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 
 /** Measures that decide. */
@@ -73,7 +75,7 @@ interface JudgeOptions extends Stoppable {
 
 /** Takes the measures of models that a judge decides by; the original writes at the first call, if it has not. */
 export function judgeOf(
-  original: LoadedModel,
+  original: Original,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
   { judge, run, seed, compile, signal }: JudgeOptions,
@@ -131,7 +133,11 @@ export function stretches(tokens: Int32Array, first: readonly number[], length: 
   }));
 }
 
-/** An engine for the weights of a model; dispose of it. */
+/** The type of matrices in memory where a model writes that is measured layer by layer. */
+export const writingType = 'int4';
+
+/** An engine for the weights of a model, in 4 bits where they are in files; dispose of it. */
 export function engineFor({ model, parameters }: Weighted, compile?: CompileOptions): Promise<DecodingEngine> {
-  return DecodingEngine.create(model, parameters, compile);
+  const dtype = layeredWeights(parameters) === undefined ? 'f32' : writingType;
+  return DecodingEngine.compile(model, storedSource(model, readerOf(parameters), { dtype, device: 'cpu' }), compile);
 }

@@ -1,13 +1,15 @@
 /** Inputs and outputs of a teacher's attention layers on a few texts, to which a student's layers are fitted one by one. */
+import { type AnyParameter, layeredWeights, residentTensors } from '../checkpoint/stored-parameter.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
-import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
+import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import { mixParallel } from '../attention/mixers.ts';
 import type { CausalModel } from '../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
-import { compile, type CompileOptions } from '../runtime/compile.ts';
+import { compile, type CompileOptions, type NamedTensors } from '../runtime/compile.ts';
 import { onlyInputs } from '../runtime/program.ts';
+import { runSegments, SegmentedProgram } from '../runtime/segmented-program.ts';
 
 /** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
 export interface LayerSample {
@@ -17,46 +19,72 @@ export interface LayerSample {
   readonly mixed: Tensor<'float32'>;
 }
 
-const parts = ['q', 'k', 'v', 'mixed'] as const;
+/** How a teacher is sampled. */
+export interface SamplingOptions extends CompileOptions, Stoppable {
+  /** The layers to sample. */
+  readonly layers: ReadonlySet<number>;
+}
 
 /**
- * Runs a teacher over texts of one length, layer by layer of the result.
+ * Runs a teacher over texts of one length, and gives out the samples of layers in their order, [text]. With parameters in files
+ * those of one layer at a time are in memory, and their samples.
  * @param texts token ids, all of n
- * @param options.layers the layers to sample; others have no samples
- * @returns [layer][text]
  * @throws LinnetError `INPUT` without a text or for texts of unequal lengths, `ABORTED` between two texts
  */
-export async function layerSamples(
+export async function sampleLayers(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   texts: readonly Int32Array[],
-  { signal, layers: sampled, ...options }: CompileOptions & Stoppable & { readonly layers: ReadonlySet<number> },
-): Promise<LayerSample[][]> {
+  { signal, layers, ...options }: SamplingOptions,
+  visit: (layer: number, samples: readonly LayerSample[]) => Promise<void>,
+): Promise<void> {
   const n = texts[0]?.length ?? 0;
   if (n === 0 || texts.some(({ length }) => length !== n)) {
     throw new LinnetError('INPUT', 'samples of layers need at least one text, all of one length');
   }
-  const layers: LayerSample[][] = model.mixers.map(() => []);
-  if (sampled.size === 0) return layers;
-  await using program = await compile(samplingGraph(model, n, sampled), options);
-  const feeds = onlyInputs(program, Object.fromEntries(parameters));
-  const names = [...sampled].flatMap((layer) => parts.map((part) => `${part}.${layer}`));
-  for (const text of texts) {
-    requireRunning(signal, 'while the teacher was read');
-    const results = await program.run({ ...feeds, tokens: int32([1, n], text) }, names);
-    for (const layer of sampled) {
-      const part = (name: (typeof parts)[number]): Tensor<'float32'> => {
-        const { shape, dtype } = results[`${name}.${layer}`];
-        if (dtype !== 'float32') throw new LinnetError('INTERNAL', `internal: a sample is ${dtype}`);
-        return { dtype, shape, data: dataOf(results[`${name}.${layer}`], 'float32') };
-      };
-      layers[layer].push({ q: part('q'), k: part('k'), v: part('v'), mixed: part('mixed') });
-    }
+  if (layers.size === 0) return;
+  const graph = samplingGraph(model, n, layers);
+  const feeds = texts.map((text) => ({ tokens: int32([1, n], text) }));
+  const samples = new Map([...layers].map((layer) => [layer, new Array<LayerSample>()]));
+  const weights = layeredWeights(parameters);
+  if (weights !== undefined) {
+    await using program = await SegmentedProgram.create(graph, weights, (part) =>
+      compile(part, { ...options, lean: true }),
+    );
+    const take = async (text: number, outputs: NamedTensors): Promise<void> => {
+      for (const layer of layers) {
+        const own = samples.get(layer);
+        if (own === undefined || !Object.hasOwn(outputs, `mixed.${layer}`)) continue;
+        own.push(sampleOf(outputs, layer));
+        if (text + 1 < texts.length) continue;
+        await visit(layer, own);
+        samples.delete(layer);
+      }
+    };
+    const runs = feeds.map((given) => ({ program, feeds: given }));
+    await runSegments(runs, weights, { signal, take });
+    return;
   }
-  return layers;
+  await using program = await compile(graph, options);
+  const values = onlyInputs(program, Object.fromEntries(residentTensors(parameters)));
+  for (const given of feeds) {
+    requireRunning(signal, 'while the teacher was read');
+    const results = await program.run({ ...values, ...given }, [...program.outputs.keys()]);
+    for (const [layer, own] of samples) own.push(sampleOf(results, layer));
+  }
+  for (const [layer, own] of samples) await visit(layer, own);
 }
 
-function samplingGraph(model: CausalModel, n: number, sampled: ReadonlySet<number>): Graph {
+function sampleOf(outputs: NamedTensors, layer: number): LayerSample {
+  const part = (name: string): Tensor<'float32'> => {
+    const { shape, ...value } = outputs[`${name}.${layer}`];
+    return float32(shape, dataOf({ shape, ...value }, 'float32'));
+  };
+  return { q: part('q'), k: part('k'), v: part('v'), mixed: part('mixed') };
+}
+
+/** `tokens` int32 [1,n] and the parameters → `q.i`, `k.i`, `v.i` and `mixed.i` of the layers. */
+export function samplingGraph(model: CausalModel, n: number, sampled: ReadonlySet<number>): Graph {
   const graph = new Graph(`samples of ${n}`);
   const source = new InputParameters(graph);
   const tokens = graph.input('tokens', 'int32', [1, n]);

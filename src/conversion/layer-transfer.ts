@@ -264,7 +264,7 @@ function requireTrainable({ model, parameters }: Weighted, layer: number): Map<s
   const own = new Map<string, Tensor<'float32'>>();
   for (const name of layerMixerNames(model, layer)) {
     const value = parameters.get(name);
-    if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
+    if (value === undefined || !('data' in value)) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
     own.set(name, value);
   }
   if (own.size > 0) return own;

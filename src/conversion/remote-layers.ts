@@ -22,6 +22,7 @@ import {
   storeLayer,
 } from './layer-transfer.ts';
 import { HiddenFile } from './hidden-states.ts';
+import { readConverted } from './converted-weights.ts';
 import { openReader, type Weighted } from './stages.ts';
 import { isInShare, ResultStore } from '../jobs/result-store.ts';
 import type { ConversionOptions } from './options.ts';
@@ -30,8 +31,9 @@ import type { ConversionOptions } from './options.ts';
 export const layerJobKind = 'convert-layer';
 
 const dataSchema = z.strictObject({
-  /** Folders of the weights of both models. */
+  /** The folder of the original. */
   teacher: z.string().max(4096),
+  /** The file of the student. */
   student: z.string().max(4096),
   /** The file of the hidden states before the layer. */
   states: z.string().max(4096),
@@ -55,7 +57,7 @@ export interface QueuedLayersOptions extends Pick<LayerTrainingOptions, 'setting
   readonly queue: string;
   /** Folder of the original. */
   readonly teacher: string;
-  /** Folder with the weights of the student, its mixers bit for bit. */
+  /** The student's file of `writeConverted`. */
   readonly weights: string;
   /** A layer is done; how many of how many. */
   readonly onLayer?: (done: number, total: number, result: LayerTransfer) => void;
@@ -147,29 +149,19 @@ export function layerJobHandler(compile: CompileOptions): JobHandler {
   return async (given, { signal, folder }) => {
     const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');
     const { layer, states, identity, settings } = data;
-    const student = await readMixer(data.student, layer);
+    await using teacher = await openReader(data.teacher);
+    const { layers } = teacher.model.sizes;
+    if (layer >= layers) throw new LinnetError('INPUT', `${data.teacher} has ${layers} layers, and no layer ${layer}`);
+    const student = await readConverted(data.student, teacher);
     if ((await identityAt(student, layer, states, settings)) !== identity) {
       throw new LinnetError(
         'MISMATCH',
         `${data.student} and ${states} hold other weights or hidden states here: share the run folder among all machines`,
       );
     }
-    await using teacher = await openReader(data.teacher);
     const inputs = { teacher, student, states };
     return transferJson(await learnLayer(inputs, layer, join(folder, 'snapshots'), { settings, compile, signal }));
   };
-}
-
-/** A model with the parameters of one layer's mixer. */
-async function readMixer(folder: string, layer: number): Promise<Weighted> {
-  await using weights = await openReader(folder);
-  const { model } = weights;
-  if (layer >= model.sizes.layers) {
-    throw new LinnetError('INPUT', `${folder} has ${model.sizes.layers} layers, and no layer ${layer}`);
-  }
-  const parameters = new Map<string, Tensor<'float32'>>();
-  for (const name of layerMixerNames(model, layer)) parameters.set(name, await weights.read(name));
-  return { model, parameters };
 }
 
 function littleEndian(values: ArrayLike<number>): Buffer {

@@ -7,12 +7,12 @@ import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import { average } from '../evaluation/tasks/metrics/statistics.ts';
-import { exchangeableLayers, linearize } from '../models/linearization/linearize.ts';
+import { exchangeableLayers } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { calibrate, type CalibrationOptions } from './calibrate.ts';
 import { requireConverted } from './plan.ts';
 import type { ConversionProgress } from './progress-file.ts';
-import { type Weighted, windowLength } from './stages.ts';
+import { converted, type Weighted, windowLength } from './stages.ts';
 
 /** Passages that come again after a quarter and after half of a window, for the recall of layers. */
 export function sensitivityProbes(
@@ -58,7 +58,7 @@ export async function layerSensitivity(
   const found: LayerSensitivity[] = [];
   const layers = exchangeableLayers(original.model);
   for (const layer of layers) {
-    const started = linearize(original.model, original.parameters, mixer, [layer]);
+    const started = converted(original, mixer, [layer]);
     const { parameters } = await calibrate(original, started, texts, options);
     const { text, recall } = await measure({ model: started.model, parameters });
     found.push({ layer, perplexity: Math.exp(text), textLoss: text - base.text, recallLoss: recall - base.recall });

@@ -1,149 +1,113 @@
 /** Memory, disk and time of the stages of a conversion, known before the work from the shapes of the model. */
-import { agreementPeakBytes } from '../evaluation/agreement/weight-agreement.ts';
-import { modelStateBytes } from '../models/graphs/model-layout.ts';
-import type { CausalModel } from '../models/model.ts';
-import { exchangeableLayers } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, freshMixerParameters } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
-import { chooseForm } from '../training/memory-form.ts';
+import { chooseForm, type MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
-import { measureOperations, operationSeconds, processBytes } from '../training/step-cost.ts';
 import type { PlannedStage, WorkPlan } from '../training/plans/plan.ts';
-import { transferCost } from './transfer-layers.ts';
-import {
-  plannedStudent,
-  requireStep,
-  sequences,
-  type StageContext,
-  trainedLayers,
-  transferRows,
-} from './stage-training.ts';
+import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import { judgedText } from './judge.ts';
 import { measureExtent, measureSeconds, modelBranches, readingCost, startSeconds } from './measure-extent.ts';
+import { calibrated, measuringMemory } from './measuring-memory.ts';
 import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
-import { rowLength, type TrainingStage, trainingStages, windowLength } from './stages.ts';
+import { plannedStudent, type StageContext, trainedLayers, transferRows } from './stage-training.ts';
+import { rowLength, sequences, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
+import { requireStep, type StepOptions } from './step-form.ts';
 import { trainingRows } from './texts.ts';
+import { transferCost } from './transfer-layers.ts';
 
-/** All stages that measure or calibrate hold a model whole. */
 const helpingStage = ['a smaller model', 'distill with `stage` layers, which holds one layer at a time'];
-const calibrationTokens = 4 * 256;
-/** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
-const engineCopies = 1.9;
+const calibrationTokens = calibrated.texts * calibrated.length;
 
 /**
- * Plans a conversion; reads no weights.
+ * Plans a conversion; reads no weights. All stages that measure or calibrate have the same form.
+ * @param original its weights in files are planned as they are stored
  * @throws LinnetError `INPUT` as `chooseMixer`, `CONFIG` for a stage over the limit of memory
  */
 export async function planConversion(
-  model: CausalModel,
+  original: Weighted,
   { tokenizer, texts }: Pick<StageContext, 'tokenizer' | 'texts'>,
   options: Omit<ConversionOptions, 'folder'> & { readonly contexts?: readonly number[] },
 ): Promise<WorkPlan> {
   const { compile, judge: judgeName = 'both', contexts = [] } = options;
+  const { model } = original;
   const limit = options.memoryBytes ?? memoryLimit(undefined);
   const validationTokens = texts.validation.windows.reduce((total, { tokens }) => total + tokens.length, 0);
   const length = rowLength(model, options.length);
   const { rows } = await trainingRows(texts.training, tokenizer, length);
   const rate = await measureOperations(compile);
   const time = (operations: number): number => operationSeconds(operations, rate);
-  const student = plannedStudent(model, options);
-  const layers = trainedLayers(model, student);
-  const weightBytes = 4 * parameterCount(student.parameters);
+  const student = plannedStudent(original, options);
+  const layers = trainedLayers(model, student.model);
   const window = windowLength(model);
   const reading = readingCost(model, window);
   const read = (tokens: number): number => time((reading.operations * tokens) / window);
   const judge = judgedText(model, texts, judgeName);
   const measured = read(validationTokens + judge.tokens);
-  const judgeBytes = judge.tokens === 0 ? 0 : agreementPeakBytes(model, student, judge.length);
-  const base = {
-    memoryBytes: processBytes + weightBytes + Math.max(reading.peakBytes, judgeBytes),
-    form: 'whole' as const,
-    diskBytes: weightBytes,
-  };
-  const engineBytes = processBytes + weightBytes + engineCopies * weightBytes;
-  const { heads, keyValueHeads, headWidth } = model.sizes;
-  const samples = model.sizes.layers * 4 * calibrationTokens * 2 * (heads + keyValueHeads) * headWidth;
-  const stages: PlannedStage[] = [
-    {
-      name: 'linearize',
-      length: window,
-      batch: 1,
-      tokens: 2 * validationTokens + judge.tokens,
-      ...base,
-      memoryBytes: Math.max(base.memoryBytes, judge.tokens === 0 ? 0 : engineBytes),
-      seconds: read(2 * validationTokens + 2 * judge.tokens) + (judge.tokens === 0 ? 0 : startSeconds(model)),
-    },
-    {
-      name: 'calibrate',
-      length: 256,
-      batch: 1,
-      tokens: calibrationTokens,
-      // The weights of the stage before are removed when these are complete.
-      ...base,
-      memoryBytes: base.memoryBytes + 2 * samples,
-      diskBytes: 2 * weightBytes,
-      seconds: measured + read(calibrationTokens) + layers.length * 0.3,
-    },
-  ];
-  if ('auto' in options.keep && options.keep.auto > 0) {
-    const count = exchangeableLayers(model).length;
-    const probes = sensitivityProbes(model, texts.validationTokens).reduce(
-      (sum, probe) => sum + probe.tokens.length,
-      0,
-    );
-    const tokens = count * (validationTokens + probes + calibrationTokens);
-    const memoryBytes = base.memoryBytes + 2 * samples;
-    const seconds = read(tokens) + count * 0.3;
-    stages.unshift({
-      name: 'sensitivity',
-      length: window,
-      batch: 1,
-      tokens,
-      ...base,
-      memoryBytes,
-      diskBytes: 0,
-      seconds,
-    });
-  }
-  for (const stage of trainingStages) {
-    const inputs = { ...options, model, student, memoryBytes: limit, time, rows, layers };
-    const planned = (stage.by === 'layers' ? planLayers : planWholeModel)(stage, inputs);
-    if (planned === undefined) continue;
-    stages.push({
-      ...planned,
-      memoryBytes: Math.max(base.memoryBytes, planned.memoryBytes),
-      diskBytes: planned.diskBytes + 2 * weightBytes,
-      seconds: planned.seconds + measured,
-    });
-  }
-  const tried = modelBranches(student).filter((branch) => branch !== 'window').length;
-  const trials = { tokens: tried * (validationTokens + judge.tokens), seconds: tried * measured };
-  if (tried > 0) stages.push({ name: 'branches', length: window, batch: 1, ...base, ...trials });
-  const sizes = { original: model, converted: student, texts, contexts };
+  const sizes = { original: model, converted: student.model, texts, contexts };
   const extent = measureExtent({ ...sizes, seconds: measureSeconds(options.budget), rate });
-  const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
-  const longest = processBytes + weightBytes + readingCost(model, extent.positionLength).peakBytes;
-  stages.push({
-    name: 'report',
-    length: extent.positionLength,
-    batch: 1,
-    tokens: extent.tokens,
-    seconds: extent.seconds,
-    ...base,
-    memoryBytes: Math.max(base.memoryBytes, longest, engineBytes + states),
-    diskBytes: 2 * weightBytes,
-  });
+  const memory = measuringMemory({ original, student: student.model, texts, judge: judgeName, extent });
+  const holds = (form: MemoryForm): boolean => Object.values(memory[form]).every((bytes) => bytes <= limit);
+  const mixerBytes = 4 * parameterCount(new Map(freshMixerParameters(student.model)));
+  const planIn = (form: MemoryForm): PlannedStage[] => {
+    const own = memory[form];
+    const measuring = { length: window, batch: 1, form, memoryBytes: own.judge, diskBytes: mixerBytes };
+    const stages: PlannedStage[] = [
+      {
+        ...measuring,
+        name: 'linearize',
+        tokens: 2 * validationTokens + judge.tokens,
+        memoryBytes: own.linearize,
+        seconds: read(2 * validationTokens + 2 * judge.tokens) + (judge.tokens === 0 ? 0 : startSeconds(model)),
+      },
+      {
+        ...measuring,
+        name: 'calibrate',
+        length: calibrated.length,
+        tokens: calibrationTokens,
+        memoryBytes: own.calibrate,
+        // The weights of the stage before are removed when these are complete.
+        diskBytes: 2 * mixerBytes,
+        seconds: measured + read(calibrationTokens) + layers.length * 0.3,
+      },
+    ];
+    if ('auto' in options.keep && options.keep.auto > 0) {
+      const count = exchangeableLayers(model).length;
+      const probes = sensitivityProbes(model, texts.validationTokens);
+      const probed = probes.reduce((sum, probe) => sum + probe.tokens.length, 0);
+      const tokens = count * (validationTokens + probed + calibrationTokens);
+      const seconds = read(tokens) + count * 0.3;
+      const memoryBytes = Math.max(own.judge, own.calibrate);
+      stages.unshift({ ...measuring, name: 'sensitivity', tokens, memoryBytes, diskBytes: 0, seconds });
+    }
+    for (const stage of trainingStages) {
+      const inputs = { ...options, original, student, weightsForm: form, memoryBytes: limit, time, rows, layers };
+      const planned = (stage.by === 'layers' ? planLayers : planModel)(stage, inputs);
+      if (planned === undefined) continue;
+      stages.push({
+        ...planned,
+        memoryBytes: Math.max(own.judge, planned.memoryBytes),
+        diskBytes: planned.diskBytes + 2 * mixerBytes,
+        seconds: planned.seconds + measured,
+      });
+    }
+    const tried = modelBranches(student.model).filter((branch) => branch !== 'window').length;
+    const trials = { tokens: tried * (validationTokens + judge.tokens), seconds: tried * measured };
+    if (tried > 0) stages.push({ ...measuring, ...trials, name: 'branches' });
+    const { tokens, seconds, positionLength } = extent;
+    const last = { ...measuring, name: 'report', length: positionLength, tokens, seconds, memoryBytes: own.report };
+    return [...stages, last];
+  };
+  const stages = planIn(holds('whole') ? 'whole' : 'layers');
   for (const { name, form, memoryBytes } of stages) {
     chooseForm(`stage ${name}`, { [form]: memoryBytes }, limit, helpingStage);
   }
   return { stages, memoryLimitBytes: limit };
 }
 
-interface ModelInputs extends Omit<ConversionOptions, 'folder'> {
-  /** Default: the model. */
-  readonly teacher?: CausalModel;
-  readonly model: CausalModel;
-  readonly student: CausalModel;
+interface ModelInputs extends Omit<ConversionOptions, 'folder'>, Pick<StepOptions, 'weightsForm'> {
+  readonly original: Weighted;
+  readonly student: Weighted;
   readonly time: (operations: number) => number;
 }
 
@@ -152,13 +116,14 @@ interface StageInputs extends ModelInputs {
   readonly layers: readonly number[];
 }
 
-/** A stage that trains the whole model. @throws LinnetError as `requireStep` */
-export function planWholeModel(stage: TrainingStage, inputs: ModelInputs): PlannedStage | undefined {
-  const { model, teacher = model, student, time, steps, budget, batch = sequences } = inputs;
+/** A stage that trains the model. @throws LinnetError as `requireStep` */
+export function planModel(stage: TrainingStage, inputs: ModelInputs): PlannedStage | undefined {
+  const { original, student, time, steps, budget, batch = sequences } = inputs;
   const count = steps?.[stage.name];
-  const cost = count === 0 ? undefined : requireStep(stage, teacher, student, inputs);
-  if (cost === undefined) return undefined;
-  const length = stage.lengths * rowLength(model, inputs.length);
+  const step = count === 0 ? undefined : requireStep(stage, original, student, inputs);
+  if (step === undefined) return undefined;
+  const { form, cost } = step;
+  const length = stage.lengths * rowLength(student.model, inputs.length);
   const each = time(cost.operations);
   const planned = count ?? Math.max(0, Math.floor((stage.share * budget) / each));
   return {
@@ -167,7 +132,7 @@ export function planWholeModel(stage: TrainingStage, inputs: ModelInputs): Plann
     batch: cost.microBatch,
     tokens: planned * batch * length,
     memoryBytes: cost.bytes,
-    form: 'whole',
+    form: form === 'whole' ? form : 'layers',
     diskBytes: 2 * cost.trainingBytes,
     seconds: planned * each,
   };
@@ -175,14 +140,14 @@ export function planWholeModel(stage: TrainingStage, inputs: ModelInputs): Plann
 
 function planLayers(
   stage: TrainingStage,
-  { model, student, time, steps, budget, batch = sequences, length: given, rows: all, layers }: StageInputs,
+  { original, student, weightsForm, time, steps, budget, batch = sequences, length: given, rows: all, layers }: StageInputs,
 ): PlannedStage | undefined {
-  const length = stage.lengths * rowLength(model, given);
+  const length = stage.lengths * rowLength(student.model, given);
   const count = steps?.[stage.name];
   const rows = transferRows(all);
   if (count === 0 || layers.length === 0 || rows < 2) return undefined;
   const rowsAtOnce = Math.max(1, Math.min(batch, Math.floor(rows / 2)));
-  const cost = transferCost(model, student, layers, { rows, length, batch: rowsAtOnce });
+  const cost = transferCost(original.model, student.model, layers, { rows, length, batch: rowsAtOnce });
   const [once, each] = [time(cost.passOperations), time(cost.stepOperations)];
   const planned = count ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
   return {
@@ -190,7 +155,7 @@ function planLayers(
     length,
     batch: rowsAtOnce,
     tokens: planned * rowsAtOnce * length,
-    memoryBytes: cost.memoryBytes + 4 * parameterCount(student.parameters),
+    memoryBytes: cost.memoryBytes + (weightsForm === 'layers' ? 0 : 4 * parameterCount(student.model.parameters)),
     form: 'layers',
     diskBytes: cost.diskBytes,
     seconds: once + planned * each,

@@ -1,19 +1,21 @@
 /** Training a stage of a conversion: the whole model, or every layer by itself on hidden states of the teacher. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
-import type { LoadedModel } from '../checkpoint/load-model.ts';
+import { layeredWeights, loadTensors } from '../checkpoint/stored-parameter.ts';
 import { exchangeableLayers, freshMixerParameters, withMixer } from '../models/linearization/linearize.ts';
+import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { CausalModel } from '../models/model.ts';
-import { formatBytes, formatCount, formatDuration } from '../report/quantities.ts';
+import { isLoraParameter } from '../nn/lora.ts';
+import { formatDuration } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
-import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
-import { memoryLimit } from '../training/plans/options.ts';
-import { fitStep, measureOperations, type StepCost, stepCost } from '../training/step-cost.ts';
+import type { TrainingSettings } from '../training/settings.ts';
+import { measureOperations, stepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
+import { type ConvertedWeights, withUpdates } from './converted-weights.ts';
 import { passCost } from './hidden-states.ts';
 import { LayerStates } from './layer-states.ts';
 import type { ConversionOptions } from './options.ts';
@@ -22,9 +24,13 @@ import { transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { layersInStore, trainLayersInQueue } from './remote-layers.ts';
 import { chooseMixer, requireConverted } from './plan.ts';
+import { type FormedStep, jobInForm, requireStep, stepForms, type StepOptions } from './step-form.ts';
 import {
   fewestSteps,
+  type Original,
   rowLength,
+  sequences,
+  stageSettings,
   stepsWithin,
   timedSteps,
   type TrainingStage,
@@ -33,8 +39,6 @@ import {
 } from './stages.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
-/** Default number of sequences per optimizer step. */
-export const sequences = 8;
 const snapshotEvery = 50;
 /** Share of a stage's time after which the trial of its steps ends early. */
 const trialShare = 0.05;
@@ -43,14 +47,14 @@ const mostTransferRows = 64;
 
 /** Inputs of a stage's training. */
 export interface StageContext {
-  readonly teacher: Weighted & Pick<LoadedModel, 'path' | 'fingerprint'>;
-  readonly student: Weighted;
+  readonly teacher: Original;
+  readonly student: ConvertedWeights;
   readonly tokenizer: Tokenizer;
   readonly texts: ConversionTexts;
   readonly options: ConversionOptions;
   /** Identity of this conversion. */
   readonly origin: string;
-  /** Folder with the weights of the student. */
+  /** File of the weights of the student. */
   readonly weights: string;
   /** The stage's folder: snapshots and all else that a resumed stage needs. */
   readonly folder: string;
@@ -59,9 +63,7 @@ export interface StageContext {
 }
 
 /** A trained stage. */
-export interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'> {
-  readonly parameters: Weighted['parameters'];
-}
+export interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'>, Omit<ConvertedWeights, 'model'> {}
 
 type StageTrainer = (stage: TrainingStage, context: StageContext) => Promise<TrainedStage | undefined>;
 
@@ -80,26 +82,25 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   const prepared = stage.prepare(teacher, student, length);
   if (prepared === undefined) return undefined;
   const dataset = await trainingRows(texts.training, tokenizer, length);
-  const job = {
-    model: student.model,
-    parameters: prepared.parameters,
-    objective: prepared.objective,
-    dataset,
-    compile: options.compile,
-    trainable: (name: string) => prepared.trained.has(name),
-    rateFactor: rateFactors(stage, student),
-    origin,
-    variant: { stage: stage.name },
-  };
   const given = options.steps?.[stage.name];
   if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
+  const { batch = sequences, seed = 0 } = options;
+  const base = { length, batch, seed };
+  const weightsForm = layeredWeights(teacher.parameters) === undefined ? 'whole' : 'layers';
+  let step: FormedStep | undefined;
+  const required = () => (step ??= requireStep(stage, teacher, student, { ...options, weightsForm }));
+  const microBatch = await planned(`${stage.name} micro-batch`, async () => required()?.cost.microBatch ?? batch);
+  const form = stepForms[await planned(`${stage.name} form`, async () => stepForms.indexOf(required()?.form ?? 'whole'))];
+  const { trained } = prepared;
+  const matrices = weightMatrices(student.model);
+  const isResident = ([name]: readonly [string, unknown]): boolean =>
+    form === 'whole' || (trained.has(name) && (form === 'layers' || !matrices.has(name)));
+  const parameters = await loadTensors(new Map([...prepared.parameters].filter(isResident)));
+  const { lora, ...formed } = jobInForm(form, stage, student, prepared, parameters, seed);
+  const { compile } = options;
+  const job = { ...formed, dataset, compile, rateFactor: rateFactors(stage, student), origin };
   const k = Math.min(usualTop, student.model.sizes.vocabulary);
-  const cached = prepared.cached?.(k);
-  const base = { length, batch: options.batch ?? sequences, seed: options.seed ?? 0 };
-  const microBatch = await planned(`${stage.name} micro-batch`, () => {
-    const { microBatch: rows = base.batch } = requireStep(stage, teacher.model, student.model, options) ?? {};
-    return Promise.resolve(rows);
-  });
+  const cached = form === 'whole' ? prepared.cached?.(k) : undefined;
   const settings = (steps: number): TrainingSettings => ({ ...stageSettings(stage, { ...base, steps }), microBatch });
   // Steps in which rows are read for the first time.
   const once = Math.floor(dataset.rows / base.batch);
@@ -129,7 +130,6 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
     return undefined;
   }
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
-  const { trained, parameters } = prepared;
   await using feature =
     cached === undefined || steps <= once
       ? undefined
@@ -159,46 +159,18 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
       `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${folder} has a snapshot`,
     );
   }
-  return { parameters: outcome.parameters, steps };
+  const learned = new Map([...outcome.parameters].filter(([name]) => job.trainable?.(name)));
+  const { model, updates } = student;
+  const changed = new Map([...student.parameters, ...[...learned].filter(([name]) => !isLoraParameter(name))]);
+  if (lora === undefined) return { parameters: changed, updates, steps };
+  const values = new Map([...learned].filter(([name]) => isLoraParameter(name)));
+  return { ...withUpdates({ model, parameters: changed }, { lora, values }), steps };
 }
 
 function sayTooFewSteps({ name, share }: TrainingStage, { budget, onEvent }: ConversionOptions): void {
   const time = formatDuration(share * budget);
   const reason = `fewer than ${fewestSteps} optimizer steps fit into its ${time}; give more time, or its number of steps`;
   onEvent?.({ kind: 'skipped', stage: name, reason });
-}
-
-/** Options that the size of a step depends on. */
-export type StepOptions = Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes'>;
-
-/**
- * The cost of a step of a stage that trains the whole model, with the largest micro-batch that fits; weights are not read.
- * Undefined where there is nothing to train.
- * @throws LinnetError `CONFIG` for a step over the limit
- */
-export function requireStep(
-  stage: TrainingStage,
-  teacher: Weighted['model'],
-  student: Weighted['model'],
-  { batch = sequences, length: given, seed = 0, memoryBytes = memoryLimit(undefined) }: StepOptions,
-): StepCost | undefined {
-  const length = stage.lengths * rowLength(student, given);
-  const none = { parameters: new Map() };
-  const prepared = stage.prepare({ model: teacher, ...none }, { model: student, ...none }, length);
-  if (prepared === undefined) return undefined;
-  const trainable = (name: string): boolean => prepared.trained.has(name);
-  const job = { model: student, objective: prepared.objective, trainable, ...none };
-  const first = stageSettings(stage, { steps: timedSteps, length, batch, seed });
-  const { settings, cost } = fitStep({ ...job, settings: first }, memoryBytes);
-  if (cost.bytes > memoryBytes) {
-    throw new LinnetError(
-      'CONFIG',
-      `in stage ${stage.name} a step of ${cost.microBatch} × ${formatCount(settings.length)} tokens takes about ` +
-        `${formatBytes(cost.bytes)}, and the limit is ${formatBytes(memoryBytes)}. What helps: a smaller \`length\`, a larger ` +
-        `\`memory\` if the machine has it, or 0 in \`steps\` for this stage`,
-    );
-  }
-  return cost;
 }
 
 /** The mixer of the converted layers. @param kept how many layers keep softmax, of those that can have another mixer */
@@ -213,16 +185,16 @@ type MixerOptions = Pick<ConversionOptions, 'mixer' | 'group' | 'stateBytes' | '
 
 /** The converted model before layers are chosen by measurement: the first ones stand for those. @throws LinnetError `INPUT` for keeping all, or layers without attention */
 export function plannedStudent(
-  model: Weighted['model'],
+  { model, parameters }: Weighted,
   options: MixerOptions & Pick<ConversionOptions, 'keep'>,
-): Weighted['model'] {
+): Weighted {
   const { keep } = options;
   const layers = exchangeableLayers(model);
   const kept = 'layers' in keep ? keep.layers : layers.slice(0, keep.auto);
   requireKept(kept, layers);
   requireConverted(new Set(kept).size, layers.length);
-  const mixer = mixerFor(model, options, kept.length);
-  return withMixer(model, mixer, kept);
+  const changed = withMixer(model, mixerFor(model, options, kept.length), kept);
+  return { model: changed, parameters };
 }
 
 /** @param layers of the model that have attention @throws LinnetError `INPUT` for a kept layer that is none of them */
@@ -236,17 +208,17 @@ export function requireKept(kept: readonly number[], layers: readonly number[]):
  * Checks options and the memory of all stages that train the whole model.
  * @throws LinnetError as `requireStep`, `INPUT` as `chooseMixer`, `CONFIG` for a queue of layers that learn one after the other
  */
-export function requireStages(model: Weighted['model'], options: ConversionOptions): void {
+export function requireStages(original: Weighted, options: ConversionOptions & StepOptions): void {
   if (options.queue !== undefined && options.inputs === 'converted') {
     throw new LinnetError(
       'CONFIG',
       'layers that learn on hidden states of converted ones are trained one after the other; leave `queue` or `inputs` out',
     );
   }
-  const student = plannedStudent(model, options);
+  const student = plannedStudent(original, options);
   for (const stage of trainingStages) {
     const isTrained = options.steps === undefined ? options.budget > 0 : options.steps[stage.name] > 0;
-    if (stage.by === 'model' && isTrained) requireStep(stage, model, student, options);
+    if (stage.by === 'model' && isTrained) requireStep(stage, original, student, options);
   }
 }
 
@@ -324,6 +296,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const results = [...stored.known.values(), ...trained].sort((one, other) => one.layer - other.layer);
   return {
     parameters: new Map([...student.parameters, ...results.flatMap((result) => [...result.parameters])]),
+    updates: student.updates,
     steps,
     layers: results.map(({ layer, before, after }) => ({ layer, before, after })),
   };
@@ -337,19 +310,6 @@ export function trainedLayers(teacher: CausalModel, student: CausalModel): numbe
 /** Rows that layers are trained on. @param rows of the training text */
 export function transferRows(rows: number): number {
   return Math.min(rows, mostTransferRows);
-}
-
-/** Settings of a stage, from its rates. */
-function stageSettings(
-  stage: TrainingStage,
-  given: { readonly steps: number; readonly length: number; readonly batch: number; readonly seed: number },
-): TrainingSettings {
-  return parseTrainingSettings({
-    ...given,
-    learningRate: Math.max(stage.mixerRate, stage.sharedRate),
-    schedule: 'cosine',
-    warmup: Math.min(10, Math.floor(given.steps / 4)),
-  });
 }
 
 /** The share of the peak rate of each parameter. */

@@ -1,7 +1,8 @@
 /** The training stages of a conversion: objective, data, and trained parameters of each. */
-import { type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
-import type { Tensor } from '../graph/tensor.ts';
-import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { type LoadedModel, type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
+import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
+import { exchangedParameters, exchangeMixers, freshMixerParameters } from '../models/linearization/linearize.ts';
 import { requireCausal } from '../models/families/index.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
@@ -9,11 +10,21 @@ import { attentionParameters, transferParameters, transferredLayers } from '../t
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
+import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 
-/** A model with its weights. */
-export interface Weighted {
+/** A model with its weights, in memory or in files. */
+export interface Weighted<P extends AnyParameter = AnyParameter> {
   readonly model: CausalModel;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: ReadonlyMap<string, P>;
+}
+
+/** The model that is converted. */
+export type Original = Weighted & Pick<LoadedModel, 'path' | 'fingerprint'>;
+
+/** `linearize` of weights in memory or in files. */
+export function converted({ model, parameters }: Weighted, mixer: MixerConfig, layers: readonly number[]): Weighted {
+  const changed = exchangeMixers(model, mixer, layers);
+  return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
 }
 
 /** A model whose weights are read one by one, where they lie. */
@@ -24,7 +35,7 @@ export interface ModelReader extends Pick<WeightReader, 'read'> {
 /** The weights of a folder of a causal model, to be read one by one. Dispose of it. */
 export async function openReader(
   folder: string,
-): Promise<ModelReader & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint'>> {
+): Promise<ModelReader & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint' | 'parameters'>> {
   const weights = await openModelWeights(folder);
   return { ...weights, model: requireCausal(weights.model) };
 }
@@ -70,7 +81,7 @@ export interface TrainingStage {
 /** Input of `train`. */
 export interface PreparedStage {
   readonly trained: ReadonlySet<string>;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weighted['parameters'];
   readonly objective: Objective;
   /** The objective with `openCachedLogits` of k tokens. */
   readonly cached?: (k: number) => Objective;
@@ -126,6 +137,22 @@ export const trainingStages: readonly TrainingStage[] = [
 function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
   const layers = transferredLayers(teacher.model, student.model);
   return new Set(freshMixerParameters(student.model, (layer) => layers.includes(layer)).keys());
+}
+
+/** Default number of sequences per optimizer step. */
+export const sequences = 8;
+
+/** Settings of a stage, from its rates. */
+export function stageSettings(
+  stage: TrainingStage,
+  given: { readonly steps: number; readonly length: number; readonly batch: number; readonly seed: number },
+): TrainingSettings {
+  return parseTrainingSettings({
+    ...given,
+    learningRate: Math.max(stage.mixerRate, stage.sharedRate),
+    schedule: 'cosine',
+    warmup: Math.min(10, Math.floor(given.steps / 4)),
+  });
 }
 
 /** Optimizer steps of a trial; the first is slower than the others. */

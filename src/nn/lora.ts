@@ -117,20 +117,21 @@ function mergedMatrix(
 }
 
 /**
- * The same of a model whose parameters are in files: matrices with their updates are computed when they are read.
+ * The same of a model whose parameters may be in files: matrices of such are computed with their updates when they are read.
  * @param trained A and B, and parameters that were trained whole
  */
-export function mergedParameters<P extends { readonly shape: readonly number[] }>(
+export function mergedParameters<P extends Tensor<'float32'> | DeferredTensor<'float32'>>(
   lora: Lora,
   trained: ReadonlyMap<string, Tensor<'float32'>>,
-  parameters: ReadonlyMap<string, P & DeferredTensor<'float32'>>,
+  parameters: ReadonlyMap<string, P>,
 ): Map<string, P | Tensor<'float32'> | DeferredTensor<'float32'>> {
   const merged = new Map<string, P | Tensor<'float32'> | DeferredTensor<'float32'>>(parameters);
   for (const [name, value] of trained) if (!isLoraParameter(name)) merged.set(name, value);
   for (const name of lora.matrices.keys()) {
-    const stored = parameters.get(name);
-    const load = async () => mergedMatrix(lora, trained, name, await stored?.load());
-    merged.set(name, { dtype: 'float32', shape: stored?.shape ?? [], load });
+    const matrix = parameters.get(name);
+    const of = (weight?: Tensor<'float32'>) => mergedMatrix(lora, trained, name, weight);
+    if (matrix === undefined || 'data' in matrix) merged.set(name, of(matrix));
+    else merged.set(name, { dtype: 'float32', shape: matrix.shape, load: async () => of(await matrix.load()) });
   }
   return merged;
 }

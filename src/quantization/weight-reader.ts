@@ -45,13 +45,15 @@ export interface WeightRows {
   readonly pieces: AsyncIterable<Float32Array>;
 }
 
-/** Parameters that are in memory. @throws LinnetError `TENSOR` for one that is missing */
-export function readerOf(parameters: ReadonlyMap<string, Tensor<'float32'>>): WeightReader {
+/** Parameters by name. @throws LinnetError `TENSOR` for one that is missing */
+export function readerOf(
+  parameters: ReadonlyMap<string, Tensor<'float32'> | DeferredTensor<'float32'>>,
+): Pick<WeightReader, 'read'> {
   return {
-    read(name) {
+    async read(name) {
       const value = parameters.get(name);
-      if (value !== undefined) return Promise.resolve(value);
-      return Promise.reject(new LinnetError('TENSOR', `parameter "${name}" is missing`));
+      if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
+      return 'data' in value ? value : await value.load();
     },
   };
 }

@@ -142,6 +142,12 @@ export function valueBytes({ dtype, shape }: Value): number {
   return bytesPerElement[dtype] * elementCount(shape.map(Number));
 }
 
+/** How segments are run. */
+export interface SegmentOptions extends Watched {
+  /** Takes the outputs of a segment of a run as soon as they are there; without it `runSegments` returns them. */
+  readonly take?: (run: number, outputs: NamedTensors) => Promise<void>;
+}
+
 /**
  * Runs programs side by side: of all, the first segment, then the second, …
  * @returns the outputs of every run
@@ -150,7 +156,7 @@ export function valueBytes({ dtype, shape }: Value): number {
 export async function runSegments(
   runs: readonly SegmentRun[],
   weights: SegmentWeights,
-  { signal, onProgress }: Watched = {},
+  { signal, onProgress, take }: SegmentOptions = {},
 ): Promise<Record<string, Tensor>[]> {
   const states = runs.map(() => ({ cuts: new Map<Value, Tensor>(), outputs: new Map<string, Tensor>() }));
   const total = runs.reduce((sum, { program }) => sum + program.segments.length, 0);
@@ -159,18 +165,20 @@ export async function runSegments(
   for (let index = 0; ; index++) {
     const ready = runs.flatMap(({ program, feeds }, run) => {
       const segment = program.segments.at(index);
-      return segment === undefined ? [] : [{ segment, feeds, state: states[run] }];
+      return segment === undefined ? [] : [{ run, segment, feeds, state: states[run] }];
     });
     if (ready.length === 0) return states.map(({ outputs }) => Object.fromEntries(outputs));
     const read = await memory.read(ready.map(({ segment }) => segment));
-    for (const { segment, feeds, state } of ready) {
+    for (const { run, segment, feeds, state } of ready) {
       requireRunning(signal, `after ${done} of ${total} runs of segments`);
       const { program, cuts, outputs, released } = segment;
       const given = segmentFeeds(segment, state.cuts, feeds, read);
       const results = await program.run(onlyInputs(program, given), [...cuts.keys(), ...outputs.keys()]);
       for (const value of released) state.cuts.delete(value);
       for (const [name, cut] of cuts) state.cuts.set(cut, results[name]);
-      for (const [name, output] of outputs) state.outputs.set(output, results[name]);
+      const ended = [...outputs].map(([name, output]) => [output, results[name]] as const);
+      if (take === undefined) for (const [output, value] of ended) state.outputs.set(output, value);
+      else await take(run, Object.fromEntries(ended));
       onProgress?.(++done, total);
     }
   }

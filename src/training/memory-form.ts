@@ -1,10 +1,27 @@
 /** Work that runs whole, with all weights in memory, or layer by layer: chosen by what fits, and refused before a weight is read. */
 import { LinnetError } from '../errors.ts';
 import { formatBytes } from '../report/quantities.ts';
+import { parameterCount, type ParameterShapes } from '../nn/parameters.ts';
+import type { WeightType } from '../quantization/sources.ts';
 import { memoryLimit } from './plans/options.ts';
+import { processBytes } from './step-cost.ts';
 
 /** With all weights in memory, or with those of one layer at a time. */
 export type MemoryForm = 'whole' | 'layers';
+
+/** Bytes of a parameter as stored, and how often they are held while an engine is made of a checkpoint (measured at 0.5B and 7B). */
+const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonly held: number }>> = {
+  f32: { bytes: 4, held: 1.25 },
+  f16: { bytes: 2, held: 2.75 },
+  w8a8: { bytes: 1, held: 2.75 },
+  int4: { bytes: 0.5625, held: 2.75 },
+};
+
+/** The memory of an engine that is made of a checkpoint, at its peak. */
+export function engineMemory(parameters: ParameterShapes, dtype: WeightType): number {
+  const { bytes, held } = openedTypes[dtype];
+  return processBytes + held * bytes * parameterCount(parameters);
+}
 
 /** A form that fits, and its memory at the peak. */
 export interface FormPlan {

@@ -3,13 +3,13 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { intoQwen35 } from '../../src/conversion/container.ts';
 import type { Weighted } from '../../src/conversion/stages.ts';
-import { float32 } from '../../src/graph/tensor.ts';
+import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { runGolden } from './golden-model.ts';
 
 const name = 'qwen3_in_qwen35';
-const original: Weighted = {
+const original: Weighted<Tensor<'float32'>> = {
   model: describeCausalModel(goldenConfig(name, z.record(z.string(), z.unknown()), 'qwen3_config.json')),
   parameters: new Map(
     [...readGolden(name, 'qwen3_weights.safetensors')].map(([key, { shape, data }]) => [

@@ -1,12 +1,12 @@
 /** `linnet convert`: from a softmax checkpoint to a linearized model as good as it was, in one command. */
 import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
-import { loadCausalModel, loadCausalShapes, type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { planContainer } from '../../conversion/container.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { transferInputs } from '../../conversion/layer-states.ts';
-import { windowLength } from '../../conversion/stages.ts';
+import { openReader, windowLength } from '../../conversion/stages.ts';
 import { planConversion } from '../../conversion/stage-plan.ts';
 import { judgeNames } from '../../conversion/judge.ts';
 import { measureConversion } from '../../conversion/measure.ts';
@@ -138,34 +138,34 @@ export const convertCommand = defineCommand({
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
     if (options.target !== undefined) refuseStageOptions(options);
+    await using stored = await openReader(given);
     const choice = options.keep ?? { layers: [] };
-    const every = 'every' in choice ? exchangeableLayers((await loadCausalShapes(given)).model) : [];
+    const every = 'every' in choice ? exchangeableLayers(stored.model) : [];
     const keep = keptOf(choice, every);
     const settings = { budget, steps, stateBytes, group, memory, sinks, inputs, keep, judge };
     const compile = { device: options.device, threads: options.threads };
-    const textsOf = async ({ model, path }: Pick<LoadedModel, 'model' | 'path'>) => {
-      requireOriginal({ model, path });
-      const tokenizer = await loadTokenizer(path);
-      const documents = await loadDocuments(data, { field });
-      const texts = await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(model) });
-      return { tokenizer, texts };
-    };
+    requireOriginal(stored);
+    const tokenizer = await loadTokenizer(stored.path);
+    const documents = await loadDocuments(data, { field });
+    const texts = await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(stored.model) });
     const planning = { ...settings, batch, length, seed, compile, memoryBytes, contexts };
-    const described = await loadCausalShapes(given);
-    const { tokenizer, texts } = await textsOf(described);
     const plan = await (options.target === undefined
-      ? planConversion(described.model, { tokenizer, texts }, planning)
-      : planContainer(described.model, planning));
+      ? planConversion(stored, { tokenizer, texts }, planning)
+      : planContainer(stored.model, planning));
     if (options.plan) {
       if (steps === undefined) context.print(planLine(plan, budget));
       reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
-    const original = await loadCausalModel(given);
     const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     if (options.target !== undefined) {
+      const original = await loadCausalModel(given);
       return writeContainer(context, original, tokenizer, texts, { ...planning, folder, out, replace, dtype, resume });
     }
+    const isMeasuredInLayers = plan.stages.some(({ name, form }) => name === 'report' && form === 'layers');
+    const original = isMeasuredInLayers
+      ? { ...stored, fingerprint: await stored.fingerprint() }
+      : await loadCausalModel(given);
     if (!resume && share === undefined) context.note(planLine(plan, steps === undefined ? budget : undefined));
     const { trainedLength } = original.model.sizes;
     await using _lock = await lockFolder(folder);

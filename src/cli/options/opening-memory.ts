@@ -6,20 +6,12 @@ import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
 import { maximumManifestBytes } from '../../export/manifest.ts';
 import { readManifest } from '../../export/assemble.ts';
 import { readInFolder } from '../../files/regular-file.ts';
-import { parameterCount } from '../../nn/parameters.ts';
 import type { WeightType } from '../../quantization/sources.ts';
-import { chooseForm } from '../../training/memory-form.ts';
+import { chooseForm, engineMemory } from '../../training/memory-form.ts';
 import { processBytes } from '../../training/step-cost.ts';
 import { isExport } from '../../open/folder-files.ts';
 
-/** Bytes of a parameter as stored, and how often they are held while an engine is made of a checkpoint (measured at 0.5B and 7B). */
-const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonly held: number }>> = {
-  f32: { bytes: 4, held: 1.25 },
-  f16: { bytes: 2, held: 2.75 },
-  w8a8: { bytes: 1, held: 2.75 },
-  int4: { bytes: 0.5625, held: 2.75 },
-};
-/** The same of an export, whose files the engine maps or reads. */
+/** How often the bytes of an export are held, whose files the engine maps or reads. */
 const exportHeld = 1.2;
 
 /** How a model is opened, and the memory it may take. */
@@ -48,8 +40,7 @@ export async function openingMemory(folder: string, dtype: WeightType = 'f32'): 
     return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
   await using weights = await openModelWeights(folder);
-  const { bytes, held } = openedTypes[dtype];
-  return processBytes + held * bytes * parameterCount(weights.model.parameters);
+  return engineMemory(weights.model.parameters, dtype);
 }
 
 /** @throws LinnetError `CONFIG` for a model whose engine is over the limit */

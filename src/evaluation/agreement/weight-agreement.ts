@@ -1,17 +1,19 @@
 /** Agreement of two models whose weights are at hand, by one graph over whole texts: weights that both share are in memory once. */
+import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
 import { sub } from '../../graph/ops/elementwise.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../graph/ops/layout.ts';
 import { max } from '../../graph/ops/reduce.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { teacherSource, transferParameters } from '../../training/objectives/distillation.ts';
 import { divergence } from '../../training/objectives/logits.ts';
 import { overPositions } from '../../training/objectives/position-blocks.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import type { MemoryForm } from '../../training/memory-form.ts';
 import { runsLean } from '../../training/step-cost.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import {
@@ -21,16 +23,17 @@ import {
   type WindowGraphOptions,
   WindowGraphs,
   type WindowOutputs,
+  windowSegmentBytes,
 } from '../perplexity/window-batches.ts';
 import { requireSameVocabulary, type TextAgreement } from './agreement.ts';
 
 interface Weighted {
   readonly model: CausalModel;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: ReadonlyMap<string, AnyParameter>;
 }
 
 /**
- * Compares two models that differ in their mixers, as `textAgreement` does.
+ * Compares two models that differ in their mixers, as `textAgreement` does; layer by layer where parameters are in files.
  * @param texts greedy continuations by the original (`greedyTexts`)
  * @throws LinnetError `MISMATCH` for vocabularies of different sizes, `ABORTED` when the signal fires between two batches
  */
@@ -41,24 +44,41 @@ export async function weightAgreement(
   { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<TextAgreement[]> {
   requireSameVocabulary(original.model, other.model);
-  const isOwn = (name: string): boolean => original.parameters.get(name)?.data !== other.parameters.get(name)?.data;
+  const isOwn = (name: string): boolean => !isSameParameter(original.parameters.get(name), other.parameters.get(name));
   const own = new Set([...original.parameters.keys()].filter(isOwn));
+  const parameters = transferParameters(other, original.parameters, own);
   const { vocabulary } = original.model.sizes;
   const lean = runsLean(original.model.parameters, options.device);
   const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, own, batch);
-  await using graphs = await WindowGraphs.create(texts, graphOf, vocabulary, { lean, ...options });
+  const weights = layeredWeights(parameters);
+  await using graphs = await WindowGraphs.create(texts, graphOf, vocabulary, { lean, weights, ...options });
   const agreement = ({ window: { scoredFrom }, outputs: { gap, kl } }: WindowOutputs): TextAgreement => ({
     same: Array.from(gap.subarray(scoredFrom - 1), (value) => value === 0),
     kl: Array.from(kl.subarray(scoredFrom - 1), (value) => Math.max(0, value)),
   });
-  return await graphs.map(transferParameters(other, original.parameters, own), agreement, signal);
+  return await graphs.map(parameters, agreement, signal);
 }
 
-/** Bytes of results of such a comparison. @param length tokens of a text */
-export function agreementPeakBytes(original: CausalModel, other: CausalModel, length: number): number {
-  const padded = paddedLength(length);
-  const rows = Math.max(1, Math.floor(usualBatchTokens(original.sizes.vocabulary) / padded));
-  return graphCost(agreementGraph(original, other, new Set(), { rows, length: padded })).peakBytes;
+/** Whether two parameters have the same numbers, as far as their places tell. */
+function isSameParameter(one: AnyParameter | undefined, other: AnyParameter | undefined): boolean {
+  return one === other || (one && other && 'data' in one && 'data' in other && one.data === other.data) === true;
+}
+
+/**
+ * Memory of such a comparison, without the weights of a whole graph.
+ * @param texts how many, and tokens of each
+ * @param weights parameters as they would be read
+ */
+export function agreementMemory(
+  original: CausalModel,
+  other: CausalModel,
+  texts: { readonly count: number; readonly length: number },
+  weights: SegmentWeights,
+): Record<MemoryForm, number> {
+  const length = paddedLength(texts.length);
+  const rows = Math.max(1, Math.floor(usualBatchTokens(original.sizes.vocabulary) / length));
+  const graph = agreementGraph(original, other, new Set(), { rows, length });
+  return { whole: graphCost(graph).peakBytes, layers: windowSegmentBytes(graph, weights, texts.count / rows) };
 }
 
 /**

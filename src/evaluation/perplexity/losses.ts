@@ -2,6 +2,7 @@
  * −log p of the tokens of windows, in nats, by two backends that say the same up to rounding: a graph over whole windows, for
  * models whose weights are at hand, and the step form of an engine, for exported models and texts of any length.
  */
+import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
@@ -10,22 +11,21 @@ import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters, parameterCount } from '../../nn/parameters.ts';
 import { overPositions } from '../../training/objectives/position-blocks.ts';
-import { segmentsCost, type SegmentWeights } from '../../runtime/segmented-program.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
 import type { MemoryForm } from '../../training/memory-form.ts';
 import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
 import {
-  mostCutBytes,
   usualBatchTokens,
   type WindowBatch,
   windowBatches,
   type WindowGraphOptions,
   WindowGraphs,
+  windowSegmentBytes,
 } from './window-batches.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
@@ -66,19 +66,17 @@ export function lossesMemory(
   const batches = windowBatches(windows, batchTokens);
   const largest = batches.reduce((a, b) => (b.rows * b.length > a.rows * a.length ? b : a));
   const graph = lossGraph(model, largest);
-  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
-  const together = Math.min(batches.length * cutBytes, mostCutBytes + cutBytes);
   const kept = timesKept(runsLean(model.parameters));
   return {
     whole: processBytes + 4 * parameterCount(model.parameters) + kept * graphCost(graph).peakBytes,
-    layers: processBytes + segmentBytes + together,
+    layers: processBytes + windowSegmentBytes(graph, weights, batches.length),
   };
 }
 
 /** Losses by compiled graphs. @throws LinnetError as `WindowGraphs.run` */
 export async function* graphLosses(
   graphs: WindowGraphs,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   signal?: AbortSignal,
 ): LossBatches {
   for await (const batch of graphs.run(parameters, signal)) {
@@ -99,16 +97,16 @@ export async function* engineLosses(
 }
 
 /**
- * Losses of windows by a graph, in their order.
+ * Losses of windows by a graph, in their order; by graphs of layers where parameters are in files.
  * @throws LinnetError `MISMATCH` for tokens outside the vocabulary, `ABORTED` between two batches
  */
 export async function tokenLosses(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   windows: readonly ScoredWindow[],
   { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<Float32Array[]> {
-  await using graphs = await compileLosses(model, windows, options);
+  await using graphs = await compileLosses(model, windows, { weights: layeredWeights(parameters), ...options });
   return await graphs.map(parameters, ({ outputs }) => outputs.losses, signal);
 }
 

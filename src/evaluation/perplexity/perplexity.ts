@@ -1,7 +1,7 @@
 /** Perplexity: exp of the mean −log p of the tokens of a text, each predicted from the tokens before it. */
+import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, type Stoppable } from '../../errors.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { compileLosses, engineLosses, graphLosses, type LossBatches } from './losses.ts';
 import { type EvaluationData, scoredTokens } from './scored-windows.ts';
@@ -57,11 +57,11 @@ export class PerplexityEvaluator {
   }
 
   /**
-   * @param parameters all parameters of the model, float32 by name
+   * @param parameters all parameters of the model by name, in memory or as `weights` of `create`
    * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` when the signal fires between two batches
    */
   evaluate(
-    parameters: ReadonlyMap<string, Tensor<'float32'>>,
+    parameters: ReadonlyMap<string, AnyParameter>,
     { signal, onProgress }: EvaluateOptions = {},
   ): Promise<PerplexityResult> {
     return perplexityOf(this.#data, graphLosses(this.#graphs, parameters, signal), onProgress);
@@ -79,7 +79,7 @@ export class PerplexityEvaluator {
 }
 
 /**
- * Measures a model once.
+ * Measures a model once; layer by layer where parameters are in files (`ModelWeights.parameters`).
  * @throws LinnetError as `PerplexityEvaluator.create` and `evaluate`
  * @example
  * ```ts
@@ -88,11 +88,12 @@ export class PerplexityEvaluator {
  */
 export async function perplexity(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   data: EvaluationData,
   { onProgress, signal, ...options }: WindowGraphOptions & EvaluateOptions = {},
 ): Promise<PerplexityResult> {
-  await using evaluator = await PerplexityEvaluator.create(model, data, options);
+  const weights = layeredWeights(parameters);
+  await using evaluator = await PerplexityEvaluator.create(model, data, { weights, ...options });
   return await evaluator.evaluate(parameters, { onProgress, signal });
 }
 

@@ -1,13 +1,14 @@
 /** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
+import { residentTensors } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
-import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, type DeferredTensor, float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
 import type { EncoderInput, GeneratingModel, LayerObserver } from '../../models/model.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
-import { runSegments, SegmentedProgram, type SegmentWeights } from '../../runtime/segmented-program.ts';
+import { runSegments, SegmentedProgram, segmentsCost, type SegmentWeights } from '../../runtime/segmented-program.ts';
 import type { ScoredWindow } from './scored-windows.ts';
 
 /** Windows that run together, padded at the end to one length. */
@@ -99,11 +100,14 @@ export function windowHidden(
   return wholeHidden(model, parameters, { tokens: () => tokens, read }, observe);
 }
 
+/** Parameters by name; those in files are read as `weights`. */
+type WindowParameters = ReadonlyMap<string, Tensor | DeferredTensor<'float32'>>;
+
 /** How graphs over windows are compiled. */
 export interface WindowGraphOptions extends CompileOptions {
   /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
   readonly batchTokens?: number;
-  /** Parameters that are read layer by layer, once for as many windows as their hidden states fit; `run` is given the others. */
+  /** Parameters that are read layer by layer, once for as many windows as their hidden states fit (`layeredWeights`). */
   readonly weights?: SegmentWeights;
 }
 
@@ -124,7 +128,13 @@ export interface WindowOutputs {
 }
 
 /** Bytes of hidden states that batches of graphs in segments may hold together. */
-export const mostCutBytes = 2 ** 29;
+const mostCutBytes = 2 ** 29;
+
+/** Bytes of batches of a graph that runs in segments, as many side by side as are held together. */
+export function windowSegmentBytes(graph: Graph, weights: SegmentWeights, batches: number): number {
+  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
+  return segmentBytes + Math.min(Math.ceil(batches) * cutBytes, mostCutBytes + cutBytes);
+}
 
 function windowOutputs(batch: WindowBatch, results: NamedTensors): WindowOutputs[] {
   const outputs = Object.entries(results);
@@ -182,11 +192,12 @@ export class WindowGraphs implements AsyncDisposable {
    * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` between two batches
    */
   async *run(
-    parameters: ReadonlyMap<string, Tensor>,
+    parameters: WindowParameters,
     signal?: AbortSignal,
   ): AsyncGenerator<readonly WindowOutputs[], void, undefined> {
-    const values = Object.fromEntries(parameters);
-    const weights = new Map([...parameters, ...(this.#weights ?? [])]);
+    const resident = residentTensors(parameters);
+    const values = Object.fromEntries(resident);
+    const weights = new Map([...resident, ...(this.#weights ?? [])]);
     let together: { readonly batch: WindowBatch; readonly program: SegmentedProgram }[] = [];
     let bytes = 0;
     for (const [done, { batch, program }] of this.#batches.entries()) {
@@ -210,7 +221,7 @@ export class WindowGraphs implements AsyncDisposable {
 
   /** Runs all batches: a result for every window, in their order. @throws LinnetError as `run` */
   async map<T>(
-    parameters: ReadonlyMap<string, Tensor>,
+    parameters: WindowParameters,
     result: (found: WindowOutputs) => T,
     signal?: AbortSignal,
   ): Promise<T[]> {

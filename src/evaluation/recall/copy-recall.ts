@@ -3,8 +3,8 @@
  * remembers it predicts how it goes on. The second time minus a first time with other text in the passage's place is what
  * memory gives; accuracy and −log p are of the tokens after the cue.
  */
+import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError } from '../../errors.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { tokenLosses } from '../perplexity/losses.ts';
@@ -63,7 +63,7 @@ export function recallProbes(
  */
 export async function copyRecall(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   probes: readonly RecallProbe[],
   options: CompileOptions & { readonly signal?: AbortSignal } = {},
 ) {

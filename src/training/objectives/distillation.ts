@@ -10,11 +10,11 @@
  */
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import { mixerPreset } from '../../attention/presets.ts';
+import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError } from '../../errors.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { mean } from '../../graph/ops/reduce.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mixParallel } from '../../attention/mixers.ts';
@@ -162,18 +162,19 @@ export function nameOfTeacher(asked: string): string {
 }
 
 /**
- * The student's parameters, and the teacher's unshared ones under names of their own.
+ * The student's parameters, and the teacher's unshared ones under names of their own. Numbers in files are not compared.
  * @throws LinnetError `MISMATCH` for a student whose other weights are not the teacher's
  */
-export function transferParameters(
-  student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
-  teacher: ReadonlyMap<string, Tensor<'float32'>>,
+export function transferParameters<P extends AnyParameter>(
+  student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, P> },
+  teacher: ReadonlyMap<string, P>,
   trained: ReadonlySet<string>,
-): Map<string, Tensor<'float32'>> {
-  for (const [name, { data }] of teacher) {
-    const other = student.parameters.get(name)?.data;
-    if (!isShared(student.model, trained, name) || other === undefined || other === data) continue;
-    if (Buffer.compare(bytesOf(data), bytesOf(other)) !== 0) {
+): Map<string, P> {
+  for (const [name, value] of teacher) {
+    const other = student.parameters.get(name);
+    if (!isShared(student.model, trained, name) || other === undefined || other === value) continue;
+    if (!('data' in value && 'data' in other) || value.data === other.data) continue;
+    if (Buffer.compare(bytesOf(value.data), bytesOf(other.data)) !== 0) {
       throw new LinnetError(
         'MISMATCH',
         `"${name}" differs between teacher and student; distill right after linearize, and fine-tune afterwards`,

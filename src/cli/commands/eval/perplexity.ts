@@ -146,12 +146,10 @@ async function openMeasure(
   return {
     model,
     async measure(data: EvaluationData, options: EvaluateOptions) {
-      const inLayers = segmentWeights(weights.parameters);
-      const bytes = lossesMemory(model, data.windows, inLayers);
+      const bytes = lossesMemory(model, data.windows, segmentWeights(weights.parameters));
       const { form } = chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
-      const given = form === 'whole' ? { parameters: await readParameters(weights) } : { weights: inLayers };
-      const { parameters = new Map(), ...layered } = given;
-      return await perplexity(model, parameters, data, { ...compile, ...options, ...layered });
+      const parameters = form === 'whole' ? await readParameters(weights) : weights.parameters;
+      return await perplexity(model, parameters, data, { ...compile, ...options });
     },
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };

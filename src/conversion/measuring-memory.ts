@@ -1,0 +1,83 @@
+/** Memory of the stages of a conversion that measure or calibrate, with all weights in memory and layer by layer. */
+import { segmentWeights } from '../checkpoint/stored-parameter.ts';
+import { agreementMemory } from '../evaluation/agreement/weight-agreement.ts';
+import { lossesMemory } from '../evaluation/perplexity/losses.ts';
+import { modelStateBytes } from '../models/graphs/model-layout.ts';
+import type { CausalModel } from '../models/model.ts';
+import { parameterCount } from '../nn/parameters.ts';
+import { segmentsCost } from '../runtime/segmented-program.ts';
+import { engineMemory, type MemoryForm } from '../training/memory-form.ts';
+import { processBytes } from '../training/step-cost.ts';
+import type { JudgeName } from './judge.ts';
+import { judgedText, writingType } from './judge.ts';
+import { samplingGraph } from './layer-samples.ts';
+import { type MeasureExtent, readingCost } from './measure-extent.ts';
+import { type Weighted, windowLength } from './stages.ts';
+import type { ConversionTexts } from './texts.ts';
+
+/** Texts of a calibration, and tokens of each. */
+export const calibrated = { texts: 4, length: 256 } as const;
+/** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
+const engineCopies = 1.9;
+
+/** Bytes of measuring stages at their peaks. */
+export type MeasuringMemory = Readonly<Record<'judge' | 'linearize' | 'calibrate' | 'report', number>>;
+
+interface MeasuredWork {
+  readonly original: Weighted;
+  readonly student: CausalModel;
+  readonly texts: ConversionTexts;
+  readonly judge: JudgeName;
+  readonly extent: MeasureExtent;
+}
+
+/** The memory of measuring stages in both forms; no weights are read. */
+export function measuringMemory(work: MeasuredWork): Record<MemoryForm, MeasuringMemory> {
+  const { original, student, texts, extent, judge } = work;
+  const { model } = original;
+  const { length, tokens } = judgedText(model, texts, judge);
+  const weights = segmentWeights(original.parameters);
+  const agreed =
+    tokens === 0 ? { whole: 0, layers: 0 } : agreementMemory(model, student, { length, count: tokens / length }, weights);
+  const weightBytes = processBytes + 4 * parameterCount(student.parameters);
+  const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
+  const { heads, keyValueHeads, headWidth, layers } = model.sizes;
+  // Queries and outputs, keys and values, next to those that leave the engine.
+  const samples = 2 * 4 * calibrated.texts * calibrated.length * 2 * (heads + keyValueHeads) * headWidth;
+  const stages = (
+    read: (length: number, windows: number) => number,
+    agreement: number,
+    calibration: number,
+    engine: number,
+  ): MeasuringMemory => {
+    const window = windowLength(model);
+    const own = Math.max(read(window, texts.validation.windows.length), agreement);
+    return {
+      judge: own,
+      linearize: tokens === 0 ? own : Math.max(own, engine),
+      calibrate: calibration,
+      report: Math.max(own, read(extent.positionLength, extent.positionWindows), engine + states),
+    };
+  };
+  const reading = (length: number, count: number): number => {
+    const window = { tokens: new Int32Array(length), scoredFrom: 1 };
+    return lossesMemory(student, Array.from({ length: count }, () => window), weights).layers;
+  };
+  const whole = (length: number): number => weightBytes + readingCost(model, length).peakBytes;
+  const all = new Set(model.mixers.keys());
+  const sampling = segmentsCost(samplingGraph(model, calibrated.length, all), weights);
+  return {
+    whole: stages(
+      whole,
+      weightBytes + agreed.whole,
+      Math.max(whole(windowLength(model)), weightBytes + agreed.whole) + layers * samples,
+      (1 + engineCopies) * (weightBytes - processBytes) + processBytes,
+    ),
+    layers: stages(
+      reading,
+      processBytes + agreed.layers,
+      processBytes + sampling.segmentBytes + calibrated.texts * sampling.cutBytes + samples,
+      engineMemory(model.parameters, writingType),
+    ),
+  };
+}
