@@ -66,14 +66,15 @@ export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, '
 
 /**
  * Opens a model or a classifier, by the folder's config, and reads its weights once, to see that they are numbers.
+ * @param known its fingerprint, of weights that were read before
  * @throws LinnetError as `loadModel`; later `MISMATCH` where the files have changed
  */
-export async function openInPlace(dir: string): Promise<ModelInFolder<Model | ClassifierModel>> {
+export async function openInPlace(dir: string, known?: string): Promise<ModelInFolder<Model | ClassifierModel>> {
   await using first = await openDescribed<Model | ClassifierModel>(dir, (config) =>
     isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
   );
   const { model, path, names } = first;
-  const fingerprint = await first.fingerprint();
+  const fingerprint = known ?? (await first.fingerprint());
   const places = new Map(names.map((name) => [name, first.place(name)]));
   const place = (name: string): FilePlace | undefined => places.get(name);
   const coded = new Map(names.map((name) => [name, first.codes(name)]));

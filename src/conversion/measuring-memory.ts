@@ -6,10 +6,9 @@ import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { segmentsCost } from '../runtime/segmented-program.ts';
-import { engineMemory, type MemoryForm } from '../training/memory-form.ts';
+import { exportMemory, type MemoryForm } from '../training/memory-form.ts';
 import { processBytes } from '../training/step-cost.ts';
-import type { JudgeName } from './judge.ts';
-import { judgedText, writingType } from './judge.ts';
+import { type JudgeName, judgedText, writingType } from './judge.ts';
 import { samplingGraph } from './layer-samples.ts';
 import { type MeasureExtent, readingCost } from './measure-extent.ts';
 import { type Weighted, windowLength } from './stages.ts';
@@ -77,7 +76,7 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
       reading,
       processBytes + agreed.layers,
       processBytes + sampling.segmentBytes + calibrated.texts * sampling.cutBytes + samples,
-      engineMemory(model.parameters, writingType),
+      exportMemory(model.parameters, writingType),
     ),
   };
 }

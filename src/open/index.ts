@@ -28,6 +28,7 @@ import { type MemoryType, type WeightType, weightTypes } from '../quantization/s
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
+import { type KeptWeights, keptWeights } from './kept-weights.ts';
 import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
 import { type DraftHeads, EncoderDecoder, LanguageModel, type WriterParts } from './language-model.ts';
 import { openExport, type WriterByKind } from './model-files.ts';
@@ -120,14 +121,17 @@ export async function open(
   };
   if (!(await isExport(folder))) {
     const { ignore } = options;
-    const stored = await (ignore === undefined
-      ? openInPlace(folder)
-      : ignoringFields(ignore, () => openInPlace(folder)));
+    const openStored = async () => {
+      const isKept = dtype !== undefined && dtype !== 'f32' && (device ?? 'cpu') === 'cpu';
+      const kept = isKept ? await keptWeights(folder, dtype, compile) : undefined;
+      return { kept, stored: await openInPlace(folder, kept?.fingerprint) };
+    };
+    const { kept, stored } = await (ignore === undefined ? openStored() : ignoringFields(ignore, openStored));
     if ('labels' in stored.model && !kinds.includes('classifier')) {
       throw classifierRefusal(stored.path, stored.model.labels);
     }
     requireOpenedKind(stored.model, stored.path, kinds);
-    return openWeights(stored, await surroundings(stored.path, stored.fingerprint), { compile, dtype });
+    return openWeights(stored, await surroundings(stored.path, stored.fingerprint), { compile, dtype, kept });
   }
   if (dtype !== undefined) {
     throw new LinnetError('CONFIG', `${folder} is exported, in a type of its own; leave out \`dtype\``);
@@ -168,6 +172,7 @@ const openOptionNames: Readonly<Record<keyof OpenOptions | 'kind', true>> = {
 interface Computing {
   readonly compile: CompileOptions;
   readonly dtype?: WeightType;
+  readonly kept?: KeptWeights;
 }
 
 /** A model whose weights are read when its graphs are compiled. */
@@ -249,7 +254,8 @@ function weightActions<Kind extends ModelKind>(
         names: [...changed.parameters.keys()],
       };
       const mixers = JSON.stringify(changed.model.mixers);
-      return openers[kind](stored, { ...around, fingerprint: sha256(`${fingerprint} ${mixers}`) }, computing);
+      const inMemory = { ...computing, kept: undefined };
+      return openers[kind](stored, { ...around, fingerprint: sha256(`${fingerprint} ${mixers}`) }, inMemory);
     },
     async save(to, options) {
       await saveModel(to, { model, parameters: await readAll() }, { ...options, tokenizerFiles: { from: origin } });
@@ -261,13 +267,14 @@ function weightActions<Kind extends ModelKind>(
 function writing(
   { model, weights }: StoredModel<GeneratingModel>,
   { origin, fingerprint }: ModelSurroundings,
-  { compile, dtype: asked }: Computing,
+  { compile, dtype: asked, kept }: Computing,
 ): Pick<WriterParts<unknown>, 'engine' | 'sessionFiles' | 'heads'> {
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   return {
     async engine() {
       await using _files = weights.hold?.();
+      if (kept !== undefined) return await kept.engine(model, weights, fingerprint);
       const scratch = dtype !== 'f32' || weights.codes !== undefined;
       return await DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), {
         ...compile,

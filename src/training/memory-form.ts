@@ -23,6 +23,14 @@ export function engineMemory(parameters: ParameterShapes, dtype: WeightType): nu
   return processBytes + held * bytes * parameterCount(parameters);
 }
 
+/** How often the bytes of an export are held, whose files the engine maps or reads. */
+export const exportHeld = 1.2;
+
+/** The memory of an engine whose matrices are in the files of an export. */
+export function exportMemory(parameters: ParameterShapes, dtype: WeightType): number {
+  return processBytes + exportHeld * openedTypes[dtype].bytes * parameterCount(parameters);
+}
+
 /** A form that fits, and its memory at the peak. */
 export interface FormPlan {
   readonly form: MemoryForm;

@@ -1,0 +1,47 @@
+/** Weights that are kept in fewer bits are those that would be encoded anew, and the checkpoint is not read for them again. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { saveTinyModel } from '../../test/models/tiny-model.ts';
+import { suiteFolder } from '../../test/scratch-folder.ts';
+import { loadCausalModel } from '../checkpoint/load-model.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
+import { greedyTexts } from '../evaluation/agreement/agreement.ts';
+import { storedSource } from '../export/encoded-graphs.ts';
+import { readerOf } from '../quantization/weight-reader.ts';
+import { keptWeights } from './kept-weights.ts';
+
+const folder = suiteFolder();
+
+it('opens a checkpoint in 4 bits from what an earlier start has kept', async () => {
+  const source = join(folder, 'model');
+  await saveTinyModel(source, 1, 'llama');
+  const { model, parameters, fingerprint } = await loadCausalModel(source);
+  const cache = join(folder, 'cache');
+  const open = () => keptWeights(source, 'int4', { threads: 1 }, { cache, least: 0 });
+  const write = async (engine: StepEngine): Promise<number[]> => {
+    const [{ tokens }] = await greedyTexts(engine, [Int32Array.of(1, 5, 9)], 12);
+    return [...tokens];
+  };
+  const dtype = 'int4';
+  const encoded = storedSource(model, readerOf(parameters), { dtype, device: 'cpu' });
+  await using anew = await DecodingEngine.compile(model, encoded, { threads: 1 });
+  const expected = await write(anew);
+
+  const first = await open();
+  expect(first?.fingerprint).toBeUndefined();
+  {
+    await using engine = await first?.engine(model, readerOf(parameters), fingerprint);
+    expect(engine && (await write(engine))).toEqual(expected);
+  }
+  const second = await open();
+  expect(second?.fingerprint).toBe(fingerprint);
+  await using engine = await second?.engine(model, readerOf(new Map()), fingerprint); // nothing is read
+  expect(engine && (await write(engine))).toEqual(expected);
+
+  expect(await keptWeights(source, 'int4', {}, { cache })).toBeUndefined(); // small enough to be encoded at each start
+  await rm(source, { recursive: true });
+  await saveTinyModel(source, 2, 'llama');
+  expect((await open())?.fingerprint).toBeUndefined();
+});
