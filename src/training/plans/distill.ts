@@ -1,6 +1,10 @@
 /** Distillation: the mixers of a converted model learn to imitate the attention of the original, or the model its predictions. */
 import { z } from 'zod';
-import { loadCausalModel, loadCausalShapes } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
+import { type AnyParameter, loadTensors, segmentWeights } from '../../checkpoint/stored-parameter.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { requireCausal } from '../../models/families/index.ts';
+import type { CausalModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
   attentionParameters,
@@ -28,9 +32,9 @@ import {
   trainingShape,
 } from './options.ts';
 import { described, type TrainingSettings } from '../settings.ts';
-import { requireFit } from '../step-cost.ts';
+import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';
 import { totalUpdates } from '../trainer.ts';
-import { modelPlan, planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
+import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
@@ -87,26 +91,41 @@ export async function distill(
   requirePath(teacher, 'the teacher');
   requirePath(student, 'the student');
   requireOptions(hooks, 'the hooks');
-  const { parsed, settings, prepare } = distillation(teacher, student, options);
-  return await runPlan<DistillDetails>(parsed, hooks, settings, prepare());
+  const { parsed, settings, prepare } = distillation(options);
+  await using original = await openCausal(teacher);
+  await using converted = await openCausal(student);
+  return await runPlan<DistillDetails>(parsed, hooks, settings, prepare(original, converted, true));
 }
 
 /** Memory, disk and time of the same; no weights are read. @throws OptionsError and LinnetError as `distill` */
 export async function planDistill(teacher: string, student: string, options: DistillOptions): Promise<WorkPlan> {
-  const { parsed, settings, prepare } = distillation(teacher, student, options);
-  return await planTraining('distill', await prepare(loadCausalShapes)(settings), parsed, settings);
+  const { parsed, settings, prepare } = distillation(options);
+  await using original = await openCausal(teacher);
+  await using converted = await openCausal(student);
+  return await planTraining('distill', await prepare(original, converted, false)(settings), parsed, settings);
 }
 
-function distillation(teacher: string, student: string, options: DistillOptions) {
+async function openCausal(folder: string): Promise<ModelWeights<CausalModel>> {
+  const weights = await openModelWeights(folder);
+  return { ...weights, model: requireCausal(weights.model) };
+}
+
+/** Some parameters of a folder, in memory. */
+function loadNamed({ parameters }: ModelWeights<CausalModel>, includes: (name: string) => boolean) {
+  return loadTensors(new Map([...parameters].filter(([name]) => includes(name))));
+}
+
+function distillation(options: DistillOptions) {
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
   if (parsed.recompute && parsed.stage !== 'logits') throw new OptionsError('`recompute` is of stage logits');
   refuseLabelSmoothing(checked);
   const prepare =
-    (load = loadCausalModel) =>
+    (taught: ModelWeights<CausalModel>, converted: ModelWeights<CausalModel>, reads: boolean) =>
     async (settings: TrainingSettings): Promise<TrainingPlan<DistillDetails>> => {
       const { stage, trainQk } = parsed;
-      const [{ model: original }, { model, path }] = [await loadCausalShapes(teacher), await loadCausalShapes(student)];
+      const { model: original } = taught;
+      const { model, path } = converted;
       const trained =
         stage === 'logits'
           ? attentionParameters(original, model)
@@ -117,7 +136,8 @@ function distillation(teacher: string, student: string, options: DistillOptions)
       const { dataset, heldOutRows, summary, configuration } = text;
       const { length } = settings;
       const learner = parsed.recompute ? recomputing(model) : model;
-      const exact = (stage === 'logits' ? logitsObjective : transferObjective)(original, learner, length, trained);
+      const objectiveFor = stage === 'logits' ? logitsObjective : transferObjective;
+      const exact = objectiveFor(original, learner, length, trained);
       const isRepeated = totalUpdates(dataset, settings) * settings.batch > dataset.rows;
       // A run keeps its objective, also where other steps are asked for when it is resumed.
       const recorded = z
@@ -127,13 +147,38 @@ function distillation(teacher: string, student: string, options: DistillOptions)
         .parse((await resumedConfiguration(parsed)).teacherTop);
       const { teacherTop = recorded ?? (isRepeated ? usualTop : 0) } = parsed;
       const k = stage === 'logits' ? Math.min(teacherTop, model.sizes.vocabulary) : 0;
-      const isCached = k > 0;
-      const objective = isCached ? cachedLogitsObjective(learner, length, k) : exact;
-      const otherWeightBytes = isCached ? teacherBytes(original, trained) : 0;
-      const step = { model, objective, trainable, otherWeightBytes };
-      requireFit({ ...step, parameters: new Map(), settings }, memoryLimit(parsed.memory)); // before weights are read
-      const [{ parameters: taught, fingerprint, path: from }, converted] = [await load(teacher), await load(student)];
-      const parameters = transferParameters(converted, taught, trained);
+      const limit = memoryLimit(parsed.memory);
+      const whole = {
+        model,
+        trainable,
+        objective: k > 0 ? cachedLogitsObjective(learner, length, k) : exact,
+        otherWeightBytes: k > 0 ? teacherBytes(original, trained) : 0,
+      };
+      const stored = transferParameters<AnyParameter>(converted, taught.parameters, trained);
+      const inLayers = {
+        model,
+        trainable,
+        objective: objectiveFor(original, model, length, trained),
+        weights: segmentWeights(new Map([...stored].filter(([name]) => !trainable(name)))),
+      };
+      const fits = (job: Pick<PlannedJob, 'model' | 'objective' | 'weights'>): boolean =>
+        fitStep({ ...job, trainable, parameters: new Map(), settings }, limit).cost.bytes <= limit;
+      const isWhole = fits(whole) || !fits(inLayers);
+      if (isWhole) requireFit({ ...whole, parameters: new Map(), settings }, limit); // before weights are read
+      const load = async (includes: (name: string) => boolean, from: typeof converted) =>
+        reads ? await loadNamed(from, includes) : new Map<string, Tensor<'float32'>>();
+      if (!isWhole && reads) {
+        for (const name of original.parameters.keys()) {
+          const own = { model, parameters: await loadNamed(converted, (other) => other === name) };
+          transferParameters(own, await loadNamed(taught, (other) => other === name), trained);
+        }
+      }
+      const all = (): boolean => true;
+      const parameters = isWhole
+        ? transferParameters({ model, parameters: await load(all, converted) }, await load(all, taught), trained)
+        : await load(trainable, converted);
+      const fingerprint = reads ? await taught.fingerprint() : '';
+      const isCached = isWhole && k > 0;
       const feature: TrainingPlan['feature'] = isCached
         ? {
             diskBytes: cachedLogitsBytes(dataset, k),
@@ -151,18 +196,26 @@ function distillation(teacher: string, student: string, options: DistillOptions)
               }),
           }
         : undefined;
-      const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
       return {
-        ...plan,
-        ...step,
+        ...(isWhole ? whole : inLayers),
+        parameters,
+        origin: reads ? await converted.fingerprint() : '',
         dataset,
         feature,
         heldOutRows: async () => ({ dataset: await heldOutRows(), objective: exact }),
-        variant: { teacher: fingerprint, stage, trained: [...trained], ...(isCached && { teacherTop: k }) },
-        summary: `${summary}; layers ${layers.join(', ')} learn from ${from}`,
-        configuration: { ...configuration, teacher: fingerprint, stage, teacherTop: k, trainQk, layers },
-        async save(out, result) {
-          await save(out, result);
+        variant: {
+          teacher: fingerprint,
+          stage,
+          trained: [...trained],
+          ...(isCached && { teacherTop: k }),
+          ...(!isWhole && { form: 'layers' }),
+        },
+        summary: `${summary}; layers ${layers.join(', ')} learn from ${taught.path}`,
+        configuration: { ...configuration, teacher: fingerprint, stage, teacherTop: isCached ? k : 0, trainQk, layers },
+        async save(out, learned) {
+          const { dtype, replace } = parsed;
+          const own = new Map<string, AnyParameter>([...converted.parameters, ...learned]);
+          await saveModel(out, { model, parameters: own }, { tokenizerFiles: { from: path }, dtype, replace });
           return { layers };
         },
       };
