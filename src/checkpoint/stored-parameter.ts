@@ -30,7 +30,9 @@ export function residentTensors<D extends DType = 'float32'>(
 }
 
 /** All parameters in memory; those in files are read. */
-export async function loadTensors(parameters: ReadonlyMap<string, AnyParameter>): Promise<Map<string, Tensor<'float32'>>> {
+export async function loadTensors(
+  parameters: ReadonlyMap<string, AnyParameter>,
+): Promise<Map<string, Tensor<'float32'>>> {
   const loaded = new Map<string, Tensor<'float32'>>();
   for (const [name, value] of parameters) loaded.set(name, 'data' in value ? value : await value.load());
   return loaded;

@@ -252,7 +252,10 @@ it.each(hybrids)(
     await saveModel(at(family), { model: hybrid, parameters }, { tokenizerFiles: { from: at('base') } });
     const original = await loadCausalModel(at(family));
     const tokenizer = await loadTokenizer(original.path);
-    const convertKeeping = async (name: string, keep: ConversionOptions['keep']): Promise<Conversion<Tensor<'float32'>>> =>
+    const convertKeeping = async (
+      name: string,
+      keep: ConversionOptions['keep'],
+    ): Promise<Conversion<Tensor<'float32'>>> =>
       await convert(original, tokenizer, await textsFor(tokenizer), {
         budget: 0,
         steps: { transfer: 2, logits: 0, long: 0 },

@@ -37,7 +37,9 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
   const { length, tokens } = judgedText(model, texts, judge);
   const weights = segmentWeights(original.parameters);
   const agreed =
-    tokens === 0 ? { whole: 0, layers: 0 } : agreementMemory(model, student, { length, count: tokens / length }, weights);
+    tokens === 0
+      ? { whole: 0, layers: 0 }
+      : agreementMemory(model, student, { length, count: tokens / length }, weights);
   const weightBytes = processBytes + 4 * parameterCount(student.parameters);
   const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
   const { heads, keyValueHeads, headWidth, layers } = model.sizes;
@@ -60,7 +62,11 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
   };
   const reading = (length: number, count: number): number => {
     const window = { tokens: new Int32Array(length), scoredFrom: 1 };
-    return lossesMemory(student, Array.from({ length: count }, () => window), weights).layers;
+    return lossesMemory(
+      student,
+      Array.from({ length: count }, () => window),
+      weights,
+    ).layers;
   };
   const whole = (length: number): number => weightBytes + readingCost(model, length).peakBytes;
   const all = new Set(model.mixers.keys());

@@ -140,7 +140,18 @@ export function planModel(stage: TrainingStage, inputs: ModelInputs): PlannedSta
 
 function planLayers(
   stage: TrainingStage,
-  { original, student, weightsForm, time, steps, budget, batch = sequences, length: given, rows: all, layers }: StageInputs,
+  {
+    original,
+    student,
+    weightsForm,
+    time,
+    steps,
+    budget,
+    batch = sequences,
+    length: given,
+    rows: all,
+    layers,
+  }: StageInputs,
 ): PlannedStage | undefined {
   const length = stage.lengths * rowLength(student.model, given);
   const count = steps?.[stage.name];

@@ -90,7 +90,8 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   let step: FormedStep | undefined;
   const required = () => (step ??= requireStep(stage, teacher, student, { ...options, weightsForm }));
   const microBatch = await planned(`${stage.name} micro-batch`, async () => required()?.cost.microBatch ?? batch);
-  const form = stepForms[await planned(`${stage.name} form`, async () => stepForms.indexOf(required()?.form ?? 'whole'))];
+  const form =
+    stepForms[await planned(`${stage.name} form`, async () => stepForms.indexOf(required()?.form ?? 'whole'))];
   const { trained } = prepared;
   const matrices = weightMatrices(student.model);
   const isResident = ([name]: readonly [string, unknown]): boolean =>

@@ -220,11 +220,7 @@ export class WindowGraphs implements AsyncDisposable {
   }
 
   /** Runs all batches: a result for every window, in their order. @throws LinnetError as `run` */
-  async map<T>(
-    parameters: WindowParameters,
-    result: (found: WindowOutputs) => T,
-    signal?: AbortSignal,
-  ): Promise<T[]> {
+  async map<T>(parameters: WindowParameters, result: (found: WindowOutputs) => T, signal?: AbortSignal): Promise<T[]> {
     const results = new Map<ScoredWindow, T>();
     for await (const batch of this.run(parameters, signal)) {
       for (const found of batch) results.set(found.window, result(found));
