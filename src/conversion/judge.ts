@@ -3,8 +3,6 @@
  * (perplexity of validation text), look at generation (KL from the original where the original writes), or both. The two are in
  * nats a token, and `both` adds them up. Prompts are out of given text; the original continues them.
  */
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
 import type { Stoppable } from '../errors.ts';
 import { layeredWeights, residentTensors } from '../checkpoint/stored-parameter.ts';
@@ -20,8 +18,7 @@ import type { StageResult } from './progress-file.ts';
 import { type Original, type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
-import { writtenEngine } from '../open/written-engine.ts';
+import { storedSource } from '../export/encoded-graphs.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 
@@ -90,10 +87,8 @@ export function judgeOf(
     if (kept !== undefined) return kept.map(({ tokens, ...text }) => ({ ...text, tokens: Int32Array.from(tokens) }));
     const count = judgedPrompts(texts, ownTextLengths(original.model).whole);
     const prompts = promptsOf(original, tokenizer, { text: texts.validationTokens, count, seed });
-    const { written: tokens } = ownTextLengths(original.model);
-    const made = await withEngine(original, { folder: run.path, compile }, (engine) =>
-      greedyTexts(engine, prompts, tokens, { signal }),
-    );
+    await using engine = await engineFor(original, compile);
+    const made = await greedyTexts(engine, prompts, ownTextLengths(original.model).written, { signal });
     await run.write(
       ownTextFile,
       made.map(({ tokens, scoredFrom }) => ({ tokens: [...tokens], scoredFrom })),
@@ -141,23 +136,11 @@ export function stretches(tokens: Int32Array, first: readonly number[], length: 
 /** The type of matrices where a model writes that is measured layer by layer. */
 export const writingType = 'int4';
 
-/** Has a model write, whose matrices are in 4 bits and in a folder for the time where its weights are in files. */
-export async function withEngine<T>(
-  { model, parameters }: Weighted,
-  { folder, compile }: { readonly folder: string; readonly compile?: CompileOptions },
-  work: (engine: StepEngine) => Promise<T>,
-): Promise<T> {
+/** An engine for the weights of a model, whose matrices are in 4 bits where its weights are in files; dispose of it. */
+export function engineFor({ model, parameters }: Weighted, compile?: CompileOptions): Promise<DecodingEngine> {
   if (layeredWeights(parameters) === undefined) {
-    await using engine = await DecodingEngine.create(model, residentTensors(parameters), compile);
-    return await work(engine);
+    return DecodingEngine.create(model, residentTensors(parameters), compile);
   }
-  const written = join(folder, 'engine');
-  try {
-    await rm(written, { recursive: true, force: true });
-    const weights = readerOf(parameters);
-    await using engine = await writtenEngine(written, { model, weights, dtype: writingType }, compile);
-    return await work(engine);
-  } finally {
-    await rm(written, { recursive: true, force: true });
-  }
+  const source = storedSource(model, readerOf(parameters), { dtype: writingType, device: 'cpu' });
+  return DecodingEngine.compile(model, source, { ...compile, scratch: true });
 }

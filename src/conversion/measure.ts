@@ -1,9 +1,8 @@
 /** Measurements of a converted model next to its original: quality, contribution of each branch, memory and speed. */
-import { tmpdir } from 'node:os';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { preparePrompt } from '../engine/prompt.ts';
 import type { Branch } from '../attention/mixer.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
+import type { DecodingEngine } from '../decoding/engine.ts';
 import { runTogether } from '../engine/run-together.ts';
 import {
   type Agreement,
@@ -25,7 +24,7 @@ import { modelWithout } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations } from '../training/step-cost.ts';
 import { modelBranches, measureExtent, type MeasureExtent } from './measure-extent.ts';
-import { ownTextLengths, promptsOf, stretches, withEngine } from './judge.ts';
+import { engineFor, ownTextLengths, promptsOf, stretches } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import type { Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
@@ -75,8 +74,6 @@ export interface MeasureConversionOptions extends Pick<ConversionOptions, 'compi
   readonly seconds?: number;
   /** Of the sampled texts. Default 0. */
   readonly seed?: number;
-  /** Where matrices lie for the time that a model writes whose weights are in files: there in 4 bits. Default: for temporary files. */
-  readonly folder?: string;
   /** Called before each measurement with its name. */
   readonly onProgress?: (what: string) => void;
 }
@@ -96,7 +93,7 @@ export async function measureConversion(
   converted: Weighted,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
-  { contexts, prompts, seconds, seed = 0, folder = tmpdir(), compile, signal, onProgress }: MeasureConversionOptions,
+  { contexts, prompts, seconds, seed = 0, compile, signal, onProgress }: MeasureConversionOptions,
 ): Promise<ConversionMeasures> {
   const options = { ...compile, signal };
   const rate = await measureOperations(compile);
@@ -143,13 +140,14 @@ export async function measureConversion(
   }));
   const asked = promptsOf(original, tokenizer, { text: texts.testTokens, count: extent.prompts, seed });
   const { written: tokens } = ownTextLengths(original.model);
-  const written = await both('speed and text', (weighted) =>
-    withEngine(weighted, { folder, compile }, async (engine) => ({
+  const written = await both('speed and text', async (weighted) => {
+    await using engine = await engineFor(weighted, compile);
+    return {
       speed: await decodingSpeed(engine, { contexts: extent.contexts, steps: extent.steps, signal }),
       samples: await samplesOf(engine, tokenizer, prompts, seed, signal),
       texts: weighted === original ? await greedyTexts(engine, asked, tokens, { signal }) : [],
-    })),
-  );
+    };
+  });
   onProgress?.('agreement');
   const agreements = await weightAgreement(original, converted, written.original.texts, options);
   return {
@@ -177,7 +175,7 @@ export async function measureConversion(
 }
 
 async function samplesOf(
-  engine: StepEngine,
+  engine: DecodingEngine,
   tokenizer: Tokenizer,
   prompts: readonly string[],
   seed: number,

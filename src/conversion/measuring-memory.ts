@@ -6,7 +6,7 @@ import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { segmentsCost } from '../runtime/segmented-program.ts';
-import { exportMemory, type MemoryForm } from '../training/memory-form.ts';
+import { engineMemory, type MemoryForm } from '../training/memory-form.ts';
 import { processBytes } from '../training/step-cost.ts';
 import { type JudgeName, judgedText, writingType } from './judge.ts';
 import { samplingGraph } from './layer-samples.ts';
@@ -82,7 +82,7 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
       reading,
       processBytes + agreed.layers,
       processBytes + sampling.segmentBytes + calibrated.texts * sampling.cutBytes + samples,
-      exportMemory(model.parameters, writingType),
+      engineMemory(model.parameters, writingType),
     ),
   };
 }

@@ -8,6 +8,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openModelWeights } from '../checkpoint/load-model.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { assembleEngine } from '../export/assemble.ts';
+import { exportModel } from '../export/export-model.ts';
 import { manifestVersion } from '../export/manifest.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { sha256 } from '../files/digest.ts';
@@ -16,10 +18,11 @@ import { parameterCount } from '../nn/parameters.ts';
 import type { WeightType } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import { writtenEngine } from './written-engine.ts';
+import { folderFiles } from './folder-files.ts';
+import { readExport } from './model-files.ts';
 
 /** Parameters from which on encoding takes so long, and so much memory, that its result is kept. */
-export const leastKept = 2 ** 31;
+const leastKept = 2 ** 31;
 
 /** The kept weights of a checkpoint, or their place. */
 export interface KeptWeights {
@@ -55,7 +58,10 @@ export async function keptWeights(
     async engine(own, weights, identity) {
       if (fingerprint === undefined) process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
       await mkdir(cache, { recursive: true });
-      const engine = await writtenEngine(kept, { model: own, weights, dtype, replace: true }, compile);
+      if (!existsSync(kept)) await exportModel(kept, { model: own, weights, dtype });
+      const files = folderFiles(kept, compile);
+      const { manifest } = await readExport(files);
+      const engine = await assembleEngine(files.graphs(manifest), manifest, own);
       if (fingerprint === undefined) await writeFileAtomic(fingerprintFile, identity);
       return engine;
     },

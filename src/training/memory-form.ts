@@ -12,23 +12,15 @@ export type MemoryForm = 'whole' | 'layers';
 /** Bytes of a parameter as stored, and how often they are held while an engine is made of a checkpoint (measured at 0.5B and 7B). */
 const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonly held: number }>> = {
   f32: { bytes: 4, held: 1.25 },
-  f16: { bytes: 2, held: 2.75 },
-  w8a8: { bytes: 1, held: 2.75 },
-  int4: { bytes: 0.5625, held: 2.75 },
+  f16: { bytes: 2, held: 1.4 },
+  w8a8: { bytes: 1, held: 1.4 },
+  int4: { bytes: 0.5625, held: 1.4 },
 };
 
 /** The memory of an engine that is made of a checkpoint, at its peak. */
 export function engineMemory(parameters: ParameterShapes, dtype: WeightType): number {
   const { bytes, held } = openedTypes[dtype];
   return processBytes + held * bytes * parameterCount(parameters);
-}
-
-/** How often the bytes of an export are held, whose files the engine maps or reads. */
-export const exportHeld = 1.2;
-
-/** The memory of an engine whose matrices are in the files of an export. */
-export function exportMemory(parameters: ParameterShapes, dtype: WeightType): number {
-  return processBytes + exportHeld * openedTypes[dtype].bytes * parameterCount(parameters);
 }
 
 /** A form that fits, and its memory at the peak. */

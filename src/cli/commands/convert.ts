@@ -202,7 +202,6 @@ export const convertCommand = defineCommand({
         signal: context.signal,
         contexts,
         prompts: [options.prompts],
-        folder,
         seconds: measureSeconds(budget),
         onProgress: (what) => progress.update(done++, 6, what),
       });

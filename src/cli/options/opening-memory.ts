@@ -6,12 +6,13 @@ import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
 import { maximumManifestBytes } from '../../export/manifest.ts';
 import { readManifest } from '../../export/assemble.ts';
 import { readInFolder } from '../../files/regular-file.ts';
-import { parameterCount } from '../../nn/parameters.ts';
-import { leastKept } from '../../open/kept-weights.ts';
 import type { WeightType } from '../../quantization/sources.ts';
-import { chooseForm, engineMemory, exportHeld, exportMemory } from '../../training/memory-form.ts';
+import { chooseForm, engineMemory } from '../../training/memory-form.ts';
 import { processBytes } from '../../training/step-cost.ts';
 import { isExport } from '../../open/folder-files.ts';
+
+/** How often the bytes of an export are held, whose files the engine maps or reads. */
+const exportHeld = 1.2;
 
 /** How a model is opened, and the memory it may take. */
 export interface OpeningLimits {
@@ -39,9 +40,7 @@ export async function openingMemory(folder: string, dtype: WeightType = 'f32'): 
     return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
   await using weights = await openModelWeights(folder);
-  const { parameters } = weights.model;
-  const isKept = dtype !== 'f32' && parameterCount(parameters) >= leastKept;
-  return (isKept ? exportMemory : engineMemory)(parameters, dtype);
+  return engineMemory(weights.model.parameters, dtype);
 }
 
 /** @throws LinnetError `CONFIG` for a model whose engine is over the limit */
