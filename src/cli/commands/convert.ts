@@ -160,7 +160,14 @@ export const convertCommand = defineCommand({
     const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
     if (options.target !== undefined) {
       const original = await loadCausalModel(given);
-      return writeContainer(context, original, tokenizer, texts, { ...planning, folder, out, replace, dtype, resume });
+      return await writeContainer(context, original, tokenizer, texts, {
+        ...planning,
+        folder,
+        out,
+        replace,
+        dtype,
+        resume,
+      });
     }
     const isMeasuredInLayers = plan.stages.some(({ name, form }) => name === 'report' && form === 'layers');
     const original = isMeasuredInLayers
