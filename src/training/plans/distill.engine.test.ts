@@ -40,6 +40,7 @@ it.each(['attention', 'logits'] as const)('learns %s layer by layer', async (sta
     data: [at('song.txt')],
     length: 16,
     batch: 2,
+    microBatch: 1,
     steps: 4,
     learningRate: 1e-2,
     teacherTop: 0,
