@@ -2,19 +2,19 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { saveTinyModel } from '../../test/models/tiny-model.ts';
-import { suiteFolder } from '../../test/scratch-folder.ts';
-import { loadCausalModel } from '../checkpoint/load-model.ts';
-import { DecodingEngine } from '../decoding/engine.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
-import { greedyTexts } from '../evaluation/agreement/agreement.ts';
-import { storedSource } from '../export/encoded-graphs.ts';
-import { readerOf } from '../quantization/weight-reader.ts';
-import { keptWeights } from './kept-weights.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import type { StepEngine } from '../../src/decoding/step-engine.ts';
+import { greedyTexts } from '../../src/evaluation/agreement/agreement.ts';
+import { storedSource } from '../../src/export/encoded-graphs.ts';
+import { readerOf } from '../../src/quantization/weight-reader.ts';
+import { keptWeights } from '../../src/open/kept-weights.ts';
 
 const folder = suiteFolder();
 
-it('opens a checkpoint in 4 bits from what an earlier start has kept', async () => {
+it('opens a checkpoint in 4 bits from the weights of an earlier start', async () => {
   const source = join(folder, 'model');
   await saveTinyModel(source, 1, 'llama');
   const { model, parameters, fingerprint } = await loadCausalModel(source);
