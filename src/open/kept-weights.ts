@@ -21,7 +21,7 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import { folderFiles } from './folder-files.ts';
 import { readExport } from './model-files.ts';
 
-/** Parameters from which on encoding takes so long, and so much memory, that its result is kept. */
+/** Parameters from which on weights are kept: encoding them takes minutes. */
 const leastKept = 2 ** 31;
 
 /** The kept weights of a checkpoint, or their place. */
