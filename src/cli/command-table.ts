@@ -11,7 +11,6 @@ export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
   study: 'measure a method by a plan of trials, resumable',
   medusa: 'draft heads for speculative decoding',
-  bench: 'measure speed on this machine',
   tokenizer: 'make tokenizers',
 };
 
@@ -56,10 +55,7 @@ const summaries = {
   'study leak': 'training with a convolution that reads the future',
   work: 'take trials and tasks from a queue, on as many machines as there are',
   runs: 'list what was trained, or follow it on a page',
-  'bench decode': 'time per token and memory against the context',
-  'bench prefill': 'reading prompts of several lengths',
-  'bench verify': 'steps over token trees of several sizes',
-  'bench speculate': 'speculative decoding against sequential decoding',
+  bench: 'measure speed on this machine: steps, prompts, token trees, speculation',
   clean: 'list and remove what killed commands left half written',
   'tokenizer train': 'train a byte-level BPE tokenizer on text',
 };
@@ -101,10 +97,7 @@ const loaders: Readonly<Record<string, Load>> = {
   'study leak': studyLoader('leak'),
   work: async () => (await import('./commands/work.ts')).work,
   runs: async () => (await import('./commands/runs.ts')).runsCommand,
-  'bench decode': async () => (await import('./commands/bench/model.ts')).benchDecode,
-  'bench prefill': async () => (await import('./commands/bench/model.ts')).benchPrefill,
-  'bench verify': async () => (await import('./commands/bench/model.ts')).benchVerify,
-  'bench speculate': async () => (await import('./commands/bench/speculate.ts')).benchSpeculate,
+  bench: async () => (await import('./commands/bench.ts')).bench,
   clean: async () => (await import('./commands/clean.ts')).clean,
   'tokenizer train': async () => (await import('./commands/tokenizer/train.ts')).tokenizerTrain,
 } satisfies Record<keyof typeof summaries, Load>;

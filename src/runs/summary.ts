@@ -11,7 +11,7 @@ import type { Curve, CurveGroup } from './series.ts';
 export type RunSummary = Awaited<ReturnType<typeof summarizeRun>>;
 
 /** Commands of two words. */
-const commandGroups: ReadonlySet<string> = new Set(['study', 'medusa', 'eval', 'bench', 'tokenizer']);
+const commandGroups: ReadonlySet<string> = new Set(['study', 'medusa', 'eval', 'tokenizer']);
 const mostCharacters = 2000;
 
 /**

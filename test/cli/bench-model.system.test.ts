@@ -6,7 +6,7 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { exportModel } from '../../src/export/export-model.ts';
 import { RandomWeights } from '../../src/export/random-weights.ts';
 import { weightBytesPerToken } from '../../src/evaluation/speed/memory-traffic.ts';
-import { runJson } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
 
@@ -49,6 +49,21 @@ describe('benchmarks of an exported folder', () => {
     const { rows } = z.object({ rows: z.array(row) }).parse(await bench('verify', '--nodes', '1,5', '--rounds', '2'));
     expect(rows.map(({ nodes }) => nodes)).toEqual([1, 5]);
     expect(rows[0].ratio).toBe(1);
+  });
+
+  it.each([
+    ['prefill', '--nodes', '4'],
+    ['verify', '--profile'],
+    ['decode', '--temperature', '1'],
+  ])('%s refuses %s, which another one has', async (what, option, ...value) => {
+    const { exitCode, stderr } = await runCaptured(['bench', what, folder, option, ...value]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(`bench ${what} takes no ${option}`);
+  });
+
+  it('verify refuses two contexts', async () => {
+    const { stderr } = await runCaptured(['bench', 'verify', folder, '--context', '8,16']);
+    expect(stderr).toContain('bench verify takes one --context');
   });
 });
 

@@ -106,7 +106,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     expect(acceptance).toHaveLength(3);
 
     const speed = await runJson(
-      ...['bench', 'speculate', out, '--data', data, '--contexts', '8,40', '--set', 'prompts=2'],
+      ...['bench', 'speculate', out, '--data', data, '--context', '8,40', '--set', 'prompts=2'],
       ...['--set', 'tokens=32', '--set', 'rounds=1'],
     );
     expect(speed).toMatchObject({ tree: { method: 'given', nodes: 5 }, heads: 3 });
@@ -132,7 +132,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
   it('are measured on text of the model itself where none is given', async () => {
     const small = [
-      '--contexts',
+      '--context',
       '600',
       '--set',
       'prompts=1',

@@ -352,7 +352,7 @@ describe('commands', () => {
       folder,
       '--data',
       data,
-      '--contexts',
+      '--context',
       '8',
       '--set',
       'prompts=1',

@@ -1,4 +1,4 @@
-/** `linnet bench decode`, `prefill` and `verify`: speed and memory of a model. */
+/** `linnet bench decode`, `prefill` and `verify`: speed and memory of a model or an exported folder. */
 import { growsWithText } from '../../../attention/mixers.ts';
 import {
   type ContextSpeed,
@@ -15,31 +15,14 @@ import type { LanguageModel } from '../../../open/language-model.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
-import { defineCommand, engineOptions, flag, optional, withDefault, settings } from '../../framework/command.ts';
-import { countList, integer } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/model-options.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
+import type { Benchmark } from './benchmark.ts';
 
 const decodeContexts = [64, 1024, 4096, 16384, 32768];
 
-export const benchDecode = defineCommand({
-  description:
-    'Times single-token steps of a model or an exported folder; of a model with softmax layers also linearized to the ' +
-    'augmented mixer. States are filled with random numbers as if the context had been read. Contexts take turns, so ' +
-    'that a machine whose speed drifts treats all alike. The bandwidth share is the bytes of the weights that one token ' +
-    'reads, times tokens per second, over the bandwidth of reading memory in order, measured in the same run.',
-  examples: [
-    'linnet bench decode linnet:tiny-llama',
-    'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --json',
-    'linnet bench decode runs/1.1b-int4 --context 1024 --profile',
-  ],
-  arguments: { model: folderOf('the model') },
-  options: {
-    context: contextOption('tokens read before', decodeContexts),
-    steps: withDefault(integer(4, 100_000), 128, 'timed steps per context'),
-    profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
-    ...engineOptions,
-  },
-  async run(context, { model: folder, context: asked, steps, profile, device, threads }) {
+export const decode: Benchmark = {
+  takes: ['context', 'steps', 'profile'],
+  async run(context, { model: folder, context: asked, steps = 128, profile, device, threads }) {
     const timings: (MeasuredRow & { subject: string; stepMs: number; weightBytesPerToken: number })[] = [];
     const graphs: (ProgramStatistics & { subject: string })[] = [];
     const profiles: (Awaited<ReturnType<typeof stepProfile>> & { subject: string; context: number })[] = [];
@@ -96,7 +79,7 @@ export const benchDecode = defineCommand({
     }
     return { json: { rows, graphs, ...(profile && { profiles }), readBytesPerSecond, peakMemoryBytes: peak } };
   },
-});
+};
 
 async function openLinearized(folder: string, compile: CompileOptions): Promise<LanguageModel> {
   await using original = await open(folder, compile);
@@ -105,24 +88,12 @@ async function openLinearized(folder: string, compile: CompileOptions): Promise<
 
 const prefillContexts = [1024, 4096];
 
-export const benchPrefill = defineCommand({
-  description:
-    'Times the reading of random prompts into an empty state, chunk by chunk, by a model or an exported folder.',
-  examples: [
-    'linnet bench prefill runs/1.1b-w8a8',
-    'linnet bench prefill runs/1.1b-w8a8 --context 1024 --chunk 256 --json',
-  ],
-  arguments: { model: folderOf('the model') },
-  options: {
-    context: contextOption('lengths of prompts', prefillContexts),
-    runs: withDefault(integer(1, 1000), 3, 'timed readings of each'),
-    chunk: optional(integer(1, 1024, 'tokens'), 'tokens per step (default: 128; 64 with layers of a delta rule)'),
-    ...engineOptions,
-  },
-  async run(context, { model: folder, context: asked, runs, chunk: given, device, threads }) {
+export const prefill: Benchmark = {
+  takes: ['context', 'runs', 'chunk'],
+  async run(context, { model: folder, context: asked, runs = 3, chunk: asChunk, device, threads }) {
     await using opened = await open(folder, { device, threads });
     const engine = await opened.engine();
-    const chunk = given ?? engine.promptChunk;
+    const chunk = asChunk ?? engine.promptChunk;
     const contexts = asked ?? contextsWithin(prefillContexts, opened.description);
     const speeds = await context.withProgress('reading', 'prompts', (_, hooks) =>
       prefillSpeed(engine, { contexts, runs, chunk, ...hooks }),
@@ -135,11 +106,7 @@ export const benchPrefill = defineCommand({
     ]);
     return { json: { rows, chunk } };
   },
-});
-
-function contextOption(what: string, usual: readonly number[]) {
-  return optional(countList, `${what} (default: ${usual.join(',')}, or as far as learned positions reach)`);
-}
+};
 
 type MeasuredRow = ReturnType<typeof rowOf>;
 
@@ -155,29 +122,16 @@ const speedColumns: readonly Column<MeasuredRow>[] = [
 
 const defaultNodes = [1, 4, 16, 64];
 
-export const benchVerify = defineCommand({
-  description:
-    'Times steps over random token trees with the logits of all nodes wanted, as verification of drafts needs them, by ' +
-    'a model or an exported folder. Sizes take turns; times never fall with size. Where the folder has Medusa heads, what ' +
-    'a draft of theirs takes is timed as well.',
-  examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
-  arguments: { model: folderOf('the model') },
-  options: {
-    nodes: optional(countList, `nodes of a tree (default: ${defaultNodes.join(',')})`),
-    context: optional(integer(1, 1 << 24, 'tokens'), 'tokens read before (default: 1024, or what the model allows)'),
-    rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
-    ...engineOptions,
-    ...settings({
-      depth: withDefault(integer(1, 64, 'nodes'), 4, 'deepest node of a tree'),
-    }),
-  },
-  async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
+export const verify: Benchmark = {
+  takes: ['nodes', 'context', 'rounds', 'depth'],
+  async run(context, { model: folder, nodes = defaultNodes, context: asked, depth = 4, rounds = 5, device, threads }) {
+    if (asked !== undefined && asked.length > 1) throw new UsageError('bench verify takes one --context');
     await using opened = await open(folder, { device, threads });
     const { description: model } = opened;
     const engine = await opened.engine();
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const beyond = verificationPositions({ nodes: sizes, depth, rounds });
-    const [committed] = asked === undefined ? contextsWithin([1024], model, beyond) : [asked];
+    const [committed] = asked ?? contextsWithin([1024], model, beyond);
     const times = await context.withProgress('verifying', 'rounds', (_, hooks) =>
       verificationSpeed(engine, { nodes: sizes, context: committed, depth, rounds, ...hooks }),
     );
@@ -212,7 +166,7 @@ export const benchVerify = defineCommand({
     context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
     return { json: { context: committed, rows, draftMs } };
   },
-});
+};
 
 /** Guesses per head when drafting is timed, as in the default tree. */
 const draftedRanks = 10;

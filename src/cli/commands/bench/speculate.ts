@@ -13,56 +13,30 @@ import {
 } from '../../../evaluation/speed/speculation-speed.ts';
 import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
-import { defineCommand, engineOptions, optional, repeated, withDefault, settings } from '../../framework/command.ts';
-import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/model-options.ts';
-import { fieldOption } from '../../options/text-options.ts';
+import type { Benchmark } from './benchmark.ts';
 import { open } from '../../../open/index.ts';
 import type { LanguageModel } from '../../../open/language-model.ts';
 
-const defaultContexts = [64, 1024, 8192];
+const speculationContexts = [64, 1024, 8192];
 const defaultTemperatures = [0, 0.7];
 /** Tokens that a model writes for itself where no text is given; longer prompts repeat them. */
 const ownWords = 512;
 
-export const benchSpeculate = defineCommand({
-  description:
-    'Decodes the same prompts one token a step, with drafts of the Medusa heads in the candidate tree of the folder, ' +
-    'and with drafting that switches itself off (auto). Prompts are stretches of --data, repeated where that is shorter; ' +
-    'without --data, of text that the model wrote itself. The ways take turns, and ratios are medians over ' +
-    'neighbouring runs. Greedy texts are compared token for token: the answer is no (exit code 1) if any differs.',
-  examples: [
-    'linnet bench speculate runs/medusa --data stories.jsonl',
-    'linnet bench speculate runs/medusa --data stories.jsonl --contexts 64,1024 --temperature 0 --json',
-    'linnet bench speculate runs/medusa-int4 --data stories.jsonl',
-  ],
-  arguments: {
-    model: folderOf('a model with Medusa heads, exported or not'),
-  },
-  options: {
-    data: repeated(called('source', text), '.txt or .jsonl file, or npm:PACKAGE; may be repeated'),
-    contexts: optional(countList, `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`),
-    temperature: repeated(decimal(0, 100), `may be repeated (default: ${defaultTemperatures.join(' and ')})`),
-    ...engineOptions,
-    ...settings({
-      field: fieldOption,
-      prompts: withDefault(integer(1, 1024), 3, 'prompts of each length'),
-      tokens: withDefault(integer(8, 1 << 20), 128, 'tokens of a continuation'),
-      rounds: withDefault(integer(1, 1000), 3, 'how often each prompt is continued in each way'),
-    }),
-  },
+export const speculate: Benchmark = {
+  takes: ['data', 'field', 'context', 'temperature', 'prompts', 'tokens', 'rounds'],
   async run(
     context,
     {
       model: folder,
       data,
-      field,
-      contexts: lengths = defaultContexts,
+      field = 'text',
+      context: lengths = speculationContexts,
       temperature,
-      prompts,
+      prompts = 3,
+      tokens = 128,
+      rounds = 3,
       device,
       threads,
-      ...counts
     },
   ) {
     await using opened = await open(folder, { device, threads });
@@ -74,7 +48,8 @@ export const benchSpeculate = defineCommand({
       speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
         contexts: lengths.map((length) => promptsOf(source, length, prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
-        ...counts,
+        tokens,
+        rounds,
         ...hooks,
       }),
     );
@@ -86,10 +61,10 @@ export const benchSpeculate = defineCommand({
       const places = different.map((row) => row.context).join(', ');
       context.print(`greedy texts differ from sequential decoding at context ${places}`);
     }
-    const json = { tree, heads: heads.count, tokens: counts.tokens, rows };
+    const json = { tree, heads: heads.count, tokens, rows };
     return { json, negative: different.length > 0 };
   },
-});
+};
 
 async function tokensOf({ tokenizer }: LanguageModel, data: readonly string[], field: string): Promise<Int32Array> {
   const documents = await loadDocuments(data, { field });
