@@ -35,11 +35,11 @@ config() {
 compare() {
   local model="$work/$1"
   local text=(--data "$3")
-  local common=("${text[@]}" --held-out 20 --set schedule=cosine --batch 1 --length 1024 --seed 1 --lr "$6")
+  local common=("${text[@]}" --held-out 20 --schedule cosine --batch 1 --length 1024 --seed 1 --lr "$6")
   config "$2" > "$model.json"
   echo "== $1: width $2, $3"
-  linnet pretrain "$model.json" --tokenizer "$work/tokenizer" "${common[@]}" --steps "$4" --set warmup=10 --out "$model"
-  linnet medusa train "$model" "${common[@]}" --heads 4 --steps "$5" --set warmup=8 --out "$model-medusa"
+  linnet pretrain "$model.json" --tokenizer "$work/tokenizer" "${common[@]}" --steps "$4" --warmup 10 --out "$model"
+  linnet medusa train "$model" "${common[@]}" --heads 4 --steps "$5" --warmup 8 --out "$model-medusa"
   linnet medusa tree "$model-medusa" "${text[@]}"
   # Exit code 1 would say that a greedy text differs.
   linnet bench speculate "$model-medusa" "${text[@]}"

@@ -20,7 +20,7 @@ for mixer in softmax local local+global local+conv augmented; do
   linnet linearize "$fixtures/stories260k" --mixer "$mixer" --out "$work/$mixer" > /dev/null
   before=$(evaluate "$work/$mixer")
   tuned=$(linnet finetune "$work/$mixer" --data "$fixtures/text/stories-sampled.jsonl" --steps "$steps" --lr 1e-3 \
-    --set warmup="$((steps / 15))" --set schedule=linear --batch 16 --length 512 --seed 1 --out "$work/$mixer-tuned")
+    --warmup "$((steps / 15))" --schedule linear --batch 16 --length 512 --seed 1 --out "$work/$mixer-tuned")
   after=$(evaluate "$work/$mixer-tuned")
   printf '%-13s %10s %10s %10s %9s\n' "$mixer" "$(field "$before" perplexity 2)" "$(field "$after" perplexity 3)" \
     "$(field "$tuned" loss 4)" "$(field "$tuned" tokensPerSecond 0)"

@@ -52,18 +52,7 @@ interface Subject {
 }
 
 const small = ['--threads', '1', '--quiet'];
-const training = [
-  '--data',
-  at('text.txt'),
-  '--steps',
-  '60',
-  '--batch',
-  '2',
-  '--length',
-  '32',
-  '--set',
-  'snapshotEvery=5',
-];
+const training = ['--data', at('text.txt'), '--steps', '60', '--batch', '2', '--length', '32', '--snapshot-every', '5'];
 const subjects: readonly Subject[] = [
   {
     name: 'linearize',
@@ -84,13 +73,13 @@ const subjects: readonly Subject[] = [
     name: 'convert',
     words: (out) => [
       ...['convert', at('model'), '--data', at('texts.jsonl'), '--held-out', '2', '--batch', '2', '--budget', '2s'],
-      ...['--set', 'contexts=64,128', '--out', out, ...small],
+      ...['--contexts', '64,128', '--out', out, ...small],
     ],
     ...{ resume: '--resume', resumable: 'conversion.json' },
   },
   {
     name: 'sweep',
-    words: (out) => ['study', 'sweep', '--plan', at('plan.json'), '--out', out, '--set', 'snapshotEvery=5', ...small],
+    words: (out) => ['study', 'sweep', '--plan', at('plan.json'), '--out', out, '--snapshot-every', '5', ...small],
     result: 'trials',
   },
   {

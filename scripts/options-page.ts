@@ -9,13 +9,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { commandTable } from '../src/cli/command-table.ts';
 import { runCli } from '../src/cli/framework/program.ts';
 import { encoderRoutes } from '../src/serving/encoders/encoder-server.ts';
 import { describedRoutes, fieldsOf, spoken } from '../src/serving/http/api-document.ts';
 import { defaultLimits } from '../src/serving/http/limits.ts';
 import { textRoutes } from '../src/serving/http/text-api.ts';
 import { projectRoot } from './entries.ts';
+import { commandsPage } from './commands-page.ts';
 
 /** What a command line prints, of the width that pages have. */
 async function printed(words: readonly string[]): Promise<string> {
@@ -26,23 +26,7 @@ async function printed(words: readonly string[]): Promise<string> {
   return text.trimEnd();
 }
 
-const rows = Object.entries(commandTable).map(([name, { summary }]) => {
-  return `| [\`${name}\`](#linnet-${name.replaceAll(' ', '-')}) | ${summary.replaceAll('|', '\\|')} |`;
-});
-const sections: string[] = [];
-for (const name of Object.keys(commandTable)) {
-  sections.push(`## linnet ${name}\n\n\`\`\`text\n${await printed([...name.split(' '), '--help-all'])}\n\`\`\``);
-}
-const options = `# Commands and options
-
-Made by \`npm run options\` from the definitions of the commands. What all have in common is in [cli.md](cli.md).
-
-| command | |
-|---|---|
-${rows.join('\n')}
-
-${sections.join('\n\n')}
-`;
+const options = await commandsPage((name) => printed([...name.split(' '), '--help-all']));
 
 const inTable = (text: string): string => text.replaceAll('|', '\\|');
 const endpointsOf = (routes: Parameters<typeof describedRoutes>[1]['routes']): string =>

@@ -76,10 +76,10 @@ export async function conversionCost(
   const converted = `${at}.converted`;
   const length = String(settings.length);
   const resume = existsSync(`${converted}.run`) ? ['--resume'] : [];
-  const given = ['--data', text.train, '--set', `length=${length}`, '--set', 'contexts=1024', ...settings.convert];
+  const given = ['--data', text.train, '--length', `${length}`, '--contexts', '1024', ...settings.convert];
   await finished(z.unknown(), `${at}.convert.json`, ['convert', model, ...given, '--out', converted, ...resume]);
   const compared = [model, converted, '--data', text.test];
-  const words = ['eval', 'perplexity', ...compared, '--set', 'mode=text', '--length', length];
+  const words = ['eval', 'perplexity', ...compared, '--mode', 'text', '--length', length];
   const { models } = await finished(perplexities, `${at}.perplexity.json`, words);
   const agree = ['eval', 'agreement', ...compared, '--prompts', String(settings.prompts)];
   const { recall, ...agreed } = await finished(agreement, `${at}.agreement.json`, agree);

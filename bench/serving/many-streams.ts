@@ -17,13 +17,13 @@ const words = [
   '0',
   '--parallel',
   '16',
-  '--set',
-  'maxQueue=1000',
+  '--max-queue',
+  '1000',
   '--quiet',
-  '--set',
-  'stateCache=0',
-  '--set',
-  'timeout=3600',
+  '--state-cache',
+  '0',
+  '--timeout',
+  '3600',
 ];
 const server = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
 const [hello] = z.tuple([z.instanceof(Buffer)]).parse(await once(server.stdout, 'data'));

@@ -48,8 +48,8 @@ const serve = [
   '--parallel',
   rows,
   '--quiet',
-  '--set',
-  'maxQueue=4096',
+  '--max-queue',
+  '4096',
 ];
 const servers = ports.map((port) => start(process.execPath, at('dist/cli/main.js'), ...serve, '--port', port));
 await Promise.all(ports.map((port, place) => listening(port, servers[place])));

@@ -74,7 +74,7 @@ const report = (what: string, value: string): void => {
   process.stdout.write(`| ${what} | ${value} |\n`);
 };
 
-const words = ['--prompt', prompt, '--max-tokens', String(tokens), '--set', 'ignoreEos', '--json', '--quiet'];
+const words = ['--prompt', prompt, '--max-tokens', String(tokens), '--ignore-eos', '--json', '--quiet'];
 const bareSchema = z.object({ tokensPerSecond: z.number() });
 const bareRates = Array.from({ length: rounds }, () => {
   const json: unknown = JSON.parse(

@@ -100,7 +100,7 @@ export function parseConfigFields<Schema extends z.ZodObject>(
 
 function refusalOf(names: readonly string[], json: JsonObject): string {
   const shown = names.map((name) => `${JSON.stringify(name.slice(0, 80))} (${subjectOf(name, json[name])})`);
-  const settings = names.map((name) => `--set ignore=${name.slice(0, 80)}`);
+  const settings = names.map((name) => `--ignore ${name.slice(0, 80)}`);
   return (
     `unknown: ${shown.join(', ')}: ${names.length === 1 ? 'its name says that it changes' : 'their names say that they change'} ` +
     `what is computed; where that is not so, leave ${names.length === 1 ? 'it' : 'them'} out by ${settings.join(' ')}`

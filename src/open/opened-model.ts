@@ -118,7 +118,7 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
       throw new LinnetError(
         'NOT_FOUND',
         `${this.origin} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or work ` +
-          'with token ids and the engine (--set promptTokens of commands)',
+          'with token ids and the engine (--prompt-tokens of commands)',
       );
     }
     if (tokenizer.vocabularySize <= this.vocabulary) return tokenizer;

@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Names of `serve --set engine`. */
+/** Names of `serve --engine`. */
 export const enginePlacements = ['auto', 'thread', 'inline'] as const;
 
 /**

@@ -66,7 +66,7 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
     throw new LinnetError(
       'NOT_FOUND',
       `${folder} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or give token ids where a ` +
-        'command takes them (--set promptTokens)',
+        'command takes them (--prompt-tokens)',
     );
   }
   const found = hash.digest('hex');

@@ -13,18 +13,7 @@ beforeAll(async () => {
 });
 
 it.each(['base', 'augmented'])('%s: prints the best, and tells all of them', async (name) => {
-  const words = [
-    'generate',
-    join(folder, name),
-    '--prompt',
-    'Hi',
-    '--max-tokens',
-    '9',
-    '--set',
-    'ignoreEos',
-    '--beams',
-    '3',
-  ];
+  const words = ['generate', join(folder, name), '--prompt', 'Hi', '--max-tokens', '9', '--ignore-eos', '--beams', '3'];
   const reported = await runJson(...words);
   expect(reported).toMatchObject({
     finish: 'length',

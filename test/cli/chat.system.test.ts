@@ -74,11 +74,11 @@ describe('linnet chat --tools', () => {
   const city = { type: 'object', properties: { city: { enum: ['Paris', 'Oslo'] } }, required: ['city'] };
   const weather = { type: 'function', function: { name: 'weather', parameters: city } };
   beforeAll(() => writeFileSync(tools, JSON.stringify([weather])));
-  const spoken = ['--chat-template', template, '--tools', tools, '--set', 'toolFormat=llama3'];
+  const spoken = ['--chat-template', template, '--tools', tools, '--tool-format', 'llama3'];
   const called = /^weather\(\{ ?"city": ?"(Paris|Oslo)" ?\}\)$/m;
 
   it('shows a call, takes the result that is typed, and goes on', async () => {
-    const words = [...spoken, '--set', 'toolChoice=weather', '--max-tokens', '200'];
+    const words = [...spoken, '--tool-choice', 'weather', '--max-tokens', '200'];
     const run = await chat(['Hello', 'sunny', '/state', '/undo', '/state'], ...words);
     expect(run.exitCode, run.stderr).toBe(0);
     expect(run.stdout).toMatch(called);
@@ -88,7 +88,7 @@ describe('linnet chat --tools', () => {
 
   it('reads the call and its result, and saves them with the session', async () => {
     const file = join(folder, 'called.session');
-    const words = ['--set', 'toolChoice=required', '--max-tokens', '200'];
+    const words = ['--tool-choice', 'required', '--max-tokens', '200'];
     const said = await chat(['Hello', 'sunny', `/save ${file}`, '/state'], ...spoken, ...words);
     const resumed = await chat(['/state'], ...spoken, '--session', file);
     const size = /([\d,]+) tokens in/;
@@ -99,7 +99,7 @@ describe('linnet chat --tools', () => {
 
   it('gives the call to a command once that is confirmed, or unasked with --yes', async () => {
     const command = ['--tool-command', `sed 's/.*"arguments":/got /'`];
-    const words = [...spoken, '--set', 'toolChoice=required', '--max-tokens', '200', ...command];
+    const words = [...spoken, '--tool-choice', 'required', '--max-tokens', '200', ...command];
     const got = /^got \{ ?"city": ?"(Paris|Oslo)" ?\}\}$/m;
     expect((await chat(['Hello', 'y'], ...words)).stdout).toMatch(got);
     expect((await chat(['Hello'], ...words, '--yes')).stdout).toMatch(got);
@@ -109,13 +109,13 @@ describe('linnet chat --tools', () => {
   });
 
   it('tells the model of a command that fails', async () => {
-    const words = ['--set', 'toolChoice=required', '--max-tokens', '200', '--tool-command', 'exit 3', '--yes'];
+    const words = ['--tool-choice', 'required', '--max-tokens', '200', '--tool-command', 'exit 3', '--yes'];
     expect((await chat(['Hello'], ...spoken, ...words)).stdout).toMatch(/^the command failed: exit code 3$/m);
   });
 
   it('ends a command that prints too much, and waits for nothing that it has started', async () => {
     const flood = '(sleep 30 & head -c 2000000 /dev/zero) 2>/dev/null';
-    const words = ['--set', 'toolChoice=required', '--max-tokens', '200', '--tool-command', flood, '--yes'];
+    const words = ['--tool-choice', 'required', '--max-tokens', '200', '--tool-command', flood, '--yes'];
     const started = performance.now();
     expect((await chat(['Hello'], ...spoken, ...words)).stdout).toMatch(
       /^the command printed more than 1048576 bytes$/m,
@@ -139,8 +139,8 @@ describe('linnet chat --tools', () => {
     const wrong = [
       [...spoken, '--yes'],
       ['--tool-command', 'true'],
-      ['--chat-template', template, '--set', 'toolFormat=llama3'],
-      [...spoken, '--set', 'toolChoice=clock'],
+      ['--chat-template', template, '--tool-format', 'llama3'],
+      [...spoken, '--tool-choice', 'clock'],
       ['--tools', tools],
     ];
     for (const words of wrong) codes.push(errorOf(await chat([], ...words, '--json')).code);

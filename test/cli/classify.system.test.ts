@@ -25,11 +25,11 @@ beforeAll(async () => {
     return { first, second, label: first === second ? 'same' : 'other', score: first.length - 4.5 };
   });
   await writeFile(at('pairs.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-  const data = ['--data', at('pairs.jsonl'), '--set', 'textField=first'];
+  const data = ['--data', at('pairs.jsonl'), '--text-field', 'first'];
   const train = ['finetune', at('gpt2'), ...data, ...settings];
-  const pair = ['--set', 'pairField=second'];
+  const pair = ['--pair-field', 'second'];
   await runJson(...train, ...pair, '--objective', 'classify', '--steps', '8', '--out', at('pairs'));
-  const number = ['--set', 'labelField=score', '--objective', 'regress'];
+  const number = ['--label-field', 'score', '--objective', 'regress'];
   await runJson(...train, ...number, '--steps', '40', '--out', at('numbers'));
 }, 120_000);
 
@@ -118,8 +118,8 @@ describe('a regression head', () => {
   });
 
   it('goes on as one, and refuses classes, as classifiers refuse numbers', async () => {
-    const data = ['--data', at('pairs.jsonl'), '--set', 'textField=first'];
-    const numbers = [...data, '--set', 'labelField=score'];
+    const data = ['--data', at('pairs.jsonl'), '--text-field', 'first'];
+    const numbers = [...data, '--label-field', 'score'];
     const more = ['--steps', '1', ...settings];
     await runJson('finetune', at('numbers'), ...numbers, ...more, '--out', at('numbers-further'));
     await runJson('finetune', at('numbers'), ...numbers, '--lora', 'r=2', ...more, '--out', at('numbers-adapted'));
@@ -129,7 +129,7 @@ describe('a regression head', () => {
     expect((await linnet(...wrong)).stderr).toMatch(/tells other, same apart, and cannot learn numbers/);
     const words = ['finetune', at('numbers'), ...data, ...more, '--out', at('refused')];
     expect((await linnet(...words)).stderr).toMatch(/pairs.jsonl:1 has the label "same"; regression expects a number/);
-    const smoothed = ['finetune', at('numbers'), ...numbers, ...more, '--set', 'labelSmoothing=0.1', '--out', at('no')];
+    const smoothed = ['finetune', at('numbers'), ...numbers, ...more, '--label-smoothing', '0.1', '--out', at('no')];
     expect((await linnet(...smoothed)).exitCode).toBe(2);
   });
 });

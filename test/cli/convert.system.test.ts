@@ -15,7 +15,7 @@ const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 const command = (...more: string[]): string[] => [
   ...['convert', at('base'), '--data', at('text.jsonl'), '--held-out', '2', '--batch', '2'],
-  ...['--set', 'contexts=64,128', '--set', 'threads=1', ...more],
+  ...['--contexts', '64,128', '--threads', '1', ...more],
 ];
 
 beforeAll(async () => {
@@ -52,7 +52,7 @@ describe('a conversion', () => {
 
   it('takes a Qwen3 into the container of Qwen3.5, layers exactly or as Gated DeltaNet that learns', async () => {
     await saveTinyModel(at('qwen3'), 1, 'qwen3');
-    const [, , ...given] = command('--target', 'qwen3_5', '--set', 'length=16');
+    const [, , ...given] = command('--target', 'qwen3_5', '--length', '16');
     const into = (out: string, ...more: string[]) =>
       runJson('convert', at('qwen3'), ...given, ...more, '--out', at(out));
     const whole = await into('exact', '--keep', '0,1');
@@ -81,17 +81,7 @@ describe('a conversion', () => {
 
   it('plans memory, disk and time, and does nothing else', async () => {
     const { plan } = await runJson(
-      ...command(
-        '--steps',
-        '4,4,4',
-        '--set',
-        'length=16',
-        '--memory',
-        'learned,2GiB',
-        '--plan',
-        '--out',
-        at('planned'),
-      ),
+      ...command('--steps', '4,4,4', '--length', '16', '--memory', 'learned,2GiB', '--plan', '--out', at('planned')),
     );
     const { stages, memoryLimitBytes } = plan as {
       stages: Record<'length' | 'batch' | 'tokens' | 'memoryBytes' | 'diskBytes' | 'seconds', number>[];
@@ -117,7 +107,7 @@ describe('a conversion', () => {
   });
 
   it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {
-    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--set', 'sinks=0'];
+    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--sinks', '0'];
     const json = await runJson(...command(...options, '--out', at('steps')));
     const stages = json.stages as { name: string; steps: number }[];
     expect(stages.map(({ name, steps }) => [name, steps])).toEqual([
@@ -161,10 +151,10 @@ describe('a conversion', () => {
     expect(errorOf(again).message).toMatch(/holds a conversion; continue it \("resume"\), begin anew \("replace"\)/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
-    await runJson(...command(...options, '--out', at('once-more'), '--set', `run=${at('resumed.run')}`, '--resume'));
+    await runJson(...command(...options, '--out', at('once-more'), '--run', `${at('resumed.run')}`, '--resume'));
     await expectSameWeights(at('resumed'), at('once-more'));
     const other = await runCaptured([
-      ...command('--budget', '2s', '--out', at('other'), '--set', `run=${at('resumed.run')}`, '--resume', '--json'),
+      ...command('--budget', '2s', '--out', at('other'), '--run', `${at('resumed.run')}`, '--resume', '--json'),
     ]);
     expect(errorOf(other).code).toBe('MISMATCH');
   });
@@ -172,7 +162,7 @@ describe('a conversion', () => {
 
 it('says of a conversion that lost much that it did, in the terminal and in the report', async () => {
   const tiny = ['convert', 'assets/tiny-llama', '--data', at('text.jsonl'), '--held-out', '2', '--steps', '0,0,0'];
-  const state = ['--group', '2', '--memory', 'none', '--set', 'sinks=0', '--set', 'contexts=64', '--threads', '1'];
+  const state = ['--group', '2', '--memory', 'none', '--sinks', '0', '--contexts', '64', '--threads', '1'];
   const { stdout, exitCode } = await runCaptured([...tiny, ...state, '--out', at('bad')]);
   expect(exitCode).toBe(0);
   const [, change] = /\((\+[\d.]+) %\) on test text/.exec(stdout) ?? [];
@@ -210,7 +200,7 @@ describe('is refused', () => {
 
 it('eval perplexity --without says what a branch is worth', async () => {
   await runJson('linearize', at('base'), '--mixer', 'window', '--group', '4', '--out', at('window'));
-  const data = ['--data', at('text.jsonl'), '--set', 'limitDocuments=4'];
+  const data = ['--data', at('text.jsonl'), '--limit-documents', '4'];
   const whole = jsonOf(await runCaptured(['eval', 'perplexity', at('window'), ...data, '--json']));
   const without = jsonOf(
     await runCaptured(['eval', 'perplexity', at('window'), ...data, '--without', 'memory', '--json']),

@@ -58,7 +58,7 @@ it('by logits trains the changed attention, and resumes to the same bytes', asyn
     at('llama-student'),
     '--stage',
     'logits',
-    ...settings('--set', 'snapshotEvery=20'),
+    ...settings('--snapshot-every', '20'),
   ];
   await runJson(...command, '--out', at('taught'));
   const found = await losses(at('taught'));
@@ -71,7 +71,7 @@ it('by logits trains the changed attention, and resumes to the same bytes', asyn
 
 describe('a run', () => {
   it('is resumed to the same bytes', async () => {
-    const command = ['distill', at('llama'), at('llama-student'), ...settings('--set', 'snapshotEvery=20')];
+    const command = ['distill', at('llama'), at('llama-student'), ...settings('--snapshot-every', '20')];
     await runJson(...command, '--out', at('whole'));
     await expectSameAfterResume(command, at('whole'));
   });

@@ -98,7 +98,7 @@ describe('a model of the hub', () => {
   it.each<[string, string[], RegExp]>([
     ['generate', ['--prompt', 'Once', '--max-tokens', '2'], /./],
     ['chat', ['--max-tokens', '2'], /./],
-    ['serve', ['--port', '0', '--set', 'noUi'], /^owner\/model at http/],
+    ['serve', ['--port', '0', '--no-ui'], /^owner\/model at http/],
   ])(
     'is fetched by %s, which says first what it fetches, and later used without a network',
     async (name, words, said) => {
@@ -179,8 +179,8 @@ describe('download --dataset', () => {
       'piqa',
       '--data',
       data,
-      '--set',
-      `writeRequests=${requests}`,
+      '--write-requests',
+      `${requests}`,
     ];
     expect(jsonOf(await runCaptured([...words, '--json']))).toMatchObject({ requests: 6 });
     const wrong = await runCaptured(['download', id, '--config', 'sst2', ...place]);

@@ -134,23 +134,14 @@ describe('of runs of eval tasks', () => {
 
   it('reads what they wrote: a folder with a folder for each model, or asks both at once', async () => {
     for (const model of ['one', 'two']) {
-      const words = [
-        '--tasks',
-        at('riddles.json'),
-        '--data',
-        at('data'),
-        '--out',
-        at('runs'),
-        '--set',
-        'bootstrap=100',
-      ];
+      const words = ['--tasks', at('riddles.json'), '--data', at('data'), '--out', at('runs'), '--bootstrap', '100'];
       await runJson('eval', 'tasks', at(model), ...words);
     }
     expect(await readdir(at('runs'))).toHaveLength(2);
     const { tasks } = schema.parse(await runJson('eval', 'tasks', at('runs')));
     expect(tasks[0].metrics.map(({ metric }) => metric)).toEqual(['acc,none', 'mcc,none']);
     expect(tasks[0].metrics[0].differences[0]?.questions).toBe(12);
-    const words = ['--tasks', at('riddles.json'), '--data', at('data'), '--set', 'bootstrap=100'];
+    const words = ['--tasks', at('riddles.json'), '--data', at('data'), '--bootstrap', '100'];
     const atOnce = schema.parse(await runJson('eval', 'tasks', at('one'), at('two'), ...words));
     expect(atOnce.tasks).toEqual(tasks);
   });

@@ -22,7 +22,7 @@ async function run(words: readonly string[], onOutput?: (child: ChildProcess) =>
 }
 
 /** A command that would run for hours. */
-const endless = (): string[] => ['generate', model, '--max-tokens', '100000000', '--set', 'ignoreEos'];
+const endless = (): string[] => ['generate', model, '--max-tokens', '100000000', '--ignore-eos'];
 
 describe('the executable', () => {
   it('answers', async () => {

@@ -52,7 +52,7 @@ describe('linnet export', () => {
 describe('an exported folder', () => {
   it('generates what the model generates, sequentially and with lookup', async () => {
     const { out } = await exported('f32');
-    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--set', 'ignoreEos'];
+    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--ignore-eos'];
     const { tokens } = await runJson('generate', base, ...words);
     expect((await runJson('generate', out, ...words)).tokens).toEqual(tokens);
     expect((await runJson('generate', out, ...words, '--speculate', 'lookup')).tokens).toEqual(tokens);
@@ -61,7 +61,7 @@ describe('an exported folder', () => {
   it('continues a session, its own only', async () => {
     const { out } = await exported('f32');
     const session = join(place, 'talk.session');
-    const words = ['--max-tokens', '6', '--set', 'ignoreEos', '--session', session, '--json'];
+    const words = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--json'];
     expect((await linnet('generate', out, '--prompt', 'the rain', ...words)).exitCode).toBe(0);
     expect((await linnet('generate', out, '--prompt', ' fell', ...words)).exitCode).toBe(0);
     const other = await linnet('generate', base, '--prompt', ' fell', ...words);
@@ -71,7 +71,7 @@ describe('an exported folder', () => {
 
   it('has the perplexity of the model', async () => {
     const { out } = await exported('f32');
-    const words = ['--data', text, '--length', '50', '--set', 'stride=17'];
+    const words = ['--data', text, '--length', '50', '--stride', '17'];
     const expected = z.object({ nll: z.number(), tokens: z.int() });
     const model = expected.parse(await runJson('eval', 'perplexity', base, ...words));
     const stored = expected.parse(await runJson('eval', 'perplexity', out, ...words));
@@ -105,7 +105,7 @@ describe('an exported folder', () => {
     );
 
     const session = join(place, 'mixed.session');
-    const talk = ['--max-tokens', '6', '--set', 'ignoreEos', '--session', session, '--speculate', 'lookup'];
+    const talk = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--speculate', 'lookup'];
     expect((await linnet('generate', out, '--prompt', 'the rain', ...talk)).exitCode).toBe(0);
     expect((await linnet('generate', out, '--prompt', ' fell', ...talk)).exitCode).toBe(0);
     expect(errorOf(await linnet('generate', int4, '--prompt', ' fell', ...talk, '--json')).code).toBe('MISMATCH');

@@ -17,14 +17,14 @@ async function progressOf(textOnTerminal: boolean, extra: readonly string[] = []
   const words = [
     'generate',
     join(folder, 'model'),
-    '--set',
-    'promptTokens=1,2,3,1,2',
+    '--prompt-tokens',
+    '1,2,3,1,2',
     '--max-tokens',
     '8',
     '--speculate',
     'lookup',
   ];
-  await runCli([...words, '--set', 'ignoreEos', ...extra], {
+  await runCli([...words, '--ignore-eos', ...extra], {
     stdout: { isTTY: textOnTerminal, write: () => true },
     stderr: { isTTY: true, columns: 200, write: (text) => (stderr += text) },
     environment: {},

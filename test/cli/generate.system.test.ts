@@ -8,25 +8,24 @@ import { linearizedModels } from '../models/linearized-models.ts';
 const { folder, augmented, hybrid, leaking } = linearizedModels();
 
 describe('generate', () => {
-  const sampled = ['--temperature', '1', '--top-p', '0.95', '--set', 'repetitionPenalty=1.1', '--set', 'ignoreEos'];
+  const sampled = ['--temperature', '1', '--top-p', '0.95', '--repetition-penalty', '1.1', '--ignore-eos'];
 
   it('continues a text after BOS and token ids as they are', async () => {
-    const byText = await runJson('generate', augmented, '--prompt', 'Hi', '--max-tokens', '6', '--set', 'ignoreEos');
+    const byText = await runJson('generate', augmented, '--prompt', 'Hi', '--max-tokens', '6', '--ignore-eos');
     const ids = '256,72,105';
     const byIds = await runJson(
       'generate',
       augmented,
-      '--set',
-      `promptTokens=${ids}`,
+      '--prompt-tokens',
+      `${ids}`,
       '--max-tokens',
       '6',
-      '--set',
-      'ignoreEos',
+      '--ignore-eos',
     );
     expect(byIds.tokens).toEqual(byText.tokens);
     expect(byText).toMatchObject({ steps: 6, promptTokens: 3, finish: 'length' });
     expect(byText.tokensPerSecond).toBeGreaterThan(0);
-    expect(await runJson('generate', augmented, '--set', 'promptTokens=72,105', '--max-tokens', '1')).toMatchObject({
+    expect(await runJson('generate', augmented, '--prompt-tokens', '72,105', '--max-tokens', '1')).toMatchObject({
       promptTokens: 2,
     });
     expect(await runJson('generate', augmented, '--max-tokens', '1')).toMatchObject({ promptTokens: 1 });
@@ -35,7 +34,7 @@ describe('generate', () => {
   it('reads the prompt from a file, and streams the same text that --json gives', async () => {
     const file = join(folder, 'prompt.txt');
     await writeFile(file, 'Hi');
-    const words = ['generate', augmented, '--set', `promptFile=${file}`, '--max-tokens', '20', '--set', 'ignoreEos'];
+    const words = ['generate', augmented, '--prompt-file', `${file}`, '--max-tokens', '20', '--ignore-eos'];
     const pieces: string[] = [];
     const streamed = await runCaptured(words, { onOutput: (text) => pieces.push(text) });
     expect(streamed.stdout).toBe(`${String((await runJson(...words)).text)}\n`);
@@ -49,8 +48,8 @@ describe('generate', () => {
     const { text, finish } = await runJson(...words);
     expect(finish).toBe('eos');
     expect([{ a: 1 }, { a: 2 }]).toContainEqual(JSON.parse(String(text)));
-    const endless = await runCaptured([...words, '--set', 'ignoreEos']);
-    expect(endless.stderr).toMatch(/JSON and calls end with EOS; leave out --set ignoreEos/);
+    const endless = await runCaptured([...words, '--ignore-eos']);
+    expect(endless.stderr).toMatch(/JSON and calls end with EOS; leave out --ignore-eos/);
     await writeFile(file, '{"not": {}}');
     expect((await runCaptured(words)).stderr).toContain('"not" is not supported');
   });
@@ -75,14 +74,14 @@ describe('generate', () => {
   it('saves the session when interrupted, and says how to go on', async () => {
     const file = join(folder, 'interrupted.session');
     const controller = new AbortController();
-    const words = ['generate', augmented, '--prompt', 'Hi', '--max-tokens', '100000', '--set', 'ignoreEos'];
+    const words = ['generate', augmented, '--prompt', 'Hi', '--max-tokens', '100000', '--ignore-eos'];
     const stopped = await runCaptured([...words, '--session', file], {
       signal: controller.signal,
       onOutput: () => controller.abort(),
     });
     expect(stopped.exitCode).toBe(130);
     expect(stopped.stderr).toContain(`--session ${file}`);
-    const more = await runJson('generate', augmented, '--session', file, '--max-tokens', '4', '--set', 'ignoreEos');
+    const more = await runJson('generate', augmented, '--session', file, '--max-tokens', '4', '--ignore-eos');
     expect(more.tokens).toHaveLength(4);
   });
 
@@ -95,14 +94,14 @@ describe('generate', () => {
   });
 
   it.each([
-    [['--prompt', 'a', '--set', 'promptTokens=1'], 2],
+    [['--prompt', 'a', '--prompt-tokens', '1'], 2],
     [['--max-tokens', '0'], 2],
     [['--temperature', '-1'], 2],
     [['--top-p', '0'], 2],
-    [['--set', 'promptTokens=1,,2'], 2],
-    [['--set', 'promptTokens=258'], 3],
-    [['--set', 'promptFile=nowhere.txt'], 3],
-    [['--set', 'device=tpu'], 2],
+    [['--prompt-tokens', '1,,2'], 2],
+    [['--prompt-tokens', '258'], 3],
+    [['--prompt-file', 'nowhere.txt'], 3],
+    [['--device', 'tpu'], 2],
   ])('refuses %j', async (words, exitCode) => {
     const result = await linnet('generate', augmented, ...words, '--json');
     expect(result.exitCode).toBe(exitCode);

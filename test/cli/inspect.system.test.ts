@@ -74,7 +74,7 @@ describe('inspect', () => {
     await writeFile(join(path, 'config.json'), JSON.stringify(fields));
     const refused = await linnet('inspect', path);
     expect(refused.stderr).toContain('unknown: "rope_jitter" (positions)');
-    const ignoring = ['--set', 'ignore=rope_jitter'];
+    const ignoring = ['--ignore', 'rope_jitter'];
     expect(await runJson('inspect', path, ...ignoring)).toMatchObject({ unknownFields: ['trained_by'] });
     expect((await linnet('inspect', path, ...ignoring)).stdout).toContain('"trained_by" of config.json');
     const written = join(folder, 'written');

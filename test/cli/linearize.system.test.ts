@@ -65,16 +65,7 @@ describe('linearize', () => {
   });
 
   it('passes every refinement on to the configuration', async () => {
-    const refined = [
-      '--set',
-      'localKernel=softmax',
-      '--set',
-      'lambda',
-      '--set',
-      'castling',
-      '--set',
-      'normalize=together',
-    ];
+    const refined = ['--local-kernel', 'softmax', '--lambda', '--castling', '--normalize', 'together'];
     const out = join(folder, 'refined');
     const reported = await runJson(
       'linearize',
@@ -108,22 +99,18 @@ describe('linearize', () => {
   it.each([
     [
       'performer',
-      ['--set', 'features=24', '--set', 'seed=7'],
+      ['--features', '24', '--set', 'seed=7'],
       { kind: 'features', map: { name: 'performer', features: 24, seed: 7 } },
     ],
     ['hedgehog', [], { kind: 'features', map: { name: 'hedgehog' }, output: 'ratio' }],
-    ['yoso', ['--set', 'bits=4'], { kind: 'yoso', bits: 4 }],
+    ['yoso', ['--bits', '4'], { kind: 'yoso', bits: 4 }],
     [
       'yoso-hashed',
-      ['--set', 'bits=3', '--set', 'hashes=4'],
+      ['--bits', '3', '--hashes', '4'],
       { kind: 'features', map: { name: 'hashes', hashes: 4, bits: 3 } },
     ],
-    ['linformer', ['--set', 'rows=4', '--set', 'block=16'], { kind: 'block-linformer', rows: 4, block: 16 }],
-    [
-      'linformer-bidirectional',
-      ['--set', 'rows=16', '--set', 'length=128'],
-      { kind: 'linformer', rows: 16, length: 128 },
-    ],
+    ['linformer', ['--rows', '4', '--block', '16'], { kind: 'block-linformer', rows: 4, block: 16 }],
+    ['linformer-bidirectional', ['--rows', '16', '--length', '128'], { kind: 'linformer', rows: 16, length: 128 }],
   ])('sizes %s and gives it a convolution', async (mixer, sizes, config) => {
     const out = join(folder, mixer);
     const reported = await runJson(
@@ -148,7 +135,7 @@ describe('linearize', () => {
   it('saves in the type asked for and replaces only on request', async () => {
     const out = join(folder, 'halves');
     const words = ['linearize', base, '--mixer', 'local', '--out', out];
-    await runJson(...words, '--set', 'dtype=BF16');
+    await runJson(...words, '--dtype', 'BF16');
     expect(await runJson('inspect', out)).toMatchObject({ weights: { types: ['BF16'] } });
     const refused = await linnet(...words);
     expect(refused.exitCode).toBe(3);
@@ -165,18 +152,18 @@ describe('linearize', () => {
     [['--mixer', 'augmented', '--layers', 'all'], 2, 'such as 0-3,5'],
     [['--mixer', 'softmax', '--convolution'], 2, 'the mixer softmax does not take --convolution; it takes no options'],
     [
-      ['--mixer', 'relu', '--convolution', '--set', 'castling'],
+      ['--mixer', 'relu', '--convolution', '--castling'],
       2,
-      'the mixer relu does not take --set castling; it takes --group, --convolution, --kernel, --set unmasked',
+      'the mixer relu does not take --castling; it takes --group, --convolution, --kernel, --unmasked',
     ],
     [['--mixer', 'linformer', '--group', '8'], 2, 'the mixer linformer does not take --group; it takes '],
-    [['--mixer', 'local', '--set', 'castling'], 2, 'castling is defined together with a convolution'],
-    [['--mixer', 'global', '--set', 'lambda'], 2, 'the mixer global does not take --set lambda; it takes '],
-    [['--mixer', 'local', '--set', 'normalize=global'], 2, "normalize 'global' needs a global branch"],
+    [['--mixer', 'local', '--castling'], 2, 'castling is defined together with a convolution'],
+    [['--mixer', 'global', '--lambda'], 2, 'the mixer global does not take --lambda; it takes '],
+    [['--mixer', 'local', '--normalize', 'global'], 2, "normalize 'global' needs a global branch"],
     [
-      ['--mixer', 'softmax', '--set', 'normalize=together'],
+      ['--mixer', 'softmax', '--normalize', 'together'],
       2,
-      'the mixer softmax does not take --set normalize; it takes no options',
+      'the mixer softmax does not take --normalize; it takes no options',
     ],
   ])('refuses %j', async (words, exitCode, message) => {
     const result = await linnet('linearize', base, ...words, '--out', join(folder, 'refused'), '--json');

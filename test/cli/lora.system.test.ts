@@ -36,7 +36,7 @@ describe.each([
   it('trains updates of the targets and the groups that are named, and nothing else', async () => {
     const out = join(folder, `${family}-merged`);
     const reported = await runJson(
-      ...tune(base, out, '--lora', `r=2,targets=${targets}`, '--set', 'loraTrain=norms,mixers'),
+      ...tune(base, out, '--lora', `r=2,targets=${targets}`, '--lora-train', 'norms,mixers'),
     );
     expect(reported.steps).toBe(6);
     const names = await changedParameters(base, out);
@@ -51,9 +51,9 @@ describe.each([
 
   it('saves an adapter that merges to the same model, and keeps moments of what is trained alone', async () => {
     const [merged, adapter, again] = ['m', 'a', 'g'].map((end) => join(folder, `${family}-${end}`));
-    const lora = ['--lora', `r=3,alpha=5,targets=${targets}`, '--set', 'loraTrain=mixers,norms'];
+    const lora = ['--lora', `r=3,alpha=5,targets=${targets}`, '--lora-train', 'mixers,norms'];
     await runJson(...tune(base, merged, ...lora));
-    await runJson(...tune(base, adapter, ...lora, '--set', 'loraSave=adapter'));
+    await runJson(...tune(base, adapter, ...lora, '--lora-save', 'adapter'));
     expect((await readdir(adapter)).sort()).toEqual([
       WRITTEN_FILES,
       'adapter_config.json',
@@ -75,14 +75,14 @@ describe('a run', () => {
     const base = join(folder, 'llama-softmax');
     const [unbroken, stopped] = ['unbroken', 'stopped'].map((name) => join(folder, name));
     const lora = ['--lora', 'r=2,targets=q,o'];
-    await runJson(...tune(base, unbroken, ...lora, '--set', 'snapshotEvery=2'));
-    await runJson(...tune(base, stopped, ...lora, '--set', 'snapshotEvery=2'));
+    await runJson(...tune(base, unbroken, ...lora, '--snapshot-every', '2'));
+    await runJson(...tune(base, stopped, ...lora, '--snapshot-every', '2'));
     await cutShort(stopped);
     const other = await runCaptured(
-      tune(base, stopped, '--lora', 'r=2,targets=q,v', '--set', 'snapshotEvery=2', '--resume'),
+      tune(base, stopped, '--lora', 'r=2,targets=q,v', '--snapshot-every', '2', '--resume'),
     );
     expect(other.stderr).toMatch(/another model|readable/);
-    await runJson(...tune(base, stopped, ...lora, '--set', 'snapshotEvery=2', '--resume'));
+    await runJson(...tune(base, stopped, ...lora, '--snapshot-every', '2', '--resume'));
     await expectSameWeights(unbroken, stopped);
   });
 
@@ -90,9 +90,9 @@ describe('a run', () => {
     [['--lora', 'r=0'], /--lora is/],
     [['--lora', 'q,v'], /--lora is/],
     [['--lora', 'targets=nothing'], /no matrix of the model is named "nothing"; there are q_proj/],
-    [['--set', 'loraTrain=norms'], /--lora too/],
-    [['--set', 'loraSave=adapter'], /needs --lora/],
-    [['--lora', 'r=2', '--set', 'loraTrain=all'], /--set loraTrain is/],
+    [['--lora-train', 'norms'], /--lora too/],
+    [['--lora-save', 'adapter'], /needs --lora/],
+    [['--lora', 'r=2', '--lora-train', 'all'], /--lora-train is/],
   ])('refuses %j', async (words, message) => {
     const run = await runCaptured(tune(join(folder, 'llama-softmax'), join(folder, 'refused'), ...words));
     expect(run.exitCode).not.toBe(0);

@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 
 function training(model: string, out: string, ...more: string[]): string[] {
-  const settings = ['--steps', '60', '--lr', '2e-2', '--batch', '4', '--length', '48', '--set', 'snapshotEvery=10'];
+  const settings = ['--steps', '60', '--lr', '2e-2', '--batch', '4', '--length', '48', '--snapshot-every', '10'];
   return ['medusa', 'train', model, '--data', data, '--heads', '3', ...settings, '--out', out, ...more];
 }
 
@@ -82,10 +82,10 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
       'prompts=4',
       '--set',
       'promptLength=8',
-      '--set',
-      'tokens=24',
-      '--set',
-      'rounds=1',
+      '--tokens',
+      '24',
+      '--rounds',
+      '1',
       '--max-nodes',
       '8',
     ];
@@ -107,7 +107,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
     const speed = await runJson(
       ...['bench', 'speculate', out, '--data', data, '--context', '8,40', '--set', 'prompts=2'],
-      ...['--set', 'tokens=32', '--set', 'rounds=1'],
+      ...['--tokens', '32', '--rounds', '1'],
     );
     expect(speed).toMatchObject({ tree: { method: 'given', nodes: 5 }, heads: 3 });
     const rows = z
@@ -131,18 +131,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
   });
 
   it('are measured on text of the model itself where none is given', async () => {
-    const small = [
-      '--context',
-      '600',
-      '--set',
-      'prompts=1',
-      '--set',
-      'tokens=16',
-      '--set',
-      'rounds=1',
-      '--temperature',
-      '0',
-    ];
+    const small = ['--context', '600', '--set', 'prompts=1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
     const { rows } = await runJson('bench', 'speculate', out, ...small);
     expect(rows).toEqual([expect.objectContaining({ context: 600, identical: true })]);
   });
@@ -162,7 +151,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 describe('medusa train', () => {
   it('stopped and resumed saves the same bytes', async () => {
     const unbroken = join(folder, 'unbroken');
-    await runJson(...training(softmax, unbroken, '--set', 'hiddenStates=disk'));
+    await runJson(...training(softmax, unbroken, '--hidden-states', 'disk'));
     const resumed = join(folder, 'resumed');
     const abort = new AbortController();
     const timer = setInterval(() => {
@@ -174,7 +163,7 @@ describe('medusa train', () => {
       );
     }, 2);
     const hidden = join(`${resumed}.run`, 'hidden-states.safetensors');
-    const words = training(softmax, resumed, '--set', 'hiddenStates=disk');
+    const words = training(softmax, resumed, '--hidden-states', 'disk');
     const stopped = await runCaptured(words, { signal: abort.signal });
     clearInterval(timer);
     expect(stopped.stderr).toContain('--resume');
@@ -189,7 +178,7 @@ describe('medusa train', () => {
   it('changes the model when joint', async () => {
     const out = join(folder, 'joint');
     await runJson(
-      ...training(softmax, out, '--joint', '--set', 'headWeight=0.3', '--set', 'baseRate=0.5', '--held-out', '2'),
+      ...training(softmax, out, '--joint', '--head-weight', '0.3', '--base-rate', '0.5', '--held-out', '2'),
     );
     const before = await loadCausalModel(softmax);
     const after = await loadCausalModel(out);
@@ -200,9 +189,9 @@ describe('medusa train', () => {
   });
 
   it.each([
-    [['--set', 'headWeight=0.5'], '--joint'],
+    [['--head-weight', '0.5'], '--joint'],
     [['--heads', '17'], '--heads'],
-    [['--set', 'headDecay=0'], '--set headDecay'],
+    [['--head-decay', '0'], '--head-decay'],
   ])('refuses %j', async (more, named) => {
     const run = await runCaptured(training(softmax, join(folder, 'refused'), ...more));
     expect(run.exitCode).toBe(2);

@@ -61,7 +61,7 @@ beforeAll(async () => {
   await writeFile(at('pairs.jsonl'), pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(''));
 });
 
-const settings = ['--batch', '8', '--lr', '1e-2', '--length', '24', '--seed', '3', '--set', 'snapshotEvery=5'];
+const settings = ['--batch', '8', '--lr', '1e-2', '--length', '24', '--seed', '3', '--snapshot-every', '5'];
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -105,7 +105,7 @@ describe('classify', () => {
   it('is resumed to the same bytes, adapts by low rank, and refuses other labels', async () => {
     const data = ['--data', at('train.tsv')];
     const command = ['finetune', at('gpt2'), '--objective', 'classify', ...data, ...settings, '--steps', '12'];
-    const lora = ['--lora', 'r=2', '--set', 'loraTrain=norms'];
+    const lora = ['--lora', 'r=2', '--lora-train', 'norms'];
     await runJson(...command, ...lora, '--out', at('low-rank'));
     await expectSameAfterResume([...command, ...lora], at('low-rank'));
     await writeFile(at('other.tsv'), 'text\tlabel\na b\tcat\nc d\tdog\n');
@@ -121,7 +121,7 @@ describe('classify', () => {
 
   const news = thirdParty('tasks/ag_news-train.csv');
   it.skipIf(news === undefined)('learns news topics from a table without header (third-party fixture)', async () => {
-    const columns = ['--set', 'textField=2', '--set', 'labelField=1'];
+    const columns = ['--text-field', '2', '--label-field', '1'];
     const command = ['finetune', at('gpt2'), '--objective', 'classify', '--data', news ?? '', ...columns, ...settings];
     await runJson(...command, '--steps', '3', '--out', at('news'));
     const reported = await runJson(
@@ -158,7 +158,7 @@ describe('masked', () => {
 
 describe('seq2seq', () => {
   it.each([
-    ['pairs', ['--set', 'sourceField=source', '--set', 'targetField=target']],
+    ['pairs', ['--source-field', 'source', '--target-field', 'target']],
     ['spans', []],
   ])('learns %s, resumed to the same bytes', async (name, fields) => {
     const command = ['finetune', at('t5'), '--data', at('pairs.jsonl'), ...fields, ...settings, '--steps', '40'];
@@ -169,7 +169,7 @@ describe('seq2seq', () => {
   });
 
   it('needs both fields', async () => {
-    const data = ['--data', at('pairs.jsonl'), '--set', 'sourceField=source'];
+    const data = ['--data', at('pairs.jsonl'), '--source-field', 'source'];
     const words = ['finetune', at('t5'), ...data, '--out', at('refused')];
     expect((await runCaptured(words)).stderr).toMatch(/go together/);
   });

@@ -50,7 +50,7 @@ const kinds: readonly (readonly [kind: string, make: () => Promise<string>, is: 
     'session',
     async () => {
       const file = join(place, 'talk.session');
-      await linnet('generate', base, '--prompt', 'a', '--max-tokens', '3', '--set', 'ignoreEos', '--session', file);
+      await linnet('generate', base, '--prompt', 'a', '--max-tokens', '3', '--ignore-eos', '--session', file);
       return file;
     },
     /a session/,
@@ -219,7 +219,7 @@ describe('links', () => {
     await mkdir(linked);
     await link(join(base, 'config.json'), join(linked, 'config.json'));
     for (const name of ['model.safetensors', 'tokenizer.json']) await symlink(join(base, name), join(linked, name));
-    const words = ['--prompt', 'a', '--max-tokens', '4', '--set', 'ignoreEos'];
+    const words = ['--prompt', 'a', '--max-tokens', '4', '--ignore-eos'];
     expect((await runJson('generate', linked, ...words)).tokens).toEqual(
       (await runJson('generate', base, ...words)).tokens,
     );

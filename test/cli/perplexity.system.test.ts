@@ -28,7 +28,7 @@ describe('eval perplexity', () => {
       documents: 1,
     });
     expect(
-      await runJson('eval', 'perplexity', base, '--data', stories, stories, '--set', 'limitDocuments=5'),
+      await runJson('eval', 'perplexity', base, '--data', stories, stories, '--limit-documents', '5'),
     ).toMatchObject({
       tokens: 14 + 29 + 9 + 14,
       documents: 4,
@@ -65,17 +65,7 @@ describe('eval perplexity', () => {
   });
 
   it('slides over plain text', async () => {
-    const reported = await runJson(
-      'eval',
-      'perplexity',
-      augmented,
-      '--data',
-      book,
-      '--length',
-      '32',
-      '--set',
-      'stride=8',
-    );
+    const reported = await runJson('eval', 'perplexity', augmented, '--data', book, '--length', '32', '--stride', '8');
     expect(reported).toMatchObject({ tokens: 320, documents: 1 });
   });
 
@@ -93,9 +83,9 @@ describe('eval perplexity', () => {
     [['--data', 'npm:left-pad'], 3, 'INPUT'],
     [[], 2, 'USAGE'],
     [['--data', 'x.txt', '--length', '1'], 2, 'USAGE'],
-    [['--data', 'x.txt', '--length', '8', '--set', 'stride=9'], 2, 'USAGE'],
+    [['--data', 'x.txt', '--length', '8', '--stride', '9'], 2, 'USAGE'],
     [['--data', 'x.txt', '--documents', '3-1'], 2, 'USAGE'],
-    [['--data', 'x.txt', '--documents', '0-1', '--set', 'limitDocuments=2'], 2, 'USAGE'],
+    [['--data', 'x.txt', '--documents', '0-1', '--limit-documents', '2'], 2, 'USAGE'],
   ])('refuses %j', async (words, exitCode, code) => {
     const result = await linnet('eval', 'perplexity', base, ...words, '--json');
     expect(result.exitCode).toBe(exitCode);

@@ -15,7 +15,7 @@ const chatty = join(place, 'chatty');
 const bos = 256;
 const eos = 257;
 const bytes = (text: string): number[] => [...Buffer.from(text)];
-const words = ['--max-tokens', '5', '--set', 'ignoreEos', '--threads', '1'];
+const words = ['--max-tokens', '5', '--ignore-eos', '--threads', '1'];
 
 beforeAll(async () => {
   await saveTinyModel(base);
@@ -33,7 +33,7 @@ describe('a prompt', () => {
       );
     expect(await piped()).toEqual(given.tokens);
     expect(await piped('--prompt', '-')).toEqual(given.tokens);
-    expect(await piped('--set', 'promptFile=-')).toEqual(given.tokens);
+    expect(await piped('--prompt-file', '-')).toEqual(given.tokens);
     const own = await runCaptured(['generate', base, '--prompt', 'x', ...words, '--json'], { input: 'ignored' });
     expect(jsonOf(own).promptTokens).toBe(2);
   });
@@ -42,8 +42,8 @@ describe('a prompt', () => {
     const ids = [bos, ...bytes('a'), eos, ...bytes('b')];
     const names = await controlNames();
     const text = `${names.bos}a${names.eos}b`;
-    const parsed = await runJson('generate', base, '--prompt', text, '--set', 'parseSpecial', ...words);
-    const expected = await runJson('generate', base, '--set', `promptTokens=${ids.join(',')}`, ...words);
+    const parsed = await runJson('generate', base, '--prompt', text, '--parse-special', ...words);
+    const expected = await runJson('generate', base, '--prompt-tokens', `${ids.join(',')}`, ...words);
     expect([parsed.promptTokens, parsed.tokens]).toEqual([ids.length, expected.tokens]);
     expect((await runJson('generate', base, '--prompt', text, ...words)).promptTokens).toBe(1 + text.length);
   });
@@ -51,11 +51,11 @@ describe('a prompt', () => {
   it('is a message with --chat', async () => {
     const ids = [...bytes('[system]Be brief.'), eos, ...bytes('[user]Hello'), eos, ...bytes('[assistant]')];
     const chat = await runJson('generate', chatty, '--chat', '--system', 'Be brief.', '--prompt', 'Hello', ...words);
-    const expected = await runJson('generate', chatty, '--set', `promptTokens=${ids.join(',')}`, ...words);
+    const expected = await runJson('generate', chatty, '--prompt-tokens', `${ids.join(',')}`, ...words);
     expect([chat.promptTokens, chat.tokens]).toEqual([ids.length, expected.tokens]);
     const without = await linnet('generate', base, '--chat', '--prompt', 'Hello', '--json');
     expect(errorOf(without).message).toMatch(/has no chat template; leave out --chat/);
-    for (const wrong of [['--system', 'x'], ['--chat'], ['--chat', '--set', 'parseSpecial', '--prompt', 'x']]) {
+    for (const wrong of [['--system', 'x'], ['--chat'], ['--chat', '--parse-special', '--prompt', 'x']]) {
       expect((await linnet('generate', chatty, ...wrong)).exitCode).toBe(2);
     }
   });

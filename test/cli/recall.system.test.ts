@@ -43,10 +43,10 @@ describe('study recall', () => {
     // Nor what another run has measured, whose results are lines of a file.
     const results = join(folder, 'mqar.jsonl');
     await writeFile(results, `${JSON.stringify(JSON.parse(before))}\n`);
-    const known = await runJson(...recall('--out', join(folder, 'known'), '--set', `known=${results}`));
+    const known = await runJson(...recall('--out', join(folder, 'known'), '--known', `${results}`));
     expect(known).toMatchObject({ trials: [first.trials[0], {}, {}, {}] });
     await writeFile(results, '{}\n');
-    expect(errorOf(await linnet(...recall('--set', `known=${results}`, '--out', out, '--json'))).code).toBe('FORMAT');
+    expect(errorOf(await linnet(...recall('--known', `${results}`, '--out', out, '--json'))).code).toBe('FORMAT');
     const lost = { preset: 'window', memory: 'none', initial: { memory_score: 0 } };
     await writeFile(plan, JSON.stringify({ ...content, methods: { lost } }));
     expect(errorOf(await linnet(...recall('--out', join(folder, 'refused'), '--json'))).code).toBe('CONFIG');
@@ -91,17 +91,7 @@ describe('study needle', () => {
 describe('eval positions', () => {
   it('agrees with perplexity of the whole text', async () => {
     const reported = await runJson('eval', 'positions', '--models', base, augmented, '--data', book, '--length', '60');
-    const whole = await runJson(
-      'eval',
-      'perplexity',
-      base,
-      '--data',
-      book,
-      '--length',
-      '60',
-      '--set',
-      'mode=documents',
-    );
+    const whole = await runJson('eval', 'perplexity', base, '--data', book, '--length', '60', '--mode', 'documents');
     expect(reported).toMatchObject({ models: [{ positions: [{ from: 1, tokens: 59 }] }, { model: augmented }] });
     const { models } = reported as { models: { positions: { perplexity: number }[] }[] };
     expect(models[0].positions[0].perplexity).toBeCloseTo(Number(whole.perplexity), 1);
@@ -113,7 +103,7 @@ describe('eval positions', () => {
   });
 
   it('scores the same tokens after less and more of the text', async () => {
-    const words = ['--models', base, augmented, '--data', book, '--after', '40,8', '--set', 'scored=20'];
+    const words = ['--models', base, augmented, '--data', book, '--after', '40,8', '--scored', '20'];
     const reported = await runJson('eval', 'positions', ...words);
     const depths = [{ after: 8, ratio: 1, ratioError: 0 }, { after: 40 }];
     expect(reported).toMatchObject({ length: 60, scored: 20, models: [{ depths }, { model: augmented, depths }] });
@@ -126,13 +116,13 @@ describe('eval positions', () => {
     const { models } = reported as { models: { depths: { perplexity: number; ratio: number }[] }[] };
     expect(Math.log(models[0].depths[1].perplexity)).toBeCloseTo(rest, 4);
     expect(models[0].depths[1].ratio).toBeCloseTo(models[0].depths[1].perplexity / models[0].depths[0].perplexity, 4);
-    const short = ['--models', base, '--data', book, '--length', '50', '--after', '40', '--set', 'scored=20'];
+    const short = ['--models', base, '--data', book, '--length', '50', '--after', '40', '--scored', '20'];
     expect(errorOf(await linnet('eval', 'positions', ...short, '--json')).code).toBe('INPUT');
   });
 });
 
 describe('eval agreement', () => {
-  const words = ['--data', book, '--prompts', '5', '--length', '8', '--tokens', '4', '--set', 'distances=4,20'];
+  const words = ['--data', book, '--prompts', '5', '--length', '8', '--tokens', '4', '--distances', '4,20'];
 
   it('compares models with their original', async () => {
     const reported = await runJson('eval', 'agreement', base, base, augmented, ...words);

@@ -61,7 +61,7 @@ beforeAll(async () => {
 });
 
 describe('generate --speculate', () => {
-  const request = ['--prompt', 'It was a dark and stormy night', '--max-tokens', '60', '--set', 'ignoreEos'];
+  const request = ['--prompt', 'It was a dark and stormy night', '--max-tokens', '60', '--ignore-eos'];
 
   it('gives the text of sequential decoding with every drafter, and says how it went', async () => {
     const plain = await runJson('generate', withHeads, ...request);
@@ -72,7 +72,7 @@ describe('generate --speculate', () => {
       ['lookup', 16, '--speculate', 'lookup'],
       ['medusa', 4, '--speculate', 'medusa'],
       ['medusa', 4, '--speculate', 'medusa', '--set', `tree=${treeFile}`],
-      ['draft', 5, '--speculate', 'draft', '--set', `draft=${base}`],
+      ['draft', 5, '--speculate', 'draft', '--draft', `${base}`],
       ['suffix', 32, '--speculate', 'suffix'],
       ['recycle', 16, '--speculate', 'recycle'],
       ['auto', 32, '--speculate', 'auto'],
@@ -87,7 +87,7 @@ describe('generate --speculate', () => {
       expect(nodesPerStep).toBeLessThanOrEqual(nodes);
       expect(nodesPerStep).toBeGreaterThan(1);
     }
-    const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--set', `draft=${base}`);
+    const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--draft', `${base}`);
     expect(all.tokens).toEqual(plain.tokens);
     expect(all.speculation).toMatchObject({ drafter: 'medusa+draft+auto' });
   });
@@ -104,8 +104,8 @@ describe('generate --speculate', () => {
         ...sampled,
         '--speculate',
         'medusa',
-        '--set',
-        `acceptance=${acceptance}`,
+        '--acceptance',
+        `${acceptance}`,
       );
       expect(other.tokens).toHaveLength(60);
     }
@@ -114,7 +114,7 @@ describe('generate --speculate', () => {
   it('continues a session as if it had not speculated', async () => {
     const whole = await runJson('generate', augmented, ...request);
     const session = join(folder, 'night.session');
-    const words = ['generate', augmented, '--session', session, '--set', 'ignoreEos', '--max-tokens', '30'];
+    const words = ['generate', augmented, '--session', session, '--ignore-eos', '--max-tokens', '30'];
     const first = await runJson(...words, '--prompt', 'It was a dark and stormy night', '--speculate', 'lookup');
     const second = await runJson(...words, '--speculate', 'lookup');
     expect([first.tokens, second.tokens].flat()).toEqual(whole.tokens);
@@ -123,7 +123,7 @@ describe('generate --speculate', () => {
   it('refuses options that do not belong together, and heads that are not there', async () => {
     for (const words of [
       ['--speculate', 'draft'],
-      ['--speculate', 'lookup', '--set', `draft=${base}`],
+      ['--speculate', 'lookup', '--draft', `${base}`],
       ['--set', 'tree=tree.json'],
       ['--speculate', 'everything'],
     ]) {

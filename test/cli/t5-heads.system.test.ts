@@ -65,7 +65,7 @@ describe('trained heads of a T5', () => {
     };
     const tokenizerFiles = tokenizerFileContents(byteTokenizerFiles());
     await saveModel(folder, { model, parameters: base }, { tokenizerFiles, dtype: 'F32', complete });
-    const words = ['--prompt', 'THE LINNET SINGS', '--max-tokens', '24', '--set', 'ignoreEos'];
+    const words = ['--prompt', 'THE LINNET SINGS', '--max-tokens', '24', '--ignore-eos'];
     const plain = await runJson('generate', folder, ...words);
     expect(await runJson('generate', folder, ...words, '--speculate', 'medusa')).toMatchObject({
       tokens: plain.tokens,
@@ -90,14 +90,14 @@ describe('trained heads of a T5', () => {
     const rows = words.slice(4).map((_, i) => words.slice(i, i + 4).join(' '));
     const lines = rows.map((target) => JSON.stringify({ loud: target.toUpperCase(), target, text: target }));
     await writeFile(pairs, lines.join('\n'));
-    const fields = ['--set', 'sourceField=loud', '--set', 'targetField=target'];
+    const fields = ['--source-field', 'loud', '--target-field', 'target'];
     const settings = ['--steps', '8', '--lr', '1e-2', '--batch', '4', '--length', '32', '--heads', '2'];
     const out = join(place, 'paired');
     const train = ['medusa', 'train', base, '--data', pairs];
     const reported = await runJson(...train, ...fields, ...settings, '--out', out);
     expect(reported).toMatchObject({ heads: 2, steps: 8 });
     expect(reported.heldOutTokens).toBeGreaterThan(10);
-    const half = await runCaptured([...train, '--set', 'sourceField=loud', ...settings, '--out', join(place, 'half')]);
+    const half = await runCaptured([...train, '--source-field', 'loud', ...settings, '--out', join(place, 'half')]);
     expect(half.stderr).toMatch(/go together/);
     const spans = await runJson(...train, '--held-out', '6', ...settings, '--out', join(place, 'spans'));
     expect(spans.heldOutTokens).toBeGreaterThan(10);
@@ -107,29 +107,21 @@ describe('trained heads of a T5', () => {
       'prompts=4',
       '--set',
       'promptLength=20',
-      '--set',
-      'tokens=12',
-      '--set',
-      'rounds=1',
+      '--tokens',
+      '12',
+      '--rounds',
+      '1',
       '--max-nodes',
       '5',
     ];
     const tree = ['medusa', 'tree', out, '--data', pairs, ...small];
-    const found = await runJson(
-      ...tree,
-      '--set',
-      'sourceField=loud',
-      '--set',
-      'targetField=target',
-      '--calibrate',
-      'text',
-    );
+    const found = await runJson(...tree, '--source-field', 'loud', '--target-field', 'target', '--calibrate', 'text');
     expect(found.times).toEqual([1, 2, 3, 4, 5].map((nodes): unknown => expect.objectContaining({ nodes })));
     const own = await runJson(...tree, '--dry-run');
     expect(own.positions).toBeGreaterThan(10);
     const needed = await runCaptured([...tree, '--calibrate', 'text']);
-    expect(needed.stderr).toMatch(/--set sourceField/);
-    const prompt = ['--prompt', 'THE LINNET', '--max-tokens', '16', '--set', 'ignoreEos'];
+    expect(needed.stderr).toMatch(/--source-field/);
+    const prompt = ['--prompt', 'THE LINNET', '--max-tokens', '16', '--ignore-eos'];
     const plain = await runJson('generate', out, ...prompt);
     const drafted = await runJson('generate', out, ...prompt, '--speculate', 'medusa');
     expect(drafted.tokens).toEqual(plain.tokens);

@@ -35,7 +35,7 @@ describe('t5', () => {
     const bidirectional = ['--mixer', 'linformer-bidirectional', '--out', place('no')];
     const refused = await runCaptured(['linearize', place('base'), ...bidirectional]);
     expect(refused.stderr).toMatch(/linnet\.decoder\[0\] reads later tokens/);
-    const everywhere = ['--attention', 'encoder,decoder,cross', '--set', 'rows=2', '--set', 'block=4'];
+    const everywhere = ['--attention', 'encoder,decoder,cross', '--rows', '2', '--block', '4'];
     await runJson('linearize', place('base'), '--mixer', 'linformer', ...everywhere, '--out', place('linformer'));
     expect((await loadModel(place('linformer'))).model.toJson().linnet).toMatchObject({
       encoder: [{ kind: 'linformer' }, { kind: 'linformer' }],
@@ -56,7 +56,7 @@ describe('t5', () => {
   });
 
   it.each(['base', 'two', 'some', 'linformer'])('writes about a prompt, greedily and by beams: %s', async (name) => {
-    const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--set', 'ignoreEos'];
+    const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--ignore-eos'];
     const greedy = await runJson(...words);
     expect(greedy.tokens).toHaveLength(6);
     expect(greedy).toMatchObject({ finish: 'length', promptTokens: 7 });
@@ -67,7 +67,7 @@ describe('t5', () => {
   });
 
   it.each(['base', 'two', 'some', 'linformer'])('goes on from a session, and drafts by look-up: %s', async (name) => {
-    const words = ['generate', place(name), '--set', 'ignoreEos'];
+    const words = ['generate', place(name), '--ignore-eos'];
     const prompt = ['--prompt', 'It was'];
     const whole = await runJson(...words, ...prompt, '--max-tokens', '30');
     const session = ['--session', place(`${name}.session`)];
@@ -84,7 +84,7 @@ describe('t5', () => {
 
   it('stops before a string', async () => {
     const sampled = ['--temperature', '2', '--seed', '3', '--max-tokens', '30'];
-    const words = ['generate', place('base'), '--set', 'ignoreEos', '--prompt', 'It was', ...sampled];
+    const words = ['generate', place('base'), '--ignore-eos', '--prompt', 'It was', ...sampled];
     const whole = await runJson(...words);
     const text = String(whole.text);
     expect(text.length).toBeGreaterThan(8);
@@ -109,7 +109,7 @@ describe('t5', () => {
     const reported = await runJson('export', place('two'), '--dtype', dtype, '--out', out, '--replace');
     expect(reported).toMatchObject({ dtype, encoder: { lengths: [32, 64] } });
 
-    const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--set', 'ignoreEos'];
+    const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--ignore-eos'];
     const greedy = await runJson(...words);
     expect(greedy.tokens).toHaveLength(12);
     if (dtype === 'f32') {
@@ -127,25 +127,16 @@ describe('t5', () => {
 
   it('is exported for the lengths that are named', async () => {
     const out = place('lengths');
-    const options = ['--dtype', 'f32', '--set', 'sourceLengths=80,20', '--out', out];
+    const options = ['--dtype', 'f32', '--source-lengths', '80,20', '--out', out];
     expect(await runJson('export', place('base'), ...options)).toMatchObject({ encoder: { lengths: [20, 80] } });
-    const long = await runJson(
-      'generate',
-      out,
-      '--prompt',
-      'It was '.repeat(10),
-      '--max-tokens',
-      '3',
-      '--set',
-      'ignoreEos',
-    );
+    const long = await runJson('generate', out, '--prompt', 'It was '.repeat(10), '--max-tokens', '3', '--ignore-eos');
     expect(long).toMatchObject({ promptTokens: 71 });
     const wrong = await runCaptured([
       'export',
       place('base'),
       ...options.slice(0, 3),
-      '--set',
-      'sourceLengths=0',
+      '--source-lengths',
+      '0',
       '--out',
       out,
     ]);

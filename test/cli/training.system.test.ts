@@ -37,19 +37,8 @@ async function json(...words: string[]): Promise<Record<string, unknown>> {
 
 /** The command of a run of `updates` updates: snapshots are rarer than updates, so that a resumed run repeats some. */
 function tuning(out: string, ...more: string[]): string[] {
-  const settings = [
-    '--steps',
-    String(updates),
-    '--lr',
-    '1e-2',
-    '--batch',
-    '4',
-    '--set',
-    'microBatch=2',
-    '--length',
-    '24',
-  ];
-  const schedule = ['--set', 'warmup=3', '--set', 'weightDecay=0.1', '--seed', '7', '--set', 'snapshotEvery=4'];
+  const settings = ['--steps', String(updates), '--lr', '1e-2', '--batch', '4', '--micro-batch', '2', '--length', '24'];
+  const schedule = ['--warmup', '3', '--weight-decay', '0.1', '--seed', '7', '--snapshot-every', '4'];
   return ['finetune', model, '--data', data, ...settings, ...schedule, '--out', out, ...more];
 }
 
@@ -159,7 +148,7 @@ describe('finetune', () => {
     expect((await readRun(`${out}.run`)).record.status).toBe('interrupted');
 
     await expectRefusal(tuning(out), '--resume');
-    await expectRefusal([...tuning(out, '--resume'), '--set', 'clip=0.5'], 'other settings');
+    await expectRefusal([...tuning(out, '--resume'), '--clip', '0.5'], 'other settings');
     const otherModel = join(folder, 'other');
     await saveTinyModel(otherModel, 2);
     const fromOther = tuning(out, '--resume').map((word) => (word === model ? otherModel : word));
@@ -170,7 +159,7 @@ describe('finetune', () => {
   });
 
   it('refuses an existing --out before it trains', async () => {
-    const words = tuning(unbroken, '--set', `run=${join(folder, 'second.run')}`, '--steps', '1');
+    const words = tuning(unbroken, '--run', `${join(folder, 'second.run')}`, '--steps', '1');
     const before = statSync(join(unbroken, 'model.safetensors')).mtimeMs;
     const refused = await runCaptured([...words, '--json']);
     expect(refused.exitCode).toBe(3);
@@ -181,7 +170,7 @@ describe('finetune', () => {
 
   it.each([
     [['--steps', '2', '--epochs', '1'], 2, '--steps and --epochs exclude each other'],
-    [['--batch', '4', '--set', 'microBatch=3'], 2, 'a divisor of --batch'],
+    [['--batch', '4', '--micro-batch', '3'], 2, 'a divisor of --batch'],
     [['--data', 'nowhere.txt'], 3, 'nowhere.txt'],
     [['--held-out', '20'], 3, '--held-out leaves none'],
     [['--lr', '-1'], 2, '--lr'],
@@ -203,7 +192,7 @@ describe('pretrain', () => {
   }
 
   const words = (file: string, out: string): string[] => {
-    const settings = ['--steps', '8', '--lr', '1e-2', '--batch', '2', '--length', '24', '--set', 'schedule=cosine'];
+    const settings = ['--steps', '8', '--lr', '1e-2', '--batch', '2', '--length', '24', '--schedule', 'cosine'];
     return ['pretrain', file, '--data', data, ...settings, '--seed', '5', '--out', join(folder, out)];
   };
 

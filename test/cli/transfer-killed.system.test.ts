@@ -15,8 +15,8 @@ import { song } from './text-data.ts';
 const folder = suiteFolder();
 const words = (out: string, inputs: string): string[] => [
   ...['convert', join(folder, 'base'), '--data', join(folder, 'text.jsonl'), '--held-out', '2', '--batch', '2'],
-  ...['--steps', '130,0,0', '--group', '4', '--threads', '1', '--set', `inputs=${inputs}`],
-  ...['--set', 'length=32', '--set', 'contexts=64', '--out', join(folder, out)],
+  ...['--steps', '130,0,0', '--group', '4', '--threads', '1', '--inputs', `${inputs}`],
+  ...['--length', '32', '--contexts', '64', '--out', join(folder, out)],
 ];
 const weights = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
 
@@ -53,7 +53,7 @@ it.each(transferInputs)(
 );
 
 it('is refused in a queue where a layer needs the one before it', async () => {
-  const given = [...words('queued', 'converted'), '--set', 'queue=redis://127.0.0.1:1'];
+  const given = [...words('queued', 'converted'), '--queue', 'redis://127.0.0.1:1'];
   const { exitCode, stderr } = await linnet(...given);
   expect([exitCode, stderr]).toEqual([3, expect.stringContaining('one after the other')]);
 });

@@ -29,7 +29,7 @@ afterAll(async () => {
 function convertWords(out: string): string[] {
   return [
     ...['convert', 'assets/tiny-llama', '--data', join(folder, 'text.jsonl'), '--held-out', '2', '--batch', '2'],
-    ...['--steps', '20,2,0', '--group', '8', '--set', 'length=64', '--set', 'contexts=64', '--threads', '1'],
+    ...['--steps', '20,2,0', '--group', '8', '--length', '64', '--contexts', '64', '--threads', '1'],
     ...['--out', join(folder, out)],
   ];
 }
@@ -105,14 +105,14 @@ describe('parts of a study', () => {
       '1',
       ...words,
     );
-  const store = ['--set', `store=${join(folder, 'trials')}`];
+  const store = ['--store', `${join(folder, 'trials')}`];
   const trials = (name: string): Promise<Record<string, string>> => timelessTrials(join(folder, name));
 
   it('are gathered from the store', async () => {
     expect((await part('alone-study')).exitCode).toBe(0);
-    const first = jsonOf(await part('study', ...store, '--set', 'index=0/2', '--json'));
+    const first = jsonOf(await part('study', ...store, '--index', '0/2', '--json'));
     expect(first).toMatchObject({ share: { index: 0, count: 2 }, trials: 2, of: 3 });
-    jsonOf(await part('study', ...store, '--set', 'index=1/2', '--json'));
+    jsonOf(await part('study', ...store, '--index', '1/2', '--json'));
     expect(await readdir(join(folder, 'study.part-1-of-2', 'trials'))).toHaveLength(1);
     const gathered = await part('study', ...store);
     expect(gathered.exitCode, gathered.stderr).toBe(0);
@@ -134,7 +134,7 @@ describe('parts of a study', () => {
     ],
     [
       'a model that is missing, and no number of threads but the own one',
-      { command: ['convert', 'nowhere', '--data', 'x', '--out', 'y', '--set', 'threads=9999'] },
+      { command: ['convert', 'nowhere', '--data', 'x', '--out', 'y', '--threads', '9999'] },
       '--store x --threads 1',
       3,
       /nowhere/,
@@ -150,7 +150,7 @@ describe('parts of a study', () => {
     ],
     [
       'layers one after the other',
-      { command: [...convertWords('x'), '--set', 'inputs=converted'] },
+      { command: [...convertWords('x'), '--inputs', 'converted'] },
       '--store x',
       2,
       /inputs/,

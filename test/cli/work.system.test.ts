@@ -114,12 +114,12 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     await saveTinyModel(join(folder, 'base'), 1, 'llama');
     const words = [
       ...['convert', join(folder, 'base'), '--data', join(folder, 'text.jsonl'), '--held-out', '2', '--batch', '2'],
-      ...['--steps', '30,0,0', '--group', '4', '--set', 'contexts=64', '--threads', '1'],
+      ...['--steps', '30,0,0', '--group', '4', '--contexts', '64', '--threads', '1'],
     ];
     const alone = await runJson(...words, '--out', join(folder, 'converted'));
     const [first] = await Promise.all([startWorker('four'), startWorker('five')]);
     const killing = begun(first).then(() => end(first.child));
-    const queued = await runJson(...words, '--out', join(folder, 'converted-by-many'), '--set', `queue=${redis.url}`);
+    const queued = await runJson(...words, '--out', join(folder, 'converted-by-many'), '--queue', `${redis.url}`);
     await killing;
     const stages = (json: Record<string, unknown>): unknown =>
       (json.stages as Record<string, unknown>[]).map(({ seconds: _, ...stage }) => stage);

@@ -19,7 +19,7 @@ describe.skipIf(present)(`without CUDA${present ? ' (skipped: it is here)' : ''}
     await expect(opening).rejects.toThrow(
       /(needs libonnxruntime_providers_\w+\.so.*--onnxruntime-node-install=cuda12|needs a GPU and driver|is there on Linux x64)/s,
     );
-    const words = ['generate', 'assets/tiny-llama', '--prompt', 'a', '--set', 'device=cuda', '--json'];
+    const words = ['generate', 'assets/tiny-llama', '--prompt', 'a', '--device', 'cuda', '--json'];
     const command = await linnet(...words);
     expect([3, 4]).toContain(command.exitCode);
     expect(errorOf(command).message).toContain('device "cuda"');

@@ -138,7 +138,7 @@ describe('exporting heads', () => {
       (await readExportedFolder(await exported('f32', 'again'))).fingerprint,
     );
     await expect(openExportedHeads(before)).rejects.toThrow(/was exported without Medusa heads/);
-    const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--set', 'ignoreEos'];
+    const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--ignore-eos'];
     expect(errorOf(await linnet(...words, '--json', '--speculate', 'medusa')).code).toBe('NOT_FOUND');
     expect(await runJson(...words, '--speculate', 'auto')).toMatchObject({ speculation: { drafter: 'auto' } });
   });
@@ -322,7 +322,7 @@ describe('commands', () => {
   });
 
   it('generate with them, in their tree or a given one', async () => {
-    const words = ['generate', folder, '--prompt', prompts[1], '--max-tokens', '40', '--set', 'ignoreEos'];
+    const words = ['generate', folder, '--prompt', prompts[1], '--max-tokens', '40', '--ignore-eos'];
     for (const more of [[], ['--temperature', '0.7', '--seed', '3']]) {
       const expected = await runJson(...words, ...more);
       const found = await runJson(...words, ...more, '--speculate', 'medusa');
@@ -356,10 +356,10 @@ describe('commands', () => {
       '8',
       '--set',
       'prompts=1',
-      '--set',
-      'tokens=16',
+      '--tokens',
+      '16',
     ];
-    expect(await runJson(...speed, '--set', 'rounds=1')).toMatchObject({
+    expect(await runJson(...speed, '--rounds', '1')).toMatchObject({
       heads: 3,
       tree: { method: 'given', nodes: 6 },
     });

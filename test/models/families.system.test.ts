@@ -103,8 +103,7 @@ describe.each(causalFamilies)('%s', (family) => {
       'It was',
       '--max-tokens',
       '8',
-      '--set',
-      'ignoreEos',
+      '--ignore-eos',
     );
     expect(tokens).toHaveLength(8);
     expect(typeof text).toBe('string');

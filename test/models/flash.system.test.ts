@@ -131,7 +131,7 @@ describe('linnet pretrain', () => {
     await writeBook(join(folder, 'book.txt'));
     const out = join(folder, 'model');
     const data = ['--data', join(folder, 'book.txt'), '--out', out, '--steps', '1', '--batch', '1', '--length', '16'];
-    await runJson('pretrain', 'flash-small', '--mixer', 'relu', '--set', 'convolution', '--set', 'kernel=5', ...data);
+    await runJson('pretrain', 'flash-small', '--mixer', 'relu', '--convolution', '--kernel', '5', ...data);
     const reported = await runJson('inspect', out);
     expect(reported).toMatchObject({ family: 'flash', sizes: { vocabulary: 258, headWidth: 128, valueWidth: 512 } });
     expect(reported.mixers).toMatchObject([

@@ -28,7 +28,7 @@ export function testHybridUses({ family, ownKind, trained }: Hybrid): void {
 
   /** `linnet generate` in a process of its own. */
   async function written(model: string, ...words: string[]): Promise<Record<string, unknown>> {
-    const { run } = await startCli(['generate', at(model), '--set', 'ignoreEos', ...words, '--json']).ended;
+    const { run } = await startCli(['generate', at(model), '--ignore-eos', ...words, '--json']).ended;
     return jsonOf(run);
   }
 

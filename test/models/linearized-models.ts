@@ -29,7 +29,7 @@ export function linearizedModels(): LinearizedModels {
     const sizes = ['--group', '4', '--kernel', '5'];
     await runJson('linearize', base, '--mixer', 'augmented', ...sizes, '--out', augmented);
     await runJson('linearize', base, '--mixer', 'augmented', ...sizes, '--layers', '1', '--out', hybrid);
-    await runJson('linearize', base, '--mixer', 'local+conv', ...sizes, '--set', 'unmasked', '--out', leaking);
+    await runJson('linearize', base, '--mixer', 'local+conv', ...sizes, '--unmasked', '--out', leaking);
   });
   return { folder, base, augmented, hybrid, leaking };
 }

@@ -58,7 +58,7 @@ describe('generation_config.json', () => {
     const [silent, greedy] = [await generate(), await generate('--temperature', '0')];
     expect(silent).toBe(await generate('--temperature', '1.5'));
     expect(silent).not.toBe(greedy);
-    expect(await generate('--set', 'topK=1')).toBe(greedy);
+    expect(await generate('--top-k', '1')).toBe(greedy);
     expect(await runJson('inspect', join(folder, 'warm'))).toMatchObject({
       generation: { temperature: 1.5, eosIds: [1] },
     });

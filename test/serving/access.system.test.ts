@@ -289,10 +289,9 @@ describe('linnet serve', () => {
       '1',
       '--served-model-name',
       'tiny',
-      '--set',
-      'noUi',
+      '--no-ui',
     ];
-    words.push('--set', 'metricsNames=vllm,llamacpp', '--deterministic');
+    words.push('--metrics-names', 'vllm,llamacpp', '--deterministic');
     const { child, ended } = startCli(words);
     child.stdout?.on('data', (piece: Buffer) => {
       printed += piece.toString();

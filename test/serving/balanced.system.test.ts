@@ -45,8 +45,8 @@ async function start(name: Name): Promise<void> {
     '1',
     '--engine',
     'inline',
-    '--set',
-    'drainDelay=2',
+    '--drain-delay',
+    '2',
   ];
   const started = startCli(words);
   running.set(name, started);

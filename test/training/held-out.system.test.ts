@@ -103,15 +103,7 @@ describe('held-out loss', () => {
 
   it('is measured in pretraining, and reported by the command', async () => {
     const words = ['--data', training.data[0], '--held-out', '2', '--steps', '4', '--batch', '4', '--length', '24'];
-    const result = await runJson(
-      'finetune',
-      at('llama'),
-      ...words,
-      '--set',
-      'evaluateEvery=2',
-      '--out',
-      at('by-command'),
-    );
+    const result = await runJson('finetune', at('llama'), ...words, '--evaluate-every', '2', '--out', at('by-command'));
     expect(result).toMatchObject({ steps: 4, heldOutLoss: expect.any(Number) as unknown });
     const { vocab_size: _, ...config } = { vocab_size: 0, model_type: 'llama', hidden_size: 16, intermediate_size: 16 };
     const sizes = { num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 64, vocab_size: 258 };

@@ -116,7 +116,7 @@ export const chatCommand = defineCommand({
   },
   async run(context, options) {
     if (options.tools === undefined && (options.toolCommand ?? options.toolFormat) !== undefined) {
-      throw new UsageError('--tool-command and --set toolFormat are for calls; name the functions with --tools');
+      throw new UsageError('--tool-command and --tool-format are for calls; name the functions with --tools');
     }
     if (options.yes && options.toolCommand === undefined)
       throw new UsageError('--yes confirms --tool-command; give one');

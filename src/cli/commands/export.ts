@@ -23,7 +23,7 @@ export const exportCommand = defineCommand({
     'linnet export linnet:tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
-    'linnet export models/t5-small --dtype w8a8 --set sourceLengths=64,512 --out runs/t5-small-w8a8',
+    'linnet export models/t5-small --dtype w8a8 --source-lengths 64,512 --out runs/t5-small-w8a8',
   ],
   arguments: { model: folderOf('the model') },
   options: {

@@ -65,7 +65,7 @@ export const generateCommand = defineCommand({
     'Continues a prompt and streams the text. A text prompt gets the BOS token where the tokenizer puts one, token ids are taken ' +
     'as they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
-    'several tokens come from one step of the model; the text stays the same unless --set acceptance says otherwise, ' +
+    'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise, ' +
     'in int4 and w8a8 if "linnet inspect" says that tokens have the same bits. ' +
     'With --json-schema it is JSON that a schema accepts. ' +
     'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text. A prompt ' +
@@ -77,9 +77,9 @@ export const generateCommand = defineCommand({
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
     'echo "Once upon a time" | linnet generate runs/augmented',
     'linnet generate models/chat --chat --prompt "Why is the sky blue?" --system "Be brief."',
-    'linnet generate runs/augmented --set promptTokens=1,403,407 --max-tokens 20 --json',
+    'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
-    'linnet generate linnet:tiny-llama --prompt "Once upon a time" --beams 4 --set lengthPenalty=0.6',
+    'linnet generate linnet:tiny-llama --prompt "Once upon a time" --beams 4 --length-penalty 0.6',
     'linnet generate runs/augmented --prompt "A whale as JSON: " --json-schema whale.schema.json',
     'linnet generate HuggingFaceTB/SmolLM2-135M --prompt "Once upon a time" --dtype w8a8',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',

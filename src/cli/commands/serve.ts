@@ -38,7 +38,7 @@ export const serveCommand = defineCommand({
   description:
     'Serves a model to clients of the OpenAI API: completions, chats, sessions. Many texts are written at a time, each ' +
     'as it would be alone. The server answers this machine only, unless --host and --api-key say otherwise. Ctrl-C or ' +
-    'SIGTERM lets running texts end, for --set drainTimeout seconds. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
+    'SIGTERM lets running texts end, for --drain-timeout seconds. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
   examples: [
     'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',

@@ -22,12 +22,12 @@ import { openTaskScorer } from '../options/task-scorer.ts';
 export const work = defineCommand({
   description:
     'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, tasks of ' +
-    '`linnet eval tasks --queue`, layers of `linnet convert --set queue=`. Run it on as many machines as there are; models, plans and data must be at the same ' +
+    '`linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
     'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
     'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.\n\n' +
     'Without a queue it does its part of a plan, the command line of a study or a conversion (`convert --plan --json` prints ' +
     'one): results go into a store that all machines reach, and a job with a result is not done again, so that a killed worker is ' +
-    'started again. When all parts are done, the same without --index, or the command itself with --set store=, gathers them.',
+    'started again. When all parts are done, the same without --index, or the command itself with --store, gathers them.',
   examples: [
     'linnet work --queue redis://10.0.0.5:6379',
     'linnet work --queue redis://10.0.0.5:6379 --folder /shared/linnet-work --threads 8',
@@ -84,12 +84,9 @@ async function runPart(
   if (store === undefined) throw new OptionsError('`planFile` needs `store`, which all machines reach');
   const file = parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
   const { command } = validated(planSchema, file, 'FORMAT', `${planFile} is not a plan`);
-  const words = [...command, '--set', `store=${store}`];
-  if (index !== undefined) words.push('--set', `index=${index.index}/${index.count}`);
-  if (device !== 'cpu') words.push('--set', `device=${device}`);
-  // A plan may set threads, too: the last setting counts, and settings count before flags.
-  if (threads !== undefined) {
-    words.push(...(command[0] === 'convert' ? ['--set', `threads=${threads}`] : ['--threads', String(threads)]));
-  }
+  const words = [...command, '--store', store];
+  if (index !== undefined) words.push('--index', `${index.index}/${index.count}`);
+  if (device !== 'cpu') words.push('--device', device);
+  if (threads !== undefined) words.push('--threads', String(threads));
   return context.run(words);
 }

@@ -26,8 +26,8 @@ interface ParameterHelp {
   /** `once`: a later value replaces an earlier one. `each`: the option is repeated. `list`: several values follow it. */
   readonly values: 'none' | 'once' | 'each' | 'list';
   readonly defaultText?: string;
-  /** Whether `--set key=value` gives it, and not a flag. */
-  readonly isSetting?: boolean;
+  /** Whether only `--help-all` lists it. */
+  readonly isRare?: boolean;
 }
 
 const parameterHelp = z.registry<ParameterHelp>();
@@ -93,15 +93,15 @@ export function flag(description: string): z.ZodType<boolean, boolean | undefine
   return schema.register(parameterHelp, { description, expects: 'no value', required: false, values: 'none' });
 }
 
-/** Options that few runs need: `--set key=value`, listed by `--help-all`. */
+/** Options that few runs need: `--help-all` lists them. */
 export function settings<Shape extends ParameterShape>(shape: Shape): Shape;
 export function settings(shape: ParameterShape): ParameterShape {
   const marked = (schema: z.ZodType): z.ZodType =>
-    schema.clone().register(parameterHelp, { ...helpOf(schema), isSetting: true });
+    schema.clone().register(parameterHelp, { ...helpOf(schema), isRare: true });
   return Object.fromEntries(Object.entries(shape).map(([key, schema]) => [key, marked(schema)]));
 }
 
-/** A setting of every command with a model. */
+/** A rare option of every command with a model. */
 const ignoring = settings({
   ignore: repeated(
     called('field', text),
@@ -127,11 +127,11 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   /** Complete command lines; the first is the most usual one. */
   readonly examples: readonly [string, ...string[]];
   readonly arguments: A;
-  /** Options by key: `maxTokens` is `--max-tokens`, among `settings` also `--set maxTokens=`. At most 15 are in --help. */
+  /** Options by key: `maxTokens` is `--max-tokens`. At most 15 are in --help. */
   readonly options: O;
   /** Fields of a plan that `--set` sets, too, with JSON or a text; `run` gets those that were set. */
   readonly fields?: Readonly<Record<string, z.ZodType>>;
-  /** Flags that other command lines know, and the flag or setting that does the same here. */
+  /** Flags that other command lines know, and the flag that does the same here. */
   readonly replaced?: Readonly<Record<string, string>>;
   /** The command measures: `--out FILE` writes its machine-readable result. */
   readonly writesResults?: boolean;
@@ -169,12 +169,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const optionSchema = z.object(definition.options);
   const shape: ParameterShape = { ...definition.options, ...('model' in definition.arguments && ignoring) };
   const keys = Object.keys(shape);
-  const named = keys.filter((key) => helpOf(shape[key]).isSetting === true);
-  const flags: ReadonlySet<string> = new Set(keys.filter((key) => !named.includes(key)));
-  const kinds = Object.fromEntries(named.map((key) => [key, helpOf(shape[key]).values]));
-  const hasSettings = named.length + Object.keys(fields).length > 0;
-  const shownName = (key: string): string => (flags.has(key) ? flagName(key) : `--set ${key}`);
-  const nameOf = (key: string): string | undefined => (keys.includes(key) ? shownName(key) : undefined);
+  const rare = keys.filter((key) => helpOf(shape[key]).isRare === true);
+  const hasFields = Object.keys(fields).length > 0;
+  const nameOf = (key: string): string | undefined => (keys.includes(key) ? flagName(key) : undefined);
+  const kinds = Object.fromEntries(rare.map((key) => [key, helpOf(shape[key]).values]));
   return {
     examples: definition.examples,
     declare(target, everything) {
@@ -184,40 +182,28 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         const shown = values === 'list' ? `${name}...` : name;
         target.argument(mandatory ? `<${shown}>` : `[${shown}]`, describedBy(schema));
       }
-      for (const key of flags) {
-        target.addOption(parserOption(key, shape[key], nameOf));
+      for (const key of keys) {
+        const option = parserOption(key, shape[key], nameOf);
+        target.addOption(rare.includes(key) ? option.helpGroup('Rare options:').hideHelp(!everything) : option);
       }
-      // A setting may be written as a flag, too: --help would be too long with all of them.
-      for (const key of named) target.addOption(parserOption(key, shape[key], nameOf).hideHelp());
-      if (hasSettings) target.addOption(parserOption('set', setOption));
       if (writesResults) target.addOption(parserOption('out', resultFile));
-      const rows = Object.entries(fields).map(([key, schema]) =>
-        settingRow(`${key}=…`, fieldHelp(schema), 'Fields of the plan'),
-      );
-      for (const key of everything ? named : []) {
-        const schema = shape[key];
-        const { placeholder, values } = helpOf(schema);
-        const term = values === 'none' ? key : `${key}=<${placeholder}>`;
-        const said = inFlags(describedBy(schema), (name) => (named.includes(name) ? name : nameOf(name)));
-        rows.push(settingRow(term, said, 'Settings'));
-      }
+      // Until the next version `--set` takes rare options, too, of commands without a plan.
+      target.addOption(parserOption('set', setOption).hideHelp(!hasFields));
+      const rows = Object.entries(fields).map(([key, schema]) => fieldRow(`${key}=…`, fieldHelp(schema)));
       const terms = new Map(rows.map(({ option, term }) => [option, term]));
       const help = new Help();
       target.configureHelp({
         visibleOptions: (command) => [...help.visibleOptions(command), ...terms.keys()],
         optionTerm: (option) => terms.get(option) ?? option.flags,
       });
-      if (named.length > 0 && !everything) {
-        target.addHelpText('after', `\n${named.length} settings for --set key=value: --help-all`);
+      if (rare.length > 0 && !everything) {
+        target.addHelpText('after', `\n${rare.length} rare options: --help-all`);
       }
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },
     insteadOf(flag) {
-      const other = definition.replaced?.[flag];
-      if (other !== undefined) return other;
-      const near = nearName(flag, keys);
-      if (near === undefined || flags.has(near)) return undefined;
-      return `--set ${near}${kinds[near] === 'none' ? '' : '=…'}`;
+      const near = nearName(flag, rare);
+      return definition.replaced?.[flag] ?? (near === undefined ? undefined : flagName(near));
     },
     async run(context, words, options) {
       const positional = Object.fromEntries(
@@ -226,11 +212,11 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
           return [name, isList ? words.slice(index) : words[index]];
         }),
       );
-      const given = readSettings(z.array(z.string()).default([]).parse(options.set), { kinds, fields, flags });
-      const all = { ...options, ...given.options };
+      const given = readSettings(z.array(z.string()).default([]).parse(options.set), { kinds, fields });
+      const all = { ...given.options, ...options };
       const chosenText = Object.fromEntries(keys.map((key) => [key, all[key]]));
-      const chosen = await checked(optionSchema, chosenText, shownName);
-      const { ignore } = await checked(z.object(ignoring), chosenText, shownName);
+      const chosen = await checked(optionSchema, chosenText, flagName);
+      const { ignore } = await checked(z.object(ignoring), chosenText, flagName);
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(chosenText);
       if (replace === true && out !== undefined) await requireReplaceable(out);
@@ -247,7 +233,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         await tidyUp(context, file);
       }
       if (definition.options.device === engineOptions.device && chosenText.device === 'webgpu' && imitatesGpu()) {
-        context.note('this machine has no GPU: the processor imitates one, which is slower than --set device=cpu');
+        context.note('this machine has no GPU: the processor imitates one, which is slower than --device cpu');
       }
       try {
         const result = await ignoringFields(ignore, () => definition.run(context, values, given.set));
@@ -260,14 +246,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   };
 }
 
-const setOption = repeated(called('key=value', text), 'a setting, of those that --help-all lists; may be repeated');
+const setOption = repeated(called('key=value', text), 'sets a field of the plan; may be repeated');
 
-function settingRow(
-  term: string,
-  description: string,
-  group: string,
-): { readonly option: Option; readonly term: string } {
-  return { term, option: new Option('--set', description).helpGroup(`${group} (--set key=value):`) };
+function fieldRow(term: string, description: string): { readonly option: Option; readonly term: string } {
+  return { term, option: new Option('--set', description).helpGroup('Fields of the plan (--set key=value):') };
 }
 
 /** "required" or the default of a field, and its description. */

@@ -35,14 +35,14 @@ const command = defineCommand({
 
 const { data, out, ...others } = optionsOf(shape);
 
-/** The same options, of which only two have a flag, and a plan. */
+/** The same options, of which all but two are rare, and a plan. */
 const withSettings = defineCommand({
   description: 'Says what it was given.',
-  examples: ['linnet it --data x --out y --set size=3'],
+  examples: ['linnet it --data x --out y --size 3'],
   arguments: {},
   options: { data, out, ...settings({ ...others, stop: repeated(text, 'where to stop') }) },
   fields: { seeds: z.array(z.int()).default([1]).describe('of the trials'), training: z.object({}) },
-  replaced: { '--tiny': '--set size=1' },
+  replaced: { '--tiny': '--size 1' },
   async run(_context, values, set) {
     if (values.rate !== undefined) throw new OptionsError('`rate` excludes `data`');
     return { json: { ...values, plan: set.reduce(withField, { training: { steps: 3 } }) } };
@@ -91,7 +91,7 @@ describe('options of a schema', () => {
   });
 });
 
-describe('settings', () => {
+describe('rare options and fields of a plan', () => {
   const set = (...settings: string[]): ReturnType<typeof runCaptured> => {
     const words = settings.flatMap((setting) => ['--set', setting]);
     return runCaptured(['set', '--data', 'x', '--out', 'z', ...words, '--json'], { table });
@@ -112,12 +112,12 @@ describe('settings', () => {
   });
 
   it.each([
-    ['size=9', /--set size is "9"; expected a whole number from 1 to 8/],
-    ['loud=maybe', /--set loud is "maybe"; expected no value/],
+    ['size=9', /--size is "9"; expected a whole number from 1 to 8/],
+    ['loud=maybe', /--loud is "maybe"; expected no value/],
     ['size', /--set is "size"; expected key=value/],
-    ['siz=3', /--set has no "siz" \(did you mean size\?\); --help-all lists the settings/],
-    ['data=3', /--set has no "data" \(did you mean --data\?\)/],
-    ['rate=1', /^linnet: --set rate excludes --data/],
+    ['seds=3', /--set has no "seds" \(did you mean seeds\?\); --help-all lists options/],
+    ['data=3', /--set has no "data"; --help-all lists options/],
+    ['rate=1', /^linnet: --rate excludes --data/],
   ])('refuse %s', async (setting, message) => {
     const { exitCode, stderr } = await set(setting);
     expect(exitCode).toBe(2);
@@ -125,9 +125,9 @@ describe('settings', () => {
   });
 
   it.each([
-    ['--sizes', '--sizes is no option here; write --set size=…'],
-    ['--loudd', '--loudd is no option here; write --set loud'],
-    ['--tiny', '--tiny is no option here; write --set size=1'],
+    ['--sizes', '--sizes is no option here; write --size'],
+    ['--loudd', '--loudd is no option here; write --loud'],
+    ['--tiny', '--tiny is no option here; write --size 1'],
     ['--dat', "unknown option '--dat' (did you mean --data?)"],
     ['--nothing', "unknown option '--nothing'"],
   ])('are named where %s is asked for', async (flag, message) => {
@@ -145,9 +145,9 @@ describe('settings', () => {
     const [usual, all] = await Promise.all(
       ['--help', '--help-all'].map(async (help) => (await runCaptured(['set', help], { table })).stdout),
     );
-    expect(usual).toMatch(/Fields of the plan[^]*seeds=…\s+of the trials \(default: \[1\]\)[^]*5 settings for --set/);
-    expect(usual).not.toMatch(/size=</);
-    expect(all).toMatch(/size=<count>\s+how many \(default: 4\)\n\s+rate=<number>\s+how fast; not with size\n/);
-    expect(all).toMatch(/\n\s+loud {2,}shout/);
+    expect(usual).toMatch(/Fields of the plan[^]*seeds=…\s+of the trials \(default: \[1\]\)[^]*5 rare options: --help-all/);
+    expect(usual).not.toMatch(/--size </);
+    expect(all).toMatch(/--size <count>\s+how many \(default: 4\)\n\s+--rate <number>\s+how fast; not with --size\n/);
+    expect(all).toMatch(/Rare options:[^]*\n\s+--loud {2,}shout/);
   });
 });

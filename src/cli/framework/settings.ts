@@ -1,4 +1,4 @@
-/** Names of options, and `--set key=value`: options that few runs need, and fields of a plan. */
+/** Names of options, and `--set key=value`: fields of a plan and, in this version, rare options by their keys. */
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { nearName } from '../../files/name-list.ts';
 import { UsageError } from './exit-codes.ts';
@@ -9,16 +9,15 @@ export interface SetField {
 }
 
 interface Settable {
-  /** Settings: whether each is a switch, takes one value or adds one to a list. */
+  /** Rare options: whether each is a switch, takes one value or adds one to a list. */
   readonly kinds: Readonly<Record<string, 'none' | 'once' | 'each' | 'list'>>;
   readonly fields: Readonly<Record<string, unknown>>;
-  readonly flags: ReadonlySet<string>;
 }
 
 /** Reads `--set`: `a.b=1` sets a field of a, to JSON or a text; switches need no value. @throws UsageError */
 export function readSettings(
   given: readonly string[],
-  { kinds, fields, flags }: Settable,
+  { kinds, fields }: Settable,
 ): { readonly options: Readonly<Record<string, unknown>>; readonly set: readonly SetField[] } {
   const options: Record<string, unknown> = {};
   const lists: Partial<Record<string, string[]>> = {};
@@ -35,9 +34,9 @@ export function readSettings(
       options[name] = kinds[name] === 'once' ? value : lists[name];
     } else if (Object.hasOwn(fields, path[0])) set.push({ path, value: jsonOrText(value) });
     else {
-      const near = nearName(name, [...flags, ...Object.keys(kinds), ...Object.keys(fields)]);
-      const meant = near === undefined ? '' : ` (did you mean ${flags.has(near) ? flagName(near) : near}?)`;
-      throw new UsageError(`--set has no ${JSON.stringify(name)}${meant}; --help-all lists the settings`);
+      const near = nearName(name, Object.keys(fields));
+      const meant = near === undefined ? '' : ` (did you mean ${near}?)`;
+      throw new UsageError(`--set has no ${JSON.stringify(name)}${meant}; --help-all lists options`);
     }
   }
   return { options, set };

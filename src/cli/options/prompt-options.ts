@@ -63,15 +63,14 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
   if (promptTokens !== undefined) given.push(ofTokens('tokens', promptTokens));
   if (promptFile !== undefined)
     given.push(promptFile === standardInputName ? piped : ofText(() => readTextFile(promptFile)));
-  if (given.length > 1)
-    throw new UsageError('give one of --prompt, --set promptTokens and --set promptFile, not several');
+  if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
   const source = given.at(0) ?? (context.input.isPiped() ? piped : ofTokens('none', []));
   if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
   if (thinking !== undefined && !chat) throw new UsageError('--thinking bounds the thoughts of an answer; add --chat');
   if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
   if ((chat || parseSpecial) && source.kind !== 'text') {
-    const needing = chat ? '--chat' : '--set parseSpecial';
-    throw new UsageError(`${needing} needs a text: --prompt, --set promptFile or a pipe`);
+    const needing = chat ? '--chat' : '--parse-special';
+    throw new UsageError(`${needing} needs a text: --prompt, --prompt-file or a pipe`);
   }
   return source;
 }

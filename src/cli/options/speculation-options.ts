@@ -122,10 +122,10 @@ export async function readTreeFile(file: string | undefined): Promise<number[][]
 
 function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {
   if (speculate === 'draft' && draft === undefined) {
-    throw new UsageError('--speculate draft needs --set draft, the folder of a smaller model');
+    throw new UsageError('--speculate draft needs --draft, the folder of a smaller model');
   }
   if (draft !== undefined && speculate !== 'draft' && speculate !== 'auto') {
-    throw new UsageError(`--set draft is given with --speculate ${speculate}; expected --speculate draft or auto`);
+    throw new UsageError(`--draft is given with --speculate ${speculate}; expected --speculate draft or auto`);
   }
   if (tree !== undefined && speculate !== 'medusa' && speculate !== 'auto') {
     throw new UsageError(`--tree is given with --speculate ${speculate}; expected --speculate medusa or auto`);

@@ -40,12 +40,12 @@ export const evalPerplexity = defineCommand({
   description:
     'Measures the perplexity of a model: exp of the mean −log p of all predicted tokens. A .jsonl file is a collection ' +
     'of documents, each of which is BOS + text cut to --length tokens. Other text is read to its end through a window ' +
-    'of --length tokens that moves on by --set stride; a token counts once, in the window that sees it first. Several models ' +
+    'of --length tokens that moves on by --stride; a token counts once, in the window that sees it first. Several models ' +
     'are measured on the same text one after the other, and compared.',
   examples: [
     'linnet eval perplexity linnet:tiny-llama --data stories.jsonl --length 512',
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
-    'linnet eval perplexity linnet:tiny-llama --data book.txt --length 1024 --set stride=512',
+    'linnet eval perplexity linnet:tiny-llama --data book.txt --length 1024 --stride 512',
     'linnet eval perplexity runs/window --data book.txt --without memory',
     'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],
@@ -73,7 +73,7 @@ export const evalPerplexity = defineCommand({
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && stride > length) {
       const most = `expected at most --length, ${length}, or tokens would be skipped`;
-      throw new UsageError(`--set stride is ${stride}; ${most}`);
+      throw new UsageError(`--stride is ${stride}; ${most}`);
     }
     const rows: (PerplexityResult & { readonly model: string })[] = [];
     for (const folder of models) {
@@ -157,7 +157,7 @@ async function openMeasure(
 
 function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {
   if (range !== undefined && limit !== undefined) {
-    throw new UsageError('--documents and --set limitDocuments say the same thing; give one of them');
+    throw new UsageError('--documents and --limit-documents say the same thing; give one of them');
   }
   return limit === undefined ? range : { first: 0, last: limit - 1 };
 }

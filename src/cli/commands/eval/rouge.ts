@@ -77,5 +77,5 @@ function fieldOf(line: string, field: string, source: string): string {
   if (typeof value === 'string') return value;
   const found = isJsonObject(value) && Object.hasOwn(value, field) ? value[field] : undefined;
   if (typeof found === 'string') return found;
-  throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --set field`);
+  throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --field`);
 }

@@ -140,7 +140,7 @@ export const evalTasks = defineCommand({
     'linnet eval tasks results/models_llama results/runs_augmented',
     'linnet eval tasks runs/augmented --tasks mmlu,bbh --protocol instruct-eval --data data',
     'linnet eval tasks runs/augmented --tasks ./mine.yaml --data data',
-    'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --set writeRequests=requests.jsonl',
+    'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --write-requests requests.jsonl',
   ],
   arguments: { models: requiredList(folderPath, 'folders of models, exported or not, or of stored results') },
   options: taskOptions,

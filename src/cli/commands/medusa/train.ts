@@ -20,14 +20,14 @@ export const medusaTrain = defineCommand({
   description:
     'Trains Medusa heads, which guess several tokens ahead from the hidden state of a model, and saves model and heads ' +
     'as a new folder. The model is left as it is, unless --joint. Heads of an encoder-decoder model are trained on pairs ' +
-    '(--set sourceField, --set targetField) or, without, on plain text with spans cut out. Accuracy is reported on text that was not trained on: ' +
+    '(--source-field, --target-field) or, without, on plain text with spans cut out. Accuracy is reported on text that was not trained on: ' +
     'what --held-out leaves out or, without it, the last twentieth of the rows. Hidden states of a frozen ' +
     'model are computed once where rows are seen several times. Runs are recorded and resumed as by finetune.',
   examples: [
     'linnet medusa train runs/augmented --data stories.jsonl --heads 4 --steps 500 --lr 1e-3 --out runs/medusa',
     'linnet medusa train runs/augmented --data stories.jsonl --held-out 50 --heads 4 --steps 500 --out runs/medusa --json',
-    'linnet medusa train models/t5 --data pairs.csv --set sourceField=en --set targetField=de --steps 500 --out runs/t5-medusa',
-    'linnet medusa train runs/augmented --data stories.jsonl --joint --set baseRate=0.25 --steps 500 --out runs/medusa',
+    'linnet medusa train models/t5 --data pairs.csv --source-field en --target-field de --steps 500 --out runs/t5-medusa',
+    'linnet medusa train runs/augmented --data stories.jsonl --joint --base-rate 0.25 --steps 500 --out runs/medusa',
   ],
   arguments: { model: folderOf('the model') },
   options: { heads, joint, ...settings({ ...headsSettings, ...optionsOf(pairShape) }), ...trainingOptions },

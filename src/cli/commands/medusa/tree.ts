@@ -132,7 +132,7 @@ async function pairWindows(
   if (options.calibrate === 'text') {
     if (sourceField === undefined || targetField === undefined) {
       throw new UsageError(
-        '--calibrate text of an encoder-decoder model needs pairs; name their columns with --set sourceField and --set targetField',
+        '--calibrate text of an encoder-decoder model needs pairs; name their columns with --source-field and --target-field',
       );
     }
     const records = onlyHeldOut(await readRecords(data, [sourceField, targetField]), options, 'pairs');
