@@ -13,7 +13,7 @@ describe('linnet study', () => {
     const all = await linnet('study', '--help');
     expect(all.stdout).toMatch(/sweep .*perplexity[^]*matrix .*mixer/);
     const one = await linnet('study', 'sweep', '--help');
-    expect(one.stdout).toMatch(/Fields of the plan[^]*tokenizer=…[^]*\(required\)[^]*settings for --set/);
+    expect(one.stdout).toMatch(/Fields of the plan[^]*tokenizer=…[^]*\(required\)[^]*rare options: --help-all/);
   });
 
   it('sets fields of a plan, and names the wrong ones', async () => {
