@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { loadDocuments, PackedDataset, packDocuments, splitDocuments } from '../src/data/index.ts';
 import { perplexity, slidingWindows } from '../src/evaluation/index.ts';
 import { linearize, loadCausalModel, loadTokenizer, mixerPreset, type PresetOptions, Random } from '../src/index.ts';
-import { average, sampleDeviation } from '../src/evaluation/tasks/metrics/statistics.ts';
+import { average, sampleDeviation } from '../src/report/statistics.ts';
 import { makeTable, spreadColumn, textTable } from '../src/report/table.ts';
 import { causalObjective, parseTrainingSettings, train } from '../src/training/index.ts';
 

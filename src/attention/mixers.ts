@@ -1,6 +1,6 @@
 /** Functions for mixers of any kind, by the table of `kinds/index.ts`: configurations, queries, parameters, state, graphs. */
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
@@ -303,7 +303,7 @@ export function mixBidirectional(
   const filtered = centredConvolution(convolutionOf(config), whole, read, parameters);
   if (attention !== undefined) return filtered === undefined ? attention : add(attention, filtered);
   if (filtered !== undefined) return filtered;
-  throw new LinnetError('INTERNAL', 'internal: a mixer without branches');
+  throw internalError('a mixer without branches');
 }
 
 function maskedInput(

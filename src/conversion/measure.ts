@@ -15,7 +15,7 @@ import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
 import { perplexity, perplexityByPosition, type PositionLoss } from '../evaluation/perplexity/perplexity.ts';
 import { tokenLosses } from '../evaluation/perplexity/losses.ts';
 import type { ScoredWindow } from '../evaluation/perplexity/scored-windows.ts';
-import { average, meanError } from '../evaluation/tasks/metrics/statistics.ts';
+import { average, meanError } from '../report/statistics.ts';
 import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
 import { type ContextSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
 import type { CausalModel } from '../models/model.ts';

@@ -82,9 +82,7 @@ describe('the report of a conversion', () => {
       ...measures,
       agreement: { ...measures.agreement, ...agreement },
     });
-    expect(headline).toMatch(
-      /^Predicts text as well as before, writes otherwise: the same next token 9\d % of the time, KL/,
-    );
+    expect(headline).toMatch(/^Same perplexity, different text: same next token 9\d % of the time, KL/);
   });
 
   it('advises where a stage of training was undone, with its share of the time', () => {

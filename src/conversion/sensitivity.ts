@@ -6,7 +6,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
-import { average } from '../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../report/statistics.ts';
 import { exchangeableLayers } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { calibrate, type CalibrationOptions } from './calibrate.ts';

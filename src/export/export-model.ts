@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { EXPORT_FILE, TEMPLATE_FOLDER } from '../checkpoint/folder-files.ts';
 import { hasMedusaHeads, type MedusaWeights, openMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { type SaveCheckpointOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
@@ -174,7 +174,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
     await writeFileAtomic(join(folder, EXPORT_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
   };
   await writeFolderAtomic(dir, build, { replace });
-  if (manifest === undefined) throw new LinnetError('INTERNAL', 'internal: a folder was exported without linnet.json');
+  if (manifest === undefined) throw internalError('a folder was exported without linnet.json');
   return manifest;
 }
 

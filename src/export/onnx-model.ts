@@ -13,7 +13,7 @@ import {
   sharedFile,
 } from '../graph/onnx/writer.ts';
 import { tensorBytes } from '../graph/tensor.ts';
-import { LinnetError } from '../errors.ts';
+import { internalError } from '../errors.ts';
 import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
 import { fileError, TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';
 
@@ -115,7 +115,7 @@ export async function writeModelData(
     if (part.offset > end) await append(new Uint8Array(part.offset - end));
     const data = 'data' in part ? part.data : tensorBytes(await part.load());
     if (data.byteLength !== lengthOf(part)) {
-      throw new LinnetError('INTERNAL', `internal: a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
+      throw internalError(`a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
     }
     await append(data);
   }

@@ -1,5 +1,5 @@
 /** Reverse-mode differentiation: the gradient of a graph is more graph. */
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { liveNodes, type Node, type Value } from './graph.ts';
 import { add } from './ops/elementwise.ts';
 import { zerosLike } from './ops/layout.ts';
@@ -39,7 +39,7 @@ export function vectorJacobian(
   const total = new Map<Value, Value>();
   const accumulate = (value: Value, gradient: Value): void => {
     if (!sameShape(value.shape, gradient.shape)) {
-      throw new LinnetError('INTERNAL', `internal: a gradient of ${value} has type ${gradient}`);
+      throw internalError(`a gradient of ${value} has type ${gradient}`);
     }
     const known = total.get(value);
     total.set(value, known === undefined ? gradient : add(known, gradient));

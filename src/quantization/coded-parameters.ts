@@ -1,6 +1,6 @@
 /** Matrices in the codes of their file: products and look-ups take them as they are, and what has no codes is float32. */
 import type { CodedMatrix, CodedParts, CodeForm } from '../checkpoint/weight-file.ts';
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add, cast, mul, sub } from '../graph/ops/elementwise.ts';
@@ -25,7 +25,7 @@ export class CodedMatrices {
     this.#codesOf = (name) => reader.codes?.(name);
     this.#weight = weight;
     this.#store = new MatrixStore({ read: (name) => reader.read(name), part: partsOf(reader) }, (matrix) => {
-      throw new LinnetError('INTERNAL', `internal: ${matrix.name} has no codes`);
+      throw internalError(`${matrix.name} has no codes`);
     });
   }
 

@@ -2,7 +2,7 @@
  * Parameters of a model as they are stored: float32, or matrices and tables in fewer bits. All others than matrices that
  * multiply activations and tables of rows (norms, biases, taps, factors, feature maps) are float32 in every type.
  */
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { cast, mul } from '../graph/ops/elementwise.ts';
@@ -79,7 +79,7 @@ export function sharedTables(build: (makeSource: (graph: Graph) => ParameterSour
 
 /** For graphs that are built for their names and shapes alone. */
 export const unreadable: WeightReader = {
-  read: (name) => Promise.reject(new LinnetError('INTERNAL', `internal: nothing can give the numbers of "${name}"`)),
+  read: (name) => Promise.reject(internalError(`nothing can give the numbers of "${name}"`)),
 };
 
 /** float32: weights unchanged. */

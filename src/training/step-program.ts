@@ -3,7 +3,7 @@
  * and moments leave the engine. With accumulation, and for many parameters, there are two graphs: one adds a micro-batch's
  * gradients to the sum so far, one applies the sum block by block, so that parameters and moments are held once.
  */
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import type { BatchTensors } from '../data/rows/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
@@ -205,7 +205,7 @@ export class TrainingProgram implements AsyncDisposable {
       const results = await updates
         .get(isDecayed(this.#options, block))
         ?.run({ ...adamWFeeds(optimizer, rate, update), ...feeds }, flatResults);
-      if (results === undefined) throw new LinnetError('INTERNAL', `internal: no program updates block "${name}"`);
+      if (results === undefined) throw internalError(`no program updates block "${name}"`);
       [parameters, first, second].forEach((part, i) => {
         part.set(name, { ...asFloat32(results[flatResults[i]]), shape });
       });
@@ -297,8 +297,7 @@ function takeState(
 
 function asFloat32(value: Tensor): Tensor<'float32'> {
   const { data } = value;
-  if (!(data instanceof Float32Array))
-    throw new LinnetError('INTERNAL', `internal: expected float32, got ${value.dtype}`);
+  if (!(data instanceof Float32Array)) throw internalError(`expected float32, got ${value.dtype}`);
   return { dtype: 'float32', shape: value.shape, data };
 }
 
@@ -338,7 +337,7 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
   blocks.forEach((block, index) => {
     const { name, shape, parameter } = block;
     const value = source.inputs.get(name);
-    if (value === undefined) throw new LinnetError('INTERNAL', `internal: no input for block "${name}"`);
+    if (value === undefined) throw internalError(`no input for block "${name}"`);
     const moments = {
       first: graph.input(prefixes.first + name, 'float32', shape),
       second: graph.input(prefixes.second + name, 'float32', shape),

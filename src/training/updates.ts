@@ -1,7 +1,7 @@
 /** Training without files: batches in, optimizer steps out. `train` of Node adds snapshots and evaluation; pages run it alone. */
 import { type Batch, type BatchCursor, BatchStream } from '../data/rows/batches.ts';
 import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
@@ -232,6 +232,6 @@ function assertInputs({ objective, dataset, feature }: LoopJob): void {
 
 function nextBatch(stream: BatchStream): Batch {
   const { value } = stream.next();
-  if (value === undefined) throw new LinnetError('INTERNAL', 'internal: the endless batch stream ended');
+  if (value === undefined) throw internalError('the endless batch stream ended');
   return value;
 }

@@ -8,14 +8,8 @@ import { rouge, rougeKinds, rougeTokens } from '../../src/evaluation/tasks/rouge
 import { porterStem } from '../../src/evaluation/tasks/rouge/stemmer.ts';
 import { classQuality, f1Of, matthews } from '../../src/evaluation/tasks/metrics/quality.ts';
 import { exactMatch } from '../../src/evaluation/tasks/metrics/exact-match.ts';
-import {
-  bootstrapError,
-  groupMean,
-  average,
-  meanError,
-  pearson,
-  spearman,
-} from '../../src/evaluation/tasks/metrics/statistics.ts';
+import { bootstrapError, groupMean, pearson, spearman } from '../../src/evaluation/tasks/metrics/statistics.ts';
+import { average, meanError } from '../../src/report/statistics.ts';
 
 function items<T extends z.ZodType>(file: string, schema: T): z.output<T>[] {
   const path = file.startsWith('/') ? file : `${golden('evaluation')}/${file}`;

@@ -2,7 +2,7 @@
 import { type Command as Commander, Help, Option } from 'commander';
 import { z } from 'zod';
 import { ignoringFields } from '../../checkpoint/ignored-fields.ts';
-import { LinnetError, OptionsError } from '../../errors.ts';
+import { internalError, LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext, CommandResult } from './context.ts';
 import { UsageError } from './exit-codes.ts';
 import { requireWritable } from '../../files/atomic.ts';
@@ -285,7 +285,7 @@ function asFlags(error: unknown, nameOf: (key: string) => string | undefined): u
 
 function helpOf(schema: z.ZodType): ParameterHelp {
   const help = parameterHelp.get(schema);
-  if (help === undefined) throw new Error('internal: a parameter was not made by required, optional, … of command.ts');
+  if (help === undefined) throw internalError('a parameter was not made by required, optional, … of command.ts');
   return help;
 }
 

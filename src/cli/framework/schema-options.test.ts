@@ -145,7 +145,9 @@ describe('rare options and fields of a plan', () => {
     const [usual, all] = await Promise.all(
       ['--help', '--help-all'].map(async (help) => (await runCaptured(['set', help], { table })).stdout),
     );
-    expect(usual).toMatch(/Fields of the plan[^]*seeds=…\s+of the trials \(default: \[1\]\)[^]*5 rare options: --help-all/);
+    expect(usual).toMatch(
+      /Fields of the plan[^]*seeds=…\s+of the trials \(default: \[1\]\)[^]*5 rare options: --help-all/,
+    );
     expect(usual).not.toMatch(/--size </);
     expect(all).toMatch(/--size <count>\s+how many \(default: 4\)\n\s+--rate <number>\s+how fast; not with --size\n/);
     expect(all).toMatch(/Rare options:[^]*\n\s+--loud {2,}shout/);

@@ -1,6 +1,6 @@
 /** Options of a command out of the zod schemas that check the same values in the library: kinds, bounds and descriptions. */
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
+import { internalError } from '../../errors.ts';
 import { flag, optional, optionalList, required, requiredList } from './command.ts';
 import { called, choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
 
@@ -25,7 +25,7 @@ export function optionsOf(shape: Readonly<Record<string, z.ZodType>>): Record<st
 function optionOf(name: string, schema: z.ZodType): z.ZodType {
   const { inner, isOptional, defaultValue, meta } = unwrapped(schema);
   const said = meta.description;
-  if (said === undefined) throw new LinnetError('INTERNAL', `internal: option ${name} has no description`);
+  if (said === undefined) throw internalError(`option ${name} has no description`);
   const suffix = typeof defaultValue === 'string' || typeof defaultValue === 'number' ? defaultValue : undefined;
   const description = said + (suffix === undefined ? '' : ` (default: ${suffix})`);
   if (inner instanceof z.ZodBoolean) return flag(description);
@@ -34,7 +34,7 @@ function optionOf(name: string, schema: z.ZodType): z.ZodType {
     return (isOptional ? optionalList : requiredList)(called(given ?? 'texts', text), description);
   }
   const kind = valueKind(inner, given);
-  if (kind === undefined) throw new LinnetError('INTERNAL', `internal: option ${name} is of no type that options have`);
+  if (kind === undefined) throw internalError(`option ${name} is of no type that options have`);
   return (isOptional ? optional : required)(given === undefined ? kind : called(given, kind), description);
 }
 

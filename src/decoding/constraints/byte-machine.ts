@@ -2,7 +2,7 @@
  * Grammars as machines over bytes. A state is a set of places in a program, each with its stack of rules to return to;
  * equal states are one object, so that what follows from them is worked out once.
  */
-import { LinnetError } from '../../errors.ts';
+import { internalError, LinnetError } from '../../errors.ts';
 import type { CodePoints, Grammar, Pattern } from './pattern.ts';
 
 /** Where rules return to. */
@@ -241,7 +241,7 @@ export class ByteMachine {
 
   #enter({ rule, next }: { rule: string; next: number }, frame: Frame | undefined, open: Target[]): void {
     const entry = this.#entries.get(rule);
-    if (entry === undefined) throw new LinnetError('INTERNAL', `internal: a grammar without its rule ${rule}`);
+    if (entry === undefined) throw internalError(`a grammar without its rule ${rule}`);
     // What only returns after the rule need not be returned to, so that lists do not grow the stack.
     if (this.#program[next].op === 'return') {
       open.push([entry, frame]);

@@ -11,7 +11,7 @@ import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { writtenWindows } from '../perplexity/written-windows.ts';
-import { average } from '../tasks/metrics/statistics.ts';
+import { average } from '../../report/statistics.ts';
 import { argmax } from '../../graph/largest.ts';
 
 /** Agreement over the continuation of one prompt; index i is its token i. */

@@ -4,7 +4,7 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, type Watched } from '../../errors.ts';
-import { average, meanError } from '../tasks/metrics/statistics.ts';
+import { average, meanError } from '../../report/statistics.ts';
 import { stepLosses } from './losses.ts';
 
 /** Options; told of tokens read, of all depths together. */

@@ -9,7 +9,7 @@ import type { CausalModel } from '../../models/model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { tokenLosses } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { average } from '../tasks/metrics/statistics.ts';
+import { average } from '../../report/statistics.ts';
 
 /** One text in which a passage comes twice, scored after the cue. */
 export interface RecallProbe extends ScoredWindow {

@@ -1,7 +1,7 @@
 /** Columns that are computed from a row before its templates are filled in, by name. */
 import type { Row, RowValue } from '../../data/files/parquet-rows.ts';
 import { isRow } from '../../data/files/rows.ts';
-import { LinnetError } from '../../errors.ts';
+import { internalError } from '../../errors.ts';
 import { capitalize, strip } from '../../tokenizer/python-text.ts';
 import { detokenizeWikitext } from './text/wikitext.ts';
 
@@ -87,12 +87,12 @@ function withoutMarks(text: string): string {
 /** A column whose kind has been checked. */
 function textOf(value: RowValue | undefined): string {
   if (typeof value === 'string') return value;
-  throw new LinnetError('INTERNAL', 'internal: a column that holds a text was expected');
+  throw internalError('a column that holds a text was expected');
 }
 
 function listOf(value: RowValue | undefined): string[] {
   if (Array.isArray(value)) return value.map(String);
-  throw new LinnetError('INTERNAL', 'internal: a column that holds texts was expected');
+  throw internalError('a column that holds texts was expected');
 }
 
 function nested(row: Row, outer: string, inner: string): RowValue | undefined {

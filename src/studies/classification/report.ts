@@ -1,5 +1,5 @@
 /** The report of a study of classifiers: a row a model and method, a column a task; means over the seeds. */
-import { average } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../../report/statistics.ts';
 import { formatCount, formatFixed, formatSpread } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
 import type { TrainingSettings } from '../../training/settings.ts';

@@ -1,6 +1,6 @@
 /** The report of a study: printed, as a page with charts and files, and the parts that reports of several studies share. */
 import { join } from 'node:path';
-import { average, sampleDeviation } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average, sampleDeviation } from '../../report/statistics.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import type { ChartPoint } from '../../report/charts/chart-description.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
-import { average } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../../report/statistics.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { train, type TrainingJob, type TrainingOutcome } from '../../training/trainer.ts';

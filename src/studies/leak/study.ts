@@ -1,6 +1,6 @@
 /** The leak demonstration: the same training with the future masked to several degrees. */
 import { z } from 'zod';
-import { average } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../../report/statistics.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';

@@ -1,7 +1,7 @@
 /** Share of the needles hidden in a long text that a model finds, by the text's length and the needle's depth. */
 import { z } from 'zod';
 import type { Scorer, ScorerOptions } from '../../engine/scoring/scorer.ts';
-import { average, meanError } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average, meanError } from '../../report/statistics.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireRunning } from '../../errors.ts';
 import { type NeedleOptions, needleQuestion, type NeedleQuestion } from './question.ts';

@@ -2,7 +2,8 @@
 import { LinnetError } from '../../../errors.ts';
 import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { readLines } from '../../../data/files/text-file.ts';
-import { average, confidenceInterval } from '../../../evaluation/tasks/metrics/statistics.ts';
+import { confidenceInterval } from '../../../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../../../report/statistics.ts';
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
 import { fixed, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';

@@ -5,7 +5,8 @@
  */
 import { LinnetError } from '../../../errors.ts';
 import { type AnswerValue, isMetricName, metrics, type MetricName, numberOfAnswer } from '../metrics/registry.ts';
-import { bootstrapError, meanError } from '../metrics/statistics.ts';
+import { bootstrapError } from '../metrics/statistics.ts';
+import { meanError } from '../../../report/statistics.ts';
 import { type ModelResults, readSamples, type Sample } from './result-files.ts';
 
 /** Resamples for the error of the difference of quantities of a set. */

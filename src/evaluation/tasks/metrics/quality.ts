@@ -1,5 +1,6 @@
 /** Metrics of predicted classes or numbers by the conventions of scikit-learn: GLUE's measures, and the confusion of classes. */
-import { average, meanError, pearson, spearman } from './statistics.ts';
+import { pearson, spearman } from './statistics.ts';
+import { average, meanError } from '../../../report/statistics.ts';
 
 /** How one class fared. */
 export interface ClassAccuracy {

@@ -4,7 +4,7 @@ import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
 import { f1Of, matthews } from './quality.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
-import { average } from './statistics.ts';
+import { average } from '../../../report/statistics.ts';
 import { argmax } from '../../../graph/largest.ts';
 
 /** Kinds of answers that a model is asked for. */

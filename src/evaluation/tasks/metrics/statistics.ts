@@ -1,4 +1,6 @@
-/** Means, standard errors and correlations, by the conventions of lm-evaluation-harness and scipy. */
+/** Resampling, pooled errors and correlations, by the conventions of lm-evaluation-harness and scipy. */
+import { quantileSorted } from 'd3-array';
+import { average, sampleDeviation } from '../../../report/statistics.ts';
 import { PythonRandom } from '../random/python-random.ts';
 
 /** Resamples of a bootstrap that are drawn by one generator. */
@@ -6,25 +8,6 @@ const chunkSize = 1000;
 
 /** The resamples that lm-evaluation-harness takes if it is not told otherwise. */
 export const defaultBootstrapIterations = 100_000;
-
-export function average(values: Iterable<number> & { readonly length: number }): number {
-  let sum = 0;
-  for (const value of values) sum += value;
-  return sum / values.length;
-}
-
-/** Standard deviation of a sample, with n − 1. */
-export function sampleDeviation(values: Iterable<number> & { readonly length: number }): number {
-  const mean = average(values);
-  let squares = 0;
-  for (const value of values) squares += (value - mean) ** 2;
-  return Math.sqrt(squares / (values.length - 1));
-}
-
-/** Standard error of a mean: deviation / √n. */
-export function meanError(values: readonly number[]): number {
-  return sampleDeviation(values) / Math.sqrt(values.length);
-}
 
 /**
  * Standard error of a quantity of a set, by resampling: the deviation of the quantity over resamples of the set. Chunk i
@@ -66,12 +49,7 @@ export function confidenceInterval(
   const means = Array.from({ length: resamples }, () =>
     average(values.map(() => values[random.choiceIndex(values.length)])),
   ).sort((a, b) => a - b);
-  const quantile = (share: number): number => {
-    const place = share * (means.length - 1);
-    const below = Math.floor(place);
-    const above = Math.min(below + 1, means.length - 1);
-    return means[below] + (means[above] - means[below]) * (place - below);
-  };
+  const quantile = (share: number): number => quantileSorted(means, share) ?? Number.NaN;
   return { low: quantile((1 - confidence) / 2), high: quantile((1 + confidence) / 2) };
 }
 

@@ -3,6 +3,7 @@
  * positions begin after the row of padding and whose texts are not told apart by segments; DistilBERT (arXiv 1910.01108), BERT
  * without segments and pooler.
  */
+import { internalError } from '../../../errors.ts';
 import type { Activation } from '../activations.ts';
 
 /** A prediction of tokens: a linear layer, its activation, a norm, the matrix of logits and their bias. */
@@ -137,6 +138,6 @@ export function encoderVariant(family: string): EncoderVariant {
   const variant = [bertVariant, robertaVariant, xlmRobertaVariant, distilBertVariant].find(
     (one) => one.family === family,
   );
-  if (variant === undefined) throw new Error(`internal: ${family} is no family of encoders`);
+  if (variant === undefined) throw internalError(`${family} is no family of encoders`);
   return variant;
 }

@@ -1,0 +1,19 @@
+/** Means of samples, and how far they are to be trusted. */
+export function average(values: Iterable<number> & { readonly length: number }): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum / values.length;
+}
+
+/** Standard deviation of a sample, with n − 1. */
+export function sampleDeviation(values: Iterable<number> & { readonly length: number }): number {
+  const mean = average(values);
+  let squares = 0;
+  for (const value of values) squares += (value - mean) ** 2;
+  return Math.sqrt(squares / (values.length - 1));
+}
+
+/** Standard error of a mean: deviation / √n. */
+export function meanError(values: readonly number[]): number {
+  return sampleDeviation(values) / Math.sqrt(values.length);
+}
