@@ -78,7 +78,7 @@ describe('fields that nothing reads', () => {
   it('are refused by name where it says that they count, with the problems of others', () => {
     const act = (): unknown => describeModel({ ...llama, rope_jitter: 2, mlp_bias: true });
     expect(act).toThrow(
-      /mlp_bias[\s\S]*unknown: "rope_jitter" \(positions\): .* leave it out by --set ignore=rope_jitter$/,
+      /mlp_bias[\s\S]*unknown: "rope_jitter" \(positions\): .* leave it out by --ignore rope_jitter$/,
     );
   });
 });

@@ -86,7 +86,7 @@ describe('config.json', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { rotary_dim: 4 }, /unknown: "rotary_dim" \(positions\): its name .*--set ignore=rotary_dim/],
+    ['unknown fields', { rotary_dim: 4 }, /unknown: "rotary_dim" \(positions\): its name .*--ignore rotary_dim/],
     ['heads that do not divide the width', { num_attention_heads: 3 }, /3 does not divide hidden_size 8/],
     ['other activations', { hidden_act: 'swiglu' }, /gelu_new[\s\S]*hidden_act/],
     ['relative positions', { position_embedding_type: 'relative_key' }, /only "absolute" is supported/],

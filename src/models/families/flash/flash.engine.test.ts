@@ -38,7 +38,7 @@ describe('the configuration', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { window: 3 }, /unknown: "window" \(attention\): .* --set ignore=window$/],
+    ['unknown fields', { window: 3 }, /unknown: "window" \(attention\): .* --ignore window$/],
     ['odd widths', { dim: 7 }, /must be even/],
     ['even kernels', { convolution: 8 }, /must be odd/],
     ['no branch at all', { local: false, global: false }, /one of them must be on/],

@@ -60,7 +60,7 @@ describe('config.json', () => {
     [
       'unknown fields',
       { rotary_dim: 4, alibi: true },
-      /unknown: "rotary_dim" \(positions\), "alibi" \(positions\): .* leave them out by --set ignore=rotary_dim --set ignore=alibi$/,
+      /unknown: "rotary_dim" \(positions\), "alibi" \(positions\): .* leave them out by --ignore rotary_dim --ignore alibi$/,
     ],
     ['heads that do not divide the width', { n_head: 3 }, /n_head 3 does not divide n_embd 8/],
     ['other activations', { activation_function: 'swiglu' }, /gelu_new[\s\S]*activation_function/],
