@@ -76,7 +76,7 @@ export async function conversionCost(
   const converted = `${at}.converted`;
   const length = String(settings.length);
   const resume = existsSync(`${converted}.run`) ? ['--resume'] : [];
-  const given = ['--data', text.train, '--length', `${length}`, '--contexts', '1024', ...settings.convert];
+  const given = ['--data', text.train, '--length', length, '--contexts', '1024', ...settings.convert];
   await finished(z.unknown(), `${at}.convert.json`, ['convert', model, ...given, '--out', converted, ...resume]);
   const compared = [model, converted, '--data', text.test];
   const words = ['eval', 'perplexity', ...compared, '--mode', 'text', '--length', length];

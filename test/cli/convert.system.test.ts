@@ -151,10 +151,10 @@ describe('a conversion', () => {
     expect(errorOf(again).message).toMatch(/holds a conversion; continue it \("resume"\), begin anew \("replace"\)/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
-    await runJson(...command(...options, '--out', at('once-more'), '--run', `${at('resumed.run')}`, '--resume'));
+    await runJson(...command(...options, '--out', at('once-more'), '--run', at('resumed.run'), '--resume'));
     await expectSameWeights(at('resumed'), at('once-more'));
     const other = await runCaptured([
-      ...command('--budget', '2s', '--out', at('other'), '--run', `${at('resumed.run')}`, '--resume', '--json'),
+      ...command('--budget', '2s', '--out', at('other'), '--run', at('resumed.run'), '--resume', '--json'),
     ]);
     expect(errorOf(other).code).toBe('MISMATCH');
   });

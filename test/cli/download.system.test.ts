@@ -180,7 +180,7 @@ describe('download --dataset', () => {
       '--data',
       data,
       '--write-requests',
-      `${requests}`,
+      requests,
     ];
     expect(jsonOf(await runCaptured([...words, '--json']))).toMatchObject({ requests: 6 });
     const wrong = await runCaptured(['download', id, '--config', 'sst2', ...place]);

@@ -76,7 +76,7 @@ describe('linnet eval tasks', () => {
     );
     const answers = async (speculate: string) => {
       const out = join(folder, `speculate-${speculate}`);
-      const names = ['--tasks', task, '--out', out, '--speculate', `${speculate}`];
+      const names = ['--tasks', task, '--out', out, '--speculate', speculate];
       const json = await runJson('eval', 'tasks', model, '--data', data, ...names);
       const [place] = await readdir(out);
       const [samples] = (await readdir(join(out, place))).filter((name) => name.startsWith('samples_'));
@@ -127,7 +127,7 @@ describe('linnet eval tasks', () => {
 
   it('writes requests without a model', async () => {
     const file = join(folder, 'requests.jsonl');
-    const options = ['--data', data, '--tasks', 'piqa', '--limit', '0.25', '--write-requests', `${file}`];
+    const options = ['--data', data, '--tasks', 'piqa', '--limit', '0.25', '--write-requests', file];
     expect(await runJson('eval', 'tasks', join(folder, 'no-model'), ...options)).toMatchObject({ requests: 6 });
     const [first] = (await readFile(file, 'utf8')).split('\n');
     expect(JSON.parse(first)).toEqual({
@@ -180,14 +180,14 @@ describe('linnet eval tasks', () => {
         '--data',
         join(folder, 'parquet'),
         '--write-requests',
-        `${requests}`,
+        requests,
         '--limit',
         'all',
       ];
       expect(await runJson('eval', 'tasks', model, ...words)).toMatchObject({ requests: 300 });
       const fromJson = join(folder, 'json.jsonl');
       const other = thirdParty('evaluation/tasks') ?? '';
-      await runJson('eval', 'tasks', model, '--tasks', 'piqa', '--data', other, '--write-requests', `${fromJson}`);
+      await runJson('eval', 'tasks', model, '--tasks', 'piqa', '--data', other, '--write-requests', fromJson);
       expect(await readFile(requests, 'utf8')).toBe(await readFile(fromJson, 'utf8'));
       await truncate(file, Math.floor(bytes.length / 2));
       const error = errorOf(await linnet('eval', 'tasks', model, ...words, '--json'));

@@ -13,15 +13,7 @@ describe('generate', () => {
   it('continues a text after BOS and token ids as they are', async () => {
     const byText = await runJson('generate', augmented, '--prompt', 'Hi', '--max-tokens', '6', '--ignore-eos');
     const ids = '256,72,105';
-    const byIds = await runJson(
-      'generate',
-      augmented,
-      '--prompt-tokens',
-      `${ids}`,
-      '--max-tokens',
-      '6',
-      '--ignore-eos',
-    );
+    const byIds = await runJson('generate', augmented, '--prompt-tokens', ids, '--max-tokens', '6', '--ignore-eos');
     expect(byIds.tokens).toEqual(byText.tokens);
     expect(byText).toMatchObject({ steps: 6, promptTokens: 3, finish: 'length' });
     expect(byText.tokensPerSecond).toBeGreaterThan(0);
@@ -34,7 +26,7 @@ describe('generate', () => {
   it('reads the prompt from a file, and streams the same text that --json gives', async () => {
     const file = join(folder, 'prompt.txt');
     await writeFile(file, 'Hi');
-    const words = ['generate', augmented, '--prompt-file', `${file}`, '--max-tokens', '20', '--ignore-eos'];
+    const words = ['generate', augmented, '--prompt-file', file, '--max-tokens', '20', '--ignore-eos'];
     const pieces: string[] = [];
     const streamed = await runCaptured(words, { onOutput: (text) => pieces.push(text) });
     expect(streamed.stdout).toBe(`${String((await runJson(...words)).text)}\n`);

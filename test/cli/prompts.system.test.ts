@@ -43,7 +43,7 @@ describe('a prompt', () => {
     const names = await controlNames();
     const text = `${names.bos}a${names.eos}b`;
     const parsed = await runJson('generate', base, '--prompt', text, '--parse-special', ...words);
-    const expected = await runJson('generate', base, '--prompt-tokens', `${ids.join(',')}`, ...words);
+    const expected = await runJson('generate', base, '--prompt-tokens', ids.join(','), ...words);
     expect([parsed.promptTokens, parsed.tokens]).toEqual([ids.length, expected.tokens]);
     expect((await runJson('generate', base, '--prompt', text, ...words)).promptTokens).toBe(1 + text.length);
   });
@@ -51,7 +51,7 @@ describe('a prompt', () => {
   it('is a message with --chat', async () => {
     const ids = [...bytes('[system]Be brief.'), eos, ...bytes('[user]Hello'), eos, ...bytes('[assistant]')];
     const chat = await runJson('generate', chatty, '--chat', '--system', 'Be brief.', '--prompt', 'Hello', ...words);
-    const expected = await runJson('generate', chatty, '--prompt-tokens', `${ids.join(',')}`, ...words);
+    const expected = await runJson('generate', chatty, '--prompt-tokens', ids.join(','), ...words);
     expect([chat.promptTokens, chat.tokens]).toEqual([ids.length, expected.tokens]);
     const without = await linnet('generate', base, '--chat', '--prompt', 'Hello', '--json');
     expect(errorOf(without).message).toMatch(/has no chat template; leave out --chat/);

@@ -43,10 +43,10 @@ describe('study recall', () => {
     // Nor what another run has measured, whose results are lines of a file.
     const results = join(folder, 'mqar.jsonl');
     await writeFile(results, `${JSON.stringify(JSON.parse(before))}\n`);
-    const known = await runJson(...recall('--out', join(folder, 'known'), '--known', `${results}`));
+    const known = await runJson(...recall('--out', join(folder, 'known'), '--known', results));
     expect(known).toMatchObject({ trials: [first.trials[0], {}, {}, {}] });
     await writeFile(results, '{}\n');
-    expect(errorOf(await linnet(...recall('--known', `${results}`, '--out', out, '--json'))).code).toBe('FORMAT');
+    expect(errorOf(await linnet(...recall('--known', results, '--out', out, '--json'))).code).toBe('FORMAT');
     const lost = { preset: 'window', memory: 'none', initial: { memory_score: 0 } };
     await writeFile(plan, JSON.stringify({ ...content, methods: { lost } }));
     expect(errorOf(await linnet(...recall('--out', join(folder, 'refused'), '--json'))).code).toBe('CONFIG');

@@ -72,7 +72,7 @@ describe('generate --speculate', () => {
       ['lookup', 16, '--speculate', 'lookup'],
       ['medusa', 4, '--speculate', 'medusa'],
       ['medusa', 4, '--speculate', 'medusa', '--set', `tree=${treeFile}`],
-      ['draft', 5, '--speculate', 'draft', '--draft', `${base}`],
+      ['draft', 5, '--speculate', 'draft', '--draft', base],
       ['suffix', 32, '--speculate', 'suffix'],
       ['recycle', 16, '--speculate', 'recycle'],
       ['auto', 32, '--speculate', 'auto'],
@@ -87,7 +87,7 @@ describe('generate --speculate', () => {
       expect(nodesPerStep).toBeLessThanOrEqual(nodes);
       expect(nodesPerStep).toBeGreaterThan(1);
     }
-    const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--draft', `${base}`);
+    const all = await runJson('generate', withHeads, ...request, '--speculate', 'auto', '--draft', base);
     expect(all.tokens).toEqual(plain.tokens);
     expect(all.speculation).toMatchObject({ drafter: 'medusa+draft+auto' });
   });
@@ -105,7 +105,7 @@ describe('generate --speculate', () => {
         '--speculate',
         'medusa',
         '--acceptance',
-        `${acceptance}`,
+        acceptance,
       );
       expect(other.tokens).toHaveLength(60);
     }
@@ -123,7 +123,7 @@ describe('generate --speculate', () => {
   it('refuses options that do not belong together, and heads that are not there', async () => {
     for (const words of [
       ['--speculate', 'draft'],
-      ['--speculate', 'lookup', '--draft', `${base}`],
+      ['--speculate', 'lookup', '--draft', base],
       ['--set', 'tree=tree.json'],
       ['--speculate', 'everything'],
     ]) {

@@ -159,7 +159,7 @@ describe('finetune', () => {
   });
 
   it('refuses an existing --out before it trains', async () => {
-    const words = tuning(unbroken, '--run', `${join(folder, 'second.run')}`, '--steps', '1');
+    const words = tuning(unbroken, '--run', join(folder, 'second.run'), '--steps', '1');
     const before = statSync(join(unbroken, 'model.safetensors')).mtimeMs;
     const refused = await runCaptured([...words, '--json']);
     expect(refused.exitCode).toBe(3);

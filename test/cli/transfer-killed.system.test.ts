@@ -15,7 +15,7 @@ import { song } from './text-data.ts';
 const folder = suiteFolder();
 const words = (out: string, inputs: string): string[] => [
   ...['convert', join(folder, 'base'), '--data', join(folder, 'text.jsonl'), '--held-out', '2', '--batch', '2'],
-  ...['--steps', '130,0,0', '--group', '4', '--threads', '1', '--inputs', `${inputs}`],
+  ...['--steps', '130,0,0', '--group', '4', '--threads', '1', '--inputs', inputs],
   ...['--length', '32', '--contexts', '64', '--out', join(folder, out)],
 ];
 const weights = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));

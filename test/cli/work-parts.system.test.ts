@@ -105,7 +105,7 @@ describe('parts of a study', () => {
       '1',
       ...words,
     );
-  const store = ['--store', `${join(folder, 'trials')}`];
+  const store = ['--store', join(folder, 'trials')];
   const trials = (name: string): Promise<Record<string, string>> => timelessTrials(join(folder, name));
 
   it('are gathered from the store', async () => {

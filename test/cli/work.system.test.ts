@@ -119,7 +119,7 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     const alone = await runJson(...words, '--out', join(folder, 'converted'));
     const [first] = await Promise.all([startWorker('four'), startWorker('five')]);
     const killing = begun(first).then(() => end(first.child));
-    const queued = await runJson(...words, '--out', join(folder, 'converted-by-many'), '--queue', `${redis.url}`);
+    const queued = await runJson(...words, '--out', join(folder, 'converted-by-many'), '--queue', redis.url);
     await killing;
     const stages = (json: Record<string, unknown>): unknown =>
       (json.stages as Record<string, unknown>[]).map(({ seconds: _, ...stage }) => stage);

@@ -36,13 +36,13 @@ export const bench = defineCommand({
   options: benchmarkOptions,
   replaced: { '--contexts': '--context' },
   async run(context, { what, ...values }) {
-    const { takes, run } = benchmarks[what];
+    const benchmark = benchmarks[what];
     for (const [key, value] of Object.entries(values)) {
       const isGiven = value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
-      if (isGiven && key in measurementOptions && !takes.some((taken) => taken === key)) {
+      if (isGiven && key in measurementOptions && !benchmark.takes.some((taken) => taken === key)) {
         throw new UsageError(`bench ${what} takes no ${flagName(key)}`);
       }
     }
-    return await run(context, values);
+    return await benchmark.run(context, values);
   },
 });

@@ -136,7 +136,8 @@ export function growingDrafter(name: string, guessers: readonly Guesser[], maxNo
       const nodes: Grown[] = [{ token: root, parent: -1, depth: 0, chance: 1, from: [] }];
       const candidates: Grown[] = [];
       expanded = [];
-      const places = await Promise.all(guessers.map((guesser) => guesser.begin(context)));
+      const places: DraftPlace[] = [];
+      for (const guesser of guessers) places.push(await guesser.begin(context));
       expand(nodes, candidates, places);
       let tokens = 1;
       let [size, best] = [1, rate(1, 1)];
