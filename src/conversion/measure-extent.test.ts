@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { mixerPreset } from '../attention/presets.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { publishedShape } from '../models/presets/presets.ts';
-import { measureExtent, measureSeconds } from './measure-extent.ts';
+import { judgedTokens, measureExtent, measureSeconds } from './measure-extent.ts';
 
 const original = describeCausalModel(publishedShape('qwen2.5-0.5b'));
 const converted = original.withMixers(original.mixers.map(() => mixerPreset('window', { group: 64 })));
@@ -42,4 +42,10 @@ it.each([
 it('has a least amount, whatever the time', () => {
   expect(extent(0)).toMatchObject({ testWindows: 1, positionWindows: 1, positionLength: 1024, probes: 2, prompts: 8 });
   expect([measureSeconds(0), measureSeconds(3600)]).toEqual([60, 720]);
+});
+
+it('judges stages of half a billion parameters and an hour by 17 windows, of seven billions by one', () => {
+  const seven = describeCausalModel(publishedShape('llama-2-7b'));
+  const windows = [original, seven].map((model) => Math.floor(judgedTokens(model, 3600) / 1024));
+  expect(windows).toEqual([17, 1]);
 });

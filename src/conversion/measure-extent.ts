@@ -51,6 +51,15 @@ export function measureSeconds(budget: number): number {
   return Math.max(leastSeconds, budgetShare * budget);
 }
 
+/** Share of the training's time that a judgement of a stage may take, on a machine of this many operations a second. */
+const judgedShare = 0.05;
+const assumedRate = 1e11;
+
+/** Tokens of validation text for a training of `budget` seconds: the same on every machine, so that a resumed run has the same text. */
+export function judgedTokens({ parameters }: Pick<CausalModel, 'parameters'>, budget: number): number {
+  return Math.floor((judgedShare * budget * assumedRate) / (2 * parameterCount(parameters)));
+}
+
 /** Tokens of a window in which perplexity is reported by position, over the length of other windows. */
 const positionFactor = 4;
 const recallDistances = [16, 32, 64, 128, 256, 512, 1024];

@@ -43,6 +43,19 @@ beforeAll(async () => {
   texts = await conversionTexts(documents, tokenizer, { heldOut: 1, length: 128 });
 });
 
+it('has as many documents of validation and test text as their tokens allow', async () => {
+  const documents = Array.from({ length: 100 }, (_, i) => ({ text: `${song} ${i}`, source: `${i}` }));
+  const counts = [undefined, 300, 1].map(async (mostTokens) => {
+    const { test, validation, training } = await conversionTexts(documents, tokenizer, { length: 128, mostTokens });
+    return [test.documents, validation.documents, training.length];
+  });
+  expect(await Promise.all(counts)).toEqual([
+    [5, 5, 90],
+    [2, 2, 96],
+    [1, 1, 98],
+  ]);
+});
+
 describe('the plan of a conversion', () => {
   it('has every stage layer by layer where the weights do not fit', async () => {
     const limit = 4 * 2 ** 30;

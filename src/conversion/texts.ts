@@ -28,18 +28,21 @@ const mostTestDocuments = 20;
 /**
  * Splits documents: the last are test text, as many before them validation text, the others training text. A book that comes as a
  * few documents is cut into pieces first.
- * @param options `heldOut`: test documents; default: a twentieth, at most 20. `length`: tokens of a window that is measured
+ * @param options `heldOut`: test documents; default: a twentieth, at most 20 and `mostTokens`. `length`: tokens of a window that is
+ *   measured
  * @throws LinnetError `INPUT` if too little is left to train on
  */
 export async function conversionTexts(
   documents: readonly Document[],
   tokenizer: Tokenizer,
-  { heldOut, length }: { readonly heldOut?: number; readonly length: number },
+  options: { readonly heldOut?: number; readonly length: number; readonly mostTokens?: number },
 ): Promise<ConversionTexts> {
+  const { heldOut, length, mostTokens = Number.POSITIVE_INFINITY } = options;
   const characters = documents.reduce((total, { text }) => total + text.length, 0);
   const size = Math.min(pieceCharacters, Math.ceil(characters / fewDocuments));
   const pieces = documents.length < fewDocuments ? documents.flatMap((document) => cut(document, size)) : documents;
-  const count = heldOut ?? Math.max(1, Math.min(mostTestDocuments, Math.floor(testShare * pieces.length)));
+  const most = Math.min(mostTestDocuments, mostTokens / length, testShare * pieces.length);
+  const count = heldOut ?? Math.max(1, Math.floor(most));
   const training = pieces.slice(0, -2 * count);
   if (training.length === 0) {
     throw new LinnetError(

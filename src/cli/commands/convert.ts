@@ -10,7 +10,7 @@ import { openReader, windowLength } from '../../conversion/stages.ts';
 import { planConversion } from '../../conversion/stage-plan.ts';
 import { judgeNames } from '../../conversion/judge.ts';
 import { measureConversion } from '../../conversion/measure.ts';
-import { measureSeconds } from '../../conversion/measure-extent.ts';
+import { judgedTokens, measureSeconds } from '../../conversion/measure-extent.ts';
 import { exchangeableLayers } from '../../models/linearization/linearize.ts';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
@@ -69,7 +69,10 @@ export const convertCommand = defineCommand({
   arguments: { model: folderOf('the softmax model') },
   options: {
     data: requiredList(called('sources', text), ".txt and .jsonl files, or npm:PACKAGE: text like the model's own"),
-    heldOut: optional(integer(1), 'documents to report on; as many judge stages (default: a twentieth, at most 20)'),
+    heldOut: optional(
+      integer(1),
+      'documents to report on; as many judge stages (default: a twentieth, at most 20, fewer with a large model and little time)',
+    ),
     budget: optional(duration, 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)'),
     steps: optional(
       stageSteps,
@@ -147,7 +150,11 @@ export const convertCommand = defineCommand({
     requireOriginal(stored);
     const tokenizer = await loadTokenizer(stored.path);
     const documents = await loadDocuments(data, { field });
-    const texts = await conversionTexts(documents, tokenizer, { heldOut, length: windowLength(stored.model) });
+    const texts = await conversionTexts(documents, tokenizer, {
+      heldOut,
+      length: windowLength(stored.model),
+      mostTokens: steps === undefined ? judgedTokens(stored.model, budget) : undefined,
+    });
     const planning = { ...settings, batch, length, seed, compile, memoryBytes, contexts };
     const plan = await (options.target === undefined
       ? planConversion(stored, { tokenizer, texts }, planning)
