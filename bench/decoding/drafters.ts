@@ -154,7 +154,7 @@ async function time(): Promise<void> {
         state,
         maxDepth: 100,
       });
-      await drafter.accepted?.([text[so.length]], { tokens: draft.tokens, logits: all });
+      await drafter.accepted?.([text[so.length]], { tokens: draft.tokens, logits: all, hidden: all, path: [0] });
       nodes += draft.tokens.length;
     }
     const { user, system } = process.cpuUsage(before);

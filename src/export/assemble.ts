@@ -16,6 +16,7 @@ import { describeModel, requireGenerating } from '../models/families/index.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { byKind, decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
+import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import type { Program } from '../runtime/program.ts';
@@ -58,16 +59,17 @@ export function readManifest(bytes: Uint8Array, source: string): ExportManifest 
 /**
  * The model that an exported folder's config.json describes.
  * @throws LinnetError `CONFIG` for an unusable configuration, and for a model that generates nothing; `FORMAT` where
- *   linnet.json describes an encoder that the model does not have, or none that it has, and for Medusa heads that do not
- *   fit the model
+ *   linnet.json describes an encoder that the model does not have, or none that it has, and for Medusa heads or a layer of
+ *   multi-token prediction that do not fit the model
  */
 export function exportedModel(config: JsonObject, manifest: ExportManifest, source: string): GeneratingModel {
-  const { encoder, medusa } = manifest;
+  const { encoder, medusa, mtp } = manifest;
   const model = requireGenerating(describeModel(config));
   if ((decoderOf(model).cross !== undefined) !== (encoder !== undefined)) {
     const found = encoder === undefined ? 'no encoder, which it has' : 'an encoder, which it does not have';
     throw new LinnetError('FORMAT', `${source} describes a ${model.family} model with ${found}`);
   }
+  if (mtp !== undefined && mtpStepModel(model) === undefined) throw noMtp(model, source);
   if (medusa?.tree !== undefined) {
     checkMedusaTree(medusa.tree.paths, medusa.heads, model.sizes.vocabulary, source);
   }
@@ -124,6 +126,30 @@ export async function assembleEngine(
     for (const program of files.values()) await program.dispose();
     throw error;
   }
+}
+
+/**
+ * The engine of the layer of multi-token prediction.
+ * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration
+ */
+export async function assembleMtp(
+  reader: ExportReader,
+  manifest: ExportManifest,
+  model: GeneratingModel,
+): Promise<StepEngine> {
+  const layer = mtpStepModel(model);
+  if (layer === undefined) throw noMtp(model, reader.nameOf(EXPORT_FILE));
+  const layout = modelLayout(layer, formsOfManifest(manifest));
+  const signature = lowerGraph(stepGraph(layer, shapesAlone, layout), manifest.device);
+  const check = signatureCheck(signature, reader.nameOf(exportedFiles.mtp));
+  return new StepEngine(layer, await reader.openGraph(exportedFiles.mtp, 'heads', check), new Map(), {}, layout);
+}
+
+function noMtp({ family }: GeneratingModel, source: string): LinnetError {
+  return new LinnetError(
+    'FORMAT',
+    `${source} describes a ${family} model with a layer that drafts, which it does not have`,
+  );
 }
 
 /**

@@ -12,6 +12,7 @@ import { medusaParameters } from '../models/medusa/medusa.ts';
 import { medusaGraph } from '../models/medusa/medusa-heads.ts';
 import {
   type AutoregressiveModel,
+  type CausalModel,
   decoderOf,
   type EncoderDecoderModel,
   type GeneratingModel,
@@ -62,9 +63,22 @@ export interface EncodedGraphs extends Omit<StoredModels, 'models'> {
   readonly weightBytes: number;
 }
 
-/** The step graph. */
-export function encodeStep(options: EncodingOptions, onError: OnWeightError): Promise<EncodedGraphs> {
-  return encodeStepAs(storageTypes[options.dtype].step, exportedFiles.model, options, onError);
+/** The step graph, and with it that of a layer of multi-token prediction, which reads the same table and head. */
+export async function encodeStep(
+  options: EncodingOptions,
+  onError: OnWeightError,
+  mtp?: CausalModel,
+): Promise<EncodedGraphs & { readonly mtpBytes?: number }> {
+  const { step } = storageTypes[options.dtype];
+  const own = stepGraphAs(step, decoderOf(options.model), options, onError);
+  if (mtp === undefined) return encodeAlone(exportedFiles.model, own, options);
+  const { producer: producerVersion, device } = options;
+  const dataFile = dataFileOf(exportedFiles.model);
+  const lowered = [own, stepGraphAs(step, mtp, options, onError)].map((graph) => lowerGraph(graph, device));
+  const { models, ...stored } = await encodeForDisk(lowered, { dataFile, inlineBytes: 0, producerVersion });
+  const graphs = [exportedFiles.model, exportedFiles.mtp].map((file, i) => ({ file, bytes: models[i] }));
+  const [weightBytes, mtpBytes] = lowered.map(weightBytesOf);
+  return { ...stored, graphs, dataFile, weightBytes, mtpBytes };
 }
 
 /**
@@ -74,25 +88,17 @@ export function encodeStep(options: EncodingOptions, onError: OnWeightError): Pr
 export async function encodePrompt(options: EncodingOptions): Promise<EncodedGraphs | undefined> {
   const { prompt } = storageTypes[options.dtype];
   if (prompt === undefined || decoderOf(options.model).cross !== undefined) return undefined;
-  return encodeStepAs(prompt, exportedFiles.prompt, options);
+  return encodeAlone(exportedFiles.prompt, stepGraphAs(prompt, decoderOf(options.model), options), options);
 }
 
-function encodeStepAs(
+function stepGraphAs(
   type: WeightType,
-  file: string,
+  decoder: AutoregressiveModel,
   options: EncodingOptions,
   onError?: OnWeightError,
-): Promise<EncodedGraphs> {
-  const decoder = decoderOf(options.model);
-  return encodeAlone(
-    file,
-    stepGraph(
-      decoder,
-      storedSource(decoder, options.weights, { ...options, dtype: type }, onError),
-      modelLayout(decoder, stepFormsOf(options.device)),
-    ),
-    options,
-  );
+): Graph {
+  const makeSource = storedSource(decoder, options.weights, { ...options, dtype: type }, onError);
+  return stepGraph(decoder, makeSource, modelLayout(decoder, stepFormsOf(options.device)));
 }
 
 /**
@@ -183,8 +189,11 @@ async function encodeAlone(
   const dataFile = dataFileOf(file);
   const lowered = lowerGraph(graph, device);
   const { models, ...stored } = await encodeForDisk([lowered], { dataFile, inlineBytes: 0, producerVersion });
-  const weightBytes = bytesOf([...lowered.initializers, ...(lowered.deferred ?? [])]);
-  return { ...stored, graphs: [{ file, bytes: models[0] }], dataFile, weightBytes };
+  return { ...stored, graphs: [{ file, bytes: models[0] }], dataFile, weightBytes: weightBytesOf(lowered) };
+}
+
+function weightBytesOf({ initializers, deferred = [] }: ReturnType<typeof lowerGraph>): number {
+  return bytesOf([...initializers, ...deferred]);
 }
 
 function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'shape'> }>): number {

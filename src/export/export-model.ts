@@ -15,6 +15,7 @@ import { writeFileAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
+import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
 import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import type { WeightError } from '../quantization/encoding.ts';
@@ -64,6 +65,8 @@ export interface ExportOptions {
   readonly sourceLengths?: readonly number[];
   /** Medusa heads of the model, stored as its step graph is. Default: none. */
   readonly medusa?: Pick<MedusaWeights, 'config' | 'tree' | 'read'>;
+  /** Whether the weights hold the model's layer of multi-token prediction, which is then exported too. Default: false. */
+  readonly mtp?: boolean;
   /** Device that the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];
   /** As of `saveModel`. Default: none; such a model is given token ids. */
@@ -111,7 +114,8 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   // Apart, so that the encoder's errors come first and the heads' last, in whatever order they are written.
   const [encoderErrors, errors, headErrors] = [0, 1, 2].map(() => new Map<string, WeightError>());
   const encoder = await encodeEncoder(encoding, options.sourceLengths, noteIn(encoderErrors));
-  const step = await encodeStep(encoding, noteIn(errors));
+  const mtp = options.mtp === true ? mtpStepModel(model) : undefined;
+  const step = await encodeStep(encoding, noteIn(errors), mtp);
   const folds = await encodeFolds(encoding);
   const heads = options.medusa && (await encodeHeads(options.medusa, encoding, noteIn(headErrors)));
   // Head by head: the graph asks for their matrices in an order of its own.
@@ -159,6 +163,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),
         ...(encoder === undefined ? {} : { encoder: { lengths: encoder.lengths, weightBytes: encoder.weightBytes } }),
         ...(heads === undefined ? {} : { medusa: heads.described }),
+        ...(step.mtpBytes === undefined ? {} : { mtp: { weightBytes: step.mtpBytes } }),
         weightBytes: step.weightBytes,
         producer,
         report: {
@@ -227,7 +232,7 @@ async function writeData(
 export async function exportFolder(
   from: string,
   to: string,
-  options: Omit<ExportOptions, 'model' | 'weights' | 'medusa' | 'tokenizerFiles'>,
+  options: Omit<ExportOptions, 'model' | 'weights' | 'medusa' | 'mtp' | 'tokenizerFiles'>,
 ): Promise<ExportManifest> {
   requirePath(from, 'the folder of the model');
   requirePath(to, 'the folder of the export');
@@ -235,7 +240,8 @@ export async function exportFolder(
   await using weights = await openModelWeights(from);
   const model = requireGenerating(weights.model);
   await using medusa = await headsOfFolder(weights);
-  return await exportModel(to, { ...options, model, weights, medusa, tokenizerFiles: { from: weights.path } });
+  const mtp = mtpStepModel(model, weights.names) !== undefined;
+  return await exportModel(to, { ...options, model, weights, medusa, mtp, tokenizerFiles: { from: weights.path } });
 }
 
 /**

@@ -44,12 +44,13 @@ export function hasBlocks(type: StorageType): boolean {
 
 export const manifestVersion = 1;
 
-/** The step graph, the model's configuration, and of folders that have them the graphs of prompts and heads. Encoders: `encoderFileOf`. */
+/** The step graph, the model's configuration, and of folders that have them the graphs of prompts, heads and multi-token prediction. Encoders: `encoderFileOf`. */
 export const exportedFiles = {
   model: 'model.onnx',
   config: 'config.json',
   prompt: 'prompt.onnx',
   medusa: 'medusa.onnx',
+  mtp: 'mtp.onnx',
 } as const;
 
 /** The encoder of an encoder-decoder model over texts of a length. */
@@ -57,9 +58,10 @@ export function encoderFileOf(length: number): string {
   return `encoder-${length}.onnx`;
 }
 
-/** Where the weights of a graph lie that are not in its own file; the encoders of all lengths share theirs. */
+/** Where the weights of a graph lie that are not in its own file: the encoders of all lengths share theirs, and drafts those of the model. */
 export function dataFileOf(graphFile: string): string {
-  return `${graphFile.replace(/^encoder-\d+\.onnx$/, 'encoder.onnx')}.data`;
+  const shared = graphFile === exportedFiles.mtp ? exportedFiles.model : graphFile;
+  return `${shared.replace(/^encoder-\d+\.onnx$/, 'encoder.onnx')}.data`;
 }
 
 /** Bounds of the lengths that encoders are exported for, and of their number. */
@@ -110,6 +112,12 @@ const medusaSchema = z.strictObject({
   tree: medusaTreeSchema.optional(),
 });
 
+/** A layer of multi-token prediction that was exported with the model. */
+const mtpSchema = z.strictObject({
+  /** Bytes of the weights that its graph reads, as stored: its own, and the table and head of the model. */
+  weightBytes: byteCount,
+});
+
 /** The forms of the graphs of a folder. */
 export function formsOfManifest({ openRows, replays }: Pick<ExportManifest, 'openRows' | 'replays'>): StepForms {
   return { opens: openRows === true, replays: replays === true };
@@ -148,6 +156,8 @@ export const manifestSchema = z.strictObject({
   encoder: encoderSchema.optional(),
   /** Absent where the model had no Medusa heads. */
   medusa: medusaSchema.optional(),
+  /** The layer of multi-token prediction; absent where the model had none. */
+  mtp: mtpSchema.optional(),
   /** Bytes of all weights of the step graph, as stored. */
   weightBytes: byteCount,
   /** Version of Linnet that wrote the folder. */
@@ -169,7 +179,7 @@ export type ExportManifest = z.infer<typeof manifestSchema>;
  */
 export function parseManifest(value: unknown, source: string): ExportManifest {
   const result = validated(manifestSchema, value, 'FORMAT', `${source} does not describe an export`);
-  const { dtype, encoder, files, folds, medusa, prompt } = result;
+  const { dtype, encoder, files, folds, medusa, mtp, prompt } = result;
   if ((prompt === undefined) !== (encoder !== undefined || storageTypes[dtype].prompt === undefined)) {
     const found = prompt === undefined ? 'no prompt graph, which it has' : 'a prompt graph, which it does not have';
     throw new LinnetError('FORMAT', `${source} describes an export as ${dtype} with ${found}`);
@@ -178,6 +188,7 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
   if (prompt !== undefined) needed.push(exportedFiles.prompt);
   if (encoder !== undefined) needed.push(...encoder.lengths.map(encoderFileOf));
   if (medusa !== undefined) needed.push(exportedFiles.medusa);
+  if (mtp !== undefined) needed.push(exportedFiles.mtp);
   for (const name of needed) {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);
   }

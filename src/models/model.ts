@@ -168,9 +168,22 @@ export interface CrossAttention {
   project(source: ParameterSource, layer: number, encoded: Value): Pick<CrossText, 'k' | 'v'>;
 }
 
+/**
+ * A layer that predicts the token after the next (multi-token prediction, arXiv 2412.19437): it reads the hidden state of a position
+ * and the token that followed, attends to such pairs before, and gives a hidden state for the same head.
+ */
+export interface MtpLayer {
+  /** Its own; table and head are the model's. */
+  readonly parameters: DeclaredParameters;
+  /** As a model of one layer over the tokens that followed. @param before the hidden states [B,T,width] of their positions */
+  model(before: (source: ParameterSource) => Value): CausalModel;
+}
+
 /** A causal language model: one mixer per layer, and every token is predicted from the earlier ones. */
 export interface CausalModel extends ModelDescription, AutoregressiveModel {
   readonly kind: 'causal';
+  /** In families that have one; its parameters are among the optional ones. */
+  readonly mtp?: MtpLayer;
   withMixers(mixers: readonly MixerConfig[]): CausalModel;
   /** Tokens int32 [B,T] → hidden states before the first layer [B,T,width]. */
   embed(source: ParameterSource, tokens: Value, positions: PositionValues): Value;

@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import {
+  assembleMtp,
   type ExportReader,
   type GraphRole,
   shapesAlone,
@@ -73,6 +75,14 @@ export async function openExportedHeads(
   const check = signatureCheck(lowerGraph(graph, manifest.device), join(path, exportedFiles.medusa));
   const reader = folderFiles(path, options).graphs(manifest);
   return new MedusaHeads({ heads, layers }, sizes, await reader.openGraph(exportedFiles.medusa, 'heads', check));
+}
+
+/** The engine of the layer of multi-token prediction of an exported folder. Dispose of it. @throws LinnetError as `assembleMtp` */
+export function openExportedMtp(
+  { path, manifest, model }: ExportedFolder,
+  options: CompileOptions,
+): Promise<StepEngine> {
+  return assembleMtp(folderFiles(path, options).graphs(manifest), manifest, model);
 }
 
 /** The files of a folder; weights stay in them and are mapped into memory. */

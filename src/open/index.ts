@@ -5,6 +5,7 @@ import { classifierRefusal, type ModelInFolder, openInPlace, saveModel } from '.
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import type { SessionFiles } from '../engine/session.ts';
 import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
@@ -13,6 +14,7 @@ import { sha256 } from '../files/digest.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
+import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
 import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { requireModelKind } from '../models/families/index.ts';
 import {
@@ -29,7 +31,7 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
 import { type KeptWeights, keptWeights } from './kept-weights.ts';
-import { folderFiles, isExport, openExportedHeads } from './folder-files.ts';
+import { folderFiles, isExport, openExportedHeads, openExportedMtp } from './folder-files.ts';
 import { type DraftHeads, EncoderDecoder, LanguageModel, type WriterParts } from './language-model.ts';
 import { openExport, type WriterByKind } from './model-files.ts';
 import {
@@ -145,6 +147,7 @@ export async function open(
         present: () => Promise.resolve(exported.manifest.medusa !== undefined),
         open: async () => draftHeads(await openExportedHeads(exported, compile), exported.manifest.medusa?.tree),
       },
+      mtp: exported.manifest.mtp && (() => openExportedMtp(exported, compile)),
     };
   });
 }
@@ -265,22 +268,23 @@ function weightActions<Kind extends ModelKind>(
 
 /** The parts of a model that writes texts. */
 function writing(
-  { model, weights }: StoredModel<GeneratingModel>,
+  { model, weights, names }: StoredModel<GeneratingModel>,
   { origin, fingerprint }: ModelSurroundings,
   { compile, dtype: asked, kept }: Computing,
-): Pick<WriterParts<unknown>, 'engine' | 'sessionFiles' | 'heads'> {
+): Pick<WriterParts<unknown>, 'engine' | 'sessionFiles' | 'heads' | 'mtp'> {
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
+  const mtp = mtpStepModel(model, names);
+  const compiled = async (described: GeneratingModel): Promise<StepEngine> => {
+    await using _files = weights.hold?.();
+    if (kept !== undefined && described === model) return await kept.engine(model, weights, fingerprint);
+    const source = storedSource(decoderOf(described), weights, stored);
+    const scratch = dtype !== 'f32' || weights.codes !== undefined;
+    return await DecodingEngine.compile(described, source, { ...compile, scratch });
+  };
   return {
-    async engine() {
-      await using _files = weights.hold?.();
-      if (kept !== undefined) return await kept.engine(model, weights, fingerprint);
-      const scratch = dtype !== 'f32' || weights.codes !== undefined;
-      return await DecodingEngine.compile(model, storedSource(decoderOf(model), weights, stored), {
-        ...compile,
-        scratch,
-      });
-    },
+    engine: () => compiled(model),
+    mtp: mtp && (() => compiled(mtp)),
     sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`)),
     heads: {
       present: () => hasMedusaHeads(origin),

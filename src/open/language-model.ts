@@ -37,6 +37,8 @@ export interface WriterParts<Self> extends ModelSurroundings {
   readonly manifest?: ExportManifest;
   /** Medusa heads in the files of the model; absent in browsers. */
   readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
+  /** Makes the engine of the layer of multi-token prediction; absent where there is none, and in browsers. */
+  readonly mtp?: () => Promise<StepEngine>;
   readonly weights?: WeightActions<Self>;
 }
 
@@ -158,6 +160,16 @@ abstract class Writer<
    */
   async heads(): Promise<DraftHeads> {
     return await this.have(this.#parts.heads, 'has no Medusa heads here').open();
+  }
+
+  /** Whether the model has a layer of multi-token prediction to draft with. */
+  get hasMtp(): boolean {
+    return this.#parts.mtp !== undefined;
+  }
+
+  /** The engine of that layer, for `MtpDrafter`. Dispose of it. @throws LinnetError `CONFIG` for a model without one, and in browsers */
+  async mtp(): Promise<StepEngine> {
+    return await this.have(this.#parts.mtp, 'has no layer of multi-token prediction here')();
   }
 
   /** Frees the engine's memory. */

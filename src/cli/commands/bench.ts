@@ -19,7 +19,7 @@ export const bench = defineCommand({
     'prefill: reading random prompts into an empty state, chunk by chunk.\n\n' +
     'verify: steps over random token trees with the logits of all nodes, as verification of drafts needs them; with Medusa heads ' +
     'in the folder, the time of a draft, too.\n\n' +
-    'speculate: the same prompts token by token, with drafts of the Medusa heads in the folder, and with drafting that switches ' +
+    'speculate: the same prompts token by token, with drafts of the Medusa heads in the folder (or its layer of multi-token prediction), and with drafting that switches ' +
     'itself off (auto). Prompts are stretches of --data, repeated where that is shorter, or of text that the model writes. Ratios ' +
     'are medians over neighbouring runs. The answer is no (exit code 1) if a greedy text differs from that of sequential decoding.',
   examples: [

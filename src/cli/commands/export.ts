@@ -4,6 +4,7 @@ import { exportModel, headsOfFolder } from '../../export/export-model.ts';
 import { type ExportManifest, storageTypeNames, storageTypes } from '../../export/manifest.ts';
 import { ifFound } from '../../errors.ts';
 import { requireGenerating } from '../../models/families/index.ts';
+import { mtpStepModel } from '../../models/graphs/mtp-graph.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -59,6 +60,7 @@ export const exportCommand = defineCommand({
         model,
         weights,
         medusa,
+        mtp: mtpStepModel(model, weights.names) !== undefined,
         dtype,
         block,
         device,
@@ -83,6 +85,7 @@ export const exportCommand = defineCommand({
           prompt,
           encoder,
           medusa: headsJson(manifest.medusa),
+          mtp: manifest.mtp ?? null,
           report,
         },
       };
@@ -105,5 +108,6 @@ function printExport(context: CommandContext, out: string, manifest: ExportManif
     const encoderType = types.prompt ?? types.step;
     context.print(`encoder of ${lengths} tokens: ${encoderType}, weights ${formatBytes(encoder.weightBytes)}`);
   }
+  if (manifest.mtp !== undefined) context.print('with a layer of multi-token prediction: --speculate mtp');
   if (manifest.medusa !== undefined) context.print(`with Medusa heads: ${describeHeads(manifest.medusa)}`);
 }

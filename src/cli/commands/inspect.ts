@@ -13,6 +13,7 @@ import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import { modelLayout } from '../../models/graphs/model-layout.ts';
+import { mtpStepModel } from '../../models/graphs/mtp-graph.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
@@ -55,7 +56,7 @@ export const inspect = defineCommand({
       return describeOther(context, folder, other);
     }
     const described = await describeFolder(context, folder, verify);
-    const { model, parameters, storedBytes, storedTypes, exported, labels, gguf } = described;
+    const { model, parameters, storedBytes, storedTypes, exported, labels, gguf, hasMtp } = described;
     const tokenizer = await ifFound(loadTokenizer(folder));
     const template = tokenizer && (await ifFound(readChatTemplate(folder, tokenizer)));
     const { sampling: generation } = await readGenerationConfig(folder);
@@ -72,6 +73,7 @@ export const inspect = defineCommand({
       ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
       ...(exported === undefined ? [] : describeExport(exported)),
       ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies Fact]),
+      ...(hasMtp ? [['drafts', 'a layer of multi-token prediction'] satisfies Fact] : []),
       ['sizes', describeSizes(model)],
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
       ...unreadFields(model),
@@ -104,6 +106,7 @@ export const inspect = defineCommand({
         sameBits: sameBits ?? null,
         export: exported === undefined ? null : exportJson(exported),
         medusa: headsJson(heads),
+        mtp: hasMtp,
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
         layers: model.mixers.map((mixer) => {
           return { kind: mixer.kind, constant: memory === undefined ? null : !growsWithText(mixer) };
@@ -198,6 +201,7 @@ interface DescribedFolder {
   readonly storedTypes: readonly string[];
   readonly exported?: ExportManifest;
   readonly gguf?: GgufFacts;
+  readonly hasMtp: boolean;
 }
 
 async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
@@ -218,6 +222,7 @@ async function describeExportedFolder(context: CommandContext, folder: string, v
     storedBytes: weightBytes + (prompt?.weightBytes ?? 0) + (encoder?.weightBytes ?? 0),
     storedTypes: promptType === undefined ? [step] : [step, promptType],
     exported: manifest,
+    hasMtp: manifest.mtp !== undefined,
   };
 }
 
@@ -234,6 +239,7 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
     storedBytes: tensors.reduce((total, { byteLength }) => total + byteLength, 0),
     storedTypes: [...new Set(tensors.map(({ dtype }) => dtype))].sort(),
     gguf: checkpoint.gguf,
+    hasMtp: model.kind === 'causal' && mtpStepModel(model, [...checkpoint.tensors.keys()]) !== undefined,
   };
 }
 

@@ -8,6 +8,7 @@ import { CombinedDrafter } from '../../decoding/speculation/drafters/combined-dr
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.ts';
+import { MtpDrafter } from '../../decoding/speculation/drafters/mtp-drafter.ts';
 import { drafterMakers } from '../../decoding/speculation/drafters/registry.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { SpeculationStatistics, type SpeculationSummary, speculative } from '../../decoding/speculation/speculative.ts';
@@ -22,9 +23,9 @@ import type { LanguageModel } from '../../open/language-model.ts';
 
 export const speculationOptions = {
   speculate: withDefault(
-    choice(['off', 'medusa', 'lookup', 'suffix', 'recycle', 'draft', 'auto'], 'drafter'),
+    choice(['off', 'medusa', 'mtp', 'lookup', 'suffix', 'recycle', 'draft', 'auto'], 'drafter'),
     'off',
-    'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), ' +
+    'decode several tokens a step: medusa (heads in the model folder), mtp (its layer of multi-token prediction), lookup (repetitions in the text), ' +
       'suffix (the same, by how often), recycle (tokens that the model considered), draft (a smaller model), auto (all there are, while it pays) or off',
   ),
   ...settings({
@@ -45,7 +46,7 @@ export const speculationOptions = {
 type SpeculationRequest = z.output<z.ZodObject<typeof speculationOptions>>;
 
 /** The parts of a model that its drafters need. */
-type SpeculatedModel = Pick<LanguageModel, 'vocabulary' | 'learned' | 'hasHeads' | 'heads'>;
+type SpeculatedModel = Pick<LanguageModel, 'vocabulary' | 'learned' | 'hasHeads' | 'heads' | 'hasMtp' | 'mtp'>;
 
 /** Drafters that are ready, for one text. */
 export interface Speculation {
@@ -86,13 +87,18 @@ export async function openDrafting(
       const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
       makers.push(() => new MedusaDrafter(stored.heads, paths));
     }
+    if (speculate === 'mtp' || (speculate === 'auto' && loaded.hasMtp)) {
+      const engine = await loaded.mtp();
+      owned.push(engine);
+      makers.push(() => new MtpDrafter(engine));
+    }
     if (draft !== undefined) {
       const smaller = await open(draft, compile);
       owned.push(smaller);
       const engine = await smaller.engine();
       makers.push(() => new ModelDrafter(engine, loaded.vocabulary));
     }
-    if (speculate !== 'medusa' && speculate !== 'draft')
+    if (speculate !== 'medusa' && speculate !== 'mtp' && speculate !== 'draft')
       makers.push(() => drafterMakers[speculate](loaded.learned.of('')));
   } catch (error) {
     await dispose();

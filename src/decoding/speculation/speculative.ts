@@ -139,7 +139,7 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
       accepted = { request, output, path };
       const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
       const ended = performance.now();
-      await drafter.accepted?.(tokens, { tokens: draft.tokens, logits: output.logits });
+      await drafter.accepted?.(tokens, { ...output, tokens: draft.tokens, path });
       const learned = performance.now();
       const { tree, source = () => drafter.name } = draft;
       const pace = speculated ? 'speculative' : 'sequential';

@@ -4,6 +4,7 @@ import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
+import { beforeInput } from '../../models/graphs/mtp-graph.ts';
 import { crossShapes, onesInputName, openInputName, slotInputName, sumLanes } from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
@@ -20,6 +21,8 @@ export interface StepRequest extends TreeView {
   readonly tokens: ArrayLike<number>;
   /** Nodes whose logits are wanted. */
   readonly wanted: readonly number[];
+  /** Hidden states that the tokens were chosen from [width], for a layer of multi-token prediction; others do not read them. */
+  readonly before?: readonly Float32Array[];
 }
 
 /** Feeds of a step, and the memory of those that stay from step to step. */
@@ -126,7 +129,21 @@ export class StepFeeds {
     const feeds = this.#model.positions.at(positions, B, T);
     feeds.tokens = tensor('int32', [B, T], tokens);
     feeds.wanted = tensor('int32', [wanted.length], Int32Array.from(wanted));
+    if (this.#program.inputs.has(beforeInput)) feeds[beforeInput] = this.#statesBefore(requests, T);
     return feeds;
+  }
+
+  /** @throws LinnetError `INPUT` unless each node has a hidden state of the model's width */
+  #statesBefore(requests: readonly StepRequest[], T: number): Tensor {
+    const { width } = this.#model.sizes;
+    const data = new Float32Array(requests.length * T * width);
+    for (const [b, { tree, before = [] }] of requests.entries()) {
+      if (before.length !== tree.size || before.some((state) => state.length !== width)) {
+        throw new LinnetError('INPUT', `a tree of ${tree.size} nodes needs as many hidden states of width ${width}`);
+      }
+      before.forEach((state, node) => data.set(state, (b * T + node) * width));
+    }
+    return tensor('float32', [requests.length, T, width], data);
   }
 
   /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. @param C slots of the longest ring or cache */

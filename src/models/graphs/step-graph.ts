@@ -5,6 +5,7 @@
  * |---|---|---|
  * | `tokens` | int32 [B,T] | token of every node; row b is the tree of sequence b, padded |
  * | `cos` and `sin`, or `positions` | [B,T,...] | the encoded positions of the nodes, by the model's `positions` |
+ * | `before` | float32 [B,T,width] | of multi-token prediction alone: the hidden states that the tokens were chosen from |
  * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
  * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |

@@ -27,6 +27,7 @@ import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace } from './
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
 import { type PairDataset, pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
+import { initializeMtp, mtpLoss, mtpOf } from './mtp.ts';
 import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
 import { totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 import type { KeptFeature, RowFeature } from '../updates.ts';
@@ -34,6 +35,8 @@ import type { KeptFeature, RowFeature } from '../updates.ts';
 export interface MedusaTraining extends MedusaConfig {
   /** Weight of head i's loss is this to the power i; 0.8 in Medusa. */
   readonly decay: number;
+  /** In place of heads: the model's layer of multi-token prediction, `heads` passes of it. Default: heads. */
+  readonly mtp?: boolean;
   /** Trains the model too. */
   readonly joint?: {
     /** Weight of the heads' losses next to the next token's, 0.2 in Medusa. */
@@ -152,16 +155,21 @@ async function trainWithHeads(
 }
 
 /** The model with its heads, whose description has what else a resumed run must agree on; and what of it is trained. */
-export function withHeads(job: Pick<MedusaJob | PairMedusaJob, 'model' | 'medusa' | 'parameters'>) {
-  const { model, medusa, parameters } = job;
+export function withHeads(
+  { model, medusa, parameters }: Pick<MedusaJob | PairMedusaJob, 'model' | 'medusa' | 'parameters'>,
+  seed = 0,
+) {
+  const isMtp = medusa.mtp === true;
+  const heads = isMtp ? mtpOf(model).parameters : medusaParameters(medusa, model.sizes);
+  const fresh = isMtp ? initializeMtp(model, seed) : initializeMedusa(medusa, model, parameters);
   return {
     model: {
-      parameters: new Map([...model.parameters, ...medusaParameters(medusa, model.sizes)]),
+      parameters: new Map([...model.parameters, ...heads]),
       toJson: () => ({ ...model.toJson(), medusa }),
     },
-    parameters: new Map([...initializeMedusa(medusa, model, parameters), ...parameters]),
-    trainable: medusa.joint === undefined ? isMedusaParameter : undefined,
-    rateFactor: (name: string) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
+    parameters: new Map([...fresh, ...parameters]),
+    trainable: medusa.joint === undefined ? (name: string) => heads.has(name) : undefined,
+    rateFactor: (name: string) => (heads.has(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
   };
 }
 
@@ -210,7 +218,17 @@ function lossOf(
   hidden: Value,
   batch: Pick<NextTokenValues, 'labels' | 'weights'>,
 ): Value {
-  const heads = headLosses(medusa, model.sizes, source, hidden, batch);
+  const [, n] = batch.labels.shape.map(Number);
+  if (n <= medusa.heads) {
+    throw new LinnetError(
+      'CONFIG',
+      `rows of ${n} tokens are too short for ${medusa.heads} heads; use a length above ${medusa.heads}`,
+    );
+  }
+  const heads =
+    medusa.mtp === true
+      ? mtpLoss(model, medusa, source, hidden, batch)
+      : headLosses(medusa, model.sizes, source, hidden, batch);
   if (medusa.joint === undefined) return heads;
   return add(tokenLoss(model, source, hidden, batch), mul(heads, medusa.joint.weight));
 }
@@ -227,12 +245,6 @@ function headLosses(
   batch: Pick<NextTokenValues, 'labels' | 'weights'>,
 ): Value {
   const [B, n] = batch.labels.shape.map(Number);
-  if (n <= medusa.heads) {
-    throw new LinnetError(
-      'CONFIG',
-      `rows of ${n} tokens are too short for ${medusa.heads} heads; use a length above ${medusa.heads}`,
-    );
-  }
   const losses = Array.from({ length: medusa.heads }, (_, head) => {
     const offset = head + 1;
     const count = B * (n - offset);

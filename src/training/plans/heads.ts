@@ -23,6 +23,10 @@ export const headsShape = {
     'count',
     'heads; head i guesses the token i positions after the next one',
   ),
+  mtp: z.boolean().default(false).meta({
+    description:
+      "train the model's own layer of multi-token prediction (Qwen3.5, Qwen3-Next) in place of heads, to guess as far as --heads says",
+  }),
   headLayers: described(z.int().min(1).max(medusaLimits.layers).default(1), 'count', 'residual blocks of a head'),
   headDecay: described(
     z.number().min(0.01).max(1).default(medusaTrainingDefaults.decay),
@@ -89,8 +93,8 @@ export interface HeadsDetails {
 }
 
 /**
- * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), and saves
- * model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
+ * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), or with `mtp` the layer of
+ * multi-token prediction that the model has (its weights go on, or begin fresh), and saves model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
  * plain text with spans cut out. The last `heldOut` texts or, by default, the last twentieth is held out.
  *
  * @param folder of the model, which is left as it is unless `joint` is set
@@ -106,7 +110,7 @@ export async function trainHeads(
   requirePath(folder, 'the model');
   requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(headsSchema, options);
-  const { heads, headLayers, headDecay, hiddenStates, dtype, replace } = parsed;
+  const { heads, headLayers, headDecay, hiddenStates, mtp, dtype, replace, seed } = parsed;
   checkPairFields(parsed);
   const medusa = medusaOf(parsed);
   const checked = settingsOf(parsed);
@@ -124,16 +128,22 @@ export async function trainHeads(
     );
     return {
       ...text,
-      ...withHeads({ ...loaded, medusa }),
+      ...withHeads({ ...loaded, medusa }, seed),
       origin: fingerprint,
       configuration: {
         ...configuration,
         heads,
         headLayers,
         headDecay,
+        ...(mtp && { mtp }),
         ...(medusa.joint && { joint: { ...medusa.joint } }),
       },
       async save(out, trained) {
+        const tokenizerFiles = { from };
+        if (mtp) {
+          await saveModel(out, { model, parameters: trained }, { tokenizerFiles, dtype, replace });
+          return { heads, headLayers: 1 };
+        }
         const measured = await hooks.measure?.({ model, medusa, parameters: trained, heldOut });
         const trainedHeads = new Map([...trained].filter(([name]) => isMedusaParameter(name)));
         const accuracy = measured?.accuracy.map((shares) => [...shares]);
@@ -143,7 +153,7 @@ export async function trainHeads(
           const config = { heads, layers: headLayers };
           await saveMedusaHeads(unfinished, { config, parameters: trainedHeads, base, dtype, accuracy });
         };
-        await saveModel(out, { model, parameters: trained }, { tokenizerFiles: { from }, dtype, replace, complete });
+        await saveModel(out, { model, parameters: trained }, { tokenizerFiles, dtype, replace, complete });
         return { heads, headLayers, measured };
       },
     };
@@ -151,7 +161,7 @@ export async function trainHeads(
 }
 
 /** @throws OptionsError for options of joint training where the model is frozen */
-function medusaOf({ heads, headLayers, headDecay, joint, headWeight, baseRate }: ParsedOptions): MedusaTraining {
+function medusaOf({ heads, headLayers, headDecay, mtp, joint, headWeight, baseRate }: ParsedOptions): MedusaTraining {
   if (!joint && (headWeight ?? baseRate) !== undefined) {
     throw new OptionsError('`headWeight` and `baseRate` are of joint training; give `joint` too');
   }
@@ -160,6 +170,7 @@ function medusaOf({ heads, headLayers, headDecay, joint, headWeight, baseRate }:
     heads,
     layers: headLayers,
     decay: headDecay,
+    ...(mtp && { mtp }),
     joint: joint ? { weight: headWeight ?? weight, rateFactor: baseRate ?? rateFactor } : undefined,
   };
 }

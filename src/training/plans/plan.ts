@@ -59,7 +59,9 @@ export function modelPlan(
     parameters,
     origin: fingerprint,
     async save(out, trained) {
-      await saveModel(out, { model, parameters: trained }, { tokenizerFiles: { from }, dtype, replace });
+      // With optional ones, which are not trained.
+      const all = new Map([...parameters, ...trained]);
+      await saveModel(out, { model, parameters: all }, { tokenizerFiles: { from }, dtype, replace });
       return {};
     },
   };

@@ -3,7 +3,9 @@ import { preparePrompt } from '../../../engine/prompt.ts';
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import { loadDocuments } from '../../../data/documents/documents.ts';
 import { runTogether } from '../../../engine/run-together.ts';
+import type { Drafter } from '../../../decoding/speculation/drafters/drafter.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
+import { MtpDrafter } from '../../../decoding/speculation/drafters/mtp-drafter.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
 import {
@@ -41,11 +43,11 @@ export const speculate: Benchmark = {
   ) {
     await using opened = await open(folder, { device, threads });
     const engine = await opened.engine();
-    await using medusa = await opened.heads();
-    const { heads } = medusa;
+    const drafts = await draftsOf(opened);
+    await using _owned = drafts.owned;
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>
-      speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
+      speculationSpeed(engine, drafts.make, {
         contexts: lengths.map((length) => promptsOf(source, length, prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
         tokens,
@@ -53,18 +55,35 @@ export const speculate: Benchmark = {
         ...hooks,
       }),
     );
-    const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };
-    context.print(`tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`);
+    context.print(drafts.description);
     context.table(rows, columns);
     const different = rows.filter(({ identical }) => identical === false);
     if (different.length > 0) {
       const places = different.map((row) => row.context).join(', ');
       context.print(`greedy texts differ from sequential decoding at context ${places}`);
     }
-    const json = { tree, heads: heads.count, tokens, rows };
+    const json = { ...drafts.json, tokens, rows };
     return { json, negative: different.length > 0 };
   },
 };
+
+/** Drafts of the Medusa heads of a model or, without, of its layer of multi-token prediction. */
+async function draftsOf(opened: LanguageModel) {
+  if (opened.hasMtp && !(await opened.hasHeads())) {
+    const owned = await opened.mtp();
+    const make = (): Drafter => new MtpDrafter(owned);
+    return { owned, make, description: 'drafts of the layer of multi-token prediction', json: { drafter: 'mtp' } };
+  }
+  const owned = await opened.heads();
+  const { heads, tree: found } = owned;
+  const tree = { method: found?.method ?? 'stock', nodes: (found?.paths.length ?? 63) + 1 };
+  return {
+    owned,
+    make: (): Drafter => new MedusaDrafter(heads, found?.paths),
+    description: `tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`,
+    json: { tree, heads: heads.count },
+  };
+}
 
 async function tokensOf({ tokenizer }: LanguageModel, data: readonly string[], field: string): Promise<Int32Array> {
   const documents = await loadDocuments(data, { field });

@@ -14,7 +14,7 @@ import { reportTraining } from '../../output/training-report.ts';
 /** Ranks that accuracy is reported for, as in Medusa's own reports. */
 const reportedRanks = 10;
 
-const { heads, joint, ...headsSettings } = optionsOf(headsShape);
+const { heads, joint, mtp, ...headsSettings } = optionsOf(headsShape);
 
 export const medusaTrain = defineCommand({
   description:
@@ -28,9 +28,10 @@ export const medusaTrain = defineCommand({
     'linnet medusa train runs/augmented --data stories.jsonl --held-out 50 --heads 4 --steps 500 --out runs/medusa --json',
     'linnet medusa train models/t5 --data pairs.csv --source-field en --target-field de --steps 500 --out runs/t5-medusa',
     'linnet medusa train runs/augmented --data stories.jsonl --joint --base-rate 0.25 --steps 500 --out runs/medusa',
+    'linnet medusa train models/qwen3.5 --data stories.jsonl --mtp --heads 3 --steps 500 --out runs/mtp',
   ],
   arguments: { model: folderOf('the model') },
-  options: { heads, joint, ...settings({ ...headsSettings, ...optionsOf(pairShape) }), ...trainingOptions },
+  options: { heads, mtp, joint, ...settings({ ...headsSettings, ...optionsOf(pairShape) }), ...trainingOptions },
   async run(context, { model, lr: learningRate, ...values }) {
     const { device, threads } = values;
     return await context.withProgress('hidden states', 'rows', (progress) =>

@@ -27,6 +27,10 @@ export interface ReadDraft {
   readonly tokens: Int32Array;
   /** Logits [V] of every node; to be read at once, not to be kept. */
   readonly logits: readonly Float32Array[];
+  /** Hidden state after the final norm [width] of every node; likewise. */
+  readonly hidden: readonly Float32Array[];
+  /** Nodes that were accepted, from the root. */
+  readonly path: readonly number[];
 }
 
 /** A guess. Children of one node hold different tokens, and come with the likeliest first. */

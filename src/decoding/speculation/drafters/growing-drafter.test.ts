@@ -30,7 +30,7 @@ function ranked(...tokens: number[]): Float32Array {
   return logits;
 }
 
-const unread = { tokens: new Int32Array(0), logits: [] };
+const unread = { tokens: new Int32Array(0), logits: [], hidden: [], path: [] };
 /** Tokens alone count: nodes cost nothing. */
 const free = (_nodes: number, tokens: number): number => tokens;
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
@@ -156,7 +156,7 @@ describe('recycled tokens', () => {
     const drafter = recycle(learned);
     expect((await propose(drafter, [1])).tree.size).toBe(1);
     const logits = [ranked(4, 5, 6), ranked(7, 8), ranked(9)];
-    await drafter.accepted?.([4], { tokens: Int32Array.of(1, 4, 7), logits });
+    await drafter.accepted?.([4], { ...unread, tokens: Int32Array.of(1, 4, 7), logits });
     const draft = await propose(recycle(learned), [3, 1]);
     expect(draft.tokens[1]).toBe(4);
     expect(pathsOf(draft)[0].slice(0, 3)).toEqual([1, 4, 7]);

@@ -2,15 +2,13 @@
  * A smaller model as the drafter. It reads the text as it grows, each token once, and guesses level by level: its own
  * nodes are read as a tree on top of its state, so that no guess ever has to be taken back.
  */
-import { logSumExp } from '../../log-sum-exp.ts';
-import { TokenTree } from '../../../attention/tree.ts';
 import { LinnetError } from '../../../errors.ts';
 import { requireCount } from '../../../files/arguments.ts';
-import { largest } from '../../../graph/largest.ts';
-import type { StepEngine, StepOutput, StepRequest } from '../../step-engine.ts';
+import type { StepEngine } from '../../step-engine.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
+import { type GuessRun, guessTree } from './guess-tree.ts';
 
 /** How far the smaller model drafts. */
 export interface ModelDrafterOptions {
@@ -18,15 +16,6 @@ export interface ModelDrafterOptions {
   readonly depth?: number;
   /** Nodes per level, taken from the likeliest paths. 1 is a greedy chain. Default 1. */
   readonly width?: number;
-}
-
-/** A node below the root, as it is found. */
-interface Guess {
-  readonly token: number;
-  /** Index of its parent among the guesses, −1 for the root. */
-  readonly parent: number;
-  /** ln p of its path. */
-  readonly score: number;
 }
 
 /** Drafts with a model of the same vocabulary. The engine stays the caller's, and can serve several drafters. */
@@ -37,7 +26,7 @@ export class ModelDrafter implements Drafter {
   readonly #depth: number;
   readonly #width: number;
   /** The last run over guesses: rows of those that come true are taken from it. */
-  #lastRun: { readonly request: StepRequest; readonly output: StepOutput } | undefined;
+  #lastRun: GuessRun | undefined;
 
   /**
    * @param engine of the draft model
@@ -67,30 +56,11 @@ export class ModelDrafter implements Drafter {
     await this.#takeInGuesses(tokens);
     // The first time this is the prompt, later a few tokens a round.
     const weights = this.#state.length === 0 ? 'prompt' : 'step';
-    const { logits } = await this.#engine.prefill(this.#state, tokens.slice(this.#state.length), { weights });
-    const guesses = this.#likeliest([{ logits, parent: -1, score: 0 }]);
-    let first = 0; // of the last level
-    for (let level = 1; level < depth; level++) {
-      const wanted = Array.from({ length: guesses.length - first }, (_, i) => first + i);
-      const request: StepRequest = {
-        state: this.#state,
-        tree: new TokenTree(guesses.map(({ parent }) => parent)), // on top of the root, which has been read
-        tokens: guesses.map(({ token }) => token),
-        wanted,
-      };
-      const [output] = await this.#engine.step([request]);
-      this.#lastRun = { request, output };
-      first = guesses.length;
-      guesses.push(
-        ...this.#likeliest(
-          wanted.map((parent, i) => ({ logits: output.logits[i], parent, score: guesses[parent].score })),
-        ),
-      );
-    }
-    return {
-      tree: new TokenTree([-1, ...guesses.map(({ parent }) => parent + 1)]),
-      tokens: Int32Array.of(root, ...guesses.map(({ token }) => token)),
-    };
+    const start = await this.#engine.prefill(this.#state, tokens.slice(this.#state.length), { weights });
+    const bounds = { depth, width: this.#width };
+    const { draft, lastRun } = await guessTree(this.#engine, this.#state, root, start, bounds);
+    this.#lastRun = lastRun;
+    return draft;
   }
 
   /** Commits the last guesses that the text took; at least the new root remains to be read. */
@@ -108,17 +78,5 @@ export class ModelDrafter implements Drafter {
       path.push(node);
     }
     await this.#engine.commit(request, output, path);
-  }
-
-  /** The best continuations of the nodes of a level, in order of their paths' probability. */
-  #likeliest(
-    nodes: readonly { readonly logits: Float32Array; readonly parent: number; readonly score: number }[],
-  ): Guess[] {
-    const guesses = nodes.flatMap(({ logits, parent, score }) => {
-      const total = this.#width === 1 ? 0 : logSumExp(logits); // of a chain only the order counts
-      const tokens = largest(logits, this.#width);
-      return Array.from(tokens, (token) => ({ token, parent, score: score + logits[token] - total }));
-    });
-    return guesses.sort((a, b) => b.score - a.score).slice(0, this.#width);
   }
 }

@@ -257,6 +257,8 @@ export type Rope = Pick<RotaryConfig, 'base' | 'scaling'> & Partial<Pick<RotaryC
 /** A checked configuration. */
 export interface DecoderConfig extends FamilyConfig {
   readonly variant: DecoderVariant;
+  /** Whether there may be a layer of multi-token prediction; false: such tensors are left out. Default: the family has none. */
+  readonly hasMtp?: boolean;
   /** Of every layer, equal ones being one object; null: queries and keys are not turned. */
   readonly ropes: readonly (Rope | null)[];
   /** Factor of the scores. Default: 1/√D. */

@@ -15,7 +15,7 @@ import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linea
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { withSection } from '../../linnet-section.ts';
-import type { CausalModel, LayerMixing } from '../../model.ts';
+import type { CausalModel, LayerMixing, MtpLayer } from '../../model.ts';
 import { causalModel, sizesOf } from '../family.ts';
 import {
   type DecoderConfig,
@@ -32,6 +32,9 @@ import {
   decoderParameterName,
   decoderParameters,
   embeddingName,
+  mtpConfig,
+  mtpNames,
+  mtpParameters,
   namesInLayer,
 } from './parameters.ts';
 
@@ -53,7 +56,41 @@ export function decoderFamily<Schema extends DecoderSchema>(
 
 /** The model of a checked configuration. @param read reads another one of the same family */
 export function decoderModel(config: DecoderConfig, read: ReadModel): CausalModel {
+  const pieces = piecesOf(config, read);
+  if (config.hasMtp === undefined) return causalModel(pieces);
+  const mtp = config.hasMtp ? mtpLayer(config, read) : undefined;
   return causalModel({
+    ...pieces,
+    mtp,
+    optionalParameters: mtp?.parameters,
+    parameterName: (stored) =>
+      stored.startsWith('mtp.') && mtp?.parameters.has(stored) !== true ? undefined : pieces.parameterName(stored),
+  });
+}
+
+/** x = fc [norm of the embedding, norm of the hidden state before], then a layer, a norm and the head of the model. */
+function mtpLayer(config: DecoderConfig, read: ReadModel): MtpLayer {
+  const own = mtpConfig(config);
+  const parameters = mtpParameters(own);
+  const { width } = config;
+  return {
+    parameters,
+    model: (before) =>
+      causalModel({
+        ...piecesOf(own, read),
+        parameters,
+        embed(source, tokens) {
+          const embedded = norm(own, source, mtpNames.embeddingNorm, embed(config, source, tokens));
+          const hidden = norm(own, source, mtpNames.hiddenNorm, before(source));
+          return linear(source, mtpNames.joined, concat([embedded, hidden], 2), 2 * width, width);
+        },
+        head: (source, hidden) => head(config, source, hidden),
+      }),
+  };
+}
+
+function piecesOf(config: DecoderConfig, read: ReadModel): Parameters<typeof causalModel>[0] {
+  return {
     family: config.variant.family,
     className: config.variant.className,
     sizes: sizesOf(config),
@@ -73,7 +110,7 @@ export function decoderModel(config: DecoderConfig, read: ReadModel): CausalMode
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix: (layer) => attentionPrefix(config, layer),
     parameterName: (stored) => decoderParameterName(config, stored),
-  });
+  };
 }
 
 /** Windows of the family's own next to attention to the whole past. */

@@ -1,5 +1,6 @@
 /** Parameters of the decoder, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
 import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
+import { mixerPreset } from '../../../attention/presets.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
@@ -61,6 +62,39 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   list.add(normRole(config), `${(config.variant.names ?? usualNames).finalNorm}.weight`, [width]);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;
+}
+
+/** The configuration of the layer of multi-token prediction, under names of its own: attention like that of the other layers. */
+export function mtpConfig(config: DecoderConfig): DecoderConfig {
+  const { natives, ropes, variant } = config;
+  const attention = natives.findIndex((native) => isExchangeable(native));
+  const native = attention < 0 ? mixerPreset('softmax') : natives[attention];
+  return {
+    ...config,
+    layers: 1,
+    natives: [native],
+    mixers: [native],
+    ropes: [ropes[Math.max(0, attention)]],
+    variant: { ...variant, names: { ...(variant.names ?? usualNames), root: 'mtp', finalNorm: 'mtp.norm' } },
+  };
+}
+
+export const mtpNames = {
+  joined: 'mtp.fc',
+  embeddingNorm: 'mtp.pre_fc_norm_embedding',
+  hiddenNorm: 'mtp.pre_fc_norm_hidden',
+} as const;
+
+/** Parameters of the layer of multi-token prediction. @param config as of `mtpConfig` */
+export function mtpParameters(config: DecoderConfig): DeclaredParameters {
+  const { width } = config;
+  const list = new ParameterList();
+  list.add('matrix', `${mtpNames.joined}.weight`, [width, 2 * width]);
+  for (const name of [mtpNames.embeddingNorm, mtpNames.hiddenNorm]) {
+    list.add(normRole(config), `${name}.weight`, [width]);
+  }
+  const shared = [`${embeddingName(config)}.weight`, 'lm_head.weight'];
+  return new Map([...list.all, ...[...decoderParameters(config)].filter(([name]) => !shared.includes(name))]);
 }
 
 function normRole({ variant }: DecoderConfig): 'norm' | 'centred norm' {

@@ -59,6 +59,9 @@ const fields = {
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
   /** Of Gated DeltaNet. */
   output_gate_type: z.literal(['silu', 'swish'], 'only "silu", or "swish", is supported').nullish(),
+  /** Layers of multi-token prediction; absent where Qwen3-Next has one. Only a single one, with the model's table of tokens, is used. */
+  mtp_num_hidden_layers: z.int().min(0).nullish(),
+  mtp_use_dedicated_embeddings: z.boolean().nullish(),
   linnet: linnetSectionOf('qwen3_5'),
 };
 
@@ -83,7 +86,7 @@ type Fields = z.infer<z.ZodObject<typeof fields>>;
 
 /** Fields that the authors' code does not read, or only for heads and experts that are left out. */
 const harmless = [
-  ...['mamba_ssm_dtype', 'mtp_num_hidden_layers', 'mtp_use_dedicated_embeddings', 'decoder_sparse_step'],
+  ...['mamba_ssm_dtype', 'decoder_sparse_step'],
   ...['mlp_only_layers', 'moe_intermediate_size', 'norm_topk_prob', 'num_experts_per_tok', 'output_router_logits'],
   ...['router_aux_loss_coef', 'shared_expert_intermediate_size'],
 ];
@@ -98,7 +101,7 @@ const ofPictures = [
 ];
 
 /** Tensors of a published folder that are no part of the text model. */
-const otherTensors = /^(model\.visual|visual|mtp)\./;
+const otherTensors = /^(model\.visual|visual)\./;
 
 function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   const { title } = variant;
@@ -113,6 +116,7 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   return {
     natives: deltaNetMixers(title, config, {}, (layer) => (layer + 1) % config.full_attention_interval === 0),
     ropes: everyLayer(config, rope),
+    hasMtp: (config.mtp_num_hidden_layers ?? 1) === 1 && config.mtp_use_dedicated_embeddings !== true,
     variant: { ...variant, queryKeyValueBias: config.attention_bias, outputBias: config.attention_bias },
   };
 }

@@ -1,0 +1,76 @@
+/**
+ * The model's own layer that predicts the token after the next (multi-token prediction) as the drafter: it reads each hidden state
+ * of the text together with the token that was chosen from it, and for deeper guesses its own hidden states.
+ */
+import { chain } from '../../../attention/tree.ts';
+import { requireCount } from '../../../files/arguments.ts';
+import type { StepEngine } from '../../step-engine.ts';
+import type { SequenceState } from '../../state/sequence-state.ts';
+import { rootDraft } from './draft-trie.ts';
+import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
+import { type GuessBounds, guessTree } from './guess-tree.ts';
+
+/** Pairs that wait to be read, at most: rounds may pass without a draft. */
+const mostWaiting = 64;
+/** Positions that the layer's cache holds, at most; it then begins anew. */
+const mostPositions = 4096;
+
+/** A token, and the hidden state that it was chosen from [width]. */
+interface Pair {
+  readonly token: number;
+  readonly before: Float32Array;
+}
+
+/** Drafts one text with the layer of `mtpStepModel`. The engine stays the caller's, and can serve several drafters. */
+export class MtpDrafter implements Drafter {
+  readonly name = 'mtp';
+  readonly #engine: StepEngine;
+  readonly #bounds: GuessBounds;
+  #state: SequenceState;
+  #waiting: Pair[] = [];
+
+  /**
+   * @param bounds default: 3 levels of the 2 likeliest paths, of probability 0.2 or more; `width` 1 is a chain
+   * @throws LinnetError `CONFIG` for a depth or width that is not a whole number ≥ 1
+   */
+  constructor(engine: StepEngine, { depth = 3, width = 2, least = 0.2 }: Partial<GuessBounds> = {}) {
+    for (const [name, value] of Object.entries({ depth, width })) {
+      requireCount(value, `${name} of the draft`, 1, 'CONFIG');
+    }
+    this.#engine = engine;
+    this.#state = engine.newState();
+    this.#bounds = { depth, width, least };
+  }
+
+  async propose({ root, hidden, maxDepth }: DraftContext): Promise<Draft> {
+    if (this.#waiting.at(-1)?.token !== root) this.#begin([{ token: root, before: hidden.slice() }]);
+    const depth = Math.min(this.#bounds.depth, maxDepth);
+    if (depth === 0) return rootDraft(root);
+    const read = this.#waiting;
+    if (this.#state.length + read.length > mostPositions) this.#begin(read);
+    const request = {
+      state: this.#state,
+      tree: chain(read.length),
+      tokens: read.map(({ token }) => token),
+      wanted: [read.length - 1],
+      before: read.map(({ before }) => before),
+    };
+    const [output] = await this.#engine.step([request]);
+    await this.#engine.commit(request, output, [...read.keys()]);
+    this.#waiting = [];
+    const start = { logits: output.logits[0], hidden: output.hidden[0] };
+    const { draft } = await guessTree(this.#engine, this.#state, root, start, { ...this.#bounds, depth });
+    return draft;
+  }
+
+  accepted(tokens: readonly number[], { path, hidden }: ReadDraft): void {
+    this.#waiting.push(...tokens.map((token, i) => ({ token, before: hidden[path[i]].slice() })));
+    if (this.#waiting.length > mostWaiting) this.#begin(this.#waiting.slice(-mostWaiting));
+  }
+
+  /** Pairs after which the cache would have a gap: it begins anew. */
+  #begin(pairs: Pair[]): void {
+    this.#waiting = pairs;
+    this.#state = this.#engine.newState();
+  }
+}
