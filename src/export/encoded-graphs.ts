@@ -63,7 +63,7 @@ export interface EncodedGraphs extends Omit<StoredModels, 'models'> {
   readonly weightBytes: number;
 }
 
-/** The step graph, and with it that of a layer of multi-token prediction, which reads the same table and head. */
+/** The step graph, with the graph of a layer of multi-token prediction, which reads the same table and head. */
 export async function encodeStep(
   options: EncodingOptions,
   onError: OnWeightError,

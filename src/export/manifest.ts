@@ -58,7 +58,7 @@ export function encoderFileOf(length: number): string {
   return `encoder-${length}.onnx`;
 }
 
-/** Where the weights of a graph lie that are not in its own file: the encoders of all lengths share theirs, and drafts those of the model. */
+/** Where the weights of a graph lie that are not in its own file: the encoders of all lengths share theirs, and multi-token prediction the file of the model. */
 export function dataFileOf(graphFile: string): string {
   const shared = graphFile === exportedFiles.mtp ? exportedFiles.model : graphFile;
   return `${shared.replace(/^encoder-\d+\.onnx$/, 'encoder.onnx')}.data`;

@@ -40,7 +40,7 @@ interface Guess {
   readonly before: Float32Array;
 }
 
-/** The draft below `root`, and the last run over its nodes but those of the deepest level. */
+/** The draft below `root`, and the last run over its nodes, without the deepest level. */
 export async function guessTree(
   engine: StepEngine,
   state: SequenceState,

@@ -64,7 +64,7 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   return list.all;
 }
 
-/** The configuration of the layer of multi-token prediction, under names of its own: attention like that of the other layers. */
+/** The configuration of the layer of multi-token prediction, under names of its own: attention as in the other layers. */
 export function mtpConfig(config: DecoderConfig): DecoderConfig {
   const { natives, ropes, variant } = config;
   const attention = natives.findIndex((native) => isExchangeable(native));
