@@ -96,7 +96,7 @@ it('a composite folder is read by the names of its text model; vision is left ou
   const stored = [...readGolden('qwen35_composite', 'weights.safetensors').keys()];
   const left = stored.filter((name) => model.parameterName(name) === undefined);
   expect(left.length).toBeGreaterThan(0);
-  expect(left.every((name) => /^model\.visual\./.test(name))).toBe(true);
+  expect(left.every((name) => name.startsWith('model.visual.'))).toBe(true);
   expect([...goldenWeights('qwen35_composite', model.parameterName).keys()].sort()).toEqual(
     stored.filter((name) => !left.includes(name)).sort(),
   );
