@@ -1,5 +1,5 @@
 /** Templates within limits, whatever their authors intend, and methods of texts as Python has them. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { JinjaTemplate } from './jinja-template.ts';
 
 describe('templates within limits', () => {
@@ -119,7 +119,17 @@ describe('templates within limits', () => {
     expect(new JinjaTemplate(`{{ ${expression} }}`).render({ t })).toBe(expected);
   });
 
-  it('name months in English, at a fixed time too', () => {
+  it('name months in English on a machine that speaks French, at a fixed time too', () => {
+    const { toLocaleString } = Date.prototype;
+    const french = vi.spyOn(Date.prototype, 'toLocaleString').mockImplementation(function (
+      this: Date,
+      languages,
+      options,
+    ) {
+      return toLocaleString.call(this, languages ?? 'fr-FR', options);
+    });
+    onTestFinished(() => french.mockRestore());
+    expect(new Date(2026, 10, 5).toLocaleString(undefined, { month: 'short' })).toBe('nov.');
     const at = new JinjaTemplate(
       '{{ strftime_now("%d %b %Y, %A %-d %B %y, %-I:%M %p") }}',
       {},
