@@ -120,16 +120,14 @@ describe('templates within limits', () => {
   });
 
   it('name months in English on a machine that speaks French, at a fixed time too', () => {
-    const { toLocaleString } = Date.prototype;
-    const french = vi.spyOn(Date.prototype, 'toLocaleString').mockImplementation(function (
-      this: Date,
-      languages,
-      options,
-    ) {
-      return toLocaleString.call(this, languages ?? 'fr-FR', options);
-    });
-    onTestFinished(() => french.mockRestore());
-    expect(new Date(2026, 10, 5).toLocaleString(undefined, { month: 'short' })).toBe('nov.');
+    class French extends Intl.DateTimeFormat {
+      constructor(languages?: string, options?: Intl.DateTimeFormatOptions) {
+        super(languages ?? 'fr-FR', options);
+      }
+    }
+    vi.stubGlobal('Intl', { DateTimeFormat: French });
+    onTestFinished(() => void vi.unstubAllGlobals());
+    expect(new Intl.DateTimeFormat(undefined, { month: 'short' }).format(new Date(2026, 10, 5))).toBe('nov.');
     const at = new JinjaTemplate(
       '{{ strftime_now("%d %b %Y, %A %-d %B %y, %-I:%M %p") }}',
       {},
