@@ -36,6 +36,13 @@ export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Logits that are not numbers: of a broken model, or of a state that somebody has made up. */
+export class BrokenLogitsError extends LinnetError {
+  constructor(what: string) {
+    super('RUNTIME', `${what}: the model or its state is broken`);
+  }
+}
+
 /** The queue is full, or the runner takes no more jobs. */
 export class OverloadError extends Error {
   readonly reason: 'full' | 'closing';

@@ -4,7 +4,7 @@
  * brings back a forbidden token. What remains is renormalized and drawn from with a seeded generator.
  */
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { BrokenLogitsError, LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
@@ -276,7 +276,7 @@ function indexOfLargest(logits: Float64Array): number {
   for (let token = 0; token < logits.length; token++) {
     const logit = logits[token];
     if (Number.isNaN(logit) || logit === Infinity) {
-      throw new LinnetError('RUNTIME', `the logit of token ${token} is ${logit}: the model or its state is broken`);
+      throw new BrokenLogitsError(`the logit of token ${token} is ${logit}`);
     }
     if (logit > logits[largest]) largest = token;
   }

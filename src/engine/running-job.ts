@@ -70,7 +70,9 @@ export class RunningJob {
     this.job = job;
     this.owner = job.owner ?? '';
     this.width = n;
-    this.#around = job.kept === false ? { ...around, prefixes: undefined, learned: new LearnedByOwner() } : around;
+    // A state that comes with a job may have been made up: no other text goes on from it.
+    const prefixes = job.kept === false || state !== undefined ? undefined : around.prefixes;
+    this.#around = { ...around, prefixes, learned: job.kept === false ? new LearnedByOwner() : around.learned };
     this.events = new EventQueue(around.readerBytes, onChange);
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
     this.#caches = (around.prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;

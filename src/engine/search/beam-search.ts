@@ -11,7 +11,7 @@ import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import type { Continuation, DecodingMethod, ReadPrompt } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepRequest } from '../../decoding/step-engine.ts';
-import { internalError, LinnetError } from '../../errors.ts';
+import { BrokenLogitsError, LinnetError, internalError } from '../../errors.ts';
 import { requireCount } from '../../files/arguments.ts';
 
 /** How long continuations are, and when a search ends. */
@@ -133,7 +133,7 @@ function bestCandidates(running: readonly Running[], logits: readonly Float32Arr
     if (row === undefined) throw internalError('a step left out a hypothesis');
     const normalizer = logSumExp(row);
     if (!Number.isFinite(normalizer)) {
-      throw new LinnetError('RUNTIME', 'logits are not numbers: the model or its state is broken');
+      throw new BrokenLogitsError('logits are not numbers');
     }
     for (let token = 0; token < row.length; token++) {
       const candidate = sum + row[token] - normalizer;

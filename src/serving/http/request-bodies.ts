@@ -48,7 +48,8 @@ export async function withBody<T>(
   if (Number(named ?? 0) > most) throw tooLarge;
   // Node holds a request to the length that it names.
   if (named !== null && Number(named) <= small) return use(Buffer.from(await request.arrayBuffer()));
-  const stream: AsyncIterable<Uint8Array> | null = request.body;
+  // A stream that is left is not cancelled, which would end the connection before the refusal is on its way.
+  const stream: AsyncIterable<Uint8Array> | undefined = request.body?.values({ preventCancel: true });
   const pieces: Uint8Array[] = [];
   let size = 0;
   let judged = judge === undefined;

@@ -4,6 +4,8 @@ import type { Snapshot } from '../../../decoding/state/session-format.ts';
 import { cancelled } from '../../../engine/running-job.ts';
 import type { PreparedJob, Session } from '../../../engine/session.ts';
 import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
+import { BrokenLogitsError } from '../../../errors.ts';
+import { ApiError } from '../api-error.ts';
 import type { EndEvent, PromptEvent, TextEvent, TextRun, TokensEvent } from '../../../engine/text-job.ts';
 
 /** A text that is asked for: a job, and the session that made it. */
@@ -110,7 +112,11 @@ export class AnswerPieces {
       }
     } catch (error) {
       this.end();
-      throw error;
+      if (this.#keep === undefined || !(error instanceof BrokenLogitsError)) throw error;
+      throw new ApiError(
+        'invalid_request_error',
+        'the session holds numbers after which there is no next token; begin another',
+      );
     }
   }
 
