@@ -70,7 +70,7 @@ export interface DraftPlace {
 /** Guesses for one text. Its memory outlives the text. */
 export interface Guesser {
   /** The place after the last token of the text. */
-  begin(context: DraftContext): DraftPlace | Promise<DraftPlace>;
+  begin(context: DraftContext): DraftPlace;
   /** Learns from a round: the tokens that followed the root, and the nodes that the model has read. */
   accepted?(tokens: readonly number[], read: ReadDraft): void;
   /** The text has ended. */
@@ -131,13 +131,12 @@ export function growingDrafter(name: string, guessers: readonly Guesser[], maxNo
   };
   return {
     name,
-    async propose(context) {
+    propose(context) {
       const { root, maxDepth, rate = assumedRate } = context;
       const nodes: Grown[] = [{ token: root, parent: -1, depth: 0, chance: 1, from: [] }];
       const candidates: Grown[] = [];
       expanded = [];
-      const places: DraftPlace[] = [];
-      for (const guesser of guessers) places.push(await guesser.begin(context));
+      const places = guessers.map((guesser) => guesser.begin(context));
       expand(nodes, candidates, places);
       let tokens = 1;
       let [size, best] = [1, rate(1, 1)];
@@ -161,17 +160,17 @@ export function growingDrafter(name: string, guessers: readonly Guesser[], maxNo
         const reached = rate(nodes.length, tokens);
         if (reached > best) [size, best] = [nodes.length, reached];
       }
-      if (size === 1) return rootDraft(root);
+      if (size === 1) return Promise.resolve(rootDraft(root));
       const kept = nodes.slice(0, size);
       const guessed = expanded;
-      return {
+      return Promise.resolve({
         tree: new TokenTree(kept.map(({ parent }) => parent)),
         tokens: Int32Array.from(kept, ({ token }) => token),
         source: (node) => {
           const { token, parent } = kept[node];
           return guessed[parent]?.guesses.flat().find((guess) => guess.token === token)?.source ?? '';
         },
-      };
+      });
     },
     accepted(tokens, read) {
       let node: number | undefined = 0;
