@@ -4,7 +4,7 @@
  */
 import { LinnetError, requireRunning, type Watched } from '../errors.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
-import type { Graph, Value } from '../graph/graph.ts';
+import { type Graph, liveNodes, type Value } from '../graph/graph.ts';
 import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
 import { allocate, bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from './compile.ts';
@@ -52,7 +52,7 @@ export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCos
     const cost = costs.get(kind) ?? graphCost(part);
     costs.set(kind, cost);
     const own = readBytes({ graph: part, inputs }, weights);
-    segmentBytes = Math.max(segmentBytes, own + cost.peakBytes + cost.outputBytes);
+    segmentBytes = Math.max(segmentBytes, own + convertedBytes(part) + cost.peakBytes + cost.outputBytes);
     passBytes += own;
     operations += cost.operations;
   }
@@ -68,6 +68,14 @@ export function readBytes({ graph, inputs }: Pick<Segment, 'graph' | 'inputs'>, 
     if (weight !== undefined && !('data' in weight) && value !== undefined) bytes += valueBytes(value);
   }
   return bytes;
+}
+
+/** Bytes of weights in float32 next to the largest: the engine converts all those of a graph before it multiplies by the first. */
+export function convertedBytes({ outputs }: Graph): number {
+  const bytes = [...liveNodes(outputs.values())].flatMap(({ op, inputs, outputs: [made] }) =>
+    op === 'cast' && inputs[0].origin.kind === 'input' ? [valueBytes(made)] : [],
+  );
+  return bytes.reduce((sum, each) => sum + each, 0) - Math.max(0, ...bytes);
 }
 
 /** Types of weights that are read. */

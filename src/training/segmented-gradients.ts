@@ -11,6 +11,7 @@ import { dataOf, float32, type Tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from '../runtime/compile.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
 import {
+  convertedBytes,
   readBytes,
   readTypesOf,
   segmentFeeds,
@@ -84,7 +85,8 @@ export function segmentedGradientsCost(
     ];
     for (const [name, segment] of parts) {
       const cost = costOf(name, segment.graph);
-      largest = Math.max(largest, readBytes(segment, weights) + cost.peakBytes + cost.outputBytes);
+      const held = readBytes(segment, weights) + convertedBytes(segment.graph);
+      largest = Math.max(largest, held + cost.peakBytes + cost.outputBytes);
       operations += batches * cost.operations;
     }
     for (const cut of forward?.cuts.values() ?? []) kept += valueBytes(cut);
