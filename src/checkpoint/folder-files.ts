@@ -2,6 +2,8 @@
 
 /** The model's description. */
 export const CONFIG_FILE = 'config.json';
+/** How the matrices of a quantized folder are stored, where its config.json does not say it. */
+export const QUANTIZE_FILE = 'quantize_config.json';
 /** The weights, if they are in one file. */
 export const WEIGHTS_FILE = 'model.safetensors';
 /** Which tensor is in which file, if the weights are in several. */

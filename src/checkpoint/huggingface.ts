@@ -6,7 +6,7 @@ import { ifFound, LinnetError } from '../errors.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/written-folder.ts';
-import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
+import { CONFIG_FILE, INDEX_FILE, QUANTIZE_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
@@ -22,6 +22,8 @@ import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts'
 import { recognizePath } from './path-kind.ts';
 import type { SafetensorsFile } from './safetensors/reader.ts';
 import { type GgufFacts, ggufPath, openGguf } from './gguf/files.ts';
+import { quantizationOf } from './quantized/config.ts';
+import { QuantizedWeights } from './quantized/weights.ts';
 import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
 import { pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
@@ -52,7 +54,21 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
   const written = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
   const config = withEnds(written, await readGenerationConfig(path));
-  return new Checkpoint(path, config, configBytes, await openWeights(path));
+  const quantization = quantizationOf({ ...(await quantizeConfig(path)), ...config }, path);
+  const weights = await openWeights(path);
+  try {
+    const read = quantization && weightsOf([await QuantizedWeights.of(quantization, weights, path)]);
+    return new Checkpoint(path, config, configBytes, read ?? weights);
+  } catch (error) {
+    await Promise.all(weights.files.map((file) => file.close()));
+    throw error;
+  }
+}
+
+/** The file in which GPTQ and AWQ once wrote what config.json now says. */
+async function quantizeConfig(path: string): Promise<JsonObject | undefined> {
+  const bytes = await ifFound(readInFolder(path, QUANTIZE_FILE, maximumGenerationBytes));
+  return bytes && { quantization_config: parseJsonObject(bytes, resolve(path, QUANTIZE_FILE)) };
 }
 
 /**

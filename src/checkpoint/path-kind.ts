@@ -5,7 +5,16 @@ import type { ErrorCode } from '../errors.ts';
 import { parseJsonObject, type JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import { readInFolder } from '../files/regular-file.ts';
-import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE, WEIGHTS_SUFFIX } from './folder-files.ts';
+import {
+  CONFIG_FILE,
+  EXPORT_FILE,
+  INDEX_FILE,
+  isPickleFile,
+  QUANTIZE_FILE,
+  WEIGHTS_FILE,
+  WEIGHTS_SUFFIX,
+} from './folder-files.ts';
+import { quantizedMethod, quantizedMethods } from './quantized/config.ts';
 import { openSafetensors } from './safetensors/reader.ts';
 
 /** A kind of path that is no model. */
@@ -61,14 +70,19 @@ const recognizers: readonly Recognizer[] = [
     );
   },
   async ({ json }) => {
-    const { quantization_config: stored = await json('quantize_config.json') } = await json(CONFIG_FILE);
-    const method = typeof stored === 'object' && stored !== null && 'quant_method' in stored && stored.quant_method;
+    const older = await json(QUANTIZE_FILE);
+    const method = quantizedMethod({
+      quantization_config: 'bits' in older ? older : undefined,
+      ...(await json(CONFIG_FILE)),
+    });
     return (
-      typeof method === 'string' && {
+      method !== undefined &&
+      !quantizedMethods.some((known) => known === method) && {
         name: 'quantized',
         is: `a model quantized by ${method.slice(0, 40)}, whose packed weights Linnet does not read`,
         advice:
-          'give the model that it was made from, in F32, F16 or BF16; "linnet export MODEL --dtype int4" quantizes it',
+          `take it quantized by ${quantizedMethods.join(', ')}, its GGUF, or the model that it was made from, in F32, F16 or BF16; ` +
+          '"linnet export MODEL --dtype int4" quantizes it',
         code: 'CONFIG',
       }
     );

@@ -11,9 +11,13 @@ export interface Float32Rows {
 export interface CodeForm {
   readonly bits: 4 | 8;
   /** Inputs of a scale. */
-  readonly size: 16 | 32;
-  /** Whether weight = code · scale − minimum; else (code − 2^(bits−1)) · scale. */
+  readonly size: 16 | 32 | 64 | 128;
+  /** Whether weight = code · scale − minimum; else (code − zero) · scale. */
   readonly minima: boolean;
+  /** Whether blocks have zero points of their own. Default: 2^(bits−1) for all. */
+  readonly zeros?: boolean;
+  /** Whether inputs are in another order than in the model: `CodedParts.order`. Default: false. */
+  readonly ordered?: boolean;
 }
 
 /** Codes of a matrix [outputs, inputs], in blocks of inputs, row by row. */
@@ -22,12 +26,14 @@ export interface CodedParts {
   readonly codes: Uint8Array;
   /** [outputs, blocks]. */
   readonly scales: Float32Array;
-  /** [outputs, blocks]. These and the next two: of a form with minima. */
+  /** [outputs, blocks], of a form with minima. */
   readonly minima?: Float32Array;
-  /** Whole zero points near minimum / scale, [outputs, ⌈blocks · bits / 8⌉]. */
+  /** Zero points, [outputs, ⌈blocks · bits / 8⌉]; where there are minima, whole numbers near minimum / scale. */
   readonly zeros?: Uint8Array;
-  /** zero · scale − minimum, [outputs, blocks]. */
+  /** zero · scale − minimum, [outputs, blocks], of a form with minima. */
   readonly rest?: Float32Array;
+  /** The input of the model that each input of the codes is, of a form that is ordered. */
+  readonly order?: Int32Array;
 }
 
 /** A matrix that stays in the codes of its file. */

@@ -62,7 +62,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
   readonly chatTemplate?: string;
   /**
    * How matrices of a checkpoint that generates texts are stored in memory; made when the engine is, for less memory and faster
-   * steps. Default: f32, and the codes of a GGUF file as they are. An export has the type that it was written in.
+   * steps. Default: f32, and the codes of a GGUF file or of a quantized folder as they are. An export has the type that it was written in.
    */
   readonly dtype?: WeightType;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */

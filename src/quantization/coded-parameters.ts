@@ -29,14 +29,16 @@ export class CodedMatrices {
     });
   }
 
-  /** Undefined for matrices without codes, or in codes of several forms. */
+  /** Undefined for matrices without codes, or in codes of several forms, or orders. */
   multiply(x: Value, matrices: readonly WeightMatrix[]): Value | undefined {
     const form = this.#formOf(matrices);
-    if (form === undefined) return undefined;
-    const { bits, size, minima } = form;
-    const blocks = matrices[0].inputs / size;
+    if (form === undefined || (form.ordered === true && matrices.length > 1)) return undefined;
+    const { bits, size, minima, ordered = false } = form;
+    const { inputs } = matrices[0];
+    const blocks = inputs / size;
     const part = this.#parts(matrices, form);
-    const zeros = minima ? part('zeros', 'uint8', [Math.ceil((blocks * bits) / 8)]) : undefined;
+    const zeros = minima || form.zeros === true ? part('zeros', 'uint8', [Math.ceil((blocks * bits) / 8)]) : undefined;
+    if (ordered) x = gather(x, this.#order(matrices[0]), x.rank - 1);
     const product = blockMatmul(
       x,
       part('codes', 'uint8', [blocks, (size * bits) / 8]),
@@ -52,11 +54,11 @@ export class CodedMatrices {
     return add(product, matmul(sums, part('rest', 'float32', [blocks]), { transposeB: true }));
   }
 
-  /** Undefined for a table without codes. */
+  /** Undefined for a table without codes, or with zero points. */
   lookUp(tokens: Value, { name, rows, width }: WeightTable): Value | undefined {
     const matrix: WeightMatrix = { name, inputs: width, outputs: rows, layout: 'outputs-first' };
     const form = this.#formOf([matrix]);
-    if (form === undefined) return undefined;
+    if (form === undefined || form.zeros === true || form.ordered === true) return undefined;
     const { bits, size, minima } = form;
     const blocks = width / size;
     const part = this.#parts([matrix], form);
@@ -79,6 +81,14 @@ export class CodedMatrices {
     });
     const [first] = coded;
     return coded.every((form) => JSON.stringify(form) === JSON.stringify(first)) ? first : undefined;
+  }
+
+  /** The model's input that each input of the codes is. */
+  #order(matrix: WeightMatrix): Value {
+    return this.#weight(
+      `${matrix.name}.order`,
+      this.#store.part([matrix], 'order', 'int32', () => [matrix.inputs]),
+    );
   }
 
   /** Weights of parts of matrices side by side. @param shape of an output */
@@ -115,11 +125,12 @@ function partsOf(reader: WeightReader): NonNullable<WeightReader['part']> {
     const parts = held.get(matrix) ?? coded.load();
     held.set(matrix, parts);
     if (held.size > mostHeld) held.delete([...held.keys()][0]);
-    const data: Readonly<Record<string, Uint8Array | Float32Array | undefined>> = { ...(await parts) };
+    const data: Readonly<Record<string, Uint8Array | Float32Array | Int32Array | undefined>> = { ...(await parts) };
     const found = data[part];
     if (found === undefined) throw new LinnetError('TENSOR', `${matrix} has no part "${part}"`);
     if (found instanceof Uint8Array && dtype === 'uint8') return tensor('uint8', shape, found);
     if (found instanceof Float32Array && dtype === 'float32') return tensor('float32', shape, found);
+    if (found instanceof Int32Array && dtype === 'int32') return tensor('int32', shape, found);
     throw new LinnetError('TENSOR', `part "${part}" of ${matrix} is no ${dtype}`);
   };
 }

@@ -82,8 +82,8 @@ const kinds: readonly (readonly [kind: string, make: () => Promise<string>, is: 
   ],
   [
     'quantized',
-    () => changed('gptq', (folder) => withConfig(folder, { quantization_config: { quant_method: 'gptq', bits: 4 } })),
-    /quantized by gptq/,
+    () => changed('hqq', (folder) => withConfig(folder, { quantization_config: { quant_method: 'hqq', bits: 4 } })),
+    /quantized by hqq/,
     /F32, F16 or BF16/,
   ],
   [
@@ -95,8 +95,8 @@ const kinds: readonly (readonly [kind: string, make: () => Promise<string>, is: 
   [
     'quantized',
     () =>
-      changed('awq', (folder) => writeFile(join(folder, 'quantize_config.json'), '{"quant_method":"awq","bits":4}')),
-    /quantized by awq/,
+      changed('aqlm', (folder) => writeFile(join(folder, 'quantize_config.json'), '{"quant_method":"aqlm","bits":4}')),
+    /quantized by aqlm/,
     /linnet export/,
   ],
   [

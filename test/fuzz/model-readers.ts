@@ -3,7 +3,7 @@ import { copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadAdapter, saveAdapter } from '../../src/checkpoint/adapter-files.ts';
-import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { loadModel, openModelWeights } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { parseTreeFile } from '../../src/checkpoint/medusa-trees.ts';
 import { generationConfigOf } from '../../src/checkpoint/generation-config.ts';
@@ -29,6 +29,7 @@ import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { trainBpe } from '../../src/tokenizer/train-bpe.ts';
 import { loraOf, parseLoraChoice } from '../../src/training/lora.ts';
 import { golden } from '../fixtures.ts';
+import { quantizedModel, safetensorsOf, saveQuantized } from '../checkpoint/quantized-folder.ts';
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';
 import { asFile, type FuzzReader } from './reader.ts';
 
@@ -103,6 +104,13 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
       read: (bytes) => parseShardIndex(bytes, 'index'),
     },
     await weightsReader(folder, model, weights),
+    ...(await Promise.all(
+      [
+        'compressed-tensors int4, groups of 64 with zero points',
+        'gptq_v2, groups of 32, inputs apart',
+        'fp8, blocks',
+      ].map((kind) => quantizedReader(folder, kind)),
+    )),
     ...(await tokenizerReaders(folder)),
     ...(await headReaders(folder, model, loaded)),
     await adapterReader(folder, loaded),
@@ -138,6 +146,29 @@ async function weightsReader(folder: string, model: string, weights: Buffer): Pr
     async read(bytes) {
       write(bytes);
       return (await loadModel(place)).parameters.size;
+    },
+  };
+}
+
+/** Weights in four or eight bits, decoded and in codes. */
+async function quantizedReader(folder: string, kind: string): Promise<FuzzReader> {
+  const place = join(folder, kind);
+  const made = quantizedModel(kind);
+  await saveQuantized(place, made);
+  const write = asFile(place, 'model.safetensors');
+  return {
+    name: `quantized folder: ${kind}`,
+    kind: 'binary',
+    samples: [safetensorsOf(made.tensors)],
+    cost: 300,
+    async read(bytes) {
+      write(bytes);
+      await using opened = await openModelWeights(place);
+      for (const name of opened.names) {
+        await opened.read(name);
+        await opened.codes(name)?.load();
+      }
+      return opened.names.length;
     },
   };
 }

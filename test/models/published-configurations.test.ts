@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { quantizationOf, quantizedMethod } from '../../src/checkpoint/quantized/config.ts';
 import { LinnetError } from '../../src/errors.ts';
 import { isJsonObject, type JsonObject } from '../../src/files/json-object.ts';
 import { describeClassifier, isClassifierConfig } from '../../src/models/classifiers/classifier.ts';
@@ -64,6 +65,18 @@ function reason(error: unknown): string {
     .replaceAll('|', '/');
 }
 
+/** How matrices are stored, where they are quantized. */
+function storageRemark(config: JsonObject): readonly string[] {
+  const method = quantizedMethod(config);
+  if (method === undefined) return [];
+  try {
+    quantizationOf(config, 'config.json');
+    return [`matrices as of ${method}, which are read`];
+  } catch {
+    return [`matrices as of ${method}, which are not read`];
+  }
+}
+
 const rowOf = (path: string): { readonly isOpened: boolean; readonly row: string } => {
   const name = path.replace(/\/config\.json$/, '').replace(/\.(config\.)?json$/, '');
   const config = readJson(path);
@@ -72,7 +85,7 @@ const rowOf = (path: string): { readonly isOpened: boolean; readonly row: string
     const remarks = [
       ...(indexes.some((other) => other.path === path) ? ['names as in the index'] : []),
       ...(model.unknownFields ?? []).map((field) => `\`${field}\` is not read`),
-      ...('quantization_config' in config || 'quantization' in config ? ['its weights are quantized'] : []),
+      ...storageRemark(config),
     ];
     return {
       isOpened: true,

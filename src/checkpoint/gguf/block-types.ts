@@ -1,8 +1,10 @@
 /**
- * The number formats of GGUF files: how many values and bytes a block has, and the values of its bytes. Layouts as in
- * ggml-common.h; values are products of float32 numbers that fit 24 bits, so that no order of computing changes them. Little-endian.
+ * The number formats of GGUF files: how many values and bytes a block has, the values of its bytes, and the codes that products take:
+ * 4 or 8 bits for each weight, a scale for 16 or 32 inputs. Layouts as in ggml-common.h; values are products of float32 numbers that fit
+ * 24 bits, so that no order of computing changes them. Little-endian.
  */
 import { float32FromBfloat16, float32FromFloat16 } from '../safetensors/float-conversion.ts';
+import type { CodeForm } from '../weight-file.ts';
 
 /** A format whose values are known. */
 export interface BlockType {
@@ -13,6 +15,35 @@ export interface BlockType {
   readonly bytes: number;
   /** Writes the values of whole blocks, of which `bytes` consists, to `out`, of as many numbers. */
   decode(bytes: Uint8Array, out: Float32Array): void;
+  /** How blocks become codes; absent where values are floats. */
+  readonly coder?: Coder;
+}
+
+/** Room for codes, which coders fill. */
+interface Room {
+  readonly codes: Uint8Array;
+  readonly scales: Float32Array;
+  readonly minima: Float32Array;
+}
+
+/** How a format becomes codes. */
+export interface Coder extends CodeForm {
+  /** Where the half-precision scales of a block are. */
+  readonly halves: readonly number[];
+  /**
+   * Writes one block.
+   * @param block number of its first block of `size` in the room
+   */
+  write(bytes: Uint8Array, at: number, room: Room, block: number): void;
+}
+
+/** Room for blocks of a form. */
+export function roomFor({ bits, size, minima }: CodeForm, blocks: number): Room {
+  return {
+    codes: new Uint8Array((blocks * size * bits) / 8),
+    scales: new Float32Array(blocks),
+    minima: new Float32Array(minima ? blocks : 0),
+  };
 }
 
 let halfTable: Float32Array | undefined;
@@ -23,115 +54,206 @@ export function halfValues(): Float32Array {
   return halfTable;
 }
 
+function halfAt(bytes: Uint8Array, at: number): number {
+  return halfValues()[bytes[at] | (bytes[at + 1] << 8)];
+}
+
 /** Four-bit codes of IQ4_NL and IQ4_XS. */
 const unevenCodes = Float32Array.of(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
 /** Twice the values of the four-bit floats of MXFP4. */
 const floatCodes = Float32Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
 
-/** The codes of MXFP4 and of the uneven formats: the values times a scale are the weights. */
-export const codeTables = { IQ4_NL: unevenCodes, IQ4_XS: unevenCodes, MXFP4: floatCodes } as const;
-
 /** The six-bit scale of sub-block j of Q4_K and Q5_K: `at` is where their 12 bytes begin. */
-export function subScale(bytes: Uint8Array, at: number, j: number): number {
+function subScale(bytes: Uint8Array, at: number, j: number): number {
   return j < 4 ? bytes[at + j] & 63 : (bytes[at + j + 4] & 15) | ((bytes[at + j - 4] >> 6) << 4);
 }
 
 /** The six-bit minimum of the same. */
-export function subMinimum(bytes: Uint8Array, at: number, j: number): number {
+function subMinimum(bytes: Uint8Array, at: number, j: number): number {
   return j < 4 ? bytes[at + j + 4] & 63 : (bytes[at + j + 4] >> 4) | ((bytes[at + j] >> 6) << 4);
 }
 
+/** Scales and minima of the eight sub-blocks of Q4_K and Q5_K. */
+function writeScales(bytes: Uint8Array, at: number, scales: Float32Array, minima: Float32Array, block: number): void {
+  const [d, least] = [halfAt(bytes, at), halfAt(bytes, at + 2)];
+  for (let j = 0; j < 8; j++) {
+    scales[block + j] = d * subScale(bytes, at + 4, j);
+    minima[block + j] = least * subMinimum(bytes, at + 4, j);
+  }
+}
+
 /** The scale of sub-block j of IQ4_XS, less 32; a block begins at `at`. */
-export function unevenScale(bytes: Uint8Array, at: number, j: number): number {
+function unevenScale(bytes: Uint8Array, at: number, j: number): number {
   const high = (bytes[at + 2 + (j >> 2)] >> (2 * (j & 3))) & 3;
   const low = (bytes[at + 4 + (j >> 1)] >> (4 * (j & 1))) & 15;
   return (low | (high << 4)) - 32;
 }
 
-/** Codes of 32 values in 16 bytes, low nibbles first, as the formats of 32 values have them. */
+/** Two codes of four bits a byte, neighbours together, from 16 bytes whose halves are apart. */
+function writeNibbles(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
+  for (let i = 0; i < 8; i++) {
+    const a = bytes[at + 2 * i];
+    const b = bytes[at + 2 * i + 1];
+    codes[to + i] = (a & 15) | ((b & 15) << 4);
+    codes[to + 8 + i] = (a >> 4) | (b & 0xf0);
+  }
+}
+
+/** Code i of 16 bytes: low halves, then high ones. */
 function nibble(bytes: Uint8Array, at: number, i: number): number {
   return i < 16 ? bytes[at + i] & 15 : bytes[at + i - 16] >> 4;
 }
 
-/** The code of value i of a format of 32 values with a fifth bit: four bytes of these, then 16. */
 function fiveBits(bytes: Uint8Array, at: number, i: number): number {
   return nibble(bytes, at + 4, i) | (((bytes[at + (i >> 3)] >> (i & 7)) & 1) << 4);
 }
 
-/** The codes −32…31 of a block of Q6_K. */
-export function sixBits(bytes: Uint8Array, at: number, codes: Int8Array): void {
-  for (let half = 0; half < 2; half++) {
-    const [low, high] = [at + 64 * half, at + 128 + 32 * half];
-    for (let l = 0; l < 32; l++) {
-      const a = bytes[low + l];
-      const b = bytes[low + l + 32];
-      const h = bytes[high + l];
-      const to = 128 * half + l;
-      codes[to] = ((a & 15) | ((h & 3) << 4)) - 32;
-      codes[to + 32] = ((b & 15) | (((h >> 2) & 3) << 4)) - 32;
-      codes[to + 64] = ((a >> 4) | (((h >> 4) & 3) << 4)) - 32;
-      codes[to + 96] = ((b >> 4) | ((h >> 6) << 4)) - 32;
-    }
-  }
-}
-
-/** The code of value i of a block of Q4_K (`fifth` absent) or Q5_K: `at` is where the nibbles begin. */
-function superCode(bytes: Uint8Array, at: number, fifth: number | undefined, i: number): number {
-  const byte = bytes[at + 32 * (i >> 6) + (i & 31)];
-  const code = (i & 32) === 0 ? byte & 15 : byte >> 4;
-  return fifth === undefined ? code : code | (((bytes[fifth + (i & 31)] >> (i >> 5)) & 1) << 4);
-}
-
-/** A format of whole blocks from the function that decodes one. */
-function blocks(
-  name: string,
-  values: number,
-  bytes: number,
-  decodeBlock: (given: Uint8Array, at: number, out: Float32Array, to: number) => void,
-): BlockType {
+/** Blocks of 32 codes of eight bits around 128. */
+function bytesOf(
+  halves: readonly number[],
+  scale: (bytes: Uint8Array, at: number) => number,
+  code: (bytes: Uint8Array, at: number, i: number) => number,
+): Coder {
   return {
-    name,
-    values,
-    bytes,
-    decode(given, out) {
-      for (let at = 0, to = 0; to < out.length; at += bytes, to += values) decodeBlock(given, at, out, to);
+    halves,
+    bits: 8,
+    size: 32,
+    minima: false,
+    write(bytes, at, { codes, scales }, block) {
+      scales[block] = scale(bytes, at);
+      const to = 32 * block;
+      for (let i = 0; i < 32; i++) codes[to + i] = code(bytes, at, i) + 128;
     },
   };
 }
 
-function halfAt(bytes: Uint8Array, at: number): number {
-  return halfValues()[bytes[at] | (bytes[at + 1] << 8)];
-}
-
-/** 32 values of a scale, and a minimum where `minimum` is true, and codes. */
-function evenBlocks(
-  name: string,
-  bytes: number,
-  code: (bytes: Uint8Array, at: number, i: number) => number,
-  { zero = 0, minimum = false } = {},
-): BlockType {
-  return blocks(name, 32, bytes, (given, at, out, to) => {
-    const scale = halfAt(given, at);
-    if (minimum) {
-      const least = halfAt(given, at + 2);
-      for (let i = 0; i < 32; i++) out[to + i] = scale * code(given, at + 4, i) + least;
-    } else for (let i = 0; i < 32; i++) out[to + i] = scale * (code(given, at + 2, i) - zero);
-  });
-}
-
-/** 256 values in eight sub-blocks, each of a scale and a minimum. @param codes where nibbles begin */
-function superBlocks(name: string, bytes: number, codes: number, fifth?: number): BlockType {
-  return blocks(name, 256, bytes, (given, at, out, to) => {
-    const [d, least] = [halfAt(given, at), halfAt(given, at + 2)];
-    for (let j = 0; j < 8; j++) {
-      const scale = d * subScale(given, at + 4, j);
-      const minimum = least * subMinimum(given, at + 4, j);
-      for (let i = 32 * j; i < 32 * j + 32; i++) {
-        out[to + i] = scale * superCode(given, at + codes, fifth === undefined ? fifth : at + fifth, i) - minimum;
+const coders = {
+  Q4_0: {
+    halves: [0],
+    bits: 4,
+    size: 32,
+    minima: false,
+    write(bytes, at, { codes, scales }, block) {
+      scales[block] = halfAt(bytes, at);
+      writeNibbles(bytes, at + 2, codes, 16 * block);
+    },
+  },
+  Q4_1: {
+    halves: [0, 2],
+    bits: 4,
+    size: 32,
+    minima: true,
+    write(bytes, at, { codes, scales, minima }, block) {
+      scales[block] = halfAt(bytes, at);
+      minima[block] = -halfAt(bytes, at + 2);
+      writeNibbles(bytes, at + 4, codes, 16 * block);
+    },
+  },
+  Q5_0: bytesOf([0], halfAt, (bytes, at, i) => fiveBits(bytes, at + 2, i) - 16),
+  Q5_1: {
+    halves: [0, 2],
+    bits: 8,
+    size: 32,
+    minima: true,
+    write(bytes, at, { codes, scales, minima }, block) {
+      scales[block] = halfAt(bytes, at);
+      minima[block] = -halfAt(bytes, at + 2);
+      for (let i = 0; i < 32; i++) codes[32 * block + i] = fiveBits(bytes, at + 4, i);
+    },
+  },
+  Q8_0: {
+    halves: [0],
+    bits: 8,
+    size: 32,
+    minima: false,
+    write(bytes, at, { codes, scales }, block) {
+      scales[block] = halfAt(bytes, at);
+      const to = 32 * block;
+      for (let i = 0; i < 32; i++) codes[to + i] = bytes[at + 2 + i] ^ 128;
+    },
+  },
+  Q4_K: {
+    halves: [0, 2],
+    bits: 4,
+    size: 32,
+    minima: true,
+    write(bytes, at, { codes, scales, minima }, block) {
+      writeScales(bytes, at, scales, minima, block);
+      for (let pair = 0; pair < 4; pair++) {
+        const from = at + 16 + 32 * pair;
+        const to = 16 * (block + 2 * pair);
+        for (let i = 0; i < 16; i++) {
+          const a = bytes[from + 2 * i];
+          const b = bytes[from + 2 * i + 1];
+          codes[to + i] = (a & 15) | ((b & 15) << 4);
+          codes[to + 16 + i] = (a >> 4) | (b & 0xf0);
+        }
       }
-    }
-  });
-}
+    },
+  },
+  Q5_K: {
+    halves: [0, 2],
+    bits: 8,
+    size: 32,
+    minima: true,
+    write(bytes, at, { codes, scales, minima }, block) {
+      writeScales(bytes, at, scales, minima, block);
+      for (let pair = 0; pair < 4; pair++) {
+        const from = at + 48 + 32 * pair;
+        const to = 32 * (block + 2 * pair);
+        for (let i = 0; i < 32; i++) {
+          const byte = bytes[from + i];
+          const fifth = bytes[at + 16 + i] >> (2 * pair);
+          codes[to + i] = (byte & 15) | ((fifth & 1) << 4);
+          codes[to + 32 + i] = (byte >> 4) | ((fifth & 2) << 3);
+        }
+      }
+    },
+  },
+  Q6_K: {
+    halves: [208],
+    bits: 8,
+    size: 16,
+    minima: false,
+    write(bytes, at, { codes, scales }, block) {
+      const d = halfAt(bytes, at + 208);
+      for (let j = 0; j < 16; j++) scales[block + j] = d * ((bytes[at + 192 + j] << 24) >> 24);
+      for (let half = 0; half < 2; half++) {
+        const [low, high] = [at + 64 * half, at + 128 + 32 * half];
+        for (let l = 0; l < 32; l++) {
+          const a = bytes[low + l];
+          const b = bytes[low + l + 32];
+          const h = bytes[high + l];
+          const to = 16 * block + 128 * half + l;
+          codes[to] = ((a & 15) | ((h & 3) << 4)) + 96; // 128 less the 32 of the format
+          codes[to + 32] = ((b & 15) | (((h >> 2) & 3) << 4)) + 96;
+          codes[to + 64] = ((a >> 4) | (((h >> 4) & 3) << 4)) + 96;
+          codes[to + 96] = ((b >> 4) | ((h >> 6) << 4)) + 96;
+        }
+      }
+    },
+  },
+  IQ4_NL: bytesOf([0], halfAt, (bytes, at, i) => unevenCodes[nibble(bytes, at + 2, i)]),
+  IQ4_XS: {
+    halves: [0],
+    bits: 8,
+    size: 32,
+    minima: false,
+    write(bytes, at, { codes, scales }, block) {
+      const d = halfAt(bytes, at);
+      for (let j = 0; j < 8; j++) {
+        scales[block + j] = d * unevenScale(bytes, at, j);
+        const to = 32 * (block + j);
+        for (let i = 0; i < 32; i++) codes[to + i] = unevenCodes[nibble(bytes, at + 8 + 16 * j, i)] + 128;
+      }
+    },
+  },
+  MXFP4: bytesOf(
+    [],
+    (bytes, at) => 2 ** (bytes[at] - 128),
+    (bytes, at, i) => floatCodes[nibble(bytes, at + 1, i)],
+  ),
+} satisfies Readonly<Record<string, Coder>>;
 
 /** Bytes as numbers of 16 bits, aligned. */
 function words(bytes: Uint8Array): Uint16Array {
@@ -139,7 +261,30 @@ function words(bytes: Uint8Array): Uint16Array {
   return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
 }
 
-const sixCodes = new Int8Array(256);
+/** A format in codes. @param bytes of a block of `values` */
+function coded(name: keyof typeof coders, values: number, bytes: number): BlockType {
+  const coder: Coder = coders[name];
+  const { bits, size, minima } = coder;
+  return {
+    name,
+    values,
+    bytes,
+    coder,
+    decode(given, out) {
+      const room = roomFor(coder, values / size);
+      for (let at = 0, to = 0; to < out.length; at += bytes, to += values) {
+        coder.write(given, at, room, 0);
+        for (let i = 0; i < values; i++) {
+          const code = bits === 8 ? room.codes[i] : (room.codes[i >> 1] >> (4 * (i & 1))) & 15;
+          const block = Math.floor(i / size);
+          out[to + i] = minima
+            ? code * room.scales[block] - room.minima[block]
+            : (code - 2 ** (bits - 1)) * room.scales[block];
+        }
+      }
+    },
+  };
+}
 
 const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   [
@@ -152,46 +297,18 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
     },
   ],
   [1, { name: 'F16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromFloat16(words(bytes), out) }],
-  [2, evenBlocks('Q4_0', 18, nibble, { zero: 8 })],
-  [3, evenBlocks('Q4_1', 20, nibble, { minimum: true })],
-  [6, evenBlocks('Q5_0', 22, fiveBits, { zero: 16 })],
-  [7, evenBlocks('Q5_1', 24, fiveBits, { minimum: true })],
-  [8, evenBlocks('Q8_0', 34, (bytes, at, i) => (bytes[at + i] << 24) >> 24)],
-  [12, superBlocks('Q4_K', 144, 16)],
-  [13, superBlocks('Q5_K', 176, 48, 16)],
-  [
-    14,
-    blocks('Q6_K', 256, 210, (given, at, out, to) => {
-      sixBits(given, at, sixCodes);
-      const d = halfAt(given, at + 208);
-      for (let i = 0; i < 256; i++) out[to + i] = d * ((given[at + 192 + (i >> 4)] << 24) >> 24) * sixCodes[i];
-    }),
-  ],
-  [
-    20,
-    blocks('IQ4_NL', 32, 18, (given, at, out, to) => {
-      const d = halfAt(given, at);
-      for (let i = 0; i < 32; i++) out[to + i] = d * unevenCodes[nibble(given, at + 2, i)];
-    }),
-  ],
-  [
-    23,
-    blocks('IQ4_XS', 256, 136, (given, at, out, to) => {
-      const d = halfAt(given, at);
-      for (let i = 0; i < 256; i++) {
-        const j = i >> 5;
-        out[to + i] = d * unevenScale(given, at, j) * unevenCodes[nibble(given, at + 8 + 16 * j, i & 31)];
-      }
-    }),
-  ],
+  [2, coded('Q4_0', 32, 18)],
+  [3, coded('Q4_1', 32, 20)],
+  [6, coded('Q5_0', 32, 22)],
+  [7, coded('Q5_1', 32, 24)],
+  [8, coded('Q8_0', 32, 34)],
+  [12, coded('Q4_K', 256, 144)],
+  [13, coded('Q5_K', 256, 176)],
+  [14, coded('Q6_K', 256, 210)],
+  [20, coded('IQ4_NL', 32, 18)],
+  [23, coded('IQ4_XS', 256, 136)],
   [30, { name: 'BF16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromBfloat16(words(bytes), out) }],
-  [
-    39,
-    blocks('MXFP4', 32, 17, (given, at, out, to) => {
-      const scale = 2 ** (given[at] - 128);
-      for (let i = 0; i < 32; i++) out[to + i] = scale * floatCodes[nibble(given, at + 1, i)];
-    }),
-  ],
+  [39, coded('MXFP4', 32, 17)],
 ]);
 
 /** Formats that are known by name alone. */

@@ -34,20 +34,6 @@ const pieceBytes = 1 << 20;
 /** Types that engines read from files as they are. */
 const fileTypes: Readonly<Record<string, FileDType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
-/** Where the half-precision scales of a block are; formats that are not here have none. */
-const scalePlaces: Readonly<Record<string, readonly number[]>> = {
-  Q4_0: [0],
-  Q5_0: [0],
-  Q8_0: [0],
-  IQ4_NL: [0],
-  IQ4_XS: [0],
-  Q6_K: [208],
-  Q4_1: [0, 2],
-  Q5_1: [0, 2],
-  Q4_K: [0, 2],
-  Q5_K: [0, 2],
-};
-
 /** The weights of a model in one file or several, which are closed with it. */
 export class GgufWeights implements WeightFile {
   readonly #files: readonly GgufFile[];
@@ -160,8 +146,8 @@ export class GgufWeights implements WeightFile {
     const { sources, values } = this.recipe(name);
     const [{ type }] = sources;
     if (values !== undefined || sources.some((one) => one.type !== type)) return false;
-    const places = Object.hasOwn(scalePlaces, type.name) ? scalePlaces[type.name] : undefined;
-    if (places === undefined) return finiteBytes(type.name, chunk);
+    const places = type.coder?.halves ?? [];
+    if (places.length === 0) return finiteBytes(type.name, chunk);
     const table = halfValues();
     let sum = 0; // NaN where a scale is not finite
     for (let at = 0; at < chunk.length; at += type.bytes) {

@@ -1,0 +1,30 @@
+/** Codes and zero points in the bytes that products take. */
+import type { CodedParts } from './weight-file.ts';
+
+/** Codes of rows as they are, or two to a byte, the earlier in the lower half. */
+export function packedRows(codes: Uint8Array, rows: number, bits: 4 | 8): Uint8Array {
+  if (bits === 8) return codes;
+  const width = codes.length / rows;
+  const rowBytes = Math.ceil(width / 2);
+  const packed = new Uint8Array(rows * rowBytes);
+  for (let r = 0, at = 0, to = 0; r < rows; r++, at += width) {
+    for (let c = 0; c < width; c += 2) packed[to++] = codes[at + c] | (c + 1 < width ? codes[at + c + 1] << 4 : 0);
+  }
+  return packed;
+}
+
+/** Whole zero points near minimum / scale, and the rest of every block. A scale of 0 leaves the minimum alone. */
+export function wholeZeros(
+  { scales, minima }: { readonly scales: Float32Array; readonly minima: Float32Array },
+  outputs: number,
+  bits: 4 | 8,
+): Required<Pick<CodedParts, 'zeros' | 'rest'>> {
+  const most = 2 ** bits - 1;
+  const zeros = new Uint8Array(scales.length);
+  const rest = new Float32Array(scales.length);
+  for (let i = 0; i < scales.length; i++) {
+    zeros[i] = scales[i] === 0 ? 0 : Math.min(most, Math.max(0, Math.round(minima[i] / scales[i])));
+    rest[i] = zeros[i] * scales[i] - minima[i];
+  }
+  return { zeros: packedRows(zeros, outputs, bits), rest };
+}

@@ -1,0 +1,133 @@
+/** How the matrices of a folder are stored in fewer bits: `quantization_config` of its config.json, or its quantize_config.json. */
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import type { JsonObject } from '../../files/json-object.ts';
+import { isJsonObject } from '../../files/json-object.ts';
+
+/** Layouts of matrices. */
+export const quantizedMethods = ['compressed-tensors', 'fp8', 'gptq', 'awq', 'mlx'] as const;
+export type QuantizedMethod = (typeof quantizedMethods)[number];
+
+/** What the configuration of a folder says of its matrices; shapes of tensors say the rest. */
+export interface Quantization {
+  readonly method: QuantizedMethod;
+  /** What is added to stored zero points: 1 in the first format of GPTQ. */
+  readonly zeroShift: 0 | 1;
+  /** Whether inputs of a group are apart: `desc_act`. */
+  readonly ordered: boolean;
+  /** Weights [outputs, inputs] of a scale of FP8. */
+  readonly block: readonly [number, number] | undefined;
+  /** Inputs of a scale of MLX, by the name of the module. */
+  groupOf(module: string): number;
+}
+
+const wanted = 'take its GGUF, or the model that it was made from in F32, F16 or BF16';
+const count = z
+  .int()
+  .min(1)
+  .max(1 << 20);
+const bits = z.union([z.literal(4), z.literal(8)]);
+const blockShape = z.tuple([count, count]);
+
+const weights = z.looseObject({
+  num_bits: bits,
+  type: z.enum(['int', 'float']),
+  strategy: z.enum(['group', 'channel', 'tensor', 'block']).nullish(),
+  dynamic: z.literal(false).nullish(),
+  block_structure: blockShape.nullish(),
+});
+
+const compressed = z.looseObject({
+  format: z.enum(['pack-quantized', 'int-quantized', 'naive-quantized', 'float-quantized', 'mixed-precision']),
+  quantization_status: z.enum(['compressed', 'frozen']).nullish(),
+  config_groups: z.record(z.string(), z.looseObject({ weights })),
+  sparsity_config: z.looseObject({ format: z.literal('dense').nullish() }).nullish(),
+  transform_config: z.looseObject({ config_groups: z.strictObject({}).nullish() }).nullish(),
+});
+const fp8 = z.looseObject({
+  fmt: z.literal('e4m3').nullish(),
+  weight_block_size: blockShape.nullish(),
+});
+const gptq = z.looseObject({
+  bits,
+  desc_act: z.boolean().nullish(),
+  checkpoint_format: z.enum(['gptq', 'gptq_v2']).nullish(),
+});
+const awq = z.looseObject({
+  bits: z.literal(4).nullish(),
+  w_bit: z.literal(4).nullish(),
+  version: z
+    .string()
+    .regex(/^gemm$/i, 'is another order of codes than "gemm"')
+    .nullish(),
+});
+const mlx = z.looseObject({ group_size: count, bits, mode: z.literal('affine').nullish() });
+
+type Fields = Partial<Omit<Quantization, 'method'>>;
+
+/** What each method's configuration says; a field that is not understood is refused by the schema. */
+const readers: Readonly<Record<QuantizedMethod, (config: JsonObject, source: string) => Fields>> = {
+  'compressed-tensors': (config, source) => {
+    const { config_groups: groups } = read(compressed, config, source);
+    const blocks = Object.values(groups).flatMap(({ weights }) => weights.block_structure ?? []);
+    return { block: blocks.length === 2 ? [blocks[0], blocks[1]] : undefined };
+  },
+  fp8: (config, source) => ({ block: read(fp8, config, source).weight_block_size ?? undefined }),
+  gptq: (config, source) => {
+    const { desc_act: ordered, checkpoint_format: format } = read(gptq, config, source);
+    return { ordered: ordered === true, zeroShift: format === 'gptq_v2' ? 0 : 1 };
+  },
+  awq: (config, source) => {
+    read(awq, config, source);
+    return {};
+  },
+  mlx: (config, source) => {
+    const { group_size: group } = read(mlx, config, source);
+    const groupOf = (module: string): number => {
+      const own = config[module];
+      return isJsonObject(own) ? (read(mlx.partial(), own, source).group_size ?? group) : group;
+    };
+    return { groupOf };
+  },
+};
+
+function read<T extends z.ZodType>(schema: T, config: JsonObject, source: string): z.infer<T> {
+  const parsed = schema.safeParse(config);
+  if (parsed.success) return parsed.data;
+  const [{ path, message }] = parsed.error.issues;
+  throw quantizationError(source, `quantization_config.${path.join('.')}: ${message}`);
+}
+
+/** An error about a folder whose matrices cannot be read. */
+export function quantizationError(source: string, what: string): LinnetError {
+  return new LinnetError('CONFIG', `${source}: ${what.slice(0, 400)}; ${wanted}`);
+}
+
+/** The name of the method of a configuration: MLX's has none, and GPTQ's own file leaves it out. */
+export function quantizedMethod(config: JsonObject): string | undefined {
+  const { quantization_config: stored = config.quantization, compression_config: older } = config;
+  const block = stored ?? older;
+  if (!isJsonObject(block)) return undefined;
+  if (typeof block.quant_method === 'string') return block.quant_method;
+  if ('config_groups' in block) return 'compressed-tensors';
+  return 'desc_act' in block ? 'gptq' : 'mlx';
+}
+
+/**
+ * What a config.json says of quantized matrices; undefined where it says nothing.
+ * @throws LinnetError `CONFIG` for a method, a number of bits or a layout that is not read
+ */
+export function quantizationOf(config: JsonObject, source: string): Quantization | undefined {
+  const name = quantizedMethod(config);
+  if (name === undefined) return undefined;
+  const method = quantizedMethods.find((one) => one === name);
+  if (method === undefined) {
+    throw quantizationError(
+      source,
+      `matrices quantized by ${name.slice(0, 40)}; known are ${quantizedMethods.join(', ')}`,
+    );
+  }
+  const block = config.quantization_config ?? config.quantization ?? config.compression_config;
+  const fields = readers[method](isJsonObject(block) ? block : {}, source);
+  return { method, zeroShift: 0, ordered: false, block: undefined, groupOf: () => 0, ...fields };
+}
