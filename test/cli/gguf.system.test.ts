@@ -1,5 +1,5 @@
 /** GGUF files in commands: described, generated from, copied into folders, fetched. */
-import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
@@ -38,6 +38,19 @@ describe('a GGUF file', () => {
     const [first, second] = [await loadModel(file), await loadModel(out)];
     expect([...second.parameters]).toEqual([...first.parameters].map(([name, tensor]) => [name, tensor]));
   });
+
+  it('is converted', async () => {
+    const scratch = await scratchFolder();
+    const [text, out] = [join(scratch, 'text.txt'), join(scratch, 'converted')];
+    await writeFile(text, 'The quick brown fox jumps over the lazy dog. '.repeat(200));
+    const words = ['convert', file, '--data', text, '--steps', '2,2,0', '--length', '32', '--batch', '2', '--out', out];
+    expect(jsonOf(await runCaptured([...words, '--plan', '--json']))).toHaveProperty('plan.stages.2.form', 'layers');
+    expect((await runCaptured([...words, '--memory', '20MiB', '--json'])).exitCode).toBe(3);
+    const made = await runCaptured([...words, '--contexts', '32', '--json']);
+    expect({ ...made, stdout: '' }).toMatchObject({ exitCode: 0 });
+    const { model } = await loadModel(out);
+    expect(new Set(model.mixers.map(({ kind }) => kind))).toEqual(new Set(['window']));
+  }, 60_000);
 
   it('is one of several in a folder only by its name', async () => {
     const several = join(await scratchFolder(), 'several');

@@ -30,10 +30,10 @@ export class MtpDrafter implements Drafter {
   #waiting: Pair[] = [];
 
   /**
-   * @param bounds default: 3 levels of the 2 likeliest paths, of probability 0.2 or more; `width` 1 is a chain
+   * @param bounds default: a chain of 4 tokens, of probability 0.3 or more together; `width` above 1 is a tree of the likeliest paths
    * @throws LinnetError `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
-  constructor(engine: StepEngine, { depth = 3, width = 2, least = 0.2 }: Partial<GuessBounds> = {}) {
+  constructor(engine: StepEngine, { depth = 4, width = 1, least = 0.3 }: Partial<GuessBounds> = {}) {
     for (const [name, value] of Object.entries({ depth, width })) {
       requireCount(value, `${name} of the draft`, 1, 'CONFIG');
     }
