@@ -7,7 +7,7 @@ import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
 import { boundedBody } from '../files/bounded-body.ts';
 import { sha256 } from '../files/digest.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
-import { loadOptional } from '../redis/client.ts';
+import { loadOptional } from '../files/optional-package.ts';
 
 /** Named contents, replaced as a whole. */
 export interface ObjectStore {

@@ -11,7 +11,8 @@ import { readdir, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { LinnetError, type Stoppable } from '../errors.ts';
 import { type FolderLock, isFolderHeld, lockFolder } from '../files/folder-lock.ts';
-import { loadOptional, openRedis } from '../redis/client.ts';
+import { loadOptional } from '../files/optional-package.ts';
+import { openRedis } from '../redis/client.ts';
 import { failure, type Job, jobId, type JobHandler, type JobOutcome, resultOf } from './job.ts';
 
 const queueName = 'linnet-jobs';

@@ -1,6 +1,7 @@
 /** Connections to Redis. The client is a package of its own, loaded where an address of Redis is given and not before. */
 import type { Redis } from 'ioredis';
 import { LinnetError, reasonOf } from '../errors.ts';
+import { loadOptional } from '../files/optional-package.ts';
 
 export type { Redis } from 'ioredis';
 
@@ -54,23 +55,6 @@ export async function answerWithin<T>(milliseconds: number, asked: Promise<T>): 
     return await Promise.race([asked, late]);
   } finally {
     clearTimeout(timer);
-  }
-}
-
-/**
- * Loads an optional package.
- * @param need the feature that needs it, for the error
- * @throws LinnetError `NOT_FOUND` that names the package to install
- */
-export async function loadOptional<T>(load: () => Promise<T>, name: string, need: string): Promise<T> {
-  try {
-    return await load();
-  } catch (cause) {
-    throw new LinnetError(
-      'NOT_FOUND',
-      `${need} needs the package ${name}, which is not installed: npm install ${name}`,
-      { cause },
-    );
   }
 }
 
