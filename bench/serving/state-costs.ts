@@ -13,7 +13,8 @@ import type { Snapshot } from '../../src/decoding/state/session-format.ts';
 import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import { createFileAtomic } from '../../src/files/atomic.ts';
 import { describeCausalModel } from '../../src/models/index.ts';
-import { modelLayout, positionInSlot } from '../../src/models/graphs/model-layout.ts';
+import { positionInSlot } from '../../src/attention/masks.ts';
+import { modelLayout } from '../../src/models/graphs/model-layout.ts';
 import { publishedShape } from '../../src/models/presets/presets.ts';
 
 const [shape = 'tinyllama-1.1b', lengths = '1024,16384,131072'] = process.argv.slice(2);

@@ -31,7 +31,7 @@ export {
   type WindowMixer,
   type YosoMixer,
 } from './kinds/index.ts';
-export { exactRule, type TreeRule } from './masks.ts';
+export type { TreeRule } from './masks.ts';
 export * from './mixers.ts';
 export type { ParameterInit } from './parameter-init.ts';
 export {

@@ -21,22 +21,21 @@ import type { TokenTree } from './tree.ts';
 /** Slot position of a ring slot that holds nothing. */
 export const emptySlot = -1;
 
-/** Visibility of the text and each other for tree nodes. Decoding uses the exact rule; studies compare others to it. */
+/**
+ * How studies let the nodes of a tree see the text and each other otherwise than exactly. Exact is what a rule leaves out: then trees
+ * give the results of sequential decoding, since each node meets its ancestors by their offsets (paper, figure 8).
+ */
 export interface TreeRule {
-  /** Whether nodes beyond a group boundary see the groups that have closed since the text was folded. */
-  readonly seesClosedGroups: boolean;
-  /** How many positions after the root's the convolution takes a node to be: its depth. */
-  depth(tree: TokenTree, node: number): number;
-  /** Offset from a node to a column of the tree's rows, padding included; negative where the convolution does not look. */
-  offset(tree: TokenTree, node: number, column: number): number;
+  /** Whether nodes beyond a group boundary see the groups that have closed since the text was folded. Default true. */
+  readonly seesClosedGroups?: boolean;
+  /** How many positions after the root's the convolution takes a node to be. Default: its depth. */
+  depth?(tree: TokenTree, node: number): number;
+  /**
+   * Offset from a node to a column of the tree's rows, padding included; negative where the convolution does not look. Default: the
+   * difference of depths from ancestors and the node itself.
+   */
+  offset?(tree: TokenTree, node: number, column: number): number;
 }
-
-/** Trees give the results of sequential decoding: each node meets its ancestors by their offsets (paper, figure 8). */
-export const exactRule: TreeRule = {
-  seesClosedGroups: true,
-  depth: (tree, node) => tree.depths[node],
-  offset: (tree, node, column) => (tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1),
-};
 
 /** Masks over one block of rows, for B sequences of T nodes. */
 export interface MaskBlock {
@@ -111,7 +110,7 @@ export interface SequenceStep extends TreeView {
 export function fillMasks(buffers: MaskBuffers, sequence: number, step: SequenceStep, horizon: Horizon): void {
   const { batch, nodes, ring, tree: treeBlock } = buffers;
   const { slotPositions, tree, committed } = step;
-  const view = { horizon, rule: step.rule ?? exactRule };
+  const view = { horizon, rule: step.rule };
   if (!Number.isInteger(sequence) || sequence < 0 || sequence >= batch) {
     throw new LinnetError('SHAPE', `there is no sequence ${sequence} in masks for ${batch}`);
   }
@@ -150,6 +149,22 @@ export function windowStart(position: number, { group, window = 1 }: Pick<Horizo
   return Math.max(0, position - (position % group) - (window - 1) * group);
 }
 
+/** The slot of a position: the first s have one for good, the others take turns in the rest. @param slots C */
+export function slotOf(position: number, slots: number, { sinks = 0 }: Pick<Horizon, 'sinks'>): number {
+  return position < sinks ? position : sinks + ((position - sinks) % (slots - sinks));
+}
+
+/** After a text of `length` tokens, the position in a slot: the last that falls on it; −1 for none. @param slots C */
+export function positionInSlot(
+  slot: number,
+  slots: number,
+  length: number,
+  { sinks = 0 }: Pick<Horizon, 'sinks'>,
+): number {
+  if (slot >= length) return emptySlot;
+  return slot < sinks ? slot : slot + (slots - sinks) * Math.floor((length - 1 - slot) / (slots - sinks));
+}
+
 function clearRow(block: MaskBlock, row: number, horizon: Horizon): void {
   const start = row * block.rows;
   block.same.fill(0, start, start + block.rows);
@@ -160,7 +175,7 @@ function clearRow(block: MaskBlock, row: number, horizon: Horizon): void {
 /** How far and by which rule the rows of a step see. */
 interface View {
   readonly horizon: Horizon;
-  readonly rule: TreeRule;
+  readonly rule: TreeRule | undefined;
 }
 
 const noPositions = new Int32Array(0);
@@ -177,10 +192,10 @@ function fillHeldRow(
   { horizon, rule }: View,
 ): void {
   const { reach, sinks = 0 } = horizon;
-  const convolved = committed + rule.depth(tree, node);
+  const convolved = committed + (rule?.depth?.(tree, node) ?? tree.depths[node]);
   const first = windowStart(committed + tree.depths[node], horizon);
   // Older groups are in S, up to the last that left the window of L.
-  const folded = rule.seesClosedGroups ? windowStart(committed, horizon) : first;
+  const folded = rule?.seesClosedGroups === false ? first : windowStart(committed, horizon);
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
@@ -206,12 +221,12 @@ function fillTreeRow(
   const first = windowStart(committed + tree.depths[node], horizon);
   const start = row * block.rows + open;
   for (let column = 0; column < block.rows - open; column++) {
-    const seen = tree.isAncestorOrSelf(node, column);
+    const seen = column < tree.size && tree.ancestors[node * tree.size + column] === 1;
     const at = committed + tree.depths[column];
     const near = at >= first || at < sinks;
-    const offset = rule.offset(tree, node, column);
+    const offset = rule?.offset?.(tree, node, column) ?? (seen ? tree.depths[node] - tree.depths[column] : -1);
     block.same[start + column] = seen && near ? 1 : 0;
-    block.earlier[start + column] = seen && !near && rule.seesClosedGroups ? 1 : 0;
+    block.earlier[start + column] = seen && !near && rule?.seesClosedGroups !== false ? 1 : 0;
     block.offsets[start + column] = offset >= 0 && offset <= reach ? offset : reach + 1;
   }
 }

@@ -103,6 +103,11 @@ export class StepEngine implements AsyncDisposable {
   readonly layout: ModelLayout;
   /** Prompt tokens that are best read in one step. */
   readonly promptChunk: number;
+  /**
+   * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, as long as
+   * trees and chunks stay in `room`. Without it they are equal up to rounding.
+   */
+  readonly sameBits: boolean;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
   readonly #singleRows: Partial<Record<StepWeights, 'same' | 'other'>> = {};
   readonly #folds: FoldPrograms;
@@ -130,6 +135,7 @@ export class StepEngine implements AsyncDisposable {
   ) {
     this.model = model;
     this.layout = layout;
+    this.sameBits = layout.boundaries.length > 0;
     const chunks = layout.layers.map(({ form }) => form.promptChunk ?? usualChunk);
     this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };
@@ -164,14 +170,6 @@ export class StepEngine implements AsyncDisposable {
       );
     }
     return new SequenceState(this.model, this.layout, encoded);
-  }
-
-  /**
-   * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, as long as
-   * trees and chunks stay in `room`. Without it they are equal up to rounding.
-   */
-  get sameBits(): boolean {
-    return this.layout.boundaries.length > 0;
   }
 
   /** Positions that a tree or a chunk may take from the end of a text on, and its most nodes. */

@@ -152,7 +152,7 @@ export class Runner implements AsyncDisposable {
   async *#events(running: RunningJob): TextRun {
     try {
       for (;;) {
-        const event = running.shift();
+        const event = running.events.shift();
         if (event !== undefined) yield event;
         else if (running.ended) return;
         else {

@@ -59,7 +59,6 @@ export class RunningJob {
   #cached = 0;
   /** Time spent reading the prompt. */
   #seconds = 0;
-  #failure: Error | undefined;
 
   /**
    * @param onChange called when the reader falls behind, and when it has caught up
@@ -187,16 +186,7 @@ export class RunningJob {
     if (this.ended) return;
     if (this.job.state !== undefined) this.job.state.isInUse = false;
     this.ended = true;
-    this.events.end();
-    if (failure === undefined) return;
-    this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
-  }
-
-  /** The next event; undefined where none waits. @throws the error that ended the job, after the last event */
-  shift(): TextEvent | undefined {
-    const event = this.events.shift();
-    if (event === undefined && this.#failure !== undefined) throw this.#failure;
-    return event;
+    this.events.end(failure);
   }
 
   get #begun(): SequenceState {
@@ -314,6 +304,7 @@ export class EventQueue {
   readonly #onChange: (isFull: boolean) => void;
   #bytes = 0;
   #isOver = false;
+  #failure: Error | undefined;
   #fullSince = 0;
   /** When the reader last took an event, or had none to take. */
   #takenAt = 0;
@@ -332,23 +323,28 @@ export class EventQueue {
     if (this.#events.length === 0) this.#takenAt = performance.now();
     this.#events.push(event);
     this.#bytes += bytesOf(event);
-    if (this.#bytes >= this.#most) this.#setFull(true);
+    if (!this.isFull && this.#bytes >= this.#most) this.#setFull(true);
   }
 
-  /** The next event; undefined where none waits. */
+  /** The next event; undefined where none waits. @throws the failure of the job, after the last event */
   shift(): TextEvent | undefined {
     const event = this.#events.shift();
-    if (event === undefined) return undefined;
+    if (event === undefined) {
+      if (this.#failure !== undefined) throw this.#failure;
+      return undefined;
+    }
     this.#takenAt = performance.now();
     this.#bytes -= bytesOf(event);
-    if (this.#bytes < this.#most) this.#setFull(false);
+    if (this.isFull && this.#bytes < this.#most) this.#setFull(false);
     return event;
   }
 
-  /** Takes no more events. */
-  end(): void {
+  /** Takes no more events. @param failure of the job */
+  end(failure?: unknown): void {
     this.#isOver = true;
-    this.#setFull(false);
+    if (this.isFull) this.#setFull(false);
+    if (failure === undefined) return;
+    this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
   }
 
   /**
@@ -367,7 +363,6 @@ export class EventQueue {
   }
 
   #setFull(isFull: boolean): void {
-    if (this.isFull === isFull) return;
     this.isFull = isFull;
     if (isFull) this.#fullSince = performance.now();
     this.#onChange(isFull);

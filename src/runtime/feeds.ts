@@ -1,10 +1,9 @@
 /** Checks feeds against the graph's inputs, so that mistakes are named before the engine sees them. */
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
-import { type Dim, formatShape } from '../graph/shape.ts';
+import { type Dim, formatShape, splitTerms } from '../graph/shape.ts';
 import { elementCount, type Tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from './session-types.ts';
-import { compileDim, isCompound } from './named-dimensions.ts';
 
 /** The inputs of a program. */
 export interface InputSignature {
@@ -26,7 +25,7 @@ export function feedCheck(signature: InputSignature): FeedCheck {
   const { graph, live, unused } = signature;
   const inputs = [...live];
   const compounds = inputs.flatMap(([name, { shape }]) =>
-    shape.flatMap((dim) => (typeof dim === 'string' && isCompound(dim) ? { name, dim, sizeBy: compileDim(dim) } : [])),
+    shape.flatMap((dim) => (typeof dim === 'string' && /[+*]/.test(dim) ? { name, dim, parts: partsOf(dim) } : [])),
   );
   const requireKnown = (feeds: NamedTensors): void => {
     const unknown = Object.keys(feeds).find((name) => !live.has(name) && !unused.has(name));
@@ -43,8 +42,8 @@ export function feedCheck(signature: InputSignature): FeedCheck {
         ? new LinnetError('RUNTIME', `graph "${graph}" needs input "${name}" (${type.dtype}${formatShape(type.shape)})`)
         : misfit(signature, name, feed, sizes);
     }
-    for (const { name, dim, sizeBy } of compounds) {
-      const [size, expected] = [sizes.get(dim), sizeBy((part) => sizes.get(part))];
+    for (const { name, dim, parts } of compounds) {
+      const [size, expected] = [sizes.get(dim), sizeOf(parts, sizes)];
       if (expected === undefined || expected === size) continue;
       throw new LinnetError(
         'RUNTIME',
@@ -55,6 +54,32 @@ export function feedCheck(signature: InputSignature): FeedCheck {
     requireKnown(feeds);
     return Object.fromEntries(inputs.map(([name]) => [name, feeds[name]]));
   };
+}
+
+/** A size, a name, or the sum or product of others. */
+type DimParts = number | string | { readonly sign: '+' | '*'; readonly parts: readonly DimParts[] };
+
+/** Reads a dimension such as "R+T" or "(R+T)*2" (`graph/shape` writes them) once, for all runs. */
+function partsOf(dim: string): DimParts {
+  for (const sign of ['+', '*'] as const) {
+    const parts = splitTerms(dim, sign);
+    if (parts.length > 1) return { sign, parts: parts.map(partsOf) };
+  }
+  if (dim.startsWith('(') && dim.endsWith(')')) return partsOf(dim.slice(1, -1));
+  return /^\d+$/.test(dim) ? Number(dim) : dim;
+}
+
+/** The size of a dimension by those of names; undefined where one is not known. */
+function sizeOf(dim: DimParts, sizes: ReadonlyMap<Dim, number>): number | undefined {
+  if (typeof dim === 'number') return dim;
+  if (typeof dim === 'string') return sizes.get(dim);
+  let result = dim.sign === '+' ? 0 : 1;
+  for (const part of dim.parts) {
+    const size = sizeOf(part, sizes);
+    if (size === undefined) return undefined;
+    result = dim.sign === '+' ? result + size : result * size;
+  }
+  return result;
 }
 
 /** Whether a feed has the type of its input. @param sizes of names, to which those are added that are not in it */

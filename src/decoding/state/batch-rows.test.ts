@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../attention/presets.ts';
 import { type CausalModel, describeCausalModel } from '../../models/index.ts';
-import { modelLayout, slotOf } from '../../models/graphs/model-layout.ts';
+import { slotOf } from '../../attention/masks.ts';
+import { modelLayout } from '../../models/graphs/model-layout.ts';
 import { BatchRows } from './batch-rows.ts';
 import { SequenceState } from './sequence-state.ts';
 

@@ -6,9 +6,9 @@
  * That is exact because of how states change: commits append positions, each in its slot, and replace sums as groups are
  * folded; nothing else is ever written to a state that a step has seen.
  */
+import { slotOf } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
 import { KeptMemory } from '../../runtime/kept-memory.ts';
-import { slotOf } from '../../models/graphs/model-layout.ts';
 import { copyMatrices } from './matrices.ts';
 import type { SequenceState } from './sequence-state.ts';
 

@@ -1,9 +1,9 @@
 /** Taking accepted nodes into a state: rows into the ring, groups that closed into S. No replay, no snapshot. */
-import { windowStart } from '../../attention/masks.ts';
+import { slotOf, windowStart } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
-import { type FoldClass, type LayerLayout, slotOf } from '../../models/graphs/model-layout.ts';
+import type { FoldClass, LayerLayout } from '../../models/graphs/model-layout.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { SequenceState } from './sequence-state.ts';
 

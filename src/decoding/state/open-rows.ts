@@ -1,6 +1,6 @@
 /** The open rows of states: the last rows of their rings, by position, which a step reads together with the tree's. */
-import { emptySlot, type OpenPositions, windowStart } from '../../attention/masks.ts';
-import { openBlock, slotOf, type SlotLayout } from '../../models/graphs/model-layout.ts';
+import { emptySlot, type OpenPositions, slotOf, windowStart } from '../../attention/masks.ts';
+import { openBlock, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** The open rows of a state. */
@@ -25,7 +25,9 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout)
   const { open, horizon, ring } = layout;
   if (open === undefined) return undefined;
   const { sinks = 0, reach } = horizon;
-  const ranges = states.map((state) => {
+  const ranges: { from: number; sunk: number; first: number; held: number; n: number }[] = [];
+  let most = 0;
+  for (const state of states) {
     const { length } = state;
     const held = state.positions(layout).length;
     // Of a whole ring, the rows that some node may see: the rest weighs nothing.
@@ -34,19 +36,20 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout)
     // In a ring, the sinks and the rows that are not overwritten.
     const first = Math.max(0, from, ring === undefined ? 0 : length - (held - sinks));
     const sunk = Math.max(0, Math.min(sinks, first) - from);
-    return { from, sunk, first, held, length };
-  });
-  const most = Math.max(...ranges.map(({ sunk, first, length }) => sunk + length - first));
+    const n = sunk + length - first;
+    ranges.push({ from, sunk, first, held, n });
+    most = Math.max(most, n);
+  }
   const count = Math.ceil(most / countStep) * countStep;
-  const ofStates = ranges.map(({ from, sunk, first, held, length }): OpenOfState => {
+  const ofStates: OpenOfState[] = [];
+  for (const { from, sunk, first, held, n } of ranges) {
     const positions = new Int32Array(count).fill(emptySlot);
     const slots = new Int32Array(count);
-    const n = sunk + length - first;
     for (let i = 0; i < n; i++) {
       positions[i] = i < sunk ? from + i : first + i - sunk;
       slots[i] = slotOf(positions[i], held, horizon);
     }
-    return { from, positions, slots };
-  });
+    ofStates.push({ from, positions, slots });
+  }
   return { count, ofStates };
 }

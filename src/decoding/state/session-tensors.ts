@@ -2,7 +2,8 @@
 import { internalError } from '../../errors.ts';
 import { zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
-import { type ModelLayout, positionInSlot } from '../../models/graphs/model-layout.ts';
+import { positionInSlot } from '../../attention/masks.ts';
+import type { ModelLayout } from '../../models/graphs/model-layout.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
 import type { EncodedText, SequenceState } from './sequence-state.ts';
 

@@ -37,6 +37,13 @@ interface MaskFeeds {
   readonly feeds: readonly (readonly [name: string, value: Tensor])[];
 }
 
+/** The sequences of a step, and the feeds made of them. */
+interface StepParts {
+  readonly feeds: Record<string, Tensor>;
+  readonly requests: readonly StepRequest[];
+  readonly states: readonly SequenceState[];
+}
+
 /** Inputs of the graph for the state of a layer. */
 interface LayerInputs {
   readonly rows: readonly RowsOfSlots[];
@@ -59,6 +66,8 @@ export class StepFeeds {
   #textFeeds: Record<string, Tensor> = {};
   readonly #rows: BatchRows;
   readonly #layers: readonly LayerInputs[];
+  /** By layout: its inputs of open rows, and M of each. */
+  readonly #openInputs = new Map<SlotLayout, ReadonlyMap<string, number>>();
   #masks = new Map<string, MaskFeeds>();
 
   /** @param lane steps that take turns with others have buffers of their own: prompts that are read between rounds, for example */
@@ -73,6 +82,13 @@ export class StepFeeds {
         .filter(({ name }) => program.inputs.has(name)),
       sums: [{ name: `sums.${layer}`, shape: sums }].find(({ name }) => program.inputs.has(name)),
     }));
+    for (const slots of layout.slotLayouts) {
+      const inputs = slots.layers.map((layer) => {
+        const M = layout.layers[layer].heads;
+        return [openInputName(slots.name, M), M] as const;
+      });
+      this.#openInputs.set(slots, new Map(inputs.filter(([name]) => program.inputs.has(name))));
+    }
   }
 
   /** The requests in the order in which a step best takes them, as indices. */
@@ -92,7 +108,7 @@ export class StepFeeds {
     const states = requests.map(({ state }) => state);
     for (const slots of this.#layout.slotLayouts) {
       const C = mostSlots(states, slots);
-      this.#feedMasks(feeds, requests, T, slots, C);
+      this.#feedMasks({ feeds, requests, states }, T, slots, C);
       for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
       if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, requests, slots);
     }
@@ -147,18 +163,9 @@ export class StepFeeds {
   }
 
   /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. @param C slots of the longest ring or cache */
-  #feedMasks(
-    feeds: Record<string, Tensor>,
-    requests: readonly StepRequest[],
-    T: number,
-    slots: SlotLayout,
-    C: number,
-  ): void {
+  #feedMasks({ feeds, requests, states }: StepParts, T: number, slots: SlotLayout, C: number): void {
     const { name, horizon, inputs } = slots;
-    const open = openRowsOf(
-      requests.map(({ state }) => state),
-      slots,
-    );
+    const open = openRowsOf(states, slots);
     // Where all rows are open, the ring has no masks.
     const inRing = slots.open === 'whole' ? 0 : C;
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
@@ -183,23 +190,15 @@ export class StepFeeds {
   }
 
   /** `open.ℓ.M` for each M of the layers of a layout. */
-  #feedOpenRows(
-    feeds: Record<string, Tensor>,
-    { name, layers }: SlotLayout,
-    { count, ofStates }: OpenOfStates,
-    C: number,
-  ): void {
-    for (const layer of layers) {
-      const { heads: M } = this.#layout.layers[layer];
-      const input = openInputName(name, M);
-      if (feeds[input] !== undefined) continue;
+  #feedOpenRows(feeds: Record<string, Tensor>, layout: SlotLayout, { count, ofStates }: OpenOfStates, C: number): void {
+    for (const [input, M] of this.#openInputs.get(layout) ?? []) {
       const rows = new Int32Array(ofStates.length * M * count);
-      ofStates.forEach(({ slots }, b) => {
+      for (const [b, { slots }] of ofStates.entries()) {
         for (let matrix = b * M; matrix < (b + 1) * M; matrix++) {
           for (let i = 0; i < count; i++) rows[matrix * count + i] = matrix * C + slots[i];
         }
-      });
-      this.#feed(feeds, input, tensor('int32', [ofStates.length, M, count], rows));
+      }
+      feeds[input] = tensor('int32', [ofStates.length, M, count], rows);
     }
   }
 

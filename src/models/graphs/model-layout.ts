@@ -241,22 +241,6 @@ export function foldGraphs({ folds }: Pick<ModelLayout, 'folds'>): { readonly na
   return Array.from(firstLayers, ([name, layer]) => ({ name, layer }));
 }
 
-/** The slot of a position: the first s have one for good, the others take turns in the rest. @param slots C */
-export function slotOf(position: number, slots: number, { sinks = 0 }: Pick<Horizon, 'sinks'>): number {
-  return position < sinks ? position : sinks + ((position - sinks) % (slots - sinks));
-}
-
-/** After a text of `length` tokens, the position in a slot: the last that falls on it; −1 for none. @param slots C */
-export function positionInSlot(
-  slot: number,
-  slots: number,
-  length: number,
-  { sinks = 0 }: Pick<Horizon, 'sinks'>,
-): number {
-  if (slot >= length) return -1;
-  return slot < sinks ? slot : slot + (slots - sinks) * Math.floor((length - 1 - slot) / (slots - sinks));
-}
-
 /** Bytes of the states of all layers in float32 after `context` tokens. */
 export function modelStateBytes(
   { mixers, sizes }: Pick<AutoregressiveModel, 'mixers' | 'sizes'>,

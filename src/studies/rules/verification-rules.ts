@@ -4,7 +4,7 @@
  * every branch, and takes rows into the state that sequential decoding would not have made.
  */
 import { z } from 'zod';
-import { exactRule, type TreeRule } from '../../attention/masks.ts';
+import type { TreeRule } from '../../attention/masks.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { nextTokens, type StepBounds } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
@@ -22,19 +22,19 @@ export interface NamedRule {
 
 /** The exact rule, and rules that are wrong, each in one way. */
 export const verificationRules: readonly NamedRule[] = [
-  { name: 'exact', rule: exactRule },
+  { name: 'exact', rule: {} },
   // As the paper's reference code: a node beyond a group boundary does not see the group that has just closed, neither its
   // committed rows nor its nodes.
-  { name: "the paper's group boundary", rule: { ...exactRule, seesClosedGroups: false } },
+  { name: "the paper's group boundary", rule: { seesClosedGroups: false } },
   // A causal convolution over the nodes in their order.
   {
     name: 'standard convolution on the flattened tree',
-    rule: { ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column },
+    rule: { depth: (_, node) => node, offset: (_, node, column) => node - column },
   },
   // The offsets are right, but nodes on other branches count too.
   {
     name: 'convolution without the tree mask',
-    rule: { ...exactRule, offset: ({ size, depths }, node, at) => (at < size ? depths[node] - depths[at] : -1) },
+    rule: { offset: ({ size, depths }, node, at) => (at < size ? depths[node] - depths[at] : -1) },
   },
 ];
 

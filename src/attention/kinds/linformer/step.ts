@@ -18,7 +18,7 @@ import { concat, reshape, transpose } from '../../../graph/ops/layout.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { scoreBias } from '../../attention-mask.ts';
-import { exactRule, type SequenceStep } from '../../masks.ts';
+import type { SequenceStep } from '../../masks.ts';
 import type { AttentionDims, Fold, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import {
@@ -153,7 +153,7 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     offsets[row] = position % block;
     member[row * count + index] = 1;
   };
-  steps.forEach(({ slotPositions, tree: own, committed, rule = exactRule }, b) => {
+  steps.forEach(({ slotPositions, tree: own, committed, rule }, b) => {
     const first = blockOf(committed);
     slotPositions.forEach((position, slot) => {
       if (position >= 0 && position < committed) put(ring, b * slots + slot, position, first);
@@ -161,7 +161,7 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     own.depths.forEach((depth, node) => {
       const row = b * nodes + node;
       put(tree, row, committed + depth, first);
-      const behind = rule.seesClosedGroups ? blockOf(committed + depth) - first : 0;
+      const behind = rule?.seesClosedGroups === false ? 0 : blockOf(committed + depth) - first;
       closed.fill(1, row * count, row * count + behind);
     });
   });

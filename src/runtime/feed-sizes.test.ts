@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addDims, type Dim, multiplyDims } from '../graph/shape.ts';
-import { compileDim } from './named-dimensions.ts';
+import { zeros } from '../graph/tensor.ts';
+import { feedCheck } from './feeds.ts';
 
 const sizes = new Map([
   ['B', 2],
   ['R', 5],
   ['T', 3],
 ]);
-const sizeOf = (name: string): number | undefined => sizes.get(name);
 
 /** A dimension as the graph writes it, and its size. */
 interface Sized {
@@ -35,11 +35,26 @@ const parts = (part: fc.Arbitrary<Sized>) => fc.array(part, { minLength: 1, maxL
 const sumOfProducts = parts(parts(plain).map(multiplyAll)).map(addAll);
 const productOfSums = parts(parts(plain).map(addAll)).map(multiplyAll);
 
-describe('sizes of named dimensions', () => {
+/** Checks feeds of the plain names, and one of a combined dimension. */
+function check(dim: Dim, size: number): void {
+  const live = new Map([
+    ['plain', { dtype: 'float32', shape: [...sizes.keys()] } as const],
+    ['combined', { dtype: 'float32', shape: [dim] } as const],
+  ]);
+  const feeds = { plain: zeros('float32', [...sizes.values()]), combined: zeros('float32', [size]) };
+  feedCheck({ graph: 'g', live, unused: new Set() })(feeds);
+}
+
+describe('sizes of combined dimensions', () => {
   it('follow from the sizes of their parts, however the graph combined them', () => {
     fc.assert(
       fc.property(fc.oneof(sumOfProducts, productOfSums), ({ dim, size }) => {
-        expect(typeof dim === 'number' ? dim : compileDim(dim)(sizeOf)).toBe(size);
+        expect(() => {
+          check(dim, size);
+        }).not.toThrow();
+        expect(() => {
+          check(dim, size + 1);
+        }).toThrow('combined');
       }),
       { seed: 7 },
     );
@@ -50,10 +65,15 @@ describe('sizes of named dimensions', () => {
     ['R+T+1', 9],
     ['B*T*4', 24],
     ['(R+T)*2', 16],
-    ['S', undefined],
-    ['S+T', undefined],
-    ['S*2', undefined],
   ])('%s is %s', (dim, expected) => {
-    expect(compileDim(dim)(sizeOf)).toBe(expected);
+    expect(() => {
+      check(dim, expected + 1);
+    }).toThrow(`is ${expected}`);
+  });
+
+  it.each(['S', 'S+T', 'S*2'])('%s may be any, without a feed that tells S', (dim) => {
+    expect(() => {
+      check(dim, 7);
+    }).not.toThrow();
   });
 });
