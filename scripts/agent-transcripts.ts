@@ -81,7 +81,7 @@ async function aiSdkLoop(): Promise<string[]> {
 }
 
 await using model = await open(folder, { name: 'tiny', chatTemplate, threads: 1 });
-const server = await startServer(model, { port: 0, log: pino({ level: 'silent' }) });
+const server = await startServer(model, { http: { port: 0, log: pino({ level: 'silent' }) } });
 const client = new OpenAI({ apiKey: 'none', baseURL: `${server.url}/v1` });
 await using toolbox = await mcpTools();
 const loops = {

@@ -22,10 +22,8 @@ await using model = await open(folder, { name: 'tiny', chatTemplate, threads: 1 
 const failures: string[] = [];
 const log = pino({ level: 'error' }, { write: (line: string) => failures.push(line) });
 const server = await startServer(model, {
-  port: 0,
-  log,
-  cacheBytes: Number(cacheText) << 20,
-  limits: { maxTokens: 4, promptTokens: 512 },
+  http: { port: 0, log, limits: { maxTokens: 4, promptTokens: 512 } },
+  stores: { cacheBytes: Number(cacheText) << 20 },
 });
 
 const statuses = new Map<number, number>();

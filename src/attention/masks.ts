@@ -22,7 +22,7 @@ import type { TokenTree } from './tree.ts';
 export const emptySlot = -1;
 
 /**
- * How studies let the nodes of a tree see the text and each other otherwise than exactly. Exact is what a rule leaves out: then trees
+ * How studies let the nodes of a tree see the text and each other otherwise than exactly. A part left out is exact: trees then
  * give the results of sequential decoding, since each node meets its ancestors by their offsets (paper, figure 8).
  */
 export interface TreeRule {

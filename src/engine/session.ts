@@ -18,6 +18,7 @@ import type { Thinking } from './thinking/thinking.ts';
 import type { ThoughtPart } from './thinking/thought-reader.ts';
 import { leadsTo, type PromptInput, type PromptReader, preparePrompt } from './prompt.ts';
 import type { Runner } from './runner.ts';
+import type { SessionFiles } from './session-store.ts';
 import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
 import {
   checkTextOptions,
@@ -30,12 +31,6 @@ import {
 
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;
-
-/** Saved sessions: on a disk, by path, or of a browser, by name. */
-export interface SessionFiles {
-  save(path: string, content: Snapshot): Promise<void>;
-  load(path: string, engine: StepEngine): Promise<Snapshot>;
-}
 
 /** The model of a session. */
 export interface SessionModel extends PromptReader {
@@ -240,14 +235,14 @@ export class Session {
    */
   async save(path: string): Promise<void> {
     requirePath(path, 'the session file');
-    await this.#files.save(path, this.snapshot());
+    await this.#files.write(path, this.snapshot());
   }
 
   /** Takes up a session that was saved with the same model. @throws LinnetError as `restoreSession`, in browsers `CONFIG` and `NOT_FOUND` */
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
-    const content = await this.#files.load(path, await this.#model.engine());
+    const content = await this.#files.read(path, await this.#model.engine());
     if (content.learned !== undefined) this.#model.learned.of('').take(content.learned);
     this.#content = content;
     this.#isShared = false;

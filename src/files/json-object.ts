@@ -71,14 +71,7 @@ export interface JsonLimits {
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 /** Marks outside strings by their byte: 1 opens, 2 closes, 3 is a comma, 4 a quote. */
-const marksOf = [
-  [0x5b, 1],
-  [0x7b, 1],
-  [0x5d, 2],
-  [0x7d, 2],
-  [0x2c, 3],
-  [QUOTE, 4],
-] as const;
+const markOf: Readonly<Record<number, number>> = { 0x5b: 1, 0x7b: 1, 0x5d: 2, 0x7d: 2, 0x2c: 3, [QUOTE]: 4 };
 
 /**
  * Refuses a text beyond the bounds; whether it is JSON otherwise is the parser's to say. Linear in bytes, keeps nothing.
@@ -92,8 +85,7 @@ export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLi
   let depth = 0;
   let containers = 0;
   let values = 0;
-  const marks = new Uint8Array(256);
-  for (const [byte, mark] of marksOf) marks[byte] = mark;
+  const marks = Object.assign(new Uint8Array(256), markOf);
   for (let i = 0; i < bytes.length; i++) {
     const mark = marks[bytes[i]];
     if (mark === 0) continue;

@@ -6,7 +6,7 @@ import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import type { SessionFiles } from '../engine/session.ts';
+import type { SessionFiles } from '../engine/session-store.ts';
 import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
@@ -271,9 +271,11 @@ function writing(
   { model, weights, names }: StoredModel<GeneratingModel>,
   { origin, fingerprint }: ModelSurroundings,
   { compile, dtype: asked, kept }: Computing,
-): Pick<WriterParts<unknown>, 'engine' | 'sessionFiles' | 'heads' | 'mtp'> {
+): Pick<WriterParts<unknown>, 'engine' | 'fingerprint' | 'sessionFiles' | 'heads' | 'mtp'> {
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
+  // States of weights in other forms are other states.
+  const computed = dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`);
   const mtp = mtpStepModel(model, names);
   const compiled = async (described: GeneratingModel): Promise<StepEngine> => {
     await using _files = weights.hold?.();
@@ -283,9 +285,10 @@ function writing(
     return await DecodingEngine.compile(described, source, { ...compile, scratch });
   };
   return {
+    fingerprint: computed,
     engine: () => compiled(model),
     mtp: mtp && (() => compiled(mtp)),
-    sessionFiles: sessionFiles(dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`)),
+    sessionFiles: sessionFiles(computed),
     heads: {
       present: () => hasMedusaHeads(origin),
       open: async () => {
@@ -303,7 +306,7 @@ function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {
 /** Session files of a model that `fingerprint` identifies. */
 function sessionFiles(fingerprint: string): SessionFiles {
   return {
-    save: (path, content) => saveSession(path, { ...content, fingerprint }),
-    load: (path, engine) => restoreSession(path, engine, fingerprint),
+    write: (path, content) => saveSession(path, { ...content, fingerprint }),
+    read: (path, engine) => restoreSession(path, engine, fingerprint),
   };
 }

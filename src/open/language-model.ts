@@ -17,7 +17,8 @@ import { OpenedModel, type ModelSurroundings, type SaveModelOptions, type Weight
 import { Runner } from '../engine/runner.ts';
 import { Thinking } from '../engine/thinking/thinking.ts';
 import { type ContinuationScore, scoreContinuations } from '../engine/scoring/engine-scorer.ts';
-import { Session, type SessionFiles, type SessionModel, type TextPieces } from '../engine/session.ts';
+import { Session, type SessionModel, type TextPieces } from '../engine/session.ts';
+import type { SessionFiles } from '../engine/session-store.ts';
 import type { RunnerOptions } from '../engine/text-job.ts';
 import type { TextOptions } from '../engine/text-options.ts';
 

@@ -1,7 +1,7 @@
 /** Session files that a browser keeps for this origin, by name, in the format of Node. Their content is checked where they are loaded. */
 import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
 import { type ContentHash, decodeSessionWith, sessionParts } from '../decoding/state/session-format.ts';
-import type { SessionFiles } from '../engine/session.ts';
+import type { SessionFiles } from '../engine/session-store.ts';
 import { LinnetError } from '../errors.ts';
 import { type PrivateFile, PrivateFolder } from './private-folder.ts';
 import { sha256Of } from './remote-folder.ts';
@@ -70,7 +70,7 @@ export async function deleteSession(name: string): Promise<void> {
 /** Session files of a model that `fingerprint` identifies. */
 export function webSessionFiles(fingerprint: string): SessionFiles {
   return {
-    async save(name, content) {
+    async write(name, content) {
       // The session may go on meanwhile.
       const session = { ...content, state: content.state.fork(), fingerprint };
       const hash = new GatheredHash();
@@ -79,7 +79,7 @@ export function webSessionFiles(fingerprint: string): SessionFiles {
       const bytes = encodeSafetensors(entries, header, 'the session');
       await keepSession(name, bytes);
     },
-    async load(name, engine) {
+    async read(name, engine) {
       const bytes = await savedSession(name);
       const source = `the session ${JSON.stringify(name)}`;
       return decodeSessionWith(new GatheredHash(), bytes, engine, fingerprint, source);

@@ -1,5 +1,4 @@
 /** A server of a model that writes: its parts put together. */
-import type { Logger } from 'pino';
 import type { Runner } from '../engine/runner.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
@@ -10,43 +9,46 @@ import { ApiKeys, RequestRate } from './http/access.ts';
 import { type ApiOptions, createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
-import { BodyBudget } from './http/request-bodies.ts';
+import { BodyBudget } from './http/request-fields.ts';
 import type { ServedWriter, Serving } from './http/request-context.ts';
 import { textApi } from './http/text-api.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
 import { MemoryStore } from './sessions/memory-store.ts';
 import { Sessions } from './sessions/sessions.ts';
 import type { SharedState } from './sessions/shared-state.ts';
-import type { StateStore } from './sessions/state-store.ts';
+import type { SessionStore } from '../engine/session-store.ts';
 
-/** How a model of any kind is served. */
-export interface AnyServerOptions extends ListenOptions, Pick<ApiOptions, 'aliases' | 'anyModel' | 'openMetrics'> {
+/** The side of a server that clients see: address, keys, limits, names. For a model of any kind. */
+export interface HttpOptions
+  extends ListenOptions,
+    Pick<ApiOptions, 'log' | 'aliases' | 'anyModel' | 'openMetrics' | 'metricDialects' | 'page'> {
   /** Origins of pages that may call the API. Default none. */
   readonly origins?: readonly string[];
   /** Most requests a minute and key. Default: no limit. */
   readonly rate?: number;
   readonly limits?: Partial<ServerLimits>;
-  readonly log: Logger;
+}
+
+/** Where a server keeps states of texts. */
+export interface StoreOptions {
+  /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
+  readonly cacheBytes?: number;
+  /** Sessions; the store stays the caller's. Default: in memory, until the process ends. */
+  readonly sessions?: SessionStore;
+  /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
+  readonly sessionTtl?: number;
+  /** State shared with other servers of the model; the caller closes it. `sessions` must use its store. */
+  readonly shared?: SharedState;
 }
 
 /** How a model that writes is served. */
-export interface ServerOptions
-  extends AnyServerOptions,
-    Pick<
-      RunnerOptions,
-      'parallel' | 'maxQueue' | 'chunk' | 'deterministic' | 'readerBytes' | 'readerTimeout' | 'drafter'
-    >,
-    Pick<ApiOptions, 'metricDialects' | 'page'> {
-  /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
-  readonly cacheBytes?: number;
-  /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
-  readonly sessions?: StateStore;
-  /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
-  readonly sessionTtl?: number;
+export interface ServerOptions {
+  readonly http: HttpOptions;
+  /** How its texts are run. */
+  readonly runner?: Omit<RunnerOptions, 'tokenizer' | 'prefixes' | 'observer' | 'learned'>;
+  readonly stores?: StoreOptions;
   /** Name of the format in which calls of functions are written. Default: by the chat template. */
   readonly toolFormat?: string;
-  /** State shared with other servers of the model; the caller closes it. `sessions` must use its store. */
-  readonly shared?: SharedState;
 }
 
 export interface RunningServer extends Listening {
@@ -54,11 +56,16 @@ export interface RunningServer extends Listening {
 }
 
 /** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
-export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
-  checkAddress(options);
-  const { keys = [], origins = [], rate, limits } = options;
+export function surroundings(http: HttpOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
+  checkAddress(http);
+  const { keys = [], origins = [], rate, limits, log, aliases, anyModel, openMetrics, metricDialects, page } = http;
   return {
-    ...options,
+    log,
+    aliases,
+    anyModel,
+    openMetrics,
+    metricDialects,
+    page,
     origins,
     draining: false,
     localOnly: keys.length === 0,
@@ -74,30 +81,32 @@ export function surroundings(options: AnyServerOptions, redis?: Redis): Omit<Api
  * Serves a model, which stays the caller's.
  * @throws LinnetError as `OpenedModel.prepare`; `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
-export async function startServer(model: ServedWriter, options: ServerOptions): Promise<RunningServer> {
-  const { shared, cacheBytes = 256 << 20, deterministic } = options;
-  const around = surroundings(options, shared?.redis);
+export async function startServer(
+  model: ServedWriter,
+  { http, runner: running = {}, stores = {}, toolFormat }: ServerOptions,
+): Promise<RunningServer> {
+  const { shared, cacheBytes = 256 << 20, sessions = new MemoryStore(), sessionTtl } = stores;
+  const around = surroundings(http, shared?.redis);
   const { metrics, limits } = around;
   model.prepare();
   const runner = await model.runner({
-    ...options,
-    prefixes: new PrefixCache(cacheBytes, deterministic === true ? undefined : shared?.prefixes),
+    ...running,
+    prefixes: new PrefixCache(cacheBytes, running.deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,
   });
   metrics.watch(runner);
-  const store = options.sessions ?? new MemoryStore();
-  if (options.sessions instanceof MemoryStore) metrics.watchSessions(options.sessions);
+  if (stores.sessions instanceof MemoryStore) metrics.watchSessions(stores.sessions);
   const serving = {
     ...around,
     model,
     runner,
     secret: shared?.secret,
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
-    calls: new ToolCalls(model, options.toolFormat),
+    calls: new ToolCalls(model, toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(runner.engine, model.tokenizer, runner.parallel, limits.promptTokens),
-    sessions: new Sessions(store, options.sessionTtl),
+    sessions: new Sessions(sessions, sessionTtl),
   };
   const api = createApi<Serving>(serving, textApi(model));
-  return { ...(await listen(api, options, { serving, settle: () => runner.close() })), runner };
+  return { ...(await listen(api, http, { serving, settle: () => runner.close() })), runner };
 }

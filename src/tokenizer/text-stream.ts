@@ -36,17 +36,20 @@ export class TextStream {
   push(id: number): string {
     // Tokens without text would only push the useful context out of the window.
     if (!this.#tokenizer.specialIds.has(id)) this.#window.push(id);
-    const text = this.#tokenizer.decode(this.#window);
-    if (this.#window.length <= longestWindow) return this.#take(certainLength(text), text);
-    const shorter = this.#window.slice(-keptTokens);
-    const shorterText = this.#tokenizer.decode(shorter);
-    // The two texts end alike, so the part not given out is of the same length in both. Not so if all of the shorter
-    // one is stripped away or belongs to that part: then the window stays long for now.
-    const pending = text.length - this.#emitted;
-    if (pending >= shorterText.length) return this.#take(certainLength(text), text);
-    this.#window = shorter;
-    this.#emitted = shorterText.length - pending;
-    return this.#take(certainLength(shorterText), shorterText);
+    let text = this.#tokenizer.decode(this.#window);
+    if (this.#window.length > longestWindow) {
+      const shorter = this.#window.slice(-keptTokens);
+      const shorterText = this.#tokenizer.decode(shorter);
+      // The two texts end alike, so the part not given out is of the same length in both. Not so if all of the shorter
+      // one is stripped away or belongs to that part: then the window stays long for now.
+      const pending = text.length - this.#emitted;
+      if (pending < shorterText.length) {
+        this.#window = shorter;
+        this.#emitted = shorterText.length - pending;
+        text = shorterText;
+      }
+    }
+    return this.#take(certainLength(text), text);
   }
 
   /** Ends the stream: the text still held back. */

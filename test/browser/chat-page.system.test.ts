@@ -38,8 +38,8 @@ describe.skipIf(noChromium !== undefined)(
       page = await readPage({ folders: [out] });
       plain = await openTiny();
       chatting = await openTiny(chatTemplate);
-      server = await startServer(plain, { port: 0, log, page });
-      chatServer = await startServer(chatting, { port: 0, log, page, toolFormat: 'llama3' });
+      server = await startServer(plain, { http: { port: 0, log, page } });
+      chatServer = await startServer(chatting, { http: { port: 0, log, page }, toolFormat: 'llama3' });
       browser = await launchChromium();
     }, 120_000);
 
@@ -377,7 +377,7 @@ describe.skipIf(noChromium !== undefined)(
     }, 120_000);
 
     it('asks for the API key where the server does', async () => {
-      const guarded = await startServer(plain, { port: 0, log, page, keys: ['sesame'] });
+      const guarded = await startServer(plain, { http: { port: 0, log, page, keys: ['sesame'] } });
       try {
         const context = await browser.newContext();
         const tab = await context.newPage();

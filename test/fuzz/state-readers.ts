@@ -23,7 +23,7 @@ import { createApi } from '../../src/serving/http/app.ts';
 import type { Serving } from '../../src/serving/http/request-context.ts';
 import { textApi } from '../../src/serving/http/text-api.ts';
 import { defaultLimits } from '../../src/serving/http/limits.ts';
-import { BodyBudget } from '../../src/serving/http/request-bodies.ts';
+import { BodyBudget } from '../../src/serving/http/request-fields.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';

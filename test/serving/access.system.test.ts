@@ -29,7 +29,7 @@ function post(
 
 describe('keys', () => {
   it('are needed where they are set, in either header, but for what is public', async () => {
-    const { server } = await serve(model, { keys: ['secret-1', 'secret-2'] });
+    const { server } = await serve(model, { http: { keys: ['secret-1', 'secret-2'] } });
     const wrong: Record<string, string>[] = [
       {},
       { authorization: 'Bearer secret-3' },
@@ -54,7 +54,7 @@ describe('keys', () => {
   });
 
   it('keep the prefix cache of each apart', async () => {
-    const { server } = await serve(model, { keys: ['secret-1', 'secret-2'] });
+    const { server } = await serve(model, { http: { keys: ['secret-1', 'secret-2'] } });
     const cached = async (key: string, salt?: string): Promise<unknown> => {
       const body = JSON.stringify({ ...request, prompt: 'Once upon a time', cache_salt: salt });
       const answer: unknown = await (await post(server, body, { ...json, 'x-api-key': key })).json();
@@ -69,7 +69,7 @@ describe('keys', () => {
 
   it('are asked for by addresses that others reach', async () => {
     const log = pino({ level: 'silent' });
-    const opened = startServer(model, { port: 0, log, host: '0.0.0.0' });
+    const opened = startServer(model, { http: { port: 0, log, host: '0.0.0.0' } });
     await expect(opened).rejects.toMatchObject({ code: 'CONFIG' });
   });
 });
@@ -79,7 +79,7 @@ describe('pages of other sites', () => {
     const { server } = await serve(model);
     const foreign = { ...json, origin: 'https://example.org' };
     expect((await post(server, undefined, foreign)).headers.get('access-control-allow-origin')).toBeNull();
-    const { server: open } = await serve(model, { origins: ['https://example.org'] });
+    const { server: open } = await serve(model, { http: { origins: ['https://example.org'] } });
     expect((await post(open, undefined, foreign)).headers.get('access-control-allow-origin')).toBe(
       'https://example.org',
     );
@@ -124,7 +124,7 @@ describe('hostile requests', () => {
   });
 
   it('with large bodies, with or without their length, and floods of headers are refused', async () => {
-    const { server } = await serve(model, { limits: { bodyBytes: 1000 } });
+    const { server } = await serve(model, { http: { limits: { bodyBytes: 1000 } } });
     const large = JSON.stringify({ prompt: 'x'.repeat(2000) });
     expect((await post(server, large)).status).toBe(413);
     const stream = new Blob([large]).stream();
@@ -135,7 +135,7 @@ describe('hostile requests', () => {
   });
 
   it('that come byte by byte, stop half way, or never begin hold up nobody, and are gone in the end', async () => {
-    const { server } = await serve(model, { headersTimeout: 300, requestTimeout: 600 });
+    const { server } = await serve(model, { http: { headersTimeout: 300, requestTimeout: 600 } });
     const head = 'POST /v1/completions HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\n';
     const started = performance.now();
     const slow = [
@@ -244,14 +244,14 @@ describe('hostile requests', () => {
   });
 
   it('beyond the queue and the rate wait their turn', async () => {
-    const { server } = await serve(model, { parallel: 1, maxQueue: 1 });
+    const { server } = await serve(model, { runner: { parallel: 1, maxQueue: 1 } });
     const long = JSON.stringify({ ...request, max_tokens: 200, ignore_eos: true });
     const answers = await Promise.all(Array.from({ length: 6 }, () => post(server, long)));
     const statuses = answers.map(({ status }) => status).sort();
     expect(statuses.slice(0, 1)).toEqual([200]);
     expect(statuses.at(-1)).toBe(429);
     expect(answers.find(({ status }) => status === 429)?.headers.get('retry-after')).toBe('1');
-    const { server: slow } = await serve(model, { rate: 2 });
+    const { server: slow } = await serve(model, { http: { rate: 2 } });
     const rated = [await post(slow), await post(slow), await post(slow)];
     expect(rated.map(({ status }) => status)).toEqual([200, 200, 429]);
   });

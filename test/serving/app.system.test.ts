@@ -27,7 +27,7 @@ it('names the methods of an address that is asked by another one', async () => {
 });
 
 it('lets pages of an origin that was named use all of the API, without credentials', async () => {
-  const { server } = await serve(model, { origins: ['https://example.org'] });
+  const { server } = await serve(model, { http: { origins: ['https://example.org'] } });
   const asked = {
     'access-control-request-method': 'DELETE',
     'access-control-request-headers': 'authorization,x-api-key',
@@ -41,7 +41,7 @@ it('lets pages of an origin that was named use all of the API, without credentia
 });
 
 it('answers to each of its names, and lists them', async () => {
-  const { server } = await serve(model, { aliases: ['gpt-4', 'small'] });
+  const { server } = await serve(model, { http: { aliases: ['gpt-4', 'small'] } });
   const list = z.object({ data: z.array(z.object({ id: z.string() })) });
   const { data } = list.parse(await (await fetch(`${server.url}/v1/models`)).json());
   expect(data.map(({ id }) => id)).toEqual(['tiny', 'gpt-4', 'small']);
@@ -53,7 +53,7 @@ it('answers to each of its names, and lists them', async () => {
 });
 
 it('answers to any name where it is told to, in whole answers, streams and vectors', async () => {
-  const { server } = await serve(model, { anyModel: true });
+  const { server } = await serve(model, { http: { anyModel: true } });
   const answer = await post(server, { model: 'gpt-5', prompt: 'Once', max_tokens: 1 });
   expect(await answer.json()).toMatchObject({ model: 'gpt-5' });
   const stream = await post(server, { model: 'gpt-5', prompt: 'Once', max_tokens: 1, stream: true });
@@ -72,7 +72,7 @@ it('logs requests, but not that somebody looked whether it lives', async () => {
 });
 
 it('lets a request with more prompts than wait at a time wait as one', async () => {
-  const { server } = await serve(model, { parallel: 2, maxQueue: 1 });
+  const { server } = await serve(model, { runner: { parallel: 2, maxQueue: 1 } });
   const prompts = Array.from({ length: 100 }, (_, i) => `Once ${i}`);
   const answer = await post(server, { prompt: prompts, max_tokens: 1 });
   expect(answer.status).toBe(200);

@@ -82,7 +82,7 @@ describe('a body in chunks', () => {
   });
 
   it('is refused where it is too large, without a word before it ends', async () => {
-    const { server } = await serve(model, { limits: { bodyBytes: 100 } });
+    const { server } = await serve(model, { http: { limits: { bodyBytes: 100 } } });
     expect(statusOf(await raw(server, head + chunk('x'.repeat(101))))).toBe(413);
   });
 });
@@ -103,7 +103,7 @@ it('answers requests that come on a connection at once, each with its own body, 
 });
 
 it('ends a stream that nobody reads within the time that draining has', async () => {
-  const { server } = await serve(model, { drainTimeout: 0.5 });
+  const { server } = await serve(model, { http: { drainTimeout: 0.5 } });
   const endless = { prompt: 'Once', max_tokens: 200_000, ignore_eos: true, stream: true };
   const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(endless) };
   const stream = await fetch(`${server.url}/v1/completions`, options);

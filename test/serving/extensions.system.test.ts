@@ -97,7 +97,7 @@ describe('fields of vLLM', () => {
 
 describe('a server that is to be deterministic', () => {
   it('gives every number bit for bit, whoever else is there and whatever is cached', async () => {
-    const { server } = await serve(model, { deterministic: true });
+    const { server } = await serve(model, { runner: { deterministic: true } });
     const long = Array.from({ length: 540 }, (_, i) => 10 + ((i * i) % 400));
     const asked = { prompt: long, max_tokens: 6, logprobs: 2, seed: 3, temperature: 0.7, speculate: 'lookup' };
     const answer = async (fields: object): Promise<unknown> => (await send(server.url, fields)).json();
@@ -131,7 +131,7 @@ describe('measurements', () => {
   });
 
   it('tell of texts, drafts, beginnings and refusals, under names of other servers too', async () => {
-    const { server } = await serve(model, { metricDialects: ['vllm', 'llamacpp'] });
+    const { server } = await serve(model, { http: { metricDialects: ['vllm', 'llamacpp'] } });
     const repeating = { prompt: 'one two three one two three one two three one two', speculate: 'lookup' };
     for (let i = 0; i < 2; i++) expect((await send(server.url, repeating)).status).toBe(200);
     expect((await send(server.url, { n: 0 })).status).toBe(400);

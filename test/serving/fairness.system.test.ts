@@ -33,7 +33,7 @@ async function unread(url: string, key: string, fields: object = {}): Promise<So
 
 describe('fairness', () => {
   it('answers a short request of one key within a second, while another key has 60 streams that nobody reads', async () => {
-    const { server } = await serve(model, { keys: ['one', 'two'], limits: { maxTokens: 1 << 20 } });
+    const { server } = await serve(model, { http: { keys: ['one', 'two'], limits: { maxTokens: 1 << 20 } } });
     await Promise.all(Array.from({ length: 60 }, () => unread(server.url, 'one')));
     while (server.runner.active < server.runner.parallel) await sleep(10);
     await sleep(500);
@@ -51,14 +51,14 @@ describe('fairness', () => {
   });
 
   it('takes as many prompts in one request as it promises, on a server with few places to wait', async () => {
-    const { client } = await serve(model, { maxQueue: 4 });
+    const { client } = await serve(model, { runner: { maxQueue: 4 } });
     const prompt = Array.from({ length: 256 }, (_, index) => `Number ${index}`);
     const { choices } = await client.completions.create({ model: 'tiny', prompt, max_tokens: 1 });
     expect(z.array(z.object({ index: z.int() })).parse(choices)).toHaveLength(256);
   });
 
   it('drains within 10 s though a client reads nothing', async () => {
-    const { server } = await serve(model, { limits: { maxTokens: 1 << 20 } });
+    const { server } = await serve(model, { http: { limits: { maxTokens: 1 << 20 } } });
     // Large events, so that the buffers of the network are soon full.
     await unread(server.url, 'none', { n: 8, logprobs: 20, temperature: 1 });
     const rounds = async (): Promise<string | undefined> => {

@@ -20,7 +20,7 @@ it('answers 507 with a reason, and leaves no folder', async () => {
   const store = await FolderStore.open(folder, { engine, fingerprint: 'f'.repeat(64) });
   const session = { state: engine.newState(), tokens: [1] };
   const failure: unknown = await store
-    .save({ owner: '', id: 'one' }, session, { expected: 0 })
+    .write({ owner: '', id: 'one' }, session, { expected: 0 })
     .catch((e: unknown) => e);
   const { status, message } = asApiError(failure);
   expect([status, message]).toEqual([507, expect.stringContaining('no room left')]);

@@ -6,7 +6,7 @@ import { chatTemplate, openTiny, serve } from './served.ts';
 
 it('answers 1000 hostile requests without a fault that is not meant', async () => {
   await using model = await openTiny(chatTemplate);
-  const { server, logged } = await serve(model, { limits: { maxTokens: 4, promptTokens: 512 } });
+  const { server, logged } = await serve(model, { http: { limits: { maxTokens: 4, promptTokens: 512 } } });
   const agent = new Agent({ keepAlive: true, maxSockets: 8 });
   const statuses = new Set<number>();
   for (let from = 1; from <= 1000; from += 8) {
@@ -28,7 +28,7 @@ it('answers 1000 hostile requests without a fault that is not meant', async () =
 
 it('answers hostile requests that come on a connection at once, one after the other', async () => {
   await using model = await openTiny(chatTemplate);
-  const { server, logged } = await serve(model, { limits: { maxTokens: 4, promptTokens: 512 } });
+  const { server, logged } = await serve(model, { http: { limits: { maxTokens: 4, promptTokens: 512 } } });
   let whole = 0;
   for (let seed = 1; seed <= 600; seed += 6) {
     const requests = Array.from({ length: 6 }, (_, i) => hostileRequest(10_000 + seed + i));

@@ -41,7 +41,7 @@ describe('response_format', () => {
 
   it('gives the same text with speculation, and with log-probabilities', async () => {
     const { client } = await serve(model);
-    const { client: guessing } = await serve(model, { drafter: 'lookup' });
+    const { client: guessing } = await serve(model, { runner: { drafter: 'lookup' } });
     const request = { model: 'tiny', messages, response_format: format, max_completion_tokens: 200, temperature: 0 };
     const answers = await Promise.all([
       client.chat.completions.create(request),

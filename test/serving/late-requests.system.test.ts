@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { refuseLateRequests } from '../../src/serving/late-requests.ts';
+import { refuseLateRequests } from '../../src/serving/listen.ts';
 
 const server = createServer((incoming, outgoing) => {
   incoming.resume().on('end', () => outgoing.end('here'));

@@ -25,7 +25,7 @@ const prompt = 'I believe the meaning of life is';
 
 describe('test_basic', () => {
   it('health, props, models', async () => {
-    const { server } = await serve(model, { parallel: 3 });
+    const { server } = await serve(model, { runner: { parallel: 3 } });
     const get = async (path: string): Promise<unknown> => (await fetch(server.url + path)).json();
     expect(await get('/health')).toEqual({ status: 'ok' });
     expect(await get('/props')).toMatchObject({

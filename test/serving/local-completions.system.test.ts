@@ -59,7 +59,7 @@ function logSoftmax(logits: Float32Array): Float64Array {
 
 describe.skipIf(file === undefined)('recorded requests of lm_eval (skipped without LINNET_FIXTURES/evaluation)', () => {
   it('get log-probabilities with prompt length + 1 entries, the same floats in both places, and the right ones', async () => {
-    const { server } = await serve(model, { parallel: 4 });
+    const { server } = await serve(model, { runner: { parallel: 4 } });
     const { cases } = recordedSchema.parse(JSON.parse(readFileSync(present(file), 'utf8')));
     let answered = 0;
     for (const { path, body, response } of cases.flatMap(({ http }) => http)) {
@@ -102,7 +102,7 @@ describe.skipIf(file === undefined)('recorded requests of lm_eval (skipped witho
   });
 
   it('of texts as prompts, and of continuations, are understood', async () => {
-    const { server } = await serve(model, { parallel: 4 });
+    const { server } = await serve(model, { runner: { parallel: 4 } });
     const { cases } = recordedSchema.parse(JSON.parse(readFileSync(present(file), 'utf8')));
     const bodies = cases.flatMap(({ http }) => http).filter(({ body }) => !scored.safeParse(body).success);
     expect(bodies.length).toBeGreaterThan(5);

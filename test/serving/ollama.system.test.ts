@@ -3,8 +3,7 @@ import Ajv from 'ajv';
 import { Ollama, type Message, type Tool } from 'ollama';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LanguageModel } from '../../src/open/language-model.ts';
-import type { ServerOptions } from '../../src/serving/server.ts';
-import { chatTemplate, openTiny, serve } from './served.ts';
+import { chatTemplate, openTiny, serve, type ServedOptions } from './served.ts';
 
 let model: LanguageModel;
 let plain: LanguageModel;
@@ -17,7 +16,7 @@ afterAll(async () => {
   await plain[Symbol.asyncDispose]();
 });
 
-async function clientOf(of: LanguageModel, options: Partial<ServerOptions> = {}) {
+async function clientOf(of: LanguageModel, options: ServedOptions = {}) {
   const { server, client: openAi } = await serve(of, options);
   return { url: server.url, ollama: new Ollama({ host: server.url }), openAi };
 }
@@ -224,7 +223,7 @@ describe('/api/generate and /api/chat', () => {
 
 describe('names, vectors and facts', () => {
   it('list the model by all its names, with a tag', async () => {
-    const { ollama } = await clientOf(model, { aliases: ['gpt:1b'] });
+    const { ollama } = await clientOf(model, { http: { aliases: ['gpt:1b'] } });
     const { models } = await ollama.list();
     expect(models.map(({ name }) => name)).toEqual(['tiny:latest', 'gpt:1b']);
     expect(models[0]).toMatchObject({ digest: model.fingerprint, details: { family: 'llama' } });
@@ -242,13 +241,13 @@ describe('names, vectors and facts', () => {
   });
 
   it('answer to every name where that is asked for', async () => {
-    const { ollama } = await clientOf(model, { anyModel: true });
+    const { ollama } = await clientOf(model, { http: { anyModel: true } });
     const answer = await ollama.chat({ model: 'llama3.2', messages, options: greedy });
     expect(answer.model).toBe('llama3.2');
   });
 
   it('embed texts as the other endpoint of embeddings', async () => {
-    const { ollama, openAi } = await clientOf(model, { limits: { promptTokens: 8 } });
+    const { ollama, openAi } = await clientOf(model, { http: { limits: { promptTokens: 8 } } });
     const input = ['the sea', 'a whale'];
     const theirs = await openAi.embeddings.create({ model: 'tiny', input, encoding_format: 'float' });
     const ours = await ollama.embed({ model: 'tiny', input });

@@ -197,7 +197,7 @@ describe('errors', () => {
     ['another model', { model: 'gpt-4' }, 404, 'model'],
   ];
   it.each(refused)('%s', async (_, fields, status, param) => {
-    const { client } = await serve(model, { limits: { promptTokens: 1000 } });
+    const { client } = await serve(model, { http: { limits: { promptTokens: 1000 } } });
     const error: unknown = await client.completions.create({ ...greedy, ...fields }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(OpenAI.APIError);
     expect(error).toMatchObject({ status, param });

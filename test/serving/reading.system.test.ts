@@ -49,8 +49,9 @@ function opened(name: string): Classifier | Encoder {
   return model;
 }
 
-async function serve(name: string, options: Partial<EncoderServerOptions> = {}): Promise<Listening> {
-  const server = await startEncoderServer(opened(name), { port: 0, log: pino({ enabled: false }), ...options });
+async function serve(name: string, http: Partial<EncoderServerOptions['http']> = {}): Promise<Listening> {
+  const log = pino({ enabled: false });
+  const server = await startEncoderServer(opened(name), { http: { port: 0, log, ...http } });
   onTestFinished(() => server.drain());
   return server;
 }

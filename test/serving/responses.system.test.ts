@@ -84,7 +84,7 @@ describe('responses', () => {
   });
 
   it('belong to the key that asked', async () => {
-    const { client, server } = await serve(model, { keys: ['one', 'two'] });
+    const { client, server } = await serve(model, { http: { keys: ['one', 'two'] } });
     const { id } = await client.responses.create(asked);
     const other = await fetch(`${server.url}/v1/responses/${id}`, { headers: { 'x-api-key': 'two' } });
     expect(other.status).toBe(404);

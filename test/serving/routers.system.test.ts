@@ -71,7 +71,11 @@ describe('measurements for routers', () => {
     { running: 1, waiting: 0 },
     { running: 2, waiting: 3 },
   ])('have names, types, ranges and values of the published table: %j', async (load) => {
-    const { server } = await serve(model, { metricDialects: ['vllm'], parallel: rows, cacheBytes: stateCache });
+    const { server } = await serve(model, {
+      http: { metricDialects: ['vllm'] },
+      runner: { parallel: rows },
+      stores: { cacheBytes: stateCache },
+    });
     const count = load.running + load.waiting;
     const gone = new AbortController();
     const fields = { max_tokens: 100_000, stream: true };
@@ -106,7 +110,7 @@ describe('measurements for routers', () => {
 
   it('need a key, unless they are open', async () => {
     const statuses = async (openMetrics: boolean): Promise<number[]> => {
-      const { server } = await serve(model, { keys: ['secret'], openMetrics });
+      const { server } = await serve(model, { http: { keys: ['secret'], openMetrics } });
       const paths = ['/metrics', '/load', '/props'];
       return Promise.all(paths.map(async (path) => (await fetch(server.url + path)).status));
     };
@@ -119,7 +123,7 @@ const listSchema = z.object({ data: z.array(z.object({ max_model_len: z.int().po
 
 describe('how long a text may be', () => {
   const longest = async (model: LanguageModel, limits: object = {}): Promise<number> => {
-    const { server } = await serve(model, { limits });
+    const { server } = await serve(model, { http: { limits } });
     return listSchema.parse(await (await fetch(`${server.url}/v1/models`)).json()).data[0].max_model_len;
   };
 

@@ -5,8 +5,8 @@ import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
 import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { ServedWriter } from '../../src/serving/http/request-context.ts';
-import type { StateModel } from '../../src/serving/sessions/state-store.ts';
-import { type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
+import type { StateModel } from '../../src/engine/session-store.ts';
+import { type HttpOptions, type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
 import { open } from '../../src/open/index.ts';
 
 export const tinyLlamaFolder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
@@ -23,6 +23,11 @@ export function openTiny(
   return open(folder, { name, chatTemplate: template, threads: 1 });
 }
 
+/** Options of a server besides port and log. */
+export interface ServedOptions extends Partial<Omit<ServerOptions, 'http'>> {
+  readonly http?: Partial<HttpOptions>;
+}
+
 export interface Served {
   readonly server: RunningServer;
   readonly client: OpenAI;
@@ -36,12 +41,12 @@ export async function storedModel(model: LanguageModel): Promise<StateModel> {
 }
 
 /** Starts a server that is drained when the test is over. */
-export async function serve(model: ServedWriter, options: Partial<ServerOptions> = {}): Promise<Served> {
+export async function serve(model: ServedWriter, { http, ...options }: ServedOptions = {}): Promise<Served> {
   const logged: string[] = [];
   const log = pino({}, { write: (line: string) => logged.push(line) });
-  const server = await startServer(model, { port: 0, log, ...options });
+  const server = await startServer(model, { ...options, http: { port: 0, log, ...http } });
   onTestFinished(() => server.drain());
-  const apiKey = options.keys?.[0] ?? 'none';
+  const apiKey = http?.keys?.[0] ?? 'none';
   return { server, logged, client: new OpenAI({ apiKey, baseURL: `${server.url}/v1`, maxRetries: 0 }) };
 }
 

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { sessionTensors } from '../../src/decoding/state/session-tensors.ts';
+import { open } from '../../src/open/index.ts';
 import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
@@ -60,7 +61,7 @@ async function whole(server: RunningServer, prompt: string, tokens: number): Pro
 
 describe('sessions', () => {
   it('go on where they were, reading only what is new', async () => {
-    const { server } = await serve(model, { cacheBytes: 0 });
+    const { server } = await serve(model, { stores: { cacheBytes: 0 } });
     const id = await create(server, 'Once upon a time');
     expect((await turn(server, id)) + (await turn(server, id))).toBe(await whole(server, 'Once upon a time', 24));
     const { json } = await call(server, 'POST', '/completions', { ...greedy, prompt: ' And then', session_id: id });
@@ -145,8 +146,25 @@ describe('sessions', () => {
     expect(logged.join('')).not.toContain('request failed');
   });
 
+  it('are of one precision: a file of a session with 8-bit weights goes on with these alone', async () => {
+    const path = join(await scratchFolder(), 'eight.session');
+    const linear = join(folder, 'linear');
+    await using eight = await open(linear, { name: 'tiny', threads: 1, dtype: 'w8a8' });
+    const session = eight.session();
+    await session.continue('Once upon a time', { maxTokens: 3 }).text();
+    await session.save(path);
+    const statuses: number[] = [];
+    for (const taken of [eight, model]) {
+      const { server } = await serve(taken);
+      const headers = { 'content-type': 'application/octet-stream' };
+      const put = { method: 'PUT', body: readFileSync(path), headers };
+      statuses.push((await fetch(`${server.url}/v1/sessions/eight/state`, put)).status);
+    }
+    expect(statuses).toEqual([201, 400]);
+  });
+
   it('that are damaged are refused, whichever byte it is', async () => {
-    const { server } = await serve(model, { limits: { sessionBytes: 1 << 20 } });
+    const { server } = await serve(model, { http: { limits: { sessionBytes: 1 << 20 } } });
     const id = await create(server, 'Once');
     const bytes = new Uint8Array(await (await fetch(`${server.url}/v1/sessions/${id}/state`)).arrayBuffer());
     const put = async (body: Uint8Array<ArrayBuffer>): Promise<number> => {
@@ -175,11 +193,11 @@ describe('sessions', () => {
   it('in a folder outlive the server', async () => {
     const kept = join(await scratchFolder(), 'sessions');
     const sessions = await FolderStore.open(kept, await storedModel(model));
-    const { server } = await serve(model, { sessions, drafter: 'recycle' });
+    const { server } = await serve(model, { stores: { sessions }, runner: { drafter: 'recycle' } });
     const id = await create(server, 'Once upon a time');
     const first = await turn(server, id);
     await server.drain();
-    const { server: next } = await serve(model, { sessions });
+    const { server: next } = await serve(model, { stores: { sessions } });
     expect(first + (await turn(next, id))).toBe(await whole(next, 'Once upon a time', 24));
     expect(readdirSync(kept, { recursive: true })).toEqual([`anyone.${id}`, join(`anyone.${id}`, '3.session')]);
     // What drafters have learned goes on too, and not to clients, since it comes from all texts of a key.
@@ -190,7 +208,7 @@ describe('sessions', () => {
   });
 
   it('are of one key, take one turn at a time, and keep what they were where a turn is cancelled', async () => {
-    const { server } = await serve(model, { keys: ['one', 'two'] });
+    const { server } = await serve(model, { http: { keys: ['one', 'two'] } });
     const { json } = await call(server, 'POST', '/sessions', { prompt: 'Once upon a time' }, 'one');
     const { id } = summarySchema.parse(json);
     expect((await call(server, 'GET', `/sessions/${id}`, undefined, 'two')).status).toBe(404);
@@ -213,7 +231,7 @@ describe('sessions', () => {
   });
 
   it('hold the state of a chat whose client sends all of it', async () => {
-    const { server, client } = await serve(model, { cacheBytes: 0 });
+    const { server, client } = await serve(model, { stores: { cacheBytes: 0 } });
     const user = { role: 'user' as const, content: 'Tell a story.' };
     const { json } = await call(server, 'POST', '/sessions', { messages: [user] });
     const { id, position } = summarySchema.parse(json);

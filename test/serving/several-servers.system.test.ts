@@ -4,14 +4,14 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import type { LanguageModel } from '../../src/open/language-model.ts';
-import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
+import type { RunningServer } from '../../src/serving/server.ts';
 import { openSharedState } from '../../src/serving/sessions/shared-state.ts';
 import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { needsRedis, noRedis, type RunningRedis, startRedis } from './local-process.ts';
-import { chatTemplate, openTiny, serve, storedModel, tinyLlamaFolder } from './served.ts';
+import { chatTemplate, openTiny, serve, storedModel, tinyLlamaFolder, type ServedOptions } from './served.ts';
 
 const folder = suiteFolder();
 let model: LanguageModel;
@@ -29,13 +29,13 @@ afterAll(async () => {
 });
 
 /** One of several servers. They share the engine, which is not a state of theirs. */
-async function oneOf(options: Partial<ServerOptions> = {}, served = model) {
+async function oneOf(options: ServedOptions = {}, served = model) {
   const warnings: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });
   const shared = await openSharedState(redis?.url ?? '', await storedModel(served), log);
   onTestFinished(() => shared.close());
   const sessions = new MemoryStore({ cold: shared.sessions, maxBytes: 1 << 20 });
-  const { server, client } = await serve(served, { shared, sessions, ...options });
+  const { server, client } = await serve(served, { stores: { shared, sessions }, ...options });
   return { server, client, warnings };
 }
 
@@ -113,7 +113,7 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
 
   it('read a prompt once, for each key', async () => {
     const keys = ['one', 'two'];
-    const [{ server: a }, { server: b, warnings }] = [await oneOf({ keys }), await oneOf({ keys })];
+    const [{ server: a }, { server: b, warnings }] = [await oneOf({ http: { keys } }), await oneOf({ http: { keys } })];
     const prompt = 'Once upon a time there was a little bird that lived in a tree';
     const alone = await completion(a, { prompt }, 'one');
     expect(alone.cached).toBe(0);
@@ -126,7 +126,7 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
     expect(found.cached).toBeGreaterThan(10);
     expect((await completion(b, { prompt }, 'two')).cached).toBe(0);
     expect((await completion(b, { prompt, cache_salt: 'mine' }, 'one')).cached).toBe(0);
-    const { server: c } = await oneOf({ keys });
+    const { server: c } = await oneOf({ http: { keys } });
     expect(await completion(c, { prompt }, 'one')).toMatchObject({ text: alone.text });
     expect(warnings).toEqual([]);
   });
@@ -167,14 +167,14 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
   });
 
   it('count the requests of a key together', async () => {
-    const [{ server: a }, { server: b }] = [await oneOf({ rate: 3 }), await oneOf({ rate: 3 })];
+    const [{ server: a }, { server: b }] = [await oneOf({ http: { rate: 3 } }), await oneOf({ http: { rate: 3 } })];
     const statuses: number[] = [];
     for (const server of [a, b, a, b, a]) statuses.push((await call(server, 'GET', '/sessions')).status);
     expect(statuses).toEqual([200, 200, 200, 429, 429]);
   });
 
   it('answer 503 within two seconds while Redis hangs, and go on after it', async () => {
-    const { server } = await oneOf({ rate: 1000 });
+    const { server } = await oneOf({ http: { rate: 1000 } });
     const id = await create(server, 'Once upon a time');
     const { server: other } = await oneOf();
     redis?.signal('SIGSTOP');
@@ -204,7 +204,7 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
     const log = pino({ level: 'silent' });
     const shared = await openSharedState(own.url, await storedModel(model), log);
     onTestFinished(() => shared.close());
-    const { server } = await serve(model, { shared, sessions: shared.sessions, rate: 1000 });
+    const { server } = await serve(model, { stores: { shared, sessions: shared.sessions }, http: { rate: 1000 } });
     const id = await create(server, 'Once upon a time');
     await own.stop();
     expect((await call(server, 'GET', `/sessions/${id}`)).status).toBe(503);

@@ -70,7 +70,10 @@ describe('chats that call functions', () => {
   it('make 200 of 200 valid calls where they must, in every format, also when they are drafted', async () => {
     const answers = { count: 0 };
     for (const [place, { name }] of toolFormats.entries()) {
-      const { client } = await serve(model, { toolFormat: name, drafter: place % 2 === 0 ? 'lookup' : 'off' });
+      const { client } = await serve(model, {
+        runner: { drafter: place % 2 === 0 ? 'lookup' : 'off' },
+        toolFormat: name,
+      });
       for (let seed = 0; seed < 4; seed++) {
         const answer = await client.chat.completions.create({
           ...Object.assign({ seed: 8 * seed }, asked),

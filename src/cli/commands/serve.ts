@@ -16,9 +16,9 @@ import { open } from '../../open/index.ts';
 import { openedKinds } from '../../open/opened-model.ts';
 import { FolderStore } from '../../serving/sessions/folder-store.ts';
 import { MemoryStore } from '../../serving/sessions/memory-store.ts';
-import type { StateModel } from '../../serving/sessions/state-store.ts';
+import type { StateModel } from '../../engine/session-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
-import { type ServerOptions, startServer } from '../../serving/server.ts';
+import { type HttpOptions, startServer, type StoreOptions } from '../../serving/server.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { drafters } from '../../decoding/speculation/drafters/registry.ts';
@@ -134,7 +134,10 @@ export const serveCommand = defineCommand({
     const keys = await keysOf(options);
     const { parallel, maxQueue, sessions, toolFormat, speculate: drafter, noUi } = options;
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
-    const log = pino({ base: null }, { write: (line: string) => context.note(line.trimEnd()) });
+    const log = pino(
+      { base: null, level: context.quiet ? 'silent' : 'info' },
+      { write: (line: string) => context.note(line.trimEnd()) },
+    );
     const folder = await fetchedModel(context, options.model, options);
     const place = await placeEngine(folder, options.engine, options.threads);
     const names = options.servedModelName.flat();
@@ -142,7 +145,7 @@ export const serveCommand = defineCommand({
     const [name, ...aliases] = new Set(names.length > 0 ? names : own);
     const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
-    const listening = {
+    const http: HttpOptions = {
       host: options.host,
       port: options.port,
       keys,
@@ -163,7 +166,7 @@ export const serveCommand = defineCommand({
       const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
       const given = ofTexts.find(([, value]) => value !== undefined && value !== 'off');
       if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
-      const server = await startEncoderServer(model, { ...listening, maxRequests: parallel + maxQueue });
+      const server = await startEncoderServer(model, { http, maxRequests: parallel + maxQueue });
       context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
@@ -171,19 +174,15 @@ export const serveCommand = defineCommand({
     const engine = await model.engine();
     await using kept = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
     const server = await startServer(model, {
-      ...listening,
-      parallel,
-      maxQueue,
-      drafter,
+      http: { ...http, page, metricDialects: options.metricsNames },
+      runner: { parallel, maxQueue, drafter, chunk: options.promptChunk, deterministic: options.deterministic },
+      stores: {
+        cacheBytes: options.stateCache,
+        sessions: kept.sessions,
+        sessionTtl: options.sessionTtl,
+        shared: kept.shared,
+      },
       toolFormat,
-      page,
-      chunk: options.promptChunk,
-      deterministic: options.deterministic,
-      cacheBytes: options.stateCache,
-      sessions: kept.sessions,
-      sessionTtl: options.sessionTtl,
-      shared: kept.shared,
-      metricDialects: options.metricsNames,
     });
     context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${stateOf(engine)}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
@@ -214,7 +213,7 @@ async function openSessions(
   { sessions: place, sessionCache }: { readonly sessions?: string; readonly sessionCache: number },
   model: StateModel,
   log: Logger,
-): Promise<Pick<ServerOptions, 'sessions' | 'shared'> & AsyncDisposable> {
+): Promise<Pick<StoreOptions, 'sessions' | 'shared'> & AsyncDisposable> {
   const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;
   const inFolder = (): Promise<FolderStore> =>
     place === undefined ? FolderStore.scratch(model) : FolderStore.open(place, model);

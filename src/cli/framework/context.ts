@@ -28,6 +28,8 @@ export interface CommandContext {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
   readonly signal: AbortSignal;
+  /** Whether nothing is said about the work. */
+  readonly quiet: boolean;
   /** Prints a line of the result for people: on stdout, or on stderr next to `--json`. Nothing with `--quiet --json`. */
   print(line: string): void;
   table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): void;
@@ -67,6 +69,7 @@ export function makeContext(
   return {
     command,
     json,
+    quiet,
     run,
     environment: io.environment,
     streamsToTerminal: !json && io.stdout.isTTY === true,

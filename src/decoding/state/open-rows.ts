@@ -25,7 +25,7 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout)
   const { open, horizon, ring } = layout;
   if (open === undefined) return undefined;
   const { sinks = 0, reach } = horizon;
-  const ranges: { from: number; sunk: number; first: number; held: number; n: number }[] = [];
+  const ranges = [];
   let most = 0;
   for (const state of states) {
     const { length } = state;

@@ -37,13 +37,6 @@ interface MaskFeeds {
   readonly feeds: readonly (readonly [name: string, value: Tensor])[];
 }
 
-/** The sequences of a step, and the feeds made of them. */
-interface StepParts {
-  readonly feeds: Record<string, Tensor>;
-  readonly requests: readonly StepRequest[];
-  readonly states: readonly SequenceState[];
-}
-
 /** Inputs of the graph for the state of a layer. */
 interface LayerInputs {
   readonly rows: readonly RowsOfSlots[];
@@ -66,8 +59,8 @@ export class StepFeeds {
   #textFeeds: Record<string, Tensor> = {};
   readonly #rows: BatchRows;
   readonly #layers: readonly LayerInputs[];
-  /** By layout: its inputs of open rows, and M of each. */
-  readonly #openInputs = new Map<SlotLayout, ReadonlyMap<string, number>>();
+  /** Layout and M of each input of open rows. */
+  readonly #openInputs = new Map<string, readonly [layout: string, M: number]>();
   #masks = new Map<string, MaskFeeds>();
 
   /** @param lane steps that take turns with others have buffers of their own: prompts that are read between rounds, for example */
@@ -82,12 +75,9 @@ export class StepFeeds {
         .filter(({ name }) => program.inputs.has(name)),
       sums: [{ name: `sums.${layer}`, shape: sums }].find(({ name }) => program.inputs.has(name)),
     }));
-    for (const slots of layout.slotLayouts) {
-      const inputs = slots.layers.map((layer) => {
-        const M = layout.layers[layer].heads;
-        return [openInputName(slots.name, M), M] as const;
-      });
-      this.#openInputs.set(slots, new Map(inputs.filter(([name]) => program.inputs.has(name))));
+    for (const { slots, heads } of layout.layers) {
+      const input = openInputName(slots.name, heads);
+      if (program.inputs.has(input)) this.#openInputs.set(input, [slots.name, heads]);
     }
   }
 
@@ -108,9 +98,9 @@ export class StepFeeds {
     const states = requests.map(({ state }) => state);
     for (const slots of this.#layout.slotLayouts) {
       const C = mostSlots(states, slots);
-      this.#feedMasks({ feeds, requests, states }, T, slots, C);
+      this.#feedMasks(feeds, requests, states, T, slots, C);
       for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
-      if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, requests, slots);
+      if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, states, slots);
     }
     if (this.#model.cross !== undefined) Object.assign(feeds, this.#feedsOfTexts(this.#model.cross, states));
     if ((this.#model.sizes.shiftWidth ?? 0) > 0) this.#feedShifts(feeds, requests, T);
@@ -163,7 +153,14 @@ export class StepFeeds {
   }
 
   /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. @param C slots of the longest ring or cache */
-  #feedMasks({ feeds, requests, states }: StepParts, T: number, slots: SlotLayout, C: number): void {
+  #feedMasks(
+    feeds: Record<string, Tensor>,
+    requests: readonly StepRequest[],
+    states: readonly SequenceState[],
+    T: number,
+    slots: SlotLayout,
+    C: number,
+  ): void {
     const { name, horizon, inputs } = slots;
     const open = openRowsOf(states, slots);
     // Where all rows are open, the ring has no masks.
@@ -191,7 +188,8 @@ export class StepFeeds {
 
   /** `open.ℓ.M` for each M of the layers of a layout. */
   #feedOpenRows(feeds: Record<string, Tensor>, layout: SlotLayout, { count, ofStates }: OpenOfStates, C: number): void {
-    for (const [input, M] of this.#openInputs.get(layout) ?? []) {
+    for (const [input, [name, M]] of this.#openInputs) {
+      if (name !== layout.name) continue;
       const rows = new Int32Array(ofStates.length * M * count);
       for (const [b, { slots }] of ofStates.entries()) {
         for (let matrix = b * M; matrix < (b + 1) * M; matrix++) {
@@ -244,10 +242,10 @@ export class StepFeeds {
   }
 
   /** Rows that closed groups of the layers of a layout left, S of each layer, and which of them are in use. */
-  #feedGroupRows(feeds: Record<string, Tensor>, requests: readonly StepRequest[], { name, layers }: SlotLayout): void {
-    const B = requests.length;
+  #feedGroupRows(feeds: Record<string, Tensor>, states: readonly SequenceState[], { name, layers }: SlotLayout): void {
+    const B = states.length;
     for (const [index, layer] of layers.entries()) {
-      const memories = requests.map(({ state }) => state.groupRows[layer]);
+      const memories = states.map(({ groupRows }) => groupRows[layer]);
       // At least one row, so that no tensor is empty.
       const S = Math.max(1, ...memories.map((memory) => memory?.capacity ?? 0));
       for (const part of parts) {

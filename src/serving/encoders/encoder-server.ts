@@ -16,7 +16,7 @@ import type { ServerMetrics } from '../http/metrics.ts';
 import type { Classifier, Encoder } from '../../open/readers.ts';
 import { textRoutes } from '../http/text-api.ts';
 import { listen, type Listening } from '../listen.ts';
-import { type AnyServerOptions, surroundings } from '../server.ts';
+import { type HttpOptions, surroundings } from '../server.ts';
 import { type ApiDefinition, createApi } from '../http/app.ts';
 import { TextLine } from './text-line.ts';
 
@@ -164,7 +164,8 @@ export const encoderRoutes: readonly Route<EncoderServing>[] = [
 ];
 
 /** How such a model is served. */
-export interface EncoderServerOptions extends AnyServerOptions {
+export interface EncoderServerOptions {
+  readonly http: HttpOptions;
   /** Requests that are read or wait; more are refused with 429. Default 72. */
   readonly maxRequests?: number;
 }
@@ -172,13 +173,13 @@ export interface EncoderServerOptions extends AnyServerOptions {
 /** Serves a model, which stays the caller's. @throws LinnetError as `startServer` */
 export async function startEncoderServer(
   model: Encoder | Classifier,
-  options: EncoderServerOptions,
+  { http, maxRequests = 72 }: EncoderServerOptions,
 ): Promise<Listening> {
   model.prepare();
-  const line = new TextLine(options.maxRequests ?? 72);
-  const around = { ...surroundings(options), model, line };
+  const line = new TextLine(maxRequests);
+  const around = { ...surroundings(http), model, line };
   const serving = { ...around, embeddings: encoderEmbedder(around) };
-  return listen(createApi<EncoderServing>(serving, encoderApi(model)), options, {
+  return listen(createApi<EncoderServing>(serving, encoderApi(model)), http, {
     serving,
     settle: () => line.close(),
   });

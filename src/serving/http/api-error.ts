@@ -65,7 +65,15 @@ const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
   ABORTED: 'unavailable_error',
 };
 
-export const noRoom = 'there is no room left to keep states; delete sessions, or make room';
+const noRoom = 'there is no room left to keep states; delete sessions, or make room';
+
+/** The store of sessions cannot be reached, or has no room. */
+export class StoreError extends ApiError {
+  constructor(isFull: boolean, cause: unknown) {
+    if (isFull) super('insufficient_storage_error', noRoom, { cause });
+    else super('unavailable_error', 'the store of sessions does not answer; try again later', { retryAfter: 1, cause });
+  }
+}
 
 /** Any error as one that may be reported; errors of the server reveal no internals. */
 export function asApiError(error: unknown): ApiError {

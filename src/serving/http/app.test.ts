@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { letters } from '../../../test/models/letters.ts';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { LanguageModel } from '../../open/language-model.ts';
-import { type AnyServerOptions, surroundings } from '../server.ts';
+import { type HttpOptions, surroundings } from '../server.ts';
 import { createApi } from './app.ts';
 import { dataFraming, eventStream } from './dialects/event-stream.ts';
 import type { TokenServing } from './request-context.ts';
@@ -16,7 +16,7 @@ const timeout = 4321;
 function apiOf(
   routes: readonly Route<TokenServing>[],
   aliases: readonly string[] = [],
-  { log = pino({ enabled: false }), ...options }: Partial<AnyServerOptions> = {},
+  { log = pino({ enabled: false }), ...options }: Partial<HttpOptions> = {},
 ) {
   const description = tinyLlama([{ kind: 'softmax' }]);
   const about = { name: 'tiny', origin: 'tiny', fingerprint: '', tokenizer: letters };
@@ -70,7 +70,7 @@ it.each(['/v1/models/meta-llama/Llama-3', '/v1/models/meta-llama%2FLlama-3'])('k
 
 describe('pages of other sites', () => {
   const route: Route<TokenServing> = { method: 'post', path: '/erase', summary: '', answer: () => Response.json({}) };
-  const status = async (headers: Record<string, string>, options: Partial<AnyServerOptions> = {}): Promise<number> => {
+  const status = async (headers: Record<string, string>, options: Partial<HttpOptions> = {}): Promise<number> => {
     const sent = { host: 'localhost:8080', ...headers };
     return (await apiOf([route], [], options).request('/erase', { method: 'POST', headers: sent })).status;
   };

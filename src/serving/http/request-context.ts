@@ -1,6 +1,6 @@
 /** The server as handlers of requests use it. */
-import type { BodyBudget } from './request-bodies.ts';
-import type { StateStore } from '../sessions/state-store.ts';
+import type { BodyBudget } from './request-fields.ts';
+import type { SessionStore } from '../../engine/session-store.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { Runner } from '../../engine/runner.ts';
 import type { Embeddings } from '../../engine/text/embeddings.ts';
@@ -39,7 +39,7 @@ export interface Serving extends EmbeddingServing {
   readonly runner: Runner;
   readonly calls: ToolCalls;
   readonly sessions: Sessions;
-  readonly responses: StateStore;
+  readonly responses: SessionStore;
 }
 
 export function modelNames({ model, aliases = [] }: TokenServing): readonly string[] {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { checkSessionHeader, decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { summary } from '../sessions/sessions.ts';
-import type { StateName } from '../sessions/state-store.ts';
+import type { SessionName } from '../../engine/session-store.ts';
 import { type ApiRequest, post, type Route, route } from './route.ts';
 import { ApiError } from './api-error.ts';
 import { preparePrompt, type PromptInput } from '../../engine/prompt.ts';
@@ -10,8 +10,7 @@ import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import { chatInput, chatMessages, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
-import { withBody } from './request-bodies.ts';
-import { checkInVocabulary, maybe, refuse, tokenId } from './request-fields.ts';
+import { checkInVocabulary, maybe, refuse, tokenId, withBody } from './request-fields.ts';
 
 const createSchema = (limits: ServerLimits) =>
   z.object({
@@ -87,7 +86,7 @@ async function sessionFile({ sessions, model }: Serving, request: ApiRequest): P
   return new Response(Uint8Array.from(file), { headers: { 'content-type': bytes } });
 }
 
-function named({ key, params }: ApiRequest): StateName {
+function named({ key, params }: ApiRequest): SessionName {
   return { owner: key, id: params.id };
 }
 

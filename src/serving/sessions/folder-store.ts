@@ -14,12 +14,12 @@ import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import {
   idsOf,
   nameOf,
-  type SaveOptions,
+  type SessionWrite,
   type StateModel,
-  type StateName,
-  type StateStore,
-  type StoredState,
-} from './state-store.ts';
+  type SessionName,
+  type SessionStore,
+  type StoredSession,
+} from '../../engine/session-store.ts';
 
 interface VersionFile {
   readonly file: string;
@@ -32,7 +32,7 @@ const sweepEvery = 600_000;
 
 const versionPattern = /^([1-9]\d{0,14})(?:\.([1-9]\d{0,8}))?\.session$/;
 
-export class FolderStore implements StateStore {
+export class FolderStore implements SessionStore {
   readonly #folder: string;
   readonly #model: StateModel;
   /** Whether the folder is gone with the process. */
@@ -60,7 +60,7 @@ export class FolderStore implements StateStore {
     return new FolderStore(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
   }
 
-  async load(name: StateName): Promise<StoredState | undefined> {
+  async read(name: SessionName): Promise<StoredSession | undefined> {
     // A version may be replaced between finding its file and opening it; then there is a newer one.
     for (let attempt = 0; ; attempt++) {
       const found = await this.#newestIn(this.#place(name));
@@ -75,11 +75,11 @@ export class FolderStore implements StateStore {
     }
   }
 
-  async version(name: StateName): Promise<number | undefined> {
+  async version(name: SessionName): Promise<number | undefined> {
     return (await this.#newestIn(this.#place(name)))?.version;
   }
 
-  async save(name: StateName, session: Snapshot, { expected, ttl }: SaveOptions): Promise<number | undefined> {
+  async write(name: SessionName, session: Snapshot, { expected, ttl }: SessionWrite = {}): Promise<number | undefined> {
     const known = (await this.version(name)) ?? 0;
     if (known !== (expected ?? known)) return undefined;
     const version = known + 1;
@@ -108,7 +108,7 @@ export class FolderStore implements StateStore {
     return version;
   }
 
-  async remove(name: StateName): Promise<boolean> {
+  async delete(name: SessionName): Promise<boolean> {
     const known = (await this.#newestIn(this.#place(name))) !== undefined;
     await rm(this.#place(name), { recursive: true, force: true });
     return known;
@@ -152,7 +152,7 @@ export class FolderStore implements StateStore {
     });
   }
 
-  #place(name: StateName): string {
+  #place(name: SessionName): string {
     return join(this.#folder, nameOf(name));
   }
 }

@@ -5,15 +5,15 @@
 import { LRUCache } from 'lru-cache';
 import {
   idsOf,
-  type KeptState,
+  type NotedSession,
   nameOf,
-  type SaveOptions,
+  type SessionWrite,
   sessionBytes,
-  type StateName,
-  type StateStore,
-  type StoredState,
-  StoreError,
-} from './state-store.ts';
+  type SessionName,
+  type SessionStore,
+  type StoredSession,
+} from '../../engine/session-store.ts';
+import { StoreError } from '../http/api-error.ts';
 
 /** Where an entry was found, how long that took, and how many bytes came from the store. */
 type LoadObserver = (tier: 'warm' | 'cold', seconds: number, bytes: number) => void;
@@ -22,14 +22,14 @@ export interface MemoryStoreOptions {
   /** Bytes of entries in memory; an entry that has more is not held. Default: all are. */
   readonly maxBytes?: number;
   /** The store behind, closed with this one. Default: none. */
-  readonly cold?: StateStore;
+  readonly cold?: SessionStore;
   /** Makes do with memory while the store is away, and receives the reason. Default: that is an error. */
   readonly onAbsence?: (error: unknown) => void;
 }
 
-export class MemoryStore implements StateStore {
-  readonly #entries: LRUCache<string, StoredState>;
-  readonly #cold: StateStore | undefined;
+export class MemoryStore implements SessionStore {
+  readonly #entries: LRUCache<string, StoredSession>;
+  readonly #cold: SessionStore | undefined;
   readonly #onAbsence: ((error: unknown) => void) | undefined;
   /** Receives every load of an entry where there is a store behind. */
   observer: LoadObserver = () => undefined;
@@ -37,7 +37,7 @@ export class MemoryStore implements StateStore {
   constructor({ maxBytes = Number.MAX_SAFE_INTEGER, cold, onAbsence }: MemoryStoreOptions = {}) {
     this.#cold = cold;
     this.#onAbsence = onAbsence;
-    this.#entries = new LRUCache<string, StoredState>({
+    this.#entries = new LRUCache<string, StoredSession>({
       maxSize: Math.max(1, maxBytes),
       sizeCalculation: ({ session }) => Math.max(1, sessionBytes(session)),
     });
@@ -51,7 +51,7 @@ export class MemoryStore implements StateStore {
     return this.#entries.calculatedSize;
   }
 
-  async load(name: StateName): Promise<StoredState | undefined> {
+  async read(name: SessionName): Promise<StoredSession | undefined> {
     const started = performance.now();
     const seconds = (): number => (performance.now() - started) / 1000;
     const held = this.#entries.get(nameOf(name));
@@ -61,34 +61,34 @@ export class MemoryStore implements StateStore {
       return held;
     }
     this.#entries.delete(nameOf(name));
-    const stored = await this.#cold.load(name);
+    const stored = await this.#cold.read(name);
     if (stored === undefined) return undefined;
     this.observer('cold', seconds(), sessionBytes(stored.session));
     this.#hold(name, stored);
     return stored;
   }
 
-  async version(name: StateName): Promise<number | undefined> {
+  async version(name: SessionName): Promise<number | undefined> {
     return this.#cold === undefined ? this.#entries.peek(nameOf(name))?.version : await this.#cold.version(name);
   }
 
-  async save(name: StateName, session: KeptState, options: SaveOptions): Promise<number | undefined> {
+  async write(name: SessionName, session: NotedSession, options: SessionWrite = {}): Promise<number | undefined> {
     const { expected, ttl } = options;
     const known = this.#entries.peek(nameOf(name))?.version ?? 0;
     const own = known === (expected ?? known) ? known + 1 : undefined;
     const version =
       this.#cold === undefined
         ? own
-        : await this.#bridged(this.#cold.save(name, session, options), (expected ?? 0) + 1);
+        : await this.#bridged(this.#cold.write(name, session, options), (expected ?? 0) + 1);
     if (version !== undefined) this.#hold(name, { session, version, ttl });
     else if (this.#cold !== undefined) this.#entries.delete(nameOf(name));
     return version;
   }
 
-  async remove(name: StateName): Promise<boolean> {
+  async delete(name: SessionName): Promise<boolean> {
     // An entry whose time is over counts as none.
     const held = this.#entries.peek(nameOf(name)) !== undefined && this.#entries.delete(nameOf(name));
-    return this.#cold === undefined ? held : await this.#cold.remove(name);
+    return this.#cold === undefined ? held : await this.#cold.delete(name);
   }
 
   async list(owner: string): Promise<string[]> {
@@ -100,7 +100,7 @@ export class MemoryStore implements StateStore {
     await this.#cold?.close();
   }
 
-  #hold(name: StateName, entry: StoredState): void {
+  #hold(name: SessionName, entry: StoredSession): void {
     // Tokens of an idle text take four bytes each. What drafters have learned is for files.
     const session = { ...entry.session, tokens: Int32Array.from(entry.session.tokens), learned: undefined };
     this.#entries.set(nameOf(name), { ...entry, session }, { ttl: 1000 * (entry.ttl ?? 0) });

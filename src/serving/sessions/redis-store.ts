@@ -6,7 +6,8 @@
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { answerWithin, type Redis } from '../../redis/client.ts';
-import { nameOf, type StateModel, type StateName, type StateStore, StoreError } from './state-store.ts';
+import { nameOf, type StateModel, type SessionName, type SessionStore } from '../../engine/session-store.ts';
+import { StoreError } from '../http/api-error.ts';
 
 /** KEYS: entry, index. ARGV: expected version or '', bytes, seconds to live or 0, id, note. Returns the new version, or −1. */
 const saveScript = `
@@ -42,20 +43,20 @@ const loadPatience = 30_000;
  * @param kind part of the keys
  * @param idle seconds that every entry stays after it was last of use, and is not listed. Default: as each save says
  */
-export function redisStore(redis: Redis, model: StateModel, kind: string, idle?: number): StateStore {
+export function redisStore(redis: Redis, model: StateModel, kind: string, idle?: number): SessionStore {
   const { engine, fingerprint } = model;
-  const keyOf = (name: StateName): string => `linnet:${fingerprint}:${kind}:${nameOf(name)}`;
+  const keyOf = (name: SessionName): string => `linnet:${fingerprint}:${kind}:${nameOf(name)}`;
   const indexOf = (owner: string): string => `linnet:${fingerprint}:${kind}s:${nameOf({ owner, id: '' })}`;
   const touch = async (key: string): Promise<void> => {
     if (idle !== undefined) await redisAnswer(key, redis.expire(key, idle));
   };
-  const numberIn = (text: Buffer | null, { id }: StateName): number => {
+  const numberIn = (text: Buffer | null, { id }: SessionName): number => {
     const value = Number(text?.toString() ?? '');
     if (text !== null && text.length > 0 && Number.isSafeInteger(value) && value >= 0) return value;
     throw new LinnetError('FORMAT', `${kind} ${id} has no usable version in Redis`);
   };
   return {
-    async load(name) {
+    async read(name) {
       const key = keyOf(name);
       // A Redis that hangs is found out before it is asked for much.
       if ((await redisAnswer(key, redis.exists(key))) === 0) return undefined;
@@ -81,7 +82,7 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
       return numberIn(version, name);
     },
 
-    async save(name, session, { expected, ttl = idle ?? 0 }) {
+    async write(name, session, { expected, ttl = idle ?? 0 } = {}) {
       const { buffer, byteOffset, byteLength } = encodeSession({ ...session, fingerprint });
       const bytes = Buffer.from(buffer, byteOffset, byteLength);
       if (bytes.length > mostBytes) {
@@ -98,7 +99,7 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
       return Number(version) > 0 ? Number(version) : undefined;
     },
 
-    async remove(name) {
+    async delete(name) {
       const key = keyOf(name);
       if (idle === undefined) await redisAnswer(key, redis.zrem(indexOf(name.owner), name.id));
       return (await redisAnswer(key, redis.del(key))) > 0;

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { cancelled } from '../../engine/running-job.ts';
 import { ApiError } from '../http/api-error.ts';
-import type { SaveOptions, StateName, StateStore, StoredState } from './state-store.ts';
+import type { SessionWrite, SessionName, SessionStore, StoredSession } from '../../engine/session-store.ts';
 
 /** A session while a request works on it. */
 export interface SessionTurn {
@@ -25,13 +25,13 @@ const countAge = 5_000;
 const mostSessions = 10_000;
 
 export class Sessions {
-  readonly #store: StateStore;
+  readonly #store: SessionStore;
   readonly #ttl: number | undefined;
   readonly #busy = new Set<string>();
   readonly #counts = new Map<string, { count: number; readonly at: number }>();
 
   /** @param ttl seconds without a turn after which a session is gone, where it was not made with others. Default: it stays */
-  constructor(store: StateStore, ttl?: number) {
+  constructor(store: SessionStore, ttl?: number) {
     this.#store = store;
     this.#ttl = ttl;
   }
@@ -42,7 +42,7 @@ export class Sessions {
   }
 
   /** Keeps a session under an id, in place of one of that id. @throws ApiError as `create` and `begin` */
-  async put(name: StateName, session: Snapshot, signal: AbortSignal) {
+  async put(name: SessionName, session: Snapshot, signal: AbortSignal) {
     this.#claim(name, signal);
     const expected = (await this.#store.version(name)) ?? 0;
     return await this.#save(name, session, { expected, ttl: this.#ttl });
@@ -54,7 +54,7 @@ export class Sessions {
    * @param expected the version that the caller believes in
    * @throws ApiError without the session, while another turn works on it, and for another version
    */
-  async begin(name: StateName, signal: AbortSignal, expected?: number): Promise<SessionTurn> {
+  async begin(name: SessionName, signal: AbortSignal, expected?: number): Promise<SessionTurn> {
     this.#claim(name, signal);
     const { session, version, ttl } = await this.load(name);
     if (expected !== undefined && expected !== version) throw stale(name);
@@ -69,22 +69,22 @@ export class Sessions {
   }
 
   /** @throws ApiError as `begin` */
-  async remove(name: StateName, signal: AbortSignal): Promise<void> {
+  async remove(name: SessionName, signal: AbortSignal): Promise<void> {
     this.#claim(name, signal);
-    if (!(await this.#store.remove(name))) throw missing(name);
+    if (!(await this.#store.delete(name))) throw missing(name);
   }
 
   /** @throws ApiError without the session */
-  async load(name: StateName): Promise<StoredState> {
+  async load(name: SessionName): Promise<StoredSession> {
     checkId(name);
-    const stored = await this.#store.load(name);
+    const stored = await this.#store.read(name);
     if (stored === undefined) throw missing(name);
     return stored;
   }
 
-  async #save(name: StateName, session: Snapshot, options: SaveOptions) {
+  async #save(name: SessionName, session: Snapshot, options: SessionWrite) {
     if (options.expected === 0) await this.#count(name.owner);
-    const version = await this.#store.save(name, session, options);
+    const version = await this.#store.write(name, session, options);
     if (version === undefined) throw stale(name);
     return summary(name, { session, version });
   }
@@ -102,7 +102,7 @@ export class Sessions {
   }
 
   /** Keeps others from a session until the signal of the request fires. */
-  #claim(name: StateName, signal: AbortSignal): void {
+  #claim(name: SessionName, signal: AbortSignal): void {
     checkId(name);
     const key = `${name.owner} ${name.id}`;
     if (this.#busy.has(key)) throw new ApiError('conflict_error', `another request works on session ${name.id}`);
@@ -118,19 +118,19 @@ function untilFired(signal: AbortSignal, release: () => void): void {
 }
 
 /** A session as the API describes it. Its version grows with every turn. */
-export function summary({ id }: StateName, { session: { state, tokens }, version }: StoredState) {
+export function summary({ id }: SessionName, { session: { state, tokens }, version }: StoredSession) {
   return { id, object: 'session', position: tokens.length, state_bytes: state.bytes, version };
 }
 
-function checkId({ id }: StateName): void {
+function checkId({ id }: SessionName): void {
   if (/^[A-Za-z0-9_-]{1,64}$/.test(id)) return;
   throw new ApiError('invalid_request_error', 'a session id has 1 to 64 letters, digits, _ and -');
 }
 
-function missing({ id }: StateName): ApiError {
+function missing({ id }: SessionName): ApiError {
   return new ApiError('not_found_error', `there is no session ${id}`);
 }
 
-function stale({ id }: StateName): ApiError {
+function stale({ id }: SessionName): ApiError {
   return new ApiError('conflict_error', `session ${id} was changed meanwhile; look at it and try again`);
 }

@@ -8,7 +8,7 @@ import { LinnetError } from '../../errors.ts';
 import { answerWithin, openRedis, type Redis } from '../../redis/client.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
-import type { StateModel, StateStore } from './state-store.ts';
+import type { StateModel, SessionStore } from '../../engine/session-store.ts';
 
 export type SharedState = Awaited<ReturnType<typeof openSharedState>>;
 
@@ -30,7 +30,7 @@ export async function openSharedState(url: string, model: StateModel, log: Logge
     sessions: redisStore(redis, model, 'session'),
     prefixes,
     /** Answers of all servers, the last ones of this server in memory too. */
-    responses(maxBytes: number): StateStore {
+    responses(maxBytes: number): SessionStore {
       const cold = redisStore(redis, model, 'response', responseSeconds);
       return new MemoryStore({ cold, maxBytes, onAbsence: warn('shared answers') });
     },
@@ -79,13 +79,13 @@ function redisPrefixes(
     const best = versions.findLastIndex((version) => version !== undefined);
     if (best < 0) return undefined;
     try {
-      const stored = await store.load(entries[best]);
+      const stored = await store.read(entries[best]);
       if (stored === undefined) return undefined;
       const { state, tokens: read } = stored.session;
       if (state.length === lengths[best] && Array.from(read).every((token, i) => tokens[i] === token)) return state;
       throw new LinnetError('MISMATCH', 'a shared beginning is not of the tokens that its key says');
     } catch (error) {
-      if (error instanceof LinnetError) await store.remove(entries[best]);
+      if (error instanceof LinnetError) await store.delete(entries[best]);
       throw error;
     }
   };
@@ -93,7 +93,7 @@ function redisPrefixes(
     const { length } = state;
     const entry = { owner: '', id: chainKeys(salt, tokens, [length])[0] };
     if ((await store.version(entry)) !== undefined) return;
-    await store.save(entry, { state, tokens: tokens.slice(0, length) }, {});
+    await store.write(entry, { state, tokens: tokens.slice(0, length) });
     await answerWithin(addPatience, redis.zadd(lengthsOf(salt), length, String(length)));
     await answerWithin(addPatience, redis.expire(lengthsOf(salt), 2 * timeToLive));
   };

@@ -177,7 +177,7 @@ export const responses: Dialect<Fields> = {
         const said = chatMessages([{ role: 'assistant', content, reasoning_content: thoughts, tool_calls: made }]);
         const body = bodyOf(answered, record);
         const note = JSON.stringify({ messages: [...messages, ...said], body });
-        await store.save({ owner, id }, { state, tokens, random, note }, { expected: 0 });
+        await store.write({ owner, id }, { state, tokens, random, note }, { expected: 0 });
       },
       answer: ([record]) => answerOf(answered, record),
     };
@@ -213,7 +213,7 @@ const noteSchema = z.strictObject({
 
 /** @throws ApiError without one; LinnetError `FORMAT` or `MISMATCH` for one that is damaged or of another model */
 async function storedResponse({ responses: store }: Serving, owner: string, id: string): Promise<StoredResponse> {
-  const session = (await store.load({ owner, id }))?.session;
+  const session = (await store.read({ owner, id }))?.session;
   if (session?.note === undefined) throw noResponse(id);
   try {
     return { session, ...noteSchema.parse(JSON.parse(session.note)) };
@@ -393,7 +393,7 @@ export const storedResponseRoutes: readonly Route<Serving>[] = [
     Response.json((await storedResponse(serving, key, params.id)).body),
   ),
   route('delete', path, 'Forgets an answer', async ({ responses: store }: Serving, { key, params: { id } }) => {
-    if (!(await store.remove({ owner: key, id }))) throw noResponse(id);
+    if (!(await store.delete({ owner: key, id }))) throw noResponse(id);
     return Response.json({ id, object: 'response', deleted: true });
   }),
 ];

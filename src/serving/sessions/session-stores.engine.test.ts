@@ -13,7 +13,7 @@ import { openRedis, type Redis } from '../../redis/client.ts';
 import { FolderStore } from './folder-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
-import { sessionBytes, type StateModel, type StateStore } from './state-store.ts';
+import { sessionBytes, type StateModel, type SessionStore } from '../../engine/session-store.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
 const folder = suiteFolder();
@@ -52,10 +52,10 @@ interface Kind {
   readonly title: string;
   readonly skipped: boolean;
   /** Two servers' views of one store. */
-  open(): Promise<readonly [StateStore, StateStore]>;
+  open(): Promise<readonly [SessionStore, SessionStore]>;
 }
 
-async function inRedis(): Promise<readonly [StateStore, StateStore]> {
+async function inRedis(): Promise<readonly [SessionStore, SessionStore]> {
   await connected().flushall();
   return [redisStore(connected(), model, 'session'), redisStore(connected(), model, 'session')];
 }
@@ -93,49 +93,49 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
 
   it.skipIf(skipped)('come back as they were saved, by either server', async () => {
     const [a, b] = await open();
-    expect([await a.load(name), await a.version(name), await a.remove(name)]).toEqual([undefined, undefined, false]);
+    expect([await a.read(name), await a.version(name), await a.delete(name)]).toEqual([undefined, undefined, false]);
     const session = await text(20);
-    expect(await a.save(name, session, { expected: 0 })).toBe(1);
+    expect(await a.write(name, session, { expected: 0 })).toBe(1);
     for (const store of [a, b]) {
-      const stored = await store.load(name);
+      const stored = await store.read(name);
       expect(stored?.version).toBe(1);
       expect(Array.from(stored?.session.tokens ?? [])).toEqual(Array.from(session.tokens));
       expect(stored?.session.random).toEqual([1, 2, 3, 4]);
       expect(stored?.session.state.sums).toEqual(session.state.sums);
       expect(stored?.session.state.layers[0]).toEqual(session.state.layers[0]);
     }
-    expect(await b.remove(name)).toBe(true);
-    expect([await a.load(name), await b.version(name)]).toEqual([undefined, undefined]);
+    expect(await b.delete(name)).toBe(true);
+    expect([await a.read(name), await b.version(name)]).toEqual([undefined, undefined]);
   });
 
   it.skipIf(skipped)('are replaced by who knows the version, and by one of two who do', async () => {
     const [a, b] = await open();
     const session = await text(5);
-    expect(await a.save(name, session, { expected: 1 })).toBeUndefined();
-    expect(await a.save(name, session, { expected: 0 })).toBe(1);
-    expect(await b.save(name, session, { expected: 0 })).toBeUndefined();
+    expect(await a.write(name, session, { expected: 1 })).toBeUndefined();
+    expect(await a.write(name, session, { expected: 0 })).toBe(1);
+    expect(await b.write(name, session, { expected: 0 })).toBeUndefined();
     for (let version = 1; version < 6; version++) {
       const next = await text(5 + version);
-      await b.load(name);
-      const won = await Promise.all([a, b, a, b].map((store) => store.save(name, next, { expected: version })));
+      await b.read(name);
+      const won = await Promise.all([a, b, a, b].map((store) => store.write(name, next, { expected: version })));
       expect(won.filter((result) => result !== undefined)).toEqual([version + 1]);
       for (const store of [a, b]) {
-        expect((await store.load(name))?.session.tokens).toHaveLength(5 + version);
+        expect((await store.read(name))?.session.tokens).toHaveLength(5 + version);
         expect(await store.version(name)).toBe(version + 1);
       }
     }
-    await a.remove(name);
-    expect(await b.save(name, session, { expected: 6 })).toBeUndefined();
-    expect(await b.load(name)).toBeUndefined();
+    await a.delete(name);
+    expect(await b.write(name, session, { expected: 6 })).toBeUndefined();
+    expect(await b.read(name)).toBeUndefined();
   });
 
   it.skipIf(skipped)('are listed by owner', async () => {
     const [a, b] = await open();
     const session = await text(3);
     for (const owner of ['', 'ab', 'abc']) {
-      for (const id of ['y', 'x']) await a.save({ owner, id: id + owner }, session, { expected: 0 });
+      for (const id of ['y', 'x']) await a.write({ owner, id: id + owner }, session, { expected: 0 });
     }
-    await a.remove({ owner: 'ab', id: 'yab' });
+    await a.delete({ owner: 'ab', id: 'yab' });
     expect([await b.list(''), await b.list('ab'), await b.list('abc'), await b.list('c')]).toEqual([
       ['x', 'y'],
       ['xab'],
@@ -147,14 +147,14 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
   it.skipIf(skipped)('with a time to live are gone after it', async () => {
     const [a, b] = await open();
     const session = await text(3);
-    expect(await a.save(name, session, { expected: 0, ttl: 1 })).toBe(1);
-    expect((await b.load(name))?.ttl).toBe(1);
-    await a.save({ owner: '', id: 'stays' }, session, { expected: 0, ttl: 1000 });
+    expect(await a.write(name, session, { expected: 0, ttl: 1 })).toBe(1);
+    expect((await b.read(name))?.ttl).toBe(1);
+    await a.write({ owner: '', id: 'stays' }, session, { expected: 0, ttl: 1000 });
     await sleep(1100);
-    expect([await b.load(name), await a.version(name), await b.remove(name)]).toEqual([undefined, undefined, false]);
+    expect([await b.read(name), await a.version(name), await b.delete(name)]).toEqual([undefined, undefined, false]);
     expect(await b.list('')).toEqual(['stays']);
-    expect(await a.save(name, session, { expected: 0 })).toBe(1);
-    expect((await b.load(name))?.ttl).toBeUndefined();
+    expect(await a.write(name, session, { expected: 0 })).toBe(1);
+    expect((await b.read(name))?.ttl).toBeUndefined();
   });
 });
 
@@ -165,9 +165,9 @@ describe('sessions in memory in front of a folder', () => {
     const tiers: string[] = [];
     store.observer = (tier) => tiers.push(tier);
     const names = Array.from({ length: 8 }, (_, i) => ({ owner: '', id: `s${i}` }));
-    for (const name of names) await store.save(name, session, { expected: 0 });
+    for (const name of names) await store.write(name, session, { expected: 0 });
     expect([store.count, store.bytes]).toEqual([3, 3 * sessionBytes(session)]);
-    for (const name of names.toReversed()) expect((await store.load(name))?.version).toBe(1);
+    for (const name of names.toReversed()) expect((await store.read(name))?.version).toBe(1);
     expect(tiers).toEqual(['warm', 'warm', 'warm', 'cold', 'cold', 'cold', 'cold', 'cold']);
     await store.close();
     expect(store.count).toBe(0);
@@ -179,7 +179,7 @@ describe('damaged sessions', () => {
 
   it('in a folder are refused, byte by byte', async () => {
     const store = await freshFolder();
-    await store.save(name, await text(5), { expected: 0 });
+    await store.write(name, await text(5), { expected: 0 });
     const place = join(folder, String(opened - 1), 'anyone.one');
     expect(readdirSync(place)).toEqual(['1.session']);
     const bytes = readFileSync(join(place, '1.session'));
@@ -187,27 +187,27 @@ describe('damaged sessions', () => {
       const damaged = Buffer.from(bytes);
       damaged[at] ^= 1 << (at % 8);
       writeFileSync(join(place, '1.session'), damaged);
-      await expect(store.load(name)).rejects.toMatchObject({ name: 'LinnetError', code: /FORMAT|MISMATCH/ });
+      await expect(store.read(name)).rejects.toMatchObject({ name: 'LinnetError', code: /FORMAT|MISMATCH/ });
     }
   });
 
   it.skipIf(noRedis)(`in Redis are refused, whatever is wrong with them${needsRedis}`, async () => {
     const [store] = await inRedis();
-    await store.save(name, await text(5), { expected: 0 });
+    await store.write(name, await text(5), { expected: 0 });
     const [key] = await connected().keys('*session:*');
     const bytes = (await connected().hgetBuffer(key, 'bytes')) ?? Buffer.alloc(0);
     for (let at = 0; at < bytes.length; at += 97) {
       const damaged = Buffer.from(bytes);
       damaged[at] ^= 1 << (at % 8);
       await connected().hset(key, 'bytes', damaged);
-      await expect(store.load(name)).rejects.toMatchObject({ name: 'LinnetError', code: /FORMAT|MISMATCH/ });
+      await expect(store.read(name)).rejects.toMatchObject({ name: 'LinnetError', code: /FORMAT|MISMATCH/ });
       await connected().hset(key, 'bytes', bytes.subarray(0, at));
-      await expect(store.load(name)).rejects.toMatchObject({ name: 'LinnetError', code: 'FORMAT' });
+      await expect(store.read(name)).rejects.toMatchObject({ name: 'LinnetError', code: 'FORMAT' });
     }
     await connected().hset(key, 'bytes', bytes, 'version', 'x');
-    await expect(store.load(name)).rejects.toMatchObject({ code: 'FORMAT' });
+    await expect(store.read(name)).rejects.toMatchObject({ code: 'FORMAT' });
     await connected().set(key, 'no hash at all');
-    await expect(store.load(name)).rejects.toMatchObject({ code: 'FORMAT' });
-    await expect(store.load(name)).rejects.toThrow(key);
+    await expect(store.read(name)).rejects.toMatchObject({ code: 'FORMAT' });
+    await expect(store.read(name)).rejects.toThrow(key);
   });
 });

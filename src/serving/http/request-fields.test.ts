@@ -1,7 +1,7 @@
 /** Bodies under way: one budget, and judgement before they are kept. */
 import { expect, it } from 'vitest';
 import { checkSessionHeader } from '../../decoding/state/session-file.ts';
-import { BodyBudget, withBody } from './request-bodies.ts';
+import { BodyBudget, withBody } from './request-fields.ts';
 
 const piece = new Uint8Array(100_000);
 
