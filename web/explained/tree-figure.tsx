@@ -3,7 +3,7 @@ import { useMemo, useState } from 'preact/hooks';
 import { ChoiceField, Slider } from '../components/fields.tsx';
 import { TokenStrip } from '../components/token-strip.tsx';
 import { TokenTreeView as TreeDrawing } from '../components/token-tree.tsx';
-import { exactRule, type TreeRule } from '../../src/attention/masks.ts';
+import type { TreeRule } from '../../src/attention/masks.ts';
 import { TokenTree } from '../../src/attention/tree.ts';
 import { formatNumber } from '../../src/report/quantities.ts';
 import {
@@ -23,14 +23,14 @@ const filter = [0, 0, 0.5, 0.3, 0.2].reverse();
 const tree = new TokenTree(parents);
 
 const rules = {
-  exact: { title: 'exact: every row by the group of who reads it', rule: exactRule },
+  exact: { title: 'exact: every row by the group of who reads it', rule: {} },
   forgetful: {
     title: "the paper's: the group that has just closed is not seen",
-    rule: { ...exactRule, seesClosedGroups: false },
+    rule: { seesClosedGroups: false },
   },
   flat: {
     title: 'a filter over the nodes as they stand in the list',
-    rule: { ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column },
+    rule: { depth: (_, node) => node, offset: (_, node, column) => node - column },
   },
 } satisfies Record<string, { title: string; rule: TreeRule }>;
 type RuleName = keyof typeof rules;
@@ -88,7 +88,7 @@ function sentence({ mixer: { group }, committed }: TreeProblem, node: number, ru
   const own = Math.floor(position / group);
   const closed = own > Math.floor(committed / group);
   const crossing = closed
-    ? `, beyond the edge: ${rule.seesClosedGroups ? 'the group before it is read row by row, since S has not got it yet' : 'nobody answers for the group before it'}`
+    ? `, beyond the edge: ${rule.seesClosedGroups === false ? 'nobody answers for the group before it' : 'the group before it is read row by row, since S has not got it yet'}`
     : '';
   return `Node ${letters[node]} is at position ${position}, in group ${own}${crossing}.`;
 }
