@@ -21,7 +21,7 @@ export type ErrorCode =
 /** A longer message is cut: it would quote a file at length, which nobody reads, and which may be private. */
 const longestMessage = 4000;
 
-/** Base of all errors thrown on purpose. */
+/** An error that users meet. The command line and the server have their own for their words and statuses, `UsageError` and `ApiError`. */
 export class LinnetError extends Error {
   readonly code: ErrorCode;
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {

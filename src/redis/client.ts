@@ -39,7 +39,7 @@ export async function openRedis(url: string, { retries = 2 }: RedisOptions = {})
     return redis;
   } catch (cause) {
     redis.disconnect();
-    throw new LinnetError('INPUT', `there is no Redis to talk to at ${shown}: ${reasonOf(cause)}`, { cause });
+    throw new LinnetError('INPUT', `cannot connect to Redis at ${shown}: ${reasonOf(cause)}`, { cause });
   }
 }
 

@@ -112,7 +112,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   if (position.update > total) {
     throw new LinnetError(
       'MISMATCH',
-      `the newest snapshot has done ${position.update} optimizer steps, and the run is to have ${total}; ask for as many or more`,
+      `the newest snapshot has done ${position.update} optimizer steps, more than the ${total} of this run; set \`steps\` to at least ${position.update}`,
     );
   }
   await job.onStart?.(position.update);

@@ -132,6 +132,6 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
   it('needs an address of Redis', async () => {
     const { exitCode, stderr } = await linnet('work', '--queue', '127.0.0.1');
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('redis://')]);
-    expect((await linnet('work', '--queue', 'redis://127.0.0.1:1')).stderr).toMatch(/no Redis to talk to/);
+    expect((await linnet('work', '--queue', 'redis://127.0.0.1:1')).stderr).toMatch(/cannot connect to Redis at/);
   });
 });

@@ -20,7 +20,7 @@ export const classify = defineCommand({
   description:
     'Says the class of a text with the probabilities of all classes, of a classifier as finetune --objective classify ' +
     'makes it or as Hugging Face keeps it; with a regression head the number. --pair gives a second text, for models of ' +
-    'pairs of sentences. --data classifies all texts of files, a result a row.',
+    'pairs of sentences. --data classifies all texts of files, one result per row.',
   examples: [
     'linnet classify runs/sentiment --text "A joy from start to end."',
     'linnet classify runs/paraphrase --text "Birds sing." --pair "There is birdsong." --json',

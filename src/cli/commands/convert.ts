@@ -86,7 +86,10 @@ export const convertCommand = defineCommand({
         'most memory to take (default: three quarters of the available memory); both with a comma',
     ),
     plan: planOption,
-    keep: optional(keptLayers, 'layers that keep softmax: 0,5, every:N, auto:N, the N that lose most (default: none)'),
+    keep: optional(
+      keptLayers,
+      'layers that keep softmax: 0,5, every:N, or auto:N, the N layers that conversion hurts most (default: none)',
+    ),
     target: optional(
       choice(['qwen3_5']),
       'of a Qwen3: write the layers that are not kept as Gated DeltaNet in the container of Qwen3.5, which other engines load',

@@ -37,10 +37,10 @@ import {
 
 export const inspect = defineCommand({
   description:
-    'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and what a session of it costs in memory ' +
-    'next to the key-value cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported ' +
-    'folder also what its storage type costs. What is not a model (an adapter, a session, heads, a tokenizer, a run, ' +
-    'weights quantized by others, a checkout without its large files) is named, with the command that takes it.',
+    'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and the memory of a session next to the ' +
+    'key-value cache of a softmax model of the same sizes; of an exported folder, what its storage type costs, too. Reads only ' +
+    'the headers of weights. Other files (an adapter, a session, heads, a tokenizer, a run, ' +
+    'weights quantized by others, a checkout without its large files) are identified, with the command that takes them.',
   examples: [
     'linnet inspect linnet:tiny-llama',
     'linnet inspect runs/augmented --json',

@@ -27,8 +27,7 @@ export const linearizeCommand = defineCommand({
     'included. All weights are kept; new parameters start neutral (α = 0, λ = 1, filter weights 0). The result predicts badly ' +
     'until it is fine-tuned. --mixer linformer is the form by blocks where attention reads the past, and the published form, which reads ' +
     'the whole text, in an encoder and between two texts. In T5 encoder and decoder are changed unless --attention says ' +
-    'otherwise; between two texts there is no convolution, and of local, global and augmented the global branch. Sizes such as --kernel, --group and --features are ignored by mixers that have no use for ' +
-    'them.',
+    'otherwise; between two texts there is no convolution, and of local, global and augmented the global branch. Sizes such as --kernel, --group and --features are ignored by mixers that do not use them.',
   examples: [
     'linnet linearize linnet:tiny-llama --mixer augmented --out runs/augmented',
     'linnet linearize linnet:tiny-llama --mixer augmented --group 32 --kernel 15 --layers 0-1,3 --out runs/hybrid',

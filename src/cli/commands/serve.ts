@@ -56,11 +56,9 @@ export const serveCommand = defineCommand({
     ),
     anyModel: flag('answer requests for a model of any name'),
     apiKey: repeated(called('key', text), 'key of which a request must bring one; may be repeated'),
-    apiKeyFile: optional(filePath, 'file with such keys, one a line'),
+    apiKeyFile: optional(filePath, 'file of API keys, one per line'),
     parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
-    deterministic: flag(
-      'compute every text by steps of its own, so that it depends in no bit on the others; gives up what rows share',
-    ),
+    deterministic: flag('compute each text in its own steps: bit-identical whatever else runs, but slower'),
     sessions: optional(
       called('place', text),
       'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +

@@ -16,7 +16,7 @@ export async function runProcess(): Promise<void> {
       for (const name of ['SIGINT', 'SIGTERM'] as const) {
         process.on(name, () => {
           if (controller.signal.aborted) process.exit(exitCodes.interrupted.code);
-          process.stderr.write(process.stderr.isTTY ? '\nstopping; once more to stop at once\n' : '');
+          process.stderr.write(process.stderr.isTTY ? '\nstopping; press Ctrl-C again to quit now\n' : '');
           controller.abort();
         });
       }

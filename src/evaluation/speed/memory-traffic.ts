@@ -16,7 +16,7 @@ import { compile, type CompileOptions, type NamedTensors } from '../../runtime/c
 import { fillState } from './decoding-speed.ts';
 import { time } from './timing.ts';
 
-/** Bytes of weights that a step of one token reads: all that are stored but the tables of which it only looks up a row. */
+/** Bytes of weights that a step of one token reads: all but the tables that it only looks up rows in. */
 export function weightBytesPerToken(
   model: CausalModel,
   manifest: Pick<ExportManifest, 'dtype' | 'block'> | undefined,

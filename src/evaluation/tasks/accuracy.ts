@@ -40,7 +40,7 @@ export async function accuracy(
   if (classifier.isRegression || dataset.labels === undefined) {
     throw new LinnetError(
       'MISMATCH',
-      'a regression head, or data with numbers, has no accuracy; ask for its regression',
+      'a regression head, or data with numbers, has no classes; measure its regression',
     );
   }
   const { gold, predicted } = await predictions(classifier, parameters, dataset, options, argmax);

@@ -234,5 +234,5 @@ async function planHead(
 function unsuited(objective: ObjectiveName): (model: Model) => string {
   const fitting = Object.entries(defaultObjectives).find(([, name]) => name === objective)?.[0] ?? '';
   return ({ family, kind }) =>
-    `the objective ${objective} is of models of kind "${fitting}"; a ${family} model is of kind "${kind}"`;
+    `the objective ${objective} needs a model of kind "${fitting}"; a ${family} model is of kind "${kind}"`;
 }

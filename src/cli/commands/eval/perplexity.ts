@@ -81,7 +81,7 @@ export const evalPerplexity = defineCommand({
       const { trainedLength } = opened.model.sizes;
       if (length > trainedLength) {
         context.note(
-          `warning: windows have ${length} tokens, ${folder} was trained for ${trainedLength}: it predicts worse beyond`,
+          `warning: windows have ${length} tokens, ${folder} was trained for ${trainedLength}: expect worse predictions beyond that`,
         );
       }
       const selected = selectDocuments(context, readDocuments(data, { field }), range);
