@@ -170,7 +170,6 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const shape: ParameterShape = { ...definition.options, ...('model' in definition.arguments && ignoring) };
   const keys = Object.keys(shape);
   const rare = keys.filter((key) => helpOf(shape[key]).isRare === true);
-  const hasFields = Object.keys(fields).length > 0;
   const nameOf = (key: string): string | undefined => (keys.includes(key) ? flagName(key) : undefined);
   const kinds = Object.fromEntries(rare.map((key) => [key, helpOf(shape[key]).values]));
   return {
@@ -188,7 +187,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       }
       if (writesResults) target.addOption(parserOption('out', resultFile));
       // Until the next version `--set` takes rare options, too, of commands without a plan.
-      target.addOption(parserOption('set', setOption).hideHelp(!hasFields));
+      target.addOption(parserOption('set', setOption).hideHelp(Object.keys(fields).length === 0));
       const rows = Object.entries(fields).map(([key, schema]) => fieldRow(`${key}=…`, fieldHelp(schema)));
       const terms = new Map(rows.map(({ option, term }) => [option, term]));
       const help = new Help();
