@@ -12,7 +12,15 @@ import {
   uint32,
   writeGguf,
 } from './gguf.ts';
-import { type BlockFormat, type BlockFormatName, blockFormats, RandomBytes, randomMatrix } from './random-blocks.ts';
+import {
+  type BlockFormat,
+  type BlockFormatName,
+  blockFormats,
+  formatOf,
+  type MatrixFormats,
+  RandomBytes,
+  randomMatrix,
+} from './random-blocks.ts';
 
 /** Shapes of parameters by name, and the fields of config.json. */
 interface Described {
@@ -150,9 +158,9 @@ function usualKeys({ context, width, inner }: Record<'context' | 'width' | 'inne
 }
 
 /** Numbers of `general.file_type`. */
-const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7, q4_k: 15 };
+const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7, q4_k: 15, q4_k_m: 15 };
 
-/** Writes the model; every matrix, embedding and head included, has the one block format, the rest is float32. */
+/** Writes the model; matrices, embedding and head included, have the block formats, the rest is float32. */
 export async function writeModelGguf(path: string, name: string, format: BlockFormatName): Promise<void> {
   const described = describe(name);
   const architecture = architectures[String(described.shape.model_type)];
@@ -201,7 +209,11 @@ function tokenizer(vocabulary: number): [string, GgufValue][] {
   ];
 }
 
-function* tensors({ parameters }: Described, { names }: Architecture, format: BlockFormat): Generator<GgufTensor> {
+function* tensors(
+  { parameters, field }: Described,
+  { names }: Architecture,
+  formats: MatrixFormats,
+): Generator<GgufTensor> {
   const random = new RandomBytes(1);
   for (const [parameter, { shape }] of parameters) {
     const [, layer, own] = /^model\.layers\.(\d+)\.(.*)$/.exec(parameter) ?? [];
@@ -212,7 +224,7 @@ function* tensors({ parameters }: Described, { names }: Architecture, format: Bl
     if (known === undefined) throw new Error(`no name of llama.cpp for ${parameter}`);
     const name = `${prefix}${known}${Object.hasOwn(names, path) ? '' : path.slice(dot)}`;
     if (shape.length === 2) {
-      yield matrix(name, shape, format, random);
+      yield matrix(name, shape, formatOf(formats, name, field('num_hidden_layers')), random);
       continue;
     }
     // Filters [channels,1,L] are means; the decay of a recurrence is stored as −exp(A).

@@ -65,8 +65,43 @@ const q4k: BlockFormat = {
   spread: 36.4 * Math.sqrt((16 * 16 - 1) / 12), // with the root of the mean square of scales; without minima
 };
 
-export const blockFormats = { q4_0: q4, q8_0: q8, q4_k: q4k } as const;
+/** Q6_K: 128 low and 64 high parts of codes, 16 signed scales, half-precision d; a value is d·scale·(q − 32). Scales are 0…15. */
+const q6k: BlockFormat = {
+  ggmlType: 14,
+  blockValues: 256,
+  blockBytes: 210,
+  setScale(bytes, offset, bits) {
+    for (let i = 192; i < 208; i++) bytes[offset + i] &= 15;
+    setLeadingHalf(bytes, offset + 208, bits);
+  },
+  spread: 8.8 * Math.sqrt((64 * 64 - 1) / 12), // with the root of the mean square of scales
+};
+
+/** Formats of matrices by name: the usual one, and that of some by their names in the file. */
+export const blockFormats = {
+  q4_0: { usual: q4 },
+  q8_0: { usual: q8 },
+  q4_k: { usual: q4k },
+  q4_k_m: { usual: q4k, finer: q6k },
+} as const satisfies Readonly<Record<string, MatrixFormats>>;
 export type BlockFormatName = keyof typeof blockFormats;
+
+/** Formats of the matrices of a file. */
+export interface MatrixFormats {
+  readonly usual: BlockFormat;
+  /** Of the head, and of values and last projections of the layers that llama.cpp's quantizer picks. */
+  readonly finer?: BlockFormat;
+}
+
+/** The format of a tensor of a model of so many layers, as llama.cpp chooses it. */
+export function formatOf({ usual, finer }: MatrixFormats, name: string, layers: number): BlockFormat {
+  if (finer === undefined) return usual;
+  if (name === 'output.weight') return finer;
+  const [, layer] = /^blk\.(\d+)\.(?:attn_v|ffn_down)\.weight$/.exec(name) ?? [];
+  if (layer === undefined) return usual;
+  const [i, eighth] = [Number(layer), Math.floor(layers / 8)];
+  return i < eighth || i >= layers - eighth || (i - eighth) % 3 === 2 ? finer : usual;
+}
 
 function setLeadingHalf(bytes: Uint8Array, offset: number, halfBits: number): void {
   bytes[offset] = halfBits & 0xff;
