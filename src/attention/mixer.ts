@@ -115,9 +115,9 @@ export interface OpenRows {
   readonly values: Value;
   /** Whether they are all rows of the ring, which then is not read. */
   readonly whole: boolean;
-  /** Ones for every column of the open rows and the tree [1,1,U+T,16], with which weights are added up in order. */
+  /** Ones for every column of the open rows and the tree [1,1,U+T,E or 16], with which weights are added up in order. */
   readonly ones: Value;
-  /** The same for the ring's [1,1,C,16]; undefined where reductions add them up in the same lanes in every step. */
+  /** The same for the ring's [1,1,C,E or 16]; undefined where reductions add them up in the same lanes in every step. */
   readonly onesOfRing?: Value;
 }
 
@@ -178,6 +178,8 @@ export interface LayoutDims {
   readonly slots: Dim;
   /** T, after the open rows. */
   readonly treeRows: Dim;
+  /** Whether there are open rows. */
+  readonly opens: boolean;
 }
 
 /** Inputs of the step graph that a kind needs beyond masks and state, once per layout of states. */

@@ -2,7 +2,7 @@
 import { internalError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
 import { matmul, sum } from '../graph/ops/contraction.ts';
-import { add, addAll, div, exp, maximum, sub } from '../graph/ops/elementwise.ts';
+import { add, addAll, div, exp, maximum, mul, sub } from '../graph/ops/elementwise.ts';
 import { max } from '../graph/ops/reduce.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { concat, slice, transpose } from '../graph/ops/layout.ts';
@@ -77,20 +77,18 @@ function columnSum(weights: Value): Value {
 }
 
 /**
- * `columnSum` in the order of the columns, as a product adds up: columns of zeros between others change no bit of it, which those
- * of a reduction, added up in lanes, do.
- * @param ones [1,1,any,16]: a product with fewer columns adds up in another order
+ * `columnSum` of the weights of each block, [B,M,R·T,1] each; over open rows in the order of the columns, as a product adds up:
+ * columns of zeros between others change no bit of it. They do in a reduction, which adds up in lanes.
+ * @param width the same number in as many columns, where the product makes them so. Default 1
  */
-function orderedSum(weights: Value, ones: Value): Value {
-  return slice(matmul(weights, ones), 3, 0, 1);
-}
-
-/** Sums of the weights of each block, in order: [B,M,R·T,1] each. */
-export function orderedSums({ onesOfRing, ones }: OpenRows, weights: readonly Value[]): Value[] {
+export function orderedSums({ onesOfRing, ones }: OpenRows, weights: readonly Value[], width = 1): Value[] {
   const last = weights.length - 1;
-  return weights.map((each, i) =>
-    i === last ? orderedSum(each, ones) : onesOfRing === undefined ? columnSum(each) : orderedSum(each, onesOfRing),
-  );
+  return weights.map((each, i) => {
+    const factor = i === last ? ones : onesOfRing;
+    if (factor === undefined) return columnSum(each);
+    const product = matmul(each, factor);
+    return factor.shape[3] === width ? product : slice(product, 3, 0, 1);
+  });
 }
 
 /** Softmax over several lists of scores [B,M,R·T,any] with one denominator; over one list one op in place of five. */
@@ -115,15 +113,28 @@ export function softmaxOverRows({ open }: StepInput, blocks: readonly StepBlock[
   return exponentials.map((exponential) => div(exponential, total));
 }
 
+/** A column of the scores besides the rows: its score [B,M,R·T,1], and its value [B,M,R·T,E], if it has one. */
+export interface ScoredColumn {
+  readonly score: Value;
+  readonly value?: Value;
+}
+
 /**
  * `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights.
- * A last list of scores, without a block, counts in the denominator alone.
+ * @param columns further ones, which count in the denominator, and where they have values in the sum
  */
-export function softmaxValues({ open }: StepInput, blocks: readonly StepBlock[], scores: readonly Value[]): Value {
-  const exponentials = exponentialsOf(scores);
+export function softmaxValues(
+  { open }: Pick<StepInput, 'open'>,
+  blocks: readonly StepBlock[],
+  scores: readonly Value[],
+  columns: readonly ScoredColumn[] = [],
+): Value {
+  const exponentials = exponentialsOf([...scores, ...columns.map(({ score }) => score)]);
   const [ofRows, others] = [exponentials.slice(0, blocks.length), exponentials.slice(blocks.length)];
-  const sums = open === undefined ? ofRows.map(columnSum) : orderedSums(open, ofRows);
-  return div(weightedValues(blocks, ofRows), addAll([...sums, ...others.map(columnSum)]));
+  const width = Number(blocks[0].values.shape[3]);
+  const sums = open === undefined ? ofRows.map(columnSum) : orderedSums(open, ofRows, width);
+  const apart = columns.flatMap(({ value }, i) => (value === undefined ? [] : [mul(value, others[i])]));
+  return div(addAll([weightedValues(blocks, ofRows), ...apart]), addAll([...sums, ...others]));
 }
 
 /**

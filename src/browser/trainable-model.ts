@@ -80,8 +80,10 @@ export async function trainedEngine(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   settings: Partial<WebEngineSettings> = {},
 ): Promise<StepEngine> {
-  const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device: 'wasm', ...settings });
-  return new StepEngine(...(await compileDecoding(model, (graph) => new WeightParameters(graph, parameters), compile)));
+  const { device = 'wasm' } = settings;
+  const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device, ...settings });
+  const parts = await compileDecoding(model, (graph) => new WeightParameters(graph, parameters), compile, device);
+  return new StepEngine(...parts);
 }
 
 /**

@@ -1,12 +1,15 @@
 /** Building the graphs of decoding and compiling them, on whatever engine. Runs in browsers too. */
 import type { Graph } from '../graph/graph.ts';
+import type { Device } from '../graph/onnx/model.ts';
 import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { byKind, decoderOf, type GeneratingModel } from '../models/model.ts';
-import { foldGraphs, modelLayout, type StepForms } from '../models/graphs/model-layout.ts';
+import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
+import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
+import { deviceAddsInOrder } from '../runtime/summation-order.ts';
 import { doublingLengths, SourceEncoder } from './source-encoder.ts';
 import type { FoldPrograms } from './state/commit.ts';
 import type { StepEngine } from './step-engine.ts';
@@ -16,16 +19,16 @@ import type { StepEngine } from './step-engine.ts';
  * compiled when a text is read.
  *
  * @param makeSource the parameters, for any graph of the model
- * @param forms as of `modelLayout`
+ * @param device that `compile` compiles for. Default `wasm`
  */
 export async function compileDecoding(
   model: GeneratingModel,
   makeSource: (graph: Graph) => ParameterSource,
   compile: GraphCompiler,
-  forms?: StepForms,
+  device: Device = 'wasm',
 ): Promise<ConstructorParameters<typeof StepEngine>> {
   const decoder = decoderOf(model);
-  const layout = modelLayout(decoder, forms);
+  const layout = modelLayout(decoder, stepFormsOf(device));
   const program = await compile(stepGraph(decoder, makeSource, layout));
   const folds: FoldPrograms = new Map();
   try {
@@ -44,5 +47,6 @@ export async function compileDecoding(
         compile: (length) => compile(encoderGraph(own, length, makeSource)),
       }),
   });
-  return [decoder, program, folds, { encoder }, layout];
+  const addsInOrder = layout.boundaries.length === 0 || (await deviceAddsInOrder(device, compile));
+  return [decoder, program, folds, { encoder, addsInOrder }, layout];
 }

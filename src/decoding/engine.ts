@@ -1,7 +1,6 @@
 /** Decoding with a model whose graphs are built and compiled here, in Node. */
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
@@ -28,7 +27,7 @@ export class DecodingEngine extends StepEngine {
     makeSource: (graph: Graph) => ParameterSource,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    const forms = stepFormsOf(options?.device);
-    return new DecodingEngine(...(await compileDecoding(model, makeSource, (graph) => compile(graph, options), forms)));
+    const compiled = (graph: Graph): ReturnType<typeof compile> => compile(graph, options);
+    return new DecodingEngine(...(await compileDecoding(model, makeSource, compiled, options?.device ?? 'cpu')));
   }
 }

@@ -90,6 +90,8 @@ export interface EnginePrograms {
   readonly prompt?: Program;
   /** What encodes a text that is read before another is generated; needed in encoder-decoder models. */
   readonly encoder?: SourceEncoder;
+  /** Whether their kernels add up in order (`deviceAddsInOrder`): without it bits are not the same. Default: they do. */
+  readonly addsInOrder?: boolean;
 }
 
 /**
@@ -130,12 +132,12 @@ export class StepEngine implements AsyncDisposable {
     model: AutoregressiveModel,
     program: Program,
     folds: FoldPrograms,
-    { prompt = program, encoder }: EnginePrograms = {},
+    { prompt = program, encoder, addsInOrder = true }: EnginePrograms = {},
     layout: ModelLayout = modelLayout(model, formsOf(program)),
   ) {
     this.model = model;
     this.layout = layout;
-    this.sameBits = layout.boundaries.length > 0;
+    this.sameBits = addsInOrder && layout.boundaries.length > 0;
     const chunks = layout.layers.map(({ form }) => form.promptChunk ?? usualChunk);
     this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };
@@ -269,7 +271,7 @@ export class StepEngine implements AsyncDisposable {
         return Array.from({ length: heads }, (_, m) => data.subarray(m * nodes * width, (m * nodes + 1) * width));
       }),
     ]);
-    return first.every((row, i) => row.every((x, at) => x === second[i][at]));
+    return first.every((row, i) => row.every((x, at) => Object.is(x, second[i][at])));
   }
 
   /**

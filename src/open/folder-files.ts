@@ -18,7 +18,8 @@ import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-fil
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
-import { type CompileOptions, openProgram } from '../runtime/compile.ts';
+import { compile, type CompileOptions, openProgram } from '../runtime/compile.ts';
+import { deviceAddsInOrder } from '../runtime/summation-order.ts';
 import { type ExportedFolder, maximumReadBytes, type ModelFiles, readExport } from './model-files.ts';
 
 /** Whether a folder claims to be one that `exportFolder` wrote, with graphs; others are Hugging Face folders. */
@@ -130,6 +131,7 @@ function folderGraphs(
     async checkGraph(file, check) {
       await checked(file, check);
     },
+    addsInOrder: () => deviceAddsInOrder(all.device, (graph) => compile(graph, all)),
   };
 }
 

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from './drafted-texts.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from './exported-model.ts';
+import { StepEngine } from '../../src/decoding/step-engine.ts';
 import { bitsByReading } from '../../src/evaluation/check/same-bits.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
@@ -41,6 +42,8 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   'Gated DeltaNet': () => gatedDeltaNet({ model_type: 'qwen3_5_text' }),
   'Gated DeltaNet of OLMo-Hybrid': () =>
     gatedDeltaNet({ model_type: 'olmo_hybrid', rope_parameters: { rope_theta: 1e4 } }),
+  window: () => linearize(subject.model, subject.parameters, mixerPreset('window', { decay: 'fixed' })),
+  hedgehog: () => linearize(subject.model, subject.parameters, mixerPreset('hedgehog')),
   'sliding-window': () => linearize(subject.model, subject.parameters, mixerPreset('sliding-window', { window: 100 })),
 };
 
@@ -53,5 +56,14 @@ describe('tokens have the bits that they have alone', () => {
     expect(engine.sameBits).toBe(true);
     const bits = await bitsByReading(engine, { length: 72, seed: 5 });
     expect(bits).toEqual({ alone: true, chain: true, tree: true, batch: true, chunks: true });
+  });
+});
+
+describe('on a processor whose kernels add up in another order', () => {
+  it('an engine says that bits are not the same', async () => {
+    const { model } = subject;
+    await using engine = await engineOf(subject, 'f32');
+    const other = new StepEngine(model, engine.program, new Map(), { addsInOrder: false });
+    expect([engine.sameBits, other.sameBits]).toEqual([true, false]);
   });
 });

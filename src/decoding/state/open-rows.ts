@@ -17,7 +17,7 @@ export interface OpenOfStates {
   readonly ofStates: readonly OpenOfState[];
 }
 
-/** U is a multiple of this: the runtime plans its memory anew for every shape. */
+/** U is a multiple of this, and not 0: the runtime plans its memory anew for every shape, and adds up a row by itself otherwise. */
 const countStep = 16;
 
 /** The open rows of a layout; undefined where it has none. */
@@ -40,7 +40,7 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout)
     ranges.push({ from, sunk, first, held, n });
     most = Math.max(most, n);
   }
-  const count = Math.ceil(most / countStep) * countStep;
+  const count = Math.max(1, Math.ceil(most / countStep)) * countStep;
   const ofStates: OpenOfState[] = [];
   for (const { from, sunk, first, held, n } of ranges) {
     const positions = new Int32Array(count).fill(emptySlot);

@@ -5,7 +5,7 @@ import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.t
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
-import { crossShapes, onesInputName, openInputName, slotInputName, sumLanes } from '../../models/graphs/step-graph.ts';
+import { crossShapes, onesInputName, openInputName, slotInputName } from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
 import { copyMatrices } from './matrices.ts';
@@ -215,9 +215,10 @@ export class StepFeeds {
       ].filter(([input]) => this.#program.inputs.has(input));
     });
     const ones = onesInputName(name);
-    if (this.#program.inputs.has(ones)) {
+    const lanes = Number(this.#program.inputs.get(ones)?.shape.at(-1) ?? 0);
+    if (lanes > 0) {
       const rows = open + T;
-      feeds.push([ones, float32([1, 1, rows, sumLanes], new Float32Array(rows * sumLanes).fill(1))]);
+      feeds.push([ones, float32([1, 1, rows, lanes], new Float32Array(rows * lanes).fill(1))]);
     }
     const made = { buffers, feeds };
     this.#masks.set(key, made);

@@ -114,5 +114,5 @@ function isSameState(a: SequenceState, b: SequenceState): boolean {
 }
 
 function isEqual(a: Float32Array, b: Float32Array): boolean {
-  return a.length === b.length && a.every((x, i) => x === b[i]);
+  return a.length === b.length && a.every((x, i) => Object.is(x, b[i]));
 }

@@ -25,8 +25,10 @@ export function fillState(state: SequenceState, context: number, random: Random)
       positions[position % positions.length] = position;
     }
   }
-  const arrays = [...state.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]), ...state.sums];
-  for (const array of arrays) for (let i = 0; i < array.length; i++) array[i] = random.uniform() - 0.5;
+  const rows = state.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
+  for (const array of rows) for (let i = 0; i < array.length; i++) array[i] = random.uniform() - 0.5;
+  // Sums of positive features are positive: the logarithm of a memory would be none.
+  for (const array of state.sums) for (let i = 0; i < array.length; i++) array[i] = random.uniform();
   state.length = context;
 }
 

@@ -208,7 +208,8 @@ function slotLayout(
   // Sinks have queries of their own, which read them in the ring.
   const opened: OpenRing = ring !== undefined && ring <= openBlock && sinks === 0 ? 'whole' : 'block';
   const open = opens && form.sameBits?.(mixer) === 'open rows' ? opened : undefined;
-  const dims = { slots: ring ?? 'C', treeRows: open === undefined ? 'T' : addDims(openRows(name), 'T') };
+  const opening = open !== undefined;
+  const dims = { slots: ring ?? 'C', treeRows: opening ? addDims(openRows(name), 'T') : 'T', opens: opening };
   const types = inputs?.declare(mixer, dims, (dim) => `${dim}${name}`) ?? {};
   const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
   const own = Object.keys(types).length === 0 ? undefined : { types, feeds };

@@ -10,7 +10,7 @@
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
  * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
  * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
- * | `ones.ℓ` | float32 [1,1,U+T,16] | ones, for the denominators over them |
+ * | `ones.ℓ` | float32 [1,1,U+T,E or 16] | ones, for the denominators over them |
  * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i; [B·M·C,D] and [B·M·C,E] where all its rows may be open |
  * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch |
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
@@ -58,7 +58,9 @@ export function stepGraph(
   const tokens = graph.input('tokens', 'int32', ['B', 'T']);
   const positions = declarePositions(model.positions, graph);
   const wanted = graph.input('wanted', 'int32', ['W']);
-  const inputs = new Map(layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots)]));
+  const inputs = new Map(
+    layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots, sumLanes(layout, slots))]),
+  );
   const rows: (readonly [keys: Value, values: Value])[] = [];
   const shifting = new ShiftInputs(graph, model);
 
@@ -128,7 +130,7 @@ interface SlotValues {
   readonly onesOfRing?: Value;
 }
 
-function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: SlotLayout): SlotValues {
+function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: SlotLayout, lanes: number): SlotValues {
   const slots = ring ?? 'C';
   const masks = (block: string, rows: Dim): StepMasks => ({
     same: graph.input(`same.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
@@ -143,9 +145,9 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: 
   return {
     ring: masks('ring', slots),
     tree: masks('tree', treeRows),
-    ones: open && graph.input(onesInputName(name), 'float32', [1, 1, treeRows, sumLanes]),
+    ones: open && graph.input(onesInputName(name), 'float32', [1, 1, treeRows, lanes]),
     // A cache has room for a multiple of lanes.
-    onesOfRing: open === 'block' && ring !== undefined ? onesOf(graph, ring) : undefined,
+    onesOfRing: open === 'block' && ring !== undefined ? onesOf(graph, ring, lanes) : undefined,
     held:
       rowsPerGroup === undefined ? undefined : graph.input(`held.${name}`, 'float32', ['B', 1, 1, memoryRows(name)]),
     own: Object.fromEntries(own),
@@ -169,17 +171,27 @@ export function openInputName(layout: string, M: number): string {
   return `open.${layout}.${M}`;
 }
 
-/** Columns of a product that adds up weights in order. */
-export const sumLanes = 16;
+/** A product with fewer columns adds up in another order. */
+const leastLanes = 16;
+
+/**
+ * Columns of a product that adds up weights in order: as many as sums of values have, which it then divides as it is; the fewest
+ * beside a ring, for the longest stretch.
+ */
+function sumLanes({ layers }: ModelLayout, slots: SlotLayout): number {
+  if (slots.ring !== undefined && slots.open === 'block') return leastLanes;
+  const widths = new Set(slots.layers.map((layer) => layers[layer].values.width));
+  return Math.max(leastLanes, ...(widths.size === 1 ? widths : []));
+}
 
 /** The name in the graph of `OpenRows.ones` of a layout. */
 export function onesInputName(layout: string): string {
   return `ones.${layout}`;
 }
 
-function onesOf(graph: Graph, rows: number): Value {
-  return graph.sharedConstant(`ones of ${rows} rows`, () =>
-    tensor('float32', [1, 1, rows, sumLanes], new Float32Array(rows * sumLanes).fill(1)),
+function onesOf(graph: Graph, rows: number, lanes: number): Value {
+  return graph.sharedConstant(`ones of ${rows} rows, ${lanes}`, () =>
+    tensor('float32', [1, 1, rows, lanes], new Float32Array(rows * lanes).fill(1)),
   );
 }
 

@@ -59,7 +59,8 @@ function queryFeatures(
   { scale }: Scoring,
 ): Value {
   const context = { side: 'query', scale, weight: parameters[queryMapName] } as const;
-  return heads.mapped((rows) => mapFeatures(map, rows, context));
+  const features = (rows: Value): Value => mapFeatures(map, rows, context);
+  return isLearnedMap(map) ? heads.mappedOneByOne(features) : heads.mapped(features);
 }
 
 /** φ(k) of rows [B,M,rows,D]. */

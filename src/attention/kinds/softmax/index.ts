@@ -54,7 +54,7 @@ export const softmaxKind = {
       const { all: blocks } = blocksOf(input, keys, values);
       const scores = maskedScoresOfRows(input, blocks);
       const sink = sinkOfNodes(input.heads, input.parameters);
-      return { mixed: softmaxValues(input, blocks, sink === undefined ? scores : [...scores, sink]), keys, values };
+      return { mixed: softmaxValues(input, blocks, scores, sink && [{ score: sink }]), keys, values };
     },
     sameBits: () => 'open rows',
   },

@@ -82,7 +82,7 @@ export const windowKind = {
     step: windowStep,
     fold: windowFold,
     inputs: windowInputs,
-    sameBits: ({ memory }) => (memory === null ? 'open rows' : undefined),
+    sameBits: () => 'open rows',
   },
   bidirectional: windowOfWhole,
   // The positions of two texts have no distance: between them attention stays softmax.

@@ -42,9 +42,10 @@ export function countedValues(values: Value): Value {
   return summedValues('ratio', values);
 }
 
-/** β φ of queries [B,H,rows,D]. */
+/** β φ of queries [B,H,rows,D], or [B,T,H,1,D]. */
 export function queryFeatures({ map }: WindowMemory, q: Value, scale: number, parameters: MixerParameterValues): Value {
-  const factor = exp(reshape(learnedParameter(parameters, memoryScoreName), [1, Number(q.shape[1]), 1, 1]));
+  const score = learnedParameter(parameters, memoryScoreName);
+  const factor = exp(reshape(score, [1, score.shape[0], 1, 1]));
   return mapFeatures(map, q, { side: 'query', scale, weight: parameters[queryMapName], factor });
 }
 

@@ -3,15 +3,17 @@
  * rows are in S, or, where the tree has moved the window past rows that are not folded yet, weighed row by row as the
  * memory would. A group is folded into S when it has left the window of all positions that may still be read.
  *
- * One softmax is over the columns [ring | memory | tree], without the memory [ring | tree]. Rows of the ring are read where
- * they are: a copy of them next to the tree's costs more than a second product.
+ * Rows of the ring are read where they are: a copy of them next to the tree's costs more than a second product.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { add, addAll, div, exp, log, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { add, addAll, div, exp, log, maximum, mul, sub } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
+import { max } from '../../../graph/ops/reduce.ts';
+import { softmax } from '../../../graph/ops/softmax.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
+import { addDims } from '../../../graph/shape.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import type { HeadLayout } from '../../head-layout.ts';
@@ -28,22 +30,23 @@ import type {
   StepInput,
 } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
-import { sinkOfNodes, softmaxWithSink } from '../../sink-logits.ts';
+import { sinkOfNodes } from '../../sink-logits.ts';
 import { ringState } from '../../state.ts';
 import {
+  addStepConvolution,
   blocksOf,
-  convolutionWeights,
   nodeRows,
-  softmaxOverRows,
+  type ScoredColumn,
+  softmaxValues,
   type StepBlocks,
   weightedValues,
 } from '../../step-blocks.ts';
 import { featuresOf, isLearnedMap } from '../features/maps.ts';
 import type { WindowMemory, WindowMixer } from './config.ts';
-import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures } from './memory.ts';
+import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures, type RememberedRow } from './memory.ts';
 
-/** The name of the input with the slots of older rows. */
-const olderName = 'older';
+/** The inputs of older rows: their slots, and, of them and the nodes' own, which nodes see which, and their ages. */
+const olderNames = { slots: 'older', seen: 'older.seen', ages: 'older.age' } as const;
 
 function decays({ memory }: WindowMixer): boolean {
   return memory !== null && memory.decay !== 'none';
@@ -51,17 +54,34 @@ function decays({ memory }: WindowMixer): boolean {
 
 export const windowInputs: LayoutInputs<WindowMixer> = {
   tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
-  declare(config, { slots, treeRows }, named) {
+  declare(config, { slots, treeRows, opens }, named) {
     if (config.memory === null) return {};
-    const older = { [olderName]: { dtype: 'int32' as const, shape: [named('U')] } };
-    return decays(config) ? { ...older, ...declareGroupAges(slots, treeRows) } : older;
+    const older = named('U');
+    const rows = { [olderNames.slots]: { dtype: 'int32' as const, shape: [older] } };
+    const ages = decays(config) ? declareGroupAges(slots, treeRows) : {};
+    // Without open rows the same is gathered from the masks, as in exports of earlier versions.
+    if (!opens) return { ...rows, ...ages };
+    const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, 'T')] };
+    const seen = { ...rows, [olderNames.seen]: ofRows };
+    return decays(config) ? { ...seen, [olderNames.ages]: ofRows, [ageNames.sums]: ages[ageNames.sums] } : seen;
   },
   feeds(config, steps, nodes, slots) {
     const rows = olderSlots(config, steps);
-    const older = { [olderName]: tensor('int32', [rows.length], rows) };
-    return decays(config) ? { ...older, ...groupAges(config, steps, nodes, slots) } : older;
+    const { seen, ages } = olderRows(config, steps, nodes, rows);
+    const shape = [steps.length, 1, nodes, rows.length + nodes];
+    const older = {
+      [olderNames.slots]: tensor('int32', [rows.length], rows),
+      [olderNames.seen]: tensor('float32', shape, seen),
+    };
+    if (!decays(config)) return older;
+    return { ...older, [olderNames.ages]: tensor('float32', shape, ages), ...groupAges(config, steps, nodes, slots) };
   },
 };
+
+/** The positions that rows are in: in the ring, or, where all its rows are open, in that list. */
+function heldPositions({ slotPositions, open }: SequenceStep): Int32Array {
+  return slotPositions.length === 0 && open !== undefined ? open.positions : slotPositions;
+}
 
 /**
  * Slots with rows that are not folded, and that some node's window has moved past, of all sequences; at least one, so that no
@@ -69,15 +89,54 @@ export const windowInputs: LayoutInputs<WindowMixer> = {
  */
 function olderSlots(config: WindowMixer, steps: readonly SequenceStep[]): Int32Array {
   const found = new Set<number>();
-  for (const { slotPositions, tree, committed } of steps) {
+  for (const step of steps) {
+    const { tree, committed } = step;
     const folded = Math.max(windowStart(committed, config), config.sinks);
     const end = windowStart(committed + tree.depths.reduce((most, depth) => Math.max(most, depth), 0), config);
     if (end <= folded) continue;
-    slotPositions.forEach((position, slot) => {
+    heldPositions(step).forEach((position, slot) => {
       if (position >= folded && position < end) found.add(slot);
     });
   }
   return Int32Array.from(found.size === 0 ? [0] : [...found].sort((a, b) => a - b));
+}
+
+/**
+ * Which of the older rows, and of the nodes themselves, a node's window has moved past, and how many groups ago: [B,T,U+T] each.
+ * All zeros where the nodes are in one group.
+ */
+function olderRows(
+  config: WindowMixer,
+  steps: readonly SequenceStep[],
+  nodes: number,
+  slots: Int32Array,
+): { readonly seen: Float32Array; readonly ages: Float32Array } {
+  const columns = slots.length + nodes;
+  const seen = new Float32Array(steps.length * nodes * columns);
+  const ages = new Float32Array(seen.length);
+  steps.forEach((step, b) => {
+    const { tree, committed, rule } = step;
+    const positions = heldPositions(step);
+    tree.depths.forEach((depth, node) => {
+      const first = windowStart(committed + depth, config);
+      const folded = Math.max(config.sinks, rule?.seesClosedGroups === false ? first : windowStart(committed, config));
+      if (first <= folded) return;
+      const mark = (column: number, position: number, end: number): void => {
+        // Also none where there is no such slot.
+        if (!(position >= folded && position < Math.min(first, end))) return;
+        const at = (b * nodes + node) * columns + column;
+        seen[at] = 1;
+        ages[at] = (first - (position - (position % config.group))) / config.group - 1;
+      };
+      slots.forEach((slot, column) => {
+        mark(column, positions[slot], committed);
+      });
+      tree.depths.forEach((other, column) => {
+        if (tree.isAncestorOrSelf(node, column)) mark(slots.length + column, committed + other, Infinity);
+      });
+    });
+  });
+  return { seen, ages };
 }
 
 /** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of older positions: [M,F,E+1]. */
@@ -91,58 +150,53 @@ export function windowState({ memory, ...config }: WindowMixer, dims: AttentionD
 export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutput {
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
   const blocks = blocksOf(input, keys, values);
-  const mix = input.open === undefined ? mixedColumns : mixedBlocks;
-  return { mixed: mix(config, input, blocks), keys, values };
+  const { memory } = config;
+  const older = memory === null ? undefined : rememberedRow(memory, input, blocks.all[0], { keys, values });
+  const sink = sinkOfNodes(input.heads, input.parameters);
+  const columns = [older, sink && { score: sink }].filter((column) => column !== undefined);
+  return { mixed: addStepConvolution(mixedRows(config, input, blocks, columns), input, blocks.all), keys, values };
 }
 
-/** One softmax over the columns [ring | memory | tree], in one op. */
-function mixedColumns(
-  { memory, sinks }: WindowMixer,
+/** Slots of a ring whose weights are added up in one stretch with those of open rows and a tree (docs/verify.md). */
+const mostInStretch = 368;
+
+/** One softmax over the columns [ring | memory and sink | tree]. */
+function mixedRows(
+  { sinks }: WindowMixer,
   input: StepInput,
   { ring, tree, all: blocks }: StepBlocks,
+  columns: readonly ScoredColumn[],
 ): Value {
-  if (ring === undefined) throw internalError('open rows are mixed apart');
-  const { heads } = input;
+  const { open } = input;
+  const ofTree = scoresOfTree(input, tree);
+  const scores = ring === undefined ? [ofTree] : [scoresOfRing(sinks, input), ofTree];
   const biases = blocks.map((block) => biasOf(block, input)); // [B,1 or M,R*T,rows]
-  const C = Number(ring.keys.shape[2]);
-  const mixed: Value[] = [];
-  const sink = sinkOfNodes(heads, input.parameters);
-  const scores = [scoresOfRing(sinks, input), scoresOfTree(input, tree)];
-  let weights: readonly Value[];
-  if (memory === null) {
-    const all = softmaxWithSink(add(concat(scores, 3), concat(biases, 3)), sink);
-    weights = [slice(all, 3, 0, C), slice(all, 3, C)];
-  } else {
-    const older = rememberedRow(memory, input, ring, tree);
-    const unbiased = mul(slice(biases[0], 3, 0, 1), 0);
-    const all = softmaxWithSink(
-      add(concat([scores[0], older.score, scores[1]], 3), concat([biases[0], unbiased, biases[1]], 3)),
-      sink,
-    );
-    weights = [slice(all, 3, 0, C), slice(all, 3, C + 1)];
-    mixed.push(mul(older.value, slice(all, 3, C, C + 1)));
+  const C = Number(ring?.keys.shape[2] ?? Number.POSITIVE_INFINITY);
+  if (C > mostInStretch) {
+    const masked = scores.map((score, i) => add(score, biases[i]));
+    return softmaxValues(input, blocks, masked, columns);
   }
-  return addAll([...mixed, ofRows(input, blocks, weights)]);
-}
-
-/** The same with the sums of each block apart, in the order of its rows. */
-function mixedBlocks({ memory, sinks }: WindowMixer, input: StepInput, { ring, tree, all: blocks }: StepBlocks): Value {
-  const scores = [...(ring === undefined ? [] : [scoresOfRing(sinks, input)]), scoresOfTree(input, tree)];
-  const masked = scores.map((score, i) => add(score, biasOf(blocks[i], input)));
-  const older = memory === null ? undefined : rememberedRow(memory, input, ring, tree);
-  const sink = sinkOfNodes(input.heads, input.parameters);
-  const others = [older?.score, sink].filter((score) => score !== undefined);
-  const weights = softmaxOverRows(input, blocks, [...masked, ...others]);
-  const rows = ofRows(input, blocks, weights.slice(0, blocks.length));
-  return older === undefined ? rows : add(mul(older.value, weights[blocks.length]), rows);
-}
-
-function ofRows(input: StepInput, blocks: readonly StepBlock[], weights: readonly Value[]): Value {
-  const convolved = convolutionWeights(input, blocks);
-  return weightedValues(
-    blocks,
-    weights.map((weight, i) => (convolved === undefined ? weight : add(weight, convolved[i]))),
+  const between = ([first, last]: readonly Value[], others: readonly Value[]): Value =>
+    concat([first, ...others, last], 3);
+  const unbiased = mul(slice(biases[0], 3, 0, 1), 0);
+  const ofColumns = columns.map(({ score }) => score);
+  const all = add(
+    between(scores, ofColumns),
+    between(
+      biases,
+      ofColumns.map(() => unbiased),
+    ),
   );
+  const weights = open === undefined ? softmax(all) : exp(sub(all, max(all, [-1], true)));
+  const apart = columns.flatMap(({ value }, i) =>
+    value === undefined ? [] : [mul(value, slice(weights, 3, C + i, C + i + 1))],
+  );
+  const ofRows = [slice(weights, 3, 0, C), slice(weights, 3, C + columns.length)];
+  const mixed = addAll([...apart, weightedValues(blocks, ofRows)]);
+  if (open?.onesOfRing === undefined) return mixed;
+  const { onesOfRing, ones } = open;
+  const others = columns.length === 0 ? [] : [slice(onesOfRing, 2, 0, columns.length)];
+  return div(mixed, slice(matmul(weights, concat([onesOfRing, ...others, ones], 2)), 3, 0, 1));
 }
 
 function scoresOfTree({ heads, scoring }: StepInput, { keys }: StepBlock): Value {
@@ -153,11 +207,11 @@ function scoresOfTree({ heads, scoring }: StepInput, { keys }: StepBlock): Value
 function rememberedRow(
   memory: WindowMemory,
   input: StepInput,
-  ring: StepBlock | undefined,
-  tree: StepBlock,
-): { readonly score: Value; readonly value: Value } {
-  const E = Number(tree.values.shape[3]);
-  const [weighted, total] = split(olderSums(memory, input, ring, tree), -1, [E, 1]);
+  held: StepBlock,
+  nodes: Pick<StepBlock, 'keys' | 'values'>,
+): RememberedRow {
+  const E = Number(nodes.values.shape[3]);
+  const [weighted, total] = split(olderSums(memory, input, held, nodes), -1, [E, 1]);
   // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
   return { score: maximum(log(total), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
 }
@@ -177,25 +231,39 @@ function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: Ste
   return bias === undefined ? masked : add(masked, biasOfRows(bias, masks.offsets, horizon.reach, heads));
 }
 
-/** Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1]. */
-function olderSums(memory: WindowMemory, input: StepInput, ring: StepBlock | undefined, tree: StepBlock): Value {
-  const { heads, sums, parameters, inputs, scoring } = input;
+/**
+ * Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1].
+ * @param held the rows that `older` names
+ */
+function olderSums(
+  memory: WindowMemory,
+  input: StepInput,
+  held: StepBlock,
+  nodes: Pick<StepBlock, 'keys' | 'values'>,
+): Value {
+  const { heads, sums, parameters, inputs, scoring, ring, treeMasks } = input;
   if (sums === undefined) throw internalError('a state without the sums of the memory');
+  const declared: Readonly<Record<string, Value | undefined>> = inputs;
+  const besides = (ofRing: Value, ofNodes: Value): Value =>
+    concat([gather(ofRing, inputs[olderNames.slots], 3), ofNodes], 3);
   const M = Number(heads.queries.shape[1]);
-  const queries = heads.mapped((rows) => queryFeatures(memory, rows, scoring.scale, parameters)); // [B,M,R*T,F]
+  const map = (rows: Value): Value => queryFeatures(memory, rows, scoring.scale, parameters);
+  const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
 
-  const older = (ofRing: Value | undefined, ofTree: Value, axis: number): Value =>
-    ofRing === undefined ? ofTree : concat([gather(ofRing, inputs[olderName], axis), ofTree], axis); // U + T rows
-  const features = keyFeatures(memory, older(ring?.keys, tree.keys, 2), scoring.scale, parameters); // [B,M,U+T,F]
+  const older = (part: 'keys' | 'values'): Value =>
+    concat([gather(held[part], inputs[olderNames.slots], 2), nodes[part]], 2); // U + T rows
+  const features = keyFeatures(memory, older('keys'), scoring.scale, parameters); // [B,M,U+T,F]
   const products = matmul(queries, features, { transposeB: true });
-  const unfolded = mul(products, heads.tile(older(ring?.masks.earlier, tree.masks.earlier, 3)));
-  const counted = countedValues(older(ring?.values, tree.values, 2));
-  const decay = logDecay(memory, tree.keys, M, parameters);
+  const seen = declared[olderNames.seen] ?? besides(ring.masks.earlier, treeMasks.earlier);
+  const unfolded = mul(products, heads.tile(seen));
+  const counted = countedValues(older('values'));
+  const decay = logDecay(memory, nodes.keys, M, parameters);
   if (decay === undefined) return add(read, matmul(unfolded, counted));
   const factor = (age: Value): Value => exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))); // [B,M,R*T,rows]
-  const ages = older(ring && inputs[ageNames.ring], inputs[ageNames.tree], 3);
-  return add(mul(read, factor(inputs[ageNames.sums])), matmul(mul(unfolded, factor(ages)), counted));
+  const ages = declared[olderNames.ages] ?? besides(inputs[ageNames.ring], inputs[ageNames.tree]);
+  const weights = mul(unfolded, factor(ages));
+  return add(mul(read, factor(inputs[ageNames.sums])), matmul(weights, counted));
 }
 
 /** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over the rows of groups that leave the window. */

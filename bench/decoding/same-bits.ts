@@ -1,0 +1,176 @@
+/**
+ * Counts of tokens that have other bits than alone: 0 wherever the engine says `sameBits`.
+ *
+ *   npx tsx bench/decoding/same-bits.ts models [--texts 20] [--length 160] [--seed 1] [--types int4-32,int4-128,w8a8,f16]
+ *                                 random models, by family, mixer and type: chains, trees, batches and chunks, logits and states
+ *   npx tsx bench/decoding/same-bits.ts drafts [--types …] [--tokens 200]   greedy texts with each drafter against one token a step
+ *   npx tsx bench/decoding/same-bits.ts batch [--texts 2000] [--length 24] [--types int4-32]   logits of 16 texts in a step
+ *
+ * Models are small, and their parameters are spread wide, so that predictions differ clearly. The last two take `assets/tiny-llama`.
+ */
+import { parseArgs } from 'node:util';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { chain } from '../../src/attention/tree.ts';
+import type { StepEngine } from '../../src/decoding/step-engine.ts';
+import { bitsByReading } from '../../src/evaluation/check/same-bits.ts';
+import { describeModel, supportedFamilies } from '../../src/models/families/index.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
+import type { CausalModel } from '../../src/models/model.ts';
+import { Random } from '../../src/random.ts';
+import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from '../../test/export/drafted-texts.ts';
+import type { ModelWithWeights } from '../../test/export/exported-model.ts';
+import { tinyConfig } from '../../test/models/tiny-model.ts';
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    texts: { type: 'string', default: '20' },
+    length: { type: 'string', default: '160' },
+    seed: { type: 'string', default: '1' },
+    tokens: { type: 'string', default: '200' },
+    types: { type: 'string', default: 'int4-32,int4-128,w8a8,f16' },
+    subjects: { type: 'string', default: '' },
+  },
+});
+const [texts, length, seed, tokens] = [values.texts, values.length, values.seed, values.tokens].map(Number);
+const types = storedTypes.filter((type) => values.types.split(',').includes(type));
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** Wide enough for blocks of codes, and for texts that cross blocks of positions. */
+const widths: Readonly<Record<string, unknown>> = {
+  hidden_size: 64,
+  intermediate_size: 160,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 1024,
+};
+const gptWidths = { n_embd: 64, n_head: 4, n_positions: 1024 };
+
+function spread(model: CausalModel): ModelWithWeights {
+  return { model, parameters: initializeParameters(model, new Random(seed), 0.3) };
+}
+
+/** Mixers in the place of attention: by preset, with options. */
+const mixers: Readonly<Record<string, Readonly<Record<string, number | string | boolean>>>> = {
+  augmented: { group: 32 },
+  local: {},
+  global: {},
+  window: { group: 32 },
+  'window+sinks': { group: 8, sinks: 4 },
+  'sliding-window': { window: 100 },
+  hedgehog: {},
+};
+
+/** Models by name; undefined for a family that is none of one token after the other. */
+function subjects(): Map<string, () => Promise<ModelWithWeights | undefined>> {
+  const made = new Map<string, () => Promise<ModelWithWeights | undefined>>();
+  for (const family of supportedFamilies) {
+    made.set(family, async () => {
+      const config = tinyConfig(family);
+      const own = family === 'gpt2' ? gptWidths : 'hidden_size' in config ? widths : {};
+      const model = describeModel({ ...config, ...own });
+      return model.kind === 'causal' ? spread(model) : undefined;
+    });
+  }
+  for (const [name, options] of Object.entries(mixers)) {
+    made.set(`llama of ${name}`, async () => {
+      const { model, parameters } = await tinyLlamaOfPackage();
+      return linearize(model, parameters, mixerPreset(name, options));
+    });
+  }
+  return made;
+}
+
+async function countModels(): Promise<void> {
+  const total = { texts: 0, tokens: 0, differ: 0 };
+  const chosen = values.subjects === '' ? undefined : values.subjects.split(',');
+  for (const [name, make] of subjects()) {
+    if (chosen !== undefined && !chosen.includes(name)) continue;
+    const subject = await make();
+    if (subject === undefined) continue;
+    for (const type of types) {
+      await using engine = await engineOf(subject, type);
+      if (!engine.sameBits) {
+        say(`${name}, ${type}: equal up to rounding, as the engine says`);
+        break;
+      }
+      const counts = { texts: 0, tokens: 0, differ: 0 };
+      for (let text = 0; text < texts; text++) {
+        const bits = await bitsByReading(engine, { length, seed: seed * 10_000 + text });
+        counts.texts++;
+        counts.tokens += Math.min(length, engine.model.positions.limit);
+        if (!Object.values(bits).every(Boolean)) counts.differ++;
+      }
+      total.texts += counts.texts;
+      total.tokens += counts.tokens;
+      total.differ += counts.differ;
+      say(`${name}, ${type}: ${counts.differ} of ${counts.texts} texts of ${counts.tokens} tokens differ`);
+    }
+  }
+  say(`${total.differ} of ${total.texts} texts of ${total.tokens} tokens differ`);
+}
+
+async function countDrafts(): Promise<void> {
+  const subject = await tinyLlamaOfPackage();
+  for (const type of types) {
+    await using engine = await engineOf(subject, type);
+    const { differ, texts: all, tokens: read } = await draftedTexts(engine, { maxTokens: tokens });
+    say(`${type}: ${differ} of ${all} drafted texts of ${read} tokens differ`);
+  }
+}
+
+const together = 16;
+
+/** Texts of random tokens and random lengths, 16 in a step, each against itself alone: logits of every token. */
+async function countBatches(): Promise<void> {
+  const subject = await tinyLlamaOfPackage();
+  for (const type of types) {
+    await using engine = await engineOf(subject, type);
+    const random = new Random(seed);
+    let differ = 0;
+    let read = 0;
+    for (let first = 0; first < texts; first += together) {
+      const all = Array.from({ length: Math.min(together, texts - first) }, () =>
+        randomText(engine, random, 1 + random.integer(length * 2)),
+      );
+      const alone = await Promise.all(all.map((text) => logitsAlone(engine, text)));
+      const beside = await logitsTogether(engine, all);
+      read += all.reduce((sum, text) => sum + text.length, 0);
+      differ += all.filter((_, b) => alone[b].some((row, at) => row.some((x, i) => x !== beside[b][at][i]))).length;
+    }
+    say(`${type}: ${differ} of ${texts} texts of ${read} tokens differ, ${together} in a step`);
+  }
+}
+
+function randomText(engine: StepEngine, random: Random, count: number): number[] {
+  return Array.from({ length: count }, () => random.integer(engine.model.sizes.vocabulary));
+}
+
+async function logitsAlone(engine: StepEngine, text: readonly number[]): Promise<Float32Array[]> {
+  const state = engine.newState();
+  const rows: Float32Array[] = [];
+  for (const token of text) rows.push((await engine.advance(state, token)).logits.slice());
+  return rows;
+}
+
+async function logitsTogether(engine: StepEngine, all: readonly (readonly number[])[]): Promise<Float32Array[][]> {
+  const states = all.map(() => engine.newState());
+  const rows = all.map((): Float32Array[] => []);
+  for (let at = 0; at < Math.max(...all.map((text) => text.length)); at++) {
+    const left = [...all.keys()].filter((b) => at < all[b].length);
+    const requests = left.map((b) => ({ state: states[b], tree: chain(1), tokens: [all[b][at]], wanted: [0] }));
+    const outputs = await engine.step(requests);
+    for (const [i, b] of left.entries()) {
+      rows[b].push(outputs[i].logits[0].slice());
+      await engine.commit(requests[i], outputs[i], [0]);
+    }
+  }
+  return rows;
+}
+
+const counts = { models: countModels, drafts: countDrafts, batch: countBatches };
+const [what = 'models'] = positionals;
+if (what !== 'models' && what !== 'drafts' && what !== 'batch')
+  throw new Error(`count one of ${Object.keys(counts).join(', ')}`);
+await counts[what]();
