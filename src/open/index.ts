@@ -30,7 +30,7 @@ import { type MemoryType, type WeightType, weightTypes } from '../quantization/s
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
-import { type KeptWeights, keptWeights } from './kept-weights.ts';
+import { keptTypes, type KeptWeights, keptWeights } from './kept-weights.ts';
 import { folderFiles, isExport, openExportedHeads, openExportedMtp } from './folder-files.ts';
 import { type DraftHeads, EncoderDecoder, LanguageModel, type WriterParts } from './language-model.ts';
 import { openExport, type WriterByKind } from './model-files.ts';
@@ -124,8 +124,8 @@ export async function open(
   if (!(await isExport(folder))) {
     const { ignore } = options;
     const openStored = async () => {
-      const isKept = dtype !== undefined && dtype !== 'f32' && (device ?? 'cpu') === 'cpu';
-      const kept = isKept ? await keptWeights(folder, dtype, compile) : undefined;
+      const type = (device ?? 'cpu') === 'cpu' ? keptTypes.find((each) => each === dtype) : undefined;
+      const kept = type && (await keptWeights(folder, type, compile));
       return { kept, stored: await openInPlace(folder, kept?.fingerprint) };
     };
     const { kept, stored } = await (ignore === undefined ? openStored() : ignoringFields(ignore, openStored));
@@ -279,7 +279,8 @@ function writing(
   const mtp = mtpStepModel(model, names);
   const compiled = async (described: GeneratingModel): Promise<StepEngine> => {
     await using _files = weights.hold?.();
-    if (kept !== undefined && described === model) return await kept.engine(model, weights, fingerprint);
+    const own = described === model ? await kept?.engine(model, weights, fingerprint) : undefined;
+    if (own !== undefined) return own;
     const source = storedSource(decoderOf(described), weights, stored);
     const scratch = dtype !== 'f32' || weights.codes !== undefined;
     return await DecodingEngine.compile(described, source, { ...compile, scratch });

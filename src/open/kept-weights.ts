@@ -15,21 +15,24 @@ import { writeFileAtomic } from '../files/atomic.ts';
 import { sha256 } from '../files/digest.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
-import type { WeightType } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { folderFiles } from './folder-files.ts';
 import { readExport } from './model-files.ts';
 
-/** Parameters from which on weights are kept: encoding them takes minutes. */
+/** Parameters from which on weights are kept. */
 const leastKept = 2 ** 31;
+
+/** Types whose encoding takes minutes. */
+export const keptTypes = ['int4', 'w8a8'] as const;
+type KeptType = (typeof keptTypes)[number];
 
 /** The kept weights of a checkpoint, or their place. */
 export interface KeptWeights {
   /** Of the checkpoint, where its weights are kept already. */
   readonly fingerprint?: string;
-  /** The engine of the model, after its weights have been written if need be. */
-  engine(model: GeneratingModel, weights: WeightReader, fingerprint: string): Promise<StepEngine>;
+  /** The engine of the model, after its weights have been written if need be; undefined where the disk has no room for them. */
+  engine(model: GeneratingModel, weights: WeightReader, fingerprint: string): Promise<StepEngine | undefined>;
 }
 
 /**
@@ -38,7 +41,7 @@ export interface KeptWeights {
  */
 export async function keptWeights(
   folder: string,
-  dtype: Exclude<WeightType, 'f32'>,
+  dtype: KeptType,
   compile: CompileOptions,
   {
     cache = join(homedir(), '.cache/linnet'),
@@ -56,9 +59,15 @@ export async function keptWeights(
   return {
     fingerprint,
     async engine(own, weights, identity) {
-      if (fingerprint === undefined) process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
-      await mkdir(cache, { recursive: true });
-      if (!existsSync(kept)) await exportModel(kept, { model: own, weights, dtype });
+      if (!existsSync(kept)) {
+        try {
+          await mkdir(cache, { recursive: true });
+          process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
+          await exportModel(kept, { model: own, weights, dtype });
+        } catch {
+          return undefined; // faults of the weights themselves come again
+        }
+      }
       const files = folderFiles(kept, compile);
       const { manifest } = await readExport(files);
       const engine = await assembleEngine(files.graphs(manifest), manifest, own);

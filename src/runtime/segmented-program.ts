@@ -70,7 +70,7 @@ export function readBytes({ graph, inputs }: Pick<Segment, 'graph' | 'inputs'>, 
   return bytes;
 }
 
-/** Bytes of weights in float32 next to the largest: the engine converts all those of a graph before it multiplies by the first. */
+/** Bytes of weights in float32 next to the largest: the engine converts every one before it multiplies by the first. */
 export function convertedBytes({ outputs }: Graph): number {
   const bytes = [...liveNodes(outputs.values())].flatMap(({ op, inputs, outputs: [made] }) =>
     op === 'cast' && inputs[0].origin.kind === 'input' ? [valueBytes(made)] : [],

@@ -40,6 +40,9 @@ it('opens a checkpoint in 4 bits from the weights of an earlier start', async ()
   await using engine = await second?.engine(model, readerOf(new Map()), fingerprint); // nothing is read
   expect(engine && (await write(engine))).toEqual(expected);
 
+  const full = await keptWeights(source, 'int4', {}, { cache: join(source, 'config.json'), least: 0 });
+  expect(await full?.engine(model, readerOf(parameters), fingerprint)).toBeUndefined(); // no place to keep them
+
   expect(await keptWeights(source, 'int4', {}, { cache })).toBeUndefined(); // small enough to be encoded at each start
   await rm(source, { recursive: true });
   await saveTinyModel(source, 2, 'llama');
