@@ -5,8 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { loadModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { finetune, planFinetune } from '../../src/training/plans/finetune.ts';
 import { quantizedKinds, quantizedModel, saveQuantized } from '../checkpoint/quantized-folder.ts';
-import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
-import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { goldenGguf } from '../parity/golden-gguf.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 
@@ -54,9 +52,6 @@ it.each(Object.keys(quantizedKinds).slice(0, 2))(
     const folder = await scratchFolder();
     const at = (name: string): string => join(folder, name);
     await saveQuantized(at('base'), quantizedModel(kind));
-    for (const [name, content] of Object.entries(tokenizerFileContents(byteTokenizerFiles()))) {
-      await writeFile(join(at('base'), name), content);
-    }
     await writeFile(at('text.txt'), 'the quick brown fox jumps over the lazy dog. '.repeat(40));
     const options = { data: [at('text.txt')], steps: 4, batch: 2, length: 24, learningRate: 1e-2, lora: { rank: 2 } };
     const tuned = await finetune(at('base'), { ...options, out: at('tuned') });
