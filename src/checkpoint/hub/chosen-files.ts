@@ -17,7 +17,7 @@ import type { RemoteFile } from './download.ts';
  * Weights are required unless a pattern leaves them out.
  * @throws LinnetError `INPUT` for a pattern that is empty, too long or matches in other folders
  */
-export async function planModel(
+export async function planModelFiles(
   connection: Connection,
   commit: string,
   staging: string,

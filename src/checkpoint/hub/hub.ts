@@ -16,7 +16,7 @@ import {
   fileSelection,
   partsSelection,
   planDataset,
-  planModel,
+  planModelFiles,
   sameSelection,
 } from './chosen-files.ts';
 import { checkPlainFileName, quoteName } from '../../files/name-list.ts';
@@ -145,7 +145,7 @@ export function hubSource(options: HubOptions = {}): ModelSource & DatasetSource
     fetchFolder: (id, revision = 'main', targetDir = defaultModelFolder(id), fetchOptions = {}) => {
       const { include = [], exclude = [] } = fetchOptions;
       const selection: FileSelection = { include: [...include], exclude: [...exclude] };
-      const plan: Plan = (connection, commit, staging) => planModel(connection, commit, staging, selection);
+      const plan: Plan = (connection, commit, staging) => planModelFiles(connection, commit, staging, selection);
       const wanted: Wanted = { kind: 'model', id: checkId(id, 'model'), revision: checkRevision(revision) };
       return fetchFolder(hub, wanted, resolve(targetDir), selection, plan, fetchOptions);
     },

@@ -8,10 +8,10 @@ import { isJsonObject } from '../../files/json-object.ts';
 export const quantizedMethods = ['compressed-tensors', 'fp8', 'gptq', 'awq', 'mlx'] as const;
 export type QuantizedMethod = (typeof quantizedMethods)[number];
 
-/** What the configuration of a folder says of its matrices; shapes of tensors say the rest. */
+/** The form of a folder's matrices by its configuration; shapes of tensors say the rest. */
 export interface Quantization {
   readonly method: QuantizedMethod;
-  /** What is added to stored zero points: 1 in the first format of GPTQ. */
+  /** Added to stored zero points: 1 in the first format of GPTQ. */
   readonly zeroShift: 0 | 1;
   /** Whether inputs of a group are apart: `desc_act`. */
   readonly ordered: boolean;
@@ -65,7 +65,7 @@ const mlx = z.looseObject({ group_size: count, bits, mode: z.literal('affine').n
 
 type Fields = Partial<Omit<Quantization, 'method'>>;
 
-/** What each method's configuration says; a field that is not understood is refused by the schema. */
+/** The fields of each method's configuration; the schema refuses others. */
 const readers: Readonly<Record<QuantizedMethod, (config: JsonObject, source: string) => Fields>> = {
   'compressed-tensors': (config, source) => {
     const { config_groups: groups } = read(compressed, config, source);
@@ -114,7 +114,7 @@ export function quantizedMethod(config: JsonObject): string | undefined {
 }
 
 /**
- * What a config.json says of quantized matrices; undefined where it says nothing.
+ * The quantization that a config.json declares; undefined if none.
  * @throws LinnetError `CONFIG` for a method, a number of bits or a layout that is not read
  */
 export function quantizationOf(config: JsonObject, source: string): Quantization | undefined {

@@ -75,7 +75,7 @@ const partKeys: readonly Part[] = ['codes', 'scales', 'least', 'zeros', 'groups'
 /** Where the tensors of a folder are. */
 export type Holder = ReadonlyMap<string, WeightFile>;
 
-/** The parts of a matrix by what they are, and their names in the files. */
+/** The parts of a matrix, and their names in the files. */
 interface MatrixParts {
   readonly module: string;
   readonly names: PartNames;

@@ -1,4 +1,4 @@
-/** The tensors of a quantized folder as those of the model that it was made from: matrices are decoded, or given in their codes. */
+/** A quantized folder read as the model that it was made from: its matrices decoded, or in their codes. */
 import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { type AnyTensor, type FilePlace, type Tensor, tensor } from '../../graph/tensor.ts';
