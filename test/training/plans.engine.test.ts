@@ -179,7 +179,7 @@ describe('finetune', () => {
     [{ loraTrain: ['norms' as const] }, 'give `lora` too'],
     [{ sourceField: 'source' }, 'go together'],
     [{ batch: 0 }, '`batch`'],
-    [{ objective: 'masked' as const }, 'of models of kind "encoder"'],
+    [{ objective: 'masked' as const }, 'needs a model of kind "encoder"'],
   ])('refuses %j', async (wrong, message) => {
     const refused = finetune(at('llama'), { ...settings, data: [at('song.jsonl')], out: at('refused'), ...wrong });
     await expect(refused).rejects.toThrow(message);
