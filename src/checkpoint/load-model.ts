@@ -186,6 +186,12 @@ export async function openModelWeights(dir: string): Promise<ModelWeights> {
   return await openDescribed(dir, describeOf(dir));
 }
 
+/** A causal model's. @throws LinnetError `CONFIG` for a model of another kind, else as `openModelWeights` */
+export async function openCausalWeights(dir: string): Promise<ModelWeights<CausalModel>> {
+  const describe = describeOf(dir);
+  return await openDescribed(dir, (config) => requireCausal(describe(config)));
+}
+
 async function openDescribed<Described extends Loadable>(
   dir: string,
   describe: (config: JsonObject) => Described,
@@ -256,8 +262,8 @@ export async function loadCausalModel(dir: string): Promise<LoadedModel> {
 
 /** A causal language model without its weights: no parameters, and no fingerprint. @throws LinnetError as `loadCausalModel` */
 export async function loadCausalShapes(dir: string): Promise<LoadedModel> {
-  await using weights = await openModelWeights(dir);
-  return { model: requireCausal(weights.model), path: weights.path, parameters: new Map(), fingerprint: '' };
+  await using weights = await openCausalWeights(dir);
+  return { model: weights.model, path: weights.path, parameters: new Map(), fingerprint: '' };
 }
 
 /**

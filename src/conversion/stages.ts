@@ -1,9 +1,8 @@
 /** The training stages of a conversion: objective, data, and trained parameters of each. */
 import type { MixerConfig } from '../attention/mixer.ts';
-import { type LoadedModel, type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
+import { type LoadedModel, type ModelWeights, openCausalWeights } from '../checkpoint/load-model.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { exchangedParameters, exchangeMixers, freshMixerParameters } from '../models/linearization/linearize.ts';
-import { requireCausal } from '../models/families/index.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
@@ -36,8 +35,7 @@ export interface ModelReader extends Pick<WeightReader, 'read'> {
 export async function openReader(
   folder: string,
 ): Promise<ModelReader & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint' | 'parameters'>> {
-  const weights = await openModelWeights(folder);
-  return { ...weights, model: requireCausal(weights.model) };
+  return await openCausalWeights(folder);
 }
 
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;

@@ -150,7 +150,7 @@ describe('masked', () => {
     const data = ['--data', at('pairs.jsonl')];
     const command = ['finetune', at('llama'), '--objective', 'masked', ...data, '--out', at('refused')];
     expect((await runCaptured(command)).stderr).toMatch(
-      /of models of kind "encoder"; a llama model is of kind "causal"/,
+      /needs a model of kind "encoder"; a llama model is of kind "causal"/,
     );
     expect(existsSync(at('refused'))).toBe(false);
   });

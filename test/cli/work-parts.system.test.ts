@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { needsS3, noS3, type RunningS3, startS3 } from '../jobs/s3-server.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { end } from '../serving/local-process.ts';
@@ -13,16 +13,15 @@ import { timelessTrials, writeSmallStudy } from './small-study.ts';
 const folder = suiteFolder();
 const workers: StartedCli[] = [];
 let s3: RunningS3 | undefined;
-const environment = { ...process.env };
 
 beforeAll(async () => {
   if (!noS3) s3 = await startS3();
-  Object.assign(process.env, s3?.environment);
+  for (const [name, value] of Object.entries(s3?.environment ?? {})) vi.stubEnv(name, value);
   await writeSmallStudy(folder, 10);
 });
 afterEach(() => Promise.all(workers.splice(0).map(({ child }) => end(child))));
 afterAll(async () => {
-  process.env = environment;
+  vi.unstubAllEnvs();
   await s3?.stop();
 });
 

@@ -41,8 +41,7 @@ describe('examples/demo.ts', () => {
     // Speculation gives the text of one-by-one decoding, whatever a model of two updates guesses.
     expect(stdout).toMatch(/^speculation: .* over 30 tokens, the text of one-by-one decoding;/m);
     expect(page).toContain('Several tokens per step');
-    expect(page).toContain('Guesses by their place in the tree');
-    // Six charts of the conversion, two of the comparison and the tree, each for wide and narrow pages.
+    // Six charts of the conversion, two of the comparison and one of speculation, each for wide and narrow pages.
     expect(page.match(/<div class="wide"><svg/g)).toHaveLength(6 + 2 + 1);
     expect(page.match(/<svg /g)).toHaveLength(2 * (6 + 2 + 1));
     expect(page).toMatch(/<h2>(As good as|Nearly as good as|Worse than|Much worse than) before/);

@@ -172,7 +172,7 @@ describe('deploy/', () => {
     expect(server.metadata.labels).toMatchObject({ 'inference.networking.k8s.io/engine-type': 'vllm' });
     const [{ args, ports }] = server.spec.containers;
     expect(targetPorts).toEqual([{ number: ports[0].containerPort }]);
-    expect(args).toEqual(expect.arrayContaining(['metricsNames=vllm', 'openMetrics']));
+    expect(args).toEqual(expect.arrayContaining(['--metrics-names', 'vllm', '--open-metrics']));
     expect(endpointPickerRef.name).toBe(`${pool?.metadata.name ?? ''}-epp`);
     const route = objects.find(({ kind }) => kind === 'HTTPRoute');
     const { rules } = routeSchema.parse(route?.spec);

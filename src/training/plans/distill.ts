@@ -1,9 +1,8 @@
 /** Distillation: the mixers of a converted model learn to imitate the attention of the original, or the model its predictions. */
 import { z } from 'zod';
-import { type ModelWeights, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openCausalWeights, saveModel } from '../../checkpoint/load-model.ts';
 import { type AnyParameter, loadTensors, segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { requireCausal } from '../../models/families/index.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
@@ -92,22 +91,17 @@ export async function distill(
   requirePath(student, 'the student');
   requireOptions(hooks, 'the hooks');
   const { parsed, settings, prepare } = distillation(options);
-  await using original = await openCausal(teacher);
-  await using converted = await openCausal(student);
+  await using original = await openCausalWeights(teacher);
+  await using converted = await openCausalWeights(student);
   return await runPlan<DistillDetails>(parsed, hooks, settings, prepare(original, converted, true));
 }
 
 /** Memory, disk and time of the same; no weights are read. @throws OptionsError and LinnetError as `distill` */
 export async function planDistill(teacher: string, student: string, options: DistillOptions): Promise<WorkPlan> {
   const { parsed, settings, prepare } = distillation(options);
-  await using original = await openCausal(teacher);
-  await using converted = await openCausal(student);
+  await using original = await openCausalWeights(teacher);
+  await using converted = await openCausalWeights(student);
   return await planTraining('distill', await prepare(original, converted, false)(settings), parsed, settings);
-}
-
-async function openCausal(folder: string): Promise<ModelWeights<CausalModel>> {
-  const weights = await openModelWeights(folder);
-  return { ...weights, model: requireCausal(weights.model) };
 }
 
 /** Some parameters of a folder, in memory. */

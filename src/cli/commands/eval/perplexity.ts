@@ -1,7 +1,7 @@
 /** `linnet eval perplexity`: how well a model predicts a text. */
 import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
-import { openModelWeights, readParameters } from '../../../checkpoint/load-model.ts';
+import { openCausalWeights, readParameters } from '../../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import { type Document, readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -13,7 +13,6 @@ import {
 } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
 import { lossesMemory } from '../../../evaluation/perplexity/losses.ts';
-import { requireCausal } from '../../../models/families/index.ts';
 import { isExport } from '../../../open/folder-files.ts';
 import { chooseForm } from '../../../training/memory-form.ts';
 import { modelWithout } from '../../../models/linearization/linearize.ts';
@@ -140,9 +139,8 @@ async function openMeasure(
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }
-  const weights = await openModelWeights(folder);
-  const whole = requireCausal(weights.model);
-  const model = without === undefined ? whole : modelWithout(whole, without);
+  const weights = await openCausalWeights(folder);
+  const model = without === undefined ? weights.model : modelWithout(weights.model, without);
   return {
     model,
     async measure(data: EvaluationData, options: EvaluateOptions) {
