@@ -31,6 +31,8 @@ export type StepWeights = 'prompt' | 'step';
 
 /** Prompt tokens of a step where no layer wants fewer: enough rows for fast products, few enough for small masks. */
 const usualChunk = 128;
+/** So many equal numbers tell that single rows are added up as rows among others are. */
+const manyNumbers = 2 ** 16;
 
 /** How tokens are read into a state. */
 export interface ReadOptions {
@@ -111,7 +113,8 @@ export class StepEngine implements AsyncDisposable {
    */
   readonly sameBits: boolean;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
-  readonly #singleRows: Partial<Record<StepWeights, 'same' | 'other'>> = {};
+  /** Numbers of single rows that were equal to those of rows among others; -1 once one was not. */
+  readonly #equalNumbers: Record<StepWeights, number> = { step: 0, prompt: 0 };
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
@@ -243,7 +246,7 @@ export class StepEngine implements AsyncDisposable {
   /**
    * Runs the program. Where it adds up a single row in another order than rows among others, rows are made an even number: with
    * 4-bit weights in blocks of 64 and 128 the runtime takes rows in pairs, and the last of an odd number by itself. The first
-   * step of a single row tells.
+   * steps of a single row tell: one of a large model, and as many of a small one as give `manyNumbers`.
    */
   async #runRows(requests: readonly StepRequest[], most: number, weights: StepWeights): Promise<StepResults> {
     const outputs = [...this.#outputs, ...this.#laterSums.outputsOf(requests)];
@@ -253,25 +256,27 @@ export class StepEngine implements AsyncDisposable {
       const results = await this.#programs[weights].run(feeds, outputs, kept);
       return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
     };
-    if (!this.sameBits || this.#singleRows[weights] === 'same') return run(false);
+    const equal = this.#equalNumbers[weights];
+    if (!this.sameBits || equal >= manyNumbers) return run(false);
     const isSingle = requests.length * most === 1 && requests[0].wanted.length === 1;
-    if (!isSingle || this.#singleRows[weights] === 'other') return run(true);
+    if (!isSingle || equal < 0) return run(true);
     const [alone, paired] = [await run(false), await run(true)];
-    this.#singleRows[weights] = this.#isEqual(alone, paired) ? 'same' : 'other';
+    const [first, second] = [this.#firstNode(alone), this.#firstNode(paired)];
+    const isEqual = first.every((row, i) => row.every((x, at) => Object.is(x, second[i][at])));
+    this.#equalNumbers[weights] = isEqual ? first.reduce((sum, row) => sum + row.length, equal) : -1;
     return paired;
   }
 
-  /** Whether the first node has the same bits in both. */
-  #isEqual(a: StepResults, b: StepResults): boolean {
+  /** Logits and rows of the first node. */
+  #firstNode({ results, nodes, count }: StepResults): Float32Array[] {
     const { vocabulary } = this.model.sizes;
-    const [first, second] = [a, b].map(({ results, nodes, count }) => [
+    return [
       dataOf(results.logits, 'float32', count * vocabulary).subarray(0, vocabulary),
       ...this.layout.rows.flatMap(({ name, heads, width }) => {
         const data = dataOf(results[name], 'float32', nodes * heads * width);
         return Array.from({ length: heads }, (_, m) => data.subarray(m * nodes * width, (m * nodes + 1) * width));
       }),
-    ]);
-    return first.every((row, i) => row.every((x, at) => Object.is(x, second[i][at])));
+    ];
   }
 
   /**

@@ -25,7 +25,7 @@ describe('texts drafted = texts alone', () => {
 /** Two layers of it and one of attention. */
 function gatedDeltaNet(fields: object): ModelWithWeights {
   const model = describeCausalModel({
-    ...{ vocab_size: 50, hidden_size: 64, intermediate_size: 128, num_attention_heads: 4, num_key_value_heads: 2 },
+    ...{ vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_attention_heads: 4, num_key_value_heads: 2 },
     ...{ num_hidden_layers: 3, layer_types: ['linear_attention', 'full_attention', 'linear_attention'], head_dim: 8 },
     ...{ linear_num_key_heads: 3, linear_num_value_heads: 6, linear_key_head_dim: 5, linear_value_head_dim: 7 },
     ...fields,
