@@ -1,11 +1,10 @@
 /** The process itself: what it does on Ctrl-C, SIGTERM and when the reader of its output goes away. */
-import { type ChildProcess, execFile } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CapturedRun } from './captured-cli.ts';
-import { main, startCli } from './cli-process.ts';
+import { startCli } from './cli-process.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 
@@ -28,12 +27,6 @@ describe('the executable', () => {
   it('answers', async () => {
     expect(await run(['--version'])).toMatchObject({ exitCode: 0, stderr: '' });
     expect(await run(['inspect', join(folder, 'nowhere')])).toMatchObject({ exitCode: 3, stdout: '' });
-  });
-
-  it('tells that too many files are open, also where it fails to load, and not with the code of an answer', async () => {
-    const limited = ['-c', 'ulimit -n 36; exec "$0" "$@"', process.execPath, '--import', 'tsx', main];
-    const ended = await promisify(execFile)('/bin/bash', [...limited, 'check', model]).catch((error: unknown) => error);
-    expect(ended).toMatchObject({ code: 3, stderr: expect.stringMatching(/^linnet: .*EMFILE.*ulimit -n/m) as unknown });
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('saves and ends with 130 on %s', async (signal) => {

@@ -21,6 +21,7 @@ const run = promisify(execFile);
 const place = suiteFolder();
 const project = join(place, 'project');
 const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc');
+const linnet = join(project, 'node_modules/linnet/dist/cli/main.js');
 
 /** Blocks of a page in a language. */
 async function blocksOf(page: string, language: 'js' | 'ts'): Promise<string[]> {
@@ -176,8 +177,13 @@ describe('the packed package, installed into an empty project', () => {
     expect(stdout).toBe('');
   });
 
+  it('tells that too many files are open, also where it fails to load, and not with the code of an answer', async () => {
+    const limited = ['-c', 'ulimit -n 24; exec "$0" "$@"', process.execPath, linnet, 'check', 'linnet:tiny-llama'];
+    const ended = await run('/bin/bash', limited, { cwd: project }).catch((error: unknown) => error);
+    expect(ended).toMatchObject({ code: 3, stderr: expect.stringMatching(/^linnet: .*EMFILE.*ulimit -n/m) as unknown });
+  });
+
   it('runs the programs of README.md, and its commands', async () => {
-    const linnet = join(project, 'node_modules/linnet/dist/cli/main.js');
     const words = ['linearize', 'linnet:tiny-llama', '--mixer', 'window', '--out', 'runs/converted'];
     await run(process.execPath, [linnet, ...words], { cwd: project });
     const [first, second] = await Promise.all(
