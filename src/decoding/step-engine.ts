@@ -31,7 +31,7 @@ export type StepWeights = 'prompt' | 'step';
 
 /** Prompt tokens of a step where no layer wants fewer: enough rows for fast products, few enough for small masks. */
 const usualChunk = 128;
-/** So many equal numbers tell that single rows are added up as rows among others are. */
+/** Equal numbers after which single rows count as added up like rows among others. */
 const manyNumbers = 2 ** 16;
 
 /** How tokens are read into a state. */
