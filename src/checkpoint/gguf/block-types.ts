@@ -89,13 +89,17 @@ function unevenScale(bytes: Uint8Array, at: number, j: number): number {
   return (low | (high << 4)) - 32;
 }
 
-/** Two codes of four bits a byte, neighbours together, from 16 bytes whose halves are apart. */
-function writeNibbles(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
-  for (let i = 0; i < 8; i++) {
+/** Writes the codes of bytes that begin at `at`. */
+type CodeWriter = (bytes: Uint8Array, at: number, codes: Uint8Array, to: number) => void;
+
+/** Two codes of four bits a byte, neighbours together, from 16 bytes whose halves are apart, or from `width`. */
+function writeNibbles(bytes: Uint8Array, at: number, codes: Uint8Array, to: number, width = 16): void {
+  const half = width / 2;
+  for (let i = 0; i < half; i++) {
     const a = bytes[at + 2 * i];
     const b = bytes[at + 2 * i + 1];
     codes[to + i] = (a & 15) | ((b & 15) << 4);
-    codes[to + 8 + i] = (a >> 4) | (b & 0xf0);
+    codes[to + half + i] = (a >> 4) | (b & 0xf0);
   }
 }
 
@@ -104,118 +108,72 @@ function nibble(bytes: Uint8Array, at: number, i: number): number {
   return i < 16 ? bytes[at + i] & 15 : bytes[at + i - 16] >> 4;
 }
 
-function fiveBits(bytes: Uint8Array, at: number, i: number): number {
-  return nibble(bytes, at + 4, i) | (((bytes[at + (i >> 3)] >> (i & 7)) & 1) << 4);
-}
-
-/** Blocks of 32 codes of eight bits around 128. */
-function bytesOf(
-  halves: readonly number[],
-  scale: (bytes: Uint8Array, at: number) => number,
-  code: (bytes: Uint8Array, at: number, i: number) => number,
-): Coder {
-  return {
-    halves,
-    bits: 8,
-    size: 32,
-    minima: false,
-    write(bytes, at, { codes, scales }, block) {
-      scales[block] = scale(bytes, at);
-      const to = 32 * block;
-      for (let i = 0; i < 32; i++) codes[to + i] = code(bytes, at, i) + 128;
-    },
+/** Values of a table, around 128, by codes of four bits. */
+function tableWriter(table: Float32Array): CodeWriter {
+  return (bytes, at, codes, to) => {
+    for (let i = 0; i < 32; i++) codes[to + i] = table[nibble(bytes, at, i)] + 128;
   };
 }
 
+/** Codes of five bits, whose highest come first. @param shift added to all */
+function fiveBitWriter(shift: number): CodeWriter {
+  return (bytes, at, codes, to) => {
+    for (let i = 0; i < 32; i++) {
+      const high = (bytes[at + (i >> 3)] >> (i & 7)) & 1;
+      codes[to + i] = (nibble(bytes, at + 4, i) | (high << 4)) + shift;
+    }
+  };
+}
+
+const writeUneven = tableWriter(unevenCodes);
+const writeFloats = tableWriter(floatCodes);
+
+/** A format whose second half-precision scale, if it has two, is that of minima. */
+function coder(bits: 4 | 8, halves: readonly number[], write: Coder['write'], size: 16 | 32 = 32): Coder {
+  return { bits, size, minima: halves.length === 2, halves, write };
+}
+
+/** Blocks of 32: a scale, a minimum where there are `minima`, codes. */
+function scaleFirst(bits: 4 | 8, hasMinima: boolean, writeCodes: CodeWriter): Coder {
+  const halves = hasMinima ? [0, 2] : [0];
+  return coder(bits, halves, (bytes, at, { codes, scales, minima }, block) => {
+    scales[block] = halfAt(bytes, at);
+    if (hasMinima) minima[block] = -halfAt(bytes, at + 2);
+    writeCodes(bytes, at + 2 * halves.length, codes, 4 * bits * block);
+  });
+}
+
 const coders = {
-  Q4_0: {
-    halves: [0],
-    bits: 4,
-    size: 32,
-    minima: false,
-    write(bytes, at, { codes, scales }, block) {
-      scales[block] = halfAt(bytes, at);
-      writeNibbles(bytes, at + 2, codes, 16 * block);
-    },
-  },
-  Q4_1: {
-    halves: [0, 2],
-    bits: 4,
-    size: 32,
-    minima: true,
-    write(bytes, at, { codes, scales, minima }, block) {
-      scales[block] = halfAt(bytes, at);
-      minima[block] = -halfAt(bytes, at + 2);
-      writeNibbles(bytes, at + 4, codes, 16 * block);
-    },
-  },
-  Q5_0: bytesOf([0], halfAt, (bytes, at, i) => fiveBits(bytes, at + 2, i) - 16),
-  Q5_1: {
-    halves: [0, 2],
-    bits: 8,
-    size: 32,
-    minima: true,
-    write(bytes, at, { codes, scales, minima }, block) {
-      scales[block] = halfAt(bytes, at);
-      minima[block] = -halfAt(bytes, at + 2);
-      for (let i = 0; i < 32; i++) codes[32 * block + i] = fiveBits(bytes, at + 4, i);
-    },
-  },
-  Q8_0: {
-    halves: [0],
-    bits: 8,
-    size: 32,
-    minima: false,
-    write(bytes, at, { codes, scales }, block) {
-      scales[block] = halfAt(bytes, at);
-      const to = 32 * block;
-      for (let i = 0; i < 32; i++) codes[to + i] = bytes[at + 2 + i] ^ 128;
-    },
-  },
-  Q4_K: {
-    halves: [0, 2],
-    bits: 4,
-    size: 32,
-    minima: true,
-    write(bytes, at, { codes, scales, minima }, block) {
-      writeScales(bytes, at, scales, minima, block);
-      for (let pair = 0; pair < 4; pair++) {
-        const from = at + 16 + 32 * pair;
-        const to = 16 * (block + 2 * pair);
-        for (let i = 0; i < 16; i++) {
-          const a = bytes[from + 2 * i];
-          const b = bytes[from + 2 * i + 1];
-          codes[to + i] = (a & 15) | ((b & 15) << 4);
-          codes[to + 16 + i] = (a >> 4) | (b & 0xf0);
-        }
+  Q4_0: scaleFirst(4, false, writeNibbles),
+  Q4_1: scaleFirst(4, true, writeNibbles),
+  Q5_0: scaleFirst(8, false, fiveBitWriter(112)), // 128 less the 16 of the format
+  Q5_1: scaleFirst(8, true, fiveBitWriter(0)),
+  Q8_0: scaleFirst(8, false, (bytes, at, codes, to) => {
+    for (let i = 0; i < 32; i++) codes[to + i] = bytes[at + i] ^ 128;
+  }),
+  Q4_K: coder(4, [0, 2], (bytes, at, { codes, scales, minima }, block) => {
+    writeScales(bytes, at, scales, minima, block);
+    for (let pair = 0; pair < 4; pair++) {
+      writeNibbles(bytes, at + 16 + 32 * pair, codes, 16 * (block + 2 * pair), 32);
+    }
+  }),
+  Q5_K: coder(8, [0, 2], (bytes, at, { codes, scales, minima }, block) => {
+    writeScales(bytes, at, scales, minima, block);
+    for (let pair = 0; pair < 4; pair++) {
+      const from = at + 48 + 32 * pair;
+      const to = 32 * (block + 2 * pair);
+      for (let i = 0; i < 32; i++) {
+        const byte = bytes[from + i];
+        const fifth = bytes[at + 16 + i] >> (2 * pair);
+        codes[to + i] = (byte & 15) | ((fifth & 1) << 4);
+        codes[to + 32 + i] = (byte >> 4) | ((fifth & 2) << 3);
       }
-    },
-  },
-  Q5_K: {
-    halves: [0, 2],
-    bits: 8,
-    size: 32,
-    minima: true,
-    write(bytes, at, { codes, scales, minima }, block) {
-      writeScales(bytes, at, scales, minima, block);
-      for (let pair = 0; pair < 4; pair++) {
-        const from = at + 48 + 32 * pair;
-        const to = 32 * (block + 2 * pair);
-        for (let i = 0; i < 32; i++) {
-          const byte = bytes[from + i];
-          const fifth = bytes[at + 16 + i] >> (2 * pair);
-          codes[to + i] = (byte & 15) | ((fifth & 1) << 4);
-          codes[to + 32 + i] = (byte >> 4) | ((fifth & 2) << 3);
-        }
-      }
-    },
-  },
-  Q6_K: {
-    halves: [208],
-    bits: 8,
-    size: 16,
-    minima: false,
-    write(bytes, at, { codes, scales }, block) {
+    }
+  }),
+  Q6_K: coder(
+    8,
+    [208],
+    (bytes, at, { codes, scales }, block) => {
       const d = halfAt(bytes, at + 208);
       for (let j = 0; j < 16; j++) scales[block + j] = d * ((bytes[at + 192 + j] << 24) >> 24);
       for (let half = 0; half < 2; half++) {
@@ -232,28 +190,21 @@ const coders = {
         }
       }
     },
-  },
-  IQ4_NL: bytesOf([0], halfAt, (bytes, at, i) => unevenCodes[nibble(bytes, at + 2, i)]),
-  IQ4_XS: {
-    halves: [0],
-    bits: 8,
-    size: 32,
-    minima: false,
-    write(bytes, at, { codes, scales }, block) {
-      const d = halfAt(bytes, at);
-      for (let j = 0; j < 8; j++) {
-        scales[block + j] = d * unevenScale(bytes, at, j);
-        const to = 32 * (block + j);
-        for (let i = 0; i < 32; i++) codes[to + i] = unevenCodes[nibble(bytes, at + 8 + 16 * j, i)] + 128;
-      }
-    },
-  },
-  MXFP4: bytesOf(
-    [],
-    (bytes, at) => 2 ** (bytes[at] - 128),
-    (bytes, at, i) => floatCodes[nibble(bytes, at + 1, i)],
+    16,
   ),
-} satisfies Readonly<Record<string, Coder>>;
+  IQ4_NL: scaleFirst(8, false, writeUneven),
+  IQ4_XS: coder(8, [0], (bytes, at, { codes, scales }, block) => {
+    const d = halfAt(bytes, at);
+    for (let j = 0; j < 8; j++) {
+      scales[block + j] = d * unevenScale(bytes, at, j);
+      writeUneven(bytes, at + 8 + 16 * j, codes, 32 * (block + j));
+    }
+  }),
+  MXFP4: coder(8, [], (bytes, at, { codes, scales }, block) => {
+    scales[block] = 2 ** (bytes[at] - 128);
+    writeFloats(bytes, at + 1, codes, 32 * block);
+  }),
+};
 
 /** Bytes as numbers of 16 bits, aligned. */
 function words(bytes: Uint8Array): Uint16Array {
@@ -263,17 +214,17 @@ function words(bytes: Uint8Array): Uint16Array {
 
 /** A format in codes. @param bytes of a block of `values` */
 function coded(name: keyof typeof coders, values: number, bytes: number): BlockType {
-  const coder: Coder = coders[name];
+  const coder = coders[name];
   const { bits, size, minima } = coder;
   return {
     name,
     values,
     bytes,
     coder,
-    decode(given, out) {
+    decode(blocks, out) {
       const room = roomFor(coder, values / size);
       for (let at = 0, to = 0; to < out.length; at += bytes, to += values) {
-        coder.write(given, at, room, 0);
+        coder.write(blocks, at, room, 0);
         for (let i = 0; i < values; i++) {
           const code = bits === 8 ? room.codes[i] : (room.codes[i >> 1] >> (4 * (i & 1))) & 15;
           const block = Math.floor(i / size);
