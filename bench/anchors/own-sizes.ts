@@ -88,7 +88,7 @@ async function measured(size: string, share: string, seed: number): Promise<Row>
   const words = [
     ...['pretrain', file, '--tokenizer', tokenizer, '--data', text.train, '--out', model, '--seed', String(seed)],
     ...['--steps', String(steps), '--batch', String(batch), '--length', String(length), '--lr', rate],
-    ...['warmup=50', 'schedule=cosine', 'weightDecay=0.1', `run=${run}`].flatMap((setting) => ['--set', setting]),
+    ...['--warmup', '50', '--schedule', 'cosine', '--weight-decay', '0.1', '--run', run],
     ...(existsSync(run) ? ['--resume'] : []),
   ];
   const { tokens, tokensPerSecond } = await finished(trained, `${model}.pretrain.json`, words);

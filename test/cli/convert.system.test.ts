@@ -135,7 +135,7 @@ describe('a conversion', () => {
   });
 
   it('stopped in a stage goes on to the same weights', async () => {
-    const options = ['--budget', '3s', '--set', 'seed=4'];
+    const options = ['--budget', '3s', '--seed', '4'];
     const stop = new AbortController();
     let stages = 0;
     const stopped = await runCaptured(command(...options, '--out', at('resumed')), {

@@ -99,7 +99,7 @@ describe('linearize', () => {
   it.each([
     [
       'performer',
-      ['--features', '24', '--set', 'seed=7'],
+      ['--features', '24', '--seed', '7'],
       { kind: 'features', map: { name: 'performer', features: 24, seed: 7 } },
     ],
     ['hedgehog', [], { kind: 'features', map: { name: 'hedgehog' }, output: 'ratio' }],

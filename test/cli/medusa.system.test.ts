@@ -77,18 +77,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
   });
 
   it('get a tree, which later commands use, and write the text of sequential decoding', async () => {
-    const small = [
-      '--set',
-      'prompts=4',
-      '--set',
-      'promptLength=8',
-      '--tokens',
-      '24',
-      '--rounds',
-      '1',
-      '--max-nodes',
-      '8',
-    ];
+    const small = ['--prompts', '4', '--prompt-length', '8', '--tokens', '24', '--rounds', '1', '--max-nodes', '8'];
     const dry = await runJson('medusa', 'tree', out, '--data', data, ...small, '--dry-run');
     expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toBeUndefined();
     expect(dry.times).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((nodes): unknown => expect.objectContaining({ nodes })));
@@ -98,7 +87,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
     const file = join(folder, 'paths.json');
     await writeFile(file, '[[0],[1],[0,0],[0,0,0]]');
-    const text = ['--calibrate', 'text', '--held-out', '1', '--set', 'prompts=64'];
+    const text = ['--calibrate', 'text', '--held-out', '1', '--prompts', '64'];
     const given = await runJson('medusa', 'tree', out, '--data', data, ...small, ...text, '--tree', file);
     expect(given.positions).toBeLessThan(`${song}. `.length * 6); // of the last document alone
     const { tree, acceptance } = await loadMedusaHeads(out, await loadCausalModel(out));
@@ -106,7 +95,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     expect(acceptance).toHaveLength(3);
 
     const speed = await runJson(
-      ...['bench', 'speculate', out, '--data', data, '--context', '8,40', '--set', 'prompts=2'],
+      ...['bench', 'speculate', out, '--data', data, '--context', '8,40', '--prompts', '2'],
       ...['--tokens', '32', '--rounds', '1'],
     );
     expect(speed).toMatchObject({ tree: { method: 'given', nodes: 5 }, heads: 3 });
@@ -131,7 +120,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
   });
 
   it('are measured on text of the model itself where none is given', async () => {
-    const small = ['--context', '600', '--set', 'prompts=1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
+    const small = ['--context', '600', '--prompts', '1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
     const { rows } = await runJson('bench', 'speculate', out, ...small);
     expect(rows).toEqual([expect.objectContaining({ context: 600, identical: true })]);
   });

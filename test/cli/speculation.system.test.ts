@@ -71,7 +71,7 @@ describe('generate --speculate', () => {
     for (const [drafter, nodes, ...words] of [
       ['lookup', 16, '--speculate', 'lookup'],
       ['medusa', 4, '--speculate', 'medusa'],
-      ['medusa', 4, '--speculate', 'medusa', '--set', `tree=${treeFile}`],
+      ['medusa', 4, '--speculate', 'medusa', '--tree', treeFile],
       ['draft', 5, '--speculate', 'draft', '--draft', base],
       ['suffix', 32, '--speculate', 'suffix'],
       ['recycle', 16, '--speculate', 'recycle'],
@@ -124,7 +124,7 @@ describe('generate --speculate', () => {
     for (const words of [
       ['--speculate', 'draft'],
       ['--speculate', 'lookup', '--draft', base],
-      ['--set', 'tree=tree.json'],
+      ['--tree', 'tree.json'],
       ['--speculate', 'everything'],
     ]) {
       const { exitCode, stderr } = await failure('generate', augmented, ...request, ...words);
@@ -135,7 +135,7 @@ describe('generate --speculate', () => {
     expect(errorOf(headless).code).toBe('NOT_FOUND');
     const deep = join(folder, 'deep.json');
     await writeFile(deep, '[[0],[0,0],[0,0,0]]');
-    const words = ['--speculate', 'medusa', '--set', `tree=${deep}`];
+    const words = ['--speculate', 'medusa', '--tree', deep];
     expect(errorOf(await failure('generate', withHeads, ...request, ...words)).code).toBe('CONFIG');
   });
 });

@@ -102,18 +102,7 @@ describe('trained heads of a T5', () => {
     const spans = await runJson(...train, '--held-out', '6', ...settings, '--out', join(place, 'spans'));
     expect(spans.heldOutTokens).toBeGreaterThan(10);
 
-    const small = [
-      '--set',
-      'prompts=4',
-      '--set',
-      'promptLength=20',
-      '--tokens',
-      '12',
-      '--rounds',
-      '1',
-      '--max-nodes',
-      '5',
-    ];
+    const small = ['--prompts', '4', '--prompt-length', '20', '--tokens', '12', '--rounds', '1', '--max-nodes', '5'];
     const tree = ['medusa', 'tree', out, '--data', pairs, ...small];
     const found = await runJson(...tree, '--source-field', 'loud', '--target-field', 'target', '--calibrate', 'text');
     expect(found.times).toEqual([1, 2, 3, 4, 5].map((nodes): unknown => expect.objectContaining({ nodes })));

@@ -332,7 +332,7 @@ describe('commands', () => {
     }
     const file = join(place, 'tree.json');
     await writeFile(file, '[[0],[0,0]]');
-    const { tokensPerStep } = await runJson(...words, '--speculate', 'medusa', '--set', `tree=${file}`);
+    const { tokensPerStep } = await runJson(...words, '--speculate', 'medusa', '--tree', file);
     expect(tokensPerStep).toBeLessThanOrEqual(3);
     expect((await runJson(...words, '--speculate', 'auto')).speculation).toMatchObject({ drafter: 'medusa+auto' });
   });
@@ -346,19 +346,7 @@ describe('commands', () => {
     expect(rows[0].tokensPerStep).toBeGreaterThan(1.2);
     const reference = await runJson('study', 'rules', ...small);
     expect(reference.rules).not.toEqual(rules);
-    const speed = [
-      'bench',
-      'speculate',
-      folder,
-      '--data',
-      data,
-      '--context',
-      '8',
-      '--set',
-      'prompts=1',
-      '--tokens',
-      '16',
-    ];
+    const speed = ['bench', 'speculate', folder, '--data', data, '--context', '8', '--prompts', '1', '--tokens', '16'];
     expect(await runJson(...speed, '--rounds', '1')).toMatchObject({
       heads: 3,
       tree: { method: 'given', nodes: 6 },

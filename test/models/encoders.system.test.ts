@@ -34,9 +34,7 @@ describe.each(encoders)('%s', (family) => {
 
   it('takes mixers that no causal model can decode with', async () => {
     const out = join(folder, `${family}-linformer`);
-    const sizes = ['rows=4', 'length=128']
-      .flatMap((setting) => ['--set', setting])
-      .concat('--convolution', '--kernel', '5');
+    const sizes = ['--rows', '4', '--length', '128', '--convolution', '--kernel', '5'];
     await runJson('linearize', base(family), '--mixer', 'linformer', ...sizes, '--out', out);
     const before = await loadModel(base(family));
     const after = await loadModel(out);

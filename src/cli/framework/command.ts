@@ -171,7 +171,6 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const keys = Object.keys(shape);
   const rare = keys.filter((key) => helpOf(shape[key]).isRare === true);
   const nameOf = (key: string): string | undefined => (keys.includes(key) ? flagName(key) : undefined);
-  const kinds = Object.fromEntries(rare.map((key) => [key, helpOf(shape[key]).values]));
   return {
     examples: definition.examples,
     declare(target, everything) {
@@ -186,7 +185,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         target.addOption(rare.includes(key) ? option.helpGroup('Rare options:').hideHelp(!everything) : option);
       }
       if (writesResults) target.addOption(parserOption('out', resultFile));
-      // Until the next version `--set` takes rare options, too, of commands without a plan.
+      // Of commands without a plan it names the flag to write instead.
       target.addOption(parserOption('set', setOption).hideHelp(Object.keys(fields).length === 0));
       const rows = Object.entries(fields).map(([key, schema]) => fieldRow(`${key}=…`, fieldHelp(schema)));
       const terms = new Map(rows.map(({ option, term }) => [option, term]));
@@ -211,9 +210,8 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
           return [name, isList ? words.slice(index) : words[index]];
         }),
       );
-      const given = readSettings(z.array(z.string()).default([]).parse(options.set), { kinds, fields });
-      const all = { ...given.options, ...options };
-      const chosenText = Object.fromEntries(keys.map((key) => [key, all[key]]));
+      const set = readSettings(z.array(z.string()).default([]).parse(options.set), fields, nameOf);
+      const chosenText = Object.fromEntries(keys.map((key) => [key, options[key]]));
       const chosen = await checked(optionSchema, chosenText, flagName);
       const { ignore } = await checked(z.object(ignoring), chosenText, flagName);
       // Writing checks it again; a result of hours must not be refused at its end.
@@ -235,7 +233,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         context.note('this machine has no GPU: the processor imitates one, which is slower than --device cpu');
       }
       try {
-        const result = await ignoringFields(ignore, () => definition.run(context, values, given.set));
+        const result = await ignoringFields(ignore, () => definition.run(context, values, set));
         if (file !== undefined) await writeResultFile(file, context.command, result.json);
         return result;
       } catch (error) {

@@ -1,4 +1,4 @@
-/** Names of options, and `--set key=value`: fields of a plan and, in this version, rare options by their keys. */
+/** Names of options, and fields of a plan that `--set key=value` sets. */
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { nearName } from '../../files/name-list.ts';
 import { UsageError } from './exit-codes.ts';
@@ -8,44 +8,30 @@ export interface SetField {
   readonly value: unknown;
 }
 
-interface Settable {
-  /** Rare options: whether each is a switch, takes one value or adds one to a list. */
-  readonly kinds: Readonly<Record<string, 'none' | 'once' | 'each' | 'list'>>;
-  readonly fields: Readonly<Record<string, unknown>>;
-}
-
-/** Reads `--set`: `a.b=1` sets a field of a, to JSON or a text; switches need no value. @throws UsageError */
+/**
+ * Reads `--set`: `a.b=1` sets a field of a, to JSON or a text.
+ * @param fields of the plan
+ * @param nameOf the flag of an option by its key
+ * @throws UsageError
+ */
 export function readSettings(
-  given: readonly string[],
-  { kinds, fields }: Settable,
-): { readonly options: Readonly<Record<string, unknown>>; readonly set: readonly SetField[] } {
-  const options: Record<string, unknown> = {};
-  const lists: Partial<Record<string, string[]>> = {};
-  const set: SetField[] = [];
-  for (const setting of given) {
-    const at = setting.indexOf('=');
-    const name = at < 0 ? setting : setting.slice(0, at);
-    const value = at < 0 ? undefined : setting.slice(at + 1);
+  settings: readonly string[],
+  fields: Readonly<Record<string, unknown>>,
+  nameOf: (key: string) => string | undefined,
+): SetField[] {
+  return settings.map((setting) => {
+    const [name] = setting.split('=', 1);
     const path = name.split('.');
-    if (Object.hasOwn(kinds, name) && kinds[name] === 'none') options[name] = switchOf(value);
-    else if (value === undefined) throw new UsageError(`--set is ${JSON.stringify(setting)}; expected key=value`);
-    else if (Object.hasOwn(kinds, name)) {
-      lists[name] = [...(lists[name] ?? []), value];
-      options[name] = kinds[name] === 'once' ? value : lists[name];
-    } else if (Object.hasOwn(fields, path[0])) set.push({ path, value: jsonOrText(value) });
-    else {
+    if (!Object.hasOwn(fields, path[0])) {
+      const flag = nameOf(name);
+      if (flag !== undefined) throw new UsageError(`--set is for fields of a plan; write ${flag}`);
       const near = nearName(name, Object.keys(fields));
       const meant = near === undefined ? '' : ` (did you mean ${near}?)`;
       throw new UsageError(`--set has no ${JSON.stringify(name)}${meant}; --help-all lists options`);
     }
-  }
-  return { options, set };
-}
-
-/** Anything but true and false is refused by the schema of the switch. */
-function switchOf(value: string | undefined): boolean | string {
-  if (value === undefined || value === 'true') return true;
-  return value !== 'false' && value;
+    if (name === setting) throw new UsageError(`--set is ${JSON.stringify(setting)}; expected key=value`);
+    return { path, value: jsonOrText(setting.slice(name.length + 1)) };
+  });
 }
 
 export function withField(plan: JsonObject, { path: [key, ...rest], value }: SetField): JsonObject {
