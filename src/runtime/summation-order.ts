@@ -22,7 +22,6 @@ const inner = 256;
 const blocks = [32, 128] as const;
 const outputs = [...stretches.map(({ E }) => `sums.${E}`), ...blocks.map((block) => `codes.${block}`)];
 const rowCounts = [2, 4, 6, 16, 64] as const;
-const most = 64;
 /** The row of a term among a number of rows: side by side, and with gaps. */
 const places: readonly ((term: number, rows: number) => number)[] = [
   (term) => term,
@@ -38,7 +37,13 @@ export function deviceAddsInOrder(device: Device, compile: GraphCompiler): Promi
   return known;
 }
 
-/** Whether the first row of every product has the same bits in each number of rows, wherever the terms are. */
+function repeated(row: Float32Array, count: number): Float32Array {
+  const rows = new Float32Array(count * row.length);
+  for (let at = 0; at < rows.length; at += row.length) rows.set(row, at);
+  return rows;
+}
+
+/** Whether equal rows of every product have the same bits, however many they are and wherever the terms are. */
 export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
   const random = new Random(1);
   const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, () => random.normal());
@@ -59,33 +64,27 @@ export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
     graph.output(`codes.${block}`, blockMatmul(activations, graph.constant(codes), graph.constant(scales)));
   }
   await using program = await compile(graph);
-  const all = numbers(most * inner);
-  /** Terms of 2 matrices: of `most` rows, and of E columns. */
-  const factors = stretches.map(({ E }) => ({ weights: numbers(2 * most * terms), values: numbers(2 * terms * E) }));
+  const ofCodes = numbers(inner);
+  const factors = stretches.map(({ E }) => ({ weights: numbers(terms), values: numbers(terms * E) }));
   let first: readonly Float32Array[] | undefined;
   for (const place of places) {
     for (const T of rowCounts) {
-      const feeds: Record<string, Tensor> = { activations: float32([T, inner], all.subarray(0, T * inner)) };
+      const feeds: Record<string, Tensor> = { activations: float32([T, inner], repeated(ofCodes, T)) };
       stretches.forEach(({ E, rows }, i) => {
-        const weights = new Float32Array(2 * T * rows);
-        const values = new Float32Array(2 * rows * E);
-        for (let matrix = 0; matrix < 2; matrix++) {
-          for (let term = 0; term < terms; term++) {
-            const at = place(term, rows);
-            const source = (matrix * terms + term) * E;
-            values.set(factors[i].values.subarray(source, source + E), (matrix * rows + at) * E);
-            for (let row = 0; row < T; row++) {
-              weights[(matrix * T + row) * rows + at] = factors[i].weights[(matrix * most + row) * terms + term];
-            }
-          }
+        const weights = new Float32Array(rows);
+        const values = new Float32Array(rows * E);
+        for (let term = 0; term < terms; term++) {
+          const at = place(term, rows);
+          weights[at] = factors[i].weights[term];
+          values.set(factors[i].values.subarray(term * E, (term + 1) * E), at * E);
         }
-        feeds[`weights.${E}`] = float32([1, 2, T, rows], weights);
-        feeds[`values.${E}`] = float32([1, 2, rows, E], values);
+        feeds[`weights.${E}`] = float32([1, 2, T, rows], repeated(weights, 2 * T));
+        feeds[`values.${E}`] = float32([1, 2, rows, E], repeated(values, 2));
       });
       const results = await program.run(feeds, outputs);
-      const firstRows = outputs.map((name) => dataOf(results[name], 'float32').slice(0, results[name].shape.at(-1)));
-      first ??= firstRows;
-      if (firstRows.some((row, i) => row.some((x, at) => x !== first?.[i][at]))) return false;
+      const data = outputs.map((name) => dataOf(results[name], 'float32'));
+      first ??= data.map((all, i) => all.slice(0, results[outputs[i]].shape.at(-1)));
+      for (const [i, row] of first.entries()) if (data[i].some((x, at) => x !== row[at % row.length])) return false;
     }
   }
   return true;
