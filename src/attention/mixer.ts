@@ -165,7 +165,8 @@ export interface Fold<C extends MixerConfig> {
 export interface FoldInput {
   readonly keys: Value;
   readonly values: Value;
-  readonly sums?: Value;
+  /** @throws LinnetError `INTERNAL` where the state has no sums */
+  readonly sums: Value;
   readonly parameters: MixerParameterValues;
   readonly scoring: Pick<Scoring, 'scale'>;
   /** Only where the fold reads them: folded groups behind each row [n]; number of folded groups [1]. */

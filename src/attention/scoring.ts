@@ -72,7 +72,7 @@ export function scoresOfRows(
   { heads, scoring, horizon }: { readonly heads: HeadLayout; readonly scoring: Scoring; readonly horizon: Horizon },
   blocks: readonly StepBlock[],
 ): Value[] {
-  const queries = mul(heads.join(heads.queries), scoring.scale);
+  const queries = mul(heads.joined, scoring.scale);
   const { bias } = scoring;
   return blocks.map(({ keys, masks }) => {
     const products = matmul(queries, keys, { transposeB: true });

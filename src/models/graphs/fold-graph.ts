@@ -30,10 +30,14 @@ export function foldGraph(
   const learned = fold.shareAs(mixer) === null;
   const outer = sums === undefined ? [M, 'N', slots.horizon.group] : [learned ? M : 'X', 'n'];
   const read = { keys: keys.width, values: values.width, ...fold.reads?.(mixer) };
+  const state = sums && graph.input('sums', 'float32', [outer[0], ...sums]);
   const input = {
     keys: graph.input('keys', 'float32', [...outer, read.keys]),
     values: graph.input('values', 'float32', [...outer, read.values]),
-    sums: sums && graph.input('sums', 'float32', [outer[0], ...sums]),
+    get sums() {
+      if (state === undefined) throw internalError(`layer ${layer} has no sums`);
+      return state;
+    },
     parameters: learned ? mixerParameterValues(model, makeSource(graph), layer) : {},
     scoring: scoringOf(model),
     ages:

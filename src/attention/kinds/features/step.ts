@@ -3,7 +3,6 @@
  * in the node's own chunk or an earlier one, and S = Σ φ(k)ᵀv answers for the rest. Keys are kept raw and their features
  * computed when read, since a row of features may be many times longer.
  */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
@@ -77,7 +76,6 @@ function keyFeatures(
 export const featuresFold: Fold<FeaturesMixer> = {
   shareAs: ({ map, output }) => (isLearnedMap(map) ? null : JSON.stringify([map, output])),
   fold(config, { keys, values, sums, parameters, scoring }: FoldInput) {
-    if (sums === undefined) throw internalError('a fold without sums');
     const [X, n, D] = keys.shape;
     // Sequences and heads, as feature maps want them.
     const outer = isLearnedMap(config.map) ? [1, X] : [X, 1];

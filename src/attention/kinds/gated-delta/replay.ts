@@ -158,7 +158,6 @@ export function replayDelta(
 
 /** S with rows [k̂, v, g, β]. */
 export function foldReplayed({ keys: rows, sums }: FoldInput): Value {
-  if (sums === undefined) throw internalError('a fold without sums');
   const [X, D, E] = sums.shape;
   const n = rows.shape[1];
   const heads = reshape(rows, [X, n, 1, rows.shape[2]]);

@@ -2,7 +2,6 @@
  * Gated linear attention over token trees. The ring keeps features of keys with their log decays, [φ(k), g], and values; S is
  * the decayed Σ φ(k)ᵀv at the end of the last chunk that has closed.
  */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
@@ -65,7 +64,6 @@ export function foldDecayed(sums: Value, keys: Value, logs: Value, values: Value
 export const gatedFold: Fold<GatedMixer> = {
   shareAs: ({ map, output }) => `gated ${map.name} ${output}`,
   fold({ output }, { keys, values, sums }) {
-    if (sums === undefined) throw internalError('a fold without sums');
     const [features, logs] = splitRows(keys);
     return foldDecayed(sums, features, logs, summedValues(output, values));
   },

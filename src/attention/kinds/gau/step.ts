@@ -1,5 +1,4 @@
 /** FLASH's attention over token trees, on top of the state of the committed prefix. */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
@@ -35,7 +34,7 @@ export function unitStep(config: GauMixer, input: StepInput): MixerStepOutput {
   const { heads, sums } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
   const { all: blocks } = blocksOf(input, keys, values);
-  const queries = branchRows(config, heads.join(heads.queries)); // [B,M,R*T,S]
+  const queries = branchRows(config, heads.joined); // [B,M,R*T,S]
   const blockKeys = blocks.map((block) => branchRows(config, block.keys)); // [B,M,rows,S]
   const branches: Value[] = [];
   if (config.local !== null) {
@@ -94,7 +93,6 @@ function localWeights(
 export const unitFold: Fold<GauMixer> = {
   shareAs: ({ local }) => `gau rows${local === null ? '' : ' of two branches'}`,
   fold(config, { keys, values, sums }) {
-    if (sums === undefined) throw internalError('a fold without sums');
     return add(sums, matmul(branchRows(config, keys).global, values, { transposeA: true }));
   },
 };

@@ -8,7 +8,6 @@
  *
  * (`earlier` and S times fade^age, see `group-ages.ts`), which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
  */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
@@ -96,7 +95,7 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly Ste
   const blocks = Number.isFinite(config.group) && open === undefined ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
   // Where keys are stored as unit vectors, the node's own are made with its queries.
-  const unitQueries = storesRawKeys(config) ? unitLength(heads.join(heads.queries)) : heads.mapped(unitLength);
+  const unitQueries = storesRawKeys(config) ? unitLength(heads.joined) : heads.mapped(unitLength);
   const age: Value | undefined = input.inputs[ageNames.sums];
   const readers = age === undefined ? unitQueries : mul(unitQueries, heads.tile(faded(config, age)));
   const unitKeys = (block: StepBlock): Value => (storesRawKeys(config) ? unitLength(block.keys) : block.keys);
@@ -176,7 +175,6 @@ export const linearFold: Fold<LinearMixer> = {
     `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
   readsAges: (config) => fadeOf(config) !== 1,
   fold(config, { keys, values, sums, ages }) {
-    if (sums === undefined) throw internalError('a fold without sums');
     const unitKeys = storesRawKeys(config) ? unitLength(keys) : keys;
     if (ages === undefined) return add(sums, matmul(unitKeys, values, { transposeA: true }));
     const rows = mul(unitKeys, faded(config, reshape(ages.rows, [keys.shape[1], 1])));

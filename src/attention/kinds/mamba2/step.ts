@@ -2,7 +2,6 @@
  * Mamba-2 over token trees. A row of the ring is [B, g, B and C before their filters] and [dt·x, x before its filter]; S
  * [Γ,N,RP] is the decayed Σ Bᵀ(dt·x) at the end of the last chunk that has closed.
  */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
@@ -86,7 +85,6 @@ export const mamba2Fold: Fold<Mamba2Mixer> = {
     values: (heads / groups) * headWidth,
   }),
   fold(config, { keys, values, sums }) {
-    if (sums === undefined) throw internalError('a fold without sums');
     const { headWidth: P, heads, groups } = config;
     /** Numbers of heads [X,any,RP] times factors [X,any,R]. */
     const scaled = (numbers: Value, factors: Value): Value =>

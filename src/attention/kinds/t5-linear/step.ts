@@ -1,5 +1,4 @@
 /** The formula of `parallel.ts` over token trees, on top of a state. Rows are stored as projected. */
-import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { collision } from '../../../graph/ops/collision.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
@@ -75,7 +74,6 @@ function localWeights(
 export const t5LinearFold: Fold<T5LinearMixer> = {
   shareAs: () => 't5 linear',
   fold(_, { keys, values, sums }) {
-    if (sums === undefined) throw internalError('a fold without sums');
     return add(sums, matmul(unitLength(keys), unitLength(values), { transposeA: true }));
   },
 };

@@ -168,7 +168,7 @@ function mixedRows(
   columns: readonly ScoredColumn[],
 ): Value {
   const { open } = input;
-  const ofTree = scoresOfTree(input, tree);
+  const ofTree = scoresOf(input, input.heads, tree.keys);
   const scores = ring === undefined ? [ofTree] : [scoresOfRing(sinks, input), ofTree];
   const biases = blocks.map((block) => biasOf(block, input)); // [B,1 or M,R*T,rows]
   const C = Number(ring?.keys.shape[2] ?? Number.POSITIVE_INFINITY);
@@ -199,8 +199,8 @@ function mixedRows(
   return div(mixed, slice(matmul(weights, concat([onesOfRing, ...others, ones], 2)), 3, 0, 1));
 }
 
-function scoresOfTree({ heads, scoring }: StepInput, { keys }: StepBlock): Value {
-  return mul(matmul(heads.join(heads.queries), keys, { transposeB: true }), scoring.scale);
+function scoresOf({ scoring }: StepInput, { joined }: HeadLayout, keys: Value): Value {
+  return mul(matmul(joined, keys, { transposeB: true }), scoring.scale);
 }
 
 /** Score [B,M,R·T,1] and value [B,M,R·T,E] of everything older than the window. */
@@ -217,12 +217,11 @@ function rememberedRow(
 }
 
 /** Scores of the ring's rows; the sinks have their own form of the queries. */
-function scoresOfRing(sinks: number, { heads, far, ring, scoring }: StepInput): Value {
-  const product = (layout: HeadLayout, rows: Value): Value =>
-    mul(matmul(layout.join(layout.queries), rows, { transposeB: true }), scoring.scale);
-  const all = product(heads, ring.keys);
+function scoresOfRing(sinks: number, input: StepInput): Value {
+  const { heads, far, ring } = input;
+  const all = scoresOf(input, heads, ring.keys);
   if (far === undefined || sinks === 0) return all;
-  return concat([product(heads.of(far), slice(ring.keys, 2, 0, sinks)), slice(all, 3, sinks)], 3);
+  return concat([scoresOf(input, heads.of(far), slice(ring.keys, 2, 0, sinks)), slice(all, 3, sinks)], 3);
 }
 
 /** Additive bias of row scores: `maskedScore` for hidden rows, and the model's bias by distance. */
@@ -272,7 +271,7 @@ export const windowFold: Fold<WindowMixer> = {
     memory === null || isLearnedMap(memory.map) || memory.decay !== 'none' ? null : memory.map.name,
   readsAges: ({ memory }) => memory !== null && memory.decay !== 'none',
   fold({ memory }, { keys, values, sums, parameters, scoring, ages }: FoldInput) {
-    if (sums === undefined || memory === null) throw internalError('a fold without sums');
+    if (memory === null) throw internalError('a fold without a memory');
     const [X, n, D] = keys.shape;
     const outer = isLearnedMap(memory.map) ? [1, X] : [X, 1]; // sequences and heads, as feature maps want them
     const features = keyFeatures(memory, reshape(keys, [...outer, n, D]), scoring.scale, parameters);
