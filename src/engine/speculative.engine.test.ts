@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { letters } from '../../test/models/letters.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
+import { tinyConfig } from '../../test/models/tiny-model.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { generate, type GenerateOptions, generateToEnd } from '../../test/decoding/generated.ts';
@@ -17,7 +19,7 @@ import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts'
 import { AdaptiveSpeculation } from '../decoding/speculation/adaptive-speculation.ts';
 import { drafterMakers, LearnedTexts, lookupDrafter } from '../decoding/speculation/drafters/registry.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
-import { SpeculationStatistics, speculative } from '../decoding/speculation/speculative.ts';
+import { SpeculationStatistics, speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
 
 const G = 6;
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
@@ -268,6 +270,22 @@ describe('speculative decoding', () => {
     const total = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
     expect(total).toBeGreaterThan(0);
     expect(total).toBeLessThanOrEqual(result.decodeSeconds + 0.01);
+  });
+
+  it.each([
+    ['qwen3_5_text', 2, 'replays each path'],
+    ['llama', 8, 'reads all paths at once'],
+  ])('reads drafts of %s of at most %i paths: it %s', async (family, most) => {
+    const model = describeCausalModel(tinyConfig(family));
+    await using engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
+    const counts: number[] = [];
+    const paths = Array.from({ length: 8 }, (_, rank) => [rank]);
+    const onTree = ({ parents }: VerifiedTree): void => {
+      counts.push(new TokenTree(parents).leaves().length);
+    };
+    const method = speculative(new MedusaDrafter(randomHeads(model.sizes.vocabulary, 1), paths), { onTree });
+    await generateToEnd(engine, { promptTokens: [1, 2, 3], maxTokens: 12, ignoreEos: true, method });
+    expect(Math.max(...counts)).toBe(most);
   });
 
   it('refuses drafts that do not grow from the text', async () => {

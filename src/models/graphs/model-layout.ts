@@ -98,6 +98,8 @@ export interface FoldClass {
 export interface ModelLayout {
   /** Positions that no tree crosses a multiple of, where nodes are to have the same bits in every tree; none if they have not. */
   readonly boundaries: readonly number[];
+  /** Most paths of a draft: replaying more of them costs more than they bring (docs/verify.md). */
+  readonly draftPaths: number;
   readonly layers: readonly LayerLayout[];
   /** The distinct layouts of slots, in order of first use. */
   readonly slotLayouts: readonly SlotLayout[];
@@ -158,6 +160,7 @@ export function modelLayout(
   const slots = [...slotLayouts.values()];
   return {
     boundaries: opens ? boundariesOf(layers) : [],
+    draftPaths: layers.some(({ form, mixer }) => form.sameBits?.(mixer) === 'replayed rows') ? 2 : Infinity,
     layers,
     slotLayouts: slots,
     rows,

@@ -80,6 +80,21 @@ describe('pruning drafts', () => {
     );
   });
 
+  it('keeps the first nodes that make no more paths than a bound', () => {
+    const draft = { tree: new TokenTree([-1, 0, 0, 0, 1, 1, 2, 4]), tokens: Int32Array.of(0, 1, 2, 3, 4, 5, 6, 7) };
+    const within = (maxPaths: number): Set<string> => pathSet(pruneDraft(draft, 9, new Set(), 99, maxPaths));
+    expect(within(1)).toEqual(new Set(['0', '0,1', '0,1,4', '0,1,4,7']));
+    expect(within(2)).toEqual(new Set(['0', '0,1', '0,2', '0,1,4', '0,2,6', '0,1,4,7']));
+    expect(pruneDraft(draft, 9, new Set(), 99, 4)).toBe(draft);
+    fc.assert(
+      fc.property(drafts, fc.integer({ min: 1, max: 6 }), (any, maxPaths) => {
+        const { tree } = pruneDraft(any, 9, new Set(), 99, maxPaths);
+        expect(tree.leaves()).toHaveLength(Math.min(maxPaths, any.tree.leaves().length));
+      }),
+      { seed: 4 },
+    );
+  });
+
   it('gives a draft back as it is where nothing is cut off', () => {
     const draft = { tree: new TokenTree([-1, 0, 1]), tokens: Int32Array.of(3, 4, 5) };
     expect(pruneDraft(draft, 2, new Set([3]))).toBe(draft); // the root is text already

@@ -83,29 +83,35 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
 }
 
 /**
- * Cuts off nodes below `maxDepth`, and those that hold one of `ends` with all that follows: a text that ends keeps
- * nothing after its end, and the end itself comes as the token after the last accepted node.
- * @param maxNodes the first nodes that stay; default all
+ * Cuts off nodes below `maxDepth`, those that hold one of `ends` with all that follows (a text that ends keeps nothing after its
+ * end, and the end itself comes as the token after the last accepted node), and all but the first `maxNodes` and `maxPaths`.
  */
 export function pruneDraft(
   draft: Draft,
   maxDepth: number,
   ends: Pick<ReadonlySet<number>, 'has'>,
   maxNodes = Number.POSITIVE_INFINITY,
+  maxPaths = Number.POSITIVE_INFINITY,
 ): Draft {
   const { tree, tokens } = draft;
   const places = new Int32Array(tree.size).fill(-1);
-  const kept: number[] = [];
+  const nodes: number[] = [];
+  const inner = new Set<number>();
+  let paths = 1;
   for (let node = 0; node < tree.size; node++) {
     const parent = tree.parents[node];
-    const fits = kept.length < maxNodes && tree.depths[node] <= maxDepth;
+    const branches = inner.has(parent) ? 1 : 0;
+    const fits = nodes.length < maxNodes && paths + branches <= maxPaths && tree.depths[node] <= maxDepth;
     const wanted = node === 0 || (fits && places[parent] >= 0 && !ends.has(tokens[node]));
-    if (wanted) places[node] = kept.push(node) - 1;
+    if (!wanted) continue;
+    places[node] = nodes.push(node) - 1;
+    inner.add(parent);
+    paths += branches;
   }
-  if (kept.length === tree.size) return draft;
+  if (nodes.length === tree.size) return draft;
   return {
-    tree: new TokenTree(kept.map((node) => (node === 0 ? -1 : places[tree.parents[node]]))),
-    tokens: Int32Array.from(kept, (node) => tokens[node]),
-    source: draft.source && ((node) => draft.source?.(kept[node]) ?? ''),
+    tree: new TokenTree(nodes.map((node) => (node === 0 ? -1 : places[tree.parents[node]]))),
+    tokens: Int32Array.from(nodes, (node) => tokens[node]),
+    source: draft.source && ((node) => draft.source?.(nodes[node]) ?? ''),
   };
 }
