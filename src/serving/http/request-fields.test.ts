@@ -60,3 +60,21 @@ it('reads no more of a session than its header where that is of another model, o
   const right = upload(3, header({ format: 'linnet-session', fingerprint: 'abc' }));
   expect(await withBody(right.request, bounds, (bytes) => bytes.length)).toBeGreaterThan(200_000);
 });
+
+it('takes bytes that come one by one as those that come together', async () => {
+  let sent = 0;
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      // A header of 1 MiB is announced, so that the beginning is judged again and again.
+      controller.enqueue(Uint8Array.of(sent === 2 ? 16 : sent < 8 ? 0 : sent % 251));
+      if (++sent === 60_000) controller.close();
+    },
+  });
+  const request = new Request('http://localhost/', { method: 'POST', body, duplex: 'half' });
+  const judge = (beginning: Buffer): boolean => checkSessionHeader(beginning, 'abc');
+  const bounds = { most: 1e6, bodies: new BodyBudget(60_000), judge };
+  const bytes = await withBody(request, bounds, (whole) => Buffer.from(whole));
+  expect(bytes).toEqual(
+    Buffer.from(Array.from({ length: 60_000 }, (_, at) => (at === 2 ? 16 : at < 8 ? 0 : at % 251))),
+  );
+}, 5_000);

@@ -1,6 +1,7 @@
 /** Requests: bodies, read within bounds and within one budget for all that are under way, and their fields, checked. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { GrowingBytes } from '../../files/bounded-body.ts';
 import { checkJsonLimits } from '../../files/json-object.ts';
 import { ApiError } from './api-error.ts';
 
@@ -116,20 +117,18 @@ export async function withBody<T>(
   if (named !== null && Number(named) <= small) return use(Buffer.from(await request.arrayBuffer()));
   // A stream that is left is not cancelled, which would end the connection before the refusal is on its way.
   const stream: AsyncIterable<Uint8Array> | undefined = request.body?.values({ preventCancel: true });
-  const pieces: Uint8Array[] = [];
-  let size = 0;
+  const body = new GrowingBytes();
   let judged = judge === undefined;
   try {
     for await (const piece of stream ?? []) {
-      if (size + piece.length > most) throw tooLarge();
+      if (body.bytes.length + piece.length > most) throw tooLarge();
       bodies.take(piece.length);
-      size += piece.length;
-      pieces.push(piece);
-      if (!judged) judged = judge?.(Buffer.concat(pieces, size)) ?? true;
+      body.add(piece);
+      judged ||= judge?.(body.bytes) === true;
     }
-    return await use(Buffer.concat(pieces.splice(0), size));
+    return await use(body.bytes);
   } finally {
-    bodies.give(size);
+    bodies.give(body.bytes.length);
   }
 }
 
