@@ -112,7 +112,8 @@ export class AnswerPieces {
       }
     } catch (error) {
       this.end();
-      if (this.#keep === undefined || !(error instanceof BrokenLogitsError)) throw error;
+      const isMade = this.#records.some(({ job }) => job.state !== undefined);
+      if (!isMade || !(error instanceof BrokenLogitsError)) throw error;
       throw new ApiError(
         'invalid_request_error',
         'the session holds numbers after which there is no next token; begin another',
