@@ -74,8 +74,8 @@ export class RunningJob {
     this.#around = { ...around, prefixes, learned: job.kept === false ? new LearnedByOwner() : around.learned };
     this.events = new EventQueue(around.readerBytes, onChange);
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
-    this.#caches = (around.prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;
-    this.#looks = this.#caches && state === undefined && job.scores?.prompt === undefined;
+    this.#caches = (prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;
+    this.#looks = this.#caches && job.scores?.prompt === undefined;
     this.#boundaries = this.#caches ? this.#keptLengths() : [];
     if (state === undefined) return;
     if (state.isInUse) {
