@@ -95,22 +95,8 @@ export function requireEnding({ ignoreEos, jsonSchema, constraint }: JobOptions)
 
 /** Sampling settings laid over others: a setting that is left out is that of `under`. */
 export function samplingOver(over: SamplerInput, under: SamplerInput): SamplerInput {
-  const { temperature = under.temperature, topK = under.topK, topP = under.topP, minP = under.minP } = over;
-  const { repetitionPenalty = under.repetitionPenalty, repetitionWindow = under.repetitionWindow } = over;
-  const { presencePenalty = under.presencePenalty, frequencyPenalty = under.frequencyPenalty } = over;
-  const { logitBias = under.logitBias, seed = under.seed } = over;
-  return {
-    temperature,
-    topK,
-    topP,
-    minP,
-    repetitionPenalty,
-    repetitionWindow,
-    presencePenalty,
-    frequencyPenalty,
-    logitBias,
-    seed,
-  };
+  const settings = Object.values(samplerFields).map((name) => [name, over[name] ?? under[name]] as const);
+  return Object.fromEntries(settings);
 }
 
 /** The sampler of a text. @throws LinnetError `CONFIG` for settings out of range */

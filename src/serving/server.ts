@@ -58,14 +58,9 @@ export interface RunningServer extends Listening {
 /** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
 export function surroundings(http: HttpOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
   checkAddress(http);
-  const { keys = [], origins = [], rate, limits, log, aliases, anyModel, openMetrics, metricDialects, page } = http;
+  const { keys = [], origins = [], rate, limits } = http;
   return {
-    log,
-    aliases,
-    anyModel,
-    openMetrics,
-    metricDialects,
-    page,
+    ...http,
     origins,
     draining: false,
     localOnly: keys.length === 0,

@@ -44,10 +44,7 @@ export class Thinking {
 
   /** Whether a prompt ends in thoughts. */
   isBegunBy(prompt: ArrayLike<number>): boolean {
-    const last = Array.from({ length: Math.min(lookedAt, prompt.length) }, (_, index, all = prompt) => {
-      return all[all.length - Math.min(lookedAt, all.length) + index];
-    });
-    return endsInThoughts(this.format, this.tokenizer.decode(last));
+    return endsInThoughts(this.format, this.tokenizer.decode(Array.from(prompt).slice(-lookedAt)));
   }
 
   /** A reader of one answer to a prompt. */
@@ -165,12 +162,13 @@ function thoughtsConstraint(
     after(position) {
       const phases: Phase[] = [];
       const read: number[] = [];
-      const inner = new Map<number, TokenConstraint>();
+      /** Constraints of the text, by the index of its first token. */
+      const rules = new Map<number, TokenConstraint>();
       const textMask = (from: number, text: ArrayLike<number>): Uint8Array | undefined => {
         if (constraint === undefined) return undefined;
-        const known = inner.get(from) ?? constraint.after(from);
-        inner.set(from, known);
-        return known(text);
+        const mask = rules.get(from) ?? constraint.after(from);
+        rules.set(from, mask);
+        return mask(text);
       };
       const withTokens = (mask: Uint8Array | undefined, ids: readonly number[]): Uint8Array | undefined => {
         if (mask === undefined) return undefined;
@@ -197,7 +195,7 @@ function thoughtsConstraint(
       };
       return (text) => {
         if (phases.length === 0) {
-          const prompt = Array.from({ length: position }, (_, index) => text[index]);
+          const prompt = Array.from(text).slice(0, position);
           phases.push(thinking.isBegunBy(prompt) ? thoughts(0, '') : { at: 'start', opened: 0 });
         }
         let same = 0;
