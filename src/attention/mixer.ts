@@ -205,8 +205,8 @@ export interface RecurrentForm<C extends MixerConfig> {
   readonly inputs?: LayoutInputs<C>;
   /**
    * How a node has the same bits whatever stands beside it and however the text before it was read: its sums run over open rows
-   * and the tree's, or, in `own rows`, over a list of rows for each node, or it replays rows one by one
-   from a state on. Absent: it has them up to rounding.
+   * and the tree's, or, in `own rows`, over a list of rows for each node, or it replays rows
+   * one by one from a state on. Absent: it has them up to rounding.
    */
   sameBits?(config: C): 'open rows' | 'own rows' | 'replayed rows' | undefined;
   /** For targets without the operators that this form needs, a form that does without. Default: this form. */

@@ -102,7 +102,7 @@ export function deltaNetLength(rows: Value, isQuery = false): Value {
   return rmsNorm(rows, gain, lengthEpsilon / D);
 }
 
-/** g and β of positions [B,n,M,1], by one op: `deltaNetDecays` and `deltaNetGates`. @param a and `b` [B,n,M,1] */
+/** g, as `deltaNetDecays`, and β of positions by one op: [B,n,M,1]. @param a and `b` [B,n,M,1] */
 export function deltaNetNumbers(
   { doubled }: DeltaNetMixer,
   { a, b }: Record<'a' | 'b', Value>,

@@ -4,7 +4,6 @@ import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import type {
-  Fold,
   LayoutInputs,
   MixerStepOutput,
   RecurrentForm,
@@ -56,12 +55,12 @@ export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): V
 }
 
 /** The ring of [k̂, v, g, β] and the channels under the filters, and S [M,D,E]. */
-export function deltaNetState({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
+function stateOf({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
   const folded = { kind: 'sums', rows: D, columns: E } as const;
   return { slots: Math.max(group, kernel - 1), keyWidth: D + E + 2, valueWidth: 2 * D + E, folded };
 }
 
-export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
+function step(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
   const { raw, ...gates } = parts(config, input);
   const held = lastRows(input.ring.values, input.inputs);
   const convolved = convolvedNodes(held, raw, filtersOf(config, input.parameters), input.inputs);
@@ -74,9 +73,9 @@ export function deltaNetStep(config: DeltaNetMixer, input: StepInput): MixerStep
 }
 
 /** The ring of [k̂, g] and [u, the channels under the filters], and S [M,D,E]. */
-function stateByProducts({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
-  const folded = { kind: 'sums', rows: D, columns: E } as const;
-  return { slots: Math.max(group, kernel - 1), keyWidth: D + 1, valueWidth: 2 * (D + E), folded };
+function stateByProducts(config: DeltaNetMixer): StateShape {
+  const { keyWidth: D, valueWidth: E } = config;
+  return { ...stateOf(config), keyWidth: D + 1, valueWidth: 2 * (D + E) };
 }
 
 function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
@@ -107,19 +106,8 @@ function withFilters(tag: string, rule: LayoutInputs<DeltaNetMixer>): LayoutInpu
   };
 }
 
-export const deltaNetInputs: LayoutInputs<DeltaNetMixer> = withFilters(
-  'y',
-  replayInputs(({ heads }) => heads),
-);
-
-export const deltaNetFold: Fold<DeltaNetMixer> = {
-  shareAs: () => 'delta net rows',
-  reads: () => ({ values: 0 }),
-  fold: (_, input) => foldReplayed(input),
-};
-
 /** The form by products of matrices. */
-export const deltaNetByProducts: RecurrentForm<DeltaNetMixer> = {
+const byProducts: RecurrentForm<DeltaNetMixer> = {
   state: stateByProducts,
   step: stepByProducts,
   fold: {
@@ -129,4 +117,17 @@ export const deltaNetByProducts: RecurrentForm<DeltaNetMixer> = {
   },
   inputs: withFilters('n', gatedDeltaInputs),
   promptChunk: nodesSolved,
+};
+
+export const deltaNetRecurrent: RecurrentForm<DeltaNetMixer> = {
+  state: stateOf,
+  step,
+  fold: {
+    shareAs: () => 'delta net rows',
+    reads: () => ({ values: 0 }),
+    fold: (_, input) => foldReplayed(input),
+  },
+  inputs: withFilters('y', replayInputs),
+  sameBits: () => 'replayed rows',
+  byProducts,
 };

@@ -16,14 +16,7 @@ import {
   lengthEpsilon,
   rateName,
 } from './config.ts';
-import {
-  deltaNetByProducts,
-  deltaNetFold,
-  deltaNetInputs,
-  deltaNetParallel,
-  deltaNetState,
-  deltaNetStep,
-} from './forms.ts';
+import { deltaNetParallel, deltaNetRecurrent } from './forms.ts';
 
 function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions): Float64Array {
   const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel, doubled } = config;
@@ -75,13 +68,6 @@ export const deltaNetKind = {
   rowWidth: (_, headWidth) => headWidth + 1,
   reference: deltaNetReference,
   parallel: deltaNetParallel,
-  recurrent: {
-    state: deltaNetState,
-    step: deltaNetStep,
-    fold: deltaNetFold,
-    inputs: deltaNetInputs,
-    sameBits: () => 'replayed rows',
-    byProducts: deltaNetByProducts,
-  },
+  recurrent: deltaNetRecurrent,
   presets: {},
 } satisfies MixerKind<DeltaNetMixer>;

@@ -44,77 +44,75 @@ function pathsOf(tree: TokenTree, sequence: number): Path[] {
   return paths.sort((a, b) => b.nodes.length - a.nodes.length);
 }
 
-export function replayInputs<C extends { readonly group: number } & MixerConfig>(
-  headsOf: (config: C) => number,
-): LayoutInputs<C> {
-  return {
-    declare(config, _, named) {
-      const types: ReturnType<LayoutInputs<C>['declare']> = {
-        [heldName]: { dtype: 'int32', shape: ['B', named('R'), headsOf(config)] },
-        [sequencesName]: { dtype: 'int32', shape: [named('X')] },
-        [placesName]: { dtype: 'int32', shape: ['B', 'T'] },
-      };
-      for (const set of sets) {
-        const shape: Dim[] = [set === 'main' ? 'B' : named('X'), named(`n.${set}`)];
-        types[`${rowsName}.${set}`] = { dtype: 'int32', shape };
-        types[`${nodesName}.${set}`] = { dtype: 'int32', shape };
-        types[`${masksName}.${set}`] = { dtype: 'float32', shape: [...shape, 1, 1] };
+type ReplayInputs = LayoutInputs<{ readonly group: number; readonly heads: number } & MixerConfig>;
+
+export const replayInputs: ReplayInputs = {
+  declare({ heads: M }, _, named) {
+    const types: ReturnType<ReplayInputs['declare']> = {
+      [heldName]: { dtype: 'int32', shape: ['B', named('R'), M] },
+      [sequencesName]: { dtype: 'int32', shape: [named('X')] },
+      [placesName]: { dtype: 'int32', shape: ['B', 'T'] },
+    };
+    for (const set of sets) {
+      const shape: Dim[] = [set === 'main' ? 'B' : named('X'), named(`n.${set}`)];
+      types[`${rowsName}.${set}`] = { dtype: 'int32', shape };
+      types[`${nodesName}.${set}`] = { dtype: 'int32', shape };
+      types[`${masksName}.${set}`] = { dtype: 'float32', shape: [...shape, 1, 1] };
+    }
+    return types;
+  },
+  feeds(config, steps, T, slots) {
+    const { heads: M } = config;
+    const B = steps.length;
+    const starts = steps.map(({ committed }) => windowStart(committed, config));
+    const R = Math.max(...steps.map(({ committed }, b) => committed - starts[b]));
+    const held = new Int32Array(B * R * M);
+    const places = new Int32Array(B * T);
+    const paths: Record<(typeof sets)[number], Path[]> = { main: [], others: [] };
+    for (const [b, { tree, committed }] of steps.entries()) {
+      for (let at = starts[b]; at < committed; at++) {
+        const row = (b * R + at - starts[b]) * M;
+        for (let m = 0; m < M; m++) held[row + m] = (b * M + m) * slots + (at % slots);
       }
-      return types;
-    },
-    feeds(config, steps, T, slots) {
-      const M = headsOf(config);
-      const B = steps.length;
-      const starts = steps.map(({ committed }) => windowStart(committed, config));
-      const R = Math.max(...steps.map(({ committed }, b) => committed - starts[b]));
-      const held = new Int32Array(B * R * M);
-      const places = new Int32Array(B * T);
-      const paths: Record<(typeof sets)[number], Path[]> = { main: [], others: [] };
-      for (const [b, { tree, committed }] of steps.entries()) {
-        for (let at = starts[b]; at < committed; at++) {
-          const row = (b * R + at - starts[b]) * M;
-          for (let m = 0; m < M; m++) held[row + m] = (b * M + m) * slots + (at % slots);
+      const [main, ...others] = pathsOf(tree, b);
+      paths.main.push(main);
+      paths.others.push(...others);
+    }
+    const feeds: ReturnType<ReplayInputs['feeds']> = {
+      [heldName]: tensor('int32', [B, R, M], held),
+      [sequencesName]: int32(
+        [paths.others.length],
+        paths.others.map(({ sequence }) => sequence),
+      ),
+      [placesName]: tensor('int32', [B, T], places),
+    };
+    let first = 0;
+    for (const set of sets) {
+      const n = R + Math.max(1, ...paths[set].map(({ nodes }) => nodes.length));
+      const X = paths[set].length;
+      const rows = new Int32Array(X * n);
+      const nodes = new Int32Array(X * n);
+      const masks = new Float32Array(X * n);
+      for (const [x, path] of paths[set].entries()) {
+        const b = path.sequence;
+        const count = steps[b].committed - starts[b];
+        for (let i = 0; i < count; i++) rows[x * n + i] = b * (R + T) + i;
+        masks.fill(1, x * n, x * n + count + path.nodes.length);
+        for (const [i, node] of path.nodes.entries()) {
+          const at = x * n + count + i;
+          rows[at] = b * (R + T) + R + node;
+          nodes[at] = b * T + node;
+          places[b * T + node] = first + at;
         }
-        const [main, ...others] = pathsOf(tree, b);
-        paths.main.push(main);
-        paths.others.push(...others);
       }
-      const feeds: ReturnType<LayoutInputs<C>['feeds']> = {
-        [heldName]: tensor('int32', [B, R, M], held),
-        [sequencesName]: int32(
-          [paths.others.length],
-          paths.others.map(({ sequence }) => sequence),
-        ),
-        [placesName]: tensor('int32', [B, T], places),
-      };
-      let first = 0;
-      for (const set of sets) {
-        const n = R + Math.max(1, ...paths[set].map(({ nodes }) => nodes.length));
-        const X = paths[set].length;
-        const rows = new Int32Array(X * n);
-        const nodes = new Int32Array(X * n);
-        const masks = new Float32Array(X * n);
-        for (const [x, path] of paths[set].entries()) {
-          const b = path.sequence;
-          const count = steps[b].committed - starts[b];
-          for (let i = 0; i < count; i++) rows[x * n + i] = b * (R + T) + i;
-          masks.fill(1, x * n, x * n + count + path.nodes.length);
-          for (const [i, node] of path.nodes.entries()) {
-            const at = x * n + count + i;
-            rows[at] = b * (R + T) + R + node;
-            nodes[at] = b * T + node;
-            places[b * T + node] = first + at;
-          }
-        }
-        first += X * n;
-        feeds[`${rowsName}.${set}`] = tensor('int32', [X, n], rows);
-        feeds[`${nodesName}.${set}`] = tensor('int32', [X, n], nodes);
-        feeds[`${masksName}.${set}`] = tensor('float32', [X, n, 1, 1], masks);
-      }
-      return feeds;
-    },
-  };
-}
+      first += X * n;
+      feeds[`${rowsName}.${set}`] = tensor('int32', [X, n], rows);
+      feeds[`${nodesName}.${set}`] = tensor('int32', [X, n], nodes);
+      feeds[`${masksName}.${set}`] = tensor('float32', [X, n, 1, 1], masks);
+    }
+    return feeds;
+  },
+};
 
 /** Rows for the ring: [...,D+E+2]. */
 export function replayedRows({ keys, values, logs, gates }: Omit<DeltaRows, 'queries'>): Value {
