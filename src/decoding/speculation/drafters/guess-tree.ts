@@ -1,5 +1,6 @@
 /** Guesses of a step engine level by level: the nodes of a level are read as a tree on top of its state, which stays as it is. */
 import { TokenTree } from '../../../attention/tree.ts';
+import { requireCount } from '../../../files/arguments.ts';
 import { largest } from '../../../graph/largest.ts';
 import { logSumExp } from '../../log-sum-exp.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../../step-engine.ts';
@@ -22,6 +23,12 @@ export interface GuessBounds {
   readonly width: number;
   /** Smallest probability of a path. Default: any; a chain then computes none. */
   readonly least?: number;
+}
+
+/** @throws LinnetError `CONFIG` for a depth or width that is not a whole number ≥ 1 */
+export function requireGuessBounds(bounds: GuessBounds): GuessBounds {
+  for (const name of ['depth', 'width'] as const) requireCount(bounds[name], `${name} of the draft`, 1, 'CONFIG');
+  return bounds;
 }
 
 /** A run over guesses, from which those that come true may be committed. */

@@ -3,12 +3,11 @@
  * nodes are read as a tree on top of its state, so that no guess ever has to be taken back.
  */
 import { LinnetError } from '../../../errors.ts';
-import { requireCount } from '../../../files/arguments.ts';
 import type { StepEngine } from '../../step-engine.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
-import { type GuessRun, guessTree } from './guess-tree.ts';
+import { type GuessBounds, type GuessRun, guessTree, requireGuessBounds } from './guess-tree.ts';
 
 /** How far the smaller model drafts. */
 export interface ModelDrafterOptions {
@@ -23,8 +22,7 @@ export class ModelDrafter implements Drafter {
   readonly name = 'draft';
   readonly #engine: StepEngine;
   readonly #state: SequenceState;
-  readonly #depth: number;
-  readonly #width: number;
+  readonly #bounds: GuessBounds;
   /** The last run over guesses: rows of those that come true are taken from it. */
   #lastRun: GuessRun | undefined;
 
@@ -41,23 +39,19 @@ export class ModelDrafter implements Drafter {
         `the draft model has a vocabulary of ${known}, the model of ${vocabulary}; they must share a tokenizer`,
       );
     }
-    for (const [name, value] of Object.entries({ depth, width })) {
-      requireCount(value, `${name} of the draft`, 1, 'CONFIG');
-    }
     this.#engine = engine;
     this.#state = engine.newState();
-    this.#depth = depth;
-    this.#width = width;
+    this.#bounds = requireGuessBounds({ depth, width });
   }
 
   async propose({ tokens, root, maxDepth }: DraftContext): Promise<Draft> {
-    const depth = Math.min(this.#depth, maxDepth);
+    const depth = Math.min(this.#bounds.depth, maxDepth);
     if (depth === 0) return rootDraft(root);
     await this.#takeInGuesses(tokens);
     // The first time this is the prompt, later a few tokens a round.
     const weights = this.#state.length === 0 ? 'prompt' : 'step';
     const start = await this.#engine.prefill(this.#state, tokens.slice(this.#state.length), { weights });
-    const bounds = { depth, width: this.#width };
+    const bounds = { ...this.#bounds, depth };
     const { draft, lastRun } = await guessTree(this.#engine, this.#state, root, start, bounds);
     this.#lastRun = lastRun;
     return draft;

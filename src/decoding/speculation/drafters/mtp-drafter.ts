@@ -3,12 +3,11 @@
  * of the text together with the token that was chosen from it, and for deeper guesses its own hidden states.
  */
 import { chain } from '../../../attention/tree.ts';
-import { requireCount } from '../../../files/arguments.ts';
 import type { StepEngine } from '../../step-engine.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
-import { type GuessBounds, guessTree } from './guess-tree.ts';
+import { type GuessBounds, guessTree, requireGuessBounds } from './guess-tree.ts';
 
 /** Pairs that wait to be read, at most: rounds may pass without a draft. */
 const mostWaiting = 64;
@@ -34,12 +33,9 @@ export class MtpDrafter implements Drafter {
    * @throws LinnetError `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
   constructor(engine: StepEngine, { depth = 4, width = 1, least = 0.3 }: Partial<GuessBounds> = {}) {
-    for (const [name, value] of Object.entries({ depth, width })) {
-      requireCount(value, `${name} of the draft`, 1, 'CONFIG');
-    }
     this.#engine = engine;
     this.#state = engine.newState();
-    this.#bounds = { depth, width, least };
+    this.#bounds = requireGuessBounds({ depth, width, least });
   }
 
   async propose({ root, hidden, maxDepth }: DraftContext): Promise<Draft> {
