@@ -79,7 +79,7 @@ export const windowInputs: LayoutInputs<WindowMixer> = {
 };
 
 /** The positions that rows are in: in the ring, or, where all its rows are open, in that list. */
-function heldPositions({ slotPositions, open }: SequenceStep): Int32Array {
+function ringPositions({ slotPositions, open }: SequenceStep): Int32Array {
   return slotPositions.length === 0 && open !== undefined ? open.positions : slotPositions;
 }
 
@@ -88,17 +88,17 @@ function heldPositions({ slotPositions, open }: SequenceStep): Int32Array {
  * tensor is empty. Masks say who reads which.
  */
 function olderSlots(config: WindowMixer, steps: readonly SequenceStep[]): Int32Array {
-  const found = new Set<number>();
+  const older = new Set<number>();
   for (const step of steps) {
     const { tree, committed } = step;
     const folded = Math.max(windowStart(committed, config), config.sinks);
     const end = windowStart(committed + tree.depths.reduce((most, depth) => Math.max(most, depth), 0), config);
     if (end <= folded) continue;
-    heldPositions(step).forEach((position, slot) => {
-      if (position >= folded && position < end) found.add(slot);
+    ringPositions(step).forEach((position, slot) => {
+      if (position >= folded && position < end) older.add(slot);
     });
   }
-  return Int32Array.from(found.size === 0 ? [0] : [...found].sort((a, b) => a - b));
+  return Int32Array.from(older.size === 0 ? [0] : [...older].sort((a, b) => a - b));
 }
 
 /**
@@ -116,7 +116,7 @@ function olderRows(
   const ages = new Float32Array(seen.length);
   steps.forEach((step, b) => {
     const { tree, committed, rule } = step;
-    const positions = heldPositions(step);
+    const positions = ringPositions(step);
     tree.depths.forEach((depth, node) => {
       const first = windowStart(committed + depth, config);
       const folded = Math.max(config.sinks, rule?.seesClosedGroups === false ? first : windowStart(committed, config));
@@ -207,11 +207,11 @@ function scoresOf({ scoring }: StepInput, { joined }: HeadLayout, keys: Value): 
 function rememberedRow(
   memory: WindowMemory,
   input: StepInput,
-  held: StepBlock,
+  ringRows: StepBlock,
   nodes: Pick<StepBlock, 'keys' | 'values'>,
 ): RememberedRow {
   const E = Number(nodes.values.shape[3]);
-  const [weighted, total] = split(olderSums(memory, input, held, nodes), -1, [E, 1]);
+  const [weighted, total] = split(olderSums(memory, input, ringRows, nodes), -1, [E, 1]);
   // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
   return { score: maximum(log(total), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
 }
@@ -232,12 +232,12 @@ function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: Ste
 
 /**
  * Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1].
- * @param held the rows that `older` names
+ * @param ringRows the rows that `older` names
  */
 function olderSums(
   memory: WindowMemory,
   input: StepInput,
-  held: StepBlock,
+  ringRows: StepBlock,
   nodes: Pick<StepBlock, 'keys' | 'values'>,
 ): Value {
   const { heads, sums, parameters, inputs, scoring, ring, treeMasks } = input;
@@ -251,7 +251,7 @@ function olderSums(
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
 
   const older = (part: 'keys' | 'values'): Value =>
-    concat([gather(held[part], inputs[olderNames.slots], 2), nodes[part]], 2); // U + T rows
+    concat([gather(ringRows[part], inputs[olderNames.slots], 2), nodes[part]], 2); // U + T rows
   const features = keyFeatures(memory, older('keys'), scoring.scale, parameters); // [B,M,U+T,F]
   const products = matmul(queries, features, { transposeB: true });
   const seen = declared[olderNames.seen] ?? besides(ring.masks.earlier, treeMasks.earlier);
