@@ -7,7 +7,7 @@ import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
-import type { StepForms } from '../models/graphs/model-layout.ts';
+import type { StepForms } from '../models/graphs/step-forms.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
 

@@ -15,6 +15,7 @@ import {
 import { addDims } from '../../graph/shape.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../model.ts';
+import { type StepForms, stepFormsOf } from './step-forms.ts';
 
 /** Layers whose rows are in equal slots share their masks, and the positions of their slots. */
 export interface SlotLayout {
@@ -108,23 +109,12 @@ export interface ModelLayout {
   readonly folds: readonly FoldClass[];
 }
 
-/** Ways of computing that some targets, and exports of earlier versions, do without. */
-export interface StepForms {
-  /** Whether rows are opened, in mixers whose form can. */
-  readonly opens: boolean;
-  /** Whether rows are replayed by the runtime's operators for recurrences, in mixers whose form can. */
-  readonly replays: boolean;
-}
-
 /**
  * The layout of a model.
  * @param forms default: all
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
-export function modelLayout(
-  model: AutoregressiveModel,
-  { opens, replays }: StepForms = { opens: true, replays: true },
-): ModelLayout {
+export function modelLayout(model: AutoregressiveModel, { opens, replays }: StepForms = stepFormsOf()): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
   const rows: { name: string; heads: number; width: number }[] = [];

@@ -1,6 +1,13 @@
 /** Which ways of computing the step graphs of a target have. */
 import type { Device } from '../../graph/onnx/model.ts';
-import type { StepForms } from './model-layout.ts';
+
+/** Ways of computing that some targets, and exports of earlier versions, do without. */
+export interface StepForms {
+  /** Whether rows are opened, in mixers whose form can. */
+  readonly opens: boolean;
+  /** Whether rows are replayed by the runtime's operators for recurrences, in mixers whose form can. */
+  readonly replays: boolean;
+}
 
 /**
  * In half precision, open rows would gain nothing; the runtime has recurrences for WebGPU for few widths of heads, and those for CUDA

@@ -222,8 +222,7 @@ function declareState(
     const name = openInputName(slots.name, M);
     const index = open.get(M) ?? graph.input(name, 'int32', ['B', M, openRows(slots.name)]);
     open.set(M, index);
-    const pick = (held: Value, width: number): Value =>
-      gather(held.rank === 2 ? held : reshape(held, [multiplyDims('B', M, C), width]), index);
+    const pick = (held: Value, width: number): Value => gather(reshape(held, [multiplyDims('B', M, C), width]), index);
     opened = {
       keys: pick(ringKeys, keys.width),
       values: pick(ringValues, values.width),
