@@ -68,7 +68,7 @@ function withMapped(lowered: OnnxGraph): OnnxGraph {
   return sum(inModel.map(byteLength)) < most ? graph : lowered;
 }
 
-function byteLength({ shape, dtype }: { readonly shape: readonly number[]; readonly dtype: FileDType }): number {
+export function byteLength({ shape, dtype }: { readonly shape: readonly number[]; readonly dtype: FileDType }): number {
   return elementCount(shape) * bytesPerElement[dtype];
 }
 

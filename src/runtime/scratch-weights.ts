@@ -6,8 +6,10 @@ import { requireDiskRoom } from '../files/disk-room.ts';
 import { writeFully } from '../files/regular-file.ts';
 import { removeAbandoned, temporarySibling } from '../files/temporary-files.ts';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
-import { bytesPerElement, elementCount, tensorBytes } from '../graph/tensor.ts';
+import { tensorBytes } from '../graph/tensor.ts';
+import { byteLength } from './encoded-graph.ts';
 
+const siblings = join(tmpdir(), 'linnet-weights');
 const FILE = 'weights';
 /** Fewer bytes of weights stay in memory. */
 const leastBytes = 1 << 24;
@@ -15,19 +17,16 @@ const pageBytes = 4096;
 
 /** A folder for the weights of a graph until an engine has opened it. Dispose of it. */
 export class ScratchWeights implements AsyncDisposable {
-  readonly #folder = temporarySibling(join(tmpdir(), 'linnet-weights'));
+  readonly #folder = temporarySibling(siblings);
 
   /** The graph with its deferred weights in a file; as it was where these are few, or the disk has no room. */
   async store(graph: OnnxGraph): Promise<OnnxGraph> {
     const deferred = graph.deferred ?? [];
-    const bytes = deferred.reduce(
-      (sum, { tensor }) => sum + elementCount(tensor.shape) * bytesPerElement[tensor.dtype],
-      0,
-    );
+    const bytes = deferred.reduce((sum, { tensor }) => sum + byteLength(tensor), 0);
     if (bytes < leastBytes) return graph;
     const folder = this.#folder;
     try {
-      await removeAbandoned(join(tmpdir(), 'linnet-weights'));
+      await removeAbandoned(siblings);
       await requireDiskRoom(folder, bytes, graph.name);
       await mkdir(folder, { mode: 0o700 });
     } catch {
