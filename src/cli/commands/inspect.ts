@@ -8,7 +8,7 @@ import { ifFound } from '../../errors.ts';
 import { type ExportManifest, formsOfManifest, storageTypes } from '../../export/manifest.ts';
 import { thinkingFormatOf } from '../../engine/thinking/thinking-format.ts';
 import { toolFormatOf } from '../../engine/tools/tool-formats.ts';
-import { isExport, readExportedFolder } from '../../open/folder-files.ts';
+import { readExportedFolder } from '../../open/folder-files.ts';
 import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
@@ -51,12 +51,12 @@ export const inspect = defineCommand({
   options: { verify: flag('compare the checksums of all files of an exported folder, weights included') },
   async run(context, { model: folder, verify }) {
     const other = await recognizePath(folder);
-    if (other !== undefined && other.name !== 'export') {
-      if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
-      return describeOther(context, folder, other);
-    }
-    const described = await describeFolder(context, folder, verify);
-    const { model, parameters, storedBytes, storedTypes, exported, labels, gguf, hasMtp } = described;
+    const isExported = other?.name === 'export';
+    if (verify && !isExported) throw new UsageError('--verify is for exported folders, which have checksums');
+    if (other !== undefined && !isExported) return describeOther(context, folder, other);
+    const { model, parameters, storedBytes, storedTypes, exported, labels, gguf, hasMtp } = isExported
+      ? await describeExportedFolder(context, folder, verify)
+      : await describeCheckpoint(folder);
     const tokenizer = await ifFound(loadTokenizer(folder));
     const template = tokenizer && (await ifFound(readChatTemplate(folder, tokenizer)));
     const { sampling: generation } = await readGenerationConfig(folder);
@@ -65,23 +65,23 @@ export const inspect = defineCommand({
     const memory = labels === undefined ? sessionMemory(model) : undefined;
     const sameBits = labels === undefined ? sameBitsOf(model, exported) : undefined;
     const total = `${formatCount(counts.total)} (${formatShortCount(counts.total)})`;
-    const facts: Fact[] = [
-      ['family', model.family],
-      ...(gguf === undefined ? [] : [['GGUF', describeGguf(gguf)] satisfies Fact]),
-      ['kind', labels === undefined ? kindNames[model.kind] : describeLabels(labels)],
-      ['parameters', `${total}, of them ${formatCount(counts.mixers)} of the mixers`],
-      ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
-      ...(exported === undefined ? [] : describeExport(exported)),
-      ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies Fact]),
-      ...(hasMtp ? [['drafts', 'a layer of multi-token prediction'] satisfies Fact] : []),
-      ['sizes', describeSizes(model)],
-      ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
-      ...unreadFields(model),
-      ...describeGeneration(generation),
-      ...(sameBits === undefined ? [] : [['bits of a token', describeBits(sameBits)] satisfies Fact]),
-      ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
-    ];
-    printFacts(context, facts);
+    const { family, sizes, unknownFields = [] } = model;
+    printFacts(context, {
+      family,
+      GGUF: gguf && describeGguf(gguf),
+      kind: labels === undefined ? kindNames[model.kind] : describeLabels(labels),
+      parameters: `${total}, of them ${formatCount(counts.mixers)} of the mixers`,
+      weights: `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`,
+      ...(exported && describeExport(exported)),
+      Medusa: heads && describeHeads(heads),
+      drafts: hasMtp ? 'a layer of multi-token prediction' : undefined,
+      sizes: describeSizes(model),
+      'trained length': `${formatTokens(sizes.trainedLength)} tokens`,
+      'not read': unknownFields.length === 0 ? undefined : `${listNames(unknownFields)} of config.json`,
+      sampling: describeGeneration(generation),
+      'bits of a token': sameBits === undefined ? undefined : describeBits(sameBits),
+      tokenizer: tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer),
+    });
     const runs = mixerRuns(model.mixers);
     context.print('');
     context.table(runs, [
@@ -92,7 +92,6 @@ export const inspect = defineCommand({
     if (labels === undefined) printMemory(context, model, memory);
     else context.print(classifierUse);
     if (verify) context.print('\nevery file has the size and the checksum that linnet.json says');
-    const { family, sizes } = model;
     return {
       json: {
         family,
@@ -112,7 +111,7 @@ export const inspect = defineCommand({
           return { kind: mixer.kind, constant: memory === undefined ? null : !growsWithText(mixer) };
         }),
         ...memoryJson(memory),
-        unknownFields: model.unknownFields ?? [],
+        unknownFields,
         generation: { ...generation, eosIds: model.eosIds },
         stateFormula: memory === undefined ? null : stateFormula(model).join('\n'),
         ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
@@ -127,13 +126,9 @@ export const inspect = defineCommand({
   },
 });
 
-function describeGeneration(generation: GenerationDefaults): Fact[] {
-  const said = Object.entries(generation).map(([name, value]) => `${name} ${value}`);
-  return said.length === 0 ? [] : [['sampling', `${said.join(', ')} where a request is silent`]];
-}
-
-function unreadFields({ unknownFields = [] }: Model): Fact[] {
-  return unknownFields.length === 0 ? [] : [['not read', `${listNames(unknownFields)} of config.json`]];
+function describeGeneration(generation: GenerationDefaults): string | undefined {
+  const values = Object.entries(generation).map(([name, value]) => `${name} ${value}`);
+  return values.length === 0 ? undefined : `${values.join(', ')} where a request is silent`;
 }
 
 function exportJson({ dtype, device, prompt, encoder, report }: ExportManifest) {
@@ -158,19 +153,18 @@ function describeBits(sameBits: boolean): string {
     : 'equal up to rounding in trees, batches and chunks';
 }
 
-type Fact = [name: string, value: string];
+/** Lines of a summary by name; those that are undefined are left out. */
+type Facts = Readonly<Record<string, string | undefined>>;
 
-function printFacts(context: CommandContext, facts: readonly Fact[]): void {
-  const width = Math.max(...facts.map(([name]) => name.length));
-  for (const [name, value] of facts) context.print(`${name.padEnd(width)}  ${value}`);
+function printFacts(context: CommandContext, facts: Facts): void {
+  const lines = Object.entries(facts).filter(([, value]) => value !== undefined);
+  const width = Math.max(...lines.map(([name]) => name.length));
+  for (const [name, value] of lines) context.print(`${name.padEnd(width)}  ${value}`);
 }
 
 /** Output for a path that is not a model: its kind, and the command that takes it. */
 function describeOther(context: CommandContext, path: string, { name, is, advice }: PathKind): CommandResult {
-  printFacts(context, [
-    ['kind', is],
-    ['use', advice],
-  ]);
+  printFacts(context, { kind: is, use: advice });
   return { json: { kind: name, path, is, advice } };
 }
 
@@ -204,13 +198,11 @@ interface DescribedFolder {
   readonly hasMtp: boolean;
 }
 
-async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
-  if (await isExport(folder)) return describeExportedFolder(context, folder, verify);
-  if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
-  return describeCheckpoint(folder);
-}
-
-async function describeExportedFolder(context: CommandContext, folder: string, verify: boolean) {
+async function describeExportedFolder(
+  context: CommandContext,
+  folder: string,
+  verify: boolean,
+): Promise<DescribedFolder> {
   const { model, manifest } = await context.withProgress('verify', 'bytes', (_, { onProgress }) =>
     readExportedFolder(folder, { verify, onProgress }),
   );
@@ -243,16 +235,13 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
   };
 }
 
-function describeExport({ dtype, device, producer, prompt, encoder }: ExportManifest): Fact[] {
+function describeExport({ dtype, device, producer, prompt, encoder }: ExportManifest): Facts {
   const { step, prompt: type = step } = storageTypes[dtype];
-  const facts: Fact[] = [['exported', `for ${device}, by version ${producer}`]];
-  if (prompt !== undefined) {
-    facts.push(['prompts', `read with ${type}, ${formatBytes(prompt.weightBytes)}; all else with ${step}`]);
-  }
-  if (encoder !== undefined) {
-    facts.push(['encoder', `of ${encoder.lengths.join(', ')} tokens, as ${type}, ${formatBytes(encoder.weightBytes)}`]);
-  }
-  return facts;
+  return {
+    exported: `for ${device}, by version ${producer}`,
+    prompts: prompt && `read with ${type}, ${formatBytes(prompt.weightBytes)}; all else with ${step}`,
+    encoder: encoder && `of ${encoder.lengths.join(', ')} tokens, as ${type}, ${formatBytes(encoder.weightBytes)}`,
+  };
 }
 
 function describeSizes({ sizes }: ModelDescription): string {
