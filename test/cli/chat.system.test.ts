@@ -141,10 +141,11 @@ describe('linnet chat --tools', () => {
       ['--tool-command', 'true'],
       ['--chat-template', template, '--tool-format', 'llama3'],
       [...spoken, '--tool-choice', 'clock'],
+      [...spoken, '--tool-format', 'llama'],
       ['--tools', tools],
     ];
     for (const words of wrong) codes.push(errorOf(await chat([], ...words, '--json')).code);
-    expect(codes).toEqual(['USAGE', 'USAGE', 'USAGE', 'USAGE', 'CONFIG']);
+    expect(codes).toEqual(['USAGE', 'USAGE', 'USAGE', 'USAGE', 'USAGE', 'CONFIG']);
   });
 
   it('says which function a text cannot be held to, and goes on', async () => {

@@ -38,10 +38,9 @@ export const bench = defineCommand({
   async run(context, { what, ...values }) {
     const benchmark = benchmarks[what];
     for (const [key, value] of Object.entries(values)) {
-      const isGiven = value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
-      if (isGiven && key in measurementOptions && !benchmark.takes.some((taken) => taken === key)) {
-        throw new UsageError(`bench ${what} takes no ${flagName(key)}`);
-      }
+      const isAbsent = [value].flat().every((each) => each === undefined || each === false);
+      if (isAbsent || !(key in measurementOptions) || benchmark.takes.some((option) => option === key)) continue;
+      throw new UsageError(`bench ${what} takes no ${flagName(key)}`);
     }
     return await benchmark.run(context, values);
   },

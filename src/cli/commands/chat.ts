@@ -11,6 +11,7 @@ import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { called, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { answerStream } from '../output/answer-stream.ts';
+import { chatOptions } from '../options/chat-options.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { memoryOption } from '../options/memory-option.ts';
@@ -98,14 +99,14 @@ export const chatCommand = defineCommand({
       'prints the result of a call, once its run is confirmed (default: results are typed)',
     ),
     yes: flag('run --tool-command without being asked'),
-    chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+    chatTemplate: chatOptions.chatTemplate,
     maxTokens: withDefault(integer(1, 1 << 30), 512, 'maximum number of tokens of an answer'),
     temperature: samplingOptions.temperature,
     topP: samplingOptions.topP,
     seed: withDefault(seed32, 0, 'seed of the random choices'),
     memory: memoryOption,
     ...settings({
-      toolFormat: optional(called('name', text), 'form of calls, as --tool-format of serve (default: by the template)'),
+      toolFormat: chatOptions.toolFormat,
       toolChoice: withDefault(
         called('name', text),
         'auto',

@@ -36,8 +36,8 @@ export const check = defineCommand({
   description:
     'Checks a model. Leak: changing later tokens must not change earlier outputs, in every layer and at the edges of ' +
     'groups. Parity: the formula in float64, the parallel form that trains and the step form that decodes must agree, ' +
-    'token trees included. Of an encoder, which reads both sides: padding moves nothing, and the formula in float64 and the ' +
-    'form that runs agree. Bits: a token must be the same to the last bit alone, in a chain, a tree, a batch and in a prompt of ' +
+    'token trees included. Of an encoder, which reads both sides: padding must change nothing, and the formula in float64 ' +
+    'and the form that runs must agree. Bits: a token must be the same to the last bit alone, in a chain, a tree, a batch and in a prompt of ' +
     'any chunks, where the engine says so; of an exported folder this alone is checked. Exit code 1 if any of it fails. ' +
     'The text is random; no data is needed.',
   examples: [

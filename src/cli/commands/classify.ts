@@ -1,7 +1,7 @@
 /** `linnet classify`: the class of a text, of two, or of all texts of a file. */
 import { labelShape } from '../../data/datasets/labelled.ts';
 import { readRecords } from '../../data/files/records.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { open } from '../../open/index.ts';
 import type { Classifier } from '../../open/readers.ts';
@@ -18,9 +18,9 @@ const { textField, pairField } = optionsOf(labelShape);
 
 export const classify = defineCommand({
   description:
-    'Says the class of a text with the probabilities of all classes, of a classifier as finetune --objective classify ' +
-    'makes it or as Hugging Face keeps it; with a regression head the number. --pair gives a second text, for models of ' +
-    'pairs of sentences. --data classifies all texts of files, one result per row.',
+    'Prints the class of a text and the probabilities of all classes, or the number of a regression head. Takes classifiers ' +
+    'of finetune --objective classify and of Hugging Face. --pair gives a second text, for models of pairs of sentences. ' +
+    '--data classifies all texts of files, one result per row.',
   examples: [
     'linnet classify runs/sentiment --text "A joy from start to end."',
     'linnet classify runs/paraphrase --text "Birds sing." --pair "There is birdsong." --json',
@@ -29,12 +29,12 @@ export const classify = defineCommand({
   ],
   arguments: { model: folderOf('the classifier') },
   options: {
-    text: optional(anyText, 'the text, or - for what is read from the input'),
+    text: optional(anyText, 'the text; - is the standard input'),
     pair: optional(anyText, 'a second text that belongs to it'),
     data: optionalList(called('files', path), '.jsonl, .csv, .tsv or .parquet files of texts'),
     textField,
     pairField,
-    out: optional(filePath, 'of --data: where results go, a JSON line a text'),
+    out: optional(filePath, 'with --data: where results go, one JSON line per text'),
     ...engineOptions,
   },
   async run(context, { model: folder, text, pair, data, out, device, threads, ...fields }) {
@@ -73,7 +73,7 @@ async function classifyAll(
   return await context.withProgress('classify', 'texts', async (progress) => {
     const answers: Classification[] = [];
     for (const { fields, source } of records) {
-      context.throwIfStopped(`after ${answers.length} of ${records.length} texts`);
+      requireRunning(context.signal, `after ${answers.length} of ${records.length} texts`);
       const pair = second === undefined ? undefined : fields.get(second);
       answers.push(await named(source, () => model.classify(fields.get(name) ?? '', pair)));
       progress.update(answers.length, records.length);

@@ -43,7 +43,8 @@ const generateOptions = {
   session: optional(filePath, 'session to continue and to save'),
   dtype: optional(
     choice(weightTypes),
-    'of a model that is not exported: compute with matrices in f16, w8a8 or int4, as export stores them (default: f32)',
+    'matrices of a model that is not exported: f16, w8a8 or int4, as export stores them; w8a8 and int4 of two billion ' +
+      'parameters or more are kept in ~/.cache/linnet (default: f32)',
   ),
   ...speculationOptions,
   ...engineOptions,
@@ -65,11 +66,11 @@ export const generateCommand = defineCommand({
     'Continues a prompt and streams the text. A text prompt gets the BOS token where the tokenizer puts one, token ids are taken ' +
     'as they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
-    'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise, ' +
-    'in int4 and w8a8 if "linnet inspect" says that tokens have the same bits. ' +
-    'With --json-schema it is JSON that a schema accepts. ' +
+    'a step of the model may give several tokens; the text stays the same unless --acceptance says otherwise, ' +
+    'in int4 and w8a8 where "linnet inspect" says that tokens have the same bits. ' +
+    'With --json-schema the text is JSON that the schema accepts. ' +
     'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text. A prompt ' +
-    'may come from a pipe, without its last line break. With --chat it is a message, which the chat template of the model ' +
+    'from a pipe loses its last line break. With --chat it is a message, which the chat template of the model ' +
     'surrounds.',
   examples: [
     'linnet generate linnet:tiny-llama --prompt "Once upon a time" --max-tokens 100',
@@ -141,26 +142,16 @@ export const generateCommand = defineCommand({
     });
     if (file !== undefined) await session.save(file);
     if (generation.finish === 'abort') throw stopped(generation, file);
-    const {
-      text: written,
-      thoughts,
-      tokens: ids,
-      tokensPerSecond,
-      steps,
-      finish,
-      prefillSeconds,
-      decodeSeconds,
-    } = generation;
-    const stateBytes = generation.state.bytes;
+    const { thoughts, tokens, tokensPerSecond, steps, finish, prefillSeconds, decodeSeconds, state } = generation;
     const speed = `${formatNumber(tokensPerSecond, 3)} tokens/s`;
-    context.note(`${formatCount(ids.length)} tokens (${finish}), ${speed}, state ${formatBytes(stateBytes)}`);
+    context.note(`${formatCount(tokens.length)} tokens (${finish}), ${speed}, state ${formatBytes(state.bytes)}`);
     if (speculation !== undefined) context.note(describeSpeculation(speculation));
-    const source = isResumed ? undefined : generation.state.encoded;
+    const source = isResumed ? undefined : state.encoded;
     return {
       json: {
-        text: written,
+        text: generation.text,
         ...(thoughts !== undefined && { thoughts }),
-        tokens: ids,
+        tokens,
         tokensPerSecond,
         steps,
         finish,
@@ -168,7 +159,7 @@ export const generateCommand = defineCommand({
         prefillSeconds,
         decodeSeconds,
         seconds: prefillSeconds + decodeSeconds,
-        stateBytes,
+        stateBytes: state.bytes,
         session: file ?? null,
         ...(speculation && speculationJson(speculation)),
       },

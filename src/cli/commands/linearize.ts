@@ -1,4 +1,5 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
+import { requireRunning } from '../../errors.ts';
 import { mixerPresetNames, presetShapes } from '../../attention/presets.ts';
 import { type ModelWeights, openModelWeights, readParameters, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
@@ -81,7 +82,7 @@ export const linearizeCommand = defineCommand({
         ? { attention: attention ?? defaultParts, changedLayers: layers ?? 'all' }
         : { changedLayers: layers ?? exchangeableLayers(original) };
     const calibration = init === 'calibrate' ? await calibrated(context, weights, model, { data, field }) : undefined;
-    context.throwIfStopped('before anything was written');
+    requireRunning(context.signal, 'before anything was written');
     const parameters = calibration?.parameters ?? exchangedParameters(original, model, weights.parameters);
     await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
     const counts = countParameters(model);

@@ -26,6 +26,7 @@ import { defineCommand, engineOptions, flag, optional, repeated, withDefault, se
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { byteCount, called, choice, filePath, integer, text, textList, wordList } from '../framework/option-values.ts';
+import { chatOptions } from '../options/chat-options.ts';
 import { modelNamed } from '../options/model-options.ts';
 import { fetchedModel } from '../options/hub-options.ts';
 import { memoryOption } from '../options/memory-option.ts';
@@ -38,7 +39,8 @@ export const serveCommand = defineCommand({
   description:
     'Serves a model to clients of the OpenAI API: completions, chats, sessions. Many texts are written at a time, each ' +
     'as it would be alone. The server answers this machine only, unless --host and --api-key say otherwise. Ctrl-C or ' +
-    'SIGTERM lets running texts end, for --drain-timeout seconds. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
+    'SIGTERM lets running texts end, for --drain-timeout seconds. A classifier answers with classes, an encoder ' +
+    'with vectors. Requests are logged on stderr as JSON, without what users write.',
   examples: [
     'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',
@@ -55,7 +57,7 @@ export const serveCommand = defineCommand({
       'what clients call the model, with commas between several; answers have the one asked for (default: its folder)',
     ),
     anyModel: flag('answer requests for a model of any name'),
-    apiKey: repeated(called('key', text), 'key of which a request must bring one; may be repeated'),
+    apiKey: repeated(called('key', text), 'API key; a request must bring one of them; may be repeated'),
     apiKeyFile: optional(filePath, 'file of API keys, one per line'),
     parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
     deterministic: flag('compute each text in its own steps: bit-identical whatever else runs, but slower'),
@@ -64,17 +66,12 @@ export const serveCommand = defineCommand({
       'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
         '(default: a temporary folder, until the server ends)',
     ),
-    chatTemplate: optional(filePath, 'chat template instead of that of the model'),
-    toolFormat: optional(
-      called('name', text),
-      'how the model writes calls of functions: hermes, qwen3.5, lfm2, mistral, granite, llama3 or plain-json (default: by ' +
-        'its chat template)',
-    ),
+    ...chatOptions,
     speculate: withDefault(
       choice(drafters, 'drafter'),
       'off',
-      'decode several tokens a step where that is faster: lookup (repetitions in the text), suffix (in earlier texts of the ' +
-        'API key too), recycle (tokens that the model considered), auto (suffix, then recycle) or off',
+      'decode several tokens per step where that is faster, drafted by lookup (repetitions in the text), suffix (earlier texts of the ' +
+        'API key, too), recycle (tokens that the model considered), auto (suffix, then recycle) or off',
     ),
     ...engineOptions,
     engine: withDefault(
@@ -86,23 +83,23 @@ export const serveCommand = defineCommand({
     ...settings({
       memory: memoryOption,
       cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
-      rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
+      rate: optional(integer(1, 1 << 20), 'requests per minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
       maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
       promptChunk: optional(
         integer(1, 1024, 'tokens'),
-        'tokens of a prompt read between two of other texts (default: 128; 64 with layers of a delta rule)',
+        'tokens of a prompt per step, between steps of other texts (default: 128; 64 with layers of a delta rule)',
       ),
       timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
       drainTimeout: withDefault(
         integer(0, 3600, 'seconds'),
         8,
-        'time that running requests have to end when the server is told to, whether anybody reads them or not',
+        'time that running requests have to finish once the server is told to end, even where nobody reads them',
       ),
       drainDelay: withDefault(
         integer(0, 3600, 'seconds'),
         0,
-        'time for load balancers to look away, before a server that is told to end takes no more requests',
+        'time for load balancers to notice, before a server that is told to end takes no more requests',
       ),
       sessionCache: withDefault(
         byteCount,
@@ -112,7 +109,7 @@ export const serveCommand = defineCommand({
       ),
       sessionTtl: optional(
         integer(1, defaultLimits.sessionSeconds, 'seconds'),
-        'time without a turn after which a session is gone (default: it stays)',
+        'time without a turn after which a session is deleted (default: never)',
       ),
       metricsNames: optional(
         wordList(metricDialects),
@@ -139,10 +136,8 @@ export const serveCommand = defineCommand({
     const folder = await fetchedModel(context, options.model, options);
     const place = await placeEngine(folder, options.engine, options.threads);
     const names = options.servedModelName.flat();
-    const own = folder === resolve(options.model) ? [basename(folder)] : [options.model, basename(folder)];
-    const [name, ...aliases] = new Set(names.length > 0 ? names : own);
-    const named = { name, worker: place.worker };
-    const compile = { device: options.device, threads: place.threads };
+    const usual = folder === resolve(options.model) ? [basename(folder)] : [options.model, basename(folder)];
+    const [name, ...aliases] = new Set(names.length > 0 ? names : usual);
     const http: HttpOptions = {
       host: options.host,
       port: options.port,
@@ -157,28 +152,29 @@ export const serveCommand = defineCommand({
       drainTimeout: options.drainTimeout,
       limits: { timeout: options.timeout },
     };
-    await using model = await open(folder, { kind: openedKinds, ...named, ...compile, chatTemplate: template });
+    const { device } = options;
+    await using model = await open(folder, { kind: openedKinds, name, device, ...place, chatTemplate: template });
     noteTokenizer(context, model.tokenizer);
     if (model.kind === 'encoder' || model.kind === 'classifier') {
       const { chatTemplate, speculate } = options;
       const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
-      const given = ofTexts.find(([, value]) => value !== undefined && value !== 'off');
-      if (given !== undefined) throw new OptionsError(`\`${given[0]}\` is of models that write texts`);
+      const [option] = ofTexts.find(([, value]) => value !== undefined && value !== 'off') ?? [];
+      if (option !== undefined) throw new OptionsError(`\`${option}\` is of models that write texts`);
       const server = await startEncoderServer(model, { http, maxRequests: parallel + maxQueue });
       context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
     const page = noUi ? undefined : await readPage();
     const engine = await model.engine();
-    await using kept = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
+    await using states = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
     const server = await startServer(model, {
       http: { ...http, page, metricDialects: options.metricsNames },
       runner: { parallel, maxQueue, drafter, chunk: options.promptChunk, deterministic: options.deterministic },
       stores: {
         cacheBytes: options.stateCache,
-        sessions: kept.sessions,
+        sessions: states.sessions,
         sessionTtl: options.sessionTtl,
-        shared: kept.shared,
+        shared: states.shared,
       },
       toolFormat,
     });

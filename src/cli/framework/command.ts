@@ -105,7 +105,7 @@ export function settings(shape: ParameterShape): ParameterShape {
 const ignoring = settings({
   ignore: repeated(
     called('field', text),
-    'field of config.json to leave out: one that is refused because its name says that it changes what is computed, and that does not',
+    'field of config.json to ignore, where one is refused that might change the results, and you know that it does not',
   ),
 });
 

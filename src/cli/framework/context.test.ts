@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { requireRunning } from '../../errors.ts';
 import { makeContext } from './context.ts';
 
 function capture(isTTY: boolean, options: { json?: boolean; quiet?: boolean } = {}) {
@@ -73,10 +74,10 @@ describe('interruption', () => {
   it('is listened to only once a command asks for it', () => {
     const { context, timesAsked, controller } = capture(false);
     expect(timesAsked()).toBe(0);
-    context.throwIfStopped('early');
+    requireRunning(context.signal, 'early');
     expect(timesAsked()).toBe(1);
     controller.abort();
-    expect(() => context.throwIfStopped('late')).toThrow('stopped late');
+    expect(() => requireRunning(context.signal, 'late')).toThrow('stopped late');
     expect(context.signal.aborted).toBe(true);
   });
 });

@@ -1,5 +1,5 @@
 /** The context of a running command: input and output of the process or of a test, progress, the signal to stop. */
-import { internalError, LinnetError } from '../../errors.ts';
+import { internalError } from '../../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 
@@ -20,8 +20,6 @@ export interface WorkHooks {
 export interface CommandContext {
   /** The command line, the program's name first: for records. */
   readonly command: readonly string[];
-  /** Whether stdout belongs to the one JSON object. */
-  readonly json: boolean;
   /** Whether streamed output appears on a terminal, where a progress line would be drawn over it. */
   readonly streamsToTerminal: boolean;
   /** Variables of the environment, where a setting may come from that does not belong into a command line. */
@@ -50,8 +48,6 @@ export interface CommandContext {
   ): Promise<T>;
   /** Runs another command line, the program's name left out, with the same streams and `--json` and `--quiet` as given. */
   run(words: readonly string[]): Promise<CommandResult>;
-  /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
-  throwIfStopped(what: string): void;
 }
 
 export function makeContext(
@@ -68,7 +64,6 @@ export function makeContext(
   };
   return {
     command,
-    json,
     quiet,
     run,
     environment: io.environment,
@@ -104,9 +99,6 @@ export function makeContext(
       } finally {
         line.finish();
       }
-    },
-    throwIfStopped(what) {
-      if (io.interruption().aborted) throw new LinnetError('ABORTED', `stopped ${what}`);
     },
   };
 }

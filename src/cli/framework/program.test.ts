@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { lastJson, runCaptured } from '../../../test/cli/captured-cli.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, requireRunning } from '../../errors.ts';
 import { defineCommand, flag, optional, repeated, required, requiredList, withDefault } from './command.ts';
 import { type CommandTable, commandTable } from '../command-table.ts';
 import { called, folderPath, integer, text } from './option-values.ts';
@@ -22,7 +22,7 @@ const echo = defineCommand({
     context.note('a remark');
     context.print('a result');
     context.stream('a piece');
-    context.throwIfStopped('at the start');
+    requireRunning(context.signal, 'at the start');
     failures[values.fail ?? '']?.();
     return { json: values, negative: values.fail === 'negative' };
   },

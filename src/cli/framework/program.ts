@@ -142,7 +142,7 @@ function declareOutputOptions(target: Commander): void {
 }
 
 const afterHelp = `
-Every command has --help with examples, and --help-all where it has settings. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
+Every command has --help with examples, and --help-all where it has rare options. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
 
 Exit codes:
 ${Object.values(exitCodes)

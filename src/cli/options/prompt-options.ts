@@ -20,16 +20,16 @@ const thinkingValue: ValueKind<number> = {
 
 export const promptOptions = {
   prompt: optional(anyText, 'text to continue; - is the standard input'),
-  chat: flag('the prompt is the message of a user, to be answered by the chat template of the model'),
+  chat: flag('answer the prompt as the message of a user, by the chat template of the model'),
   system: optional(text, 'with --chat: a system message before it'),
   thinking: optional(
     thinkingValue,
-    'with --chat: "off", or most tokens of the thoughts that come before the answer of some models (default: any number)',
+    'with --chat: most tokens of thoughts before the answer, or "off" (default: no limit)',
   ),
   ...settings({
     promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
     promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
-    parseSpecial: flag('read names of control tokens in the prompt, such as <s>, as these tokens; no BOS is added'),
+    parseSpecial: flag('read <s> and other control tokens in the prompt as tokens, not as text; no BOS is added'),
   }),
 };
 

@@ -25,11 +25,12 @@ export const speculationOptions = {
   speculate: withDefault(
     choice(['off', 'medusa', 'mtp', 'lookup', 'suffix', 'recycle', 'draft', 'auto'], 'drafter'),
     'off',
-    'decode several tokens a step: medusa (heads in the model folder), mtp (its layer of multi-token prediction), lookup (repetitions in the text), ' +
-      'suffix (the same, by how often), recycle (tokens that the model considered), draft (a smaller model), auto (all there are, while it pays) or off',
+    'decode several tokens per step, drafted by medusa (heads in the model folder), mtp (its layer of multi-token ' +
+      'prediction), lookup (repetitions in the text), suffix (the most frequent of them), recycle (tokens that the model ' +
+      'considered), draft (a smaller model), auto (all that the model has, while they pay) or off',
   ),
   ...settings({
-    draft: optional(modelFolder, 'smaller model of the same vocabulary, for draft and auto'),
+    draft: optional(modelFolder, 'smaller model with the same vocabulary, for draft and auto'),
     tree: optional(
       filePath,
       'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',

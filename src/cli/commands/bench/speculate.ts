@@ -43,11 +43,10 @@ export const speculate: Benchmark = {
   ) {
     await using opened = await open(folder, { device, threads });
     const engine = await opened.engine();
-    const drafts = await draftsOf(opened);
-    await using _owned = drafts.owned;
+    await using drafting = await draftingOf(opened);
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>
-      speculationSpeed(engine, drafts.make, {
+      speculationSpeed(engine, drafting.start, {
         contexts: lengths.map((length) => promptsOf(source, length, prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
         tokens,
@@ -55,31 +54,35 @@ export const speculate: Benchmark = {
         ...hooks,
       }),
     );
-    context.print(drafts.description);
+    context.print(drafting.description);
     context.table(rows, columns);
     const different = rows.filter(({ identical }) => identical === false);
     if (different.length > 0) {
       const places = different.map((row) => row.context).join(', ');
       context.print(`greedy texts differ from sequential decoding at context ${places}`);
     }
-    const json = { ...drafts.json, tokens, rows };
+    const json = { ...drafting.json, tokens, rows };
     return { json, negative: different.length > 0 };
   },
 };
 
 /** Drafts of the Medusa heads of a model or, without, of its layer of multi-token prediction. */
-async function draftsOf(opened: LanguageModel) {
+async function draftingOf(opened: LanguageModel) {
   if (opened.hasMtp && !(await opened.hasHeads())) {
-    const owned = await opened.mtp();
-    const make = (): Drafter => new MtpDrafter(owned);
-    return { owned, make, description: 'drafts of the layer of multi-token prediction', json: { drafter: 'mtp' } };
+    const engine = await opened.mtp();
+    return {
+      start: (): Drafter => new MtpDrafter(engine),
+      description: 'drafts of the layer of multi-token prediction',
+      json: { drafter: 'mtp' },
+      [Symbol.asyncDispose]: () => engine.dispose(),
+    };
   }
-  const owned = await opened.heads();
-  const { heads, tree: found } = owned;
-  const tree = { method: found?.method ?? 'stock', nodes: (found?.paths.length ?? 63) + 1 };
+  const medusa = await opened.heads();
+  const { heads, tree: { method, paths } = { method: 'stock', paths: undefined } } = medusa;
+  const tree = { method, nodes: (paths?.length ?? 63) + 1 };
   return {
-    owned,
-    make: (): Drafter => new MedusaDrafter(heads, found?.paths),
+    start: (): Drafter => new MedusaDrafter(heads, paths),
+    [Symbol.asyncDispose]: () => medusa[Symbol.asyncDispose](),
     description: `tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`,
     json: { tree, heads: heads.count },
   };
