@@ -16,11 +16,15 @@ const close = 'Connection: close\r\n';
 const json = 'Content-Type: application/json\r\n';
 const body = JSON.stringify({ prompt: 'Once', max_tokens: 2, temperature: 0 });
 
-/** Sends bytes and returns what comes back until the server closes the socket. */
-function raw({ url }: RunningServer, text: string): Promise<string> {
+/**
+ * Sends bytes and returns what comes back until the server closes the socket.
+ * @param later milliseconds, and bytes to send after them
+ */
+function raw({ url }: RunningServer, text: string, later?: readonly [number, string]): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';
     const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+    if (later !== undefined) setTimeout(() => socket.write(later[1]), later[0]);
     socket.on('data', (piece: Buffer) => {
       answer += piece.toString();
     });
@@ -67,6 +71,16 @@ describe('requests without a body', () => {
     expect(statusOf(answer)).toBe(201);
     expect(answer.match(/"object":"session"/g)).toHaveLength(1);
   });
+});
+
+it('a body that is refused at its first bytes leaves the connection to further requests', async () => {
+  const { server } = await serve(model);
+  const bytes = 'Content-Type: application/octet-stream\r\n';
+  const upload = `POST /v1/sessions/import HTTP/1.1\r\n${host}${bytes}Content-Length: 4000000\r\n\r\n`;
+  const health = `GET /health HTTP/1.1\r\n${host}${close}\r\n`;
+  // The server gives half a second to the rest of a body.
+  const answer = await raw(server, upload + '\0'.repeat(4_000_000), [800, health]);
+  expect(answer.match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 400', 'HTTP/1.1 200']);
 });
 
 describe('a body in chunks', () => {

@@ -173,6 +173,8 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     const known = isGone ? new ApiError('unavailable_error', 'the client is gone') : asApiError(error);
     metrics.rejected(known.type);
     c.get('abort')?.abort();
+    // Half a body would end its connection amid the next request.
+    if (c.req.raw.bodyUsed) c.req.raw.body?.pipeTo(new WritableStream()).catch(() => undefined);
     if (known.type === 'server_error') log.error({ requestId: c.get('requestId'), err: error }, 'request failed');
     if (known.retryAfter !== undefined) c.header('retry-after', String(known.retryAfter));
     return c.json(errorBody(c, known), known.status);

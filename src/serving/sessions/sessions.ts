@@ -106,15 +106,10 @@ export class Sessions {
     checkId(name);
     const key = `${name.owner} ${name.id}`;
     if (this.#busy.has(key)) throw new ApiError('conflict_error', `another request works on session ${name.id}`);
-    untilFired(signal, () => this.#busy.delete(key));
+    if (signal.aborted) throw cancelled();
+    signal.addEventListener('abort', () => this.#busy.delete(key), { once: true });
     this.#busy.add(key);
   }
-}
-
-/** Registers the end of a claim with the signal of its request. @throws LinnetError `ABORTED` where it has fired before */
-function untilFired(signal: AbortSignal, release: () => void): void {
-  if (signal.aborted) throw cancelled();
-  signal.addEventListener('abort', release, { once: true });
 }
 
 /** A session as the API describes it. Its version grows with every turn. */
