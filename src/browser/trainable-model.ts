@@ -81,7 +81,7 @@ export async function trainedEngine(
   settings: Partial<WebEngineSettings> = {},
 ): Promise<StepEngine> {
   const { device = 'wasm' } = settings;
-  const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device, ...settings });
+  const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { ...settings, device });
   const parts = await compileDecoding(model, (graph) => new WeightParameters(graph, parameters), compile, device);
   return new StepEngine(...parts);
 }

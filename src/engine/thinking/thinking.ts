@@ -12,8 +12,8 @@ import { ThoughtReader } from './thought-reader.ts';
 /** Tokens at the end of a prompt among which the opening mark is looked for. */
 const lookedAt = 24;
 
-/** An answer to be held. */
-interface HeldThoughts {
+/** Bounds of an answer. */
+interface AnswerBounds {
   /** Most tokens between the marks; 0 keeps a model from thoughts. Default: any number. */
   readonly budget?: number;
   /** Holds the text after the thoughts, or all of a text without any. Default: any text. */
@@ -67,11 +67,10 @@ export class Thinking {
 
   /**
    * Holds an answer: its thoughts to a number of tokens, after which their closing mark comes, and what follows them to a grammar.
-   * @param held undefined budget: any number; no constraint: any text
    */
-  constraint(held: HeldThoughts): Pick<GrammarConstraint, 'after'> | undefined {
-    if (held.budget === undefined && held.constraint === undefined) return undefined;
-    return thoughtsConstraint(this, held);
+  constraint(bounds: AnswerBounds): Pick<GrammarConstraint, 'after'> | undefined {
+    if (bounds.budget === undefined && bounds.constraint === undefined) return undefined;
+    return thoughtsConstraint(this, bounds);
   }
 
   /** The token of a mark, or the tokens that spell it. */
@@ -106,7 +105,7 @@ const mostBlanks = 2;
 
 function thoughtsConstraint(
   thinking: Thinking,
-  { budget = Infinity, constraint, vocabulary, ends }: HeldThoughts,
+  { budget = Infinity, constraint, vocabulary, ends }: AnswerBounds,
 ): Pick<GrammarConstraint, 'after'> {
   const { open, close } = thinking.format;
   const [openIds, closeIds] = [thinking.tokensOf(open), thinking.tokensOf(close)];

@@ -30,11 +30,6 @@ export class ThoughtReader {
     return this.#place === 'opened' || this.#place === 'thoughts';
   }
 
-  /** Whether thoughts may still come first. */
-  get isUndecided(): boolean {
-    return this.#place === 'start';
-  }
-
   /** Takes more of the answer; gives the parts that have become certain. */
   push(text: string): ThoughtPart[] {
     this.#pending += text;
