@@ -1,18 +1,19 @@
 /**
- * Matrices of large checkpoints in fewer bits, kept in `~/.cache/linnet` for later starts: encoded tensor by tensor into an export,
- * whose files the engine maps. A checkpoint is known by the identity of its files, and is not read again.
+ * Matrices of large checkpoints in fewer bits, kept in `~/.cache/linnet/weights` for later starts: encoded tensor by tensor into an
+ * export, whose files the engine maps. Its producer names the files of the checkpoint, which are not read again, and the fingerprint.
  */
-import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openModelWeights } from '../checkpoint/load-model.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { reasonOf } from '../errors.ts';
 import { assembleEngine } from '../export/assemble.ts';
 import { exportModel } from '../export/export-model.ts';
-import { manifestVersion } from '../export/manifest.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
+import type { ExportManifest } from '../export/manifest.ts';
 import { sha256 } from '../files/digest.ts';
+import { lockFolder } from '../files/folder-lock.ts';
+import { findTemporaryFiles, removeThose } from '../files/temporary-files.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
@@ -22,6 +23,8 @@ import { readExport } from './model-files.ts';
 
 /** Parameters from which on weights are kept. */
 const leastKept = 2 ** 31;
+/** Checkpoints and types that are kept; those written first go. */
+const mostKept = 8;
 
 /** Types whose encoding takes minutes. */
 export const keptTypes = ['int4', 'w8a8'] as const;
@@ -31,7 +34,7 @@ type KeptType = (typeof keptTypes)[number];
 export interface KeptWeights {
   /** Of the checkpoint, where its weights are kept already. */
   readonly fingerprint?: string;
-  /** The engine of the model, after its weights have been written if need be; undefined where the disk has no room for them. */
+  /** The engine of the model, after its weights have been written if need be; undefined where they cannot be. */
   engine(model: GeneratingModel, weights: WeightReader, fingerprint: string): Promise<StepEngine | undefined>;
 }
 
@@ -51,28 +54,49 @@ export async function keptWeights(
   await using checkpoint = await openModelWeights(folder);
   const { model, version, path } = checkpoint;
   if (model.kind === 'encoder' || parameterCount(model.parameters) < least) return undefined;
-  const name = sha256(JSON.stringify([manifestVersion, path, version, model.toJson(), dtype])).slice(0, 32);
-  const kept = join(cache, `weights--${name}`);
-  const fingerprintFile = `${kept}.fingerprint`;
-  const isKept = existsSync(kept) && existsSync(fingerprintFile);
-  const fingerprint = isKept ? await readFile(fingerprintFile, 'utf8') : undefined;
+  const folderOfAll = join(cache, 'weights');
+  const kept = join(folderOfAll, sha256(JSON.stringify([path, dtype])).slice(0, 32));
+  const state = sha256(JSON.stringify([version, model.toJson()])).slice(0, 32);
+  const files = folderFiles(kept, compile);
+  const readKept = async (): Promise<ExportManifest | undefined> => {
+    // Damaged files, and those of another version of Linnet, are written again.
+    const exported = await readExport(files).catch(() => undefined);
+    return exported?.manifest.producer.startsWith(`${state} `) === true ? exported.manifest : undefined;
+  };
   return {
-    fingerprint,
-    async engine(own, weights, identity) {
-      if (!existsSync(kept)) {
-        try {
-          await mkdir(cache, { recursive: true });
-          process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
-          await exportModel(kept, { model: own, weights, dtype });
-        } catch {
-          return undefined; // faults of the weights themselves come again
+    fingerprint: (await readKept())?.producer.slice(state.length + 1),
+    async engine(described, weights, identity) {
+      let manifest = await readKept();
+      try {
+        if (manifest === undefined) {
+          await mkdir(folderOfAll, { recursive: true, mode: 0o700 });
+          await using _lock = await lockFolder(folderOfAll);
+          manifest = await readKept(); // another process may have written it
+          if (manifest === undefined) {
+            await makeRoom(folderOfAll, kept);
+            process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
+            manifest = await exportModel(kept, { model: described, weights, dtype, producer: `${state} ${identity}` });
+          }
         }
+      } catch (error) {
+        // Faults of the weights themselves come again.
+        process.stderr.write(
+          `linnet: ${path} is not kept as ${dtype}, and encoded at each start: ${reasonOf(error)}\n`,
+        );
+        return undefined;
       }
-      const files = folderFiles(kept, compile);
-      const { manifest } = await readExport(files);
-      const engine = await assembleEngine(files.graphs(manifest), manifest, own);
-      if (fingerprint === undefined) await writeFileAtomic(fingerprintFile, identity);
-      return engine;
+      return await assembleEngine(files.graphs(manifest), manifest, described);
     },
   };
+}
+
+/** Removes the leftovers of killed processes, an earlier state of `kept`, and the oldest of too many others. */
+async function makeRoom(folder: string, kept: string): Promise<void> {
+  await removeThose(await findTemporaryFiles(folder));
+  await rm(kept, { recursive: true, force: true });
+  const entries = await readdir(folder, { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+  const others = await Promise.all(folders.map(async (path) => ({ path, made: (await stat(path)).mtimeMs })));
+  for (const { path } of others.sort((a, b) => b.made - a.made).slice(mostKept - 1))
+    await rm(path, { recursive: true });
 }
