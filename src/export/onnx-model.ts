@@ -15,7 +15,7 @@ import {
 import { tensorBytes } from '../graph/tensor.ts';
 import { internalError } from '../errors.ts';
 import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
-import { fileError, TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';
+import { TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';
 
 const MODEL_FILE = 'model.onnx';
 const MODEL_DATA_FILE = 'model.onnx.data';
@@ -70,7 +70,7 @@ export async function encodeForDisk(
  * appears complete or not at all, the weights before the model that refers to them.
  *
  * @returns the names of the files written
- * @throws LinnetError `PATH` or `NOT_FOUND` from the file system
+ * @throws LinnetError `PATH` from the file system
  * @example
  * ```ts
  * await writeOnnxModel('runs/graph', graph);
@@ -79,11 +79,7 @@ export async function encodeForDisk(
 export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: OnnxModelOptions = {}): Promise<string[]> {
   const loaded = [await loadDeferred(graph)];
   const { models, parts } = await encodeForDisk(loaded, { ...options, dataFile: MODEL_DATA_FILE });
-  try {
-    await makeFolder(dir);
-  } catch (error) {
-    throw fileError('create', dir, error);
-  }
+  await makeFolder(dir);
   const dataFile = join(dir, MODEL_DATA_FILE);
   if (parts.length > 0) await writeFileAtomic(dataFile, (handle) => writeModelData(handle, parts));
   await writeFileAtomic(join(dir, MODEL_FILE), models[0]);

@@ -6,7 +6,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
 
@@ -115,16 +115,18 @@ export function asCallersError(action: string, path: string, error: unknown): un
 /**
  * Creates a folder and those above it.
  * @returns the first one created; undefined where the folder exists
- * @throws the system's error, of a read-only disk too, which Node reports as a missing folder
+ * @throws LinnetError `PATH` from the file system, of a read-only disk too, which Node reports as a missing folder
  */
 export async function makeFolder(path: string): Promise<string | undefined> {
   try {
     return await mkdir(path, { recursive: true });
   } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error;
-    let highest = resolve(path);
-    while (!existsSync(dirname(highest))) highest = dirname(highest);
-    await mkdir(highest);
-    throw error;
+    let cause: unknown = error;
+    if (systemErrorCode(error) === 'ENOENT') {
+      let highest = resolve(path);
+      while (!existsSync(dirname(highest))) highest = dirname(highest);
+      await mkdir(highest).catch((reason: unknown) => (cause = reason));
+    }
+    throw new LinnetError('PATH', `cannot create ${path}: ${reasonOf(cause)}`, { cause });
   }
 }

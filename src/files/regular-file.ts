@@ -32,8 +32,7 @@ export function systemErrorCode(error: unknown): string | undefined {
 /** Wraps an error of the file system. Our own errors pass unchanged. */
 export function fileError(action: string, path: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
-  const absent = action === 'create' ? ['ENOENT'] : ['ENOENT', 'ENOTDIR'];
-  const code = absent.includes(systemErrorCode(error) ?? '') ? 'NOT_FOUND' : 'PATH';
+  const code = ['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '') ? 'NOT_FOUND' : 'PATH';
   return new LinnetError(code, `cannot ${action} ${path}: ${reasonOf(error)}`, { cause: error });
 }
 

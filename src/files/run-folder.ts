@@ -70,11 +70,7 @@ export class RunFolder {
    */
   async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<LineJournal<T>> {
     const path = join(this.path, kind.file);
-    try {
-      await makeFolder(this.path);
-    } catch (error) {
-      throw fileError('create', this.path, error);
-    }
+    await makeFolder(this.path);
     const kept = ((await ifFound(this.loadLines(kind))) ?? []).filter(keep);
     await writeFileAtomic(path, kept.map(lineOf).join(''));
     return new LineJournal(path, kept);

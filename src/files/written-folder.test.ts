@@ -57,6 +57,15 @@ describe('replacing', () => {
     await expectRefusal(join(folder, 'link'), /it is a link/);
   });
 
+  it('is no matter of a path below a file', async () => {
+    const file = join(await scratchFolder(), 'notes.txt');
+    await writeFile(file, 'thesis');
+    const refused = writeFolderAtomic(join(file, 'model'), write);
+    await expect(refused).rejects.toThrow(
+      expect.objectContaining({ code: 'PATH', message: expect.stringContaining(`cannot create ${file}`) }),
+    );
+  });
+
   it('refuses a folder of others and says what would be lost', async () => {
     const project = await scratchFolder();
     await mkdir(join(project, '.git'));

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
@@ -48,9 +48,10 @@ export async function writeFolderAtomic(
   await recoverFolder(target);
   if (replace) await requireReplaceable(target);
   else if (await exists(target)) throw alreadyExists(target);
+  await makeFolder(dirname(target));
   const temporary = temporarySibling(target);
   try {
-    await makeFolder(temporary);
+    await mkdir(temporary);
     await build(temporary);
     await listWrittenFiles(temporary);
     await syncTree(temporary);
@@ -119,8 +120,9 @@ async function exists(path: string): Promise<boolean> {
     await lstat(path);
     return true;
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return false;
-    throw fileError('examine', path, error);
+    const fault = fileError('examine', path, error);
+    if (fault.code === 'NOT_FOUND') return false;
+    throw fault;
   }
 }
 

@@ -6,7 +6,7 @@ import { ifFound, LinnetError, reasonOf } from '../errors.ts';
 import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
 import { boundedBody } from '../files/bounded-body.ts';
 import { sha256 } from '../files/digest.ts';
-import { fileError, readInFolder } from '../files/regular-file.ts';
+import { readInFolder } from '../files/regular-file.ts';
 import { loadOptional } from '../files/optional-package.ts';
 
 /** Named contents, replaced as a whole. */
@@ -21,11 +21,7 @@ export interface ObjectStore {
 /** The files of a folder, which is created if need be. @throws LinnetError `PATH` from the file system */
 export async function openFolder(folder: string): Promise<ObjectStore> {
   const place = resolve(folder);
-  try {
-    await makeFolder(place);
-  } catch (error) {
-    throw fileError('create', place, error);
-  }
+  await makeFolder(place);
   return {
     place,
     read: (name, most) => ifFound(readInFolder(place, name, most)),

@@ -47,11 +47,7 @@ export class FolderStore implements SessionStore {
 
   /** Makes the folder if there is none. @throws LinnetError `PATH` from the file system */
   static async open(folder: string, model: StateModel): Promise<FolderStore> {
-    try {
-      await makeFolder(folder);
-    } catch (error) {
-      throw fileError('create', folder, error);
-    }
+    await makeFolder(folder);
     return new FolderStore(folder, model, false);
   }
 
