@@ -2,6 +2,7 @@
  * The byte-level alphabet of GPT-2 and tokenizers written in it. Every byte has a printable character, so that a
  * vocabulary of byte strings can be kept in JSON and no text is ever unknown.
  */
+import { addedToken, bareTokenizer, bytePairModel } from '../checkpoint/tokenizer-json.ts';
 
 /** A tokenizer as the two files Hugging Face libraries read. */
 export interface TokenizerFiles {
@@ -64,19 +65,8 @@ export function byteLevelFiles({ tokens, merges, specialTokens, split }: ByteLev
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: split };
   return {
     tokenizerJson: {
-      version: '1.0',
-      truncation: null,
-      padding: null,
-      added_tokens: specialTokens.map((content) => ({
-        id: ids.get(content),
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      })),
-      normalizer: null,
+      ...bareTokenizer,
+      added_tokens: specialTokens.map((content) => addedToken(ids.get(content), content, true)),
       pre_tokenizer: byteLevel,
       post_processor: {
         type: 'TemplateProcessing',
@@ -85,18 +75,7 @@ export function byteLevelFiles({ tokens, merges, specialTokens, split }: ByteLev
         special_tokens: { [bos]: { id: bos, ids: [ids.get(bos)], tokens: [bos] } },
       },
       decoder: byteLevel,
-      model: {
-        type: 'BPE',
-        dropout: null,
-        unk_token: null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: false,
-        vocab: Object.fromEntries(ids),
-        merges: merges.map((pair) => [...pair]),
-      },
+      model: { ...bytePairModel, vocab: Object.fromEntries(ids), merges: merges.map((pair) => [...pair]) },
     },
     tokenizerConfigJson: {
       tokenizer_class: 'PreTrainedTokenizerFast',

@@ -2,6 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { listNames, quoteName, shownValue } from '../../files/name-list.ts';
+import { addedToken, bareTokenizer, bytePairModel } from '../tokenizer-json.ts';
 import type { MetadataValue } from './header.ts';
 import { preTokenizer, preTokenizerNames } from './pre-tokenizers.ts';
 
@@ -106,7 +107,7 @@ class Vocabulary {
     return this.tokens.flatMap((content, id) => {
       const special = this.isSpecial(id);
       if (content === '' || (!special && this.types[id] !== kinds.userDefined)) return [];
-      return [{ id, content, special, single_word: false, lstrip: false, rstrip: false, normalized: false }];
+      return [addedToken(id, content, special)];
     });
   }
 
@@ -127,22 +128,20 @@ class Vocabulary {
   }
 }
 
+/** @param parts of tokenizer.json, besides the tokens that are added */
+function jsonFiles(vocabulary: Vocabulary, parts: JsonObject, bos: boolean, eos: boolean): TokenizerParts {
+  return {
+    json: new Map<string, JsonObject>([
+      ['tokenizer.json', { ...bareTokenizer, added_tokens: vocabulary.added(), ...parts }],
+      ['tokenizer_config.json', vocabulary.config(bos, eos)],
+    ]),
+    texts: new Map(),
+  };
+}
+
 function sequence(type: 'normalizers' | 'pretokenizers' | 'decoders', parts: readonly JsonObject[]): JsonObject {
   return { type: 'Sequence', [type]: parts };
 }
-
-const noModel = { version: '1.0', truncation: null, padding: null, post_processor: null };
-
-const bytePairs = {
-  type: 'BPE',
-  dropout: null,
-  unk_token: null,
-  continuing_subword_prefix: null,
-  end_of_word_suffix: null,
-  fuse_unk: false,
-  byte_fallback: false,
-  ignore_merges: false,
-};
 
 /** Merges of bytes: GPT-2 and the models after it. */
 function byteLevel(vocabulary: Vocabulary): TokenizerParts {
@@ -172,28 +171,21 @@ function byteLevel(vocabulary: Vocabulary): TokenizerParts {
     behavior: 'Isolated',
     invert: false,
   }));
-  return {
-    json: new Map<string, JsonObject>([
-      [
-        'tokenizer.json',
-        {
-          ...noModel,
-          added_tokens: vocabulary.added(),
-          normalizer: null,
-          pre_tokenizer: sequence('pretokenizers', [...splits, bytes]),
-          decoder: { ...bytes, add_prefix_space: false },
-          model: {
-            ...bytePairs,
-            ignore_merges: cut.wholeWords ?? false,
-            vocab: Object.fromEntries(vocabulary.ids()),
-            merges,
-          },
-        },
-      ],
-      ['tokenizer_config.json', vocabulary.config(cut.bos ?? false, false)],
-    ]),
-    texts: new Map(),
-  };
+  return jsonFiles(
+    vocabulary,
+    {
+      pre_tokenizer: sequence('pretokenizers', [...splits, bytes]),
+      decoder: { ...bytes, add_prefix_space: false },
+      model: {
+        ...bytePairModel,
+        ignore_merges: cut.wholeWords ?? false,
+        vocab: Object.fromEntries(vocabulary.ids()),
+        merges,
+      },
+    },
+    cut.bos ?? false,
+    false,
+  );
 }
 
 const blank = '▁';
@@ -228,38 +220,32 @@ function sentencePiece(vocabulary: Vocabulary): TokenizerParts {
     pattern: { String: from },
     content,
   });
-  return {
-    json: new Map<string, JsonObject>([
-      [
-        'tokenizer.json',
-        {
-          ...noModel,
-          added_tokens: vocabulary.added(),
-          normalizer: sequence('normalizers', [
-            ...(prefixed ? [{ type: 'Prepend', prepend: blank }] : []),
-            replace(' ', blank),
-          ]),
-          pre_tokenizer: null,
-          decoder: sequence('decoders', [
-            replace(blank, ' '),
-            { type: 'ByteFallback' },
-            { type: 'Fuse' },
-            ...(prefixed ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
-          ]),
-          model: {
-            ...bytePairs,
-            ...(typeof unknown === 'number' && { unk_token: vocabulary.tokens[unknown] }),
-            fuse_unk: true,
-            byte_fallback: true,
-            vocab: Object.fromEntries(ids),
-            merges: scoredMerges(vocabulary, ids),
-          },
-        },
-      ],
-      ['tokenizer_config.json', vocabulary.config(true, false)],
-    ]),
-    texts: new Map(),
-  };
+  return jsonFiles(
+    vocabulary,
+    {
+      normalizer: sequence('normalizers', [
+        ...(prefixed ? [{ type: 'Prepend', prepend: blank }] : []),
+        replace(' ', blank),
+      ]),
+      pre_tokenizer: null,
+      decoder: sequence('decoders', [
+        replace(blank, ' '),
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        ...(prefixed ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+      ]),
+      model: {
+        ...bytePairModel,
+        ...(typeof unknown === 'number' && { unk_token: vocabulary.tokens[unknown] }),
+        fuse_unk: true,
+        byte_fallback: true,
+        vocab: Object.fromEntries(ids),
+        merges: scoredMerges(vocabulary, ids),
+      },
+    },
+    true,
+    false,
+  );
 }
 
 /** BERT's pieces: the first of a word begins with ▁, where vocab.txt marks the others by ##. */
@@ -283,33 +269,27 @@ function unigrams(vocabulary: Vocabulary): TokenizerParts {
   const bytes = Array.isArray(map) ? Uint8Array.from(map, Number) : undefined;
   const metaspace = { type: 'Metaspace', replacement: blank, prepend_scheme: 'always', split: true };
   const unknown = vocabulary.get('unknown_token_id');
-  return {
-    json: new Map<string, JsonObject>([
-      [
-        'tokenizer.json',
-        {
-          ...noModel,
-          added_tokens: vocabulary.added(),
-          normalizer:
-            bytes === undefined
-              ? null
-              : {
-                  type: 'Precompiled',
-                  precompiled_charsmap: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')),
-                },
-          pre_tokenizer: sequence('pretokenizers', [{ type: 'WhitespaceSplit' }, metaspace]),
-          decoder: metaspace,
-          model: {
-            type: 'Unigram',
-            unk_id: typeof unknown === 'number' ? unknown : 2,
-            vocab: vocabulary.tokens.map((token, id) => [token, scores[id]]),
-          },
-        },
-      ],
-      ['tokenizer_config.json', vocabulary.config(false, true)],
-    ]),
-    texts: new Map(),
-  };
+  return jsonFiles(
+    vocabulary,
+    {
+      normalizer:
+        bytes === undefined
+          ? null
+          : {
+              type: 'Precompiled',
+              precompiled_charsmap: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')),
+            },
+      pre_tokenizer: sequence('pretokenizers', [{ type: 'WhitespaceSplit' }, metaspace]),
+      decoder: metaspace,
+      model: {
+        type: 'Unigram',
+        unk_id: typeof unknown === 'number' ? unknown : 2,
+        vocab: vocabulary.tokens.map((token, id) => [token, scores[id]]),
+      },
+    },
+    false,
+    true,
+  );
 }
 
 /** Kinds of tokenizers by `tokenizer.ggml.model`. */

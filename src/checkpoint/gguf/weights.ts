@@ -13,6 +13,7 @@ import {
   tensor,
 } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
+import { turned } from '../quantized/layouts.ts';
 import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
 import { halfValues } from './block-types.ts';
 import { codedMatrix } from './codes.ts';
@@ -92,39 +93,35 @@ export class GgufWeights implements WeightFile {
     const { sources, shape, values, transposed = false } = recipe;
     const data = new Float32Array(elementCount(shape));
     let end = 0;
-    for (const source of sources) {
-      for await (const piece of this.#pieces(source)) {
-        data.set(piece, end);
-        end += piece.length;
-      }
+    for await (const piece of this.#pieces(sources)) {
+      data.set(piece, end);
+      end += piece.length;
     }
-    const arranged = arrangement(recipe) === undefined ? data : arrangedRows(recipe, data);
-    const turned = transposed ? columnsFirst(arranged, shape) : arranged;
-    values?.(turned);
-    return tensor('float32', shape, turned);
+    const arranged = arrangedRows(recipe, data);
+    const result = transposed ? turned(arranged, new Float32Array(data.length), shape[1], shape[0]) : arranged;
+    values?.(result);
+    return tensor('float32', shape, result);
   }
 
   float32Rows(name: string): Float32Rows {
     const recipe = this.recipe(name);
-    const { sources, values, shape } = recipe;
-    const isPlain = arrangement(recipe) === undefined && recipe.transposed !== true && values === undefined;
-    const whole = async function* (this: GgufWeights): AsyncGenerator<Float32Array> {
-      yield (await this.readFloat32(name)).data;
-    };
-    const apart = async function* (this: GgufWeights): AsyncGenerator<Float32Array> {
-      for (const source of sources) yield* this.#pieces(source);
-    };
-    return { shape: [...shape], pieces: isPlain ? apart.call(this) : whole.call(this) };
+    return { shape: [...recipe.shape], pieces: isAsStored(recipe) ? this.#pieces(recipe.sources) : this.#whole(name) };
   }
 
   place(name: string): FilePlace | undefined {
     const recipe = this.recipe(name);
-    const { sources, values, transposed = false } = recipe;
+    const { sources } = recipe;
     const [{ type, offset, source }] = sources;
     const dtype = Object.hasOwn(fileTypes, type.name) ? fileTypes[type.name] : undefined;
     const opened = this.#files.find((file) => file.source === source)?.opened;
-    if (sources.length > 1 || values !== undefined || transposed || arrangement(recipe) !== undefined) return undefined;
-    if (dtype === undefined || opened === undefined || offset % bytesPerElement[dtype] !== 0) return undefined;
+    if (
+      sources.length > 1 ||
+      !isAsStored(recipe) ||
+      dtype === undefined ||
+      opened === undefined ||
+      offset % bytesPerElement[dtype] !== 0
+    )
+      return undefined;
     return { folder: dirname(opened.path), file: basename(opened.path), offset, dtype, unchanged: opened.unchanged };
   }
 
@@ -161,29 +158,36 @@ export class GgufWeights implements WeightFile {
     await this.#closing;
   }
 
-  /** A tensor of a file in pieces of whole rows; a piece is valid until the next is asked for. */
-  async *#pieces(listed: ListedTensor): AsyncGenerator<Float32Array> {
-    const { type, shape, byteLength } = listed;
-    const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
-    const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
-    const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
-    for (let done = 0; done < byteLength; done += step) {
-      const length = Math.min(step, byteLength - done);
-      const bytes = await this.stored([{ ...listed, offset: listed.offset + done, byteLength: length }]);
-      const values = room.subarray(0, (length / type.bytes) * type.values);
-      type.decode(bytes, values);
-      yield values;
+  async *#whole(name: string): AsyncGenerator<Float32Array> {
+    yield (await this.readFloat32(name)).data;
+  }
+
+  /** Tensors of a file in pieces of whole rows; a piece is valid until the next is asked for. */
+  async *#pieces(sources: readonly ListedTensor[]): AsyncGenerator<Float32Array> {
+    for (const listed of sources) {
+      const { type, shape, byteLength } = listed;
+      const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
+      const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
+      const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
+      for (let done = 0; done < byteLength; done += step) {
+        const length = Math.min(step, byteLength - done);
+        const bytes = await this.stored([{ ...listed, offset: listed.offset + done, byteLength: length }]);
+        const values = room.subarray(0, (length / type.bytes) * type.values);
+        type.decode(bytes, values);
+        yield values;
+      }
     }
   }
 }
 
-/** Whether rows or columns have another order in the file than in the checkpoint; undefined: the same. */
-function arrangement({ row, column }: TensorRecipe): true | undefined {
-  return row === undefined && column === undefined ? undefined : true;
+/** Whether the numbers of a checkpoint lie in the file as they are. */
+function isAsStored({ row, column, transposed, values }: TensorRecipe): boolean {
+  return (row ?? column ?? transposed ?? values) === undefined;
 }
 
 /** Values of a file in the order of the checkpoint: [rows, columns], of one dimension being rows. */
 function arrangedRows({ shape, row, column }: TensorRecipe, data: Float32Array): Float32Array {
+  if (row === undefined && column === undefined) return data;
   const [rows] = shape;
   const width = data.length / rows;
   const result = new Float32Array(data.length);
@@ -197,12 +201,5 @@ function arrangedRows({ shape, row, column }: TensorRecipe, data: Float32Array):
       }
     }
   }
-  return result;
-}
-
-/** [columns, rows] of [rows, columns]. @param shape of the result */
-function columnsFirst(data: Float32Array, [columns, rows]: readonly number[]): Float32Array {
-  const result = new Float32Array(data.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = data[r * columns + c];
   return result;
 }

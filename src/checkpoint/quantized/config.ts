@@ -1,6 +1,6 @@
 /** How the matrices of a folder are stored in fewer bits: `quantization_config` of its config.json, or its quantize_config.json. */
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
+import { type ErrorCode, LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { isJsonObject } from '../../files/json-object.ts';
 
@@ -99,15 +99,19 @@ function read<T extends z.ZodType>(schema: T, config: JsonObject, source: string
 }
 
 /** An error about a folder whose matrices cannot be read. */
-export function quantizationError(source: string, what: string): LinnetError {
-  return new LinnetError('CONFIG', `${source}: ${what.slice(0, 400)}; ${wanted}`);
+export function quantizationError(source: string, what: string, code: ErrorCode = 'CONFIG'): LinnetError {
+  return new LinnetError(code, `${source}: ${what.slice(0, 400)}; ${wanted}`);
+}
+
+function declaration({ quantization, quantization_config, compression_config }: JsonObject): JsonObject | undefined {
+  const block = quantization_config ?? quantization ?? compression_config;
+  return isJsonObject(block) ? block : undefined;
 }
 
 /** The name of the method of a configuration: MLX's has none, and GPTQ's own file leaves it out. */
 export function quantizedMethod(config: JsonObject): string | undefined {
-  const { quantization_config: stored = config.quantization, compression_config: older } = config;
-  const block = stored ?? older;
-  if (!isJsonObject(block)) return undefined;
+  const block = declaration(config);
+  if (block === undefined) return undefined;
   if (typeof block.quant_method === 'string') return block.quant_method;
   if ('config_groups' in block) return 'compressed-tensors';
   return 'desc_act' in block ? 'gptq' : 'mlx';
@@ -127,7 +131,6 @@ export function quantizationOf(config: JsonObject, source: string): Quantization
       `matrices quantized by ${name.slice(0, 40)}; known are ${quantizedMethods.join(', ')}`,
     );
   }
-  const block = config.quantization_config ?? config.quantization ?? config.compression_config;
-  const fields = readers[method](isJsonObject(block) ? block : {}, source);
+  const fields = readers[method](declaration(config) ?? {}, source);
   return { method, zeroShift: 0, ordered: false, block: undefined, groupOf: () => 0, ...fields };
 }

@@ -1,5 +1,5 @@
 /** One matrix of a quantized folder: its parts, checked against each other, as weights and as codes for products. */
-import { LinnetError } from '../../errors.ts';
+import type { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { CodedMatrix, CodedParts, WeightFile, WeightInfo } from '../weight-file.ts';
 import { type Quantization, type QuantizedMethod, quantizationError } from './config.ts';
@@ -69,8 +69,8 @@ export function isUnusedPart(name: string): boolean {
   return unusedPart.test(name);
 }
 
-type Part = 'codes' | 'scales' | 'least' | 'zeros' | 'groups' | 'shape';
-const partKeys: readonly Part[] = ['codes', 'scales', 'least', 'zeros', 'groups', 'shape'];
+const partKeys = ['codes', 'scales', 'least', 'zeros', 'groups', 'shape'] as const;
+type Part = (typeof partKeys)[number];
 
 /** Where the tensors of a folder are. */
 export type Holder = ReadonlyMap<string, WeightFile>;
@@ -149,7 +149,7 @@ export class QuantizedMatrix {
     this.#type = codes.dtype;
     const [rows, columns] = codes.shape;
     const isPacked = words.includes(codes.dtype);
-    const scaleShape = scales.shape.length === 2 ? scales.shape : [scales.shape[0] ?? 1, 1];
+    const scaleShape = this.#scaleShape;
     this.#groups = names.inputsFirst ? scaleShape[0] : scaleShape[1];
     this.outputs = names.inputsFirst ? scaleShape[1] : rows;
     this.#bits = isPacked ? this.#packedBits(rows, columns, shape) : 8;
@@ -380,10 +380,7 @@ export class QuantizedMatrix {
   }
 
   #malformed(what: string): LinnetError {
-    const { message } = quantizationError(
-      this.#source,
-      `the matrix ${quoteName(this.#parts.module)} is not understood: ${what}`,
-    );
-    return new LinnetError('TENSOR', message);
+    const matrix = `the matrix ${quoteName(this.#parts.module)} is not understood: `;
+    return quantizationError(this.#source, matrix + what, 'TENSOR');
   }
 }

@@ -79,10 +79,10 @@ export class QuantizedWeights implements WeightFile {
   float32Rows(name: string): Float32Rows {
     const matrix = this.#matrices.get(name);
     if (matrix === undefined) return this.#file(name).float32Rows(name);
-    async function* pieces(of: QuantizedMatrix): AsyncGenerator<Float32Array> {
-      yield await of.weights();
-    }
-    return { shape: matrix.info.shape, pieces: pieces(matrix) };
+    const pieces = async function* (): AsyncGenerator<Float32Array> {
+      yield await matrix.weights();
+    };
+    return { shape: matrix.info.shape, pieces: pieces() };
   }
 
   place(name: string): FilePlace | undefined {

@@ -1,0 +1,27 @@
+/** What the tokenizer.json files that are made here have alike. */
+
+/** A token that is looked for in texts. */
+export function addedToken(id: number | undefined, content: string, special: boolean) {
+  return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special };
+}
+
+/** The fields of every file, without vocabulary and steps. */
+export const bareTokenizer = {
+  version: '1.0',
+  truncation: null,
+  padding: null,
+  normalizer: null,
+  post_processor: null,
+};
+
+/** A model of byte pairs without vocabulary and merges. */
+export const bytePairModel = {
+  type: 'BPE',
+  dropout: null,
+  unk_token: null,
+  continuing_subword_prefix: null,
+  end_of_word_suffix: null,
+  fuse_unk: false,
+  byte_fallback: false,
+  ignore_merges: false,
+};
