@@ -1,4 +1,4 @@
-/** What the tokenizer.json files that are made here have alike. */
+/** Fields that all tokenizer.json files made here share. */
 
 /** A token that is looked for in texts. */
 export function addedToken(id: number | undefined, content: string, special: boolean) {

@@ -2,15 +2,18 @@
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { centred, transposed } from './changes.ts';
-import { falconH1, graniteDense, graniteHybrid, lfm2, qwen35 } from './hybrid-architectures.ts';
+import { hybridArchitectures } from './hybrid-architectures.ts';
 import type { Metadata } from './metadata.ts';
 import type { NameRules, Rules } from './recipes.ts';
-import { bert, t5 } from './text-architectures.ts';
+import { textArchitectures } from './text-architectures.ts';
 import {
   type Architecture,
+  centredLayer,
+  centredModel,
   decoderConfig,
   decoderRules,
   headWidthOf,
+  layerTypes,
   turnedRules,
   usualLayer,
 } from './decoder-parts.ts';
@@ -21,13 +24,9 @@ const gemmaPeriod = 6;
 const gemma27Layers = 62;
 
 const gemmaLayer: Rules = {
-  ...usualLayer,
-  attn_norm: { to: 'input_layernorm', change: centred },
-  post_attention_norm: { to: 'post_attention_layernorm', change: centred },
+  ...centredLayer,
   ffn_norm: { to: 'pre_feedforward_layernorm', change: centred },
   post_ffw_norm: { to: 'post_feedforward_layernorm', change: centred },
-  attn_q_norm: { to: 'self_attn.q_norm', change: centred },
-  attn_k_norm: { to: 'self_attn.k_norm', change: centred },
 };
 
 const architectures: Readonly<Record<string, Architecture>> = {
@@ -43,10 +42,9 @@ const architectures: Readonly<Record<string, Architecture>> = {
   qwen3: { config: (metadata) => decoderConfig(metadata, 'qwen3', 'Qwen3'), rules: () => decoderRules(usualLayer) },
   gemma3: {
     config(metadata) {
-      const layers = metadata.layers;
       const period = metadata.number('attention.sliding_window_pattern', gemmaPeriod);
       const scores =
-        layers === gemma27Layers
+        metadata.layers === gemma27Layers
           ? metadata.number('embedding_length') / metadata.number('attention.head_count')
           : headWidthOf(metadata);
       const cap = metadata.numberIf('final_logit_softcapping');
@@ -54,15 +52,13 @@ const architectures: Readonly<Record<string, Architecture>> = {
         ...decoderConfig(metadata, 'gemma3_text', 'Gemma3'),
         hidden_activation: 'gelu_pytorch_tanh',
         sliding_window: metadata.number('attention.sliding_window'),
-        layer_types: Array.from({ length: layers }, (_, layer) =>
-          (layer + 1) % period === 0 ? 'full_attention' : 'sliding_attention',
-        ),
+        layer_types: layerTypes(metadata, period, 'sliding_attention'),
         query_pre_attn_scalar: scores,
         rope_local_base_freq: metadata.number('rope.freq_base_swa', 10_000),
         ...(cap !== undefined && { final_logit_softcapping: cap }),
       };
     },
-    rules: () => decoderRules(gemmaLayer, { output_norm: { to: 'model.norm', change: centred } }),
+    rules: () => decoderRules(gemmaLayer, centredModel),
   },
   gpt2: {
     config: (metadata) => ({
@@ -100,13 +96,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
       },
     }),
   },
-  lfm2,
-  granite: graniteDense,
-  granitehybrid: graniteHybrid,
-  'falcon-h1': falconH1,
-  qwen35,
-  bert,
-  t5,
+  ...hybridArchitectures,
+  ...textArchitectures,
 };
 
 /**

@@ -2,7 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import { rotaryFrequencies, type RotaryScaling } from '../../nn/positions.ts';
 import type { JsonObject } from '../../files/json-object.ts';
-import { turnedHeads } from './changes.ts';
+import { centred, turnedHeads } from './changes.ts';
 import type { Metadata } from './metadata.ts';
 import type { NameRules, Rules } from './recipes.ts';
 
@@ -27,6 +27,23 @@ export const usualLayer: Rules = {
   ffn_up: 'mlp.up_proj',
   ffn_down: 'mlp.down_proj',
 };
+
+/** The same with norms whose gains are 1 + w, of queries and keys too. */
+export const centredLayer: Rules = {
+  ...usualLayer,
+  attn_norm: { to: 'input_layernorm', change: centred },
+  post_attention_norm: { to: 'post_attention_layernorm', change: centred },
+  attn_q_norm: { to: 'self_attn.q_norm', change: centred },
+  attn_k_norm: { to: 'self_attn.k_norm', change: centred },
+};
+
+/** Names outside of their layers. */
+export const centredModel: Rules = { output_norm: { to: 'model.norm', change: centred } };
+
+/** By layer, whether it reads the whole past: the last of every `period` does. */
+export function layerTypes(metadata: Metadata, period: number, other: string): readonly string[] {
+  return Array.from({ length: metadata.layers }, (_, layer) => ((layer + 1) % period === 0 ? 'full_attention' : other));
+}
 
 /** Rules of a decoder. @param model names outside of layers that differ from LLaMA's */
 export function decoderRules(layer: Rules | ((layer: number) => Rules), model: Rules = {}): NameRules {

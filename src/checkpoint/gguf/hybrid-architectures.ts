@@ -1,12 +1,15 @@
 /** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
 import type { JsonObject } from '../../files/json-object.ts';
 import { LinnetError } from '../../errors.ts';
-import { both, centred, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
+import { both, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
 import {
   type Architecture,
+  centredLayer,
+  centredModel,
   decoderConfig,
   decoderRules,
   headWidthOf,
+  layerTypes,
   turnedRules,
   usualLayer,
 } from './decoder-parts.ts';
@@ -18,40 +21,6 @@ function attentionLayers(metadata: Metadata): readonly boolean[] {
   const layers = metadata.layers;
   return metadata.layered('attention.head_count_kv', layers, 1).map((heads) => heads > 0);
 }
-
-export const lfm2: Architecture = {
-  config(metadata) {
-    const { rms_norm_eps, intermediate_size, ...shared } = decoderConfig(metadata, 'lfm2', 'Lfm2');
-    return {
-      ...shared,
-      intermediate_size,
-      block_auto_adjust_ff_dim: false,
-      norm_eps: rms_norm_eps,
-      conv_L_cache: metadata.number('shortconv.l_cache'),
-      layer_types: attentionLayers(metadata).map((attends) => (attends ? 'full_attention' : 'conv')),
-    };
-  },
-  rules: () =>
-    decoderRules(
-      {
-        attn_norm: 'operator_norm',
-        attn_q: 'self_attn.q_proj',
-        attn_k: 'self_attn.k_proj',
-        attn_v: 'self_attn.v_proj',
-        attn_output: 'self_attn.out_proj',
-        attn_q_norm: 'self_attn.q_layernorm',
-        attn_k_norm: 'self_attn.k_layernorm',
-        'shortconv.conv': { to: 'conv.conv', change: filters },
-        'shortconv.in_proj': 'conv.in_proj',
-        'shortconv.out_proj': 'conv.out_proj',
-        ffn_norm: 'ffn_norm',
-        ffn_gate: 'feed_forward.w1',
-        ffn_up: 'feed_forward.w3',
-        ffn_down: 'feed_forward.w2',
-      },
-      { token_embd_norm: 'model.embedding_norm' },
-    ),
-};
 
 const mambaLayer: Rules = {
   ssm_in: 'mamba.in_proj',
@@ -87,109 +56,134 @@ function graniteFactors(metadata: Metadata): JsonObject {
   };
 }
 
-export const graniteHybrid: Architecture = {
-  config(metadata) {
-    const { intermediate_size, ...shared } = decoderConfig(metadata, 'granitemoehybrid', 'GraniteMoeHybrid');
-    return {
-      ...shared,
-      ...graniteFactors(metadata),
-      ...mambaConfig(metadata),
-      shared_intermediate_size: intermediate_size,
-      num_local_experts: 0,
-      layer_types: attentionLayers(metadata).map((attends) => (attends ? 'attention' : 'mamba')),
-      position_embedding_type: metadata.flag('rope.scaling.finetuned', true) ? 'rope' : 'nope',
-    };
-  },
-  rules: (metadata) =>
-    turnedRules(metadata, {
-      ...mambaLayer,
-      ffn_gate: { to: 'shared_mlp.input_linear', part: 0 },
-      ffn_up: { to: 'shared_mlp.input_linear', part: 1 },
-      ffn_down: 'shared_mlp.output_linear',
-    }),
-};
-
-export const graniteDense: Architecture = {
-  config(metadata) {
-    if (metadata.flag('rope.scaling.finetuned', true)) {
-      return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata) };
-    }
-    throw new LinnetError(
-      'CONFIG',
-      `${metadata.source} turns no queries and keys, which dense Granite does here; take the model as safetensors`,
-    );
-  },
-  rules: turnedRules,
-};
-
-export const falconH1: Architecture = {
-  config(metadata) {
-    const hasNorm = metadata.tensors.has('blk.0.ssm_norm.weight');
-    return {
-      ...decoderConfig(metadata, 'falcon_h1', 'FalconH1'),
-      ...mambaConfig(metadata),
-      mamba_d_ssm: metadata.number('ssm.inner_size'),
-      mamba_rms_norm: hasNorm,
-      mamba_norm_before_gate: false,
-    };
-  },
-  rules: () =>
-    decoderRules(
-      {
-        ...usualLayer,
-        ...mambaLayer,
-        ffn_norm: { to: 'pre_ff_layernorm.weight' },
-        ffn_gate: 'feed_forward.gate_proj',
-        ffn_up: 'feed_forward.up_proj',
-        ffn_down: 'feed_forward.down_proj',
-      },
-      { output_norm: 'model.final_layernorm' },
-    ),
-};
-
-export const qwen35: Architecture = {
-  config(metadata) {
-    const layers = metadata.layers;
-    const turned = metadata.number('rope.dimension_count', headWidthOf(metadata) / 4);
-    const heads = metadata.number('ssm.time_step_rank');
-    const interval = metadata.number('full_attention_interval', 4);
-    return {
-      ...decoderConfig(metadata, 'qwen3_5_text', 'Qwen3_5', turned),
-      partial_rotary_factor: turned / headWidthOf(metadata),
-      linear_key_head_dim: metadata.number('ssm.state_size'),
-      linear_value_head_dim: metadata.number('ssm.inner_size') / heads,
-      linear_num_key_heads: metadata.number('ssm.group_count'),
-      linear_num_value_heads: heads,
-      linear_conv_kernel_dim: metadata.number('ssm.conv_kernel'),
-      layer_types: Array.from({ length: layers }, (_, layer) =>
-        (layer + 1) % interval === 0 ? 'full_attention' : 'linear_attention',
+/** By name in files. */
+export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
+  lfm2: {
+    config(metadata) {
+      const { rms_norm_eps, intermediate_size, ...shared } = decoderConfig(metadata, 'lfm2', 'Lfm2');
+      return {
+        ...shared,
+        intermediate_size,
+        block_auto_adjust_ff_dim: false,
+        norm_eps: rms_norm_eps,
+        conv_L_cache: metadata.number('shortconv.l_cache'),
+        layer_types: attentionLayers(metadata).map((attends) => (attends ? 'full_attention' : 'conv')),
+      };
+    },
+    rules: () =>
+      decoderRules(
+        {
+          attn_norm: 'operator_norm',
+          attn_q: 'self_attn.q_proj',
+          attn_k: 'self_attn.k_proj',
+          attn_v: 'self_attn.v_proj',
+          attn_output: 'self_attn.out_proj',
+          attn_q_norm: 'self_attn.q_layernorm',
+          attn_k_norm: 'self_attn.k_layernorm',
+          'shortconv.conv': { to: 'conv.conv', change: filters },
+          'shortconv.in_proj': 'conv.in_proj',
+          'shortconv.out_proj': 'conv.out_proj',
+          ffn_norm: 'ffn_norm',
+          ffn_gate: 'feed_forward.w1',
+          ffn_up: 'feed_forward.w3',
+          ffn_down: 'feed_forward.w2',
+        },
+        { token_embd_norm: 'model.embedding_norm' },
       ),
-    };
   },
-  rules(metadata) {
-    const heads = { heads: metadata.number('ssm.time_step_rank'), keyHeads: metadata.number('ssm.group_count') };
-    const width = metadata.number('ssm.inner_size') / heads.heads;
-    const queriesAndKeys = 2 * heads.keyHeads * metadata.number('ssm.state_size');
-    const values = valueRows(heads, width, queriesAndKeys);
-    const single = valueRows(heads, 1);
-    return decoderRules(
-      {
-        ...usualLayer,
-        attn_norm: { to: 'input_layernorm', change: centred },
-        post_attention_norm: { to: 'post_attention_layernorm', change: centred },
-        attn_q_norm: { to: 'self_attn.q_norm', change: centred },
-        attn_k_norm: { to: 'self_attn.k_norm', change: centred },
-        attn_qkv: { to: 'linear_attn.in_proj_qkv', change: values },
-        attn_gate: { to: 'linear_attn.in_proj_z', change: valueRows(heads, width) },
-        ssm_beta: { to: 'linear_attn.in_proj_b', change: single },
-        ssm_alpha: { to: 'linear_attn.in_proj_a', change: single },
-        ssm_conv1d: { to: 'linear_attn.conv1d', change: both(filters, values) },
-        'ssm_dt.bias': { to: 'linear_attn.dt_bias', change: single },
-        ssm_a: { to: 'linear_attn.A_log', change: both(negativeExponential, single) },
-        ssm_norm: 'linear_attn.norm',
-        ssm_out: { to: 'linear_attn.out_proj', change: valueColumns(heads, width) },
-      },
-      { output_norm: { to: 'model.norm', change: centred } },
-    );
+  granitehybrid: {
+    config(metadata) {
+      const { intermediate_size, ...shared } = decoderConfig(metadata, 'granitemoehybrid', 'GraniteMoeHybrid');
+      return {
+        ...shared,
+        ...graniteFactors(metadata),
+        ...mambaConfig(metadata),
+        shared_intermediate_size: intermediate_size,
+        num_local_experts: 0,
+        layer_types: attentionLayers(metadata).map((attends) => (attends ? 'attention' : 'mamba')),
+        position_embedding_type: metadata.flag('rope.scaling.finetuned', true) ? 'rope' : 'nope',
+      };
+    },
+    rules: (metadata) =>
+      turnedRules(metadata, {
+        ...mambaLayer,
+        ffn_gate: { to: 'shared_mlp.input_linear', part: 0 },
+        ffn_up: { to: 'shared_mlp.input_linear', part: 1 },
+        ffn_down: 'shared_mlp.output_linear',
+      }),
+  },
+  granite: {
+    config(metadata) {
+      if (metadata.flag('rope.scaling.finetuned', true)) {
+        return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata) };
+      }
+      throw new LinnetError(
+        'CONFIG',
+        `${metadata.source} turns no queries and keys, which dense Granite does here; take the model as safetensors`,
+      );
+    },
+    rules: turnedRules,
+  },
+  'falcon-h1': {
+    config(metadata) {
+      const hasNorm = metadata.tensors.has('blk.0.ssm_norm.weight');
+      return {
+        ...decoderConfig(metadata, 'falcon_h1', 'FalconH1'),
+        ...mambaConfig(metadata),
+        mamba_d_ssm: metadata.number('ssm.inner_size'),
+        mamba_rms_norm: hasNorm,
+        mamba_norm_before_gate: false,
+      };
+    },
+    rules: () =>
+      decoderRules(
+        {
+          ...usualLayer,
+          ...mambaLayer,
+          ffn_norm: { to: 'pre_ff_layernorm.weight' },
+          ffn_gate: 'feed_forward.gate_proj',
+          ffn_up: 'feed_forward.up_proj',
+          ffn_down: 'feed_forward.down_proj',
+        },
+        { output_norm: 'model.final_layernorm' },
+      ),
+  },
+  qwen35: {
+    config(metadata) {
+      const turned = metadata.number('rope.dimension_count', headWidthOf(metadata) / 4);
+      const heads = metadata.number('ssm.time_step_rank');
+      return {
+        ...decoderConfig(metadata, 'qwen3_5_text', 'Qwen3_5', turned),
+        partial_rotary_factor: turned / headWidthOf(metadata),
+        linear_key_head_dim: metadata.number('ssm.state_size'),
+        linear_value_head_dim: metadata.number('ssm.inner_size') / heads,
+        linear_num_key_heads: metadata.number('ssm.group_count'),
+        linear_num_value_heads: heads,
+        linear_conv_kernel_dim: metadata.number('ssm.conv_kernel'),
+        layer_types: layerTypes(metadata, metadata.number('full_attention_interval', 4), 'linear_attention'),
+      };
+    },
+    rules(metadata) {
+      const heads = { heads: metadata.number('ssm.time_step_rank'), keyHeads: metadata.number('ssm.group_count') };
+      const width = metadata.number('ssm.inner_size') / heads.heads;
+      const queriesAndKeys = 2 * heads.keyHeads * metadata.number('ssm.state_size');
+      const values = valueRows(heads, width, queriesAndKeys);
+      const single = valueRows(heads, 1);
+      return decoderRules(
+        {
+          ...centredLayer,
+          attn_qkv: { to: 'linear_attn.in_proj_qkv', change: values },
+          attn_gate: { to: 'linear_attn.in_proj_z', change: valueRows(heads, width) },
+          ssm_beta: { to: 'linear_attn.in_proj_b', change: single },
+          ssm_alpha: { to: 'linear_attn.in_proj_a', change: single },
+          ssm_conv1d: { to: 'linear_attn.conv1d', change: both(filters, values) },
+          'ssm_dt.bias': { to: 'linear_attn.dt_bias', change: single },
+          ssm_a: { to: 'linear_attn.A_log', change: both(negativeExponential, single) },
+          ssm_norm: 'linear_attn.norm',
+          ssm_out: { to: 'linear_attn.out_proj', change: valueColumns(heads, width) },
+        },
+        centredModel,
+      );
+    },
   },
 };

@@ -18,8 +18,6 @@ function llama3(digits: string): string {
   return String.raw`${endings}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|${spaces}`;
 }
 
-const llama: PreTokenizer = { splits: [llama3('{1,3}')], wholeWords: true, bos: true };
-
 /** Words of capitals before small letters, as GPT-4o and Mistral's Tekken cut them. @param ends of English words */
 function cased(ends: string, digits: string): string {
   // llama.cpp tells capitals of ASCII alone.
@@ -32,56 +30,28 @@ function cased(ends: string, digits: string): string {
   );
 }
 
-const byDigit: PreTokenizer = { splits: [String.raw`\p{N}`, gpt2] };
-const plain: PreTokenizer = { splits: [gpt2] };
-const qwen: PreTokenizer = { splits: [llama3('')] };
+/** The same by names. */
+const cuts: readonly (readonly [names: string, cut: PreTokenizer])[] = [
+  ['default', { splits: [String.raw`[\p{P}\$\+<=>\^~\|]+`, gpt2, String.raw`\p{N}+`, '[0-9][0-9][0-9]'] }],
+  ['gpt-2 olmo phi-2 mpt jais trillion granite-docling', { splits: [gpt2] }],
+  [
+    'llama-bpe llama3 llama-v3 falcon-h1 falcon3 lfm2 pixtral',
+    { splits: [llama3('{1,3}')], wholeWords: true, bos: true },
+  ],
+  ['dbrx smaug-bpe', { splits: [llama3('{1,3}')] }],
+  ['qwen2 deepseek-r1-qwen megrez stablelm2 hunyuan', { splits: [llama3('')] }],
+  [
+    'qwen35',
+    {
+      splits: [String.raw`${endings}|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|${spaces}`],
+    },
+  ],
+  ['smollm starcoder refact command-r codeshell exaone', { splits: [String.raw`\p{N}`, gpt2] }],
+  ['tekken', { splits: [cased('', '')], wholeWords: true }],
+  ['gpt-4o llama4', { splits: [cased(`${endings}?`, '{1,3}')] }],
+];
 
-/** By name; names of one line are the same. */
-const preTokenizers: Readonly<Record<string, PreTokenizer>> = {
-  default: {
-    splits: [String.raw`[\p{P}\$\+<=>\^~\|]+`, gpt2, String.raw`\p{N}+`, '[0-9][0-9][0-9]'],
-  },
-  'gpt-2': plain,
-  olmo: plain,
-  'phi-2': plain,
-  mpt: plain,
-  jais: plain,
-  trillion: plain,
-  'granite-docling': plain,
-  'llama-bpe': llama,
-  llama3: llama,
-  'llama-v3': llama,
-  'falcon-h1': llama,
-  falcon3: llama,
-  lfm2: llama,
-  pixtral: llama,
-  dbrx: { splits: [llama3('{1,3}')] },
-  'smaug-bpe': { splits: [llama3('{1,3}')] },
-  qwen2: qwen,
-  'deepseek-r1-qwen': qwen,
-  megrez: qwen,
-  stablelm2: qwen,
-  hunyuan: qwen,
-  qwen35: {
-    splits: [String.raw`${endings}|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|${spaces}`],
-  },
-  smollm: byDigit,
-  starcoder: byDigit,
-  refact: byDigit,
-  'command-r': byDigit,
-  codeshell: byDigit,
-  exaone: byDigit,
-  tekken: { splits: [cased('', '')], wholeWords: true },
-  'gpt-4o': { splits: [cased(`${endings}?`, '{1,3}')] },
-  llama4: { splits: [cased(`${endings}?`, '{1,3}')] },
-};
-
-/** The names that are read. */
-export function preTokenizerNames(): readonly string[] {
-  return Object.keys(preTokenizers);
-}
-
-/** @returns undefined for an unknown name */
-export function preTokenizer(name: string): PreTokenizer | undefined {
-  return Object.hasOwn(preTokenizers, name) ? preTokenizers[name] : undefined;
-}
+/** By name. */
+export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(
+  cuts.flatMap(([names, cut]) => names.split(' ').map((name) => [name, cut])),
+);

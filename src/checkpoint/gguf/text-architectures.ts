@@ -2,46 +2,6 @@
 import type { Architecture } from './decoder-parts.ts';
 import type { Rules } from './recipes.ts';
 
-export const bert: Architecture = {
-  config: (metadata) => ({
-    model_type: 'bert',
-    architectures: ['BertModel'],
-    vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
-    hidden_size: metadata.number('embedding_length'),
-    num_hidden_layers: metadata.layers,
-    num_attention_heads: metadata.number('attention.head_count'),
-    intermediate_size: metadata.number('feed_forward_length'),
-    max_position_embeddings:
-      metadata.tensors.get('position_embd.weight')?.shape[0] ?? metadata.number('context_length'),
-    type_vocab_size: metadata.tensors.get('token_types.weight')?.shape[0],
-    layer_norm_eps: metadata.number('attention.layer_norm_epsilon'),
-    hidden_act: 'gelu',
-  }),
-  rules: () => ({
-    model: {
-      token_embd: 'bert.embeddings.word_embeddings',
-      token_types: 'bert.embeddings.token_type_embeddings',
-      position_embd: 'bert.embeddings.position_embeddings',
-      token_embd_norm: 'bert.embeddings.LayerNorm',
-    },
-    layers: {
-      blk: {
-        to: 'bert.encoder.layer',
-        rules: {
-          attn_q: 'attention.self.query',
-          attn_k: 'attention.self.key',
-          attn_v: 'attention.self.value',
-          attn_output: 'attention.output.dense',
-          attn_output_norm: 'attention.output.LayerNorm',
-          ffn_up: 'intermediate.dense',
-          ffn_down: 'output.dense',
-          layer_output_norm: 'output.LayerNorm',
-        },
-      },
-    },
-  }),
-};
-
 /** Names of a block of T5: attentions are its first layers, the feed-forward its last. */
 function t5Block(feedForward: number, gated: boolean): Rules {
   const dense = `layer.${feedForward}.DenseReluDense`;
@@ -64,41 +24,83 @@ function t5Block(feedForward: number, gated: boolean): Rules {
   };
 }
 
-export const t5: Architecture = {
-  config(metadata) {
-    const layers = metadata.layers;
-    return {
-      model_type: 't5',
-      architectures: ['T5ForConditionalGeneration'],
+/** By name in files. */
+export const textArchitectures: Readonly<Record<string, Architecture>> = {
+  bert: {
+    config: (metadata) => ({
+      model_type: 'bert',
+      architectures: ['BertModel'],
       vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
-      d_model: metadata.number('embedding_length'),
-      d_kv: metadata.number('attention.key_length'),
-      d_ff: metadata.number('feed_forward_length'),
-      num_layers: layers,
-      num_decoder_layers: metadata.number('decoder_block_count', layers),
-      num_heads: metadata.number('attention.head_count'),
-      n_positions: metadata.number('context_length'),
-      relative_attention_num_buckets: metadata.number('attention.relative_buckets_count', 32),
-      feed_forward_proj: metadata.tensors.has('enc.blk.0.ffn_gate.weight') ? 'gated-gelu' : 'relu',
-      layer_norm_epsilon: metadata.number('attention.layer_norm_rms_epsilon', 1e-6),
-      tie_word_embeddings: !metadata.tensors.has('output.weight'),
-      decoder_start_token_id: metadata.number('decoder_start_token_id', 0),
-      pad_token_id: metadata.token('padding') ?? 0,
-    };
-  },
-  rules(metadata) {
-    const gated = metadata.tensors.has('enc.blk.0.ffn_gate.weight');
-    return {
+      hidden_size: metadata.number('embedding_length'),
+      num_hidden_layers: metadata.layers,
+      num_attention_heads: metadata.number('attention.head_count'),
+      intermediate_size: metadata.number('feed_forward_length'),
+      max_position_embeddings:
+        metadata.tensors.get('position_embd.weight')?.shape[0] ?? metadata.number('context_length'),
+      type_vocab_size: metadata.tensors.get('token_types.weight')?.shape[0],
+      layer_norm_eps: metadata.number('attention.layer_norm_epsilon'),
+      hidden_act: 'gelu',
+    }),
+    rules: () => ({
       model: {
-        token_embd: 'shared',
-        'enc.output_norm': 'encoder.final_layer_norm',
-        'dec.output_norm': 'decoder.final_layer_norm',
-        output: 'lm_head',
+        token_embd: 'bert.embeddings.word_embeddings',
+        token_types: 'bert.embeddings.token_type_embeddings',
+        position_embd: 'bert.embeddings.position_embeddings',
+        token_embd_norm: 'bert.embeddings.LayerNorm',
       },
       layers: {
-        'enc.blk': { to: 'encoder.block', rules: t5Block(1, gated) },
-        'dec.blk': { to: 'decoder.block', rules: t5Block(2, gated) },
+        blk: {
+          to: 'bert.encoder.layer',
+          rules: {
+            attn_q: 'attention.self.query',
+            attn_k: 'attention.self.key',
+            attn_v: 'attention.self.value',
+            attn_output: 'attention.output.dense',
+            attn_output_norm: 'attention.output.LayerNorm',
+            ffn_up: 'intermediate.dense',
+            ffn_down: 'output.dense',
+            layer_output_norm: 'output.LayerNorm',
+          },
+        },
       },
-    };
+    }),
+  },
+  t5: {
+    config(metadata) {
+      const layers = metadata.layers;
+      return {
+        model_type: 't5',
+        architectures: ['T5ForConditionalGeneration'],
+        vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
+        d_model: metadata.number('embedding_length'),
+        d_kv: metadata.number('attention.key_length'),
+        d_ff: metadata.number('feed_forward_length'),
+        num_layers: layers,
+        num_decoder_layers: metadata.number('decoder_block_count', layers),
+        num_heads: metadata.number('attention.head_count'),
+        n_positions: metadata.number('context_length'),
+        relative_attention_num_buckets: metadata.number('attention.relative_buckets_count', 32),
+        feed_forward_proj: metadata.tensors.has('enc.blk.0.ffn_gate.weight') ? 'gated-gelu' : 'relu',
+        layer_norm_epsilon: metadata.number('attention.layer_norm_rms_epsilon', 1e-6),
+        tie_word_embeddings: !metadata.tensors.has('output.weight'),
+        decoder_start_token_id: metadata.number('decoder_start_token_id', 0),
+        pad_token_id: metadata.token('padding') ?? 0,
+      };
+    },
+    rules(metadata) {
+      const gated = metadata.tensors.has('enc.blk.0.ffn_gate.weight');
+      return {
+        model: {
+          token_embd: 'shared',
+          'enc.output_norm': 'encoder.final_layer_norm',
+          'dec.output_norm': 'decoder.final_layer_norm',
+          output: 'lm_head',
+        },
+        layers: {
+          'enc.blk': { to: 'encoder.block', rules: t5Block(1, gated) },
+          'dec.blk': { to: 'decoder.block', rules: t5Block(2, gated) },
+        },
+      };
+    },
   },
 };

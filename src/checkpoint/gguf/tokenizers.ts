@@ -4,7 +4,7 @@ import type { JsonObject } from '../../files/json-object.ts';
 import { listNames, quoteName, shownValue } from '../../files/name-list.ts';
 import { addedToken, bareTokenizer, bytePairModel } from '../tokenizer-json.ts';
 import type { MetadataValue } from './header.ts';
-import { preTokenizer, preTokenizerNames } from './pre-tokenizers.ts';
+import { preTokenizers } from './pre-tokenizers.ts';
 
 /** Files by name. */
 export interface TokenizerParts {
@@ -146,12 +146,12 @@ function sequence(type: 'normalizers' | 'pretokenizers' | 'decoders', parts: rea
 /** Merges of bytes: GPT-2 and the models after it. */
 function byteLevel(vocabulary: Vocabulary): TokenizerParts {
   const pre = vocabulary.get('pre') ?? 'default';
-  const cut = typeof pre === 'string' ? preTokenizer(pre) : undefined;
+  const cut = typeof pre === 'string' ? preTokenizers.get(pre) : undefined;
   if (cut === undefined) {
     throw new LinnetError(
       'CONFIG',
       `${vocabulary.source} cuts texts by ${shownValue(pre)} (tokenizer.ggml.pre), which is unknown here; known: ` +
-        `${preTokenizerNames().join(', ')}; take the model as safetensors, with its tokenizer.json`,
+        `${[...preTokenizers.keys()].join(', ')}; take the model as safetensors, with its tokenizer.json`,
     );
   }
   const merges = vocabulary.texts('merges').map((merge) => {
