@@ -61,9 +61,8 @@ describe('replacing', () => {
     const file = join(await scratchFolder(), 'notes.txt');
     await writeFile(file, 'thesis');
     const refused = writeFolderAtomic(join(file, 'model'), write);
-    await expect(refused).rejects.toThrow(
-      expect.objectContaining({ code: 'PATH', message: expect.stringContaining(`cannot create ${file}`) }),
-    );
+    await expect(refused).rejects.toThrow(expect.objectContaining({ code: 'PATH' }));
+    await expect(refused).rejects.toThrow(`cannot create ${file}`);
   });
 
   it('refuses a folder of others and says what would be lost', async () => {
