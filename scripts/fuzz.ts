@@ -76,13 +76,14 @@ for (const [index, reader] of chosen.entries()) {
   });
   const seconds = (performance.now() - started) / 1000;
   rows.push({ reader: reader.name, seconds, ...counts });
-  const { inputs, accepted, refused, failures } = counts;
+  const { inputs, accepted, refused, failures, longest } = counts;
   const line = [
     reader.name.padEnd(32),
     inputs,
     `accepted ${accepted}`,
     `refused ${refused}`,
     `${seconds.toFixed(1)} s`,
+    `slowest ${Math.ceil(longest)} ms`,
   ];
   console.log(line.join('  '));
   for (const failure of [...failures, ...unheard]) console.log(`  ${failure}`);

@@ -33,8 +33,8 @@ import { quantizedModel, safetensorsOf, saveQuantized } from '../checkpoint/quan
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';
 import { asFile, type FuzzReader } from './reader.ts';
 
-/** Header and weights of a file in memory, and its tokenizer. */
-async function readGguf(bytes: Buffer): Promise<number> {
+/** Header and weights of a file in memory, and its tokenizer: names and shapes of the weights. */
+async function readGguf(bytes: Buffer): Promise<string> {
   const read = (offset: number, length: number) => Promise.resolve(bytes.subarray(offset, offset + length));
   const source = { name: 'model.gguf', size: bytes.length, read };
   const header = await readGgufHeader(source);
@@ -47,7 +47,7 @@ async function readGguf(bytes: Buffer): Promise<number> {
     parameters,
   );
   for (const name of weights.names()) await weights.readFloat32(name);
-  return parameters.size;
+  return JSON.stringify([...parameters].map(([name, { shape }]) => [name, shape]));
 }
 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
@@ -62,6 +62,12 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
     const mixer = mixerPreset(name, {});
     return json({ ...tinyConfig('llama'), linnet: { version: 1, mixers: [mixer, mixer] } });
   });
+  const ggufs = await Promise.all(
+    ['tokenizer-gpt2', 'tokenizer-llama', 'qwen2-q8_0', 'qwen2-q4_k', 'granitehybrid-q8_0'].map((name) =>
+      readFile(join(golden('gguf'), name, 'model.gguf')),
+    ),
+  );
+  const ggufShapes = new Set<unknown>(await Promise.all(ggufs.map(readGguf)));
   const configs = [...supportedFamilies.map((family) => json(tinyConfig(family))), ...linearized];
   return [
     {
@@ -74,13 +80,10 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
     {
       name: 'GGUF',
       kind: 'binary',
-      samples: await Promise.all(
-        ['tokenizer-gpt2', 'tokenizer-llama', 'qwen2-q8_0', 'granitehybrid-q8_0'].map((name) =>
-          readFile(join(golden('gguf'), name, 'model.gguf')),
-        ),
-      ),
+      samples: ggufs,
       cost: 60,
       read: readGguf,
+      isOriginal: (shapes) => ggufShapes.has(shapes),
     },
     {
       name: 'config.json',

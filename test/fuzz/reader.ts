@@ -12,7 +12,7 @@ export interface FuzzReader {
   readonly samples: readonly Buffer[];
   /** Reads, and throws for what it refuses. */
   read(bytes: Buffer): unknown;
-  /** Where the content is hashed, what is accepted must be what was written: tells so of a result. */
+  /** Tells of the result of an accepted input whether it is one that was written, in what the reader promises to check. */
   isOriginal?(result: unknown): boolean;
   /** What an input costs, in units of about 50 µs, so that runs can be shared out. */
   readonly cost: number;
@@ -33,6 +33,8 @@ export interface FuzzCounts {
   readonly refused: number;
   /** What went wrong, with what repeats it. */
   readonly failures: readonly string[];
+  /** Time of the slowest input [ms]. */
+  readonly longest: number;
 }
 
 /** The input of a number: seed and number repeat it. */
@@ -85,17 +87,21 @@ export async function fuzz(
   let accepted = 0;
   const failures: string[] = [];
   let inputs = 0;
+  let longest = 0;
   for (let number = first; number < first + count && failures.length < 10; number++) {
     if (inputs > 0 && performance.now() >= until) break;
     onInput?.(number);
     inputs++;
-    const judged = await judgeInput(reader, fuzzInput(reader, seed, number));
+    const input = fuzzInput(reader, seed, number);
+    const started = performance.now();
+    const judged = await judgeInput(reader, input);
+    longest = Math.max(longest, performance.now() - started);
     if (judged.accepted) accepted++;
     if (judged.failure !== undefined) {
       failures.push(`${reader.name}, seed ${seed}, input ${number}: ${judged.failure.slice(0, 500)}`);
     }
   }
-  return { inputs, accepted, refused: inputs - accepted - failures.length, failures };
+  return { inputs, accepted, refused: inputs - accepted - failures.length, failures, longest };
 }
 
 /** Writes the bytes to a file, over what was there, and returns its path: most readers read files. */
