@@ -45,34 +45,33 @@ export async function sampleLayers(
   if (layers.size === 0) return;
   const graph = samplingGraph(model, n, layers);
   const feeds = texts.map((text) => ({ tokens: int32([1, n], text) }));
-  const samples = new Map([...layers].map((layer) => [layer, new Array<LayerSample>()]));
   const weights = layeredWeights(parameters);
+  // Begun layer by layer: what a list of pairs is made of stays in the frame of a function that waits, samples and all.
+  const samples = new Map<number, LayerSample[]>();
+  const take = async (text: number, outputs: NamedTensors): Promise<void> => {
+    for (const layer of layers) {
+      if (!Object.hasOwn(outputs, `mixed.${layer}`)) continue;
+      const ofLayer = [...(samples.get(layer) ?? []), sampleOf(outputs, layer)];
+      samples.set(layer, ofLayer);
+      if (text + 1 < texts.length) continue;
+      samples.delete(layer);
+      await visit(layer, ofLayer);
+    }
+  };
   if (weights !== undefined) {
     await using program = await SegmentedProgram.create(graph, weights, (part) =>
       compile(part, { ...options, lean: true }),
     );
-    const take = async (text: number, outputs: NamedTensors): Promise<void> => {
-      for (const layer of layers) {
-        const own = samples.get(layer);
-        if (own === undefined || !Object.hasOwn(outputs, `mixed.${layer}`)) continue;
-        own.push(sampleOf(outputs, layer));
-        if (text + 1 < texts.length) continue;
-        await visit(layer, own);
-        samples.delete(layer);
-      }
-    };
     const runs = feeds.map((given) => ({ program, feeds: given }));
     await runSegments(runs, weights, { signal, take });
     return;
   }
   await using program = await compile(graph, options);
   const values = onlyInputs(program, Object.fromEntries(residentTensors(parameters)));
-  for (const given of feeds) {
+  for (const [text, given] of feeds.entries()) {
     requireRunning(signal, 'while the teacher was read');
-    const results = await program.run({ ...values, ...given }, [...program.outputs.keys()]);
-    for (const [layer, own] of samples) own.push(sampleOf(results, layer));
+    await take(text, await program.run({ ...values, ...given }, [...program.outputs.keys()]));
   }
-  for (const [layer, own] of samples) await visit(layer, own);
 }
 
 function sampleOf(outputs: NamedTensors, layer: number): LayerSample {
