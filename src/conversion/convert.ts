@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { type AnyParameter, layeredWeights } from '../checkpoint/stored-parameter.ts';
+import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import type { Document } from '../data/documents/documents.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -88,12 +88,11 @@ export async function convert(
   const { folder, judge = 'both', seed, compile, signal, share } = options;
   const measured = { ...compile, signal };
   const identity = conversionIdentity(original, texts.training, options);
-  const weightsForm = layeredWeights(original.parameters) === undefined ? 'whole' : 'layers';
-  if (share === undefined) requireStages(original, { ...options, weightsForm });
+  if (share === undefined) requireStages(original, options);
   const { run, progress, planned } = await openConversion(options, identity, () =>
     begin(original, tokenizer, texts, options, identity),
   );
-  const mixer = options.mixer ?? mixerFor(original.model, options, progress.keptLayers.length);
+  const mixer = mixerFor(original.model, options, progress.keptLayers.length);
   const layers = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
   const start = converted(original, mixer, layers);
   const bestSoFar = bestOf(progress);

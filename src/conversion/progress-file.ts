@@ -1,6 +1,6 @@
 /**
  * The progress of a conversion, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
- * weights of the best stage in `best/STAGE/`, which are whole before the file names the stage. A conversion that was
+ * weights of the best stage in `best/STAGE.safetensors`, which are whole before the file names the stage. A conversion that was
  * stopped goes on after the last stage that is written there.
  */
 import { z } from 'zod';

@@ -1,7 +1,7 @@
 /** Training a stage of a conversion: the whole model, or every layer by itself on hidden states of the teacher. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
-import { layeredWeights, loadTensors } from '../checkpoint/stored-parameter.ts';
+import { loadTensors } from '../checkpoint/stored-parameter.ts';
 import { exchangeableLayers, freshMixerParameters, withMixer } from '../models/linearization/linearize.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -86,9 +86,8 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
   const { batch = sequences, seed = 0 } = options;
   const base = { length, batch, seed };
-  const weightsForm = layeredWeights(teacher.parameters) === undefined ? 'whole' : 'layers';
   let step: FormedStep | undefined;
-  const required = () => (step ??= requireStep(stage, teacher, student, { ...options, weightsForm }));
+  const required = () => (step ??= requireStep(stage, teacher, student, options));
   const microBatch = await planned(`${stage.name} micro-batch`, async () => required()?.cost.microBatch ?? batch);
   const form =
     stepForms[await planned(`${stage.name} form`, async () => stepForms.indexOf(required()?.form ?? 'whole'))];

@@ -2,7 +2,7 @@
  * The form of an optimizer step of a stage: with all weights in memory; layer by layer; or layer by layer with low-rank updates in
  * place of matrices, for a model whose matrices do not fit with their gradients and moments.
  */
-import { segmentWeights } from '../checkpoint/stored-parameter.ts';
+import { layeredWeights, segmentWeights } from '../checkpoint/stored-parameter.ts';
 import { internalError, LinnetError } from '../errors.ts';
 import type { DeferredTensor } from '../graph/tensor.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
@@ -34,7 +34,7 @@ const updateScale = { rank: 8, alpha: 16 } as const;
 
 /** Options that the size of a step depends on. */
 export interface StepOptions extends Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes'> {
-  /** Whether the model's weights are in memory in any case, or those of one layer at a time. Default: whole. */
+  /** Whether the model's weights are in memory in any case, or those of one layer at a time. Default: as they are. */
   readonly weightsForm?: MemoryForm;
 }
 
@@ -85,7 +85,8 @@ export function requireStep(
   student: Weighted,
   options: StepOptions,
 ): FormedStep | undefined {
-  const { batch = sequences, seed = 0, memoryBytes: limit = memoryLimit(undefined), weightsForm = 'whole' } = options;
+  const { batch = sequences, seed = 0, memoryBytes: limit = memoryLimit(undefined) } = options;
+  const { weightsForm = layeredWeights(teacher.parameters) === undefined ? 'whole' : 'layers' } = options;
   const length = stage.lengths * rowLength(student.model, options.length);
   const [taught, own] = unread(teacher, student);
   const prepared = stage.prepare(taught, own, length);

@@ -132,18 +132,18 @@ async function openMeasure(
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
     }
     const opened = await open(folder, compile);
-    const engine = await opened.engine();
     return {
       model: opened.description,
-      measure: (data: EvaluationData, options: EvaluateOptions) => stepPerplexity(engine, data, options),
+      measure: async (data: EvaluationData, options: EvaluateOptions) =>
+        await stepPerplexity(await opened.engine(), data, options),
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }
   const weights = await openCausalWeights(folder);
-  const model = without === undefined ? weights.model : modelWithout(weights.model, without);
   return {
-    model,
+    model: weights.model,
     async measure(data: EvaluationData, options: EvaluateOptions) {
+      const model = without === undefined ? weights.model : modelWithout(weights.model, without);
       const bytes = lossesMemory(model, data.windows, segmentWeights(weights.parameters));
       const { form } = chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
       const parameters = form === 'whole' ? await readParameters(weights) : weights.parameters;
