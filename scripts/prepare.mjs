@@ -1,5 +1,5 @@
-// npm runs "prepare" after `npm ci`, and again when `npx linnet` is first used in the checkout, since npx installs the
-// package at hand into its cache. The second time the build is there already.
+// Builds the checkout: npm runs "postprepare" after `npm ci`. "prepare" would be the usual name, but npm asks every user of a packed
+// package about that one.
 //
 // npm links the commands of a package's dependencies into node_modules/.bin, but not its own. With that link `linnet` is
 // the build of this very checkout for npm's scripts, for editors and for npx, whatever npm's cache holds.
@@ -19,7 +19,7 @@ if (!builds && !existsSync(executable)) {
   console.log('linnet: not built, since TypeScript is a development dependency; run "npm ci" for the command');
   process.exit(0);
 }
-if (builds && (process.env.npm_command !== 'exec' || !existsSync(executable))) {
+if (builds) {
   const { status } = spawnSync('npm', ['run', 'build'], {
     cwd: root,
     stdio: 'inherit',

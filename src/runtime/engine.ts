@@ -4,6 +4,7 @@
  */
 import type { Device } from '../graph/onnx/model.ts';
 import { LinnetError } from '../errors.ts';
+import { loadOptional } from '../files/optional-package.ts';
 import { pairsSaturate, saturationGuard } from './saturation.ts';
 import { type EngineApi, type EngineBuild, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
@@ -33,7 +34,7 @@ const engines: Readonly<Record<Device, EngineBuild>> = {
   wasm: {
     provider: 'wasm',
     async load({ threads }) {
-      const api = await import('onnxruntime-web');
+      const api = await loadOptional(() => import('onnxruntime-web'), 'onnxruntime-web', 'the device wasm');
       // One pool serves all sessions: the engine reads this once, when the first of them opens.
       if (threads !== undefined) api.env.wasm.numThreads = threads;
       return api;

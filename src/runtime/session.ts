@@ -2,7 +2,7 @@
  * A session of ONNX Runtime: opens an encoded model and runs it. Which build of ONNX Runtime that is, is up to the
  * caller: `engine.ts` brings those of Node, `web-engine.ts` those of browsers. Nothing here depends on a platform.
  */
-import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTensor } from 'onnxruntime-web';
+import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTensor } from 'onnxruntime-node';
 import { internalError, LinnetError, reasonOf } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { DescribedSession, EngineModel, EngineSettings, NamedTensors } from './session-types.ts';

@@ -1,15 +1,21 @@
 /** The command `linnet` in a checkout, after `npm ci`: what scripts/prepare.mjs links, and what npx then runs. */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cp, mkdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { scratchFolder } from '../scratch-folder.ts';
 
 const script = fileURLToPath(new URL('../../scripts/prepare.mjs', import.meta.url));
 
-/** A package with our name, command and `prepare`, whose build writes an executable that says `answer` and its arguments. */
+const { scripts: ours } = z
+  .object({ scripts: z.record(z.string(), z.string()) })
+  .parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')));
+const afterInstall = Object.fromEntries(Object.entries(ours).filter(([, words]) => words.includes('prepare.mjs')));
+
+/** A package with our name, command and script after `npm ci`, whose build writes an executable that says `answer` and its arguments. */
 async function checkout(folder: string, answer: string): Promise<string> {
   await mkdir(join(folder, 'scripts'), { recursive: true });
   await cp(script, join(folder, 'scripts/prepare.mjs'));
@@ -21,7 +27,7 @@ async function checkout(folder: string, answer: string): Promise<string> {
     version: '0.0.0',
     type: 'module',
     bin: { linnet: './dist/cli/main.js' },
-    scripts: { build: 'node scripts/build.cjs', prepare: 'node scripts/prepare.mjs', hello: 'linnet' },
+    scripts: { build: 'node scripts/build.cjs', hello: 'linnet', ...afterInstall },
   };
   await writeFile(join(folder, 'package.json'), JSON.stringify(manifest));
   return folder;

@@ -58,6 +58,9 @@ async function isBuilt(): Promise<boolean> {
   return built.every((found) => found !== undefined && found > changed);
 }
 
+const install = (name: string) =>
+  run('npm', ['install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', name], { cwd: project });
+
 beforeAll(async () => {
   const copy = join(place, 'package');
   await mkdir(copy, { recursive: true });
@@ -70,8 +73,7 @@ beforeAll(async () => {
   const [{ filename }] = z.array(z.object({ filename: z.string() })).parse(JSON.parse(packed.stdout));
   await mkdir(project);
   await writeFile(join(project, 'package.json'), '{ "name": "empty", "private": true, "type": "module" }');
-  const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund'];
-  await run('npm', ['install', ...quiet, join(place, filename)], { cwd: project });
+  await install(join(place, filename));
   await symlink(join(project, 'node_modules/linnet/assets'), join(project, 'assets'));
 }, 400_000);
 
@@ -86,6 +88,37 @@ describe('the packed package, installed into an empty project', () => {
 
   it('comes without packages of books', async () => {
     expect(await readdir(join(project, 'node_modules'))).not.toContain('@stdlib');
+  });
+
+  it('has no script that npm asks its users about', async () => {
+    const { scripts } = z
+      .object({ scripts: z.record(z.string(), z.string()) })
+      .parse(JSON.parse(await readFile(join(project, 'node_modules/linnet/package.json'), 'utf8')));
+    const asked = ['preinstall', 'install', 'postinstall', 'prepare'];
+    expect(Object.keys(scripts).filter((name) => asked.includes(name))).toEqual([]);
+  });
+
+  it('takes the room that README.md says', async () => {
+    const entries = await readdir(join(project, 'node_modules'), { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => stat(join(parentPath, name)));
+    const megabytes = (await Promise.all(files)).reduce((sum, { size }) => sum + size / 1e6, 0);
+    const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
+    const promised = Number(/It takes (\d+) MB on disk/.exec(readme)?.[1]);
+    expect(Math.abs(megabytes / promised - 1), `${megabytes} MB`).toBeLessThan(0.03);
+  });
+
+  it('says which package the device wasm needs in Node', async () => {
+    const lines = [
+      "import { compile, Graph, ops } from 'linnet/graph';",
+      "const graph = new Graph('sum');",
+      "const x = graph.input('x', 'float32', ['T']);",
+      "graph.output('y', ops.add(x, x));",
+      "const refused = await compile(graph, { device: 'wasm' }).catch((error) => error);",
+      'console.log(refused.code, refused.message);',
+    ];
+    await writeFile(join(project, 'wasm.mjs'), lines.join('\n'));
+    const { stdout } = await run(process.execPath, ['wasm.mjs'], { cwd: project });
+    expect(stdout).toMatch(/^NOT_FOUND .*npm install onnxruntime-web\n$/);
   });
 
   it('has no link and no example of a command that names a file of a checkout', async () => {
@@ -211,6 +244,8 @@ describe.skipIf(noChromium !== undefined)(
         await browser.close();
       }
     }
+
+    beforeAll(() => install('onnxruntime-web'), 120_000);
 
     it("writes the same text from Vite's development server and from its build", async () => {
       const page = 'docs/browsers.md';
