@@ -83,9 +83,9 @@ try {
     textTable(
       makeTable<(typeof sizes)[number]>(
         [
-          { header: 'file', value: ({ file }) => file },
-          { header: 'size', value: ({ bytes }) => bytes, format: kilobytes },
-          { header: 'gzip', value: ({ gzip }) => gzip, format: kilobytes },
+          { header: 'file', value: 'file' },
+          { header: 'size', value: 'bytes', format: kilobytes },
+          { header: 'gzip', value: 'gzip', format: kilobytes },
         ],
         sizes,
       ),
@@ -124,11 +124,11 @@ try {
     textTable(
       makeTable<(typeof rows)[number]>(
         [
-          { header: 'model', value: ({ model }) => model },
-          { header: 'dtype', value: ({ dtype }) => dtype },
-          { header: 'threads', value: ({ threads }) => threads },
-          { header: 'prompt', unit: 'tok/s', value: ({ prefill }) => prefill, format: rate },
-          { header: 'decode', unit: 'tok/s', value: ({ decode }) => decode, format: rate },
+          { header: 'model', value: 'model' },
+          { header: 'dtype', value: 'dtype' },
+          { header: 'threads', value: 'threads' },
+          { header: 'prompt', unit: 'tok/s', value: 'prefill', format: rate },
+          { header: 'decode', unit: 'tok/s', value: 'decode', format: rate },
         ],
         rows,
       ),

@@ -95,7 +95,7 @@ console.log(
   textTable(
     makeTable(
       [
-        { header: 'mixer', value: ({ name }) => name },
+        { header: 'mixer', value: 'name' },
         ...windows.map((size, at) =>
           spreadColumn<(typeof results)[number]>(
             `${size} tokens`,

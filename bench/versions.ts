@@ -59,10 +59,10 @@ function show(title: string, results: readonly CaseResult[]): void {
   all.push(...results.map((result) => ({ model: title, ...result })));
   const table = makeTable<CaseResult>(
     [
-      { header: 'what', value: ({ what }) => what },
-      { header: checkouts[0].commit, value: ({ before }) => before, format: two },
-      { header: checkouts[1].commit, value: ({ now }) => now, format: two },
-      { header: 'unit', value: ({ unit }) => unit },
+      { header: 'what', value: 'what' },
+      { header: checkouts[0].commit, value: 'before', format: two },
+      { header: checkouts[1].commit, value: 'now', format: two },
+      { header: 'unit', value: 'unit' },
       { header: 'now is faster by', value: ({ ratios }) => ratios.map((ratio) => ratio.toFixed(2)).join(', ') },
       { header: 'verdict', value: ({ slower }) => (slower ? 'slower' : '') },
     ],

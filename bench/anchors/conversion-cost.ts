@@ -93,11 +93,11 @@ export async function conversionCost(
 
 /** Columns of a table of costs. */
 export const costColumns: readonly Column<ConversionCost>[] = [
-  { header: 'perplexity', value: ({ original }) => original, format: fixed(3) },
-  { header: 'converted', value: ({ converted }) => converted, format: fixed(3) },
+  { header: 'perplexity', value: 'original', format: fixed(3) },
+  { header: 'converted', value: 'converted', format: fixed(3) },
   { header: 'loss', unit: '%', value: ({ original, converted }) => 100 * (converted / original - 1), format: fixed(2) },
   { header: 'same next', unit: '%', value: ({ sameNext }) => 100 * sameNext, format: fixed(2) },
-  { header: 'KL', unit: 'nats', value: ({ kl }) => kl, format: fixed(4) },
+  { header: 'KL', unit: 'nats', value: 'kl', format: fixed(4) },
   { header: 'recall', unit: '%', value: ({ recall }) => 100 * recall.original, format: fixed(1) },
   { header: 'converted', unit: '%', value: ({ recall }) => 100 * recall.converted, format: fixed(1) },
 ];

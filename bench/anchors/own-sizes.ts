@@ -107,10 +107,10 @@ const left = ({ planned, tokens, tokensPerSecond = Number.NaN }: Row): string =>
   planned > tokens ? formatDuration((planned - tokens) / tokensPerSecond) : '';
 const columns: Column<Row>[] = [
   { header: 'parameters', unit: '10⁶', value: (row) => millions(row.parameters), format: fixed(2) },
-  { header: 'seed', value: ({ seed }) => seed },
+  { header: 'seed', value: 'seed' },
   { header: 'tokens seen', unit: '10⁶', value: (row) => millions(row.tokens), format: fixed(2) },
   { header: 'planned', unit: '10⁶', value: (row) => millions(row.planned), format: fixed(0) },
-  { header: 'tokens/s', value: (row) => row.tokensPerSecond, format: fixed(0) },
+  { header: 'tokens/s', value: 'tokensPerSecond', format: fixed(0) },
   { header: 'time for the rest', value: left },
   ...costColumns,
 ];

@@ -144,8 +144,8 @@ async function compare(): Promise<void> {
   for (const [name, { notes }] of subjectsOf) console.log(`${name}: ${notes}`);
   const table = makeTable<(typeof speeds)[number]>(
     [
-      { header: 'tokens/s', value: ({ kind }) => kind },
-      { header: 'tokens before', value: ({ length }) => length, format: String },
+      { header: 'tokens/s', value: 'kind' },
+      { header: 'tokens before', value: 'length', format: String },
       ...names.map((name) => ({
         header: name,
         value: ({ tokensPerSecond }: (typeof speeds)[number]) => tokensPerSecond[name],
@@ -157,8 +157,8 @@ async function compare(): Promise<void> {
   console.log(textTable(table));
   const ratioTable = makeTable<(typeof rows)[number]>(
     [
-      { header: 'ratio', value: ({ kind }) => kind },
-      { header: 'tokens', value: ({ length }) => length, format: String },
+      { header: 'ratio', value: 'kind' },
+      { header: 'tokens', value: 'length', format: String },
       ...ours.flatMap((our) =>
         peers.map((peer) => ({
           header: `${our} / ${peer}`,

@@ -124,7 +124,7 @@ if (values.json) console.log(JSON.stringify({ ...values, rounds, rereadOverSessi
 else {
   const table = makeTable<Row>(
     [
-      { header: 'after a restart', value: ({ what }) => what },
+      { header: 'after a restart', value: 'what' },
       { header: `Linnet ${dtype}`, value: (row) => of('linnet', row), format: fixed(1) },
       { header: `llama.cpp ${peer}`, value: (row) => of('llama.cpp', row), format: fixed(1) },
       { header: 'llama.cpp / Linnet', value: ratio, format: fixed(2) },

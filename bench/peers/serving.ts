@@ -127,13 +127,13 @@ else {
   type Result = (typeof results.rows)[number];
   const table = makeTable<Result>(
     [
-      { header: 'what', value: ({ what }) => what },
-      { header: 'Linnet ms', value: (row) => row.linnetMs, format },
-      { header: 'llama.cpp ms', value: (row) => row.otherMs, format },
-      { header: 'ratio', value: (row) => row.ratio, format },
-      { header: 'Linnet processor ms', value: (row) => row.linnetProcessorMs, format },
-      { header: 'llama.cpp processor ms', value: (row) => row.otherProcessorMs, format },
-      { header: 'ratio', value: (row) => row.processorRatio, format },
+      { header: 'what', value: 'what' },
+      { header: 'Linnet ms', value: 'linnetMs', format },
+      { header: 'llama.cpp ms', value: 'otherMs', format },
+      { header: 'ratio', value: 'ratio', format },
+      { header: 'Linnet processor ms', value: 'linnetProcessorMs', format },
+      { header: 'llama.cpp processor ms', value: 'otherProcessorMs', format },
+      { header: 'ratio', value: 'processorRatio', format },
     ],
     results.rows,
   );

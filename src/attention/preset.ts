@@ -4,6 +4,7 @@ import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset } from './mixer.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** A preset with the given options, all of them optional. */
 export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
@@ -22,17 +23,14 @@ export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
 export const defaultGroup = 64;
 
 /** Positions per group. */
-export const groupSchema = z.int().min(1).max(65536);
+export const groupSchema = whole(1, 65536);
 
 /** The option `group`. */
 export const groupOption = {
   group: groupSchema.optional().describe(`G, positions per group (default: ${defaultGroup})`),
 };
 
-const kernelSchema = z
-  .int()
-  .min(1)
-  .max(65535)
+const kernelSchema = whole(1, 65535)
   .optional()
   .describe(`K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel})`);
 
@@ -63,10 +61,7 @@ export const decayOption = {
 
 /** Of random features and hashes: layers with different seeds have different ones. */
 export const seedOption = {
-  seed: z
-    .int()
-    .min(0)
-    .max(0xffffffff)
+  seed: whole(0, 0xffffffff)
     .optional()
     .describe('of random features and hashes; another seed is a redraw (default: 0)'),
 };

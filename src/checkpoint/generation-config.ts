@@ -3,26 +3,20 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
 
 /** Largest file that is read. */
 export const maximumGenerationBytes = 1_000_000;
 
-const tokenId = z
-  .int()
-  .min(0)
-  .max(1 << 24);
+const tokenId = whole(0, 1 << 24);
 
 /** The fields that are read; of the others, most are about searches and caches of Python's own. */
 const schema = z.looseObject({
   do_sample: z.boolean().nullish(),
   temperature: z.number().min(0).max(100).nullish(),
-  top_k: z
-    .int()
-    .min(0)
-    .max(1 << 24)
-    .nullish(),
+  top_k: whole(0, 1 << 24).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   repetition_penalty: z.number().min(0.01).max(100).nullish(),

@@ -21,6 +21,7 @@ import { checkMedusaTree, maximumRank, medusaTreeSchema } from './medusa-trees.t
 import { fileError, openInFolder, readInFolder, systemErrorCode } from '../files/regular-file.ts';
 import { readSafetensors } from './safetensors/reader.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 export const MEDUSA_FILE = 'medusa.json';
 export const MEDUSA_WEIGHTS_FILE = 'medusa.safetensors';
@@ -33,8 +34,8 @@ const fraction = z.number().min(0).max(1);
 const descriptionSchema = z.strictObject({
   format: z.literal('linnet-medusa'),
   version: z.literal(1),
-  heads: z.int().min(1).max(medusaLimits.heads),
-  layers: z.int().min(1).max(medusaLimits.layers),
+  heads: whole(1, medusaLimits.heads),
+  layers: whole(1, medusaLimits.layers),
   /** Fingerprint of the model: configuration and weights. */
   base: z.string().regex(/^[0-9a-f]{64}$/),
   /** Share of held-out tokens among each head's most likely 1, 2, … tokens [H][k]. */

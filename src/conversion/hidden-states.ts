@@ -23,6 +23,7 @@ import { compile, type NamedTensors } from '../runtime/compile.ts';
 import { runsLean } from '../training/step-cost.ts';
 import type { RowFeature, TrainingJob } from '../training/trainer.ts';
 import type { ModelReader } from './stages.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 const metadataKey = 'hidden';
 /** Tokens that one run of a layer works on, at least one row: fixed, so that a row has the same bits in every run. */
@@ -36,10 +37,10 @@ const schema = z
     /** SHA-256 of the text and of all weights that the rows went through. */
     identity: z.string(),
     /** Tokens per row, n. */
-    length: z.int().min(1),
-    width: z.int().min(1),
+    length: whole(1),
+    width: whole(1),
     /** Of every row, the tokens that count; the others are padding. */
-    counts: z.array(z.int().min(0)).min(1),
+    counts: z.array(whole()).min(1),
   })
   .refine(({ length, counts }) => counts.every((count) => count <= length), 'counts more tokens than a row has');
 type Description = z.infer<typeof schema>;

@@ -21,6 +21,7 @@ import { DecodingEngine } from '../decoding/engine.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** Measures that decide. */
 export const judgeNames = ['both', 'perplexity', 'generation'] as const;
@@ -60,7 +61,7 @@ export function judgedText(model: CausalModel, texts: Pick<ConversionTexts, 'val
 /** The original's own text, in the run folder: it writes once. */
 export const ownTextFile: RunFile<{ readonly tokens: number[]; readonly scoredFrom: number }[]> = {
   file: 'own-text.json',
-  schema: z.array(z.strictObject({ tokens: z.array(z.int().min(0)), scoredFrom: z.int().min(1) })),
+  schema: z.array(z.strictObject({ tokens: z.array(whole()), scoredFrom: whole(1) })),
   what: 'what the original of a conversion wrote',
   remedy: 'start anew in another folder',
   mostBytes: 1 << 24,

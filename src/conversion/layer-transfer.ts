@@ -32,6 +32,7 @@ import { runsLean } from '../training/step-cost.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.ts';
 import { HiddenFile, hiddenInput } from './hidden-states.ts';
 import type { Weighted, ModelReader } from './stages.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** Rows held out to judge a trained layer: their share and largest number. */
 const held = { share: 1 / 8, most: 8 };
@@ -58,8 +59,8 @@ export interface LayerTrainingOptions extends Pick<TrainingJob, 'settings' | 'co
 const schema = z.strictObject({
   version: z.literal(1),
   identity: z.string(),
-  layer: z.int().min(0),
-  steps: z.int().min(0),
+  layer: whole(),
+  steps: whole(),
   /** Σ (out − teacher)² / Σ teacher² on rows that were not trained on, before and after. */
   before: z.number(),
   after: z.number(),

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { RunFile } from '../files/run-folder.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 const stageSchema = z.strictObject({
   name: z.string(),
@@ -14,11 +15,11 @@ const stageSchema = z.strictObject({
   agreement: z.strictObject({ greedyLength: z.number(), sameNext: z.number(), kl: z.number() }).optional(),
   seconds: z.number().min(0),
   /** Optimizer steps, of every layer where layers are trained by themselves; 0 for stages in closed form. */
-  steps: z.int().min(0),
+  steps: whole(),
   /** Whether the judge found it better than the best before: it starts the next stage. */
   kept: z.boolean(),
   /** Per layer, of a stage that trains layers by themselves: squared error over the teacher's squares. */
-  layers: z.array(z.strictObject({ layer: z.int().min(0), before: z.number(), after: z.number() })).optional(),
+  layers: z.array(z.strictObject({ layer: whole(), before: z.number(), after: z.number() })).optional(),
 });
 
 const schema = z.strictObject({
@@ -26,7 +27,7 @@ const schema = z.strictObject({
   version: z.literal(2),
   /** The identity of the conversion: a resumed one must agree. */
   identity: z.string(),
-  keptLayers: z.array(z.int().min(0)),
+  keptLayers: z.array(whole()),
   /** Of every layer: perplexity with it alone converted; nats per token more than the original, on text and on copies from far back. */
   sensitivity: z.array(
     z.strictObject({ layer: z.int(), perplexity: z.number(), textLoss: z.number(), recallLoss: z.number() }),
@@ -35,7 +36,7 @@ const schema = z.strictObject({
   original: z.number(),
   stages: z.array(stageSchema),
   /** Optimizer steps of stages that have begun: measured once, since a resumed stage must make as many. */
-  planned: z.record(z.string(), z.int().min(0)),
+  planned: z.record(z.string(), whole()),
 });
 
 /** The result of one stage of a conversion. */

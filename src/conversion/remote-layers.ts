@@ -26,6 +26,7 @@ import { readConverted } from './converted-weights.ts';
 import { openReader, type Weighted } from './stages.ts';
 import { isInShare, ResultStore } from '../jobs/result-store.ts';
 import type { ConversionOptions } from './options.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** Names the jobs. */
 export const layerJobKind = 'convert-layer';
@@ -37,14 +38,14 @@ const dataSchema = z.strictObject({
   student: z.string().max(4096),
   /** The file of the hidden states before the layer. */
   states: z.string().max(4096),
-  layer: z.int().min(0),
+  layer: whole(),
   settings: trainingSchema,
   /** Identity of the layer's training. */
   identity: z.string().max(64),
 });
 
 const resultSchema = z.strictObject({
-  steps: z.int().min(0),
+  steps: whole(),
   before: z.number(),
   after: z.number(),
   /** Float32, little-endian, as base64. */

@@ -206,17 +206,17 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
           kind: 'table',
           table: makeTable(
             [
-              { header: 'stage', value: ({ name }) => name },
-              { header: 'perplexity', value: (stage) => stage.perplexity, format: fixed(3) },
+              { header: 'stage', value: 'name' },
+              { header: 'perplexity', value: 'perplexity', format: fixed(3) },
               {
                 header: 'against the original',
                 value: (stage) => stage.perplexity / progress.original - 1,
                 format: (value) => signedPercent(value, 2),
               },
               ...agreementColumns(progress.stages),
-              { header: 'steps', value: (stage) => stage.steps },
-              { header: 'time', value: (stage) => stage.seconds, format: formatDuration },
-              { header: 'kept', value: ({ decision }) => decision },
+              { header: 'steps', value: 'steps' },
+              { header: 'time', value: 'seconds', format: formatDuration },
+              { header: 'kept', value: 'decision' },
             ],
             decidedStages(conversion),
           ),
@@ -288,8 +288,8 @@ function transferBlocks({ progress }: Conversion): Section['blocks'] {
       kind: 'table',
       table: makeTable(
         [
-          { header: 'layer', value: ({ layer }) => layer },
-          { header: 'missed before', value: ({ before }) => before, format: missed },
+          { header: 'layer', value: 'layer' },
+          { header: 'missed before', value: 'before', format: missed },
           { header: 'after transfer', value: ({ before, after }) => Math.min(before, after), format: missed },
         ],
         layers,
@@ -308,9 +308,9 @@ function sensitivityBlocks({ progress }: Conversion): Section['blocks'] {
       kind: 'table',
       table: makeTable(
         [
-          { header: 'layer', value: ({ layer }) => layer },
-          { header: 'text', unit: 'nats', value: ({ textLoss }) => textLoss, format: nats },
-          { header: 'recall', unit: 'nats', value: ({ recallLoss }) => recallLoss, format: nats },
+          { header: 'layer', value: 'layer' },
+          { header: 'text', unit: 'nats', value: 'textLoss', format: nats },
+          { header: 'recall', unit: 'nats', value: 'recallLoss', format: nats },
           { header: 'keeps softmax', value: ({ layer }) => (progress.keptLayers.includes(layer) ? 'yes' : '') },
         ],
         progress.sensitivity,
@@ -352,8 +352,8 @@ function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
       table: makeTable(
         [
           { header: 'position', value: ({ from, to }) => (from === to ? `${from}` : `${from}–${to}`), align: 'right' },
-          { header: 'same next token', value: (row) => row.sameNext, format: (share) => formatPercent(share, 1) },
-          { header: 'KL', unit: 'nats', value: (row) => row.kl, format: fixed(4) },
+          { header: 'same next token', value: 'sameNext', format: (share) => formatPercent(share, 1) },
+          { header: 'KL', unit: 'nats', value: 'kl', format: fixed(4) },
         ],
         agreement.positions,
       ),

@@ -9,17 +9,14 @@ import { validated } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { requireCount, requireKind, requireTokens } from '../files/arguments.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** The schema of `SamplerConfig`, for embedding in requests and files. Unknown fields are refused. */
 const samplerSchema = z.strictObject({
   /** Logits are divided by it. 0 takes the largest logit, the lowest token on ties, and ignores the later filters. */
   temperature: z.number().min(0).max(100).default(0),
   /** Keeps this many of the most probable tokens, lower ids first among equals; 0 keeps all. */
-  topK: z
-    .int()
-    .min(0)
-    .max(1 << 24)
-    .default(0),
+  topK: whole(0, 1 << 24).default(0),
   /** Keeps the smallest set of most probable tokens whose probabilities add up to at least this; 1 keeps all. */
   topP: z.number().gt(0).max(1).default(1),
   /** Keeps tokens at least this times as probable as the most probable one; 0 keeps all. */
@@ -34,13 +31,13 @@ const samplerSchema = z.strictObject({
   /** Logits of recent tokens are lowered by it for every time that the token occurs; 0 changes nothing. */
   frequencyPenalty: z.number().min(-100).max(100).default(0),
   /** How many of the last tokens the penalties look at. */
-  repetitionWindow: z.int().min(0).max(65536).default(64),
+  repetitionWindow: whole(0, 65536).default(64),
   /** Added to the logits of tokens, by token id, after the penalties; `false` forbids the token. */
   logitBias: z
     .record(z.string().regex(/^\d{1,8}$/), z.union([z.number().min(-100).max(100), z.literal(false)]))
     .default({}),
   /** Start of the random numbers; equal seeds give equal texts. */
-  seed: z.int().min(0).max(0xffffffff).default(0),
+  seed: whole(0, 0xffffffff).default(0),
 });
 
 /** How tokens are chosen. */

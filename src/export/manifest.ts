@@ -10,6 +10,7 @@ import { blockSizes } from '../graph/ops/quantized.ts';
 import type { StepForms } from '../models/graphs/step-forms.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** Names of the types for `--dtype` and in linnet.json. */
 export const storageTypeNames = [...weightTypes, 'mixed'] as const;
@@ -72,7 +73,7 @@ export const maximumManifestBytes = 16 << 20;
 
 /** Plain names, so that no file of another folder can be meant, on any system. */
 const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
-const byteCount = z.int().min(0);
+const byteCount = whole();
 const notNegative = z.number().min(0);
 
 /** Largest error relative to the largest weight, and RMS of the errors relative to the RMS of the weights. */
@@ -94,7 +95,7 @@ const promptSchema = z.strictObject({
 const encoderSchema = z.strictObject({
   /** The lengths that texts are padded to, rising; each has a graph, see `encoderFileOf`. */
   lengths: z
-    .array(z.int().min(1).max(encoderLimits.length))
+    .array(whole(1, encoderLimits.length))
     .min(1)
     .max(encoderLimits.count)
     .refine((lengths) => lengths.every((length, i) => i === 0 || length > lengths[i - 1]), 'lengths must rise'),
@@ -104,8 +105,8 @@ const encoderSchema = z.strictObject({
 
 /** Medusa heads that were exported with the model. */
 const medusaSchema = z.strictObject({
-  heads: z.int().min(1).max(medusaLimits.heads),
-  layers: z.int().min(1).max(medusaLimits.layers),
+  heads: whole(1, medusaLimits.heads),
+  layers: whole(1, medusaLimits.layers),
   /** Bytes of their weights, as stored. */
   weightBytes: byteCount,
   /** The candidate tree that was found for the model before it was exported. */

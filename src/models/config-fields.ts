@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** Fields that transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
 const bookkeeping = [
@@ -119,12 +120,9 @@ function without(json: JsonObject, [name, ...inner]: readonly string[]): JsonObj
 }
 
 /** A width, or a number of heads, rows or tokens. */
-export const size = z
-  .int()
-  .min(1)
-  .max(1 << 24);
+export const size = whole(1, 1 << 24);
 
-export const layerCount = z.int().min(1).max(4096);
+export const layerCount = whole(1, 4096);
 
 /** A setting that would change the computation, at the only value that is supported. */
 export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {

@@ -1,6 +1,6 @@
 /** Tables: rows of any type through typed columns, printed as plain text, Markdown or (in html.ts) HTML. */
 import stringWidth from 'string-width';
-import { LinnetError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { formatNumber, formatSpread } from './quantities.ts';
 
 /** Value of a cell before it is printed; undefined and null print as a dash. */
@@ -11,8 +11,8 @@ export interface Column<Row> {
   readonly header: string;
   /** Unit of the whole column, put into the heading: `time (ms)`. */
   readonly unit?: string;
-  /** The value of a row in this column. */
-  readonly value: (row: Row) => CellValue;
+  /** The value of a row in this column, or the name of its field. */
+  readonly value: ((row: Row) => CellValue) | NoInfer<keyof Row>;
   /** Spelling of numbers. Default: four significant digits. */
   readonly format?: (value: number) => string;
   /** Default: numbers to the right, anything else to the left, judged by the first cell that holds something. */
@@ -44,7 +44,9 @@ const ABSENT = '–';
  */
 export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Table {
   if (columns.length === 0) throw new LinnetError('INPUT', 'a table was asked for without columns; name at least one');
-  const values = rows.map((row) => columns.map((column) => column.value(row)));
+  const values = rows.map((row) =>
+    columns.map(({ value }) => (typeof value === 'function' ? value(row) : checkedCell(row[value]))),
+  );
   return {
     headers: columns.map(({ header, unit }) => (unit === undefined ? header : `${header} (${unit})`)),
     alignments: columns.map(({ align }, at) => align ?? alignmentOf(values.map((cells) => cells[at]))),
@@ -69,6 +71,12 @@ export function spreadColumn<Row>(
     sortBy: (row) => of(row)?.[0],
     align: 'right',
   };
+}
+
+function checkedCell(value: unknown): CellValue {
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value;
+  if (value === undefined || value === null) return value;
+  throw internalError('a table shows a field that is no text, number or boolean; give a function of the row');
 }
 
 function numberIn(value: CellValue): number | undefined {

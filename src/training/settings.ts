@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { validated } from '../files/schema-problems.ts';
 import { adamWDefaults } from './adamw.ts';
 import { LinnetError } from '../errors.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
 /** The shape of the learning rate after the warm-up. */
@@ -37,8 +38,8 @@ const defaults = {
 
 /** Every setting with its bounds and its description, none with a default: a form of them shows which were left out. */
 export const settingFields = {
-  steps: described(z.int().min(1), 'count', 'optimizer steps in all', 'from `epochs`'),
-  epochs: described(z.int().min(1), 'count', 'passes over the data', defaults.epochs),
+  steps: described(whole(1), 'count', 'optimizer steps in all', 'from `epochs`'),
+  epochs: described(whole(1), 'count', 'passes over the data', defaults.epochs),
   learningRate: described(z.number().min(1e-12).max(10), 'rate', 'peak learning rate', '2e-5'),
   schedule: described(
     z.enum(scheduleNames),
@@ -46,20 +47,20 @@ export const settingFields = {
     `after the warm-up: ${scheduleNames.join(', ')}`,
     defaults.schedule,
   ),
-  warmup: described(z.int().min(0), 'steps', 'optimizer steps of linear warm-up', defaults.warmup),
+  warmup: described(whole(), 'steps', 'optimizer steps of linear warm-up', defaults.warmup),
   warmupShare: described(
     z.number().min(0).max(1),
     'share',
     'linear warm-up as a share of all optimizer steps, in place of `warmup`',
   ),
-  batch: described(z.int().min(1).max(65536), 'rows', 'sequences per optimizer step', defaults.batch),
+  batch: described(whole(1, 65536), 'rows', 'sequences per optimizer step', defaults.batch),
   microBatch: described(
-    z.int().min(1).max(65536),
+    whole(1, 65536),
     'rows',
     'sequences per run of the engine, a divisor of `batch`',
     'about 4096 tokens',
   ),
-  length: described(z.int().min(1).max(1048576), 'tokens', 'tokens per sequence', defaults.length),
+  length: described(whole(1, 1048576), 'tokens', 'tokens per sequence', defaults.length),
   weightDecay: described(z.number().min(0).max(1), 'rate', 'decoupled weight decay of matrices', defaults.weightDecay),
   beta1: described(share, 'share', 'decay of the first moment', defaults.beta1),
   beta2: described(share, 'share', 'decay of the second moment', defaults.beta2),

@@ -18,6 +18,7 @@ import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
+import { whole } from '../files/whole-numbers.ts';
 
 /** Fields of a snapshot next to the tensors. */
 export interface SnapshotPosition {
@@ -43,9 +44,9 @@ const fileName = /^update-(\d{9})\.safetensors$/;
 const positionSchema = z.strictObject({
   format: z.literal(formatName),
   version: z.literal(formatVersion),
-  update: z.int().min(1),
-  cursor: z.strictObject({ epoch: z.int().min(0), index: z.int().min(0), seed: z.int() }),
-  tokens: z.int().min(0),
+  update: whole(1),
+  cursor: z.strictObject({ epoch: whole(), index: whole(), seed: z.int() }),
+  tokens: whole(),
   identity: z.string(),
   sha256: z.string(),
 });

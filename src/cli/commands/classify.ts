@@ -108,8 +108,8 @@ function printClasses(context: CommandContext, { value, classes, label, probabil
   context.print(`${label} (${formatPercent(probability)})\n`);
   const sorted = classes.toSorted((a, b) => b.probability - a.probability);
   context.table(sorted, [
-    { header: 'class', value: (row) => row.label },
-    { header: 'probability', value: (row) => row.probability, format: fixed(4) },
+    { header: 'class', value: 'label' },
+    { header: 'probability', value: 'probability', format: fixed(4) },
   ]);
 }
 

@@ -12,9 +12,9 @@ const writers: Readonly<Record<TemporaryFile['writer'], string>> = {
 };
 
 const columns: readonly Column<TemporaryFile>[] = [
-  { header: 'path', value: ({ path }) => path },
-  { header: 'size', value: ({ bytes }) => bytes, format: formatBytes },
-  { header: 'process', value: ({ pid }) => pid, format: String },
+  { header: 'path', value: 'path' },
+  { header: 'size', value: 'bytes', format: formatBytes },
+  { header: 'process', value: 'pid', format: String },
   { header: 'which is', value: ({ writer }) => writers[writer] },
 ];
 

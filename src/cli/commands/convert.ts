@@ -243,8 +243,8 @@ export const convertCommand = defineCommand({
     context.print(advice === undefined ? headline : `${headline}\n${advice}`);
     if (ablation.length > 0) {
       context.table(ablation, [
-        { header: 'switched off', value: ({ without }) => without },
-        { header: 'perplexity', value: ({ perplexity: value }) => value, format: fixed(4) },
+        { header: 'switched off', value: 'without' },
+        { header: 'perplexity', value: 'perplexity', format: fixed(4) },
       ]);
     }
     context.print(`saved ${out}; the report is ${report}`);

@@ -86,7 +86,7 @@ export const inspect = defineCommand({
     context.print('');
     context.table(runs, [
       { header: 'layers', value: ({ layers }) => layerSpan(layers) },
-      { header: 'mixer', value: ({ description }) => description },
+      { header: 'mixer', value: 'description' },
     ]);
     context.print('');
     if (labels === undefined) printMemory(context, model, memory);

@@ -22,16 +22,16 @@ function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined
 
 /** The columns to compare runs by come first. */
 const columns: readonly Column<RunSummary>[] = [
-  { header: 'run', value: ({ name }) => name },
-  { header: 'state', value: ({ state }) => state },
-  { header: 'perplexity', value: ({ perplexity }) => perplexity, format: fixed(2) },
-  { header: 'loss', value: ({ loss }) => loss, format: fixed(4) },
+  { header: 'run', value: 'name' },
+  { header: 'state', value: 'state' },
+  { header: 'perplexity', value: 'perplexity', format: fixed(2) },
+  { header: 'loss', value: 'loss', format: fixed(4) },
   { header: 'steps', value: stepsWords, align: 'right' },
-  { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
-  { header: 'command', value: ({ kind }) => kind },
-  { header: 'model', value: ({ model }) => model },
-  { header: 'mixer', value: ({ mixer }) => mixer },
-  { header: 'machine', value: ({ machine }) => machine },
+  { header: 'time', value: 'seconds', format: formatDuration },
+  { header: 'command', value: 'kind' },
+  { header: 'model', value: 'model' },
+  { header: 'mixer', value: 'mixer' },
+  { header: 'machine', value: 'machine' },
 ];
 
 export const runsCommand = defineCommand({

@@ -20,7 +20,7 @@ function withError(measured: MeasuredValue | undefined): readonly [value: number
 export function comparisonTable(tasks: readonly ComparedTask[], models: readonly string[]): Table {
   const names = shortNames(models);
   const columns: Column<ComparedMetric>[] = [
-    { header: 'task', value: ({ task }) => task },
+    { header: 'task', value: 'task' },
     { header: 'metric', value: ({ key }) => key.replace(/,none$/, '') },
     { header: '', value: ({ higherIsBetter }) => (higherIsBetter ? '↑' : '↓') },
     ...names.map((name, index) => spreadColumn<ComparedMetric>(name, ({ values }) => withError(values[index]), 4)),

@@ -86,12 +86,12 @@ export async function reportTraining<Details extends object>(
 export const planOption = flag('print memory, disk and time of every stage, and do nothing else');
 
 const columns: readonly Column<PlannedStage>[] = [
-  { header: 'stage', value: ({ name }) => name },
+  { header: 'stage', value: 'name' },
   { header: 'rows × tokens', value: ({ batch, length }) => `${batch} × ${length}` },
-  { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
-  { header: 'memory', value: ({ memoryBytes }) => memoryBytes, format: formatBytes },
-  { header: 'disk', value: ({ diskBytes }) => diskBytes, format: formatBytes },
-  { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
+  { header: 'tokens', value: 'tokens', format: formatCount },
+  { header: 'memory', value: 'memoryBytes', format: formatBytes },
+  { header: 'disk', value: 'diskBytes', format: formatBytes },
+  { header: 'time', value: 'seconds', format: formatDuration },
 ];
 
 export function reportPlan(context: CommandContext, plan: WorkPlan): CommandResult {

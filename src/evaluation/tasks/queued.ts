@@ -14,12 +14,13 @@ import { evaluateTasks, type RunOptions } from './run.ts';
 import type { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 export const evalTaskKind = 'eval-task';
 
 const scorerSchema = z.strictObject({
   model: z.string().max(4096),
-  maxLength: z.int().min(2).optional(),
+  maxLength: whole(2).optional(),
   context: z.enum(['windows', 'unlimited']),
   bos: z.boolean().optional(),
   sharing: z.boolean(),
@@ -37,7 +38,7 @@ const dataSchema = z.strictObject({
   task: z.json(),
   data: z.string().max(4096),
   questions: z.strictObject({
-    shots: z.int().min(0).optional(),
+    shots: whole().optional(),
     limit: z.number().positive().optional(),
     seed: z.int().optional(),
   }),

@@ -10,6 +10,7 @@ import { filterSchema } from './filters/filter.ts';
 import { exactMatchFields } from './metrics/exact-match.ts';
 import { metrics, outputTypes } from './metrics/registry.ts';
 import { preparations } from './preparations.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 /** Types of columns; a dot in a name leads into a nested one (`choices.text`). */
 export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;
@@ -40,7 +41,7 @@ export const taskSchema = z
     /** Where shots come from. Default: the training, validation or test split, the first that there is. */
     fewshot_split: z.string().optional(),
     /** Rows at the beginning that are not evaluated: they are shots. */
-    skip_rows: z.int().min(0).default(0),
+    skip_rows: whole().default(0),
     /** Columns that a row must have, with their types. */
     columns: z.record(z.string(), z.enum(columnKinds)),
     /** Adds columns to a row that templates alone cannot express. */
@@ -65,7 +66,7 @@ export const taskSchema = z
     target_delimiter: z.string().default(' '),
     fewshot_delimiter: z.string().default('\n\n'),
     /** Shots, if the user asks for none. 0 written out means that there are never any. */
-    num_fewshot: z.int().min(0).optional(),
+    num_fewshot: whole().optional(),
     fewshot_config: z
       .strictObject({
         /** `default` draws shots for each question, `first_n` takes the first. */
@@ -75,11 +76,7 @@ export const taskSchema = z
     generation_kwargs: z
       .strictObject({
         until: textList.optional(),
-        max_gen_toks: z
-          .int()
-          .min(1)
-          .max(1 << 20)
-          .optional(),
+        max_gen_toks: whole(1, 1 << 20).optional(),
         do_sample: z.literal(false).optional(),
         temperature: z.literal(0).optional(),
       })

@@ -145,7 +145,7 @@ export function fieldsOf(body: JsonObject | undefined) {
 function fieldTable(fields: ReturnType<typeof fieldsOf>) {
   return makeTable(
     [
-      { header: 'field', value: ({ name }) => name },
+      { header: 'field', value: 'name' },
       {
         header: 'what it is',
         value: ({ schema, required }) => (required ? `${spoken(schema)}, required` : spoken(schema)),

@@ -11,12 +11,13 @@ import { chatInput, chatMessages, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
 import { checkInVocabulary, maybe, refuse, tokenId, withBody } from './request-fields.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const createSchema = (limits: ServerLimits) =>
   z.object({
     prompt: maybe(z.union([z.string(), z.array(tokenId).max(limits.promptTokens)])),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
-    ttl: maybe(z.int().min(1).max(limits.sessionSeconds)),
+    ttl: maybe(whole(1, limits.sessionSeconds)),
   });
 
 type NewSession = z.output<ReturnType<typeof createSchema>>;
@@ -114,7 +115,7 @@ export const sessionRoutes: readonly Route<Serving>[] = [
   post(
     `${one}/fork`,
     'Copies of a session',
-    () => z.object({ count: maybe(z.int().min(1).max(64)) }),
+    () => z.object({ count: maybe(whole(1, 64)) }),
     async ({ sessions }: Serving, request, { count = 1 }) => {
       const { session, ttl } = await sessions.load(named(request));
       const data: object[] = [];

@@ -5,6 +5,7 @@ import { recipeNames } from '../../training/recipes.ts';
 import { byName, measuredNumber, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
 import { glueTasks, measureNames } from './glue.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const glueNames = glueTasks.map(({ name }) => name);
 
@@ -59,7 +60,7 @@ export const classificationPlan = z
     /** Tasks of GLUE by name, or tasks with files. */
     tasks: z.array(taskSchema).min(1),
     /** Most rows that are trained on and measured on; default all. */
-    limit: z.strictObject({ train: z.int().min(1).optional(), validation: z.int().min(1).optional() }).default({}),
+    limit: z.strictObject({ train: whole(1).optional(), validation: whole(1).optional() }).default({}),
     models: byName(modelSchema),
     methods: byName(methodSchema),
     seeds: planSeeds,

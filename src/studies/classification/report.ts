@@ -82,8 +82,8 @@ function taskTable(own: readonly ClassificationRow[]): Table {
   const averages = own.map((row) => [row.method, formatFixed(100 * row.average, 2)] as const);
   return makeTable<(typeof lines)[number]>(
     [
-      { header: 'task', value: ({ task }) => task },
-      { header: 'measure', value: ({ measures }) => measures },
+      { header: 'task', value: 'task' },
+      { header: 'measure', value: 'measures' },
       ...own.map(({ method }): Column<(typeof lines)[number]> => {
         return { header: method, value: ({ values }) => values.get(method), align: 'right' };
       }),

@@ -101,14 +101,14 @@ function countTable(rows: readonly SupportRow[]): Table {
 function cellTable(rows: readonly SupportRow[]): Table {
   return makeTable(
     [
-      { header: 'family', value: ({ family }) => family },
-      { header: 'direction', value: ({ direction }) => direction },
-      { header: 'mixer', value: ({ mixer }) => mixer },
-      { header: 'convolution', value: ({ convolution }) => convolution },
-      { header: 'forward', value: ({ forward }) => forward },
-      { header: 'backward', value: ({ backward }) => backward },
-      { header: 'decode', value: ({ decode }) => decode },
-      { header: 'error', value: ({ maxError }) => maxError, format: (value) => value.toExponential(1) },
+      { header: 'family', value: 'family' },
+      { header: 'direction', value: 'direction' },
+      { header: 'mixer', value: 'mixer' },
+      { header: 'convolution', value: 'convolution' },
+      { header: 'forward', value: 'forward' },
+      { header: 'backward', value: 'backward' },
+      { header: 'decode', value: 'decode' },
+      { header: 'error', value: 'maxError', format: (value) => value.toExponential(1) },
     ],
     rows,
   );

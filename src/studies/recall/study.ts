@@ -148,8 +148,8 @@ async function reportRecall(title: string, results: readonly Result[]): Promise<
   const trainedOnly = (loss: number, value: number): number | undefined => (Number.isFinite(loss) ? value : undefined);
   const table = makeTable<(typeof rows)[number]>(
     [
-      { header: 'model', value: ({ method }) => method },
-      { header: 'size', value: ({ size }) => size },
+      { header: 'model', value: 'method' },
+      { header: 'size', value: 'size' },
       { header: 'seed', value: ({ loss, seed }) => trainedOnly(loss, seed) },
       { header: 'tokens', value: ({ test }) => test.length, format: formatCount },
       { header: 'pairs', value: ({ test }) => test.pairs },

@@ -22,8 +22,9 @@ import {
   type RuleAgreement,
   ruleCount,
 } from './verification-rules.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
-const tokens = z.int().min(1).max(65_536);
+const tokens = whole(1, 65_536);
 const share = z.number().min(0).max(1);
 
 const planSchema = z.strictObject({
@@ -33,7 +34,7 @@ const planSchema = z.strictObject({
     .array(z.string().min(1))
     .default([])
     .describe('.txt or .jsonl files whose documents begin the prompts; without any, prompts are random tokens'),
-  prompts: z.int().min(1).max(10_000).default(8).describe('number of prompts'),
+  prompts: whole(1, 10_000).default(8).describe('number of prompts'),
   promptLength: tokens
     .default(16)
     .describe('longest prompt, BOS included; lengths vary below it, so that all places in a group are met'),
@@ -44,7 +45,7 @@ const planSchema = z.strictObject({
     .describe('reference: from the sequential text, by hitRate; medusa: from the heads in the folder'),
   hitRate: share.default(0.6).describe('chance that a rank holds the right token if no better rank does'),
   tree: z.string().min(1).optional().describe('JSON of rank paths (default: the tree of the heads, or 64 nodes)'),
-  seed: z.int().min(0).max(0xffffffff).default(1).describe('of drafts and random prompts'),
+  seed: whole(0, 0xffffffff).default(1).describe('of drafts and random prompts'),
 });
 
 type Plan = z.output<typeof planSchema>;
@@ -113,11 +114,11 @@ function reportRules(results: readonly Measured[]): StudyReport {
   const [exact] = rules;
   const table = makeTable<RuleAgreement>(
     [
-      { header: 'verification', value: ({ name }) => name },
-      { header: 'mismatches', value: ({ mismatches }) => mismatches, format: formatCount },
-      { header: 'per 1,000 tokens', value: ({ mismatchesPer1000 }) => mismatchesPer1000, format: fixed(1) },
-      { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
-      { header: 'largest logit error', value: (row) => row.maxLogitError, format: (value) => value.toExponential(1) },
+      { header: 'verification', value: 'name' },
+      { header: 'mismatches', value: 'mismatches', format: formatCount },
+      { header: 'per 1,000 tokens', value: 'mismatchesPer1000', format: fixed(1) },
+      { header: 'tokens/step', value: 'tokensPerStep', format: fixed(2) },
+      { header: 'largest logit error', value: 'maxLogitError', format: (value) => value.toExponential(1) },
     ],
     rules,
   );

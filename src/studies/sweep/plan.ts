@@ -6,6 +6,7 @@ import { allReadings, mixerPresetReading, presetShapes } from '../../attention/p
 import { LinnetError } from '../../errors.ts';
 import { byName, measuredNumber, naming, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const methodSchema = z
   .strictObject({
@@ -15,7 +16,7 @@ const methodSchema = z
     /** Or a full configuration. */
     mixer: mixerSchema.optional(),
     /** Another mixer in the first layers, such as TransNormer's block-diagonal softmax. */
-    first: z.strictObject({ layers: z.int().min(1), mixer: mixerSchema }).optional(),
+    first: z.strictObject({ layers: whole(1), mixer: mixerSchema }).optional(),
     /** Whether it is run with the masked convolution too. Default: where the mixer can have one and has none. */
     augmented: z.boolean().optional(),
   })
@@ -42,7 +43,7 @@ export const sweepPlan = z.strictObject({
   /** Documents at the end that are measured on, or the share of them. */
   heldOut: z.number().positive(),
   /** Most windows of held-out text that are scored. */
-  windows: z.int().min(1).default(64),
+  windows: whole(1).default(64),
   tokenizer: z.string().min(1),
   models: byName(modelSchema),
   methods: byName(methodSchema),

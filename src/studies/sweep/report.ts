@@ -121,7 +121,7 @@ function methodRows(rows: readonly SweepRow[]): MethodRow[] {
 function methodTable(methods: readonly MethodRow[]): Table {
   const perplexity = (row?: SweepRow) => row && ([row.perplexity, row.deviation] as const);
   const columns: Column<MethodRow>[] = [
-    { header: 'method', value: ({ method }) => method },
+    { header: 'method', value: 'method' },
     spreadColumn('with convolution', ({ augmented }) => perplexity(augmented)),
     spreadColumn('plain', ({ plain }) => perplexity(plain)),
     spreadColumn('change', ({ change }) => change && [change.mean, change.deviation], 2, true),

@@ -16,10 +16,11 @@ import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 import { described } from '../settings.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 export const headsShape = {
   heads: described(
-    z.int().min(1).max(medusaLimits.heads).default(4),
+    whole(1, medusaLimits.heads).default(4),
     'count',
     'heads; head i guesses the token i positions after the next one',
   ),
@@ -27,7 +28,7 @@ export const headsShape = {
     description:
       "train the model's own layer of multi-token prediction (Qwen3.5, Qwen3-Next) in place of heads, to guess as far as --heads says",
   }),
-  headLayers: described(z.int().min(1).max(medusaLimits.layers).default(1), 'count', 'residual blocks of a head'),
+  headLayers: described(whole(1, medusaLimits.layers).default(1), 'count', 'residual blocks of a head'),
   headDecay: described(
     z.number().min(0.01).max(1).default(medusaTrainingDefaults.decay),
     'factor',

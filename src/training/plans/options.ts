@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { OptionsError } from '../../errors.ts';
 import { recipeNames, withRecipe } from '../recipes.ts';
 import { described, parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 /** The most memory that a run may take, as words: "8GiB". */
 const memorySize = described(
@@ -28,7 +29,7 @@ export const runShape = {
     '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
   ),
   field: described(z.string().min(1).default('text'), 'name', 'field of a .jsonl line that holds the text'),
-  heldOut: described(z.int().min(0).default(0), 'count', 'leave out the last documents, to evaluate on'),
+  heldOut: described(whole().default(0), 'count', 'leave out the last documents, to evaluate on'),
   packing: described(
     z.enum(['stream', 'document']).default('stream'),
     'name',
@@ -42,19 +43,19 @@ export const runShape = {
     'element type of the saved weights: F32, F16 or BF16',
   ),
   run: described(z.string().min(1).optional(), 'folder', 'run folder: record, metrics, snapshots (default: OUT.run)'),
-  snapshotEvery: described(z.int().min(1).default(100), 'steps', 'optimizer steps from one snapshot to the next'),
+  snapshotEvery: described(whole(1).default(100), 'steps', 'optimizer steps from one snapshot to the next'),
   memory: memorySize,
   resume: z.boolean().default(false).meta({
     description:
       'continue the run in the run folder from its newest snapshot; give the same options as before, or more `steps`',
   }),
   evaluateEvery: described(
-    z.int().min(1).optional(),
+    whole(1).optional(),
     'steps',
     'measure the loss on the held-out documents every so many optimizer steps, and after the last one',
   ),
   patience: described(
-    z.int().min(1).optional(),
+    whole(1).optional(),
     'count',
     'stop after this many measurements without a new lowest held-out loss',
   ),
@@ -89,7 +90,7 @@ export const recomputeShape = {
 
 const engineShape = {
   device: described(z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'), 'name', 'cpu, cuda or webgpu'),
-  threads: described(z.int().min(1).max(1024).optional(), 'count', 'threads of the engine (default: one per core)'),
+  threads: described(whole(1, 1024).optional(), 'count', 'threads of the engine (default: one per core)'),
 };
 
 export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };

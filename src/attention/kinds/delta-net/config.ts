@@ -11,8 +11,9 @@ import { learnedParameter } from '../../attention-layer.ts';
 import type { HeadCounts, MixerParameter, MixerParameterValues } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
 import { softplus } from '../gated/decay.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
-const count = z.int().min(1).max(65_536);
+const count = whole(1, 65_536);
 
 export const deltaNetSchema = z
   .strictObject({
@@ -26,7 +27,7 @@ export const deltaNetSchema = z
     keyWidth: count,
     valueWidth: count,
     /** K: positions under the filters of queries, keys and values, the own one included. */
-    kernel: z.int().min(1).max(64).default(4),
+    kernel: whole(1, 64).default(4),
     /** β is 2σ(b), not σ(b): a state may change its sign along a key. */
     doubled: z.literal(true).optional(),
     /** The filters of queries, of keys and of values are a parameter each. */

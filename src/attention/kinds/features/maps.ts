@@ -8,12 +8,13 @@ import { convolutionField, withConvolution } from '../../convolution-config.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
-export const featureCount = z.int().min(1).max(65536);
+export const featureCount = whole(1, 65536);
 const features = featureCount.default(64);
 
 /** Of the random projections. Another seed is a redraw; layers with different seeds have different projections. */
-const seed = z.int().min(0).max(0xffffffff).default(0);
+const seed = whole(0, 0xffffffff).default(0);
 
 /** m as the authors of YOSO choose it. */
 const defaultHashes = 32;
@@ -40,7 +41,7 @@ export const featureMapSchema = z.discriminatedUnion('name', [
   z
     .strictObject({
       name: z.literal('hashes'),
-      hashes: z.int().min(1).max(1024).default(defaultHashes),
+      hashes: whole(1, 1024).default(defaultHashes),
       bits: collisionBitsSchema.default(defaultCollisionBits),
       seed,
     })

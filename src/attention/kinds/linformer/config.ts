@@ -4,13 +4,14 @@ import { LinnetError } from '../../../errors.ts';
 import { convolutionField } from '../../convolution-config.ts';
 import type { MixerParameter } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 export const linformerSchema = z.strictObject({
   kind: z.literal('linformer'),
   /** r: rows that keys and values are projected to. */
-  rows: z.int().min(1).max(65536).default(64),
+  rows: whole(1, 65536).default(64),
   /** N: positions that the learned projections have columns for; longer sequences are refused. */
-  length: z.int().min(128).max(1048576).default(1024),
+  length: whole(128, 1048576).default(1024),
   convolution: convolutionField,
 });
 
@@ -44,9 +45,9 @@ export const blockLinformerSchema = z
   .strictObject({
     kind: z.literal('block-linformer'),
     /** r: rows that a closed block is projected to. */
-    rows: z.int().min(1).max(65536).default(defaultBlockRows),
+    rows: whole(1, 65536).default(defaultBlockRows),
     /** G: positions per block. */
-    block: z.int().min(1).max(65536).default(defaultGroup),
+    block: whole(1, 65536).default(defaultGroup),
     convolution: convolutionField,
   })
   .refine(({ rows, block }) => rows <= block, {

@@ -7,8 +7,9 @@ import { learnedParameter } from '../../attention-layer.ts';
 import type { AttentionDims, MixerParameter, MixerParameterValues, ProjectedPositions } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
 import { softplus } from '../gated/decay.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
-const count = z.int().min(1).max(65_536);
+const count = whole(1, 65_536);
 
 export const mamba2Schema = z
   .strictObject({
@@ -22,7 +23,7 @@ export const mamba2Schema = z
     /** Γ: heads come in as many groups of R = H/Γ, each with B and C of its own. */
     groups: count.default(1),
     /** L: positions under the filters, the own one included. */
-    kernel: z.int().min(1).max(64).default(4),
+    kernel: whole(1, 64).default(4),
     /** Whether the filters have biases. */
     bias: z.boolean().default(true),
     /** Smallest and largest dt; null: without an end. */

@@ -6,6 +6,7 @@ import { defaultGroup, groupSchema } from '../../preset.ts';
 import { sinkLogitField, sinkLogitParameters } from '../../sink-logits.ts';
 import { convolutionReach } from '../../convolution-config.ts';
 import { describeFeatureMap, isLearnedMap, mapParameters } from '../features/maps.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** Maps whose features are positive, so that weights of the memory can share a denominator with exponentials of scores. */
 const mapSchema = z.discriminatedUnion('name', [
@@ -36,9 +37,9 @@ export const windowSchema = z.strictObject({
   /** G: positions per group. */
   group: groupSchema.default(defaultGroup),
   /** W: groups that are read row by row, the own one included. With G = 1, a number of positions. */
-  window: z.int().min(1).max(1048576).default(defaultWindow),
+  window: whole(1, 1048576).default(defaultWindow),
   /** s: the first positions of a text, which every position reads row by row. */
-  sinks: z.int().min(0).max(1024).default(defaultSinks),
+  sinks: whole(0, 1024).default(defaultSinks),
   /** Null: positions older than the window are forgotten. */
   memory: memorySchema.nullable().default(null),
   convolution: convolutionField,

@@ -58,11 +58,11 @@ export const decode: Benchmark = {
       bandwidthShare: (row.weightBytesPerToken * row.tokensPerSecond) / readBytesPerSecond,
     }));
     context.table(rows, [
-      { header: 'mixers', value: ({ subject }) => subject },
-      { header: 'context', unit: 'tokens', value: (row) => row.context, format: formatTokens },
-      { header: 'step', unit: 'ms', value: ({ stepMs }) => stepMs, format: fixed(3) },
+      { header: 'mixers', value: 'subject' },
+      { header: 'context', unit: 'tokens', value: 'context', format: formatTokens },
+      { header: 'step', unit: 'ms', value: 'stepMs', format: fixed(3) },
       ...speedColumns,
-      { header: 'of bandwidth', value: ({ bandwidthShare }) => bandwidthShare, format: fixed(2) },
+      { header: 'of bandwidth', value: 'bandwidthShare', format: fixed(2) },
     ]);
     for (const { subject, nodes, creationMs } of graphs) {
       const size = nodes === undefined ? '' : `${formatCount(nodes)} nodes, `;
@@ -71,9 +71,9 @@ export const decode: Benchmark = {
     for (const { subject, context: tokens, kernelMs, ops } of profiles) {
       context.print(`profile, ${subject}, context ${formatTokens(tokens)}: ${formatFixed(kernelMs, 2)} ms in kernels`);
       context.table(ops, [
-        { header: 'op', value: ({ opType }) => opType },
-        { header: 'times', value: ({ count }) => count, format: fixed(0) },
-        { header: 'ms', value: ({ ms }) => ms, format: fixed(3) },
+        { header: 'op', value: 'opType' },
+        { header: 'times', value: 'count', format: fixed(0) },
+        { header: 'ms', value: 'ms', format: fixed(3) },
         { header: 'share', value: ({ ms }) => ms / kernelMs, format: fixed(3) },
       ]);
     }
@@ -100,8 +100,8 @@ export const prefill: Benchmark = {
     );
     const rows = speeds.map((speed) => ({ ...rowOf(speed), promptMs: speed.timing.medianMs }));
     context.table(rows, [
-      { header: 'prompt', unit: 'tokens', value: (row) => row.context, format: formatTokens },
-      { header: 'time', unit: 'ms', value: (row) => row.promptMs, format: fixed(0) },
+      { header: 'prompt', unit: 'tokens', value: 'context', format: formatTokens },
+      { header: 'time', unit: 'ms', value: 'promptMs', format: fixed(0) },
       ...speedColumns,
     ]);
     return { json: { rows, chunk } };
@@ -115,9 +115,9 @@ function rowOf({ timing: { minMs }, ...speed }: ContextSpeed) {
 }
 
 const speedColumns: readonly Column<MeasuredRow>[] = [
-  { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(1) },
-  { header: 'state', value: ({ stateBytes }) => stateBytes, format: formatBytes },
-  { header: 'peak memory', value: (row) => row.peakMemoryBytes, format: formatBytes },
+  { header: 'tokens/s', value: 'tokensPerSecond', format: fixed(1) },
+  { header: 'state', value: 'stateBytes', format: formatBytes },
+  { header: 'peak memory', value: 'peakMemoryBytes', format: formatBytes },
 ];
 
 const defaultNodes = [1, 4, 16, 64];
@@ -154,11 +154,11 @@ export const verify: Benchmark = {
         bandwidthShare: 1000 / ms / limit,
       }));
     context.table(rows, [
-      { header: 'nodes', value: (row) => row.nodes },
-      { header: 'step', unit: 'ms', value: (row) => row.stepMs, format: fixed(2) },
-      { header: 'of one node', value: (row) => row.ratio, format: fixed(2) },
-      { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
-      { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
+      { header: 'nodes', value: 'nodes' },
+      { header: 'step', unit: 'ms', value: 'stepMs', format: fixed(2) },
+      { header: 'of one node', value: 'ratio', format: fixed(2) },
+      { header: 'nodes/s', value: 'tokensPerSecond', format: fixed(1) },
+      { header: 'of bandwidth', value: 'bandwidthShare', format: fixed(2) },
     ]);
     if (!(await opened.hasHeads())) return { json: { context: committed, rows, draftMs: null } };
     await using medusa = await opened.heads();

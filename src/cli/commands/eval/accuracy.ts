@@ -79,15 +79,15 @@ function printQuality(context: CommandContext, result: AccuracyResult): void {
     value: (row: ClassAccuracy) => row[key],
   }));
   context.table(classes, [
-    { header: 'class', value: ({ label }) => label },
+    { header: 'class', value: 'label' },
     ...counts,
-    { header: 'F1', value: (row) => row.f1, format: fixed(4) },
+    { header: 'F1', value: 'f1', format: fixed(4) },
   ]);
   if (classes.length > mostConfusedClasses) return;
   const rows = confusion.map((taken, id) => ({ label: classes[id].label, taken }));
   context.print('\ntaken for (rows: the true classes)');
   context.table(rows, [
-    { header: '', value: ({ label }) => label },
+    { header: '', value: 'label' },
     ...classes.map(({ label }, id) => ({
       header: label,
       value: ({ taken }: (typeof rows)[number]) => taken[id],

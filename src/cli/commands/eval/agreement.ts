@@ -102,21 +102,21 @@ export const evalAgreement = defineCommand({
       first ??= agreements;
     }
     context.table(rows, [
-      { header: 'model', value: ({ model }) => model },
-      { header: 'greedy length', unit: `of ${tokens}`, value: (row) => row.greedyLength, format: fixed(1) },
+      { header: 'model', value: 'model' },
+      { header: 'greedy length', unit: `of ${tokens}`, value: 'greedyLength', format: fixed(1) },
       { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
-      { header: 'KL', unit: 'nats', value: ({ kl }) => kl, format: fixed(5) },
-      { header: 'p', value: ({ p }) => p, format: fixed(4) },
+      { header: 'KL', unit: 'nats', value: 'kl', format: fixed(5) },
+      { header: 'p', value: 'p', format: fixed(4) },
     ]);
     for (const { model, positions, recall, answers: found } of rows) {
       context.print(`\n${model}`);
       context.table(positions, [
         { header: 'position', value: ({ from, to }) => `${formatCount(from)}–${formatCount(to)}`, align: 'right' },
         { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
-        { header: 'KL', unit: 'nats', value: ({ kl }) => kl, format: fixed(5) },
+        { header: 'KL', unit: 'nats', value: 'kl', format: fixed(5) },
       ]);
       context.table(recall, [
-        { header: 'recall at', unit: 'tokens', value: ({ distance }) => distance, format: formatCount },
+        { header: 'recall at', unit: 'tokens', value: 'distance', format: formatCount },
         { header: 'original', unit: '%', value: (row) => 100 * row.original, format: fixed(1) },
         { header: 'converted', unit: '%', value: (row) => 100 * row.converted, format: fixed(1) },
       ]);

@@ -108,11 +108,11 @@ export const evalPerplexity = defineCommand({
       return { json: { ...result, ...asked } };
     }
     context.table(rows, [
-      { header: 'model', value: ({ model }) => model },
-      { header: 'perplexity', value: (row) => row.perplexity, format: fixed(4) },
+      { header: 'model', value: 'model' },
+      { header: 'perplexity', value: 'perplexity', format: fixed(4) },
       { header: 'change', unit: '%', value: (row) => 100 * (row.perplexity / first.perplexity - 1), format: fixed(2) },
-      { header: 'nats per token', value: ({ nll }) => nll, format: fixed(5) },
-      { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
+      { header: 'nats per token', value: 'nll', format: fixed(5) },
+      { header: 'tokens', value: 'tokens', format: formatCount },
     ]);
     if (rows.some(({ tokens }) => tokens !== first.tokens)) {
       context.note('the models split the text into other numbers of tokens: perplexities per token cannot be compared');

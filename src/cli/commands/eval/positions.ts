@@ -81,12 +81,12 @@ export const evalPositions = defineCommand({
       }));
       const rows = results.flatMap(({ model, depths }) => depths.map((depth) => ({ model, ...depth })));
       context.table(rows, [
-        { header: 'model', value: ({ model }) => model },
-        { header: 'after', value: (row) => row.after, format: formatCount, align: 'right' },
-        { header: 'perplexity', value: (row) => row.perplexity, format: fixed(3) },
-        { header: 'of the first', value: (row) => row.ratio, format: fixed(4) },
-        { header: '±', value: (row) => row.ratioError, format: fixed(4) },
-        { header: 'state', value: (row) => row.stateBytes, format: formatBytes },
+        { header: 'model', value: 'model' },
+        { header: 'after', value: 'after', format: formatCount, align: 'right' },
+        { header: 'perplexity', value: 'perplexity', format: fixed(3) },
+        { header: 'of the first', value: 'ratio', format: fixed(4) },
+        { header: '±', value: 'ratioError', format: fixed(4) },
+        { header: 'state', value: 'stateBytes', format: formatBytes },
       ]);
       return { json: { length, scored, models: results } };
     }

@@ -339,11 +339,11 @@ interface SummaryRow {
 }
 
 const columns: readonly Column<SummaryRow>[] = [
-  { header: 'task', value: ({ task }) => task },
-  { header: 'n', value: ({ size }) => size, format: formatCount },
-  { header: 'metric', value: ({ metric }) => metric },
-  { header: 'value', value: ({ value }) => value, format: fixed(4) },
-  { header: '± error', value: ({ error }) => error, format: fixed(4) },
+  { header: 'task', value: 'task' },
+  { header: 'n', value: 'size', format: formatCount },
+  { header: 'metric', value: 'metric' },
+  { header: 'value', value: 'value', format: fixed(4) },
+  { header: '± error', value: 'error', format: fixed(4) },
 ];
 
 function printSummaries(context: CommandContext, summaries: readonly TaskSummary[]): void {

@@ -78,7 +78,7 @@ function printAccuracy(context: CommandContext, accuracy: readonly (readonly num
   const rows = accuracy.map((within, head) => ({ head: head + 1, within }));
   context.print(`share of tokens among the most likely k of each head, over ${positions} held-out positions:`);
   context.table(rows, [
-    { header: 'head', value: ({ head }) => head },
+    { header: 'head', value: 'head' },
     ...shown.map((k) => ({
       header: `top ${k}`,
       value: ({ within }: (typeof rows)[number]) => within[Math.min(k, within.length) - 1] ?? 0,

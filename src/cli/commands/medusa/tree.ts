@@ -240,10 +240,10 @@ export const medusaTree = defineCommand({
 });
 
 const columns: readonly Column<RatedTree>[] = [
-  { header: 'nodes', value: ({ nodes }) => nodes },
-  { header: 'depth', value: ({ depth }) => depth },
-  { header: 'tokens/step', value: ({ length }) => length, format: fixed(2) },
-  { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: fixed(2) },
-  { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(0) },
-  { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
+  { header: 'nodes', value: 'nodes' },
+  { header: 'depth', value: 'depth' },
+  { header: 'tokens/step', value: 'length', format: fixed(2) },
+  { header: 'step', unit: 'ms', value: 'ms', format: fixed(2) },
+  { header: 'tokens/s', value: 'tokensPerSecond', format: fixed(0) },
+  { header: 'speed-up', value: 'speedup', format: formatRatio },
 ];

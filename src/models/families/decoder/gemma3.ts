@@ -10,6 +10,7 @@ import { onlyValue, size } from '../../config-fields.ts';
 import { originalMixer } from '../../linnet-section.ts';
 import { decoderFields, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const variant: DecoderVariant = {
   family: 'gemma3_text',
@@ -52,11 +53,11 @@ const gemma3Schema = z.object({
   rope_theta: z.number().positive().default(1e6),
   rope_local_base_freq: z.number().positive().default(1e4),
   rope_parameters: z.strictObject({ full_attention: ropeSchema, sliding_attention: ropeSchema }).nullish(),
-  sliding_window: z.int().min(1).max(1_048_576).default(4096),
+  sliding_window: whole(1, 1_048_576).default(4096),
   layer_types: z.array(z.enum(['sliding_attention', 'full_attention'])).nullish(),
-  sliding_window_pattern: z.int().min(1).nullish(),
+  sliding_window_pattern: whole(1).nullish(),
   // The number that transformers writes next to `layer_types`, which it follows from.
-  _sliding_window_pattern: z.int().min(1).nullish(),
+  _sliding_window_pattern: whole(1).nullish(),
 });
 
 export const gemma3TextModel = decoderFamily(variant, gemma3Schema, ['cache_implementation'], (fields) => {

@@ -18,6 +18,7 @@ import {
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 
@@ -50,7 +51,7 @@ const fields = {
   num_key_value_heads: size,
   head_dim: size.default(256),
   attention_bias: z.boolean().default(false),
-  full_attention_interval: z.int().min(1).default(4),
+  full_attention_interval: whole(1).default(4),
   linear_key_head_dim: deltaNetFields.linear_key_head_dim.default(128),
   linear_value_head_dim: deltaNetFields.linear_value_head_dim.default(128),
   linear_num_key_heads: deltaNetFields.linear_num_key_heads.default(16),
@@ -60,7 +61,7 @@ const fields = {
   /** Of Gated DeltaNet. */
   output_gate_type: z.literal(['silu', 'swish'], 'only "silu", or "swish", is supported').nullish(),
   /** Layers of multi-token prediction; absent where Qwen3-Next has one. Only a single one, with the model's table of tokens, is used. */
-  mtp_num_hidden_layers: z.int().min(0).nullish(),
+  mtp_num_hidden_layers: whole().nullish(),
   mtp_use_dedicated_embeddings: z.boolean().nullish(),
   linnet: linnetSectionOf('qwen3_5'),
 };

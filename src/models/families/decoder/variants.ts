@@ -19,6 +19,7 @@ import {
   ropeOf,
 } from './config.ts';
 import { decoderFamily } from './model.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
@@ -62,7 +63,7 @@ const mistralSchema = z.object({
   // Elsewhere its absence means as many as there are query heads, in Mistral's own code 8.
   num_key_value_heads: size,
   /** w; null reads the whole past. The default is transformers' own. */
-  sliding_window: z.int().min(1).max(1_048_576).nullable().default(4096),
+  sliding_window: whole(1, 1_048_576).nullable().default(4096),
 });
 
 export const mistralModel = decoderFamily(
@@ -117,7 +118,7 @@ const smolLm3Schema = z.object({
   tie_word_embeddings: z.boolean().default(true),
   /** By layer 1 where it turns queries and keys, 0 where it does not; else every layer of this interval does not. */
   no_rope_layers: z.array(z.literal([0, 1])).nullish(),
-  no_rope_layer_interval: z.int().min(1).default(4),
+  no_rope_layer_interval: whole(1).default(4),
 });
 
 export const smolLm3Model = decoderFamily(smolLm3Variant, smolLm3Schema, unusedWindowFields, (fields) => {

@@ -12,6 +12,7 @@ import {
 } from '../../config-fields.ts';
 import { linnetSectionOf, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),
@@ -20,7 +21,7 @@ const flashSchema = z.object({
   dim: size.refine((dim) => dim % 2 === 0, 'must be even: half of the features are shifted by a token'),
   depth: layerCount,
   /** G. */
-  group_size: z.int().min(1).max(65536).default(256),
+  group_size: whole(1, 65536).default(256),
   /** S. */
   query_key_dim: size.refine((dim) => dim % 2 === 0, 'must be even: rotary embedding turns pairs').default(128),
   /** E = ⌊expansion_factor · dim⌋. */
@@ -39,10 +40,7 @@ const flashSchema = z.object({
   local: z.boolean().default(true),
   global: z.boolean().default(true),
   /** K, one filter per layer shared by all channels; null for none. Only with `mixed`. */
-  convolution: z
-    .int()
-    .min(1)
-    .max(65535)
+  convolution: whole(1, 65535)
     .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .nullable()
     .default(null),

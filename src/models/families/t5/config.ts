@@ -24,6 +24,7 @@ import {
   partMixers,
 } from '../../linnet-section.ts';
 import type { FamilyConfig } from '../family.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
 const feedForwards = {
@@ -48,10 +49,7 @@ const t5Schema = z.looseObject({
   num_decoder_layers: layerCount.nullish(),
   num_heads: size.default(8),
   n_positions: size.default(512),
-  relative_attention_num_buckets: z
-    .int()
-    .min(4)
-    .max(1 << 16)
+  relative_attention_num_buckets: whole(4, 1 << 16)
     .refine((buckets) => buckets % 2 === 0, 'must be even: half of the buckets are for later positions')
     .default(32),
   relative_attention_max_distance: size.default(128),
@@ -59,9 +57,9 @@ const t5Schema = z.looseObject({
   layer_norm_epsilon: z.number().positive().max(1).default(1e-6),
   tie_word_embeddings: z.boolean().default(true),
   is_encoder_decoder: onlyValue(true, 'there is no encoder without its decoder'),
-  pad_token_id: z.int().min(0).nullish(),
+  pad_token_id: whole().nullish(),
   eos_token_id: textEndFields.eos_token_id,
-  decoder_start_token_id: z.int().min(0).nullish(),
+  decoder_start_token_id: whole().nullish(),
   linnet: encoderDecoderSection,
 });
 

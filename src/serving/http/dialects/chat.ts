@@ -14,6 +14,7 @@ import { finishOf, type TextRecord, usageOf, visibleScores } from './records.ts'
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
 
@@ -21,10 +22,10 @@ const schema = (limits: ServerLimits) =>
   z.object({
     ...textFields(limits),
     messages: z.array(messageSchema).min(1).max(limits.messages),
-    max_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
-    max_completion_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
+    max_tokens: maybe(whole(1, limits.maxTokens)),
+    max_completion_tokens: maybe(whole(1, limits.maxTokens)),
     logprobs: maybe(z.boolean()),
-    top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    top_logprobs: maybe(whole(0, limits.logprobs)),
     add_generation_prompt: maybe(z.boolean()),
     reasoning_effort: effortField,
     chat_template_kwargs: templateVariables,

@@ -11,6 +11,7 @@ import { openAiFraming } from './event-stream.ts';
 import { completionLogprobs, type CompletionScore, openAiParts, textOffsets } from './answer-parts.ts';
 import { finishOf, type TextRecord, usageOf } from './records.ts';
 import { commonRefusals, sessionTurn, textFields, askedText } from './text-fields.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 function schema(limits: ServerLimits) {
   const ids = z.array(tokenId).max(limits.promptTokens);
@@ -21,8 +22,8 @@ function schema(limits: ServerLimits) {
         error: `expected a text, token ids, or up to ${limits.prompts} of either`,
       }),
     ),
-    max_tokens: maybe(z.int().min(0).max(limits.maxTokens)),
-    logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    max_tokens: maybe(whole(0, limits.maxTokens)),
+    logprobs: maybe(whole(0, limits.logprobs)),
     echo: maybe(z.boolean()),
     add_special_tokens: maybe(z.boolean()),
   });

@@ -14,6 +14,7 @@ import { chatLogprobs, timingsOf } from './answer-parts.ts';
 import { finishOf, type TextRecord, visibleScores } from './records.ts';
 import { commonSampling, jsonSchemaField, samplingFields, askedText } from './text-fields.ts';
 import { answerTo, type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** Tokens where a request sets no limit. */
 const unboundedTokens = 4096;
@@ -30,7 +31,7 @@ function fieldsOf(limits: ServerLimits) {
     keep_alive: maybe(z.union([z.string().max(64), z.number()])),
     think: maybe(z.union([z.boolean(), z.enum(['low', 'medium', 'high'])])),
     logprobs: maybe(z.boolean()),
-    top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    top_logprobs: maybe(whole(0, limits.logprobs)),
     options: maybe(
       z.object({
         temperature,
@@ -42,8 +43,8 @@ function fieldsOf(limits: ServerLimits) {
         seed,
         stop,
         repeat_penalty: maybe(z.number().min(0.01).max(100)),
-        repeat_last_n: maybe(z.int().min(-1).max(65536)),
-        num_predict: maybe(z.int().min(-2).max(limits.maxTokens)),
+        repeat_last_n: maybe(whole(-1, 65536)),
+        num_predict: maybe(whole(-2, limits.maxTokens)),
         mirostat: only(0),
         typical_p: only(1),
         tfs_z: only(1),

@@ -22,6 +22,7 @@ import {
 } from '../request-fields.ts';
 import type { At } from './dialect.ts';
 import type { AskedText, Keep } from './records.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
 export const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.literal(true)], {
@@ -37,10 +38,7 @@ const responseFormat = z.discriminatedUnion('type', [
 
 const probability = z.number().min(0).max(1);
 const penalty = z.number().min(-100).max(100);
-const topK = z
-  .int()
-  .min(-1)
-  .max(1 << 24);
+const topK = whole(-1, 1 << 24);
 
 /** How tokens are chosen and texts end, in all dialects. */
 export function samplingFields(limits: ServerLimits) {
@@ -67,8 +65,8 @@ export function textFields(limits: ServerLimits) {
   return {
     ...samplingFields(limits),
     model: modelName,
-    n: maybe(z.int().min(1).max(limits.n)),
-    best_of: maybe(z.int().min(1).max(limits.n)),
+    n: maybe(whole(1, limits.n)),
+    best_of: maybe(whole(1, limits.n)),
     stream_options: maybe(
       z.object({
         include_usage: maybe(z.boolean()),
@@ -79,16 +77,16 @@ export function textFields(limits: ServerLimits) {
     speculate: maybe(z.enum(drafters)),
     stop_token_ids: maybe(z.array(tokenId).max(limits.stops)),
     include_stop_str_in_output: maybe(z.boolean()),
-    min_tokens: maybe(z.int().min(0).max(limits.maxTokens)),
-    prompt_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    min_tokens: maybe(whole(0, limits.maxTokens)),
+    prompt_logprobs: maybe(whole(0, limits.logprobs)),
     return_token_ids: maybe(z.boolean()),
     return_tokens_as_token_ids: maybe(z.boolean()),
-    priority: maybe(z.int().min(-0x7fffffff).max(0x7fffffff)),
+    priority: maybe(whole(-0x7fffffff, 0x7fffffff)),
     repetition_penalty: maybe(z.number().min(0.01).max(100)),
     logit_bias: maybe(z.record(z.string().regex(/^\d{1,8}$/), penalty)),
     cache_salt: maybe(z.string().max(256)),
     session_id: maybe(z.string().max(64)),
-    session_version: maybe(z.int().min(1).max(Number.MAX_SAFE_INTEGER)),
+    session_version: maybe(whole(1, Number.MAX_SAFE_INTEGER)),
     response_format: maybe(responseFormat),
   };
 }
