@@ -1,4 +1,7 @@
-/** Greedy tokens of llama.cpp after given ids: one JSON argument, a list of models, the tokens as JSON on the last line. */
+/**
+ * Greedy tokens of llama.cpp after given ids, and its probabilities of the next token at every place of these texts: one JSON
+ * argument, a list of models, the answers as JSON on the last line.
+ */
 import type { Token } from 'node-llama-cpp';
 import { openLlama } from './open-llama.ts';
 
@@ -8,19 +11,36 @@ export interface GreedyRequest {
   readonly sequences: readonly (readonly number[])[];
   /** Tokens after each sequence. */
   readonly count: number;
+  /** Whether probabilities are wanted. */
+  readonly probabilities?: boolean;
+}
+
+/** What llama.cpp says of a sequence. */
+export interface GreedyAnswer {
+  readonly tokens: readonly number[];
+  /** After each id and each token but the last, by token. Empty where they are not wanted. */
+  readonly probabilities: readonly (readonly number[])[];
 }
 
 const [, , json] = process.argv;
 if (json === undefined) throw new Error('usage: one JSON argument, a list of GreedyRequest');
 const requests = JSON.parse(json) as GreedyRequest[];
 const llama = await openLlama(1);
-const answers: number[][][] = [];
-for (const { model: modelPath, sequences, count } of requests) {
+const answers: GreedyAnswer[][] = [];
+for (const { model: modelPath, sequences, count, probabilities } of requests) {
   const model = await llama.loadModel({ modelPath, ignoreMemorySafetyChecks: true });
   const longest = Math.max(...sequences.map(({ length }) => length)) + count;
-  const context = await model.createContext({ contextSize: longest + 8, threads: 1, ignoreMemorySafetyChecks: true });
+  // Caches in float32, as here: what is left are the products.
+  const context = await model.createContext({
+    contextSize: longest + 8,
+    threads: 1,
+    ignoreMemorySafetyChecks: true,
+    experimentalKvCacheKeyType: 'F32',
+    experimentalKvCacheValueType: 'F32',
+    flashAttention: false,
+  });
   const sequence = context.getSequence();
-  const texts: number[][] = [];
+  const texts: GreedyAnswer[] = [];
   for (const ids of sequences) {
     await sequence.clearHistory();
     const tokens: number[] = [];
@@ -28,9 +48,25 @@ for (const { model: modelPath, sequences, count } of requests) {
       tokens.push(token);
       if (tokens.length >= count) break;
     }
-    texts.push(tokens);
+    texts.push({
+      tokens,
+      probabilities: probabilities === true ? await probabilitiesOf([...ids, ...tokens.slice(0, -1)]) : [],
+    });
   }
   answers.push(texts);
+
+  async function probabilitiesOf(text: readonly number[]): Promise<number[][]> {
+    await sequence.clearHistory();
+    const options = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+    const asked = (text as Token[]).map((token): [Token, object] => [
+      token,
+      { generateNext: { probabilities: true, options } },
+    ]);
+    return (await sequence.controlledEvaluate(asked)).map((output) => {
+      const next = output?.next.probabilities ?? new Map<Token, number>();
+      return Array.from({ length: next.size }, (_, token) => next.get(token as Token) ?? 0);
+    });
+  }
   await model.dispose();
 }
 await llama.dispose();

@@ -65,6 +65,38 @@ const q4k: BlockFormat = {
   spread: 36.4 * Math.sqrt((16 * 16 - 1) / 12), // with the root of the mean square of scales; without minima
 };
 
+/** Q5_0: half-precision scale d, 32 fifth bits, then 32 nibbles q; a value is d·(q − 16). */
+const q5: BlockFormat = {
+  ggmlType: 6,
+  blockValues: 32,
+  blockBytes: 22,
+  setScale: setLeadingHalf,
+  spread: Math.sqrt((32 * 32 - 1) / 12),
+};
+
+/** Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles; m is 16 times d. */
+const q5k: BlockFormat = {
+  ggmlType: 13,
+  blockValues: 256,
+  blockBytes: 176,
+  setScale(bytes, offset, bits) {
+    setLeadingHalf(bytes, offset, bits);
+    setLeadingHalf(bytes, offset + 2, bits + (4 << 10));
+  },
+  spread: 36.4 * Math.sqrt((32 * 32 - 1) / 12),
+};
+
+/** F16, 32 at a time: random signs and fractions, one exponent. */
+const f16: BlockFormat = {
+  ggmlType: 1,
+  blockValues: 32,
+  blockBytes: 64,
+  setScale(bytes, offset, bits) {
+    for (let i = offset + 1; i < offset + 64; i += 2) bytes[i] = (bytes[i] & 0x83) | ((bits >>> 8) & 0x7c);
+  },
+  spread: 1.53,
+};
+
 /** Q6_K: 128 low and 64 high parts of codes, 16 signed scales, half-precision d; a value is d·scale·(q − 32). Scales are 0…15. */
 const q6k: BlockFormat = {
   ggmlType: 14,
@@ -85,6 +117,9 @@ export const blockFormats = {
   q4_k_m: { usual: q4k, finer: q6k },
 } as const satisfies Readonly<Record<string, MatrixFormats>>;
 export type BlockFormatName = keyof typeof blockFormats;
+
+/** All of them, by the names that ggml gives them. */
+export const randomFormats = { Q4_0: q4, Q5_0: q5, Q8_0: q8, Q4_K: q4k, Q5_K: q5k, Q6_K: q6k, F16: f16 } as const;
 
 /** Formats of the matrices of a file. */
 export interface MatrixFormats {

@@ -1,0 +1,177 @@
+/**
+ * Tiny GGUF models with other weights: all metadata and vectors of a template, matrices with random codes of one format, and a head
+ * that is fitted to hidden states, so that the most probable token leads by far and rounding does not choose between equals.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { halfValues } from '../../src/checkpoint/gguf/block-types.ts';
+import { type ListedTensor, readGgufHeader } from '../../src/checkpoint/gguf/header.ts';
+import { type BlockFormat, halfBits, RandomBytes, randomFormats, randomMatrix } from './random-blocks.ts';
+
+export const tinyTypes = ['F32', 'F16', 'Q8_0', 'Q6_K', 'Q5_K', 'Q5_0', 'Q4_K', 'Q4_0'] as const;
+export type TinyType = (typeof tinyTypes)[number];
+
+/** llama.cpp's choice where rows do not divide into blocks of 256. */
+const substitutes: Readonly<Partial<Record<TinyType, TinyType>>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_0', Q6_K: 'Q8_0' };
+
+/** A matrix [rows,columns] in float32. */
+export interface Head {
+  readonly rows: number;
+  readonly columns: number;
+  readonly values: Float32Array;
+}
+
+interface Stored {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly ggmlType: number;
+  readonly bytes: Uint8Array;
+}
+
+const ggmlTypes: Readonly<Record<string, number>> = { F32: 0, F16: 1, Q8_0: 8 };
+
+/** @param head of the file; without one that of the template, in random codes too */
+export async function writeTinyGguf(to: string, template: string, type: TinyType, head?: Head): Promise<void> {
+  const bytes = await readFile(template);
+  const read = (offset: number, length: number) => Promise.resolve(bytes.subarray(offset, offset + length));
+  const { tensors } = await readGgufHeader({ name: template, size: bytes.length, read });
+  const random = new RandomBytes(7);
+  const stored = [...tensors.values()].map((tensor): Stored => {
+    const { name, shape, type: old, offset, byteLength } = tensor;
+    if (old.name !== 'F32') return { name, shape, ...randomCodes(tensor, type, random) };
+    return { name, shape, ggmlType: 0, bytes: bytes.subarray(offset, offset + byteLength) };
+  });
+  const others = head === undefined ? stored : stored.filter(({ name }) => name !== 'output.weight');
+  const all = head === undefined ? others : [...others, storedHead(head, type)];
+  const [before, count] = metadataOf(bytes);
+  await writeFile(to, Buffer.concat([...pieces(before, count, all)]));
+}
+
+function randomCodes({ shape }: ListedTensor, type: TinyType, random: RandomBytes): Pick<Stored, 'ggmlType' | 'bytes'> {
+  const [rows, columns] = [shape.slice(0, -1).reduce((a, b) => a * b, 1), shape[shape.length - 1]];
+  const wanted = type === 'F32' ? 'F16' : type;
+  const fits = columns % randomFormats[wanted].blockValues === 0;
+  const name = fits ? wanted : (substitutes[wanted] ?? 'F16');
+  const format: BlockFormat = randomFormats[name === 'F32' ? 'F16' : name];
+  const bytes = Buffer.concat([...randomMatrix(format, rows, columns, random)]);
+  if (type !== 'F32') return { ggmlType: format.ggmlType, bytes };
+  const values = Float32Array.from({ length: rows * columns }, (_, i) => halfValues()[bytes.readUInt16LE(2 * i)]);
+  return { ggmlType: ggmlTypes.F32, bytes: new Uint8Array(values.buffer) };
+}
+
+/** In F32 for F32, else in Q8_0. */
+function storedHead({ rows, columns, values }: Head, type: TinyType): Stored {
+  const own = { name: 'output.weight', shape: [rows, columns] };
+  if (type === 'F32' || type === 'F16') return { ...own, ggmlType: 0, bytes: new Uint8Array(values.buffer) };
+  const { blockValues, blockBytes, ggmlType } = randomFormats.Q8_0;
+  const bytes = Buffer.alloc((values.length / blockValues) * blockBytes);
+  for (let block = 0; block < values.length / blockValues; block++) {
+    const part = values.subarray(block * blockValues, (block + 1) * blockValues);
+    const bits = halfBits(Math.max(0.01, ...part.map(Math.abs)) / 126);
+    bytes.writeUInt16LE(bits, block * blockBytes);
+    part.forEach((value, i) => {
+      const code = Math.round(value / halfValues()[bits]);
+      bytes.writeInt8(Math.max(-127, Math.min(127, code)), block * blockBytes + 2 + i);
+    });
+  }
+  return { ...own, ggmlType, bytes };
+}
+
+function* pieces(metadata: Uint8Array, entries: number, tensors: readonly Stored[]): Generator<Uint8Array> {
+  let written = 0;
+  const counted = (part: Uint8Array): Uint8Array => {
+    written += part.length;
+    return part;
+  };
+  const padding = (): Uint8Array => counted(Buffer.alloc((32 - (written % 32)) % 32));
+  const words = (...values: readonly (number | bigint)[]): Uint8Array =>
+    counted(
+      Buffer.concat(
+        values.map((value) => {
+          const part = Buffer.alloc(typeof value === 'bigint' ? 8 : 4);
+          if (typeof value === 'bigint') part.writeBigUInt64LE(value);
+          else part.writeUInt32LE(value);
+          return part;
+        }),
+      ),
+    );
+  yield words(0x46554747, 3, BigInt(tensors.length), BigInt(entries));
+  yield counted(metadata);
+  let offset = 0;
+  for (const { name, shape, ggmlType, bytes } of tensors) {
+    yield words(BigInt(Buffer.byteLength(name)));
+    yield counted(Buffer.from(name));
+    yield words(shape.length, ...shape.toReversed().map(BigInt), ggmlType, BigInt(offset));
+    offset += 32 * Math.ceil(bytes.length / 32);
+  }
+  yield padding();
+  for (const { bytes } of tensors) {
+    yield counted(bytes);
+    yield padding();
+  }
+}
+
+/** Bytes of numbers by ggml's type of a value; 8 is a text, 9 an array. */
+const valueBytes = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];
+
+/** The metadata of a file as it is, and the number of its entries. */
+function metadataOf(bytes: Buffer): [Uint8Array, number] {
+  const count = Number(bytes.readBigUInt64LE(16));
+  let at = 24;
+  const skipText = (): void => {
+    at += 8 + Number(bytes.readBigUInt64LE(at));
+  };
+  const skipValue = (type: number): void => {
+    if (type === 8) return skipText();
+    if (type !== 9) {
+      at += valueBytes[type];
+      return;
+    }
+    const inner = bytes.readUInt32LE(at);
+    const length = Number(bytes.readBigUInt64LE(at + 4));
+    at += 12;
+    for (let i = 0; i < length; i++) skipValue(inner);
+  };
+  for (let entry = 0; entry < count; entry++) {
+    skipText();
+    at += 4;
+    skipValue(bytes.readUInt32LE(at - 4));
+  }
+  return [bytes.subarray(24, at), count];
+}
+
+/**
+ * The head of least norm that gives `target` the logit `peak` and all others 0: W = (Y (H Hᵀ)⁻¹) H.
+ * @param hidden [N][columns], N at most `columns`
+ */
+export function fittedHead(
+  hidden: readonly Float32Array[],
+  targets: readonly number[],
+  rows: number,
+  peak: number,
+): Head {
+  const columns = hidden[0].length;
+  const N = hidden.length;
+  const gram = hidden.map((a) => hidden.map((b) => a.reduce((sum, value, i) => sum + value * b[i], 0)));
+  const ridge = 1e-4 * gram[0][0];
+  // [H Hᵀ | 1] by Gauss and Jordan; the matrix is positive definite.
+  const work = gram.map((row, n) => [
+    ...row.map((value, i) => value + (i === n ? ridge : 0)),
+    ...row.map((_, i) => (i === n ? 1 : 0)),
+  ]);
+  for (let n = 0; n < N; n++) {
+    const pivot = work[n].map((value) => value / work[n][n]);
+    work[n] = pivot;
+    for (let other = 0; other < N; other++) {
+      const factor = work[other][n];
+      if (other !== n) work[other] = work[other].map((value, i) => value - factor * pivot[i]);
+    }
+  }
+  const values = new Float32Array(rows * columns);
+  for (let n = 0; n < N; n++) {
+    for (let m = 0; m < N; m++) {
+      const weight = peak * work[n][N + m];
+      for (let i = 0; i < columns; i++) values[targets[n] * columns + i] += weight * hidden[m][i];
+    }
+  }
+  return { rows, columns, values };
+}
