@@ -71,6 +71,9 @@ describe('the report of a conversion', () => {
     const decisions = [...page.matchAll(/<td>(yes|no|no change)<\/td><\/tr>/g)].map(([, word]) => word);
     expect(decisions).toEqual(['yes', 'yes', 'no change']);
     expect(page.match(/linnet convert tiny/g)).toHaveLength(1);
+    // One window is not "1 windows".
+    expect(page).toContain('windows of 64 tokens: 1<');
+    expect(page).not.toMatch(/\b1 windows/);
   });
 
   it.each([

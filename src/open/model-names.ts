@@ -33,7 +33,7 @@ export interface HubPlace {
  * @throws LinnetError `NOT_FOUND` for a path that is not there, and cannot be a model of the hub
  */
 export async function placeOfModel(given: string, base?: string): Promise<NamedPlace> {
-  if (given.startsWith(shippedPrefix)) return { path: shippedFolder(given.slice(shippedPrefix.length)) };
+  if (given.startsWith(shippedPrefix)) return { path: await shippedFolder(given.slice(shippedPrefix.length)) };
   const path = base === undefined ? given : resolve(base, given);
   if (await isThere(path)) return { path };
   const meant = await nearPath(path);
@@ -66,8 +66,13 @@ export async function keptModel({ id, file }: HubPlace): Promise<string | undefi
   return (await examineDownload(folder, id))?.intact === true ? folder : undefined;
 }
 
-function shippedFolder(name: string): string {
-  if (Object.hasOwn(shippedModels, name)) return fileURLToPath(new URL(shippedModels[name], import.meta.url));
+async function shippedFolder(name: string): Promise<string> {
+  if (Object.hasOwn(shippedModels, name)) {
+    const folder = fileURLToPath(new URL(shippedModels[name], import.meta.url));
+    if (await isThere(folder)) return folder;
+    const advice = 'a bundler has to keep linnet external, since it reads files beside its code';
+    throw new LinnetError('NOT_FOUND', `${shippedPrefix}${name} is not at ${folder}; ${advice}`);
+  }
   const known = Object.keys(shippedModels).map((one) => shippedPrefix + one);
   throw new LinnetError('NOT_FOUND', `no model ${quoteName(name)} comes with the package; it has ${listNames(known)}`);
 }

@@ -306,6 +306,9 @@ describe('what callers without TypeScript see', () => {
     const wrong: object = { max_new_tokens: 3 };
     await using model = await open(at('llama'));
     expect(() => model.generate('ab', wrong)).toThrow(/"max_new_tokens"; did you mean maxTokens\?/);
+    // From the call, not from the first piece: a server has not sent its headers by then.
+    expect(() => model.generate('ab', { maxTokens: -3 })).toThrow(/maxTokens/);
+    expect(() => model.session().continue('ab', { maxTokens: -3 })).toThrow(/maxTokens/);
     const mistyped: object = { treads: 2 };
     await expect(open(at('llama'), mistyped)).rejects.toThrow(/did you mean threads\?/);
   });

@@ -21,6 +21,17 @@ it('of services start the executable: npx may end on SIGTERM and leave the serve
   expect(started).toEqual([]);
 });
 
+it("of the choice of a mixer quote the README's numbers", () => {
+  const [readme, choice] = ['README.md', 'docs/choose-a-mixer.md'].map((page) =>
+    readFileSync(join(root, page), 'utf8'),
+  );
+  const measured = /^perplexity ([\d.]+) → ([\d.]+)/m
+    .exec(readme)
+    ?.slice(1)
+    .map((text) => Number(text).toFixed(2));
+  expect(/the README's model goes from ([\d.]+) to ([\d.]+)/.exec(choice)?.slice(1)).toEqual(measured);
+});
+
 /** The anchor that GitHub gives a heading. */
 function anchorOf(heading: string): string {
   const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').replace(/[`*]/g, '');

@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { build as bundle } from 'esbuild';
 import { build, createServer, preview } from 'vite';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -105,6 +106,30 @@ describe('the packed package, installed into an empty project', () => {
     const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
     const promised = Number(/It takes (\d+) MB on disk/.exec(readme)?.[1]);
     expect(Math.abs(megabytes / promised - 1), `${megabytes} MB`).toBeLessThan(0.03);
+  });
+
+  it('runs in a bundle with the setting of README.md, and says what a bundle without it lacks', async () => {
+    const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
+    const setting = z
+      .array(z.string())
+      .parse(JSON.parse(/`external: (\[.*?\])` of esbuild/.exec(readme)?.[1].replaceAll("'", '"') ?? '[]'));
+    const lines = [
+      "import { open } from 'linnet';",
+      "const model = await open('linnet:tiny-llama').catch(({ message }) => console.log(message));",
+      "console.log(await model?.generate('The state of the', { maxTokens: 4 }).text());",
+      'await model?.dispose();',
+    ];
+    await writeFile(join(project, 'server.mjs'), lines.join('\n'));
+    const printed = async (folder: string, external: readonly string[]) => {
+      const outfile = join(project, folder, 'server.mjs');
+      const form = { bundle: true, platform: 'node', format: 'esm', logLevel: 'silent' } as const;
+      await bundle({ ...form, entryPoints: [join(project, 'server.mjs')], outfile, external: [...external] });
+      return (await run(process.execPath, [outfile], { cwd: project })).stdout;
+    };
+    expect(await printed('external', setting)).toMatch(/^ union/i);
+    expect(await printed('inside', ['onnxruntime-node', 'onnxruntime-web'])).toContain(
+      'a bundler has to keep linnet external',
+    );
   });
 
   it('says which package the device wasm needs in Node', async () => {
