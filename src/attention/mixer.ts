@@ -31,6 +31,7 @@ import type { HeadLayout } from './head-layout.ts';
 import type { SequenceStep } from './masks.ts';
 import type { ReferencePositions } from './reference.ts';
 import type { Scoring } from './scoring.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 export type {
   AttentionDims,
@@ -250,7 +251,7 @@ export interface MixerPreset<Shape extends PresetShape = PresetShape> {
    * From options to the input of the kind's schema. Options that are not in the shape are ignored.
    * @throws LinnetError `CONFIG` for an option out of range
    */
-  make(options: Readonly<Record<string, unknown>>): object;
+  make(options: JsonObject): object;
 }
 
 /** Parts of a mixer that an ablation switches off. */

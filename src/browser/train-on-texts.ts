@@ -1,7 +1,7 @@
 /** Fine-tuning in a page: as `train` of Node, without files. */
 import { PackedRows, packRows } from '../data/datasets/packed-rows.ts';
 import { eventLoopTurn } from '../decoding/step-engine.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { Weights } from '../graph/tensor.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import { causalObjective } from '../training/objectives/next-token.ts';
@@ -43,7 +43,7 @@ export interface TextTrainingOptions {
 /** Result of a training. */
 export interface TrainedParameters {
   /** All parameters of the model. */
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
   /** Updates done. */
   readonly updates: number;
   readonly total: number;

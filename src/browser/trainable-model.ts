@@ -5,7 +5,7 @@ import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import { exportedParameters, type GraphFile } from '../export/exported-parameters.ts';
 import { dataFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { Weights } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { readExport } from '../open/model-files.ts';
@@ -18,7 +18,7 @@ import { requireModelKind } from '../models/families/index.ts';
 /** A model that predicts the next token, with its parameters in memory. */
 export interface TrainableModel {
   readonly model: CausalModel;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
   readonly tokenizer: Tokenizer;
 }
 
@@ -77,7 +77,7 @@ export async function openTrainable(url: string | URL, options: FetchFilesOption
  */
 export async function trainedEngine(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   settings: Partial<WebEngineSettings> = {},
 ): Promise<StepEngine> {
   const { device = 'wasm' } = settings;
@@ -93,7 +93,7 @@ export async function trainedEngine(
  * const file = new Blob([await weightsFile(parameters)]);
  * ```
  */
-export function weightsFile(parameters: ReadonlyMap<string, Tensor<'float32'>>): Promise<Uint8Array<ArrayBuffer>> {
+export function weightsFile(parameters: Weights): Promise<Uint8Array<ArrayBuffer>> {
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
   return Promise.resolve(encodeSafetensors(entries, { format: 'pt' }, 'the weights'));
 }

@@ -8,7 +8,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { WeightMap } from '../graph/tensor.ts';
 import type { Model } from '../models/families/index.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
@@ -34,7 +34,7 @@ const maximumConfigBytes = 1 << 20;
 export interface Adapter {
   readonly lora: Lora;
   /** A and B of every matrix, and whole parameters that replace the model's. */
-  readonly parameters: Map<string, Tensor<'float32'>>;
+  readonly parameters: WeightMap;
 }
 
 /** The model that an adapter belongs to, and the parameters of a task's head that are not the model's. */
@@ -117,7 +117,7 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
   const config = validated(configSchema, json, 'FORMAT', `${configPath}: not a supported adapter`);
   const files = [{ name: ADAPTER_WEIGHTS_FILE, before: prefix }];
   if ((await readdir(dir)).includes(BESIDE_FILE)) files.push({ name: BESIDE_FILE, before: '' });
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const { name, before } of files) {
     await using file = await readSafetensors(await openInFolder(dir, name), resolve(dir, name));
     await readInto(parameters, file, before, base.fingerprint);
@@ -131,7 +131,7 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
 }
 
 async function readInto(
-  parameters: Map<string, Tensor<'float32'>>,
+  parameters: WeightMap,
   file: SafetensorsFile,
   before: string,
   fingerprint: string,

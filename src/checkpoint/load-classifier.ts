@@ -1,6 +1,6 @@
 /** A classifier from a folder: a stored classifier, or a model with a new head. */
 import { LinnetError } from '../errors.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { WeightMap, Weights } from '../graph/tensor.ts';
 import {
   classifier,
   type ClassifierModel,
@@ -64,13 +64,13 @@ export async function startClassifier(dir: string, labels: readonly string[], se
 /** A model as a classifier, with a head that is drawn with the seed. @param given parameters of the model, by name */
 export function withFreshHead(
   backbone: Model,
-  given: ReadonlyMap<string, Tensor<'float32'>>,
+  given: Weights,
   labels: readonly string[],
   seed: number,
-): { readonly model: ClassifierModel; readonly parameters: Map<string, Tensor<'float32'>> } {
+): { readonly model: ClassifierModel; readonly parameters: WeightMap } {
   const model = classifier(backbone, labels);
   const options = { random: new Random(seed), layers: backbone.sizes.layers };
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const [name, parameter] of model.parameters) {
     parameters.set(name, given.get(name) ?? freshParameter(parameter, options));
   }

@@ -1,6 +1,6 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { internalError, LinnetError } from '../errors.ts';
-import type { FilePlace, Tensor } from '../graph/tensor.ts';
+import type { FilePlace, Tensor, WeightMap } from '../graph/tensor.ts';
 import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
@@ -19,7 +19,7 @@ import { requireKind, requireOneOf, requireOptions, requirePath } from '../files
 export interface LoadedModel<Described = CausalModel> {
   readonly model: Described;
   /** float32, by name, with the optional ones that the folder holds; a tied head has no tensor of its own. */
-  readonly parameters: Map<string, Tensor<'float32'>>;
+  readonly parameters: WeightMap;
   /** Where it came from: the place of its tokenizer. */
   readonly path: string;
   /** SHA-256 of configuration and weights, which ties session files to a model. */
@@ -147,10 +147,8 @@ export async function loadDescribed<Described extends Loadable>(
 }
 
 /** All parameters of an open folder, in memory. */
-export async function readParameters(
-  weights: Pick<ModelWeights<unknown>, 'names' | 'read'>,
-): Promise<Map<string, Tensor<'float32'>>> {
-  const parameters = new Map<string, Tensor<'float32'>>();
+export async function readParameters(weights: Pick<ModelWeights<unknown>, 'names' | 'read'>): Promise<WeightMap> {
+  const parameters: WeightMap = new Map();
   for (const name of weights.names) parameters.set(name, await weights.read(name));
   return parameters;
 }

@@ -9,7 +9,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { Tensor, WeightMap, Weights } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa/medusa.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { requireFinite } from './finite.ts';
@@ -56,7 +56,7 @@ export type MedusaNotes = Pick<Description, 'accuracy' | 'acceptance' | 'tree'>;
 /** Heads of a folder, in memory. */
 export interface StoredMedusa extends MedusaNotes {
   readonly config: MedusaConfig;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
 }
 
 /**
@@ -93,7 +93,7 @@ interface MedusaBase {
 export async function loadMedusaHeads(folder: string, base: MedusaBase): Promise<StoredMedusa> {
   await using heads = await openMedusaHeads(folder, base);
   const { config, accuracy, acceptance, tree } = heads;
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const name of heads.names) parameters.set(name, await heads.read(name));
   return { config, parameters, accuracy, acceptance, tree };
 }

@@ -1,5 +1,5 @@
 /** Parameters that stay in their files until they are read: whole, in pieces, or into an array. */
-import type { DeferredTensor, DType, Tensor } from '../graph/tensor.ts';
+import type { DeferredTensor, DType, Tensor, WeightMap } from '../graph/tensor.ts';
 import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ReadWeight, SegmentWeights } from '../runtime/segmented-program.ts';
 import type { TensorSource } from './safetensors/encoding.ts';
@@ -30,10 +30,8 @@ export function residentTensors<D extends DType = 'float32'>(
 }
 
 /** All parameters in memory; those in files are read. */
-export async function loadTensors(
-  parameters: ReadonlyMap<string, AnyParameter>,
-): Promise<Map<string, Tensor<'float32'>>> {
-  const loaded = new Map<string, Tensor<'float32'>>();
+export async function loadTensors(parameters: ReadonlyMap<string, AnyParameter>): Promise<WeightMap> {
+  const loaded: WeightMap = new Map();
   for (const [name, value] of parameters) loaded.set(name, 'data' in value ? value : await value.load());
   return loaded;
 }

@@ -15,7 +15,7 @@ import { initialParameter } from '../attention/parameter-init.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
-import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
+import { dataOf, elementCount, float32, type Tensor, type WeightMap } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { scoringOf } from '../models/graphs/parallel-graph.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
@@ -72,7 +72,7 @@ export async function calibrate<P extends AnyParameter>(
   return { parameters, layers };
 }
 
-type Values = Map<string, Tensor<'float32'>>;
+type Values = WeightMap;
 
 async function fitLayer(
   model: CausalModel,

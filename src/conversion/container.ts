@@ -9,7 +9,7 @@ import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { residentTensors } from '../checkpoint/stored-parameter.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import { type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { freshParameter } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -28,8 +28,6 @@ import { requireKept, stageTrainers } from './stage-training.ts';
 import { requireStep } from './step-form.ts';
 import { fewestSteps, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
-
-type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
 /** Fields of config.json that mean the same in both families. */
 const sameFields = [
@@ -85,7 +83,7 @@ export function intoQwen35(
   kept: readonly number[],
 ): Weighted<Tensor<'float32'>> {
   const target = containerModel(model, kept);
-  const made = new Map<string, Tensor<'float32'>>();
+  const made: WeightMap = new Map();
   for (const [name, declared] of target.parameters) {
     const { shape } = declared;
     const own = rules.find(([pattern]) => pattern.test(name))?.[1](name, parameters, model);
@@ -97,9 +95,9 @@ export function intoQwen35(
 }
 
 /** Names of parameters, and their values. */
-type Rule = readonly [RegExp, (name: string, parameters: Parameters, model: CausalModel) => Float32Array];
+type Rule = readonly [RegExp, (name: string, parameters: Weights, model: CausalModel) => Float32Array];
 
-function weight(parameters: Parameters, name: string): Float32Array {
+function weight(parameters: Weights, name: string): Float32Array {
   const found = parameters.get(name);
   if (found === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
   return found.data;
@@ -159,7 +157,7 @@ function attentionName(name: string, part: string): string {
 }
 
 /** Rows of a projection for every query head, times the gains of its norm. */
-function headsOf(name: string, part: string, parameters: Parameters, { sizes }: CausalModel): Float32Array {
+function headsOf(name: string, part: string, parameters: Weights, { sizes }: CausalModel): Float32Array {
   const { heads: H, keyValueHeads, headWidth: D, width } = sizes;
   const own = weight(parameters, attentionName(name, part));
   const gains = parameters.get(attentionName(name, part.replace('proj', 'norm')))?.data;

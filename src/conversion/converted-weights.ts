@@ -7,7 +7,7 @@ import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { residentTensors } from '../checkpoint/stored-parameter.ts';
 import { jsonIn } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { WeightMap, Weights } from '../graph/tensor.ts';
 import { exchangedParameters } from '../models/linearization/linearize.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -18,7 +18,7 @@ import type { Weighted } from './stages.ts';
 export interface LearnedUpdates {
   readonly lora: Lora;
   /** A and B of every matrix. */
-  readonly values: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly values: Weights;
 }
 
 /** A converted model. Its matrices have the updates already. */
@@ -63,7 +63,7 @@ export async function readConverted(path: string, original: Weighted): Promise<C
   await using file = await openSafetensors(path);
   const described = jsonIn(file.metadata.get(metadataKey));
   const { mixers, lora } = validated(schema, described, 'FORMAT', `${path} is damaged; convert anew`);
-  const tensors = new Map<string, Tensor<'float32'>>();
+  const tensors: WeightMap = new Map();
   for (const name of file.names()) tensors.set(name, await file.readFloat32(name));
   const model = withStoredMixers(original.model, mixers);
   const parameters = new Map(exchangedParameters(original.model, model, original.parameters));

@@ -6,7 +6,7 @@ import { loadCausalShapes, openModelWeights } from '../checkpoint/load-model.ts'
 import { saveCheckpoint } from '../checkpoint/save-checkpoint.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { requireOptions, requirePath } from '../files/arguments.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { WeightMap } from '../graph/tensor.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import {
@@ -85,7 +85,7 @@ export async function distillLayers(
       async train(job, folder) {
         await using original = await openReader(teacher);
         await using converted = await openReader(student);
-        const parameters = new Map<string, Tensor<'float32'>>();
+        const parameters: WeightMap = new Map();
         for (const name of layers.flatMap((layer) => layerMixerNames(model, layer))) {
           parameters.set(name, await converted.read(name));
         }

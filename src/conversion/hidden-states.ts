@@ -15,7 +15,7 @@ import { jsonIn } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
-import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
+import { dataOf, float32, int32, type Tensor, type WeightMap } from '../graph/tensor.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
@@ -162,7 +162,7 @@ async function writePass(
   const { length, width, counts } = description;
   const rows = counts.length;
   const B = Math.min(rows, rowsAtOnce(length));
-  const weights = new Map<string, Tensor<'float32'>>();
+  const weights: WeightMap = new Map();
   const withInputs = new Graph('hidden states');
   const asked = new InputParameters(withInputs);
   withInputs.output('after', build(withInputs, asked, B)); // [B,n,width]

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type RunFile, RunFolder } from '../files/run-folder.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { Weights } from '../graph/tensor.ts';
 import {
   type EmbeddedRows,
   embeddingIdentity,
@@ -56,7 +56,7 @@ export interface LayerStatesOptions extends EmbeddedRows, PassOptions {
 export class LayerStates {
   readonly #folder: RunFolder;
   readonly #options: LayerStatesOptions;
-  readonly #learned = new Map<number, ReadonlyMap<string, Tensor<'float32'>>>();
+  readonly #learned = new Map<number, Weights>();
   /** Identities of the files that this process has written or checked, by layer. */
   readonly #whole = new Map<number, string>();
 
@@ -66,7 +66,7 @@ export class LayerStates {
   }
 
   /** Takes the trained mixer of a layer, before hidden states after it are asked for. */
-  learned(layer: number, parameters: ReadonlyMap<string, Tensor<'float32'>>): void {
+  learned(layer: number, parameters: Weights): void {
     this.#learned.set(layer, parameters);
   }
 

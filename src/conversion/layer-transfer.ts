@@ -18,7 +18,7 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
 import { mean } from '../graph/ops/reduce.ts';
-import { dataOf, float32, type Tensor } from '../graph/tensor.ts';
+import { dataOf, float32, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import { constantPositions, mixerParameterValues, scoringOf, shiftedByOne } from '../models/graphs/parallel-graph.ts';
@@ -69,7 +69,7 @@ const schema = z.strictObject({
 /** The result of training one layer. */
 export interface LayerTransfer extends Omit<z.infer<typeof schema>, 'version' | 'identity'> {
   /** The layer's mixer, by full names: trained, or unchanged where training did not lower the error. */
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
 }
 
 /** The names of the parameters of a layer's mixer. */
@@ -163,7 +163,7 @@ function trainedRows({ rows }: HiddenFile): number {
 async function openLayer({ teacher, student, states: path }: LayerInputs, layer: number, options: CompileOptions = {}) {
   const states = await HiddenFile.open(path);
   try {
-    const start: ReadonlyMap<string, Tensor<'float32'>> = requireTrainable(student, layer);
+    const start: Weights = requireTrainable(student, layer);
     const learned = layerJob(teacher.model, student.model, layer, states.description.length);
     const lean = runsLean(teacher.model.parameters, options.device);
     const graph = new Graph(`error of layer ${layer}`);
@@ -186,7 +186,7 @@ async function openLayer({ teacher, student, states: path }: LayerInputs, layer:
       start,
       job: { ...learned, ...read, parameters, compile: { ...options, lean } },
       /** Squared error over the teacher's squares on the rows that are not trained on. */
-      async error(mixer: ReadonlyMap<string, Tensor<'float32'>>): Promise<number> {
+      async error(mixer: Weights): Promise<number> {
         const own = states.dataset(judgedFrom, states.rows);
         const weights = Object.fromEntries([...parameters, ...mixer]);
         let error = 0;
@@ -261,8 +261,8 @@ function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) 
 }
 
 /** The layer's own parameters as they are. */
-function requireTrainable({ model, parameters }: Weighted, layer: number): Map<string, Tensor<'float32'>> {
-  const own = new Map<string, Tensor<'float32'>>();
+function requireTrainable({ model, parameters }: Weighted, layer: number): WeightMap {
+  const own: WeightMap = new Map();
   for (const name of layerMixerNames(model, layer)) {
     const value = parameters.get(name);
     if (value === undefined || !('data' in value)) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
@@ -286,7 +286,7 @@ export function layerIdentity(student: Weighted, layer: number, states: string, 
 }
 
 /** The hash of names and values, after everything that went into `hash` before. */
-export function hashOfTensors(hash: Hash, tensors: ReadonlyMap<string, Tensor<'float32'>>): string {
+export function hashOfTensors(hash: Hash, tensors: Weights): string {
   for (const [name, { data }] of tensors) {
     hash.update(name);
     hash.update(data);
@@ -310,7 +310,7 @@ export async function storedLayer(folder: string, layer: number, identity: strin
     const described = schema.safeParse(jsonIn(file.metadata.get(metadataKey)));
     if (!described.success || described.data.identity !== identity) return undefined;
     const { version: _, identity: __, ...numbers } = described.data;
-    const parameters = new Map<string, Tensor<'float32'>>();
+    const parameters: WeightMap = new Map();
     for (const name of file.names()) parameters.set(name, await file.readFloat32(name));
     return { ...numbers, parameters };
   } catch (error) {

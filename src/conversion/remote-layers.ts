@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
-import { elementCount, float32, type Tensor } from '../graph/tensor.ts';
+import { elementCount, float32, type WeightMap } from '../graph/tensor.ts';
 import type { Job, JobHandler } from '../jobs/job.ts';
 import { runJobs } from '../jobs/queue.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
@@ -129,7 +129,7 @@ function transferOf(value: unknown, student: Weighted, layer: number): LayerTran
   const { parameters: given, ...numbers } = parsed.data;
   const names = layerMixerNames(student.model, layer);
   if (Object.keys(given).length !== names.length) throw strange(layer);
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const name of names) {
     const shape = student.parameters.get(name)?.shape;
     const bytes = Buffer.from(Object.hasOwn(given, name) ? given[name] : '', 'base64');

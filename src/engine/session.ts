@@ -28,6 +28,7 @@ import {
   samplingOver,
   type TextOptions,
 } from './text-options.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;
@@ -327,14 +328,14 @@ export class TextPieces implements AsyncIterable<string> {
   }
 
   /** Shown by `console.log`: how far the text is. */
-  toJSON(): Readonly<Record<string, unknown>> {
+  toJSON(): JsonObject {
     if (this.#generation === undefined) return { started: this.#started };
     const { text, thoughts, tokens, finish, tokensPerSecond } = this.#generation;
     return { ...(thoughts !== undefined && { thoughts }), text, tokens: tokens.length, finish, tokensPerSecond };
   }
 
   /** Printed by `console.log`. */
-  [inspection](): Readonly<Record<string, unknown>> {
+  [inspection](): JsonObject {
     return this.toJSON();
   }
 }

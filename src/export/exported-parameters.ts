@@ -6,7 +6,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../errors.ts';
 import { ModelProtoSchema, type TensorProto, TensorProto_DataLocation } from '../graph/onnx/onnx_pb.ts';
 import { elementTypes } from '../graph/onnx/model.ts';
-import { bytesPerElement, elementCount, type Tensor, tensorFromBytes } from '../graph/tensor.ts';
+import { bytesPerElement, elementCount, type Tensor, tensorFromBytes, type WeightMap } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 
 /** A graph of an exported folder. */
@@ -28,14 +28,14 @@ export interface GraphFile {
 export function exportedParameters(
   model: Pick<ModelDescription, 'parameters'>,
   graphs: readonly GraphFile[],
-): Map<string, Tensor<'float32'>> {
+): WeightMap {
   const stored = new Map<string, { readonly graph: GraphFile; readonly tensor: TensorProto }>();
   for (const graph of graphs) {
     for (const tensor of initializersOf(graph)) {
       if (!stored.has(tensor.name)) stored.set(tensor.name, { graph, tensor });
     }
   }
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const [name, { shape }] of model.parameters) {
     const found = stored.get(name);
     if (found === undefined) {

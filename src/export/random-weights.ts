@@ -3,7 +3,7 @@
  * not at hand. The cost of a step does not depend on the values of the weights.
  */
 import { LinnetError } from '../errors.ts';
-import { elementCount, type DType, type Tensor, tensor } from '../graph/tensor.ts';
+import { type DType, elementCount, type Tensor, tensor, type Weights } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { consequencesOf, type DeclaredParameter } from '../nn/parameter-roles.ts';
@@ -59,7 +59,7 @@ function exponentOf(deviation: number): number {
 export class RandomWeights implements WeightReader {
   readonly #model: ModelDescription;
   readonly #seed: number;
-  readonly #fresh: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly #fresh: Weights;
 
   /** @param seed any integer; its low 32 bits count */
   constructor(model: ModelDescription, seed: number) {

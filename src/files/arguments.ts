@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
 import { nearName } from './name-list.ts';
+import type { JsonObject } from './json-object.ts';
 
 /** How a value is called in messages: its type, and little of its content. */
 function described(value: unknown): string {
@@ -41,7 +42,7 @@ export function requireTexts(value: unknown, name: string): asserts value is rea
  * @param known names of all options, each a key; without them any name passes
  * @throws LinnetError `INPUT` for anything but a plain object, and for an unknown option
  */
-export function requireOptions(value: unknown, name: string, known?: Readonly<Record<string, unknown>>): void {
+export function requireOptions(value: unknown, name: string, known?: JsonObject): void {
   if (value === undefined) return;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(name, value, 'an object');
   if (known === undefined) return;

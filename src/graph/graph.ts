@@ -9,6 +9,7 @@ import { internalError, LinnetError } from '../errors.ts';
 import type { Device, OnnxAttributes, OnnxDomain, ValueType } from './onnx/model.ts';
 import { formatShape, type Shape } from './shape.ts';
 import { type AnyTensor, type DeferredTensor, type DType, discriminated, type Tensor } from './tensor.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 export type { ValueType };
 
@@ -87,7 +88,7 @@ export interface Node {
 }
 
 /** Attributes are plain data: equal attributes must have equal JSON. */
-export type Attributes = Readonly<Record<string, unknown>>;
+export type Attributes = JsonObject;
 
 /** Undefined marks an input that gets none. */
 type InputGradients = readonly (Value | undefined)[];

@@ -84,6 +84,12 @@ export interface FilePlace {
   readonly unchanged: () => Promise<void>;
 }
 
+/** Weights of a model by their names. */
+export type Weights = ReadonlyMap<string, Tensor<'float32'>>;
+
+/** Weights that are still being added. */
+export type WeightMap = Map<string, Tensor<'float32'>>;
+
 /** A tensor of any element type, discriminated by `dtype`. */
 export type AnyTensor = { [D in DType]: Tensor<D> }[DType];
 

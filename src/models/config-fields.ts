@@ -86,7 +86,7 @@ function subjectOf(name: string, value: unknown): string | undefined {
 export function parseConfigFields<Schema extends z.ZodObject>(
   family: string,
   schema: Schema,
-  json: Readonly<Record<string, unknown>>,
+  json: JsonObject,
   ignored: readonly string[] = [],
 ): ReadFields<Schema> {
   const known = new Set([...Object.keys(schema.shape), ...ignored, ...bookkeeping]);

@@ -1,5 +1,5 @@
 /** Random parameters, for pre-training and for models of a given shape without weights. */
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import { type Tensor, tensor, type WeightMap } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameter, drawValues, type InitialValues } from '../nn/parameter-roles.ts';
 import type { Random } from '../random.ts';
 import { freshMixerParameters } from './linearization/linearize.ts';
@@ -20,13 +20,9 @@ const defaultDeviation = 0.02;
  * const parameters = initializeParameters(model, new Random(1));
  * ```
  */
-export function initializeParameters(
-  model: ModelDescription,
-  random: Random,
-  deviation?: number,
-): Map<string, Tensor<'float32'>> {
+export function initializeParameters(model: ModelDescription, random: Random, deviation?: number): WeightMap {
   const fresh = freshMixerParameters(model);
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const [name, parameter] of model.parameters) {
     const declared = deviation === undefined ? parameter.initial : undefined;
     const own = declared === undefined ? fresh.get(name) : undefined;

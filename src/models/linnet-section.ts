@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { isExchangeable, mixerSchemaOf } from '../attention/mixers.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 /** Mixers of the kinds that any model with queries, keys and values can have, and of the family's own. */
 const mixerOf = (own?: string) => mixerSchemaOf(({ family }) => family === undefined || family === own);
@@ -42,7 +43,7 @@ export function sameMixers(layers: number, native: MixerConfig = originalMixer):
 
 /** A config.json with the section that these mixers need: none where all are the family's own. @param natives by layer; default softmax */
 export function withSection(
-  config: Readonly<Record<string, unknown>>,
+  config: JsonObject,
   mixers: readonly MixerConfig[],
   natives: readonly MixerConfig[] = sameMixers(mixers.length),
 ): Record<string, unknown> {
@@ -85,7 +86,7 @@ export function partMixers(
 
 /** A config.json with the section that these mixers need: parts that are softmax throughout are not named. */
 export function withPartSection(
-  config: Readonly<Record<string, unknown>>,
+  config: JsonObject,
   mixers: PartMixers,
   padding: 'zero' | 'read',
 ): Record<string, unknown> {

@@ -9,7 +9,7 @@
 import { LinnetError } from '../errors.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
-import { type DeferredTensor, tensor, type Tensor } from '../graph/tensor.ts';
+import { type DeferredTensor, tensor, type Tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 import { multiplyWeights } from './linear.ts';
 import { type DeclaredParameters, ParameterList } from './parameter-roles.ts';
@@ -59,8 +59,8 @@ export function loraParameters({ rank, matrices }: Lora): DeclaredParameters {
 }
 
 /** Starting values, as PEFT has them: A uniform in ±1/√inputs (He et al.'s bound with a slope of √5), B zero. */
-export function initializeLora(lora: Lora, random: Random): Map<string, Tensor<'float32'>> {
-  const parameters = new Map<string, Tensor<'float32'>>();
+export function initializeLora(lora: Lora, random: Random): WeightMap {
+  const parameters: WeightMap = new Map();
   for (const [name, { inputs, outputs }] of lora.matrices) {
     const { a, b } = namesOf(name);
     const bound = 1 / Math.sqrt(inputs);
@@ -91,10 +91,7 @@ export function withLora(source: ParameterSource, { rank, alpha, matrices }: Lor
  * The parameters with the updates added to their matrices, A and B gone. Tensors that do not change are not copied.
  * @throws LinnetError `TENSOR` for an update without its matrix or half of an update
  */
-export function mergeLora(
-  lora: Lora,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-): Map<string, Tensor<'float32'>> {
+export function mergeLora(lora: Lora, parameters: Weights): WeightMap {
   const merged = new Map([...parameters].filter(([name]) => !isLoraParameter(name)));
   for (const name of lora.matrices.keys()) merged.set(name, mergedMatrix(lora, parameters, name, parameters.get(name)));
   return merged;
@@ -103,7 +100,7 @@ export function mergeLora(
 /** A matrix of `mergeLora`. @param updates A and B of all matrices */
 function mergedMatrix(
   { rank, alpha, matrices }: Lora,
-  updates: ReadonlyMap<string, Tensor<'float32'>>,
+  updates: Weights,
   name: string,
   weight: Tensor<'float32'> | undefined,
 ): Tensor<'float32'> {
@@ -122,7 +119,7 @@ function mergedMatrix(
  */
 export function mergedParameters<P extends Tensor<'float32'> | DeferredTensor<'float32'>>(
   lora: Lora,
-  trained: ReadonlyMap<string, Tensor<'float32'>>,
+  trained: Weights,
   parameters: ReadonlyMap<string, P>,
 ): Map<string, P | Tensor<'float32'> | DeferredTensor<'float32'>> {
   const merged = new Map<string, P | Tensor<'float32'> | DeferredTensor<'float32'>>(parameters);

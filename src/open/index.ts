@@ -11,7 +11,7 @@ import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
 import { sha256 } from '../files/digest.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { WeightMap, Weights } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
@@ -242,8 +242,8 @@ function weightActions<Kind extends ModelKind>(
   around: ModelSurroundings,
   computing: Computing,
 ): WeightActions<OpenedByKind[Kind]> {
-  const readAll = async (): Promise<ReadonlyMap<string, Tensor<'float32'>>> => {
-    const parameters = new Map<string, Tensor<'float32'>>();
+  const readAll = async (): Promise<Weights> => {
+    const parameters: WeightMap = new Map();
     for (const name of names) parameters.set(name, await weights.read(name));
     return parameters;
   };

@@ -10,6 +10,7 @@ import { parameterCount } from '../nn/parameters.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { TokenPieces } from '../engine/text/token-pieces.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 /** How a model is saved. */
 export interface SaveModelOptions {
@@ -149,13 +150,13 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
   }
 
   /** Shown by `console.log`. */
-  toJSON(): Readonly<Record<string, unknown>> {
+  toJSON(): JsonObject {
     const { kind, family, origin, fingerprint, template } = this;
     return { kind, family, origin, fingerprint, canChat: template !== undefined };
   }
 
   /** The lines that `console.log` prints. */
-  [inspection](): Readonly<Record<string, unknown>> {
+  [inspection](): JsonObject {
     return this.toJSON();
   }
 

@@ -8,6 +8,7 @@ import { LinnetError, reasonOf } from '../errors.ts';
 import { ControlNames, TextMemory, textTokens } from './encode-text.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 import type { Tokenizer } from './text-tokens.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 /** One turn of a conversation. */
 export interface ChatMessage {
@@ -37,7 +38,7 @@ export interface TemplateOptions {
   /** Writes the calls of a message as text, for templates that write none. */
   readonly calls?: (calls: readonly unknown[]) => string;
   /** Variables of the model's own template. */
-  readonly variables?: Readonly<Record<string, unknown>>;
+  readonly variables?: JsonObject;
 }
 
 /** In templates that read the parts of a message by their types: the type is one of these. */
@@ -146,7 +147,7 @@ export class ChatTemplate {
   }
 
   /** A message as the template reads it: its parts, thoughts among them, in place of the joined text, where the template knows them. */
-  #withParts({ parts, ...message }: ChatMessage): Readonly<Record<string, unknown>> {
+  #withParts({ parts, ...message }: ChatMessage): JsonObject {
     const { thinking, content } = message;
     const texts = this.#parts.has('text') ? parts : undefined;
     if (thinking === undefined || !this.#parts.has('thinking')) return { ...message, content: texts ?? content };
@@ -177,11 +178,11 @@ export class ChatTemplate {
 }
 
 /** Values for a template that come from the caller and are not trusted. */
-interface Values extends Readonly<Record<string, unknown>> {
+interface Values extends JsonObject {
   readonly messages: readonly ChatMessage[];
 }
 
-function given({ tools, documents, variables }: TemplateOptions): Readonly<Record<string, unknown>> {
+function given({ tools, documents, variables }: TemplateOptions): JsonObject {
   return { ...variables, ...(tools !== undefined && { tools }), ...(documents !== undefined && { documents }) };
 }
 

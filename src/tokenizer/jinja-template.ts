@@ -5,6 +5,7 @@
  */
 import { Environment, Template } from '@huggingface/jinja';
 import { templateLimits, LimitedInterpreter, type TemplateLimits } from './template-limits.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 /** A template that can be rendered again and again. */
 export class JinjaTemplate {
@@ -24,7 +25,7 @@ export class JinjaTemplate {
   }
 
   /** @throws an Error that says why, for values that the template refuses and where it goes beyond a limit */
-  render(values: Readonly<Record<string, unknown>>): string {
+  render(values: JsonObject): string {
     const environment = new Environment();
     for (const [name, value] of Object.entries({ ...globals(this.#limits, this.#now), ...values }))
       environment.set(name, value);

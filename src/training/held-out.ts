@@ -6,7 +6,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
-import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
+import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { onlyInputs } from '../runtime/program.ts';
 import { runSegments, SegmentedProgram, type SegmentRun } from '../runtime/segmented-program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
@@ -39,7 +39,7 @@ export interface EvaluationPlan {
 }
 
 /** Parameters by block name; a training step replaces them and writes to none. */
-type Blocks = ReadonlyMap<string, Tensor<'float32'>>;
+type Blocks = Weights;
 
 /** The lowest of some measurements, the first of equal ones. */
 function lowest(evaluations: readonly Evaluation[]): Evaluation | undefined {
@@ -178,7 +178,7 @@ async function readBest(
 ): Promise<Blocks | undefined> {
   if (!(await readdir(folder)).includes(nameOf(update))) return undefined;
   await using file = await openSafetensors(join(folder, nameOf(update)));
-  const parameters = new Map<string, Tensor<'float32'>>();
+  const parameters: WeightMap = new Map();
   for (const { name, shape } of blocks) {
     const found = await file.readFloat32(name);
     if (String(found.shape) !== String(shape)) {

@@ -5,7 +5,7 @@
 import { LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { concat } from '../graph/ops/layout.ts';
-import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { elementCount, type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
 
 const largestBlockBytes = 32 * 1024 * 1024;
@@ -45,10 +45,10 @@ export function blockTensor(block: ParameterBlock, parameter: Tensor<'float32'>)
 /** Joins the blocks of every parameter. A parameter of one block is not copied. */
 export function joinParameterBlocks(
   blocks: readonly ParameterBlock[],
-  tensors: ReadonlyMap<string, Tensor<'float32'>>,
+  tensors: Weights,
   parameters: ParameterShapes,
-): Map<string, Tensor<'float32'>> {
-  const joined = new Map<string, Tensor<'float32'>>();
+): WeightMap {
+  const joined: WeightMap = new Map();
   for (const block of blocks) {
     const part = tensors.get(block.name);
     const shape = parameters.get(block.parameter)?.shape;

@@ -7,7 +7,7 @@ import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { vectorJacobian } from '../graph/gradients.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { type Segment, segmentsOf } from '../graph/segments.ts';
-import { dataOf, float32, type Tensor } from '../graph/tensor.ts';
+import { dataOf, float32, type Tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { NamedTensors } from '../runtime/compile.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
 import {
@@ -138,9 +138,7 @@ export class SegmentedGradients implements AsyncDisposable {
   }
 
   /** The sum of the losses of batches, and of their gradients by the names of trained inputs; those that no loss depends on are missing. */
-  async run(
-    batches: readonly NamedTensors[],
-  ): Promise<{ readonly loss: number; readonly gradients: ReadonlyMap<string, Tensor<'float32'>> }> {
+  async run(batches: readonly NamedTensors[]): Promise<{ readonly loss: number; readonly gradients: Weights }> {
     const memory = new WeightMemory(this.#weights);
     const states = batches.map((feeds) => ({
       feeds,
@@ -158,7 +156,7 @@ export class SegmentedGradients implements AsyncDisposable {
         for (const [name, cut] of forward.cuts) cuts.set(cut, results[name]);
       }
     }
-    const gradients = new Map<string, Tensor<'float32'>>();
+    const gradients: WeightMap = new Map();
     let loss = 0;
     for (const { forward, backward, wanted, kind } of this.#segments.toReversed()) {
       if (backward === undefined) continue;

@@ -8,7 +8,7 @@ import type { BatchTensors } from '../data/rows/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
-import { dataOf, float32, type Tensor, tensor, zeros } from '../graph/tensor.ts';
+import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
 import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
@@ -20,9 +20,9 @@ import { SegmentedGradients } from './segmented-gradients.ts';
 
 /** Everything an optimizer step changes, by block name. */
 export interface TrainingState {
-  parameters: Map<string, Tensor<'float32'>>;
-  first: Map<string, Tensor<'float32'>>;
-  second: Map<string, Tensor<'float32'>>;
+  parameters: WeightMap;
+  first: WeightMap;
+  second: WeightMap;
 }
 
 export interface StepResult {
@@ -156,7 +156,7 @@ export class TrainingProgram implements AsyncDisposable {
     state: TrainingState,
     batches: readonly BatchTensors[],
     weight: number,
-  ): Promise<{ loss: number; sums: Map<string, Tensor<'float32'>> }> {
+  ): Promise<{ loss: number; sums: WeightMap }> {
     if (program instanceof SegmentedGradients) {
       const parameters = stateFeeds(state, this.blocks, ['parameters']);
       const { loss, gradients } = await program.run(
@@ -182,7 +182,7 @@ export class TrainingProgram implements AsyncDisposable {
   async #updateBlocks(
     updates: ReadonlyMap<boolean, Program>,
     state: TrainingState,
-    sums: Map<string, Tensor<'float32'>>,
+    sums: WeightMap,
     learningRate: number,
     update: number,
   ): Promise<number> {
@@ -195,7 +195,7 @@ export class TrainingProgram implements AsyncDisposable {
     Object.assign(state, { parameters, first, second });
     for (const block of this.blocks) {
       const { name, parameter, shape } = block;
-      const flat = (tensors: ReadonlyMap<string, Tensor<'float32'>>): Tensor<'float32'> => {
+      const flat = (tensors: Weights): Tensor<'float32'> => {
         const { data } = given(tensors, name);
         return tensor('float32', [data.length], data);
       };
@@ -252,12 +252,8 @@ function isDecayed({ parameters }: StepDescription, { parameter }: ParameterBloc
 }
 
 /** A state with the given parameters and zero moments. */
-export function initialState(
-  blocks: readonly ParameterBlock[],
-  parameters: Map<string, Tensor<'float32'>>,
-): TrainingState {
-  const moments = (): Map<string, Tensor<'float32'>> =>
-    new Map(blocks.map(({ name, shape }) => [name, zeros('float32', shape)]));
+export function initialState(blocks: readonly ParameterBlock[], parameters: WeightMap): TrainingState {
+  const moments = (): WeightMap => new Map(blocks.map(({ name, shape }) => [name, zeros('float32', shape)]));
   return { parameters, first: moments(), second: moments() };
 }
 
@@ -279,7 +275,7 @@ function stateFeeds(
   return Object.fromEntries(feeds);
 }
 
-function given(tensors: ReadonlyMap<string, Tensor<'float32'>>, name: string): Tensor<'float32'> {
+function given(tensors: Weights, name: string): Tensor<'float32'> {
   const found = tensors.get(name);
   if (found === undefined) throw new LinnetError('TENSOR', `the training state has no "${name}"`);
   return found;

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { WeightMap, Weights } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { BestParameters, type Evaluation, type EvaluationPlan, heldOutLoss, isExhausted } from './held-out.ts';
@@ -20,6 +20,7 @@ import {
   Updates,
 } from './updates.ts';
 import { sha256 } from '../files/digest.ts';
+import type { JsonObject } from '../files/json-object.ts';
 
 export { type RowFeature, totalUpdates, type UpdateEvent } from './updates.ts';
 
@@ -32,7 +33,7 @@ export interface TrainingJob extends LoopJob {
   /** The rows that batches are made of. */
   readonly dataset: RowDataset;
   /** Further identity of a run that a resumed one must match, as plain JSON. */
-  readonly variant?: Readonly<Record<string, unknown>>;
+  readonly variant?: JsonObject;
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
   /** Threads and device. Default: all cores of the CPU. */
@@ -44,16 +45,13 @@ export interface TrainingJob extends LoopJob {
   /** Called once before the first update, with the number of optimizer steps already done: 0, or the snapshot's. */
   readonly onStart?: (update: number) => void | Promise<void>;
   /** Called after every optimizer step, and awaited; `current` gives the parameters as they are then. */
-  readonly onUpdate?: (
-    event: UpdateEvent,
-    current: () => ReadonlyMap<string, Tensor<'float32'>>,
-  ) => void | Promise<void>;
+  readonly onUpdate?: (event: UpdateEvent, current: () => Weights) => void | Promise<void>;
 }
 
 /** The result of a run. */
 export interface TrainingOutcome {
   /** All parameters, trained and frozen. */
-  readonly parameters: Map<string, Tensor<'float32'>>;
+  readonly parameters: WeightMap;
   /** Optimizer steps done, including steps before a resume. */
   readonly updates: number;
   /** Optimizer steps that were asked for. */

@@ -2,7 +2,7 @@
 import { type Batch, type BatchCursor, BatchStream } from '../data/rows/batches.ts';
 import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
 import { internalError, LinnetError } from '../errors.ts';
-import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { elementCount, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
 import type { SegmentWeights } from '../runtime/segmented-program.ts';
@@ -56,7 +56,7 @@ export interface LoopJob {
   /** The loss. */
   readonly objective: Objective;
   /** Where training starts. Not written to. */
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
   /** Frozen parameters that are not among `parameters`: read layer by layer, in which gradients are computed then. */
   readonly weights?: SegmentWeights;
   /** The rows that batches are made of. */
@@ -181,7 +181,7 @@ export class Updates {
 
 /** Where a run begins: the parameters of the job, and no moments. */
 export function startingState(job: LoopJob, program: TrainingProgram): TrainingState {
-  const blocks = new Map<string, Tensor<'float32'>>();
+  const blocks: WeightMap = new Map();
   for (const block of program.blocks) {
     const parameter = job.parameters.get(block.parameter);
     if (parameter === undefined) throw new LinnetError('TENSOR', `parameter "${block.parameter}" is missing`);
@@ -194,10 +194,10 @@ export function startingState(job: LoopJob, program: TrainingProgram): TrainingS
 export function allParameters(
   job: LoopJob,
   program: TrainingProgram,
-  state: { readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
-): Map<string, Tensor<'float32'>> {
+  state: { readonly parameters: Weights },
+): WeightMap {
   const trained = joinParameterBlocks(program.blocks, state.parameters, job.model.parameters);
-  const all = new Map<string, Tensor<'float32'>>();
+  const all: WeightMap = new Map();
   for (const name of job.model.parameters.keys()) {
     const value = trained.get(name) ?? job.parameters.get(name);
     if (value !== undefined) all.set(name, value);

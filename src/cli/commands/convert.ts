@@ -50,6 +50,7 @@ import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { writeContainer, recordedConversion } from '../output/conversion-events.ts';
 import { planLine, planOption, reportPlan } from '../output/training-report.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 const defaultBudget = 600;
 const defaultContexts = [1024, 8192, 65536];
@@ -273,7 +274,7 @@ export const convertCommand = defineCommand({
 const notOfPlan = ['--plan', '--json', '--quiet'];
 
 /** @throws OptionsError for options of a conversion by stages, which `target` is not */
-function refuseStageOptions(options: Readonly<Record<string, unknown>>): void {
+function refuseStageOptions(options: JsonObject): void {
   const stageOptions = ['state', 'group', 'sinks', 'queue', 'store', 'index'];
   const given = stageOptions.filter((name) => options[name] !== undefined && options[name] !== false);
   if (given.length === 0) return;
@@ -282,7 +283,7 @@ function refuseStageOptions(options: Readonly<Record<string, unknown>>): void {
 }
 
 /** @throws OptionsError if both of two options are given */
-function refuseTogether(options: Readonly<Record<string, unknown>>, first: string, second: string): void {
+function refuseTogether(options: JsonObject, first: string, second: string): void {
   if (options[first] === undefined || options[second] === undefined) return;
   throw new OptionsError(`\`${first}\` and \`${second}\` are two ways to say the same; give one of them`);
 }

@@ -14,6 +14,7 @@ import { imitatesGpu } from '../../runtime/imitated-gpu.ts';
 import { flagName, inFlags, readSettings, type SetField } from './settings.ts';
 import { called, choice, filePath, integer, text, type ValueKind } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** Help for one argument or option; its name comes from its key. */
 interface ParameterHelp {
@@ -153,11 +154,7 @@ export interface CliCommand {
   /** What to write in place of a flag that the command has not; undefined where nothing is like it. */
   insteadOf(flag: string): string | undefined;
   /** @throws UsageError naming the argument or option, the value given and the expected one */
-  run(
-    context: CommandContext,
-    given: readonly string[],
-    options: Readonly<Record<string, unknown>>,
-  ): Promise<CommandResult>;
+  run(context: CommandContext, given: readonly string[], options: JsonObject): Promise<CommandResult>;
 }
 
 export function defineCommand<A extends ParameterShape, O extends ParameterShape>(
@@ -315,7 +312,7 @@ function parserOption(
 
 async function checked<S extends ParameterShape>(
   schema: z.ZodObject<S>,
-  given: Readonly<Record<string, unknown>>,
+  given: JsonObject,
   nameOf: (key: string) => string,
 ): Promise<z.output<z.ZodObject<S>>> {
   const result = await schema.safeParseAsync(given);

@@ -2,6 +2,7 @@
 import { internalError } from '../../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
 const terminalControls = /(?![\n\t])\p{Cc}/gu;
@@ -134,7 +135,7 @@ export interface StandardInput {
 
 export interface CommandResult {
   /** Printed as the last line of stdout with `--json`. */
-  readonly json: Readonly<Record<string, unknown>>;
+  readonly json: JsonObject;
   /** The command ran, and its answer is no: exit code 1. */
   readonly negative?: boolean;
 }

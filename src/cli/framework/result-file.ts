@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
-import { parseJsonObject } from '../../files/json-object.ts';
+import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { describeCommit, describeHardware, describeSoftware } from '../../report/provenance.ts';
 
@@ -26,11 +26,7 @@ export async function checkResultFile(path: string): Promise<void> {
 }
 
 /** Writes results with the command line, versions and machine that they come from. */
-export async function writeResultFile(
-  path: string,
-  command: readonly string[],
-  results: Readonly<Record<string, unknown>>,
-): Promise<void> {
+export async function writeResultFile(path: string, command: readonly string[], results: JsonObject): Promise<void> {
   const content = {
     format,
     version: 1,

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { internalError } from '../../errors.ts';
 import { flag, optional, optionalList, required, requiredList } from './command.ts';
 import { called, choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** The type of a schema's options: values arrive checked, and the library fills in defaults. */
 export type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
@@ -43,7 +44,7 @@ function unwrapped(schema: unknown): {
   inner: unknown;
   isOptional: boolean;
   defaultValue?: unknown;
-  meta: Readonly<Record<string, unknown>> & { readonly description?: string };
+  meta: JsonObject & { readonly description?: string };
 } {
   const meta = schema instanceof z.ZodType ? (schema.meta() ?? {}) : {};
   const mayLack = schema instanceof z.ZodOptional || schema instanceof z.ZodDefault;

@@ -16,7 +16,7 @@ export interface SetField {
  */
 export function readSettings(
   settings: readonly string[],
-  fields: Readonly<Record<string, unknown>>,
+  fields: JsonObject,
   nameOf: (key: string) => string | undefined,
 ): SetField[] {
   return settings.map((setting) => {

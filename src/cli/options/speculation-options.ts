@@ -20,6 +20,7 @@ import { choice, filePath } from '../framework/option-values.ts';
 import { modelFolder } from './model-options.ts';
 import { open } from '../../open/index.ts';
 import type { LanguageModel } from '../../open/language-model.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 export const speculationOptions = {
   speculate: withDefault(
@@ -140,7 +141,7 @@ function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {
 }
 
 /** Statistics of speculation in JSON, next to `generate`'s fields of every text. */
-export function speculationJson(speculation: Speculation): Readonly<Record<string, unknown>> {
+export function speculationJson(speculation: Speculation): JsonObject {
   const { tokensPerStep, acceptedByDepth, ...rest } = speculation.summary();
   return { tokensPerStep, acceptedByDepth, speculation: { drafter: speculation.drafter, ...rest } };
 }

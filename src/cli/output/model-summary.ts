@@ -22,6 +22,7 @@ import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
 import type { Tokenizer } from '../../tokenizer/text-tokens.ts';
 import type { CommandContext } from '../framework/context.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 export const comparedContexts = [4096, 32768, 131072] as const;
 
@@ -139,7 +140,7 @@ export function describeHeads({ heads, layers, weightBytes, tree }: HeadsSummary
   ].join(', ');
 }
 
-export function headsJson(summary: HeadsSummary | undefined): Readonly<Record<string, unknown>> | null {
+export function headsJson(summary: HeadsSummary | undefined): JsonObject | null {
   if (summary === undefined) return null;
   const { heads, layers, weightBytes, tree } = summary;
   const described = tree === undefined ? null : { method: tree.method, nodes: tree.paths.length + 1 };

@@ -14,7 +14,7 @@ import {
   spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
-import { isJsonObject } from '../../files/json-object.ts';
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,
   bareValue,
@@ -146,7 +146,7 @@ export function gemmaArguments(quote: string): ArgumentStyle {
   };
 
   /** A string between marks. */
-  function marked(schema: Readonly<Record<string, unknown>>, rules: Map<string, Pattern>): Pattern {
+  function marked(schema: JsonObject, rules: Map<string, Pattern>): Pattern {
     const { minLength = 0, maxLength = Infinity } = schema;
     const options = listedValues(schema);
     if (options !== undefined) return anyOf(...options.map((option) => exactText(quote + String(option) + quote)));

@@ -4,6 +4,7 @@ import type { ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { type ArgumentStyle, jsonArguments } from './argument-styles.ts';
 import { gemmaArguments, pythonArguments } from './literal-arguments.ts';
 import { tagArguments } from './tag-arguments.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** Names of functions that every format can write. */
 export const functionName = /^[a-zA-Z0-9_.-]{1,64}$/;
@@ -14,7 +15,7 @@ export interface ToolFunction {
   readonly name: string;
   readonly description?: string;
   /** JSON schema of an object. Default: no parameters. */
-  readonly parameters?: Readonly<Record<string, unknown>>;
+  readonly parameters?: JsonObject;
 }
 
 /**

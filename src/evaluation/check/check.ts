@@ -5,7 +5,7 @@
  */
 import { mixerDims } from '../../attention/mixers.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import type { WeightMap, Weights } from '../../graph/tensor.ts';
 import { byKind, type CausalModel, type EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -55,7 +55,7 @@ export interface CheckReport {
  */
 export async function checkModel(
   model: CausalModel | EncoderModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   options: CheckOptions = {},
 ): Promise<CheckReport> {
   const { seed = 1, maximumLength = 1024, compile, weights, onRow, signal } = options;
@@ -148,7 +148,7 @@ function layerParameters(
   parameters: ParameterValues,
   layer: number,
   probe: CausalModel,
-): Map<string, Tensor<'float32'>> {
+): WeightMap {
   const from = `${model.attentionPrefix(layer)}.`;
   const to = `${probe.attentionPrefix(0)}.`;
   return new Map(

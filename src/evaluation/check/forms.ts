@@ -7,7 +7,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
-import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
 import { type CausalModel, valueWidth } from '../../models/model.ts';
 import { parallelHidden, parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
@@ -29,7 +29,7 @@ export interface ParityOptions {
   readonly weights?: WeightReader;
 }
 
-export type ParameterValues = ReadonlyMap<string, Tensor<'float32'>>;
+export type ParameterValues = Weights;
 
 /** Makes the output of a graph, of inputs by name. */
 export type Computation = (source: ParameterSource, inputs: Readonly<Record<string, Value>>) => Value;

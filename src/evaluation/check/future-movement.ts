@@ -6,7 +6,7 @@ import { mixParallel } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { abs, mul, sub } from '../../graph/ops/elementwise.ts';
 import { max, sumSquare } from '../../graph/ops/reduce.ts';
-import { dataOf, tensor, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, tensor, type Tensor, type Weights } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import { multiplyDims } from '../../graph/shape.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -38,7 +38,7 @@ export async function compileMovement(
   const program = await compile(movementGraph(model, length, cuts), options);
   return {
     /** Movements of the output of every layer's mixer, and of the model's final hidden states. */
-    async run(parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random) {
+    async run(parameters: Weights, random: Random) {
       const tokens = changedTokens(model.sizes.vocabulary, length, cuts, random);
       const feeds = onlyInputs(program, { ...Object.fromEntries(parameters), tokens });
       const results = await program.run(feeds, [...program.outputs.keys()]);

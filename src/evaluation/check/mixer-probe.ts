@@ -9,7 +9,7 @@ import type { ReferenceInput } from '../../attention/reference.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { matmul } from '../../graph/ops/contraction.ts';
-import { elementCount, tensor, type Tensor } from '../../graph/tensor.ts';
+import { elementCount, tensor, type Tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
 import { declareMixer } from '../../models/mixer-parameters.ts';
 import { type CausalModel, type ModelDescription, valueWidth } from '../../models/model.ts';
 import { embedding } from '../../nn/linear.ts';
@@ -71,7 +71,7 @@ function hasNone(): never {
 }
 
 /** Standard normal tables and random mixer parameters. */
-export function randomProbe(probe: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
+export function randomProbe(probe: CausalModel, random: Random): WeightMap {
   const mixerOwn = randomMixerParameters(probe, random);
   return new Map(
     [...probe.parameters].map(([name, { shape }]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]),
@@ -82,8 +82,8 @@ export function randomProbe(probe: CausalModel, random: Random): Map<string, Ten
  * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
  * taps and learned maps normal. A freshly linearized model has α = 0 and zero filter weights, behind which a leak could hide.
  */
-export function randomMixerParameters(model: ModelDescription, random: Random): Map<string, Tensor<'float32'>> {
-  const values = new Map<string, Tensor<'float32'>>();
+export function randomMixerParameters(model: ModelDescription, random: Random): WeightMap {
+  const values: WeightMap = new Map();
   model.mixers.forEach((mixer, layer) => {
     for (const { name, shape } of mixerParameters(mixer, mixerDims(mixer, model.sizes))) {
       const value =
@@ -99,7 +99,7 @@ export function randomMixerParameters(model: ModelDescription, random: Random): 
 /** The probe's rows at a sequence (or tree) of tokens, in the reference's layout. */
 export function referenceInput(
   probe: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   tokens: ArrayLike<number>,
   parents?: Int32Array,
 ): ReferenceInput {

@@ -10,6 +10,7 @@ import type { ParameterSource } from '../../nn/parameters.ts';
 import type { ClassifiedTexts } from '../model.ts';
 import { describeModel, type Model } from '../families/index.ts';
 import type { ModelDescription } from '../model.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 export type { ClassifiedTexts } from '../model.ts';
 
@@ -70,7 +71,7 @@ export function classifier(given: Model, labels: readonly string[]): ClassifierM
 }
 
 /** Whether a config.json belongs to a classifier. */
-export function isClassifierConfig({ architectures }: Readonly<Record<string, unknown>>): boolean {
+export function isClassifierConfig({ architectures }: JsonObject): boolean {
   return (
     Array.isArray(architectures) && architectures.some((name) => String(name).endsWith('ForSequenceClassification'))
   );
@@ -80,7 +81,7 @@ export function isClassifierConfig({ architectures }: Readonly<Record<string, un
  * The classifier that a config.json describes.
  * @throws LinnetError `CONFIG` for a model of another task, and as `describeModel`
  */
-export function describeClassifier(json: Readonly<Record<string, unknown>>): ClassifierModel {
+export function describeClassifier(json: JsonObject): ClassifierModel {
   if (!isClassifierConfig(json)) {
     throw new LinnetError(
       'CONFIG',
@@ -100,7 +101,7 @@ export function describeClassifier(json: Readonly<Record<string, unknown>>): Cla
 }
 
 /** Labels by id; LABEL_0, LABEL_1, … as in Python where they have no names. */
-function labelsOf({ id2label, num_labels: count }: Readonly<Record<string, unknown>>): string[] {
+function labelsOf({ id2label, num_labels: count }: JsonObject): string[] {
   if (typeof id2label === 'object' && id2label !== null && !Array.isArray(id2label)) {
     const names = new Map<string, unknown>(Object.entries(id2label));
     return Array.from({ length: names.size }, (_, id) => {

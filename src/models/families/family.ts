@@ -4,11 +4,12 @@ import type { Value } from '../../graph/graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { causalClassifier } from '../classifiers/causal-classifier.ts';
 import { type CausalModel, type ModelSizes, runLayer } from '../model.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** A checked configuration; fields that are not used stay in `raw`. */
 export interface FamilyConfig extends ModelSizes {
   /** config.json as it was given. */
-  readonly raw: Readonly<Record<string, unknown>>;
+  readonly raw: JsonObject;
   /** As of `ModelDescription`. */
   readonly unknownFields: readonly string[];
   readonly feedForwardWidth: number;

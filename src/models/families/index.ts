@@ -26,7 +26,7 @@ import { containers, textModel } from './container.ts';
 export type { Model } from '../model.ts';
 
 /** `model_type` of config.json → the family's description of a model. */
-const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
+const families: Readonly<Record<string, (json: JsonObject) => Model>> = {
   bert: bertModel,
   distilbert: distilBertModel,
   falcon_h1: falconH1Model,
@@ -90,7 +90,7 @@ function typeOf({ model_type: type, architectures, text_config: text }: JsonObje
  * The causal language model that a config.json describes.
  * @throws LinnetError `CONFIG` as `describeModel`, and for a model of another kind
  */
-export function describeCausalModel(json: Readonly<Record<string, unknown>>): CausalModel {
+export function describeCausalModel(json: JsonObject): CausalModel {
   return requireCausal(describeModel(json));
 }
 

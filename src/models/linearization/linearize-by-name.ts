@@ -11,7 +11,7 @@ import {
 } from '../../attention/presets.ts';
 import { OptionsError } from '../../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import type { WeightMap, Weights } from '../../graph/tensor.ts';
 import {
   exchangeableLayers,
   exchangeableMixers,
@@ -46,10 +46,10 @@ const t5Kernel = 9;
  */
 export function linearizeByName(
   model: Model,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   mixer: string | MixerConfig,
   options: LinearizeOptions,
-): { readonly model: Model; readonly parameters: Map<string, Tensor<'float32'>> } {
+): { readonly model: Model; readonly parameters: WeightMap } {
   const changed = exchangeByName(model, mixer, options);
   return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
 }

@@ -12,7 +12,7 @@ import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireKind, requireNumbers } from '../../files/arguments.ts';
 import { sameShape } from '../../graph/shape.ts';
-import { type DeferredTensor, type Tensor, tensor } from '../../graph/tensor.ts';
+import { type DeferredTensor, type Tensor, tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
 import { type AttentionPart, isSame } from '../linnet-section.ts';
 import type { CausalModel, EncoderDecoderModel, ModelDescription } from '../model.ts';
 
@@ -32,10 +32,10 @@ interface Remixable<Described> {
  */
 export function linearize<Described extends Remixable<Described> & ModelDescription>(
   model: Described,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   mixer: MixerConfig,
   given?: readonly number[],
-): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
+): { model: Described; parameters: WeightMap } {
   requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
   const changed = exchangeMixers(model, mixer, given);
   return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
@@ -70,8 +70,8 @@ export type ParameterTensor = Tensor<'float32'> | DeferredTensor<'float32'>;
 export function exchangedParameters(
   original: ModelDescription,
   changed: ModelDescription,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-): Map<string, Tensor<'float32'>>;
+  parameters: Weights,
+): WeightMap;
 export function exchangedParameters(
   original: ModelDescription,
   changed: ModelDescription,
@@ -134,8 +134,8 @@ export function exchangeableMixers(model: Layered): MixerConfig[] {
 export function freshMixerParameters(
   model: ModelDescription,
   includes: (layer: number) => boolean = () => true,
-): Map<string, Tensor<'float32'>> {
-  const fresh = new Map<string, Tensor<'float32'>>();
+): WeightMap {
+  const fresh: WeightMap = new Map();
   model.mixers.forEach((mixer, layer) => {
     if (!includes(layer)) return;
     for (const { name, shape, init } of mixerParameters(mixer, mixerDims(mixer, model.sizes))) {
@@ -155,10 +155,10 @@ export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
  */
 export function linearizeParts(
   model: EncoderDecoderModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   mixerOf: (part: AttentionPart) => MixerConfig,
   changes: ChangedParts,
-): { model: EncoderDecoderModel; parameters: Map<string, Tensor<'float32'>> } {
+): { model: EncoderDecoderModel; parameters: WeightMap } {
   const changed = exchangeParts(model, mixerOf, changes);
   return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
 }

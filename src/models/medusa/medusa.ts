@@ -12,7 +12,7 @@
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, silu } from '../../graph/ops/elementwise.ts';
-import { float32, type Tensor, zeros } from '../../graph/tensor.ts';
+import { float32, type WeightMap, type Weights, zeros } from '../../graph/tensor.ts';
 import { linear } from '../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList } from '../../nn/parameter-roles.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
@@ -66,16 +66,12 @@ function checkConfig(config: MedusaConfig): void {
 }
 
 /** Fresh heads: blocks at zero, projections copied from the model's head. */
-export function initializeMedusa(
-  config: MedusaConfig,
-  model: GeneratingModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-): Map<string, Tensor<'float32'>> {
+export function initializeMedusa(config: MedusaConfig, model: GeneratingModel, parameters: Weights): WeightMap {
   const headName = headWeight(model);
   const head = parameters.get(headName);
   if (head === undefined) throw new LinnetError('TENSOR', `parameter "${headName}" is missing`);
   const projections = new Set(Array.from({ length: config.heads }, (_, i) => `${names.projection(i, config)}.weight`));
-  const fresh = new Map<string, Tensor<'float32'>>();
+  const fresh: WeightMap = new Map();
   const { headScale = 1 } = decoderOf(model);
   for (const [name, { shape }] of medusaParameters(config, model.sizes)) {
     const isProjection = projections.has(name);

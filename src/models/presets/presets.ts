@@ -1,12 +1,13 @@
 /** Sizes of models by name, as config.json for `describeModel`, for pre-training and synthetic models: published and small ones. */
 import { defaultKernel } from '../../attention/convolution-config.ts';
 import { LinnetError } from '../../errors.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** Configurations by name. */
-type Shapes = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+type Shapes = Readonly<Record<string, JsonObject>>;
 
 /** The sizes of a family. @param common the fields that they share */
-function sizesOf(common: Readonly<Record<string, unknown>>, sizes: Shapes): Shapes {
+function sizesOf(common: JsonObject, sizes: Shapes): Shapes {
   return Object.fromEntries(Object.entries(sizes).map(([name, own]) => [name, { ...common, ...own }]));
 }
 
@@ -116,7 +117,7 @@ const llamaColumns = [
   'max_position_embeddings',
 ] as const;
 
-function llama(sizes: readonly number[], others: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+function llama(sizes: readonly number[], others: JsonObject = {}): Record<string, unknown> {
   return { ...Object.fromEntries(llamaColumns.map((column, i) => [column, sizes[i]])), ...others };
 }
 
@@ -207,7 +208,7 @@ const gemma3s = sizesOf(
 );
 
 /** Layers of Mamba-2, but for some of attention. */
-function layersWith(layers: number, attentions: readonly number[]): Readonly<Record<string, unknown>> {
+function layersWith(layers: number, attentions: readonly number[]): JsonObject {
   const types = Array.from({ length: layers }, (_, layer) => (attentions.includes(layer) ? 'attention' : 'mamba'));
   return { num_hidden_layers: layers, layer_types: types };
 }

@@ -25,6 +25,7 @@ import {
   type TrialUpdate,
 } from './study.ts';
 import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 export interface RunTrialsOptions<Trial> extends Stoppable {
   /** Where results are kept. Default: nowhere. */
@@ -59,7 +60,7 @@ export interface RunStudyOptions
 /** Output of a study: for people, for machines, and whether its answer is no. */
 export interface FinishedStudy {
   readonly text: string;
-  readonly json: Readonly<Record<string, unknown>>;
+  readonly json: JsonObject;
   readonly negative: boolean;
 }
 
@@ -187,7 +188,7 @@ function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measure
     const results: ((Place & Measured) | undefined)[] = [];
     const open: number[] = [];
     let done = 0;
-    const jobOf = async (at: number, others: Readonly<Record<string, unknown>> = {}): Promise<Job> => ({
+    const jobOf = async (at: number, others: JsonObject = {}): Promise<Job> => ({
       kind: studyTrialKind,
       title: `trial ${wordsOf(trials[at])}`,
       data: { study: name, ...others, identity: await identity(trials[at]) },

@@ -8,10 +8,11 @@ import { commandLine } from '../../report/command-line.ts';
 import { type Section, writeReport } from '../../report/html.ts';
 import { provenanceFacts } from '../../report/provenance.ts';
 import { type Table, textTable } from '../../report/table.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** All results of a study for people and machines. */
 export interface StudyReport {
-  readonly json: Readonly<Record<string, unknown>>;
+  readonly json: JsonObject;
   /** The answer of the study is no: something does not work, or differs. */
   readonly negative?: boolean;
   /** Numbers for the record of the run. */

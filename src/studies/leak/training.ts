@@ -14,7 +14,7 @@ import { LinnetError } from '../../errors.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
-import { dataOf, float32, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, float32, type Weights } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -141,7 +141,7 @@ function maskedToDegree(source: ParameterSource, strength: number): ParameterSou
   };
 }
 
-function maskedTensors(parameters: ReadonlyMap<string, Tensor<'float32'>>, strength: number): typeof parameters {
+function maskedTensors(parameters: Weights, strength: number): typeof parameters {
   return new Map(
     [...parameters].map(([name, value]) => {
       if (!name.endsWith(filterName)) return [name, value];

@@ -4,7 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, hasSurrogateGradient } from '../../attention/mixers.ts';
 import { findPreset, mixerPreset, mixerPresetNames, takenOptions, wholeTextPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { tensor } from '../../graph/tensor.ts';
+import { tensor, type Weights } from '../../graph/tensor.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { Model } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -17,7 +17,7 @@ import { randomMixerParameters } from '../../evaluation/check/mixer-probe.ts';
 import type { CheckRow } from '../../evaluation/check/rows.ts';
 import { modelParity } from '../../evaluation/check/forms.ts';
 import type { Direction, SupportProbe } from './probes.ts';
-import { type Parameters, runBackward, runForward, type Texts } from './forward.ts';
+import { runBackward, runForward, type Texts } from './forward.ts';
 
 const works = z.boolean().nullable();
 
@@ -73,7 +73,7 @@ export async function supportCell(
 
 interface RunCell extends CellOptions {
   readonly model: Model;
-  readonly parameters: Parameters;
+  readonly parameters: Weights;
   readonly texts: Texts;
   readonly random: Random;
 }
@@ -111,7 +111,7 @@ function configure(name: string, convolution: boolean, direction: Direction): Mi
 }
 
 /** Weights that make predictions differ, with every branch switched on. */
-function randomParameters(model: Model, random: Random): Parameters {
+function randomParameters(model: Model, random: Random): Weights {
   const deviation = 0.4;
   const drawn = initializeParameters(model, random, deviation);
   const biases = [...model.parameters].flatMap(([name, { shape, role }]) =>

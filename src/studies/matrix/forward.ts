@@ -3,7 +3,7 @@ import { Graph, type Value } from '../../graph/graph.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
-import { dataOf, elementCount, float32, int32, tensor, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, elementCount, float32, int32, tensor, type Tensor, type Weights } from '../../graph/tensor.ts';
 import type { Model } from '../../models/families/index.ts';
 import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
@@ -11,8 +11,6 @@ import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
 import { modelAttentions } from '../../models/model.ts';
-
-export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
 /** Texts of a batch, one a row. `second` is the decoder's input next to the encoder's text; other models ignore it. */
 export interface Texts {
@@ -59,7 +57,7 @@ function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
 /** Logits [n,V] of every row, padding cut off. */
 export async function runForward(
   model: Model,
-  parameters: Parameters,
+  parameters: Weights,
   texts: Texts,
   options?: CompileOptions,
 ): Promise<Float32Array[]> {
@@ -88,7 +86,7 @@ interface DirectionalDerivative {
 /** The derivative of a random sum of logits along a random direction of parameters, by gradients and central differences. */
 export async function runBackward(
   model: Model,
-  parameters: Parameters,
+  parameters: Weights,
   texts: Texts,
   random: Random,
   options?: CompileOptions,
@@ -143,7 +141,7 @@ function normals(count: number, random: Random): Float32Array {
 /** Parameters that a short batch does not reach, such as α with a single group, are no inputs of its program. */
 function run<K extends string>(
   program: Program,
-  parameters: Parameters,
+  parameters: Weights,
   feeds: Readonly<Record<string, Tensor>>,
   fetch: readonly K[],
 ): Promise<Record<K, Tensor>> {

@@ -4,6 +4,7 @@ import { describeModel, type Model } from '../../models/families/index.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
 import { t5Model } from '../../models/families/t5/model.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** How an attention looks at a text: backwards only, both ways, or at another text. */
 export type Direction = 'causal' | 'bidirectional' | 'cross';
@@ -52,7 +53,7 @@ const tinyT5 = {
 };
 
 /** A probe of a family whose attentions are all of one direction. */
-function uniform(family: string, direction: Direction, config: Readonly<Record<string, unknown>>): SupportProbe {
+function uniform(family: string, direction: Direction, config: JsonObject): SupportProbe {
   return {
     family,
     direction,

@@ -4,7 +4,7 @@ import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
-import { dataOf, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, type Weights } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
@@ -39,7 +39,7 @@ const firstRange = 32;
  */
 export async function associativeRecall(
   model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  parameters: Weights,
   data: AssociativeRecall,
   { signal, ...options }: CompileOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<AssociativeRecallResult> {

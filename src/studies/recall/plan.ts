@@ -4,7 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixerSchema } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { float32, type Tensor } from '../../graph/tensor.ts';
+import { float32, type Tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
 import { naming, planSeeds } from '../frame/study.ts';
 
 const count = z.int().min(1);
@@ -111,10 +111,7 @@ function mixerOf(name: string, { initial: _, ...method }: RecallPlan['methods'][
 }
 
 /** Parameters with the values of a plan. @throws LinnetError `CONFIG` for ends that no name has, or values of no such shape */
-export function startingAt(
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-  initial: Readonly<RecallInitialValues> = {},
-): Map<string, Tensor<'float32'>> {
+export function startingAt(parameters: Weights, initial: Readonly<RecallInitialValues> = {}): WeightMap {
   const started = new Map(parameters);
   for (const [end, values] of Object.entries(initial)) {
     const found = [...parameters].filter(([name]) => name.endsWith(`.${end}`));

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import type { Weights } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -93,7 +93,7 @@ export const recallStudy = new Study<RecallPlan, RecallTrial, Place, Measured>({
 
 interface Subject {
   readonly model: CausalModel;
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
   readonly loss: number;
   readonly rowSeed: number;
 }

@@ -22,7 +22,7 @@ import { add, cast, exp, maximum, mul, neg, sub } from '../../graph/ops/elementw
 import { gatherElements, scatterAdd, topK } from '../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../graph/ops/layout.ts';
 import { softmax } from '../../graph/ops/softmax.ts';
-import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
+import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters, parameterCount } from '../../nn/parameters.ts';
@@ -85,7 +85,7 @@ export interface CachedLogitsOptions {
   /** As of `logitsObjective`. */
   readonly trained: ReadonlySet<string>;
   /** Result of `transferParameters`. */
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
   /** Identity of the teacher, such as its fingerprint. */
   readonly origin: string;
   readonly dataset: PackedDataset;

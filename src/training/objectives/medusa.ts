@@ -10,7 +10,7 @@ import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../graph/ops/elementwise.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import type { WeightMap, Weights } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
 import {
@@ -60,7 +60,7 @@ export interface MedusaJob
   /** Texts that the heads learn from. */
   readonly dataset: PackedDataset;
   /** Parameters of the model, and of heads to begin with; without heads, fresh ones. */
-  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly parameters: Weights;
   /** Fingerprint of the model: neither snapshots nor hidden states of another one are used. */
   readonly origin: string;
   /** Number and depth of heads, and how they are trained. */
@@ -75,9 +75,9 @@ export interface MedusaJob
 
 /** The result of training Medusa heads. */
 export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
-  readonly heads: Map<string, Tensor<'float32'>>;
+  readonly heads: WeightMap;
   /** Parameters of the model: the given ones, or changed ones after joint training. */
-  readonly base: Map<string, Tensor<'float32'>>;
+  readonly base: WeightMap;
   readonly hiddenStates: HiddenStatePlace;
 }
 
@@ -149,7 +149,7 @@ async function trainWithHeads(
   feature?: RowFeature,
 ): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
   const { parameters, ...outcome } = await train({ ...job, objective, feature, ...withHeads(job) });
-  const part = (ofHeads: boolean): Map<string, Tensor<'float32'>> =>
+  const part = (ofHeads: boolean): WeightMap =>
     new Map([...parameters].filter(([name]) => isMedusaParameter(name) === ofHeads));
   return { ...outcome, heads: part(true), base: part(false) };
 }

@@ -10,7 +10,7 @@ import { sum } from '../../graph/ops/contraction.ts';
 import { addAll, mul } from '../../graph/ops/elementwise.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import type { WeightMap } from '../../graph/tensor.ts';
 import { freshParameter } from '../../models/initialize.ts';
 import type { GeneratingModel, MtpLayer } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
@@ -29,7 +29,7 @@ export function mtpOf(model: GeneratingModel): MtpLayer {
 }
 
 /** A fresh layer, as its roles say. */
-export function initializeMtp(model: GeneratingModel, seed: number): Map<string, Tensor<'float32'>> {
+export function initializeMtp(model: GeneratingModel, seed: number): WeightMap {
   const options = { random: new Random(seed), layers: model.sizes.layers };
   return new Map([...mtpOf(model).parameters].map(([name, declared]) => [name, freshParameter(declared, options)]));
 }

@@ -27,6 +27,7 @@ import type { AdaptationBase } from './adaptation.ts';
 import { recomputeShape, refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPackedText, loadPairs, loadTrainingDocuments, pairShape, withoutHeldOut } from './text.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as const;
 /** An objective of fine-tuning. */
@@ -89,7 +90,7 @@ export async function prepareObjective(
   return await preparations[objective](folder, options, settings, load);
 }
 
-function headObjective(config: Readonly<Record<string, unknown>>): ObjectiveName {
+function headObjective(config: JsonObject): ObjectiveName {
   return describeClassifier(config).isRegression ? 'regress' : 'classify';
 }
 

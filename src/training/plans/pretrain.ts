@@ -20,6 +20,7 @@ import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 import { described } from '../settings.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 export const pretrainShape = {
   ...recomputeShape,
@@ -32,7 +33,7 @@ export type PretrainOptions = z.input<typeof pretrainSchema> & {
   readonly mixer?: MixerConfig;
 };
 
-type ModelConfig = Readonly<Record<string, unknown>>;
+type ModelConfig = JsonObject;
 
 /**
  * Trains a model from random weights, which follow from `seed`.

@@ -15,6 +15,7 @@ import { paceWarning, requireFewSteps } from './effort.ts';
 import { fitStep, requireMemory } from '../step-cost.ts';
 import { memoryLimit, type TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 
 /** The first steps are slower than the others. */
 const pacedAfter = 3;
@@ -265,7 +266,7 @@ const mostShown = 60;
  * The fields that the record of a folder has otherwise, one a line: "settings.clip: was 1, is 0.5". Empty where there are
  * none, or no record that can be read.
  */
-async function describeDifferences(folder: string, configuration: Readonly<Record<string, unknown>>): Promise<string> {
+async function describeDifferences(folder: string, configuration: JsonObject): Promise<string> {
   const recorded = await readRun(folder).catch(() => undefined);
   if (recorded === undefined) return '';
   const before = leaves(recorded.record.configuration);

@@ -51,6 +51,7 @@ import { memoryOption } from '../../options/memory-option.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
 import { requireOpeningMemory } from '../../options/opening-memory.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 const defaultLimit = 200;
 
@@ -179,10 +180,7 @@ function questionsOf({ shots, limit = defaultLimit, seed = defaultSeeds }: TaskO
 }
 
 /** Prints the table of several models. @throws LinnetError `INPUT` for one; `MISMATCH` where questions differ */
-async function compared(
-  context: CommandContext,
-  results: readonly ModelResults[],
-): Promise<Readonly<Record<string, unknown>>> {
+async function compared(context: CommandContext, results: readonly ModelResults[]): Promise<JsonObject> {
   const tasks = await compareResults(results);
   context.print(
     textTable(
@@ -206,7 +204,7 @@ async function evaluateModel(
   context: CommandContext,
   path: string,
   options: TaskOptions & { readonly data: string; readonly selection: TaskSelection },
-): Promise<{ readonly json: Readonly<Record<string, unknown>>; readonly folder: string | undefined }> {
+): Promise<{ readonly json: JsonObject; readonly folder: string | undefined }> {
   const { selection, seed: seeds = defaultSeeds } = options;
   const questions = questionsOf(options);
   const { data, queue, context: reading, speculate, maxLength, protocol, bootstrap: bootstrapIterations } = options;

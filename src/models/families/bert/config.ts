@@ -5,6 +5,7 @@ import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.t
 import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
 import { bertVariant, distilBertVariant, type EncoderVariant, robertaVariant, xlmRobertaVariant } from './variants.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /**
  * `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `answers` are the ends of an answer in
@@ -112,7 +113,7 @@ type OwnSizes = Pick<BertConfig, 'width' | 'layers' | 'heads' | 'feedForwardWidt
   readonly names: readonly [width: string, heads: string, layers: string];
 };
 
-type JsonFields = Readonly<Record<string, unknown>>;
+type JsonFields = JsonObject;
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseBertConfig(json: JsonFields): BertConfig {

@@ -33,11 +33,12 @@ import {
   poolerParameters,
 } from './parameters.ts';
 import { encoderVariant } from './variants.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
-type ReadModel = (json: Readonly<Record<string, unknown>>) => EncoderModel;
+type ReadModel = (json: JsonObject) => EncoderModel;
 
 /** Makes a model of a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` as `parse` does. */
-function encoderFamily(parse: (json: Readonly<Record<string, unknown>>) => BertConfig): ReadModel {
+function encoderFamily(parse: (json: JsonObject) => BertConfig): ReadModel {
   const read: ReadModel = (json) => describe(parse(json), read);
   return read;
 }
@@ -108,7 +109,7 @@ function describe(config: BertConfig, read: ReadModel): EncoderModel {
 }
 
 /** config.json without the next-sentence head of pre-training. */
-function savedJson({ raw, head, variant }: BertConfig): Readonly<Record<string, unknown>> {
+function savedJson({ raw, head, variant }: BertConfig): JsonObject {
   return head === 'masked-lm' && Array.isArray(raw.architectures)
     ? { ...raw, architectures: [`${variant.className}ForMaskedLM`] }
     : raw;

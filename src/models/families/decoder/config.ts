@@ -18,6 +18,7 @@ import {
 } from '../../config-fields.ts';
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import type { FamilyConfig } from '../family.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
 export const scalingSchema = z.looseObject({
@@ -324,7 +325,7 @@ export type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
 export function parseDecoderConfig<Schema extends DecoderSchema>(
   variant: DecoderVariant,
   schema: Schema,
-  json: Readonly<Record<string, unknown>>,
+  json: JsonObject,
   harmless: readonly string[] = [],
   own: (config: z.infer<Schema>) => Partial<DecoderConfig> = () => ({}),
 ): DecoderConfig {

@@ -37,8 +37,9 @@ import {
   mtpParameters,
   namesInLayer,
 } from './parameters.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
-type ReadModel = (json: Readonly<Record<string, unknown>>) => CausalModel;
+type ReadModel = (json: JsonObject) => CausalModel;
 
 /**
  * The function that makes a model of a config.json of a family, and throws a LinnetError `CONFIG` naming every unusable or unknown

@@ -19,6 +19,7 @@ import {
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
 import { whole } from '../../../files/whole-numbers.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 
@@ -127,7 +128,7 @@ export const qwen35TextModel = decoderFamily(textVariant, textSchema, harmless, 
 export const qwen3NextModel = decoderFamily(nextVariant, nextSchema, harmless, (found) => own(nextVariant, found));
 
 /** The text model of a composite config.json. Whether the head is tied is said at its top, and which tokens end a text. */
-export function qwen35Model(json: Readonly<Record<string, unknown>>): CausalModel {
+export function qwen35Model(json: JsonObject): CausalModel {
   const given = parseConfigFields(compositeVariant.title, compositeSchema, json, ofPictures);
   const { text_config: text, tie_word_embeddings, linnet, eos_token_id: eos = text.eos_token_id } = given;
   const flat = { ...text, tie_word_embeddings, eos_token_id: eos, ...(linnet !== undefined && { linnet }) };

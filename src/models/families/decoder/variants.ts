@@ -20,6 +20,7 @@ import {
 } from './config.ts';
 import { decoderFamily } from './model.ts';
 import { whole } from '../../../files/whole-numbers.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
@@ -50,7 +51,7 @@ const llamaSchema = z.object({
 const harmless = ['max_sequence_length', 'is_llama_config', 'unsloth_version', 'unsloth_fixed'];
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
-export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): DecoderConfig {
+export function parseLlamaConfig(json: JsonObject): DecoderConfig {
   return parseDecoderConfig(llamaVariant, llamaSchema, json, harmless);
 }
 

@@ -13,6 +13,7 @@ import {
 import { linnetSectionOf, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
 import { whole } from '../../../files/whole-numbers.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),
@@ -60,7 +61,7 @@ export type FlashConfig = ReadFields<typeof flashSchema>;
 export type FlashConfigInput = z.input<typeof flashSchema>;
 
 /** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong or unknown */
-export function parseFlashConfig(json: Readonly<Record<string, unknown>>): FlashConfig {
+export function parseFlashConfig(json: JsonObject): FlashConfig {
   const config = parseConfigFields('FLASH', flashSchema, json);
   const problems: string[] = [];
   if (config.attention === 'mixed') {

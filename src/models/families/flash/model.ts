@@ -7,7 +7,7 @@ import { unitParallel } from '../../../attention/kinds/gau/parallel.ts';
 import { scaledScoring } from '../../../attention/scoring.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { type Tensor, tensor } from '../../../graph/tensor.ts';
+import { type Tensor, tensor, type WeightMap } from '../../../graph/tensor.ts';
 import { embedding } from '../../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
@@ -21,6 +21,7 @@ import { causalModel } from '../family.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../graphs/parallel-graph.ts';
 import { type FlashConfig, flashValueWidth, nativeMixer, parseFlashConfig, unitMixer, unitMixers } from './config.ts';
 import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /** Base of the frequencies of both the sinusoids and rotary embedding. */
 const frequencyBase = 10000;
@@ -29,14 +30,14 @@ const frequencyBase = 10000;
  * The model of a config.json.
  * @throws LinnetError `CONFIG` as `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
  */
-export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel {
+export function flashModel(json: JsonObject): CausalModel {
   const config = parseFlashConfig(json);
   if (!config.causal)
     throw configError('FLASH', ['causal is false: only models that predict the next token are opened']);
   return describe(config, json);
 }
 
-function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>): CausalModel {
+function describe(config: FlashConfig, json: JsonObject): CausalModel {
   const mixers = unitMixers(config);
   const parameters = flashParameters(config);
   return causalModel({
@@ -175,7 +176,7 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
 }
 
 /** Random parameters as in the reference code; other mixers start at their own initial values, convolutions excepted. */
-export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
+export function initializeFlash(config: FlashConfig, random: Random): WeightMap {
   return initializeParameters(describe(config, {}), random);
 }
 

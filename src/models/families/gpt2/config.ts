@@ -13,6 +13,7 @@ import {
 import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 const gpt2Schema = z.looseObject({
   model_type: z.literal('gpt2'),
@@ -44,7 +45,7 @@ export interface Gpt2Config extends FamilyConfig {
 }
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
-export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Config {
+export function parseGpt2Config(json: JsonObject): Gpt2Config {
   const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);
   const natives = sameMixers(config.n_layer);
   const mixers = config.linnet?.mixers ?? natives;

@@ -13,9 +13,10 @@ import type { CausalModel, LayerMixing } from '../../model.ts';
 import { activations } from '../activations.ts';
 import { causalModel, sizesOf } from '../family.ts';
 import { type Gpt2Config, gpt2ParameterName, parseGpt2Config } from './config.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
-export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel {
+export function gpt2Model(json: JsonObject): CausalModel {
   const config = parseGpt2Config(json);
   return causalModel({
     family: 'gpt2',

@@ -25,6 +25,7 @@ import {
 } from '../../linnet-section.ts';
 import type { FamilyConfig } from '../family.ts';
 import { whole } from '../../../files/whole-numbers.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
 const feedForwards = {
@@ -86,7 +87,7 @@ export interface T5Config extends Omit<FamilyConfig, 'layers' | 'mixers' | 'bosI
 }
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
-export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config {
+export function parseT5Config(json: JsonObject): T5Config {
   const config = parseConfigFields('T5', t5Schema, json, ignored);
   const decoderLayers = config.num_decoder_layers ?? config.num_layers;
   const layers = { encoder: config.num_layers, decoder: decoderLayers, cross: decoderLayers };

@@ -39,9 +39,10 @@ import {
   t5ParameterName,
   t5Parameters,
 } from './parameters.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does */
-export function t5Model(json: Readonly<Record<string, unknown>>): EncoderDecoderModel {
+export function t5Model(json: JsonObject): EncoderDecoderModel {
   return describe(parseT5Config(json));
 }
 

@@ -6,6 +6,7 @@ import type { Serving } from '../request-context.ts';
 import { madeOf, maybe, refuse } from '../request-fields.ts';
 import type { AskedText } from './records.ts';
 import type { TextRequest } from './text-fields.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
 
 /** Most functions of a request. */
 export const mostTools = 128;
@@ -56,7 +57,7 @@ export const effortField = maybe(z.enum(['none', 'minimal', 'low', 'medium', 'hi
 
 /** An effort as variables of templates, and as a bound of thoughts. */
 export function effortOf(effort: string | undefined): {
-  readonly variables: Readonly<Record<string, unknown>>;
+  readonly variables: JsonObject;
   readonly thinkingBudget?: number;
 } {
   if (effort === undefined) return { variables: {} };
