@@ -193,7 +193,7 @@ export async function openConversion(
   if (run.has(progressFile) && !resume && !replace) {
     throw new LinnetError(
       'PATH',
-      `${folder} holds a conversion; continue it ("resume"), begin anew ("replace"), or name another folder`,
+      `${folder} holds a conversion; continue it with \`resume\`, begin anew with \`replace\`, or name another folder`,
     );
   }
   if (replace && !resume && run.has(progressFile)) await forget(folder);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { examplesWith } from '../../test/attention/mixer-examples.ts';
 import { hybridModels, hybridVariants } from '../../test/models/hybrid-variants.ts';
@@ -139,9 +139,12 @@ const parents = [-1, 0, 0, 1, 1, 2, -1, 6, 3, 8, 9, 10, 11, 12, 13, 14];
 
 describe.each(variants)('$name', ({ model }) => {
   const text = [...randomTokens(model, 45, 4)];
+  let engine: DecodingEngine;
+  let parallel: Reference['parallel'];
+  beforeAll(async () => ({ engine, parallel } = await prepare(model)));
+  afterAll(() => engine.dispose());
 
   it('reads a prompt in chunks and continues by steps as in parallel', async () => {
-    const { engine, parallel } = await prepare(model);
     const [expected] = await parallel([text]);
     const promptLengths = [1, G - 1, G, G + 1, 2 * G, 29];
     for (const chunk of [1, 3, 7, 128]) {
@@ -166,11 +169,9 @@ describe.each(variants)('$name', ({ model }) => {
         }
       }
     }
-    await engine.dispose();
   });
 
   it('reads trees at every place of a group, and continues after a commit', async () => {
-    const { engine, parallel } = await prepare(model);
     const tree = new TokenTree(parents);
     const nodeTokens = [...randomTokens(model, tree.size, 5)];
     const paths = parents.map((_, node) => tree.pathTo(node));
@@ -204,11 +205,9 @@ describe.each(variants)('$name', ({ model }) => {
         }
       }
     }
-    await engine.dispose();
   });
 
   it('reads a batch of unequal sequences as it reads them one by one', async () => {
-    const { engine } = await prepare(model);
     const caches = engine.layout.slotLayouts.some(({ ring }) => ring === undefined);
     const parts: readonly { length: number; tree: TokenTree }[] = [
       { length: 0, tree: chain(3) },
@@ -240,11 +239,9 @@ describe.each(variants)('$name', ({ model }) => {
       const [a, b] = [await engine.advance(fromBatch.state, token), await engine.advance(request.state, token)];
       expectClose(a.logits, b.logits, `after the commit of sequence ${index}`);
     }
-    await engine.dispose();
   });
 
   it('has the size that the formula says', async () => {
-    const { engine } = await prepare(model);
     const { sizes } = model;
     const { keyValueHeads, shiftWidth = 0 } = sizes;
     const state = await read(engine, text.slice(0, G));
@@ -274,7 +271,6 @@ describe.each(variants)('$name', ({ model }) => {
       expect(memory.count).toBe(rows * Math.floor(state.length / block));
       expect(memory.capacity).toBeLessThanOrEqual(1.25 * memory.count + 64);
     });
-    await engine.dispose();
   });
 });
 

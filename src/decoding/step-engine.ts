@@ -123,7 +123,8 @@ export class StepEngine implements AsyncDisposable {
   readonly #shifts: boolean;
   /** Outputs of the step graph. */
   readonly #outputs: readonly string[];
-  readonly #laterSums: LaterSums;
+  /** Absent where no layer gives them. */
+  readonly #laterSums: LaterSums | undefined;
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -149,7 +150,8 @@ export class StepEngine implements AsyncDisposable {
     this.#encoder = encoder;
     this.#shifts = (model.sizes.shiftWidth ?? 0) > 0;
     this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...(this.#shifts ? ['shifts'] : [])];
-    this.#laterSums = new LaterSums(layout, [program, prompt]);
+    const later = new LaterSums(layout, [program, prompt]);
+    this.#laterSums = later.names.size > 0 ? later : undefined;
     this.#feeds = {
       step: new StepFeeds(model, layout, program, 'step'),
       prompt: new StepFeeds(model, layout, prompt, 'prompt'),
@@ -229,7 +231,7 @@ export class StepEngine implements AsyncDisposable {
     const data = this.layout.rows.map((own) => dataOf(results[own.name], 'float32', nodes * own.heads * own.width));
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = this.#shifts ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
-    const later = this.#laterSums.of(results, most);
+    const later = this.#laterSums?.of(results, most);
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {
@@ -250,7 +252,7 @@ export class StepEngine implements AsyncDisposable {
    * steps of a single row tell: one of a large model, and as many of a small one as give `manyNumbers`.
    */
   async #runRows(requests: readonly StepRequest[], most: number, weights: StepWeights): Promise<StepResults> {
-    const outputs = [...this.#outputs, ...this.#laterSums.outputsOf(requests)];
+    const outputs = [...this.#outputs, ...(this.#laterSums?.outputsOf(requests) ?? [])];
     const run = async (inPairs: boolean): Promise<StepResults> => {
       const { rows, nodes } = inPairs ? pairedRows(requests, most) : { rows: requests, nodes: most };
       const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, inPairs);

@@ -69,17 +69,18 @@ const samplers: Readonly<Record<string, readonly [config: SamplerInput, promptLe
   sampled: [{ temperature: 0.8, topP: 0.9, seed: 5 }, 11],
 };
 
+let draftEngine: DecodingEngine;
+beforeAll(async () => {
+  draftEngine = await makeEngine(both(mixerPreset('local', { group: G })), 4);
+});
+afterAll(() => draftEngine.dispose());
+
 describe.each(Object.entries(models))('speculative decoding, %s', (_, mixers) => {
   let engine: DecodingEngine;
-  let draftEngine: DecodingEngine;
   beforeAll(async () => {
     engine = await makeEngine(mixers);
-    draftEngine = await makeEngine(both(mixerPreset('local', { group: G })), 4);
   });
-  afterAll(async () => {
-    await engine.dispose();
-    await draftEngine.dispose();
-  });
+  afterAll(() => engine.dispose());
 
   it.each(Object.entries(samplers))(
     '%s text equals that of sequential decoding with every drafter',

@@ -148,7 +148,7 @@ describe('a conversion', () => {
     expect(stopped.stderr).toMatch(/linnet: .*To continue, do the same again with --resume$/m);
     expect(existsSync(at('resumed'))).toBe(false);
     const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
-    expect(errorOf(again).message).toMatch(/holds a conversion; continue it \("resume"\), begin anew \("replace"\)/);
+    expect(errorOf(again).message).toMatch(/holds a conversion; continue it with --resume, begin anew with --replace/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
     await runJson(...command(...options, '--out', at('once-more'), '--run', at('resumed.run'), '--resume'));

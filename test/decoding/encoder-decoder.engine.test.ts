@@ -1,5 +1,5 @@
 /** T5 in the decoding engine, with every mixer: by steps, chunks, trees and beams as over whole texts. */
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mixerExamples } from '../attention/mixer-examples.ts';
 import { errorCode } from '../error-code.ts';
 import { wholeLogits } from '../models/t5-whole.ts';
@@ -59,9 +59,13 @@ const variants = [
 
 describe.each(variants)('$name', ({ model }) => {
   const weights = randomT5Weights(model);
+  let engine: DecodingEngine;
+  beforeAll(async () => {
+    engine = await DecodingEngine.create(model, weights);
+  });
+  afterAll(() => engine.dispose());
 
   it('gives step by step what it gives over the whole, for hypotheses of texts of unequal length', async () => {
-    await using engine = await DecodingEngine.create(model, weights);
     const sources = [
       [3, 4, 5, 6, 7, 8, 9],
       [10, 11, 1],
@@ -98,7 +102,6 @@ describe.each(variants)('$name', ({ model }) => {
   });
 
   it('reads a beginning in chunks, past the first rows of a growing cache, as over the whole', async () => {
-    await using engine = await DecodingEngine.create(model, weights);
     const grows = engine.layout.slotLayouts.some(({ ring }) => ring === undefined);
     const length = grows ? 270 : 41;
     const beginning = generated(length + 1, 1);
@@ -116,23 +119,27 @@ describe.each(variants)('$name', ({ model }) => {
   });
 
   it('reads trees, and continues after a commit, as over the whole', async () => {
-    await using engine = await DecodingEngine.create(model, weights);
     const encoded = await engine.encode(texts[3]);
     const tree = new TokenTree(parents);
     const tokens = parents.map((_, node) => 2 + ((11 * node) % 18));
     const paths = parents.map((_, node) => tree.pathTo(node));
-    for (const committed of [15, 16, 17, 19, 23]) {
-      const prefix = generated(committed);
-      const longest = committed + tree.height + 2;
-      const whole = await wholeLogits(
-        model,
-        weights,
-        texts[3],
+    // All paths after all beginnings as texts of one length: what follows a path does not disturb it.
+    const places = [15, 16, 17, 19, 23];
+    const longest = Math.max(...places) + tree.height + 2;
+    const all = await wholeLogits(
+      model,
+      weights,
+      texts[3],
+      places.flatMap((committed) =>
         paths.map((path) => {
-          const own = [...prefix, ...path.map((node) => tokens[node])];
+          const own = [...generated(committed), ...path.map((node) => tokens[node])];
           return [...own, ...generated(longest - own.length, 2)];
         }),
-      );
+      ),
+    );
+    for (const [place, committed] of places.entries()) {
+      const prefix = generated(committed);
+      const whole = all.slice(place * tree.size, (place + 1) * tree.size);
       const state = engine.newState(encoded);
       await engine.prefill(state, prefix);
       const request = { state, tree, tokens, wanted: tokens.map((_, node) => node) };

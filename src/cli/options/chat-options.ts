@@ -6,7 +6,7 @@ import { choice, filePath } from '../framework/option-values.ts';
 const formats = toolFormats.map(({ name }) => name);
 
 export const chatOptions = {
-  chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+  chatTemplate: optional(filePath, "chat template to use in place of the model's"),
   toolFormat: optional(
     choice(formats),
     `how the model writes calls of functions: ${formats.join(', ')} (default: by its chat template)`,

@@ -4,6 +4,6 @@ import { byteCount, called } from '../framework/option-values.ts';
 
 export const memoryOption = optional(
   called('size', byteCount),
-  'the most memory to take, such as 8GiB: work that needs more runs layer by layer, or is refused before it starts (default: ' +
-    'three quarters of the memory that is available)',
+  'most memory to take, such as 8GiB: larger work runs layer by layer, or is refused before it starts ' +
+    '(default: three quarters of the available memory)',
 );

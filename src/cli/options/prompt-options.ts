@@ -19,15 +19,15 @@ const thinkingValue: ValueKind<number> = {
 };
 
 export const promptOptions = {
-  prompt: optional(anyText, 'text to continue; - is the standard input'),
-  chat: flag('answer the prompt as the message of a user, by the chat template of the model'),
+  prompt: optional(anyText, 'text to continue; - reads standard input'),
+  chat: flag("send the prompt as a user's message, through the model's chat template"),
   system: optional(text, 'with --chat: a system message before it'),
   thinking: optional(
     thinkingValue,
-    'with --chat: most tokens of thoughts before the answer, or "off" (default: no limit)',
+    'with --chat: most tokens of thinking before the answer, or "off" (default: no limit)',
   ),
   ...settings({
-    promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
+    promptFile: optional(filePath, 'file with the text to continue; - reads standard input'),
     promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
     parseSpecial: flag('read <s> and other control tokens in the prompt as tokens, not as text; no BOS is added'),
   }),

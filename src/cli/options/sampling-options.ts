@@ -19,11 +19,11 @@ export const samplingOptions = {
     ),
     minP: optional(
       decimal(0, 1, 'share'),
-      `leave out tokens below this share of the highest probability (default: ${ofModel('0')})`,
+      `drop tokens below this share of the highest probability (default: ${ofModel('0')})`,
     ),
     repetitionPenalty: optional(
       decimal(0.01, 100, 'factor'),
-      `above 1: tokens of the last 64 are less probable (default: ${ofModel('1')})`,
+      `above 1, the last 64 tokens become less probable (default: ${ofModel('1')})`,
     ),
     presencePenalty: withDefault(decimal(-100, 100), 0, 'taken off the logits of tokens that are among the last 64'),
     frequencyPenalty: withDefault(decimal(-100, 100), 0, 'taken off them for each time that a token is there'),

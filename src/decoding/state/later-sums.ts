@@ -10,12 +10,12 @@ import type { StepRequest } from './step-feeds.ts';
 export class LaterSums {
   readonly #layout: ModelLayout;
   /** Outputs of all layers that fold, by layer; empty where one of them folds otherwise. */
-  readonly #names: ReadonlyMap<number, string>;
+  readonly names: ReadonlyMap<number, string>;
 
   constructor(layout: ModelLayout, programs: readonly Program[]) {
     const names = layout.folds.flatMap(({ layers }) => layers.map((layer) => [layer, laterSumsName(layer)] as const));
     this.#layout = layout;
-    this.#names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
+    this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
   /** Outputs of a step that are taken: of a single chain that ends with a group in all layers that fold, else none. */
@@ -23,17 +23,17 @@ export class LaterSums {
     const end = state.length + tree.size;
     const isChain = others.length === 0 && tree.height === tree.size - 1;
     const ends = isChain && this.#layout.folds.every(({ slots }) => end % slots.horizon.group === 0);
-    return ends ? [...this.#names.values()] : [];
+    return ends ? [...this.names.values()] : [];
   }
 
   /** Their numbers, from the results of a step of `nodes`; undefined if it has none. */
   of(results: Readonly<Record<string, Tensor>>, nodes: number): NewRows['later'] {
     const sums = new Map<number, Float32Array>();
-    for (const [layer, name] of this.#names) {
+    for (const [layer, name] of this.names) {
       if (results[name] === undefined) return undefined;
       const { heads, sums: [rows, columns] = [0, 0] } = this.#layout.layers[layer];
       sums.set(layer, dataOf(results[name], 'float32', heads * rows * columns));
     }
-    return sums.size === 0 ? undefined : { nodes, sums };
+    return { nodes, sums };
   }
 }
