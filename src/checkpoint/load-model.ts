@@ -104,13 +104,13 @@ export async function openInPlace(dir: string, known?: string): Promise<ModelInF
   }
   function codes(name: string): CodedMatrix | undefined {
     const matrix = coded.get(name);
-    const load = (): Promise<CodedParts> =>
-      reading((files) => {
-        const same = files.codes(name);
-        if (same === undefined) throw internalError(`${name} is in codes no more`);
-        return same.load();
-      });
-    return matrix && { ...matrix, load };
+    const pieces = async function* (rows?: number): AsyncGenerator<CodedParts> {
+      await using _held = hold();
+      const same = (await (opened ??= openAgain())).codes(name);
+      if (same === undefined) throw internalError(`${name} is in codes no more`);
+      yield* same.pieces(rows);
+    };
+    return matrix && { ...matrix, pieces };
   }
   async function* pieces(name: string): AsyncGenerator<Float32Array> {
     await using _held = hold();

@@ -1,5 +1,5 @@
 /** Codes and zero points in the bytes that products take. */
-import type { CodedParts } from './weight-file.ts';
+import type { CodedParts, CodeForm } from './weight-file.ts';
 
 /** Codes of rows as they are, or two to a byte, the earlier in the lower half. */
 export function packedRows(codes: Uint8Array, rows: number, bits: 4 | 8): Uint8Array {
@@ -13,18 +13,22 @@ export function packedRows(codes: Uint8Array, rows: number, bits: 4 | 8): Uint8A
   return packed;
 }
 
-/** Whole zero points near minimum / scale, and the rest of every block. A scale of 0 leaves the minimum alone. */
+/** Whole zero points near minimum / scale, and the rest of every block. A scale of 0 leaves the minimum alone. @param room for them */
 export function wholeZeros(
   { scales, minima }: { readonly scales: Float32Array; readonly minima: Float32Array },
   outputs: number,
-  bits: 4 | 8,
+  { bits, size }: CodeForm,
+  room: Record<'zeros', Uint8Array> & Record<'rest', Float32Array> = {
+    zeros: new Uint8Array(scales.length),
+    rest: new Float32Array(scales.length),
+  },
 ): Required<Pick<CodedParts, 'zeros' | 'rest'>> {
   const most = 2 ** bits - 1;
-  const zeros = new Uint8Array(scales.length);
-  const rest = new Float32Array(scales.length);
+  const { zeros, rest } = room;
   for (let i = 0; i < scales.length; i++) {
-    zeros[i] = scales[i] === 0 ? 0 : Math.min(most, Math.max(0, Math.round(minima[i] / scales[i])));
-    rest[i] = zeros[i] * scales[i] - minima[i];
+    const zero = scales[i] === 0 ? 0 : Math.min(most, Math.max(0, Math.round(minima[i] / scales[i])));
+    zeros[i] = zero;
+    rest[i] = size * Math.fround(zero * scales[i] - minima[i]);
   }
   return { zeros: packedRows(zeros, outputs, bits), rest };
 }

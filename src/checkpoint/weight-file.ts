@@ -20,8 +20,8 @@ export interface CodeForm {
   readonly ordered?: boolean;
 }
 
-/** Codes of a matrix [outputs, inputs], in blocks of inputs, row by row. */
-export interface CodedParts {
+/** Codes of a matrix [outputs, inputs], or of some of its rows, in blocks of inputs, row by row. */
+export type CodedParts = {
   /** [outputs, blocks, size · bits / 8], the earlier of two codes in the lower half of a byte. */
   readonly codes: Uint8Array;
   /** [outputs, blocks]. */
@@ -30,18 +30,22 @@ export interface CodedParts {
   readonly minima?: Float32Array;
   /** Zero points, [outputs, ⌈blocks · bits / 8⌉]; where there are minima, whole numbers near minimum / scale. */
   readonly zeros?: Uint8Array;
-  /** zero · scale − minimum, [outputs, blocks], of a form with minima. */
+  /** What the mean of a block's inputs is multiplied by, size · (zero · scale − minimum), [outputs, blocks], of a form with minima. */
   readonly rest?: Float32Array;
   /** The input of the model that each input of the codes is, of a form that is ordered. */
   readonly order?: Int32Array;
-}
+};
 
 /** A matrix that stays in the codes of its file. */
 export interface CodedMatrix {
   readonly form: CodeForm;
   readonly outputs: number;
   readonly inputs: number;
-  load(): Promise<CodedParts>;
+  /**
+   * Its rows from first to last; all in one piece where their inputs are in another order.
+   * @param rows most of a piece, which is valid until the next but one is asked for. Default: about a mebibyte of the file
+   */
+  pieces(rows?: number): AsyncIterable<CodedParts>;
 }
 
 /** A tensor as it is stored: its type by name, and its shape in the checkpoint. */

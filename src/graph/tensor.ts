@@ -72,6 +72,14 @@ export interface DeferredTensor<D extends DType = DType> {
   load(): Promise<Tensor<D>>;
   /** Where the elements lie, for engines that map files into memory. Absent: in no such file. */
   readonly place?: FilePlace;
+  /** A pass that makes the elements piece by piece, and other tensors with them. Absent: `load` alone makes them. */
+  readonly pass?: { readonly by: TensorPass; readonly part: string };
+}
+
+/** Several tensors that are made at once. */
+export interface TensorPass {
+  /** The next elements of every part, from first to last. A piece is valid until the next but one is asked for. */
+  pieces(): AsyncIterable<Readonly<Record<string, Uint8Array | Float32Array | Int32Array | undefined>>>;
 }
 
 /** Elements in a file, one after the other and aligned; an engine converts those of another type. */

@@ -8,7 +8,7 @@ import { gather } from '../graph/ops/indexing.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { blockGather, blockMatmul } from '../graph/ops/quantized.ts';
 import { mean } from '../graph/ops/reduce.ts';
-import { type DType, tensor, type Tensor } from '../graph/tensor.ts';
+import { type DType, tensor, type TensorPass } from '../graph/tensor.ts';
 import type { WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { joinedName, MatrixStore, type WeightReader } from './weight-reader.ts';
 
@@ -20,6 +20,7 @@ export class CodedMatrices {
   readonly #codesOf: (name: string) => CodedMatrix | undefined;
   readonly #store: MatrixStore;
   readonly #weight: MakeWeight;
+  readonly #passes = new Map<string, TensorPass>();
 
   constructor(reader: WeightReader, weight: MakeWeight) {
     this.#codesOf = (name) => reader.codes?.(name);
@@ -36,7 +37,7 @@ export class CodedMatrices {
     const { bits, size, minima, ordered = false } = form;
     const { inputs } = matrices[0];
     const blocks = inputs / size;
-    const part = this.#parts(matrices, form);
+    const part = this.#parts(matrices);
     const zeros = minima || form.zeros === true ? part('zeros', 'uint8', [Math.ceil((blocks * bits) / 8)]) : undefined;
     if (ordered) x = gather(x, this.#order(matrices[0]), x.rank - 1);
     const product = blockMatmul(
@@ -61,7 +62,7 @@ export class CodedMatrices {
     if (form === undefined || form.zeros === true || form.ordered === true) return undefined;
     const { bits, size, minima } = form;
     const blocks = width / size;
-    const part = this.#parts([matrix], form);
+    const part = this.#parts([matrix]);
     const codes = part('codes', 'uint8', [blocks, (size * bits) / 8]);
     const scales = part('scales', 'float32', [blocks]);
     const scale = reshape(gather(scales, tokens), [...tokens.shape, blocks, 1]); // [...,blocks,1]
@@ -92,23 +93,32 @@ export class CodedMatrices {
   }
 
   /** Weights of parts of matrices side by side. @param shape of an output */
-  #parts(matrices: readonly WeightMatrix[], { size, minima }: CodeForm) {
+  #parts(matrices: readonly WeightMatrix[]) {
+    const by = this.#passOver(matrices);
     return (part: string, dtype: DType, shape: readonly number[]): Value => {
       const all = this.#store.part(matrices, part, dtype, (outputs) => [outputs, ...shape]);
-      // A mean stands for the sum of a block.
-      const isSum = part === 'rest' && minima;
-      const load = async (): Promise<Tensor> => {
-        const made = await all.load();
-        if (!isSum || !(made.data instanceof Float32Array)) return made;
-        return tensor(
-          'float32',
-          made.shape,
-          made.data.map((value) => value * size),
-        );
-      };
-      return this.#weight(`${joinedName(matrices)}.${part}`, { ...all, load });
+      return this.#weight(`${joinedName(matrices)}.${part}`, { ...all, pass: { by, part } });
     };
   }
+
+  /** Makes all parts of matrices, one below the other. */
+  #passOver(matrices: readonly WeightMatrix[]): TensorPass {
+    const name = joinedName(matrices);
+    const codesOf = this.#codesOf;
+    const pass = this.#passes.get(name) ?? {
+      async *pieces() {
+        for (const matrix of matrices) yield* codesOf(matrix.name)?.pieces() ?? [];
+      },
+    };
+    this.#passes.set(name, pass);
+    return pass;
+  }
+}
+
+/** All parts of a matrix. */
+async function whole(matrix: CodedMatrix): Promise<CodedParts> {
+  for await (const piece of matrix.pieces(matrix.outputs)) return piece;
+  throw internalError('a matrix in codes has no rows');
 }
 
 /** Matrices of one product at most: its parts are asked for one after the other. */
@@ -122,7 +132,7 @@ function partsOf(reader: WeightReader): NonNullable<WeightReader['part']> {
     const [matrix, part] = [name.slice(0, dot), name.slice(dot + 1)];
     const coded = reader.codes?.(matrix);
     if (coded === undefined) throw new LinnetError('TENSOR', `${matrix} has no codes`);
-    const parts = held.get(matrix) ?? coded.load();
+    const parts = held.get(matrix) ?? whole(coded);
     held.set(matrix, parts);
     if (held.size > mostHeld) held.delete([...held.keys()][0]);
     const data: Readonly<Record<string, Uint8Array | Float32Array | Int32Array | undefined>> = { ...(await parts) };

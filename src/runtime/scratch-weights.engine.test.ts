@@ -2,8 +2,9 @@
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, it } from 'vitest';
-import { Graph } from '../graph/graph.ts';
+import { Graph, type Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
+import { add } from '../graph/ops/elementwise.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { compile } from './compile.ts';
 
@@ -49,6 +50,32 @@ it('gives the same numbers as weights in memory, and leaves no file', async () =
   const { y, z } = await stored.run({ x, x2: x }, ['y', 'z']);
   expect(y).toEqual((await held.run({ x }, ['y'])).y);
   expect(z.data[0]).toBe(x.data.reduce((sum, value) => sum + value, 0));
+});
+
+it('writes the tensors of a pass piece by piece', async () => {
+  const graph = new Graph('sums');
+  const half = (value: number): Float32Array => new Float32Array((size * size) / 2).fill(value);
+  let passes = 0;
+  const by = {
+    async *pieces() {
+      passes++;
+      yield { a: half(1), b: half(2) };
+      yield { a: half(3), b: half(4), other: half(5) };
+    },
+  };
+  const weightOf = (part: string): Value =>
+    graph.weight(part, {
+      dtype: 'float32',
+      shape: [size, size],
+      load: () => Promise.reject(new Error('not in a pass')),
+      pass: { by, part },
+    });
+  const x = graph.input('x', 'float32', [1, size]);
+  graph.output('y', add(matmul(x, weightOf('a')), matmul(x, weightOf('b'))));
+  await using program = await compile(graph, { scratch: true });
+  const { y } = await program.run({ x: float32([1, size], new Float32Array(size).fill(1)) }, ['y']);
+  expect(y.data).toEqual(new Float32Array(size).fill((size / 2) * (1 + 2 + 3 + 4)));
+  expect(passes).toBe(1);
 });
 
 it('leaves no file where a weight cannot be made', async () => {

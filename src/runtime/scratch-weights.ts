@@ -1,12 +1,13 @@
 /** Weights that have to be made, in a file that an engine maps: one at a time is in memory, besides the engine's own form of them. */
-import { mkdir, open, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { internalError } from '../errors.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
 import { writeFully } from '../files/regular-file.ts';
 import { removeAbandoned, temporarySibling } from '../files/temporary-files.ts';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
-import { tensorBytes } from '../graph/tensor.ts';
+import { type DeferredTensor, type FilePlace, tensorBytes, type TensorPass } from '../graph/tensor.ts';
 import { byteLength } from './encoded-graph.ts';
 
 const siblings = join(tmpdir(), 'linnet-weights');
@@ -33,20 +34,57 @@ export class ScratchWeights implements AsyncDisposable {
       return graph;
     }
     await using file = await open(join(folder, FILE), 'wx', 0o600);
-    const stored: (typeof deferred)[number][] = [];
-    let offset = 0;
-    for (const { name, tensor } of deferred) {
-      const data = tensorBytes(await tensor.load());
-      await writeFully(file, data, offset);
+    let end = 0;
+    const placed = deferred.map(({ name, tensor }) => {
+      const offset = end;
+      end = Math.ceil((offset + byteLength(tensor)) / pageBytes) * pageBytes;
       const place = { folder, file: FILE, offset, dtype: tensor.dtype, unchanged: () => Promise.resolve() };
-      stored.push({ name, tensor: { ...tensor, place } });
-      offset = Math.ceil((offset + data.length) / pageBytes) * pageBytes;
+      return { name, tensor: { ...tensor, place } };
+    });
+    const made = new Set<TensorPass>();
+    for (const { tensor } of placed) {
+      if (tensor.pass === undefined) await writeFully(file, tensorBytes(await tensor.load()), tensor.place.offset);
+      else if (!made.has(tensor.pass.by)) {
+        const { by } = tensor.pass;
+        made.add(by);
+        const parts = placed.flatMap((one) =>
+          one.tensor.pass?.by === by ? [{ ...one.tensor, ...one.tensor.pass }] : [],
+        );
+        await writeParts(file, by, parts);
+      }
     }
-    return { ...graph, deferred: stored };
+    return { ...graph, deferred: placed };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     // Windows keeps mapped files: the next process removes them.
     await rm(this.#folder, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/** A tensor that a pass makes, and where it goes. */
+type PassPart = Pick<DeferredTensor, 'dtype' | 'shape'> & { readonly part: string; readonly place: FilePlace };
+
+/** Writes what a pass makes; the next piece is made meanwhile. */
+async function writeParts(file: FileHandle, pass: TensorPass, parts: readonly PassPart[]): Promise<void> {
+  const ends = parts.map(({ place }) => place.offset);
+  let writing: Promise<unknown> = Promise.resolve();
+  for await (const piece of pass.pieces()) {
+    await writing;
+    writing = Promise.all(
+      parts.map(async ({ part }, i) => {
+        const values = piece[part];
+        if (values === undefined) return;
+        const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+        const start = ends[i];
+        ends[i] += bytes.length;
+        await writeFully(file, bytes, start);
+      }),
+    );
+    writing.catch(() => undefined); // it is waited for later
+  }
+  await writing;
+  for (const [i, { part, place, ...type }] of parts.entries()) {
+    if (ends[i] !== place.offset + byteLength(type)) throw internalError(`a pass made ${part} of another size`);
   }
 }

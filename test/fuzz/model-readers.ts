@@ -169,7 +169,7 @@ async function quantizedReader(folder: string, kind: string): Promise<FuzzReader
       await using opened = await openModelWeights(place);
       for (const name of opened.names) {
         await opened.read(name);
-        await opened.codes(name)?.load();
+        for await (const _ of opened.codes(name)?.pieces() ?? []);
       }
       return opened.names.length;
     },

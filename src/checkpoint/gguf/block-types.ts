@@ -22,8 +22,24 @@ export interface BlockType {
 /** Room for codes, which coders fill. */
 interface Room {
   readonly codes: Uint8Array;
+  /** The codes, two bytes at a time. */
+  readonly pairs: Uint16Array;
   readonly scales: Float32Array;
+  /** Like the next two as long as the scales where there are minima. */
   readonly minima: Float32Array;
+  readonly zeros: Uint8Array;
+  readonly rest: Float32Array;
+}
+
+/** Stored blocks, and their bytes two at a time: half the steps of a loop. */
+export interface Blocks {
+  readonly bytes: Uint8Array;
+  readonly pairs: Uint16Array;
+}
+
+export function blocksOf(stored: Uint8Array): Blocks {
+  const bytes = stored.byteOffset % 2 === 0 ? stored : stored.slice();
+  return { bytes, pairs: new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1) };
 }
 
 /** How a format becomes codes. */
@@ -31,18 +47,23 @@ export interface Coder extends CodeForm {
   /** Where the half-precision scales of a block are. */
   readonly halves: readonly number[];
   /**
-   * Writes one block.
+   * Writes the block that begins at byte `at`.
    * @param block number of its first block of `size` in the room
    */
-  write(bytes: Uint8Array, at: number, room: Room, block: number): void;
+  write(blocks: Blocks, at: number, room: Room, block: number): void;
 }
 
 /** Room for blocks of a form. */
 export function roomFor({ bits, size, minima }: CodeForm, blocks: number): Room {
+  const codes = new Uint8Array((blocks * size * bits) / 8);
+  const count = minima ? blocks : 0;
   return {
-    codes: new Uint8Array((blocks * size * bits) / 8),
+    codes,
+    pairs: new Uint16Array(codes.buffer),
     scales: new Float32Array(blocks),
-    minima: new Float32Array(minima ? blocks : 0),
+    minima: new Float32Array(count),
+    zeros: new Uint8Array(count),
+    rest: new Float32Array(count),
   };
 }
 
@@ -74,7 +95,7 @@ function subMinimum(bytes: Uint8Array, at: number, j: number): number {
 }
 
 /** Scales and minima of the eight sub-blocks of Q4_K and Q5_K. */
-function writeScales(bytes: Uint8Array, at: number, scales: Float32Array, minima: Float32Array, block: number): void {
+function writeScales(bytes: Uint8Array, at: number, { scales, minima }: Room, block: number): void {
   const [d, least] = [halfAt(bytes, at), halfAt(bytes, at + 2)];
   for (let j = 0; j < 8; j++) {
     scales[block + j] = d * subScale(bytes, at + 4, j);
@@ -90,16 +111,19 @@ function unevenScale(bytes: Uint8Array, at: number, j: number): number {
 }
 
 /** Writes the codes of bytes that begin at `at`. */
-type CodeWriter = (bytes: Uint8Array, at: number, codes: Uint8Array, to: number) => void;
+type CodeWriter = (blocks: Blocks, at: number, room: Room, to: number) => void;
 
 /** Two codes of four bits a byte, neighbours together, from 16 bytes whose halves are apart, or from `width`. */
-function writeNibbles(bytes: Uint8Array, at: number, codes: Uint8Array, to: number, width = 16): void {
-  const half = width / 2;
-  for (let i = 0; i < half; i++) {
-    const a = bytes[at + 2 * i];
-    const b = bytes[at + 2 * i + 1];
-    codes[to + i] = (a & 15) | ((b & 15) << 4);
-    codes[to + half + i] = (a >> 4) | (b & 0xf0);
+function writeNibbles({ pairs }: Blocks, at: number, room: Room, to: number, width = 16): void {
+  const quarter = width / 4;
+  for (let i = 0, from = at >> 1, target = to >> 1; i < quarter; i++, from += 2, target++) {
+    const four = pairs[from] | (pairs[from + 1] << 16);
+    const low = four & 0x0f0f0f0f;
+    const high = (four >>> 4) & 0x0f0f0f0f;
+    const lows = (low | (low >>> 4)) & 0x00ff00ff;
+    const highs = (high | (high >>> 4)) & 0x00ff00ff;
+    room.pairs[target] = lows | (lows >>> 8);
+    room.pairs[target + quarter] = highs | (highs >>> 8);
   }
 }
 
@@ -110,14 +134,14 @@ function nibble(bytes: Uint8Array, at: number, i: number): number {
 
 /** Values of a table, around 128, by codes of four bits. */
 function tableWriter(table: Float32Array): CodeWriter {
-  return (bytes, at, codes, to) => {
+  return ({ bytes }, at, { codes }, to) => {
     for (let i = 0; i < 32; i++) codes[to + i] = table[nibble(bytes, at, i)] + 128;
   };
 }
 
 /** Codes of five bits, whose highest come first. @param shift added to all */
 function fiveBitWriter(shift: number): CodeWriter {
-  return (bytes, at, codes, to) => {
+  return ({ bytes }, at, { codes }, to) => {
     for (let i = 0; i < 32; i++) {
       const high = (bytes[at + (i >> 3)] >> (i & 7)) & 1;
       codes[to + i] = (nibble(bytes, at + 4, i) | (high << 4)) + shift;
@@ -136,10 +160,10 @@ function coder(bits: 4 | 8, halves: readonly number[], write: Coder['write'], si
 /** Blocks of 32: a scale, a minimum where there are `minima`, codes. */
 function scaleFirst(bits: 4 | 8, hasMinima: boolean, writeCodes: CodeWriter): Coder {
   const halves = hasMinima ? [0, 2] : [0];
-  return coder(bits, halves, (bytes, at, { codes, scales, minima }, block) => {
-    scales[block] = halfAt(bytes, at);
-    if (hasMinima) minima[block] = -halfAt(bytes, at + 2);
-    writeCodes(bytes, at + 2 * halves.length, codes, 4 * bits * block);
+  return coder(bits, halves, (blocks, at, room, block) => {
+    room.scales[block] = halfAt(blocks.bytes, at);
+    if (hasMinima) room.minima[block] = -halfAt(blocks.bytes, at + 2);
+    writeCodes(blocks, at + 2 * halves.length, room, 4 * bits * block);
   });
 }
 
@@ -148,69 +172,65 @@ const coders = {
   Q4_1: scaleFirst(4, true, writeNibbles),
   Q5_0: scaleFirst(8, false, fiveBitWriter(112)), // 128 less the 16 of the format
   Q5_1: scaleFirst(8, true, fiveBitWriter(0)),
-  Q8_0: scaleFirst(8, false, (bytes, at, codes, to) => {
-    for (let i = 0; i < 32; i++) codes[to + i] = bytes[at + i] ^ 128;
+  Q8_0: scaleFirst(8, false, ({ pairs }, at, room, to) => {
+    const [from, first] = [at >> 1, to >> 1];
+    for (let i = 0; i < 16; i++) room.pairs[first + i] = pairs[from + i] ^ 0x8080;
   }),
-  Q4_K: coder(4, [0, 2], (bytes, at, { codes, scales, minima }, block) => {
-    writeScales(bytes, at, scales, minima, block);
-    for (let pair = 0; pair < 4; pair++) {
-      writeNibbles(bytes, at + 16 + 32 * pair, codes, 16 * (block + 2 * pair), 32);
-    }
+  Q4_K: coder(4, [0, 2], (blocks, at, room, block) => {
+    writeScales(blocks.bytes, at, room, block);
+    for (let two = 0; two < 4; two++) writeNibbles(blocks, at + 16 + 32 * two, room, 16 * (block + 2 * two), 32);
   }),
-  Q5_K: coder(8, [0, 2], (bytes, at, { codes, scales, minima }, block) => {
-    writeScales(bytes, at, scales, minima, block);
-    for (let pair = 0; pair < 4; pair++) {
-      const from = at + 48 + 32 * pair;
-      const to = 32 * (block + 2 * pair);
-      for (let i = 0; i < 32; i++) {
-        const byte = bytes[from + i];
-        const fifth = bytes[at + 16 + i] >> (2 * pair);
-        codes[to + i] = (byte & 15) | ((fifth & 1) << 4);
-        codes[to + 32 + i] = (byte >> 4) | ((fifth & 2) << 3);
+  Q5_K: coder(8, [0, 2], (blocks, at, room, block) => {
+    writeScales(blocks.bytes, at, room, block);
+    const { pairs } = blocks;
+    for (let two = 0; two < 4; two++) {
+      const from = (at + 48 + 32 * two) >> 1;
+      const to = 16 * (block + 2 * two);
+      for (let i = 0; i < 16; i++) {
+        const codes = pairs[from + i];
+        const fifths = pairs[((at + 16) >> 1) + i] >> (2 * two);
+        room.pairs[to + i] = (codes & 0x0f0f) | ((fifths & 0x0101) << 4);
+        room.pairs[to + 16 + i] = ((codes >> 4) & 0x0f0f) | ((fifths & 0x0202) << 3);
       }
     }
   }),
   Q6_K: coder(
     8,
     [208],
-    (bytes, at, { codes, scales }, block) => {
+    ({ bytes, pairs }, at, room, block) => {
       const d = halfAt(bytes, at + 208);
-      for (let j = 0; j < 16; j++) scales[block + j] = d * ((bytes[at + 192 + j] << 24) >> 24);
+      for (let j = 0; j < 16; j++) room.scales[block + j] = d * ((bytes[at + 192 + j] << 24) >> 24);
       for (let half = 0; half < 2; half++) {
-        const [low, high] = [at + 64 * half, at + 128 + 32 * half];
-        for (let l = 0; l < 32; l++) {
-          const a = bytes[low + l];
-          const b = bytes[low + l + 32];
-          const h = bytes[high + l];
-          const to = 16 * block + 128 * half + l;
-          codes[to] = ((a & 15) | ((h & 3) << 4)) + 96; // 128 less the 32 of the format
-          codes[to + 32] = ((b & 15) | (((h >> 2) & 3) << 4)) + 96;
-          codes[to + 64] = ((a >> 4) | (((h >> 4) & 3) << 4)) + 96;
-          codes[to + 96] = ((b >> 4) | ((h >> 6) << 4)) + 96;
+        const low = (at >> 1) + 32 * half;
+        const high = (at >> 1) + 64 + 16 * half;
+        for (let l = 0; l < 16; l++) {
+          const a = pairs[low + l];
+          const b = pairs[low + l + 16];
+          const h = pairs[high + l];
+          const to = 8 * block + 64 * half + l;
+          // 96 is 128 less the 32 of the format.
+          room.pairs[to] = ((a & 0x0f0f) | ((h & 0x0303) << 4)) + 0x6060;
+          room.pairs[to + 16] = ((b & 0x0f0f) | ((h & 0x0c0c) << 2)) + 0x6060;
+          room.pairs[to + 32] = (((a >> 4) & 0x0f0f) | (h & 0x3030)) + 0x6060;
+          room.pairs[to + 48] = (((b >> 4) & 0x0f0f) | ((h >> 2) & 0x3030)) + 0x6060;
         }
       }
     },
     16,
   ),
   IQ4_NL: scaleFirst(8, false, writeUneven),
-  IQ4_XS: coder(8, [0], (bytes, at, { codes, scales }, block) => {
-    const d = halfAt(bytes, at);
+  IQ4_XS: coder(8, [0], (blocks, at, room, block) => {
+    const d = halfAt(blocks.bytes, at);
     for (let j = 0; j < 8; j++) {
-      scales[block + j] = d * unevenScale(bytes, at, j);
-      writeUneven(bytes, at + 8 + 16 * j, codes, 32 * (block + j));
+      room.scales[block + j] = d * unevenScale(blocks.bytes, at, j);
+      writeUneven(blocks, at + 8 + 16 * j, room, 32 * (block + j));
     }
   }),
-  MXFP4: coder(8, [], (bytes, at, { codes, scales }, block) => {
-    scales[block] = 2 ** (bytes[at] - 128);
-    writeFloats(bytes, at + 1, codes, 32 * block);
+  MXFP4: coder(8, [], (blocks, at, room, block) => {
+    room.scales[block] = 2 ** (blocks.bytes[at] - 128);
+    writeFloats(blocks, at + 1, room, 32 * block);
   }),
 };
-
-/** Bytes as numbers of 16 bits, aligned. */
-function words(bytes: Uint8Array): Uint16Array {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
-}
 
 /** A format in codes. @param bytes of a block of `values` */
 function coded(name: keyof typeof coders, values: number, bytes: number): BlockType {
@@ -221,16 +241,19 @@ function coded(name: keyof typeof coders, values: number, bytes: number): BlockT
     values,
     bytes,
     coder,
-    decode(blocks, out) {
+    decode(stored, out) {
+      const blocks = blocksOf(stored);
       const room = roomFor(coder, values / size);
-      for (let at = 0, to = 0; to < out.length; at += bytes, to += values) {
+      const { codes, scales } = room;
+      const zero = minima ? 0 : 2 ** (bits - 1);
+      for (let at = 0, to = 0; to < out.length; at += bytes) {
         coder.write(blocks, at, room, 0);
-        for (let i = 0; i < values; i++) {
-          const code = bits === 8 ? room.codes[i] : (room.codes[i >> 1] >> (4 * (i & 1))) & 15;
-          const block = Math.floor(i / size);
-          out[to + i] = minima
-            ? code * room.scales[block] - room.minima[block]
-            : (code - 2 ** (bits - 1)) * room.scales[block];
+        for (let b = 0, i = 0; b < scales.length; b++) {
+          const least = minima ? room.minima[b] : 0;
+          for (const end = i + size; i < end; i++, to++) {
+            const code = bits === 8 ? codes[i] : (codes[i >> 1] >> (4 * (i & 1))) & 15;
+            out[to] = (code - zero) * scales[b] - least;
+          }
         }
       }
     },
@@ -247,7 +270,10 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
       decode: (bytes, out) => new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes),
     },
   ],
-  [1, { name: 'F16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromFloat16(words(bytes), out) }],
+  [
+    1,
+    { name: 'F16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromFloat16(blocksOf(bytes).pairs, out) },
+  ],
   [2, coded('Q4_0', 32, 18)],
   [3, coded('Q4_1', 32, 20)],
   [6, coded('Q5_0', 32, 22)],
@@ -258,7 +284,10 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   [14, coded('Q6_K', 256, 210)],
   [20, coded('IQ4_NL', 32, 18)],
   [23, coded('IQ4_XS', 256, 136)],
-  [30, { name: 'BF16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromBfloat16(words(bytes), out) }],
+  [
+    30,
+    { name: 'BF16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromBfloat16(blocksOf(bytes).pairs, out) },
+  ],
   [39, coded('MXFP4', 32, 17)],
 ]);
 

@@ -25,7 +25,8 @@ function recipeOf(type: (typeof types)[number], changes: Partial<TensorRecipe> =
 async function partsOf(recipe: TensorRecipe, bytes: Uint8Array): Promise<[CodedMatrix, CodedParts]> {
   const matrix = codedMatrix(recipe, () => Promise.resolve(bytes));
   if (matrix === undefined) throw new Error('no codes');
-  return [matrix, await matrix.load()];
+  for await (const parts of matrix.pieces(rows)) return [matrix, parts];
+  throw new Error('no rows');
 }
 
 /** Weights by their codes, [by minima or the middle, by zero points and the rest]. */
@@ -43,7 +44,7 @@ function weights({ form, inputs }: CodedMatrix, parts: CodedParts, r: number, c:
   const rowBytes = Math.ceil((perRow * bits) / 8);
   const packed = parts.zeros[r * rowBytes + (bits === 8 ? b : b >> 1)];
   const zero = bits === 8 ? packed : (packed >> (4 * (b & 1))) & 15;
-  return [Math.fround(code * scale - parts.minima[block]), (code - zero) * scale + parts.rest[block]];
+  return [Math.fround(code * scale - parts.minima[block]), (code - zero) * scale + parts.rest[block] / size];
 }
 
 describe.each(types.filter(({ name }) => !plain.has(name)))('codes of $name', (type) => {
@@ -56,6 +57,23 @@ describe.each(types.filter(({ name }) => !plain.has(name)))('codes of $name', (t
       expect(exact === values[i], `${i}: ${exact} for ${values[i]}`).toBe(true);
       expect(Math.abs(byZero - values[i])).toBeLessThanOrEqual(1e-6 * Math.abs(values[i]) + 1e-7);
     }
+  });
+
+  it('are the same in pieces of some rows', async () => {
+    const [recipe, bytes] = recipeOf(type);
+    const matrix = codedMatrix(recipe, async ([{ offset, byteLength }], room = new Uint8Array(byteLength)) => {
+      room.set(bytes.subarray(offset, offset + byteLength));
+      return room.subarray(0, byteLength);
+    });
+    const [, whole] = await partsOf(recipe, bytes);
+    const codes: number[] = [];
+    const rest: number[] = [];
+    for await (const piece of matrix?.pieces(3) ?? []) {
+      codes.push(...piece.codes);
+      rest.push(...(piece.rest ?? []));
+    }
+    expect(codes).toEqual([...whole.codes]);
+    expect(rest).toEqual([...(whole.rest ?? [])]);
   });
 
   it('take the order of rows and of columns', async () => {

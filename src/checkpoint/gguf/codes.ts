@@ -5,55 +5,104 @@
  */
 import { wholeZeros } from '../packed-codes.ts';
 import type { CodedMatrix, CodedParts } from '../weight-file.ts';
-import { type Coder, roomFor } from './block-types.ts';
+import { type Blocks, blocksOf, type Coder, roomFor } from './block-types.ts';
 import type { ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
 
+/** Bytes of a file that become codes together. */
+const pieceBytes = 1 << 20;
+
 /**
  * A matrix in codes.
- * @param stored gives the bytes of tensors of the file
+ * @param read gives the bytes of tensors of the file, in `room` where there is one
  * @returns undefined for a format without codes, and where conversion's changes do not leave blocks whole
  */
 export function codedMatrix(
   recipe: TensorRecipe,
-  stored: (sources: readonly ListedTensor[]) => Promise<Uint8Array>,
+  read: (sources: readonly ListedTensor[], room?: Uint8Array) => Promise<Uint8Array>,
 ): CodedMatrix | undefined {
-  const { sources, column, values } = recipe;
-  const [{ type, shape }] = sources;
+  const { sources, row, column, values } = recipe;
+  const [source] = sources;
+  const { type, shape } = source;
   const { coder } = type;
   if (coder === undefined || values !== undefined || shape.length !== 2) return undefined;
   if (sources.some((one) => one.type !== type) || (column !== undefined && column.unit % coder.size !== 0))
     return undefined;
+  const { bits, size, minima } = coder;
+  const form = { bits, size, minima };
   const inputs = shape[1];
   const outputs = sources.reduce((sum, one) => sum + one.shape[0], 0);
-  const { bits, size, minima } = coder;
+  const rowBytes = (inputs / type.values) * type.bytes;
+  /** Rows of the file, in the order of the checkpoint. */
+  async function* rowsOf(step: number): AsyncGenerator<StoredRows> {
+    const pieces = Array.from({ length: Math.ceil(outputs / step) }, (_, i) => i * step);
+    const rowsFrom = (first: number): number => Math.min(step, outputs - first);
+    if (row !== undefined || sources.length > 1) {
+      const blocks = blocksOf(await read(sources));
+      for (const first of pieces) {
+        yield { blocks, rows: rowsFrom(first), at: (r) => (row?.(first + r) ?? first + r) * rowBytes };
+      }
+      return;
+    }
+    const rooms = [0, 1].map(() => new Uint8Array(rowsFrom(0) * rowBytes));
+    const reading = (i: number): Promise<Uint8Array> => {
+      const first = pieces[i];
+      const place = { ...source, offset: source.offset + first * rowBytes, byteLength: rowsFrom(first) * rowBytes };
+      const bytes = read([place], rooms[i % 2]);
+      bytes.catch(() => undefined); // it is waited for later
+      return bytes;
+    };
+    let next = reading(0);
+    for (const [i, first] of pieces.entries()) {
+      const blocks = blocksOf(await next);
+      if (i + 1 < pieces.length) next = reading(i + 1);
+      yield { blocks, rows: rowsFrom(first), at: (r) => r * rowBytes };
+    }
+  }
   return {
-    form: { bits, size, minima },
+    form,
     inputs,
     outputs,
-    load: async () => coded(coder, recipe, await stored(sources), outputs, inputs),
+    pieces: (rows = Math.max(1, Math.floor(pieceBytes / rowBytes))) =>
+      coded(coder, recipe, inputs, rowsOf(Math.min(rows, outputs))),
   };
 }
 
-function coded(coder: Coder, recipe: TensorRecipe, bytes: Uint8Array, outputs: number, inputs: number): CodedParts {
-  const { bits, size } = coder;
-  const { row, column } = recipe;
-  const { type } = recipe.sources[0];
+/** Rows of a matrix as they are stored. */
+interface StoredRows {
+  readonly blocks: Blocks;
+  readonly rows: number;
+  /** The byte that a row begins at. */
+  at(row: number): number;
+}
+
+async function* coded(
+  coder: Coder,
+  { column, sources: [{ type }] }: TensorRecipe,
+  inputs: number,
+  pieces: AsyncIterable<StoredRows>,
+): AsyncGenerator<CodedParts> {
+  const { bits, size, minima } = coder;
   const perRow = inputs / size;
-  const [stored, each] = [inputs / type.values, type.values / size];
-  const codeBytes = (size * bits) / 8;
-  const room = roomFor(coder, outputs * perRow);
-  for (let r = 0; r < outputs; r++) {
-    const from = (row?.(r) ?? r) * stored;
-    for (let b = 0; b < stored; b++) coder.write(bytes, (from + b) * type.bytes, room, r * perRow + b * each);
+  const order = column && Array.from({ length: perRow }, (_, b) => column.of(b * size) / size);
+  let [room, other]: ReturnType<typeof roomFor>[] = [];
+  for await (const { blocks, rows, at } of pieces) {
+    [room, other] = [other, room];
+    if (room?.scales.length !== rows * perRow) room = roomFor(coder, rows * perRow);
+    for (let r = 0; r < rows; r++) {
+      const end = (r + 1) * perRow;
+      for (let b = r * perRow, from = at(r); b < end; b += type.values / size, from += type.bytes) {
+        coder.write(blocks, from, room, b);
+      }
+    }
+    if (order !== undefined) {
+      reorder(room.codes, order, (size * bits) / 8);
+      reorder(room.scales, order, 1);
+      if (minima) reorder(room.minima, order, 1);
+    }
+    const { codes, scales } = room;
+    yield minima ? { codes, scales, minima: room.minima, ...wholeZeros(room, rows, coder, room) } : { codes, scales };
   }
-  if (column !== undefined) {
-    const order = Array.from({ length: perRow }, (_, b) => column.of(b * size) / size);
-    reorder(room.codes, order, codeBytes);
-    reorder(room.scales, order, 1);
-    if (coder.minima) reorder(room.minima, order, 1);
-  }
-  return coder.minima ? { ...room, ...wholeZeros(room, outputs, bits) } : { codes: room.codes, scales: room.scales };
 }
 
 /** Puts the blocks of every row into another order. @param width elements of a block */

@@ -62,8 +62,8 @@ export function byteSource({ handle, size }: OpenFile, name: string): ByteSource
   return {
     name,
     size,
-    async read(offset, length) {
-      const bytes = new Uint8Array(length);
+    async read(offset, length, room = new Uint8Array(length)) {
+      const bytes = room.subarray(0, length);
       await readExactly(handle, bytes, offset, name);
       return bytes;
     },

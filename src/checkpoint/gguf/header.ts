@@ -11,8 +11,8 @@ export interface ByteSource {
   /** How errors name it. */
   readonly name: string;
   readonly size: number;
-  /** @param length at most the number of bytes behind `offset` */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /** @param length at most the number of bytes behind `offset` @param room for them. Default: new */
+  read(offset: number, length: number, room?: Uint8Array): Promise<Uint8Array>;
 }
 
 /** A value of the metadata; undefined elements are not possible. Integers beyond 2⁵³ are bigint. */

@@ -71,10 +71,10 @@ export class GgufWeights implements WeightFile {
     throw new LinnetError('NOT_FOUND', `${this.#files[0].source.name} has no tensor for ${quoteName(name)}`);
   }
 
-  /** The bytes of tensors of a file, one after the other. */
-  async stored(sources: readonly ListedTensor[]): Promise<Uint8Array> {
+  /** The bytes of tensors of a file, one after the other. @param room for those of one */
+  async stored(sources: readonly ListedTensor[], room?: Uint8Array): Promise<Uint8Array> {
     if (this.#closing !== undefined) throw new LinnetError('INPUT', `${this.#files[0].source.name} was already closed`);
-    if (sources.length === 1) return sources[0].source.read(sources[0].offset, sources[0].byteLength);
+    if (sources.length === 1) return sources[0].source.read(sources[0].offset, sources[0].byteLength, room);
     const all = new Uint8Array(sources.reduce((sum, { byteLength }) => sum + byteLength, 0));
     let end = 0;
     for (const { source, offset, byteLength } of sources) {
@@ -126,14 +126,14 @@ export class GgufWeights implements WeightFile {
   }
 
   codes(name: string): CodedMatrix | undefined {
-    return codedMatrix(this.recipe(name), (sources) => this.stored(sources));
+    return codedMatrix(this.recipe(name), (...asked) => this.stored(...asked));
   }
 
-  async *chunks(name: string): AsyncGenerator<Uint8Array> {
+  async *chunks(name: string, room = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
     for (const { source, offset, byteLength, type } of this.recipe(name).sources) {
-      const step = Math.floor((4 * pieceBytes) / type.bytes) * type.bytes;
+      const step = Math.floor(room.length / type.bytes) * type.bytes;
       for (let done = 0; done < byteLength; done += step) {
-        yield await source.read(offset + done, Math.min(step, byteLength - done));
+        yield await source.read(offset + done, Math.min(step, byteLength - done), room);
       }
     }
   }
@@ -169,9 +169,10 @@ export class GgufWeights implements WeightFile {
       const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
       const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
       const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
+      const read = new Uint8Array(Math.min(step, byteLength));
       for (let done = 0; done < byteLength; done += step) {
         const length = Math.min(step, byteLength - done);
-        const bytes = await this.stored([{ ...listed, offset: listed.offset + done, byteLength: length }]);
+        const bytes = await this.stored([{ ...listed, offset: listed.offset + done, byteLength: length }], read);
         const values = room.subarray(0, (length / type.bytes) * type.values);
         type.decode(bytes, values);
         yield values;

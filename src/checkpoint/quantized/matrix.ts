@@ -1,7 +1,7 @@
 /** One matrix of a quantized folder: its parts, checked against each other, as weights and as codes for products. */
 import type { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
-import type { CodedMatrix, CodedParts, WeightFile, WeightInfo } from '../weight-file.ts';
+import type { CodedMatrix, CodedParts, CodeForm, WeightFile, WeightInfo } from '../weight-file.ts';
 import { type Quantization, type QuantizedMethod, quantizationError } from './config.ts';
 import { packedRows, wholeZeros } from '../packed-codes.ts';
 import { awqOrder, float8Values, sortedColumns, sortedInputs, turned, unpackedCodes } from './layouts.ts';
@@ -217,8 +217,14 @@ export class QuantizedMatrix {
     if (size === undefined || this.#type === 'F8_E4M3') return undefined;
     const { tensors, names } = this.#parts;
     const minima = names.least !== undefined;
-    const form = { bits: this.#bits, size, minima, zeros: tensors.zeros !== undefined, ordered: this.#isOrdered };
-    return { form, inputs: this.inputs, outputs: this.outputs, load: () => this.#codedParts(size) };
+    const form: CodeForm = {
+      bits: this.#bits,
+      size,
+      minima,
+      zeros: tensors.zeros !== undefined,
+      ordered: this.#isOrdered,
+    };
+    return { form, inputs: this.inputs, outputs: this.outputs, pieces: () => this.#codedParts(form) };
   }
 
   get #isOrdered(): boolean {
@@ -227,10 +233,10 @@ export class QuantizedMatrix {
     return said && tensors.groups !== undefined && this.#groups > 1;
   }
 
-  async #codedParts(size: number): Promise<CodedParts> {
+  async *#codedParts(form: CodeForm): AsyncGenerator<CodedParts> {
     const { codes, scales, zeros, least, groups } = await this.#numbers();
     const [N, K, G] = [this.outputs, this.inputs, this.#groups];
-    const repeats = K / G / size;
+    const repeats = K / G / form.size;
     const spread = <T extends Float32Array | Uint8Array>(values: T, room: T): T => {
       for (let i = 0; i < room.length; i++) room[i] = values[Math.floor(i / repeats)];
       return room;
@@ -243,11 +249,11 @@ export class QuantizedMatrix {
       order,
     };
     if (zeros !== undefined) {
-      return { ...parts, zeros: packedRows(spread(zeros, new Uint8Array(blocks)), N, this.#bits) };
-    }
-    if (least === undefined) return parts;
-    const minima = spread(least, new Float32Array(blocks)).map((value) => -value);
-    return { ...parts, ...wholeZeros({ scales: parts.scales, minima }, N, this.#bits), minima };
+      yield { ...parts, zeros: packedRows(spread(zeros, new Uint8Array(blocks)), N, this.#bits) };
+    } else if (least !== undefined) {
+      const minima = spread(least, new Float32Array(blocks)).map((value) => -value);
+      yield { ...parts, ...wholeZeros({ scales: parts.scales, minima }, N, form), minima };
+    } else yield parts;
   }
 
   async #numbers(): Promise<Numbers> {
