@@ -7,7 +7,7 @@ import { loadModel, openModelWeights } from '../../src/checkpoint/load-model.ts'
 import { loadMedusaHeads, saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { parseTreeFile } from '../../src/checkpoint/medusa-trees.ts';
 import { generationConfigOf } from '../../src/checkpoint/generation-config.ts';
-import { modelOf } from '../../src/checkpoint/gguf/files.ts';
+import { modelOf } from '../../src/checkpoint/gguf/model.ts';
 import { readGgufHeader } from '../../src/checkpoint/gguf/header.ts';
 import { tokenizerParts } from '../../src/checkpoint/gguf/tokenizers.ts';
 import { assertTensors } from '../../src/checkpoint/huggingface.ts';

@@ -73,7 +73,7 @@ interface StoredRows {
   readonly blocks: Blocks;
   readonly rows: number;
   /** The byte that a row begins at. */
-  at(row: number): number;
+  readonly at: (row: number) => number;
 }
 
 async function* coded(

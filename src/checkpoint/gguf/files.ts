@@ -5,13 +5,10 @@ import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { type OpenFile, openRegularFile, readExactly } from '../../files/regular-file.ts';
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from '../folder-files.ts';
-import type { JsonObject } from '../../files/json-object.ts';
-import { translate } from './architectures.ts';
 import { type ByteSource, type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
-import { Metadata } from './metadata.ts';
-import { tensorRecipes } from './recipes.ts';
+import { type GgufModel, modelOf } from './model.ts';
 import { endTexts } from './tokenizers.ts';
-import { type GgufFile, GgufWeights } from './weights.ts';
+import type { GgufFile } from './weights.ts';
 
 /** The magic number that files begin with. */
 const magic = 'GGUF';
@@ -54,7 +51,9 @@ async function beginsWithMagic(path: string): Promise<boolean> {
 /** Opens one file. */
 async function openFile(path: string): Promise<GgufFile> {
   const opened = await openRegularFile(path);
-  return { opened, version: opened.version, source: byteSource(opened, path), close: () => opened.handle.close() };
+  const { version, unchanged } = opened;
+  const place = { folder: dirname(opened.path), file: basename(opened.path), unchanged };
+  return { version, place, source: byteSource(opened, path), close: () => opened.handle.close() };
 }
 
 /** The bytes of an open file. */
@@ -68,23 +67,6 @@ export function byteSource({ handle, size }: OpenFile, name: string): ByteSource
       return bytes;
     },
   };
-}
-
-/** A model in GGUF files. */
-export interface GgufModel {
-  /** A config.json. */
-  readonly config: JsonObject;
-  readonly weights: GgufWeights;
-  readonly facts: GgufFacts;
-}
-
-/** The file's own words. */
-export interface GgufFacts {
-  readonly architecture: string;
-  /** `tokenizer.ggml.model`; undefined where the file has no tokenizer. */
-  readonly tokenizer: string | undefined;
-  /** Tensors by type. */
-  readonly types: Readonly<Record<string, number>>;
 }
 
 /**
@@ -104,40 +86,6 @@ export async function openGguf(path: string): Promise<GgufModel> {
     await Promise.all(files.map((file) => file.close()));
     throw error;
   }
-}
-
-/** The model of a header. @param files that are open */
-export async function modelOf(header: GgufHeader, files: readonly GgufFile[], name: string): Promise<GgufModel> {
-  const metadata = new Metadata(header, name, await ropeFactors(header.tensors));
-  const { config, rules } = translate(metadata);
-  const types: Record<string, number> = {};
-  for (const { type } of header.tensors.values()) types[type.name] = (types[type.name] ?? 0) + 1;
-  const tokenizer = header.metadata.get('tokenizer.ggml.model');
-  return {
-    config,
-    weights: new GgufWeights(files, tensorRecipes(header.tensors, rules, name)),
-    facts: {
-      architecture: metadata.architecture,
-      types,
-      tokenizer: typeof tokenizer === 'string' ? tokenizer : undefined,
-    },
-  };
-}
-
-/** Most factors of angles that are read. */
-const mostFactors = 1 << 15;
-
-async function ropeFactors(tensors: ReadonlyMap<string, ListedTensor>): Promise<readonly number[]> {
-  const listed = tensors.get('rope_freqs.weight');
-  if (listed === undefined) return [];
-  const { type, shape, source, offset, byteLength } = listed;
-  if (type.name !== 'F32' || shape.length !== 1 || shape[0] > mostFactors) {
-    throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight is no list of F32 numbers`);
-  }
-  const factors = new Float32Array(shape[0]);
-  type.decode(await source.read(offset, byteLength), factors);
-  if (factors.every((factor) => factor > 0 && factor < Infinity)) return [...factors];
-  throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight holds numbers that are not positive`);
 }
 
 /** The tensors of all files of a model. @param files the first, to which the others are added */

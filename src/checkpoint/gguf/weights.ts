@@ -1,8 +1,6 @@
 /** The weights of GGUF files under the names, and in the shapes, of a checkpoint: decoded when they are asked for. */
-import { basename, dirname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
-import type { OpenFile } from '../../files/regular-file.ts';
 import {
   type AnyTensor,
   bytesPerElement,
@@ -25,7 +23,7 @@ export interface GgufFile {
   readonly source: ByteSource;
   readonly version: string;
   /** Absent where the bytes are not on a disk. */
-  readonly opened?: OpenFile;
+  readonly place?: Pick<FilePlace, 'folder' | 'file' | 'unchanged'>;
   close(): Promise<void>;
 }
 
@@ -113,16 +111,9 @@ export class GgufWeights implements WeightFile {
     const { sources } = recipe;
     const [{ type, offset, source }] = sources;
     const dtype = Object.hasOwn(fileTypes, type.name) ? fileTypes[type.name] : undefined;
-    const opened = this.#files.find((file) => file.source === source)?.opened;
-    if (
-      sources.length > 1 ||
-      !isAsStored(recipe) ||
-      dtype === undefined ||
-      opened === undefined ||
-      offset % bytesPerElement[dtype] !== 0
-    )
-      return undefined;
-    return { folder: dirname(opened.path), file: basename(opened.path), offset, dtype, unchanged: opened.unchanged };
+    const place = this.#files.find((file) => file.source === source)?.place;
+    if (sources.length > 1 || !isAsStored(recipe) || dtype === undefined || place === undefined) return undefined;
+    return offset % bytesPerElement[dtype] === 0 ? { ...place, offset, dtype } : undefined;
   }
 
   codes(name: string): CodedMatrix | undefined {

@@ -2,7 +2,7 @@
 import { canDecode, growsWithText } from '../../attention/mixers.ts';
 import type { GenerationDefaults } from '../../checkpoint/generation-config.ts';
 import { openCheckpoint, readGenerationConfig } from '../../checkpoint/huggingface.ts';
-import type { GgufFacts } from '../../checkpoint/gguf/files.ts';
+import type { GgufFacts } from '../../checkpoint/gguf/model.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { ifFound } from '../../errors.ts';
 import { type ExportManifest, formsOfManifest, storageTypes } from '../../export/manifest.ts';

@@ -1,7 +1,7 @@
 /** Counts of hostile files are checked before memory is taken for them. */
 import { expect, it } from 'vitest';
 import { blockType } from './block-types.ts';
-import { modelOf } from './files.ts';
+import { modelOf } from './model.ts';
 
 it('refuses more factors of angles than any head has pairs', async () => {
   const type = blockType(0);
