@@ -1,4 +1,4 @@
-/** Exported models and GGUF files behind a URL, for browsers: files are fetched, verified and compiled. */
+/** Exported models behind a URL, for browsers: files are fetched, verified and compiled. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { GENERATION_FILE, generationConfigOf } from '../checkpoint/generation-config.ts';
 import { LinnetError } from '../errors.ts';
@@ -43,15 +43,6 @@ export interface FetchFilesOptions {
 export interface WebOpenOptions extends FetchFilesOptions, Partial<WebEngineSettings> {
   /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
   readonly device?: WebDevice;
-}
-
-/** The URL of a GGUF file; undefined for others. */
-function packedUrl(url: string | URL): URL | undefined {
-  const base = typeof location === 'undefined' ? undefined : location.href;
-  const whole = URL.canParse(String(url), base) ? new URL(String(url), base) : undefined;
-  return whole !== undefined && /^https?:$/.test(whole.protocol) && whole.pathname.endsWith('.gguf')
-    ? whole
-    : undefined;
 }
 
 declare const location: { readonly href: string } | undefined;
@@ -174,11 +165,10 @@ async function requireHalfPrecision(): Promise<void> {
 }
 
 /**
- * Opens an exported model folder, or a GGUF file (`….gguf`), behind a URL. A GGUF file is read in parts when the engine is made, which the
- * server must allow (HTTP ranges); it is not verified, and not cached. Its result has the same names and does the same as in Node; sessions are
+ * Opens an exported model folder behind a URL. Its result has the same names and does the same as in Node; sessions are
  * saved by name in the origin's private file system: `savedSessions` lists them.
  *
- * @param url of the folder or file, absolute or relative to the page
+ * @param url of the folder, absolute or relative to the page
  * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
@@ -202,9 +192,6 @@ export async function openUrl(
   options: WebOpenOptions & { readonly kind?: keyof WriterByKind | readonly (keyof WriterByKind)[] } = {},
 ): Promise<WriterByKind[keyof WriterByKind]> {
   const { kind = 'causal', ...others } = options;
-  const packed = packedUrl(url);
-  // Apart, since it brings the graph compiler along.
-  if (packed !== undefined) return (await import('./web-gguf.ts')).openGgufUrl(packed, others);
   const files = urlFiles(url, others);
   return openExport(files, async ({ path: origin, model, fingerprint }) => {
     requireOpenedKind(model, origin, typeof kind === 'string' ? [kind] : kind);
