@@ -8,7 +8,7 @@
  *   npx tsx bench/versions.ts ../linnet-before MODEL… [--dtypes f32,int4,w8a8,mixed] [--turns 3] [--seconds 1]
  *     [--contexts 64,4096] [--prompts 1024] [--rows 4,16] [--trees 16,64] [--tokens 64] [--widths 256,512] [--json FILE]
  *
- * MODEL is an exported folder or a checkpoint; with --dtypes each checkout exports a checkpoint for itself, and
+ * MODEL is an exported folder or a checkpoint, or `BEFORE,NOW`, a folder of each version; with --dtypes each checkout exports a checkpoint for itself, and
  * `like:tinyllama-1.1b` is a shape of `linnet synth`. An empty list leaves its rows out. Both must share `node_modules`: the
  * native runtime can be loaded only once.
  */

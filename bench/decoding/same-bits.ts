@@ -5,8 +5,11 @@
  *                                 random models, by family, mixer and type: chains, trees, batches and chunks, logits and states
  *   npx tsx bench/decoding/same-bits.ts drafts [--types …] [--tokens 200]   greedy texts with each drafter against one token a step
  *   npx tsx bench/decoding/same-bits.ts batch [--texts 2000] [--length 24] [--types int4-32]   logits of 16 texts in a step
+ *   npx tsx bench/decoding/same-bits.ts warm [--texts 20] [--length 160] [--types …] [--subjects …]
+ *                                 answers and states after a kept beginning, a session, a session in another engine, and a turn of a
+ *                                 conversation, each against the whole text read by a new engine, in chunks of 64, 128, 512
  *
- * Models are small, and their parameters are spread wide, so that predictions differ clearly. The last two take `assets/tiny-llama`.
+ * Models are small, and their parameters are spread wide, so that predictions differ clearly. Drafts and batches are of `assets/tiny-llama`.
  */
 import { parseArgs } from 'node:util';
 import { mixerPreset } from '../../src/attention/presets.ts';
@@ -20,6 +23,7 @@ import type { CausalModel } from '../../src/models/model.ts';
 import { Random } from '../../src/random.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from '../../test/export/drafted-texts.ts';
 import type { ModelWithWeights } from '../../test/export/exported-model.ts';
+import { isWarmLikeCold, longestAnswers, warmWays } from '../../test/export/warm-answers.ts';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
 
 const { positionals, values } = parseArgs({
@@ -45,7 +49,10 @@ const widths: Readonly<Record<string, unknown>> = {
   num_key_value_heads: 2,
   max_position_embeddings: 1024,
 };
-const gptWidths = { n_embd: 64, n_head: 4, n_positions: 1024 };
+const ownWidths: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  gpt2: { n_embd: 64, n_head: 4, n_positions: 1024 },
+  flash: { dim: 64, group_size: 64, query_key_dim: 32, trained_length: 1024 },
+};
 
 function spread(model: CausalModel): ModelWithWeights {
   return { model, parameters: initializeParameters(model, new Random(seed), 0.3) };
@@ -60,6 +67,8 @@ const mixers: Readonly<Record<string, Readonly<Record<string, number | string | 
   'window+sinks': { group: 8, sinks: 4 },
   'sliding-window': { window: 100 },
   hedgehog: {},
+  gated: {},
+  lightning: {},
 };
 
 /** Models by name; undefined for a family that is none of one token after the other. */
@@ -68,7 +77,7 @@ function subjects(): Map<string, () => Promise<ModelWithWeights | undefined>> {
   for (const family of supportedFamilies) {
     made.set(family, async () => {
       const config = tinyConfig(family);
-      const own = family === 'gpt2' ? gptWidths : 'hidden_size' in config ? widths : {};
+      const own = ownWidths[family] ?? ('hidden_size' in config ? widths : {});
       const model = describeModel({ ...config, ...own });
       return model.kind === 'causal' ? spread(model) : undefined;
     });
@@ -82,13 +91,19 @@ function subjects(): Map<string, () => Promise<ModelWithWeights | undefined>> {
   return made;
 }
 
-async function countModels(): Promise<void> {
-  const total = { texts: 0, tokens: 0, differ: 0 };
+/** The models that are asked for. */
+async function* chosenSubjects(): AsyncGenerator<readonly [name: string, subject: ModelWithWeights]> {
   const chosen = values.subjects === '' ? undefined : values.subjects.split(',');
   for (const [name, make] of subjects()) {
     if (chosen !== undefined && !chosen.includes(name)) continue;
     const subject = await make();
-    if (subject === undefined) continue;
+    if (subject !== undefined) yield [name, subject];
+  }
+}
+
+async function countModels(): Promise<void> {
+  const total = { texts: 0, tokens: 0, differ: 0 };
+  for await (const [name, subject] of chosenSubjects()) {
     for (const type of types) {
       await using engine = await engineOf(subject, type);
       if (!engine.sameBits) {
@@ -143,6 +158,40 @@ async function countBatches(): Promise<void> {
   }
 }
 
+async function countWarm(): Promise<void> {
+  const total = { answers: 0, differ: 0 };
+  for await (const [name, subject] of chosenSubjects()) {
+    for (const type of types) {
+      await using engine = await engineOf(subject, type);
+      await using other = await engineOf(subject, type);
+      if (!engine.sameBits) {
+        say(`${name}, ${type}: equal up to rounding, as the engine says`);
+        break;
+      }
+      const random = new Random(seed);
+      const differ = Object.fromEntries(warmWays.map((way) => [way, 0]));
+      const most = Math.min(length, Math.floor((engine.model.positions.limit - longestAnswers) / 2));
+      let answers = 0;
+      for (let text = 0; text < texts; text++) {
+        const [beginning, rest] = [most, most].map((each) => randomText(engine, random, 1 + random.integer(each)));
+        for (const chunk of [64, 128, 512]) {
+          for (const way of warmWays) {
+            // What was generated has been read by the weights of steps: a prompt that repeats it is not.
+            if (way === 'turn' && type.startsWith('mixed')) continue;
+            answers++;
+            if (!(await isWarmLikeCold(way, { engine, other, chunk, beginning, rest }))) differ[way]++;
+          }
+        }
+      }
+      total.answers += answers;
+      total.differ += Object.values(differ).reduce((sum, each) => sum + each, 0);
+      const ways = Object.entries(differ).map(([way, times]) => `${way} ${times}`);
+      say(`${name}, ${type}: of ${answers} answers differ ${ways.join(', ')}`);
+    }
+  }
+  say(`${total.differ} of ${total.answers} answers or states differ`);
+}
+
 function randomText(engine: StepEngine, random: Random, count: number): number[] {
   return Array.from({ length: count }, () => random.integer(engine.model.sizes.vocabulary));
 }
@@ -169,8 +218,9 @@ async function logitsTogether(engine: StepEngine, all: readonly (readonly number
   return rows;
 }
 
-const counts = { models: countModels, drafts: countDrafts, batch: countBatches };
-const [what = 'models'] = positionals;
-if (what !== 'models' && what !== 'drafts' && what !== 'batch')
-  throw new Error(`count one of ${Object.keys(counts).join(', ')}`);
-await counts[what]();
+const counts: Readonly<Record<string, (() => Promise<void>) | undefined>> = {
+  ...{ models: countModels, drafts: countDrafts, batch: countBatches, warm: countWarm },
+};
+const count = counts[positionals[0] ?? 'models'];
+if (count === undefined) throw new Error(`count one of ${Object.keys(counts).join(', ')}`);
+await count();

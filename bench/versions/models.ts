@@ -29,9 +29,10 @@ export async function withModels(
   measure: (model: MeasuredModel) => Promise<void>,
 ): Promise<void> {
   for (const model of given) {
-    const written = model.startsWith('like:') || (dtypes.length > 0 && !isExport(model));
+    const written = model.startsWith('like:') || (dtypes.length > 0 && !isExport(model.split(',')[0]));
     if (!written) {
-      await measure({ description: describeModel(model), folders: [model, model] });
+      const [before, now = before] = model.split(',');
+      await measure({ description: describeModel(now), folders: [before, now] });
       continue;
     }
     for (const dtype of dtypes) {

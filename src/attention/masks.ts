@@ -143,6 +143,13 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
   }
 }
 
+/**
+ * Positions of a block. Sums over keys run block by block, and no tree crosses from one to the next: so a row is added up at the
+ * same place whether it is committed or a node of the tree. Products add up stretches of 128 rows,
+ * which hold a block and a tree of as many nodes.
+ */
+export const openBlock = 64;
+
 /** The first position of the window of `position`. */
 export function windowStart(position: number, { group, window = 1 }: Pick<Horizon, 'group' | 'window'>): number {
   if (group === Number.POSITIVE_INFINITY) return 0;

@@ -2,11 +2,12 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
+import { openBlock } from '../attention/masks.ts';
 import { chain, maxTreeNodes } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import { type ModelLayout, modelLayout, openBlock } from '../models/graphs/model-layout.ts';
+import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
 import type { StepForms } from '../models/graphs/step-forms.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';

@@ -1,7 +1,7 @@
 /** Texts that are drafted against the same texts alone, by stored type: the small LLaMA of `assets/`. */
 import { fileURLToPath } from 'node:url';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { compileDecoding } from '../../src/decoding/compile-decoding.ts';
 import { drafterMakers, drafters, LearnedTexts } from '../../src/decoding/speculation/drafters/registry.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
@@ -10,6 +10,7 @@ import { storedSource } from '../../src/export/encoded-graphs.ts';
 import type { BlockSize } from '../../src/graph/ops/quantized.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import type { WeightType } from '../../src/quantization/sources.ts';
+import { compile } from '../../src/runtime/compile.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import type { ModelWithWeights } from './exported-model.ts';
 
@@ -37,15 +38,15 @@ export async function tinyLlamaOfPackage(): Promise<ModelWithWeights> {
 /** An engine of a model whose weights are stored as a type. */
 export async function engineOf({ model, parameters }: ModelWithWeights, type: StoredType): Promise<StepEngine> {
   const [name, block] = type.split('-');
-  const compiled = (dtype: WeightType): Promise<DecodingEngine> =>
-    DecodingEngine.compile(
-      model,
-      storedSource(model, readerOf(parameters), { dtype, block: blockOf(block), device: 'cpu' }),
-      { threads: 1 },
-    );
-  if (name !== 'mixed') return compiled(name === 'f16' || name === 'w8a8' || name === 'int4' ? name : 'f32');
-  const [prompt, step] = [await compiled('w8a8'), await compiled('int4')];
-  return new StepEngine(model, step.program, new Map(), { prompt: prompt.program });
+  const compiled = (dtype: WeightType): ReturnType<typeof compileDecoding> => {
+    const source = storedSource(model, readerOf(parameters), { dtype, block: blockOf(block), device: 'cpu' });
+    return compileDecoding(model, source, (graph) => compile(graph, { threads: 1 }), 'cpu');
+  };
+  if (name !== 'mixed') {
+    return new StepEngine(...(await compiled(name === 'f16' || name === 'w8a8' || name === 'int4' ? name : 'f32')));
+  }
+  const [[, prompt], [decoder, program, folds, programs, layout]] = [await compiled('w8a8'), await compiled('int4')];
+  return new StepEngine(decoder, program, folds, { ...programs, prompt }, layout);
 }
 
 function blockOf(text: string | undefined): BlockSize {

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from './drafted-texts.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from './exported-model.ts';
+import { isWarmLikeCold, warmWays } from './warm-answers.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
 import { bitsByReading } from '../../src/evaluation/check/same-bits.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
@@ -42,6 +43,7 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   'Gated DeltaNet': () => gatedDeltaNet({ model_type: 'qwen3_5_text' }),
   'Gated DeltaNet of OLMo-Hybrid': () =>
     gatedDeltaNet({ model_type: 'olmo_hybrid', rope_parameters: { rope_theta: 1e4 } }),
+  gated: () => linearize(subject.model, subject.parameters, mixerPreset('gated')),
   window: () => linearize(subject.model, subject.parameters, mixerPreset('window', { decay: 'fixed' })),
   hedgehog: () => linearize(subject.model, subject.parameters, mixerPreset('hedgehog')),
   'sliding-window': () => linearize(subject.model, subject.parameters, mixerPreset('sliding-window', { window: 100 })),
@@ -56,6 +58,26 @@ describe('tokens have the bits that they have alone', () => {
     expect(engine.sameBits).toBe(true);
     const bits = await bitsByReading(engine, { length: 72, seed: 5 });
     expect(bits).toEqual({ alone: true, chain: true, tree: true, batch: true, chunks: true });
+  });
+});
+
+describe('answers to texts whose beginning is known', () => {
+  it.each([
+    ['softmax', 'mixed-32'],
+    ['augmented', 'int4-32'],
+    ['window', 'w8a8'],
+    ['Gated DeltaNet', 'int4-128'],
+    ['gated', 'f16'],
+  ] as const)('%s, %s: they have the bits of those to the whole text', async (mixer, type) => {
+    const made = await mixers[mixer]();
+    await using engine = await engineOf(made, type);
+    await using other = await engineOf(made, type);
+    const random = new Random(4);
+    const draw = (count: number): number[] =>
+      Array.from({ length: count }, () => random.integer(made.model.sizes.vocabulary));
+    const start = { engine, other, chunk: 64, beginning: draw(75), rest: draw(30) };
+    const ways = type === 'mixed-32' ? warmWays.filter((way) => way !== 'turn') : warmWays;
+    for (const way of ways) expect(await isWarmLikeCold(way, start), way).toBe(true);
   });
 });
 

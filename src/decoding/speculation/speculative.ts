@@ -10,7 +10,7 @@ import { internalError, LinnetError } from '../../errors.ts';
 import type { StepOutput, StepRequest } from '../step-engine.ts';
 import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
 import { type AcceptanceRule, exact } from './acceptance.ts';
-import { openBlock } from '../../models/graphs/model-layout.ts';
+import { openBlock } from '../../attention/masks.ts';
 import { pruneDraft, rootDraft } from './drafters/draft-trie.ts';
 import type { Draft, Drafter } from './drafters/drafter.ts';
 import type { Pacing } from './adaptive-speculation.ts';

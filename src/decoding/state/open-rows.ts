@@ -1,6 +1,6 @@
 /** The open rows of states: the last rows of their rings, by position, which a step reads together with the tree's. */
-import { emptySlot, type OpenPositions, slotOf, windowStart } from '../../attention/masks.ts';
-import { openBlock, type SlotLayout } from '../../models/graphs/model-layout.ts';
+import { emptySlot, openBlock, type OpenPositions, slotOf, windowStart } from '../../attention/masks.ts';
+import type { SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** The open rows of a state. */

@@ -104,7 +104,8 @@ function treeAround(path: readonly number[], random: Random, vocabulary: number)
   return { tree: new TokenTree(parents), tokens, wanted };
 }
 
-function isSameState(a: SequenceState, b: SequenceState): boolean {
+/** Whether two states of an engine have the same bits. */
+export function isSameState(a: SequenceState, b: SequenceState): boolean {
   const numbers = ({ layers, sums }: SequenceState): Float32Array[] => [
     ...layers.flatMap(({ keys, values, previous }) => [keys, values, previous]),
     ...sums,

@@ -1,5 +1,5 @@
 /** Layout of a model's decoding state: built once per model, and carried by the engine and the states that it makes. */
-import type { SequenceStep } from '../../attention/masks.ts';
+import { openBlock, type SequenceStep } from '../../attention/masks.ts';
 import {
   type Horizon,
   horizonOf,
@@ -36,13 +36,6 @@ export interface SlotLayout {
 
 /** All rows of a short ring, or those since the last multiple of `openBlock`. */
 export type OpenRing = 'whole' | 'block';
-
-/**
- * Positions of a block. Sums over keys run block by block, and no tree crosses from one to the next: so a row is added up at the
- * same place whether it is committed or a node of the tree. Products add up stretches of 128 rows,
- * which hold a block and a tree of as many nodes.
- */
-export const openBlock = 64;
 
 /** `LayoutInputs` of the mixers of a layout. */
 export interface SlotInputs {

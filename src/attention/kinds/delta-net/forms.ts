@@ -3,14 +3,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
-import type {
-  LayoutInputs,
-  MixerStepOutput,
-  RecurrentForm,
-  SequenceInput,
-  StateShape,
-  StepInput,
-} from '../../mixer.ts';
+import type { MixerStepOutput, RecurrentForm, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
@@ -89,22 +82,7 @@ function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutpu
   return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
 }
 
-const filterInputs = lastRowsInputs<DeltaNetMixer>(({ heads }) => heads);
-
-/** The inputs of the rule and of the filters. */
-function withFilters(tag: string, rule: LayoutInputs<DeltaNetMixer>): LayoutInputs<DeltaNetMixer> {
-  return {
-    tag: () => tag,
-    declare: (config, dims, named) => ({
-      ...rule.declare(config, dims, named),
-      ...filterInputs.declare(config, dims, named),
-    }),
-    feeds: (config, steps, T, C) => ({
-      ...rule.feeds(config, steps, T, C),
-      ...filterInputs.feeds(config, steps, T, C),
-    }),
-  };
-}
+const headsOf = ({ heads }: DeltaNetMixer): number => heads;
 
 /** The form by products of matrices. */
 const byProducts: RecurrentForm<DeltaNetMixer> = {
@@ -115,7 +93,7 @@ const byProducts: RecurrentForm<DeltaNetMixer> = {
     reads: ({ valueWidth }) => ({ values: valueWidth }),
     fold: (_, input) => foldWritten(input),
   },
-  inputs: withFilters('n', gatedDeltaInputs),
+  inputs: lastRowsInputs('n', headsOf, gatedDeltaInputs),
   promptChunk: nodesSolved,
 };
 
@@ -127,7 +105,7 @@ export const deltaNetRecurrent: RecurrentForm<DeltaNetMixer> = {
     reads: () => ({ values: 0 }),
     fold: (_, input) => foldReplayed(input),
   },
-  inputs: withFilters('y', replayInputs),
+  inputs: lastRowsInputs('y', headsOf, replayInputs),
   sameBits: () => 'replayed rows',
   byProducts,
 };

@@ -5,7 +5,6 @@
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { deltaRecurrence } from '../../../graph/ops/recurrence.ts';
@@ -18,12 +17,10 @@ import type { DeltaRows } from './parallel.ts';
 
 /** Rows of the ring since the last fold, by sequence and head: int32 [B,R,M], of B·M·C rows. */
 const heldName = 'held.ring';
-/** Each position of the paths, by path: its row, of B·(R + T), int32 [X,n]. */
+/** Each position of the paths, by path: its row, of B·(R + T), int32 [X,n]; any for padding, which is behind all that is read. */
 const rowsName = 'rows';
-/** Its node, of B·T; any for committed rows: int32 [X,n]. */
+/** Its node, of B·T; any for committed rows and padding: int32 [X,n]. */
 const nodesName = 'nodes';
-/** 1, or 0 for padding: float32 [X,n,1,1]. */
-const masksName = 'masks';
 /** The sequence of each path but the main ones: int32 [X]. */
 const sequencesName = 'sequences.others';
 /** Where the output of each node is, of the positions of the main paths and then of the others: int32 [B,T]. */
@@ -57,7 +54,6 @@ export const replayInputs: ReplayInputs = {
       const shape: Dim[] = [set === 'main' ? 'B' : named('X'), named(`n.${set}`)];
       types[`${rowsName}.${set}`] = { dtype: 'int32', shape };
       types[`${nodesName}.${set}`] = { dtype: 'int32', shape };
-      types[`${masksName}.${set}`] = { dtype: 'float32', shape: [...shape, 1, 1] };
     }
     return types;
   },
@@ -92,12 +88,10 @@ export const replayInputs: ReplayInputs = {
       const X = paths[set].length;
       const rows = new Int32Array(X * n);
       const nodes = new Int32Array(X * n);
-      const masks = new Float32Array(X * n);
       for (const [x, path] of paths[set].entries()) {
         const b = path.sequence;
         const count = steps[b].committed - starts[b];
         for (let i = 0; i < count; i++) rows[x * n + i] = b * (R + T) + i;
-        masks.fill(1, x * n, x * n + count + path.nodes.length);
         for (const [i, node] of path.nodes.entries()) {
           const at = x * n + count + i;
           rows[at] = b * (R + T) + R + node;
@@ -108,7 +102,6 @@ export const replayInputs: ReplayInputs = {
       first += X * n;
       feeds[`${rowsName}.${set}`] = tensor('int32', [X, n], rows);
       feeds[`${nodesName}.${set}`] = tensor('int32', [X, n], nodes);
-      feeds[`${masksName}.${set}`] = tensor('float32', [X, n, 1, 1], masks);
     }
     return feeds;
   },
@@ -139,8 +132,8 @@ export function replayDelta(
   const rows = reshape(joined, [multiplyDims(B, joined.shape[1]), M, W]);
   const asked = reshape(queries, [multiplyDims(B, T), multiplyDims(H, D)]);
   const along = (set: (typeof sets)[number], state: Value): { readonly mixed: Value; readonly state: Value } => {
-    const [keys, values, numbers] = split(gather(rows, inputs[`${rowsName}.${set}`]), 3, [Number(D), Number(E), 2]);
-    const [logs, gates] = split(mul(numbers, inputs[`${masksName}.${set}`]), 3, [1, 1]);
+    const ofPaths = gather(rows, inputs[`${rowsName}.${set}`]);
+    const [keys, values, logs, gates] = split(ofPaths, 3, [Number(D), Number(E), 1, 1]);
     const read = deltaRecurrence(
       { queries: gather(asked, inputs[`${nodesName}.${set}`]), keys, values, logs, gates },
       state,

@@ -11,19 +11,10 @@ import { inverse } from '../../../graph/ops/inverse.ts';
 import { concat, slice, split } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { tensor } from '../../../graph/tensor.ts';
-import type {
-  AttentionDims,
-  Fold,
-  FoldInput,
-  LayoutInputs,
-  MixerConfig,
-  StateShape,
-  StepInput,
-  MixerStepOutput,
-} from '../../mixer.ts';
+import type { AttentionDims, Fold, FoldInput, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
-import { ageName, agesOf, declareAges, logDecays, stepDecays } from '../gated/decay.ts';
+import { ageInputs, logDecays, stepDecays } from '../gated/decay.ts';
 import { amplifiedNodes } from '../gated/config.ts';
 import { foldDecayed, splitRows } from '../gated/step.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
@@ -36,14 +27,14 @@ export const nodesSolved = 64;
 /** The nodes themselves: the identity [1,1,T,T]. */
 const selfName = 'self.tree';
 
-export const gatedDeltaInputs: LayoutInputs<Pick<GatedDeltaMixer, 'group'> & MixerConfig> = {
+export const gatedDeltaInputs: typeof ageInputs = {
   tag: () => 't',
-  declare: (_, { slots }) => ({
-    [ageName]: declareAges(slots),
+  declare: (config, dims, named) => ({
+    ...ageInputs.declare(config, dims, named),
     [selfName]: { dtype: 'float32', shape: [1, 1, 'T', 'T'] },
   }),
-  feeds: ({ group }, steps, T, slots) => ({
-    [ageName]: agesOf(group, steps, slots),
+  feeds: (config, steps, T, slots) => ({
+    ...ageInputs.feeds(config, steps, T, slots),
     [selfName]: tensor(
       'float32',
       [1, 1, T, T],
@@ -96,7 +87,7 @@ export function deltaOfNodes(
 ): { readonly mixed: Value; readonly keys: Value; readonly written: Value } {
   const { heads, ring, sums, inputs, treeMasks } = input;
   if (sums === undefined) throw internalError('a delta rule without its state');
-  const [ringKeys, ringLogs] = splitRows(ring.keys);
+  const [ringKeys, ringLogs] = splitRows(ring.keys, Number(keys.shape[3]));
   const decays = stepDecays(input, ringLogs, logs);
 
   // Values stored in the state and the ring for the nodes' keys.
@@ -123,7 +114,7 @@ export const gatedDeltaFold: Fold<GatedDeltaMixer> = {
 
 /** S with rows [k̂, g], and values that begin with u. */
 export function foldWritten({ keys, values, sums }: FoldInput): Value {
-  const [rows, logs] = splitRows(keys);
+  const [rows, logs] = splitRows(keys, Number(sums.shape[1]));
   const E = Number(sums.shape[2]);
   return foldDecayed(sums, rows, logs, slice(values, 2, 0, E));
 }

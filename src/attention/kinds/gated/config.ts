@@ -44,7 +44,8 @@ export function widthOf(map: RowMap, headWidth: number): number {
   return isPositive(map) ? featuresOf(map, headWidth) : headWidth;
 }
 
-function hasLearnedMap(map: RowMap): boolean {
+/** Whether features are of learned matrices. */
+export function hasLearnedMap(map: RowMap): boolean {
   return isPositive(map) && isLearnedMap(map);
 }
 
@@ -84,6 +85,7 @@ export function amplified(mixed: Value, { [gainName]: gain }: MixerParameterValu
 export function amplifiedNodes(mixed: Value, heads: HeadLayout, { [gainName]: gain }: MixerParameterValues): Value {
   if (gain === undefined) return mixed;
   const [B, M, R, T] = heads.queries.shape;
+  if (R === 1) return mul(mixed, reshape(gain, [M, 1, 1]));
   const perHead = reshape(mixed, [B, M, R, T, mixed.shape[3]]); // head h = m*R + r
   return heads.join(mul(perHead, reshape(gain, [M, R, 1, 1])));
 }

@@ -16,11 +16,18 @@ import { add, cast, div, exp, greater, log, maximum, minimum, mul, neg, sub } fr
 import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
-import type { Dim } from '../../../graph/shape.ts';
-import { type Tensor, tensor } from '../../../graph/tensor.ts';
+import { tensor } from '../../../graph/tensor.ts';
 import type { Grouping } from '../../grouping.ts';
-import { emptySlot, type SequenceStep, windowStart } from '../../masks.ts';
-import type { AttentionDims, MixerParameter, MixerParameterValues, StepInput } from '../../mixer.ts';
+import { emptySlot, openCount, windowStart } from '../../masks.ts';
+import type {
+  AttentionDims,
+  LayoutInputs,
+  MixerConfig,
+  MixerParameter,
+  MixerParameterValues,
+  OpenRows,
+  StepInput,
+} from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
 import { fixedDecay } from '../window/config.ts';
 import { learnedParameter } from '../../attention-layer.ts';
@@ -63,13 +70,17 @@ export function softplusOf(x: number): number {
   return Math.log1p(Math.exp(Math.min(largestGate, x)));
 }
 
-/** g of every position [B,n,M,1]. @param v [B,n,M,E]; B and n may be named dimensions */
-export function logDecays(decay: Decay, v: Value, parameters: MixerParameterValues): Value {
+/**
+ * g of every position [B,n,M,1].
+ * @param v [B,n,M,E]; B and n may be named dimensions
+ * @param softplusOf a function of rows [B,n,M,1]. Default: `softplus`
+ */
+export function logDecays(decay: Decay, v: Value, parameters: MixerParameterValues, softplusOf = softplus): Value {
   const M = Number(v.shape[2]);
   const rates = (): Value => neg(exp(reshape(learnedParameter(parameters, rateName), [M, 1])));
   if (decay === 'data') {
     const gates = sum(mul(v, learnedParameter(parameters, gateName)), [-1], true);
-    return mul(softplus(gates), mul(rates(), 1 / Math.LN2));
+    return mul(softplusOf(gates), mul(rates(), 1 / Math.LN2));
   }
   const none = mul(slice(v, 3, 0, 1), 0);
   if (decay === 'none') return none;
@@ -163,24 +174,26 @@ export function decayedSumsBefore(
   return reshape(pad(slice(after, 2, 0, N - 1), 2, 1, 0), [M, B * N, F, E]);
 }
 
+type GroupedMixer = MixerConfig & { readonly group: number };
+
 /** L − p of the row at position p of the ring, 0 where a row is empty or folded: float32 [B,1,1,C]. */
-export const ageName = 'age.ring';
+const ageName = 'age.ring';
 
-export function declareAges(slots: Dim): { dtype: 'float32'; shape: Dim[] } {
-  return { dtype: 'float32', shape: ['B', 1, 1, slots] };
-}
-
-export function agesOf(group: number, steps: readonly SequenceStep[], slots: number): Tensor {
-  const ages = new Float32Array(steps.length * slots);
-  steps.forEach(({ slotPositions, committed }, b) => {
-    const folded = windowStart(committed, { group });
-    slotPositions.forEach((position, slot) => {
-      const isRead = position !== emptySlot && position >= folded && position < committed;
-      if (isRead) ages[b * slots + slot] = committed - position;
+export const ageInputs: LayoutInputs<GroupedMixer> = {
+  tag: () => 'a',
+  declare: (_, { slots }) => ({ [ageName]: { dtype: 'float32', shape: ['B', 1, 1, slots] } }),
+  feeds({ group }, steps, _, slots) {
+    const ages = new Float32Array(steps.length * slots);
+    steps.forEach(({ slotPositions, committed }, b) => {
+      const folded = windowStart(committed, { group });
+      slotPositions.forEach((position, slot) => {
+        const isRead = position !== emptySlot && position >= folded && position < committed;
+        if (isRead) ages[b * slots + slot] = committed - position;
+      });
     });
-  });
-  return tensor('float32', [steps.length, 1, 1, slots], ages);
-}
+    return { [ageName]: tensor('float32', [steps.length, 1, 1, slots], ages) };
+  },
+};
 
 /** Factors from 0 to 1, per key-value head. */
 export interface StepDecays {
@@ -212,4 +225,58 @@ export function stepDecays({ ring, treeMasks, inputs }: StepInput, ringLogs: Val
     tree: mul(exp(between), path),
     sums: exp(add(toNode, matmul(isRead, ringLogs))),
   };
+}
+
+/** 1 where a row, open or of the tree, is an open row or before it: float32 [B,1,U+T,U+T]; rows of the tree as its masks have them. */
+const pathName = 'path.tree';
+
+export const pathInputs: LayoutInputs<GroupedMixer> = {
+  tag: () => 'a',
+  declare: (config, dims, named) =>
+    dims.opens
+      ? { [pathName]: { dtype: 'float32', shape: ['B', 1, dims.treeRows, dims.treeRows] } }
+      : ageInputs.declare(config, dims, named),
+  feeds(config, steps, T, slots) {
+    const U = openCount(steps);
+    const n = U + T;
+    const paths = new Float32Array(steps.length * n * n);
+    for (const [b, { tree, committed, open }] of steps.entries()) {
+      const start = windowStart(committed, config);
+      const isRead = (column: number): boolean => (open?.positions[column] ?? emptySlot) >= start;
+      for (let row = 0; row < n; row++) {
+        const first = (b * n + row) * n;
+        for (let column = 0; column < Math.min(row + 1, U); column++) if (isRead(column)) paths[first + column] = 1;
+        if (row < U || row - U >= tree.size) continue;
+        for (let node = 0; node < tree.size; node++) {
+          paths[first + U + node] = tree.ancestors[(row - U) * tree.size + node];
+        }
+      }
+    }
+    return {
+      [pathName]: tensor('float32', [steps.length, 1, n, n], paths),
+      ...ageInputs.feeds(config, steps, T, slots),
+    };
+  },
+};
+
+/** Factors from 0 to 1 for every query of a matrix. */
+export interface OpenDecays {
+  /** From a row, open or of the tree, to the node: [B,M,R·T,U+T]. */
+  readonly rows: Value;
+  /** From the state S to the node: [B,M,R·T,1]. */
+  readonly sums: Value;
+}
+
+/**
+ * Decays as differences of sums from the start of the group on, each added up in the order of positions.
+ * @param logs g of the open rows and the nodes [B,M,U+T,1]
+ */
+export function openDecays({ heads, treeMasks, inputs }: StepInput, { ones }: OpenRows, logs: Value): OpenDecays {
+  const lanes = mul(logs, ones);
+  const seen = heads.tile(add(treeMasks.same, treeMasks.earlier));
+  const [toNode, toRow] = [seen, inputs[pathName]].map((path) => slice(matmul(path, lanes), 3, 0, 1));
+  const [B, M, n] = logs.shape;
+  // On other branches the difference may be positive; those are masked, but must stay finite.
+  const between = minimum(sub(toNode, reshape(toRow, [B, M, 1, n])), 0);
+  return { rows: mul(exp(between), seen), sums: exp(toNode) };
 }

@@ -25,7 +25,7 @@ import {
 } from './config.ts';
 import { gatedOfWhole, gatedParallel } from './parallel.ts';
 import { gatedReference } from './reference.ts';
-import { gatedFold, gatedInputs, gatedState, gatedStep } from './step.ts';
+import { gatedRecurrent } from './step.ts';
 
 const mapOption = {
   map: z
@@ -52,7 +52,7 @@ export const gatedKind = {
   parameters: gatedParameters,
   reference: gatedReference,
   parallel: gatedParallel,
-  recurrent: { state: gatedState, step: gatedStep, fold: gatedFold, inputs: gatedInputs },
+  recurrent: gatedRecurrent,
   bidirectional: gatedOfWhole,
   // Nothing decays between the positions of two texts: there attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),

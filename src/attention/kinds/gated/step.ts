@@ -5,53 +5,79 @@
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, split } from '../../../graph/ops/layout.ts';
+import { concat, pad, reshape, slice } from '../../../graph/ops/layout.ts';
+import { deltaGates } from '../../../graph/ops/recurrence.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
+import { float32 } from '../../../graph/tensor.ts';
+import { convolutionReach } from '../../convolution-config.ts';
+import { openBlock } from '../../masks.ts';
+import type { AttentionDims, Fold, MixerStepOutput, RecurrentForm, StateShape, StepInput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
+import type { FeatureContext } from '../features/map-graph.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
-import { amplifiedNodes, type GatedMixer, mapRows, widthOf } from './config.ts';
-import { ageName, agesOf, declareAges, logDecays, stepDecays } from './decay.ts';
+import { amplifiedNodes, type GatedMixer, hasLearnedMap, mapRows, widthOf } from './config.ts';
+import { ageInputs, logDecays, openDecays, pathInputs, stepDecays } from './decay.ts';
 import { normalizedSum, summedValues, summedWidth } from '../features/output.ts';
 
-export const gatedInputs: LayoutInputs<GatedMixer> = {
-  tag: () => 'a',
-  declare: (_, { slots }) => ({ [ageName]: declareAges(slots) }),
-  feeds: ({ group }, steps, _, slots) => ({ [ageName]: agesOf(group, steps, slots) }),
-};
-
-/** The ring, and S [M,F,E], with the denominators of a ratio as one more column. */
-export function gatedState({ group, map, output, convolution }: GatedMixer, dims: AttentionDims): StateShape {
+/** The ring, and S [M,F,E], with the denominators of a ratio as one more column. @param columns of a row for g */
+function stateOf({ group, map, output, convolution }: GatedMixer, dims: AttentionDims, columns: number): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
   const F = widthOf(map, headWidth);
   const folded = { kind: 'sums', rows: F, columns: summedWidth(output, valueWidth) } as const;
-  return ringState(dims, { group, convolution, folded, keyWidth: F + 1 });
+  return ringState(dims, { group, convolution, folded, keyWidth: F + columns });
 }
 
-export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput): MixerStepOutput {
-  const { heads, sums, parameters, scoring } = input;
+function step(config: GatedMixer, input: StepInput): MixerStepOutput {
+  const { map, decay, output } = config;
+  const { heads, sums, parameters, scoring, open, ring } = input;
   const values = nodeRows(input.v); // [B,M,T,E]
-  const { scale } = scoring;
-  const keys = mapRows(map, nodeRows(input.k), { side: 'key', scale, weight: parameters[keyMapName] }); // [B,M,T,F]
-  const context = { side: 'query', scale, weight: parameters[queryMapName] } as const;
-  const queries = heads.mapped((rows) => mapRows(map, rows, context)); // [B,M,R*T,F]
-  const treeLogs = nodeRows(logDecays(decay, input.v, parameters)); // [B,M,T,1]
-  const [ringKeys, ringLogs] = splitRows(input.ring.keys);
-  const decays = stepDecays(input, ringLogs, treeLogs);
+  const context = (side: 'key' | 'query'): FeatureContext => {
+    const weight = parameters[side === 'key' ? keyMapName : queryMapName];
+    return { side, scale: scoring.scale, weight };
+  };
+  const [B, T, M, D] = input.k.shape;
+  const ofKeys = mapRows(map, reshape(input.k, [B, T, M, 1, D]), context('key')); // [B,T,M,1,F]
+  const F = Number(ofKeys.shape[4]);
+  const keys = nodeRows(reshape(ofKeys, [B, T, M, F]));
+  const ofQueries = (rows: Value): Value => mapRows(map, rows, context('query'));
+  const queries = hasLearnedMap(map) ? heads.mappedOneByOne(ofQueries) : heads.mapped(ofQueries); // [B,M,R*T,F]
+  const logs = nodeRows(logDecays(decay, input.v, parameters, open && softplusOfRuntime)); // [B,M,T,1]
+  const kept = pad(concat([keys, logs], 3), 3, 0, Number(ring.keys.shape[ring.keys.rank - 1]) - F - 1);
+  const { all: blocks, tree } = blocksOf(input, kept, values);
+  const scores = (rows: Value): Value => matmul(queries, slice(rows, 3, 0, F), { transposeB: true });
   const read = (rows: Value, own: Value, factor: Value): Value =>
-    matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), summedValues(output, own));
-  let mixed = add(read(ringKeys, input.ring.values, decays.ring), read(keys, values, decays.tree));
-  if (sums !== undefined) mixed = add(mixed, matmul(mul(queries, heads.repeat(decays.sums)), sums));
-  const kept = concat([keys, treeLogs], 3);
-  const { all: blocks } = blocksOf(input, kept, values);
+    matmul(mul(scores(rows), factor), summedValues(output, own));
+  let mixed: Value;
+  let ofState: Value;
+  if (open === undefined) {
+    const decays = stepDecays(input, slice(ring.keys, 3, F, F + 1), logs);
+    const [ofRing, ofTree] = [decays.ring, decays.tree].map((factor) => heads.repeat(factor));
+    mixed = add(read(ring.keys, ring.values, ofRing), read(keys, values, ofTree));
+    ofState = heads.repeat(decays.sums);
+  } else {
+    const decays = openDecays(input, open, slice(tree.keys, 3, F, F + 1));
+    mixed = read(tree.keys, tree.values, decays.rows);
+    ofState = decays.sums;
+  }
+  if (sums !== undefined) mixed = add(mixed, matmul(mul(queries, ofState), sums));
   const amplified = amplifiedNodes(normalizedSum(output, mixed), heads, parameters);
   return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
 }
 
-/** φ(k) and g of rows that were kept as [φ(k), g]. */
-export function splitRows(kept: Value): readonly Value[] {
-  return split(kept, kept.rank - 1, [Number(kept.shape[kept.rank - 1]) - 1, 1]);
+/** `softplus` in one op of the runtime, whose bits do not depend on the place of a number among others. @param x [B,n,M,1] */
+function softplusOfRuntime(x: Value): Value {
+  const M = Number(x.shape[2]);
+  const numbers = reshape(x, x.shape.slice(0, 3));
+  const all = (value: number): Value =>
+    x.graph.sharedConstant(`${value} of ${M} heads`, () => float32([M], new Float32Array(M).fill(value)));
+  return reshape(deltaGates(numbers, all(0), all(1), numbers)[0], x.shape);
+}
+
+/** φ(k) and g of rows that were kept as [φ(k), g, any]. @param F numbers of φ(k) */
+export function splitRows(kept: Value, F: number): readonly Value[] {
+  const axis = kept.rank - 1;
+  return [slice(kept, axis, 0, F), slice(kept, axis, F, F + 1)];
 }
 
 /** S decayed over n rows, plus their terms: keys [X,n,F], their g [X,n,1], values [X,n,E], S [X,F,E]. */
@@ -61,10 +87,32 @@ export function foldDecayed(sums: Value, keys: Value, logs: Value, values: Value
   return add(mul(sums, exp(sum(logs, [1], true))), added);
 }
 
-export const gatedFold: Fold<GatedMixer> = {
+const fold: Fold<GatedMixer> = {
   shareAs: ({ map, output }) => `gated ${map.name} ${output}`,
   fold({ output }, { keys, values, sums }) {
-    const [features, logs] = splitRows(keys);
+    const [features, logs] = splitRows(keys, Number(sums.shape[1]));
     return foldDecayed(sums, features, logs, summedValues(output, values));
   },
+};
+
+/** Numbers of a row divide by this where bits are to be the same (`ModelLayout.boundaries`). */
+const lanes = 4;
+
+/** The form of graphs without open rows. */
+const byRing: RecurrentForm<GatedMixer> = {
+  state: (config, dims) => stateOf(config, dims, 1),
+  step,
+  fold,
+  inputs: ageInputs,
+};
+
+export const gatedRecurrent: RecurrentForm<GatedMixer> = {
+  ...byRing,
+  state: (config, dims) => stateOf(config, dims, lanes),
+  inputs: pathInputs,
+  sameBits: ({ group, convolution }) => {
+    const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
+    return Math.max(group, reach) <= openBlock ? 'open rows' : undefined;
+  },
+  byProducts: byRing,
 };

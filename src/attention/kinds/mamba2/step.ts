@@ -7,25 +7,13 @@ import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import type { Fold, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
+import type { Fold, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import { ageName, agesOf, declareAges, stepDecays } from '../gated/decay.ts';
+import { ageInputs, stepDecays } from '../gated/decay.ts';
 import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, skipped } from './config.ts';
 
-const filterInputs = lastRowsInputs<Mamba2Mixer>(({ groups }) => groups);
-
-export const mamba2Inputs: LayoutInputs<Mamba2Mixer> = {
-  tag: () => 'm',
-  declare: (config, dims, named) => ({
-    ...filterInputs.declare(config, dims, named),
-    [ageName]: declareAges(dims.slots),
-  }),
-  feeds: (config, steps, nodes, slots) => ({
-    ...filterInputs.feeds(config, steps, nodes, slots),
-    [ageName]: agesOf(config.group, steps, slots),
-  }),
-};
+export const mamba2Inputs = lastRowsInputs<Mamba2Mixer>('m', ({ groups }) => groups, ageInputs);
 
 export function mamba2State({ heads, headWidth, state, groups, kernel, group }: Mamba2Mixer): StateShape {
   const repeat = heads / groups;

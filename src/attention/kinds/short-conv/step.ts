@@ -73,12 +73,19 @@ export function lastRows(ring: Value, inputs: StepInput['inputs']): Value {
   return gather(reshape(ring, [multiplyDims(B, M, C), X]), inputs[lastName], 0);
 }
 
-/** `shortInputs` where the ring holds more rows, of M heads: int32 [B,M,L−1], of its B·M·C rows. */
+/**
+ * `shortInputs` where the ring holds more rows, of M heads, beside the inputs of a rule that reads them: int32 [B,M,L−1], of its
+ * B·M·C rows.
+ */
 export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & MixerConfig>(
+  tag: string,
   headsOf: (config: Config) => number,
+  rule: LayoutInputs<Config>,
 ): LayoutInputs<Config> {
   return {
+    tag: () => tag,
     declare: (config, dims, named) => ({
+      ...rule.declare(config, dims, named),
       ...shortInputs.declare(config, dims, named),
       [lastName]: { dtype: 'int32', shape: ['B', headsOf(config), slotsOf(config)] },
     }),
@@ -92,7 +99,7 @@ export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & M
         }
       }
       const last = tensor('int32', [steps.length, M, L], rows);
-      return { ...shortInputs.feeds(config, steps, T, L), [lastName]: last };
+      return { ...rule.feeds(config, steps, T, C), ...shortInputs.feeds(config, steps, T, L), [lastName]: last };
     },
   };
 }
