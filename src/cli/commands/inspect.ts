@@ -15,6 +15,8 @@ import { describeModel, type Model } from '../../models/families/index.ts';
 import { modelLayout } from '../../models/graphs/model-layout.ts';
 import { mtpStepModel } from '../../models/graphs/mtp-graph.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
+import { compile } from '../../runtime/compile.ts';
+import { deviceAddsInOrder } from '../../runtime/summation-order.ts';
 import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
 import { loadTokenizer, readChatTemplate, type Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -63,7 +65,7 @@ export const inspect = defineCommand({
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
     const memory = labels === undefined ? sessionMemory(model) : undefined;
-    const sameBits = labels === undefined ? sameBitsOf(model, exported) : undefined;
+    const sameBits = labels === undefined ? await sameBitsOf(model, exported) : undefined;
     const total = `${formatCount(counts.total)} (${formatShortCount(counts.total)})`;
     const { family, sizes, unknownFields = [] } = model;
     printFacts(context, {
@@ -139,12 +141,13 @@ function tokenizerJson({ vocabularySize, bosId, eosId, withoutRow = [] }: Tokeni
   return { vocabulary: vocabularySize, bos: bosId ?? null, eos: eosId ?? null, withoutRow };
 }
 
-/** Whether decoding has the same bits in every tree and batch; undefined for a model that does not decode. */
-function sameBitsOf(model: Model, exported: ExportManifest | undefined): boolean | undefined {
+/** Whether decoding has the same bits in every tree and batch on this processor; undefined for a model that does not decode. */
+async function sameBitsOf(model: Model, exported: ExportManifest | undefined): Promise<boolean | undefined> {
   if (model.kind === 'encoder') return undefined;
   const decoder = decoderOf(model);
   if (!decoder.mixers.every(canDecode)) return undefined;
-  return modelLayout(decoder, exported && formsOfManifest(exported)).boundaries.length > 0;
+  const { boundaries } = modelLayout(decoder, exported && formsOfManifest(exported));
+  return boundaries.length > 0 && (await deviceAddsInOrder('cpu', (graph) => compile(graph)));
 }
 
 function describeBits(sameBits: boolean): string {
