@@ -41,16 +41,15 @@ export function biasInGroups(
   return reshape(relativeBias(table, G, scheme), [M, 1, R * G, G]);
 }
 
-/** The bias by causal offset, times `factor`: row τ for τ = 0…reach, row reach + 1 for all larger ones. [reach+2,H] */
-export function biasByOffset({ table, scheme }: RelativeBias, reach: number, factor = 1): Value {
+/** The bias by causal offset: row τ for τ = 0…reach, row reach + 1 for all larger ones. [reach+2,H] */
+export function biasByOffset({ table, scheme }: RelativeBias, reach: number): Value {
   const buckets = table.graph.sharedConstant(`bias buckets reach=${reach} ${JSON.stringify(scheme)}`, () =>
     int32(
       [reach + 2],
       Int32Array.from({ length: reach + 2 }, (_, offset) => relativeBucket(offset, { ...scheme, causal: true })),
     ),
   );
-  const byOffset = gather(table, buckets);
-  return factor === 1 ? byOffset : mul(byOffset, factor);
+  return gather(table, buckets);
 }
 
 /** The bias of every node and row of a step: [B,M,R·T,rows]. @param offsets int32 [B,T,rows] */

@@ -64,7 +64,7 @@ export class WatchedRuns {
    * All runs as they are now, the newest first.
    * @throws LinnetError `NOT_FOUND` or `PATH` if the folder cannot be read
    */
-  async list(now = Date.now()): Promise<RunList> {
+  async list(): Promise<RunList> {
     const { runs: found, isComplete } = await findRuns(this.folder);
     this.#found = new Map(found.map((run) => [idOf(run), run]));
     const runs: ListedRun[] = [];
@@ -72,7 +72,7 @@ export class WatchedRuns {
     for (const [id, run] of this.#found) {
       try {
         const { record, series } = await this.#open(id, run);
-        runs.push({ id, ...(await summarizeRun(run, record, series.groups, now)) });
+        runs.push({ id, ...(await summarizeRun(run, record, series.groups, Date.now())) });
       } catch (error) {
         if (!(error instanceof LinnetError)) throw error;
         unreadable.push({ name: run.name, reason: error.message });

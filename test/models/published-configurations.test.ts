@@ -1,5 +1,5 @@
 /**
- * Every config.json of the published folder is described, or refused for a reason that docs/tested-models.md names; parameters have the
+ * Every config.json of the published folder is described, or refused for a reason that the page names; parameters have the
  * names of the published index, and are as many as its bytes say. `vitest -u` writes the page.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -115,8 +115,8 @@ function page(before: string): string {
 }
 
 describe.skipIf(folder === undefined)('published configurations (../shared/fixtures/published)', () => {
-  it('are opened, or refused for the reason that the page of tested models has', async () => {
-    const file = join(import.meta.dirname, '../../docs/tested-models.md');
+  it('are opened, or refused for the reason that the page of them has', async () => {
+    const file = join(import.meta.dirname, '../../docs/reference/published-configurations.md');
     expect(paths.length).toBeGreaterThan(70);
     await expect(page(readFileSync(file, 'utf8'))).toMatchFileSnapshot(file);
   });

@@ -61,9 +61,8 @@ export function lossesMemory(
   model: CausalModel,
   windows: readonly ScoredWindow[],
   weights: SegmentWeights,
-  batchTokens = usualBatchTokens(model.sizes.vocabulary),
 ): Record<MemoryForm, number> {
-  const batches = windowBatches(windows, batchTokens);
+  const batches = windowBatches(windows, usualBatchTokens(model.sizes.vocabulary));
   const largest = batches.reduce((a, b) => (b.rows * b.length > a.rows * a.length ? b : a));
   const graph = lossGraph(model, largest);
   const kept = timesKept(runsLean(model.parameters));

@@ -4,7 +4,7 @@ import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
 import { dataOf, type DeferredTensor, float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
-import type { EncoderInput, GeneratingModel, LayerObserver } from '../../models/model.ts';
+import type { EncoderInput, GeneratingModel } from '../../models/model.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
@@ -90,14 +90,13 @@ export function windowHidden(
   parameters: ParameterSource,
   tokens: Value,
   sourceLength: number,
-  observe?: LayerObserver,
 ): Value {
   const shape = [tokens.shape[0], sourceLength];
   const read = (): EncoderInput => ({
     tokens: parameters.graph.input('source', 'int32', shape),
     mask: parameters.graph.input('sourceMask', 'float32', shape),
   });
-  return wholeHidden(model, parameters, { tokens: () => tokens, read }, observe);
+  return wholeHidden(model, parameters, { tokens: () => tokens, read });
 }
 
 /** Parameters by name; those in files are read as `weights`. */

@@ -1,6 +1,6 @@
 /** The table of model families. To add one, write its folder and its line here. */
 import { LinnetError } from '../../errors.ts';
-import { bertModel, distilBertModel, robertaModel, xlmRobertaModel } from './bert/model.ts';
+import { bertModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel, mistralModel, qwen2Model, qwen3Model, smolLm3Model } from './decoder/variants.ts';
@@ -28,7 +28,7 @@ export type { Model } from '../model.ts';
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: JsonObject) => Model>> = {
   bert: bertModel,
-  distilbert: distilBertModel,
+  distilbert: bertModel,
   falcon_h1: falconH1Model,
   flash: flashModel,
   gemma3_text: gemma3TextModel,
@@ -44,10 +44,10 @@ const families: Readonly<Record<string, (json: JsonObject) => Model>> = {
   qwen3_5: qwen35Model,
   qwen3_5_text: qwen35TextModel,
   qwen3_next: qwen3NextModel,
-  roberta: robertaModel,
+  roberta: bertModel,
   smollm3: smolLm3Model,
   t5: t5Model,
-  'xlm-roberta': xlmRobertaModel,
+  'xlm-roberta': bertModel,
 };
 
 /** The `model_type`s that can be opened. */

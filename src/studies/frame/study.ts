@@ -85,8 +85,8 @@ export const planName = z
   .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of letters, digits, spaces and + - . ·, at most 63 of them');
 
 /** Things of a plan by name, at least one. */
-export function byName<Schema extends z.ZodType>(schema: Schema, name: z.ZodType<string, string> = planName) {
-  return z.record(name, schema).refine((all) => Object.keys(all).length > 0, 'name at least one');
+export function byName<Schema extends z.ZodType>(schema: Schema) {
+  return z.record(planName, schema).refine((all) => Object.keys(all).length > 0, 'name at least one');
 }
 
 /** Seeds of a plan, none of them twice. */

@@ -37,20 +37,19 @@ export function bootstrapError(
 }
 
 /**
- * The interval in which the mean of values lies, by resampling them (Efron, 1979): quantiles of the resampled means, between which
+ * The interval in which the mean of values lies with 95 %, by resampling them (Efron, 1979): quantiles of the resampled means, between which
  * numbers are interpolated.
- * @param options `confidence` is the share of resampled means inside
  */
 export function confidenceInterval(
   values: readonly number[],
-  { resamples = 1000, seed = 1234, confidence = 0.95 }: { resamples?: number; seed?: number; confidence?: number } = {},
+  { resamples = 1000, seed = 1234 }: { resamples?: number; seed?: number } = {},
 ): { readonly low: number; readonly high: number } {
   const random = new PythonRandom(seed);
   const means = Array.from({ length: resamples }, () =>
     average(values.map(() => values[random.choiceIndex(values.length)])),
   ).sort((a, b) => a - b);
   const quantile = (share: number): number => quantileSorted(means, share) ?? Number.NaN;
-  return { low: quantile((1 - confidence) / 2), high: quantile((1 + confidence) / 2) };
+  return { low: quantile(0.025), high: quantile(0.975) };
 }
 
 export interface GroupPart {

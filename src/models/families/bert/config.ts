@@ -113,42 +113,47 @@ type OwnSizes = Pick<BertConfig, 'width' | 'layers' | 'heads' | 'feedForwardWidt
   readonly names: readonly [width: string, heads: string, layers: string];
 };
 
-type JsonFields = JsonObject;
-
-/** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
-export function parseBertConfig(json: JsonFields): BertConfig {
-  const fields = parseConfigFields('BERT', bertSchema, json, ignored);
-  return encoderConfig(bertVariant, json, fields, bertSizes(fields));
+/**
+ * Checks a config.json of one of the families.
+ * @throws LinnetError `CONFIG` listing every field that is wrong or not supported
+ */
+export function parseBertConfig(json: JsonObject): BertConfig {
+  const family = String(json.model_type);
+  return (Object.hasOwn(parsers, family) ? parsers[family] : parsers.bert)(json);
 }
 
-/** As `parseBertConfig`. */
-export function parseRobertaConfig(json: JsonFields): BertConfig {
-  const fields = parseConfigFields(robertaVariant.title, robertaSchema, json, ignored);
-  return encoderConfig(robertaVariant, json, fields, bertSizes(fields));
+type BertFields = z.infer<z.ZodObject<typeof bertFields>>;
+
+function usual<Schema extends z.ZodObject & z.ZodType<BertFields & { vocab_size: number }>>(
+  variant: EncoderVariant,
+  schema: Schema,
+) {
+  return (json: JsonObject): BertConfig => {
+    const fields = parseConfigFields(variant.title, schema, json, ignored);
+    return encoderConfig(variant, json, fields, bertSizes(fields));
+  };
 }
 
-/** As `parseBertConfig`. */
-export function parseXlmRobertaConfig(json: JsonFields): BertConfig {
-  const fields = parseConfigFields(xlmRobertaVariant.title, xlmRobertaSchema, json, ignored);
-  return encoderConfig(xlmRobertaVariant, json, fields, bertSizes(fields));
-}
+const parsers: Readonly<Record<string, (json: JsonObject) => BertConfig>> = {
+  bert: usual(bertVariant, bertSchema),
+  roberta: usual(robertaVariant, robertaSchema),
+  'xlm-roberta': usual(xlmRobertaVariant, xlmRobertaSchema),
+  distilbert(json) {
+    const fields = parseConfigFields(distilBertVariant.title, distilBertSchema, json, ignoredOfDistilBert);
+    return encoderConfig(distilBertVariant, json, fields, {
+      width: fields.dim,
+      layers: fields.n_layers,
+      heads: fields.n_heads,
+      feedForwardWidth: fields.hidden_dim,
+      segments: 0,
+      activation: fields.activation,
+      normEpsilon: 1e-12,
+      names: ['dim', 'n_heads', 'n_layers'],
+    });
+  },
+};
 
-/** As `parseBertConfig`. */
-export function parseDistilBertConfig(json: JsonFields): BertConfig {
-  const fields = parseConfigFields(distilBertVariant.title, distilBertSchema, json, ignoredOfDistilBert);
-  return encoderConfig(distilBertVariant, json, fields, {
-    width: fields.dim,
-    layers: fields.n_layers,
-    heads: fields.n_heads,
-    feedForwardWidth: fields.hidden_dim,
-    segments: 0,
-    activation: fields.activation,
-    normEpsilon: 1e-12,
-    names: ['dim', 'n_heads', 'n_layers'],
-  });
-}
-
-function bertSizes(fields: z.infer<z.ZodObject<typeof bertFields>>): OwnSizes {
+function bertSizes(fields: BertFields): OwnSizes {
   return {
     width: fields.hidden_size,
     layers: fields.num_hidden_layers,
@@ -170,7 +175,7 @@ type CommonFields = z.infer<z.ZodObject<typeof commonFields>> & {
 
 function encoderConfig(
   variant: EncoderVariant,
-  json: JsonFields,
+  json: JsonObject,
   fields: CommonFields,
   { names, ...sizes }: OwnSizes,
 ): BertConfig {

@@ -18,13 +18,7 @@ import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
 import { bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { activations } from '../activations.ts';
 import { sizesOf } from '../family.ts';
-import {
-  type BertConfig,
-  parseBertConfig,
-  parseDistilBertConfig,
-  parseRobertaConfig,
-  parseXlmRobertaConfig,
-} from './config.ts';
+import { type BertConfig, parseBertConfig } from './config.ts';
 import {
   bertAttentionPrefix,
   bertBlockPrefix,
@@ -35,19 +29,6 @@ import {
 import { encoderVariant } from './variants.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
-type ReadModel = (json: JsonObject) => EncoderModel;
-
-/** Makes a model of a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` as `parse` does. */
-function encoderFamily(parse: (json: JsonObject) => BertConfig): ReadModel {
-  const read: ReadModel = (json) => describe(parse(json), read);
-  return read;
-}
-
-export const bertModel = encoderFamily(parseBertConfig);
-export const robertaModel = encoderFamily(parseRobertaConfig);
-export const xlmRobertaModel = encoderFamily(parseXlmRobertaConfig);
-export const distilBertModel = encoderFamily(parseDistilBertConfig);
-
 /**
  * The same encoder as a classifier, which replaces its head.
  *
@@ -55,19 +36,8 @@ export const distilBertModel = encoderFamily(parseDistilBertConfig);
  * @throws LinnetError `CONFIG` for an empty list
  */
 export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
-  return classifierOf(model, labels, readers[model.family] ?? bertModel);
-}
-
-const readers: Readonly<Record<string, ReadModel>> = {
-  bert: bertModel,
-  roberta: robertaModel,
-  'xlm-roberta': xlmRobertaModel,
-  distilbert: distilBertModel,
-};
-
-function classifierOf(model: EncoderModel, labels: readonly string[], read: ReadModel): EncoderModel {
   const { num_labels: _, ...json } = model.toJson();
-  return read({
+  return bertModel({
     ...json,
     architectures: [`${encoderVariant(model.family).className}ForSequenceClassification`],
     num_labels: labels.length,
@@ -76,7 +46,9 @@ function classifierOf(model: EncoderModel, labels: readonly string[], read: Read
   });
 }
 
-function describe(config: BertConfig, read: ReadModel): EncoderModel {
+/** Makes a model of a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` as `parseBertConfig`. */
+export function bertModel(json: JsonObject): EncoderModel {
+  const config = parseBertConfig(json);
   const { variant } = config;
   const model: EncoderModel = {
     family: variant.family,
@@ -89,12 +61,12 @@ function describe(config: BertConfig, read: ReadModel): EncoderModel {
     eosIds: [],
     unknownFields: config.unknownFields,
     toJson: () => withSection(savedJson(config), config.mixers),
-    withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
+    withMixers: (mixers) => bertModel({ ...config.raw, linnet: { version: 1, mixers } }),
     encode: (source, input) => encode(model, config, source, input),
     head: (source, hidden) => predictions(config, source, hidden),
     attentionPrefix: (layer) => bertAttentionPrefix(variant, layer),
     asClassifier(labels) {
-      const own = classifierOf(model, labels, read);
+      const own = bertClassifier(model, labels);
       const { length: classes } = labels;
       return {
         model: own,
