@@ -188,7 +188,7 @@ export function tensorFromBytes<D extends DType>(
       `a ${dtype} tensor [${shape.join(',')}] has ${length * width} bytes, the data has ${bytes.byteLength}`,
     );
   }
-  const own = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const { buffer, byteOffset } = own.byteOffset % width === 0 ? own : own.slice();
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { buffer, byteOffset } = view.byteOffset % width === 0 ? view : view.slice();
   return { dtype, shape: [...shape], data: new arrays[dtype](buffer, byteOffset, length) };
 }

@@ -56,13 +56,13 @@ export function textEnds(
   const { tokenizer_class: named, add_bos_token: bos, add_eos_token: eos } = files.config;
   const name =
     typeof named === 'string' ? named.replace(/Fast$/, '') : (classOfModel[String(files.model.model_type)] ?? '');
-  const own = Object.hasOwn(classEnds, name) ? classEnds[name] : {};
+  const ends = Object.hasOwn(classEnds, name) ? classEnds[name] : {};
   const idsOf = (flag: unknown, role: Role, fallback: Role | undefined): number[] => {
     const chosen = flag === true ? role : flag === false ? undefined : fallback;
     const id = chosen && roles[chosen];
     return id === undefined ? [] : [id];
   };
-  return { before: idsOf(bos, 'bosId', own.before), after: idsOf(eos, 'eosId', own.after) };
+  return { before: idsOf(bos, 'bosId', ends.before), after: idsOf(eos, 'eosId', ends.after) };
 }
 
 function processedEnds(processor: JsonObject, ids: ReadonlyMap<string, number>): TextEnds {

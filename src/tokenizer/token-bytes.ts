@@ -51,8 +51,8 @@ export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | u
   const anchorLength = tokenizer.decode(anchor).length;
   return (id) => {
     if (tokenizer.specialIds.has(id)) return new Uint8Array(0);
-    const own = tokenizer.bytesOf?.(id);
-    if (own !== undefined) return own;
+    const bytes = tokenizer.bytesOf?.(id);
+    if (bytes !== undefined) return bytes;
     const text = tokenizer.decode([...anchor, id]).slice(anchorLength);
     return text.includes('\ufffd') ? undefined : new TextEncoder().encode(text);
   };

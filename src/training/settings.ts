@@ -94,8 +94,8 @@ export type TrainingInput = Partial<TrainingSettings>;
 
 /** Checks settings and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
-  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
-  return validated(trainingSchema, { ...defaults, ...given }, 'CONFIG', 'invalid training settings');
+  const entries = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+  return validated(trainingSchema, { ...defaults, ...entries }, 'CONFIG', 'invalid training settings');
 }
 
 /** Optimizer steps of warm-up in a run of `total`: `warmupShare` of them, rounded, or `warmup`. */

@@ -338,8 +338,8 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
       first: graph.input(prefixes.first + name, 'float32', shape),
       second: graph.input(prefixes.second + name, 'float32', shape),
     };
-    const own = { ...inputs, learningRate: mul(inputs.learningRate, options.rateFactor?.(parameter) ?? 1) };
-    const next = adamW(options.optimizer, own, value, clipped[index], moments, isDecayed(options, block));
+    const rates = { ...inputs, learningRate: mul(inputs.learningRate, options.rateFactor?.(parameter) ?? 1) };
+    const next = adamW(options.optimizer, rates, value, clipped[index], moments, isDecayed(options, block));
     graph.output(updated('parameters', name), next.parameter);
     graph.output(updated('first', name), next.moments.first);
     graph.output(updated('second', name), next.moments.second);

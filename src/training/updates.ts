@@ -220,9 +220,9 @@ async function withFeature({ values, visits }: Batch, feature: RowFeature | unde
 function assertInputs({ objective, dataset, feature }: LoopJob): void {
   for (const [name, { dtype, shape }] of Object.entries(objective.inputs)) {
     if (name === feature?.name) continue;
-    const given = Object.hasOwn(dataset.inputs, name) ? dataset.inputs[name] : undefined;
-    if (given?.dtype === dtype && String(given.shape) === String(shape)) continue;
-    const found = given === undefined ? 'nothing of that name' : `${given.dtype} [${given.shape.join(',')}]`;
+    const input = Object.hasOwn(dataset.inputs, name) ? dataset.inputs[name] : undefined;
+    if (input?.dtype === dtype && String(input.shape) === String(shape)) continue;
+    const found = input === undefined ? 'nothing of that name' : `${input.dtype} [${input.shape.join(',')}]`;
     throw new LinnetError(
       'CONFIG',
       `the objective reads "${name}", ${dtype} [${shape.join(',')}] a row; the data set gives ${found}`,

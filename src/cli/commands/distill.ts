@@ -51,13 +51,13 @@ export const distillCommand = defineCommand({
       if (trainQk || recompute || teacherTop !== undefined) {
         throw new UsageError('--train-qk, --recompute and --teacher-top are not of --stage layers');
       }
-      const given = { ...shared, inputs };
-      if (plan) return reportPlan(context, await planDistillLayers(teacher, student, given));
-      return await reportTraining(context, (hooks) => distillLayers(teacher, student, given, hooks));
+      const job = { ...shared, inputs };
+      if (plan) return reportPlan(context, await planDistillLayers(teacher, student, job));
+      return await reportTraining(context, (hooks) => distillLayers(teacher, student, job, hooks));
     }
     if (inputs !== undefined) throw new UsageError('--inputs is of --stage layers');
-    const given = { ...shared, stage, trainQk, teacherTop, recompute };
-    if (plan) return reportPlan(context, await planDistill(teacher, student, given));
-    return await reportTraining(context, (hooks) => transfer(teacher, student, given, hooks));
+    const job = { ...shared, stage, trainQk, teacherTop, recompute };
+    if (plan) return reportPlan(context, await planDistill(teacher, student, job));
+    return await reportTraining(context, (hooks) => transfer(teacher, student, job, hooks));
   },
 });

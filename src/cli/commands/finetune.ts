@@ -13,9 +13,9 @@ import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining, planOption, reportPlan } from '../output/training-report.ts';
 
 const loraChoice: ValueKind<LoraChoice> = {
-  schema: z.string().transform((given, context) => {
+  schema: z.string().transform((value, context) => {
     try {
-      return parseLoraChoice(given);
+      return parseLoraChoice(value);
     } catch (error) {
       if (!(error instanceof LinnetError)) throw error;
       context.addIssue({ code: 'custom', message: error.message });

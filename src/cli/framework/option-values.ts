@@ -147,7 +147,7 @@ function numberList(digits: string, expects: string, placeholder: string): Value
   const schema = z
     .string()
     .regex(new RegExp(`^\\s*${digits}(\\s*,\\s*${digits})*\\s*$`))
-    .transform((given) => given.split(',').map(Number));
+    .transform((value) => value.split(',').map(Number));
   return { schema, expects: `${expects} with commas between them, such as 64,1024`, placeholder };
 }
 

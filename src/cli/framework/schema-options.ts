@@ -30,13 +30,13 @@ function optionOf(name: string, schema: z.ZodType): z.ZodType {
   const suffix = typeof defaultValue === 'string' || typeof defaultValue === 'number' ? defaultValue : undefined;
   const description = said + (suffix === undefined ? '' : ` (default: ${suffix})`);
   if (inner instanceof z.ZodBoolean) return flag(description);
-  const given = typeof meta.placeholder === 'string' ? meta.placeholder : undefined;
+  const placeholder = typeof meta.placeholder === 'string' ? meta.placeholder : undefined;
   if (inner instanceof z.ZodArray && inner.element instanceof z.ZodString) {
-    return (isOptional ? optionalList : requiredList)(called(given ?? 'texts', text), description);
+    return (isOptional ? optionalList : requiredList)(called(placeholder ?? 'texts', text), description);
   }
-  const kind = valueKind(inner, given);
+  const kind = valueKind(inner, placeholder);
   if (kind === undefined) throw internalError(`option ${name} is of no type that options have`);
-  return (isOptional ? optional : required)(given === undefined ? kind : called(given, kind), description);
+  return (isOptional ? optional : required)(placeholder === undefined ? kind : called(placeholder, kind), description);
 }
 
 /** A schema without its optional, default and read-only wrappers, with the metadata of all levels, the outermost first. */
@@ -61,9 +61,9 @@ function unwrapped(schema: unknown): {
 
 type OptionValue = string | number | string[];
 
-function valueKind(schema: unknown, given: string | undefined): ValueKind<OptionValue> | undefined {
+function valueKind(schema: unknown, placeholder: string | undefined): ValueKind<OptionValue> | undefined {
   if (schema instanceof z.ZodEnum) return choice(schema.options.map(String));
-  if (schema instanceof z.ZodString) return given === 'folder' || given === 'file' ? path : text;
+  if (schema instanceof z.ZodString) return placeholder === 'folder' || placeholder === 'file' ? path : text;
   if (schema instanceof z.ZodArray && schema.element instanceof z.ZodEnum) {
     return wordList(schema.element.options.map(String));
   }

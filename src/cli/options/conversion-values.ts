@@ -13,11 +13,11 @@ export const keptLayers: ValueKind<KeptChoice> = {
     z
       .string()
       .regex(/^every:[1-9]\d{0,3}$/)
-      .transform((given) => ({ every: Number(given.slice('every:'.length)) })),
+      .transform((value) => ({ every: Number(value.slice('every:'.length)) })),
     z
       .string()
       .regex(/^auto:\d{1,4}$/)
-      .transform((given) => ({ auto: Number(given.slice('auto:'.length)) })),
+      .transform((value) => ({ auto: Number(value.slice('auto:'.length)) })),
     indexList.schema.transform((layers) => ({ layers })),
   ]),
   expects: 'indices of layers such as 0,5, auto:N, or every:N',
@@ -33,8 +33,8 @@ export const stageSteps: ValueKind<StageSteps> = {
   schema: z
     .string()
     .regex(/^\d{1,7},\d{1,7},\d{1,7}$/)
-    .transform((given) => {
-      const [transfer, logits, long] = given.split(',').map(Number);
+    .transform((value) => {
+      const [transfer, logits, long] = value.split(',').map(Number);
       return { transfer, logits, long };
     }),
   expects: `optimizer steps of ${trainingStageNames.join(', ')}, such as 200,600,100`,
@@ -49,15 +49,15 @@ export interface MemoryChoice {
 
 /** A memory of the model, a size of the machine's, or both with a comma. */
 export const memoryChoice: ValueKind<MemoryChoice> = {
-  schema: z.string().transform((given, context): MemoryChoice => {
+  schema: z.string().transform((value, context): MemoryChoice => {
     const chosen: { memory?: ConversionMemory; limit?: number } = {};
-    for (const part of given.split(',')) {
+    for (const part of value.split(',')) {
       const memory = conversionMemories.find((name) => name === part);
       const size = byteCount.schema.safeParse(part);
       if (memory !== undefined && chosen.memory === undefined) chosen.memory = memory;
       else if (size.success && chosen.limit === undefined) chosen.limit = size.data;
       else {
-        context.addIssue({ code: 'custom', input: given });
+        context.addIssue({ code: 'custom', input: value });
         return z.NEVER;
       }
     }

@@ -12,7 +12,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 /** A model that is here, by its folder, `linnet:tiny-llama` or a name of the hub (`modelHere`). */
 export const modelFolder: ValueKind<string> = {
   ...folderPath,
-  schema: folderPath.schema.transform((given) => modelHere(given)),
+  schema: folderPath.schema.transform((value) => modelHere(value)),
 };
 
 /** An argument: the folder of `what`, such as "the model". */

@@ -13,7 +13,7 @@ const thinkingValue: ValueKind<number> = {
   schema: z
     .string()
     .regex(/^(?:off|[1-9][0-9]{0,8})$/)
-    .transform((given) => (given === 'off' ? 0 : Number(given))),
+    .transform((value) => (value === 'off' ? 0 : Number(value))),
   expects: '"off" or a number of tokens',
   placeholder: 'tokens',
 };
@@ -58,13 +58,13 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
     },
   });
   const piped = ofText(() => readInput(context));
-  const given: PromptSource[] = [];
-  if (prompt !== undefined) given.push(prompt === standardInputName ? piped : ofText(() => prompt));
-  if (promptTokens !== undefined) given.push(ofTokens('tokens', promptTokens));
+  const sources: PromptSource[] = [];
+  if (prompt !== undefined) sources.push(prompt === standardInputName ? piped : ofText(() => prompt));
+  if (promptTokens !== undefined) sources.push(ofTokens('tokens', promptTokens));
   if (promptFile !== undefined)
-    given.push(promptFile === standardInputName ? piped : ofText(() => readTextFile(promptFile)));
-  if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
-  const source = given.at(0) ?? (context.input.isPiped() ? piped : ofTokens('none', []));
+    sources.push(promptFile === standardInputName ? piped : ofText(() => readTextFile(promptFile)));
+  if (sources.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
+  const source = sources.at(0) ?? (context.input.isPiped() ? piped : ofTokens('none', []));
   if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
   if (thinking !== undefined && !chat) throw new UsageError('--thinking bounds the thoughts of an answer; add --chat');
   if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');

@@ -9,8 +9,8 @@ export const shareOfWork: ValueKind<Share> = {
   schema: z
     .string()
     .regex(/^\d{1,6}\/\d{1,6}$/)
-    .transform((given) => {
-      const [index, count] = given.split('/').map(Number);
+    .transform((value) => {
+      const [index, count] = value.split('/').map(Number);
       return { index, count };
     })
     .refine(({ index, count }) => index < count),

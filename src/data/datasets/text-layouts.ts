@@ -60,19 +60,19 @@ function layOut(
   length: number,
   { before, between, betweenCount = 1, after }: Surroundings,
 ): LaidOutText {
-  const own = (id: number | undefined): number[] => (id === undefined ? [] : [id]);
-  const separators = Array.from({ length: betweenCount }, () => own(between)).flat();
-  const around = own(before).length + own(after).length + (pair === undefined ? 0 : separators.length);
+  const idOf = (id: number | undefined): number[] => (id === undefined ? [] : [id]);
+  const separators = Array.from({ length: betweenCount }, () => idOf(between)).flat();
+  const around = idOf(before).length + idOf(after).length + (pair === undefined ? 0 : separators.length);
   const first = tokenizer.encode(text);
   const second = pair === undefined ? new Int32Array(0) : tokenizer.encode(pair);
   const [firstCount, secondCount] = cut(first.length, second.length, Math.max(0, length - around));
-  const head = [...own(before), ...first.subarray(0, firstCount)];
+  const head = [...idOf(before), ...first.subarray(0, firstCount)];
   if (pair === undefined) {
-    const tokens = Int32Array.from([...head, ...own(after)]);
+    const tokens = Int32Array.from([...head, ...idOf(after)]);
     return { tokens, pairStart: tokens.length };
   }
   const lead = [...head, ...separators];
-  const tokens = Int32Array.from([...lead, ...second.subarray(0, secondCount), ...own(after)]);
+  const tokens = Int32Array.from([...lead, ...second.subarray(0, secondCount), ...idOf(after)]);
   return { tokens, pairStart: lead.length };
 }
 

@@ -45,11 +45,11 @@ export async function weightAgreement(
 ): Promise<TextAgreement[]> {
   requireSameVocabulary(original.model, other.model);
   const isOwn = (name: string): boolean => !isSameParameter(original.parameters.get(name), other.parameters.get(name));
-  const own = new Set([...original.parameters.keys()].filter(isOwn));
-  const parameters = transferParameters(other, original.parameters, own);
+  const names = new Set([...original.parameters.keys()].filter(isOwn));
+  const parameters = transferParameters(other, original.parameters, names);
   const { vocabulary } = original.model.sizes;
   const lean = runsLean(original.model.parameters, options.device);
-  const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, own, batch);
+  const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, names, batch);
   const weights = layeredWeights(parameters);
   await using graphs = await WindowGraphs.create(texts, graphOf, vocabulary, { lean, weights, ...options });
   const agreement = ({ window: { scoredFrom }, outputs: { gap, kl } }: WindowOutputs): TextAgreement => ({
@@ -88,14 +88,14 @@ export function agreementMemory(
 function agreementGraph(
   original: CausalModel,
   other: CausalModel,
-  own: ReadonlySet<string>,
+  names: ReadonlySet<string>,
   { rows, length }: Pick<WindowBatch, 'rows' | 'length'>,
 ): Graph {
   const graph = new Graph(`agreement ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   const labels = graph.input('labels', 'int32', [rows, length]);
   const source = new InputParameters(graph);
-  const first = teacherSource(source, other, own);
+  const first = teacherSource(source, other, names);
   const hidden = [parallelHidden(original, first, inputs), parallelHidden(other, source, inputs)] // [B,n,width]
     .map((value) => reshape(value, [rows * length, original.sizes.width]));
   const flat = [...hidden, reshape(labels, [rows * length, 1])];

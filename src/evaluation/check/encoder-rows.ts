@@ -79,10 +79,10 @@ async function wholeAgainstReference(
     const hidden = await run(probeEncoder(probe), tables, tokens, mask, 2, options);
     const width = heads * valueWidth;
     for (const row of [0, 1]) {
-      const own = mask.subarray(row * n, (row + 1) * n);
+      const maskOfRow = mask.subarray(row * n, (row + 1) * n);
       const text = referenceInput(probe, tables, tokens.subarray(row * n, (row + 1) * n));
-      const expected = mixReference(probe.mixers[0], { ...text, keyMask: Float64Array.from(own) });
-      own.forEach((token, t) => {
+      const expected = mixReference(probe.mixers[0], { ...text, keyMask: Float64Array.from(maskOfRow) });
+      maskOfRow.forEach((token, t) => {
         const start = (row * n + t) * width;
         if (token === 1)
           found.add(hidden.subarray(start, start + width), hiddenOfReference(expected, t, heads, valueWidth));

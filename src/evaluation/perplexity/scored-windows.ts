@@ -62,10 +62,10 @@ export async function evaluationData(
   const { mode, length, stride = Math.max(1, Math.floor(length / 2)) } = options;
   checkLengths(length, stride);
   const windows: ScoredWindow[] = [];
-  let given = 0;
+  let count = 0;
   let scored = 0;
   for await (const { text } of documents) {
-    given++;
+    count++;
     const tokens = documentTokens(tokenizer, text);
     if (tokens.length < 2) continue;
     scored++;
@@ -75,7 +75,7 @@ export async function evaluationData(
   if (scored === 0) {
     throw new LinnetError(
       'INPUT',
-      `none of the ${given} documents has two tokens or more; there is nothing to predict`,
+      `none of the ${count} documents has two tokens or more; there is nothing to predict`,
     );
   }
   return { windows, documents: scored };

@@ -115,8 +115,8 @@ export function sharedFile(path: string, graphs: readonly Pick<OnnxGraph, 'defer
     if (!places.has(name)) places.set(name, append(byteLengthOf(tensor)));
   }
   return ({ deferred = [] }) => {
-    const own = new Set(deferred.map(({ name }) => name)); // constants of other graphs may have the names of these
-    return (_, name) => (own.has(name) ? places.get(name) : undefined);
+    const names = new Set(deferred.map(({ name }) => name)); // constants of other graphs may have the names of these
+    return (_, name) => (names.has(name) ? places.get(name) : undefined);
   };
 }
 

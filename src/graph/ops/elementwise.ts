@@ -70,7 +70,7 @@ function binaryFunction(definition: OpDefinition<NoAttributes>): BinaryFunction 
     if (typeof known === 'number') throw shapeError(definition.name, 'at least one operand must be a value of a graph');
     return only(
       op.apply(
-        [a, b].map((given) => (typeof given === 'number' ? known.graph.scalar(given) : given)),
+        [a, b].map((operand) => (typeof operand === 'number' ? known.graph.scalar(operand) : operand)),
         {},
       ),
     );

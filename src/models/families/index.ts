@@ -71,8 +71,8 @@ export function describeModel(json: JsonObject): Model {
   if (Object.hasOwn(containers, type)) return textModel(config, containers[type], describeModel);
   const known = `supported: ${supportedFamilies.join(', ')}; the text models of ${Object.keys(containers).join(', ')}`;
   const why = /moe|mixtral/.test(type) ? ' (experts, which Linnet does not compute)' : '';
-  const given = type === '' ? 'missing' : `"${type.slice(0, 80)}"${why}`;
-  throw new LinnetError('CONFIG', `config.json: model_type is ${given}; ${known}`);
+  const name = type === '' ? 'missing' : `"${type.slice(0, 80)}"${why}`;
+  throw new LinnetError('CONFIG', `config.json: model_type is ${name}; ${known}`);
 }
 
 /** The name of the family, from its class where there is no `model_type`. */

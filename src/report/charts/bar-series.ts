@@ -26,8 +26,8 @@ interface BarPlot {
 
 /** Half the length of a spread; 0 where there is none. */
 function deviationOf({ deviations }: ChartBars, category: number): number {
-  const given = deviations?.[category] ?? 0;
-  return Number.isFinite(given) ? given : 0;
+  const deviation = deviations?.[category] ?? 0;
+  return Number.isFinite(deviation) ? deviation : 0;
 }
 
 /** The ends of everything that is drawn. */

@@ -58,8 +58,8 @@ export function drawChart(chart: ChartBase, view: (room: 'wide' | 'narrow', widt
   const [wide, narrow] = [view('wide', width), view('narrow', NARROW_WIDTH)];
   const axes = [wide.up.name, wide.across.name].filter((name) => name !== undefined).join(' against ');
   const description = chart.description ?? chart.title ?? axes;
-  const draw = (drawn: View, own: number, tall: number, other?: Chart): Chart =>
-    Chart.draw(framed(chart.title, drawn, own, tall).elements, { width: own, height: tall, description }, other);
+  const draw = (drawn: View, pixels: number, tall: number, other?: Chart): Chart =>
+    Chart.draw(framed(chart.title, drawn, pixels, tall).elements, { width: pixels, height: tall, description }, other);
   return draw(wide, width, wide.height ?? height, draw(narrow, NARROW_WIDTH, narrow.height ?? NARROW_HEIGHT));
 }
 

@@ -193,12 +193,12 @@ function encoderApi({ kind, reader }: EncoderServing['model']): ApiDefinition<En
   } = reader;
   const [name, can] =
     kind === 'classifier' ? ['a classifier', '/classify, /predict, /v1/embeddings'] : ['an encoder', '/v1/embeddings'];
-  const own = new Set(encoderRoutes.map(({ path }) => path));
+  const paths = new Set(encoderRoutes.map(({ path }) => path));
   return {
     summary: 'A model that reads texts and writes none: classes, vectors, tokens.',
     routes: encoderRoutes,
     refused: {
-      paths: textRoutes.map(({ path }) => path).filter((path) => !own.has(path)),
+      paths: textRoutes.map(({ path }) => path).filter((path) => !paths.has(path)),
       why: `this model is ${name} and writes no text: it answers ${can}`,
     },
     meta: ({ model }) => ({

@@ -28,7 +28,7 @@ type Tokenizing = z.output<ReturnType<typeof tokenizeSchema>>;
 async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: Tokenizing): Promise<Response> {
   const { model, limits } = serving;
   const { content, prompt, messages } = fields;
-  if ([content, prompt, messages].filter((given) => given !== undefined).length !== 1) {
+  if ([content, prompt, messages].filter((field) => field !== undefined).length !== 1) {
     refuse('give one of "content", "prompt" and "messages"', 'content');
   }
   // Each shape has its own default.

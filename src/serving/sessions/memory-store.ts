@@ -75,10 +75,10 @@ export class MemoryStore implements SessionStore {
   async write(name: SessionName, session: NotedSession, options: SessionWrite = {}): Promise<number | undefined> {
     const { expected, ttl } = options;
     const known = this.#entries.peek(nameOf(name))?.version ?? 0;
-    const own = known === (expected ?? known) ? known + 1 : undefined;
+    const next = known === (expected ?? known) ? known + 1 : undefined;
     const version =
       this.#cold === undefined
-        ? own
+        ? next
         : await this.#bridged(this.#cold.write(name, session, options), (expected ?? 0) + 1);
     if (version !== undefined) this.#hold(name, { session, version, ttl });
     else if (this.#cold !== undefined) this.#entries.delete(nameOf(name));

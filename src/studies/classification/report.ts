@@ -23,15 +23,15 @@ interface ClassificationRow {
 }
 
 function summarize(results: readonly Result[]): ClassificationRow[] {
-  return groupedBy(results, ({ model, method }) => JSON.stringify([model, method])).map((own) => {
-    const cells = groupedBy(own, ({ task }) => task).map((trials) => {
+  return groupedBy(results, ({ model, method }) => JSON.stringify([model, method])).map((group) => {
+    const cells = groupedBy(group, ({ task }) => task).map((trials) => {
       const measured = trials.flatMap((trial) => Object.entries(trial.measures));
       const measures = Object.fromEntries(
         groupedBy(measured, ([name]) => name).map((same) => [same[0][0], overSeeds(same.map(([, value]) => value))]),
       );
       return { task: trials[0].task, measures, score: average(Object.values(measures).map(({ mean }) => mean)) };
     });
-    return { model: own[0].model, method: own[0].method, cells, average: average(cells.map(({ score }) => score)) };
+    return { model: group[0].model, method: group[0].method, cells, average: average(cells.map(({ score }) => score)) };
   });
 }
 
@@ -57,8 +57,8 @@ export function reportClassification(
     json: { rows, trials: results },
     title: plan.title,
     subtitle: 'The same budget for every method of a model',
-    sections: groupedBy(rows, ({ model }) => model).map((own) =>
-      resultSection(own[0].model, [], taskTable(own), caption),
+    sections: groupedBy(rows, ({ model }) => model).map((group) =>
+      resultSection(group[0].model, [], taskTable(group), caption),
     ),
     facts: [...new Map(sizes), ...new Map(budgets), ['seeds', seeds]],
   };
@@ -71,20 +71,20 @@ function spelled(measures: Readonly<Record<string, OverSeeds>>): string {
 }
 
 /** One model: a task a row, a method a column; studies have more tasks than methods, and pages are narrow. */
-function taskTable(own: readonly ClassificationRow[]): Table {
-  const all = own.flatMap(({ cells, method }) => cells.map((cell) => ({ ...cell, method })));
+function taskTable(group: readonly ClassificationRow[]): Table {
+  const all = group.flatMap(({ cells, method }) => cells.map((cell) => ({ ...cell, method })));
   const tasks = groupedBy(all, ({ task }) => task);
   const lines = tasks.map((cells) => ({
     task: cells[0].task,
     measures: Object.keys(cells[0].measures).join(' / '),
     values: new Map(cells.map(({ method, measures }) => [method, spelled(measures)])),
   }));
-  const averages = own.map((row) => [row.method, formatFixed(100 * row.average, 2)] as const);
+  const averages = group.map((row) => [row.method, formatFixed(100 * row.average, 2)] as const);
   return makeTable<(typeof lines)[number]>(
     [
       { header: 'task', value: 'task' },
       { header: 'measure', value: 'measures' },
-      ...own.map(({ method }): Column<(typeof lines)[number]> => {
+      ...group.map(({ method }): Column<(typeof lines)[number]> => {
         return { header: method, value: ({ values }) => values.get(method), align: 'right' };
       }),
     ],

@@ -94,8 +94,8 @@ export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
     const before = scorer.usage;
     const cell = await measureNeedles(scorer, tokenizer, sentences, settings, { signal });
     const { tokensRead, tokensReused } = scorer.usage;
-    const own = { tokensRead: tokensRead - before.tokensRead, tokensReused: tokensReused - before.tokensReused };
-    return { ...cell, ...own };
+    const usage = { tokensRead: tokensRead - before.tokensRead, tokensReused: tokensReused - before.tokensReused };
+    return { ...cell, ...usage };
   },
   figures: ({ score, error }) => ({ score, error }),
   report: (results, { plan }) => reportNeedles(plan, results),
@@ -117,11 +117,11 @@ function reportNeedles(plan: Plan, results: readonly Result[]): StudyReport {
     [
       { header: 'length', value: 'length', format: formatCount },
       { header: 'depth', value: 'depth', format: fixed(2) },
-      ...models.map((own) =>
+      ...models.map((cells) =>
         spreadColumn<Result>(
-          own[0].model,
+          cells[0].model,
           ({ length, depth }) => {
-            const cell = cellOf(own, length, depth);
+            const cell = cellOf(cells, length, depth);
             return cell && [cell.score, cell.error];
           },
           3,
@@ -148,8 +148,8 @@ function reportedModel(own: readonly Result[]) {
   return { model: own[0].model, cells, tokensRead: sum('tokensRead'), tokensReused: sum('tokensReused') };
 }
 
-function cellOf(own: readonly Result[], length: number, depth: number): Result | undefined {
-  return own.find((cell) => cell.length === length && cell.depth === depth);
+function cellOf(cells: readonly Result[], length: number, depth: number): Result | undefined {
+  return cells.find((cell) => cell.length === length && cell.depth === depth);
 }
 
 function needleChart({ task, answer, lengths, depths }: Plan, models: readonly (readonly Result[])[]): Chart {
@@ -160,9 +160,9 @@ function needleChart({ task, answer, lengths, depths }: Plan, models: readonly (
     rows: depths.map((depth) => `${formatFixed(100 * depth, 0)} %`),
     across: 'tokens',
     down: 'depth',
-    panels: models.map((own) => ({
-      name: own[0].model.split('/').at(-1) ?? own[0].model,
-      shares: depths.map((depth) => lengths.map((length) => cellOf(own, length, depth)?.score ?? Number.NaN)),
+    panels: models.map((cells) => ({
+      name: cells[0].model.split('/').at(-1) ?? cells[0].model,
+      shares: depths.map((depth) => lengths.map((length) => cellOf(cells, length, depth)?.score ?? Number.NaN)),
     })),
   });
 }

@@ -177,10 +177,10 @@ function recallChart(results: readonly Result[]) {
     description: 'Share of right answers on the longest rows, against the bytes of the state of all layers.',
     x: { label: 'state', scale: 'log2', format: formatBytes },
     y: { label: 'accuracy', min: 0, max: 1, format: fixed(1) },
-    lines: groupedBy(results, ({ method }) => method).map((own) => {
-      const tests = own.map(longest);
+    lines: groupedBy(results, ({ method }) => method).map((group) => {
+      const tests = group.map(longest);
       return {
-        name: own[0].method,
+        name: group[0].method,
         points: meanPoints(
           tests,
           (test) => test.stateBytes,

@@ -128,8 +128,8 @@ export function ruleAgreements(
   rules: readonly NamedRule[] = verificationRules,
 ): RuleAgreement[] {
   return rules.map(({ name }, index) => {
-    const own = counts.map((ofPrompt) => ofPrompt[index]);
-    const sum = (field: keyof RuleCount): number => own.reduce((total, count) => total + count[field], 0);
+    const rounds = counts.map((ofPrompt) => ofPrompt[index]);
+    const sum = (field: keyof RuleCount): number => rounds.reduce((total, count) => total + count[field], 0);
     const [tokens, mismatches] = [sum('tokens'), sum('mismatches')];
     return {
       name,
@@ -137,7 +137,7 @@ export function ruleAgreements(
       mismatches,
       mismatchesPer1000: (1000 * mismatches) / tokens,
       tokensPerStep: (tokens - counts.length) / Math.max(1, sum('steps')), // the first is the prompt's
-      maxLogitError: Math.max(...own.map(({ error }) => error)),
+      maxLogitError: Math.max(...rounds.map(({ error }) => error)),
     };
   });
 }

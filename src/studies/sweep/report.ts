@@ -50,16 +50,16 @@ export async function reportSweep(
   const rows = summarizeSweep(results);
   const charts: Record<string, Chart> = {};
   const sections: Section[] = [];
-  for (const own of groupedBy(rows, ({ model }) => model)) {
-    const [{ model }] = own;
-    const methods = methodRows(own);
+  for (const group of groupedBy(rows, ({ model }) => model)) {
+    const [{ model }] = group;
+    const methods = methodRows(group);
     const chart = await perplexityChart(model, methods);
     charts[model.replace(/[^\p{L}\d+-]+/gu, '-')] = chart;
     const caption =
       'Mean ± standard deviation over the seeds; that of the change is of the differences seed by seed, and is smaller ' +
       'where seeds move both alike.';
     const { title, blocks } = resultSection(model, [chart], methodTable(methods), caption);
-    sections.push({ title, blocks: [...blocks, ...(await curveBlocks(own))] });
+    sections.push({ title, blocks: [...blocks, ...(await curveBlocks(group))] });
   }
   const budget = Object.entries(plan.training).map(([key, value]) => `${key} ${String(value)}`);
   const found = results.map(({ perplexity }) => perplexity).filter(Number.isFinite);
@@ -104,16 +104,16 @@ interface MethodRow {
 }
 
 function methodRows(rows: readonly SweepRow[]): MethodRow[] {
-  return groupedBy(rows, ({ method }) => method).map((own) => {
-    const plain = own.find(({ augmented }) => !augmented);
-    const augmented = own.find((row) => row.augmented);
+  return groupedBy(rows, ({ method }) => method).map((group) => {
+    const plain = group.find(({ augmented }) => !augmented);
+    const augmented = group.find((row) => row.augmented);
     const bySeed = new Map(plain?.trials.map(({ seed, perplexity }) => [seed, perplexity]));
     const differences = (augmented?.trials ?? []).flatMap(({ seed, perplexity }) => {
       const before = bySeed.get(seed);
       return before === undefined ? [] : [perplexity - before];
     });
     const change = differences.length === 0 ? undefined : overSeeds(differences);
-    return { method: own[0].method, plain, augmented, change };
+    return { method: group[0].method, plain, augmented, change };
   });
 }
 

@@ -93,8 +93,8 @@ async function loadSweep(plan: SweepPlan, source: PlanSource): Promise<Trials<Sw
 function mixersOf(model: Model, mixers: SweepVariant['mixers']): MixerConfig[] {
   const attentions = modelAttentions(model);
   const ofPart = (part: AttentionPart): MixerConfig[] => {
-    const own = attentions.filter((attention) => attention.part === part);
-    return own.length === 0 ? [] : mixers(own.length, partReadings[part]);
+    const group = attentions.filter((attention) => attention.part === part);
+    return group.length === 0 ? [] : mixers(group.length, partReadings[part]);
   };
   const changed = { encoder: ofPart('encoder'), decoder: ofPart('decoder') };
   return attentions.map(({ part, layer }, index) => (part === 'cross' ? model.mixers[index] : changed[part][layer]));

@@ -63,15 +63,15 @@ export function cachedLogitsObjective(student: CausalModel, length: number, k: n
 }
 
 /** The divergence of a position. @param taught [positions,2k], tokens and their ln p. @param own logits [positions,V]. @returns [positions] */
-export function topDivergence(taught: Value, own: Value): Value {
+export function topDivergence(taught: Value, logits: Value): Value {
   const k = Number(taught.shape[1]) / 2;
   const [ids, scores] = split(taught, 1, [k, k]);
   const tokens = cast(ids, 'int32');
-  const probabilities = softmax(own);
+  const probabilities = softmax(logits);
   const likely = gatherElements(probabilities, tokens, 1);
   const known = exp(scores);
   const ofTop = sum(mul(known, sub(scores, logarithm(likely))), [-1]);
-  if (k === own.shape[1]) return ofTop;
+  if (k === logits.shape[1]) return ofTop;
   const rest = maximum(sub(1, sum(known, [-1])), 0);
   // A sum of the others, since 1 − Σ_top has few correct digits where the top is nearly all.
   const others = sum(scatterAdd(probabilities, tokens, neg(likely), 1), [-1]);

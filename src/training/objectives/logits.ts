@@ -49,8 +49,8 @@ export function logitsObjective(
 }
 
 /** KL from softmax(taught) to softmax(own), logits [positions,V] → [positions]. */
-export function divergence(taught: Value, own: Value): Value {
-  const [exact, other] = [softmax(taught), softmax(own)];
+export function divergence(taught: Value, logits: Value): Value {
+  const [exact, other] = [softmax(taught), softmax(logits)];
   return sum(mul(exact, sub(logarithm(exact), logarithm(other))), [-1]);
 }
 

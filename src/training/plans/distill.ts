@@ -208,8 +208,8 @@ function distillation(options: DistillOptions) {
         configuration: { ...configuration, teacher: fingerprint, stage, teacherTop: isCached ? k : 0, trainQk, layers },
         async save(out, learned) {
           const { dtype, replace } = parsed;
-          const own = new Map<string, AnyParameter>([...converted.parameters, ...learned]);
-          await saveModel(out, { model, parameters: own }, { tokenizerFiles: { from: path }, dtype, replace });
+          const all = new Map<string, AnyParameter>([...converted.parameters, ...learned]);
+          await saveModel(out, { model, parameters: all }, { tokenizerFiles: { from: path }, dtype, replace });
           return { layers };
         },
       };

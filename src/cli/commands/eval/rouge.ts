@@ -40,14 +40,14 @@ export const evalRouge = defineCommand({
   },
   writesResults: true,
   async run(context, { predictions, references, field, stemmer, resamples, seed }) {
-    const given = await readTexts(predictions, field);
+    const predictionTexts = await readTexts(predictions, field);
     const wanted = await readTexts(references, field);
-    if (given.length !== wanted.length || given.length === 0) {
-      const found = `${predictions} has ${given.length} texts, ${references} ${wanted.length}`;
+    if (predictionTexts.length !== wanted.length || predictionTexts.length === 0) {
+      const found = `${predictions} has ${predictionTexts.length} texts, ${references} ${wanted.length}`;
       throw new LinnetError('INPUT', `${found}; expected as many, at least one`);
     }
     const rows = rougeKinds.map((kind): Row => {
-      const scores = given.map((prediction, index) => rouge(kind, wanted[index], prediction, { stemmer }));
+      const scores = predictionTexts.map((prediction, index) => rouge(kind, wanted[index], prediction, { stemmer }));
       const of = (part: keyof RougeScore): number[] => scores.map((score) => score[part]);
       return {
         kind,
@@ -58,9 +58,9 @@ export const evalRouge = defineCommand({
       };
     });
     context.table(rows, columns);
-    context.print(`\n${formatCount(given.length)} texts`);
+    context.print(`\n${formatCount(predictionTexts.length)} texts`);
     const byKind: Record<string, unknown> = Object.fromEntries(rows.map(({ kind, ...values }) => [kind, values]));
-    return { json: { ...byKind, texts: given.length } };
+    return { json: { ...byKind, texts: predictionTexts.length } };
   },
 });
 

@@ -298,11 +298,11 @@ async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposa
 
 /** Names, and files of tasks; each task once. */
 async function selectionOf(names: string, protocol: (typeof protocols)[number]): Promise<TaskSelection> {
-  const given = names.split(',').flatMap((name) => name.trim() || []);
-  const listed = given.filter((name) => !isTaskFile(name));
+  const words = names.split(',').flatMap((name) => name.trim() || []);
+  const listed = words.filter((name) => !isTaskFile(name));
   const builtIn = selectTasks(listed, protocol);
   const own: Task[] = [];
-  for (const file of given.filter(isTaskFile)) own.push(await readTaskFile(file));
+  for (const file of words.filter(isTaskFile)) own.push(await readTaskFile(file));
   const tasks = [...builtIn.tasks, ...own];
   const seen = new Set<string>();
   for (const { task } of tasks) {

@@ -83,8 +83,8 @@ function comparedMetric(
   // Of every model but the first; undefined without samples of both.
   const [reference] = samples;
   const differences = samples.slice(1).map((other) => {
-    const own = pairsOf(reference?.get(filter), other?.get(filter), name);
-    return own === undefined || !isMetricName(name) ? undefined : differenceOf(own, name, higherIsBetter);
+    const pairs = pairsOf(reference?.get(filter), other?.get(filter), name);
+    return pairs === undefined || !isMetricName(name) ? undefined : differenceOf(pairs, name, higherIsBetter);
   });
   return { task, key, higherIsBetter, values, differences };
 }

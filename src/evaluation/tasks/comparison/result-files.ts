@@ -98,12 +98,12 @@ export async function readSamples(file: string): Promise<Map<string, Map<number,
     if (++count > mostSamples) throw new LinnetError('FORMAT', `${source}: more than ${mostSamples} samples`);
     const parsed = validated(sampleSchema, parseJson(text, source), 'FORMAT', `${source} is not a sample of a task`);
     const sample = sampleOf(parsed, source);
-    const own = filters.get(parsed.filter) ?? new Map<number, Sample>();
-    filters.set(parsed.filter, own);
-    if (own.has(sample.docId)) {
+    const samples = filters.get(parsed.filter) ?? new Map<number, Sample>();
+    filters.set(parsed.filter, samples);
+    if (samples.has(sample.docId)) {
       throw new LinnetError('FORMAT', `${source}: question ${sample.docId} is there twice`);
     }
-    own.set(sample.docId, sample);
+    samples.set(sample.docId, sample);
   }
   return filters;
 }

@@ -66,13 +66,13 @@ export function bertModel(json: JsonObject): EncoderModel {
     head: (source, hidden) => predictions(config, source, hidden),
     attentionPrefix: (layer) => bertAttentionPrefix(variant, layer),
     asClassifier(labels) {
-      const own = bertClassifier(model, labels);
+      const classifier = bertClassifier(model, labels);
       const { length: classes } = labels;
       return {
-        model: own,
+        model: classifier,
         className: variant.className,
-        head: bertClassifierParameters(own, classes),
-        logits: (source, texts) => bertClassLogits(own, source, texts, classes),
+        head: bertClassifierParameters(classifier, classes),
+        logits: (source, texts) => bertClassLogits(classifier, source, texts, classes),
       };
     },
     parameterName: (stored) => bertParameterName(config, stored),

@@ -85,14 +85,14 @@ const harmless = [
 
 /** Width inside the feed-forward. @throws LinnetError `CONFIG` for one that is no size */
 function feedForwardWidth(fields: Lfm2Fields): number {
-  const given = fields.block_ff_dim ?? fields.intermediate_size;
-  if (!fields.block_auto_adjust_ff_dim) return given;
-  const adjusted = Math.floor((2 * given) / 3);
+  const total = fields.block_ff_dim ?? fields.intermediate_size;
+  if (!fields.block_auto_adjust_ff_dim) return total;
+  const adjusted = Math.floor((2 * total) / 3);
   const { block_ffn_dim_multiplier: factor, block_multiple_of: multiple } = fields;
   const width = factor === null ? adjusted : multiple * Math.ceil(Math.floor(factor * adjusted) / multiple);
   if (size.safeParse(width).success) return width;
   throw configError(variant.title, [
-    `block_ffn_dim_multiplier ${factor} of two thirds of ${given} gives a feed-forward of width ${width}`,
+    `block_ffn_dim_multiplier ${factor} of two thirds of ${total} gives a feed-forward of width ${width}`,
   ]);
 }
 

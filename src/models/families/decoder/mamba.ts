@@ -99,8 +99,8 @@ export function mambaLayer({ inputBias, outputBias, norms = 1, scales }: MambaLa
       const sizes = projected(mixer);
       const [channels] = sizes;
       const total = sizes.reduce((a, b) => a + b);
-      const given = (inputBias ? biasedLinear : linear)(source, 'in_proj', times(x, scales?.input), width, total);
-      const [gate, ...parts] = split(given, 2, sizes).map((part, i) => times(part, scales?.parts[i]));
+      const projections = (inputBias ? biasedLinear : linear)(source, 'in_proj', times(x, scales?.input), width, total);
+      const [gate, ...parts] = split(projections, 2, sizes).map((part, i) => times(part, scales?.parts[i]));
       const [B, T] = x.shape;
       const [values, keys, queries, steps] = parts.map((part) => inHeads(part, mixer.groups));
       const rows = { q: concat([queries, steps], 3), k: concat([keys, steps], 3), v: values };

@@ -19,8 +19,8 @@ export function embeddingName({ variant: { names = usualNames } }: Pick<DecoderC
 
 /** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
 export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant' | 'layers'>, layer: number): string {
-  const own = isExchangeable(config.natives[layer]) ? undefined : config.variant.ownLayer?.prefix;
-  return `${blockPrefix(config, layer % config.layers)}.${own ?? 'self_attn'}`;
+  const prefix = isExchangeable(config.natives[layer]) ? undefined : config.variant.ownLayer?.prefix;
+  return `${blockPrefix(config, layer % config.layers)}.${prefix ?? 'self_attn'}`;
 }
 
 /** The names of modules inside a layer. */

@@ -94,8 +94,8 @@ export function nativeMixer(config: FlashConfig): GauMixer {
   const { attention, activation, group_size: group, local, global, castling, trained_length: n } = config;
   if (attention === 'mixed') {
     const convolution = config.convolution === null ? null : { kernel: config.convolution };
-    const own = local ? { kernel: activation } : null;
-    return gauSchema.parse({ kind: 'gau', group, local: own, global, convolution, castling });
+    const branch = local ? { kernel: activation } : null;
+    return gauSchema.parse({ kind: 'gau', group, local: branch, global, convolution, castling });
   }
   const whole = { kind: 'gau', group: null, global: false } as const;
   if (attention === 'softmax') return gauSchema.parse({ ...whole, local: { kernel: 'softmax', divisor: n } });
@@ -112,7 +112,7 @@ export function unitMixer({ activation }: FlashConfig, mixer: MixerConfig): Mixe
 export function unitMixers(config: FlashConfig): readonly MixerConfig[] {
   const native = nativeMixer(config);
   return Array.from({ length: config.depth }, (_, layer) => {
-    const given = config.linnet?.mixers[layer];
-    return given === undefined ? native : unitMixer(config, given);
+    const entry = config.linnet?.mixers[layer];
+    return entry === undefined ? native : unitMixer(config, entry);
   });
 }

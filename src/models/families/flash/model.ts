@@ -147,9 +147,9 @@ function unit(
   positions: PositionValues,
   { mix, shift }: Pick<LayerMixing, 'mix' | 'shift'>,
 ): Value {
-  const own = scoped(source, attentionPrefix(layer));
-  const { projected, gate } = projectUnit(config, mixer, own, x, positions, (half) => shift(layer, half));
-  return closeUnit(config, own, x, gate, mix(layer, projected));
+  const attentionSource = scoped(source, attentionPrefix(layer));
+  const { projected, gate } = projectUnit(config, mixer, attentionSource, x, positions, (half) => shift(layer, half));
+  return closeUnit(config, attentionSource, x, gate, mix(layer, projected));
 }
 
 /**

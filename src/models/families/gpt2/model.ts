@@ -103,11 +103,11 @@ function block(
   { mix }: Pick<LayerMixing, 'mix'>,
 ): Value {
   const prefix = blockPrefix(layer);
-  const own = scoped(source, attentionPrefix(layer));
+  const attentionSource = scoped(source, attentionPrefix(layer));
   const normed = norm(config, source, `${prefix}.ln_1`, x);
   const attended = add(
     x,
-    attention(config, own, normed, (projected) => mix(layer, projected)),
+    attention(config, attentionSource, normed, (projected) => mix(layer, projected)),
   );
   return add(
     attended,

@@ -113,8 +113,11 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
       mixers: config.mixers.cross,
       attentionPrefix: prefixOf('cross'),
       project(source, layer, encoded) {
-        const own = scoped(source, attentionName('cross', layer));
-        return { k: projectHeads(config, own, 'k', encoded), v: projectHeads(config, own, 'v', encoded) };
+        const attentionSource = scoped(source, attentionName('cross', layer));
+        return {
+          k: projectHeads(config, attentionSource, 'k', encoded),
+          v: projectHeads(config, attentionSource, 'v', encoded),
+        };
       },
     },
     backbone: (source, tokens, _positions, mixing, afterLayer) => decode(config, source, tokens, mixing, afterLayer),
@@ -204,9 +207,9 @@ function selfAttention(
   mix: (positions: { q: Value; k: Value; v: Value }) => Value,
 ): Value {
   const normed = norm(config, source, `${selfAttentionLayer(stack, layer)}.layer_norm`, x);
-  const own = scoped(source, attentionName(stack, layer));
-  const project = (name: 'q' | 'k' | 'v'): Value => projectHeads(config, own, name, normed);
-  return joinHeads(config, own, mix({ q: project('q'), k: project('k'), v: project('v') }));
+  const attentionSource = scoped(source, attentionName(stack, layer));
+  const project = (name: 'q' | 'k' | 'v'): Value => projectHeads(config, attentionSource, name, normed);
+  return joinHeads(config, attentionSource, mix({ q: project('q'), k: project('k'), v: project('v') }));
 }
 
 /** A projection in heads: [B,n,width] → [B,n,H,D]. `source` holds the parameters of the attention. */

@@ -54,7 +54,7 @@ export const chatCompletions: Dialect<Fields> = {
     if (top > 0 && !logprobs) refuse('"top_logprobs" needs "logprobs"', 'top_logprobs');
     const { tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, {
-      tools: fields.tools?.map((given) => given.function),
+      tools: fields.tools?.map((tool) => tool.function),
       choice: typeof choice === 'object' ? choice.function : choice,
       parallel,
       schema: jsonSchemaOf(fields)?.schema,

@@ -156,8 +156,8 @@ function sentMessages(messages: readonly z.output<typeof message>[]): SentMessag
 
 function messageOf(content: string, calls: readonly MadeCall[], thinking: string): object {
   const tool_calls = calls.map(({ callId: id, name, json }, index) => {
-    const given: unknown = JSON.parse(json);
-    return { id, function: { index, name, arguments: given } };
+    const input: unknown = JSON.parse(json);
+    return { id, function: { index, name, arguments: input } };
   });
   const thoughts = thinking === '' ? {} : { thinking };
   return { message: { role: 'assistant', content, ...thoughts, ...(calls.length > 0 && { tool_calls }) } };

@@ -228,9 +228,9 @@ function noResponse(id: string): ApiError {
 }
 
 function formatOf({ text }: Fields) {
-  const given = text?.format;
-  if (given?.type === 'json_object') return { response_format: { ...given, schema: undefined } };
-  return given?.type === 'json_schema' ? { json_schema: given.schema } : {};
+  const form = text?.format;
+  if (form?.type === 'json_object') return { response_format: { ...form, schema: undefined } };
+  return form?.type === 'json_schema' ? { json_schema: form.schema } : {};
 }
 
 type Status = 'in_progress' | 'completed' | 'incomplete';
