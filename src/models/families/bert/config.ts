@@ -124,10 +124,7 @@ export function parseBertConfig(json: JsonObject): BertConfig {
 
 type BertFields = z.infer<z.ZodObject<typeof bertFields>>;
 
-function usual<Schema extends z.ZodObject & z.ZodType<BertFields & { vocab_size: number }>>(
-  variant: EncoderVariant,
-  schema: Schema,
-) {
+function usual(variant: EncoderVariant, schema: z.ZodObject & z.ZodType<BertFields & { vocab_size: number }>) {
   return (json: JsonObject): BertConfig => {
     const fields = parseConfigFields(variant.title, schema, json, ignored);
     return encoderConfig(variant, json, fields, bertSizes(fields));
