@@ -66,7 +66,7 @@ const subjects: readonly Subject[] = [
   },
   {
     name: 'export',
-    words: (out) => ['export', at('model'), '--dtype', 'w8a8', '--out', out, ...small],
+    words: (out) => ['export', at('model'), '--dtype', 'w8a8', '--out', out, '--quiet'],
     result: 'model.onnx',
   },
   {

@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import type { ErrorCode } from '../errors.ts';
 import { parseJsonObject, type JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import { readInFolder } from '../files/regular-file.ts';
+import { readPart, readInFolder } from '../files/regular-file.ts';
 import {
   CONFIG_FILE,
   EXPORT_FILE,
@@ -222,8 +222,8 @@ async function headOf(path: string): Promise<string> {
   if ((await stat(path).catch(() => undefined))?.isFile() !== true) return '';
   await using handle = await open(path, 'r').catch(() => undefined);
   if (handle === undefined) return '';
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0);
-  return buffer.toString('latin1', 0, bytesRead);
+  const head = Buffer.alloc(headBytes);
+  return head.toString('latin1', 0, await readPart(handle, head, 0, path));
 }
 
 async function metadataOf(path: string): Promise<ReadonlyMap<string, string> | undefined> {

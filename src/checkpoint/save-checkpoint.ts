@@ -18,7 +18,7 @@ import {
 import { type Companions, ggufCompanions } from './gguf/companions.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
-import { fileError, openInFolder } from '../files/regular-file.ts';
+import { fileError, openInFolder, readExactly } from '../files/regular-file.ts';
 import { storedBytes } from './safetensors/header.ts';
 import type { TensorEntry, TensorSource } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
@@ -159,7 +159,9 @@ async function writeCompanions(folder: string, { json, texts }: Companions): Pro
 
 async function copyInto(folder: string, source: string, name: string): Promise<void> {
   await using file = await openInFolder(source, name, 'same-name');
-  await writeFileAtomic(resolve(folder, name), await file.handle.readFile());
+  const bytes = Buffer.alloc(file.size);
+  await readExactly(file.handle, bytes, 0, file.path);
+  await writeFileAtomic(resolve(folder, name), bytes);
 }
 
 /** Recent versions of transformers write `dtype`, older ones `torch_dtype`; both read the older name. */

@@ -136,9 +136,23 @@ export async function readRegularFile(path: string, limit: number): Promise<Buff
   return readBounded(await openRegularFile(path), resolve(path), limit);
 }
 
+/** Reads bytes from a position of a file; gives their number, 0 at its end. @throws LinnetError `PATH` naming the file */
+export async function readPart(
+  handle: FileHandle,
+  target: Uint8Array,
+  position: number,
+  source: string,
+): Promise<number> {
+  try {
+    return (await handle.read(target, 0, Math.min(TRANSFER_BYTES, target.length), position)).bytesRead;
+  } catch (error) {
+    throw fileError('read', source, error);
+  }
+}
+
 /**
  * Fills `target` from a position of the file.
- * @throws LinnetError `FORMAT` if the file ends before, which means that it shrank after it was checked
+ * @throws LinnetError `FORMAT` if the file ends before, which means that it shrank after it was checked; `PATH` if it cannot be read
  */
 export async function readExactly(
   handle: FileHandle,
@@ -148,8 +162,7 @@ export async function readExactly(
 ): Promise<void> {
   let done = 0;
   while (done < target.length) {
-    const length = Math.min(TRANSFER_BYTES, target.length - done);
-    const { bytesRead } = await handle.read(target, done, length, position + done);
+    const bytesRead = await readPart(handle, target.subarray(done), position + done, source);
     if (bytesRead === 0) {
       throw new LinnetError(
         'FORMAT',

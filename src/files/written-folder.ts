@@ -12,7 +12,7 @@ import { LinnetError } from '../errors.ts';
 import { asCallersError, makeFolder, syncFile, syncFolder, writeFileAtomic } from './atomic.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
-import { fileError, systemErrorCode } from './regular-file.ts';
+import { fileError, readPart, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
 
 /** The list, in the folder itself. */
@@ -151,8 +151,8 @@ async function markOf(path: string): Promise<FileMark> {
   const hash = createHash('sha256');
   await using handle = await open(path);
   for (const start of new Set([0, Math.max(0, stats.size - hashedBytes)])) {
-    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(hashedBytes), position: start });
-    hash.update(buffer.subarray(0, bytesRead));
+    const bytes = Buffer.alloc(hashedBytes);
+    hash.update(bytes.subarray(0, await readPart(handle, bytes, start, path)));
   }
   return { bytes: stats.size, sha256: hash.digest('hex') };
 }

@@ -14,7 +14,7 @@ import {
   signatureCheck,
 } from '../export/assemble.ts';
 import { chosenDevice, dataFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
-import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
+import { openInFolder, readPart, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
@@ -157,7 +157,7 @@ async function checkFiles(
       const hash = createHash('sha256');
       const buffer = new Uint8Array(Math.min(TRANSFER_BYTES, bytes));
       for (let position = 0; position < bytes; ) {
-        const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+        const bytesRead = await readPart(handle, buffer, position, join(path, name));
         if (bytesRead === 0) break;
         hash.update(buffer.subarray(0, bytesRead));
         position += bytesRead;

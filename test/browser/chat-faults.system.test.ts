@@ -162,9 +162,13 @@ describe.skipIf(noChromium !== undefined)(
       await expect.poll(() => tab.getByText('A lin', { exact: true }).count()).toBe(1);
     });
 
-    it('keeps what has come of an answer when the page is left', async () => {
-      server.answer = (response) => sendPieces(response, [{ content: 'Once upon' }], { ends: false });
+    it.each(['alone', 'beside a fork'])('keeps what has come of an answer %s when the page is left', async (place) => {
       const tab = await openTab();
+      if (place !== 'alone') {
+        await say(tab, 'Who sings?');
+        await press(tab, 'Fork beside');
+      }
+      server.answer = (response) => sendPieces(response, [{ content: 'Once upon' }], { ends: false });
       await send(tab, 'Tell me.');
       await tab.getByText('Once upon', { exact: true }).waitFor();
       await tab.reload();
@@ -225,6 +229,25 @@ describe.skipIf(noChromium !== undefined)(
       await tab.getByText('Thinking').waitFor();
       await shot(tab, 'thinking');
       await press(tab, 'Stop');
+      expect(faults).toEqual([]);
+    });
+
+    it('shows the end of a text, also after a reload, and on a phone the fork that is added', async () => {
+      const items = Array.from({ length: 60 }, (_, at) => `- bird ${at + 1}`).join('\n');
+      server.answer = (response) => sendPieces(response, [{ content: items }]);
+      const tab = await openTab();
+      await tab.setViewportSize({ width: 390, height: 800 });
+      await say(tab, 'Which birds sing?');
+      const bottom = async (column: number): Promise<number> =>
+        (await tab.getByText('bird 60', { exact: true }).nth(column).boundingBox())?.y ?? Infinity;
+      await expect.poll(() => bottom(0)).toBeLessThan(700);
+      await press(tab, 'Fork beside');
+      const fork = tab.getByRole('region', { name: 'Session 2' });
+      await expect.poll(async () => (await fork.boundingBox())?.x).toBe(0);
+      await shot(tab, 'fork-390');
+      await tab.reload();
+      await expect.poll(() => bottom(0)).toBeLessThan(700);
+      await expect.poll(() => bottom(1)).toBeLessThan(700);
       expect(faults).toEqual([]);
     });
 

@@ -90,7 +90,13 @@ export function ChatApp() {
     columns.find((column) => column.key === dropped)?.stop();
     setColumns((known) => known.filter((column) => column.key !== dropped));
   };
+  const row = useRef<HTMLElement>(null);
+  const shownBefore = useRef(0);
   useEffect(() => {
+    // On a phone, a column that is added lies beside what is seen.
+    const isAdded = shownBefore.current > 0 && columns.length > shownBefore.current;
+    if (isAdded) row.current?.lastElementChild?.scrollIntoView({ inline: 'nearest', block: 'nearest' });
+    shownBefore.current = columns.length;
     if (kept === undefined || columns.length === 0) return;
     try {
       kept.keepShown(columns.map((column) => column.key));
@@ -228,7 +234,7 @@ export function ChatApp() {
           <Button name="Dismiss" icon="close" bare onClick={() => setProblem(undefined)} />
         </div>
       )}
-      <main class="columns">
+      <main class="columns" ref={row}>
         {facts === undefined && failure !== undefined && (
           <div class="column welcome">
             <p>{messageOf(failure)}</p>

@@ -186,6 +186,8 @@ export class ColumnModel {
         timer ??= setTimeout(flush, Math.max(0, flushed + flushEvery - performance.now()));
       }
     } catch (error) {
+      // Requests of a page that is left fail before all of it has heard so; by the next task it has.
+      await new Promise((next) => setTimeout(next));
       outcome = abort.signal.aborted
         ? { finish: 'stopped' }
         : { finish: 'failed', problem: error instanceof Error ? error.message : String(error) };

@@ -113,7 +113,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
         </div>
       </header>
       <div class={insight ? 'content with-insight' : 'content'}>
-        <Log watched={snapshot}>
+        <Log>
           {session !== undefined && <div class="turn plain opened">{session.text}</div>}
           {path.length === 0 && session === undefined && <Welcome chat={model.chat} />}
           {path.map((turn, place) => {
@@ -198,14 +198,21 @@ function Welcome({ chat }: { readonly chat: boolean }) {
   );
 }
 
-/** Stays at its end while that grows, unless the reader has scrolled up. */
-function Log({ watched, children }: { readonly watched: unknown; readonly children: ComponentChildren }) {
+/** Stays at its end while that grows, unless the reader has scrolled up. Markdown grows after what it was made for has been drawn. */
+function Log({ children }: { readonly children: ComponentChildren }) {
   const log = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   useEffect(() => {
     const { current } = log;
-    if (current !== null && atEnd.current) current.scrollTop = current.scrollHeight;
-  }, [watched]);
+    if (current === null) return undefined;
+    const follow = (): void => {
+      if (atEnd.current) current.scrollTop = current.scrollHeight;
+    };
+    follow();
+    const observer = new MutationObserver(follow);
+    observer.observe(current, { childList: true, subtree: true, characterData: true });
+    return () => observer.disconnect();
+  }, []);
   return (
     <div
       ref={log}

@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
-import { type OpenFile, openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { type OpenFile, openRegularFile, readPart, readExactly } from '../../files/regular-file.ts';
 import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from '../folder-files.ts';
 import { type ByteSource, type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
 import { type GgufModel, modelOf } from './model.ts';
@@ -44,8 +44,8 @@ function firstShard(path: string): string {
 async function beginsWithMagic(path: string): Promise<boolean> {
   await using file = await openRegularFile(path);
   const bytes = Buffer.alloc(magic.length);
-  const { bytesRead } = await file.handle.read(bytes, 0, magic.length, 0);
-  return bytesRead === magic.length && bytes.toString('latin1') === magic;
+  const count = await readPart(file.handle, bytes, 0, path);
+  return count === magic.length && bytes.toString('latin1') === magic;
 }
 
 /** Opens one file. */

@@ -12,7 +12,7 @@ import {
 } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { LinnetError, reasonOf } from '../../errors.ts';
-import { openRegularFile } from '../../files/regular-file.ts';
+import { openRegularFile, readExactly } from '../../files/regular-file.ts';
 
 const maximumBytes = 1 << 30;
 
@@ -44,7 +44,7 @@ export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow>
       async slice(start, end = size) {
         const first = start < 0 ? size + start : start;
         const bytes = new ArrayBuffer(Math.max(0, Math.min(end, size) - first));
-        await handle.read(new Uint8Array(bytes), 0, bytes.byteLength, first);
+        await readExactly(handle, new Uint8Array(bytes), first, path);
         return bytes;
       },
     };
@@ -52,6 +52,7 @@ export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow>
     try {
       rows = await parquetRows(file);
     } catch (cause) {
+      if (cause instanceof LinnetError) throw cause;
       throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reasonOf(cause)}; download it again`, {
         cause,
       });

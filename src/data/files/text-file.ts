@@ -34,6 +34,8 @@ export async function readTextFile(path: string): Promise<string> {
       );
     }
     return decodeUtf8(await handle.readFile(), path).replace(/\r\n?/g, '\n');
+  } catch (error) {
+    throw fileError('read', path, error);
   } finally {
     await handle.close();
   }
@@ -73,14 +75,18 @@ export async function* readLines(path: string, maximumLineBytes: number): AsyncG
     return line;
   };
   const stream: AsyncIterable<Buffer> = handle.createReadStream(); // closes the file at its end, or when left early
-  for await (const chunk of stream) {
-    let start = 0;
-    for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
-      take(chunk.subarray(start, end));
-      yield finish();
-      start = end + 1;
+  try {
+    for await (const chunk of stream) {
+      let start = 0;
+      for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
+        take(chunk.subarray(start, end));
+        yield finish();
+        start = end + 1;
+      }
+      if (start < chunk.length) take(chunk.subarray(start));
     }
-    if (start < chunk.length) take(chunk.subarray(start));
+  } catch (error) {
+    throw fileError('read', path, error);
   }
   if (length > 0) yield finish();
 }
