@@ -192,9 +192,17 @@ export async function openUrl(
   options: WebOpenOptions & { readonly kind?: keyof WriterByKind | readonly (keyof WriterByKind)[] } = {},
 ): Promise<WriterByKind[keyof WriterByKind]> {
   const { kind = 'causal', ...others } = options;
+  const kinds = typeof kind === 'string' ? [kind] : kind;
+  const packed = packedUrl(url);
+  // Apart, since it brings the graph compiler along.
+  if (packed !== undefined) {
+    const opened = await (await import('./web-gguf.ts')).openGgufUrl(packed, others);
+    requireOpenedKind(opened.description, opened.origin, kinds);
+    return opened;
+  }
   const files = urlFiles(url, others);
   return openExport(files, async ({ path: origin, model, fingerprint }) => {
-    requireOpenedKind(model, origin, typeof kind === 'string' ? [kind] : kind);
+    requireOpenedKind(model, origin, kinds);
     const generation = await readIfPresent(files, GENERATION_FILE);
     const { sampling: defaults } = generationConfigOf(generation, files.nameOf(GENERATION_FILE));
     const tokenizer = await webTokenizer(files);

@@ -32,7 +32,7 @@ export interface Site extends AsyncDisposable {
 
 export async function serveSite({ folders, isolated = true, special = {} }: SiteOptions): Promise<Site> {
   const requests: string[] = [];
-  const answer = async (path: string, response: ServerResponse): Promise<void> => {
+  const answer = async (path: string, response: ServerResponse, range?: string): Promise<void> => {
     const [, first, ...rest] = path.split('/');
     const named = Object.hasOwn(folders, first);
     const root = resolve(folders[named ? first : '']);
@@ -43,17 +43,20 @@ export async function serveSite({ folders, isolated = true, special = {} }: Site
       special[path](response, await readFile(file));
       return;
     }
-    response.writeHead(200, {
+    const [, from, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
+    const part = { start: Number(from ?? 0), end: Math.min(size - 1, Number(last ?? size - 1)) };
+    response.writeHead(from === undefined ? 200 : 206, {
       'Content-Type': types[extname(file)] ?? 'application/octet-stream',
-      'Content-Length': size,
+      'Content-Length': part.end + 1 - part.start,
+      ...(from !== undefined && { 'Content-Range': `bytes ${part.start}-${part.end}/${size}` }),
       ...(isolated && isolation),
     });
-    createReadStream(file).pipe(response);
+    createReadStream(file, part).pipe(response);
   };
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
     requests.push(path);
-    answer(path, response).catch(() => response.writeHead(404, isolated ? isolation : {}).end());
+    answer(path, response, request.headers.range).catch(() => response.writeHead(404, isolated ? isolation : {}).end());
   });
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   const address = server.address();

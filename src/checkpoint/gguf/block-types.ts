@@ -37,7 +37,7 @@ export interface Blocks {
   readonly pairs: Uint16Array;
 }
 
-export function blocksOf(stored: Uint8Array): Blocks {
+export function storedBlocks(stored: Uint8Array): Blocks {
   const bytes = stored.byteOffset % 2 === 0 ? stored : stored.slice();
   return { bytes, pairs: new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1) };
 }
@@ -242,7 +242,7 @@ function coded(name: keyof typeof coders, values: number, bytes: number): BlockT
     bytes,
     coder,
     decode(stored, out) {
-      const blocks = blocksOf(stored);
+      const blocks = storedBlocks(stored);
       const room = roomFor(coder, values / size);
       const { codes, scales } = room;
       const zero = minima ? 0 : 2 ** (bits - 1);
@@ -272,7 +272,12 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   ],
   [
     1,
-    { name: 'F16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromFloat16(blocksOf(bytes).pairs, out) },
+    {
+      name: 'F16',
+      values: 1,
+      bytes: 2,
+      decode: (bytes, out) => void float32FromFloat16(storedBlocks(bytes).pairs, out),
+    },
   ],
   [2, coded('Q4_0', 32, 18)],
   [3, coded('Q4_1', 32, 20)],
@@ -286,7 +291,12 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   [23, coded('IQ4_XS', 256, 136)],
   [
     30,
-    { name: 'BF16', values: 1, bytes: 2, decode: (bytes, out) => void float32FromBfloat16(blocksOf(bytes).pairs, out) },
+    {
+      name: 'BF16',
+      values: 1,
+      bytes: 2,
+      decode: (bytes, out) => void float32FromBfloat16(storedBlocks(bytes).pairs, out),
+    },
   ],
   [39, coded('MXFP4', 32, 17)],
 ]);

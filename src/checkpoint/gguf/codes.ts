@@ -5,7 +5,7 @@
  */
 import { wholeZeros } from '../packed-codes.ts';
 import type { CodedMatrix, CodedParts } from '../weight-file.ts';
-import { type Blocks, blocksOf, type Coder, roomFor } from './block-types.ts';
+import { type Blocks, storedBlocks, type Coder, roomFor } from './block-types.ts';
 import type { ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
 
@@ -38,7 +38,7 @@ export function codedMatrix(
     const pieces = Array.from({ length: Math.ceil(outputs / step) }, (_, i) => i * step);
     const rowsFrom = (first: number): number => Math.min(step, outputs - first);
     if (row !== undefined || sources.length > 1) {
-      const blocks = blocksOf(await read(sources));
+      const blocks = storedBlocks(await read(sources));
       for (const first of pieces) {
         yield { blocks, rows: rowsFrom(first), at: (r) => (row?.(first + r) ?? first + r) * rowBytes };
       }
@@ -54,7 +54,7 @@ export function codedMatrix(
     };
     let next = reading(0);
     for (const [i, first] of pieces.entries()) {
-      const blocks = blocksOf(await next);
+      const blocks = storedBlocks(await next);
       if (i + 1 < pieces.length) next = reading(i + 1);
       yield { blocks, rows: rowsFrom(first), at: (r) => r * rowBytes };
     }
