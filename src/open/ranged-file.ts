@@ -73,7 +73,7 @@ export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<
   return { source, version: `${name} ${version}`, close: () => Promise.resolve() };
 }
 
-/** A body of at most so many bytes; undefined for a longer one. */
+/** A body of `most` bytes or fewer; undefined for a longer one. */
 async function boundedBytes(response: Response, most: number): Promise<Uint8Array | undefined> {
   const bytes = new Uint8Array(most);
   let end = 0;
