@@ -71,7 +71,7 @@ const llama: Architecture = {
 
 const architectures: Readonly<Record<string, Architecture>> = {
   llama,
-  qwen2: llama,
+  qwen2: { ...llama, name: 'qwen2' },
   lfm2: {
     name: 'lfm2',
     names: {
