@@ -126,7 +126,7 @@ function folderUrl(given: string | URL, base: string | undefined): URL {
 }
 
 /** A body chunk by chunk. Not every browser can iterate over streams, so they are read by hand. */
-async function* chunksOf(response: Response): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* chunksOf(response: Response): AsyncGenerator<Uint8Array, void, undefined> {
   const reader = response.body?.getReader();
   if (reader === undefined) return;
   try {

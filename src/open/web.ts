@@ -45,6 +45,13 @@ export interface WebOpenOptions extends FetchFilesOptions, Partial<WebEngineSett
   readonly device?: WebDevice;
 }
 
+/** The URL of a GGUF file; undefined for others. */
+function packedUrl(url: string | URL): URL | undefined {
+  const base = typeof location === 'undefined' ? undefined : location.href;
+  const whole = URL.canParse(String(url), base) ? new URL(String(url), base) : undefined;
+  return whole !== undefined && /^https?:$/.test(whole.protocol) && whole.pathname.endsWith('.gguf') ? whole : undefined;
+}
+
 declare const location: { readonly href: string } | undefined;
 
 /** Files of an export that are small and may be absent. */
