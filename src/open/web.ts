@@ -1,4 +1,4 @@
-/** Exported models behind a URL, for browsers: files are fetched, verified and compiled. */
+/** Exported models and GGUF files behind a URL, for browsers: files are fetched, verified and compiled. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { GENERATION_FILE, generationConfigOf } from '../checkpoint/generation-config.ts';
 import { LinnetError } from '../errors.ts';
@@ -49,7 +49,9 @@ export interface WebOpenOptions extends FetchFilesOptions, Partial<WebEngineSett
 function packedUrl(url: string | URL): URL | undefined {
   const base = typeof location === 'undefined' ? undefined : location.href;
   const whole = URL.canParse(String(url), base) ? new URL(String(url), base) : undefined;
-  return whole !== undefined && /^https?:$/.test(whole.protocol) && whole.pathname.endsWith('.gguf') ? whole : undefined;
+  return whole !== undefined && /^https?:$/.test(whole.protocol) && whole.pathname.endsWith('.gguf')
+    ? whole
+    : undefined;
 }
 
 declare const location: { readonly href: string } | undefined;
@@ -172,10 +174,11 @@ async function requireHalfPrecision(): Promise<void> {
 }
 
 /**
- * Opens an exported model folder behind a URL. Its result has the same names and does the same as in Node; sessions are
+ * Opens an exported model folder, or a GGUF file (`….gguf`), behind a URL. A GGUF file is read in parts when its engine is made, which the
+ * server must allow (HTTP ranges); it is neither verified nor cached. Its result has the same names and does the same as in Node; sessions are
  * saved by name in the origin's private file system: `savedSessions` lists them.
  *
- * @param url of the folder, absolute or relative to the page
+ * @param url of the folder or file, absolute or relative to the page
  * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
