@@ -30,7 +30,7 @@ export type CodedParts = {
   readonly minima?: Float32Array;
   /** Zero points, [outputs, ⌈blocks · bits / 8⌉]; where there are minima, whole numbers near minimum / scale. */
   readonly zeros?: Uint8Array;
-  /** What the mean of a block's inputs is multiplied by, size · (zero · scale − minimum), [outputs, blocks], of a form with minima. */
+  /** Factors of the mean of a block's inputs, size · (zero · scale − minimum), [outputs, blocks], of a form with minima. */
   readonly rest?: Float32Array;
   /** The input of the model that each input of the codes is, of a form that is ordered. */
   readonly order?: Int32Array;

@@ -46,7 +46,7 @@ export async function sampleLayers(
   const graph = samplingGraph(model, n, layers);
   const feeds = texts.map((text) => ({ tokens: int32([1, n], text) }));
   const weights = layeredWeights(parameters);
-  // Begun layer by layer: what a list of pairs is made of stays in the frame of a function that waits, samples and all.
+  // Begun layer by layer: the parts of a list of pairs stay in the frame of a function that waits, samples and all.
   const samples = new Map<number, LayerSample[]>();
   const take = async (text: number, outputs: NamedTensors): Promise<void> => {
     for (const layer of layers) {

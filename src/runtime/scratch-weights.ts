@@ -65,7 +65,7 @@ export class ScratchWeights implements AsyncDisposable {
 /** A tensor that a pass makes, and where it goes. */
 type PassPart = Pick<DeferredTensor, 'dtype' | 'shape'> & { readonly part: string; readonly place: FilePlace };
 
-/** Writes what a pass makes; the next piece is made meanwhile. */
+/** Writes the pieces of a pass; the next one is made meanwhile. */
 async function writeParts(file: FileHandle, pass: TensorPass, parts: readonly PassPart[]): Promise<void> {
   const ends = parts.map(({ place }) => place.offset);
   let writing: Promise<unknown> = Promise.resolve();

@@ -6,14 +6,11 @@ import type { SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Task } from '../schema.ts';
 
-/** A pattern of files relative to the folder of all data; `*` stands for any characters of a name. */
-type Pattern = string;
-
 /** Where the rows of a task are: what of it matters for finding them. */
 export type DataSource = Pick<Task, 'task' | 'dataset_path' | 'dataset_name' | 'folder'>;
 
-/** Where a split may be, most specific first. */
-function patterns(task: DataSource, split: string): Pattern[] {
+/** Where a split may be, most specific first: files relative to the folder of all data; `*` stands for any characters of a name. */
+function patterns(task: DataSource, split: string): string[] {
   const [owner, name = owner] = task.dataset_path.split('/');
   const config = task.dataset_name;
   const hub = [`${owner}__${name}`, name].flatMap((folder) => [
@@ -87,7 +84,7 @@ async function isFile(path: string): Promise<boolean> {
 }
 
 /** Files that fit a pattern, by name: shards of a split are numbered. */
-async function matches(dir: string, pattern: Pattern): Promise<string[]> {
+async function matches(dir: string, pattern: string): Promise<string[]> {
   const path = join(dir, pattern);
   if (!pattern.includes('*')) return (await isFile(path)) ? [path] : [];
   const folder = join(path, '..');

@@ -34,28 +34,27 @@ function kind<S extends z.ZodType>(schema: S, make: (parameters: z.output<S>) =>
   return { schema, make: (parameters) => make(schema.parse(parameters)) };
 }
 
-const kinds: Readonly<Record<string, FilterKind>> = {
-  take_first: kind(z.strictObject({}), () => (response) => response),
-  strip: kind(z.strictObject({}), () => strip),
-  regex: kind(
+/** The match of a pattern, else what another reading finds. */
+function matching(otherwise?: (response: string, select: number) => string | undefined): FilterKind {
+  return kind(
     z.strictObject({ regex_pattern: z.string(), ...selection }),
     ({ regex_pattern, group_select, fallback }) => {
       const expression = pythonRegex(regex_pattern, 'g');
-      return (response) => selectMatch(findAll(expression, response), group_select) ?? fallback;
+      return (response) =>
+        selectMatch(findAll(expression, response), group_select) ?? otherwise?.(response, group_select) ?? fallback;
     },
-  ),
+  );
+}
+
+const kinds: Readonly<Record<string, FilterKind>> = {
+  take_first: kind(z.strictObject({}), () => (response) => response),
+  strip: kind(z.strictObject({}), () => strip),
+  regex: matching(),
   multi_choice_regex: kind(choiceSchema, (config) => {
     const find = multipleChoice(config);
     return (response, { input }) => find(response, questionOf(input)) ?? config.fallback;
   }),
-  number_parse: kind(
-    z.strictObject({ regex_pattern: z.string(), ...selection }),
-    ({ regex_pattern, group_select, fallback }) => {
-      const digits = pythonRegex(regex_pattern, 'g');
-      return (response) =>
-        selectMatch(findAll(digits, response), group_select) ?? parseNumber(response, group_select) ?? fallback;
-    },
-  ),
+  number_parse: matching(parseNumber),
   map_regex: kind(
     z.strictObject({
       regex_pattern_to_value: z.record(z.string(), z.string()),
