@@ -1,7 +1,7 @@
 /** GGUF files in commands: described, generated from, copied into folders, fetched. */
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { golden } from '../fixtures.ts';
 import { hubWithModel, id } from '../imitated-hub.ts';
@@ -19,6 +19,18 @@ describe('a GGUF file', () => {
     });
     const whole = jsonOf(await runCaptured(['inspect', folder, '--json']));
     expect(whole).toMatchObject({ architecture: 'llama' });
+  });
+
+  it('is recognized by its first bytes: a blob of Ollama has no ending', async () => {
+    const blob = join(await scratchFolder(), `sha256-${'0'.repeat(64)}`);
+    await cp(file, blob);
+    expect(jsonOf(await runCaptured(['inspect', blob, '--json']))).toMatchObject({ architecture: 'llama' });
+    const words = ['--prompt', 'The quick', '--max-tokens', '4', '--json'];
+    const [own, copied] = [
+      await runCaptured(['generate', file, ...words]),
+      await runCaptured(['generate', blob, ...words]),
+    ];
+    expect(jsonOf(copied).text).toBe(jsonOf(own).text);
   });
 
   it('generates as the folder into which it was copied', async () => {
@@ -60,6 +72,25 @@ describe('a GGUF file', () => {
       'holds 2 models ("a.gguf", "b.gguf")',
     );
     expect((await runCaptured(['inspect', join(several, 'b.gguf')])).exitCode).toBe(0);
+  });
+});
+
+describe('a file of the hub', () => {
+  it('is fetched by its name after that of its repository, once', async () => {
+    const { hub, endpoint } = await hubWithModel();
+    hub.files.clear();
+    hub.files.set('model.Q4_K_M.gguf', await readFile(file));
+    hub.files.set('model.Q8_0.gguf', Buffer.from('not asked for'));
+    vi.stubEnv('HOME', await scratchFolder());
+    const environment = { HF_ENDPOINT: endpoint };
+    const asked = [`${id}:model.Q4_K_M.gguf`, '--prompt', 'The quick', '--max-tokens', '4', '--json'];
+    const fetched = jsonOf(await runCaptured(['generate', ...asked], { environment }));
+    expect(fetched.text).toBe(jsonOf(await runCaptured(['generate', file, ...asked.slice(1)])).text);
+    const requests = hub.log.length;
+    expect(jsonOf(await runCaptured(['generate', ...asked], { environment })).text).toBe(fetched.text);
+    expect(hub.log.slice(requests)).toEqual([]);
+    expect(hub.log.filter((line) => line.includes('Q8_0'))).toEqual([]);
+    vi.unstubAllEnvs();
   });
 });
 

@@ -23,7 +23,10 @@ function recipeOf(type: (typeof types)[number], changes: Partial<TensorRecipe> =
 }
 
 async function partsOf(recipe: TensorRecipe, bytes: Uint8Array): Promise<[CodedMatrix, CodedParts]> {
-  const matrix = codedMatrix(recipe, () => Promise.resolve(bytes));
+  const matrix = codedMatrix(recipe, (_, room) => {
+    room?.set(bytes);
+    return Promise.resolve(bytes);
+  });
   if (matrix === undefined) throw new Error('no codes');
   for await (const parts of matrix.pieces(rows)) return [matrix, parts];
   throw new Error('no rows');

@@ -4,6 +4,7 @@
  * inputs.
  */
 import { wholeZeros } from '../packed-codes.ts';
+import { readAhead } from '../read-ahead.ts';
 import type { CodedMatrix, CodedParts } from '../weight-file.ts';
 import { type Blocks, storedBlocks, type Coder, roomFor } from './block-types.ts';
 import type { ListedTensor } from './header.ts';
@@ -35,28 +36,18 @@ export function codedMatrix(
   const rowBytes = (inputs / type.values) * type.bytes;
   /** Rows of the file, in the order of the checkpoint. */
   async function* rowsOf(step: number): AsyncGenerator<StoredRows> {
-    const pieces = Array.from({ length: Math.ceil(outputs / step) }, (_, i) => i * step);
-    const rowsFrom = (first: number): number => Math.min(step, outputs - first);
-    if (row !== undefined || sources.length > 1) {
-      const blocks = storedBlocks(await read(sources));
-      for (const first of pieces) {
-        yield { blocks, rows: rowsFrom(first), at: (r) => (row?.(first + r) ?? first + r) * rowBytes };
+    if (row === undefined && sources.length === 1) {
+      const part = (offset: number, room: Uint8Array): Promise<Uint8Array> =>
+        read([{ ...source, offset: source.offset + offset, byteLength: room.length }], room);
+      for await (const bytes of readAhead(outputs * rowBytes, step * rowBytes, part)) {
+        yield { blocks: storedBlocks(bytes), rows: bytes.length / rowBytes, at: (r) => r * rowBytes };
       }
       return;
     }
-    const rooms = [0, 1].map(() => new Uint8Array(rowsFrom(0) * rowBytes));
-    const reading = (i: number): Promise<Uint8Array> => {
-      const first = pieces[i];
-      const place = { ...source, offset: source.offset + first * rowBytes, byteLength: rowsFrom(first) * rowBytes };
-      const bytes = read([place], rooms[i % 2]);
-      bytes.catch(() => undefined); // it is waited for later
-      return bytes;
-    };
-    let next = reading(0);
-    for (const [i, first] of pieces.entries()) {
-      const blocks = storedBlocks(await next);
-      if (i + 1 < pieces.length) next = reading(i + 1);
-      yield { blocks, rows: rowsFrom(first), at: (r) => r * rowBytes };
+    const blocks = storedBlocks(await read(sources));
+    for (let first = 0; first < outputs; first += step) {
+      const at = (r: number): number => (row?.(first + r) ?? first + r) * rowBytes;
+      yield { blocks, rows: Math.min(step, outputs - first), at };
     }
   }
   return {

@@ -48,6 +48,8 @@ const mostDimensions = 4;
 const mostValues = 2 ** 40;
 const mostAlignment = 1 << 20;
 const mostNesting = 3;
+/** Longest array of numbers that is kept where arrays are passed over: a number a layer. */
+const mostPerLayer = 4096;
 /** Bytes of a text that is looked for. */
 const mostSought = 32;
 /** Bytes that are fetched at once. */
@@ -314,7 +316,7 @@ class Cursor {
     }
     const size = this.#sizeOf(type);
     const at = await this.#take(count * size);
-    return keep || count <= mostEntries
+    return keep || count <= mostPerLayer
       ? Array.from({ length: count }, (_, i) => this.#plain(type, at + i * size))
       : undefined;
   }

@@ -12,8 +12,8 @@ import {
 } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
 import { turned } from '../quantized/layouts.ts';
+import { readAhead } from '../read-ahead.ts';
 import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
-import { halfValues } from './block-types.ts';
 import { codedMatrix } from './codes.ts';
 import type { ByteSource, ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
@@ -136,12 +136,11 @@ export class GgufWeights implements WeightFile {
     if (values !== undefined || sources.some((one) => one.type !== type)) return false;
     const places = type.coder?.halves ?? [];
     if (places.length === 0) return finiteBytes(type.name, chunk);
-    const table = halfValues();
-    let sum = 0; // NaN where a scale is not finite
-    for (let at = 0; at < chunk.length; at += type.bytes) {
-      for (const place of places) sum += table[chunk[at + place] | (chunk[at + place + 1] << 8)] * 0;
+    const exponent = 0x7c; // of all ones in infinities and NaN
+    for (let at = 1; at < chunk.length; at += type.bytes) {
+      for (const place of places) if ((chunk[at + place] & exponent) === exponent) return false;
     }
-    return sum === 0;
+    return true;
   }
 
   async close(): Promise<void> {
@@ -160,11 +159,10 @@ export class GgufWeights implements WeightFile {
       const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
       const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
       const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
-      const read = new Uint8Array(Math.min(step, byteLength));
-      for (let done = 0; done < byteLength; done += step) {
-        const length = Math.min(step, byteLength - done);
-        const bytes = await this.stored([{ ...listed, offset: listed.offset + done, byteLength: length }], read);
-        const values = room.subarray(0, (length / type.bytes) * type.values);
+      const part = (done: number, bytes: Uint8Array): Promise<Uint8Array> =>
+        this.stored([{ ...listed, offset: listed.offset + done, byteLength: bytes.length }], bytes);
+      for await (const bytes of readAhead(byteLength, step, part)) {
+        const values = room.subarray(0, (bytes.length / type.bytes) * type.values);
         type.decode(bytes, values);
         yield values;
       }

@@ -12,6 +12,7 @@ import {
 import type { OpenFile } from '../../files/regular-file.ts';
 import { openRegularFile, readExactly } from '../../files/regular-file.ts';
 import { finiteBytes } from '../finite.ts';
+import { readAhead } from '../read-ahead.ts';
 import type { Float32Rows } from '../weight-file.ts';
 import { Directory, type ToFloat32 } from './directory.ts';
 import type { SafetensorsHeader, StoredTensor } from './header.ts';
@@ -143,7 +144,7 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     return bytes;
   }
 
-  /** While a piece is used, the next one is read. @param room gives the array for `count` numbers */
+  /** @param room gives the array for `count` numbers */
   async *#float32Pieces(
     { dtype, shape, begin, byteLength }: StoredTensor,
     convert: ToFloat32,
@@ -152,20 +153,9 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     const elementBytes = bitsOf(dtype) / 8;
     const rowBytes = Math.max(1, shape.at(-1) ?? 1) * elementBytes;
     const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
-    const size = Math.min(step, byteLength);
-    const buffers = [new Uint8Array(size), new Uint8Array(byteLength > step ? size : 0)];
-    const read = (done: number): Promise<Uint8Array<ArrayBuffer>> => {
-      const piece = buffers[(done / step) % 2].subarray(0, Math.min(step, byteLength - done));
-      const filled = this.#fill(piece, begin + done).then(() => piece);
-      filled.catch(() => undefined); // told when the piece is asked for, if it ever is
-      return filled;
-    };
-    let next = read(0);
-    for (let done = 0; done < byteLength; done += step) {
-      const piece = await next;
-      if (done + step < byteLength) next = read(done + step);
+    const read = (offset: number, room: Uint8Array): Promise<void> => this.#fill(room, begin + offset);
+    for await (const piece of readAhead(byteLength, step, read))
       yield convert(piece, room(piece.length / elementBytes));
-    }
   }
 
   async #fill(target: Uint8Array, begin: number): Promise<void> {

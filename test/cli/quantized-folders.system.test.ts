@@ -1,0 +1,26 @@
+/** Folders in four and eight bits in commands: they chat, and become constant states. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { quantizedModel, saveQuantized } from '../checkpoint/quantized-folder.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { jsonOf, runCaptured } from './captured-cli.ts';
+
+it.each(['gptq, groups of 32', 'awq, groups of 64', 'compressed-tensors int4, groups of 32', 'fp8, blocks'])(
+  '%s',
+  async (kind) => {
+    const scratch = await scratchFolder();
+    const [folder, text, out] = ['model', 'text.txt', 'converted'].map((name) => join(scratch, name));
+    await saveQuantized(folder, quantizedModel(kind));
+    const words = ['generate', folder, '--prompt', 'ab', '--max-tokens', '4', '--json'];
+    expect(jsonOf(await runCaptured(words)).tokens).toHaveLength(4);
+    await writeFile(text, 'The quick brown fox jumps over the lazy dog. '.repeat(200));
+    const settings = ['--steps', '1,1,0', '--length', '32', '--batch', '2', '--contexts', '32'];
+    const made = await runCaptured(['convert', folder, '--data', text, ...settings, '--out', out, '--json']);
+    expect({ ...made, stdout: '' }).toMatchObject({ exitCode: 0 });
+    const { model } = await loadModel(out);
+    expect(model.mixers.map((mixer) => mixer.kind)).toEqual(['window']);
+  },
+  60_000,
+);
