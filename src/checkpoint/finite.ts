@@ -38,14 +38,15 @@ export function finiteBytes(dtype: string, bytes: Uint8Array): boolean {
   const tail = new Uint8Array(4); // a last half
   tail.set(bytes.subarray(whole));
   let carried = (new Uint32Array(tail.buffer)[0] & mask) + step;
-  for (const word of new Uint32Array(bytes.buffer, bytes.byteOffset, whole / 4)) carried |= (word & mask) + step;
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, whole / 4);
+  for (let i = 0; i < words.length; i++) carried |= (words[i] & mask) + step;
   return (carried & ~(mask | step) & (mask + step)) === 0;
 }
 
 function checkFinite(data: Float32Array, start: number, name: string, source: string): void {
-  // A sum of products with zero is NaN exactly if one of them is not finite: one pass without a branch.
+  // A sum of products with zero is NaN exactly if one of them is not finite: one pass without a branch. By index: iterators cost tenfold.
   let sum = 0;
-  for (const value of data) sum += value * 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] * 0;
   if (sum === 0) return;
   const at = data.findIndex((value) => !Number.isFinite(value));
   throw new LinnetError(

