@@ -14,13 +14,18 @@ import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';
 import { initialParameter } from '../attention/parameter-init.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { requireRunning, type Stoppable } from '../errors.ts';
+import { graphCost } from '../graph/cost.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, elementCount, float32, type Tensor, type WeightMap } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { scoringOf } from '../models/graphs/parallel-graph.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs, type Program } from '../runtime/program.ts';
-import { type LayerSample, sampleLayers } from './layer-samples.ts';
+import { parameterCount } from '../nn/parameters.ts';
+import { segmentsCost, type SegmentWeights } from '../runtime/segmented-program.ts';
+import type { MemoryForm } from '../training/memory-form.ts';
+import { processBytes } from '../training/step-cost.ts';
+import { type LayerSample, sampleLayers, samplingGraph } from './layer-samples.ts';
 import { NormalEquations } from './least-squares.ts';
 import type { Weighted } from './stages.ts';
 
@@ -70,6 +75,28 @@ export async function calibrate<P extends AnyParameter>(
     onLayer?.(layers.length, differing.length);
   });
   return { parameters, layers };
+}
+
+/**
+ * The memory of `calibrate`, with all parameters in memory and layer by layer.
+ * @param texts how many, and tokens of each
+ * @param weights the teacher's parameters as they would be read
+ */
+export function calibrationMemory(
+  teacher: CausalModel,
+  { count, length }: { readonly count: number; readonly length: number },
+  weights: SegmentWeights,
+): Record<MemoryForm, number> {
+  const graph = samplingGraph(teacher, length, new Set(teacher.mixers.keys()));
+  const { peakBytes, outputBytes } = graphCost(graph);
+  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
+  const weightBytes = 4 * parameterCount(teacher.parameters);
+  return {
+    // The samples of all layers leave the engine as copies.
+    whole: processBytes + weightBytes + peakBytes + count * outputBytes,
+    // So do the samples of the layer that is fitted and of the next one.
+    layers: processBytes + segmentBytes + count * (cutBytes + (2 * outputBytes) / teacher.mixers.length),
+  };
 }
 
 type Values = WeightMap;

@@ -5,17 +5,14 @@ import { lossesMemory } from '../evaluation/perplexity/losses.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
-import { segmentsCost } from '../runtime/segmented-program.ts';
 import { engineMemory, type MemoryForm } from '../training/memory-form.ts';
 import { processBytes } from '../training/step-cost.ts';
 import { type JudgeName, judgedText, writingType } from './judge.ts';
-import { samplingGraph } from './layer-samples.ts';
+import { calibrationMemory } from './calibrate.ts';
 import { type MeasureExtent, readingCost } from './measure-extent.ts';
 import { type Weighted, windowLength } from './stages.ts';
-import type { ConversionTexts } from './texts.ts';
+import { calibrated, type ConversionTexts } from './texts.ts';
 
-/** Texts of a calibration, and tokens of each. */
-export const calibrated = { texts: 4, length: 256 } as const;
 /** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
 const engineCopies = 1.9;
 
@@ -42,13 +39,11 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
       : agreementMemory(model, student, { length, count: tokens / length }, weights);
   const weightBytes = processBytes + 4 * parameterCount(student.parameters);
   const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
-  const { heads, keyValueHeads, headWidth, layers } = model.sizes;
-  // Queries and outputs, keys and values, next to those that leave the engine.
-  const samples = 2 * 4 * calibrated.texts * calibrated.length * 2 * (heads + keyValueHeads) * headWidth;
+  const calibration = calibrationMemory(model, calibrated, weights);
   const stages = (
     read: (length: number, windows: number) => number,
     agreement: number,
-    calibration: number,
+    calibrate: number,
     engine: number,
   ): MeasuringMemory => {
     const window = windowLength(model);
@@ -56,7 +51,7 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
     return {
       judge: own,
       linearize: tokens === 0 ? own : Math.max(own, engine),
-      calibrate: calibration,
+      calibrate: Math.max(own, calibrate),
       report: Math.max(own, read(extent.positionLength, extent.positionWindows), engine + states),
     };
   };
@@ -69,19 +64,17 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
     ).layers;
   };
   const whole = (length: number): number => weightBytes + readingCost(model, length).peakBytes;
-  const all = new Set(model.mixers.keys());
-  const sampling = segmentsCost(samplingGraph(model, calibrated.length, all), weights);
   return {
     whole: stages(
       whole,
       weightBytes + agreed.whole,
-      Math.max(whole(windowLength(model)), weightBytes + agreed.whole) + layers * samples,
+      calibration.whole,
       (1 + engineCopies) * (weightBytes - processBytes) + processBytes,
     ),
     layers: stages(
       reading,
       processBytes + agreed.layers,
-      processBytes + sampling.segmentBytes + calibrated.texts * sampling.cutBytes + samples,
+      calibration.layers,
       engineMemory(model.parameters, writingType),
     ),
   };

@@ -7,17 +7,17 @@ import type { PlannedStage, WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import { judgedText } from './judge.ts';
 import { measureExtent, measureSeconds, modelBranches, readingCost, startSeconds } from './measure-extent.ts';
-import { calibrated, measuringMemory } from './measuring-memory.ts';
+import { measuringMemory } from './measuring-memory.ts';
 import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
 import { plannedStudent, type StageContext, trainedLayers, transferRows } from './stage-training.ts';
 import { rowLength, sequences, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
 import { requireStep, type StepOptions } from './step-form.ts';
-import { trainingRows } from './texts.ts';
+import { calibrated, trainingRows } from './texts.ts';
 import { transferCost } from './transfer-layers.ts';
 
 const helpingStage = ['a smaller model', 'distill with `stage` layers, which holds one layer at a time'];
-const calibrationTokens = calibrated.texts * calibrated.length;
+const calibrationTokens = calibrated.count * calibrated.length;
 
 /**
  * Plans a conversion; reads no weights. All stages that measure or calibrate have the same form.

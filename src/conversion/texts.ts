@@ -18,6 +18,8 @@ export interface ConversionTexts {
   readonly testTokens: Int32Array;
 }
 
+/** Texts of a calibration, and tokens of each. */
+export const calibrated = { count: 4, length: 256 } as const;
 /** Characters per piece, and least number of pieces, of a text of few documents. */
 const pieceCharacters = 2000;
 const fewDocuments = 10;
@@ -86,7 +88,7 @@ function cut(document: Document, characters: number): Document[] {
 export async function calibrationTexts(
   training: readonly Document[],
   tokenizer: Tokenizer,
-  { count = 4, length = 256 }: { readonly count?: number; readonly length?: number } = {},
+  { count = calibrated.count, length = calibrated.length }: { readonly count?: number; readonly length?: number } = {},
 ): Promise<Int32Array[]> {
   const packed = await packDocuments(training.slice(0, 16 * count), tokenizer, { length });
   const texts = [...packed.starts].slice(0, count).map((start) => packed.tokens.slice(start, start + length));

@@ -23,6 +23,15 @@ export function engineMemory(parameters: ParameterShapes, dtype: WeightType): nu
   return processBytes + held * bytes * parameterCount(parameters);
 }
 
+/** Pieces of tensors that a copy from file to file holds, and those that wait to be collected (measured at 7B). */
+const copiedBytes = 2 ** 26;
+
+/** The memory of a copy of a model with other parameters in place of some. */
+export function copyMemory(copied: { readonly parameters: ParameterShapes }, made: typeof copied): number {
+  const fresh = new Map([...made.parameters].filter(([name]) => !copied.parameters.has(name)));
+  return processBytes + copiedBytes + 4 * parameterCount(fresh);
+}
+
 /** A form that fits, and its memory at the peak. */
 export interface FormPlan {
   readonly form: MemoryForm;

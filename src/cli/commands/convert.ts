@@ -6,6 +6,7 @@ import { conversionCharts, conversionReport, conversionVerdict } from '../../con
 import { planContainer } from '../../conversion/container.ts';
 import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { transferInputs } from '../../conversion/layer-states.ts';
+import { conversionMemories } from '../../conversion/plan.ts';
 import { openReader, windowLength } from '../../conversion/stages.ts';
 import { planConversion } from '../../conversion/stage-plan.ts';
 import { judgeNames } from '../../conversion/judge.ts';
@@ -88,7 +89,7 @@ export const convertCommand = defineCommand({
     ),
     group: optional(integer(1, 65536, 'number'), 'positions per group, G, in place of --state'),
     memory: optional(
-      memoryChoice,
+      memoryChoice(conversionMemories),
       'memory of tokens that have left the window: learned (decaying sums, the default) or none; or a size such as ' +
         '8GiB, the most memory to take (default: three quarters of the available memory); or both, with a comma',
     ),

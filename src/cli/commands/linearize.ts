@@ -1,26 +1,30 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
 import { requireRunning } from '../../errors.ts';
 import { mixerPresetNames, presetShapes } from '../../attention/presets.ts';
+import { memoryNames } from '../../attention/kinds/window/config.ts';
 import { type ModelWeights, openModelWeights, readParameters, saveModel } from '../../checkpoint/load-model.ts';
-import { calibrate } from '../../conversion/calibrate.ts';
-import { calibrationTexts } from '../../conversion/texts.ts';
+import { type AnyParameter, segmentWeights } from '../../checkpoint/stored-parameter.ts';
+import { calibrate, calibrationMemory } from '../../conversion/calibrate.ts';
+import { calibrated, calibrationTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { exchangeByName } from '../../models/linearization/linearize-by-name.ts';
 import { defaultParts, exchangeableLayers, exchangedParameters } from '../../models/linearization/linearize.ts';
 import type { Model } from '../../models/model.ts';
+import { chooseForm, copyMemory } from '../../training/memory-form.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
+import { memoryChoice } from '../options/conversion-values.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
 import { called, choice, indexList, integer, partList, text } from '../framework/option-values.ts';
 
-const { group, kernel, convolution, memory, decay, ...refinements } = optionsOf(presetShapes());
+const { group, kernel, convolution, memory: _, decay, ...refinements } = optionsOf(presetShapes());
 
 export const linearizeCommand = defineCommand({
   description:
@@ -47,7 +51,11 @@ export const linearizeCommand = defineCommand({
     group,
     kernel,
     convolution,
-    memory,
+    memory: optional(
+      memoryChoice(memoryNames),
+      'what remembers what has left the window: sums through a feature map (default: learned); or, as a size such as 8GiB, the most ' +
+        'memory to take, where mixers are calibrated (default: three quarters of the available memory); both with a comma',
+    ),
     decay,
     layers: optional(indexList, 'layers to change, such as 0-3,5 (default: all)'),
     init: withDefault(
@@ -72,16 +80,21 @@ export const linearizeCommand = defineCommand({
     ...settings({ ...refinements, field: fieldOption, dtype: checkpointTypeOption }),
   },
   replaced: { '--conv': '--convolution' },
-  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, ...changes }) {
+  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, memory: chosen, ...rest }) {
+    const changes = { ...rest, memory: chosen?.memory };
     await using weights = await openModelWeights(folder);
     const { model: original, path } = weights;
     const model = exchangeByName(original, mixer, changes);
+    chooseForm('a copy', { layers: copyMemory(original, model) }, chosen?.limit);
     const { attention, layers } = changes;
     const changed =
       original.kind === 'encoder-decoder'
         ? { attention: attention ?? defaultParts, changedLayers: layers ?? 'all' }
         : { changedLayers: layers ?? exchangeableLayers(original) };
-    const calibration = init === 'calibrate' ? await calibrated(context, weights, model, { data, field }) : undefined;
+    const calibration =
+      init === 'calibrate'
+        ? await calibratedMixers(context, weights, model, { data, field, limit: chosen?.limit })
+        : undefined;
     requireRunning(context.signal, 'before anything was written');
     const parameters = calibration?.parameters ?? exchangedParameters(original, model, weights.parameters);
     await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
@@ -105,17 +118,21 @@ export const linearizeCommand = defineCommand({
 });
 
 /** Mixers fitted to the original's attention. @throws UsageError without data, LinnetError for a model that cannot be calibrated */
-async function calibrated(
+async function calibratedMixers(
   context: CommandContext,
   original: ModelWeights,
   changed: Model,
-  { data, field }: { readonly data?: readonly string[]; readonly field: string },
+  { data, field, limit }: { readonly data?: readonly string[]; readonly field: string; readonly limit?: number },
 ) {
   if (data === undefined) throw new UsageError('--init calibrate needs --data: text like that which the model is for');
+  const model = requireCausal(original.model);
+  const bytes = calibrationMemory(model, calibrated, segmentWeights(original.parameters));
+  const { form } = chooseForm('calibration', bytes, limit, ['`init` neutral']);
   const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
-  const all = await readParameters(original);
-  const teacher = { model: requireCausal(original.model), parameters: all };
-  const student = { model: requireCausal(changed), parameters: exchangedParameters(original.model, changed, all) };
+  const all: ReadonlyMap<string, AnyParameter> =
+    form === 'whole' ? await readParameters(original) : original.parameters;
+  const teacher = { model, parameters: all };
+  const student = { model: requireCausal(changed), parameters: exchangedParameters(model, changed, all) };
   const { parameters, layers } = await context.withProgress('calibrate', 'layers', (_, { signal, onProgress }) =>
     calibrate(teacher, student, texts, { signal, onLayer: onProgress }),
   );

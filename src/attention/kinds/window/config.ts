@@ -26,6 +26,9 @@ export const memorySchema = z.strictObject({
   decay: z.enum(['none', 'fixed', 'learned']).default('none'),
 });
 
+/** Feature maps of the memory by name; `none` for a window alone. */
+export const memoryNames = ['none', 'learned', 'hedgehog', 'elu', 'relu'] as const;
+
 /** The memory of the positions older than the window. */
 export type WindowMemory = z.infer<typeof memorySchema>;
 

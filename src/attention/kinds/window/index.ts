@@ -27,6 +27,7 @@ import {
   windowSchema,
   decayCandidates,
   memoryDecayName,
+  memoryNames,
   memoryScoreName,
 } from './config.ts';
 import { windowOfWhole, windowParallel } from './parallel.ts';
@@ -49,7 +50,7 @@ const sinkLogitOption = {
 };
 const memoryOptions = {
   memory: z
-    .enum(['none', 'learned', 'hedgehog', 'elu', 'relu'])
+    .enum(memoryNames)
     .optional()
     .describe('what remembers what has left the window: sums through a feature map (default: learned)'),
   ...decayOption,

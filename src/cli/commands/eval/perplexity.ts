@@ -32,6 +32,7 @@ import { UsageError } from '../../framework/exit-codes.ts';
 import { called, choice, indexRange, type IndexRange, integer } from '../../framework/option-values.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
+import { requireOpeningMemory } from '../../options/opening-memory.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { open } from '../../../open/index.ts';
 
@@ -131,6 +132,7 @@ async function openMeasure(
     if (without !== undefined) {
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
     }
+    await requireOpeningMemory(folder, { memory });
     const opened = await open(folder, compile);
     return {
       model: opened.description,
