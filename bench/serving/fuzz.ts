@@ -54,6 +54,7 @@ setInterval(() => {
 }, 200).unref();
 
 let next = first;
+let answered = 0;
 let unmeant = 0;
 async function send(): Promise<void> {
   while (next < first + count) {
@@ -74,7 +75,7 @@ async function send(): Promise<void> {
         `seed ${seed}: ${status} ${JSON.stringify(request).slice(0, 1000)}\n${text.slice(0, 500)}\n`,
       );
     }
-    const done = next - first;
+    const done = ++answered;
     if (done % 2000 === 0) {
       const abandoned = await forgetAbandoned();
       // What is garbage is not what leaks: with --expose-gc it is gone before the look.
