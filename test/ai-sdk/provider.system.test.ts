@@ -151,7 +151,9 @@ describe('linnet/ai-sdk', () => {
     const sent = generateText({ model, messages: [{ role: 'user', content: [file] }], maxRetries: 0 });
     await expect(sent).rejects.toThrow(/reads no files/);
     const plain = inProcess({ chatTemplate: undefined });
-    await expect(generateText({ model: plain, prompt: 'x', maxRetries: 0 })).rejects.toThrow(/no chat template.*\(the setting chatTemplate\)/);
+    await expect(generateText({ model: plain, prompt: 'x', maxRetries: 0 })).rejects.toThrow(
+      /no chat template.*\(the setting chatTemplate\)/,
+    );
   });
 
   it('cancels the stream of a text that waits for its turn, without waiting', async () => {
