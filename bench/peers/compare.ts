@@ -57,16 +57,17 @@ const subjects: Readonly<Record<string, Subject>> = {
       return [name, { model: name, make: (path) => shape.writeExport(path, dtype), measure: measureLinnet }];
     }),
   ),
-  'llama.cpp-q4_0': {
-    model: 'q4_0.gguf',
-    make: (path) => shape.writeGguf(path, 'q4_0'),
-    measure: other('llama-cpp.ts'),
-  },
-  'llama.cpp-q8_0': {
-    model: 'q8_0.gguf',
-    make: (path) => shape.writeGguf(path, 'q8_0'),
-    measure: other('llama-cpp.ts'),
-  },
+  ...Object.fromEntries(
+    (['q4_0', 'q8_0', 'q4_k_m'] as const).flatMap((type): [string, Subject][] => {
+      const file = { model: `${type}.gguf`, make: (path: string) => shape.writeGguf(path, type) };
+      return [
+        [`llama.cpp-${type}`, { ...file, measure: other('llama-cpp.ts') }],
+        // The file as it is, and with the augmented mixer in place of softmax.
+        [`linnet-gguf-${type}`, { ...file, measure: (name, options) => measureLinnet(name, options) }],
+        [`linnet-linear-${type}`, { ...file, measure: (name, options) => measureLinnet(name, options, 'augmented') }],
+      ];
+    }),
+  ),
   'transformers.js-q4': {
     model: 'onnx-q4',
     make: (path) => shape.writeOnnx(path),

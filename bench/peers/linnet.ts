@@ -30,11 +30,18 @@ export function linnet(...parameters: string[]): Promise<string> {
 }
 
 interface Rows {
-  readonly rows: readonly { context: number; tokensPerSecond: number; peakMemoryBytes?: number }[];
+  readonly rows: readonly { subject?: string; context: number; tokensPerSecond: number; peakMemoryBytes?: number }[];
 }
 
-/** Measures an exported model. */
-export async function measureLinnet(name: string, options: MeasurementOptions): Promise<Measurement> {
+/**
+ * Measures an exported model or a GGUF.
+ * @param subject of `bench decode`. Default: the first, the model as it is
+ */
+export async function measureLinnet(
+  name: string,
+  options: MeasurementOptions,
+  subject = 'as it is',
+): Promise<Measurement> {
   const { model, contexts, prompts, threads, steps } = options;
   const measure = async (what: string, list: readonly number[], ...more: string[]): Promise<Rows> => {
     if (list.length === 0) return { rows: [] };
@@ -45,7 +52,11 @@ export async function measureLinnet(name: string, options: MeasurementOptions): 
   const decode = await measure('decode', contexts, '--steps', String(steps));
   const prefill = await measure('prefill', prompts, '--runs', '1');
   const speeds = ({ rows }: Rows): Record<string, number> =>
-    Object.fromEntries(rows.map(({ context, tokensPerSecond }) => [context, tokensPerSecond]));
+    Object.fromEntries(
+      rows
+        .filter((row) => (row.subject ?? subject) === subject)
+        .map(({ context, tokensPerSecond }) => [context, tokensPerSecond]),
+    );
   const peaks = [...decode.rows, ...prefill.rows].map(({ peakMemoryBytes }) => peakMemoryBytes ?? 0);
   return {
     engine: name,
