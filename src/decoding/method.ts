@@ -19,6 +19,8 @@ export interface ReadPrompt {
   readonly logits: Float32Array;
   /** Hidden state [width] of the last token of the prompt. */
   readonly hidden: Float32Array;
+  /** Hidden states of the last tokens of the prompt, as many as the method `reads` and were read for it; the last is `hidden`. */
+  readonly recent?: readonly Float32Array[];
 }
 
 /** Where a round has to stop. */
@@ -54,7 +56,11 @@ export interface Continuation {
 }
 
 /** A way to continue a prompt: sequential, or with drafts that a step verifies. */
-export type DecodingMethod = (prompt: ReadPrompt) => Continuation;
+export interface DecodingMethod {
+  (prompt: ReadPrompt): Continuation;
+  /** Last tokens of a prompt whose hidden states it wants. Default: the last one. */
+  readonly reads?: number;
+}
 
 /** One round of one text by itself. */
 export async function nextTokens(

@@ -45,7 +45,7 @@ export class Runner implements AsyncDisposable {
   #drops = false;
 
   constructor(engine: StepEngine, options: RunnerOptions = {}) {
-    const { tokenizer, prefixes, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
+    const { tokenizer, prefixes, mtp, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
     const { deterministic = false, readerBytes = 64 << 10, learned = new LearnedByOwner() } = options;
     const { chunk = engine.promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
     const pacing = new AdaptiveSpeculation(roundPacing, learned.costs);
@@ -54,7 +54,7 @@ export class Runner implements AsyncDisposable {
     this.deterministic = deterministic;
     this.prefixes = prefixes;
     this.learned = learned;
-    this.#around = { engine, tokenizer, prefixes, drafter, learned, pacing, deterministic, readerBytes, observer };
+    this.#around = { engine, tokenizer, prefixes, mtp, drafter, learned, pacing, deterministic, readerBytes, observer };
     this.#options = { chunk, readerTimeout, closingTimeout };
     this.#rows = new JobRows(parallel, maxQueue);
   }

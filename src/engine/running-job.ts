@@ -2,6 +2,8 @@
 import { chain } from '../attention/tree.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
+import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
+import { MtpDrafter } from '../decoding/speculation/drafters/mtp-drafter.ts';
 import { drafterMakers, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
@@ -21,7 +23,7 @@ const mostTrees = 16;
 
 /** Parts that the jobs of a runner share. */
 export interface JobSurroundings
-  extends Pick<RunnerOptions, 'tokenizer' | 'prefixes'>,
+  extends Pick<RunnerOptions, 'tokenizer' | 'prefixes' | 'mtp'>,
     Required<Pick<RunnerOptions, 'drafter' | 'learned' | 'deterministic' | 'readerBytes' | 'observer'>> {
   readonly engine: StepEngine;
   readonly pacing: AdaptiveSpeculation;
@@ -53,6 +55,9 @@ export class RunningJob {
   readonly #looks: boolean;
   readonly #boundaries: readonly number[];
   readonly #promptScores: TokenScore[] = [];
+  /** Last tokens of the prompt whose hidden states its methods want, and those states so far. */
+  readonly #reads: number;
+  readonly #recent: Float32Array[] = [];
   #state: SequenceState | undefined;
   /** Of each text, when the prompt has been read. */
   #states: readonly SequenceState[] = [];
@@ -74,6 +79,7 @@ export class RunningJob {
     this.#around = { ...around, prefixes, learned: job.kept === false ? new LearnedByOwner() : around.learned };
     this.events = new EventQueue(around.readerBytes, onChange);
     this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
+    this.#reads = Math.max(1, ...this.#texts.map(({ parts }) => parts.method.reads ?? 1));
     this.#caches = (prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;
     this.#looks = this.#caches && job.scores?.prompt === undefined;
     this.#boundaries = this.#caches ? this.#keptLengths() : [];
@@ -127,8 +133,9 @@ export class RunningJob {
     const state = this.#begun;
     const size = this.chunkLength(most);
     const tokens = this.job.prompt.tokens.slice(state.length, state.length + size);
-    const wanted = this.job.scores?.prompt === undefined ? [size - 1] : tokens.map((_, node) => node);
-    return { state, tree: chain(size), tokens, wanted };
+    const recent = Math.min(size - 1, this.job.prompt.tokens.length - this.#reads - state.length);
+    const from = this.job.scores?.prompt === undefined ? recent : 0;
+    return { state, tree: chain(size), tokens, wanted: [...tokens.keys()].filter((node) => node >= from) };
   }
 
   /** Lets the state read a chunk that a step has run. */
@@ -137,6 +144,8 @@ export class RunningJob {
     const { state } = request;
     const { prompt, scores, salt = '' } = this.job;
     const first = state.length + 1;
+    const recent = prompt.tokens.length - this.#reads - state.length;
+    this.#recent.push(...hidden.filter((_, i) => request.wanted[i] >= recent).map((row) => row.slice()));
     await this.#around.engine.commit(request, output, [...request.tree.parents.keys()]);
     const done = state.length;
     const total = prompt.tokens.length;
@@ -147,7 +156,7 @@ export class RunningJob {
       }
     }
     if (this.#boundaries.includes(done)) this.#around.prefixes?.keep(salt, prompt.tokens, state);
-    if (done === total) this.#begin({ logits: logits[logits.length - 1], hidden: hidden[hidden.length - 1] });
+    if (done === total) this.#begin(logits[logits.length - 1], hidden[hidden.length - 1]);
     const read = { done, total, state, seconds: this.#seconds, cached: this.#cached };
     this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
   }
@@ -194,14 +203,16 @@ export class RunningJob {
     return this.#state;
   }
 
-  #begin(last: { readonly logits: Float32Array; readonly hidden: Float32Array }): void {
+  #begin(logits: Float32Array, hidden: Float32Array): void {
     const { engine, observer } = this.#around;
     const state = this.#begun;
     this.reads = false;
     this.isRead = true;
     this.texts = [...this.#texts];
     this.#states = this.texts.map((_, choice) => (choice === this.texts.length - 1 ? state : state.fork()));
-    for (const [choice, text] of this.texts.entries()) text.begin({ engine, state: this.#states[choice], ...last });
+    for (const [choice, text] of this.texts.entries()) {
+      text.begin({ engine, state: this.#states[choice], logits, hidden, recent: this.#recent });
+    }
     observer.reused?.(this.job.prompt.tokens.length, this.#cached);
   }
 
@@ -257,14 +268,14 @@ export class RunningJob {
   /** The decoding method of a text. @param trees receives the trees that it verifies */
   #method(scores: ScoreStream | undefined, trees: VerifiedTree[]): { method: DecodingMethod; pace?: TextPace } {
     const { job } = this;
-    const { learned, pacing, deterministic, observer } = this.#around;
+    const { pacing, deterministic, observer } = this.#around;
     if (job.method !== undefined) return { method: job.method };
     if (job.scores?.text !== undefined) {
       return { method: scoredMethod(job.scores.text, (score) => scores?.push(score)) };
     }
     // Trees are as large as the clock says.
-    const { drafter = this.#around.drafter } = job;
-    if (deterministic || drafter === 'off') return { method: sequential };
+    const drafter = deterministic ? undefined : this.#drafter();
+    if (drafter === undefined) return { method: sequential };
     const pace = pacing.newText();
     const onTree = (tree: VerifiedTree): void => {
       // Neither counts the root, which the text has already.
@@ -272,8 +283,14 @@ export class RunningJob {
       // A reader that is behind gets the last ones.
       if (job.trees === true && trees.push(tree) > mostTrees) trees.shift();
     };
-    const makeDrafter = drafterMakers[drafter];
-    return { method: speculative(makeDrafter(learned.of(job.salt ?? '')), { onTree, adaptive: pace }), pace };
+    return { method: speculative(drafter, { onTree, adaptive: pace }), pace };
+  }
+
+  #drafter(): Drafter | undefined {
+    const { learned, mtp, drafter: usual } = this.#around;
+    const { drafter = usual, salt = '' } = this.job;
+    if (this.job.drafter === undefined && mtp !== undefined) return new MtpDrafter(mtp);
+    return drafter === 'off' ? undefined : drafterMakers[drafter](learned.of(salt));
   }
 
   /**

@@ -2,6 +2,7 @@
 import type { GrammarConstraint } from '../decoding/constraints/grammar-constraint.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { Sampler, SamplerInput } from '../decoding/sampler.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import type { DrafterName, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
@@ -167,6 +168,8 @@ export interface RunnerOptions {
   readonly closingTimeout?: number;
   /** Drafts for texts whose jobs name neither method nor drafter. Default `off`: one token a round. */
   readonly drafter?: DrafterName;
+  /** Drafts in place of `drafter`: the engine of the model's layer of multi-token prediction, which stays the caller's. */
+  readonly mtp?: StepEngine;
   /** What drafters have learned so far. Default: they learn from the texts of this runner. */
   readonly learned?: LearnedByOwner;
   /** States of beginnings that come again. Default: none are kept. */

@@ -11,9 +11,10 @@ import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
 import { sha256 } from '../files/digest.ts';
-import type { WeightMap, Weights } from '../graph/tensor.ts';
+import type { DeferredTensor, WeightMap, Weights } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
-import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
+import { exchangedParameters } from '../models/linearization/linearize.ts';
+import { exchangeByName } from '../models/linearization/linearize-by-name.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
 import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { requireModelKind } from '../models/families/index.ts';
@@ -250,13 +251,24 @@ function weightActions<Kind extends ModelKind>(
   const { origin, fingerprint } = around;
   return {
     async linearize(mixer, options) {
-      const changed = linearizeByName(model, await readAll(), mixer, options);
+      const changed = exchangeByName(model, mixer, options);
+      const originals = new Map<string, DeferredTensor<'float32'>>();
+      for (const [name, { shape }] of [...model.parameters, ...(model.optionalParameters ?? [])]) {
+        if (names.includes(name)) originals.set(name, { dtype: 'float32', shape, load: () => weights.read(name) });
+      }
+      const parameters = exchangedParameters(model, changed, originals);
+      const stays = (name: string): boolean => parameters.get(name) === originals.get(name);
       const stored = {
-        model: requireModelKind(changed.model, kind, () => 'internal: linearizing changed the kind of a model'),
-        weights: readerOf(changed.parameters),
-        names: [...changed.parameters.keys()],
+        model: requireModelKind(changed, kind, () => 'internal: linearizing changed the kind of a model'),
+        weights: {
+          ...readerOf(parameters),
+          codes: weights.codes && ((name: string) => (stays(name) ? weights.codes?.(name) : undefined)),
+          place: (name: string) => (stays(name) ? weights.place?.(name) : undefined),
+          hold: weights.hold?.bind(weights),
+        },
+        names: [...parameters.keys()],
       };
-      const mixers = JSON.stringify(changed.model.mixers);
+      const mixers = JSON.stringify(changed.mixers);
       const inMemory = { ...computing, kept: undefined };
       return openers[kind](stored, { ...around, fingerprint: sha256(`${fingerprint} ${mixers}`) }, inMemory);
     },

@@ -1,13 +1,14 @@
 /** The layer of multi-token prediction: its formula, its drafts, its training, its place in folders and exports. */
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { chain } from '../../src/attention/tree.ts';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { MtpDrafter } from '../../src/decoding/speculation/drafters/mtp-drafter.ts';
 import { AdaptiveSpeculation } from '../../src/decoding/speculation/adaptive-speculation.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
+import { Runner } from '../../src/engine/runner.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
@@ -165,6 +166,54 @@ describe('a layer of multi-token prediction', () => {
       expect((await generateToEnd(engine, { ...options, method: paced })).tokens).toEqual(alone.tokens);
     },
   );
+
+  it.each([9, 150])('reads the end of a prompt of %i tokens before it drafts', async (length) => {
+    const parameters = drawn(model, 7);
+    await using engine = await DecodingEngine.create(model, parameters, { threads: 1 });
+    await using drafts = await mtpEngine(model, parameters);
+    const promptTokens = [...randomTokens(model, length, 4)];
+    const read = { tokens: new Array<number>(), before: new Array<Float32Array>() };
+    const step = vi.spyOn(drafts, 'step').mockImplementationOnce(([request]) => {
+      Object.assign(read, request);
+      return Promise.reject(new Error('read'));
+    });
+    const method = speculative(new MtpDrafter(drafts));
+    await expect(generateToEnd(engine, { promptTokens, maxTokens: 8, ignoreEos: true, method })).rejects.toThrow(
+      'read',
+    );
+    const tokens = promptTokens.slice(-64);
+    const request = { state: engine.newState(), tree: chain(length), tokens: promptTokens };
+    const [{ hidden, logits }] = await engine.step([{ ...request, wanted: [...promptTokens.keys()].slice(-64) }]);
+    const last = logits[tokens.length - 1];
+    expect(step).toHaveBeenCalledOnce();
+    expect(read.tokens).toEqual([...tokens.slice(1), last.indexOf(Math.max(...last))]);
+    expect(read.before).toHaveLength(tokens.length);
+    for (const [i, row] of read.before.entries()) {
+      expect(Math.max(...row.map((value, at) => Math.abs(value - hidden[i][at])))).toBeLessThan(1e-4);
+    }
+  });
+
+  it('drafts for the texts of a runner, also of Qwen3-Next', async () => {
+    const next = describeCausalModel(tinyConfig('qwen3_next'));
+    const parameters = drawn(next, 3);
+    await using engine = await DecodingEngine.create(next, parameters, { threads: 1 });
+    await using mtp = await mtpEngine(next, parameters);
+    let drafted = 0;
+    const observer = { drafted: (count: number) => (drafted += count) };
+    const textsOf = (runner: Runner): Promise<number[][]> =>
+      Promise.all(
+        [5, 6, 7].map(async (seed) => {
+          const tokens: number[] = [];
+          const job = { prompt: { tokens: [...randomTokens(next, 20, seed)] }, maxTokens: 40, ignoreEos: true };
+          for await (const event of runner.submit(job)) if (event.type === 'tokens') tokens.push(...event.tokens);
+          return tokens;
+        }),
+      );
+    const alone = await textsOf(new Runner(engine));
+    expect(drafted).toBe(0);
+    expect(await textsOf(new Runner(engine, { mtp, observer }))).toEqual(alone);
+    expect(drafted).toBeGreaterThan(0);
+  });
 
   it('is kept in folders and exports, and learns to draft', async () => {
     const folder = await scratchFolder();

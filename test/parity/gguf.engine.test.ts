@@ -14,6 +14,7 @@ import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, float32, int32 } from '../../src/graph/tensor.ts';
 import { requireCausal } from '../../src/models/families/index.ts';
 import { WeightParameters } from '../../src/nn/parameters.ts';
+import { open, type OpenOptions } from '../../src/open/index.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { golden, thirdParty } from '../fixtures.ts';
 import { expectedGguf, goldenGguf } from './golden-gguf.ts';
@@ -94,4 +95,18 @@ describe.each(names)('%s', (name) => {
       expect(farthest(mean, float64Erf?.mean ?? [])).toBeLessThan(1e-5);
     }
   });
+});
+
+it('a GGUF keeps its codes when it is linearized, and computes what its decoded weights do', async () => {
+  const path = join(goldenGguf('llama-q4_0') ?? '', 'model.gguf');
+  const logitsOf = async (options: OpenOptions): Promise<{ logits: Float32Array; bytes: number }> => {
+    await using softmax = await open(path, { threads: 1, ...options });
+    await using model = await softmax.linearize('augmented');
+    const engine = await model.engine();
+    const { logits } = await engine.prefill(engine.newState(), [5, 6, 7, 8, 9, 10, 11]);
+    return { logits, bytes: engine.program.statistics.modelBytes };
+  };
+  const [coded, float] = [await logitsOf({}), await logitsOf({ dtype: 'f32' })];
+  expect(coded.bytes).toBeLessThan(0.6 * float.bytes);
+  expect(farthest(softmax(coded.logits), softmax(float.logits))).toBeLessThan(0.08);
 });

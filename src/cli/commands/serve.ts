@@ -69,10 +69,11 @@ export const serveCommand = defineCommand({
     ),
     ...chatOptions,
     speculate: withDefault(
-      choice(drafters, 'drafter'),
+      choice([...drafters, 'mtp'], 'drafter'),
       'off',
       'decode several tokens per step where that is faster, drafted by lookup (repetitions in the text), suffix (earlier texts of the ' +
-        'API key, too), recycle (tokens that the model considered), auto (suffix, then recycle) or off',
+        'API key, too), recycle (tokens that the model considered), auto (suffix, then recycle), mtp (its layer of multi-token ' +
+        'prediction) or off',
     ),
     ...engineOptions,
     engine: withDefault(
@@ -128,7 +129,7 @@ export const serveCommand = defineCommand({
       );
     }
     const keys = await keysOf(options);
-    const { parallel, maxQueue, sessions, toolFormat, speculate: drafter, noUi } = options;
+    const { parallel, maxQueue, sessions, toolFormat, speculate, noUi } = options;
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
     const log = pino(
       { base: null, level: context.quiet ? 'silent' : 'info' },
@@ -157,7 +158,7 @@ export const serveCommand = defineCommand({
     await using model = await open(folder, { kind: openedKinds, name, device, ...place, chatTemplate: template });
     noteTokenizer(context, model.tokenizer);
     if (model.kind === 'encoder' || model.kind === 'classifier') {
-      const { chatTemplate, speculate } = options;
+      const { chatTemplate } = options;
       const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
       const [option] = ofTexts.find(([, value]) => value !== undefined && value !== 'off') ?? [];
       if (option !== undefined) throw new OptionsError(`\`${option}\` is of models that write texts`);
@@ -167,10 +168,12 @@ export const serveCommand = defineCommand({
     }
     const page = noUi ? undefined : await readPage();
     const engine = await model.engine();
+    await using mtp = speculate === 'mtp' ? await model.mtp() : undefined;
+    const drafter = speculate === 'mtp' ? 'off' : speculate;
     await using states = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
     const server = await startServer(model, {
       http: { ...http, page, metricDialects: options.metricsNames },
-      runner: { parallel, maxQueue, drafter, chunk: options.promptChunk, deterministic: options.deterministic },
+      runner: { parallel, maxQueue, drafter, mtp, chunk: options.promptChunk, deterministic: options.deterministic },
       stores: {
         cacheBytes: options.stateCache,
         sessions: states.sessions,

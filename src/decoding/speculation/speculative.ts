@@ -61,7 +61,7 @@ export interface VerifiedTree {
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
   requireKind(drafter, 'the drafter', ['propose', 'name'], 'a drafter');
   requireOptions(options, 'the options of speculative', speculationOptionNames);
-  return (prompt) => decoder(prompt, drafter, options);
+  return Object.assign((prompt: ReadPrompt) => decoder(prompt, drafter, options), { reads: drafter.reads });
 }
 
 /** A round under way. */
@@ -128,7 +128,10 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
       if (!begun) {
         begun = true;
         await sampler.ready(text);
-        return [sampler.next(prompt.logits, text)];
+        const first = sampler.next(prompt.logits, text);
+        const { recent = [hidden] } = prompt;
+        drafter.read?.([...text.slice(text.length + 1 - recent.length), first], recent);
+        return [first];
       }
       if (round === undefined || output === undefined) throw internalError('a round ends that was not planned and run');
       const { request, draft, speculated, started, planned, commitSeconds } = round;

@@ -45,8 +45,9 @@ export async function speculationSpeed(
     const read: { prompt: Prompt; state: SequenceState }[] = [];
     for (const promptTokens of prompts) {
       const state = engine.newState();
-      // A job needs the last token to begin.
-      if (promptTokens.length > 1) await engine.prefill(state, promptTokens.subarray(0, -1), { signal });
+      // A job needs the last token to begin, and a drafter may want more.
+      const known = promptTokens.subarray(0, -Math.max(1, makeDrafter().reads ?? 0));
+      if (known.length > 0) await engine.prefill(state, known, { signal });
       read.push({ prompt: { tokens: Array.from(promptTokens) }, state });
     }
     for (const temperature of temperatures) {

@@ -25,6 +25,14 @@ export class CombinedDrafter implements Drafter {
     this.#maxNodes = maxNodes;
   }
 
+  get reads(): number {
+    return Math.max(...this.#drafters.map(({ reads = 0 }) => reads));
+  }
+
+  read(tokens: readonly number[], before: readonly Float32Array[]): void {
+    for (const drafter of this.#drafters) drafter.read?.(tokens, before);
+  }
+
   async propose(context: DraftContext): Promise<Draft> {
     const drafts: Draft[] = [];
     for (const drafter of this.#drafters)

@@ -47,6 +47,10 @@ export interface Draft {
 export interface Drafter {
   /** `medusa`, `lookup`, `draft`, …: for statistics. */
   readonly name: string;
+  /** Last tokens of the prompt whose hidden states it reads. Default: none. */
+  readonly reads?: number;
+  /** Told as a text begins: its first token after the last of the prompt, and the hidden states [width] that they were chosen from. */
+  read?(tokens: readonly number[], before: readonly Float32Array[]): void;
   /** A draft on top of the text; a root alone where there is nothing to guess from. */
   propose(context: DraftContext): Promise<Draft>;
   /**

@@ -23,6 +23,7 @@ interface Pair {
 /** Drafts one text with the layer of `mtpStepModel`. The engine stays the caller's, and can serve several drafters. */
 export class MtpDrafter implements Drafter {
   readonly name = 'mtp';
+  readonly reads = mostWaiting;
   readonly #engine: StepEngine;
   readonly #bounds: GuessBounds;
   #state: SequenceState;
@@ -36,6 +37,10 @@ export class MtpDrafter implements Drafter {
     this.#engine = engine;
     this.#state = engine.newState();
     this.#bounds = requireGuessBounds({ depth, width, least });
+  }
+
+  read(tokens: readonly number[], before: readonly Float32Array[]): void {
+    this.#begin(tokens.map((token, i) => ({ token, before: before[i] })));
   }
 
   async propose({ root, hidden, maxDepth }: DraftContext): Promise<Draft> {
