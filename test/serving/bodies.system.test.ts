@@ -1,4 +1,7 @@
 /** Bodies over real sockets: none, in chunks without a length, and several requests on a connection. */
+import { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { queryObjects } from 'node:v8';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LanguageModel } from '../../src/open/language-model.ts';
@@ -81,6 +84,25 @@ it('a body that is refused at its first bytes leaves the connection to further r
   // The server gives half a second to the rest of a body.
   const answer = await raw(server, upload + '\0'.repeat(4_000_000), [800, health]);
   expect(answer.match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 400', 'HTTP/1.1 200']);
+});
+
+it('requests that have their answers are not held', async () => {
+  const { server } = await serve(model);
+  const ask = async (prompt: string): Promise<void> => {
+    const request = {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ prompt, max_tokens: -1 }),
+    };
+    await (await fetch(`${server.url}/v1/completions`, request)).text();
+  };
+  for (let count = 0; count < 200; count++) await ask('Once');
+  // Counting collects garbage first; finalizers of requests run after it.
+  const held = async (): Promise<number> => {
+    await sleep(20);
+    return queryObjects(ServerResponse, { format: 'count' });
+  };
+  await expect.poll(held, { timeout: 5_000 }).toBeLessThan(50);
 });
 
 describe('a body in chunks', () => {

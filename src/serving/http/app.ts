@@ -278,10 +278,12 @@ function abortedWith(signal: AbortSignal, seconds: number): AbortController {
     controller.abort();
   };
   const timer = setTimeout(abort, seconds * 1000).unref();
+  signal.addEventListener('abort', abort);
   controller.signal.addEventListener('abort', () => {
     clearTimeout(timer);
+    // Not by the option `signal` of a listener: through it, Node 20 would hold each request and its answer for ever.
+    signal.removeEventListener('abort', abort);
   });
-  signal.addEventListener('abort', abort, { signal: controller.signal });
   if (signal.aborted) abort();
   return controller;
 }
