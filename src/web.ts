@@ -5,7 +5,8 @@
  * enforces it.
  */
 
-export { type FetchFilesOptions, type OpeningProgress, openUrl as open, type WebOpenOptions } from './open/web.ts';
+export type { FetchFilesOptions, OpeningProgress, WebOpenOptions } from './open/fetch-options.ts';
+export { openUrl as open } from './open/web.ts';
 export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
 export { webGpuSupport, type WebGpuSupport } from './runtime/webgpu-support.ts';
 export { CacheStorageWeights, type WeightCache } from './open/remote-folder.ts';

@@ -1,8 +1,8 @@
 /** A file behind a URL of which parts are read, by ranges of HTTP. The server is not trusted: no more than the asked bytes is read. */
 import type { GgufFile } from '../checkpoint/gguf/weights.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
+import type { FetchFilesOptions } from './fetch-options.ts';
 import { chunksOf } from './remote-folder.ts';
-import type { FetchFilesOptions } from './web.ts';
 
 /** Bytes that are fetched at once, which later reads are answered from. */
 const chunkBytes = 1 << 23;

@@ -11,11 +11,11 @@ import type { WeightReader } from '../quantization/weight-reader.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import { findChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
+import type { WebOpenOptions } from './fetch-options.ts';
 import { LanguageModel } from './language-model.ts';
 import { rangedFile } from './ranged-file.ts';
 import { sha256Of } from './remote-folder.ts';
 import { webSessionFiles } from './session-folder.ts';
-import type { WebOpenOptions } from './web.ts';
 
 /**
  * Opens the model of a GGUF file, whole in one file; its tensors are read when its engine is made.

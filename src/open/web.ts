@@ -10,40 +10,11 @@ import { findChatTemplate, templateFiles } from '../tokenizer/chat-template-sour
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { LanguageModel } from './language-model.ts';
+import type { WebOpenOptions } from './fetch-options.ts';
 import { type ModelFiles, openExport, readIfPresent, readJson, type WriterByKind } from './model-files.ts';
 import { requireOpenedKind } from './opened-model.ts';
-import { RemoteFolder, type WeightCache } from './remote-folder.ts';
+import { RemoteFolder } from './remote-folder.ts';
 import { webSessionFiles } from './session-folder.ts';
-
-/** How far opening a model has come. */
-export interface OpeningProgress {
-  /** The file that is being fetched; undefined when all are there and the engine compiles. */
-  readonly file: string | undefined;
-  /** Bytes of all files so far. */
-  readonly done: number;
-  /** Bytes of all files. */
-  readonly total: number;
-  /** How many of `done` came out of the cache. */
-  readonly cached: number;
-}
-
-/** How files are fetched. */
-export interface FetchFilesOptions {
-  /** Called as files arrive and graphs are compiled. */
-  readonly onProgress?: (progress: OpeningProgress) => void;
-  /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
-  readonly signal?: AbortSignal;
-  /** Where downloaded files are kept. Default: nowhere, though the browser's HTTP cache may still know them. */
-  readonly cache?: WeightCache;
-  /** For requests with credentials, or none at all. Default: the global `fetch`. */
-  readonly fetch?: typeof fetch;
-}
-
-/** How a model is opened in a browser. */
-export interface WebOpenOptions extends FetchFilesOptions, Partial<WebEngineSettings> {
-  /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
-  readonly device?: WebDevice;
-}
 
 /** The URL of a GGUF file; undefined for others. */
 function packedUrl(url: string | URL): URL | undefined {
