@@ -163,8 +163,8 @@ function undoneAdvice(stages: readonly StageResult[]): string | undefined {
   const seconds = (of: readonly StageResult[]): number => of.reduce((sum, stage) => sum + stage.seconds, 0);
   const share = formatPercent(seconds(undone) / seconds(stages), 0);
   return (
-    `${undone.map(({ name }) => name).join(' and ')} did not help and was undone, ${share} of the time: leave it out with --steps ` +
-    '(0 for its place), or give it more text of the kind that the model is for (--data).'
+    `what did not help and was undone: ${undone.map(({ name }) => name).join(', ')}, ${share} of the time. Leave out with --steps ` +
+    '(0 in that place), or give more text of the kind that the model is for (--data).'
   );
 }
 
