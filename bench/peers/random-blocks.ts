@@ -32,59 +32,37 @@ export interface BlockFormat {
   readonly spread: number;
 }
 
-/** Q4_0: half-precision scale d, then 32 nibbles q; a value is d·(q − 8). */
-const q4: BlockFormat = {
-  ggmlType: 2,
-  blockValues: 32,
-  blockBytes: 18,
-  setScale: setLeadingHalf,
-  spread: Math.sqrt((16 * 16 - 1) / 12),
-};
+/** Standard deviation of integers of so many bits, all equally often. */
+const spreadOf = (bits: number): number => Math.sqrt((4 ** bits - 1) / 12);
 
-/** Q8_0: half-precision scale d, then 32 signed bytes q; a value is d·q. */
-const q8: BlockFormat = {
-  ggmlType: 8,
-  blockValues: 32,
-  blockBytes: 34,
-  setScale: setLeadingHalf,
-  spread: Math.sqrt((256 * 256 - 1) / 12),
-};
+/** Blocks of 32 values d·(q − q0) with a leading half-precision scale d; of Q5_0, the fifth bits of codes come before the others. */
+function plain(ggmlType: number, bits: number): BlockFormat {
+  return { ggmlType, blockValues: 32, blockBytes: 2 + 4 * bits, setScale: setLeadingHalf, spread: spreadOf(bits) };
+}
 
 /**
- * Q4_K: half-precision scale d and minimum m, 6-bit scales and minima of eight sub-blocks, then 256 nibbles q; a value is
- * d·scale·q − m·minimum. Scales and minima are random too: m is 7.5 times d, so that values lie around 0.
+ * Blocks of 256 values d·scale·q − m·minimum: half-precision d and m, 6-bit scales and minima of eight sub-blocks, then codes q of
+ * 4 bits, or the fifth bits of codes and the others. Scales and minima are random too; m lies near the middle of codes times d, so
+ * that values lie around 0.
  */
-const q4k: BlockFormat = {
-  ggmlType: 12,
-  blockValues: 256,
-  blockBytes: 144,
-  setScale(bytes, offset, bits) {
-    setLeadingHalf(bytes, offset, bits);
-    setLeadingHalf(bytes, offset + 2, bits + (3 << 10)); // 8 times as much
-  },
-  spread: 36.4 * Math.sqrt((16 * 16 - 1) / 12), // with the root of the mean square of scales; without minima
-};
+function minimumBlocks(ggmlType: number, bits: 4 | 5): BlockFormat {
+  return {
+    ggmlType,
+    blockValues: 256,
+    blockBytes: 16 + 32 * bits,
+    setScale(bytes, offset, halfBits) {
+      setLeadingHalf(bytes, offset, halfBits);
+      setLeadingHalf(bytes, offset + 2, halfBits + ((bits - 1) << 10)); // 2^(bits − 1) times as much
+    },
+    spread: 36.4 * spreadOf(bits), // with the root of the mean square of scales; without minima
+  };
+}
 
-/** Q5_0: half-precision scale d, 32 fifth bits, then 32 nibbles q; a value is d·(q − 16). */
-const q5: BlockFormat = {
-  ggmlType: 6,
-  blockValues: 32,
-  blockBytes: 22,
-  setScale: setLeadingHalf,
-  spread: Math.sqrt((32 * 32 - 1) / 12),
-};
-
-/** Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles; m is 16 times d. */
-const q5k: BlockFormat = {
-  ggmlType: 13,
-  blockValues: 256,
-  blockBytes: 176,
-  setScale(bytes, offset, bits) {
-    setLeadingHalf(bytes, offset, bits);
-    setLeadingHalf(bytes, offset + 2, bits + (4 << 10));
-  },
-  spread: 36.4 * Math.sqrt((32 * 32 - 1) / 12),
-};
+const q4 = plain(2, 4);
+const q5 = plain(6, 5);
+const q8 = plain(8, 8);
+const q4k = minimumBlocks(12, 4);
+const q5k = minimumBlocks(13, 5);
 
 /** F16, 32 at a time: random signs and fractions, one exponent. */
 const f16: BlockFormat = {
@@ -106,7 +84,7 @@ const q6k: BlockFormat = {
     for (let i = 192; i < 208; i++) bytes[offset + i] &= 15;
     setLeadingHalf(bytes, offset + 208, bits);
   },
-  spread: 8.8 * Math.sqrt((64 * 64 - 1) / 12), // with the root of the mean square of scales
+  spread: 8.8 * spreadOf(6), // with the root of the mean square of scales
 };
 
 /** Formats of matrices by name: the usual one, and that of some by their names in the file. */
