@@ -2,7 +2,7 @@
 # What a layer of multi-token prediction brings: a small Qwen3.5 of four layers, three of them gated delta nets, that is trained on weather
 # bulletins, and its layer on the same. The exit code is 1 where a greedy text differs from that of one-by-one decoding.
 #
-#   bench/mtp.sh [STEPS]      STEPS of pre-training, and of the layer, default 400; about five minutes on two cores
+#   bench/mtp.sh [STEPS]      STEPS of pre-training, and of the layer, default 400; under a minute on two cores
 #   LINNET_WORK=folder keeps models and runs there
 set -euo pipefail
 steps=${1:-400}
