@@ -181,12 +181,13 @@ describe.skipIf(missing)(`two servers behind haproxy${reason}`, () => {
     for (const stream of busy) stream.catch(() => undefined);
     await expect.poll(() => weightOf('linnet-a'), { timeout: 20_000 }).toBeLessThan(20);
     const counts = { 'linnet-a': 0, 'linnet-b': 0 };
-    for (let asked = 0; asked < 20; asked++) {
+    for (let asked = 0; asked < 60; asked++) {
       const response = await post('/completions', { ...greedy, prompt: 'Once', max_tokens: 2 });
       await response.text();
       counts[serverOf(response) ?? 'linnet-a']++;
     }
-    expect(counts['linnet-b']).toBeGreaterThanOrEqual(14);
+    // Half of them where haproxy does not know of the streams.
+    expect(counts['linnet-b']).toBeGreaterThan(36);
     gone.abort();
     await Promise.allSettled(busy);
     await expect.poll(() => weightOf('linnet-a'), { timeout: 20_000 }).toBe(100);
