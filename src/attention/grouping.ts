@@ -141,12 +141,10 @@ function fadedSums(values: Value, reverse: boolean, fade: number): Value {
   const inside = matmul(fadedGroups(values, size, reverse, fade), cut);
   // A block as the next one's first group reads it, and the share of the blocks beside in every group.
   const powers = (rising: boolean): Value =>
-    values.graph.sharedConstant(`powers of ${fade}, ${rising}`, () =>
-      tensor(
-        'float32',
-        [1, 1, 1, size],
-        Float32Array.from({ length: size }, (_, i) => fade ** (rising ? i : size - 1 - i)),
-      ),
+    values.graph.sharedNumbers(
+      `powers of ${fade}, ${rising}`,
+      [1, 1, 1, size],
+      (i) => fade ** (rising ? i : size - 1 - i),
     );
   const whole = reshape(matmul(powers(reverse), cut), [M, B, blocks, F]);
   const beside = reshape(fadedSums(whole, reverse, fade ** size), [M, B * blocks, 1, F]);
@@ -156,11 +154,8 @@ function fadedSums(values: Value, reverse: boolean, fade: number): Value {
 
 /** The factor of every group for every reading group, 0 for itself and the other side: [1,1,N,N]. */
 function fadedGroups(like: Value, N: number, reverse: boolean, fade: number): Value {
-  return like.graph.sharedConstant(`faded groups N=${N} ${reverse} ${fade}`, () => {
-    const weights = Float32Array.from({ length: N * N }, (_, i) => {
-      const distance = (Math.floor(i / N) - (i % N)) * (reverse ? -1 : 1);
-      return distance < 1 ? 0 : fade ** (distance - 1);
-    });
-    return tensor('float32', [1, 1, N, N], weights);
+  return like.graph.sharedNumbers(`faded groups N=${N} ${reverse} ${fade}`, [1, 1, N, N], (i) => {
+    const distance = (Math.floor(i / N) - (i % N)) * (reverse ? -1 : 1);
+    return distance < 1 ? 0 : fade ** (distance - 1);
   });
 }

@@ -8,7 +8,7 @@
 import { internalError, LinnetError } from '../errors.ts';
 import type { Device, OnnxAttributes, OnnxDomain, ValueType } from './onnx/model.ts';
 import { formatShape, type Shape } from './shape.ts';
-import { type AnyTensor, type DeferredTensor, type DType, discriminated, type Tensor } from './tensor.ts';
+import { type AnyTensor, type DeferredTensor, type DType, discriminated, elementCount, type Tensor } from './tensor.ts';
 import type { JsonObject } from '../files/json-object.ts';
 
 export type { ValueType };
@@ -211,6 +211,15 @@ export class Graph {
   /** A constant that several parts of a graph ask for under one key; made at the first request. */
   sharedConstant(key: string, make: () => Tensor): Value {
     return this.#once(`constant ${key}`, () => [this.constant(make())])[0];
+  }
+
+  /** `sharedConstant` of float32 numbers by their index in row-major order. */
+  sharedNumbers(key: string, shape: readonly number[], at: (index: number) => number): Value {
+    return this.sharedConstant(key, () => {
+      const data = new Float32Array(elementCount(shape));
+      for (let i = 0; i < data.length; i++) data[i] = at(i);
+      return { dtype: 'float32', shape, data };
+    });
   }
 
   /** A float32 scalar constant. Equal scalars are one value. */

@@ -17,7 +17,7 @@ import {
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { formatShape, sameShape } from '../../graph/shape.ts';
-import { dataOf, int32, type Tensor, tensor } from '../../graph/tensor.ts';
+import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { CausalModel } from '../model.ts';
@@ -141,11 +141,9 @@ function mapsGraph(model: CausalModel, parameters: ReadonlyMap<string, Tensor>, 
 
 /** [1,T,M,T]: the value of position j is the unit vector j, in every head. */
 function unitValues(graph: Graph, length: number, heads: number): Value {
-  return graph.sharedConstant(`unit values ${length} ${heads}`, () => {
-    const data = new Float32Array(length * heads * length);
-    for (let row = 0; row < length * heads; row++) data[row * length + Math.floor(row / heads)] = 1;
-    return tensor('float32', [1, length, heads, length], data);
-  });
+  return graph.sharedNumbers(`unit values ${length} ${heads}`, [1, length, heads, length], (i) =>
+    i % length === Math.floor(i / (length * heads)) ? 1 : 0,
+  );
 }
 
 /** Parameters of a mixer that depend on the width of values have no unit vectors to go with. */

@@ -36,7 +36,6 @@ import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { gather } from '../../graph/ops/indexing.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
 import { addDims, type Dim, multiplyDims, sameShape } from '../../graph/shape.ts';
-import { tensor } from '../../graph/tensor.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
 import { type AutoregressiveModel, type CrossAttention, valueWidth } from '../model.ts';
@@ -190,9 +189,7 @@ export function onesInputName(layout: string): string {
 }
 
 function onesOf(graph: Graph, rows: number, lanes: number): Value {
-  return graph.sharedConstant(`ones of ${rows} rows, ${lanes}`, () =>
-    tensor('float32', [1, 1, rows, lanes], new Float32Array(rows * lanes).fill(1)),
-  );
+  return graph.sharedNumbers(`ones of ${rows} rows, ${lanes}`, [1, 1, rows, lanes], () => 1);
 }
 
 /** S of a layout. */

@@ -133,8 +133,8 @@ function maskedToDegree(source: ParameterSource, strength: number): ParameterSou
       const value = source.parameter(name, shape);
       if (!name.endsWith(filterName)) return value;
       const K = shape[2];
-      const factors = graph.sharedConstant(`mask of degree ${strength}, K=${K}`, () =>
-        float32([1, 1, K, 1], degrees(K, strength)),
+      const factors = graph.sharedNumbers(`mask of degree ${strength}, K=${K}`, [1, 1, K, 1], (at) =>
+        degree(K, strength, at),
       );
       return mul(value, factors);
     },
@@ -145,16 +145,16 @@ function maskedTensors(parameters: Weights, strength: number): typeof parameters
   return new Map(
     [...parameters].map(([name, value]) => {
       if (!name.endsWith(filterName)) return [name, value];
-      const factors = degrees(value.shape[2], strength);
-      const data = dataOf(value, 'float32').map((weight, at) => weight * factors[at % factors.length]);
+      const K = value.shape[2];
+      const data = dataOf(value, 'float32').map((weight, at) => weight * Math.fround(degree(K, strength, at % K)));
       return [name, float32(value.shape, data)];
     }),
   );
 }
 
-/** Factors of the K filter weights; the weights after the centre read the future. */
-function degrees(K: number, strength: number): Float32Array {
-  return Float32Array.from({ length: K }, (_, at) => (at > convolutionReach(K) ? 1 - strength : 1));
+/** Factor of a filter weight; the weights after the centre read the future. */
+function degree(K: number, strength: number, at: number): number {
+  return at > convolutionReach(K) ? 1 - strength : 1;
 }
 
 /** Stretches of held-out text, of which only the last byte is asked for: the model is given nothing behind it. */

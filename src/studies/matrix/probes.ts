@@ -53,12 +53,8 @@ const tinyT5 = {
 };
 
 /** A probe of a family whose attentions are all of one direction. */
-function uniform(family: string, direction: Direction, config: JsonObject): SupportProbe {
-  return {
-    family,
-    direction,
-    model: (mixer) => withMixer<Model>(describeModel(config), mixer),
-  };
+function uniform(direction: Direction, config: FamilyConfig): SupportProbe {
+  return { family: config.model_type, direction, model: (mixer) => withMixer<Model>(describeModel(config), mixer) };
 }
 
 /** A probe of one part of a T5; the other parts stay softmax. */
@@ -75,13 +71,15 @@ function part(name: AttentionPart, direction: Direction): SupportProbe {
   };
 }
 
-/** All probes, in the order of the matrix. A new family adds its lines here. */
-export const supportProbes: readonly SupportProbe[] = [
-  uniform('llama', 'causal', { model_type: 'llama', ...tinyDecoder }),
-  uniform('mistral', 'causal', { model_type: 'mistral', ...tinyDecoder }),
-  uniform('qwen2', 'causal', { model_type: 'qwen2', ...tinyDecoder }),
-  uniform('qwen3', 'causal', { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 }),
-  uniform('falcon_h1', 'causal', {
+type FamilyConfig = JsonObject & { readonly model_type: string };
+
+/** Families that read the past. A new one adds its line here, or below. */
+const causal: readonly FamilyConfig[] = [
+  { model_type: 'llama', ...tinyDecoder },
+  { model_type: 'mistral', ...tinyDecoder },
+  { model_type: 'qwen2', ...tinyDecoder },
+  { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 },
+  {
     model_type: 'falcon_h1',
     ...tinyDecoder,
     mamba_d_ssm: 8,
@@ -89,43 +87,43 @@ export const supportProbes: readonly SupportProbe[] = [
     mamba_d_head: 4,
     mamba_d_state: 4,
     mamba_n_groups: 1,
-  }),
-  uniform('granite', 'causal', { model_type: 'granite', ...tinyDecoder, attention_multiplier: 0.3 }),
-  uniform('granitemoehybrid', 'causal', {
+  },
+  { model_type: 'granite', ...tinyDecoder, attention_multiplier: 0.3 },
+  {
     model_type: 'granitemoehybrid',
     ...tinyDecoder,
     shared_intermediate_size: 24,
     mamba_n_heads: 4,
     mamba_d_state: 5,
     layer_types: ['mamba', 'attention'],
-  }),
-  uniform('lfm2', 'causal', { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] }),
-  uniform('qwen3_5', 'causal', { model_type: 'qwen3_5', text_config: { model_type: 'qwen3_5_text', ...tinyDelta } }),
-  uniform('qwen3_5_text', 'causal', { model_type: 'qwen3_5_text', ...tinyDelta }),
-  uniform('qwen3_next', 'causal', { model_type: 'qwen3_next', ...tinyDelta, num_experts: 0 }),
-  uniform('olmo_hybrid', 'causal', {
+  },
+  { model_type: 'lfm2', ...tinyDecoder, block_multiple_of: 8, full_attn_idxs: [1] },
+  { model_type: 'qwen3_5', text_config: { model_type: 'qwen3_5_text', ...tinyDelta } },
+  { model_type: 'qwen3_5_text', ...tinyDelta },
+  { model_type: 'qwen3_next', ...tinyDelta, num_experts: 0 },
+  {
     model_type: 'olmo_hybrid',
     ...tinyDecoder,
     ...tinyStates,
     rope_parameters: { rope_theta: 10_000 },
-  }),
-  uniform('gemma3_text', 'causal', {
+  },
+  {
     model_type: 'gemma3_text',
     ...tinyDecoder,
     head_dim: 6,
     sliding_window: 5,
     sliding_window_pattern: 2,
-  }),
-  uniform('smollm3', 'causal', { model_type: 'smollm3', ...tinyDecoder, no_rope_layer_interval: 2 }),
-  uniform('gpt2', 'causal', {
+  },
+  { model_type: 'smollm3', ...tinyDecoder, no_rope_layer_interval: 2 },
+  {
     model_type: 'gpt2',
     vocab_size: 19,
     n_positions: 64,
     n_embd: 16,
     n_layer: 2,
     n_head: 4,
-  }),
-  uniform('flash', 'causal', {
+  },
+  {
     model_type: 'flash',
     vocab_size: 19,
     dim: 16,
@@ -133,26 +131,30 @@ export const supportProbes: readonly SupportProbe[] = [
     group_size: 4,
     query_key_dim: 8,
     trained_length: 64,
-  }),
-  uniform('bert', 'bidirectional', {
+  },
+];
+
+/** Families that read whole texts. */
+const bidirectional: readonly FamilyConfig[] = [
+  {
     ...tiny,
     model_type: 'bert',
     max_position_embeddings: 64,
     type_vocab_size: 2,
-  }),
-  uniform('roberta', 'bidirectional', {
+  },
+  {
     ...tiny,
     model_type: 'roberta',
     max_position_embeddings: 66,
     type_vocab_size: 1,
-  }),
-  uniform('xlm-roberta', 'bidirectional', {
+  },
+  {
     ...tiny,
     model_type: 'xlm-roberta',
     max_position_embeddings: 66,
     type_vocab_size: 1,
-  }),
-  uniform('distilbert', 'bidirectional', {
+  },
+  {
     model_type: 'distilbert',
     vocab_size: 19,
     max_position_embeddings: 64,
@@ -160,7 +162,13 @@ export const supportProbes: readonly SupportProbe[] = [
     hidden_dim: 24,
     n_layers: 2,
     n_heads: 4,
-  }),
+  },
+];
+
+/** All probes, in the order of the matrix. */
+export const supportProbes: readonly SupportProbe[] = [
+  ...causal.map((config) => uniform('causal', config)),
+  ...bidirectional.map((config) => uniform('bidirectional', config)),
   part('encoder', 'bidirectional'),
   part('decoder', 'causal'),
   part('cross', 'cross'),

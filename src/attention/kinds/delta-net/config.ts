@@ -6,7 +6,6 @@ import { add, div, exp, maximum, mul, neg } from '../../../graph/ops/elementwise
 import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { deltaGates, type RecurrenceRows } from '../../../graph/ops/recurrence.ts';
-import { tensor } from '../../../graph/tensor.ts';
 import { learnedParameter } from '../../attention-layer.ts';
 import type { HeadCounts, MixerParameter, MixerParameterValues } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
@@ -97,9 +96,7 @@ export function siluOf(x: Value): Value {
 export function deltaNetLength(rows: Value, isQuery = false): Value {
   const D = Number(rows.shape[rows.rank - 1]);
   const size = 1 / Math.sqrt(D) / (isQuery ? Math.sqrt(D) : 1);
-  const gain = rows.graph.sharedConstant(`lengths ${size} of ${D}`, () =>
-    tensor('float32', [D], new Float32Array(D).fill(size)),
-  );
+  const gain = rows.graph.sharedNumbers(`lengths ${size} of ${D}`, [D], () => size);
   return rmsNorm(rows, gain, lengthEpsilon / D);
 }
 

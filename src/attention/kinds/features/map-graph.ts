@@ -102,20 +102,8 @@ const graphFeatures: { readonly [N in FeatureMapName]: GraphFeatures<N> } = {
     const buckets = 2 ** bits;
     const sides = matmul(x, projection(x, 'normal', hashes * bits, seed, normalDirections));
     const ones = reshape(cast(greater(sides, 0), 'float32'), [B, heads, rows, hashes, bits]);
-    const powers = x.graph.sharedConstant(`powers of 2 ${bits}`, () =>
-      tensor(
-        'float32',
-        [bits, 1],
-        Float32Array.from({ length: bits }, (_, bit) => 2 ** bit),
-      ),
-    );
-    const numbers = x.graph.sharedConstant(`numbers ${buckets}`, () =>
-      tensor(
-        'float32',
-        [buckets],
-        Float32Array.from({ length: buckets }, (_, i) => i),
-      ),
-    );
+    const powers = x.graph.sharedNumbers(`powers of 2 ${bits}`, [bits, 1], (bit) => 2 ** bit);
+    const numbers = x.graph.sharedNumbers(`numbers ${buckets}`, [buckets], (i) => i);
     const oneHot = cast(equal(matmul(ones, powers), numbers), 'float32'); // [B,heads,rows,hashes,buckets]
     const flat = reshape(oneHot, [B, heads, rows, hashes * buckets]);
     return stopGradient(mul(flat, 1 / Math.sqrt(hashes)));

@@ -2,7 +2,6 @@
 import type { Value } from '../../../graph/graph.ts';
 import { sum } from '../../../graph/ops/contraction.ts';
 import { cast, div, greater, maximum, mul } from '../../../graph/ops/elementwise.ts';
-import { tensor } from '../../../graph/tensor.ts';
 import { pad, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
@@ -40,7 +39,7 @@ const norms: Readonly<Record<SumOutput, (weighted: Value, floor: number) => Valu
   },
   rms(weighted) {
     const E = Number(weighted.shape[weighted.rank - 1]);
-    const gain = weighted.graph.sharedConstant(`ones ${E}`, () => tensor('float32', [E], new Float32Array(E).fill(1)));
+    const gain = weighted.graph.sharedNumbers(`ones ${E}`, [E], () => 1);
     return rmsNorm(weighted, gain, outputEpsilon);
   },
   // Where no hash collides, the sum is zero and has no direction: without the mask ε's gradient of 1e5 would pass.

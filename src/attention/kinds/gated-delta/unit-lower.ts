@@ -8,7 +8,6 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul, neg } from '../../../graph/ops/elementwise.ts';
 import { inverse } from '../../../graph/ops/inverse.ts';
 import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
-import { tensor } from '../../../graph/tensor.ts';
 
 /** Rows of a block that is inverted by elimination; larger ones of an even size are halved, which is faster. */
 const smallBlock = 32;
@@ -37,7 +36,5 @@ export function identityMatrix(like: Value, n: number): Value {
 
 /** 1 where the condition holds, else 0: [n,n]. */
 function squareConstant(like: Value, n: number, name: string, is: (row: number, column: number) => boolean): Value {
-  const ones = (): Float32Array =>
-    Float32Array.from({ length: n * n }, (_, i) => (is(Math.floor(i / n), i % n) ? 1 : 0));
-  return like.graph.sharedConstant(`${name} ${n}`, () => tensor('float32', [n, n], ones()));
+  return like.graph.sharedNumbers(`${name} ${n}`, [n, n], (i) => (is(Math.floor(i / n), i % n) ? 1 : 0));
 }

@@ -85,10 +85,11 @@ export function logDecays(decay: Decay, v: Value, parameters: MixerParameterValu
   const none = mul(slice(v, 3, 0, 1), 0);
   if (decay === 'none') return none;
   if (decay === 'learned') return add(none, rates());
-  const fixed = v.graph.sharedConstant(`fixed log decays ${M}`, () =>
-    tensor('float32', [M, 1], Float32Array.from(fixedDecay(M))),
+  const decays = fixedDecay(M);
+  return add(
+    none,
+    v.graph.sharedNumbers(`fixed log decays ${M}`, [M, 1], (head) => decays[head]),
   );
-  return add(none, fixed);
 }
 
 /** g of every position of a key-value head, in float64: [n]. */
@@ -111,12 +112,8 @@ export function referenceLogDecays(decay: Decay, positions: ReferencePositions, 
 
 /** A triangle of ones [n,n]: column ≤ row, or column < row if it is strict. */
 function triangle(like: Value, n: number, strict = false): Value {
-  return like.graph.sharedConstant(`${strict ? 'strict ' : ''}triangle ${n}`, () =>
-    tensor(
-      'float32',
-      [n, n],
-      Float32Array.from({ length: n * n }, (_, i) => (i % n <= Math.floor(i / n) - (strict ? 1 : 0) ? 1 : 0)),
-    ),
+  return like.graph.sharedNumbers(`${strict ? 'strict ' : ''}triangle ${n}`, [n, n], (i) =>
+    i % n <= Math.floor(i / n) - (strict ? 1 : 0) ? 1 : 0,
   );
 }
 

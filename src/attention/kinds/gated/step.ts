@@ -8,7 +8,6 @@ import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, pad, reshape, slice } from '../../../graph/ops/layout.ts';
 import { deltaGates } from '../../../graph/ops/recurrence.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
-import { float32 } from '../../../graph/tensor.ts';
 import { convolutionReach } from '../../convolution-config.ts';
 import { openBlock } from '../../masks.ts';
 import type { AttentionDims, Fold, MixerStepOutput, RecurrentForm, StateShape, StepInput } from '../../mixer.ts';
@@ -69,8 +68,7 @@ function step(config: GatedMixer, input: StepInput): MixerStepOutput {
 function softplusOfRuntime(x: Value): Value {
   const M = Number(x.shape[2]);
   const numbers = reshape(x, x.shape.slice(0, 3));
-  const all = (value: number): Value =>
-    x.graph.sharedConstant(`${value} of ${M} heads`, () => float32([M], new Float32Array(M).fill(value)));
+  const all = (value: number): Value => x.graph.sharedNumbers(`${value} of ${M} heads`, [M], () => value);
   return reshape(deltaGates(numbers, all(0), all(1), numbers)[0], x.shape);
 }
 

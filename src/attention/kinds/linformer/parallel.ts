@@ -9,7 +9,6 @@ import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { max } from '../../../graph/ops/reduce.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
-import { tensor } from '../../../graph/tensor.ts';
 import {
   type AttentionMask,
   causalAttention,
@@ -133,15 +132,12 @@ function blockBias(
   sees: (block: number, other: number) => boolean,
 ): Value {
   const name = `linformer blocks ${N} ${rows} ${sees(0, 1) ? 'other' : 'earlier'}`;
-  return like.graph.sharedConstant(name, () => {
-    const bias = Float32Array.from({ length: N * N * rows }, (_, i) =>
-      sees(Math.floor(i / (N * rows)), Math.floor((i % (N * rows)) / rows)) ? 0 : maskedScore,
-    );
-    return tensor('float32', [N, 1, N * rows], bias);
-  });
+  return like.graph.sharedNumbers(name, [N, 1, N * rows], (i) =>
+    sees(Math.floor(i / (N * rows)), Math.floor((i % (N * rows)) / rows)) ? 0 : maskedScore,
+  );
 }
 
 /** [count] ones, a constant. */
 export function ones(like: Value, count: number): Value {
-  return like.graph.sharedConstant(`ones ${count}`, () => tensor('float32', [count], new Float32Array(count).fill(1)));
+  return like.graph.sharedNumbers(`ones ${count}`, [count], () => 1);
 }

@@ -6,7 +6,6 @@
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, cast, div, exp, greater, log, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
-import { tensor, type Tensor } from '../../../graph/tensor.ts';
 import { pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
 import { scoreBias } from '../../attention-mask.ts';
@@ -63,9 +62,8 @@ export function logDecay(
 ) {
   if (decay === 'none') return undefined;
   if (decay === 'fixed') {
-    return like.graph.sharedConstant(`fixed decay ${keyValueHeads}`, () =>
-      tensor('float32', [keyValueHeads], Float32Array.from(fixedDecay(keyValueHeads))),
-    );
+    const decays = fixedDecay(keyValueHeads);
+    return like.graph.sharedNumbers(`fixed decay ${keyValueHeads}`, [keyValueHeads], (head) => decays[head]);
   }
   return neg(exp(learnedParameter(parameters, memoryDecayName)));
 }
@@ -108,12 +106,8 @@ export function rememberedRow(
 
 /** 0 for sinks, which are never folded, 1 for other positions: [1,n,1,1]. */
 function foldedPositions(like: Value, length: number, sinks: number): Value {
-  return like.graph.sharedConstant(`folded ${length} ${sinks}`, () =>
-    tensor(
-      'float32',
-      [1, length, 1, 1],
-      Float32Array.from({ length }, (_, position) => (position < sinks ? 0 : 1)),
-    ),
+  return like.graph.sharedNumbers(`folded ${length} ${sinks}`, [1, length, 1, 1], (position) =>
+    position < sinks ? 0 : 1,
   );
 }
 
@@ -130,20 +124,15 @@ function outsideSums(perGroup: Value, W: number, bothSides: boolean): Value {
 /** As `outsideSums`, each group times γ to the number of groups that lie between it and the window. */
 function decayedSums(perGroup: Value, W: number, bothSides: boolean, decay: Value): Value {
   const [M, B, N, F, columns] = perGroup.shape.map(Number);
+  // For queries of group b and keys of group a, a function of |b − a| − W, or of b − a − W for the past alone: [N,N].
   const constant = (name: string, of: (age: number) => number): Value =>
-    perGroup.graph.sharedConstant(`groups ${name} ${N} ${W} ${bothSides}`, () => matrixOfAges(N, W, bothSides, of));
+    perGroup.graph.sharedNumbers(`groups ${name} ${N} ${W} ${bothSides}`, [N, N], (i) => {
+      const distance = Math.floor(i / N) - (i % N);
+      return of((bothSides ? Math.abs(distance) : distance) - W);
+    });
   const ages = constant('ages', (age) => Math.max(age, 0));
   const isOutside = constant('outside', (age) => (age >= 0 ? 1 : 0));
   const weights = mul(exp(mul(reshape(decay, [M, 1, 1]), ages)), isOutside); // [M,N,N]
   const sums = matmul(reshape(weights, [M, 1, N, N]), reshape(perGroup, [M, B, N, F * columns]));
   return reshape(sums, [M, B, N, F, columns]);
-}
-
-/** For queries of group b and keys of group a, a function of |b − a| − W, or of b − a − W for the past alone: [N,N]. */
-function matrixOfAges(N: number, W: number, bothSides: boolean, of: (age: number) => number): Tensor {
-  const values = Float32Array.from({ length: N * N }, (_, i) => {
-    const distance = Math.floor(i / N) - (i % N);
-    return of((bothSides ? Math.abs(distance) : distance) - W);
-  });
-  return tensor('float32', [N, N], values);
 }

@@ -7,7 +7,6 @@ import type { Value } from '../../../graph/graph.ts';
 import { mul, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
-import { tensor } from '../../../graph/tensor.ts';
 import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
 import { configError } from '../../config-fields.ts';
 import { type OwnLayer, times } from './config.ts';
@@ -117,7 +116,7 @@ function normed(x: Value, gain: Value, parts: number, epsilon: number): Value {
   if (parts === 1) return rmsNorm(x, gain, epsilon);
   const [B, T, channels] = x.shape;
   const each = Number(channels) / parts;
-  const ones = x.graph.sharedConstant(`ones ${each}`, () => tensor('float32', [each], new Float32Array(each).fill(1)));
+  const ones = x.graph.sharedNumbers(`ones ${each}`, [each], () => 1);
   const unit = rmsNorm(reshape(x, [B, T, parts, each]), ones, epsilon);
   return mul(reshape(unit, [B, T, channels]), gain);
 }
