@@ -265,22 +265,25 @@ export class StepEngine implements AsyncDisposable {
     const isSingle = requests.length * most === 1 && requests[0].wanted.length === 1;
     if (!isSingle || equal < 0) return run(true);
     const [alone, paired] = [await run(false), await run(true)];
-    const [first, second] = [this.#firstNode(alone), this.#firstNode(paired)];
-    const isEqual = first.every((row, i) => row.every((x, at) => Object.is(x, second[i][at])));
-    this.#equalNumbers[weights] = isEqual ? first.reduce((sum, row) => sum + row.length, equal) : -1;
+    const compared = this.#equalOfFirstNode(alone, paired);
+    this.#equalNumbers[weights] = compared < 0 ? -1 : equal + compared;
     return paired;
   }
 
-  /** Logits and rows of the first node. */
-  #firstNode({ results, nodes, count }: StepResults): Float32Array[] {
-    const { vocabulary } = this.model.sizes;
-    return [
-      dataOf(results.logits, 'float32', count * vocabulary).subarray(0, vocabulary),
-      ...this.layout.rows.flatMap(({ name, heads, width }) => {
-        const data = dataOf(results[name], 'float32', nodes * heads * width);
-        return Array.from({ length: heads }, (_, m) => data.subarray(m * nodes * width, (m * nodes + 1) * width));
-      }),
-    ];
+  /** How many numbers of the first node two runs have with equal bits: its logits and rows; -1 where some differ. */
+  #equalOfFirstNode(alone: StepResults, paired: StepResults): number {
+    const logits = { name: 'logits', heads: 1, width: this.model.sizes.vocabulary };
+    let count = 0;
+    for (const { name, heads, width } of [logits, ...this.layout.rows]) {
+      const one = dataOf(alone.results[name], 'float32');
+      const other = dataOf(paired.results[name], 'float32');
+      const stride = name === 'logits' ? width : paired.nodes * width;
+      for (let head = 0; head < heads; head++) {
+        for (let i = 0; i < width; i++) if (!Object.is(one[head * width + i], other[head * stride + i])) return -1;
+      }
+      count += heads * width;
+    }
+    return count;
   }
 
   /**

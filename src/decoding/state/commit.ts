@@ -1,6 +1,5 @@
 /** Taking accepted nodes into a state: rows into the ring, groups that closed into S. No replay, no snapshot. */
 import { slotOf, windowStart } from '../../attention/masks.ts';
-import type { Horizon } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { FoldClass, LayerLayout } from '../../models/graphs/model-layout.ts';
@@ -162,7 +161,11 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
     const { horizon, layers } = slots;
     const positions = state.positions(slots);
     const count = positions.length;
-    for (const i of keptNodes(state.length, nodes.length, count, horizon)) {
+    const { sinks = 0 } = horizon;
+    // Later nodes would overwrite the rows of those before.
+    const overwritten = Math.max(0, nodes.length - (count - sinks));
+    for (let i = 0; i < nodes.length; i++) {
+      if (i < overwritten && state.length + i >= sinks) continue;
       const slot = slotOf(state.length + i, count, horizon);
       positions[slot] = state.length + i;
       for (const layer of layers) {
@@ -179,12 +182,4 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
       }
     }
   }
-}
-
-/** Of `count` nodes that follow a text of `length` tokens, those whose rows no later one of them would overwrite. */
-function keptNodes(length: number, count: number, slots: number, { sinks = 0 }: Horizon): number[] {
-  const overwritten = Math.max(0, count - (slots - sinks));
-  const kept: number[] = [];
-  for (let i = 0; i < count; i++) if (i >= overwritten || length + i < sinks) kept.push(i);
-  return kept;
 }
