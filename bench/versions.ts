@@ -6,10 +6,10 @@
  *
  *   git worktree add --detach ../linnet-before COMMIT && ln -s "$PWD/node_modules" ../linnet-before/
  *   npx tsx bench/versions.ts ../linnet-before MODEL… [--dtypes f32,int4,w8a8,mixed] [--turns 3] [--seconds 1]
- *     [--contexts 64,4096] [--prompts 1024] [--rows 4,16] [--trees 16,64] [--tokens 64] [--widths 256,512] [--json FILE]
+ *     [--contexts 64,4096] [--prompts 1024] [--rows 4,16] [--trees 16,64] [--tokens 64] [--processes 3] [--widths 256,512] [--json FILE]
  *
  * MODEL is an exported folder or a checkpoint, or `BEFORE,NOW`, a folder of each version; with --dtypes each checkout exports a checkpoint for itself, and
- * `like:tinyllama-1.1b` is a shape of `linnet synth`. An empty list leaves its rows out. Both must share `node_modules`: the
+ * `like:tinyllama-1.1b` is a shape of `linnet synth`. An empty list, or 0, leaves its rows out. Both must share `node_modules`: the
  * native runtime can be loaded only once.
  */
 import { writeFile } from 'node:fs/promises';
@@ -33,13 +33,14 @@ const { positionals, values } = parseArgs({
     rows: { type: 'string', default: '4,16' },
     trees: { type: 'string', default: '16,64' },
     tokens: { type: 'string', default: '64' },
+    processes: { type: 'string', default: '3' },
     widths: { type: 'string', default: '256,512' },
     json: { type: 'string' },
   },
 });
 const list = (text: string): string[] => (text === '' ? [] : text.split(','));
 const numbers = (text: string): number[] => list(text).map(Number);
-const [turns, seconds] = [values.turns, values.seconds].map(Number);
+const [turns, seconds, processes] = [values.turns, values.seconds, values.processes].map(Number);
 const { contexts, prompts, rows, trees } = values;
 const sizes = {
   ...{ contexts: numbers(contexts), prompts: numbers(prompts), rows: numbers(rows), trees: numbers(trees) },
@@ -80,7 +81,7 @@ await withModels(checkouts, models, list(values.dtypes), async ({ description, f
   for (const { engine } of subjects) await engine.dispose();
   const tokens = Number(values.tokens);
   if (tokens > 1) results.push(...(await takeTurns([await textCase(checkouts, folders, tokens)], turns, seconds)));
-  results.push(...(await processResults(checkouts, folders, turns)));
+  if (processes > 0) results.push(...(await processResults(checkouts, folders, turns, processes)));
   show(description, results);
 });
 const widths = numbers(values.widths);

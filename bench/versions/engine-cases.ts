@@ -103,7 +103,7 @@ export function engineCases(subjects: readonly [Subject, Subject], sizes: Engine
   });
   return [
     ...sizes.contexts.map((context) => made(`one token at ${context}`, oneToken(context))),
-    ...sizes.prompts.map((length) => made(`prompt of ${length}`, prompt(length), 2)),
+    ...sizes.prompts.map((length) => made(`prompt of ${length}`, prompt(length), 1)),
     ...sizes.rows.map((count) => made(`${count} texts, a token each`, rows(count))),
     ...sizes.trees.map((size) => made(`tree of ${size} nodes`, tree(size))),
   ];

@@ -9,14 +9,15 @@ import { bothVersions, type CaseResult, resultOf, type Samples } from './turns.t
 const child = fileURLToPath(new URL('open-model.ts', import.meta.url));
 const reportSchema = z.strictObject({ openMs: z.number(), peakMiB: z.number() });
 
-/** Processes of each version in a turn. */
-const processes = 3;
-
-/** Time to open, and the peak of a process that reads a prompt and goes on for some tokens. */
+/**
+ * Time to open, and the peak of a process that reads a prompt and goes on for some tokens.
+ * @param processes of each version in a turn
+ */
 export async function processResults(
   checkouts: readonly [Checkout, Checkout],
   models: readonly [string, string],
   turns: number,
+  processes: number,
 ): Promise<CaseResult[]> {
   const [times, peaks] = [0, 1].map(() => Array.from({ length: turns }, (): Samples => [[], []]));
   for (let turn = 0; turn < turns; turn++) {
