@@ -81,7 +81,19 @@ describe('a conversion', () => {
 
   it('plans memory, disk and time, and does nothing else', async () => {
     const { plan } = await runJson(
-      ...command('--steps', '4,4,4', '--length', '16', '--memory', 'learned,2GiB', '--plan', '--out', at('planned')),
+      ...command(
+        '--steps',
+        '4,4,4',
+        '--length',
+        '16',
+        '--window-memory',
+        'learned',
+        '--memory',
+        '2GiB',
+        '--plan',
+        '--out',
+        at('planned'),
+      ),
     );
     const { stages, memoryLimitBytes } = plan as {
       stages: Record<'length' | 'batch' | 'tokens' | 'memoryBytes' | 'diskBytes' | 'seconds', number>[];
@@ -107,7 +119,7 @@ describe('a conversion', () => {
   });
 
   it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {
-    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--sinks', '0'];
+    const options = ['--steps', '0,4,0', '--group', '4', '--window-memory', 'none', '--sinks', '0'];
     const json = await runJson(...command(...options, '--out', at('steps')));
     const stages = json.stages as { name: string; steps: number }[];
     expect(stages.map(({ name, steps }) => [name, steps])).toEqual([
@@ -162,7 +174,7 @@ describe('a conversion', () => {
 
 it('says of a conversion that lost much that it did, in the terminal and in the report', async () => {
   const tiny = ['convert', 'assets/tiny-llama', '--data', at('text.jsonl'), '--held-out', '2', '--steps', '0,0,0'];
-  const state = ['--group', '2', '--memory', 'none', '--sinks', '0', '--contexts', '64', '--threads', '1'];
+  const state = ['--group', '2', '--window-memory', 'none', '--sinks', '0', '--contexts', '64', '--threads', '1'];
   const { stdout, exitCode } = await runCaptured([...tiny, ...state, '--out', at('bad')]);
   expect(exitCode).toBe(0);
   const [, change] = /\((\+[\d.]+) %\) on test text/.exec(stdout) ?? [];
@@ -185,7 +197,8 @@ describe('is refused', () => {
     [['--steps', '4'], /expected optimizer steps of transfer, logits, long/],
     [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget are two ways to say the same/],
     [['--group', '4', '--state', '8KiB'], /--group and --state are two ways to say the same/],
-    [['--memory', 'some'], /expected one of learned, none, a size such as 8GiB/],
+    [['--memory', 'none'], /--memory is "none"; expected an amount .*window is --window-memory/],
+    [['--window-memory', 'some'], /expected one of learned, none/],
     [['--memory', '100MiB'], /a step of .* tokens takes about .*the limit is 100 MiB/],
     [['--state', 'little'], /expected an amount such as/],
     [['--keep', 'auto:2'], /keeping 2 of 2 layers leaves none/],

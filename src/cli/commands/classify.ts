@@ -7,11 +7,11 @@ import { open } from '../../open/index.ts';
 import type { Classifier } from '../../open/readers.ts';
 import type { Classification } from '../../open/text-reader.ts';
 import { fixed, formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
-import { defineCommand, engineOptions, optional, optionalList } from '../framework/command.ts';
+import { defineCommand, engineOptions, optional, optionalList, required } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { anyText, called, filePath, path } from '../framework/option-values.ts';
-import { folderOf } from '../options/model-options.ts';
+import { modelFolder } from '../options/model-options.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 
 const { textField, pairField } = optionsOf(labelShape);
@@ -27,7 +27,7 @@ export const classify = defineCommand({
     'linnet classify runs/sentiment --text - < review.txt',
     'linnet classify runs/sentiment --data reviews.csv --text-field review --out classes.jsonl',
   ],
-  arguments: { model: folderOf('the classifier') },
+  arguments: { model: required(modelFolder, 'folder of the classifier') },
   options: {
     text: optional(anyText, 'the text; - is the standard input'),
     pair: optional(anyText, 'a second text that belongs to it'),

@@ -45,7 +45,8 @@ import {
   redisUrl,
   text,
 } from '../framework/option-values.ts';
-import { keptLayers, keptOf, memoryChoice, stageSteps } from '../options/conversion-values.ts';
+import { windowMemoryOptions } from '../options/memory-option.ts';
+import { keptLayers, keptOf, stageSteps } from '../options/conversion-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
 import { shareFolder, storeOptions } from '../options/store-options.ts';
 import { fieldOption } from '../options/text-options.ts';
@@ -88,11 +89,7 @@ export const convertCommand = defineCommand({
       'largest state of the converted layers in float32, such as 2MiB (default: that of G = 64)',
     ),
     group: optional(integer(1, 65536, 'number'), 'positions per group, G, in place of --state'),
-    memory: optional(
-      memoryChoice(conversionMemories),
-      'memory of tokens that have left the window: learned (decaying sums, the default) or none; or a size such as ' +
-        '8GiB, the most memory to take (default: three quarters of the available memory); or both, with a comma',
-    ),
+    ...windowMemoryOptions(conversionMemories),
     plan: planOption,
     keep: optional(
       keptLayers,
@@ -148,7 +145,7 @@ export const convertCommand = defineCommand({
     const { model: given, data, field, heldOut, out, replace, dtype, resume, store, index: share } = options;
     const { batch, length, seed, steps, state: stateBytes, group, sinks, inputs, judge } = options;
     const { budget = defaultBudget, contexts = defaultContexts } = options;
-    const { memory = 'learned', limit: memoryBytes } = options.memory ?? {};
+    const { windowMemory: memory = 'learned', memory: memoryBytes } = options;
     if (!options.plan) await requireFree(out, replace);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');

@@ -8,7 +8,8 @@ import { announced, endpointOption, hubOf } from '../options/hub-options.ts';
 
 export const download = defineCommand({
   description:
-    'Fetches configuration, tokenizer and safetensors weights of one commit of a model from the Hugging Face hub, and ' +
+    'Fetches configuration, tokenizer and safetensors weights of one commit of a model from the Hugging Face hub, or its ' +
+    'GGUF file where --include names it, and ' +
     'verifies every digest that the hub publishes. The folder appears when all of it is there. Ctrl-C keeps what has ' +
     'arrived, and the same command goes on from there. Asks nothing of the network where the commit is there already. ' +
     'With --dataset, the rows of a data set (.parquet, .jsonl, .csv, .tsv), all or those of some configurations and ' +
@@ -17,6 +18,7 @@ export const download = defineCommand({
   examples: [
     'linnet download HuggingFaceTB/SmolLM2-135M --out runs/smollm',
     'linnet download HuggingFaceTB/SmolLM2-135M --revision main --include "*.md" --json',
+    'linnet download bartowski/Llama-3.2-1B-Instruct-GGUF --include "*.Q4_K_M.gguf"',
     'linnet download google-t5/t5-small --exclude "*.safetensors" --out runs/t5-tokenizer',
     'linnet download --dataset nyu-mll/glue --config sst2 --config mrpc --split train --split validation',
   ],
@@ -33,7 +35,10 @@ export const download = defineCommand({
     dataset: flag('fetch a data set'),
     config: repeated(called('name', text), 'of a data set: this configuration; may be repeated'),
     split: repeated(called('name', text), 'of a data set: this split; may be repeated'),
-    include: repeated(called('pattern', text), 'fetch these files of the top folder, too: "*.md"; may be repeated'),
+    include: repeated(
+      called('pattern', text),
+      'fetch these files of the top folder, too: "*.md", "*.Q4_K_M.gguf"; may be repeated',
+    ),
     exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
     endpoint: endpointOption,
   },

@@ -47,6 +47,7 @@ export const inspect = defineCommand({
     'linnet inspect linnet:tiny-llama',
     'linnet inspect runs/augmented --json',
     'linnet inspect runs/augmented-int4 --verify',
+    'linnet inspect models/Qwen2.5-0.5B-Instruct-Q4_K_M.gguf --json',
     'linnet inspect talk.session',
   ],
   arguments: { model: folderOf('the model') },

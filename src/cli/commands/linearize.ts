@@ -18,7 +18,7 @@ import { defineCommand, optional, optionalList, required, withDefault, settings 
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/model-options.ts';
-import { memoryChoice } from '../options/conversion-values.ts';
+import { windowMemoryOptions } from '../options/memory-option.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
@@ -51,11 +51,7 @@ export const linearizeCommand = defineCommand({
     group,
     kernel,
     convolution,
-    memory: optional(
-      memoryChoice(memoryNames),
-      'what remembers what has left the window: sums through a feature map (default: learned); or, as a size such as 8GiB, the most ' +
-        'memory to take, where mixers are calibrated (default: three quarters of the available memory); both with a comma',
-    ),
+    ...windowMemoryOptions(memoryNames),
     decay,
     layers: optional(indexList, 'layers to change, such as 0-3,5 (default: all)'),
     init: withDefault(
@@ -80,21 +76,21 @@ export const linearizeCommand = defineCommand({
     ...settings({ ...refinements, field: fieldOption, dtype: checkpointTypeOption }),
   },
   replaced: { '--conv': '--convolution' },
-  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, memory: chosen, ...rest }) {
-    const changes = { ...rest, memory: chosen?.memory };
+  flags: { memory: '--window-memory' },
+  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, memory: limit, ...rest }) {
+    const { windowMemory: memory, ...others } = rest;
+    const changes = { ...others, memory };
     await using weights = await openModelWeights(folder);
     const { model: original, path } = weights;
     const model = exchangeByName(original, mixer, changes);
-    chooseForm('a copy', { layers: copyMemory(original, model) }, chosen?.limit);
+    chooseForm('a copy', { layers: copyMemory(original, model) }, limit);
     const { attention, layers } = changes;
     const changed =
       original.kind === 'encoder-decoder'
         ? { attention: attention ?? defaultParts, changedLayers: layers ?? 'all' }
         : { changedLayers: layers ?? exchangeableLayers(original) };
     const calibration =
-      init === 'calibrate'
-        ? await calibratedMixers(context, weights, model, { data, field, limit: chosen?.limit })
-        : undefined;
+      init === 'calibrate' ? await calibratedMixers(context, weights, model, { data, field, limit }) : undefined;
     requireRunning(context.signal, 'before anything was written');
     const parameters = calibration?.parameters ?? exchangedParameters(original, model, weights.parameters);
     await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });

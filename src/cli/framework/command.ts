@@ -134,6 +134,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly fields?: Readonly<Record<string, z.ZodType>>;
   /** Flags that other command lines know, and the flag that does the same here. */
   readonly replaced?: Readonly<Record<string, string>>;
+  /** Flags that the options of the library have here, where it is not their own name. */
+  readonly flags?: Readonly<Record<string, string>>;
   /** The command measures: `--out FILE` writes its machine-readable result. */
   readonly writesResults?: boolean;
   /** Keys of options that name files which are written at the end: whether they can be is found out first. */
@@ -167,7 +169,8 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const shape: ParameterShape = { ...definition.options, ...('model' in definition.arguments && ignoring) };
   const keys = Object.keys(shape);
   const rare = keys.filter((key) => helpOf(shape[key]).isRare === true);
-  const nameOf = (key: string): string | undefined => (keys.includes(key) ? flagName(key) : undefined);
+  const nameOf = (key: string): string | undefined =>
+    definition.flags?.[key] ?? (keys.includes(key) ? flagName(key) : undefined);
   return {
     examples: definition.examples,
     declare(target, everything) {
@@ -192,7 +195,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         optionTerm: (option) => terms.get(option) ?? option.flags,
       });
       if (rare.length > 0 && !everything) {
-        target.addHelpText('after', `\n${rare.length} rare options: --help-all`);
+        target.addHelpText('after', `\n${rare.length} rare option${rare.length === 1 ? '' : 's'}: --help-all`);
       }
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },

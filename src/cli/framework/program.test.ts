@@ -233,7 +233,7 @@ describe('the table', () => {
       const all = (await runCaptured([...words.split(' '), '--help-all'])).stdout;
       expect(optionsOf(usual)).toBeLessThanOrEqual(15 + outputOptions);
       const count = optionsOf(all) - optionsOf(usual);
-      expect(usual.includes(`${count} rare options: --help-all`)).toBe(count > 0);
+      expect(/(\d+) rare options?: --help-all/.exec(usual)?.[1]).toBe(count === 0 ? undefined : String(count));
     },
   );
 });

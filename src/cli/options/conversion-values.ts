@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { KeptLayers } from '../../conversion/options.ts';
 import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';
-import { byteCount, indexList, type ValueKind } from '../framework/option-values.ts';
+import { indexList, type ValueKind } from '../framework/option-values.ts';
 
 /** Layers that keep their attention; `every` N: layers N − 1, 2N − 1, … */
 export type KeptChoice = KeptLayers | { readonly every: number };
@@ -39,31 +39,3 @@ export const stageSteps: ValueKind<StageSteps> = {
   expects: `optimizer steps of ${trainingStageNames.join(', ')}, such as 200,600,100`,
   placeholder: 'counts',
 };
-
-/** The memory of old positions in a converted model, and the bytes of the machine that the work may take. */
-export interface MemoryChoice<Name extends string> {
-  readonly memory?: Name;
-  readonly limit?: number;
-}
-
-/** A memory of the model, a size of the machine's, or both with a comma. @param names of the model's */
-export function memoryChoice<Name extends string>(names: readonly Name[]): ValueKind<MemoryChoice<Name>> {
-  return {
-    schema: z.string().transform((value, context): MemoryChoice<Name> => {
-      const chosen: { memory?: Name; limit?: number } = {};
-      for (const part of value.split(',')) {
-        const memory = names.find((name) => name === part);
-        const size = byteCount.schema.safeParse(part);
-        if (memory !== undefined && chosen.memory === undefined) chosen.memory = memory;
-        else if (size.success && chosen.limit === undefined) chosen.limit = size.data;
-        else {
-          context.addIssue({ code: 'custom', input: value });
-          return z.NEVER;
-        }
-      }
-      return chosen;
-    }),
-    expects: `one of ${names.join(', ')}, a size such as 8GiB, or both with a comma`,
-    placeholder: 'name',
-  };
-}

@@ -16,13 +16,14 @@ export const modelFolder: ValueKind<string> = {
 };
 
 /** An argument: the folder of `what`, such as "the model". */
-export const folderOf = (what: string): z.ZodType<string, string> => required(modelFolder, `folder of ${what}`);
+export const folderOf = (what: string): z.ZodType<string, string> =>
+  required(modelFolder, `${what}: a folder or a .gguf file`);
 
 /** An argument: a model as `open` takes it. `fetchedModel` gets it if it is not here. */
 export const modelNamed = (what: string): z.ZodType<string, string> =>
   required(
     called('model', path),
-    `${what}: a folder, or a name of the hub (owner/name) or URL, which is fetched first`,
+    `${what}: a folder, a .gguf file, or a name of the hub (owner/name) or URL, which is fetched first`,
   );
 
 /** The option `--out`, where `what` goes. */

@@ -6,10 +6,10 @@ import { accuracy, accuracyMemory, regression } from '../../../evaluation/tasks/
 import { describeClassifier } from '../../../models/classifiers/classifier.ts';
 import { chooseForm } from '../../../training/memory-form.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
+import { defineCommand, engineOptions, optional, required, requiredList } from '../../framework/command.ts';
 import { called, integer, path } from '../../framework/option-values.ts';
 import { memoryOption } from '../../options/memory-option.ts';
-import { folderOf } from '../../options/model-options.ts';
+import { modelFolder } from '../../options/model-options.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import type { AccuracyResult, ClassAccuracy, RegressionResult } from '../../../evaluation/tasks/metrics/quality.ts';
 import { fixed, formatCount, formatFixed, formatPercent } from '../../../report/quantities.ts';
@@ -29,7 +29,7 @@ export const evalAccuracy = defineCommand({
     'linnet eval accuracy runs/news --data test.csv --text-field 3 --label-field 1 --json',
     'linnet eval accuracy runs/stsb --data validation.parquet --text-field sentence1 --pair-field sentence2',
   ],
-  arguments: { model: folderOf('the classifier') },
+  arguments: { model: required(modelFolder, 'folder of the classifier') },
   options: {
     data: requiredList(called('files', path), '.jsonl, .csv, .tsv or .parquet files'),
     ...optionsOf(labelShape),
