@@ -3,11 +3,11 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { defaultKernel } from './convolution-config.ts';
-import type { MixerPreset } from './mixer.ts';
+import type { MixerPreset, PresetShape } from './mixer.ts';
 import { whole } from '../files/whole-numbers.ts';
 
 /** A preset with the given options, all of them optional. */
-export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
+export function definePreset<Shape extends PresetShape>(
   shape: Shape,
   make: (options: z.infer<z.ZodObject<Shape>>) => object,
 ): MixerPreset<Shape> {
@@ -66,15 +66,27 @@ export const seedOption = {
     .describe('of random features and hashes; another seed is a redraw (default: 0)'),
 };
 
-export interface ConvolutionOptions {
-  readonly convolution?: boolean;
-  readonly kernel?: number;
-  readonly unmasked?: boolean;
-}
+type ConvolutionOptions = z.infer<z.ZodObject<typeof convolutionOptions>>;
 
 /** The field `convolution` that the options ask for. */
 export function convolutionFrom({ convolution = false, kernel, unmasked: future = false }: ConvolutionOptions) {
   if (convolution) return { kernel, masked: !future };
   if (!future) return null;
   throw new LinnetError('CONFIG', 'unmasked refines the convolution, which this mixer does not have; add it');
+}
+
+/**
+ * A preset of a kind to which a convolution can be added.
+ * @param shape its other options
+ * @param fieldsOf the kind's other fields of these. Default: as they are
+ */
+export function convolvedPreset<Shape extends PresetShape>(
+  kind: string,
+  shape: Shape,
+  fieldsOf: (options: z.infer<z.ZodObject<Shape>>) => object = (options) => options,
+): MixerPreset<Shape & typeof convolutionOptions> {
+  return definePreset({ ...shape, ...convolutionOptions }, (options) => {
+    const convolution = convolutionFrom(z.object(convolutionOptions).parse(options));
+    return { kind, ...fieldsOf(z.object(shape).parse(options)), convolution };
+  });
 }

@@ -4,14 +4,7 @@
  */
 import { filterParameters } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import {
-  convolutionFrom,
-  type ConvolutionOptions,
-  convolutionOptions,
-  definePreset,
-  groupOption,
-  seedOption,
-} from '../../preset.ts';
+import { convolvedPreset, groupOption, seedOption } from '../../preset.ts';
 import {
   describeFeatures,
   featureCount,
@@ -28,12 +21,13 @@ const featuresOption = {
   features: featureCount.optional().describe('random features of performer, frequencies of rfa (default: 64)'),
 };
 
-const plain = { ...groupOption, ...convolutionOptions };
-const random = { ...plain, ...featuresOption, ...seedOption };
+const random = { ...groupOption, ...featuresOption, ...seedOption };
 
-function configured(options: ConvolutionOptions & { readonly group?: number }, map: object, output?: string): object {
-  return { kind: 'features', group: options.group, map, output, convolution: convolutionFrom(options) };
-}
+const plainPreset = (map: object, output?: string) =>
+  convolvedPreset('features', groupOption, (fields) => ({ ...fields, map, output }));
+
+const randomPreset = (name: string) =>
+  convolvedPreset('features', random, ({ group, ...map }) => ({ group, map: { name, ...map } }));
 
 export const featuresKind = {
   kind: 'features',
@@ -50,12 +44,10 @@ export const featuresKind = {
   bidirectional: featuresOfWhole,
   cross: { ...featuresCross, whole: featuresOfWhole },
   presets: {
-    relu: definePreset(plain, (options) => configured(options, { name: 'relu' })),
-    performer: definePreset(random, ({ features, seed, ...rest }) =>
-      configured(rest, { name: 'performer', features, seed }),
-    ),
-    transnormer: definePreset(plain, (options) => configured(options, { name: 'elu' }, 'rms')),
-    rfa: definePreset(random, ({ features, seed, ...rest }) => configured(rest, { name: 'rfa', features, seed })),
-    hedgehog: definePreset(plain, (options) => configured(options, { name: 'hedgehog' })),
+    relu: plainPreset({ name: 'relu' }),
+    performer: randomPreset('performer'),
+    transnormer: plainPreset({ name: 'elu' }, 'rms'),
+    rfa: randomPreset('rfa'),
+    hedgehog: plainPreset({ name: 'hedgehog' }),
   },
 } satisfies MixerKind<FeaturesMixer>;

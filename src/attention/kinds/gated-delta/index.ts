@@ -4,7 +4,7 @@
  */
 import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { convolutionFrom, convolutionOptions, decayOption, definePreset, groupOption } from '../../preset.ts';
+import { convolvedPreset, decayOption, groupOption } from '../../preset.ts';
 import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
 import { gainName } from '../gated/config.ts';
 import { gatedDeltaParallel } from './parallel.ts';
@@ -32,20 +32,7 @@ export const gatedDeltaKind = {
   },
   calibration: ({ convolution: own }) => ({ affine: [gainName, ...(own === null ? [] : [filterName])], searched: [] }),
   presets: {
-    'gated-delta': definePreset(
-      { ...groupOption, ...decayOption, ...convolutionOptions },
-      ({ group, decay, ...rest }) => ({
-        kind: 'gated-delta',
-        group,
-        decay,
-        convolution: convolutionFrom(rest),
-      }),
-    ),
-    delta: definePreset({ ...groupOption, ...convolutionOptions }, ({ group, ...rest }) => ({
-      kind: 'gated-delta',
-      group,
-      decay: 'none',
-      convolution: convolutionFrom(rest),
-    })),
+    'gated-delta': convolvedPreset('gated-delta', { ...groupOption, ...decayOption }),
+    delta: convolvedPreset('gated-delta', groupOption, (fields) => ({ ...fields, decay: 'none' })),
   },
 } satisfies MixerKind<GatedDeltaMixer>;

@@ -6,14 +6,7 @@
 import { z } from 'zod';
 import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import {
-  convolutionFrom,
-  type ConvolutionOptions,
-  convolutionOptions,
-  decayOption,
-  definePreset,
-  groupOption,
-} from '../../preset.ts';
+import { convolvedPreset, decayOption, groupOption } from '../../preset.ts';
 import {
   describeGated,
   gainName,
@@ -34,15 +27,10 @@ const mapOption = {
     .describe('features of queries and keys of gated attention (default: hedgehog)'),
 };
 
-interface GatedOptions extends ConvolutionOptions {
-  readonly group?: number;
-  readonly decay?: string;
-}
-
-function configured({ group, decay, ...options }: GatedOptions, name: string | undefined): object {
+/** The fields that follow from the name of a map. */
+function mapFields(name: string | undefined): object {
   const map = name === undefined ? undefined : rowMapSchema.parse({ name });
-  const output = map === undefined || isPositive(map) ? 'ratio' : 'rms';
-  return { kind: 'gated', group, map, decay, output, convolution: convolutionFrom(options) };
+  return { map, output: map === undefined || isPositive(map) ? 'ratio' : 'rms' };
 }
 
 export const gatedKind = {
@@ -64,12 +52,14 @@ export const gatedKind = {
     searched: [],
   }),
   presets: {
-    gated: definePreset(
-      { ...groupOption, ...mapOption, ...decayOption, ...convolutionOptions },
-      ({ map, ...options }) => configured(options, map),
-    ),
-    lightning: definePreset({ ...groupOption, ...convolutionOptions }, (options) =>
-      configured({ ...options, decay: 'fixed' }, 'unit'),
-    ),
+    gated: convolvedPreset('gated', { ...groupOption, ...mapOption, ...decayOption }, ({ map, ...fields }) => ({
+      ...fields,
+      ...mapFields(map),
+    })),
+    lightning: convolvedPreset('gated', groupOption, (fields) => ({
+      ...fields,
+      ...mapFields('unit'),
+      decay: 'fixed',
+    })),
   },
 } satisfies MixerKind<GatedMixer>;

@@ -12,14 +12,7 @@ import { filterName } from '../../convolution-config.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
-import {
-  convolutionFrom,
-  type ConvolutionOptions,
-  convolutionOptions,
-  definePreset,
-  groupOption,
-  ownConvolutionOptions,
-} from '../../preset.ts';
+import { convolvedPreset, definePreset, groupOption, ownConvolutionOptions } from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import {
   branchParameters,
@@ -76,49 +69,49 @@ const fade = fadeSchema
     `factor of the global branch for every closed group between; 1 is the paper's sum (default: ${defaultFade}, of global alone 1)`,
   );
 
-const localAlone = { ...groupOption, ...convolutionOptions, ...localOptions, castling, normalize };
-const globalAlone = { ...groupOption, ...convolutionOptions, fade, castling, normalize };
-const localGlobal = { ...groupOption, ...convolutionOptions, ...localOptions, fade, castling, normalize };
+const others = { castling, normalize };
 
 /** The field `fade`, left out where it changes nothing. */
-function fadeFrom({ fade: given = 1 }: { fade?: number }) {
-  return given === 1 ? undefined : given;
+function fadeFrom(fade = 1) {
+  return fade === 1 ? undefined : fade;
 }
 
-function localFrom({ localKernel: kernel, lambda }: { localKernel?: (typeof localKernels)[number]; lambda?: boolean }) {
+function localFrom({ localKernel: kernel, lambda }: z.infer<z.ZodObject<typeof localOptions>>) {
   return { kernel, scale: lambda === true ? 'learned' : undefined };
 }
 
-interface LinearOptions extends ConvolutionOptions, Partial<Pick<LinearMixer, 'group' | 'castling' | 'normalize'>> {}
-
-function linearFrom(options: LinearOptions, branches: object): object {
-  const { group, castling, normalize } = options;
-  return { kind: 'linear', group, castling, normalize, convolution: convolutionFrom(options), ...branches };
-}
-
-const localPreset = definePreset(localAlone, (options) => linearFrom(options, { local: localFrom(options) }));
-
-/** `global` alone has the constant scale 1: a learned α starts at 0, where the output would be 0. */
-const globalPreset = definePreset(globalAlone, (options) =>
-  linearFrom(options, { global: { scale: 'one', fade: fadeFrom(options) } }),
+const localPreset = convolvedPreset(
+  'linear',
+  { ...groupOption, ...localOptions, ...others },
+  ({ localKernel, lambda, ...fields }) => ({ ...fields, local: localFrom({ localKernel, lambda }) }),
 );
 
-const localGlobalPreset = definePreset(localGlobal, ({ fade: given = defaultFade, ...options }) =>
-  linearFrom(options, { local: localFrom(options), global: { fade: fadeFrom({ fade: given }) } }),
+/** `global` alone has the constant scale 1: a learned α starts at 0, where the output would be 0. */
+const globalPreset = convolvedPreset('linear', { ...groupOption, fade, ...others }, ({ fade: given, ...fields }) => ({
+  ...fields,
+  global: { scale: 'one', fade: fadeFrom(given) },
+}));
+
+const localGlobalPreset = convolvedPreset(
+  'linear',
+  { ...groupOption, ...localOptions, fade, ...others },
+  ({ localKernel, lambda, fade: given = defaultFade, ...fields }) => ({
+    ...fields,
+    local: localFrom({ localKernel, lambda }),
+    global: { fade: fadeFrom(given) },
+  }),
 );
 
 const linearPresets = {
   local: localPreset,
   global: globalPreset,
   'local+global': localGlobalPreset,
-  'local+conv': definePreset(
-    { ...groupOption, ...ownConvolutionOptions, ...localOptions, castling, normalize },
-    (options) => localPreset.make({ ...options, convolution: true }),
+  'local+conv': definePreset({ ...groupOption, ...ownConvolutionOptions, ...localOptions, ...others }, (options) =>
+    localPreset.make({ ...options, convolution: true }),
   ),
   /** All three branches. */
-  augmented: definePreset(
-    { ...groupOption, ...ownConvolutionOptions, ...localOptions, fade, castling, normalize },
-    (options) => localGlobalPreset.make({ ...options, convolution: true }),
+  augmented: definePreset({ ...groupOption, ...ownConvolutionOptions, ...localOptions, fade, ...others }, (options) =>
+    localGlobalPreset.make({ ...options, convolution: true }),
   ),
   /** Other names of `local`, `global` and `local+global`. */
   'flash-local': localPreset,

@@ -5,7 +5,7 @@ import { filterParameters, reachOf, withConvolution } from '../../convolution-co
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf } from '../../grouping.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { convolutionFrom, convolutionOptions, definePreset, groupSchema } from '../../preset.ts';
+import { convolvedPreset, groupSchema } from '../../preset.ts';
 import {
   type BlockLinformerMixer,
   blockLinformerSchema,
@@ -58,12 +58,7 @@ export const linformerKind = {
   },
   cross: linformerCross,
   presets: {
-    'linformer-bidirectional': definePreset({ ...rowsOption, ...lengthOption, ...convolutionOptions }, (options) => ({
-      kind: 'linformer',
-      rows: options.rows,
-      length: options.length,
-      convolution: convolutionFrom(options),
-    })),
+    'linformer-bidirectional': convolvedPreset('linformer', { ...rowsOption, ...lengthOption }),
   },
 } satisfies MixerKind<LinformerMixer>;
 
@@ -88,12 +83,7 @@ export const blockLinformerKind = {
   bidirectional: blockLinformerOfWhole,
   presets: {
     linformer: {
-      ...definePreset({ ...rowsOption, ...linformerBlockOption, ...convolutionOptions }, (options) => ({
-        kind: 'block-linformer',
-        rows: options.rows,
-        block: options.block,
-        convolution: convolutionFrom(options),
-      })),
+      ...convolvedPreset('block-linformer', { ...rowsOption, ...linformerBlockOption }),
       wholeText: 'linformer-bidirectional',
     },
   },

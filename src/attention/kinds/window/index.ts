@@ -6,15 +6,7 @@
 import { z } from 'zod';
 import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import {
-  convolutionFrom,
-  type ConvolutionOptions,
-  convolutionOptions,
-  decayOption,
-  definePreset,
-  groupOption,
-  groupSchema,
-} from '../../preset.ts';
+import { convolvedPreset, decayOption, groupOption, groupSchema } from '../../preset.ts';
 import { sinkLogitName } from '../../sink-logits.ts';
 import { windowFold, windowInputs, windowState, windowStep } from './step.ts';
 import {
@@ -56,18 +48,9 @@ const memoryOptions = {
   ...decayOption,
 };
 
-interface RowOptions extends ConvolutionOptions {
-  readonly group?: number;
-  readonly window?: number;
-  readonly sinks?: number;
-  readonly sinkLogit?: boolean;
-}
-
-/** The fields that all presets of the kind have. */
-function rowsFrom(options: RowOptions): object {
-  const { group, window, sinks, sinkLogit } = options;
-  const rows = { kind: 'window', group, window, sinks, convolution: convolutionFrom(options) };
-  return sinkLogit === true ? { ...rows, sinkLogit } : rows;
+/** The fields of a configuration, in which a logit is there or absent. */
+function rowsFrom<Fields extends { readonly sinkLogit?: boolean }>({ sinkLogit, ...fields }: Fields): object {
+  return { ...fields, sinkLogit: sinkLogit === true ? sinkLogit : undefined };
 }
 
 export const windowKind = {
@@ -106,19 +89,22 @@ export const windowKind = {
     ],
   }),
   presets: {
-    window: definePreset(
-      { ...groupOption, ...windowOption, ...sinksOption, ...sinkLogitOption, ...memoryOptions, ...convolutionOptions },
+    window: convolvedPreset(
+      'window',
+      { ...groupOption, ...windowOption, ...sinksOption, ...sinkLogitOption, ...memoryOptions },
       ({ memory: map = 'learned', decay, ...options }) => ({
         ...rowsFrom(options),
         memory: map === 'none' ? null : { map: { name: map === 'learned' ? 'balanced' : map }, decay },
       }),
     ),
-    'window+sinks': definePreset(
-      { ...groupOption, ...windowOption, ...sinksOption, ...sinkLogitOption, ...convolutionOptions },
+    'window+sinks': convolvedPreset(
+      'window',
+      { ...groupOption, ...windowOption, ...sinksOption, ...sinkLogitOption },
       rowsFrom,
     ),
-    'sliding-window': definePreset(
-      { group: groupSchema.optional(), ...windowOption, ...sinkLogitOption, ...convolutionOptions },
+    'sliding-window': convolvedPreset(
+      'window',
+      { group: groupSchema.optional(), ...windowOption, ...sinkLogitOption },
       ({ group = 1, window = 64, ...options }) => rowsFrom({ ...options, group, window, sinks: 0 }),
     ),
   },

@@ -14,7 +14,7 @@ import { groupingOf } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength } from '../../normalization.ts';
-import { convolutionFrom, convolutionOptions, definePreset, groupOption, seedOption } from '../../preset.ts';
+import { convolvedPreset, groupOption, seedOption } from '../../preset.ts';
 import { textRows } from '../../text-rows.ts';
 import { collisionBitsSchema, defaultCollisionBits, type LinearBranches } from '../linear/config.ts';
 import { linearOfWhole, linearParallel } from '../linear/parallel.ts';
@@ -87,20 +87,11 @@ export const yosoKind = {
   bidirectional: (config, input) => linearOfWhole(yosoBranches(config), input),
   cross,
   presets: {
-    yoso: definePreset({ ...bitsOption, ...convolutionOptions }, (options) => ({
-      kind: 'yoso',
-      bits: options.bits,
-      convolution: convolutionFrom(options),
-    })),
-    'yoso-hashed': definePreset(
-      { ...groupOption, ...hashesOption, ...bitsOption, ...seedOption, ...convolutionOptions },
-      (options) => ({
-        kind: 'features',
-        group: options.group,
-        map: { name: 'hashes', hashes: options.hashes, bits: options.bits, seed: options.seed },
-        output: 'unit',
-        convolution: convolutionFrom(options),
-      }),
+    yoso: convolvedPreset('yoso', bitsOption),
+    'yoso-hashed': convolvedPreset(
+      'features',
+      { ...groupOption, ...hashesOption, ...bitsOption, ...seedOption },
+      ({ group, ...map }) => ({ group, map: { name: 'hashes', ...map }, output: 'unit' }),
     ),
   },
 } satisfies MixerKind<YosoMixer>;
