@@ -49,7 +49,7 @@ const memoryOptions = {
 };
 
 /** The fields of a configuration, in which a logit is there or absent. */
-function rowsFrom<Fields extends { readonly sinkLogit?: boolean }>({ sinkLogit, ...fields }: Fields): object {
+function rowsFrom({ sinkLogit, ...fields }: { readonly sinkLogit?: boolean }): object {
   return { ...fields, sinkLogit: sinkLogit === true ? sinkLogit : undefined };
 }
 
@@ -105,7 +105,7 @@ export const windowKind = {
     'sliding-window': convolvedPreset(
       'window',
       { group: groupSchema.optional(), ...windowOption, ...sinkLogitOption },
-      ({ group = 1, window = 64, ...options }) => rowsFrom({ ...options, group, window, sinks: 0 }),
+      ({ group = 1, window = 64, ...options }) => ({ ...rowsFrom(options), group, window, sinks: 0 }),
     ),
   },
 } satisfies MixerKind<WindowMixer>;
