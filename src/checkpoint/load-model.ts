@@ -220,7 +220,14 @@ async function openDescribed<Described extends Loadable>(
       // A tensor without a place is not stored as it is read.
       const type = checkpoint.place(inFile(name)) === undefined ? undefined : stored.get(name)?.info.dtype;
       const pieces = (dtype: StoredDType) => (dtype === type ? storedPieces(name, dtype) : rows(name).pieces);
-      return { dtype: 'float32', shape, load: () => read(name), isHalf: type === 'F16', pieces };
+      return {
+        dtype: 'float32',
+        shape,
+        load: () => read(name),
+        isHalf: type === 'F16',
+        pieces,
+        rows: () => rows(name).pieces,
+      };
     };
     return {
       model,

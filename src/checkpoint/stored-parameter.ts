@@ -11,6 +11,8 @@ export interface StoredParameter extends DeferredTensor<'float32'> {
   readonly isHalf: boolean;
   /** Its numbers in pieces: as they are stored where they have the type, else float32. Each is valid until the next is asked for. */
   pieces(dtype: StoredDType): AsyncIterable<Float32Array | Uint16Array>;
+  /** The same in float32, whole rows. */
+  rows(): AsyncIterable<Float32Array>;
 }
 
 /** A parameter in memory or in a file. */
@@ -20,6 +22,11 @@ export type AnyParameter = ParameterTensor | StoredParameter;
 export function tensorSource(value: AnyParameter, dtype: StoredDType = 'F32'): TensorSource {
   if ('data' in value) return value.data;
   return 'pieces' in value ? () => value.pieces(dtype) : async () => (await value.load()).data;
+}
+
+/** A parameter in memory. */
+export async function loadTensor(value: AnyParameter): Promise<Tensor<'float32'>> {
+  return 'data' in value ? value : await value.load();
 }
 
 /** The parameters that are in memory. */
@@ -32,7 +39,7 @@ export function residentTensors<D extends DType = 'float32'>(
 /** All parameters in memory; those in files are read. */
 export async function loadTensors(parameters: ReadonlyMap<string, AnyParameter>): Promise<WeightMap> {
   const loaded: WeightMap = new Map();
-  for (const [name, value] of parameters) loaded.set(name, 'data' in value ? value : await value.load());
+  for (const [name, value] of parameters) loaded.set(name, await loadTensor(value));
   return loaded;
 }
 

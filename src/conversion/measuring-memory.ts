@@ -10,6 +10,7 @@ import { processBytes } from '../training/step-cost.ts';
 import { type JudgeName, judgedText, writingType } from './judge.ts';
 import { calibrationMemory } from './calibrate.ts';
 import { type MeasureExtent, readingCost } from './measure-extent.ts';
+import { memoryAfterJudge } from './step-form.ts';
 import { type Weighted, windowLength } from './stages.ts';
 import { calibrated, type ConversionTexts } from './texts.ts';
 
@@ -45,14 +46,14 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
     agreement: number,
     calibrate: number,
     engine: number,
+    left: number,
   ): MeasuringMemory => {
-    const window = windowLength(model);
-    const own = Math.max(read(window, texts.validation.windows.length), agreement);
+    const judge = left + Math.max(read(windowLength(model), texts.validation.windows.length), agreement);
     return {
-      judge: own,
-      linearize: tokens === 0 ? own : Math.max(own, engine),
-      calibrate: Math.max(own, calibrate),
-      report: Math.max(own, read(extent.positionLength, extent.positionWindows), engine + states),
+      judge,
+      linearize: tokens === 0 ? judge : Math.max(judge, engine),
+      calibrate: Math.max(judge, left + calibrate),
+      report: Math.max(judge, left + read(extent.positionLength, extent.positionWindows), engine + states),
     };
   };
   const reading = (length: number, count: number): number => {
@@ -70,12 +71,14 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
       weightBytes + agreed.whole,
       calibration.whole,
       (1 + engineCopies) * (weightBytes - processBytes) + processBytes,
+      0,
     ),
     layers: stages(
       reading,
       processBytes + agreed.layers,
       calibration.layers,
       engineMemory(model.parameters, writingType),
+      memoryAfterJudge(original, { judge }),
     ),
   };
 }

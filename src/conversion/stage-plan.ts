@@ -12,7 +12,7 @@ import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
 import { plannedStudent, type StageContext, trainedLayers, transferRows } from './stage-training.ts';
 import { rowLength, sequences, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
-import { requireStep, type StepOptions } from './step-form.ts';
+import { memoryAfterJudge, requireStep, type StepOptions } from './step-form.ts';
 import { calibrated, trainingRows } from './texts.ts';
 import { transferCost } from './transfer-layers.ts';
 
@@ -148,6 +148,7 @@ function planLayers(
     steps,
     budget,
     batch = sequences,
+    judge,
     length: given,
     rows: all,
     layers,
@@ -166,7 +167,9 @@ function planLayers(
     length,
     batch: rowsAtOnce,
     tokens: planned * rowsAtOnce * length,
-    memoryBytes: cost.memoryBytes + (weightsForm === 'layers' ? 0 : 4 * parameterCount(student.model.parameters)),
+    memoryBytes:
+      cost.memoryBytes +
+      (weightsForm === 'layers' ? memoryAfterJudge(original, { judge }) : 4 * parameterCount(student.model.parameters)),
     form: 'layers',
     diskBytes: cost.diskBytes,
     seconds: once + planned * each,

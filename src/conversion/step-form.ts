@@ -10,7 +10,7 @@ import type { Lora } from '../nn/lora.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import { trainLora } from '../training/lora.ts';
-import type { MemoryForm } from '../training/memory-form.ts';
+import { memoryAfterEngine, type MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import { fitStep, type StepCost } from '../training/step-cost.ts';
 import type { TrainingJob } from '../training/trainer.ts';
@@ -33,7 +33,7 @@ export type StepForm = (typeof stepForms)[number];
 const updateScale = { rank: 8, alpha: 16 } as const;
 
 /** Options that the size of a step depends on. */
-export interface StepOptions extends Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes'> {
+export interface StepOptions extends Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes' | 'judge'> {
   /** Whether the model's weights are in memory in any case, or those of one layer at a time. Default: as they are. */
   readonly weightsForm?: MemoryForm;
 }
@@ -93,13 +93,14 @@ export function requireStep(
   if (prepared === undefined) return undefined;
   const settings = stageSettings(stage, { steps: timedSteps, length, batch, seed });
   const hasMatrices = trainedMatrices(student.model, prepared.trained).size > 0;
-  const weightBytes = weightsForm === 'whole' ? 4 * parameterCount(student.model.parameters) : 0;
+  const besides =
+    weightsForm === 'whole' ? 4 * parameterCount(student.model.parameters) : memoryAfterJudge(teacher, options);
   const forms = stepForms.filter((form) =>
     form === 'updates' ? hasMatrices : weightsForm === 'whole' || (form === 'layers' && !hasMatrices),
   );
   let least: FormedStep | undefined;
   for (const form of forms) {
-    const beside = form === 'whole' ? 0 : weightBytes;
+    const beside = form === 'whole' ? 0 : besides;
     const job = jobInForm(form, stage, student, prepared, new Map(), seed);
     const { cost } = fitStep({ ...job, settings }, limit - beside);
     const step = { form, cost: { ...cost, bytes: cost.bytes + beside } };
@@ -114,6 +115,14 @@ export function requireStep(
       `${formatBytes(cost.bytes)}, and the limit is ${formatBytes(limit)}. What helps: a smaller \`length\`, a larger ` +
       `\`memory\` if the machine has it, or 0 in \`steps\` for this stage`,
   );
+}
+
+/** Memory that stays with a process in which the original of a conversion wrote, layer by layer, for its judge. */
+export function memoryAfterJudge(
+  { model }: Pick<Weighted, 'model'>,
+  { judge }: Pick<ConversionOptions, 'judge'>,
+): number {
+  return judge === 'perplexity' ? 0 : memoryAfterEngine(model.parameters);
 }
 
 /** Models whose weights are known by their shapes alone; those in files as they are. */

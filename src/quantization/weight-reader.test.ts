@@ -1,5 +1,6 @@
 /** Matrices that are stored as one: their parts lie side by side along the axis of the outputs. */
 import { describe, expect, it } from 'vitest';
+import type { StoredParameter } from '../checkpoint/stored-parameter.ts';
 import { float32 } from '../graph/tensor.ts';
 import { byteEncoder, type MatrixShape, type WeightError } from './encoding.ts';
 import { joinedName, MatrixStore, readerOf } from './weight-reader.ts';
@@ -38,6 +39,21 @@ describe('a store of matrices', () => {
     expect(joined).toEqual(rows.flat());
     const scalesAlone = await Promise.all(matrices.map(async (matrix) => [...(await scalesOf([matrix]).load()).data]));
     expect(scales).toEqual(scalesAlone.flat());
+  });
+
+  it('reads matrices that are in files in pieces, never whole', async () => {
+    const stored = new Map(
+      numbers.map(([name, { shape, data }]): [string, StoredParameter] => {
+        const load = (): Promise<never> => Promise.reject(new Error(`${name} was read whole`));
+        const rows = async function* () {
+          for (let at = 0; at < data.length; at += 3) yield data.slice(at, at + 3);
+        };
+        return [name, { dtype: 'float32', shape, load, isHalf: false, pieces: rows, rows }];
+      }),
+    );
+    const inPieces = new MatrixStore(readerOf(stored), (matrix) => byteEncoder(matrix, 'inputs-first'));
+    const codes = inPieces.part(matrices, 'codes', 'int8', (outputs) => [3, outputs]);
+    expect((await codes.load()).data).toEqual((await codesOf(matrices).load()).data);
   });
 
   it('names them once each', () => {

@@ -1,4 +1,5 @@
 /** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
+import { type AnyParameter, loadTensor } from '../checkpoint/stored-parameter.ts';
 import type { CodedMatrix } from '../checkpoint/weight-file.ts';
 import { LinnetError } from '../errors.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
@@ -45,17 +46,24 @@ export interface WeightRows {
   readonly pieces: AsyncIterable<Float32Array>;
 }
 
-/** Parameters by name. @throws LinnetError `TENSOR` for one that is missing */
-export function readerOf(
-  parameters: ReadonlyMap<string, Tensor<'float32'> | DeferredTensor<'float32'>>,
-): Pick<WeightReader, 'read'> {
+/** Parameters by name; those in files are read in pieces. @throws LinnetError `TENSOR` for one that is missing */
+export function readerOf(parameters: ReadonlyMap<string, AnyParameter>): Pick<WeightReader, 'read' | 'rows'> {
+  const valueOf = (name: string): AnyParameter => {
+    const value = parameters.get(name);
+    if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
+    return value;
+  };
   return {
-    async read(name) {
-      const value = parameters.get(name);
-      if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
-      return 'data' in value ? value : await value.load();
+    read: async (name) => loadTensor(valueOf(name)),
+    rows(name) {
+      const value = valueOf(name);
+      return { shape: value.shape, pieces: 'rows' in value ? value.rows() : wholeTensor(value) };
     },
   };
+}
+
+async function* wholeTensor(value: AnyParameter): AsyncGenerator<Float32Array> {
+  yield (await loadTensor(value)).data;
 }
 
 /** Makes parts of matrices when they are asked for. The encoded matrices of one product at a time are held. */

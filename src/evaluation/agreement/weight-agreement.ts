@@ -99,7 +99,8 @@ function agreementGraph(
   const hidden = [parallelHidden(original, first, inputs), parallelHidden(other, source, inputs)] // [B,n,width]
     .map((value) => reshape(value, [rows * length, original.sizes.width]));
   const flat = [...hidden, reshape(labels, [rows * length, 1])];
-  const pairs = overPositions(flat, original.sizes.vocabulary, ([target, features, label]) => {
+  // Two models have logits at every position.
+  const pairs = overPositions(flat, 2 * original.sizes.vocabulary, ([target, features, label]) => {
     const logits = other.head(source, features); // [positions,V]
     const gap = sub(max(logits, [1], true), gatherElements(logits, label, 1)); // [positions,1]
     const kl = divergence(original.head(first, target), logits);
