@@ -52,22 +52,21 @@ export class Value implements ValueType {
   }
 }
 
+/** An input of an ONNX node: a value of the graph, numbers, or an intermediate result by its name. */
+export type NodeInput = Value | Tensor | string;
+
 /** Output of an op's lowering. */
 export interface Emitter {
   readonly device: Device;
-  /** The ONNX name of a value. */
-  name(value: Value): string;
-  /** The name of an initializer with these numbers; equal small ones are shared. */
-  constant(tensor: Tensor): string;
   emit(
     opType: string,
-    inputs: readonly string[],
-    outputs: readonly string[],
+    inputs: readonly NodeInput[],
+    outputs: readonly Value[],
     attributes?: OnnxAttributes,
     domain?: OnnxDomain,
   ): void;
   /** Emits a node with an intermediate result, and returns the result's name. */
-  step(opType: string, inputs: readonly string[], attributes?: OnnxAttributes, domain?: OnnxDomain): string;
+  step(opType: string, inputs: readonly NodeInput[], attributes?: OnnxAttributes, domain?: OnnxDomain): string;
 }
 
 /** An application of an op. */

@@ -11,8 +11,8 @@ export function recomputed(make: (x: Value) => Value, x: Value): Value {
   const op = defineFunction({
     name: 'recomputed',
     infer: sameType,
-    lower(emitter, { inputs: [first], outputs: [result] }) {
-      emitter.emit('Identity', [emitter.name(first)], [emitter.name(result)]);
+    lower(emitter, { inputs: [first], outputs }) {
+      emitter.emit('Identity', [first], outputs);
     },
     gradient(_node, dy) {
       // Reads dy: the runtime neither computes it before, nor finds it equal to the first.

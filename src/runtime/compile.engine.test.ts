@@ -66,7 +66,7 @@ describe('attributes reach the engine', () => {
       infer: () => [input],
       lower: (emitter, node) => {
         const constant = emitter.step('Constant', [], { value_floats: { floats: [0.5, -1] } });
-        emitter.emit('Add', [emitter.name(node.inputs[0]), constant], [emitter.name(node.outputs[0])]);
+        emitter.emit('Add', [...node.inputs, constant], node.outputs);
       },
       gradient: { notDifferentiable: 'made for this test' },
     });

@@ -1,5 +1,6 @@
 /** Ops for tests of the engine: one ONNX node each, whatever its type and attributes. */
 import { defineOp, type Value, type ValueType } from '../../src/graph/graph.ts';
+import { directly } from '../../src/graph/onnx/direct-node.ts';
 import type { OnnxAttributes, OnnxDomain } from '../../src/graph/onnx/model.ts';
 
 export interface OnnxOpOptions {
@@ -17,10 +18,7 @@ export function onnxOp(
   const op = defineOp({
     name: opType,
     infer: () => [...outputs],
-    lower: (emitter, node) => {
-      const names = (values: readonly Value[]): string[] => values.map((value) => emitter.name(value));
-      emitter.emit(opType, names(node.inputs), names(node.outputs), attributes, domain);
-    },
+    lower: directly(opType, () => attributes, domain),
     gradient: { notDifferentiable: 'made for tests' },
   });
   return op.apply(inputs, { attributes, domain });

@@ -96,17 +96,13 @@ describe('lowering', () => {
       graph.output('y', op.apply([graph.input('x', 'float32', [2])], {})[0]);
       return graph;
     };
-    const reading = broken((emitter, node) => emitter.emit('Relu', ['nowhere'], [emitter.name(node.outputs[0])]));
+    const reading = broken((emitter, node) => emitter.emit('Relu', ['nowhere'], node.outputs));
     expect(() => lowerGraph(reading, 'cpu')).toThrow('internal: Relu reads "nowhere" before any node writes it');
     const forgetting = broken(() => undefined);
     expect(() => lowerGraph(forgetting, 'cpu')).toThrow('internal: no node writes output "y"');
     const repeating = broken((emitter, node) => {
       for (let time = 0; time < 2; time++) {
-        emitter.emit(
-          'Relu',
-          node.inputs.map((input) => emitter.name(input)),
-          [emitter.name(node.outputs[0])],
-        );
+        emitter.emit('Relu', node.inputs, node.outputs);
       }
     });
     expect(() => lowerGraph(repeating, 'cpu')).toThrow('internal: Relu writes "y" a second time');
@@ -119,9 +115,9 @@ describe('lowering', () => {
       name: 'twoSteps',
       infer: () => [type],
       lower: (emitter, node) => {
-        const between = emitter.step('Neg', [emitter.name(node.inputs[0])]);
+        const between = emitter.step('Neg', node.inputs);
         seen.push(emitter.device, between);
-        emitter.emit('Relu', [between], [emitter.name(node.outputs[0])]);
+        emitter.emit('Relu', [between], node.outputs);
       },
       gradient: { notDifferentiable: 'test' },
     });

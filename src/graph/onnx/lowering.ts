@@ -1,6 +1,6 @@
 /** From a graph to an ONNX model: gives every value that an output depends on a name, and emits the nodes. */
 import { internalError, LinnetError } from '../../errors.ts';
-import { type Emitter, type Graph, liveNodes, type Value } from '../graph.ts';
+import { type Emitter, type Graph, liveNodes, type NodeInput, Value } from '../graph.ts';
 import { formatShape } from '../shape.ts';
 import { type DeferredTensor, type Tensor, tensorBytes } from '../tensor.ts';
 import type { Device, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
@@ -55,7 +55,7 @@ class Lowering implements Emitter {
     }
     for (const node of liveNodes(outputs.values())) node.lower(this);
     for (const [name, value] of outputs) {
-      const source = this.name(value);
+      const source = this.#name(value);
       // An output is a name of its own: a value that is an input, a weight, a constant or a second output is copied.
       if (source !== name) this.emit('Identity', [source], [name]);
       if (!this.#readable.has(name)) throw internalError(`no node writes output "${name}"`);
@@ -71,21 +71,24 @@ class Lowering implements Emitter {
     };
   }
 
-  name(value: Value): string {
-    const known = this.#names.get(value);
+  #name(input: NodeInput): string {
+    if (typeof input === 'string') return input;
+    if (!(input instanceof Value)) return this.#constant(input);
+    const known = this.#names.get(input);
     if (known !== undefined) return known;
-    const name = this.#introduce(value);
-    this.#names.set(value, name);
+    const name = this.#introduce(input);
+    this.#names.set(input, name);
     return name;
   }
 
-  step(opType: string, inputs: readonly string[], attributes?: OnnxAttributes, domain?: OnnxDomain): string {
+  step(opType: string, inputs: readonly NodeInput[], attributes?: OnnxAttributes, domain?: OnnxDomain): string {
     const output = this.#fresh('t');
     this.emit(opType, inputs, [output], attributes, domain);
     return output;
   }
 
-  constant(tensor: Tensor): string {
+  /** The name of an initializer; equal small ones are shared. */
+  #constant(tensor: Tensor): string {
     const bytes = tensorBytes(tensor);
     const key =
       bytes.byteLength < sharedConstantBytes
@@ -100,11 +103,12 @@ class Lowering implements Emitter {
 
   emit(
     opType: string,
-    inputs: readonly string[],
-    outputs: readonly string[],
+    read: readonly NodeInput[],
+    written: readonly (Value | string)[],
     attributes: OnnxAttributes = {},
     domain: OnnxDomain = '',
   ): void {
+    const [inputs, outputs] = [read, written].map((values) => values.map((value) => this.#name(value)));
     for (const input of inputs) {
       if (input !== '' && !this.#readable.has(input)) {
         throw internalError(`${opType} reads "${input}" before any node writes it`);
@@ -115,7 +119,7 @@ class Lowering implements Emitter {
       if (this.#readable.has(output)) throw internalError(`${opType} writes "${output}" a second time`);
       this.#readable.add(output);
     }
-    this.#nodes.push({ opType, domain, inputs: [...inputs], outputs: [...outputs], attributes });
+    this.#nodes.push({ opType, domain, inputs, outputs, attributes });
   }
 
   /** Names a value on its first use. */
@@ -123,7 +127,7 @@ class Lowering implements Emitter {
     const { origin } = value;
     if (origin.kind === 'result') return this.#fresh('v');
     if (origin.kind === 'weight') return this.#initialize(origin.name, origin.tensor);
-    if (origin.kind === 'constant') return this.constant(origin.tensor);
+    if (origin.kind === 'constant') return this.#constant(origin.tensor);
     this.#liveInputs.add(value);
     this.#readable.add(origin.name);
     return origin.name;

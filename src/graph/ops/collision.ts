@@ -1,18 +1,18 @@
 /** The probability that hashes of random hyperplanes collide, the kernel of YOSO. */
 import { defineOp, only, sameType, type Value } from '../graph.ts';
-import { float32 } from '../tensor.ts';
+import { float32, type Tensor } from '../tensor.ts';
 import { mul } from './elementwise.ts';
 import { stopGradient, surrogateGradient } from './surrogate-gradient.ts';
 
 export const collisionOp = defineOp<{ readonly bits: number }>({
   name: 'collision',
   infer: sameType,
-  lower(emitter, node, { bits }) {
-    const scalar = (value: number): string => emitter.constant(float32([], [value]));
-    const cosine = emitter.step('Clip', [emitter.name(node.inputs[0]), scalar(-1), scalar(1)]);
+  lower(emitter, { inputs: [x], outputs }, { bits }) {
+    const scalar = (value: number): Tensor => float32([], [value]);
+    const cosine = emitter.step('Clip', [x, scalar(-1), scalar(1)]);
     const share = emitter.step('Mul', [emitter.step('Acos', [cosine]), scalar(1 / Math.PI)]);
     const agreement = emitter.step('Sub', [scalar(1), share]);
-    emitter.emit('Pow', [agreement, scalar(bits)], [emitter.name(node.outputs[0])]);
+    emitter.emit('Pow', [agreement, scalar(bits)], outputs);
   },
   gradient: { notDifferentiable: 'its derivative is infinite at cosine 1; `collision` puts a surrogate in its place' },
 });

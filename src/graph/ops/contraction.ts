@@ -1,5 +1,5 @@
 /** Contractions: matrix products and sums over axes, and the broadcasts that sums undo. */
-import { defineOp, only, type Op, type Value } from '../graph.ts';
+import { defineOp, type NodeInput, only, type Op, type Value } from '../graph.ts';
 import {
   broadcastShapes,
   type Dim,
@@ -28,23 +28,21 @@ export const matmulOp = defineOp<MatMulAttributes>({
     const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
     return [{ dtype: a.dtype, shape: [...batch, rows, columns] }];
   },
-  lower(emitter, node, { transposeA, transposeB }) {
-    const [a, b] = node.inputs;
-    const output = [emitter.name(node.outputs[0])];
+  lower(emitter, { inputs, outputs }, { transposeA, transposeB }) {
     if (!transposeA && !transposeB) {
-      emitter.emit('MatMul', [emitter.name(a), emitter.name(b)], output);
+      emitter.emit('MatMul', inputs, outputs);
     } else if (emitter.device === 'webgpu') {
       // The WebGPU provider has no FusedMatMul: a node it lacks would travel to the CPU and back.
-      const operand = (value: Value, transposed: boolean): string => {
-        if (!transposed) return emitter.name(value);
+      const operand = (value: Value, transposed: boolean): NodeInput => {
+        if (!transposed) return value;
         const axes = value.shape.map((_, axis) => axis);
         const permutation = [...axes.slice(0, -2), value.rank - 1, value.rank - 2];
-        return emitter.step('Transpose', [emitter.name(value)], { perm: { ints: permutation } });
+        return emitter.step('Transpose', [value], { perm: { ints: permutation } });
       };
-      emitter.emit('MatMul', [operand(a, transposeA), operand(b, transposeB)], output);
+      emitter.emit('MatMul', [operand(inputs[0], transposeA), operand(inputs[1], transposeB)], outputs);
     } else {
       const attributes = { transA: { int: Number(transposeA) }, transB: { int: Number(transposeB) } };
-      emitter.emit('FusedMatMul', [emitter.name(a), emitter.name(b)], output, attributes, 'com.microsoft');
+      emitter.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
     }
   },
   gradient(node, dy, { transposeA, transposeB }) {
@@ -106,9 +104,9 @@ export function defineReduction(
       const shape = keepDims ? keptShape(x.shape, axes) : x.shape.filter((_, axis) => !axes.includes(axis));
       return [{ dtype: x.dtype, shape }];
     },
-    lower(emitter, node, { axes, keepDims }) {
-      const inputs = [emitter.name(node.inputs[0]), emitter.constant(int64([axes.length], axes))];
-      emitter.emit(reductions[name], inputs, [emitter.name(node.outputs[0])], { keepdims: { int: Number(keepDims) } });
+    lower(emitter, { inputs: [x], outputs }, { axes, keepDims }) {
+      const attributes = { keepdims: { int: Number(keepDims) } };
+      emitter.emit(reductions[name], [x, int64([axes.length], axes)], outputs, attributes);
     },
     gradient(node, dy, { axes }) {
       const [x] = node.inputs;
@@ -146,16 +144,14 @@ export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
     return [{ dtype: x.dtype, shape }];
   },
   simplify: ([x], { shape }) => (sameShape(x.shape, shape) ? x : undefined),
-  lower(emitter, node, { shape }) {
-    const [x] = node.inputs;
+  lower(emitter, { inputs: [x], outputs }, { shape }) {
     // Expand keeps an input's dimension where 1 is asked for: that is how named dimensions pass.
     const sizes = shape.map((dim, axis) => {
       if (typeof dim === 'number') return dim;
       if (x.shape[axis - shape.length + x.rank] === dim) return 1;
       throw shapeError('broadcastTo', `named dimension ${dim} of ${formatShape(shape)} is not one of ${x}`);
     });
-    const target = emitter.constant(int64([sizes.length], sizes));
-    emitter.emit('Expand', [emitter.name(x), target], [emitter.name(node.outputs[0])]);
+    emitter.emit('Expand', [x, int64([sizes.length], sizes)], outputs);
   },
   gradient: (node, dy) => [sumTo(dy, node.inputs[0].shape)],
 });

@@ -102,8 +102,7 @@ export const topKOp = defineOp<{ readonly k: number }>({
     ];
   },
   lower(emitter, { inputs: [x], outputs }, { k }) {
-    const names = outputs.map((output) => emitter.name(output));
-    emitter.emit('TopK', [emitter.name(x), emitter.constant(int64([1], [k]))], names, { axis: { int: -1 } });
+    emitter.emit('TopK', [x, int64([1], [k])], outputs, { axis: { int: -1 } });
   },
   gradient: { notDifferentiable: 'it is for models that are not trained' },
 });

@@ -1,5 +1,6 @@
 /** The inverse of square matrices. */
 import { defineFunction, type OpFunction, sameType, type Value } from '../graph.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { shapeError } from '../shape.ts';
 import { matmul } from './contraction.ts';
 import { neg } from './elementwise.ts';
@@ -12,9 +13,7 @@ export const inverse: OpFunction<[x: Value]> = defineFunction({
     if (x.dtype === 'float32' && x.rank >= 2 && rows === columns) return sameType([x]);
     throw shapeError('inverse', `needs square float32 matrices, got ${x}`);
   },
-  lower(emitter, node) {
-    emitter.emit('Inverse', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])], {}, 'com.microsoft');
-  },
+  lower: directly('Inverse', undefined, 'com.microsoft'),
   // dX = −X⁻ᵀ·dY·X⁻ᵀ
   gradient(node, dy) {
     const [y] = node.outputs;

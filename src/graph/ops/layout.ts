@@ -1,5 +1,5 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
-import { defineOp, type Emitter, only, type Value } from '../graph.ts';
+import { defineOp, type Emitter, type Node, type NodeInput, only, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import {
   addDims,
@@ -41,9 +41,8 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
   lower(emitter, node, { shape }) {
     const [x] = node.inputs;
     const sizes = reshapeSizes(x.shape, shape);
-    const output = emitter.name(node.outputs[0]);
-    if (sizes !== undefined) emitter.emit('Reshape', [emitter.name(x), emitter.constant(integers(sizes))], [output]);
-    else emitUnitAxes(emitter, x, shape, output);
+    if (sizes !== undefined) emitter.emit('Reshape', [x, integers(sizes)], node.outputs);
+    else emitUnitAxes(emitter, node, shape);
   },
   gradient: (node, dy) => [reshape(dy, node.inputs[0].shape)],
 });
@@ -55,7 +54,7 @@ function reshapeSizes(from: Shape, to: Shape): number[] | undefined {
 }
 
 /** Adds and removes axes of size 1, past which any number of named dimensions may move. */
-function emitUnitAxes(emitter: Emitter, x: Value, shape: Shape, output: string): void {
+function emitUnitAxes(emitter: Emitter, { inputs: [x], outputs }: Node, shape: Shape): void {
   const unitAxes = (dims: Shape): number[] => dims.flatMap((dim, axis) => (dim === 1 ? [axis] : []));
   const rest = (dims: Shape): Dim[] => dims.filter((dim) => dim !== 1);
   if (!sameShape(rest(x.shape), rest(shape))) {
@@ -63,14 +62,14 @@ function emitUnitAxes(emitter: Emitter, x: Value, shape: Shape, output: string):
   }
   const removed = unitAxes(x.shape);
   const added = unitAxes(shape);
-  let current = emitter.name(x);
+  let current: NodeInput = x;
   // Without axes, Squeeze would remove named dimensions that happen to be 1 at run time.
   if (removed.length > 0) {
-    const inputs = [current, emitter.constant(integers(removed))];
-    if (added.length === 0) emitter.emit('Squeeze', inputs, [output]);
+    const inputs = [current, integers(removed)];
+    if (added.length === 0) emitter.emit('Squeeze', inputs, outputs);
     else current = emitter.step('Squeeze', inputs);
   }
-  if (added.length > 0) emitter.emit('Unsqueeze', [current, emitter.constant(integers(added))], [output]);
+  if (added.length > 0) emitter.emit('Unsqueeze', [current, integers(added)], outputs);
 }
 
 /**
@@ -193,14 +192,8 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
     return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.map((dim, i) => (i === axis ? size : dim)) }));
   },
   simplify: ([x], { sizes }) => (sizes.length === 1 ? x : undefined),
-  lower(emitter, node, { axis, sizes }) {
-    const inputs = [emitter.name(node.inputs[0]), emitter.constant(integers(sizes))];
-    emitter.emit(
-      'Split',
-      inputs,
-      node.outputs.map((output) => emitter.name(output)),
-      { axis: { int: axis } },
-    );
+  lower(emitter, { inputs: [x], outputs }, { axis, sizes }) {
+    emitter.emit('Split', [x, integers(sizes)], outputs, { axis: { int: axis } });
   },
   gradient: {
     ofEach(node, outputGradients, { axis }) {
@@ -248,9 +241,8 @@ export const sliceOp = defineOp<SliceAttributes>({
     return [{ dtype: x.dtype, shape: x.shape.map((dim, i): Dim => (i === axis ? length : dim)) }];
   },
   simplify: ([x], { axis, start, end }) => (start === 0 && (end ?? x.shape[axis]) === x.shape[axis] ? x : undefined),
-  lower(emitter, node, { axis, start, end = beyondEveryAxis }) {
-    const bounds = [start, end, axis].map((bound) => emitter.constant(integers([bound])));
-    emitter.emit('Slice', [emitter.name(node.inputs[0]), ...bounds], [emitter.name(node.outputs[0])]);
+  lower(emitter, { inputs: [x], outputs }, { axis, start, end = beyondEveryAxis }) {
+    emitter.emit('Slice', [x, ...[start, end, axis].map((bound) => integers([bound]))], outputs);
   },
   gradient(node, dy, { axis, start, end }) {
     const size = staticSize('slice', node.inputs[0], axis);
@@ -275,12 +267,9 @@ export const padOp = defineOp<PadAttributes>({
     return [{ dtype: x.dtype, shape: x.shape.map((dim, i) => (i === axis ? addDims(dim, before + after) : dim)) }];
   },
   simplify: ([x], { before, after }) => (before === 0 && after === 0 ? x : undefined),
-  lower(emitter, node, { axis, before, after, value }) {
-    const [x] = node.inputs;
+  lower(emitter, { inputs: [x], outputs }, { axis, before, after, value }) {
     const amounts = [before, after].flatMap((amount) => x.shape.map((_, i) => (i === axis ? amount : 0)));
-    const inputs = [emitter.name(x), emitter.constant(integers(amounts))];
-    if (value !== 0) inputs.push(emitter.constant(float32([], [value])));
-    emitter.emit('Pad', inputs, [emitter.name(node.outputs[0])]);
+    emitter.emit('Pad', [x, integers(amounts), ...(value === 0 ? [] : [float32([], [value])])], outputs);
   },
   gradient(node, dy, { axis, before }) {
     return [slice(dy, axis, before, before + staticSize('pad', node.inputs[0], axis))];

@@ -4,6 +4,7 @@ import {
   defineOp,
   type Emitter,
   type Node,
+  type NodeInput,
   sameType,
   type OpFunction,
   type Value,
@@ -32,22 +33,19 @@ function requireGain(op: string, x: Value, gain: Value): void {
 }
 
 /** Emits x / √(mean(x²) + ε) · gain as the first output, and 1 / √(mean(x²) + ε), for the gradient, as the second. */
-function emitRmsNorm(emitter: Emitter, node: Node, gain: string, epsilon: number): void {
-  const x = emitter.name(node.inputs[0]);
-  const [normalized, inverse] = node.outputs.map((output) => emitter.name(output));
+function emitRmsNorm(emitter: Emitter, { inputs: [x], outputs }: Node, gain: NodeInput, epsilon: number): void {
+  const [normalized, inverse] = outputs;
   const attributes = { axis: { int: -1 }, epsilon: { float: epsilon }, stash_type: { int: 1 } };
   // One fused op, twice as fast as the composite.
   if (emitter.device !== 'webgpu') {
-    emitter.emit('SimplifiedLayerNormalization', [x, gain], [normalized, inverse], attributes);
+    emitter.emit('SimplifiedLayerNormalization', [x, gain], outputs, attributes);
     return;
   }
   // On WebGPU the fused op's second output is wrong (0.19 where 1.33 is right), so it is computed from its parts.
   emitter.emit('SimplifiedLayerNormalization', [x, gain], [normalized], attributes);
   const squares = emitter.step('Mul', [x, x]);
-  const meanSquare = emitter.step('ReduceMean', [squares, emitter.constant(int64([1], [-1]))], {
-    keepdims: { int: 1 },
-  });
-  const shifted = emitter.step('Add', [meanSquare, emitter.constant(float32([], [epsilon]))]);
+  const meanSquare = emitter.step('ReduceMean', [squares, int64([1], [-1])], { keepdims: { int: 1 } });
+  const shifted = emitter.step('Add', [meanSquare, float32([], [epsilon])]);
   emitter.emit('Reciprocal', [emitter.step('Sqrt', [shifted])], [inverse]);
 }
 
@@ -58,7 +56,7 @@ export const rmsNormOp = defineOp<NormAttributes>({
     return [...sameType([x]), rowStatistic(x)];
   },
   lower: (emitter, node, { epsilon }) => {
-    emitRmsNorm(emitter, node, emitter.name(node.inputs[1]), epsilon);
+    emitRmsNorm(emitter, node, node.inputs[1], epsilon);
   },
   gradient(node, dy) {
     const [x, gain] = node.inputs;
@@ -102,7 +100,7 @@ export const unitLength: OpFunction<[x: Value]> = defineFunction({
   // An RMS norm with gain 1/√D, twice as fast as LpNormalization. The second output is √D/‖x‖.
   lower(emitter, node) {
     const width = Number(node.inputs[0].shape[node.inputs[0].rank - 1]);
-    const gain = emitter.constant(tensor('float32', [width], new Float32Array(width).fill(1 / Math.sqrt(width))));
+    const gain = tensor('float32', [width], new Float32Array(width).fill(1 / Math.sqrt(width)));
     emitRmsNorm(emitter, node, gain, unitEpsilon);
   },
   gradient(node, dy) {

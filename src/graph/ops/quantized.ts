@@ -5,7 +5,7 @@
 import { defineFunction, defineOp, type NoAttributes, only, type OpFunction, type Value } from '../graph.ts';
 import { elementTypes } from '../onnx/model.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
-import { type DType, float32, int64, tensor } from '../tensor.ts';
+import { type DType, float32, int64, type Tensor, tensor } from '../tensor.ts';
 
 /** Weights per scale of a block that the products know. */
 export const blockSizes = [32, 64, 128] as const;
@@ -45,12 +45,9 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
     ];
   },
   // Not DynamicQuantizeLinear: it has one scale for the whole tensor, so that rows would influence each other.
-  lower(emitter, node) {
-    const x = emitter.name(node.inputs[0]);
-    const [codes, scales] = node.outputs.map((output) => emitter.name(output));
-    const scalar = (value: number): string => emitter.constant(float32([], [value]));
-    const lastAxis = emitter.constant(int64([1], [-1]));
-    const peak = emitter.step('ReduceMax', [emitter.step('Abs', [x]), lastAxis]); // keeps the axis
+  lower(emitter, { inputs: [x], outputs: [codes, scales] }) {
+    const scalar = (value: number): Tensor => float32([], [value]);
+    const peak = emitter.step('ReduceMax', [emitter.step('Abs', [x]), int64([1], [-1])]); // keeps the axis
     // A row of zeros has any scale; its quotient stays 0.
     emitter.emit('Mul', [emitter.step('Max', [peak, scalar(smallestPeak)]), scalar(1 / 127)], [scales]);
     // Casting drops the fraction of numbers ≥ 1 here, so that adding a half rounds; Round took twice as long as any other op.
@@ -93,13 +90,11 @@ export const integerMatmulOp = defineOp<NoAttributes>({
   },
   // One op up to the scales of the weights; with Cast and Mul after MatMulInteger 16 rows took 1.8 times as long. It
   // takes one scale for all activations, so theirs follow. Where pairs of products saturate: runtime/saturation.ts.
-  lower(emitter, node) {
-    const [codes, scales, weights, weightScales] = node.inputs.map((input) => emitter.name(input));
-    const one = emitter.constant(float32([], [1]));
-    const zeroPoint = emitter.constant(tensor('uint8', [], Uint8Array.of(rowZeroPoint)));
-    const operands = [codes, weights, one, weightScales, zeroPoint];
+  lower(emitter, { inputs: [codes, scales, weights, weightScales], outputs }) {
+    const zeroPoint = tensor('uint8', [], Uint8Array.of(rowZeroPoint));
+    const operands = [codes, weights, float32([], [1]), weightScales, zeroPoint];
     const product = emitter.step('MatMulIntegerToFloat', operands, {}, 'com.microsoft');
-    emitter.emit('Mul', [product, scales], [emitter.name(node.outputs[0])]);
+    emitter.emit('Mul', [product, scales], outputs);
   },
   gradient: codesHaveNone,
 });
@@ -151,17 +146,17 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
     if (!fits) throw shapeError('blockMatmul', `${x} does not fit codes ${codes} and scales ${scales}`);
     return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), N] }];
   },
-  lower(emitter, node, { width, bits }) {
-    const inputs = node.inputs.map((input) => emitter.name(input));
+  lower(emitter, { inputs, outputs }, { width, bits }) {
+    const [, codes] = inputs;
     const attributes = {
       K: { int: width },
-      N: { int: Number(node.inputs[1].shape[0]) },
+      N: { int: Number(codes.shape[0]) },
       bits: { int: bits },
-      block_size: { int: codedBlockSize('blockMatmul', node.inputs[1], bits) },
+      block_size: { int: codedBlockSize('blockMatmul', codes, bits) },
       // Activations in eight bits where the device has the kernel, a scale per block of a row.
       accuracy_level: { int: 4 },
     };
-    emitter.emit('MatMulNBits', inputs, [emitter.name(node.outputs[0])], attributes, 'com.microsoft');
+    emitter.emit('MatMulNBits', inputs, outputs, attributes, 'com.microsoft');
   },
   gradient: codesHaveNone,
 });
@@ -207,18 +202,16 @@ export const blockGather: OpFunction<[codes: Value, scales: Value, indices: Valu
     const outer: Dim[] = [...indices.shape, blocks];
     return [{ dtype: 'float32', shape: [...outer, size] }];
   },
-  lower(emitter, node) {
-    const [codes, scales, indices] = node.inputs.map((input) => emitter.name(input));
+  lower(emitter, { inputs: [codes, scales, indices], outputs }) {
     const attributes = {
       gather_axis: { int: 0 },
       quantize_axis: { int: 2 },
-      block_size: { int: blockSizeOf('blockGather', node.inputs[0]) },
+      block_size: { int: blockSizeOf('blockGather', codes) },
       bits: { int: 4 },
     };
-    const output = [emitter.name(node.outputs[0])];
     // The op wants as many axes of the scales as of the codes; the product refuses a third.
-    const perBlock = emitter.step('Reshape', [scales, emitter.constant(int64([3], [0, 0, 1]))]);
-    emitter.emit('GatherBlockQuantized', [codes, indices, perBlock], output, attributes, 'com.microsoft');
+    const perBlock = emitter.step('Reshape', [scales, int64([3], [0, 0, 1])]);
+    emitter.emit('GatherBlockQuantized', [codes, indices, perBlock], outputs, attributes, 'com.microsoft');
   },
   gradient: codesHaveNone,
 });

@@ -3,6 +3,7 @@
  * stand beside it, and a text that is read in parts those of one read at once.
  */
 import { defineOp, type Value } from '../graph.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { multiplyDims, sameShape, shapeError } from '../shape.ts';
 import { reshape } from './layout.ts';
 
@@ -19,16 +20,16 @@ export const deltaRecurrenceOp = defineOp<RecurrenceAttributes>({
       { dtype: 'float32', shape: state.shape },
     ];
   },
-  lower(emitter, node, { heads, keyValueHeads }) {
-    const names = (values: readonly Value[]): string[] => values.map((value) => emitter.name(value));
-    const attributes = {
+  lower: directly(
+    'LinearAttention',
+    ({ heads, keyValueHeads }) => ({
       q_num_heads: { int: heads },
       kv_num_heads: { int: keyValueHeads },
       update_rule: { string: 'gated_delta' },
       scale: { float: 1 },
-    };
-    emitter.emit('LinearAttention', names(node.inputs), names(node.outputs), attributes, 'com.microsoft');
-  },
+    }),
+    'com.microsoft',
+  ),
   gradient: { notDifferentiable: 'it reads position by position, which no training graph does' },
 });
 
@@ -36,10 +37,7 @@ export const deltaGatesOp = defineOp<Record<string, never>>({
   name: 'deltaGates',
   // `deltaGates` has checked the shapes.
   infer: ([a]) => [a, a],
-  lower(emitter, node) {
-    const names = (values: readonly Value[]): string[] => values.map((value) => emitter.name(value));
-    emitter.emit('LinearAttentionGate', names(node.inputs), names(node.outputs), {}, 'com.microsoft');
-  },
+  lower: directly('LinearAttentionGate', undefined, 'com.microsoft'),
   gradient: { notDifferentiable: 'the ops that it stands for have one' },
 });
 

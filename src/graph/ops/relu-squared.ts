@@ -12,10 +12,8 @@ export const maskedReluSquared: OpFunction<[x: Value, mask: Value]> = defineFunc
     }
     return [...sameType([x]), ...sameType([x])];
   },
-  lower(emitter, node) {
-    const [x, mask] = node.inputs.map((input) => emitter.name(input));
-    const [squared, positive] = node.outputs.map((output) => emitter.name(output));
-    emitter.emit('Relu', [emitter.step('Mul', [x, mask])], [positive]);
+  lower(emitter, { inputs, outputs: [squared, positive] }) {
+    emitter.emit('Relu', [emitter.step('Mul', inputs)], [positive]);
     emitter.emit('Mul', [positive, positive], [squared]);
   },
   // The second output, max(mask·x, 0), is zero wherever the mask is: 2·that·dy needs neither mask nor comparison.

@@ -8,9 +8,8 @@ type CumulativeAttributes = { readonly axis: number; readonly exclusive: boolean
 export const cumulativeSumOp = defineOp<CumulativeAttributes>({
   name: 'cumulativeSum',
   infer: sameType,
-  lower(emitter, node, { axis, exclusive, reverse }) {
-    const along = emitter.constant(int64([], [axis]));
-    emitter.emit('CumSum', [emitter.name(node.inputs[0]), along], [emitter.name(node.outputs[0])], {
+  lower(emitter, { inputs: [x], outputs }, { axis, exclusive, reverse }) {
+    emitter.emit('CumSum', [x, int64([], [axis])], outputs, {
       exclusive: { int: Number(exclusive) },
       reverse: { int: Number(reverse) },
     });

@@ -44,15 +44,12 @@ export const crossEntropy: OpFunction<[logits: Value, labels: Value]> = defineFu
       { dtype: 'float32', shape: logits.shape },
     ];
   },
-  lower(emitter, node) {
-    const [logits, labels] = node.inputs.map((input) => emitter.name(input));
-    const [loss, probabilities] = node.outputs.map((output) => emitter.name(output));
-    const lastAxis = emitter.constant(int64([1], [-1]));
-    const floor = emitter.constant(float32([], [smallestProbability]));
+  lower(emitter, { inputs: [logits, labels], outputs: [loss, probabilities] }) {
+    const lastAxis = int64([1], [-1]);
     emitter.emit('Softmax', [logits], [probabilities], { axis: { int: -1 } });
     const index = emitter.step('Unsqueeze', [labels, lastAxis]);
     const picked = emitter.step('GatherElements', [probabilities, index], { axis: { int: -1 } });
-    const column = emitter.step('Log', [emitter.step('Max', [picked, floor])]);
+    const column = emitter.step('Log', [emitter.step('Max', [picked, float32([], [smallestProbability])])]);
     emitter.emit('Neg', [emitter.step('Squeeze', [column, lastAxis])], [loss]);
   },
   // d(−log p_label)/d logits = p − onehot(label), written into p by ScatterElements: OneHot alone takes twice as long.

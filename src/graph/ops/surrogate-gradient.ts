@@ -22,8 +22,8 @@ export const surrogateGradient: OpFunction<[value: Value, surrogate: Value]> = d
     return sameType([value]);
   },
   // Only the value is read, so that the runtime drops the surrogate's nodes unless its gradient is wanted.
-  lower(emitter, node) {
-    emitter.emit('Identity', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])]);
+  lower(emitter, { inputs: [value], outputs }) {
+    emitter.emit('Identity', [value], outputs);
   },
   gradient: (_node, dy) => [dy, dy],
 });
