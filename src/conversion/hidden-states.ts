@@ -4,7 +4,6 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { mixParallel } from '../attention/mixers.ts';
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { PackedDataset } from '../data/datasets/packing.ts';
@@ -16,7 +15,7 @@ import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor, type WeightMap } from '../graph/tensor.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
+import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type NamedTensors } from '../runtime/compile.ts';
@@ -137,11 +136,8 @@ function layerAfter(
   [B, n]: readonly [number, number],
 ): Value {
   const hidden = graph.input(hiddenInput, 'float32', [B, n, model.sizes.width]);
-  return model.layer(source, layer, hidden, constantPositions(model, graph, B, n), {
-    shift: (_, features) => shiftedByOne(features),
-    mix: (_, projected, scoring) =>
-      mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
-  });
+  const mixing = parallelMixing(parallelMix(model, source));
+  return model.layer(source, layer, hidden, constantPositions(model, graph, B, n), mixing);
 }
 
 /** One run over rows `first` to `last`−1, of at most B. */

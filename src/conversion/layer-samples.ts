@@ -3,9 +3,8 @@ import { type AnyParameter, layeredWeights, residentTensors } from '../checkpoin
 import { LinnetError, requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
-import { mixParallel } from '../attention/mixers.ts';
 import type { CausalModel } from '../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
+import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../runtime/compile.ts';
 import { onlyInputs } from '../runtime/program.ts';
@@ -87,17 +86,15 @@ export function samplingGraph(model: CausalModel, n: number, sampled: ReadonlySe
   const graph = new Graph(`samples of ${n}`);
   const source = new InputParameters(graph);
   const tokens = graph.input('tokens', 'int32', [1, n]);
-  model.backbone(source, tokens, constantPositions(model, graph, 1, n), {
-    shift: (_, features) => shiftedByOne(features),
-    mix(layer, projected, scoring) {
-      const own = mixerParameterValues(model, source, layer);
-      const mixed = mixParallel(model.mixers[layer], projected, own, scoring);
-      if (!sampled.has(layer)) return mixed;
-      for (const [name, value] of Object.entries({ q: projected.q, k: projected.k, v: projected.v, mixed })) {
-        graph.output(`${name}.${layer}`, value);
-      }
-      return mixed;
-    },
+  const mix = parallelMix(model, source);
+  const mixing = parallelMixing((layer, projected, scoring) => {
+    const mixed = mix(layer, projected, scoring);
+    if (!sampled.has(layer)) return mixed;
+    for (const [name, value] of Object.entries({ q: projected.q, k: projected.k, v: projected.v, mixed })) {
+      graph.output(`${name}.${layer}`, value);
+    }
+    return mixed;
   });
+  model.backbone(source, tokens, constantPositions(model, graph, 1, n), mixing);
   return graph;
 }

@@ -3,6 +3,7 @@ import { copyFile, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
+import { tinyConfig } from '../../test/models/tiny-model.ts';
 import { errorCode } from '../../test/error-code.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
@@ -11,6 +12,7 @@ import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { PackedDataset } from '../data/datasets/packing.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32, int32, type Tensor } from '../graph/tensor.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { linearize } from '../models/linearization/linearize.ts';
 import { WeightParameters } from '../nn/parameters.ts';
@@ -85,6 +87,25 @@ describe('hidden states', () => {
       whole[layer === 1 ? '0' : '1'].data.forEach((x, i) => expect(data[i]).toBeCloseTo(Number(x), 5));
     }
     expect((await readdir(place)).sort()).toEqual(['hidden-2.safetensors', 'transfer.json']);
+  });
+
+  it('follow from scores as the model scales them', async () => {
+    const model = describeCausalModel(tinyConfig('granite'));
+    const parameters = float32Only(randomParameters(model, 4));
+    const graph = new Graph('whole model');
+    const source = new WeightParameters(graph, parameters);
+    parallelHidden(model, source, graph.input('tokens', 'int32', [1, n]), (layer, hidden) =>
+      graph.output(String(layer), hidden),
+    );
+    await using program = await runtimeCompile(graph, compile);
+    const whole = await program.run({ tokens: int32([1, n], rows.row(3).inputs) }, ['0']);
+    const states = statesIn(join(folder, 'granite'), {
+      teacher: { model, ...readerOf(parameters) },
+      origin: 'granite',
+    });
+    await using file = await HiddenFile.open(await states.before(1));
+    const { data } = await file.read(3);
+    whole['0'].data.forEach((x, i) => expect(data[i]).toBeCloseTo(Number(x), 5));
   });
 
   it('weigh padding with nothing', async () => {

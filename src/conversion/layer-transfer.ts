@@ -9,7 +9,6 @@ import { createHash, type Hash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { mixParallel } from '../attention/mixers.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
@@ -21,7 +20,7 @@ import { mean } from '../graph/ops/reduce.ts';
 import { dataOf, float32, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
-import { constantPositions, mixerParameterValues, scoringOf, shiftedByOne } from '../models/graphs/parallel-graph.ts';
+import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
@@ -244,18 +243,15 @@ function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) 
     const original = teacherSource(source, student, trained);
     const squares = (values: Value): Value => sum(mul(reshape(mean(mul(values, values), [2, 3]), [B, n]), weights));
     const results: { error: Value; squares: Value }[] = [];
-    teacher.layer(original, layer, hidden, constantPositions(student, source.graph, B, n), {
-      shift: (_, features) => shiftedByOne(features),
-      mix(index, projected, scoring) {
-        const values = mixerParameterValues(teacher, original, index);
-        const mixed = mixParallel(teacher.mixers[index], projected, values, scoring); // [B,n,H,E]
-        if (index !== layer) return mixed;
-        const learned = mixerParameterValues(student, source, layer);
-        const own = mixParallel(student.mixers[layer], projected, learned, scoring ?? scoringOf(student));
-        results.push({ error: squares(sub(own, mixed)), squares: squares(mixed) });
-        return mixed;
-      },
+    const [taught, learned] = [parallelMix(teacher, original), parallelMix(student, source)];
+    const mixing = parallelMixing((index, projected, scoring) => {
+      const mixed = taught(index, projected, scoring); // [B,n,H,E]
+      if (index !== layer) return mixed;
+      const own = learned(layer, projected, scoring);
+      results.push({ error: squares(sub(own, mixed)), squares: squares(mixed) });
+      return mixed;
     });
+    teacher.layer(original, layer, hidden, constantPositions(student, source.graph, B, n), mixing);
     return results[0];
   };
 }

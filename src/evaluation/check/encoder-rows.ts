@@ -7,7 +7,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import type { Value } from '../../graph/graph.ts';
 import { float32, int32 } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';
-import { mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
+import { mixerParameterValues, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { checkedGroup, checkedLength, comparedLengths, layerNames, sharedMixers } from './checked-extent.ts';
@@ -55,11 +55,9 @@ function probeEncoder(probe: CausalModel): Encode {
       source,
       tokens,
       {},
-      {
-        mix: (layer, projected) =>
-          mixBidirectional(probe.mixers[layer], projected, mask, mixerParameterValues(probe, source, layer)),
-        shift: (_, features) => shiftedByOne(features),
-      },
+      parallelMixing((layer, projected) =>
+        mixBidirectional(probe.mixers[layer], projected, mask, mixerParameterValues(probe, source, layer)),
+      ),
     );
 }
 

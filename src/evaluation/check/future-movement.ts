@@ -2,7 +2,6 @@
  * The leak test: how far outputs at positions ≤ t move when the tokens after t are replaced. In a causal model they do
  * not move at all, for any t.
  */
-import { mixParallel } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { abs, mul, sub } from '../../graph/ops/elementwise.ts';
 import { max, sumSquare } from '../../graph/ops/reduce.ts';
@@ -10,7 +9,7 @@ import { dataOf, tensor, type Tensor, type Weights } from '../../graph/tensor.ts
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import { multiplyDims } from '../../graph/shape.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
+import { constantPositions, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
@@ -90,14 +89,13 @@ function movementGraph(model: CausalModel, length: number, cuts: readonly number
     graph.output(`energy.${name}`, sumSquare(rows)); // NaN or infinite if any number is, which a maximum may hide
   };
 
-  const hidden = model.backbone(source, tokens, constantPositions(model, graph, B, length), {
-    mix(layer, projected) {
-      const mixed = mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer));
-      report(`layer ${layer}`, mixed);
-      return mixed;
-    },
-    shift: (_, features) => shiftedByOne(features),
+  const mix = parallelMix(model, source);
+  const mixing = parallelMixing((layer, projected, scoring) => {
+    const mixed = mix(layer, projected, scoring);
+    report(`layer ${layer}`, mixed);
+    return mixed;
   });
+  const hidden = model.backbone(source, tokens, constantPositions(model, graph, B, length), mixing);
   report('model', hidden);
   return graph;
 }

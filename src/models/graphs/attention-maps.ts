@@ -6,14 +6,7 @@
  */
 import { convolutionReach, filterName } from '../../attention/convolution-config.ts';
 import type { Branch, Horizon, MixerConfig, ProjectedPositions } from '../../attention/mixer.ts';
-import {
-  convolutionOf,
-  describeMixer,
-  float32Error,
-  horizonOf,
-  mixParallel,
-  mixerParameters,
-} from '../../attention/mixers.ts';
+import { convolutionOf, describeMixer, float32Error, horizonOf, mixerParameters } from '../../attention/mixers.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { formatShape, sameShape } from '../../graph/shape.ts';
@@ -21,7 +14,7 @@ import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { CausalModel } from '../model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from './parallel-graph.ts';
+import { constantPositions, parallelMix, parallelMixing } from './parallel-graph.ts';
 
 /** The weights of one layer, and the rows that they belong to. Arrays are row-major. */
 export interface LayerMaps {
@@ -121,20 +114,18 @@ function mapsGraph(model: CausalModel, parameters: ReadonlyMap<string, Tensor>, 
   const graph = new Graph('attention maps');
   const source = new WeightParameters(graph, parameters);
   const tokens = graph.input('tokens', 'int32', [1, length]);
-  const hidden = model.backbone(source, tokens, constantPositions(model, graph, 1, length), {
-    mix(layer, projected, scoring) {
-      const own = mixerParameterValues(model, source, layer);
-      const mixed = mixParallel(model.mixers[layer], projected, own, scoring);
-      const units: ProjectedPositions = { ...projected, v: unitValues(graph, length, Number(projected.v.shape[2])) };
-      graph.output(`queries.${layer}`, projected.q);
-      graph.output(`keys.${layer}`, projected.k);
-      graph.output(`values.${layer}`, projected.v);
-      graph.output(`mixed.${layer}`, mixed);
-      graph.output(`weights.${layer}`, mixParallel(model.mixers[layer], units, own, scoring)); // [1,T,H,T]
-      return mixed;
-    },
-    shift: (_, features) => shiftedByOne(features),
+  const mix = parallelMix(model, source);
+  const mixing = parallelMixing((layer, projected, scoring) => {
+    const mixed = mix(layer, projected, scoring);
+    const units: ProjectedPositions = { ...projected, v: unitValues(graph, length, Number(projected.v.shape[2])) };
+    graph.output(`queries.${layer}`, projected.q);
+    graph.output(`keys.${layer}`, projected.k);
+    graph.output(`values.${layer}`, projected.v);
+    graph.output(`mixed.${layer}`, mixed);
+    graph.output(`weights.${layer}`, mix(layer, units, scoring)); // [1,T,H,T]
+    return mixed;
   });
+  const hidden = model.backbone(source, tokens, constantPositions(model, graph, 1, length), mixing);
   graph.output('hidden', hidden);
   return graph;
 }

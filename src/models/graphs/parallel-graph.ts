@@ -36,9 +36,7 @@ export function parallelHidden(
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(model, source.graph, batch, length);
   const mixing: LayerMixing = {
-    mix: (layer, projected, scoring = scoringOf(model)) =>
-      mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
-    shift: (_, features) => shiftedByOne(features),
+    ...parallelMixing(parallelMix(model, source)),
     cross: text && ((layer, q) => readWhole(model, source, layer, q, text)),
   };
   return model.backbone(source, tokens, positions, mixing, afterLayer);
@@ -53,9 +51,18 @@ export function recomputing(model: CausalModel): CausalModel {
   };
 }
 
-/** Features [B,n,X] of the token before, zeros before the first. */
-export function shiftedByOne(features: Value): Value {
-  return slice(pad(features, 1, 1, 0), 1, 0, Number(features.shape[1]));
+/** Mixing of whole sequences by a model's mixers. */
+export function parallelMix(
+  model: Pick<AutoregressiveModel, 'mixers' | 'sizes' | 'attentionPrefix' | 'scoreScale'>,
+  source: ParameterSource,
+): LayerMixing['mix'] {
+  return (layer, projected, scoring = scoringOf(model)) =>
+    mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring);
+}
+
+/** Layers over whole sequences, whose positions `mix` mixes. */
+export function parallelMixing(mix: LayerMixing['mix']): Pick<LayerMixing, 'mix' | 'shift'> {
+  return { mix, shift: (_, features) => slice(pad(features, 1, 1, 0), 1, 0, Number(features.shape[1])) };
 }
 
 /** Tokens int32 [B,n] → logits [B,n,V]. */
@@ -108,7 +115,9 @@ export function wholeHidden(
 }
 
 /** How a model makes scores, but for the bias. */
-export function scoringOf({ scoreScale, sizes }: AutoregressiveModel): { readonly scale: number } {
+export function scoringOf({ scoreScale, sizes }: Pick<AutoregressiveModel, 'scoreScale' | 'sizes'>): {
+  readonly scale: number;
+} {
   return scoreScale === undefined ? scaledScoring(sizes.headWidth) : { scale: scoreScale };
 }
 

@@ -17,10 +17,9 @@ import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { mean } from '../../graph/ops/reduce.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Value } from '../../graph/graph.ts';
-import { mixParallel } from '../../attention/mixers.ts';
 import { exchangeableMixers, freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
+import { constantPositions, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import { consequencesOf } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { Objective } from './next-token.ts';
@@ -103,30 +102,21 @@ export function transferObjective(
       const positions = constantPositions(student, source.graph, B, n);
       const mixed: Value[] = [];
       const original = teacherSource(source, student, trained);
-      const shift = (_: unknown, features: Value): Value => shiftedByOne(features);
-      teacher.backbone(original, inputs, positions, {
-        shift,
-        mix(layer, projected, scoring) {
-          const own = mixerParameterValues(teacher, original, layer);
-          const values = mixParallel(teacher.mixers[layer], projected, own, scoring);
-          mixed[layer] = values;
-          return values;
-        },
+      const [taught, learned] = [parallelMix(teacher, original), parallelMix(student, source)];
+      const teaching = parallelMixing((layer, projected, scoring) => {
+        return (mixed[layer] = taught(layer, projected, scoring));
       });
+      teacher.backbone(original, inputs, positions, teaching);
       const errors: Value[] = [];
-      student.backbone(source, inputs, positions, {
-        shift,
-        mix(layer, projected, scoring) {
-          if (layers.has(layer)) {
-            const learned = mixerParameterValues(student, source, layer);
-            const own = mixParallel(student.mixers[layer], projected, learned, scoring);
-            const difference = sub(own, mixed[layer]); // [B,n,H,D]
-            const perToken = reshape(mean(mul(difference, difference), [2, 3]), [B, n]);
-            errors.push(sum(mul(perToken, weights)));
-          }
-          return mixed[layer];
-        },
+      const learning = parallelMixing((layer, projected, scoring) => {
+        if (layers.has(layer)) {
+          const difference = sub(learned(layer, projected, scoring), mixed[layer]); // [B,n,H,D]
+          const perToken = reshape(mean(mul(difference, difference), [2, 3]), [B, n]);
+          errors.push(sum(mul(perToken, weights)));
+        }
+        return mixed[layer];
       });
+      student.backbone(source, inputs, positions, learning);
       const total = errors.reduce((a, b) => add(a, b));
       return mul(total, 1 / layers.size);
     },

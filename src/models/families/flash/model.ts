@@ -18,7 +18,7 @@ import { initializeParameters } from '../../initialize.ts';
 import { sameMixers, withSection } from '../../linnet-section.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
 import { causalModel } from '../family.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../../graphs/parallel-graph.ts';
+import { constantPositions, mixerParameterValues, parallelMixing } from '../../graphs/parallel-graph.ts';
 import { type FlashConfig, flashValueWidth, nativeMixer, parseFlashConfig, unitMixer, unitMixers } from './config.ts';
 import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
@@ -164,14 +164,12 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   const model = describe({ ...config, linnet: undefined }, {});
   const native = nativeMixer(config);
   const [B, n] = tokens.shape.map(Number);
-  const hidden = model.backbone(source, tokens, constantPositions(model, source.graph, B, n), {
-    mix(layer, projected) {
-      const parameters = mixerParameterValues(model, source, layer);
-      const input = { ...projected, parameters, scoring: scaledScoring(config.query_key_dim) };
-      return unitParallel(native, input, { causal, reduceGroups, keyMask });
-    },
-    shift: (_, features) => shiftedByOne(features),
+  const mixing = parallelMixing((layer, projected) => {
+    const parameters = mixerParameterValues(model, source, layer);
+    const input = { ...projected, parameters, scoring: scaledScoring(config.query_key_dim) };
+    return unitParallel(native, input, { causal, reduceGroups, keyMask });
   });
+  const hidden = model.backbone(source, tokens, constantPositions(model, source.graph, B, n), mixing);
   return model.head(source, hidden);
 }
 
