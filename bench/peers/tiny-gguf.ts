@@ -29,8 +29,17 @@ interface Stored {
 
 const ggmlTypes: Readonly<Record<string, number>> = { F32: 0, F16: 1, Q8_0: 8 };
 
-/** @param head of the file; without one that of the template, in random codes too */
-export async function writeTinyGguf(to: string, template: string, type: TinyType, head?: Head): Promise<void> {
+/**
+ * @param head of the file; without one that of the template, in random codes too
+ * @param biased whether projections of layers get biases, which the template has not
+ */
+export async function writeTinyGguf(
+  to: string,
+  template: string,
+  type: TinyType,
+  head?: Head,
+  biased = false,
+): Promise<void> {
   const bytes = await readFile(template);
   const read = (offset: number, length: number) => Promise.resolve(bytes.subarray(offset, offset + length));
   const { tensors } = await readGgufHeader({ name: template, size: bytes.length, read });
@@ -42,8 +51,20 @@ export async function writeTinyGguf(to: string, template: string, type: TinyType
   });
   const others = head === undefined ? stored : stored.filter(({ name }) => name !== 'output.weight');
   const all = head === undefined ? others : [...others, storedHead(head, type)];
+  if (biased) all.push(...biasesFor(all));
   const [before, count] = metadataOf(bytes);
   await writeFile(to, Buffer.concat([...pieces(before, count, all)]));
+}
+
+/** Biases of the projections of layers: a wave, of another phase in each. */
+function biasesFor(tensors: readonly Stored[]): Stored[] {
+  const projections = tensors.filter(({ name, shape }) => name.startsWith('blk.') && shape.length === 2);
+  return projections.map(({ name, shape: [rows] }, phase) => ({
+    name: name.replace(/weight$/, 'bias'),
+    shape: [rows],
+    ggmlType: ggmlTypes.F32,
+    bytes: new Uint8Array(Float32Array.from({ length: rows }, (_, i) => Math.sin(i + phase)).buffer),
+  }));
 }
 
 function randomCodes({ shape }: ListedTensor, type: TinyType, random: RandomBytes): Pick<Stored, 'ggmlType' | 'bytes'> {

@@ -16,7 +16,9 @@ import { requireCausal } from '../../src/models/families/index.ts';
 import { WeightParameters } from '../../src/nn/parameters.ts';
 import { open, type OpenOptions } from '../../src/open/index.ts';
 import { compile } from '../../src/runtime/compile.ts';
+import { writeTinyGguf } from '../../bench/peers/tiny-gguf.ts';
 import { golden, thirdParty } from '../fixtures.ts';
+import { scratchFolder } from '../scratch-folder.ts';
 import { expectedGguf, goldenGguf } from './golden-gguf.ts';
 
 /** Families that do not exist here, by the name of their architecture. */
@@ -38,6 +40,32 @@ function farthest(one: ArrayLike<number>, other: readonly number[]): number {
   expect(one.length).toBe(other.length);
   return Math.max(...other.map((value, i) => Math.abs(value - one[i])));
 }
+
+it.skipIf(goldenGguf('llama-f32') === undefined)('biases of a LLaMA are added to its projections', async () => {
+  const template = join(goldenGguf('llama-f32') ?? '', 'model.gguf');
+  const file = join(await scratchFolder(), 'biased.gguf');
+  await writeTinyGguf(file, template, 'F32', undefined, true);
+  const { model, parameters } = await loadModel(file);
+  const { sizes } = requireCausal(model);
+  const half = sizes.headWidth / 2;
+  const queries = dataOf(parameters.get('model.layers.0.self_attn.q_proj.bias') ?? float32([0], []), 'float32');
+  // Row 2i of a head in the file is row i of the checkpoint.
+  for (let i = 0; i < half; i++) expect(queries[i]).toBe(Math.fround(queries[0] === 0 ? Math.sin(2 * i) : NaN));
+  const request = { tree: chain(3), tokens: [5, 6, 7], wanted: [2] };
+  const logits = [];
+  for (const without of ['', 'q_proj.bias', 'o_proj.bias', 'gate_proj.bias', 'up_proj.bias', 'down_proj.bias']) {
+    const changed = new Map(
+      [...parameters].map(([name, value]) => [
+        name,
+        without !== '' && name.endsWith(without) ? float32(value.shape, new Float32Array(value.data.length)) : value,
+      ]),
+    );
+    await using engine = await DecodingEngine.create(requireCausal(model), changed, { threads: 1 });
+    const [output] = await engine.step([{ ...request, state: engine.newState() }]);
+    logits.push(String(output.logits[0]));
+  }
+  expect(new Set(logits).size).toBe(logits.length);
+});
 
 describe.each(names)('%s', (name) => {
   const folder = goldenGguf(name) ?? '';

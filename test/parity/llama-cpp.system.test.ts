@@ -14,7 +14,9 @@ import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import { requireCausal } from '../../src/models/families/index.ts';
 import { open } from '../../src/open/index.ts';
 import { runTypeScript } from '../../bench/peers/linnet.ts';
+import { writeTinyGguf } from '../../bench/peers/tiny-gguf.ts';
 import { thirdParty } from '../fixtures.ts';
+import { scratchFolder } from '../scratch-folder.ts';
 import { expectedGguf } from './golden-gguf.ts';
 
 const peers = join(import.meta.dirname, '../../bench/peers');
@@ -74,6 +76,24 @@ describe.skipIf(models === undefined || !isInstalled)('models of golden-gguf bes
       else expect(behind).toBeLessThanOrEqual(2 * rounding);
     },
   );
+
+  it('a LLaMA whose projections have biases has the probabilities', async () => {
+    const model = join(await scratchFolder(), 'biased.gguf');
+    await writeTinyGguf(model, join(folderOf('llama-f32'), 'model.gguf'), 'F32', undefined, true);
+    const ids = sequencesOf('llama-f32')[0];
+    const request = { model, sequences: [ids], count, probabilities: true };
+    const printed = await runTypeScript(join(peers, 'greedy.ts'), [JSON.stringify([request])]);
+    const [[{ tokens, probabilities }]] = z
+      .array(z.array(z.object({ tokens: z.array(z.int()), probabilities: z.array(z.array(z.number())) })))
+      .parse(JSON.parse(printed.trim().split('\n').at(-1) ?? ''));
+    await using opened = await open(model, { threads: 1 });
+    const rows = await logitsOf(await opened.engine(), ids, tokens);
+    for (const [at, row] of rows.entries()) {
+      const total = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
+      const wanted = probabilities[ids.length - 1 + at];
+      row.forEach((logit, token) => expect(Math.abs(Math.exp(logit) / total - wanted[token])).toBeLessThan(1e-5));
+    }
+  });
 
   it('each architecture with a fitted head: the greedy tokens are equal, and float32 weights give equal probabilities', async () => {
     const parameters = ['--models', models ?? '', '--types', 'F32,Q8_0,Q4_K', '--json'];

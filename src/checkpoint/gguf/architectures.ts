@@ -8,6 +8,7 @@ import type { NameRules, Rules } from './recipes.ts';
 import { textArchitectures } from './text-architectures.ts';
 import {
   type Architecture,
+  biasesOf,
   centredLayer,
   centredModel,
   decoderConfig,
@@ -31,7 +32,7 @@ const gemmaLayer: Rules = {
 
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: {
-    config: (metadata) => decoderConfig(metadata, 'llama', 'Llama'),
+    config: (metadata) => ({ ...decoderConfig(metadata, 'llama', 'Llama'), ...biasesOf(metadata) }),
     rules: turnedRules,
   },
   smollm3: {

@@ -70,7 +70,7 @@ export function roomFor({ bits, size, minima }: CodeForm, blocks: number): Room 
 let halfTable: Float32Array | undefined;
 
 /** All values of half precision, by bit pattern. */
-function halfValues(): Float32Array {
+export function halfValues(): Float32Array {
   halfTable ??= float32FromFloat16(Uint16Array.from({ length: 1 << 16 }, (_, bits) => bits));
   return halfTable;
 }

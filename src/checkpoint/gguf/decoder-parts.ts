@@ -103,6 +103,11 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   };
 }
 
+/** Whether projections have biases, which tensors tell. */
+export function biasesOf({ tensors }: Metadata): JsonObject {
+  return { attention_bias: tensors.has('blk.0.attn_q.bias'), mlp_bias: tensors.has('blk.0.ffn_down.bias') };
+}
+
 /** The scaling of positions. @throws LinnetError `CONFIG` for an unknown one */
 function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefined {
   const type = metadata.word('rope.scaling.type', 'none');

@@ -1,9 +1,11 @@
 /** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
+
 import type { JsonObject } from '../../files/json-object.ts';
 import { LinnetError } from '../../errors.ts';
 import { both, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
 import {
   type Architecture,
+  biasesOf,
   centredLayer,
   centredModel,
   decoderConfig,
@@ -115,7 +117,8 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
   granite: {
     config(metadata) {
       if (metadata.flag('rope.scaling.finetuned', true)) {
-        return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata) };
+        const biases = biasesOf(metadata);
+        return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata), ...biases };
       }
       throw new LinnetError(
         'CONFIG',

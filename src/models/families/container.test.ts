@@ -76,7 +76,7 @@ describe('fields that nothing reads', () => {
   });
 
   it('are refused by name where it says that they count, with the problems of others', () => {
-    const act = (): unknown => describeModel({ ...llama, rope_jitter: 2, mlp_bias: true });
+    const act = (): unknown => describeModel({ ...llama, rope_jitter: 2, mlp_bias: 'yes' });
     expect(act).toThrow(
       /mlp_bias[\s\S]*unknown: "rope_jitter" \(positions\): .* leave it out by --ignore rope_jitter$/,
     );

@@ -216,7 +216,7 @@ describe.each(Object.entries(published))('%s', (name, config) => {
 
 it.each<[keyof typeof published, object, string]>([
   ['SmolLM2', { rope_interleaved: true }, 'rope_interleaved'],
-  ['LLaMA 3.2', { mlp_bias: true }, 'mlp_bias'],
+  ['LLaMA 3.2', { mlp_bias: 'yes' }, 'mlp_bias'],
   ['LLaMA 3.2', { sliding_window: 4096 }, 'unknown: "sliding_window"'],
   ['LLaMA 3.2', { use_sliding_window: true }, 'unknown: "use_sliding_window"'],
   ['Mistral 0.1', { sliding_window: 0 }, 'sliding_window'],

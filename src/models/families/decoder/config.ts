@@ -224,6 +224,8 @@ export interface DecoderVariant {
   readonly zeroCentredNorms?: boolean;
   /** Whether the output has a bias. */
   readonly outputBias?: boolean;
+  /** Whether the projections of the feed-forward have biases. */
+  readonly feedForwardBias?: boolean;
   /** Whether q_proj also gives every head of queries a gate, whose sigmoid multiplies the output of the head. */
   readonly outputGate?: boolean;
   /** Inside the feed-forward. Default: SiLU. */
@@ -232,6 +234,18 @@ export interface DecoderVariant {
   readonly names?: DecoderNames;
   /** The layers whose mixers are of a kind with sizes of its own. Default: none. */
   readonly ownLayer?: OwnLayer;
+}
+
+/** Whether projections have biases, as of transformers. */
+export const biasFields = { attention_bias: z.boolean().nullish(), mlp_bias: z.boolean().nullish() };
+
+/** A variant with the biases that a configuration names. */
+export function withBiases(
+  variant: DecoderVariant,
+  fields: { readonly attention_bias?: boolean | null; readonly mlp_bias?: boolean | null },
+): DecoderVariant {
+  const bias = fields.attention_bias === true;
+  return { ...variant, queryKeyValueBias: bias, outputBias: bias, feedForwardBias: fields.mlp_bias === true };
 }
 
 /** A layer of a family's own in place of attention: its projections, around a mixer. */

@@ -5,7 +5,16 @@
 import { z } from 'zod';
 import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
-import { type DecoderConfig, decoderFields, type DecoderVariant, everyLayer, ofLayers, usualNames } from './config.ts';
+import {
+  biasFields,
+  type DecoderConfig,
+  decoderFields,
+  type DecoderVariant,
+  everyLayer,
+  ofLayers,
+  usualNames,
+  withBiases,
+} from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
 
@@ -13,7 +22,6 @@ const factor = z.number().positive().default(1);
 
 /** The factors of both. */
 const factorFields = {
-  attention_bias: z.boolean().default(false),
   attention_multiplier: factor,
   embedding_multiplier: factor,
   residual_multiplier: factor,
@@ -33,14 +41,14 @@ const denseVariant: DecoderVariant = { family: 'granite', title: 'Granite', clas
 
 const denseSchema = z.object({
   ...decoderFields,
+  ...biasFields,
   ...factorFields,
   model_type: z.literal(denseVariant.family),
-  mlp_bias: onlyValue(false, 'projections of the feed-forward have no biases'),
 });
 
 export const graniteModel = decoderFamily(denseVariant, denseSchema, ['logits_to_keep'], (fields) => ({
   ...factorsOf(fields),
-  variant: { ...denseVariant, queryKeyValueBias: fields.attention_bias, outputBias: fields.attention_bias },
+  variant: withBiases(denseVariant, fields),
 }));
 
 const variant: DecoderVariant = {
@@ -54,6 +62,7 @@ const schema = z.object({
   ...decoderFields,
   ...mambaFields,
   ...factorFields,
+  attention_bias: biasFields.attention_bias,
   model_type: z.literal(variant.family),
   intermediate_size: size.default(8192),
   shared_intermediate_size: size.default(1024),
@@ -71,16 +80,11 @@ const harmless = [
 ];
 
 export const graniteHybridModel = decoderFamily(variant, schema, harmless, (fields) => {
-  const { layer_types: types, num_hidden_layers: layers, attention_bias: hasBias } = fields;
+  const { layer_types: types, num_hidden_layers: layers } = fields;
   const mamba = mambaMixer(variant.title, fields, fields.mamba_expand * fields.hidden_size);
   const bias = fields.mamba_proj_bias;
   return {
-    variant: {
-      ...variant,
-      queryKeyValueBias: hasBias,
-      outputBias: hasBias,
-      ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }),
-    },
+    variant: { ...withBiases(variant, fields), ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }) },
     natives: ofLayers(variant.title, 'layer_types', layers, types, () => 'mamba').map((type) =>
       type === 'attention' ? originalMixer : mamba,
     ),

@@ -315,17 +315,18 @@ function joinedNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNo
 /** Gated: down(silu(gate x) · up x), or with another activation. */
 function feedForward(config: DecoderConfig, source: ParameterSource, x: Value): Value {
   const { width, feedForwardWidth: F, variant, feedForwardScales: [ofGate, ofOutput] = [] } = config;
-  const { activation = silu } = variant;
+  const { activation = silu, feedForwardBias = false } = variant;
   const { gate: first, up: second, down } = variant.names ?? usualNames;
+  const layer = feedForwardBias ? biasedLinear : linear;
   const both =
     second === null
-      ? linear(source, first, x, width, 2 * F)
-      : joinedLinear(source, x, width, { [first]: F, [second]: F });
+      ? layer(source, first, x, width, 2 * F)
+      : joinedLinear(source, x, width, { [first]: F, [second]: F }, feedForwardBias);
   const [gate, up] =
     both === undefined
-      ? [first, second ?? first].map((name) => linear(source, name, x, width, F))
+      ? [first, second ?? first].map((name) => layer(source, name, x, width, F))
       : split(both, 2, [F, F]);
-  return times(linear(source, down, mul(activation(times(gate, ofGate)), up), F, width), ofOutput);
+  return times(layer(source, down, mul(activation(times(gate, ofGate)), up), F, width), ofOutput);
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {

@@ -6,7 +6,16 @@
 import { z } from 'zod';
 import { onlyValue, size } from '../../config-fields.ts';
 import { linnetSectionOf } from '../../linnet-section.ts';
-import { decoderFields, type DecoderVariant, everyLayer, ropeOf, scalingSchema, usualNames } from './config.ts';
+import {
+  biasFields,
+  decoderFields,
+  type DecoderVariant,
+  everyLayer,
+  ropeOf,
+  scalingSchema,
+  usualNames,
+  withBiases,
+} from './config.ts';
 import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-net.ts';
 import { decoderFamily } from './model.ts';
 
@@ -39,7 +48,7 @@ const schema = z.object({
   ...deltaNetFields,
   model_type: z.literal(variant.family),
   max_position_embeddings: size.default(65_536),
-  attention_bias: z.boolean().default(false),
+  attention_bias: biasFields.attention_bias,
   rope_parameters: ropeSchema,
   rope_scaling: onlyValue(null, 'it is in rope_parameters'),
   linear_key_head_dim: deltaNetFields.linear_key_head_dim.nullish(),
@@ -56,7 +65,7 @@ const harmless = [
 ];
 
 export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields) => {
-  const { num_attention_heads: heads, num_hidden_layers: layers, attention_bias: hasBias } = fields;
+  const { num_attention_heads: heads, num_hidden_layers: layers } = fields;
   const keyHeads = fields.linear_num_key_heads ?? heads;
   const keyWidth = fields.linear_key_head_dim ?? Math.floor((0.75 * fields.hidden_size) / keyHeads);
   const sizes = {
@@ -68,7 +77,7 @@ export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields)
   const options = { ...(fields.linear_allow_neg_eigval && ({ doubled: true } as const)), apart: true } as const;
   const isAttention = (layer: number): boolean => layer % 4 === 3 || (layers < 4 && layer === layers - 1);
   return {
-    variant: { ...variant, queryKeyValueBias: hasBias, outputBias: hasBias },
+    variant: withBiases(variant, fields),
     natives: deltaNetMixers(variant.title, { ...fields, ...sizes }, options, isAttention),
     ropes: everyLayer(fields, fields.rope_parameters && ropeOf(variant.title, fields)),
   };

@@ -57,6 +57,11 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
     list.add('matrix', `${block}.${names.gate}.weight`, [(names.up === null ? 2 : 1) * feedForwardWidth, width]);
     if (names.up !== null) list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
+    if (config.variant.feedForwardBias === true) {
+      list.add('bias', `${block}.${names.gate}.bias`, [(names.up === null ? 2 : 1) * feedForwardWidth]);
+      if (names.up !== null) list.add('bias', `${block}.${names.up}.bias`, [feedForwardWidth]);
+      list.add('bias', `${block}.${names.down}.bias`, [width]);
+    }
     addNorm(names.feedForwardOutputNorm);
   }
   list.add(normRole(config), `${(config.variant.names ?? usualNames).finalNorm}.weight`, [width]);

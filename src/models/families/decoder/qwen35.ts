@@ -15,6 +15,7 @@ import {
   parseDecoderConfig,
   ropeOf,
   usualNames,
+  withBiases,
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
@@ -119,7 +120,7 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
     natives: deltaNetMixers(title, config, {}, (layer) => (layer + 1) % config.full_attention_interval === 0),
     ropes: everyLayer(config, rope),
     hasMtp: (config.mtp_num_hidden_layers ?? 1) === 1 && config.mtp_use_dedicated_embeddings !== true,
-    variant: { ...variant, queryKeyValueBias: config.attention_bias, outputBias: config.attention_bias },
+    variant: withBiases(variant, config),
   };
 }
 

@@ -11,12 +11,14 @@ import { mixerPreset } from '../../../attention/presets.ts';
 import { onlyValue, size } from '../../config-fields.ts';
 import { sameMixers } from '../../linnet-section.ts';
 import {
+  biasFields,
   type DecoderConfig,
   decoderFields,
   type DecoderVariant,
   ofLayers,
   parseDecoderConfig,
   ropeOf,
+  withBiases,
 } from './config.ts';
 import { decoderFamily } from './model.ts';
 import { whole } from '../../../files/whole-numbers.ts';
@@ -41,21 +43,24 @@ const llamaVariant: DecoderVariant = { family: 'llama', title: 'LLaMA', classNam
 
 const llamaSchema = z.object({
   ...decoderFields,
+  ...biasFields,
   model_type: z.literal('llama'),
-  attention_bias: onlyValue(false, 'projections have no biases'),
-  mlp_bias: onlyValue(false, 'projections have no biases'),
   rope_interleaved: onlyValue(false, 'the halves of a head are turned together'),
 });
+
+function llamaBiases(fields: z.infer<typeof llamaSchema>): Partial<DecoderConfig> {
+  return { variant: withBiases(llamaVariant, fields) };
+}
 
 /** Fields that conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */
 const harmless = ['max_sequence_length', 'is_llama_config', 'unsloth_version', 'unsloth_fixed'];
 
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseLlamaConfig(json: JsonObject): DecoderConfig {
-  return parseDecoderConfig(llamaVariant, llamaSchema, json, harmless);
+  return parseDecoderConfig(llamaVariant, llamaSchema, json, harmless, llamaBiases);
 }
 
-export const llamaModel = decoderFamily(llamaVariant, llamaSchema, harmless);
+export const llamaModel = decoderFamily(llamaVariant, llamaSchema, harmless, llamaBiases);
 
 const mistralSchema = z.object({
   ...decoderFields,

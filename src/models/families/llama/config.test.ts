@@ -98,8 +98,6 @@ describe('parseLlamaConfig', () => {
     [{ head_dim: 7 }, 'head width 7'],
     [{ head_dim: 1 << 24 }, 'must be an even integer up to 65536'],
     [{ hidden_act: 'gelu' }, 'hidden_act "gelu": only "silu" is supported'],
-    [{ attention_bias: true }, 'attention_bias'],
-    [{ mlp_bias: true }, 'mlp_bias'],
     [{ rope_theta: 0 }, 'rope_theta'],
     [{ rope_scaling: { rope_type: 'default', rope_theta: 0 } }, 'rope_scaling.rope_theta'],
     [{ rms_norm_eps: -1 }, 'rms_norm_eps'],
