@@ -3,16 +3,17 @@
 /**
  * Pieces of `step` bytes, the last of fewer; each is valid until the next is asked for.
  * @param read fills `room` from an offset of the stretch
+ * @param memory of two steps
  */
 export async function* readAhead(
   byteLength: number,
   step: number,
   read: (offset: number, room: Uint8Array<ArrayBuffer>) => Promise<unknown>,
+  memory = new Uint8Array(Math.min(2 * step, byteLength)),
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const size = Math.min(step, byteLength);
-  const rooms = [new Uint8Array(size), new Uint8Array(byteLength > step ? size : 0)];
   const reading = (offset: number): Promise<Uint8Array<ArrayBuffer>> => {
-    const room = rooms[(offset / step) % 2].subarray(0, Math.min(step, byteLength - offset));
+    const start = offset % (2 * step);
+    const room = memory.subarray(start, start + Math.min(step, byteLength - offset));
     const filled = read(offset, room).then(() => room);
     filled.catch(() => undefined); // told when the piece is asked for, if it ever is
     return filled;

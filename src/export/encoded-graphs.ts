@@ -21,6 +21,7 @@ import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { WeightError } from '../quantization/encoding.ts';
+import type { EncodingThreads } from '../quantization/encoding-threads.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import {
   type MemoryType,
@@ -50,6 +51,7 @@ export interface EncodingOptions {
   readonly device: ExportManifest['device'];
   /** Version of the writer. */
   readonly producer: string;
+  readonly threads?: EncodingThreads;
 }
 
 /** Told the error of every matrix when its numbers are made. */
@@ -211,13 +213,14 @@ function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'sh
 export function storedSource(
   model: AutoregressiveModel,
   weights: WeightReader,
-  stored: { readonly dtype: MemoryType } & Pick<ExportManifest, 'block' | 'device'>,
+  stored: { readonly dtype: MemoryType } & Pick<ExportManifest, 'block' | 'device'> & Pick<EncodingOptions, 'threads'>,
   onError?: StoredSourceOptions['onError'],
 ): (graph: Graph) => ParameterSource {
   const options: StoredSourceOptions = {
     sharedTables: sharedTables((makeSource) => stepGraph(model, makeSource)),
     halfProducts: stored.device === 'webgpu',
     block: stored.block,
+    threads: stored.threads,
     onError,
   };
   return (graph) => storedParameters(stored.dtype, graph, weights, options);

@@ -18,7 +18,9 @@ import type { BlockSize } from '../graph/ops/quantized.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
 import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import type { GeneratingModel } from '../models/model.ts';
+import { parameterCount } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
+import { EncodingThreads } from '../quantization/encoding-threads.ts';
 import { defaultBlock } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import {
@@ -105,7 +107,8 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   if (types.prompt !== undefined && device === 'webgpu') {
     throw new LinnetError('CONFIG', `${dtype} reads prompts with ${types.prompt}, which webgpu lacks; use int4 there`);
   }
-  const encoding: EncodingOptions = { model, weights: options.weights, dtype, block, device, producer };
+  await using threads = largeModel(options) ? new EncodingThreads() : undefined;
+  const encoding: EncodingOptions = { model, weights: options.weights, dtype, block, device, producer, threads };
   const noteIn =
     (errors: Map<string, WeightError>): OnWeightError =>
     (name, error) => {
@@ -181,6 +184,11 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   await writeFolderAtomic(dir, build, { replace });
   if (manifest === undefined) throw internalError('a folder was exported without linnet.json');
   return manifest;
+}
+
+/** Whether threads pay for themselves. */
+function largeModel({ model, weights, dtype }: ExportOptions): boolean {
+  return dtype !== 'f32' && weights.place !== undefined && parameterCount(model.parameters) >= 2 ** 26;
 }
 
 /** Weights per scale, where the type has blocks. @throws LinnetError `CONFIG` for a block size of another type */

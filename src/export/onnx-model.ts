@@ -90,7 +90,8 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
 }
 
 /**
- * Writes the file next to a model from its start to its end, zeros between the parts. One part at a time is held.
+ * Writes the file next to a model from its start to its end, zeros between the parts. A part is made while the one before it is
+ * written.
  * @param onChunk called with every piece that has been written, in order, and the bytes so far
  */
 export async function writeModelData(
@@ -107,9 +108,15 @@ export async function writeModelData(
       onChunk?.(chunk, end);
     }
   };
-  for (const part of parts) {
+  const bytesOf = async (part: StoredModels['parts'][number]): Promise<Uint8Array> =>
+    'data' in part ? part.data : tensorBytes(await part.load());
+  let next = parts.length > 0 ? bytesOf(parts[0]) : undefined;
+  for (const [index, part] of parts.entries()) {
     if (part.offset > end) await append(new Uint8Array(part.offset - end));
-    const data = 'data' in part ? part.data : tensorBytes(await part.load());
+    const data = await next;
+    if (data === undefined) return;
+    next = index + 1 < parts.length ? bytesOf(parts[index + 1]) : undefined;
+    next?.catch(() => undefined); // told in its turn
     if (data.byteLength !== lengthOf(part)) {
       throw internalError(`a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
     }

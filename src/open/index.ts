@@ -291,8 +291,7 @@ function writing(
   const mtp = mtpStepModel(model, names);
   const compiled = async (described: GeneratingModel): Promise<StepEngine> => {
     await using _files = weights.hold?.();
-    const own = described === model ? await kept?.engine(model, weights, fingerprint) : undefined;
-    if (own !== undefined) return own;
+    if (kept !== undefined && described === model) return await kept.engine(model);
     const source = storedSource(decoderOf(described), weights, stored);
     const scratch = dtype !== 'f32' || weights.codes !== undefined;
     return await DecodingEngine.compile(described, source, { ...compile, scratch });

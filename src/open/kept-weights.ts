@@ -1,6 +1,6 @@
 /**
  * Matrices of large checkpoints in fewer bits, kept in `~/.cache/linnet/weights` for later starts: encoded tensor by tensor into an
- * export, whose files the engine maps. Its producer names the files of the checkpoint, which are not read again, and the fingerprint.
+ * export, whose files the engine maps, with the state of the checkpoint, which is not read again, and its fingerprint.
  */
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -10,13 +10,13 @@ import type { StepEngine } from '../decoding/step-engine.ts';
 import { reasonOf } from '../errors.ts';
 import { assembleEngine } from '../export/assemble.ts';
 import { exportModel } from '../export/export-model.ts';
-import type { ExportManifest } from '../export/manifest.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 import { sha256 } from '../files/digest.ts';
 import { lockFolder } from '../files/folder-lock.ts';
+import { readInFolder } from '../files/regular-file.ts';
 import { findTemporaryFiles, removeThose } from '../files/temporary-files.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
-import type { WeightReader } from '../quantization/weight-reader.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { folderFiles } from './folder-files.ts';
 import { readExport } from './model-files.ts';
@@ -30,16 +30,20 @@ const mostKept = 8;
 export const keptTypes = ['int4', 'w8a8'] as const;
 type KeptType = (typeof keptTypes)[number];
 
-/** The kept weights of a checkpoint, or their place. */
+/** The kept weights of a checkpoint. */
 export interface KeptWeights {
-  /** Of the checkpoint, where its weights are kept already. */
-  readonly fingerprint?: string;
-  /** The engine of the model, after its weights have been written if need be; undefined where they cannot be. */
-  engine(model: GeneratingModel, weights: WeightReader, fingerprint: string): Promise<StepEngine | undefined>;
+  /** Of the checkpoint. */
+  readonly fingerprint: string;
+  /** The engine of the checkpoint's model. */
+  engine(model: GeneratingModel): Promise<StepEngine>;
 }
 
+/** Names the state of the checkpoint that was encoded, and its fingerprint. */
+const checkpointFile = 'checkpoint';
+
 /**
- * Where the weights of a checkpoint are kept in a type; undefined for a small one, and one that generates nothing.
+ * The weights of a checkpoint that are kept in a type, written first if need be, while the checkpoint is hashed; undefined for a small
+ * one, one that generates nothing, and where they cannot be kept.
  * @param options.cache default `~/.cache/linnet`
  */
 export async function keptWeights(
@@ -58,36 +62,36 @@ export async function keptWeights(
   const kept = join(folderOfAll, sha256(JSON.stringify([path, dtype])).slice(0, 32));
   const state = sha256(JSON.stringify([version, model.toJson()])).slice(0, 32);
   const files = folderFiles(kept, compile);
-  const readKept = async (): Promise<ExportManifest | undefined> => {
-    // Damaged files, and those of another version of Linnet, are written again.
-    const exported = await readExport(files).catch(() => undefined);
-    return exported?.manifest.producer.startsWith(`${state} `) === true ? exported.manifest : undefined;
+  const stored = async (fingerprint: string): Promise<KeptWeights> => {
+    const { manifest } = await readExport(files);
+    return { fingerprint, engine: (described) => assembleEngine(files.graphs(manifest), manifest, described) };
   };
-  return {
-    fingerprint: (await readKept())?.producer.slice(state.length + 1),
-    async engine(described, weights, identity) {
-      let manifest = await readKept();
-      try {
-        if (manifest === undefined) {
-          await mkdir(folderOfAll, { recursive: true, mode: 0o700 });
-          await using _lock = await lockFolder(folderOfAll);
-          manifest = await readKept(); // another process may have written it
-          if (manifest === undefined) {
-            await makeRoom(folderOfAll, kept);
-            process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
-            manifest = await exportModel(kept, { model: described, weights, dtype, producer: `${state} ${identity}` });
-          }
-        }
-      } catch (error) {
-        // Faults of the weights themselves come again.
-        process.stderr.write(
-          `linnet: ${path} is not kept as ${dtype}, and encoded at each start: ${reasonOf(error)}\n`,
-        );
-        return undefined;
-      }
-      return await assembleEngine(files.graphs(manifest), manifest, described);
-    },
+  const read = async (): Promise<KeptWeights | undefined> => {
+    try {
+      const [encoded, fingerprint] = (await readInFolder(kept, checkpointFile, 1024, 'own')).toString().split(' ');
+      return encoded === state ? await stored(fingerprint) : undefined;
+    } catch {
+      return undefined; // damaged files, and those of another version of Linnet, are written again
+    }
   };
+  const written = await read();
+  if (written !== undefined) return written;
+  try {
+    await mkdir(folderOfAll, { recursive: true, mode: 0o700 });
+    await using _lock = await lockFolder(folderOfAll);
+    const other = await read(); // of another process
+    if (other !== undefined) return other;
+    await makeRoom(folderOfAll, kept);
+    process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
+    const exporting = exportModel(kept, { model, weights: checkpoint, dtype });
+    const [fingerprint] = await Promise.all([checkpoint.fingerprint(), exporting]);
+    await writeFileAtomic(join(kept, checkpointFile), `${state} ${fingerprint}`);
+    return await stored(fingerprint);
+  } catch (error) {
+    // Faults of the weights themselves come again.
+    process.stderr.write(`linnet: ${path} is not kept as ${dtype}, and encoded at each start: ${reasonOf(error)}\n`);
+    return undefined;
+  }
 }
 
 /** Removes the leftovers of killed processes, an earlier state of `kept`, and the oldest of too many others. */

@@ -11,10 +11,15 @@ import {
   type EncodedMatrix,
   halfEncoder,
   type MatrixEncoder,
+  weightError,
 } from './encoding.ts';
 
 function matrixOf(outputs: number, inputs: number, data: Float32Array, layout: DenseMatrix['layout']): DenseMatrix {
   return { name: 'w', outputs, inputs, layout, data };
+}
+
+function withError({ parts, sums }: EncodedMatrix) {
+  return { parts, error: weightError('w', [{ sums }]) };
 }
 
 /** The weight that stands at (output, input). */
@@ -50,7 +55,7 @@ describe('eight bits', () => {
   it('are off by at most half a step of their output, in both layouts', () => {
     fc.assert(
       fc.property(matrices, fc.constantFrom<DenseMatrix['layout']>('outputs-first', 'inputs-first'), (matrix, to) => {
-        const { parts, error } = encodeMatrix(byteEncoder(matrix, to), matrix);
+        const { parts, error } = withError(encodeMatrix(byteEncoder(matrix, to), matrix));
         const codes = dataOf(parts.codes, 'int8');
         const scales = dataOf(parts.scales, 'float32');
         let worst = 0;
@@ -132,7 +137,7 @@ describe.each(blockSizes)('four bits in blocks of %i', (size) => {
     const data = Float32Array.from({ length: size }, (_, i) => 0.25 * ((i % 16) - 8));
     const matrix = matrixOf(1, size, data, 'outputs-first');
     const encoded = encodeMatrix(blockEncoder(matrix, size), matrix);
-    expect(encoded.error).toEqual({ max: 0, rms: 0 });
+    expect(weightError('w', [encoded])).toEqual({ max: 0, rms: 0 });
     expect(fromBlocks(encoded, size, 1, size)).toEqual([...data]);
   });
 });
@@ -140,7 +145,7 @@ describe.each(blockSizes)('four bits in blocks of %i', (size) => {
 describe('half precision', () => {
   it('rounds each number', () => {
     const matrix = matrixOf(1, 3, Float32Array.of(1, -2.5, 1 + 2 ** -12), 'outputs-first');
-    const { parts, error } = encodeMatrix(halfEncoder(matrix), matrix);
+    const { parts, error } = withError(encodeMatrix(halfEncoder(matrix), matrix));
     expect([...dataOf(parts.halves, 'float16')]).toEqual([0x3c00, 0xc100, 0x3c00]);
     expect(error.max).toBeCloseTo(2 ** -12 / 2.5, 12);
   });
@@ -153,7 +158,7 @@ describe.each<[string, (matrix: DenseMatrix) => MatrixEncoder]>([
   ['blocks of 64', (matrix) => blockEncoder(matrix, 64)],
   ['halves', halfEncoder],
 ])('%s', (_, encoderOf) => {
-  const encode = (matrix: DenseMatrix): EncodedMatrix => encodeMatrix(encoderOf(matrix), matrix);
+  const encode = (matrix: DenseMatrix) => withError(encodeMatrix(encoderOf(matrix), matrix));
 
   it('keep a matrix of zeros', () => {
     expect(encode(matrixOf(2, 3, new Float32Array(6), 'outputs-first')).error).toEqual({ max: 0, rms: 0 });
@@ -178,7 +183,7 @@ describe.each<[string, (matrix: DenseMatrix) => MatrixEncoder]>([
     for (const rows of [1, 7, 64, 65]) {
       const encoder = encoderOf(matrix);
       for (let i = 0; i < outputs; i += rows) encoder.add(matrix.data.slice(i * inputs, (i + rows) * inputs));
-      const { parts, error } = encoder.finish();
+      const { parts, error } = withError(encoder.finish());
       expect(parts).toEqual(whole.parts);
       expect(error.max).toBe(whole.error.max);
       expect(error.rms).toBeCloseTo(whole.error.rms, 12);

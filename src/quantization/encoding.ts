@@ -33,8 +33,14 @@ export interface WeightError {
 /** The parts that a stored matrix consists of, by name. */
 export interface EncodedMatrix {
   readonly parts: Readonly<Record<string, Tensor>>;
-  readonly error: WeightError;
+  readonly sums: ErrorSums;
 }
+
+/** How a matrix is stored: what `halfEncoder`, `byteEncoder` and `blockEncoder` make. */
+export type Encoding =
+  | { readonly kind: 'halves' }
+  | { readonly kind: 'bytes'; readonly layout: MatrixShape['layout'] }
+  | { readonly kind: 'blocks'; readonly size: BlockSize };
 
 /** Encodes a matrix from its rows, given in order in any number of pieces. */
 export interface MatrixEncoder {
@@ -42,11 +48,16 @@ export interface MatrixEncoder {
   readonly anyLayout: boolean;
   /** The next rows, whole ones; they are not kept. */
   add(rows: Float32Array): void;
-  /** After the last row. @throws LinnetError `TENSOR` for numbers that are not finite, or too large for the type */
+  /** After the last row. */
   finish(): EncodedMatrix;
 }
 
-/** Encodes a matrix that is in memory. @throws LinnetError as `MatrixEncoder.finish` */
+export function matrixEncoder(matrix: MatrixShape, encoding: Encoding): MatrixEncoder {
+  if (encoding.kind === 'halves') return halfEncoder(matrix);
+  return encoding.kind === 'bytes' ? byteEncoder(matrix, encoding.layout) : blockEncoder(matrix, encoding.size);
+}
+
+/** Encodes a matrix that is in memory. */
 export function encodeMatrix(encoder: MatrixEncoder, matrix: DenseMatrix): EncodedMatrix {
   if (encoder.anyLayout || matrix.layout === 'outputs-first') encoder.add(matrix.data);
   else for (const rows of gatheredRows(matrix)) encoder.add(rows);
@@ -70,21 +81,35 @@ function* gatheredRows({ data, inputs, outputs }: DenseMatrix): Generator<Float3
 }
 
 /** Sums for the error of a matrix: largest magnitudes and sums of squares of its weights and of their errors. */
-class ErrorSums {
-  peak = 0;
-  worst = 0;
-  squares = 0;
-  squaredErrors = 0;
+interface ErrorSums {
+  peak: number;
+  worst: number;
+  squares: number;
+  squaredErrors: number;
+}
 
-  /** @throws LinnetError `TENSOR` if a weight, given or stored, is not finite */
-  of(name: string): WeightError {
-    // NaN and infinity stay in a sum.
-    if (!Number.isFinite(this.squares + this.squaredErrors)) {
-      throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
-    }
-    if (this.peak === 0) return { max: 0, rms: 0 };
-    return { max: this.worst / this.peak, rms: Math.sqrt(this.squaredErrors / this.squares) };
+function noErrors(): ErrorSums {
+  return { peak: 0, worst: 0, squares: 0, squaredErrors: 0 };
+}
+
+/**
+ * The error of a matrix that was encoded in pieces.
+ * @throws LinnetError `TENSOR` for numbers that are not finite, or too large for the type
+ */
+export function weightError(name: string, pieces: readonly Pick<EncodedMatrix, 'sums'>[]): WeightError {
+  const all = noErrors();
+  for (const { sums } of pieces) {
+    all.peak = Math.max(all.peak, sums.peak);
+    all.worst = Math.max(all.worst, sums.worst);
+    all.squares += sums.squares;
+    all.squaredErrors += sums.squaredErrors;
   }
+  // NaN and infinity stay in a sum.
+  if (!Number.isFinite(all.squares + all.squaredErrors)) {
+    throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
+  }
+  if (all.peak === 0) return { max: 0, rms: 0 };
+  return { max: all.worst / all.peak, rms: Math.sqrt(all.squaredErrors / all.squares) };
 }
 
 /** x + this − this is x rounded to the nearest whole number, ties to even, for |x| < 2⁵¹; far quicker than Math.round. */
@@ -98,10 +123,10 @@ const byteRange = 127;
  * @param layout of the codes: [inputs, outputs] for products, [outputs, inputs] for looking up rows
  */
 export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']): MatrixEncoder {
-  const { name, inputs, outputs } = matrix;
+  const { inputs, outputs } = matrix;
   const codes = new Int8Array(outputs * inputs);
   const scales = new Float32Array(outputs);
-  const errors = new ErrorSums();
+  const errors = noErrors();
   const band = new Int8Array(layout === 'inputs-first' ? Math.min(bandOutputs, outputs) * inputs : 0);
   let output = 0;
   const encode = (rows: Float32Array, target: Int8Array): void => {
@@ -126,7 +151,7 @@ export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']):
       const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
       return {
         parts: { codes: tensor('int8', shape, codes), scales: tensor('float32', [outputs], scales) },
-        error: errors.of(name),
+        sums: errors,
       };
     },
   };
@@ -175,11 +200,11 @@ function putColumns(rows: Int8Array, first: number, last: number, codes: Int8Arr
  * Four bits with a scale per block of inputs: `codes` uint8 [outputs, blocks, size/2], two to a byte, and `scales`
  * float32 [outputs, blocks]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
  */
-export function blockEncoder({ name, inputs, outputs }: MatrixShape, size: BlockSize): MatrixEncoder {
+export function blockEncoder({ inputs, outputs }: MatrixShape, size: BlockSize): MatrixEncoder {
   const blocks = blocksPerRow(inputs, size);
   const codes = new Uint8Array((outputs * blocks * size) / 2);
   const scales = new Float32Array(outputs * blocks);
-  const errors = new ErrorSums();
+  const errors = noErrors();
   const weights = new Float32Array(size);
   let row = 0;
   return {
@@ -195,7 +220,7 @@ export function blockEncoder({ name, inputs, outputs }: MatrixShape, size: Block
         codes: tensor('uint8', [outputs, blocks, size / 2], codes),
         scales: tensor('float32', [outputs, blocks], scales),
       },
-      error: errors.of(name),
+      sums: errors,
     }),
   };
 }
@@ -298,9 +323,9 @@ function blockScale(weights: Float32Array, peak: number): number {
 const halfChunk = 1 << 14;
 
 /** Half precision: `halves` float16, in the layout of the matrix. */
-export function halfEncoder({ name, inputs, outputs, layout }: MatrixShape): MatrixEncoder {
+export function halfEncoder({ inputs, outputs, layout }: MatrixShape): MatrixEncoder {
   const halves = new Uint16Array(outputs * inputs);
-  const errors = new ErrorSums();
+  const errors = noErrors();
   const stored = new Float32Array(Math.min(halfChunk, halves.length));
   let done = 0;
   return {
@@ -315,7 +340,7 @@ export function halfEncoder({ name, inputs, outputs, layout }: MatrixShape): Mat
     },
     finish() {
       const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-      return { parts: { halves: tensor('float16', shape, halves) }, error: errors.of(name) };
+      return { parts: { halves: tensor('float16', shape, halves) }, sums: errors };
     },
   };
 }

@@ -21,8 +21,7 @@ import {
 import { formatShape, sameShape } from '../graph/shape.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { CodedMatrices } from './coded-parameters.ts';
-import { blockEncoder, byteEncoder, halfEncoder, type WeightError } from './encoding.ts';
-import { joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
+import { type EncodingProcess, joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
 
 /** Storage types of matrices. */
 export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
@@ -34,15 +33,13 @@ export type MemoryType = WeightType | 'stored';
 /** Default number of weights per scale of int4. */
 export const defaultBlock: BlockSize = 32;
 
-export interface StoredSourceOptions {
+export interface StoredSourceOptions extends EncodingProcess {
   /** Tables that multiply activations too, such as the embedding of a tied head: they are stored once. */
   readonly sharedTables?: ReadonlySet<string>;
   /** Where activations are multiplied in half precision, which f16 is for. Default false: weights become float32. */
   readonly halfProducts?: boolean;
   /** Weights per scale of int4; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
-  /** Called with the error of every matrix when its numbers are made; twice for one that is made twice. */
-  readonly onError?: (name: string, error: WeightError) => void;
 }
 
 /** A source of stored parameters; their numbers are read when the graph is compiled or written. */
@@ -123,7 +120,7 @@ class HalfParameters extends PlainParameters {
 
   constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
     super(graph, reader, options);
-    this.#store = new MatrixStore(reader, halfEncoder, options.onError);
+    this.#store = new MatrixStore(reader, () => ({ kind: 'halves' }), options);
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
@@ -156,8 +153,8 @@ class ByteParameters extends PlainParameters {
 
   constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
     super(graph, reader, options);
-    this.#products = new MatrixStore(reader, (matrix) => byteEncoder(matrix, 'inputs-first'), options.onError);
-    this.#tables = new MatrixStore(reader, (matrix) => byteEncoder(matrix, 'outputs-first'), options.onError);
+    this.#products = new MatrixStore(reader, () => ({ kind: 'bytes', layout: 'inputs-first' }), options);
+    this.#tables = new MatrixStore(reader, () => ({ kind: 'bytes', layout: 'outputs-first' }), options);
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
@@ -211,8 +208,8 @@ class BlockParameters extends PlainParameters {
     this.#block = block;
     this.#store = new MatrixStore(
       reader,
-      (matrix) => blockEncoder(matrix, fittingBlock(matrix.inputs, block)),
-      options.onError,
+      ({ inputs }) => ({ kind: 'blocks', size: fittingBlock(inputs, block) }),
+      options,
     );
   }
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { StoredParameter } from '../checkpoint/stored-parameter.ts';
 import { float32 } from '../graph/tensor.ts';
-import { byteEncoder, type MatrixShape, type WeightError } from './encoding.ts';
+import type { MatrixShape, WeightError } from './encoding.ts';
 import { joinedName, MatrixStore, readerOf } from './weight-reader.ts';
 
 const matrices: MatrixShape[] = [2, 2, 1].map((outputs, i) => ({
@@ -18,11 +18,9 @@ const numbers = matrices.map(({ name, outputs, inputs }, i) => {
 
 describe('a store of matrices', () => {
   const errors: (readonly [string, WeightError])[] = [];
-  const store = new MatrixStore(
-    readerOf(new Map(numbers)),
-    (matrix) => byteEncoder(matrix, 'inputs-first'),
-    (...error) => errors.push(error),
-  );
+  const store = new MatrixStore(readerOf(new Map(numbers)), () => ({ kind: 'bytes', layout: 'inputs-first' }), {
+    onError: (...error) => errors.push(error),
+  });
   const codesOf = (some: readonly MatrixShape[]) => store.part(some, 'codes', 'int8', (outputs) => [3, outputs]);
   const scalesOf = (some: readonly MatrixShape[]) => store.part(some, 'scales', 'float32', (outputs) => [outputs]);
 
@@ -51,7 +49,7 @@ describe('a store of matrices', () => {
         return [name, { dtype: 'float32', shape, load, isHalf: false, pieces: rows, rows }];
       }),
     );
-    const inPieces = new MatrixStore(readerOf(stored), (matrix) => byteEncoder(matrix, 'inputs-first'));
+    const inPieces = new MatrixStore(readerOf(stored), () => ({ kind: 'bytes', layout: 'inputs-first' }));
     const codes = inPieces.part(matrices, 'codes', 'int8', (outputs) => [3, outputs]);
     expect((await codes.load()).data).toEqual((await codesOf(matrices).load()).data);
   });

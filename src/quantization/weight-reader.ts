@@ -15,10 +15,14 @@ import {
 import {
   encodeMatrix,
   type EncodedMatrix,
+  type Encoding,
   type MatrixEncoder,
+  matrixEncoder,
   type MatrixShape,
   type WeightError,
+  weightError,
 } from './encoding.ts';
+import type { EncodingThreads } from './encoding-threads.ts';
 
 /** Gives out parameters by name, in any order and as often as asked; nothing is kept. */
 export interface WeightReader {
@@ -66,22 +70,26 @@ async function* wholeTensor(value: AnyParameter): AsyncGenerator<Float32Array> {
   yield (await loadTensor(value)).data;
 }
 
-/** Makes parts of matrices when they are asked for. The encoded matrices of one product at a time are held. */
+/** How matrices are encoded. */
+export interface EncodingProcess {
+  /** Threads for matrices that lie in files. Default: none, and the calling thread encodes. */
+  readonly threads?: EncodingThreads;
+  /** Called with the error of every matrix when its numbers are made; twice for one that is made twice. */
+  readonly onError?: (name: string, error: WeightError) => void;
+}
+
+/** Makes parts of matrices when they are asked for. The encoded matrices of one product at a time are held, in pieces by outputs. */
 export class MatrixStore {
   readonly #reader: WeightReader;
-  readonly #encoderOf: (matrix: MatrixShape) => MatrixEncoder;
-  readonly #onError: ((name: string, error: WeightError) => void) | undefined;
-  readonly #held = new Map<string, Promise<EncodedMatrix>>();
+  readonly #encodingOf: (matrix: MatrixShape) => Encoding;
+  readonly #process: EncodingProcess;
+  readonly #held = new Map<string, Promise<readonly EncodedMatrix[]>>();
   #holder = '';
 
-  constructor(
-    reader: WeightReader,
-    encoderOf: (matrix: MatrixShape) => MatrixEncoder,
-    onError?: (name: string, error: WeightError) => void,
-  ) {
+  constructor(reader: WeightReader, encodingOf: (matrix: MatrixShape) => Encoding, process: EncodingProcess = {}) {
     this.#reader = reader;
-    this.#encoderOf = encoderOf;
-    this.#onError = onError;
+    this.#encodingOf = encodingOf;
+    this.#process = process;
   }
 
   /**
@@ -94,50 +102,55 @@ export class MatrixStore {
     dtype: DType,
     shapeOf: (outputs: number) => readonly number[],
   ): DeferredTensor {
+    const shape = shapeOf(matrices.reduce((sum, { outputs }) => sum + outputs, 0));
+    const axis = shapeOf(1).findIndex((size, i) => size !== shapeOf(2)[i]);
     return {
       dtype,
-      shape: shapeOf(matrices.reduce((sum, { outputs }) => sum + outputs, 0)),
+      shape,
       load: async () => {
         const holder = joinedName(matrices);
         if (holder !== this.#holder) this.#held.clear();
         this.#holder = holder;
         const made: Tensor[] = [];
-        for (const matrix of matrices) made.push(await this.#part(matrix, part, dtype, shapeOf(matrix.outputs)));
-        return joinedTensor(
-          made,
-          shapeOf(1).findIndex((size, i) => size !== shapeOf(2)[i]),
-        );
+        for (const matrix of matrices) {
+          const type = { dtype, shape: shapeOf(matrix.outputs) };
+          const stored = await this.#reader.part?.(`${matrix.name}.${part}`, type);
+          if (stored !== undefined) made.push(stored);
+          else for (const { parts } of await this.#encoded(matrix)) made.push(parts[part]);
+        }
+        const joined = joinedTensor(made, axis);
+        if (joined.dtype === dtype && sameShape(joined.shape, shape)) return joined;
+        const type = `${joined.dtype}${formatShape(joined.shape)}`;
+        throw new LinnetError('TENSOR', `"${holder}.${part}" is ${type}, expected ${dtype}${formatShape(shape)}`);
       },
     };
   }
 
-  async #part(matrix: MatrixShape, part: string, dtype: DType, shape: readonly number[]): Promise<Tensor> {
-    const given = await this.#reader.part?.(`${matrix.name}.${part}`, { dtype, shape });
-    const made = given ?? (await this.#encoded(matrix)).parts[part];
-    if (made?.dtype === dtype && sameShape(made.shape, shape)) return made;
-    throw new LinnetError(
-      'TENSOR',
-      `part "${part}" of "${matrix.name}" is ${made === undefined ? 'missing' : made.dtype + formatShape(made.shape)}, ` +
-        `expected ${dtype}${formatShape(shape)}`,
-    );
-  }
-
-  #encoded(matrix: MatrixShape): Promise<EncodedMatrix> {
+  #encoded(matrix: MatrixShape): Promise<readonly EncodedMatrix[]> {
     const held = this.#held.get(matrix.name) ?? this.#make(matrix);
     this.#held.set(matrix.name, held);
     return held;
   }
 
-  async #make(matrix: MatrixShape): Promise<EncodedMatrix> {
+  async #make(matrix: MatrixShape): Promise<readonly EncodedMatrix[]> {
+    const { threads, onError } = this.#process;
+    const place = matrix.layout === 'outputs-first' ? this.#reader.place?.(matrix.name) : undefined;
+    const encoding = this.#encodingOf(matrix);
+    const encoded =
+      threads !== undefined && place !== undefined
+        ? await threads.encode(matrix, encoding, place)
+        : [await this.#makeHere(matrix, matrixEncoder(matrix, encoding))];
+    const error = weightError(matrix.name, encoded);
+    onError?.(matrix.name, error);
+    return encoded;
+  }
+
+  async #makeHere(matrix: MatrixShape, encoder: MatrixEncoder): Promise<EncodedMatrix> {
     const { name, inputs, outputs, layout } = matrix;
     const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-    const encoder = this.#encoderOf(matrix);
-    const encoded =
-      this.#reader.rows !== undefined && (encoder.anyLayout || layout === 'outputs-first')
-        ? await encodePieces(encoder, checked(this.#reader.rows(name), name, shape))
-        : encodeMatrix(encoder, { ...matrix, data: (await readChecked(this.#reader, name, shape)).data });
-    this.#onError?.(name, encoded.error);
-    return encoded;
+    return this.#reader.rows !== undefined && (encoder.anyLayout || layout === 'outputs-first')
+      ? await encodePieces(encoder, checked(this.#reader.rows(name), name, shape))
+      : encodeMatrix(encoder, { ...matrix, data: (await readChecked(this.#reader, name, shape)).data });
   }
 }
 

@@ -113,13 +113,9 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
   }
 
   /** The stored bytes of a tensor in pieces, in a buffer; each piece is valid until the next is asked for. */
-  async *chunks(name: string, buffer = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
+  chunks(name: string, buffer = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
     const { begin, byteLength } = this.find(name);
-    for (let done = 0; done < byteLength; done += buffer.length) {
-      const chunk = buffer.subarray(0, Math.min(buffer.length, byteLength - done));
-      await this.#fill(chunk, begin + done);
-      yield chunk;
-    }
+    return readAhead(byteLength, buffer.length / 2, (offset, room) => this.#fill(room, begin + offset), buffer);
   }
 
   /** As of `WeightFile`. */

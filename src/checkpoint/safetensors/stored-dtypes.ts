@@ -108,6 +108,11 @@ export type StoredDType = keyof typeof table;
 /** The table, as a map: safe to ask with any string a file contains. */
 const rows: ReadonlyMap<string, StoredDTypeRow> = new Map<string, StoredDTypeRow>(Object.entries(table));
 
+/** The row of a type of numbers by the engine's name. */
+export function rowOfFile(dtype: FileDType): StoredDTypeRow | undefined {
+  return [...rows.values()].find(({ file }) => file === dtype);
+}
+
 /** Whether a string names an element type of the format. */
 export function isStoredDType(name: string): name is StoredDType {
   return rows.has(name);
