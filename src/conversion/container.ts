@@ -28,6 +28,7 @@ import { requireKept, stageTrainers } from './stage-training.ts';
 import { requireStep } from './step-form.ts';
 import { fewestSteps, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
+import { selectParameters } from '../nn/parameters.ts';
 
 /** Fields of config.json that mean the same in both families. */
 const sameFields = [
@@ -259,6 +260,6 @@ export async function convertIntoQwen35(
     );
   }
   const resident = residentTensors(trained.parameters);
-  const parameters = new Map([...resident].filter(([name]) => student.model.parameters.has(name)));
+  const parameters = selectParameters(resident, (name) => student.model.parameters.has(name));
   return { model: student.model, parameters };
 }

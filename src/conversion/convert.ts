@@ -4,7 +4,7 @@
  * without which the judge finds it better is off in the end.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
@@ -28,6 +28,8 @@ import { mixerFor, requireStages, type StageContext, stageTrainers } from './sta
 import { type ConvertedWeights, readConverted, writeConverted } from './converted-weights.ts';
 import { converted, type Original, sequences, trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
+import { remove } from '../files/remove.ts';
+import { selectParameters } from '../nn/parameters.ts';
 
 /** @throws LinnetError `CONFIG` for a model that is linearized already: a conversion of it would be measured against it */
 export function requireOriginal({ model, path }: Pick<Original, 'model' | 'path'>): void {
@@ -122,7 +124,7 @@ export async function convert(
     progress.stages.push({ name, ...judgement, seconds, steps, kept, layers });
     await run.write(progressFile, progress);
     // Until here the file of progress names the weights before: a process that is killed goes on from them.
-    if (kept && replaced !== undefined) await rm(weightsOf(folder, replaced), { recursive: true, force: true });
+    if (kept && replaced !== undefined) await remove(weightsOf(folder, replaced));
     options.onEvent?.({ kind: 'finished', result: progress.stages[progress.stages.length - 1], resumed: false });
   };
   const isDone = (name: string): boolean => progress.stages.some((stage) => stage.name === name);
@@ -156,14 +158,14 @@ export async function convert(
     });
     if (share !== undefined) {
       for (const name of [stage.name, bestFolder, ownTextFile.file, progressFile.file]) {
-        await rm(join(folder, name), { recursive: true, force: true });
+        await remove(join(folder, name));
       }
       return { ...best, mixer, progress, layers: trained?.layers ?? [] };
     }
     if (trained !== undefined) {
       await finish(stage.name, { ...trained, model: start.model }, started, trained);
     }
-    await rm(join(folder, stage.name), { recursive: true, force: true });
+    await remove(join(folder, stage.name));
   }
   // All branches are tried, and once more after each that went: one that did no harm may do some without it.
   const last = addedBranches.findIndex((branch) => progress.stages.at(-1)?.name === `without ${branch}`);
@@ -200,7 +202,7 @@ export async function openConversion(
   const isThere = run.has(progressFile);
   await mkdir(folder, { recursive: true });
   // Without the file of progress, nothing says whose text it is.
-  if (!isThere) await rm(join(folder, ownTextFile.file), { force: true });
+  if (!isThere) await remove(join(folder, ownTextFile.file));
   const progress = isThere ? await run.load(progressFile) : await begin();
   if (progress.identity !== identity) {
     throw new LinnetError(
@@ -243,14 +245,14 @@ function withoutBranches(
 ): ConvertedWeights | undefined {
   if (!model.mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined)) return undefined;
   const rest = modelWithout(model, branch);
-  return { model: rest, parameters: new Map([...parameters].filter(([name]) => rest.parameters.has(name))), updates };
+  return { model: rest, parameters: selectParameters(parameters, (name) => rest.parameters.has(name)), updates };
 }
 
 /** Removes a conversion and its record from its folder, and nothing else; its progress last, which tells that it is there. */
 export async function forget(folder: string): Promise<void> {
   const folders = [bestFolder, ...trainingStages.map(({ name }) => name)];
   const written = [...folders, ownTextFile.file, recordFile.file, progressFile.file];
-  for (const name of written) await rm(join(folder, name), { recursive: true, force: true });
+  for (const name of written) await remove(join(folder, name));
 }
 
 /** Removes folders of finished stages and weights before the best, which a killed process leaves behind. */
@@ -260,7 +262,7 @@ async function removeLeftOver(folder: string, progress: ConversionProgress): Pro
     join(folder, name),
     ...(name === best ? [] : [weightsOf(folder, name)]),
   ]);
-  for (const path of stale) await rm(path, { recursive: true, force: true });
+  for (const path of stale) await remove(path);
 }
 
 /** Where the weights after a stage are. */

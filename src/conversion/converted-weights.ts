@@ -13,6 +13,7 @@ import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { CausalModel } from '../models/model.ts';
 import { isLoraParameter, type Lora, loraParameters, mergedParameters } from '../nn/lora.ts';
 import type { Weighted } from './stages.ts';
+import { selectParameters } from '../nn/parameters.ts';
 
 /** Low-rank updates that matrices have learned, next to which these keep the original's numbers. */
 export interface LearnedUpdates {
@@ -69,9 +70,9 @@ export async function readConverted(path: string, original: Weighted): Promise<C
   const parameters = new Map(exchangedParameters(original.model, model, original.parameters));
   for (const [name, value] of tensors) if (!isLoraParameter(name)) parameters.set(name, value);
   if (lora === undefined) return { model, parameters };
-  const matrices = new Map([...weightMatrices(model)].filter(([name]) => lora.matrices.includes(name)));
+  const matrices = selectParameters(weightMatrices(model), (name) => lora.matrices.includes(name));
   const adapted = { ...lora, matrices };
-  const values = new Map([...tensors].filter(([name]) => loraParameters(adapted).has(name)));
+  const values = selectParameters(tensors, (name) => loraParameters(adapted).has(name));
   return withUpdates({ model, parameters }, { lora: adapted, values });
 }
 

@@ -1,5 +1,4 @@
 /** Attention transfer of one layer after the other, as a run of its own: of both models one layer is in memory. */
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCausalShapes, openModelWeights } from '../checkpoint/load-model.ts';
@@ -27,6 +26,7 @@ import { layerJob, layerMixerNames, type LayerTransfer } from './layer-transfer.
 import { openReader } from './stages.ts';
 import { trainedLayers, transferRows } from './stage-training.ts';
 import { transferCost, transferLayers } from './transfer-layers.ts';
+import { remove } from '../files/remove.ts';
 
 export const layersShape = {
   inputs: described(
@@ -145,7 +145,7 @@ export async function distillLayers(
         }));
         const { dtype, replace } = parsed;
         await saveCheckpoint(out, { config: model.toJson(), tensors, tokenizerFiles: { from: path }, dtype, replace });
-        await rm(place, { recursive: true, force: true });
+        await remove(place);
         return { layers: learned.map(({ layer, before, after }) => ({ layer, before, after })) };
       },
     };

@@ -6,7 +6,7 @@
  * does not name are removed afterwards, so that a process that is killed goes on from one of them.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
@@ -22,6 +22,7 @@ import {
 } from './hidden-states.ts';
 import { hashOfTensors } from './layer-transfer.ts';
 import type { Weighted, ModelReader } from './stages.ts';
+import { remove } from '../files/remove.ts';
 
 /** Whose hidden states layers are trained on. */
 export const transferInputs = ['original', 'converted'] as const;
@@ -107,7 +108,7 @@ export class LayerStates {
       const layer = Number(/^hidden-(\d+)\.safetensors$/.exec(name)?.[1]);
       if (Number.isNaN(layer) || states.some((state) => state.layer === layer)) continue;
       this.#whole.delete(layer);
-      await rm(join(this.#folder.path, name), { force: true });
+      await remove(join(this.#folder.path, name));
     }
   }
 

@@ -6,7 +6,6 @@
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens
  */
 import { createHash, type Hash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
@@ -22,7 +21,7 @@ import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
-import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
+import { InputParameters, type ParameterSource, selectParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs } from '../runtime/program.ts';
 import { nameOfTeacher, teacherSource } from '../training/objectives/distillation.ts';
@@ -32,6 +31,7 @@ import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.t
 import { HiddenFile, hiddenInput } from './hidden-states.ts';
 import type { Weighted, ModelReader } from './stages.ts';
 import { whole } from '../files/whole-numbers.ts';
+import { remove } from '../files/remove.ts';
 
 /** Rows held out to judge a trained layer: their share and largest number. */
 const held = { share: 1 / 8, most: 8 };
@@ -101,7 +101,7 @@ export async function transferLayer(
   const snapshots = join(folder, `layer-${layer}`);
   const result = await learnLayer(inputs, layer, snapshots, options);
   await storeLayer(folder, identity, result);
-  await rm(snapshots, { recursive: true, force: true });
+  await remove(snapshots);
   return result;
 }
 
@@ -221,7 +221,7 @@ export function layerJob(
   const errors = layerErrors(teacher, student, layer);
   return {
     model: {
-      parameters: new Map([...student.parameters].filter(([name]) => names.has(name))),
+      parameters: selectParameters(student.parameters, (name) => names.has(name)),
       toJson: () => student.toJson(),
     },
     objective: {

@@ -38,6 +38,7 @@ import {
   type Weighted,
 } from './stages.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
+import { selectParameters } from '../nn/parameters.ts';
 
 const snapshotEvery = 50;
 /** Share of a stage's time after which the trial of its steps ends early. */
@@ -159,11 +160,11 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
       `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${folder} has a snapshot`,
     );
   }
-  const learned = new Map([...outcome.parameters].filter(([name]) => job.trainable?.(name)));
+  const learned = selectParameters(outcome.parameters, (name) => job.trainable?.(name) === true);
   const { model, updates } = student;
   const changed = new Map([...student.parameters, ...[...learned].filter(([name]) => !isLoraParameter(name))]);
   if (lora === undefined) return { parameters: changed, updates, steps };
-  const values = new Map([...learned].filter(([name]) => isLoraParameter(name)));
+  const values = selectParameters(learned, isLoraParameter);
   return { ...withUpdates({ model, parameters: changed }, { lora, values }), steps };
 }
 

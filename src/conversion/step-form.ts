@@ -7,7 +7,7 @@ import { internalError, LinnetError } from '../errors.ts';
 import type { DeferredTensor } from '../graph/tensor.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { Lora } from '../nn/lora.ts';
-import { parameterCount } from '../nn/parameters.ts';
+import { parameterCount, selectParameters } from '../nn/parameters.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import { trainLora } from '../training/lora.ts';
 import { memoryAfterEngine, type MemoryForm } from '../training/memory-form.ts';
@@ -61,7 +61,7 @@ export function jobInForm(
   const job = { model, objective, trainable: (name: string) => trained.has(name), variant: { stage: stage.name } };
   if (form === 'whole') return { ...job, parameters: resident };
   const inLayers = (isTrained: (name: string) => boolean) =>
-    segmentWeights(new Map([...parameters].filter(([name]) => !isTrained(name))));
+    segmentWeights(selectParameters(parameters, (name) => !isTrained(name)));
   const variant = { ...job.variant, form };
   if (form === 'layers') return { ...job, variant, parameters: resident, weights: inLayers(job.trainable) };
   const lora = { ...updateScale, matrices: trainedMatrices(model, trained) };
@@ -71,7 +71,7 @@ export function jobInForm(
 }
 
 function trainedMatrices(model: Weighted['model'], trained: ReadonlySet<string>): Lora['matrices'] {
-  return new Map([...weightMatrices(model)].filter(([name]) => trained.has(name)));
+  return selectParameters(weightMatrices(model), (name) => trained.has(name));
 }
 
 /**
@@ -135,6 +135,6 @@ function unread(...models: readonly Weighted[]): Weighted[] {
       if (value !== undefined && !('data' in value)) shapes.set(name, value);
       else if (!shapes.has(name)) shapes.set(name, { dtype: 'float32', shape, load });
     }
-    return { model, parameters: new Map([...shapes].filter(([name]) => model.parameters.has(name))) };
+    return { model, parameters: selectParameters(shapes, (name) => model.parameters.has(name)) };
   });
 }

@@ -49,6 +49,7 @@ import { sha256 } from '../files/digest.ts';
 import { type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
 import { requireGenerating } from '../models/families/index.ts';
 import { requireKind, requirePath } from '../files/arguments.ts';
+import { remove } from '../files/remove.ts';
 
 /** Options of `exportModel`. */
 export interface ExportOptions {
@@ -201,7 +202,7 @@ function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
 /** Puts the chat templates of a folder into one file: an export has no folders inside, and can be behind a URL. */
 async function joinTemplates(folder: string): Promise<void> {
   const found = existsSync(join(folder, TEMPLATE_FOLDER)) ? await findTemplates(templatesIn(folder)) : undefined;
-  await rm(join(folder, TEMPLATE_FOLDER), { recursive: true, force: true });
+  await remove(join(folder, TEMPLATE_FOLDER));
   if (found === undefined) return;
   const named = Object.entries(found.templates).map(([name, template]) => ({ name, template }));
   await writeFileAtomic(

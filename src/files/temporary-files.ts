@@ -4,11 +4,12 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { type Dirent, readFileSync, readlinkSync } from 'node:fs';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hostname } from 'node:os';
 import { entriesOf, fileError, systemErrorCode } from './regular-file.ts';
 import { sha256 } from './digest.ts';
+import { remove } from './remove.ts';
 
 /** `.` name `.` space `-` process id `-` its beginning, or 0 `-` random `.tmp` */
 const pattern = /^\.(.+)\.([0-9a-f]{8})-([1-9]\d{0,9})-(0|[0-9a-f]{8}\.\d{1,20})-[0-9a-f]{12}\.tmp$/s;
@@ -90,7 +91,7 @@ export async function removeThose(files: readonly TemporaryFile[]): Promise<Temp
   const removable = files.filter(({ writer }) => writer === 'gone');
   for (const { path } of removable) {
     try {
-      await rm(path, { recursive: true, force: true });
+      await remove(path);
     } catch (error) {
       throw fileError('remove', path, error);
     }

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, realpath, rename } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
@@ -14,6 +14,7 @@ import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
 import { fileError, readPart, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
+import { remove } from './remove.ts';
 
 /** The list, in the folder itself. */
 export const WRITTEN_FILES = '.linnet-files.json';
@@ -58,7 +59,7 @@ export async function writeFolderAtomic(
     if (replace) await requireReplaceable(target); // building takes hours, and people go on working
     await moveFolder(temporary, target, replace);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await remove(temporary);
     throw asCallersError('write', target, error);
   }
 }
@@ -80,7 +81,7 @@ export async function moveFolder(from: string, dir: string, replace: boolean): P
     throw ['ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error) ?? '') ? alreadyExists(target) : error;
   }
   await syncFolder(dirname(target));
-  if (asideNeeded) await rm(previous, { recursive: true, force: true });
+  if (asideNeeded) await remove(previous);
 }
 
 /** Where the old content of a folder waits while it is being replaced. */
@@ -98,7 +99,7 @@ export async function recoverFolder(dir: string): Promise<void> {
   const previous = previousFolder(target);
   if (!(await exists(previous))) return;
   if (await exists(target)) {
-    await rm(previous, { recursive: true, force: true });
+    await remove(previous);
   } else {
     await rename(previous, target);
     await syncFolder(dirname(target));

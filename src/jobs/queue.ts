@@ -7,13 +7,14 @@ import type * as Bullmq from 'bullmq';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { LinnetError, type Stoppable } from '../errors.ts';
 import { type FolderLock, isFolderHeld, lockFolder } from '../files/folder-lock.ts';
 import { loadOptional } from '../files/optional-package.ts';
 import { openRedis } from '../redis/client.ts';
 import { failure, type Job, jobId, type JobHandler, type JobOutcome, resultOf } from './job.ts';
+import { remove } from '../files/remove.ts';
 
 const queueName = 'linnet-jobs';
 /** Seconds for which results are kept. */
@@ -122,7 +123,7 @@ export async function takeJobs(
       await using own = await claimFolder(folder, id);
       try {
         const result = await handlers[name](job.data, { signal, folder: join(own.folder, 'progress') });
-        await rm(join(own.folder, 'progress'), { recursive: true, force: true });
+        await remove(join(own.folder, 'progress'));
         done++;
         onJob?.('done', name, id);
         return { result: z.json().parse(JSON.parse(JSON.stringify(result))) };
@@ -166,7 +167,7 @@ async function removeDone(folder: string, queue: Bullmq.Queue): Promise<void> {
     for (const name of names.filter((one) => /^[0-9a-f]{64}(-[0-9a-f]{8})?$/.test(one))) {
       const place = join(folder, name);
       if ((await queue.getJobState(name.slice(0, 64))) !== 'completed' || (await isFolderHeld(place))) continue;
-      await rm(place, { recursive: true, force: true }).catch(() => undefined);
+      await remove(place).catch(() => undefined);
     }
   } finally {
     await queue.close();

@@ -14,6 +14,7 @@ import type { Random } from '../random.ts';
 import { multiplyWeights } from './linear.ts';
 import { type DeclaredParameters, ParameterList } from './parameter-roles.ts';
 import type { ParameterSource, WeightMatrix } from './parameters.ts';
+import { selectParameters } from './parameters.ts';
 
 export const loraLimits = { rank: 1024 } as const;
 
@@ -92,7 +93,7 @@ export function withLora(source: ParameterSource, { rank, alpha, matrices }: Lor
  * @throws LinnetError `TENSOR` for an update without its matrix or half of an update
  */
 export function mergeLora(lora: Lora, parameters: Weights): WeightMap {
-  const merged = new Map([...parameters].filter(([name]) => !isLoraParameter(name)));
+  const merged = selectParameters(parameters, (name) => !isLoraParameter(name));
   for (const name of lora.matrices.keys()) merged.set(name, mergedMatrix(lora, parameters, name, parameters.get(name)));
   return merged;
 }
@@ -201,5 +202,5 @@ export function selectMatrices(
     }
     for (const name of found) chosen.add(name);
   }
-  return new Map([...matrices].filter(([name]) => chosen.has(name)));
+  return selectParameters(matrices, (name) => chosen.has(name));
 }

@@ -12,6 +12,14 @@ export function parameterCount(parameters: ParameterShapes): number {
   return [...parameters.values()].reduce((total, { shape }) => total + elementCount(shape), 0);
 }
 
+/** The parameters whose names are included. */
+export function selectParameters<P>(
+  parameters: Iterable<readonly [string, P]>,
+  includes: (name: string) => boolean,
+): Map<string, P> {
+  return new Map([...parameters].filter(([name]) => includes(name)));
+}
+
 /** Gives a model its parameters. A parameter asked for twice is one value. */
 export interface ParameterSource {
   readonly graph: Graph;

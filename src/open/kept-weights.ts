@@ -20,6 +20,7 @@ import { parameterCount } from '../nn/parameters.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { folderFiles } from './folder-files.ts';
 import { readExport } from './model-files.ts';
+import { remove } from '../files/remove.ts';
 
 /** Parameters from which on weights are kept. */
 const leastKept = 2 ** 31;
@@ -97,7 +98,7 @@ export async function keptWeights(
 /** Removes the leftovers of killed processes, an earlier state of `kept`, and the oldest of too many others. */
 async function makeRoom(folder: string, kept: string): Promise<void> {
   await removeThose(await findTemporaryFiles(folder));
-  await rm(kept, { recursive: true, force: true });
+  await remove(kept);
   const entries = await readdir(folder, { withFileTypes: true });
   const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
   const others = await Promise.all(folders.map(async (path) => ({ path, made: (await stat(path)).mtimeMs })));

@@ -1,10 +1,11 @@
 /** Reads the profile that ONNX Runtime writes: a JSON list of trace events, one or more per executed node. */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import type { OpProfile, ProfileSource } from './program.ts';
+import { remove } from '../files/remove.ts';
 
 /** A trace event; only those of executed nodes have an `op_name`. */
 const eventSchema = z.object({
@@ -27,7 +28,7 @@ export async function createProfileFolder(): Promise<{ prefix: string; source: P
           throw new LinnetError('RUNTIME', `the engine wrote ${files.length} profiles, expected 1`);
         return summarizeProfile(await readFile(join(folder, files[0]), 'utf8'));
       },
-      dispose: () => rm(folder, { recursive: true, force: true }),
+      dispose: () => remove(folder),
     },
   };
 }

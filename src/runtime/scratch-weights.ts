@@ -1,5 +1,5 @@
 /** Weights that have to be made, in a file that an engine maps: one at a time is in memory, besides the engine's own form of them. */
-import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { internalError } from '../errors.ts';
@@ -9,6 +9,7 @@ import { removeAbandoned, temporarySibling } from '../files/temporary-files.ts';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
 import { type DeferredTensor, type FilePlace, tensorBytes, type TensorPass } from '../graph/tensor.ts';
 import { byteLength } from './encoded-graph.ts';
+import { remove } from '../files/remove.ts';
 
 const siblings = join(tmpdir(), 'linnet-weights');
 const FILE = 'weights';
@@ -58,7 +59,7 @@ export class ScratchWeights implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // Windows keeps mapped files: the next process removes them.
-    await rm(this.#folder, { recursive: true, force: true }).catch(() => undefined);
+    await remove(this.#folder).catch(() => undefined);
   }
 }
 

@@ -2,7 +2,7 @@
  * Loss on held-out text, measured during training, and the parameters of the lowest one: in memory and, for a resume, in
  * files next to the snapshots.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
@@ -14,6 +14,7 @@ import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
+import { remove } from '../files/remove.ts';
 
 /** A measurement on held-out data. */
 export interface Evaluation {
@@ -160,7 +161,7 @@ export class BestParameters {
     if (this.#folder === undefined || now === undefined) return;
     const kept = new Set([now, this.#before ?? now].map(nameOf));
     for (const name of await readdir(this.#folder)) {
-      if (bestFile.test(name) && !kept.has(name)) await rm(join(this.#folder, name), { force: true });
+      if (bestFile.test(name) && !kept.has(name)) await remove(join(this.#folder, name));
     }
     this.#before = now;
   }

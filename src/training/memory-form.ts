@@ -1,7 +1,7 @@
 /** Work that runs whole, with all weights in memory, or layer by layer: chosen by what fits, and refused before a weight is read. */
 import { LinnetError } from '../errors.ts';
 import { formatBytes } from '../report/quantities.ts';
-import { parameterCount, type ParameterShapes } from '../nn/parameters.ts';
+import { parameterCount, type ParameterShapes, selectParameters } from '../nn/parameters.ts';
 import type { WeightType } from '../quantization/sources.ts';
 import { memoryLimit } from './plans/options.ts';
 import { processBytes } from './step-cost.ts';
@@ -39,7 +39,7 @@ const copiedBytes = 2 ** 26;
 
 /** The memory of a copy of a model with other parameters in place of some. */
 export function copyMemory(copied: { readonly parameters: ParameterShapes }, made: typeof copied): number {
-  const fresh = new Map([...made.parameters].filter(([name]) => !copied.parameters.has(name)));
+  const fresh = selectParameters(made.parameters, (name) => !copied.parameters.has(name));
   return processBytes + copiedBytes + 4 * parameterCount(fresh);
 }
 

@@ -4,7 +4,7 @@
  * whole snapshot, and ends with the weights of an unbroken run, bit for bit.
  */
 import { createHash } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
@@ -19,6 +19,7 @@ import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
 import { whole } from '../files/whole-numbers.ts';
+import { remove } from '../files/remove.ts';
 
 /** Fields of a snapshot next to the tensors. */
 export interface SnapshotPosition {
@@ -82,7 +83,7 @@ export async function writeSnapshot(
   const described: Described = { ...content, sha256: contentHash(content, tensors) };
   const name = `update-${String(position.update).padStart(9, '0')}.safetensors`;
   await writeSafetensors(join(folder, name), entries, { snapshot: JSON.stringify(described) });
-  for (const old of (await snapshotFiles(folder)).slice(keptSnapshots)) await rm(join(folder, old), { force: true });
+  for (const old of (await snapshotFiles(folder)).slice(keptSnapshots)) await remove(join(folder, old));
 }
 
 async function snapshotFiles(folder: string): Promise<string[]> {

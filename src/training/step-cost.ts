@@ -4,7 +4,7 @@ import { graphCost } from '../graph/cost.ts';
 import { Graph } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { zeros } from '../graph/tensor.ts';
-import { parameterCount, type ParameterShapes } from '../nn/parameters.ts';
+import { parameterCount, type ParameterShapes, selectParameters } from '../nn/parameters.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import { compile, type CompileOptions, type Device } from '../runtime/compile.ts';
 import { microBatchRows, type TrainingSettings } from './settings.ts';
@@ -65,7 +65,7 @@ export function stepCost(job: PlannedJob): StepCost {
   if (job.weights !== undefined) return segmentedStepCost(job, job.weights, graph, blocks);
   const { peakBytes, inputBytes, outputBytes, operations } = graphCost(graph);
   const { trainable = () => true } = job;
-  const trained = 4 * parameterCount(new Map([...job.model.parameters].filter(([name]) => trainable(name))));
+  const trained = 4 * parameterCount(selectParameters(job.model.parameters, trainable));
   const microBatch = microBatchRows(job.settings);
   // The fused graph reads moments, and one that accumulates reads the sum of gradients so far.
   const sums = microBatch < job.settings.batch ? 1 : 0;
@@ -93,7 +93,7 @@ function segmentedStepCost(
   const names = new Set(blocks.map(({ name }) => name));
   const { bytes: resultBytes, operations } = segmentedGradientsCost(loss, names, weights, settings.batch / microBatch);
   const trained = new Set(blocks.map(({ parameter }) => parameter));
-  const trainedBytes = 4 * parameterCount(new Map([...model.parameters].filter(([name]) => trained.has(name))));
+  const trainedBytes = 4 * parameterCount(selectParameters(model.parameters, (name) => trained.has(name)));
   const trainingBytes = 5 * trainedBytes; // as they began, as they are, two moments, gradients
   const bytes = processBytes + trainingBytes + resultBytes;
   return { microBatch, weightBytes: 0, trainingBytes, resultBytes, bytes, operations };

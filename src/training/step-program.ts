@@ -10,7 +10,13 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
-import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import {
+  InputParameters,
+  parameterCount,
+  type ParameterSource,
+  WeightParameters,
+  selectParameters,
+} from '../nn/parameters.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
 import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
@@ -238,7 +244,7 @@ export function microBatchGraph(options: StepDescription): {
   fused: boolean;
 } {
   const { trainable = () => true, blockBytes, accumulate, fusedBytes = usualFusedBytes } = options;
-  const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
+  const trained = selectParameters(options.parameters, trainable);
   if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
   const blocks = parameterBlocks(trained, blockBytes);
   if (options.weights !== undefined) return { graph: lossGraph(options, blocks), blocks, fused: false };

@@ -20,6 +20,7 @@ import {
   type SessionStore,
   type StoredSession,
 } from '../../engine/session-store.ts';
+import { remove } from '../../files/remove.ts';
 
 interface VersionFile {
   readonly file: string;
@@ -106,7 +107,7 @@ export class FolderStore implements SessionStore {
 
   async delete(name: SessionName): Promise<boolean> {
     const known = (await this.#newestIn(this.#place(name))) !== undefined;
-    await rm(this.#place(name), { recursive: true, force: true });
+    await remove(this.#place(name));
     return known;
   }
 
@@ -115,7 +116,7 @@ export class FolderStore implements SessionStore {
   }
 
   async close(): Promise<void> {
-    if (this.#scratch) await rm(this.#folder, { recursive: true, force: true });
+    if (this.#scratch) await remove(this.#folder);
   }
 
   async #sweep(): Promise<void> {
@@ -129,7 +130,7 @@ export class FolderStore implements SessionStore {
     if (newest?.ttl === undefined) return newest;
     const saved = await stat(join(place, newest.file)).catch(() => undefined);
     if (saved !== undefined && Date.now() - saved.mtimeMs < 1000 * newest.ttl) return newest;
-    await rm(place, { recursive: true, force: true });
+    await remove(place);
     return undefined;
   }
 

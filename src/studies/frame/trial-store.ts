@@ -1,5 +1,5 @@
 /** The results of trials: a file each in the folder of a study, next to the snapshots of the trial under way. */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
@@ -7,6 +7,7 @@ import { readRegularFile } from '../../files/regular-file.ts';
 import { parseLines, type RunFile, RunFolder } from '../../files/run-folder.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type TrialPlace, trialName } from './study.ts';
+import { remove } from '../../files/remove.ts';
 
 const storedSchema = z.looseObject({
   format: z.literal('linnet-trial').optional(),
@@ -79,7 +80,7 @@ export class TrialStore {
   async store(place: TrialPlace, identity: string, measured: object): Promise<void> {
     const content = { format: 'linnet-trial', version: 1, identity, ...place, ...measured } as const;
     await this.#trials.write(trialFile(`${trialName(place)}.json`), content);
-    await rm(this.snapshotFolder(place), { recursive: true, force: true });
+    await remove(this.snapshotFolder(place));
   }
 }
 

@@ -10,7 +10,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
@@ -25,7 +25,7 @@ import { softmax } from '../../graph/ops/softmax.ts';
 import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { InputParameters, parameterCount } from '../../nn/parameters.ts';
+import { InputParameters, parameterCount, selectParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
 import { runsLean } from '../step-cost.ts';
@@ -34,6 +34,7 @@ import { teacherSource } from './distillation.ts';
 import { logarithm } from './logits.ts';
 import type { Objective } from './next-token.ts';
 import { overPositions, sumOverPositions } from './position-blocks.ts';
+import { remove } from '../../files/remove.ts';
 
 /** Tokens that are kept of a position, by default. */
 export const usualTop = 64;
@@ -97,7 +98,7 @@ export interface CachedLogitsOptions {
 
 /** Bytes of the teacher's weights that the student does not share. */
 export function teacherBytes({ parameters }: CausalModel, trained: ReadonlySet<string>): number {
-  return 4 * parameterCount(new Map([...parameters].filter(([name]) => trained.has(name))));
+  return 4 * parameterCount(selectParameters(parameters, (name) => trained.has(name)));
 }
 
 /** Bytes of the file of all rows. */
@@ -145,7 +146,7 @@ export async function openCachedLogits(options: CachedLogitsOptions): Promise<Ke
       }
       decode(pairs, target, k);
     },
-    remove: () => rm(path, { force: true }),
+    remove: () => remove(path),
     async [Symbol.asyncDispose]() {
       await file.close();
       await program?.dispose();

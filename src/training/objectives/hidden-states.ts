@@ -2,7 +2,7 @@
  * Hidden states of a frozen model, computed once per row of a data set and read back in every epoch: in memory where
  * they fit, else in a file. A row's numbers are `length`·width floats.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
@@ -17,6 +17,7 @@ import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import type { KeptFeature } from '../updates.ts';
 import { sha256 } from '../../files/digest.ts';
+import { remove } from '../../files/remove.ts';
 
 export const hiddenStatePlaces = ['memory', 'disk', 'recompute'] as const;
 
@@ -89,7 +90,7 @@ export async function computeHiddenStates(options: HiddenStateOptions): Promise<
     },
     async remove() {
       await file.close();
-      await rm(path, { force: true });
+      await remove(path);
     },
     [Symbol.asyncDispose]: () => file.close(),
   };

@@ -31,6 +31,7 @@ import { initializeMtp, mtpLoss, mtpOf } from './mtp.ts';
 import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
 import { totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 import type { KeptFeature, RowFeature } from '../updates.ts';
+import { selectParameters } from '../../nn/parameters.ts';
 
 export interface MedusaTraining extends MedusaConfig {
   /** Weight of head i's loss is this to the power i; 0.8 in Medusa. */
@@ -150,7 +151,7 @@ async function trainWithHeads(
 ): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
   const { parameters, ...outcome } = await train({ ...job, objective, feature, ...withHeads(job) });
   const part = (ofHeads: boolean): WeightMap =>
-    new Map([...parameters].filter(([name]) => isMedusaParameter(name) === ofHeads));
+    selectParameters(parameters, (name) => isMedusaParameter(name) === ofHeads);
   return { ...outcome, heads: part(true), base: part(false) };
 }
 

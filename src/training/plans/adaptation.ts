@@ -24,6 +24,7 @@ import { recipe } from '../recipes.ts';
 import { described } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
+import { selectParameters } from '../../nn/parameters.ts';
 
 /** The options of low-rank adaptation and of the mixers' rate. */
 export const adaptationShape = {
@@ -127,7 +128,7 @@ export function planLora(
       }
       if (loraSave === 'merged') return plan.save(out, mergeLora(lora, trained));
       const { trainable = () => true } = adapted;
-      const parameters = new Map([...trained].filter(([name]) => trainable(name)));
+      const parameters = selectParameters(trained, trainable);
       await saveAdapter(out, { model, fingerprint }, { lora, parameters }, { basePath: path, task, dtype, replace });
       return { adapter: true };
     },

@@ -37,6 +37,7 @@ import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
+import { selectParameters } from '../../nn/parameters.ts';
 
 export const transferShape = {
   ...recomputeShape,
@@ -106,7 +107,7 @@ export async function planDistill(teacher: string, student: string, options: Dis
 
 /** Some parameters of a folder, in memory. */
 function loadNamed({ parameters }: ModelWeights<CausalModel>, includes: (name: string) => boolean) {
-  return loadTensors(new Map([...parameters].filter(([name]) => includes(name))));
+  return loadTensors(selectParameters(parameters, includes));
 }
 
 function distillation(options: DistillOptions) {
@@ -153,7 +154,7 @@ function distillation(options: DistillOptions) {
         model,
         trainable,
         objective: objectiveFor(original, model, length, trained),
-        weights: segmentWeights(new Map([...stored].filter(([name]) => !trainable(name)))),
+        weights: segmentWeights(selectParameters(stored, (name) => !trainable(name))),
       };
       const fits = (job: Pick<PlannedJob, 'model' | 'objective' | 'weights'>): boolean =>
         fitStep({ ...job, trainable, parameters: new Map(), settings }, limit).cost.bytes <= limit;

@@ -25,6 +25,7 @@ import { causalObjective } from '../objectives/next-token.ts';
 import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';
 import type { TrainingJob } from '../trainer.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
+import { selectParameters } from '../../nn/parameters.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
 /** The options of `finetune`; all but `data` and `out` may be left out. */
@@ -152,7 +153,7 @@ function frozenWeights(
   { parameters }: Pick<ModelWeights, 'parameters'>,
   { trainable = () => true }: Pick<TrainingPlan, 'trainable'>,
 ): SegmentWeights {
-  return segmentWeights(new Map([...parameters].filter(([name]) => !trainable(name))));
+  return segmentWeights(selectParameters(parameters, (name) => !trainable(name)));
 }
 
 /** The model with those parameters in memory that are trained whole. */

@@ -17,6 +17,7 @@ import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 import { described } from '../settings.ts';
 import { whole } from '../../files/whole-numbers.ts';
+import { selectParameters } from '../../nn/parameters.ts';
 
 export const headsShape = {
   heads: described(
@@ -146,7 +147,7 @@ export async function trainHeads(
           return { heads, headLayers: 1 };
         }
         const measured = await hooks.measure?.({ model, medusa, parameters: trained, heldOut });
-        const trainedHeads = new Map([...trained].filter(([name]) => isMedusaParameter(name)));
+        const trainedHeads = selectParameters(trained, isMedusaParameter);
         const accuracy = measured?.accuracy.map((shares) => [...shares]);
         const complete = async (unfinished: string): Promise<void> => {
           await using checkpoint = await openCheckpoint(unfinished);

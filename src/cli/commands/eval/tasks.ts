@@ -1,6 +1,6 @@
 /** `linnet eval tasks`: benchmarks, with the prompts and numbers of lm-evaluation-harness. */
 import { join } from 'node:path';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
 import { ifFound, LinnetError } from '../../../errors.ts';
@@ -52,6 +52,7 @@ import { openTaskScorer } from '../../options/task-scorer.ts';
 import { requireOpeningMemory } from '../../options/opening-memory.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
+import { remove } from '../../../files/remove.ts';
 
 const defaultLimit = 200;
 
@@ -293,7 +294,7 @@ async function evaluateModel(
 
 async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), 'linnet-tasks-'));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+  return { path, [Symbol.asyncDispose]: () => remove(path) };
 }
 
 /** Names, and files of tasks; each task once. */
