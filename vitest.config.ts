@@ -18,6 +18,7 @@ export default defineConfig({
   test: {
     testTimeout: 120_000,
     hookTimeout: 60_000,
+    setupFiles: [path('./test/equal-bytes.ts')],
     // A test that returns before it has asserted anything fails.
     expect: { requireAssertions: true },
     // Processes: ONNX Runtime's native library does not share one well between worker threads.
