@@ -69,7 +69,7 @@ abstract class Writer<
   #engine: Promise<StepEngine> | undefined;
   #isDisposed = false;
   #grammars: Grammars | undefined;
-  readonly #thinking = new Map<ChatTemplate | undefined, Thinking | undefined>();
+  readonly #sessionModels = new Map<ChatTemplate | undefined, SessionModel>();
 
   constructor(kind: Kind, description: Described, parts: WriterParts<Self>) {
     super(kind, description, description, parts);
@@ -88,7 +88,7 @@ abstract class Writer<
 
   /** The thoughts of the model before its answers; undefined where its template knows none. */
   get thinking(): Thinking | undefined {
-    return this.#thinkingBy(this.template);
+    return this.#sessionModel(this.template).thinking;
   }
 
   /** The engine that decodes, compiled when first asked for. @throws LinnetError `RUNTIME` after disposal */
@@ -180,26 +180,25 @@ abstract class Writer<
     await engine?.dispose();
   }
 
-  #thinkingBy(template: ChatTemplate | undefined): Thinking | undefined {
-    if (!this.#thinking.has(template)) {
-      this.#thinking.set(template, Thinking.of(this.hasTokenizer ? this.tokenizer : undefined, template));
-    }
-    return this.#thinking.get(template);
-  }
-
+  /** The model as sessions see it, by the template of their program. */
   #sessionModel(template: ChatTemplate | undefined): SessionModel {
-    return {
+    const known = this.#sessionModels.get(template);
+    if (known !== undefined) return known;
+    const tokenizer = this.hasTokenizer ? this.tokenizer : undefined;
+    const made: SessionModel = {
       decoder: this.decoder,
-      tokenizer: this.hasTokenizer ? this.tokenizer : undefined,
+      tokenizer,
       template,
       defaults: this.defaults,
       grammars: () => this.grammars,
-      thinking: this.#thinkingBy(template),
+      thinking: Thinking.of(tokenizer, template),
       learned: this.learned,
       sessionFiles: this.#parts.sessionFiles,
       engine: () => this.engine(),
       runner: (options) => this.runner(options),
     };
+    this.#sessionModels.set(template, made);
+    return made;
   }
 }
 

@@ -1,7 +1,7 @@
 /** The entries of the package: what is where, and how much of it. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { packageEntries, projectRoot } from '../../scripts/entries.ts';
 import { publicEntries } from '../../scripts/public-names.ts';
 
@@ -14,6 +14,11 @@ const ownMeaning: Readonly<Record<string, readonly string[]>> = {
 };
 
 describe('the entries of the package', () => {
+  let entries: ReturnType<typeof publicEntries>['entries'];
+  beforeAll(() => {
+    ({ entries } = publicEntries('source'));
+  });
+
   it('are there', () => {
     const specifiers = packageEntries().map(({ specifier }) => specifier);
     for (const name of ['attention', 'decoding', 'evaluation', 'graph', 'report', 'training', 'web']) {
@@ -23,7 +28,7 @@ describe('the entries of the package', () => {
   });
 
   it('have a small root, with the front door in it', () => {
-    const root = publicEntries('source').entries.find(({ entry }) => entry.specifier === 'linnet');
+    const root = entries.find(({ entry }) => entry.specifier === 'linnet');
     const names = root?.names.map(({ name }) => name) ?? [];
     expect(names).toContain('open');
     expect(names.length).toBeLessThanOrEqual(mostRootNames);
@@ -31,7 +36,7 @@ describe('the entries of the package', () => {
 
   it('mean the same by a name, wherever it is', () => {
     const seen = new Map<string, unknown>();
-    for (const { entry, names } of publicEntries('source').entries) {
+    for (const { entry, names } of entries) {
       for (const { name, symbol } of names) {
         if (ownMeaning[entry.specifier]?.includes(name)) continue;
         const known = seen.get(name);

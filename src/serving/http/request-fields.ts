@@ -137,20 +137,20 @@ export async function withBody<T>(
  * @param optional whether a body may be empty, and is {} then. Default: it is refused
  * @throws ApiError
  */
-export async function jsonBody(request: Request, most: number, bodies: BodyBudget, optional = false): Promise<unknown> {
-  return withBody(request, { most, bodies }, (bytes) => parsedBody(request, bytes, optional));
-}
-
-function parsedBody(request: Request, bytes: Buffer, optional: boolean): unknown {
-  if (bytes.length === 0 && optional) return {};
-  if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
-    throw new ApiError('unsupported_media_type_error', 'the body must be JSON, with "content-type: application/json"');
-  }
-  try {
-    checkJsonLimits(bytes, 'the body', { depth: deepestBody });
-    const body: unknown = JSON.parse(bytes.toString('utf8'));
-    return body;
-  } catch (error) {
-    return refuse(error instanceof LinnetError ? error.message : 'the body is not valid JSON');
-  }
+export function jsonBody(request: Request, most: number, bodies: BodyBudget, optional = false): Promise<unknown> {
+  return withBody(request, { most, bodies }, (bytes): unknown => {
+    if (bytes.length === 0 && optional) return {};
+    if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
+      throw new ApiError(
+        'unsupported_media_type_error',
+        'the body must be JSON, with "content-type: application/json"',
+      );
+    }
+    try {
+      checkJsonLimits(bytes, 'the body', { depth: deepestBody });
+      return JSON.parse(bytes.toString('utf8'));
+    } catch (error) {
+      return refuse(error instanceof LinnetError ? error.message : 'the body is not valid JSON');
+    }
+  });
 }

@@ -20,8 +20,8 @@ beforeAll(async () => {
   const model = describeCausalModel({
     model_type: 'llama',
     vocab_size: 259,
-    hidden_size: 256,
-    intermediate_size: 1024,
+    hidden_size: 160,
+    intermediate_size: 640,
     num_hidden_layers: 8,
     num_attention_heads: 4,
     max_position_embeddings: 64,

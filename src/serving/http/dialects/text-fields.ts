@@ -8,7 +8,7 @@ import type { Session } from '../../../engine/session.ts';
 import { type JobOptions, requireEnding } from '../../../engine/text-options.ts';
 import { whenEncoded } from '../../../tokenizer/later-encoding.ts';
 import type { ServerLimits } from '../limits.ts';
-import { answeredName, tokensLeft } from '../request-context.ts';
+import { tokensLeft } from '../request-context.ts';
 import {
   checkInVocabulary,
   given,
@@ -164,7 +164,6 @@ export async function askedText(
 ): Promise<AskedText> {
   const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: stopIds = [] } = fields;
   const { model, runner } = serving;
-  answeredName(serving, fields.model);
   if (bestOf !== n) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
