@@ -243,11 +243,14 @@ describe.skipIf(noChromium !== undefined)(
       await expect.poll(() => bottom(0)).toBeLessThan(700);
       await press(tab, 'Fork beside');
       const fork = tab.getByRole('region', { name: 'Session 2' });
-      await expect.poll(async () => (await fork.boundingBox())?.x).toBe(0);
+      const left = async (): Promise<number> => (await fork.boundingBox())?.x ?? Infinity;
+      await expect.poll(left).toBeLessThan(40);
       await shot(tab, 'fork-390');
       await tab.reload();
       await expect.poll(() => bottom(0)).toBeLessThan(700);
       await expect.poll(() => bottom(1)).toBeLessThan(700);
+      await shot(tab, 'columns-390');
+      expect(await left(), 'the edge of the second column').toBeLessThan(380);
       expect(faults).toEqual([]);
     });
 
