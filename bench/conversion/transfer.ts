@@ -41,7 +41,11 @@ const config = existsSync(shape) ? parseJsonObject(readFileSync(shape), shape) :
 const model = describeCausalModel(config);
 const mixer = parseMixer({ kind: 'window', group: 64, window: 2, sinks: 4, memory: { decay: 'learned' } });
 const student = model.withMixers(model.mixers.map(() => mixer));
-const teacher = { model, read: (name: string) => new RandomWeights(model, 1).read(name) };
+const load = (name: string) => () => new RandomWeights(model, 1).read(name);
+const parameters = new Map(
+  [...model.parameters].map(([name, { shape }]) => [name, { dtype: 'float32', shape, load: load(name) } as const]),
+);
+const teacher = { model, parameters };
 const layers = Array.from({ length: Number(values.layers) }, (_, layer) => layer);
 const tokens = Int32Array.from({ length: rows * length + 1 }, (_, i) => (i * 7919) % model.sizes.vocabulary);
 const dataset = new PackedDataset({

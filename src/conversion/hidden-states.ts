@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
+import { segmentWeights } from '../checkpoint/stored-parameter.ts';
 import type { PackedDataset } from '../data/datasets/packing.ts';
 import { fingerprint } from '../data/rows/fingerprint.ts';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
@@ -14,14 +15,15 @@ import { jsonIn } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
-import { dataOf, float32, int32, type Tensor, type WeightMap } from '../graph/tensor.ts';
+import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
-import { InputParameters, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { compile, type NamedTensors } from '../runtime/compile.ts';
+import { runSegments, SegmentedProgram, WeightMemory } from '../runtime/segmented-program.ts';
 import { runsLean } from '../training/step-cost.ts';
 import type { RowFeature, TrainingJob } from '../training/trainer.ts';
-import type { ModelReader } from './stages.ts';
+import type { Weighted } from './stages.ts';
 import { whole } from '../files/whole-numbers.ts';
 
 const metadataKey = 'hidden';
@@ -62,7 +64,7 @@ export function embeddingIdentity({ dataset, rows, origin }: EmbeddedRows): stri
 
 /** Writes hidden states before the first layer. @returns the SHA-256 of the numbers */
 export async function embedRows(
-  weights: ModelReader,
+  weights: Weighted,
   given: EmbeddedRows,
   path: string,
   options: PassOptions = {},
@@ -78,7 +80,6 @@ export async function embedRows(
     counts: [...dataset.counts.subarray(0, rows)].map((count) => count - 1),
   };
   const pass: Pass = {
-    isTable: true,
     build: (graph, source, B) =>
       model.embed(source, graph.input('tokens', 'int32', [B, length]), constantPositions(model, graph, B, length)),
     feeds(first, last, B) {
@@ -92,7 +93,7 @@ export async function embedRows(
 
 /** Writes hidden states after a layer, of those before it. @returns the SHA-256 of the numbers */
 export async function passLayer(
-  weights: ModelReader,
+  weights: Weighted,
   layer: number,
   from: HiddenFile,
   { path, identity }: { readonly path: string; readonly identity: string },
@@ -100,7 +101,6 @@ export async function passLayer(
 ): Promise<string> {
   const { length, width, counts } = from.description;
   const pass: Pass = {
-    isTable: false,
     build: (graph, source, B) => layerAfter(weights.model, layer, graph, source, [B, length]),
     async feeds(first, last, B) {
       const data = new Float32Array(B * length * width);
@@ -144,38 +144,33 @@ function layerAfter(
 interface Pass {
   readonly build: (graph: Graph, source: ParameterSource, B: number) => Value;
   readonly feeds: (first: number, last: number, B: number) => Promise<NamedTensors>;
-  /** Whether weights are a table of which rows are looked up, and which no copy is made of. */
-  readonly isTable: boolean;
 }
 
 async function writePass(
-  reader: ModelReader,
+  { model, parameters }: Weighted,
   description: Description,
-  { build, feeds, isTable }: Pass,
+  { build, feeds }: Pass,
   path: string,
   { compile: compileOptions, signal, onProgress }: PassOptions,
 ): Promise<string> {
   const { length, width, counts } = description;
   const rows = counts.length;
   const B = Math.min(rows, rowsAtOnce(length));
-  const weights: WeightMap = new Map();
-  const withInputs = new Graph('hidden states');
-  const asked = new InputParameters(withInputs);
-  withInputs.output('after', build(withInputs, asked, B)); // [B,n,width]
-  for (const name of asked.values.keys()) weights.set(name, await reader.read(name));
-  // The engine packs constants: products with them have the bits of the whole model's, those with inputs have not.
-  const withConstants = new Graph('hidden states');
-  if (!isTable) withConstants.output('after', build(withConstants, new WeightParameters(withConstants, weights), B));
-  const lean = runsLean(reader.model.parameters, compileOptions?.device);
-  await using program = await compile(isTable ? withInputs : withConstants, { ...compileOptions, lean });
-  if (!isTable) weights.clear();
+  const weights = segmentWeights(parameters);
+  const graph = new Graph('hidden states');
+  graph.output('after', build(graph, new InputParameters(graph), B)); // [B,n,width]
+  const lean = runsLean(model.parameters, compileOptions?.device);
+  await using program = await SegmentedProgram.create(graph, weights, (part) =>
+    compile(part, { ...compileOptions, lean }),
+  );
+  const memory = new WeightMemory(weights);
   const hash = createHash('sha256');
   let after: Float32Array = new Float32Array(0);
   const rowOf = async (row: number): Promise<Float32Array> => {
     if (row % B === 0) {
       requireRunning(signal, 'while hidden states were computed');
       const last = Math.min(rows, row + B);
-      const results = await program.run({ ...Object.fromEntries(weights), ...(await feeds(row, last, B)) }, ['after']);
+      const [results] = await runSegments([{ program, feeds: await feeds(row, last, B) }], memory);
       after = dataOf(results.after, 'float32');
       onProgress?.(last, rows);
     }

@@ -15,5 +15,5 @@ export type { ConversionMemory } from './plan.ts';
 export type { ConversionProgress, StageResult } from './progress-file.ts';
 export { type ConversionCharts, conversionCharts, conversionReport } from './report.ts';
 export { layerSensitivity, type LayerSensitivity, layersToKeep } from './sensitivity.ts';
-export { type ModelReader, openReader, type StageSteps, type Weighted } from './stages.ts';
+export { openReader, type StageSteps, type Weighted } from './stages.ts';
 export { calibrationTexts, type ConversionTexts, conversionTexts } from './texts.ts';

@@ -12,6 +12,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type RunFile, RunFolder } from '../files/run-folder.ts';
 import type { Weights } from '../graph/tensor.ts';
+import { exchangedParameters } from '../models/linearization/linearize.ts';
 import {
   type EmbeddedRows,
   embeddingIdentity,
@@ -21,7 +22,7 @@ import {
   passLayer,
 } from './hidden-states.ts';
 import { hashOfTensors } from './layer-transfer.ts';
-import type { Weighted, ModelReader } from './stages.ts';
+import type { Weighted } from './stages.ts';
 import { remove } from '../files/remove.ts';
 
 /** Whose hidden states layers are trained on. */
@@ -46,7 +47,7 @@ const progressFile: RunFile<TransferProgress> = {
 
 /** Hidden states of a transfer. */
 export interface LayerStatesOptions extends EmbeddedRows, PassOptions {
-  readonly teacher: ModelReader;
+  readonly teacher: Weighted;
   readonly student: Weighted;
   readonly inputs: TransferInputs;
   /** Keeps the files of all layers. Default: each is removed when the next is whole. */
@@ -115,24 +116,16 @@ export class LayerStates {
   async #write(layer: number, target: { readonly path: string; readonly identity: string }): Promise<string> {
     if (layer === 0) return await embedRows(this.#options.teacher, this.#options, target.path, this.#options);
     await using from = await HiddenFile.open(await this.before(layer - 1));
-    return await passLayer(this.#reader(layer - 1), layer - 1, from, target, this.#options);
+    return await passLayer(this.#passed(layer - 1), layer - 1, from, target, this.#options);
   }
 
   /** The model whose layer the hidden states go through. */
-  #reader(layer: number): ModelReader {
+  #passed(layer: number): Weighted {
     const { teacher, student, inputs } = this.#options;
     if (inputs === 'original') return teacher;
     const { model } = student;
-    const learned = this.#learned.get(layer);
-    return {
-      model,
-      async read(name) {
-        const own = learned?.get(name);
-        if (own !== undefined) return own;
-        const value = await teacher.read(name);
-        return model.fitParameter?.(name, value) ?? value;
-      },
-    };
+    const exchanged = exchangedParameters(teacher.model, model, teacher.parameters);
+    return { model, parameters: new Map([...exchanged, ...(this.#learned.get(layer) ?? [])]) };
   }
 
   async #progress(): Promise<TransferProgress> {

@@ -16,7 +16,6 @@ import { describeCausalModel } from '../models/families/index.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { linearize } from '../models/linearization/linearize.ts';
 import { WeightParameters } from '../nn/parameters.ts';
-import { readerOf } from '../quantization/weight-reader.ts';
 import { compile as runtimeCompile } from '../runtime/compile.ts';
 import { parseTrainingSettings } from '../training/settings.ts';
 import { HiddenFile } from './hidden-states.ts';
@@ -48,10 +47,9 @@ function float32Only(given: ReadonlyMap<string, Tensor>): Map<string, Tensor<'fl
   return new Map([...given].map(([name, { shape, data }]) => [name, float32(shape, Float32Array.from(data, Number))]));
 }
 
-const reader = { model: teacherModel, ...readerOf(teacher.parameters) };
 const statesIn = (place: string, more: Partial<LayerStatesOptions> = {}): LayerStates =>
   new LayerStates(place, {
-    teacher: reader,
+    teacher,
     student,
     inputs: 'original',
     dataset: rows,
@@ -63,7 +61,7 @@ const statesIn = (place: string, more: Partial<LayerStatesOptions> = {}): LayerS
 
 async function learn(place: string, layer: number, more: Partial<LayerTrainingOptions> = {}) {
   const states = await statesIn(join(folder, place), { keepAll: true }).before(layer);
-  return await transferLayer({ teacher: reader, student, states }, layer, join(folder, place), {
+  return await transferLayer({ teacher, student, states }, layer, join(folder, place), {
     settings,
     compile,
     ...more,
@@ -100,7 +98,7 @@ describe('hidden states', () => {
     await using program = await runtimeCompile(graph, compile);
     const whole = await program.run({ tokens: int32([1, n], rows.row(3).inputs) }, ['0']);
     const states = statesIn(join(folder, 'granite'), {
-      teacher: { model, ...readerOf(parameters) },
+      teacher: { model, parameters },
       origin: 'granite',
     });
     await using file = await HiddenFile.open(await states.before(1));
@@ -226,7 +224,7 @@ describe('a layer', () => {
 
   it('tells how long its steps take, and leaves nothing', async () => {
     const states = await statesIn(join(folder, 'timed')).before(0);
-    const inputs = { teacher: reader, student, states };
+    const inputs = { teacher, student, states };
     const { times, seconds } = await layerStepTimes(inputs, 0, { settings, compile });
     expect(times).toHaveLength(12);
     expect(seconds).toBeGreaterThan(times.reduce((a, b) => a + b, 0));
@@ -242,7 +240,7 @@ describe('a layer', () => {
   it('needs hidden states, and something to learn', async () => {
     expect(await errorCode(() => learn('refused', 1))).toBe('CONFIG');
     const at = (states: string, model = student) =>
-      transferLayer({ teacher: reader, student: model, states }, 0, join(folder, 'refused'), { settings, compile });
+      transferLayer({ teacher, student: model, states }, 0, join(folder, 'refused'), { settings, compile });
     expect(await errorCode(() => at(join(folder, 'nowhere')))).toBe('NOT_FOUND');
     const fixed = linearize(teacher.model, teacher.parameters, parseMixer({ kind: 'window', group: 2 }));
     const states = await statesIn(join(folder, 'refused')).before(0);

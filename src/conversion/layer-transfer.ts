@@ -25,11 +25,12 @@ import { InputParameters, type ParameterSource, selectParameters } from '../nn/p
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs } from '../runtime/program.ts';
 import { nameOfTeacher, teacherSource } from '../training/objectives/distillation.ts';
+import { readerOf } from '../quantization/weight-reader.ts';
 import type { TrainingSettings } from '../training/settings.ts';
 import { runsLean } from '../training/step-cost.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.ts';
 import { HiddenFile, hiddenInput } from './hidden-states.ts';
-import type { Weighted, ModelReader } from './stages.ts';
+import type { Weighted } from './stages.ts';
 import { whole } from '../files/whole-numbers.ts';
 import { remove } from '../files/remove.ts';
 
@@ -40,7 +41,7 @@ const metadataKey = 'layer';
 
 /** Inputs of a layer's transfer. */
 export interface LayerInputs {
-  readonly teacher: ModelReader;
+  readonly teacher: Weighted;
   /** Only its mixer parameters of the layer are read. */
   readonly student: Weighted;
   /** The file of the hidden states before the layer. */
@@ -174,9 +175,10 @@ async function openLayer({ teacher, student, states: path }: LayerInputs, layer:
     for (const [name, value] of Object.entries(judged)) graph.output(name, value);
     const program = await compile(graph, { ...options, lean });
     const parameters = new Map(start);
+    const original = readerOf(teacher.parameters);
     for (const name of program.inputs.keys()) {
       if (start.has(name) || Object.hasOwn(learned.objective.inputs, name)) continue;
-      parameters.set(name, await teacher.read(nameOfTeacher(name)));
+      parameters.set(name, await original.read(nameOfTeacher(name)));
     }
     const judgedFrom = trainedRows(states);
     const read = { dataset: states.dataset(0, judgedFrom), feature: states.feature(0) };

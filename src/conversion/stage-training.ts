@@ -8,7 +8,6 @@ import type { CausalModel } from '../models/model.ts';
 import { isLoraParameter } from '../nn/lora.ts';
 import { formatDuration } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { readerOf } from '../quantization/weight-reader.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
@@ -238,10 +237,9 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     onEvent?.({ kind: 'skipped', stage: stage.name, reason: `${rows} rows of text, and 2 are needed; give more data` });
     return undefined;
   }
-  const reader = { model: teacher.model, ...readerOf(teacher.parameters) };
   const stored = await layersInStore(student, layers, { ...options, origin, stage: stage.name });
   const states = new LayerStates(folder, {
-    teacher: reader,
+    teacher,
     student,
     inputs: options.inputs ?? 'original',
     keepAll: queue !== undefined,
@@ -260,7 +258,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     });
   const steps = await planned(stage.name, async () => {
     if (given !== undefined) return given;
-    const inputs = { teacher: reader, student, states: await states.before(layers[0]) };
+    const inputs = { teacher, student, states: await states.before(layers[0]) };
     const before = (performance.now() - started) / 1000;
     const timed = await layerStepTimes(inputs, layers[0], { settings: settings(timedSteps), compile, signal });
     const { operations, rows: atOnce } = passCost(teacher.model, layers[0], length);
@@ -287,7 +285,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
         onEvent?.({ kind: 'step', stage: stage.name, done: done * steps, total, loss }),
     });
   }
-  const trained = await transferLayers({ teacher: reader, student }, stored.open, states, folder, {
+  const trained = await transferLayers({ teacher, student }, stored.open, states, folder, {
     settings: settings(steps),
     compile,
     signal,

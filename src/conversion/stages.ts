@@ -4,7 +4,6 @@ import { type LoadedModel, type ModelWeights, openCausalWeights } from '../check
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { exchangedParameters, exchangeMixers, freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import type { WeightReader } from '../quantization/weight-reader.ts';
 import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
@@ -26,15 +25,10 @@ export function converted({ model, parameters }: Weighted, mixer: MixerConfig, l
   return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
 }
 
-/** A model whose weights are read one by one, where they lie. */
-export interface ModelReader extends Pick<WeightReader, 'read'> {
-  readonly model: CausalModel;
-}
-
 /** The weights of a folder of a causal model, to be read one by one. Dispose of it. */
 export async function openReader(
   folder: string,
-): Promise<ModelReader & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint' | 'parameters'>> {
+): Promise<Weighted & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint' | 'read'>> {
   return await openCausalWeights(folder);
 }
 

@@ -77,10 +77,9 @@ export function transferCost(
   const lean = runsLean(teacher.parameters);
   const step = stepCost({ ...layerJob(teacher, student, layers[0], length), settings, parameters: new Map(), lean });
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
-  // Weights are read, handed to the engine and packed by it; hidden states are as large before the layer as after it, and leave
-  // the engine as a copy.
+  // Halves are read, and the engine widens them; hidden states are as large before the layer as after it, and leave it as a copy.
   const states = pass.outputBytes;
-  const passBytes = processBytes + 3 * (pass.inputBytes - states) + timesKept(lean) * pass.peakBytes + 2 * states;
+  const passBytes = processBytes + 1.5 * (pass.inputBytes - states) + timesKept(lean) * pass.peakBytes + 2 * states;
   return {
     memoryBytes: Math.max(passBytes, step.bytes, processBytes + table),
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,

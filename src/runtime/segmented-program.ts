@@ -158,17 +158,18 @@ export interface SegmentOptions extends Watched {
 
 /**
  * Runs programs side by side: of all, the first segment, then the second, …
+ * @param weights or memory for them that serves several calls
  * @returns the outputs of every run
  * @throws LinnetError `TENSOR` for a weight that is missing, `ABORTED` between two runs of a segment
  */
 export async function runSegments(
   runs: readonly SegmentRun[],
-  weights: SegmentWeights,
+  weights: SegmentWeights | WeightMemory,
   { signal, onProgress, take }: SegmentOptions = {},
 ): Promise<Record<string, Tensor>[]> {
   const states = runs.map(() => ({ cuts: new Map<Value, Tensor>(), outputs: new Map<string, Tensor>() }));
   const total = runs.reduce((sum, { program }) => sum + program.segments.length, 0);
-  const memory = new WeightMemory(weights);
+  const memory = weights instanceof WeightMemory ? weights : new WeightMemory(weights);
   let done = 0;
   for (let index = 0; ; index++) {
     const ready = runs.flatMap(({ program, feeds }, run) => {
