@@ -2,7 +2,7 @@
  * Parsing the JSON files of a model: strict UTF-8, one object at the top, and where it matters no key twice. Bounds are found
  * by one look at the bytes, before a parser builds a thousand times their size of objects.
  */
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName } from './name-list.ts';
 
 /** A parsed JSON object whose values are still to be checked. */
@@ -15,7 +15,11 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** A text as JSON. @param label name of the text, the subject of the error message @throws LinnetError `FORMAT` */
 export function parseJson(text: string, label: string): unknown {
-  return attempt((): unknown => JSON.parse(text), `${label} is not valid JSON`);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${label} is not valid JSON: ${reasonOf(cause)}`, { cause });
+  }
 }
 
 /** A text of a file's header as JSON; undefined where it is absent or is none. */
@@ -38,10 +42,12 @@ export function parseJsonObject(
   { uniqueKeys = false, limits }: { uniqueKeys?: boolean; limits?: JsonLimits } = {},
 ): JsonObject {
   checkJsonLimits(bytes, label, limits);
-  const text = attempt(
-    () => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-    `${label} is not valid UTF-8`,
-  );
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${label} is not valid UTF-8`, { cause });
+  }
   const value = parseJson(text, label);
   if (!isJsonObject(value)) throw new LinnetError('FORMAT', `${label} is not a JSON object`);
   const duplicate = uniqueKeys ? findDuplicateKey(text) : undefined;
@@ -49,14 +55,6 @@ export function parseJsonObject(
     throw new LinnetError('FORMAT', `${label} holds the key ${quoteName(duplicate)} twice in one object`);
   }
   return value;
-}
-
-function attempt<T>(parse: () => T, failure: string): T {
-  try {
-    return parse();
-  } catch (cause) {
-    throw new LinnetError('FORMAT', failure, { cause });
-  }
 }
 
 export interface JsonLimits {

@@ -1,6 +1,6 @@
 /** Runs a model over texts that it reads whole, one at a time: encoders, and classifiers of any backbone. For Node. */
 import { longestSequence } from '../attention/mixers.ts';
-import { type LaidOutText, layoutOf, textLayouts } from '../data/datasets/text-layouts.ts';
+import { type LaidOutText, layoutOf, layOutText } from '../data/datasets/text-layouts.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { reshape } from '../graph/ops/layout.ts';
@@ -59,7 +59,7 @@ export class TextReader implements AsyncDisposable {
 
   /** A text, or two, as the model reads them. @param longest tokens beyond which it is cut; Infinity cuts nothing */
   layOut(tokenizer: Tokenizer, text: string, pair?: string, longest = this.longest): LaidOutText {
-    return textLayouts[layoutOf(this.backbone)](tokenizer, text, pair, longest);
+    return layOutText(layoutOf(this.backbone), tokenizer, text, pair, longest);
   }
 
   /** The mean of the last hidden states of a text, of length 1: [width]. */

@@ -7,7 +7,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { longestLength } from '../rows/longest.ts';
 import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
 import { readRecords } from '../files/records.ts';
-import { type TextLayout, textLayouts } from './text-layouts.ts';
+import { layOutText, type TextLayout } from './text-layouts.ts';
 
 /** A text, or two, with the name of its class, or the number that regression is to find. */
 export interface LabelledText {
@@ -133,7 +133,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     this.#rows = texts.map((labelled) => {
       const { text, pair, source } = labelled;
       const label = idOf(labelled);
-      const row = textLayouts[layout](tokenizer, text, pair, length);
+      const row = layOutText(layout, tokenizer, text, pair, length);
       if (row.tokens.length === 0) throw new LinnetError('INPUT', `${source} has no token to classify`);
       return { ...row, label };
     });

@@ -144,17 +144,26 @@ export async function packRows(
   if (!Number.isInteger(length) || length < 1) {
     throw new LinnetError('INPUT', `rows of ${length} tokens are not possible; expected a positive integer`);
   }
-  const tokens = new Int32Buffer();
-  const rows = rowLists[mode](length, remainder);
+  const [tokens, starts, counts] = [new Int32Buffer(), new Int32Buffer(), new Int32Buffer()];
+  /** Cuts the tokens from `first` on. */
+  const cut = (first: number, last: typeof remainder): void => {
+    for (let start = first; start + 1 < tokens.length; start += length) {
+      const count = Math.min(length + 1, tokens.length - start);
+      if (count <= length && last === 'drop') break;
+      starts.append([start]);
+      counts.append([count]);
+    }
+  };
   let count = 0;
   for await (const { text } of documents) {
     const start = tokens.length;
-    tokens.append(separatedTokens(text, tokenizer).subarray(0, rows.longestDocument));
-    rows.addDocument(start, tokens.length);
+    const own = separatedTokens(text, tokenizer);
+    tokens.append(mode === 'document' ? own.subarray(0, length + 1) : own);
+    if (mode === 'document') cut(start, 'pad');
     count++;
     onProgress?.({ documents: count, tokens: tokens.length });
   }
-  const { starts, counts } = rows.finish(tokens.length);
+  if (mode === 'stream') cut(0, remainder);
   if (starts.length === 0) {
     throw new LinnetError(
       'INPUT',
@@ -182,43 +191,3 @@ function separatedTokens(text: string, tokenizer: Tokenizer): Int32Array {
   ended[ids.length] = tokenizer.eosId;
   return ended;
 }
-
-/** Collects rows while documents come in. */
-interface RowList {
-  /** Tokens of a document that are of use. */
-  readonly longestDocument: number;
-  /** A document lies at tokens [start, end). */
-  addDocument(start: number, end: number): void;
-  finish(tokens: number): { starts: Int32Buffer; counts: Int32Buffer };
-}
-
-const rowLists: Readonly<Record<PackingMode, (length: number, remainder: 'drop' | 'pad') => RowList>> = {
-  stream: (length, remainder) => ({
-    longestDocument: Number.POSITIVE_INFINITY,
-    addDocument: () => undefined,
-    finish: (tokens) => {
-      const starts = new Int32Buffer();
-      const counts = new Int32Buffer();
-      for (let start = 0; start + 1 < tokens; start += length) {
-        const count = Math.min(length + 1, tokens - start);
-        if (count <= length && remainder === 'drop') break;
-        starts.append([start]);
-        counts.append([count]);
-      }
-      return { starts, counts };
-    },
-  }),
-  document: (length) => {
-    const starts = new Int32Buffer();
-    const counts = new Int32Buffer();
-    return {
-      longestDocument: length + 1,
-      addDocument: (start, end) => {
-        if (end - start < 2) return; // nothing to predict
-        starts.append([start]);
-        counts.append([Math.min(length + 1, end - start)]);
-      },
-      finish: () => ({ starts, counts }),
-    };
-  },
-};

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { tinyConfig } from '../../../test/models/tiny-model.ts';
 import { describeModel } from '../../models/families/index.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { layoutOf, textLayouts } from './text-layouts.ts';
+import { layoutOf, layOutText } from './text-layouts.ts';
 
 const tokenizer = { ...byteTokenizer(), clsId: 1, sepId: 2 };
 const [a, b] = [97, 98];
@@ -14,8 +14,8 @@ it.each([
   ['roberta', [1, a, a, 2, 2, b, 2], 5],
   ['xlm-roberta', [1, a, a, 2, 2, b, 2], 5],
 ])('%s reads two texts as it was trained', (family, tokens, pairStart) => {
-  const layOut = textLayouts[layoutOf(describeModel(tinyConfig(family)))];
-  expect(layOut(tokenizer, 'aa', 'b', 20)).toEqual({ tokens: Int32Array.from(tokens), pairStart });
-  expect([...layOut(tokenizer, 'aa', undefined, 20).tokens]).toEqual([1, a, a, 2]);
-  expect(layOut(tokenizer, 'aaaaaaaaa', 'b', tokens.length).tokens).toHaveLength(tokens.length);
+  const layout = layoutOf(describeModel(tinyConfig(family)));
+  expect(layOutText(layout, tokenizer, 'aa', 'b', 20)).toEqual({ tokens: Int32Array.from(tokens), pairStart });
+  expect([...layOutText(layout, tokenizer, 'aa', undefined, 20).tokens]).toEqual([1, a, a, 2]);
+  expect(layOutText(layout, tokenizer, 'aaaaaaaaa', 'b', tokens.length).tokens).toHaveLength(tokens.length);
 });

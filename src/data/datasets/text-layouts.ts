@@ -17,63 +17,35 @@ export interface LaidOutText {
   readonly pairStart: number;
 }
 
-/** Tokenizes for a kind of model; `length` is the most tokens there may be, tokens around the texts included. */
-type LayOut = (tokenizer: Tokenizer, text: string, pair: string | undefined, length: number) => LaidOutText;
+type Role = 'bosId' | 'eosId' | 'clsId' | 'sepId';
 
-/**
- * - causal: BOS text, between two texts EOS;
- * - encoder: CLS text SEP, and the second text SEP, of RoBERTa after another SEP;
- * - encoder-decoder: text EOS, and the second text EOS.
- */
-export const textLayouts: Readonly<Record<TextLayout, LayOut>> = {
-  causal: (tokenizer, text, pair, length) =>
-    layOut(tokenizer, [text, pair], length, { before: tokenizer.bosId, between: tokenizer.eosId }),
-  encoder: (tokenizer, text, pair, length) =>
-    layOut(tokenizer, [text, pair], length, {
-      before: tokenizer.clsId,
-      between: tokenizer.sepId,
-      after: tokenizer.sepId,
-    }),
-  'encoder, two SEP': (tokenizer, text, pair, length) =>
-    layOut(tokenizer, [text, pair], length, {
-      before: tokenizer.clsId,
-      between: tokenizer.sepId,
-      betweenCount: 2,
-      after: tokenizer.sepId,
-    }),
-  'encoder-decoder': (tokenizer, text, pair, length) =>
-    layOut(tokenizer, [text, pair], length, { between: tokenizer.eosId, after: tokenizer.eosId }),
+/** Tokens before a text, between two, and at the end, where the tokenizer has them. */
+const surroundings: Readonly<Record<TextLayout, readonly [before: Role[], between: Role[], after: Role[]]>> = {
+  causal: [['bosId'], ['eosId'], []],
+  encoder: [['clsId'], ['sepId'], ['sepId']],
+  'encoder, two SEP': [['clsId'], ['sepId', 'sepId'], ['sepId']],
+  'encoder-decoder': [[], ['eosId'], ['eosId']],
 };
 
-/** Tokens around the texts, where the tokenizer has them. */
-interface Surroundings {
-  readonly before?: number;
-  readonly between?: number;
-  /** Default 1. */
-  readonly betweenCount?: number;
-  readonly after?: number;
-}
-
-function layOut(
+/** Tokenizes for a kind of model. @param length the most tokens there may be, tokens around the texts included */
+export function layOutText(
+  layout: TextLayout,
   tokenizer: Tokenizer,
-  [text, pair]: readonly [string, string | undefined],
+  text: string,
+  pair: string | undefined,
   length: number,
-  { before, between, betweenCount = 1, after }: Surroundings,
 ): LaidOutText {
-  const idOf = (id: number | undefined): number[] => (id === undefined ? [] : [id]);
-  const separators = Array.from({ length: betweenCount }, () => idOf(between)).flat();
-  const around = idOf(before).length + idOf(after).length + (pair === undefined ? 0 : separators.length);
+  const [before, separators, after] = surroundings[layout].map((roles) =>
+    roles.flatMap((role) => tokenizer[role] ?? []),
+  );
+  const between = pair === undefined ? [] : separators;
+  const around = before.length + between.length + after.length;
   const first = tokenizer.encode(text);
   const second = pair === undefined ? new Int32Array(0) : tokenizer.encode(pair);
   const [firstCount, secondCount] = cut(first.length, second.length, Math.max(0, length - around));
-  const head = [...idOf(before), ...first.subarray(0, firstCount)];
-  if (pair === undefined) {
-    const tokens = Int32Array.from([...head, ...idOf(after)]);
-    return { tokens, pairStart: tokens.length };
-  }
-  const lead = [...head, ...separators];
-  const tokens = Int32Array.from([...lead, ...second.subarray(0, secondCount), ...idOf(after)]);
-  return { tokens, pairStart: lead.length };
+  const lead = [...before, ...first.subarray(0, firstCount), ...between];
+  const tokens = Int32Array.from([...lead, ...second.subarray(0, secondCount), ...after]);
+  return { tokens, pairStart: pair === undefined ? tokens.length : lead.length };
 }
 
 /** Lengths of two texts that fit together: the longer one is cut first, as Hugging Face's tokenizers do. */

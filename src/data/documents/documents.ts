@@ -1,12 +1,12 @@
 /** Where text comes from: files and corpus packages, read as a stream of documents. */
 import { extname } from 'node:path';
-import { LinnetError, reasonOf } from '../../errors.ts';
-import { isJsonObject } from '../../files/json-object.ts';
+import { LinnetError } from '../../errors.ts';
 import { plainNames } from '../../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
 import type { Document } from './document.ts';
 import { standardInput, standardInputName } from '../files/standard-input.ts';
-import { openTextFile, readLines, readTextFile } from '../files/text-file.ts';
+import { readRows } from '../files/rows.ts';
+import { openTextFile, readTextFile } from '../files/text-file.ts';
 
 export type { Document };
 
@@ -97,28 +97,14 @@ async function* readPlainText(path: string): AsyncGenerator<Document> {
 }
 
 async function* readJsonLines(path: string, { field, maximumLineBytes }: Reading): AsyncGenerator<Document> {
-  for await (const line of readLines(path, maximumLineBytes)) {
-    if (line.text.trim() === '') continue;
-    const source = `${path}:${line.number}`;
-    yield { text: textField(line.text, field, source), source };
+  for await (const { row, source } of readRows(path, { longest: maximumLineBytes, skipsEmpty: true })) {
+    const text = Object.hasOwn(row, field) ? row[field] : undefined;
+    if (typeof text !== 'string') {
+      throw new LinnetError(
+        'FORMAT',
+        `${source} has no string in the field "${field}"; its fields are: ${plainNames(Object.keys(row))}. Name the one that holds the text`,
+      );
+    }
+    yield { text, source };
   }
-}
-
-function textField(line: string, field: string, source: string): string {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON: ${reasonOf(cause)}`, { cause });
-  }
-  if (!isJsonObject(value)) {
-    throw new LinnetError('FORMAT', `${source} is not a JSON object; expected {"${field}": "…"}`);
-  }
-  const text = new Map<string, unknown>(Object.entries(value)).get(field);
-  if (typeof text === 'string') return text;
-  const has = plainNames(Object.keys(value));
-  throw new LinnetError(
-    'FORMAT',
-    `${source} has no string in the field "${field}"; its fields are: ${has}. Name the one that holds the text`,
-  );
 }

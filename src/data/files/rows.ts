@@ -59,7 +59,7 @@ async function* readJsonLines(path: string, { longest, skipsEmpty }: Required<Ro
       throw new LinnetError('FORMAT', `${source} is an empty line; expected a JSON object`);
     }
     const row = parseJson(text, source);
-    if (!isRow(row)) throw new LinnetError('FORMAT', `${source} is not a JSON object`);
+    if (!isRow(row)) throw new LinnetError('FORMAT', `${source} is not a JSON object; expected {"column": value, …}`);
     yield { row, source };
   }
 }

@@ -1,6 +1,7 @@
 /** The standard input as one text, named `-` in place of a file. */
 import { fstatSync } from 'node:fs';
 import { LinnetError } from '../../errors.ts';
+import { decodeUtf8 } from './text-file.ts';
 
 /** As much as a text file may have. */
 const maximumBytes = 256 << 20;
@@ -47,10 +48,5 @@ async function readAll(stream: NodeJS.ReadStream): Promise<string> {
     }
     parts.push(piece);
   }
-  try {
-    const decoded = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts));
-    return decoded.replace(/\r\n?/g, '\n');
-  } catch (cause) {
-    throw new LinnetError('FORMAT', 'the standard input is not UTF-8 text; convert it first', { cause });
-  }
+  return decodeUtf8(Buffer.concat(parts), 'the standard input').replace(/\r\n?/g, '\n');
 }

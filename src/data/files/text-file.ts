@@ -91,7 +91,8 @@ export async function* readLines(path: string, maximumLineBytes: number): AsyncG
   if (length > 0) yield finish();
 }
 
-function decodeUtf8(bytes: Buffer, place: string): string {
+/** The text of bytes, without a byte order mark. @throws LinnetError `FORMAT` for other bytes than UTF-8 */
+export function decodeUtf8(bytes: Buffer, place: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
