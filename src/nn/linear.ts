@@ -4,6 +4,7 @@ import { matmul } from '../graph/ops/contraction.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { concat, reshape } from '../graph/ops/layout.ts';
+import { layerNorm } from '../graph/ops/normalization.ts';
 import type { ParameterSource, WeightMatrix } from './parameters.ts';
 
 /** The product with a matrix of parameters, as the source computes it or from the parameter itself. */
@@ -22,8 +23,12 @@ export function multiplyWeights(source: ParameterSource, x: Value, matrix: Weigh
  * @param x [..., inputs]
  * @returns [..., outputs]
  */
-export function linear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  return multiplyWeights(source, x, { name: `${name}.weight`, inputs, outputs, layout: 'outputs-first' });
+export function linear(source: ParameterSource, name: string, x: Value, outputs: number): Value {
+  return multiplyWeights(source, x, { name: `${name}.weight`, inputs: rowWidth(x), outputs, layout: 'outputs-first' });
+}
+
+function rowWidth({ shape }: Value): number {
+  return Number(shape.at(-1));
 }
 
 /**
@@ -36,10 +41,10 @@ export function linear(source: ParameterSource, name: string, x: Value, inputs: 
 export function joinedLinear(
   source: ParameterSource,
   x: Value,
-  inputs: number,
   outputs: Readonly<Record<string, number>>,
   biases = false,
 ): Value | undefined {
+  const inputs = rowWidth(x);
   const layers = Object.entries(outputs);
   const product = source.multiplyJoined?.(
     x,
@@ -56,8 +61,8 @@ export function joinedLinear(
  * @param x [..., inputs]
  * @returns [..., outputs]
  */
-export function biasedLinear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  return add(linear(source, name, x, inputs, outputs), source.parameter(`${name}.bias`, [outputs]));
+export function biasedLinear(source: ParameterSource, name: string, x: Value, outputs: number): Value {
+  return add(linear(source, name, x, outputs), source.parameter(`${name}.bias`, [outputs]));
 }
 
 /** Rows of several heads side by side, head by head: [B,T,heads·X] → [B,T,heads,X]. */
@@ -89,7 +94,14 @@ export function embedding(
  * @param x [..., inputs]
  * @returns [..., outputs]
  */
-export function affine(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  const product = multiplyWeights(source, x, { name: `${name}.weight`, inputs, outputs, layout: 'inputs-first' });
-  return add(product, source.parameter(`${name}.bias`, [outputs]));
+export function affine(source: ParameterSource, name: string, x: Value, outputs: number): Value {
+  const matrix = { name: `${name}.weight`, inputs: rowWidth(x), outputs, layout: 'inputs-first' } as const;
+  return add(multiplyWeights(source, x, matrix), source.parameter(`${name}.bias`, [outputs]));
+}
+
+/** Layer norm with the gain `name`.weight and the bias `name`.bias. */
+export function namedLayerNorm(source: ParameterSource, name: string, x: Value, epsilon: number): Value {
+  const width = rowWidth(x);
+  const gain = source.parameter(`${name}.weight`, [width]);
+  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), epsilon);
 }

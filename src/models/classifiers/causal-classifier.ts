@@ -56,7 +56,7 @@ export function classLogits(
   const { width } = model.sizes;
   const [B, n] = tokens.shape.map(Number);
   const hidden = reshape(parallelHidden(model, source, tokens), [B * n, width]);
-  return linear(source, scoreName, gather(hidden, lastTokens), width, classes);
+  return linear(source, scoreName, gather(hidden, lastTokens), classes);
 }
 
 /**

@@ -129,7 +129,7 @@ export function headLogits(
   for (let layer = 0; layer < config.layers; layer++) {
     const block = names.block(head, layer);
     const bias = source.parameter(`${block}.bias`, [width]);
-    x = add(x, silu(add(linear(source, block, x, width, width), bias)));
+    x = add(x, silu(add(linear(source, block, x, width), bias)));
   }
-  return linear(source, names.projection(head, config), x, width, vocabulary);
+  return linear(source, names.projection(head, config), x, vocabulary);
 }

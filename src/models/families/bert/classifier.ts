@@ -29,6 +29,6 @@ export function bertClassLogits(
   const { width } = model.sizes;
   const { dense, activation, classes: last } = encoderVariant(model.family).classHead;
   const first = slice(model.encode(source, input), 1, 0, 1); // [B,1,width]
-  const inner = biasedLinear(source, dense, reshape(first, [first.shape[0], width]), width, width);
-  return biasedLinear(source, last, activations[activation](inner), width, classes);
+  const inner = biasedLinear(source, dense, reshape(first, [first.shape[0], width]), width);
+  return biasedLinear(source, last, activations[activation](inner), classes);
 }

@@ -7,9 +7,8 @@ import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { layerNorm } from '../../../graph/ops/normalization.ts';
 import { dataOf, int32 } from '../../../graph/tensor.ts';
-import { biasedLinear, embedding, linear } from '../../../nn/linear.ts';
+import { biasedLinear, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { LearnedPositions } from '../../../nn/positions.ts';
 import { withSection } from '../../linnet-section.ts';
@@ -98,11 +97,11 @@ function encode(model: EncoderModel, config: BertConfig, source: ParameterSource
     const mixed = attention(config, scoped(block, names.attention), x, (projected) =>
       mixBidirectional(config.mixers[layer], projected, input.mask, parameters),
     );
-    const attended = biasedLinear(block, names.attentionOutput, mixed, width, width);
-    x = norm(config, block, names.attentionNorm, add(x, attended));
-    const inner = activations[config.activation](biasedLinear(block, names.inner, x, width, config.feedForwardWidth));
-    const fed = biasedLinear(block, names.output, inner, config.feedForwardWidth, width);
-    x = norm(config, block, names.outputNorm, add(x, fed));
+    const attended = biasedLinear(block, names.attentionOutput, mixed, width);
+    x = namedLayerNorm(block, names.attentionNorm, add(x, attended), config.normEpsilon);
+    const inner = activations[config.activation](biasedLinear(block, names.inner, x, config.feedForwardWidth));
+    const fed = biasedLinear(block, names.output, inner, width);
+    x = namedLayerNorm(block, names.outputNorm, add(x, fed), config.normEpsilon);
   }
   source.graph.cutAt(x);
   return x;
@@ -128,7 +127,7 @@ function embed(config: BertConfig, source: ParameterSource, { tokens, segments }
     config.segments === 0
       ? words
       : add(words, embedding(tables, 'token_type_embeddings', told, config.segments, width));
-  return norm(config, tables, 'LayerNorm', add(texts, places));
+  return namedLayerNorm(tables, 'LayerNorm', add(texts, places), config.normEpsilon);
 }
 
 /** Queries, keys and values, mixed: [B,n,width]. The following projection belongs to the block. */
@@ -139,14 +138,8 @@ function attention(
   mix: (projected: { q: Value; k: Value; v: Value }) => Value,
 ): Value {
   const [B, n] = x.shape;
-  const project = (name: string): Value =>
-    reshape(biasedLinear(source, name, x, width, width), [B, n, heads, width / heads]); // [B,n,H,D]
+  const project = (name: string): Value => inHeads(biasedLinear(source, name, x, width), heads); // [B,n,H,D]
   return reshape(mix({ q: project(names.query), k: project(names.key), v: project(names.value) }), [B, n, width]);
-}
-
-function norm({ width, normEpsilon }: BertConfig, source: ParameterSource, name: string, x: Value): Value {
-  const gain = source.parameter(`${name}.weight`, [width]);
-  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
 }
 
 /** Logits of the token at every position. @throws LinnetError `CONFIG` for a folder without that head */
@@ -161,12 +154,8 @@ function predictions(config: BertConfig, source: ParameterSource, hidden: Value)
     );
   }
   const activate = activations[tokenHead.activation ?? config.activation];
-  const inner = norm(
-    config,
-    source,
-    tokenHead.norm,
-    activate(biasedLinear(source, tokenHead.dense, hidden, width, width)),
-  );
+  const dense = activate(biasedLinear(source, tokenHead.dense, hidden, width));
+  const inner = namedLayerNorm(source, tokenHead.norm, dense, config.normEpsilon);
   const table = tiedHead ? `${variant.root}.embeddings.word_embeddings` : tokenHead.decoder;
-  return add(linear(source, table, inner, width, vocabulary), source.parameter(tokenHead.bias, [vocabulary]));
+  return add(linear(source, table, inner, vocabulary), source.parameter(tokenHead.bias, [vocabulary]));
 }

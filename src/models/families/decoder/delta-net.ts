@@ -139,10 +139,10 @@ export const byKeyHead: Projections = {
 };
 
 function products(source: ParameterSource, x: Value, width: number, outputs: Outputs, numbers: Outputs): Value[] {
-  const joined = joinedLinear(source, x, width, outputs);
+  const joined = joinedLinear(source, x, outputs);
   const large =
     joined === undefined
-      ? Object.entries(outputs).map(([name, count]) => linear(source, name, x, width, count))
+      ? Object.entries(outputs).map(([name, count]) => linear(source, name, x, count))
       : split(joined, 2, Object.values(outputs));
   const small = Object.entries(numbers).map(([name, count]) =>
     matmul(x, source.parameter(`${name}.weight`, [count, width]), { transposeB: true }),
@@ -173,7 +173,7 @@ export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Pro
       const normal = rmsNorm(mixed, gain, family.normEpsilon ?? normEpsilon);
       const [B, T] = x.shape;
       const channels = mixer.heads * mixer.valueWidth;
-      return linear(source, output, reshape(mul(normal, silu(z)), [B, T, channels]), channels, width);
+      return linear(source, output, reshape(mul(normal, silu(z)), [B, T, channels]), width);
     },
   };
 }

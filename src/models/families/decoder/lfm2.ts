@@ -26,10 +26,10 @@ const convolution: OwnLayer = {
   mixed({ width, keyValueHeads }, source, x, mixer, mix) {
     const [B, T] = x.shape;
     const layer = shortConvSchema.parse(mixer).bias ? biasedLinear : linear;
-    const [k, q, v] = split(layer(source, 'in_proj', x, width, 3 * width), 2, [width, width, width]).map((rows) =>
+    const [k, q, v] = split(layer(source, 'in_proj', x, 3 * width), 2, [width, width, width]).map((rows) =>
       inHeads(rows, keyValueHeads),
     );
-    return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
+    return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width);
   },
 };
 

@@ -98,7 +98,7 @@ export function mambaLayer({ inputBias, outputBias, norms = 1, scales }: MambaLa
       const sizes = projected(mixer);
       const [channels] = sizes;
       const total = sizes.reduce((a, b) => a + b);
-      const projections = (inputBias ? biasedLinear : linear)(source, 'in_proj', times(x, scales?.input), width, total);
+      const projections = (inputBias ? biasedLinear : linear)(source, 'in_proj', times(x, scales?.input), total);
       const [gate, ...parts] = split(projections, 2, sizes).map((part, i) => times(part, scales?.parts[i]));
       const [B, T] = x.shape;
       const [values, keys, queries, steps] = parts.map((part) => inHeads(part, mixer.groups));
@@ -106,7 +106,7 @@ export function mambaLayer({ inputBias, outputBias, norms = 1, scales }: MambaLa
       const gated = mul(reshape(mix(rows), [B, T, channels]), silu(gate));
       const normal =
         norms === 0 ? gated : normed(gated, source.parameter('norm.weight', [channels]), norms, normEpsilon);
-      return times((outputBias ? biasedLinear : linear)(source, 'out_proj', normal, channels, width), scales?.output);
+      return times((outputBias ? biasedLinear : linear)(source, 'out_proj', normal, width), scales?.output);
     },
   };
 }

@@ -83,7 +83,7 @@ function mtpLayer(config: DecoderConfig, read: ReadModel): MtpLayer {
         embed(source, tokens) {
           const embedded = norm(own, source, mtpNames.embeddingNorm, embed(config, source, tokens));
           const hidden = norm(own, source, mtpNames.hiddenNorm, before(source));
-          return linear(source, mtpNames.joined, concat([embedded, hidden], 2), 2 * width, width);
+          return linear(source, mtpNames.joined, concat([embedded, hidden], 2), width);
         },
         head: (source, hidden) => head(config, source, hidden),
       }),
@@ -208,7 +208,7 @@ function attention(
   const mixed = reshape(mix({ ...positions, k: times(k, keys) }), [B, T, heads * headWidth]);
   const layer = outputBias ? biasedLinear : linear;
   const gated = gate ? mul(mixed, sigmoid(gate)) : mixed;
-  return times(layer(source, names.output, gated, heads * headWidth, width), output);
+  return times(layer(source, names.output, gated, width), output);
 }
 
 /** Queries, keys and values, and the gate of the output [B,T,H·D] of a variant that has one. */
@@ -234,11 +234,11 @@ function projectedPositions(
   x: Value,
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
 ): Projections {
-  const { width, heads, keyValueHeads, headWidth } = config;
+  const { heads, keyValueHeads, headWidth } = config;
   const [B, T] = x.shape;
   const { queryKeyValueBias = false, outputGate = false } = config.variant;
   const layer = queryKeyValueBias ? biasedLinear : linear;
-  const joined = (name: string, count: number): Value => layer(source, name, x, width, count * headWidth); // [B,T,H·D]
+  const joined = (name: string, count: number): Value => layer(source, name, x, count * headWidth); // [B,T,H·D]
   const apart = (rows: Value, count: number): Value => reshape(rows, [B, T, count, headWidth]); // [B,T,H,D]
   const [queries, gate] = queriesAndGate(config, joined('q_proj', (outputGate ? 2 : 1) * heads));
   const q = headNorm(config, source, 'queryNorm', apart(joinedNorm(config, source, 'queryNorm', queries), heads));
@@ -259,10 +259,10 @@ function joinedPositions(
   x: Value,
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
 ): Projections | undefined {
-  const { width, heads: H, keyValueHeads: M, headWidth: D } = config;
+  const { heads: H, keyValueHeads: M, headWidth: D } = config;
   const { queryKeyValueBias, queryKeyNorm = false, joinedQueryKeyNorm = false, outputGate = false } = config.variant;
   const outputs = { q_proj: (outputGate ? 2 : 1) * H * D, k_proj: M * D, v_proj: M * D };
-  let product = joinedLinear(source, x, width, outputs, queryKeyValueBias);
+  let product = joinedLinear(source, x, outputs, queryKeyValueBias);
   if (product === undefined) return undefined;
   const [B, T] = x.shape;
   let gate: Value | undefined;
@@ -320,18 +320,16 @@ function feedForward(config: DecoderConfig, source: ParameterSource, x: Value): 
   const layer = feedForwardBias ? biasedLinear : linear;
   const both =
     second === null
-      ? layer(source, first, x, width, 2 * F)
-      : joinedLinear(source, x, width, { [first]: F, [second]: F }, feedForwardBias);
+      ? layer(source, first, x, 2 * F)
+      : joinedLinear(source, x, { [first]: F, [second]: F }, feedForwardBias);
   const [gate, up] =
-    both === undefined
-      ? [first, second ?? first].map((name) => layer(source, name, x, width, F))
-      : split(both, 2, [F, F]);
-  return times(layer(source, down, mul(activation(times(gate, ofGate)), up), F, width), ofOutput);
+    both === undefined ? [first, second ?? first].map((name) => layer(source, name, x, F)) : split(both, 2, [F, F]);
+  return times(layer(source, down, mul(activation(times(gate, ofGate)), up), width), ofOutput);
 }
 
 function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {
-  const { tiedHead, width, vocabulary, logitScale, logitCap: cap } = config;
-  const given = linear(source, tiedHead ? embeddingName(config) : 'lm_head', hidden, width, vocabulary);
+  const { tiedHead, vocabulary, logitScale, logitCap: cap } = config;
+  const given = linear(source, tiedHead ? embeddingName(config) : 'lm_head', hidden, vocabulary);
   const logits = times(given, logitScale);
   return cap === undefined ? logits : mul(tanh(mul(logits, 1 / cap)), cap);
 }

@@ -9,9 +9,9 @@ import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo } from '../../../graph/ops/contraction.ts';
 import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { layerNorm, rmsNorm } from '../../../graph/ops/normalization.ts';
+import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary } from '../../../graph/ops/rotary.ts';
-import { linear } from '../../../nn/linear.ts';
+import { biasedLinear, namedLayerNorm } from '../../../nn/linear.ts';
 import { type DeclaredParameters, type InitialValues, ParameterList } from '../../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { PositionValues } from '../../../nn/positions.ts';
@@ -87,8 +87,8 @@ export function projectUnit(
     const [delayed, kept] = split(u, 2, [D / 2, D / 2]);
     u = concat([shift(delayed), kept], 2);
   }
-  const [v, gate] = split(silu(biased(source, 'to_hidden.0', u, D, 2 * E)), 2, [E, E]);
-  const shared = reshape(silu(biased(source, 'to_qk.0', u, D, S)), [B, n, 1, S]);
+  const [v, gate] = split(silu(biasedLinear(source, 'to_hidden.0', u, 2 * E)), 2, [E, E]);
+  const shared = reshape(silu(biasedLinear(source, 'to_qk.0', u, S)), [B, n, 1, S]);
   const count = offsetScaleRows(mixer);
   const gamma = source.parameter('qk_offset_scale.gamma', [count, S]);
   const scaled = add(mul(shared, gamma), source.parameter('qk_offset_scale.beta', [count, S])); // [B,n,rows,S]
@@ -101,19 +101,12 @@ export function projectUnit(
 
 /** Back into the residual stream: x + W(gate · mixed) + b. `mixed` is [B,n,1,E]. */
 export function closeUnit(config: FlashConfig, source: ParameterSource, x: Value, gate: Value, mixed: Value): Value {
-  const E = flashValueWidth(config);
-  return add(biased(source, 'to_out', mul(gate, reshape(mixed, gate.shape)), E, config.dim), x);
+  return add(biasedLinear(source, 'to_out', mul(gate, reshape(mixed, gate.shape)), config.dim), x);
 }
 
-/** x Wᵀ + b with W [outputs, inputs]. */
-export function biased(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  return add(linear(source, name, x, inputs, outputs), source.parameter(`${name}.bias`, [outputs]));
-}
-
-/** Layer norm with the parameters `name`.weight and `name`.bias. */
-export function flashLayerNorm(source: ParameterSource, name: string, x: Value, width: number): Value {
-  const gain = source.parameter(`${name}.weight`, [width]);
-  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), layerNormEpsilon);
+/** FLASH's layer norm. */
+export function flashLayerNorm(source: ParameterSource, name: string, x: Value): Value {
+  return namedLayerNorm(source, name, x, layerNormEpsilon);
 }
 
 /**
@@ -121,7 +114,7 @@ export function flashLayerNorm(source: ParameterSource, name: string, x: Value, 
  * its square goes under the root, which differs only for rows that are all but zero.
  */
 function normalized({ norm, dim }: FlashConfig, source: ParameterSource, x: Value): Value {
-  if (norm === 'layernorm') return flashLayerNorm(source, 'norm', x, dim);
+  if (norm === 'layernorm') return flashLayerNorm(source, 'norm', x);
   return rmsNorm(x, broadcastTo(source.parameter('norm.g', [1]), [dim]), 1e-10);
 }
 

@@ -8,7 +8,7 @@ import { scaledScoring } from '../../../attention/scoring.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { type Tensor, tensor, type WeightMap } from '../../../graph/tensor.ts';
-import { embedding } from '../../../nn/linear.ts';
+import { biasedLinear, embedding } from '../../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { type PositionEncoding, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
@@ -20,7 +20,7 @@ import type { CausalModel, LayerMixing } from '../../model.ts';
 import { causalModel } from '../family.ts';
 import { constantPositions, mixerParameterValues, parallelMixing } from '../../graphs/parallel-graph.ts';
 import { type FlashConfig, flashValueWidth, nativeMixer, parseFlashConfig, unitMixer, unitMixers } from './config.ts';
-import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
+import { closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
 /** Base of the frequencies of both the sinusoids and rotary embedding. */
@@ -66,8 +66,8 @@ function describe(config: FlashConfig, json: JsonObject): CausalModel {
     embed: (source, tokens, positions) => embed(config, source, tokens, positions),
     layer: (source, layer, hidden, positions, mixing) =>
       unit(config, mixers[layer], source, layer, hidden, positions, mixing),
-    finalNorm: (source, hidden) => flashLayerNorm(source, 'to_logits.0', hidden, config.dim),
-    head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
+    finalNorm: (source, hidden) => flashLayerNorm(source, 'to_logits.0', hidden),
+    head: (source, hidden) => biasedLinear(source, 'to_logits.1', hidden, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
     fitParameter: (name, value) => fitOffsetScale(parameters, name, value),

@@ -2,8 +2,7 @@
 import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
-import { layerNorm } from '../../../graph/ops/normalization.ts';
-import { affine, embedding, linear } from '../../../nn/linear.ts';
+import { affine, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { LearnedPositions, type PositionValues } from '../../../nn/positions.ts';
@@ -32,7 +31,7 @@ export function gpt2Model(json: JsonObject): CausalModel {
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
     embed: (source, tokens, positions) => embed(config, source, tokens, positions),
     layer: (source, layer, hidden, _positions, mixing) => block(config, source, layer, hidden, mixing),
-    finalNorm: (source, hidden) => norm(config, source, 'transformer.ln_f', hidden),
+    finalNorm: (source, hidden) => namedLayerNorm(source, 'transformer.ln_f', hidden, config.normEpsilon),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
@@ -90,11 +89,6 @@ function embed(
   );
 }
 
-function norm({ width, normEpsilon }: Gpt2Config, source: ParameterSource, name: string, x: Value): Value {
-  const gain = source.parameter(`${name}.weight`, [width]);
-  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
-}
-
 function block(
   config: Gpt2Config,
   source: ParameterSource,
@@ -104,14 +98,18 @@ function block(
 ): Value {
   const prefix = blockPrefix(layer);
   const attentionSource = scoped(source, attentionPrefix(layer));
-  const normed = norm(config, source, `${prefix}.ln_1`, x);
+  const normed = namedLayerNorm(source, `${prefix}.ln_1`, x, config.normEpsilon);
   const attended = add(
     x,
     attention(config, attentionSource, normed, (projected) => mix(layer, projected)),
   );
   return add(
     attended,
-    feedForward(config, scoped(source, `${prefix}.mlp`), norm(config, source, `${prefix}.ln_2`, attended)),
+    feedForward(
+      config,
+      scoped(source, `${prefix}.mlp`),
+      namedLayerNorm(source, `${prefix}.ln_2`, attended, config.normEpsilon),
+    ),
   );
 }
 
@@ -122,18 +120,16 @@ function attention(
   mix: (projected: { q: Value; k: Value; v: Value }) => Value,
 ): Value {
   const [B, T] = x.shape;
-  const projected = affine(source, 'c_attn', x, width, 3 * width); // [B,T,3*width]
-  const [q, k, v] = split(projected, 2, [width, width, width]).map(
-    (part) => reshape(part, [B, T, heads, width / heads]), // [B,T,H,D]
-  );
-  return affine(source, 'c_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
+  const projected = affine(source, 'c_attn', x, 3 * width); // [B,T,3*width]
+  const [q, k, v] = split(projected, 2, [width, width, width]).map((part) => inHeads(part, heads)); // [B,T,H,D]
+  return affine(source, 'c_proj', reshape(mix({ q, k, v }), [B, T, width]), width);
 }
 
 function feedForward({ width, feedForwardWidth, activation }: Gpt2Config, source: ParameterSource, x: Value): Value {
-  const inner = activations[activation](affine(source, 'c_fc', x, width, feedForwardWidth));
-  return affine(source, 'c_proj', inner, feedForwardWidth, width);
+  const inner = activations[activation](affine(source, 'c_fc', x, feedForwardWidth));
+  return affine(source, 'c_proj', inner, width);
 }
 
-function head({ tiedHead, width, vocabulary }: Gpt2Config, source: ParameterSource, hidden: Value): Value {
-  return linear(source, tiedHead ? 'transformer.wte' : 'lm_head', hidden, width, vocabulary);
+function head({ tiedHead, vocabulary }: Gpt2Config, source: ParameterSource, hidden: Value): Value {
+  return linear(source, tiedHead ? 'transformer.wte' : 'lm_head', hidden, vocabulary);
 }

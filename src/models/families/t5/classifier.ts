@@ -47,8 +47,8 @@ export function t5ClassLogits(
   const shifted = shiftedRight(tokens, model.startId);
   const hidden = model.decode(source, { tokens: shifted, encoded, encodedMask: mask }); // [B,n,width]
   const atEnd = gather(reshape(hidden, [B * n, width]), ends); // [B,width]
-  const inner = tanh(biasedLinear(source, `${headName}.dense`, atEnd, width, width));
-  return biasedLinear(source, `${headName}.out_proj`, inner, width, classes);
+  const inner = tanh(biasedLinear(source, `${headName}.dense`, atEnd, width));
+  return biasedLinear(source, `${headName}.out_proj`, inner, classes);
 }
 
 /** Tokens [B,n] as the decoder reads them to predict them: the start token first, the last one left out. */

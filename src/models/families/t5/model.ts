@@ -10,7 +10,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
-import { embedding, linear } from '../../../nn/linear.ts';
+import { embedding, inHeads, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { noPositions } from '../../../nn/positions.ts';
 import { configError } from '../../config-fields.ts';
@@ -213,21 +213,15 @@ function selfAttention(
 }
 
 /** A projection in heads: [B,n,width] → [B,n,H,D]. `source` holds the parameters of the attention. */
-function projectHeads(
-  { width, heads, headWidth }: T5Config,
-  source: ParameterSource,
-  name: 'q' | 'k' | 'v',
-  x: Value,
-): Value {
-  const [B, n] = x.shape;
-  return reshape(linear(source, name, x, width, heads * headWidth), [B, n, heads, headWidth]);
+function projectHeads({ heads, headWidth }: T5Config, source: ParameterSource, name: 'q' | 'k' | 'v', x: Value): Value {
+  return inHeads(linear(source, name, x, heads * headWidth), heads);
 }
 
 /** The output projection: [B,n,H,D] → [B,n,width]. */
 function joinHeads({ width, heads, headWidth }: T5Config, source: ParameterSource, mixed: Value): Value {
   const [B, n] = mixed.shape;
   const inner = heads * headWidth;
-  return linear(source, 'o', reshape(mixed, [B, n, inner]), inner, width);
+  return linear(source, 'o', reshape(mixed, [B, n, inner]), width);
 }
 
 /** Norm and feed-forward of a block, without the residual. */
@@ -238,16 +232,16 @@ function feedForward(config: T5Config, source: ParameterSource, stack: Stack, bl
   const normed = norm(config, source, `${layer}.layer_norm`, x);
   const dense = scoped(source, `${layer}.DenseReluDense`);
   const activated = gated
-    ? mul(activation(linear(dense, 'wi_0', normed, width, inner)), linear(dense, 'wi_1', normed, width, inner))
-    : activation(linear(dense, 'wi', normed, width, inner));
-  return linear(dense, 'wo', activated, inner, width);
+    ? mul(activation(linear(dense, 'wi_0', normed, inner)), linear(dense, 'wi_1', normed, inner))
+    : activation(linear(dense, 'wi', normed, inner));
+  return linear(dense, 'wo', activated, width);
 }
 
 /** Hidden states [..., width] → logits [..., V]. */
 function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
-  const { tiedHead, width, vocabulary } = config;
-  if (!tiedHead) return linear(source, 'lm_head', hidden, width, vocabulary);
-  return linear(source, 'shared', mul(hidden, headScale(config)), width, vocabulary);
+  const { tiedHead, vocabulary } = config;
+  if (!tiedHead) return linear(source, 'lm_head', hidden, vocabulary);
+  return linear(source, 'shared', mul(hidden, headScale(config)), vocabulary);
 }
 
 /** Factor of hidden states before the head: a tied head is the token embedding, with rows about √width too long. */
