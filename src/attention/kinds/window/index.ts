@@ -50,7 +50,7 @@ const memoryOptions = {
 
 /** The fields of a configuration, in which a logit is there or absent. */
 function rowsFrom({ sinkLogit, ...fields }: { readonly sinkLogit?: boolean }): object {
-  return { ...fields, sinkLogit: sinkLogit === true ? sinkLogit : undefined };
+  return sinkLogit === true ? { ...fields, sinkLogit } : fields;
 }
 
 export const windowKind = {
