@@ -1,7 +1,7 @@
 /** Training without files: batches in, optimizer steps out. `train` of Node adds snapshots and evaluation; pages run it alone. */
 import { type Batch, type BatchCursor, BatchStream } from '../data/rows/batches.ts';
 import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
-import { internalError, LinnetError } from '../errors.ts';
+import { LinnetError } from '../errors.ts';
 import { elementCount, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
@@ -164,7 +164,7 @@ export class Updates {
     const rate = this.#rate(this.#done);
     const batches: BatchTensors[] = [];
     const count = settings.batch / microBatchRows(settings);
-    for (let i = 0; i < count; i++) batches.push(await withFeature(nextBatch(this.#stream), feature));
+    for (let i = 0; i < count; i++) batches.push(await withFeature(this.#stream.next(), feature));
     const result = await this.#program.step(this.state, batches, rate, this.#done);
     const seconds = (performance.now() - started) / 1000;
     if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
@@ -228,10 +228,4 @@ function assertInputs({ objective, dataset, feature }: LoopJob): void {
       `the objective reads "${name}", ${dtype} [${shape.join(',')}] a row; the data set gives ${found}`,
     );
   }
-}
-
-function nextBatch(stream: BatchStream): Batch {
-  const { value } = stream.next();
-  if (value === undefined) throw internalError('the endless batch stream ended');
-  return value;
 }

@@ -17,15 +17,8 @@ export interface BatchOptions {
   readonly batchSize: number;
   /** Which shuffle. Any integer; equal seeds give equal streams. */
   readonly seed: number;
-  /** Passes over the data. Default: without end. */
-  readonly epochs?: number;
   /** Whether to shuffle. Default true. */
   readonly shuffle?: boolean;
-  /**
-   * Treatment of the rows left over at the end of an epoch: `carry` fills the batch with the first rows of the next
-   * epoch (at the end of the last one they are left out), `drop` leaves them out every time. Default `carry`.
-   */
-  readonly partial?: 'carry' | 'drop';
 }
 
 /** Where a stream is. Plain JSON. */
@@ -37,8 +30,8 @@ export interface BatchCursor {
   readonly seed: number;
 }
 
-/** An endless or finite iterator of batches. */
-export class BatchStream<B extends BatchTensors = BatchTensors> implements IterableIterator<Batch<B>, undefined> {
+/** Batches without end. Rows left over at the end of an epoch are followed by the first rows of the next. */
+export class BatchStream<B extends BatchTensors = BatchTensors> {
   readonly #dataset: RowSource<B>;
   readonly #options: Required<BatchOptions>;
   #epoch = 0;
@@ -50,20 +43,13 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
    * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch.
    */
   constructor(dataset: RowSource<B>, options: BatchOptions) {
-    const { batchSize, seed, epochs = Number.POSITIVE_INFINITY, shuffle = true, partial = 'carry' } = options;
+    const { batchSize, seed, shuffle = true } = options;
     this.#dataset = dataset;
-    this.#options = { batchSize, seed, epochs, shuffle, partial };
-    if (!isPositiveInteger(batchSize)) throw outOfRange('batchSize', batchSize, 'a positive integer');
-    if (!isPositiveInteger(epochs) && epochs !== Number.POSITIVE_INFINITY) {
-      throw outOfRange('epochs', epochs, 'a positive integer');
-    }
+    this.#options = { batchSize, seed, shuffle };
+    if (!Number.isInteger(batchSize) || batchSize < 1) throw outOfRange('batchSize', batchSize, 'a positive integer');
     if (!Number.isInteger(seed)) throw outOfRange('seed', seed, 'an integer');
-    const reachable = partial === 'drop' ? dataset.rows : dataset.rows * epochs;
-    if (reachable < batchSize || dataset.rows === 0) {
-      throw new LinnetError(
-        'INPUT',
-        `${dataset.rows} rows are too few for a batch of ${batchSize}; give more text, or a smaller batch or row length`,
-      );
+    if (dataset.rows === 0) {
+      throw new LinnetError('INPUT', 'there are no rows for a batch; give more text, or a smaller row length');
     }
     this.#order = this.#orderOf(0);
   }
@@ -101,45 +87,18 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
     return { epoch: this.#epoch, index: this.#index, seed: this.#options.seed };
   }
 
-  /** Batches of the whole stream, from its beginning; infinite without a number of epochs. */
-  get totalBatches(): number {
-    const { batchSize, epochs, partial } = this.#options;
-    const { rows } = this.#dataset;
-    return partial === 'drop' ? Math.floor(rows / batchSize) * epochs : Math.floor((rows * epochs) / batchSize);
-  }
-
-  [Symbol.iterator](): this {
-    return this;
-  }
-
-  /** The next batch, or `done` after the last full one. */
-  next(): IteratorResult<Batch<B>, undefined> {
-    const visits = this.#takeRows();
-    if (visits === undefined) return { done: true, value: undefined };
-    return { done: false, value: { values: this.#dataset.batch(visits), visits } };
-  }
-
-  /** The rows of the next batch. Leaves the cursor where it is if there is none. */
-  #takeRows(): RowVisit[] | undefined {
-    const { batchSize, epochs, partial } = this.#options;
-    const total = this.#dataset.rows;
-    if (partial === 'drop' && total - this.#index < batchSize) {
-      if (this.#epoch + 1 >= epochs) return undefined;
-      this.#startEpoch(this.#epoch + 1);
-    }
-    if (total * (epochs - this.#epoch) - this.#index < batchSize) return undefined;
+  /** The next batch. */
+  next(): Batch<B> {
     const visits: RowVisit[] = [];
-    while (visits.length < batchSize) {
-      if (this.#index === total) this.#startEpoch(this.#epoch + 1);
+    while (visits.length < this.#options.batchSize) {
+      if (this.#index === this.#dataset.rows) {
+        this.#epoch++;
+        this.#index = 0;
+        this.#order = this.#orderOf(this.#epoch);
+      }
       visits.push({ row: this.#order[this.#index++], epoch: this.#epoch });
     }
-    return visits;
-  }
-
-  #startEpoch(epoch: number): void {
-    this.#epoch = epoch;
-    this.#index = 0;
-    this.#order = this.#orderOf(epoch);
+    return { values: this.#dataset.batch(visits), visits };
   }
 
   /** The rows in the order of an epoch: a function of seed and epoch, so that a cursor need not hold it. */
@@ -150,10 +109,6 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
     const word = new Random(this.#options.seed).nextUint32();
     return Int32Array.from(new Random(word + epoch).shuffle(order));
   }
-}
-
-function isPositiveInteger(value: number): boolean {
-  return Number.isInteger(value) && value > 0;
 }
 
 function outOfRange(name: string, value: number, expected: string): LinnetError {

@@ -3,6 +3,7 @@
  * 2008), yellow and sky blue darkened to reach a contrast of 3:1 on white; they hold on a dark ground too. Shape and dash
  * repeat the distinction of colours, for print without colour.
  */
+import { scaleLinear } from 'd3-scale';
 import stringWidth from 'string-width';
 
 /** Colours of parts other than data. These and the series colours are replaced on a dark ground. */
@@ -64,25 +65,19 @@ export function estimateTextWidth(text: string, fontSize: number): number {
  * Light to dark blue, red and green falling all the way, so that lightness alone tells the order: in print without
  * colour, and to every kind of colour vision.
  */
-const RAMP = [
-  [236, 243, 251],
-  [107, 174, 214],
-  [8, 48, 107],
-] as const;
-
-/** A colour of the ramp. */
-function shareColour(share: number): readonly [red: number, green: number, blue: number] {
-  const scaled = share * (RAMP.length - 1);
-  const at = Math.min(RAMP.length - 2, Math.floor(scaled));
-  const mix = (channel: 0 | 1 | 2): number =>
-    Math.round(RAMP[at][channel] + (scaled - at) * (RAMP[at + 1][channel] - RAMP[at][channel]));
-  return [mix(0), mix(1), mix(2)];
-}
+const ramp = scaleLinear<number[]>(
+  [0, 0.5, 1],
+  [
+    [236, 243, 251],
+    [107, 174, 214],
+    [8, 48, 107],
+  ],
+);
 
 /** Fill of a share 0…1, and the ink, black or white, that is read best on it (WCAG 2.2, relative luminance). */
 export function shareStyle(share: number): { fill: string; ink: string } {
   if (!Number.isFinite(share)) return { fill: '#ffffff', ink: '#000000' };
-  const colour = shareColour(share);
+  const colour = ramp(share).map(Math.round);
   const [red, green, blue] = colour.map((channel) => {
     const value = channel / 255;
     return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
