@@ -9,7 +9,7 @@ import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
-import { deviceAddsInOrder } from '../runtime/summation-order.ts';
+import { deviceAddsInOrder } from '../runtime/kernel-probes.ts';
 import { doublingLengths, SourceEncoder } from './source-encoder.ts';
 import type { FoldPrograms } from './state/commit.ts';
 import type { StepEngine } from './step-engine.ts';
@@ -47,6 +47,5 @@ export async function compileDecoding(
         compile: (length) => compile(encoderGraph(own, length, makeSource)),
       }),
   });
-  const addsInOrder = layout.boundaries.length === 0 || (await deviceAddsInOrder(device, compile));
-  return [decoder, program, folds, { encoder, addsInOrder }, layout];
+  return [decoder, program, folds, { encoder, addsInOrder: () => deviceAddsInOrder(device, compile) }, layout];
 }

@@ -11,7 +11,7 @@ import type { SequenceState } from './state/sequence-state.ts';
 /** A prompt that has been read, from which a method starts. */
 export interface ReadPrompt {
   /** Commits accepted tokens; the owner of the method alone runs the model. */
-  readonly engine: Pick<StepEngine, 'commit' | 'room' | 'sameBits' | 'layout'>;
+  readonly engine: Pick<StepEngine, 'commit' | 'room' | 'layout'>;
   /** Has read the whole prompt; the method takes it further. */
   readonly state: SequenceState;
   readonly sampler: Sampler;

@@ -95,7 +95,7 @@ export interface EnginePrograms {
   /** What encodes a text that is read before another is generated; needed in encoder-decoder models. */
   readonly encoder?: SourceEncoder;
   /** Whether their kernels add up in order (`deviceAddsInOrder`): without it bits are not the same. Default: they do. */
-  readonly addsInOrder?: boolean;
+  readonly addsInOrder?: () => Promise<boolean>;
 }
 
 /**
@@ -111,9 +111,9 @@ export class StepEngine implements AsyncDisposable {
   readonly promptChunk: number;
   /**
    * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, as long as
-   * trees and chunks stay in `room`. Without it they are equal up to rounding.
+   * trees and chunks stay in `room`. Without it they are equal up to rounding. The first answer of a process asks the kernels (25 ms).
    */
-  readonly sameBits: boolean;
+  readonly sameBits: () => Promise<boolean>;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
   /** Numbers of single rows that were equal to those of rows among others; -1 once one was not. */
   readonly #equalNumbers: Record<StepWeights, number> = { step: 0, prompt: 0 };
@@ -138,12 +138,12 @@ export class StepEngine implements AsyncDisposable {
     model: AutoregressiveModel,
     program: Program,
     folds: FoldPrograms,
-    { prompt = program, encoder, addsInOrder = true }: EnginePrograms = {},
+    { prompt = program, encoder, addsInOrder = async () => true }: EnginePrograms = {},
     layout: ModelLayout = modelLayout(model, formsOf(program)),
   ) {
     this.model = model;
     this.layout = layout;
-    this.sameBits = addsInOrder && layout.boundaries.length > 0;
+    this.sameBits = async () => layout.boundaries.length > 0 && (await addsInOrder());
     const chunks = layout.layers.map(({ form }) => form.promptChunk ?? usualChunk);
     this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };
@@ -261,7 +261,7 @@ export class StepEngine implements AsyncDisposable {
       return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
     };
     const equal = this.#equalNumbers[weights];
-    if (!this.sameBits || equal >= manyNumbers) return run(false);
+    if (this.layout.boundaries.length === 0 || equal >= manyNumbers) return run(false);
     const isSingle = requests.length * most === 1 && requests[0].wanted.length === 1;
     if (!isSingle || equal < 0) return run(true);
     const [alone, paired] = [await run(false), await run(true)];

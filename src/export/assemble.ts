@@ -47,7 +47,7 @@ export interface ExportReader {
   /** Checks a graph that is opened later. Absent where a graph tells nothing until it is opened. */
   checkGraph?(file: string, check: SignatureCheck): Promise<void>;
   /** `deviceAddsInOrder` of the device that opens the graphs. Absent in pages: WebAssembly adds up alike on every machine. */
-  addsInOrder?(): Promise<boolean>;
+  readonly addsInOrder?: () => Promise<boolean>;
 }
 
 /** Purpose of a graph of an exported folder. Encoders are opened again and again, as texts of their lengths are read. */
@@ -123,8 +123,7 @@ export async function assembleEngine(
       causal: () => undefined,
       'encoder-decoder': (own) => encoderOf(reader, manifest, own),
     });
-    const addsInOrder = layout.boundaries.length === 0 || ((await reader.addsInOrder?.()) ?? true);
-    return new StepEngine(decoder, program, folds, { prompt, encoder, addsInOrder }, layout);
+    return new StepEngine(decoder, program, folds, { prompt, encoder, addsInOrder: reader.addsInOrder }, layout);
   } catch (error) {
     for (const program of files.values()) await program.dispose();
     throw error;

@@ -19,7 +19,7 @@ import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { compile, type CompileOptions, openProgram } from '../runtime/compile.ts';
-import { deviceAddsInOrder } from '../runtime/summation-order.ts';
+import { deviceAddsInOrder } from '../runtime/kernel-probes.ts';
 import { type ExportedFolder, maximumReadBytes, type ModelFiles, readExport } from './model-files.ts';
 
 /** Whether a folder claims to be one that `exportFolder` wrote, with graphs; others are Hugging Face folders. */

@@ -2,10 +2,14 @@
  * The engines of Node: the native one, and the WebAssembly one for `wasm`. Each is loaded when the first session opens.
  * Browsers have `web-engine.ts` instead.
  */
+import { readFile } from 'node:fs/promises';
+import type { Graph } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
 import { LinnetError } from '../errors.ts';
 import { loadOptional } from '../files/optional-package.ts';
-import { pairsSaturate, saturationGuard } from './saturation.ts';
+import { encodeGraph } from './encoded-graph.ts';
+import { askedOnce, pairsSaturate } from './kernel-probes.ts';
+import { type Program, programOf } from './program.ts';
 import { type EngineApi, type EngineBuild, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
 import { explainCuda, requireCudaLibraries } from './cuda.ts';
@@ -16,9 +20,27 @@ const loadNative = (): Promise<EngineApi> => {
   return import('onnxruntime-node');
 };
 
-const needsUnsignedWeights = saturationGuard(() =>
-  pairsSaturate((model) => openSessionOf({ provider: 'cpu', load: loadNative }, model, { device: 'cpu', threads: 1 })),
-);
+/** With the weights of 8-bit products as they are. */
+async function compileSigned(graph: Graph): Promise<Program> {
+  const { model, nodes, modelBytes } = (await encodeGraph(graph, 'cpu')).stored;
+  const session = await openSessionOf({ provider: 'cpu', load: loadNative }, model, { device: 'cpu', threads: 1 });
+  return programOf(model.name, session, { nodes, modelBytes, creationMs: 0 });
+}
+
+const saturates = askedOnce(pairsSaturate);
+
+/** Whether a model needs unsigned weights: one with 8-bit products, on a processor that saturates. @param probe of it */
+export async function needsUnsignedWeights(
+  model: EngineModel,
+  probe = () => saturates('cpu', compileSigned),
+): Promise<boolean> {
+  const bytes =
+    'file' in model
+      ? await readFile(model.file)
+      : Buffer.from(model.bytes.buffer, model.bytes.byteOffset, model.bytes.byteLength);
+  // Names of ops stand as text in the bytes of a model: MatMulInteger, MatMulIntegerToFloat.
+  return bytes.includes('MatMulInteger') && probe();
+}
 
 function native(provider: string, load = loadNative): EngineBuild {
   return { provider, load, needsUnsignedWeights };

@@ -16,7 +16,7 @@ import { modelLayout } from '../../models/graphs/model-layout.ts';
 import { mtpStepModel } from '../../models/graphs/mtp-graph.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { compile } from '../../runtime/compile.ts';
-import { deviceAddsInOrder } from '../../runtime/summation-order.ts';
+import { deviceAddsInOrder } from '../../runtime/kernel-probes.ts';
 import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { remarkOnRows } from '../../tokenizer/model-rows.ts';
 import { loadTokenizer, readChatTemplate, type Tokenizer } from '../../tokenizer/tokenizer.ts';

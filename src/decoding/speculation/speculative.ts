@@ -104,7 +104,8 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
     const context = { tokens: text, root, hidden, state, maxDepth, rate: adaptive?.rate };
     const proposed = await drafter.propose(context);
     checkDraft(proposed, root, drafter.name);
-    return pruneDraft(proposed, maxDepth, ends, engine.sameBits ? openBlock : undefined, engine.layout.draftPaths);
+    const { boundaries, draftPaths } = engine.layout;
+    return pruneDraft(proposed, maxDepth, ends, boundaries.length > 0 ? openBlock : undefined, draftPaths);
   };
   return {
     /**

@@ -89,7 +89,7 @@ export const integerMatmulOp = defineOp<NoAttributes>({
     return [{ dtype: 'float32', shape: [...rows, N] }];
   },
   // One op up to the scales of the weights; with Cast and Mul after MatMulInteger 16 rows took 1.8 times as long. It
-  // takes one scale for all activations, so theirs follow. Where pairs of products saturate: runtime/saturation.ts.
+  // takes one scale for all activations, so theirs follow. Where pairs of products saturate: runtime/kernel-probes.ts.
   lower(emitter, { inputs: [codes, scales, weights, weightScales], outputs }) {
     const zeroPoint = tensor('uint8', [], Uint8Array.of(rowZeroPoint));
     const operands = [codes, weights, float32([], [1]), weightScales, zeroPoint];

@@ -55,7 +55,7 @@ export interface ApiDefinition<S> {
   /** Most tokens of a text. */
   readonly longest: (serving: S) => number;
   /** Fields of /props besides those that all servers have. */
-  readonly properties: (serving: S) => object;
+  readonly properties: (serving: S) => object | Promise<object>;
 }
 
 interface ApiEnvironment {
@@ -229,13 +229,13 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   });
   app.get('/load', (c) => c.json({ server_load: definition.load(options) }));
   const build = lazily(() => `linnet ${describeSoftware().linnet}`);
-  app.get('/props', (c) =>
+  app.get('/props', async (c) =>
     c.json({
       model_alias: model.name,
       build_info: build(),
       limits,
       is_sleeping: false,
-      ...definition.properties(options),
+      ...(await definition.properties(options)),
     }),
   );
   const documented = lazily(() => apiDocument(limits, definition, absentEndpoints));

@@ -60,11 +60,11 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
     }),
     load: ({ runner }) => runner.active + runner.waiting,
     longest: ({ limits }) => Math.min(limits.promptTokens, longest),
-    properties: ({ model, runner, limits }) => ({
+    properties: async ({ model, runner, limits }) => ({
       total_slots: runner.parallel,
       deterministic: runner.deterministic,
       default_generation_settings: { n_ctx: limits.promptTokens, params: namedSampling(model.defaults) },
-      same_bits: runner.engine.sameBits,
+      same_bits: await runner.engine.sameBits(),
       chat_template: model.template?.source ?? '',
       trained_length: sizes.trainedLength,
     }),

@@ -1,15 +1,51 @@
 /**
- * Whether kernels add up as steps with the same bits need it (docs/verify.md): products of computed matrices from column to column,
- * so that zeros between change no bit, however many rows there are from two on; products with 4-bit weights alike in every even
- * number of rows. That differs by processor, so it is asked of the runtime when a model is opened, once a device.
+ * Probes of a device's kernels, whose rounding and order of sums differ by processor. Each asks the runtime once a device, at the first
+ * demand for its answer: a session of a model with 8-bit products asks `pairsSaturate`, and `engine.sameBits` asks `addsInOrder`.
  */
-import { Graph } from '../graph/graph.ts';
+import { Graph, type Value } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
 import { matmul } from '../graph/ops/contraction.ts';
-import { blockMatmul } from '../graph/ops/quantized.ts';
-import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
+import { blockMatmul, integerMatmul, rowZeroPoint } from '../graph/ops/quantized.ts';
+import { dataOf, elementCount, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
 import type { GraphCompiler } from './program.ts';
+
+/** Asks each device once. */
+export function askedOnce(
+  probe: (compile: GraphCompiler) => Promise<boolean>,
+): (device: Device, compile: GraphCompiler) => Promise<boolean> {
+  const answers = new Map<Device, Promise<boolean>>();
+  return (device, compile) => {
+    const answer = answers.get(device) ?? probe(compile);
+    answers.set(device, answer);
+    return answer;
+  };
+}
+
+/** Twice their product does not fit 16 bits. */
+const [largestCode, largestWeight] = [255, 127];
+
+/**
+ * Whether the processor adds pairs of 8-bit products in 16 bits, where they saturate: x86 without VNNI does. ONNX Runtime computes
+ * with unsigned weights instead where `session.x64quantprecision` asks for it, on every x86 processor: with VNNI prompts then take
+ * twice as long (`bench prefill`, the 1.1B shape in w8a8), so it is set only where a product is seen to saturate. WebAssembly adds in
+ * 32 bits and does not know the option.
+ * @param compile without that option
+ */
+export async function pairsSaturate(compile: GraphCompiler): Promise<boolean> {
+  const [rows, K, N] = [2, 32, 16];
+  const graph = new Graph('saturation of pairs');
+  const codes = graph.input('codes', 'uint8', [rows, K]);
+  const weights = graph.constant(tensor('int8', [K, N], new Int8Array(K * N).fill(largestWeight)));
+  const ones = (...shape: number[]): Value =>
+    graph.constant(float32(shape, new Float32Array(elementCount(shape)).fill(1)));
+  graph.output('product', integerMatmul({ codes, scales: ones(rows, 1) }, weights, ones(N)));
+  await using program = await compile(graph);
+  const feeds = { codes: tensor('uint8', [rows, K], new Uint8Array(rows * K).fill(largestCode)) };
+  const { product } = await program.run(feeds, ['product']);
+  const exact = (largestCode - rowZeroPoint) * largestWeight * K;
+  return dataOf(product, 'float32').some((value) => value !== exact);
+}
 
 /** Rows that products of a width add up in one stretch: open positions and a tree, and a ring before them. */
 const stretches = [
@@ -28,22 +64,17 @@ const places: readonly ((term: number, rows: number) => number)[] = [
   (term, rows) => term + Math.floor((term * (rows - terms)) / terms / 4) * 3,
 ];
 
-const answers = new Map<Device, Promise<boolean>>();
-
-/** `addsInOrder` of the kernels of a device; false where it has not all of them. @param compile for it */
-export function deviceAddsInOrder(device: Device, compile: GraphCompiler): Promise<boolean> {
-  const known = answers.get(device) ?? addsInOrder(compile).catch(() => false);
-  answers.set(device, known);
-  return known;
-}
-
 function repeated(row: Float32Array, count: number): Float32Array {
   const rows = new Float32Array(count * row.length);
   for (let at = 0; at < rows.length; at += row.length) rows.set(row, at);
   return rows;
 }
 
-/** Whether equal rows of every product have the same bits, however many they are and wherever the terms are. */
+/**
+ * Whether kernels add up as steps with the same bits need it (docs/verify.md): products of computed matrices from column to column,
+ * so that zeros between change no bit, however many rows there are from two on; products with 4-bit weights alike in every even
+ * number of rows.
+ */
 export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
   const random = new Random(1);
   const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, () => random.normal());
@@ -89,3 +120,6 @@ export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
   }
   return true;
 }
+
+/** False for a device without all these kernels. */
+export const deviceAddsInOrder = askedOnce((compile) => addsInOrder(compile).catch(() => false));
