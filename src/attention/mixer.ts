@@ -150,7 +150,7 @@ export interface Fold<C extends MixerConfig> {
   shareAs(config: C): string | null;
   /**
    * With sums: S ← S + the terms of n closed rows; `keys` [X,n,keyWidth], `values` [X,n,valueWidth] and `sums` [X,rows,columns],
-   * where X runs over layers and heads (over the M heads of one layer if the fold has parameters); → like `sums`.
+   * where X runs over layers and heads (over the M heads of one layer if the fold has parameters; two axes in a fold `byLayer`); → like `sums`.
    *
    * With rows: the rows of N closed groups; `keys` [M,N,G,keyWidth], `values` [M,N,G,valueWidth] → [M,N,perGroup,keyWidth +
    * valueWidth], keys and values next to each other.
@@ -158,6 +158,8 @@ export interface Fold<C extends MixerConfig> {
   fold(config: C, input: FoldInput): Value;
   /** Leading numbers of keys and values that it reads, of which `fold` is given no others. Default: all. */
   reads?(config: C): { readonly keys?: number; readonly values?: number };
+  /** Whether it reads the heads of a layer together. Default: no. */
+  readonly byLayer?: boolean;
   /** Whether it reads `ages`. Default: no. */
   readsAges?(config: C): boolean;
 }

@@ -7,7 +7,7 @@ import { dataOf, float32, type Tensor } from '../../src/graph/tensor.ts';
 import { deltaGates, deltaRecurrence } from '../../src/graph/ops/recurrence.ts';
 
 const [B, M, D, E] = [2, 3, 5, 7];
-const widths = { queries: [M * D], keys: [M, D], values: [M, E], logs: [M, 1], gates: [M, 1] } as const;
+const widths = { queries: [M * D], keys: [M * D], values: [M * E], logs: [M], gates: [M] } as const;
 type Rows = Record<keyof typeof widths | 'state', Tensor<'float32'>>;
 
 const graph = new Graph('recurrence');
@@ -77,7 +77,7 @@ it('reads texts in parts, alone and behind rows that change nothing with the sam
 });
 
 it('refuses rows that do not fit', () => {
-  const other = graph.input('other', 'float32', ['B', 'n', M, D + 1]);
+  const other = graph.input('other', 'float32', ['B', 'n', M * D + 1]);
   expect(() => deltaRecurrence({ ...rows, keys: other }, state)).toThrow(expect.objectContaining({ code: 'SHAPE' }));
   const numbers = graph.input('numbers', 'float32', ['B', 'n', M]);
   const bias = graph.input('bias', 'float32', [M + 1]);

@@ -36,23 +36,27 @@ function expectDeltaNet({ state, cache, rows, layer, n }: HeldLayer): number {
   const { keyWidth: D, valueWidth: E, group } = mixer;
   const S = Float64Array.from(state.layerSums[layer] ?? []);
   for (let at = n - (n % group); at < n; at++) {
-    rows('keys', at).forEach((row, head) => {
-      const [decay, gate] = [Math.exp(row[D + E]), row[D + E + 1]];
+    // All keys, all values, all g, all β.
+    const row = rows('keys', at).flatMap((piece) => Array.from(piece));
+    for (let head = 0; head < heads; head++) {
+      const key = row.slice(head * D, (head + 1) * D);
+      const [g, gate] = [0, heads].map((other) => row[heads * (D + E) + other + head]);
       for (let e = 0; e < E; e++) {
         const column = Array.from({ length: D }, (_, d) => (head * D + d) * E + e);
-        const held = column.reduce((sum, i, d) => sum + row[d] * decay * S[i], 0);
-        for (const [d, i] of column.entries()) S[i] = decay * S[i] + gate * row[d] * (row[D + e] - held);
+        const value = row[heads * D + head * E + e];
+        const held = column.reduce((sum, i, d) => sum + key[d] * Math.exp(g) * S[i], 0);
+        for (const [d, i] of column.entries()) S[i] = Math.exp(g) * S[i] + gate * key[d] * (value - held);
       }
-    });
+    }
   }
   expect(relativeToPeak(S, recurrent.data), `recurrent ${layer}`).toBeLessThan(2e-5);
   const columns = filtered[0].shape[2];
   const channels = filtered.flatMap(({ data }) => Array.from(data));
   for (let at = Math.max(0, n - kernel + 1); at < n; at++) {
-    const raw = rows('values', at); // [heads][q, k, v]
-    const ofKeys = raw.filter((_, head) => head % (heads / keyHeads) === 0);
-    const parts = [ofKeys.map((row) => row.slice(0, D)), ofKeys.map((row) => row.slice(D, 2 * D))];
-    const own = [...parts, raw.map((row) => row.slice(2 * D))].flat(2);
+    // All queries, all keys, all values; those of key heads as often as heads of values read them.
+    const raw = rows('values', at).flatMap((piece) => Array.from(piece));
+    const isOnce = (i: number): boolean => Math.floor(i / D) % (heads / keyHeads) === 0;
+    const own = raw.filter((_, i) => i >= 2 * heads * D || isOnce(i));
     const column = channels.filter((_, i) => i % columns === at - n + columns);
     expect(relativeToPeak(own, column), `conv ${layer}, position ${at}`).toBeLessThan(2e-5);
   }

@@ -79,7 +79,8 @@ async function foldClosed(
   if (program === undefined || ring === undefined) throw internalError('a fold without a program or ring');
   // The layers of a class fold by one graph: their rows have equal widths, of which it reads the beginnings.
   const X = layers.length * M;
-  const rowShape = shape === null ? [X, count / G, G] : [X, count];
+  const heads = program.inputs.get('sums')?.shape.length === 4 ? [layers.length, M] : [X];
+  const rowShape = shape === null ? [X, count / G, G] : [...heads, count];
   const collect = (part: 'keys' | 'values'): Record<string, Tensor> => {
     const input = program.inputs.get(part);
     if (input === undefined) return {};
@@ -107,7 +108,7 @@ async function foldClosed(
     {
       ...collect('keys'),
       ...collect('values'),
-      ...(shape !== null && { sums: tensor('float32', [X, ...shape], state.sums[index]) }),
+      ...(shape !== null && { sums: tensor('float32', [...heads, ...shape], state.sums[index]) }),
       ...(program.inputs.has('ages') && foldAges(start, end, G, (end - windowStart(state.length, horizon)) / G)),
     },
     ['folded'],

@@ -158,7 +158,15 @@ export const concatOp = defineOp<{ readonly axis: number }>({
     const total = addDims(...inputs.map((value) => value.shape[axis]));
     return [{ dtype: first.dtype, shape: first.shape.map((dim, i) => (i === axis ? total : dim)) }];
   },
-  simplify: (inputs) => (inputs.length === 1 ? inputs[0] : undefined),
+  simplify(inputs, { axis }) {
+    const [first] = inputs;
+    if (inputs.length === 1) return first;
+    // The parts of a split.
+    if (first.origin.kind !== 'result') return undefined;
+    const { node } = first.origin;
+    const isWhole = node.op === 'split' && node.attributes.axis === axis && node.outputs.length === inputs.length;
+    return isWhole && inputs.every((part, i) => part === node.outputs[i]) ? node.inputs[0] : undefined;
+  },
   lower: directly('Concat', ({ axis }) => ({ axis: { int: axis } })),
   gradient(node, dy, { axis }) {
     return split(

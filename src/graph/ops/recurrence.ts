@@ -4,8 +4,7 @@
  */
 import { defineOp, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { multiplyDims, sameShape, shapeError } from '../shape.ts';
-import { reshape } from './layout.ts';
+import { sameShape, shapeError } from '../shape.ts';
 
 type RecurrenceAttributes = { readonly heads: number; readonly keyValueHeads: number };
 
@@ -57,17 +56,17 @@ export function deltaGates(a: Value, bias: Value, rates: Value, b: Value): reado
   return deltaGatesOp.apply([a, bias, rates, b], {});
 }
 
-/** Rows of the gated delta rule: see `deltaRecurrence`. */
+/** Rows of the gated delta rule, heads side by side: see `deltaRecurrence`. */
 export interface RecurrenceRows {
   /** [B,n,H·D] */
   readonly queries: Value;
-  /** [B,n,M,D], of unit length or zeros */
+  /** [B,n,M·D], of unit length or zeros */
   readonly keys: Value;
-  /** [B,n,M,E] */
+  /** [B,n,M·E] */
   readonly values: Value;
-  /** g ≤ 0 [B,n,M,1] */
+  /** g ≤ 0 [B,n,M] */
   readonly logs: Value;
-  /** β [B,n,M,1] */
+  /** β [B,n,M] */
   readonly gates: Value;
 }
 
@@ -79,20 +78,16 @@ export function deltaRecurrence(
   { queries, keys, values, logs, gates }: RecurrenceRows,
   state: Value,
 ): { readonly mixed: Value; readonly state: Value } {
-  const [B, n, M, D] = keys.shape;
-  const E = values.shape[3];
-  const H = Number(queries.shape[2]) / Number(D);
+  const [, M, D, E] = state.shape.map(Number);
+  const [B, n, width] = queries.shape;
+  const rows = [keys, values, logs, gates];
+  const widths = [M * D, M * E, M, M];
   const fits =
-    sameShape(queries.shape, [B, n, H * Number(D)]) &&
-    sameShape(values.shape, [B, n, M, E]) &&
-    sameShape(state.shape, [B, M, D, E]) &&
-    [logs, gates].every(({ shape }) => sameShape(shape, [B, n, M, 1]));
+    state.shape[0] === B &&
+    Number(width) % (M * D) === 0 &&
+    rows.every(({ shape }, i) => sameShape(shape, [B, n, widths[i]]));
   if (!fits) throw shapeError('deltaRecurrence', `${keys}, ${values}, ${logs}, ${gates} do not fit ${state}`);
-  // Heads side by side.
-  const [k, v, g, beta] = [keys, values, logs, gates].map((rows) =>
-    reshape(rows, [B, n, multiplyDims(rows.shape[2], rows.shape[3])]),
-  );
-  const attributes = { heads: H, keyValueHeads: Number(M) };
-  const [mixed, after] = deltaRecurrenceOp.apply([queries, k, v, state, g, beta], attributes);
+  const attributes = { heads: Number(width) / D, keyValueHeads: M };
+  const [mixed, after] = deltaRecurrenceOp.apply([queries, keys, values, state, logs, gates], attributes);
   return { mixed, state: after };
 }

@@ -8,7 +8,7 @@ import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
 /**
  * S ← S + the terms of n rows of closed groups: `sums` [X,…], `keys` [X,n,D] and `values` [X,n,E] → `folded` like
- * `sums`, where X runs over layers and heads; over the heads of the one layer for a fold with learned parameters.
+ * `sums`, where X runs over layers and heads, [X,M,…] in a fold `byLayer`; over the heads of the one layer for a fold with learned parameters.
  *
  * Of mixers whose closed groups leave rows: the rows of N groups, `keys` [M,N,G,D] and `values` [M,N,G,E] → `folded`
  * [M,N,r,D+E], keys and values next to each other.
@@ -28,9 +28,10 @@ export function foldGraph(
   if (fold === undefined) throw internalError(`layer ${layer} has nothing to fold`);
   const graph = new Graph(`${model.family} fold`);
   const learned = fold.shareAs(mixer) === null;
-  const outer = sums === undefined ? [M, 'N', slots.horizon.group] : [learned ? M : 'X', 'n'];
+  const heads = fold.byLayer === true ? ['X', M] : [learned ? M : 'X'];
+  const outer = sums === undefined ? [M, 'N', slots.horizon.group] : [...heads, 'n'];
   const read = { keys: keys.width, values: values.width, ...fold.reads?.(mixer) };
-  const state = sums && graph.input('sums', 'float32', [outer[0], ...sums]);
+  const state = sums && graph.input('sums', 'float32', [...heads, ...sums]);
   const input = {
     keys: graph.input('keys', 'float32', [...outer, read.keys]),
     values: graph.input('values', 'float32', [...outer, read.values]),

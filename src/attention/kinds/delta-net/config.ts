@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo } from '../../../graph/ops/contraction.ts';
 import { add, div, exp, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { deltaGates, type RecurrenceRows } from '../../../graph/ops/recurrence.ts';
 import { learnedParameter } from '../../attention-layer.ts';
@@ -71,17 +71,16 @@ export function forValueHeads({ heads, keyHeads }: DeltaNetMixer, rows: Value): 
   return reshape(repeated, [...outer, heads, X]);
 }
 
-/** The filters by index and head: [K,M,2D+E]. */
-export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValues): Value {
+/** The filters of queries, keys and values by index and head: [K,M,D], [K,M,D], [K,M,E]. */
+export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValues): readonly Value[] {
   const { heads, keyHeads, keyWidth: D, valueWidth: E, kernel } = config;
   const filters = filterNames(config).map((name) => learnedParameter(parameters, name));
   const parts = filters.length > 1 ? filters : split(filters[0], 0, [keyHeads * D, keyHeads * D, heads * E]);
-  const rows = parts.map((part, i) => {
+  return parts.map((part, i) => {
     const [count, width] = i < 2 ? [keyHeads, D] : [heads, E];
     const byIndex = reshape(transpose(reshape(part, [count * width, kernel]), [1, 0]), [kernel, count, width]);
     return i < 2 ? forValueHeads(config, byIndex) : byIndex;
   });
-  return concat(rows, 2);
 }
 
 /**
@@ -100,7 +99,7 @@ export function deltaNetLength(rows: Value, isQuery = false): Value {
   return rmsNorm(rows, gain, lengthEpsilon / D);
 }
 
-/** g, as `deltaNetDecays`, and β of positions by one op: [B,n,M,1]. @param a and `b` [B,n,M,1] */
+/** g, as `deltaNetDecays`, and β of positions by one op: [B,n,M]. @param a and `b` [B,n,M,1] */
 export function deltaNetNumbers(
   { doubled }: DeltaNetMixer,
   { a, b }: Record<'a' | 'b', Value>,
@@ -108,9 +107,7 @@ export function deltaNetNumbers(
 ): Pick<RecurrenceRows, 'logs' | 'gates'> {
   const [rate, bias] = [rateName, decayBiasName].map((name) => learnedParameter(parameters, name));
   const perHead = (numbers: Value): Value => reshape(numbers, numbers.shape.slice(0, 3));
-  const [logs, gates] = deltaGates(perHead(a), bias, neg(exp(rate)), perHead(b)).map((numbers) =>
-    reshape(numbers, a.shape),
-  );
+  const [logs, gates] = deltaGates(perHead(a), bias, neg(exp(rate)), perHead(b));
   return { logs, gates: doubled === true ? mul(gates, 2) : gates };
 }
 

@@ -1,7 +1,8 @@
 /** Gated DeltaNet over sequences and over token trees: its rows, convolved, under the gated delta rule. */
 import type { Value } from '../../../graph/graph.ts';
 import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
-import { concat, slice, split } from '../../../graph/ops/layout.ts';
+import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
+import { multiplyDims } from '../../../graph/shape.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { MixerStepOutput, RecurrentForm, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
@@ -14,10 +15,16 @@ import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts'
 import { deltaNetDecays, deltaNetLength, deltaNetNumbers, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
 
 /** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */
-function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput): Record<'raw' | 'b' | 'a', Value> {
+function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput) {
   const [queries, b] = split(q, 3, [D, 1]);
   const [keys, a] = split(k, 3, [D, 1]);
-  return { raw: concat([queries, keys, v], 3), b, a }; // raw [B,n,M,2D+E]
+  return { channels: [queries, keys, v], b, a };
+}
+
+/** Rows [...,M,X] with their heads side by side: [...,M·X]. */
+function sideBySide(rows: Value): Value {
+  const [X, M] = [...rows.shape].reverse();
+  return reshape(rows, [...rows.shape.slice(0, -2), multiplyDims(M, X)]);
 }
 
 /** Rows of the rule. @param convolved [B,n,M,2D+E] @param order of their axes that is wanted: [B,n,M,X] or another */
@@ -41,28 +48,35 @@ function ruleRows(
 
 /** Chunks are of the size that computes fastest, whatever the ring. */
 export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): Value {
-  const { raw, ...gates } = parts(config, input);
-  const convolved = convolvedSequences(raw, filtersOf(config, input.parameters));
+  const { channels, ...gates } = parts(config, input);
+  const convolved = convolvedSequences(concat(channels, 3), concat(filtersOf(config, input.parameters), 2));
   const grouping = groupingOf(input, defaultGroup);
   return ungroupQueries(grouping, deltaOfSequences(grouping, ruleRows(config, convolved, gates, input)));
 }
 
-/** The ring of [k̂, v, g, β] and the channels under the filters, and S [M,D,E]. */
+/**
+ * The ring of [k̂, v, g, β] and the channels under the filters, and S [M,D,E]. These rows have their heads side by side, all queries before
+ * all keys before all values, as the projections give them and the runtime reads them; the ring holds them in M equal pieces.
+ */
 function stateOf({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
   const folded = { kind: 'sums', rows: D, columns: E } as const;
   return { slots: Math.max(group, kernel - 1), keyWidth: D + E + 2, valueWidth: 2 * D + E, folded };
 }
 
 function step(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
-  const { raw, ...gates } = parts(config, input);
-  const held = lastRows(input.ring.values, input.inputs);
-  const convolved = convolvedNodes(held, raw, filtersOf(config, input.parameters), input.inputs);
-  const { keyWidth: D, valueWidth: E } = config;
-  const [q, k, values] = split(silu(convolved), 3, [D, D, E]);
-  const queries = deltaNetLength(q, true);
-  const own = replayedRows({ keys: deltaNetLength(k), values, ...deltaNetNumbers(config, gates, input.parameters) });
-  const { mixed, sums } = replayDelta(input, queries, own);
-  return { mixed: nodeRows(mixed), keys: nodeRows(own), values: nodeRows(raw), sums };
+  const { heads: M, keyWidth: D, valueWidth: E } = config;
+  const { channels, ...gates } = parts(config, input);
+  const [B, T] = input.q.shape;
+  const inPieces = (rows: Value): Value => reshape(rows, [B, T, M, Number(rows.shape[2]) / M]);
+  const raw = inPieces(concat(channels.map(sideBySide), 2));
+  const filters = concat(filtersOf(config, input.parameters).map(sideBySide), 1);
+  const byPiece = reshape(filters, [config.kernel, M, 2 * D + E]);
+  const convolved = convolvedNodes(lastRows(input.ring.values, input.inputs), raw, byPiece, input.inputs);
+  const [q, k, values] = split(sideBySide(silu(convolved)), 2, [M * D, M * D, M * E]);
+  const keys = sideBySide(deltaNetLength(inPieces(k)));
+  const own = replayedRows({ keys, values, ...deltaNetNumbers(config, gates, input.parameters) });
+  const { mixed, sums } = replayDelta(input, sideBySide(deltaNetLength(inPieces(q), true)), own);
+  return { mixed: nodeRows(mixed), keys: nodeRows(inPieces(own)), values: nodeRows(raw), sums };
 }
 
 /** The ring of [k̂, g] and [u, the channels under the filters], and S [M,D,E]. */
@@ -73,10 +87,12 @@ function stateByProducts(config: DeltaNetMixer): StateShape {
 
 function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
   const { valueWidth: E } = config;
-  const { raw, ...gates } = parts(config, input);
+  const { channels, ...gates } = parts(config, input);
+  const raw = concat(channels, 3); // [B,T,M,2D+E]
   const ringWritten = slice(input.ring.values, 3, 0, E);
   const ringRaw = slice(lastRows(input.ring.values, input.inputs), 3, E);
-  const convolved = convolvedNodes(ringRaw, raw, filtersOf(config, input.parameters), input.inputs);
+  const filters = concat(filtersOf(config, input.parameters), 2);
+  const convolved = convolvedNodes(ringRaw, raw, filters, input.inputs);
   const rows = ruleRows(config, convolved, gates, input, nodeRows);
   const { mixed, keys, written } = deltaOfNodes(input, ringWritten, rows);
   return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
@@ -103,9 +119,10 @@ export const deltaNetRecurrent: RecurrentForm<DeltaNetMixer> = {
   fold: {
     shareAs: () => 'delta net rows',
     reads: () => ({ values: 0 }),
+    byLayer: true,
     fold: (_, input) => foldReplayed(input),
   },
-  inputs: lastRowsInputs('y', headsOf, replayInputs),
+  inputs: lastRowsInputs('f', headsOf, replayInputs),
   sameBits: () => 'replayed rows',
   byProducts,
 };

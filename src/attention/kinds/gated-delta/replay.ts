@@ -1,19 +1,18 @@
 /**
  * The gated delta rule over token trees by the runtime's operator, which reads position by position: from the state at the last
  * multiple of the group on, every path of a tree is read with the committed rows since then before it. So a node has the same bits
- * whatever stands beside it, and however the text before it was read. A row is [k̂, v, g, β].
+ * whatever stands beside it, and however the text before it was read. A row is [k̂, v, g, β], each of all heads.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
-import { concat, reshape, split } from '../../../graph/ops/layout.ts';
-import { deltaRecurrence } from '../../../graph/ops/recurrence.ts';
+import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { deltaRecurrence, type RecurrenceRows } from '../../../graph/ops/recurrence.ts';
 import { type Dim, multiplyDims } from '../../../graph/shape.ts';
 import { int32, tensor } from '../../../graph/tensor.ts';
 import { windowStart } from '../../masks.ts';
 import type { FoldInput, LayoutInputs, MixerConfig, StepInput } from '../../mixer.ts';
 import type { TokenTree } from '../../tree.ts';
-import type { DeltaRows } from './parallel.ts';
 
 /** Rows of the ring since the last fold, by sequence and head: int32 [B,R,M], of B·M·C rows. */
 const heldName = 'held.ring';
@@ -107,15 +106,22 @@ export const replayInputs: ReplayInputs = {
   },
 };
 
-/** Rows for the ring: [...,D+E+2]. */
-export function replayedRows({ keys, values, logs, gates }: Omit<DeltaRows, 'queries'>): Value {
-  return concat([keys, values, logs, gates], keys.rank - 1);
+/** Rows of nodes, heads side by side: [B,T,M·(D+E+2)]. */
+export function replayedRows({ keys, values, logs, gates }: Omit<RecurrenceRows, 'queries'>): Value {
+  return concat([keys, values, logs, gates], 2);
+}
+
+/** The parts of rows. @param state S [any,M,D,E] */
+function partsOf(rows: Value, state: Value): Omit<RecurrenceRows, 'queries'> {
+  const [, M, D, E] = state.shape.map(Number);
+  const [keys, values, logs, gates] = split(rows, 2, [M * D, M * E, M, M]);
+  return { keys, values, logs, gates };
 }
 
 /**
  * The rule over the nodes of trees.
- * @param queries [B,T,H,D]
- * @param own rows of the nodes [B,T,M,D+E+2]
+ * @param queries [B,T,H·D]
+ * @param own `replayedRows` of the nodes
  * @returns the outputs [B,T,H,E], and S after the main path of each tree
  */
 export function replayDelta(
@@ -124,36 +130,28 @@ export function replayDelta(
   own: Value,
 ): { readonly mixed: Value; readonly sums: Value } {
   if (sums === undefined) throw internalError('a delta rule without its state');
-  const [B, T, H, D] = queries.shape;
-  const [, M, , E] = sums.shape;
-  const [, , C, W] = ring.keys.shape;
-  const held = gather(reshape(ring.keys, [multiplyDims(B, M, C), W]), inputs[heldName]); // [B,R,M,W]
-  const joined = concat([held, own], 1);
-  const rows = reshape(joined, [multiplyDims(B, joined.shape[1]), M, W]);
-  const asked = reshape(queries, [multiplyDims(B, T), multiplyDims(H, D)]);
+  const [B, T, W] = own.shape;
+  const [, M, D, E] = sums.shape;
+  const [, , C, piece] = ring.keys.shape;
+  const pieces = gather(reshape(ring.keys, [multiplyDims(B, M, C), piece]), inputs[heldName]); // [B,R,M,W/M]
+  const joined = concat([reshape(pieces, [B, pieces.shape[1], W]), own], 1);
+  const rows = reshape(joined, [multiplyDims(B, joined.shape[1]), W]);
+  const asked = reshape(queries, [multiplyDims(B, T), queries.shape[2]]);
   const along = (set: (typeof sets)[number], state: Value): { readonly mixed: Value; readonly state: Value } => {
-    const ofPaths = gather(rows, inputs[`${rowsName}.${set}`]);
-    const [keys, values, logs, gates] = split(ofPaths, 3, [Number(D), Number(E), 1, 1]);
-    const read = deltaRecurrence(
-      { queries: gather(asked, inputs[`${nodesName}.${set}`]), keys, values, logs, gates },
-      state,
-    );
+    const ofPaths = partsOf(gather(rows, inputs[`${rowsName}.${set}`]), state);
+    const read = deltaRecurrence({ queries: gather(asked, inputs[`${nodesName}.${set}`]), ...ofPaths }, state);
     const [X, n, width] = read.mixed.shape;
     return { mixed: reshape(read.mixed, [multiplyDims(X, n), width]), state: read.state };
   };
   const main = along('main', sums);
   const others = along('others', gather(sums, inputs[sequencesName]));
   const mixed = gather(concat([main.mixed, others.mixed], 0), inputs[placesName]); // [B,T,H·E]
-  return { mixed: reshape(mixed, [B, T, H, E]), sums: main.state };
+  return { mixed: reshape(mixed, [B, T, Number(queries.shape[2]) / Number(D), E]), sums: main.state };
 }
 
-/** S with rows [k̂, v, g, β]. */
-export function foldReplayed({ keys: rows, sums }: FoldInput): Value {
-  const [X, D, E] = sums.shape;
-  const n = rows.shape[1];
-  const heads = reshape(rows, [X, n, 1, rows.shape[2]]);
-  const [keys, values, logs, gates] = split(heads, 3, [Number(D), Number(E), 1, 1]);
-  const queries = reshape(keys, [X, n, D]);
-  const { state } = deltaRecurrence({ queries, keys, values, logs, gates }, reshape(sums, [X, 1, D, E]));
-  return reshape(state, [X, D, E]);
+/** S [N,M,D,E] of N layers with rows in M pieces [N,M,n,X]. */
+export function foldReplayed({ keys: pieces, sums }: FoldInput): Value {
+  const [N, M, n, X] = pieces.shape;
+  const parts = partsOf(reshape(transpose(pieces, [0, 2, 1, 3]), [N, n, multiplyDims(M, X)]), sums);
+  return deltaRecurrence({ queries: parts.keys, ...parts }, sums).state;
 }

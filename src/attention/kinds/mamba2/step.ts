@@ -39,7 +39,7 @@ export function mamba2Step(config: Mamba2Mixer, input: StepInput): MixerStepOutp
   const raw = joinedRows(config, input); // [B,T,Γ,RP+2N]
   const [heldKeys, heldLogs, heldValues] = splitRow(config, ring.keys, ring.values);
   const [lastKeys, lastValues] = [ring.keys, ring.values].map((rows) => lastRows(rows, input.inputs));
-  const held = concat([slice(lastValues, 3, R * P), slice(lastKeys, 3, N + R)], 3); // [B,Γ,L−1,RP+2N]
+  const held = concat([slice(lastValues, 3, R * P), slice(lastKeys, 3, N + R)], 3); // [B,L−1,Γ,RP+2N]
   const filters = groupedFilters(config, parameters);
   const rows = mamba2Rows(config, input, convolvedNodes(held, raw, filters, input.inputs));
   const [B, T] = raw.shape;

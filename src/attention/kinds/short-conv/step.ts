@@ -26,16 +26,17 @@ export function shortStep(config: ShortConvMixer, input: StepInput): MixerStepOu
   const products = mul(input.k, input.v); // [B,T,M,D]
   const [, , M, D] = products.shape;
   const filters = filterRows(config, parameters, [Number(M), Number(D)]);
-  const convolved = convolvedNodes(concat([ring.keys, ring.values], 3), products, filters, inputs); // [B,T,M,D]
+  const held = nodeRows(concat([ring.keys, ring.values], 3));
+  const convolved = convolvedNodes(held, products, filters, inputs); // [B,T,M,D]
   const [keys, values] = split(nodeRows(products), 3, [Math.ceil(Number(D) / 2), Math.floor(Number(D) / 2)]);
   return { mixed: nodeRows(gated(input, convolved)), keys, values };
 }
 
 const tapsName = 'taps';
 
-/** The nodes' rows [B,T,M,D] under the filters [L,M,D], with the rows of the ring [B,M,C,D] before them. */
+/** The nodes' rows [B,T,M,D] under the filters [L,M,D], with those of the ring [B,C,M,D] before them. */
 export function convolvedNodes(ring: Value, own: Value, filters: Value, inputs: StepInput['inputs']): Value {
-  const rows = concat([nodeRows(ring), own], 1); // [B,C+T,M,D]
+  const rows = concat([ring, own], 1); // [B,C+T,M,D]
   const [B, count, M, D] = rows.shape;
   const read = gather(reshape(rows, [multiplyDims(B, count), M, D]), inputs[tapsName], 0); // [B,T,L,M,D]
   return sum(mul(read, filters), [2]);
@@ -67,14 +68,14 @@ export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerCon
 
 const lastName = 'last.ring';
 
-/** The rows of a longer ring [B,M,C,X] that filters reach, as `shortInputs` for a ring of these alone reads them: [B,M,L−1,X]. */
+/** The rows of a longer ring [B,M,C,X] that filters reach, as `shortInputs` for a ring of these alone reads them: [B,L−1,M,X]. */
 export function lastRows(ring: Value, inputs: StepInput['inputs']): Value {
   const [B, M, C, X] = ring.shape;
   return gather(reshape(ring, [multiplyDims(B, M, C), X]), inputs[lastName], 0);
 }
 
 /**
- * `shortInputs` where the ring holds more rows, of M heads, beside the inputs of a rule that reads them: int32 [B,M,L−1], of its
+ * `shortInputs` where the ring holds more rows, of M heads, beside the inputs of a rule that reads them: int32 [B,L−1,M], of its
  * B·M·C rows.
  */
 export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & MixerConfig>(
@@ -87,7 +88,7 @@ export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & M
     declare: (config, dims, named) => ({
       ...rule.declare(config, dims, named),
       ...shortInputs.declare(config, dims, named),
-      [lastName]: { dtype: 'int32', shape: ['B', headsOf(config), slotsOf(config)] },
+      [lastName]: { dtype: 'int32', shape: ['B', slotsOf(config), headsOf(config)] },
     }),
     feeds(config, steps, T, C) {
       const [M, L] = [headsOf(config), slotsOf(config)];
@@ -95,10 +96,10 @@ export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & M
       for (const [b, { committed }] of steps.entries()) {
         for (let position = committed - L; position < committed; position++) {
           const [place, slot] = [(position + L) % L, (position + C) % C];
-          for (let m = b * M; m < (b + 1) * M; m++) rows[m * L + place] = m * C + slot;
+          for (let m = 0; m < M; m++) rows[(b * L + place) * M + m] = (b * M + m) * C + slot;
         }
       }
-      const last = tensor('int32', [steps.length, M, L], rows);
+      const last = tensor('int32', [steps.length, L, M], rows);
       return { ...rule.feeds(config, steps, T, C), ...shortInputs.feeds(config, steps, T, L), [lastName]: last };
     },
   };
