@@ -15,7 +15,7 @@ import type { LayerLayout, ModelLayout, SlotLayout } from '../../models/graphs/m
 import { resizedMatrices } from './matrices.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
-const cacheGrowth = 256;
+const cacheGrowth = 64;
 
 /** An encoded source: made by an engine's `encode`; states of the text and all their forks share it, and nothing changes it. */
 export interface EncodedText {
