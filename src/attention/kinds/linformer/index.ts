@@ -1,9 +1,10 @@
 /** Linformer as published, for whole texts; `block-linformer` is its causal form. */
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
+import { convolutionReach, filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf } from '../../grouping.ts';
+import { openBlock } from '../../masks.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, groupSchema } from '../../preset.ts';
 import {
@@ -79,6 +80,11 @@ export const blockLinformerKind = {
     step: blockLinformerStep,
     fold: blockLinformerFold,
     inputs: membershipInputs,
+    // Longer rings are not open whole.
+    sameBits: ({ block, convolution }) => {
+      const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
+      return Math.max(block, reach) <= openBlock ? 'open rows' : undefined;
+    },
   },
   bidirectional: blockLinformerOfWhole,
   presets: {

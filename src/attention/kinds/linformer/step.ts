@@ -18,7 +18,7 @@ import { concat, reshape, transpose } from '../../../graph/ops/layout.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { scoreBias } from '../../attention-mask.ts';
-import type { SequenceStep } from '../../masks.ts';
+import { openCount, type SequenceStep } from '../../masks.ts';
 import type { AttentionDims, Fold, LayoutInputs, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import {
@@ -26,7 +26,7 @@ import {
   convolutionWeights,
   maskScores,
   nodeRows,
-  softmaxOfBlocks,
+  softmaxOverRows,
   weightedValues,
 } from '../../step-blocks.ts';
 import type { BlockLinformerMixer } from './config.ts';
@@ -46,7 +46,8 @@ export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: Step
   const queries = heads.join(mul(heads.queries, scoring.scale));
   const projections = blockProjections(parameters);
   const earlier = blocks.map(({ masks }) => heads.tile(masks.earlier)); // [B,1,R*T,rows]
-  const membership = ['ring', 'tree'].map((block) => ({
+  const names = blocks.length === 1 ? ['tree'] : ['ring', 'tree'];
+  const membership = names.map((block) => ({
     offsets: inputs[`offsets.${block}`],
     member: inputs[`member.${block}`],
   }));
@@ -56,16 +57,17 @@ export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: Step
   const ofClosing = addAll(
     exact.map((score, i) => matmul(mul(score, earlier[i]), spreadWeights(projections.keys, membership[i], r))),
   ); // [B,M,R*T,N*r]
-  const [memoryWeights, closingWeights, ...exactWeights] = softmaxOfBlocks([
+  const weights = softmaxOverRows(input, blocks, [
+    ...exact.map((score, i) => maskScores(score, blocks[i].masks, heads)),
     ofMemory,
     add(ofClosing, heads.tile(scoreBias(repeatBlocks(inputs.closed, r)))),
-    ...exact.map((score, i) => maskScores(score, blocks[i].masks, heads)),
   ]);
+  const [memoryWeights, closingWeights] = weights.slice(blocks.length);
 
   const convolution = convolutionWeights(input, blocks);
-  const rowWeights = exactWeights.map((weights, i) => {
+  const rowWeights = blocks.map((_, i) => {
     const spread = matmul(closingWeights, spreadWeights(projections.values, membership[i], r), { transposeB: true });
-    const attended = add(weights, mul(spread, earlier[i]));
+    const attended = add(weights[i], mul(spread, earlier[i]));
     return convolution === undefined ? attended : add(attended, convolution[i]);
   });
   const mixed = add(matmul(memoryWeights, memory.values), weightedValues(blocks, rowWeights));
@@ -113,23 +115,26 @@ interface FilledRows {
 }
 
 export const membershipInputs: LayoutInputs<BlockLinformerMixer> = {
-  declare: (_, { slots }, named) => ({
+  declare: (_, { slots, treeRows, opens }, named) => ({
     /** 1 where the node lies behind the c-th block, which so has closed. */
     closed: { dtype: 'float32', shape: ['B', 1, 'T', named('N')] },
-    'offsets.ring': { dtype: 'int32', shape: ['B', slots] },
-    'offsets.tree': { dtype: 'int32', shape: ['B', 'T'] },
-    'member.ring': { dtype: 'float32', shape: ['B', slots, named('N')] },
-    'member.tree': { dtype: 'float32', shape: ['B', 'T', named('N')] },
+    ...(!opens && {
+      'offsets.ring': { dtype: 'int32', shape: ['B', slots] },
+      'member.ring': { dtype: 'float32', shape: ['B', slots, named('N')] },
+    }),
+    'offsets.tree': { dtype: 'int32', shape: ['B', treeRows] },
+    'member.tree': { dtype: 'float32', shape: ['B', treeRows, named('N')] },
   }),
   feeds({ block }, steps, nodes, slots) {
     const B = steps.length;
+    const rows = openCount(steps) + nodes;
     const { count, closed, ring, tree } = blockMembership(steps, nodes, slots, block);
     return {
       closed: tensor('float32', [B, 1, nodes, count], closed),
       'offsets.ring': tensor('int32', [B, slots], ring.offsets),
-      'offsets.tree': tensor('int32', [B, nodes], tree.offsets),
+      'offsets.tree': tensor('int32', [B, rows], tree.offsets),
       'member.ring': tensor('float32', [B, slots, count], ring.member),
-      'member.tree': tensor('float32', [B, nodes, count], tree.member),
+      'member.tree': tensor('float32', [B, rows, count], tree.member),
     };
   },
 };
@@ -145,7 +150,8 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     offsets: new Int32Array(steps.length * rows),
     member: new Float32Array(steps.length * rows * count),
   });
-  const [ring, tree] = [filled(slots), filled(nodes)];
+  const open = openCount(steps);
+  const [ring, tree] = [filled(slots), filled(open + nodes)];
   const closed = new Float32Array(steps.length * nodes * count);
   const put = ({ offsets, member }: FilledRows, row: number, position: number, first: number): void => {
     const index = blockOf(position) - first;
@@ -153,14 +159,17 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     offsets[row] = position % block;
     member[row * count + index] = 1;
   };
-  steps.forEach(({ slotPositions, tree: own, committed, rule }, b) => {
+  steps.forEach(({ slotPositions, open: opened, tree: own, committed, rule }, b) => {
     const first = blockOf(committed);
     slotPositions.forEach((position, slot) => {
       if (position >= 0 && position < committed) put(ring, b * slots + slot, position, first);
     });
+    opened?.positions.forEach((position, i) => {
+      if (position >= 0) put(tree, b * (open + nodes) + i, position, first);
+    });
     own.depths.forEach((depth, node) => {
       const row = b * nodes + node;
-      put(tree, row, committed + depth, first);
+      put(tree, b * (open + nodes) + open + node, committed + depth, first);
       const behind = rule?.seesClosedGroups === false ? 0 : blockOf(committed + depth) - first;
       closed.fill(1, row * count, row * count + behind);
     });
