@@ -8,9 +8,14 @@
  *   npx tsx bench/decoding/same-bits.ts warm [--texts 20] [--length 160] [--types …] [--subjects …]
  *                                 answers and states after a kept beginning, a session, a session in another engine, and a turn of a
  *                                 conversation, each against the whole text read by a new engine, in chunks of 64, 128, 512
+ *   npx tsx bench/decoding/same-bits.ts restart [--texts 20] [--model FOLDER]   answers of sessions after a restart of their server, over
+ *                                 HTTP, against those of a server that reads the whole text: tokens and log-probabilities
  *
  * Models are small, and their parameters are spread wide, so that predictions differ clearly. Drafts and batches are of `assets/tiny-llama`.
  */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { chain } from '../../src/attention/tree.ts';
@@ -25,6 +30,7 @@ import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from '../../t
 import type { ModelWithWeights } from '../../test/export/exported-model.ts';
 import { isWarmLikeCold, longestAnswers, warmWays } from '../../test/export/warm-answers.ts';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
+import { restartedAnswers } from '../../test/serving/restarted-answers.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -35,6 +41,7 @@ const { positionals, values } = parseArgs({
     tokens: { type: 'string', default: '200' },
     types: { type: 'string', default: 'int4-32,int4-128,w8a8,f16' },
     subjects: { type: 'string', default: '' },
+    model: { type: 'string', default: 'assets/tiny-llama' },
   },
 });
 const [texts, length, seed, tokens] = [values.texts, values.length, values.seed, values.tokens].map(Number);
@@ -67,6 +74,7 @@ const mixers: Readonly<Record<string, Readonly<Record<string, number | string | 
   'window+sinks': { group: 8, sinks: 4 },
   'sliding-window': { window: 100 },
   hedgehog: {},
+  linformer: {},
   gated: {},
   lightning: {},
 };
@@ -106,7 +114,7 @@ async function countModels(): Promise<void> {
   for await (const [name, subject] of chosenSubjects()) {
     for (const type of types) {
       await using engine = await engineOf(subject, type);
-      if (!engine.sameBits) {
+      if (!(await engine.sameBits())) {
         say(`${name}, ${type}: equal up to rounding, as the engine says`);
         break;
       }
@@ -164,7 +172,7 @@ async function countWarm(): Promise<void> {
     for (const type of types) {
       await using engine = await engineOf(subject, type);
       await using other = await engineOf(subject, type);
-      if (!engine.sameBits) {
+      if (!(await engine.sameBits())) {
         say(`${name}, ${type}: equal up to rounding, as the engine says`);
         break;
       }
@@ -190,6 +198,23 @@ async function countWarm(): Promise<void> {
     }
   }
   say(`${total.differ} of ${total.answers} answers or states differ`);
+}
+
+async function countRestarts(): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'linnet-restart-'));
+  const words = (await readFile(new URL('../../README.md', import.meta.url), 'utf8')).split(/\s+/);
+  const random = new Random(seed);
+  const draw = (): string => {
+    const start = random.integer(words.length - length);
+    return ` ${words.slice(start, start + 1 + random.integer(length / 4)).join(' ')}`;
+  };
+  const drawn = Array.from({ length: texts }, () => [draw(), draw()] as const);
+  try {
+    const { answers, differ, sameBits } = await restartedAnswers(values.model, drawn, folder);
+    say(`${differ} of ${answers} answers differ; same_bits of /props: ${sameBits}`);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 function randomText(engine: StepEngine, random: Random, count: number): number[] {
@@ -219,7 +244,11 @@ async function logitsTogether(engine: StepEngine, all: readonly (readonly number
 }
 
 const counts: Readonly<Record<string, (() => Promise<void>) | undefined>> = {
-  ...{ models: countModels, drafts: countDrafts, batch: countBatches, warm: countWarm },
+  models: countModels,
+  drafts: countDrafts,
+  batch: countBatches,
+  warm: countWarm,
+  restart: countRestarts,
 };
 const count = counts[positionals[0] ?? 'models'];
 if (count === undefined) throw new Error(`count one of ${Object.keys(counts).join(', ')}`);

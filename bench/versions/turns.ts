@@ -1,4 +1,5 @@
 /** Measurements of two versions that take turns, and the verdict on their ratios. */
+import { cpus } from 'node:os';
 import { median } from '../../src/evaluation/speed/timing.ts';
 
 export const bothVersions = [0, 1] as const;
@@ -52,19 +53,54 @@ export function resultOf({ what, unit, moreIsBetter = false }: CaseName, turns: 
   return { what, unit, before: all(0), now: all(1), ratios, slower: isSlower(ratios) };
 }
 
+/** Milliseconds that all processes have computed, and this one. */
+function computed(): { readonly all: number; readonly own: number } {
+  const all = cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + user + nice + sys + irq, 0);
+  const { user, system } = process.cpuUsage();
+  return { all, own: (user + system) / 1000 };
+}
+
+/** Samples are kept or left out together that took this long: the system counts in steps of 10 ms. */
+const stretchMs = 300;
+/** Most of a core that others may use beside a measurement. */
+const mostBeside = 0.1;
+/** A turn that others disturb is prolonged to so many times its length; then it counts as it is. */
+const longest = 6;
+
+/** Samples of a case in a turn: those of stretches in which others used the processor are left out. */
+async function samplesOf({ measure, least = 3 }: Case, seconds: number): Promise<Samples> {
+  const kept: Samples = [[], []];
+  const disturbed: Samples = [[], []];
+  const begun = performance.now();
+  const last = begun + 2000 * seconds;
+  for (let i = 0; kept[0].length < least || performance.now() < last; ) {
+    const stretch: Samples = [[], []];
+    const [before, started] = [computed(), performance.now()];
+    do {
+      for (const which of i++ % 2 === 0 ? bothVersions : [...bothVersions].reverse())
+        stretch[which].push(await measure[which]());
+    } while (performance.now() - started < stretchMs);
+    const after = computed();
+    const beside = (after.all - before.all - (after.own - before.own)) / (performance.now() - started);
+    const into = beside > mostBeside ? disturbed : kept;
+    for (const which of bothVersions) into[which].push(...stretch[which]);
+    if (performance.now() - begun > longest * 2000 * Math.max(seconds, 0.1) && disturbed[0].length >= least) break;
+  }
+  if (kept[0].length >= least) return kept;
+  return [
+    [...kept[0], ...disturbed[0]],
+    [...kept[1], ...disturbed[1]],
+  ];
+}
+
 /** Takes the turns of some cases: each turn passes through all of them. */
 export async function takeTurns(cases: readonly Case[], turns: number, seconds: number): Promise<CaseResult[]> {
-  const samples = cases.map(() => Array.from({ length: turns }, (): Samples => [[], []]));
+  const samples = cases.map((): Samples[] => []);
   for (let turn = 0; turn < turns; turn++) {
-    for (const [index, { measure, least = 3 }] of cases.entries()) {
-      const own = samples[index][turn];
+    for (const [index, one] of cases.entries()) {
       // Another case has just filled caches and buffers.
-      for (const one of measure) await one();
-      const ends = performance.now() + 2000 * seconds;
-      for (let i = 0; i < least || performance.now() < ends; i++) {
-        for (const which of i % 2 === 0 ? bothVersions : [...bothVersions].reverse())
-          own[which].push(await measure[which]());
-      }
+      for (const measure of one.measure) await measure();
+      samples[index].push(await samplesOf(one, seconds));
     }
   }
   for (const { end } of cases) await end?.();
