@@ -111,7 +111,7 @@ export class StepEngine implements AsyncDisposable {
   readonly promptChunk: number;
   /**
    * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, as long as
-   * trees and chunks stay in `room`. Without it they are equal up to rounding. The first answer of a process asks the kernels (25 ms).
+   * trees and chunks stay in `room`. Without it they are equal up to rounding. The first answer of a process asks the kernels (15 ms).
    */
   readonly sameBits: () => Promise<boolean>;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
