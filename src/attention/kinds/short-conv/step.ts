@@ -34,7 +34,7 @@ export function shortStep(config: ShortConvMixer, input: StepInput): MixerStepOu
 
 const tapsName = 'taps';
 
-/** The nodes' rows [B,T,M,D] under the filters [L,M,D], with those of the ring [B,C,M,D] before them. */
+/** The nodes' rows [B,T,M,D] under the filters [L,M,D], with the ring's [B,C,M,D] before them. */
 export function convolvedNodes(ring: Value, own: Value, filters: Value, inputs: StepInput['inputs']): Value {
   const rows = concat([ring, own], 1); // [B,C+T,M,D]
   const [B, count, M, D] = rows.shape;
