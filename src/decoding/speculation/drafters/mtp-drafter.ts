@@ -30,10 +30,10 @@ export class MtpDrafter implements Drafter {
   #waiting: Pair[] = [];
 
   /**
-   * @param bounds default: a chain of 4 tokens, of probability 0.3 or more together; `width` above 1 is a tree of the likeliest paths
+   * @param bounds default: a chain of 3 tokens, of probability 0.3 or more together; `width` above 1 is a tree of the likeliest paths
    * @throws LinnetError `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
-  constructor(engine: StepEngine, { depth = 4, width = 1, least = 0.3 }: Partial<GuessBounds> = {}) {
+  constructor(engine: StepEngine, { depth = 3, width = 1, least = 0.3 }: Partial<GuessBounds> = {}) {
     this.#engine = engine;
     this.#state = engine.newState();
     this.#bounds = requireGuessBounds({ depth, width, least });
