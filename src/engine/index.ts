@@ -14,7 +14,6 @@ export {
   defaultTreePaths,
 } from '../decoding/speculation/drafters/medusa-drafter.ts';
 export { ModelDrafter, type ModelDrafterOptions } from '../decoding/speculation/drafters/model-drafter.ts';
-export { MtpDrafter } from '../decoding/speculation/drafters/mtp-drafter.ts';
 export type { Pace } from '../decoding/speculation/adaptive-speculation.ts';
 export { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/drafters/reference-drafter.ts';
 export { restoreSession, saveSession } from '../decoding/state/session-file.ts';

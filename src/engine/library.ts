@@ -40,6 +40,7 @@ export {
 } from '../decoding/speculation/acceptance.ts';
 // Speculation: drafters guess, one step verifies, a rule accepts.
 export type { Draft, DraftContext, Drafter } from '../decoding/speculation/drafters/drafter.ts';
+export { MtpDrafter } from '../decoding/speculation/drafters/mtp-drafter.ts';
 export { AdaptiveSpeculation, type PacingOptions } from '../decoding/speculation/adaptive-speculation.ts';
 export {
   type SpeculationOptions,

@@ -26,6 +26,7 @@ import {
   type ModelKind,
   type ModelsByKind,
 } from '../models/model.ts';
+import { parameterCount } from '../nn/parameters.ts';
 import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
 import { type MemoryType, type WeightType, weightTypes } from '../quantization/sources.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
@@ -80,7 +81,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
  *   a name like it; or a URL. Downloads are kept in `~/.cache/linnet`, and announced to `onPlan` or by a line on the
  *   standard error.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
- * @param options.spin default true for models that write texts
+ * @param options.spin default true for models that write texts: exported ones, and those of 64 million parameters or more
  * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for a source that is none of these, `CONFIG` for a
  *   model of another kind, an unsupported one, or a `dtype` where it has no meaning, `FORMAT`, `TENSOR` or `PATH` for invalid
  *   files, `MISMATCH` for a device that an export was not made for
@@ -278,6 +279,9 @@ function weightActions<Kind extends ModelKind>(
   };
 }
 
+/** Parameters from which on threads that wait for the next op are worth their core. */
+const leastSpun = 2 ** 26;
+
 /** The parts of a model that writes texts. */
 function writing(
   { model, weights, names }: StoredModel<GeneratingModel>,
@@ -294,7 +298,8 @@ function writing(
     if (kept !== undefined && described === model) return await kept.engine(model);
     const source = storedSource(decoderOf(described), weights, stored);
     const scratch = dtype !== 'f32' || weights.codes !== undefined;
-    return await DecodingEngine.compile(described, source, { ...compile, spin: compile.spin ?? true, scratch });
+    const spin = compile.spin ?? parameterCount(model.parameters) >= leastSpun;
+    return await DecodingEngine.compile(described, source, { ...compile, spin, scratch });
   };
   return {
     fingerprint: computed,

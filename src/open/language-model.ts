@@ -38,7 +38,7 @@ export interface WriterParts<Self> extends ModelSurroundings {
   readonly manifest?: ExportManifest;
   /** Medusa heads in the files of the model; absent in browsers. */
   readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
-  /** Makes the engine of the layer of multi-token prediction; absent where there is none, and in browsers. */
+  /** Makes the engine of the layer of multi-token prediction; absent where there is none. */
   readonly mtp?: () => Promise<StepEngine>;
   readonly weights?: WeightActions<Self>;
 }
@@ -168,7 +168,7 @@ abstract class Writer<
     return this.#parts.mtp !== undefined;
   }
 
-  /** The engine of that layer, for `MtpDrafter`. Dispose of it. @throws LinnetError `CONFIG` for a model without one, and in browsers */
+  /** The engine of that layer, for `MtpDrafter`. Dispose of it. @throws LinnetError `CONFIG` for a model without one */
   async mtp(): Promise<StepEngine> {
     return await this.have(this.#parts.mtp, 'has no layer of multi-token prediction here')();
   }

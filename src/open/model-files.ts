@@ -56,7 +56,7 @@ export function readIfPresent(files: ModelFiles, file: string): Promise<Uint8Arr
 }
 
 /** Parts of an exported model that lie next to its graphs. */
-type Companions = ModelSurroundings & Pick<WriterParts<never>, 'heads' | 'sessionFiles'>;
+type Companions = ModelSurroundings & Pick<WriterParts<never>, 'heads' | 'mtp' | 'sessionFiles'>;
 
 /** Models that write texts, by kind. */
 export interface WriterByKind {

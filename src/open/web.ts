@@ -1,7 +1,9 @@
 /** Exported models and GGUF files behind a URL, for browsers: files are fetched, verified and compiled. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { GENERATION_FILE, generationConfigOf } from '../checkpoint/generation-config.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
+import { assembleMtp } from '../export/assemble.ts';
 import { chosenDevice, dataFileOf, encoderFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
@@ -103,6 +105,11 @@ function decodingFiles({ files, folds, prompt, encoder }: ExportManifest): strin
   return filesOfGraphs(files, [...steps, ...Object.values(folds), ...(encoder?.lengths ?? []).map(encoderFileOf)]);
 }
 
+/** The files that the layer of multi-token prediction needs besides: its weights lie among those of the step graph. */
+function mtpFiles({ files }: ExportManifest): string[] {
+  return [exportedFiles.mtp, dataFileOf(exportedFiles.model)].filter((name) => Object.hasOwn(files, name));
+}
+
 /** Graphs with their weights, configuration, tokenizer and chat template, as far as linnet.json lists them. */
 export function filesOfGraphs(files: ExportManifest['files'], graphs: readonly string[]): string[] {
   const optional = [...companionFiles, ...graphs.map(dataFileOf)].filter((name) => Object.hasOwn(files, name));
@@ -118,7 +125,8 @@ async function openProgram(
   const bytes = fetched.get(file);
   if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} gives ${file} two purposes`);
   const started = performance.now();
-  const weights = [...fetched].filter(([name]) => name === dataFileOf(file));
+  const dataFile = dataFileOf(file === exportedFiles.mtp ? exportedFiles.model : file);
+  const weights = [...fetched].filter(([name]) => name === dataFile);
   const external = weights.map(([path, data]) => ({ path, offset: 0, data }));
   for (const name of [file, ...weights.map(([path]) => path)]) fetched.delete(name);
   const modelBytes = external.reduce((sum, { data }) => sum + data.byteLength, bytes.byteLength);
@@ -182,13 +190,19 @@ export async function openUrl(
     return opened;
   }
   const files = urlFiles(url, others);
-  return openExport(files, async ({ path: origin, model, fingerprint }) => {
+  return openExport(files, async ({ path: origin, manifest, model, fingerprint }) => {
     requireOpenedKind(model, origin, kinds);
     const generation = await readIfPresent(files, GENERATION_FILE);
     const { sampling: defaults } = generationConfigOf(generation, files.nameOf(GENERATION_FILE));
     const tokenizer = await webTokenizer(files);
     const sources = { read: (file: string) => readIfPresent(files, file), nameOf: files.nameOf };
     const template = tokenizer && (await findChatTemplate(sources, tokenizer));
-    return { origin, fingerprint, defaults, tokenizer, template, sessionFiles: webSessionFiles(fingerprint) };
+    const drafting = async (): Promise<StepEngine> => {
+      const own = urlFiles(url, others, mtpFiles);
+      await own.check(manifest);
+      return assembleMtp(own.graphs(manifest), manifest, model);
+    };
+    const mtp = manifest.mtp && drafting;
+    return { origin, fingerprint, defaults, tokenizer, template, sessionFiles: webSessionFiles(fingerprint), mtp };
   });
 }

@@ -25,7 +25,7 @@ export interface CompileOptions {
   readonly worker?: boolean;
   /**
    * Keeps the threads awake between the ops of a run: for graphs of many short ops, on cores that are free. Default:
-   * false. `open` turns it on for models that write texts.
+   * false. `open` turns it on for models that write texts, but for small checkpoints.
    */
   readonly spin?: boolean;
   /**

@@ -74,6 +74,34 @@ describe.skipIf(noChromium !== undefined)(
       expect(tokens).toEqual(expected.tokens);
     });
 
+    it.each(['f32', 'int4'] as const)('drafts with the layer of multi-token prediction, as %s', async (dtype) => {
+      const [from, out] = [join(folder, `mtp-${dtype}-from`), join(folder, `mtp-${dtype}`)];
+      await saveTinyModel(from, 2, 'qwen3_5_text', true);
+      await exportFolder(from, out, { dtype });
+      await using exported = await openReady(out);
+      const promptTokens = (await loadTokenizer(out)).encode(prompt, { bos: true });
+      const { tokens } = await generateToEnd(exported.engine, { promptTokens, maxTokens: 24, ignoreEos: true });
+      const drafted = await suite.inPage((page) =>
+        page.evaluate(
+          async ({ url, tokens }) => {
+            const { MtpDrafter, open, runTogether, SpeculationStatistics, speculative } = globalThis.linnet;
+            const opened = await open(url);
+            const layer = await opened.mtp();
+            const statistics = new SpeculationStatistics();
+            const method = speculative(new MtpDrafter(layer, { least: 0 }), { statistics });
+            const job = { prompt: { tokens }, maxTokens: 24, ignoreEos: true, method };
+            const [written] = await runTogether(await opened.engine(), [job]);
+            await layer.dispose();
+            await opened.dispose();
+            return { tokens: written.tokens, nodes: statistics.summary.nodesPerStep };
+          },
+          { url: `exports/mtp-${dtype}`, tokens: Array.from(promptTokens) },
+        ),
+      );
+      expect(drafted.tokens).toEqual(tokens);
+      expect(drafted.nodes).toBeGreaterThan(2);
+    });
+
     it.each(['f32', 'w8a8', 'int4', 'mixed'] as const)(
       'reads a text and generates another: T5 as %s',
       async (dtype) => {

@@ -146,10 +146,14 @@ export function tinyConfig(family: string): Readonly<Record<string, unknown>> {
   return config;
 }
 
-/** Saves a tiny model; the LLaMA has one key-value head. */
-export async function saveTinyModel(folder: string, seed = 1, family = 'llama'): Promise<void> {
+/**
+ * Saves a tiny model; the LLaMA has one key-value head.
+ * @param whole whether it has the optional parameters, such as a layer of multi-token prediction
+ */
+export async function saveTinyModel(folder: string, seed = 1, family = 'llama', whole = false): Promise<void> {
   const model = describeModel(tinyConfig(family));
+  const declared = new Map([...model.parameters, ...(whole ? (model.optionalParameters ?? []) : [])]);
   // A deviation far above that of training, so that predictions differ clearly.
-  const parameters = initializeParameters(model, new Random(seed), 0.5);
+  const parameters = initializeParameters({ ...model, parameters: declared }, new Random(seed), 0.5);
   await saveModel(folder, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });
 }

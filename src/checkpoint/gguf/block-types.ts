@@ -260,25 +260,14 @@ function coded(name: keyof typeof coders, values: number, bytes: number): BlockT
   };
 }
 
+/** A float of its own. */
+function float(name: string, bytes: number, decode: BlockType['decode']): BlockType {
+  return { name, values: 1, bytes, decode };
+}
+
 const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
-  [
-    0,
-    {
-      name: 'F32',
-      values: 1,
-      bytes: 4,
-      decode: (bytes, out) => new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes),
-    },
-  ],
-  [
-    1,
-    {
-      name: 'F16',
-      values: 1,
-      bytes: 2,
-      decode: (bytes, out) => void float32FromFloat16(storedBlocks(bytes).pairs, out),
-    },
-  ],
+  [0, float('F32', 4, (bytes, out) => new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes))],
+  [1, float('F16', 2, (bytes, out) => void float32FromFloat16(storedBlocks(bytes).pairs, out))],
   [2, coded('Q4_0', 32, 18)],
   [3, coded('Q4_1', 32, 20)],
   [6, coded('Q5_0', 32, 22)],
@@ -289,15 +278,7 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   [14, coded('Q6_K', 256, 210)],
   [20, coded('IQ4_NL', 32, 18)],
   [23, coded('IQ4_XS', 256, 136)],
-  [
-    30,
-    {
-      name: 'BF16',
-      values: 1,
-      bytes: 2,
-      decode: (bytes, out) => void float32FromBfloat16(storedBlocks(bytes).pairs, out),
-    },
-  ],
+  [30, float('BF16', 2, (bytes, out) => void float32FromBfloat16(storedBlocks(bytes).pairs, out))],
   [39, coded('MXFP4', 32, 17)],
 ]);
 
