@@ -81,7 +81,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
  *   a name like it; or a URL. Downloads are kept in `~/.cache/linnet`, and announced to `onPlan` or by a line on the
  *   standard error.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
- * @param options.spin default true for models that write texts: exported ones, and those of 64 million parameters or more
+ * @param options.spin default true for models that write texts, but for checkpoints of fewer than 2²⁶ parameters
  * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for a source that is none of these, `CONFIG` for a
  *   model of another kind, an unsupported one, or a `dtype` where it has no meaning, `FORMAT`, `TENSOR` or `PATH` for invalid
  *   files, `MISMATCH` for a device that an export was not made for
