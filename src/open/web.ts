@@ -105,7 +105,7 @@ function decodingFiles({ files, folds, prompt, encoder }: ExportManifest): strin
   return filesOfGraphs(files, [...steps, ...Object.values(folds), ...(encoder?.lengths ?? []).map(encoderFileOf)]);
 }
 
-/** The files that the layer of multi-token prediction needs besides: its weights lie among those of the step graph. */
+/** The files of the layer of multi-token prediction, whose weights lie with the step graph's. */
 function mtpFiles({ files }: ExportManifest): string[] {
   return [exportedFiles.mtp, dataFileOf(exportedFiles.model)].filter((name) => Object.hasOwn(files, name));
 }

@@ -74,7 +74,7 @@ describe.skipIf(noChromium !== undefined)(
       expect(tokens).toEqual(expected.tokens);
     });
 
-    it.each(['f32', 'int4'] as const)('drafts with the layer of multi-token prediction, as %s', async (dtype) => {
+    it.each(['f32', 'w8a8'] as const)('drafts with the layer of multi-token prediction, as %s', async (dtype) => {
       const [from, out] = [join(folder, `mtp-${dtype}-from`), join(folder, `mtp-${dtype}`)];
       await saveTinyModel(from, 2, 'qwen3_5_text', true);
       await exportFolder(from, out, { dtype });
