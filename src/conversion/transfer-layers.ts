@@ -75,7 +75,9 @@ export function transferCost(
   const passed = Math.max(...layers);
   const pass = passCost(teacher, 0, length);
   const lean = runsLean(teacher.parameters);
-  const step = stepCost({ ...layerJob(teacher, student, layers[0], length), settings, parameters: new Map(), lean });
+  // Results of a layer's step are in memory twice, measured with 2 and with 8 rows of a 7B.
+  const job = layerJob(teacher, student, layers[0], length);
+  const step = stepCost({ ...job, settings, parameters: new Map(), lean: false });
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
   // Halves are read, and the engine widens them; hidden states are as large before the layer as after it, and leave it as a copy.
   const states = pass.outputBytes;
