@@ -117,6 +117,8 @@ export interface OpDefinition<A extends Attributes> {
 export interface Op<A extends Attributes> {
   readonly definition: OpDefinition<A>;
   apply(inputs: readonly Value[], attributes: A): readonly Value[];
+  /** The first output of `apply`; others are by-products. */
+  first(inputs: readonly Value[], attributes: A): Value;
 }
 
 /** Attributes of an op that has none. */
@@ -124,14 +126,11 @@ export type NoAttributes = Readonly<Record<string, never>>;
 
 /** Registers nothing: returns the op, bound to its definition. */
 export function defineOp<A extends Attributes>(definition: OpDefinition<A>): Op<A> {
-  return {
-    definition,
-    apply(inputs, attributes) {
-      const [first] = inputs;
-      if (first === undefined) throw internalError(`${definition.name} was applied to no values`);
-      return first.graph.apply(definition, inputs, attributes);
-    },
+  const apply = (inputs: readonly Value[], attributes: A): readonly Value[] => {
+    if (inputs.length === 0) throw internalError(`${definition.name} was applied to no values`);
+    return inputs[0].graph.apply(definition, inputs, attributes);
   };
+  return { definition, apply, first: (inputs, attributes) => apply(inputs, attributes)[0] };
 }
 
 /** An op without attributes as a function of its inputs, which returns the first output; others are by-products. */
@@ -139,7 +138,7 @@ export type OpFunction<Inputs extends readonly Value[]> = Op<NoAttributes> & ((.
 
 export function defineFunction(definition: OpDefinition<NoAttributes>): OpFunction<readonly Value[]> {
   const op = defineOp(definition);
-  return Object.assign((...inputs: readonly Value[]): Value => op.apply(inputs, {})[0], op);
+  return Object.assign((...inputs: readonly Value[]): Value => op.first(inputs, {}), op);
 }
 
 /** The shape rule of an op whose output has the type of its first input. */
@@ -335,10 +334,4 @@ export function liveNodes(values: Iterable<Value>, leaves: ReadonlySet<Value> = 
     }
   }
   return order;
-}
-
-/** The first output of an op with one output. */
-export function only(values: readonly Value[]): Value {
-  if (values.length !== 1) throw internalError(`expected one value, got ${values.length}`);
-  return values[0];
 }

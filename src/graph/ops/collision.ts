@@ -1,5 +1,5 @@
 /** The probability that hashes of random hyperplanes collide, the kernel of YOSO. */
-import { defineOp, only, sameType, type Value } from '../graph.ts';
+import { defineOp, sameType, type Value } from '../graph.ts';
 import { float32, type Tensor } from '../tensor.ts';
 import { mul } from './elementwise.ts';
 import { stopGradient, surrogateGradient } from './surrogate-gradient.ts';
@@ -25,6 +25,6 @@ export const collisionOp = defineOp<{ readonly bits: number }>({
  * below and which is infinite at 1 (Zeng et al., "You Only Sample (Almost) Once", section 3.2).
  */
 export function collision(x: Value, bits: number): Value {
-  const y = stopGradient(only(collisionOp.apply([x], { bits })));
+  const y = stopGradient(collisionOp.first([x], { bits }));
   return surrogateGradient(y, mul(mul(y, bits / 2), x));
 }

@@ -1,5 +1,5 @@
 /** Contractions: matrix products and sums over axes, and the broadcasts that sums undo. */
-import { defineOp, type NodeInput, only, type Op, type Value } from '../graph.ts';
+import { defineOp, type NodeInput, type Op, type Value } from '../graph.ts';
 import {
   broadcastShapes,
   type Dim,
@@ -82,7 +82,7 @@ function gradientOfSecond(a: Value, b: Value, dy: Value, transposeA: boolean, tr
  */
 export function matmul(a: Value, b: Value, options: { transposeA?: boolean; transposeB?: boolean } = {}): Value {
   const { transposeA = false, transposeB = false } = options;
-  return only(matmulOp.apply([a, b], { transposeA, transposeB }));
+  return matmulOp.first([a, b], { transposeA, transposeB });
 }
 
 type ReduceAttributes = { readonly axes: readonly number[]; readonly keepDims: boolean };
@@ -125,7 +125,7 @@ export function reduce(
 ): Value {
   const resolved = axes.map((axis) => normalizeAxis(op.definition.name, axis, x.rank));
   const sorted = [...new Set(resolved)].sort((a, b) => a - b);
-  return sorted.length === 0 ? x : only(op.apply([x], { axes: sorted, keepDims }));
+  return sorted.length === 0 ? x : op.first([x], { axes: sorted, keepDims });
 }
 
 export const sumOp = defineReduction('sum', (x, _y, dy) => broadcastTo(dy, x.shape));
@@ -158,7 +158,7 @@ export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
 
 /** x repeated along axes of size 1 (and new leading axes) to fill `shape`. */
 export function broadcastTo(x: Value, shape: Shape): Value {
-  return only(broadcastToOp.apply([x], { shape: [...shape] }));
+  return broadcastToOp.first([x], { shape: [...shape] });
 }
 
 /** The sum of x over the axes along which `shape` was broadcast to x's shape: the gradient of broadcasting. */

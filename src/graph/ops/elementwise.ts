@@ -3,7 +3,6 @@ import {
   defineFunction,
   defineOp,
   type NoAttributes,
-  only,
   type Op,
   type OpDefinition,
   sameType,
@@ -68,11 +67,9 @@ function binaryFunction(definition: OpDefinition<NoAttributes>): BinaryFunction 
   const apply = (a: Operand, b: Operand): Value => {
     const known = typeof a === 'number' ? b : a;
     if (typeof known === 'number') throw shapeError(definition.name, 'at least one operand must be a value of a graph');
-    return only(
-      op.apply(
-        [a, b].map((operand) => (typeof operand === 'number' ? known.graph.scalar(operand) : operand)),
-        {},
-      ),
+    return op.first(
+      [a, b].map((operand) => (typeof operand === 'number' ? known.graph.scalar(operand) : operand)),
+      {},
     );
   };
   return Object.assign(apply, op);
@@ -182,7 +179,7 @@ export const castOp = defineOp<{ readonly to: DType }>({
 
 /** x converted to another element type. Truth values become 0 and 1. */
 export function cast(x: Value, to: DType): Value {
-  return only(castOp.apply([x], { to }));
+  return castOp.first([x], { to });
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Reading and adding by index: gather (embedding), gatherElements, scatterAdd; the largest values and their indices. */
-import { defineOp, only, type Value } from '../graph.ts';
+import { defineOp, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { int64 } from '../tensor.ts';
 import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
@@ -39,7 +39,7 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
  * With axis 0 and a weight [V, D] this is an embedding. The runtime fails on indices outside [−N, N).
  */
 export function gather(x: Value, indices: Value, axis = 0): Value {
-  return only(gatherOp.apply([x, indices], { axis: normalizeAxis('gather', axis, x.rank) }));
+  return gatherOp.first([x, indices], { axis: normalizeAxis('gather', axis, x.rank) });
 }
 
 export const gatherElementsOp = defineOp<{ readonly axis: number }>({
@@ -59,7 +59,7 @@ export const gatherElementsOp = defineOp<{ readonly axis: number }>({
 
 /** y[i, j] = x[i, indices[i, j]] for the last axis, and likewise for others. Indices have x's rank. */
 export function gatherElements(x: Value, indices: Value, axis: number): Value {
-  return only(gatherElementsOp.apply([x, indices], { axis: normalizeAxis('gatherElements', axis, x.rank) }));
+  return gatherElementsOp.first([x, indices], { axis: normalizeAxis('gatherElements', axis, x.rank) });
 }
 
 export const scatterAddOp = defineOp<{ readonly axis: number }>({
@@ -86,7 +86,7 @@ export const scatterAddOp = defineOp<{ readonly axis: number }>({
 
 /** x with updates added at indices along an axis; repeated indices add up. */
 export function scatterAdd(x: Value, indices: Value, updates: Value, axis: number): Value {
-  return only(scatterAddOp.apply([x, indices, updates], { axis: normalizeAxis('scatterAdd', axis, x.rank) }));
+  return scatterAddOp.first([x, indices, updates], { axis: normalizeAxis('scatterAdd', axis, x.rank) });
 }
 
 export const topKOp = defineOp<{ readonly k: number }>({

@@ -1,5 +1,5 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
-import { defineOp, type Emitter, type Node, type NodeInput, only, type Value } from '../graph.ts';
+import { defineOp, type Emitter, type Node, type NodeInput, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import {
   addDims,
@@ -77,7 +77,7 @@ function emitUnitAxes(emitter: Emitter, { inputs: [x], outputs }: Node, shape: S
  * only axes of size 1 come and go.
  */
 export function reshape(x: Value, shape: Shape): Value {
-  return only(reshapeOp.apply([x], { shape: [...shape] }));
+  return reshapeOp.first([x], { shape: [...shape] });
 }
 
 export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>({
@@ -142,7 +142,7 @@ export function stridedOffsets(shape: readonly number[], strides: readonly numbe
 
 /** Axes reordered: result axis i is x's axis `permutation[i]`. Keep the last axis last where possible: it is 3–5 times faster. */
 export function transpose(x: Value, permutation: readonly number[]): Value {
-  return only(transposeOp.apply([x], { permutation: [...permutation] }));
+  return transposeOp.first([x], { permutation: [...permutation] });
 }
 
 export const concatOp = defineOp<{ readonly axis: number }>({
@@ -181,7 +181,7 @@ export const concatOp = defineOp<{ readonly axis: number }>({
 export function concat(values: readonly Value[], axis: number): Value {
   const [first] = values;
   if (first === undefined) throw shapeError('concat', 'needs at least one value');
-  return only(concatOp.apply(values, { axis: normalizeAxis('concat', axis, first.rank) }));
+  return concatOp.first(values, { axis: normalizeAxis('concat', axis, first.rank) });
 }
 
 function staticSize(op: string, x: Value, axis: number): number {
@@ -263,7 +263,7 @@ const beyondEveryAxis = 2 ** 31 - 1;
 
 /** Elements start…end−1 along an axis, to its end where none is given. A named axis must have that many for sure: "T+4" has 4. */
 export function slice(x: Value, axis: number, start: number, end?: number): Value {
-  return only(sliceOp.apply([x], { axis: normalizeAxis('slice', axis, x.rank), start, end }));
+  return sliceOp.first([x], { axis: normalizeAxis('slice', axis, x.rank), start, end });
 }
 
 type PadAttributes = { readonly axis: number; readonly before: number; readonly after: number; readonly value: number };
@@ -286,5 +286,5 @@ export const padOp = defineOp<PadAttributes>({
 
 /** x with `value` (float32 x alone; default 0) before and after it along an axis. */
 export function pad(x: Value, axis: number, before: number, after: number, value = 0): Value {
-  return only(padOp.apply([x], { axis: normalizeAxis('pad', axis, x.rank), before, after, value }));
+  return padOp.first([x], { axis: normalizeAxis('pad', axis, x.rank), before, after, value });
 }

@@ -70,7 +70,7 @@ export const rmsNormOp = defineOp<NormAttributes>({
 
 /** x / √(mean(x²) + ε) · gain over the last axis. x [..., D], gain [D]. */
 export function rmsNorm(x: Value, gain: Value, epsilon: number): Value {
-  return rmsNormOp.apply([x, gain], { epsilon })[0];
+  return rmsNormOp.first([x, gain], { epsilon });
 }
 
 /** ε under the root of `unitLength`, as a mean square: far below any real row, so that it only matters for zeros. */
@@ -134,5 +134,5 @@ export const layerNormOp = defineOp<NormAttributes>({
 
 /** (x − mean) / √(variance + ε) · gain + bias over the last axis. x [..., D], gain and bias [D]. */
 export function layerNorm(x: Value, gain: Value, bias: Value, epsilon: number): Value {
-  return layerNormOp.apply([x, gain, bias], { epsilon })[0];
+  return layerNormOp.first([x, gain, bias], { epsilon });
 }

@@ -2,7 +2,7 @@
  * Products and look-ups of quantized weights. None has a gradient: rounding has none, and the weights are codes that
  * no optimizer could update; train in float32 and quantize the result.
  */
-import { defineFunction, defineOp, type NoAttributes, only, type OpFunction, type Value } from '../graph.ts';
+import { defineFunction, defineOp, type NoAttributes, type OpFunction, type Value } from '../graph.ts';
 import { elementTypes } from '../onnx/model.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
 import { type DType, float32, int64, type Tensor, tensor } from '../tensor.ts';
@@ -112,7 +112,7 @@ export function integerMatmul(
   weights: Value,
   weightScales: Value,
 ): Value {
-  return only(integerMatmulOp.apply([rows.codes, rows.scales, weights, weightScales], {}));
+  return integerMatmulOp.first([rows.codes, rows.scales, weights, weightScales], {});
 }
 
 type BlockAttributes = { readonly width: number; readonly bits: number };
@@ -179,7 +179,7 @@ export function blockMatmul(
   { bits = 4, zeros }: { readonly bits?: 4 | 8; readonly zeros?: Value } = {},
 ): Value {
   const inputs = [x, codes, scales, ...(zeros === undefined ? [] : [zeros])];
-  return only(blockMatmulOp.apply(inputs, { width: Number(x.shape.at(-1)), bits }));
+  return blockMatmulOp.first(inputs, { width: Number(x.shape.at(-1)), bits });
 }
 
 /**

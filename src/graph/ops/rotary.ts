@@ -1,5 +1,5 @@
 /** Rotary position embedding: pairs of features turned by an angle that grows with the position. */
-import { defineOp, only, sameType, type Value } from '../graph.ts';
+import { defineOp, sameType, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { formatShape, sameShape, shapeError } from '../shape.ts';
 import { reshape } from './layout.ts';
@@ -26,7 +26,7 @@ export const rotaryOp = defineOp<RotaryAttributes>({
 });
 
 function turn(x: Value, cos: Value, sin: Value, attributes: RotaryAttributes): Value {
-  return only(rotaryOp.apply([x, cos, sin], attributes));
+  return rotaryOp.first([x, cos, sin], attributes);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Running sums. */
-import { defineOp, only, sameType, type Value } from '../graph.ts';
+import { defineOp, sameType, type Value } from '../graph.ts';
 import { normalizeAxis } from '../shape.ts';
 import { int64 } from '../tensor.ts';
 
@@ -23,5 +23,5 @@ export const cumulativeSumOp = defineOp<CumulativeAttributes>({
  */
 export function cumulativeSum(x: Value, axis: number, options: { exclusive?: boolean; reverse?: boolean } = {}): Value {
   const { exclusive = false, reverse = false } = options;
-  return only(cumulativeSumOp.apply([x], { axis: normalizeAxis('cumulativeSum', axis, x.rank), exclusive, reverse }));
+  return cumulativeSumOp.first([x], { axis: normalizeAxis('cumulativeSum', axis, x.rank), exclusive, reverse });
 }
