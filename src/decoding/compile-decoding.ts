@@ -41,10 +41,10 @@ export async function compileDecoding(
   }
   const encoder = byKind(model, {
     causal: () => undefined,
-    'encoder-decoder': (own) =>
-      new SourceEncoder(own, {
-        ...doublingLengths(own),
-        compile: (length) => compile(encoderGraph(own, length, makeSource)),
+    'encoder-decoder': (encoderDecoder) =>
+      new SourceEncoder(encoderDecoder, {
+        ...doublingLengths(encoderDecoder),
+        compile: (length) => compile(encoderGraph(encoderDecoder, length, makeSource)),
       }),
   });
   return [decoder, program, folds, { encoder, addsInOrder: () => deviceAddsInOrder(device, compile) }, layout];

@@ -82,10 +82,10 @@ export class SourceEncoder implements AsyncDisposable {
 
   async #encode(tokens: ArrayLike<number>): Promise<EncodedText> {
     const { vocabulary } = this.#model.sizes;
-    const given = Array.from(tokens);
-    const n = given.length;
+    const text = Array.from(tokens);
+    const n = text.length;
     if (n === 0) throw new LinnetError('INPUT', 'the text to read is empty; give at least one token');
-    for (const token of given) {
+    for (const token of text) {
       if (Number.isInteger(token) && token >= 0 && token < vocabulary) continue;
       throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
     }
@@ -99,7 +99,7 @@ export class SourceEncoder implements AsyncDisposable {
     }
     const program = await this.#program(length);
     const ids = new Int32Array(length).fill(this.#model.padId);
-    ids.set(given);
+    ids.set(text);
     const { decoder } = this.#model;
     const { cross } = decoder;
     const layers = (cross?.mixers ?? []).map((_, layer) =>
@@ -111,7 +111,7 @@ export class SourceEncoder implements AsyncDisposable {
     if (program.inputs.has('mask')) feeds.mask = float32([1, length], new Float32Array(length).fill(1, 0, n));
     const results = await program.run(feeds, outputs);
     return {
-      tokens: Int32Array.from(given),
+      tokens: Int32Array.from(text),
       layers: layers.map((shapes, layer) =>
         Object.fromEntries(
           shapes.map(([name, shape]) => {

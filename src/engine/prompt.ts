@@ -112,13 +112,13 @@ function newTokens(model: PromptReader, input: PromptInput, { bos, before }: Beg
 
 /** The prompt of an encoder-decoder model: a source, or nothing new where a text goes on. */
 function readPrompt(model: PromptReader, input: PromptInput, { bos, before }: Beginning): Prompt {
-  const given = newTokens(model, input, { bos: bos === true, before: [] });
+  const added = newTokens(model, input, { bos: bos === true, before: [] });
   if (before.length > 0) {
-    if (given.length === 0) return { tokens: before };
+    if (added.length === 0) return { tokens: before };
     throw new LinnetError('INPUT', 'the model has read its text; continue with an empty one, or begin a new session');
   }
   const [eos] = model.decoder.eosIds;
-  const source = eos === undefined || given.at(-1) === eos ? given : [...given, eos];
+  const source = eos === undefined || added.at(-1) === eos ? added : [...added, eos];
   return { source, tokens: promptOf(model.decoder, []) };
 }
 

@@ -104,13 +104,13 @@ export class RunningText {
   async conclude(outputs: readonly StepOutput[]): Promise<void> {
     if (this.failure !== undefined) return;
     try {
-      const given = (await this.#continuation?.conclude(this.#tokens, outputs)) ?? [];
+      const tokens = (await this.#continuation?.conclude(this.#tokens, outputs)) ?? [];
       this.#decodeSeconds += (performance.now() - this.#started) / 1000;
       this.#steps++;
-      this.#decoded += given.length;
+      this.#decoded += tokens.length;
       const before = this.#tokens.length;
       let text = '';
-      for (const token of given) if (this.finish === undefined) text += this.#push(token);
+      for (const token of tokens) if (this.finish === undefined) text += this.#push(token);
       this.#tell(this.#tokens.slice(before), text);
       if (this.#stopped) this.finish = 'stop'; // what was held back can complete a stop string
     } catch (failure) {

@@ -281,9 +281,9 @@ const notOfPlan = ['--plan', '--json', '--quiet'];
 /** @throws OptionsError for options of a conversion by stages, which `target` is not */
 function refuseStageOptions(options: JsonObject): void {
   const stageOptions = ['state', 'group', 'sinks', 'queue', 'store', 'index'];
-  const given = stageOptions.filter((name) => options[name] !== undefined && options[name] !== false);
-  if (given.length === 0) return;
-  const names = given.map((name) => `\`${name}\``).join(', ');
+  const unused = stageOptions.filter((name) => options[name] !== undefined && options[name] !== false);
+  if (unused.length === 0) return;
+  const names = unused.map((name) => `\`${name}\``).join(', ');
   throw new OptionsError(`\`target\` makes a folder without stages, and takes no ${names}; leave it out`);
 }
 

@@ -176,9 +176,9 @@ async function schemaIn(file: string): Promise<JsonObject> {
 /** @throws OptionsError for options that beam search cannot serve: it keeps several texts, and returns them when all have ended */
 function refuseForBeams({ session, jsonSchema, speculate, stop, temperature }: GenerateValues): void {
   const ofOneText = { session, jsonSchema, speculate: speculate === 'off' ? undefined : speculate, stop: stop.at(0) };
-  const [given] = Object.entries(ofOneText).find(([, value]) => value !== undefined) ?? [];
-  if (given !== undefined) {
-    throw new OptionsError(`\`${given}\` goes with one text at a time; leave out \`beams\` or \`${given}\``);
+  const [option] = Object.entries(ofOneText).find(([, value]) => value !== undefined) ?? [];
+  if (option !== undefined) {
+    throw new OptionsError(`\`${option}\` goes with one text at a time; leave out \`beams\` or \`${option}\``);
   }
   if (temperature !== undefined && temperature > 0)
     throw new OptionsError('`beams` searches and `temperature` samples; give one of them');

@@ -54,8 +54,8 @@ function withUnit(units: Readonly<Record<string, number>>): z.ZodType<number, st
   const pattern = /^(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)$/i;
   return z
     .string()
-    .transform((given) => {
-      const [, number, unit = 'none'] = pattern.exec(given) ?? [];
+    .transform((text) => {
+      const [, number, unit = 'none'] = pattern.exec(text) ?? [];
       return Number(number) * (units[unit.toLowerCase()] ?? Number.NaN);
     })
     .refine((value) => value <= 2 ** 50);
@@ -88,10 +88,10 @@ function oneOf<const T extends string | number>(
   values: readonly T[],
   plain: (word: string) => string = (word) => word,
 ): z.ZodType<T, string> {
-  return z.string().transform((given, context) => {
-    const found = values.find((value) => plain(String(value)) === plain(given));
-    if (found !== undefined) return found;
-    context.addIssue({ code: 'custom', input: given });
+  return z.string().transform((text, context) => {
+    const match = values.find((value) => plain(String(value)) === plain(text));
+    if (match !== undefined) return match;
+    context.addIssue({ code: 'custom', input: text });
     return z.NEVER;
   });
 }
@@ -113,7 +113,7 @@ export const text: ValueKind<string> = {
 };
 
 /** Without the spaces around commas. */
-const parts = z.string().transform((given) => given.split(',').map((part) => part.trim()));
+const parts = z.string().transform((text) => text.split(',').map((part) => part.trim()));
 
 /** Texts with commas between them. @param most characters of each */
 export function textList(most: number): ValueKind<string[]> {
@@ -127,7 +127,7 @@ export function textList(most: number): ValueKind<string[]> {
 export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text', placeholder: 'text' };
 
 export const path: ValueKind<string> = {
-  schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
+  schema: z.string().refine((text) => text !== '' && !text.includes('\0')),
   expects: 'a path',
   placeholder: 'path',
 };
@@ -137,7 +137,7 @@ export const filePath = called('file', path);
 export const folderPath = called('folder', path);
 
 export const redisUrl: ValueKind<string> = {
-  schema: z.string().refine((given) => isRedisUrl(given) && URL.canParse(given)),
+  schema: z.string().refine((text) => isRedisUrl(text) && URL.canParse(text)),
   expects: 'an address such as redis://127.0.0.1:6379',
   placeholder: 'redis://…',
 };
@@ -164,7 +164,7 @@ export const indexList: ValueKind<number[]> = {
   schema: z
     .string()
     .regex(/^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/)
-    .transform((given) => given.split(',').map((part) => part.split('-').map(Number)))
+    .transform((text) => text.split(',').map((part) => part.split('-').map(Number)))
     .refine((ranges) => ranges.every(([first, last = first]) => first <= last && last <= largestIndex))
     .transform((ranges) => {
       const indices = ranges.flatMap(([first, last = first]) =>
@@ -195,8 +195,8 @@ export const indexRange: ValueKind<IndexRange> = {
   schema: z
     .string()
     .regex(/^\d{1,9}(-\d{1,9})?$/)
-    .transform((given) => {
-      const [first, last = first] = given.split('-').map(Number);
+    .transform((text) => {
+      const [first, last = first] = text.split('-').map(Number);
       return { first, last };
     })
     .refine(({ first, last }) => first <= last),

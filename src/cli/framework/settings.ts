@@ -40,11 +40,11 @@ export function withField(plan: JsonObject, { path: [key, ...rest], value }: Set
   return { ...plan, [key]: withField(isJsonObject(before) ? before : {}, { path: rest, value }) };
 }
 
-function jsonOrText(given: string): unknown {
+function jsonOrText(text: string): unknown {
   try {
-    return JSON.parse(given);
+    return JSON.parse(text);
   } catch {
-    return given;
+    return text;
   }
 }
 

@@ -154,9 +154,9 @@ function otherName(names: readonly string[]): Pattern {
       if (head !== undefined) byFirst.set(head, [...(byFirst.get(head) ?? []), rest]);
     const heads = [...byFirst.keys()].map((head): CodePoints => [head, head]);
     const options: Pattern[] = [sequence(character(...common(plainCharacters, allBut(heads))), rest)];
-    for (const [head, own] of byFirst) {
+    for (const [head, tails] of byFirst) {
       if (common(plainCharacters, [[head, head]]).length === 0) continue;
-      options.push(sequence(character([head, head]), from(own)));
+      options.push(sequence(character([head, head]), from(tails)));
     }
     if (!endings.some((ending) => ending.length === 0)) options.push(exactText('"'));
     return anyOf(...options);
@@ -175,8 +175,8 @@ export interface NumberBounds {
 
 /** Any of the patterns that there are; undefined for none. */
 function someOf(...options: readonly (Pattern | undefined)[]): Pattern | undefined {
-  const given = options.filter((option) => option !== undefined);
-  return given.length === 0 ? undefined : anyOf(...given);
+  const possible = options.filter((option) => option !== undefined);
+  return possible.length === 0 ? undefined : anyOf(...possible);
 }
 
 /** Whole numbers from `least` to `most`, which may be infinite. */

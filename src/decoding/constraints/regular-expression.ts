@@ -120,12 +120,12 @@ class Parser {
     if (this.#take('?')) return [0, 1];
     if (!this.#take('{')) return undefined;
     const end = this.#letters.indexOf('}', this.#at);
-    const found = /^(\d{1,5})(,(\d{0,5}))?$/.exec(this.#letters.slice(this.#at, Math.max(end, this.#at)).join(''));
-    if (found === null) throw this.#wrong('a repetition is {n}, {n,} or {n,m}');
+    const bounds = /^(\d{1,5})(,(\d{0,5}))?$/.exec(this.#letters.slice(this.#at, Math.max(end, this.#at)).join(''));
+    if (bounds === null) throw this.#wrong('a repetition is {n}, {n,} or {n,m}');
     this.#at = end + 1;
-    const least = Number(found[1]);
-    if (found[2] === undefined) return [least, least];
-    return [least, found[3] === '' ? Infinity : Number(found[3])];
+    const least = Number(bounds[1]);
+    if (bounds[2] === undefined) return [least, least];
+    return [least, bounds[3] === '' ? Infinity : Number(bounds[3])];
   }
 
   #class(): CodePoints[] {

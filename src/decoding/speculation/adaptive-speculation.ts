@@ -76,8 +76,8 @@ class DraftHistory {
   within(nodes: number, prior?: DraftHistory): number {
     const weight = prior === undefined ? 0 : Math.min(priorWeight, prior.weight);
     if (this.weight + weight === 0) return 0;
-    const own = [...this.#nodes].reduce((sum, [bucket, times]) => sum + (bucket <= nodes ? times : 0), 0);
-    return (own + (weight === 0 ? 0 : weight * (prior?.within(nodes) ?? 0))) / (this.weight + weight);
+    const measured = [...this.#nodes].reduce((sum, [bucket, times]) => sum + (bucket <= nodes ? times : 0), 0);
+    return (measured + (weight === 0 ? 0 : weight * (prior?.within(nodes) ?? 0))) / (this.weight + weight);
   }
 
   get buckets(): readonly number[] {

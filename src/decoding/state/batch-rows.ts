@@ -98,13 +98,13 @@ export class BatchRows {
       ({ length }) => length,
       (b, memory, offset, before) => {
         const state = states[b];
-        const own = state.layers[layer][part];
-        const ownSlots = own.length / (heads * width);
+        const numbers = state.layers[layer][part];
+        const ownSlots = numbers.length / (heads * width);
         const after = state.length;
         if (before === undefined || after - before > ownSlots - (horizon.sinks ?? 0)) {
           const target = memory.data.subarray(offset, offset + size);
-          if (own.length !== size) target.fill(0);
-          copyMatrices(own, target, heads);
+          if (numbers.length !== size) target.fill(0);
+          copyMatrices(numbers, target, heads);
           memory.wrote(offset, offset + size);
           return;
         }
@@ -113,7 +113,7 @@ export class BatchRows {
             const slot = slotOf(position, ownSlots, horizon);
             const source = (head * ownSlots + slot) * width;
             const target = offset + (head * slots + slot) * width;
-            memory.data.set(own.subarray(source, source + width), target);
+            memory.data.set(numbers.subarray(source, source + width), target);
             memory.wrote(target, target + width);
           }
         }

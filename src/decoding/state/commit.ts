@@ -89,15 +89,15 @@ async function foldClosed(
     let target = 0;
     for (const layer of layers) {
       const held = state.layers[layer][part];
-      const own = state.layout.layers[layer];
-      const stride = own[part].width;
+      const layout = state.layout.layers[layer];
+      const stride = layout[part].width;
       for (let head = 0; head < M; head++) {
         for (let position = start; position < end; position++, target += width) {
           if (position < state.length) {
             copyRow(held, (head * ring + slotOf(position, ring, horizon)) * stride, collected, target, width);
           } else {
-            const source = rowStart(state, rows, own, head, nodes[position - state.length]) + own[part].start;
-            copyRow(rows.data[own.output], source, collected, target, width);
+            const source = rowStart(state, rows, layout, head, nodes[position - state.length]) + layout[part].start;
+            copyRow(rows.data[layout.output], source, collected, target, width);
           }
         }
       }
@@ -170,12 +170,12 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
       const slot = slotOf(state.length + i, count, horizon);
       positions[slot] = state.length + i;
       for (const layer of layers) {
-        const own = state.layout.layers[layer];
-        const { heads, keys, values } = own;
-        const data = rows.data[own.output];
+        const layout = state.layout.layers[layer];
+        const { heads, keys, values } = layout;
+        const data = rows.data[layout.output];
         const held = state.layers[layer];
         for (let head = 0; head < heads; head++) {
-          const source = rowStart(state, rows, own, head, nodes[i]);
+          const source = rowStart(state, rows, layout, head, nodes[i]);
           const place = head * count + slot;
           copyRow(data, source + keys.start, held.keys, place * keys.width, keys.width);
           copyRow(data, source + values.start, held.values, place * values.width, values.width);

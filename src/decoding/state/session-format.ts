@@ -151,9 +151,9 @@ export async function readSession(
 
   beginHash(hash, header, header.sampler);
   const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
-    const found = await file.read(name);
-    addTensor(hash, name, found);
-    return dataOf(found, dtype);
+    const value = await file.read(name);
+    addTensor(hash, name, value);
+    return dataOf(value, dtype);
   };
   const tokens = (await read('tokens', 'int32')).slice();
   const strange = strangeToken(tokens, model);
@@ -162,14 +162,14 @@ export async function readSession(
   state.reserve(length);
   state.makeGroupRows(length);
   for (const { name, dtype, shape, of, expected } of stored) {
-    const found = await read(name, dtype);
-    if (expected?.some((position, slot) => position !== found[slot]) === true) {
+    const data = await read(name, dtype);
+    if (expected?.some((position, slot) => position !== data[slot]) === true) {
       throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
     }
     const largest = name.startsWith('sums.') ? largestSum : largestRow;
-    if (!computable(found, largest))
+    if (!computable(data, largest))
       throw malformed(source, `"${name}" holds values that are no numbers up to ${largest}`);
-    copyMatrices(found, of(state), dtype === 'int32' ? 1 : shape[0]);
+    copyMatrices(data, of(state), dtype === 'int32' ? 1 : shape[0]);
   }
   const foreign = strangeToken(state.encoded?.tokens ?? [], model);
   if (foreign !== undefined) throw malformed(source, foreign);
@@ -285,8 +285,8 @@ function checkTensors(
     throw malformed(file.source, `the model's sessions have ${expected.length + 1} tensors: ${problem}`);
   }
   for (const { name, dtype, shape } of expected) {
-    const [found, wanted] = [describeInfo(file.info(name)), describeInfo({ dtype: fileTypes[dtype], shape })];
-    if (found !== wanted) throw malformed(file.source, `"${name}" is ${found}, expected ${wanted}`);
+    const [stored, wanted] = [describeInfo(file.info(name)), describeInfo({ dtype: fileTypes[dtype], shape })];
+    if (stored !== wanted) throw malformed(file.source, `"${name}" is ${stored}, expected ${wanted}`);
   }
 }
 

@@ -113,12 +113,12 @@ export class StepFeeds {
     const tokens = new Int32Array(B * T);
     const positions = new Float64Array(B * T);
     const wanted: number[] = [];
-    for (const [b, { state, tree, tokens: given, wanted: nodes }] of requests.entries()) {
-      if (given.length !== tree.size) {
-        throw new LinnetError('INPUT', `a tree of ${tree.size} nodes needs as many tokens, got ${given.length}`);
+    for (const [b, { state, tree, tokens: nodeTokens, wanted: nodes }] of requests.entries()) {
+      if (nodeTokens.length !== tree.size) {
+        throw new LinnetError('INPUT', `a tree of ${tree.size} nodes needs as many tokens, got ${nodeTokens.length}`);
       }
       for (let node = 0; node < tree.size; node++) {
-        const token = given[node];
+        const token = nodeTokens[node];
         if (!(Number.isInteger(token) && token >= 0 && token < vocabulary)) {
           throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
         }

@@ -107,8 +107,8 @@ export class EngineScorer implements Scorer {
     const together = sharing ? answeredTogether : 1;
     for (let first = 0; first < requests.length; first += together) {
       const jobs: TextJob[] = [];
-      const own = requests.slice(first, first + together);
-      for (const [index, { until, maxTokens }] of own.entries()) {
+      const batch = requests.slice(first, first + together);
+      for (const [index, { until, maxTokens }] of batch.entries()) {
         const prompt = prompts[first + index];
         const { length } = prompt.source ?? prompt.tokens;
         this.#asked += length;
@@ -126,7 +126,7 @@ export class EngineScorer implements Scorer {
         this.#steps += steps;
         this.#generated += tokens.length;
         // The new tokens alone: leading text that a tokenizer drops at the beginning of a text is dropped here too.
-        answers.push(cutAtStops(tokenizer.decode(tokens), own[index].until));
+        answers.push(cutAtStops(tokenizer.decode(tokens), batch[index].until));
       });
     }
     return answers;
@@ -167,8 +167,8 @@ export async function scoreContinuations(
     if (start === undefined) {
       return scoredSequence(tokenizer, { context, continuation }, { bos: 'auto', maxLength: Number.POSITIVE_INFINITY });
     }
-    const own = textTokens(tokenizer, continuation, { bos: false });
-    if (own.length > 0) return { tokens: [...tokens, ...own], scored: own.length };
+    const added = textTokens(tokenizer, continuation, { bos: false });
+    if (added.length > 0) return { tokens: [...tokens, ...added], scored: added.length };
     throw new LinnetError('INPUT', 'a continuation to score needs at least one token');
   });
   const scores = await new SequenceScorer(engine).score(sequences, {}, start);

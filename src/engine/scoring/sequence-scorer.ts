@@ -244,21 +244,21 @@ export function tokenTrie(sequences: readonly TokenSequence[], skipped: number):
     for (const node of path.splice(length)) ends[node] = tokens.length;
   };
   for (const index of order) {
-    const { tokens: own, scored } = sequences[index];
-    const nodes = own.length - 1 - skipped;
+    const { tokens: text, scored } = sequences[index];
+    const nodes = text.length - 1 - skipped;
     let shared = 0;
-    while (shared < path.length && shared < nodes && tokens[path[shared]] === own[skipped + shared]) shared++;
+    while (shared < path.length && shared < nodes && tokens[path[shared]] === text[skipped + shared]) shared++;
     shorten(shared);
     for (let depth = shared; depth < nodes; depth++) {
       parents.push(path.at(-1) ?? -1);
       path.push(tokens.length);
-      tokens.push(own[skipped + depth]);
+      tokens.push(text[skipped + depth]);
       ends.push(0);
       predictions.push(undefined);
     }
-    for (let depth = own.length - 1 - scored - skipped; depth < nodes; depth++) {
+    for (let depth = text.length - 1 - scored - skipped; depth < nodes; depth++) {
       const node = path[depth];
-      predictions[node] = [...(predictions[node] ?? []), { sequence: index, token: own[skipped + depth + 1] }];
+      predictions[node] = [...(predictions[node] ?? []), { sequence: index, token: text[skipped + depth + 1] }];
     }
   }
   shorten(0);

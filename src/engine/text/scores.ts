@@ -30,10 +30,10 @@ export function scoreToken(logits: Float32Array, token: number, count: number): 
 }
 
 function rankOf(values: ArrayLike<number>, token: number): number {
-  const own = values[token];
+  const logprob = values[token];
   let rank = 1;
   for (let other = 0; other < values.length; other++) {
-    if (values[other] > own || (values[other] === own && other < token)) rank++;
+    if (values[other] > logprob || (values[other] === logprob && other < token)) rank++;
   }
   return rank;
 }

@@ -30,8 +30,8 @@ export class TokenPieces {
   bytesOf(id: number): number[] | null {
     const text = this.of(id);
     if (text !== idName(id)) return [...new TextEncoder().encode(text)];
-    const own = this.#tokenizer.bytesOf?.(id);
-    return own === undefined ? null : [...own];
+    const bytes = this.#tokenizer.bytesOf?.(id);
+    return bytes === undefined ? null : [...bytes];
   }
 
   #make(id: number): string {

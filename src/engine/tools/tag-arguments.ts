@@ -81,8 +81,8 @@ export const tagArguments: ArgumentStyle = {
               return { taken, json, ended: false };
             }
             const name = text.slice(at + tagBegin.length, named);
-            const own = Object.hasOwn(properties, name) ? properties[name] : undefined;
-            json += `${count++ === 0 ? '{' : ', '}${JSON.stringify(name)}: ${valueJson(value.text, own)}`;
+            const schema = Object.hasOwn(properties, name) ? properties[name] : undefined;
+            json += `${count++ === 0 ? '{' : ', '}${JSON.stringify(name)}: ${valueJson(value.text, schema)}`;
             taken = value.end;
             searched = 0;
           } else if (next === '')

@@ -141,6 +141,6 @@ function parametersOf({ name, parameters = {} }: ToolFunction): JsonObject {
     const isEmpty = isJsonObject(properties) && Object.keys(properties).length === 0;
     return { ...(isEmpty && { additionalProperties: false }), ...parameters, type };
   }
-  const given = combined === undefined ? `the type ${JSON.stringify(type).slice(0, 60)}` : `"${combined}"`;
-  throw new LinnetError('INPUT', `the parameters of the function "${name}" have ${given}; expected an object's schema`);
+  const what = combined === undefined ? `the type ${JSON.stringify(type).slice(0, 60)}` : `"${combined}"`;
+  throw new LinnetError('INPUT', `the parameters of the function "${name}" have ${what}; expected an object's schema`);
 }

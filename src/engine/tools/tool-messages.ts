@@ -33,14 +33,14 @@ export function toldThoughts(thoughts = ''): Pick<ChatMessage, 'reasoning_conten
 
 /** A call of a message, its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
 export function templateCall({ id, name, arguments: json }: { id: string; name: string; arguments: string }) {
-  let given: unknown = json;
+  let value: unknown = json;
   try {
     checkJsonLimits(new TextEncoder().encode(json), 'a call', { depth: 32 });
-    given = JSON.parse(json);
+    value = JSON.parse(json);
   } catch {
     // A call that was cut short, or is no call, stays the text that it is.
   }
-  return { id, type: 'function', function: { name, arguments: given } };
+  return { id, type: 'function', function: { name, arguments: value } };
 }
 
 /** A call of a message, as the API has it. */

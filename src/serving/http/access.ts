@@ -22,10 +22,10 @@ export class ApiKeys {
     if (this.#digests.length === 0) return '';
     const bearer = /^Bearer +(.+)$/i.exec(headers.get('authorization') ?? '')?.[1];
     const digest = digestOf(bearer ?? headers.get('x-api-key') ?? '');
-    let found = -1;
-    for (const [index, own] of this.#digests.entries()) if (timingSafeEqual(own, digest)) found = index;
-    if (found < 0) throw new ApiError('authentication_error', 'the API key is missing or wrong');
-    return this.#digests[found].toString('hex').slice(0, 16);
+    let place = -1;
+    for (const [index, expected] of this.#digests.entries()) if (timingSafeEqual(expected, digest)) place = index;
+    if (place < 0) throw new ApiError('authentication_error', 'the API key is missing or wrong');
+    return this.#digests[place].toString('hex').slice(0, 16);
   }
 }
 

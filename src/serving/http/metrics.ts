@@ -92,11 +92,11 @@ export class ServerMetrics {
     rate('generation_tokens_per_second', 'Tokens per second of decode rounds', tokens, decodeSeconds);
     rate('rows_per_round', 'Mean number of texts in a decode round', rows, rounds);
     return {
-      round(texts, seconds, given) {
+      round(texts, seconds, count) {
         rows.observe(texts);
         rounds.inc();
         decodeSeconds.inc(seconds);
-        tokens.inc(given);
+        tokens.inc(count);
       },
       chunk(read, seconds) {
         promptTokens.inc(read);
@@ -236,9 +236,9 @@ const line = /^(# (?:HELP|TYPE) )?(linnet_\w+?)(_bucket|_sum|_count)?(?=[ {])/;
 export function withDialects(page: string, dialects: readonly MetricDialect[], model: string): string {
   const label = `model_name=${JSON.stringify(model)}`;
   const lines = page.split('\n').flatMap((text) => {
-    const found = line.exec(text);
-    if (found === null) return [];
-    const [whole, comment = '', name, part = ''] = found;
+    const match = line.exec(text);
+    if (match === null) return [];
+    const [whole, comment = '', name, part = ''] = match;
     return [{ comment, name, part, rest: text.slice(whole.length) }];
   });
   const translated = dialects.flatMap((dialect) =>

@@ -44,10 +44,10 @@ export function checkInVocabulary(tokens: Iterable<number>, vocabulary: number, 
 export type Refusals = Readonly<Record<string, (value: unknown) => boolean>>;
 
 /** Whether a field is there. */
-export const given = (value: unknown): boolean => value !== undefined && value !== null;
+export const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
 /** Whether a field is there and not empty. */
 export const some = (value: unknown): boolean =>
-  given(value) && !(Array.isArray(value) && value.length === 0) && value !== '';
+  isPresent(value) && !(Array.isArray(value) && value.length === 0) && value !== '';
 
 /**
  * Checks a body. Fields that nobody knows are ignored, as clients send many; those known to change the answer are not.

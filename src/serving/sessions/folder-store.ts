@@ -60,12 +60,12 @@ export class FolderStore implements SessionStore {
   async read(name: SessionName): Promise<StoredSession | undefined> {
     // A version may be replaced between finding its file and opening it; then there is a newer one.
     for (let attempt = 0; ; attempt++) {
-      const found = await this.#newestIn(this.#place(name));
-      if (found === undefined) return undefined;
+      const newest = await this.#newestIn(this.#place(name));
+      if (newest === undefined) return undefined;
       const { engine, fingerprint } = this.#model;
       try {
-        const session = await restoreSession(join(this.#place(name), found.file), engine, fingerprint);
-        return { session, version: found.version, ttl: found.ttl };
+        const session = await restoreSession(join(this.#place(name), newest.file), engine, fingerprint);
+        return { session, version: newest.version, ttl: newest.ttl };
       } catch (error) {
         if (!(error instanceof LinnetError && error.code === 'NOT_FOUND') || attempt === 10) throw error;
       }

@@ -43,8 +43,8 @@ export const evalRouge = defineCommand({
     const predictionTexts = await readTexts(predictions, field);
     const wanted = await readTexts(references, field);
     if (predictionTexts.length !== wanted.length || predictionTexts.length === 0) {
-      const found = `${predictions} has ${predictionTexts.length} texts, ${references} ${wanted.length}`;
-      throw new LinnetError('INPUT', `${found}; expected as many, at least one`);
+      const counts = `${predictions} has ${predictionTexts.length} texts, ${references} ${wanted.length}`;
+      throw new LinnetError('INPUT', `${counts}; expected as many, at least one`);
     }
     const rows = rougeKinds.map((kind): Row => {
       const scores = predictionTexts.map((prediction, index) => rouge(kind, wanted[index], prediction, { stemmer }));

@@ -57,12 +57,12 @@ import { remove } from '../../../files/remove.ts';
 const defaultLimit = 200;
 
 const limitKind: ValueKind<number | 'all'> = {
-  schema: z.string().transform((given, context) => {
-    if (given === 'all') return given;
-    const limit = Number(given);
-    const valid = /^\d+$/.test(given) ? limit >= 1 : /^0?\.\d+$/.test(given) && limit > 0;
+  schema: z.string().transform((text, context) => {
+    if (text === 'all') return text;
+    const limit = Number(text);
+    const valid = /^\d+$/.test(text) ? limit >= 1 : /^0?\.\d+$/.test(text) && limit > 0;
     if (valid && Number.isFinite(limit)) return limit;
-    context.addIssue({ code: 'custom', input: given });
+    context.addIssue({ code: 'custom', input: text });
     return z.NEVER;
   }),
   expects: 'a number of questions from 1, a share of them below 1, or all',

@@ -189,16 +189,16 @@ export const medusaTree = defineCommand({
   async run(context, options) {
     const loaded = await loadGeneratingModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);
-    const given = await readTreeFile(options.tree);
+    const fileTree = await readTreeFile(options.tree);
     const { vocabulary } = loaded.model.sizes;
     const ranks = Math.min(options.ranks, vocabulary);
     const compile = { device: options.device, threads: options.threads };
     const { windows, times, draftMs } = await measureForTree(context, loaded, medusa, compile, options);
     const parameters = new Map([...loaded.parameters, ...medusa.parameters]);
-    const [found, compared] = halves(windows);
+    const [calibrating, compared] = halves(windows);
     const observe = (part: readonly ScoredWindow[]): ReturnType<typeof headRanks> =>
       headRanks(loaded.model, medusa.config, parameters, part, { ...compile, signal: context.signal });
-    const calibration = await observe(found);
+    const calibration = await observe(calibrating);
     const validation = await observe(compared);
     const acceptance = acceptanceByRank(calibration, ranks);
     const search = { acceptance, calibration, validation, times, draftMs, mostNodes: options.maxNodes };
@@ -208,9 +208,9 @@ export const medusaTree = defineCommand({
     const trees: RatedTree<MedusaTree['method']>[] = [
       ...searchTrees(search),
       rateTree('stock', defaultTreePaths().filter(fits), search),
-      ...(given === undefined ? [] : [rateTree('given', given, search)]),
+      ...(fileTree === undefined ? [] : [rateTree('given', fileTree, search)]),
     ];
-    const wanted = given === undefined ? options.method : 'given';
+    const wanted = fileTree === undefined ? options.method : 'given';
     const eligible = trees.filter(({ method }) => (wanted === 'best' ? method !== 'stock' : method === wanted));
     const best = eligible.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond).at(0);
     const chosen = best ?? trees[trees.length - 1];

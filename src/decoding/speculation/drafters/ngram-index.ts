@@ -83,7 +83,7 @@ export class NgramIndex {
    * ones the latest first, each position once.
    */
   occurrences(text: readonly number[], count: number): number[] {
-    const found = new Set<number>();
+    const matches = new Set<number>();
     const hashes: number[] = [];
     let hash = seed;
     for (let n = 1; n <= text.length && hashes.length < this.#lengths.length; n++) {
@@ -92,15 +92,15 @@ export class NgramIndex {
     }
     const first = this.#first;
     const mask = this.#tokens.length - 1;
-    for (let slot = hashes.length - 1; slot >= 0 && found.size < count; slot--) {
+    for (let slot = hashes.length - 1; slot >= 0 && matches.size < count; slot--) {
       const n = this.#lengths[slot];
       let position = this.#last[slot][placeOf(hashes[slot], mask)];
-      for (let visits = 0; position >= first && visits < this.#visits && found.size < count; visits++) {
-        if (position < this.#end - 1 && this.matched(position, text, n) === n) found.add(position);
+      for (let visits = 0; position >= first && visits < this.#visits && matches.size < count; visits++) {
+        if (position < this.#end - 1 && this.matched(position, text, n) === n) matches.add(position);
         position = this.#before[slot][position & mask];
       }
     }
-    return [...found];
+    return [...matches];
   }
 
   /** How many tokens up to a position, at most `most`, are the last ones of the text. */

@@ -84,7 +84,7 @@ interface Occurrence {
 }
 
 export function suffixGuesser(earlier: EarlierTexts): Guesser {
-  const own = new NgramIndex(lengths, { visits });
+  const current = new NgramIndex(lengths, { visits });
   /** Tokens before the first draft, and all since: they are kept once the text has ended. */
   const written: number[] = [];
   /** Where they begin in the text; undefined before the first draft. */
@@ -97,13 +97,13 @@ export function suffixGuesser(earlier: EarlierTexts): Guesser {
         from = Math.max(0, end - lead);
         written.unshift(...tokens.slice(from, end));
       }
-      own.extend(tokens, state.encoded?.tokens);
-      const found = [own, earlier.texts].flatMap((index) =>
+      current.extend(tokens, state.encoded?.tokens);
+      const found = [current, earlier.texts].flatMap((index) =>
         index
           .occurrences(tokens, occurrences)
           .map((position) => ({ index, next: position + 1, matched: index.matched(position, tokens, longestMatch) })),
       );
-      return suffixPlace(earlier, own, found, []);
+      return suffixPlace(earlier, current, found, []);
     },
     accepted(tokens) {
       for (const token of tokens) written.push(token);
@@ -117,25 +117,25 @@ export function suffixGuesser(earlier: EarlierTexts): Guesser {
 
 function suffixPlace(
   earlier: EarlierTexts,
-  own: NgramIndex,
-  found: readonly Occurrence[],
+  current: NgramIndex,
+  occurrences: readonly Occurrence[],
   path: readonly number[],
 ): DraftPlace {
   /** What follows an occurrence: past the end of the text it goes on in the draft, a repetition. −1 for nothing. */
-  const following = ({ index, next }: Occurrence): number => index.following(next, index === own ? path : []);
+  const following = ({ index, next }: Occurrence): number => index.following(next, index === current ? path : []);
   const weights = new Map<number, number>();
   let total = 0;
   let longest = 0;
   // Occurrences in the text come first.
   let inText = 0;
-  for (const occurrence of found) {
+  for (const occurrence of occurrences) {
     const token = following(occurrence);
     if (token < 0) continue;
     const { matched } = occurrence;
     weights.set(token, (weights.get(token) ?? 0) + matched ** 2);
     total += matched ** 2;
     longest = Math.max(longest, matched);
-    if (occurrence.index === own) inText = weights.size;
+    if (occurrence.index === current) inText = weights.size;
   }
   const chance = earlier.chance(longest);
   const guesses = [...weights]
@@ -145,9 +145,9 @@ function suffixPlace(
     .sort((a, b) => b.share - a.share)
     .slice(0, branches);
   const after = (token: number): DraftPlace => {
-    const agreeing = found.filter((occurrence) => following(occurrence) === token);
+    const agreeing = occurrences.filter((occurrence) => following(occurrence) === token);
     const longer = agreeing.map(({ index, next, matched }) => ({ index, next: next + 1, matched: matched + 1 }));
-    return suffixPlace(earlier, own, longer, [...path, token]);
+    return suffixPlace(earlier, current, longer, [...path, token]);
   };
   return { guesses, after };
 }

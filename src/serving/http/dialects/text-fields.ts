@@ -11,7 +11,7 @@ import type { ServerLimits } from '../limits.ts';
 import { tokensLeft } from '../request-context.ts';
 import {
   checkInVocabulary,
-  given,
+  isPresent,
   madeOf,
   maybe,
   modelName,
@@ -100,10 +100,10 @@ export const commonRefusals: Refusals = {
   suffix: some,
   logits_processors: some,
   logit_processors: some,
-  guided_json: given,
-  guided_regex: given,
-  guided_choice: given,
-  guided_grammar: given,
+  guided_json: isPresent,
+  guided_regex: isPresent,
+  guided_choice: isPresent,
+  guided_grammar: isPresent,
   grammar: some,
   use_beam_search: (value) => value === true,
   skip_special_tokens: (value) => value === false,
