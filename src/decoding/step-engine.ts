@@ -229,9 +229,7 @@ export class StepEngine implements AsyncDisposable {
     // Counts are checked: the graph of an export may give others than it declares.
     const logits = dataOf(results.logits, 'float32', count * vocabulary);
     const hidden = dataOf(results.hidden, 'float32', count * width);
-    const data = this.layout.rows.map(({ name, heads, width: R }) =>
-      dataOf(results[name], 'float32', nodes * heads * R),
-    );
+    const data = this.layout.rows.map((row) => dataOf(results[row.name], 'float32', nodes * row.heads * row.width));
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = this.#shifts ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
     const later = this.#laterSums?.of(results, most);
