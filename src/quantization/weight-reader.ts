@@ -82,14 +82,14 @@ export interface EncodingProcess {
 export class MatrixStore {
   readonly #reader: WeightReader;
   readonly #encodingOf: (matrix: MatrixShape) => Encoding;
-  readonly #process: EncodingProcess;
+  readonly #work: EncodingProcess;
   readonly #held = new Map<string, Promise<readonly EncodedMatrix[]>>();
   #holder = '';
 
-  constructor(reader: WeightReader, encodingOf: (matrix: MatrixShape) => Encoding, process: EncodingProcess = {}) {
+  constructor(reader: WeightReader, encodingOf: (matrix: MatrixShape) => Encoding, work: EncodingProcess = {}) {
     this.#reader = reader;
     this.#encodingOf = encodingOf;
-    this.#process = process;
+    this.#work = work;
   }
 
   /**
@@ -133,7 +133,7 @@ export class MatrixStore {
   }
 
   async #make(matrix: MatrixShape): Promise<readonly EncodedMatrix[]> {
-    const { threads, onError } = this.#process;
+    const { threads, onError } = this.#work;
     const place = matrix.layout === 'outputs-first' ? this.#reader.place?.(matrix.name) : undefined;
     const encoding = this.#encodingOf(matrix);
     const encoded =
