@@ -79,11 +79,11 @@ async function samplesOf({ measure, least = 3 }: Case, seconds: number): Promise
     do {
       for (const which of i++ % 2 === 0 ? bothVersions : [...bothVersions].reverse())
         stretch[which].push(await measure[which]());
-    } while (performance.now() - started < stretchMs);
-    const after = computed();
-    const beside = (after.all - before.all - (after.own - before.own)) / (performance.now() - started);
-    const into = beside > mostBeside ? disturbed : kept;
-    for (const which of bothVersions) into[which].push(...stretch[which]);
+    } while (performance.now() - started < Math.min(stretchMs, 2000 * seconds));
+    const [after, passed] = [computed(), performance.now() - started];
+    const beside = (after.all - before.all - (after.own - before.own)) / passed;
+    const into = passed > stretchMs / 3 && beside > mostBeside ? disturbed : kept;
+    for (const which of bothVersions) for (const sample of stretch[which]) into[which].push(sample);
     if (performance.now() - begun > longest * 2000 * Math.max(seconds, 0.1) && disturbed[0].length >= least) break;
   }
   if (kept[0].length >= least) return kept;

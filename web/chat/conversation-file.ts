@@ -60,7 +60,8 @@ function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
       if (author === 'user') return { id, key, parent, author, text };
       if (author === 'model') {
         // Of an answer that was cut, the last call is cut too.
-        const made = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
+        const whole = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
+        const made = whole.map(({ id, name, json }) => ({ id, name, json }));
         const ended = isFinish(finish) && (finish !== 'calls' || made.length > 0);
         return {
           ...{ id, key, parent, author, text },

@@ -232,6 +232,13 @@ describe('a file of a conversation', () => {
     expect(held).toBeGreaterThan(100);
   });
 
+  it('keeps of a call what calls have, so that no other nested value is written again', () => {
+    const call = { id: 'c', name: 'f', json: '{}' };
+    const turns = [{ author: 'model', text: '', finish: 'calls', calls: [{ ...call, more: [[[]]] }] }];
+    const file = JSON.stringify({ format: 'linnet-conversation', version: 1, turns });
+    expect(readConversation(file).conversation.turns[0].calls).toEqual([call]);
+  });
+
   it('with a branch that is not there shows none', () => {
     const text = '{"format":"linnet-conversation","version":1,"leaf":7,"turns":[{"author":"user","text":"a"}]}';
     expect(readConversation(text).conversation.leaf).toBeUndefined();

@@ -1,7 +1,6 @@
 /** The standard input as one text, named `-` in place of a file. */
 import { fstatSync } from 'node:fs';
 import { LinnetError } from '../../errors.ts';
-import { decodeUtf8 } from './text-file.ts';
 
 /** As much as a text file may have. */
 const maximumBytes = 256 << 20;
@@ -48,5 +47,7 @@ async function readAll(stream: NodeJS.ReadStream): Promise<string> {
     }
     parts.push(piece);
   }
+  // The command line starts with this file, and reads files later.
+  const { decodeUtf8 } = await import('./text-file.ts');
   return decodeUtf8(Buffer.concat(parts), 'the standard input').replace(/\r\n?/g, '\n');
 }
