@@ -140,6 +140,7 @@ describe('writeFolderAtomic', () => {
       'json-object.ts',
       'name-list.ts',
       'regular-file.ts',
+      'remove.ts',
       'temporary-files.ts',
       'written-folder.ts',
       'atomic.ts',
