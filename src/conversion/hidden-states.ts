@@ -58,7 +58,7 @@ export interface EmbeddedRows {
 
 /** The identity of hidden states before the first layer. */
 export function embeddingIdentity({ dataset, rows, origin }: EmbeddedRows): string {
-  const described = { version: 2, origin, rows, data: dataset.fingerprint() };
+  const described = { version: 3, origin, rows, data: dataset.fingerprint() };
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
 

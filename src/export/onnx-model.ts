@@ -110,12 +110,12 @@ export async function writeModelData(
   };
   const bytesOf = async (part: StoredModels['parts'][number]): Promise<Uint8Array> =>
     'data' in part ? part.data : tensorBytes(await part.load());
-  let next = parts.length > 0 ? bytesOf(parts[0]) : undefined;
+  let next: Promise<Uint8Array> | undefined;
   for (const [index, part] of parts.entries()) {
     if (part.offset > end) await append(new Uint8Array(part.offset - end));
-    const data = await next;
-    if (data === undefined) return;
-    next = index + 1 < parts.length ? bytesOf(parts[index + 1]) : undefined;
+    const data = await (next ?? bytesOf(part));
+    const following = parts.at(index + 1);
+    next = following && bytesOf(following);
     next?.catch(() => undefined); // told in its turn
     if (data.byteLength !== lengthOf(part)) {
       throw internalError(`a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);

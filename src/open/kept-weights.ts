@@ -7,7 +7,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openModelWeights } from '../checkpoint/load-model.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { reasonOf } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { assembleEngine } from '../export/assemble.ts';
 import { exportModel } from '../export/export-model.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
@@ -35,7 +35,7 @@ type KeptType = (typeof keptTypes)[number];
 export interface KeptWeights {
   /** Of the checkpoint. */
   readonly fingerprint: string;
-  /** The engine of the checkpoint's model. */
+  /** The engine of the checkpoint's model. @throws LinnetError `FORMAT` for graphs of another version of Linnet, which are removed */
   engine(model: GeneratingModel): Promise<StepEngine>;
 }
 
@@ -65,7 +65,17 @@ export async function keptWeights(
   const files = folderFiles(kept, compile);
   const stored = async (fingerprint: string): Promise<KeptWeights> => {
     const { manifest } = await readExport(files);
-    return { fingerprint, engine: (described) => assembleEngine(files.graphs(manifest), manifest, described) };
+    const engine = async (described: GeneratingModel): Promise<StepEngine> => {
+      try {
+        return await assembleEngine(files.graphs(manifest), manifest, described);
+      } catch (error) {
+        if (!(error instanceof LinnetError && error.code === 'FORMAT')) throw error;
+        await remove(kept);
+        const message = `the weights kept in ${kept} are of another version of Linnet and were removed; start again to encode them`;
+        throw new LinnetError('FORMAT', message, { cause: error });
+      }
+    };
+    return { fingerprint, engine };
   };
   const read = async (): Promise<KeptWeights | undefined> => {
     try {

@@ -1,5 +1,5 @@
 /** Weights that are kept in fewer bits are those that would be encoded anew, and the checkpoint is not read for them again. */
-import { mkdir, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { saveTinyModel } from '../models/tiny-model.ts';
@@ -90,4 +90,22 @@ it('writes damaged weights again, alone, and clears away what it replaces and wh
   await saveTinyModel(source, 2, 'llama');
   expect(await open()).toBe((await loadCausalModel(source)).fingerprint);
   expect(await readdir(weightsFolder)).toHaveLength(8);
+});
+
+it('removes weights whose graphs another version wrote, and says to start again', async () => {
+  const source = join(folder, 'older');
+  const cache = join(folder, 'cache-of-older');
+  await saveTinyModel(source, 1, 'llama');
+  const { model } = await loadCausalModel(source);
+  const open = () => keptWeights(source, 'int4', { threads: 1 }, { cache, least: 0 });
+  await open();
+  const [name] = await readdir(join(cache, 'weights'));
+  const manifest = join(cache, 'weights', name, 'linnet.json');
+  const older: unknown = JSON.parse(await readFile(manifest, 'utf8'), (key, value: unknown) =>
+    key === 'openRows' ? undefined : value,
+  );
+  await writeFile(manifest, JSON.stringify(older));
+  await expect((await open())?.engine(model)).rejects.toThrow('of another version of Linnet and were removed');
+  await using engine = await (await open())?.engine(model);
+  expect(engine).toBeDefined();
 });

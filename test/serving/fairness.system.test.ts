@@ -32,7 +32,7 @@ async function unread(url: string, key: string, fields: object = {}): Promise<So
 }
 
 describe('fairness', () => {
-  it('answers a short request of one key at once, while another key has 60 streams that nobody reads', {
+  it('answers a short request of one key within a second, while another key has 60 streams that nobody reads', {
     retry: 2,
   }, async () => {
     const { server } = await serve(model, { http: { keys: ['one', 'two'], limits: { maxTokens: 1 << 20 } } });
@@ -48,7 +48,7 @@ describe('fairness', () => {
       });
       expect(answer.status).toBe(200);
       await answer.text();
-      expect(performance.now() - started).toBeLessThan(10_000);
+      expect(performance.now() - started).toBeLessThan(1000);
     }
   });
 
