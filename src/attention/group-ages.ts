@@ -2,8 +2,7 @@
  * Ages of rows in groups, for memories that decay with every group: how many groups lie between the group of a row and the
  * window of the node that reads it; of S, between the last folded group and the window. Inputs of the step form.
  */
-import type { Dim } from '../graph/shape.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import { type Dim, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Horizon } from './attention-layer.ts';
 import { emptySlot, openCount, type SequenceStep, windowStart } from './masks.ts';
 

@@ -9,7 +9,7 @@ import { add } from '../graph/ops/elementwise.ts';
 import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { broadcastTo, matmul } from '../graph/ops/contraction.ts';
 import { tensor } from '../graph/tensor.ts';
-import { cumulativeSum } from '../graph/ops/scan.ts';
+import { cumulativeSum } from '../graph/ops/recurrence.ts';
 import type { ProjectedPositions } from './attention-layer.ts';
 
 /** Sizes of a grouped sequence. */

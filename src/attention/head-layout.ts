@@ -5,7 +5,7 @@
 import type { Value } from '../graph/graph.ts';
 import { pad, reshape, slice, split, transpose } from '../graph/ops/layout.ts';
 import { broadcastTo } from '../graph/ops/contraction.ts';
-import { multiplyDims } from '../graph/shape.ts';
+import { multiplyDims } from '../graph/tensor.ts';
 
 /** Query heads laid out so that the R heads sharing keys form one matrix of R·T rows. */
 export class HeadLayout {

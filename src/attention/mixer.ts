@@ -15,8 +15,7 @@
  */
 import type { z } from 'zod';
 import type { Value } from '../graph/graph.ts';
-import type { Dim } from '../graph/shape.ts';
-import type { DType, Tensor } from '../graph/tensor.ts';
+import type { DType, Dim, Tensor } from '../graph/tensor.ts';
 import type {
   AttentionDims,
   HeadCounts,

@@ -1,11 +1,11 @@
 /** Functions for mixers of any kind, by the table of `kinds/index.ts`: configurations, queries, parameters, state, graphs. */
 import { z } from 'zod';
 import { internalError, LinnetError } from '../errors.ts';
-import { validated } from '../files/schema-problems.ts';
+import { validated } from '../files/json-object.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/layout.ts';
-import { formatShape, sameShape } from '../graph/shape.ts';
+import { formatShape, sameShape } from '../graph/tensor.ts';
 import { type ConvolutionConfig, filterName, isCausalConvolution, reachOf } from './convolution-config.ts';
 import { centredConvolution } from './convolution.ts';
 import { groupingOf } from './grouping.ts';

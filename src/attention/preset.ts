@@ -1,10 +1,9 @@
 /** The interface of presets, and the options that several kinds share. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { validated } from '../files/schema-problems.ts';
+import { validated, whole } from '../files/json-object.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset, PresetShape } from './mixer.ts';
-import { whole } from '../files/whole-numbers.ts';
 
 /** A preset with the given options, all of them optional. */
 export function definePreset<Shape extends PresetShape>(

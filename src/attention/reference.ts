@@ -68,7 +68,7 @@ export function softmaxOf(scores: Float64Array): Float64Array {
   return powers.map((power) => power / total);
 }
 
-/** The collision probability of a cosine: see `graph/ops/collision.ts`. */
+/** The collision probability of a cosine: see `graph/ops/surrogate-gradient.ts`. */
 export function collisionProbability(cosine: number, bits: number): number {
   return (1 - Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI) ** bits;
 }

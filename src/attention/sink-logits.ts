@@ -7,7 +7,7 @@ import type { Value } from '../graph/graph.ts';
 import { broadcastTo } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { concat, reshape, slice } from '../graph/ops/layout.ts';
-import { softmax } from '../graph/ops/softmax.ts';
+import { softmax } from '../graph/ops/normalization.ts';
 import type { Grouping } from './grouping.ts';
 import type { HeadLayout } from './head-layout.ts';
 import type { HeadCounts, MixerConfig, MixerParameter, MixerParameterValues } from './mixer.ts';

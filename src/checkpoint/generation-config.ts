@@ -1,9 +1,7 @@
 /** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { isJsonObject, type JsonObject, parseJsonObject } from '../files/json-object.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { type JsonObject, isJsonObject, parseJsonObject, schemaProblems, whole } from '../files/json-object.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
 

@@ -16,7 +16,7 @@ import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferParameters } from '../training/objectives/distillation.ts';
-import { logitsObjective } from '../training/objectives/logits.ts';
+import { logitsObjective } from '../training/objectives/next-token.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import type { WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';

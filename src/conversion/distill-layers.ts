@@ -9,6 +9,7 @@ import type { WeightMap } from '../graph/tensor.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import {
+  described,
   memoryLimit,
   parseOptions,
   refuseLabelSmoothing,
@@ -18,7 +19,6 @@ import {
 import { runPlan, type TrainingHooks, type TrainingResult } from '../training/plans/run.ts';
 import { loadPackedText } from '../training/plans/text.ts';
 import type { WorkPlan } from '../training/plans/plan.ts';
-import { described } from '../training/settings.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import type { TrainingOutcome } from '../training/trainer.ts';
 import { transferInputs, LayerStates } from './layer-states.ts';

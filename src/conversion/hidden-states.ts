@@ -11,8 +11,7 @@ import type { PackedDataset } from '../data/datasets/packing.ts';
 import { fingerprint } from '../data/rows/fingerprint.ts';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning, type Watched } from '../errors.ts';
-import { jsonIn } from '../files/json-object.ts';
-import { validated } from '../files/schema-problems.ts';
+import { jsonIn, validated, whole } from '../files/json-object.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
@@ -24,7 +23,6 @@ import { runSegments, SegmentedProgram, WeightMemory } from '../runtime/segmente
 import { runsLean } from '../training/step-cost.ts';
 import type { RowFeature, TrainingJob } from '../training/trainer.ts';
 import type { Weighted } from './stages.ts';
-import { whole } from '../files/whole-numbers.ts';
 
 const metadataKey = 'hidden';
 /** Tokens that one run of a layer works on, at least one row: fixed, so that a row has the same bits in every run. */

@@ -11,11 +11,11 @@ import { z } from 'zod';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
-import { jsonIn } from '../files/json-object.ts';
+import { jsonIn, whole } from '../files/json-object.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
-import { mean } from '../graph/ops/reduce.ts';
+import { mean } from '../graph/ops/normalization.ts';
 import { dataOf, float32, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
@@ -26,12 +26,11 @@ import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs } from '../runtime/program.ts';
 import { nameOfTeacher, teacherSource } from '../training/objectives/distillation.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
-import type { TrainingSettings } from '../training/settings.ts';
+import type { TrainingSettings } from '../training/plans/options.ts';
 import { runsLean } from '../training/step-cost.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.ts';
 import { HiddenFile, hiddenInput } from './hidden-states.ts';
 import type { Weighted } from './stages.ts';
-import { whole } from '../files/whole-numbers.ts';
 import { remove } from '../files/remove.ts';
 
 /** Rows held out to judge a trained layer: their share and largest number. */

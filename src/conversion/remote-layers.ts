@@ -6,12 +6,11 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { validated } from '../files/schema-problems.ts';
+import { validated, whole } from '../files/json-object.ts';
 import { elementCount, float32, type WeightMap } from '../graph/tensor.ts';
-import type { Job, JobHandler } from '../jobs/job.ts';
-import { runJobs } from '../jobs/queue.ts';
+import { type Job, type JobHandler, runJobs } from '../jobs/queue.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import { trainingSchema, type TrainingSettings } from '../training/settings.ts';
+import { type TrainingSettings, trainingSchema } from '../training/plans/options.ts';
 import {
   layerIdentity,
   layerMixerNames,
@@ -26,7 +25,6 @@ import { readConverted } from './converted-weights.ts';
 import { openReader, type Weighted } from './stages.ts';
 import { isInShare, ResultStore } from '../jobs/result-store.ts';
 import type { ConversionOptions } from './options.ts';
-import { whole } from '../files/whole-numbers.ts';
 
 /** Names the jobs. */
 export const layerJobKind = 'convert-layer';

@@ -6,9 +6,8 @@ import { exchangedParameters, exchangeMixers, freshMixerParameters } from '../mo
 import type { CausalModel } from '../models/model.ts';
 import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
-import { logitsObjective } from '../training/objectives/logits.ts';
-import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
-import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { type Objective, causalObjective, logitsObjective } from '../training/objectives/next-token.ts';
+import { type TrainingSettings, parseTrainingSettings } from '../training/plans/options.ts';
 
 /** A model with its weights, in memory or in files. */
 export interface Weighted<P extends AnyParameter = AnyParameter> {

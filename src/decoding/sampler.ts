@@ -5,11 +5,10 @@
  */
 import { z } from 'zod';
 import { BrokenLogitsError, LinnetError } from '../errors.ts';
-import { validated } from '../files/schema-problems.ts';
+import { validated, whole } from '../files/json-object.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { requireCount, requireKind, requireTokens } from '../files/arguments.ts';
-import { whole } from '../files/whole-numbers.ts';
 
 /** The schema of `SamplerConfig`, for embedding in requests and files. Unknown fields are refused. */
 const samplerSchema = z.strictObject({

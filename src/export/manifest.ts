@@ -5,12 +5,11 @@
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
-import { validated } from '../files/schema-problems.ts';
+import { validated, whole } from '../files/json-object.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
 import type { StepForms } from '../models/graphs/step-forms.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
-import { whole } from '../files/whole-numbers.ts';
 
 /** Names of the types for `--dtype` and in linnet.json. */
 export const storageTypeNames = [...weightTypes, 'mixed'] as const;

@@ -6,7 +6,7 @@ import { LinnetError } from '../errors.ts';
 import { type DType, elementCount, type Tensor, tensor, type Weights } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { ModelDescription } from '../models/model.ts';
-import { consequencesOf, type DeclaredParameter } from '../nn/parameter-roles.ts';
+import { type DeclaredParameter, consequencesOf } from '../nn/parameters.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 
 /** Type and shape in which a part of a stored matrix is asked for. */

@@ -12,9 +12,8 @@ import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
 import { makeFolder, writeFileAtomic } from './atomic.ts';
-import { checkJsonLimits } from './json-object.ts';
+import { checkJsonLimits, validated } from './json-object.ts';
 import { fileError, readInFolder } from './regular-file.ts';
-import { validated } from './schema-problems.ts';
 
 /** A kind of file in a run folder. */
 export interface RunFile<T> {

@@ -3,8 +3,7 @@ import { internalError, LinnetError } from '../errors.ts';
 import { liveNodes, type Node, type Value } from './graph.ts';
 import { add } from './ops/elementwise.ts';
 import { zerosLike } from './ops/layout.ts';
-import { sameShape } from './shape.ts';
-import { tensor } from './tensor.ts';
+import { sameShape, tensor } from './tensor.ts';
 
 /**
  * Gradients of a scalar with respect to values.

@@ -7,8 +7,16 @@
  */
 import { internalError, LinnetError } from '../errors.ts';
 import type { Device, OnnxAttributes, OnnxDomain, ValueType } from './onnx/model.ts';
-import { formatShape, type Shape } from './shape.ts';
-import { type AnyTensor, type DeferredTensor, type DType, discriminated, elementCount, type Tensor } from './tensor.ts';
+import {
+  type AnyTensor,
+  type DType,
+  type DeferredTensor,
+  type Shape,
+  type Tensor,
+  discriminated,
+  elementCount,
+  formatShape,
+} from './tensor.ts';
 import type { JsonObject } from '../files/json-object.ts';
 
 export type { ValueType };

@@ -5,7 +5,7 @@
  */
 import { Graph, liveNodes, type Node, type Value } from './graph.ts';
 import { cast } from './ops/elementwise.ts';
-import { formatShape } from './shape.ts';
+import { formatShape } from './tensor.ts';
 
 /** Types of weights as they are read; the graph computes in float32. */
 export type ReadType = 'float32' | 'float16';

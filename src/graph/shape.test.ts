@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addDims, broadcastShapes, type Dim, formatShape, multiplyDims, normalizeAxis, staticShape } from './shape.ts';
+import { type Dim, addDims, broadcastShapes, formatShape, multiplyDims, normalizeAxis, staticShape } from './tensor.ts';
 
 describe('sums and products of dimensions', () => {
   it.each<[string, Dim, Dim]>([

@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
-import { type Job, jobId } from './job.ts';
+import { type Job, jobId } from './queue.ts';
 import { isBucketUrl, type ObjectStore, openBucket, openFolder } from './object-store.ts';
 import { sha256 } from '../files/digest.ts';
 

@@ -5,7 +5,7 @@ export {
   type AttentionMapsOptions,
   type LayerMaps,
 } from './graphs/attention-maps.ts';
-export { bertClasses, bertClassifierParameters, bertClassLogits } from './families/bert/classifier.ts';
+export { bertClasses, bertClassifierParameters, bertClassLogits } from './families/bert/model.ts';
 export { bertClassifier } from './families/bert/model.ts';
 export { bertShape, bertShapeNames } from './presets/presets.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './classifiers/causal-classifier.ts';
@@ -27,9 +27,9 @@ export { gpt2Shape, gpt2ShapeNames } from './presets/presets.ts';
 export { initializeParameters } from './initialize.ts';
 export { linearize } from './linearization/linearize.ts';
 export { defaultParts, linearizeParts } from './linearization/linearize.ts';
-export type { AttentionPart } from './linnet-section.ts';
+export type { AttentionPart } from './config-fields.ts';
 export { initializeMedusa, type MedusaConfig } from './medusa/medusa.ts';
-export { MedusaHeads } from './medusa/medusa-heads.ts';
+export { MedusaHeads } from './medusa/medusa.ts';
 export type {
   AutoregressiveModel,
   CausalModel,
@@ -41,6 +41,6 @@ export type {
 } from './model.ts';
 export { parallelLogits } from './graphs/parallel-graph.ts';
 export { modelPreset, modelPresetNames } from './presets/presets.ts';
-export { t5ClassLogits, t5ClassParameters } from './families/t5/classifier.ts';
+export { t5ClassLogits, t5ClassParameters } from './families/t5/model.ts';
 export { t5Model } from './families/t5/model.ts';
 export { t5Shape, t5ShapeNames } from './presets/presets.ts';

@@ -1,6 +1,6 @@
 /** Random parameters, for pre-training and for models of a given shape without weights. */
 import { type Tensor, tensor, type WeightMap } from '../graph/tensor.ts';
-import { consequencesOf, type DeclaredParameter, drawValues, type InitialValues } from '../nn/parameter-roles.ts';
+import { type DeclaredParameter, type InitialValues, consequencesOf, drawValues } from '../nn/parameters.ts';
 import type { Random } from '../random.ts';
 import { freshMixerParameters } from './linearization/linearize.ts';
 import type { ModelDescription } from './model.ts';

@@ -2,7 +2,7 @@
 import type { AttentionDims, MixerConfig } from '../attention/mixer.ts';
 import { mixerParameters } from '../attention/mixers.ts';
 import type { ParameterInit } from '../attention/parameter-init.ts';
-import type { DeclaredParameters, InitialValues, ParameterRole } from '../nn/parameter-roles.ts';
+import type { DeclaredParameters, InitialValues, ParameterRole } from '../nn/parameters.ts';
 
 /** Role of a mixer's parameter, by its initialization. */
 const roles: Readonly<Record<ParameterInit, ParameterRole>> = {

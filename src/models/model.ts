@@ -8,9 +8,8 @@ import type { CrossText, MixerConfig, ProjectedPositions, Reading } from '../att
 import type { Scoring } from '../attention/scoring.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { AttentionPart } from './linnet-section.ts';
-import type { DeclaredParameters } from '../nn/parameter-roles.ts';
-import type { ParameterSource } from '../nn/parameters.ts';
+import type { AttentionPart } from './config-fields.ts';
+import type { DeclaredParameters, ParameterSource } from '../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../nn/positions.ts';
 
 /** Sizes every family has. */

@@ -3,7 +3,7 @@ export { gradients } from '../graph/gradients.ts';
 export { Graph, type Value, type ValueType } from '../graph/graph.ts';
 export { lowerGraph } from '../graph/onnx/lowering.ts';
 export * as ops from '../graph/ops/index.ts';
-export type { Dim, Shape } from '../graph/shape.ts';
+export type { Dim, Shape } from '../graph/tensor.ts';
 export { dataOf, type DType, type DTypeArrays, float32, int32, type Tensor, tensor, zeros } from '../graph/tensor.ts';
 export { isDeviceAvailable } from '../runtime/availability.ts';
 export {

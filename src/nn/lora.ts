@@ -12,9 +12,13 @@ import { add, mul } from '../graph/ops/elementwise.ts';
 import { type DeferredTensor, tensor, type Tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 import { multiplyWeights } from './linear.ts';
-import { type DeclaredParameters, ParameterList } from './parameter-roles.ts';
-import type { ParameterSource, WeightMatrix } from './parameters.ts';
-import { selectParameters } from './parameters.ts';
+import {
+  type DeclaredParameters,
+  ParameterList,
+  type ParameterSource,
+  type WeightMatrix,
+  selectParameters,
+} from './parameters.ts';
 
 export const loraLimits = { rank: 1024 } as const;
 

@@ -1,8 +1,8 @@
 /** Where a model's parameters come from: graph inputs while training, weights of the compiled model otherwise. */
 import { LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { formatShape, sameShape } from '../graph/shape.ts';
-import { elementCount, type Tensor } from '../graph/tensor.ts';
+import { type Tensor, elementCount, formatShape, sameShape } from '../graph/tensor.ts';
+import type { Random } from '../random.ts';
 
 /** Names and shapes of a model's parameters, in the order of the model, under the checkpoint's names. */
 export type ParameterShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
@@ -114,4 +114,121 @@ export function scoped(source: ParameterSource, prefix: string): ParameterSource
       ),
     lookUp: (tokens, table) => source.lookUp?.(tokens, { ...table, name: `${prefix}.${table.name}` }),
   };
+}
+
+// Roles of parameters. A family declares one for each of its parameters, and one table gives its consequences: weight decay,
+// initialization, the group in which low-rank training can train it whole, and whether a classifier leaves it out. The role
+// does not depend on the name, which follows the family's checkpoints.
+
+/** Groups of parameters that low-rank training may train whole. */
+export const parameterGroups = ['norms', 'embeddings', 'mixers'] as const;
+export type ParameterGroup = (typeof parameterGroups)[number];
+
+/** Consequences of a role. */
+interface RoleConsequences {
+  /**
+   * Whether weight decay applies. It does to matrices and embeddings; gains, biases (tables of relative ones too), factors
+   * and filters are scales, not directions.
+   */
+  readonly decays: boolean;
+  /** `normal` of the model's deviation, `residual` smaller by √(2·layers), as in GPT-2; `mixer`: the mixer's own values. */
+  readonly fresh: 'zeros' | 'ones' | 'normal' | 'residual' | 'mixer';
+  readonly group: ParameterGroup | null;
+  /** Whether it only serves to predict tokens, so that a classifier does without it. Default false. */
+  readonly predictsTokens?: boolean;
+  /** Whether queries or keys are made of it (values may be, too, where they share a matrix). Default false. */
+  readonly makesQueriesOrKeys?: boolean;
+}
+
+const matrix = { decays: true, fresh: 'normal', group: null } as const;
+const bias = { decays: false, fresh: 'zeros', group: null } as const;
+const gain = { decays: false, fresh: 'ones', group: 'norms' } as const;
+
+const roles = {
+  /** A table that rows are looked up in, by token, position or segment. */
+  embedding: { decays: true, fresh: 'normal', group: 'embeddings' },
+  /** The gain of a norm. */
+  norm: gain,
+  /** The gain of a norm less one. */
+  'centred norm': { ...gain, fresh: 'zeros' },
+  /** The bias of a norm. */
+  'norm bias': { decays: false, fresh: 'zeros', group: 'norms' },
+  /** A single factor. */
+  scale: { decays: false, fresh: 'ones', group: null },
+  matrix,
+  bias,
+  /** A matrix whose products are added to the residual stream as they are. */
+  'residual output': { ...matrix, fresh: 'residual' },
+  /** The matrix of logits, where it is not the table of tokens. */
+  head: { ...matrix, predictsTokens: true },
+  'head bias': { ...bias, predictsTokens: true },
+  /** A projection to queries or keys, or to both. */
+  'query-key matrix': { ...matrix, makesQueriesOrKeys: true },
+  'query-key bias': { ...bias, makesQueriesOrKeys: true },
+  /** The gain of a norm of queries or keys. */
+  'query-key norm': { ...gain, makesQueriesOrKeys: true },
+  'query-key centred norm': { ...gain, fresh: 'zeros', makesQueriesOrKeys: true },
+  /** Factors or biases of queries and keys, row by row: FLASH's γ and β. */
+  'query-key scale': { decays: false, fresh: 'normal', group: null, makesQueriesOrKeys: true },
+  /** A table of biases of scores by distance. */
+  'position bias': { decays: false, fresh: 'normal', group: null },
+  /** Of a mixer: a factor, a filter, a feature map, a table of biases. */
+  mixer: { decays: false, fresh: 'mixer', group: 'mixers' },
+  /** Of a mixer: a projection of rows. */
+  'mixer matrix': { decays: true, fresh: 'mixer', group: 'mixers' },
+} as const satisfies Readonly<Record<string, RoleConsequences>>;
+
+export type ParameterRole = keyof typeof roles;
+
+/** Consequences of a role. */
+export function consequencesOf(role: ParameterRole): RoleConsequences {
+  return roles[role];
+}
+
+/** A distribution that fresh values are drawn from: uniform in ±1/√inputs is PyTorch's default for linear layers. */
+export type InitialValues =
+  | { readonly constant: number }
+  | { readonly normal: number }
+  | { readonly uniformOfInputs: number };
+
+/** A parameter as a family declares it. */
+export interface DeclaredParameter {
+  readonly shape: readonly number[];
+  readonly role: ParameterRole;
+  /** The family's initial distribution, where it differs from the role's. */
+  readonly initial?: InitialValues;
+}
+
+/** All parameters of a model by the names of its checkpoints, in the order of the model. */
+export type DeclaredParameters = ReadonlyMap<string, DeclaredParameter>;
+
+/** Collects the parameters of a model in order. */
+export class ParameterList {
+  readonly all = new Map<string, DeclaredParameter>();
+
+  add(role: ParameterRole, name: string, shape: readonly number[], initial?: InitialValues): void {
+    this.all.set(name, { shape, role, ...(initial && { initial }) });
+  }
+
+  /** Gain and bias of a layer norm: `name`.weight and `name`.bias. */
+  layerNorm(name: string, width: number): void {
+    this.add('norm', `${name}.weight`, [width]);
+    this.add('norm bias', `${name}.bias`, [width]);
+  }
+
+  /** Adds parameters declared elsewhere, under names with a prefix. */
+  addAll(prefix: string, parameters: DeclaredParameters): void {
+    for (const [name, parameter] of parameters) this.all.set(`${prefix}.${name}`, parameter);
+  }
+}
+
+/** Values of a distribution, in row-major order. */
+export function drawValues(initial: InitialValues, shape: readonly number[], random: Random): Float32Array {
+  const values = new Float32Array(elementCount(shape));
+  if ('constant' in initial) return values.fill(initial.constant);
+  const draw =
+    'normal' in initial
+      ? () => initial.normal * random.normal()
+      : () => (2 * random.uniform() - 1) / Math.sqrt(initial.uniformOfInputs);
+  return values.map(draw);
 }

@@ -13,10 +13,9 @@ import { requireCount, requireOneOf, requireOptions, requireTexts } from '../fil
 import { sha256 } from '../files/digest.ts';
 import type { DeferredTensor, WeightMap, Weights } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
-import { exchangedParameters } from '../models/linearization/linearize.ts';
-import { exchangeByName } from '../models/linearization/linearize-by-name.ts';
+import { exchangeByName, exchangedParameters } from '../models/linearization/linearize.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
-import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
+import { MedusaHeads } from '../models/medusa/medusa.ts';
 import { requireModelKind } from '../models/families/index.ts';
 import {
   byKind,

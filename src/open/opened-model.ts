@@ -3,7 +3,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import type { SamplerInput } from '../decoding/sampler.ts';
 import { LinnetError } from '../errors.ts';
 import { inspection } from '../files/inspection.ts';
-import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
+import type { LinearizeOptions } from '../models/linearization/linearize.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import type { Model, ModelDescription } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';

@@ -3,7 +3,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import { requireText } from '../files/arguments.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
-import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
+import type { LinearizeOptions } from '../models/linearization/linearize.ts';
 import type { EncoderModel, Model } from '../models/model.ts';
 import { type ModelSurroundings, OpenedModel, type SaveModelOptions, type WeightActions } from './opened-model.ts';
 import type { Classification, TextReader } from './text-reader.ts';

@@ -6,7 +6,7 @@ import { internalError, LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { cast, mul } from '../graph/ops/elementwise.ts';
-import type { DeferredTensor, Tensor } from '../graph/tensor.ts';
+import { type DeferredTensor, type Tensor, formatShape, sameShape } from '../graph/tensor.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import {
@@ -18,7 +18,6 @@ import {
   integerMatmul,
   quantizeRows,
 } from '../graph/ops/quantized.ts';
-import { formatShape, sameShape } from '../graph/shape.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { CodedMatrices } from './coded-parameters.ts';
 import { type EncodingProcess, joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';

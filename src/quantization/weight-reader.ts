@@ -2,13 +2,14 @@
 import { type AnyParameter, loadTensor } from '../checkpoint/stored-parameter.ts';
 import type { CodedMatrix } from '../checkpoint/weight-file.ts';
 import { LinnetError } from '../errors.ts';
-import { formatShape, sameShape } from '../graph/shape.ts';
 import {
-  type DeferredTensor,
   type DType,
-  elementCount,
+  type DeferredTensor,
   type FilePlace,
   type Tensor,
+  elementCount,
+  formatShape,
+  sameShape,
   tensorBytes,
   zeros,
 } from '../graph/tensor.ts';

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { describeMixer, parseMixer } from '../attention/mixers.ts';
 import { LinnetError } from '../errors.ts';
-import { attentionParts } from '../models/linnet-section.ts';
+import { attentionParts } from '../models/config-fields.ts';
 
 /** Layers whose mixers are looked at. */
 const mostLayers = 256;

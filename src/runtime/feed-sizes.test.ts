@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addDims, type Dim, multiplyDims } from '../graph/shape.ts';
-import { zeros } from '../graph/tensor.ts';
+import { type Dim, addDims, multiplyDims, zeros } from '../graph/tensor.ts';
 import { feedCheck } from './feeds.ts';
 
 const sizes = new Map([

@@ -1,8 +1,7 @@
 /** Checks feeds against the graph's inputs, so that mistakes are named before the engine sees them. */
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
-import { type Dim, formatShape, splitTerms } from '../graph/shape.ts';
-import { elementCount, type Tensor } from '../graph/tensor.ts';
+import { type Dim, type Tensor, elementCount, formatShape, splitTerms } from '../graph/tensor.ts';
 import type { NamedTensors } from './session-types.ts';
 
 /** The inputs of a program. */

@@ -1,6 +1,6 @@
 /** All studies by name, each loaded when it is named. */
 import { LinnetError } from '../errors.ts';
-import type { JobHandler } from '../jobs/job.ts';
+import type { JobHandler } from '../jobs/queue.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { AnyStudy } from './frame/run-study.ts';
 

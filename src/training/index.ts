@@ -1,5 +1,12 @@
 /** `linnet/training`: the training commands as functions with plain options (docs/train.md), and their parts. */
-export { type LoraChoice, loraOf, parseLoraChoice, trainLora, type WholeGroup, wholeParameters } from './lora.ts';
+export {
+  type LoraChoice,
+  loraOf,
+  parseLoraChoice,
+  trainLora,
+  type WholeGroup,
+  wholeParameters,
+} from './plans/adaptation.ts';
 export { classificationObjective } from './objectives/encoders.ts';
 export {
   transferObjective,
@@ -18,7 +25,7 @@ export {
   type PairMedusaJob,
   trainMedusa,
   trainPairMedusa,
-} from './objectives/medusa.ts';
+} from './objectives/draft-heads.ts';
 export {
   type BatchValues,
   causalObjective,
@@ -42,6 +49,6 @@ export type { ObjectiveName } from './plans/objectives.ts';
 export { pretrain, type PretrainOptions } from './plans/pretrain.ts';
 export type { PlannedRun, TrainingHooks, TrainingResult } from './plans/run.ts';
 export { type Recipe, recipe, type RecipeName, recipeNames, withRecipe } from './recipes.ts';
-export { learningRate, type ScheduleConfig, type ScheduleName } from './settings.ts';
-export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './settings.ts';
+export { learningRate, type ScheduleConfig, type ScheduleName } from './plans/options.ts';
+export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './plans/options.ts';
 export { type RowFeature, train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from './trainer.ts';

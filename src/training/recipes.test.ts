@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { parseLoraChoice } from './lora.ts';
+import { parseLoraChoice } from './plans/adaptation.ts';
 import { recipe, recipeNames, withRecipe } from './recipes.ts';
-import { parseTrainingSettings } from './settings.ts';
+import { parseTrainingSettings } from './plans/options.ts';
 
 describe('recipes', () => {
   it.each(recipeNames)('%s is made of valid settings, with the betas of the paper', (name) => {

@@ -3,7 +3,7 @@
  * silent. Where both speak and differ, the paper counts. β₁ and β₂ are 0.9 and 0.95 (P; the code leaves 0.999) and need no
  * entry: they are our defaults, as is the clip of 1 where no run says otherwise.
  */
-import type { TrainingInput } from './settings.ts';
+import type { TrainingInput } from './plans/options.ts';
 
 /** All recipes, in the order of help. */
 export const recipeNames = ['gpt2-glue', 't5-glue', 'bert-glue', 'llama-lora', 'flash-wiki40b'] as const;

@@ -12,13 +12,12 @@ import type { TensorEntry } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { BatchCursor } from '../data/rows/batches.ts';
 import { LinnetError } from '../errors.ts';
-import { jsonIn } from '../files/json-object.ts';
+import { jsonIn, whole } from '../files/json-object.ts';
 import { systemErrorCode } from '../files/regular-file.ts';
 import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
-import { whole } from '../files/whole-numbers.ts';
 import { remove } from '../files/remove.ts';
 
 /** Fields of a snapshot next to the tensors. */

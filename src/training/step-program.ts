@@ -9,12 +9,13 @@ import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights, zeros } from '../graph/tensor.ts';
-import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
 import {
+  type DeclaredParameters,
   InputParameters,
-  parameterCount,
   type ParameterSource,
   WeightParameters,
+  consequencesOf,
+  parameterCount,
   selectParameters,
 } from '../nn/parameters.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';

@@ -145,7 +145,7 @@ function localGradient(
     relu2: ofCosine((cosine) => 2 * Math.max(cosine, 0)),
     'relu2-raw': reluSquaredScoreGradient(scale),
     softmax: softmaxGradient(scale),
-    // YOSO's surrogate for the derivative: see `graph/ops/collision.ts`.
+    // YOSO's surrogate for the derivative: see `graph/ops/surrogate-gradient.ts`.
     yoso: ofCosine((cosine) => (bits / 2) * collisionProbability(cosine, bits)),
   }[branch.kernel];
   return normalize === 'local' ? normalizedGradient(localRowKernel(branch, null, scale), own) : own;

@@ -15,12 +15,12 @@ import { type GenerateOptions, generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
-import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { train } from '../../src/training/trainer.ts';
-import { trainPairMedusa } from '../../src/training/objectives/medusa.ts';
+import { trainPairMedusa } from '../../src/training/objectives/draft-heads.ts';
 import { sequenceObjective } from '../../src/training/objectives/encoders.ts';
 
 describe('trained heads of a T5', () => {

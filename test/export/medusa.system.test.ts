@@ -18,7 +18,7 @@ import { exportFolder, exportModel, type ExportOptions } from '../../src/export/
 import { openExportedHeads, readExportedFolder } from '../../src/open/folder-files.ts';
 import { storageTypeNames } from '../../src/export/manifest.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
-import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { errorOf, linnet, runJson } from '../cli/captured-cli.ts';

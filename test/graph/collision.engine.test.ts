@@ -5,7 +5,7 @@ import { gradients } from '../../src/graph/gradients.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { sum } from '../../src/graph/ops/contraction.ts';
 import { dataOf, float32 } from '../../src/graph/tensor.ts';
-import { collision } from '../../src/graph/ops/collision.ts';
+import { collision } from '../../src/graph/ops/surrogate-gradient.ts';
 
 it('is the probability that all hyperplanes agree, with a surrogate gradient that is finite everywhere', async () => {
   const cosines = [-1, -0.5, 0, 0.5, 1, 1.0000001];

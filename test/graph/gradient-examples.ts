@@ -30,17 +30,22 @@ import {
   tanh,
   where,
 } from '../../src/graph/ops/elementwise.ts';
-import { max, sumSquare } from '../../src/graph/ops/reduce.ts';
+import {
+  crossEntropy,
+  layerNorm,
+  max,
+  rmsNorm,
+  softmax,
+  sumSquare,
+  unitLength,
+} from '../../src/graph/ops/normalization.ts';
 import { float32, int32 } from '../../src/graph/tensor.ts';
-import { gelu, geluTanh } from '../../src/graph/ops/gelu.ts';
+import { gelu, geluTanh, maskedReluSquared } from '../../src/graph/ops/activations.ts';
 import { gather, gatherElements, scatterAdd } from '../../src/graph/ops/indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from '../../src/graph/ops/layout.ts';
-import { layerNorm, rmsNorm, unitLength } from '../../src/graph/ops/normalization.ts';
 import { inverse } from '../../src/graph/ops/inverse.ts';
-import { maskedReluSquared } from '../../src/graph/ops/relu-squared.ts';
 import { rotary } from '../../src/graph/ops/rotary.ts';
-import { cumulativeSum } from '../../src/graph/ops/scan.ts';
-import { crossEntropy, softmax } from '../../src/graph/ops/softmax.ts';
+import { cumulativeSum } from '../../src/graph/ops/recurrence.ts';
 import { gradientAfter, stopGradient, surrogateGradient } from '../../src/graph/ops/surrogate-gradient.ts';
 
 /** How the numbers of an input are drawn. */

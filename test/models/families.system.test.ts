@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { describeCausalModel, describeModel, supportedFamilies } from '../../src/models/families/index.ts';
-import { consequencesOf } from '../../src/nn/parameter-roles.ts';
+import { consequencesOf } from '../../src/nn/parameters.ts';
 import { runCaptured, runJson } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { writeBook } from '../cli/text-data.ts';

@@ -5,7 +5,7 @@ import { dataOf, float32, int32, type Tensor } from '../../src/graph/tensor.ts';
 import { describeModel, supportedFamilies } from '../../src/models/families/index.ts';
 import { wholeHidden } from '../../src/models/graphs/parallel-graph.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
-import { exchangeByName } from '../../src/models/linearization/linearize-by-name.ts';
+import { exchangeByName } from '../../src/models/linearization/linearize.ts';
 import type { Model } from '../../src/models/model.ts';
 import { InputParameters } from '../../src/nn/parameters.ts';
 import { Random } from '../../src/random.ts';

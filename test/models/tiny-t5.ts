@@ -3,7 +3,7 @@ import type { MixerInput } from '../../src/attention/kinds/index.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
 import { parseMixer } from '../../src/attention/mixers.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
-import type { AttentionPart } from '../../src/models/linnet-section.ts';
+import type { AttentionPart } from '../../src/models/config-fields.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
 import { Random } from '../../src/random.ts';

@@ -8,11 +8,10 @@ import { reshape } from '../../src/graph/ops/layout.ts';
 import { sum } from '../../src/graph/ops/contraction.ts';
 import { mul } from '../../src/graph/ops/elementwise.ts';
 import { float32, int32, type Tensor } from '../../src/graph/tensor.ts';
-import { crossEntropy } from '../../src/graph/ops/softmax.ts';
+import { crossEntropy } from '../../src/graph/ops/normalization.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
-import { consequencesOf } from '../../src/nn/parameter-roles.ts';
-import { InputParameters } from '../../src/nn/parameters.ts';
+import { InputParameters, consequencesOf } from '../../src/nn/parameters.ts';
 import { goldenConfig, goldenNumbers, type GoldenTensor, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { expectGolden, expectGoldenGradients, goldenFolder, goldenWeights, runGraph } from './golden-model.ts';
 

@@ -8,8 +8,12 @@ import { calibrate, calibrationMemory } from '../../conversion/calibrate.ts';
 import { calibrated, calibrationTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { requireCausal } from '../../models/families/index.ts';
-import { exchangeByName } from '../../models/linearization/linearize-by-name.ts';
-import { defaultParts, exchangeableLayers, exchangedParameters } from '../../models/linearization/linearize.ts';
+import {
+  defaultParts,
+  exchangeByName,
+  exchangeableLayers,
+  exchangedParameters,
+} from '../../models/linearization/linearize.ts';
 import type { Model } from '../../models/model.ts';
 import { chooseForm, copyMemory } from '../../training/memory-form.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';

@@ -1,6 +1,6 @@
 /** Kinds of values on a command line: how their text is checked and read, and how help and errors describe them. */
 import { z } from 'zod';
-import { type AttentionPart, attentionParts } from '../../models/linnet-section.ts';
+import { type AttentionPart, attentionParts } from '../../models/config-fields.ts';
 import { isRedisUrl } from '../../redis/client.ts';
 
 export interface ValueKind<T> {

@@ -13,7 +13,7 @@ import {
 import { keyValueCacheBytes } from '../../attention/state.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { parameterCount } from '../../nn/parameters.ts';
-import { originalMixer } from '../../models/linnet-section.ts';
+import { originalMixer } from '../../models/config-fields.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { describeMedusaHeads, hasMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import type { MedusaTree } from '../../checkpoint/medusa-trees.ts';

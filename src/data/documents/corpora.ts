@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { brownText } from './brown.ts';
-import type { Document } from './document.ts';
+import type { Document } from './documents.ts';
 import { readTextFile } from '../files/text-file.ts';
 
 /** Prefix of the name of a corpus package that is given as a source. */

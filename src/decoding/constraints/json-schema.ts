@@ -6,8 +6,14 @@
 import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits, isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
+  type Grammar,
+  type Member,
+  type NumberBounds,
+  type Pattern,
+  anyOf,
   anyValue,
   blanks,
+  exactText,
   integerBetween,
   jsonArray,
   jsonInteger,
@@ -15,12 +21,11 @@ import {
   jsonObject,
   jsonRules,
   jsonString,
-  type Member,
-  type NumberBounds,
   numberBetween,
+  rule,
+  sequence,
   stringOf,
-} from './json-patterns.ts';
-import { anyOf, type Grammar, type Pattern, rule, sequence, exactText } from './pattern.ts';
+} from './pattern.ts';
 import { matchingString } from './regular-expression.ts';
 
 /** Bounds of a schema. */

@@ -129,3 +129,230 @@ export function textUntil(
   }
   return goTo(0);
 }
+
+// The parts of JSON texts as patterns: strings, numbers within bounds, white space.
+
+/** Between the parts of a text: nothing, a space, or a new line with its indent. Bounded, so that no text is all space. */
+export const blanks = rule('blanks');
+/** A character of a string, as it is or escaped. */
+const stringCharacter = rule('character');
+/** Any JSON. */
+export const anyValue = rule('any');
+
+/** Characters that stand in strings as they are: all but control characters, quotes and backslashes. */
+export const plainCharacters = allBut(spans('\0\x1f', '""', '\\\\'));
+const digit = character(...spans('09'));
+const digitButZero = character(...spans('19'));
+const hex = character(...spans('09', 'AF', 'af'));
+
+export const jsonString = stringOf(0, Infinity);
+
+/** A string with bounds on its number of characters. */
+export function stringOf(least: number, most: number): Pattern {
+  return sequence(exactText('"'), repeat(stringCharacter, least, most), exactText('"'));
+}
+
+/** Digits that a double holds exactly, so that the number is read as it is written. */
+export const jsonInteger = sequence(
+  optionalPart(exactText('-')),
+  anyOf(exactText('0'), sequence(digitButZero, repeat(digit, 0, 14))),
+);
+
+export const jsonNumber = sequence(
+  jsonInteger,
+  optionalPart(sequence(exactText('.'), repeat(digit, 1, 16))),
+  optionalPart(
+    sequence(character(...spans('EE', 'ee')), optionalPart(character(...spans('++', '--'))), repeat(digit, 1, 2)),
+  ),
+);
+
+/** The rules that patterns of this file name. */
+export function jsonRules(): Map<string, Pattern> {
+  const escaped = anyOf(
+    character(...spans(...Array.from('"\\/bfnrt', (letter) => letter + letter))),
+    // Halves of surrogate pairs are left out.
+    sequence(
+      exactText('u'),
+      anyOf(
+        sequence(character(...spans('09', 'AC', 'EF', 'ac', 'ef')), repeat(hex, 3, 3)),
+        sequence(character(...spans('DD', 'dd')), character(...spans('07')), repeat(hex, 2, 2)),
+      ),
+    ),
+  );
+  const indent = repeat(exactText(' '), 0, 20);
+  return new Map([
+    ['blanks', anyOf(nothing, exactText(' '), sequence(exactText('\n'), indent))],
+    ['character', anyOf(character(...plainCharacters), sequence(exactText('\\'), escaped))],
+    [
+      'any',
+      anyOf(
+        exactText('null'),
+        exactText('true'),
+        exactText('false'),
+        jsonNumber,
+        jsonString,
+        jsonArray([], anyValue, 0, Infinity),
+        jsonObject([], anyValue),
+      ),
+    ],
+  ]);
+}
+
+/** An array: the first places as they are given, then items. */
+export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, least: number, most: number): Pattern {
+  const comma = sequence(blanks, exactText(','), blanks);
+  const from = (place: number): Pattern => {
+    if (place >= most) return nothing;
+    const part = first.at(place) ?? item;
+    if (part === undefined) return nothing;
+    const here = place === 0 ? part : sequence(comma, part);
+    if (place < first.length) {
+      const rest = sequence(here, from(place + 1));
+      return place < least ? rest : optionalPart(rest);
+    }
+    if (place > 0) return repeat(here, Math.max(0, least - place), most - place);
+    const others = repeat(sequence(comma, part), Math.max(0, least - 1), most - 1);
+    return least > 0 ? sequence(part, others) : optionalPart(sequence(part, others));
+  };
+  return sequence(exactText('['), blanks, from(0), blanks, exactText(']'));
+}
+
+/** A property of an object. */
+export interface Member {
+  readonly name: string;
+  readonly value: Pattern;
+  readonly required: boolean;
+}
+
+/**
+ * Members one after the other, in their order, those that are not required or not there.
+ * @param written a member with its name
+ * @param other a member of another name, which comes last; undefined for none
+ */
+export function memberList(
+  members: readonly Member[],
+  comma: Pattern,
+  written: (member: Member) => Pattern,
+  other?: Pattern,
+): Pattern {
+  const more = other === undefined ? nothing : repeat(sequence(comma, other), 0, Infinity);
+  // What may follow when something has been written, and when nothing has.
+  let later = more;
+  let first = other === undefined ? nothing : optionalPart(sequence(other, more));
+  for (const member of members.toReversed()) {
+    const here = written(member);
+    const next = sequence(comma, here, later);
+    const begun = sequence(here, later);
+    first = member.required ? begun : anyOf(begun, first);
+    later = member.required ? next : anyOf(next, later);
+  }
+  return first;
+}
+
+/**
+ * An object: its properties in their order, those that are not required or not there.
+ * @param others values of properties of other names, which come last; undefined for none
+ */
+export function jsonObject(members: readonly Member[], others: Pattern | undefined): Pattern {
+  const comma = sequence(blanks, exactText(','), blanks);
+  const after = (key: Pattern, value: Pattern): Pattern => sequence(key, exactText(':'), blanks, value);
+  const other = others && after(otherName(members.map(({ name }) => name)), others);
+  const written = ({ name, value }: Member): Pattern => after(exactText(JSON.stringify(name)), value);
+  return sequence(exactText('{'), blanks, memberList(members, comma, written, other), blanks, exactText('}'));
+}
+
+/** A name that is none of some; it has no escapes until it differs from all of them. */
+function otherName(names: readonly string[]): Pattern {
+  if (names.length === 0) return jsonString;
+  const rest = sequence(repeat(stringCharacter, 0, Infinity), exactText('"'));
+  const from = (endings: readonly (readonly number[])[]): Pattern => {
+    const byFirst = new Map<number, number[][]>();
+    for (const [head, ...rest] of endings)
+      if (head !== undefined) byFirst.set(head, [...(byFirst.get(head) ?? []), rest]);
+    const heads = [...byFirst.keys()].map((head): CodePoints => [head, head]);
+    const options: Pattern[] = [sequence(character(...common(plainCharacters, allBut(heads))), rest)];
+    for (const [head, tails] of byFirst) {
+      if (common(plainCharacters, [[head, head]]).length === 0) continue;
+      options.push(sequence(character([head, head]), from(tails)));
+    }
+    if (!endings.some((ending) => ending.length === 0)) options.push(exactText('"'));
+    return anyOf(...options);
+  };
+  return sequence(exactText('"'), from(names.map((name) => Array.from(name, (letter) => letter.codePointAt(0) ?? 0))));
+}
+
+/** Bounds of a number; a bound that is left out is infinite. */
+export interface NumberBounds {
+  readonly least: number;
+  readonly most: number;
+  /** Whether the bounds themselves are left out. */
+  readonly aboveLeast: boolean;
+  readonly belowMost: boolean;
+}
+
+/** Any of the patterns that there are; undefined for none. */
+function someOf(...options: readonly (Pattern | undefined)[]): Pattern | undefined {
+  const possible = options.filter((option) => option !== undefined);
+  return possible.length === 0 ? undefined : anyOf(...possible);
+}
+
+/** Whole numbers from `least` to `most`, which may be infinite. */
+export function integerBetween(least: number, most: number): Pattern | undefined {
+  const negative = digitsBetween(Math.max(1, -most), -least);
+  return someOf(negative && sequence(exactText('-'), negative), digitsBetween(Math.max(0, least), most));
+}
+
+/** Numbers between whole bounds, with a fraction of up to six digits that does not end in zero. */
+export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBounds): Pattern | undefined {
+  const fraction = sequence(exactText('.'), repeat(digit, 0, 5), digitButZero);
+  const side = (sign: Pattern, low: number, high: number, open: { low: boolean; high: boolean }) => {
+    const put = (from: number, to: number, end: Pattern): Pattern | undefined => {
+      const whole = digitsBetween(from, to);
+      return whole && sequence(sign, whole, end);
+    };
+    if (high < 0 || high < low) return [];
+    const aboveLow = low >= 0 && open.low;
+    const isAlsoLow = high === low && open.low;
+    return [
+      aboveLow && low < high ? put(low, low, fraction) : undefined,
+      put(aboveLow ? low + 1 : Math.max(0, low), high - 1, optionalPart(fraction)),
+      high !== Infinity && !open.high && !isAlsoLow ? put(high, high, nothing) : undefined,
+    ];
+  };
+  return someOf(
+    ...side(nothing, least, most, { low: aboveLeast, high: belowMost }),
+    // Without -0, which is 0.
+    ...side(exactText('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast }),
+  );
+}
+
+/** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 of them. */
+function digitsBetween(least: number, most: number): Pattern | undefined {
+  if (least > most || most < 0) return undefined;
+  const ofLength = (length: number): Pattern | undefined => {
+    const low = Math.max(least, length === 1 ? 0 : 10 ** (length - 1));
+    const high = Math.min(most, 10 ** length - 1);
+    return low <= high ? sameLength(String(low), String(high)) : undefined;
+  };
+  return someOf(...Array.from({ length: 15 }, (_, index) => ofLength(index + 1)));
+}
+
+function sameLength(low: string, high: string): Pattern {
+  if (low === '') return nothing;
+  const [first, last] = [low.charCodeAt(0), high.charCodeAt(0)];
+  const [lowRest, highRest] = [low.slice(1), high.slice(1)];
+  const nines = '9'.repeat(lowRest.length);
+  const zeros = '0'.repeat(lowRest.length);
+  if (lowRest === zeros && highRest === nines) {
+    return sequence(character([first, last]), repeat(digit, lowRest.length, lowRest.length));
+  }
+  if (first === last) return sequence(character([first, first]), sameLength(lowRest, highRest));
+  const options = [
+    sequence(character([first, first]), sameLength(lowRest, nines)),
+    sequence(character([last, last]), sameLength(zeros, highRest)),
+  ];
+  if (last - first > 1) {
+    options.push(sequence(character([first + 1, last - 1]), repeat(digit, lowRest.length, lowRest.length)));
+  }
+  return anyOf(...options);
+}

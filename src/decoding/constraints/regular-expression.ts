@@ -1,19 +1,19 @@
 /** Regular expressions of JSON schemas as patterns of JSON strings: the strings they match, with JSON escapes. */
 import { LinnetError } from '../../errors.ts';
 import {
-  allBut,
   type CodePoints,
-  character,
-  anyOf,
-  common,
-  nothing,
   type Pattern,
+  allBut,
+  anyOf,
+  character,
+  common,
+  exactText,
+  nothing,
+  plainCharacters,
   repeat,
   sequence,
   spans,
-  exactText,
 } from './pattern.ts';
-import { plainCharacters } from './json-patterns.ts';
 
 const named: Readonly<Record<string, readonly CodePoints[]>> = {
   d: spans('09'),

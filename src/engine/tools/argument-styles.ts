@@ -2,9 +2,8 @@
  * How arguments are written in a call. Each style has the pattern of a schema's arguments, the reader that finds where they end
  * and makes JSON of them, and the writer. Here: JSON itself, and what all styles share.
  */
-import type { Member } from '../../decoding/constraints/json-patterns.ts';
+import type { Member, Pattern } from '../../decoding/constraints/pattern.ts';
 import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
-import type { Pattern } from '../../decoding/constraints/pattern.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { ValueScan } from './call-object.ts';

@@ -1,19 +1,19 @@
 /** Arguments as values of a language: keyword arguments of Python, and Gemma's objects with marks of their own around strings. */
-import { memberList } from '../../decoding/constraints/json-patterns.ts';
-import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
 import {
+  type Pattern,
   allBut,
   anyOf,
   character,
   exactText,
+  memberList,
   nothing,
-  type Pattern,
   repeat,
   rule,
   sequence,
   spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
+import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,

@@ -1,18 +1,19 @@
 /** Arguments in tags, `<parameter=city>Paris</parameter>`, up to the tag that closes the function. */
-import { memberList, type Member } from '../../decoding/constraints/json-patterns.ts';
-import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
 import {
+  type Member,
+  type Pattern,
   allBut,
   anyOf,
   character,
   exactText,
+  memberList,
   nothing,
-  type Pattern,
   repeat,
   sequence,
   spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
+import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,

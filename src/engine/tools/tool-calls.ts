@@ -1,12 +1,11 @@
 /** Calls of functions by one model: its format, the grammars of texts that may call, valid by construction, and their readers. */
 import { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
-import { jsonRules } from '../../decoding/constraints/json-patterns.ts';
-import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
 import {
+  type Grammar,
   anyOf,
   character,
   exactText,
-  type Grammar,
+  jsonRules,
   optionalPart,
   repeat,
   rule,
@@ -14,6 +13,7 @@ import {
   spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
+import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';

@@ -4,10 +4,9 @@
  */
 import { Graph, type Value } from '../../graph/graph.ts';
 import { abs, mul, sub } from '../../graph/ops/elementwise.ts';
-import { max, sumSquare } from '../../graph/ops/reduce.ts';
-import { dataOf, tensor, type Tensor, type Weights } from '../../graph/tensor.ts';
+import { max, sumSquare } from '../../graph/ops/normalization.ts';
+import { type Tensor, type Weights, dataOf, multiplyDims, tensor } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
-import { multiplyDims } from '../../graph/shape.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';

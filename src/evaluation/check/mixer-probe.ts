@@ -13,7 +13,7 @@ import { elementCount, tensor, type Tensor, type WeightMap, type Weights } from 
 import { declareMixer } from '../../models/mixer-parameters.ts';
 import { type CausalModel, type ModelDescription, valueWidth } from '../../models/model.ts';
 import { embedding } from '../../nn/linear.ts';
-import { ParameterList } from '../../nn/parameter-roles.ts';
+import { ParameterList } from '../../nn/parameters.ts';
 import { noPositions } from '../../nn/positions.ts';
 import type { Random } from '../../random.ts';
 

@@ -5,16 +5,14 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { validated } from '../../files/schema-problems.ts';
-import type { JobHandler } from '../../jobs/job.ts';
-import { runJobs } from '../../jobs/queue.ts';
+import { validated, whole } from '../../files/json-object.ts';
+import { type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
 import type { QuestionOptions } from './requests.ts';
 import { evaluateTasks, type RunOptions } from './run.ts';
 import type { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
-import { whole } from '../../files/whole-numbers.ts';
 
 export const evalTaskKind = 'eval-task';
 

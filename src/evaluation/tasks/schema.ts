@@ -5,12 +5,11 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { validated } from '../../files/schema-problems.ts';
+import { validated, whole } from '../../files/json-object.ts';
 import { filterSchema } from './filters/filter.ts';
 import { exactMatchFields } from './metrics/exact-match.ts';
 import { metrics, outputTypes } from './metrics/registry.ts';
 import { preparations } from './preparations.ts';
-import { whole } from '../../files/whole-numbers.ts';
 
 /** Types of columns; a dot in a name leads into a nested one (`choices.text`). */
 export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;

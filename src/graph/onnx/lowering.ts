@@ -1,8 +1,7 @@
 /** From a graph to an ONNX model: gives every value that an output depends on a name, and emits the nodes. */
 import { internalError, LinnetError } from '../../errors.ts';
 import { type Emitter, type Graph, liveNodes, type NodeInput, Value } from '../graph.ts';
-import { formatShape } from '../shape.ts';
-import { type DeferredTensor, type Tensor, tensorBytes } from '../tensor.ts';
+import { type DeferredTensor, type Tensor, formatShape, tensorBytes } from '../tensor.ts';
 import type { Device, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 
 /** Constants below this size are compared by content, larger ones by identity. */

@@ -1,6 +1,5 @@
 /** An ONNX model as plain data: the result of lowering and the input of the writer. */
-import type { Shape } from '../shape.ts';
-import type { DeferredTensor, DType, FileDType, FilePlace, Tensor } from '../tensor.ts';
+import type { DType, DeferredTensor, FileDType, FilePlace, Shape, Tensor } from '../tensor.ts';
 
 /** Operator sets a node may come from: the standard, and ONNX Runtime's contributed ops. */
 export type OnnxDomain = '' | 'com.microsoft';

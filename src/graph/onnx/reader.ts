@@ -2,8 +2,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../../errors.ts';
 import type { ValueType } from '../graph.ts';
-import type { Dim } from '../shape.ts';
-import { type DType, isDType } from '../tensor.ts';
+import { type DType, type Dim, isDType } from '../tensor.ts';
 import { elementTypes } from './model.ts';
 import {
   type AttributeProto,

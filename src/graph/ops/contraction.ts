@@ -1,17 +1,19 @@
 /** Contractions: matrix products and sums over axes, and the broadcasts that sums undo. */
 import { defineOp, type NodeInput, type Op, type Value } from '../graph.ts';
 import {
-  broadcastShapes,
   type Dim,
+  type Shape,
+  broadcastShapes,
+  elementCount,
   formatShape,
+  int64,
   multiplyDims,
   normalizeAxis,
   sameShape,
-  type Shape,
   shapeError,
   staticShape,
-} from '../shape.ts';
-import { elementCount, int64, tensor } from '../tensor.ts';
+  tensor,
+} from '../tensor.ts';
 import { reshape } from './layout.ts';
 
 type MatMulAttributes = { readonly transposeA: boolean; readonly transposeB: boolean };

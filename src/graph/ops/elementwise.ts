@@ -12,8 +12,16 @@ import {
 } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { elementTypes } from '../onnx/model.ts';
-import { broadcastShapes, sameShape, shapeError } from '../shape.ts';
-import { type AnyTensor, type DType, elementCount, type Tensor, tensor } from '../tensor.ts';
+import {
+  type AnyTensor,
+  type DType,
+  type Tensor,
+  broadcastShapes,
+  elementCount,
+  sameShape,
+  shapeError,
+  tensor,
+} from '../tensor.ts';
 import { sumTo } from './contraction.ts';
 import { rowStrides, stridedOffsets } from './layout.ts';
 

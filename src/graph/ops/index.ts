@@ -30,11 +30,11 @@ export {
   tanh,
   where,
 } from './elementwise.ts';
-export { max, mean, sumSquare } from './reduce.ts';
+export { max, mean, sumSquare } from './normalization.ts';
 export { gather, gatherElements, scatterAdd } from './indexing.ts';
 export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
 export { layerNorm, rmsNorm, unitLength } from './normalization.ts';
-export { maskedReluSquared } from './relu-squared.ts';
+export { maskedReluSquared } from './activations.ts';
 export { rotary } from './rotary.ts';
-export { cumulativeSum } from './scan.ts';
-export { crossEntropy, softmax } from './softmax.ts';
+export { cumulativeSum } from './recurrence.ts';
+export { crossEntropy, softmax } from './normalization.ts';

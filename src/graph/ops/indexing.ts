@@ -1,8 +1,16 @@
 /** Reading and adding by index: gather (embedding), gatherElements, scatterAdd; the largest values and their indices. */
 import { defineOp, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { int64 } from '../tensor.ts';
-import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
+import {
+  type Dim,
+  formatShape,
+  int64,
+  multiplyDims,
+  normalizeAxis,
+  sameShape,
+  shapeError,
+  staticShape,
+} from '../tensor.ts';
 
 import { broadcastTo } from './contraction.ts';
 import { reshape, zerosLike } from './layout.ts';

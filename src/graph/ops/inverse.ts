@@ -1,7 +1,7 @@
 /** The inverse of square matrices. */
 import { defineFunction, type OpFunction, sameType, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { shapeError } from '../shape.ts';
+import { shapeError } from '../tensor.ts';
 import { matmul } from './contraction.ts';
 import { neg } from './elementwise.ts';
 

@@ -2,18 +2,25 @@
 import { defineOp, type Emitter, type Node, type NodeInput, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import {
-  addDims,
+  type AnyTensor,
   type Dim,
+  type Shape,
+  type Tensor,
+  addDims,
+  allocate,
   dimWithout,
+  elementCount,
+  float32,
   formatShape,
+  int64,
   multiplyDims,
   normalizeAxis,
   sameShape,
-  type Shape,
   shapeError,
   staticShape,
-} from '../shape.ts';
-import { allocate, type AnyTensor, elementCount, float32, int64, type Tensor, tensor, zeros } from '../tensor.ts';
+  tensor,
+  zeros,
+} from '../tensor.ts';
 
 const integers = (values: readonly number[]): Tensor => int64([values.length], values);
 

@@ -1,22 +1,48 @@
-/** RMS norm, layer norm and unit length. */
+/** Means, maxima and sums over axes, and what divides by them: RMS norm, layer norm, unit length, softmax. */
 import {
-  defineFunction,
-  defineOp,
   type Emitter,
   type Node,
   type NodeInput,
-  sameType,
   type OpFunction,
   type Value,
   type ValueType,
+  defineFunction,
+  defineOp,
+  sameType,
 } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { sameShape, shapeError } from '../shape.ts';
-import { sum, sumTo } from './contraction.ts';
-import { add, mul, sub } from './elementwise.ts';
-import { split } from './layout.ts';
-import { mean } from './reduce.ts';
-import { float32, int64, tensor } from '../tensor.ts';
+import { float32, int64, multiplyDims, normalizeAxis, sameShape, shapeError, tensor } from '../tensor.ts';
+import { defineReduction, reduce, sum, sumTo } from './contraction.ts';
+import { add, cast, div, equal, mul, neg, sub } from './elementwise.ts';
+import { reshape, split } from './layout.ts';
+import { scatterAdd } from './indexing.ts';
+
+// Means, maxima and sums of squares over axes.
+
+/** Where several elements are the largest, they share the gradient. */
+export const maxOp = defineReduction('max', (x, y, dy) => {
+  const largest = cast(equal(x, y), 'float32');
+  const axes = x.shape.flatMap((dim, axis) => (y.shape[axis] === dim ? [] : [axis]));
+  return mul(largest, div(dy, sum(largest, axes, true)));
+});
+export const sumSquareOp = defineReduction('sumSquare', (x, _y, dy) => mul(mul(x, 2), dy));
+
+/** The largest element over `axes` (default: all). */
+export function max(x: Value, axes?: readonly number[], keepDims = false): Value {
+  return reduce(maxOp, x, axes, keepDims);
+}
+
+/** The sum of squares over `axes` (default: all). Over the last axis alone, sum(mul(x, x)) is three times faster on CPU. */
+export function sumSquare(x: Value, axes?: readonly number[], keepDims = false): Value {
+  return reduce(sumSquareOp, x, axes, keepDims);
+}
+
+/** The mean over `axes`, which must have static sizes. */
+export function mean(x: Value, axes: readonly number[], keepDims = false): Value {
+  const count = multiplyDims(...axes.map((axis) => x.shape[normalizeAxis('mean', axis, x.rank)]));
+  if (typeof count !== 'number') throw shapeError('mean', `axes ${axes.join(',')} of ${x} are not of static size`);
+  return mul(sum(x, axes, keepDims), 1 / count);
+}
 
 type NormAttributes = { readonly epsilon: number };
 
@@ -136,3 +162,61 @@ export const layerNormOp = defineOp<NormAttributes>({
 export function layerNorm(x: Value, gain: Value, bias: Value, epsilon: number): Value {
   return layerNormOp.first([x, gain, bias], { epsilon });
 }
+
+// Softmax and the cross-entropy of logits against labels.
+
+/** e^x / Σ e^x over the last axis. */
+export const softmax: OpFunction<[x: Value]> = defineFunction({
+  name: 'softmax',
+  infer: sameType,
+  lower: directly('Softmax', () => ({ axis: { int: -1 } })),
+  gradient(node, dy) {
+    const [y] = node.outputs;
+    return [mul(y, sub(dy, sum(mul(dy, y), [-1], true)))];
+  },
+});
+
+/** The smallest normal float32: keeps −log p finite where a probability underflows to 0. */
+const smallestProbability = 1.1754943508222875e-38;
+
+/**
+ * −log softmax(logits)[label] of every row.
+ *
+ * @param logits [..., V]
+ * @param labels int32 [...], each in [0, V)
+ * @returns float32 [...], in nats; at most 87.3, where the probability underflows
+ */
+export const crossEntropy: OpFunction<[logits: Value, labels: Value]> = defineFunction({
+  name: 'crossEntropy',
+  infer([logits, labels]) {
+    const rows = logits.shape.slice(0, -1);
+    if (labels.dtype !== 'int32' || !sameShape(labels.shape, rows)) {
+      throw shapeError(
+        'crossEntropy',
+        `logits ${logits} need int32 labels of shape [${rows.join(',')}], got ${labels}`,
+      );
+    }
+    return [
+      { dtype: 'float32', shape: rows },
+      { dtype: 'float32', shape: logits.shape },
+    ];
+  },
+  lower(emitter, { inputs: [logits, labels], outputs: [loss, probabilities] }) {
+    const lastAxis = int64([1], [-1]);
+    emitter.emit('Softmax', [logits], [probabilities], { axis: { int: -1 } });
+    const index = emitter.step('Unsqueeze', [labels, lastAxis]);
+    const picked = emitter.step('GatherElements', [probabilities, index], { axis: { int: -1 } });
+    const column = emitter.step('Log', [emitter.step('Max', [picked, float32([], [smallestProbability])])]);
+    emitter.emit('Neg', [emitter.step('Squeeze', [column, lastAxis])], [loss]);
+  },
+  // d(−log p_label)/d logits = p − onehot(label), written into p by ScatterElements: OneHot alone takes twice as long.
+  gradient(node, dLoss) {
+    const [logits, labels] = node.inputs;
+    const probabilities = node.outputs[1];
+    const vocabulary = logits.shape[logits.rank - 1];
+    const rows = multiplyDims(...labels.shape);
+    const column = neg(reshape(dLoss, [rows, 1]));
+    const scaled = mul(reshape(probabilities, [rows, vocabulary]), reshape(dLoss, [rows, 1]));
+    return [reshape(scatterAdd(scaled, reshape(labels, [rows, 1]), column, 1), logits.shape)];
+  },
+});

@@ -4,8 +4,7 @@
  */
 import { defineFunction, defineOp, type NoAttributes, type OpFunction, type Value } from '../graph.ts';
 import { elementTypes } from '../onnx/model.ts';
-import { type Dim, sameShape, shapeError } from '../shape.ts';
-import { type DType, float32, int64, type Tensor, tensor } from '../tensor.ts';
+import { type DType, type Dim, type Tensor, float32, int64, sameShape, shapeError, tensor } from '../tensor.ts';
 
 /** Weights per scale of a block that the products know. */
 export const blockSizes = [32, 64, 128] as const;

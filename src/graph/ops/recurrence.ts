@@ -2,9 +2,9 @@
  * The runtime's operator for linear recurrences. It reads position by position: a row has the same bits whatever rows and texts
  * stand beside it, and a text that is read in parts those of one read at once.
  */
-import { defineOp, type Value } from '../graph.ts';
+import { type Value, defineOp, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { sameShape, shapeError } from '../shape.ts';
+import { int64, normalizeAxis, sameShape, shapeError } from '../tensor.ts';
 
 type RecurrenceAttributes = { readonly heads: number; readonly keyValueHeads: number };
 
@@ -90,4 +90,29 @@ export function deltaRecurrence(
   const attributes = { heads: Number(width) / D, keyValueHeads: M };
   const [mixed, after] = deltaRecurrenceOp.apply([queries, keys, values, state, logs, gates], attributes);
   return { mixed, state: after };
+}
+
+// Running sums.
+
+type CumulativeAttributes = { readonly axis: number; readonly exclusive: boolean; readonly reverse: boolean };
+
+export const cumulativeSumOp = defineOp<CumulativeAttributes>({
+  name: 'cumulativeSum',
+  infer: sameType,
+  lower(emitter, { inputs: [x], outputs }, { axis, exclusive, reverse }) {
+    emitter.emit('CumSum', [x, int64([], [axis])], outputs, {
+      exclusive: { int: Number(exclusive) },
+      reverse: { int: Number(reverse) },
+    });
+  },
+  gradient: (_node, dy, { axis, exclusive, reverse }) => [cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],
+});
+
+/**
+ * The sum of all elements up to each one along an axis; `exclusive` leaves the element itself out, `reverse` sums from
+ * the end. The exclusive sum is a true prefix sum, not "inclusive minus own", which would lose digits.
+ */
+export function cumulativeSum(x: Value, axis: number, options: { exclusive?: boolean; reverse?: boolean } = {}): Value {
+  const { exclusive = false, reverse = false } = options;
+  return cumulativeSumOp.first([x], { axis: normalizeAxis('cumulativeSum', axis, x.rank), exclusive, reverse });
 }

@@ -1,7 +1,7 @@
 /** Rotary position embedding: pairs of features turned by an angle that grows with the position. */
 import { defineOp, sameType, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { formatShape, sameShape, shapeError } from '../shape.ts';
+import { formatShape, sameShape, shapeError } from '../tensor.ts';
 import { reshape } from './layout.ts';
 import { neg } from './elementwise.ts';
 

@@ -23,18 +23,15 @@ import {
   tanh,
   where,
 } from './elementwise.ts';
-import { max, mean, sumSquare } from './reduce.ts';
-import { type DType, int32 } from '../tensor.ts';
+import { crossEntropy, layerNorm, max, mean, rmsNorm, sumSquare, unitLength } from './normalization.ts';
+import { type DType, type Shape, int32 } from '../tensor.ts';
 import { Graph, type Value } from '../graph.ts';
-import type { Shape } from '../shape.ts';
 import { gather, gatherElements, scatterAdd } from './indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from './layout.ts';
-import { layerNorm, rmsNorm, unitLength } from './normalization.ts';
 import { inverse } from './inverse.ts';
-import { maskedReluSquared } from './relu-squared.ts';
+import { maskedReluSquared } from './activations.ts';
 import { rotary } from './rotary.ts';
-import { cumulativeSum } from './scan.ts';
-import { crossEntropy } from './softmax.ts';
+import { cumulativeSum } from './recurrence.ts';
 
 const graph = new Graph();
 let inputs = 0;

@@ -5,8 +5,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
-import { consequencesOf, type DeclaredParameters } from '../../nn/parameter-roles.ts';
-import type { ParameterSource } from '../../nn/parameters.ts';
+import { type DeclaredParameters, type ParameterSource, consequencesOf } from '../../nn/parameters.ts';
 import type { ClassifiedTexts } from '../model.ts';
 import { describeModel, type Model } from '../families/index.ts';
 import type { ModelDescription } from '../model.ts';

@@ -1,7 +1,7 @@
 /** Activations of feed-forwards and heads by their names in config.json. */
 import type { Value } from '../../graph/graph.ts';
 import { relu, silu, tanh } from '../../graph/ops/elementwise.ts';
-import { gelu, geluTanh } from '../../graph/ops/gelu.ts';
+import { gelu, geluTanh } from '../../graph/ops/activations.ts';
 
 export const activations = {
   gelu,

@@ -9,8 +9,7 @@ import type { Branch, Horizon, MixerConfig, ProjectedPositions } from '../../att
 import { convolutionOf, describeMixer, float32Error, horizonOf, mixerParameters } from '../../attention/mixers.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
-import { formatShape, sameShape } from '../../graph/shape.ts';
-import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
+import { type Tensor, dataOf, formatShape, int32, sameShape } from '../../graph/tensor.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { CausalModel } from '../model.ts';

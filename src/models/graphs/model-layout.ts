@@ -12,8 +12,7 @@ import {
   stateShape,
   type StateShape,
 } from '../../attention/mixers.ts';
-import { addDims } from '../../graph/shape.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import { type Tensor, addDims } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../model.ts';
 import { type StepForms, stepFormsOf } from './step-forms.ts';
 

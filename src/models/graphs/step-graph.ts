@@ -35,7 +35,7 @@ import { Graph, type Value } from '../../graph/graph.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { gather } from '../../graph/ops/indexing.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
-import { addDims, type Dim, multiplyDims, sameShape } from '../../graph/shape.ts';
+import { type Dim, addDims, multiplyDims, sameShape } from '../../graph/tensor.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
 import { type AutoregressiveModel, type CrossAttention, valueWidth } from '../model.ts';

@@ -9,14 +9,14 @@ import { classQuality, numberQuality } from '../../evaluation/tasks/metrics/qual
 import { regressionLabel } from '../../models/classifiers/classifier.ts';
 import { type Model, requireModelKind } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
-import { linearizeByName } from '../../models/linearization/linearize-by-name.ts';
+import { linearizeByName } from '../../models/linearization/linearize.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective, sequenceObjective } from '../../training/objectives/encoders.ts';
 import { withRecipe } from '../../training/recipes.ts';
-import { parseTrainingSettings, type TrainingSettings } from '../../training/settings.ts';
+import { type TrainingSettings, parseTrainingSettings } from '../../training/plans/options.ts';
 import type { TrainingJob } from '../../training/trainer.ts';
 import { Study } from '../frame/run-study.ts';
 import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';

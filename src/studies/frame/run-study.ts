@@ -4,10 +4,9 @@ import { z } from 'zod';
 import { LinnetError, OptionsError, requireRunning, type Stoppable } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
-import { validated } from '../../files/schema-problems.ts';
-import type { Job, JobHandler } from '../../jobs/job.ts';
+import { type JsonObject, validated } from '../../files/json-object.ts';
+import { type Job, type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
-import { runJobs } from '../../jobs/queue.ts';
 import { isInShare, ResultStore, type Share } from '../../jobs/result-store.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { plainJson, recordedWork, type Run } from '../../report/record.ts';
@@ -25,7 +24,6 @@ import {
   type TrialUpdate,
 } from './study.ts';
 import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
-import type { JsonObject } from '../../files/json-object.ts';
 
 export interface RunTrialsOptions<Trial> extends Stoppable {
   /** Where results are kept. Default: nowhere. */

@@ -8,8 +8,7 @@ import { z } from 'zod';
 import { convolutionReach, filterName } from '../../attention/convolution-config.ts';
 import { parseMixer } from '../../attention/mixers.ts';
 import { type PackedDataset, packDocuments } from '../../data/datasets/packing.ts';
-import { documentTokens } from '../../data/documents/document-tokens.ts';
-import { type Document, readDocuments } from '../../data/documents/documents.ts';
+import { type Document, documentTokens, readDocuments } from '../../data/documents/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../../evaluation/perplexity/scored-windows.ts';
@@ -23,7 +22,7 @@ import type { ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
 import { causalObjective, type Objective } from '../../training/objectives/next-token.ts';
-import { parseTrainingSettings } from '../../training/settings.ts';
+import { parseTrainingSettings } from '../../training/plans/options.ts';
 import type { TrialHooks } from '../frame/study.ts';
 import { trainTrial } from '../frame/train-trial.ts';
 

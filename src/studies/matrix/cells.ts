@@ -9,7 +9,7 @@ import { DecodingEngine } from '../../decoding/engine.ts';
 import type { Model } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { byKind, type EncoderDecoderModel } from '../../models/model.ts';
-import { consequencesOf, drawValues } from '../../nn/parameter-roles.ts';
+import { consequencesOf, drawValues } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Discrepancy, limits } from '../../evaluation/check/rows.ts';

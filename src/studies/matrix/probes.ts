@@ -2,7 +2,7 @@
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
-import type { AttentionPart } from '../../models/linnet-section.ts';
+import type { AttentionPart } from '../../models/config-fields.ts';
 import { t5Model } from '../../models/families/t5/model.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 

@@ -1,6 +1,5 @@
 /** A question about a needle: a haystack as long as a length allows, the needles in it, the question and its answers. */
-import { documentTokens } from '../../data/documents/document-tokens.ts';
-import type { Document } from '../../data/documents/documents.ts';
+import { type Document, documentTokens } from '../../data/documents/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';

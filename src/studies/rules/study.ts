@@ -1,8 +1,7 @@
 /** Verification rules: whether verified trees give the sequential text, and the results of inexact rules. */
-import { documentTokens } from '../../data/documents/document-tokens.ts';
+import { documentTokens, readDocuments } from '../../data/documents/documents.ts';
 import { z } from 'zod';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
-import { readDocuments } from '../../data/documents/documents.ts';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';
@@ -22,7 +21,7 @@ import {
   type RuleAgreement,
   ruleCount,
 } from './verification-rules.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { whole } from '../../files/json-object.ts';
 
 const tokens = whole(1, 65_536);
 const share = z.number().min(0).max(1);

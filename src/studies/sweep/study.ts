@@ -2,8 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { describeMixer } from '../../attention/mixers.ts';
-import { loadDocuments } from '../../data/documents/documents.ts';
-import { splitDocuments } from '../../data/documents/split.ts';
+import { loadDocuments, splitDocuments } from '../../data/documents/documents.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import { type Model, requireCausal } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -11,9 +10,9 @@ import { linearize } from '../../models/linearization/linearize.ts';
 import { Random } from '../../random.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { requireFewSteps } from '../../training/plans/effort.ts';
+import { requireFewSteps } from '../../training/plans/plan.ts';
 import { specialTokenIds } from '../../training/plans/pretrain.ts';
-import { parseTrainingSettings, type TrainingSettings } from '../../training/settings.ts';
+import { type TrainingSettings, parseTrainingSettings } from '../../training/plans/options.ts';
 import { totalUpdates, type TrainingJob } from '../../training/trainer.ts';
 import { Study } from '../frame/run-study.ts';
 import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';
@@ -31,7 +30,7 @@ import {
 import { reportSweep } from './report.ts';
 import { studyObjective, type StudyText, studyText, textKey } from './text.ts';
 import { modelAttentions, partReadings } from '../../models/model.ts';
-import type { AttentionPart } from '../../models/linnet-section.ts';
+import type { AttentionPart } from '../../models/config-fields.ts';
 
 /** One model with its mixers, one seed, one budget. */
 export interface SweepTrial extends SweepPlace {

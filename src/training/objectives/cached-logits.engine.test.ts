@@ -14,12 +14,12 @@ import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
-import { parseTrainingSettings } from '../settings.ts';
+import { parseTrainingSettings } from '../plans/options.ts';
 import { train, type TrainingOutcome } from '../trainer.ts';
 import { openCachedLogits, cachedLogitsBytes, cachedLogitsObjective, topDivergence } from './cached-logits.ts';
 import type { KeptFeature } from '../updates.ts';
 import { attentionParameters, transferParameters } from './distillation.ts';
-import { logitsObjective } from './logits.ts';
+import { logitsObjective } from './next-token.ts';
 
 const teacher = describeCausalModel(tinyConfig('llama'));
 const model = teacher.withMixers(teacher.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));

@@ -21,7 +21,7 @@ import { sum } from '../../graph/ops/contraction.ts';
 import { add, cast, exp, maximum, mul, neg, sub } from '../../graph/ops/elementwise.ts';
 import { gatherElements, scatterAdd, topK } from '../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../graph/ops/layout.ts';
-import { softmax } from '../../graph/ops/softmax.ts';
+import { softmax } from '../../graph/ops/normalization.ts';
 import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -31,9 +31,7 @@ import { onlyInputs, type Program } from '../../runtime/program.ts';
 import { runsLean } from '../step-cost.ts';
 import type { KeptFeature } from '../updates.ts';
 import { teacherSource } from './distillation.ts';
-import { logarithm } from './logits.ts';
-import type { Objective } from './next-token.ts';
-import { overPositions, sumOverPositions } from './position-blocks.ts';
+import { type Objective, logarithm, overPositions, sumOverPositions } from './next-token.ts';
 import { remove } from '../../files/remove.ts';
 
 /** Tokens that are kept of a position, by default. */

@@ -14,14 +14,13 @@ import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError } from '../../errors.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
-import { mean } from '../../graph/ops/reduce.ts';
+import { mean } from '../../graph/ops/normalization.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Value } from '../../graph/graph.ts';
 import { exchangeableMixers, freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
-import { consequencesOf } from '../../nn/parameter-roles.ts';
-import type { ParameterSource } from '../../nn/parameters.ts';
+import { type ParameterSource, consequencesOf } from '../../nn/parameters.ts';
 import type { Objective } from './next-token.ts';
 
 /** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */

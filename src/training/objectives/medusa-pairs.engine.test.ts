@@ -7,12 +7,11 @@ import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { Graph } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
-import { initializeMedusa } from '../../models/medusa/medusa.ts';
-import { MedusaHeads, medusaGraph } from '../../models/medusa/medusa-heads.ts';
+import { MedusaHeads, initializeMedusa, medusaGraph } from '../../models/medusa/medusa.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile } from '../../runtime/compile.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { pairMedusaObjective, trainPairMedusa } from './medusa.ts';
+import { pairMedusaObjective, trainPairMedusa } from './draft-heads.ts';
 
 describe.each([true, false])('heads of a T5 whose head is tied: %s', (tied) => {
   const { model, parameters } = augmentedT5({ tie_word_embeddings: tied });

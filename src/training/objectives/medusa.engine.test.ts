@@ -10,15 +10,14 @@ import { Graph } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
-import { initializeMedusa } from '../../models/medusa/medusa.ts';
-import { medusaGraph } from '../../models/medusa/medusa-heads.ts';
+import { initializeMedusa, medusaGraph } from '../../models/medusa/medusa.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
-import { type MedusaJob, type MedusaTraining, medusaObjective, trainMedusa } from './medusa.ts';
-import { parseTrainingSettings, type TrainingInput } from '../settings.ts';
+import { type MedusaJob, type MedusaTraining, medusaObjective, trainMedusa } from './draft-heads.ts';
+import { type TrainingInput, parseTrainingSettings } from '../plans/options.ts';
 
 const plain = describeCausalModel(tinyConfig('llama'));
 const augmented = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));

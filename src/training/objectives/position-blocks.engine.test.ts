@@ -2,11 +2,11 @@ import { expect, it } from 'vitest';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
 import { matmul, sum } from '../../graph/ops/contraction.ts';
-import { crossEntropy } from '../../graph/ops/softmax.ts';
+import { crossEntropy } from '../../graph/ops/normalization.ts';
 import { dataOf, float32, int32 } from '../../graph/tensor.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
-import { sumOverPositions } from './position-blocks.ts';
+import { sumOverPositions } from './next-token.ts';
 
 const [positions, width, vocabulary] = [70, 6, 11];
 

@@ -21,8 +21,10 @@ import {
 } from '../objectives/cached-logits.ts';
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { OptionsError } from '../../errors.ts';
-import { logitsObjective } from '../objectives/logits.ts';
+import { logitsObjective } from '../objectives/next-token.ts';
 import {
+  type TrainingSettings,
+  described,
   memoryLimit,
   parseOptions,
   recomputeShape,
@@ -30,7 +32,6 @@ import {
   settingsOf,
   trainingShape,
 } from './options.ts';
-import { described, type TrainingSettings } from '../settings.ts';
 import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';
 import { totalUpdates } from '../trainer.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';

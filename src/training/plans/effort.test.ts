@@ -1,7 +1,7 @@
 /** Trainings that cannot end are refused before they begin, and long ones are announced. */
 import { describe, expect, it } from 'vitest';
 import { refusal } from '../../../test/error-code.ts';
-import { paceWarning, requireFewSteps } from './effort.ts';
+import { paceWarning, requireFewSteps } from './plan.ts';
 
 describe('a training', () => {
   it('of a billion optimizer steps is refused', () => {

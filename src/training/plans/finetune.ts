@@ -1,11 +1,20 @@
 /** Fine-tuning: a model is trained further, by the requested objective or its default one. */
 import { z } from 'zod';
-import { adaptationShape, type ChosenAdaptation, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
+import {
+  type ChosenAdaptation,
+  type WholeGroup,
+  adaptationShape,
+  chosenAdaptation,
+  loraOf,
+  planLora,
+  planMixerRate,
+  trainLora,
+  wholeParameters,
+} from './adaptation.ts';
 import { objectiveOf, objectiveShape, prepareObjective } from './objectives.ts';
-import { memoryLimit, parseOptions, settingsOf, trainingShape } from './options.ts';
+import { type TrainingSettings, memoryLimit, parseOptions, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields } from './text.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
-import type { TrainingSettings } from '../settings.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import {
   loadCausalShapes,
@@ -19,7 +28,6 @@ import { requireCausal } from '../../models/families/index.ts';
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { SegmentWeights } from '../../runtime/segmented-program.ts';
-import { loraOf, trainLora, type WholeGroup, wholeParameters } from '../lora.ts';
 import { chooseForm, type MemoryForm } from '../memory-form.ts';
 import { causalObjective } from '../objectives/next-token.ts';
 import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';

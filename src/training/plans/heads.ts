@@ -8,15 +8,13 @@ import { isMedusaParameter, medusaLimits } from '../../models/medusa/medusa.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
-import { type MedusaTraining, medusaTrainingDefaults, withHeads } from '../objectives/medusa.ts';
-import { type HeldOutTokens, loadHeadsText } from './heads-text.ts';
-import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
-import { checkPairFields, pairShape } from './text.ts';
+import { type MedusaTraining, medusaTrainingDefaults, withHeads } from '../objectives/draft-heads.ts';
+import { type HeldOutTokens, checkPairFields, loadHeadsText, pairShape } from './text.ts';
+import { described, parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
-import { described } from '../settings.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { whole } from '../../files/json-object.ts';
 import { selectParameters } from '../../nn/parameters.ts';
 
 export const headsShape = {

@@ -22,9 +22,14 @@ import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective, maskedObjective, sequenceObjective } from '../objectives/encoders.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
-import { described, type TrainingSettings } from '../settings.ts';
+import {
+  type TrainingOptions,
+  type TrainingSettings,
+  described,
+  recomputeShape,
+  refuseLabelSmoothing,
+} from './options.ts';
 import type { AdaptationBase } from './adaptation.ts';
-import { recomputeShape, refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPackedText, loadPairs, loadTrainingDocuments, pairShape, withoutHeldOut } from './text.ts';
 import type { JsonObject } from '../../files/json-object.ts';

@@ -3,12 +3,13 @@ import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { EvaluationPlan } from '../held-out.ts';
 import type { JsonValue } from '../../report/record.ts';
-import { totalUpdates, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
+import { type TrainingJob, type TrainingOutcome, totalUpdates } from '../trainer.ts';
 import type { KeptFeature } from '../updates.ts';
-import { memoryLimit, type TrainingOptions } from './options.ts';
+import { type TrainingOptions, type TrainingSettings, memoryLimit } from './options.ts';
 import type { MemoryForm } from '../memory-form.ts';
 import { measureOperations, operationSeconds, requireFit } from '../step-cost.ts';
-import type { TrainingSettings } from '../settings.ts';
+import { LinnetError } from '../../errors.ts';
+import { formatCount, formatDuration } from '../../report/quantities.ts';
 
 export type ParameterMap = LoadedModel['parameters'];
 
@@ -111,4 +112,29 @@ export async function planTraining(
     seconds: steps * operationSeconds(cost.operations, rate),
   };
   return { stages: [stage], memoryLimitBytes };
+}
+
+// Length of a training: refused where no machine can do it, else announced. Its memory is in `step-cost.ts`.
+
+/** The losses of all steps are kept, and in every snapshot: 80 MB at the limit. At ten a second they take two weeks. */
+const mostSteps = 10_000_000;
+
+/** From here on a training is announced with the time it will take. */
+const longSeconds = 3 * 24 * 3600;
+
+/** @throws LinnetError `CONFIG` for a training of more than ten million steps */
+export function requireFewSteps(steps: number): void {
+  if (steps <= mostSteps) return;
+  throw new LinnetError(
+    'CONFIG',
+    `the training would take ${formatCount(steps)} optimizer steps, and at most ${formatCount(mostSteps)} are made; ` +
+      'give fewer `steps` or `epochs`, or a larger `batch`',
+  );
+}
+
+/** A warning once the pace is known; undefined for a training of some days. */
+export function paceWarning(secondsPerStep: number, stepsLeft: number): string | undefined {
+  const seconds = secondsPerStep * stepsLeft;
+  if (!(seconds > longSeconds)) return undefined;
+  return `at ${formatDuration(secondsPerStep)} a step, the ${formatCount(stepsLeft)} steps that are left take about ${formatCount(Math.round(seconds / 86400))} days`;
 }

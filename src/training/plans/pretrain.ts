@@ -15,11 +15,10 @@ import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { causalObjective } from '../objectives/next-token.ts';
-import { memoryLimit, parseOptions, recomputeShape, settingsOf, trainingShape } from './options.ts';
+import { described, memoryLimit, parseOptions, recomputeShape, settingsOf, trainingShape } from './options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
-import { described } from '../settings.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 
 export const pretrainShape = {

@@ -8,13 +8,11 @@ import { lockFolder } from '../../files/folder-lock.ts';
 import { peakMemoryBytes } from '../../report/provenance.ts';
 import { type JsonValue, openRun, plainJson, readRun, readRunRecord, type Run } from '../../report/record.ts';
 import type { Evaluation, EvaluationPlan } from '../held-out.ts';
-import { microBatchRows, type TrainingSettings } from '../settings.ts';
+import { type TrainingOptions, type TrainingSettings, memoryLimit, microBatchRows } from './options.ts';
 import { totalUpdates, train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from '../trainer.ts';
 import { writeCurves } from './curves.ts';
-import { paceWarning, requireFewSteps } from './effort.ts';
+import { type TrainingPlan, paceWarning, requireFewSteps } from './plan.ts';
 import { fitStep, requireMemory } from '../step-cost.ts';
-import { memoryLimit, type TrainingOptions } from './options.ts';
-import type { TrainingPlan } from './plan.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 
 /** The first steps are slower than the others. */

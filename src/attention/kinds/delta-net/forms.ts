@@ -2,7 +2,7 @@
 import type { Value } from '../../../graph/graph.ts';
 import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { multiplyDims } from '../../../graph/shape.ts';
+import { multiplyDims } from '../../../graph/tensor.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { MixerStepOutput, RecurrentForm, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';

@@ -16,11 +16,9 @@ import {
   sin,
   sub,
 } from '../../../graph/ops/elementwise.ts';
-import { max } from '../../../graph/ops/reduce.ts';
+import { max, softmax, unitLength } from '../../../graph/ops/normalization.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { concat, reshape } from '../../../graph/ops/layout.ts';
-import { unitLength } from '../../../graph/ops/normalization.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import {
   type FeatureMap,

@@ -6,12 +6,11 @@
  * depend on the length. Bidirectional: φ(q) times one Σ φ(k)ᵀv over all tokens, without chunks.
  */
 import type { Value } from '../../../graph/graph.ts';
-import { collision } from '../../../graph/ops/collision.ts';
+import { collision, stopGradient, surrogateGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { stopGradient, surrogateGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import { groupingOf, groupKeys, groupQueries, makeGrouping, ungroupQueries } from '../../grouping.ts';

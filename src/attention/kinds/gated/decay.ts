@@ -14,7 +14,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, cast, div, exp, greater, log, maximum, minimum, mul, neg, sub } from '../../../graph/ops/elementwise.ts';
 import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
-import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import type { Grouping } from '../../grouping.ts';

@@ -4,7 +4,7 @@ import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { zeros } from '../../../graph/tensor.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
+import { softmax } from '../../../graph/ops/normalization.ts';
 import { relativeBias } from '../../../nn/relative-positions.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { convolutionReach, filterName } from '../../convolution-config.ts';

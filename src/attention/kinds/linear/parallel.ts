@@ -3,12 +3,12 @@
  * branch multiplies by an exclusive prefix sum over the groups' k̂ᵀv. Cost per position is constant in n.
  */
 import type { Value } from '../../../graph/graph.ts';
-import { collision } from '../../../graph/ops/collision.ts';
+import { collision } from '../../../graph/ops/surrogate-gradient.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { zeros } from '../../../graph/tensor.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
+import { maskedReluSquared } from '../../../graph/ops/activations.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import {

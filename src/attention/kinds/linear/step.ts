@@ -9,12 +9,12 @@
  * (`earlier` and S times fade^age, see `group-ages.ts`), which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
  */
 import type { Value } from '../../../graph/graph.ts';
-import { collision } from '../../../graph/ops/collision.ts';
+import { collision } from '../../../graph/ops/surrogate-gradient.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, exp, mul, relu } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
+import { maskedReluSquared } from '../../../graph/ops/activations.ts';
 import type {
   AttentionDims,
   Fold,

@@ -6,7 +6,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
-import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
 import type { Fold, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { ageInputs, stepDecays } from '../gated/decay.ts';

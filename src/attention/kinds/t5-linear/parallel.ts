@@ -15,13 +15,12 @@
 import { z } from 'zod';
 import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { collision } from '../../../graph/ops/collision.ts';
+import { collision } from '../../../graph/ops/surrogate-gradient.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul, relu } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { unitLength } from '../../../graph/ops/normalization.ts';
-import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
-import { softmax } from '../../../graph/ops/softmax.ts';
+import { softmax, unitLength } from '../../../graph/ops/normalization.ts';
+import { maskedReluSquared } from '../../../graph/ops/activations.ts';
 import { groupMask, scoreBias } from '../../attention-mask.ts';
 import { convolutionField } from '../../convolution-config.ts';
 import { addGroupedConvolution } from '../../convolution.ts';

@@ -1,10 +1,10 @@
 /** The formula of `parallel.ts` over token trees, on top of a state. Rows are stored as projected. */
 import type { Value } from '../../../graph/graph.ts';
-import { collision } from '../../../graph/ops/collision.ts';
+import { collision } from '../../../graph/ops/surrogate-gradient.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul, relu } from '../../../graph/ops/elementwise.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
+import { maskedReluSquared } from '../../../graph/ops/activations.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { scaled } from '../../normalization.ts';
 import { biasOfRows, scoresOfRows } from '../../scoring.ts';

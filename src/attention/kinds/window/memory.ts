@@ -7,7 +7,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, cast, div, exp, greater, log, maximum, mul, neg } from '../../../graph/ops/elementwise.ts';
 import { pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
 import { scoreBias } from '../../attention-mask.ts';
 import { type Grouping, groupKeys, groupQueries, groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { MixerParameterValues, SequenceInput } from '../../mixer.ts';

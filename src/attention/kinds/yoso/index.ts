@@ -4,7 +4,7 @@
  * `hashes` of the kind `features`.
  */
 import { z } from 'zod';
-import { collision } from '../../../graph/ops/collision.ts';
+import { collision } from '../../../graph/ops/surrogate-gradient.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';

@@ -1,6 +1,5 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
-import { documentTokens } from '../../../data/documents/document-tokens.ts';
-import { type Document, readDocuments } from '../../../data/documents/documents.ts';
+import { type Document, documentTokens, readDocuments } from '../../../data/documents/documents.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/losses.ts';

@@ -5,9 +5,8 @@ import { Graph } from '../../../graph/graph.ts';
 import type { EncoderModel } from '../../model.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { describeModel } from '../index.ts';
-import { bertClassifierParameters, bertClasses } from './classifier.ts';
+import { bertClasses, bertClassifier, bertClassifierParameters, bertModel } from './model.ts';
 import { parseBertConfig } from './config.ts';
-import { bertClassifier, bertModel } from './model.ts';
 import { bertShape, bertShapeNames } from '../../presets/presets.ts';
 
 const tiny = {

@@ -1,7 +1,16 @@
 /** config.json of BERT and its variants, and the `linnet` section we add to it. */
 import { z } from 'zod';
-import { configError, layerCount, onlyValue, parseConfigFields, size, usualFields } from '../../config-fields.ts';
-import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
+import {
+  configError,
+  layerCount,
+  linnetSection,
+  mixerProblems,
+  onlyValue,
+  parseConfigFields,
+  sameMixers,
+  size,
+  usualFields,
+} from '../../config-fields.ts';
 import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
 import { bertVariant, distilBertVariant, type EncoderVariant, robertaVariant, xlmRobertaVariant } from './variants.ts';

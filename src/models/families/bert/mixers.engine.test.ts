@@ -8,14 +8,13 @@ import { convolutionOf, fitsEncoders } from '../../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames, takenOptions } from '../../../attention/presets.ts';
 import { gradients } from '../../../graph/gradients.ts';
 import { Graph } from '../../../graph/graph.ts';
-import { sumSquare } from '../../../graph/ops/reduce.ts';
+import { sumSquare } from '../../../graph/ops/normalization.ts';
 import { float32, int32, type Tensor } from '../../../graph/tensor.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
 import { linearize } from '../../linearization/linearize.ts';
 import type { EncoderModel } from '../../model.ts';
-import { bertClassLogits } from './classifier.ts';
-import { bertClassifier, bertModel } from './model.ts';
+import { bertClassLogits, bertClassifier, bertModel } from './model.ts';
 
 const G = 8;
 const sizes = { group: G, block: G, kernel: 5, features: 6, rows: 4, length: 128, hashes: 3, bits: 3 };

@@ -6,15 +6,14 @@ import { mixBidirectional } from '../../../attention/mixers.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
+import { reshape, slice } from '../../../graph/ops/layout.ts';
 import { dataOf, int32 } from '../../../graph/tensor.ts';
 import { biasedLinear, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
-import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { type DeclaredParameters, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { LearnedPositions } from '../../../nn/positions.ts';
-import { withSection } from '../../linnet-section.ts';
+import { withSection } from '../../config-fields.ts';
 import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
-import { bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { activations } from '../activations.ts';
 import { sizesOf } from '../family.ts';
 import { type BertConfig, parseBertConfig } from './config.ts';
@@ -23,10 +22,37 @@ import {
   bertBlockPrefix,
   bertParameterName,
   bertParameters,
+  classifierParameters,
   poolerParameters,
 } from './parameters.ts';
 import { encoderVariant } from './variants.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
+
+// Text classification with an encoder: a linear layer, its activation and a linear classifier on the first token.
+
+/** The parameters of the classifier, of BERT with its pooler. A model made by `bertClassifier` has them among its parameters. */
+export function bertClassifierParameters(model: EncoderModel, classes: number): DeclaredParameters {
+  return classifierParameters(encoderVariant(model.family), model.sizes.width, classes);
+}
+
+/** Number of classes of a model that is a classifier; undefined for one with another head. */
+export function bertClasses({ family, parameters }: EncoderModel): number | undefined {
+  return parameters.get(`${encoderVariant(family).classHead.classes}.weight`)?.shape[0];
+}
+
+/** Logits of the classes [B,classes]. */
+export function bertClassLogits(
+  model: EncoderModel,
+  source: ParameterSource,
+  input: EncoderInput,
+  classes: number,
+): Value {
+  const { width } = model.sizes;
+  const { dense, activation, classes: last } = encoderVariant(model.family).classHead;
+  const first = slice(model.encode(source, input), 1, 0, 1); // [B,1,width]
+  const inner = biasedLinear(source, dense, reshape(first, [first.shape[0], width]), width);
+  return biasedLinear(source, last, activations[activation](inner), classes);
+}
 
 /**
  * The same encoder as a classifier, which replaces its head.

@@ -1,5 +1,5 @@
 /** Parameters of encoders. Linear weights are [outputs, inputs]. */
-import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
+import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameters.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { BertConfig, BertHead } from './config.ts';
 import type { EncoderVariant } from './variants.ts';

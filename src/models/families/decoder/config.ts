@@ -4,19 +4,20 @@ import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.t
 import { isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
-import type { ParameterList } from '../../../nn/parameter-roles.ts';
-import type { ParameterSource } from '../../../nn/parameters.ts';
+import type { ParameterList, ParameterSource } from '../../../nn/parameters.ts';
 import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
 import {
   configError,
   idList,
   layerCount,
+  linnetSection,
+  mixerProblems,
   parseConfigFields,
+  sameMixers,
   size,
   textEndFields,
   usualFields,
 } from '../../config-fields.ts';
-import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 

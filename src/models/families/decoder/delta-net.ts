@@ -10,8 +10,7 @@ import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { inHeads, joinedLinear, linear } from '../../../nn/linear.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
-import { configError } from '../../config-fields.ts';
-import { originalMixer } from '../../linnet-section.ts';
+import { configError, originalMixer } from '../../config-fields.ts';
 import { type DecoderNames, ofLayers, type OwnLayer } from './config.ts';
 
 /** The fields of config.json about these layers, as Qwen3.5 and OLMo-Hybrid write them. */

@@ -3,8 +3,7 @@
  * nearly everything. Its mixers are the attentions of all layers, then the Mamba-2 of all layers.
  */
 import { z } from 'zod';
-import { configError, onlyValue, size } from '../../config-fields.ts';
-import { linnetSectionOf, sameMixers } from '../../linnet-section.ts';
+import { configError, linnetSectionOf, onlyValue, sameMixers, size } from '../../config-fields.ts';
 import { decoderFields, type DecoderVariant, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';

@@ -5,12 +5,11 @@
 import { z } from 'zod';
 import { parseMixer } from '../../../attention/mixers.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
-import { geluTanh } from '../../../graph/ops/gelu.ts';
-import { onlyValue, size } from '../../config-fields.ts';
-import { originalMixer } from '../../linnet-section.ts';
+import { geluTanh } from '../../../graph/ops/activations.ts';
+import { onlyValue, originalMixer, size } from '../../config-fields.ts';
 import { decoderFields, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/json-object.ts';
 
 const variant: DecoderVariant = {
   family: 'gemma3_text',

@@ -3,8 +3,7 @@
  * have attention in all layers; in Granite 4 H most layers are Mamba-2 in place of it, and attention turns no queries and keys.
  */
 import { z } from 'zod';
-import { onlyValue, size } from '../../config-fields.ts';
-import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
+import { linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
 import {
   biasFields,
   type DecoderConfig,

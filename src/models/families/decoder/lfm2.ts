@@ -8,8 +8,7 @@ import type { MixerConfig } from '../../../attention/mixer.ts';
 import { parseMixer } from '../../../attention/mixers.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
 import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
-import { configError, onlyValue, size } from '../../config-fields.ts';
-import { linnetSectionOf, originalMixer } from '../../linnet-section.ts';
+import { configError, linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
 import { decoderFields, type DecoderVariant, ofLayers, type OwnLayer } from './config.ts';
 import { decoderFamily } from './model.ts';
 

@@ -14,7 +14,7 @@ import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
 import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
-import { withSection } from '../../linnet-section.ts';
+import { withSection } from '../../config-fields.ts';
 import type { CausalModel, LayerMixing, MtpLayer } from '../../model.ts';
 import { causalModel, sizesOf } from '../family.ts';
 import {

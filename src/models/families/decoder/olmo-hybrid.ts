@@ -4,8 +4,7 @@
  * where there is a base.
  */
 import { z } from 'zod';
-import { onlyValue, size } from '../../config-fields.ts';
-import { linnetSectionOf } from '../../linnet-section.ts';
+import { linnetSectionOf, onlyValue, size } from '../../config-fields.ts';
 import {
   biasFields,
   decoderFields,

@@ -1,7 +1,7 @@
 /** Parameters of the decoder, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
 import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
-import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
+import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
 

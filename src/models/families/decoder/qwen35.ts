@@ -4,8 +4,7 @@
  * model is in `text_config` and under `model.language_model`, next to a vision tower, which is left out.
  */
 import { z } from 'zod';
-import { configError, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
-import { linnetSectionOf } from '../../linnet-section.ts';
+import { configError, linnetSectionOf, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
@@ -19,8 +18,7 @@ import {
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
-import { whole } from '../../../files/whole-numbers.ts';
-import type { JsonObject } from '../../../files/json-object.ts';
+import { type JsonObject, whole } from '../../../files/json-object.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 

@@ -8,8 +8,7 @@
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
-import { onlyValue, size } from '../../config-fields.ts';
-import { sameMixers } from '../../linnet-section.ts';
+import { onlyValue, sameMixers, size } from '../../config-fields.ts';
 import {
   biasFields,
   type DecoderConfig,
@@ -21,8 +20,7 @@ import {
   withBiases,
 } from './config.ts';
 import { decoderFamily } from './model.ts';
-import { whole } from '../../../files/whole-numbers.ts';
-import type { JsonObject } from '../../../files/json-object.ts';
+import { type JsonObject, whole } from '../../../files/json-object.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint

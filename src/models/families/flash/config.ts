@@ -3,17 +3,18 @@ import { z } from 'zod';
 import { type GauMixer, gauSchema, unitForm } from '../../../attention/kinds/gau/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import {
+  type ReadFields,
   configError,
   layerCount,
+  linnetSectionOf,
+  mixerProblems,
   parseConfigFields,
-  type ReadFields,
+  sameMixers,
   size,
   textEndFields,
 } from '../../config-fields.ts';
-import { linnetSectionOf, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
-import { whole } from '../../../files/whole-numbers.ts';
-import type { JsonObject } from '../../../files/json-object.ts';
+import { type JsonObject, whole } from '../../../files/json-object.ts';
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),

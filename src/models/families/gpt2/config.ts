@@ -4,13 +4,15 @@ import {
   configError,
   idList,
   layerCount,
+  linnetSection,
+  mixerProblems,
   onlyValue,
   parseConfigFields,
+  sameMixers,
   size,
   textEndFields,
   usualFields,
 } from '../../config-fields.ts';
-import { linnetSection, mixerProblems, sameMixers } from '../../linnet-section.ts';
 import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';

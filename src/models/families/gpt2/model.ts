@@ -3,10 +3,15 @@ import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
 import { affine, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
-import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
-import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import {
+  type DeclaredParameters,
+  ParameterList,
+  type ParameterRole,
+  type ParameterSource,
+  scoped,
+} from '../../../nn/parameters.ts';
 import { LearnedPositions, type PositionValues } from '../../../nn/positions.ts';
-import { withSection } from '../../linnet-section.ts';
+import { withSection } from '../../config-fields.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
 import { activations } from '../activations.ts';

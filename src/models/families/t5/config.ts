@@ -5,27 +5,24 @@ import type { MixerConfig } from '../../../attention/mixer.ts';
 import { crossForm, isCausal } from '../../../attention/mixers.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { geluTanh } from '../../../graph/ops/gelu.ts';
+import { geluTanh } from '../../../graph/ops/activations.ts';
 import { relu } from '../../../graph/ops/elementwise.ts';
 import {
+  type AttentionPart,
+  type PartMixers,
+  attentionParts,
   configError,
+  encoderDecoderSection,
   idList,
   layerCount,
   onlyValue,
   parseConfigFields,
+  partMixers,
   size,
   textEndFields,
 } from '../../config-fields.ts';
-import {
-  type AttentionPart,
-  attentionParts,
-  encoderDecoderSection,
-  type PartMixers,
-  partMixers,
-} from '../../linnet-section.ts';
 import type { FamilyConfig } from '../family.ts';
-import { whole } from '../../../files/whole-numbers.ts';
-import type { JsonObject } from '../../../files/json-object.ts';
+import { type JsonObject, whole } from '../../../files/json-object.ts';
 
 /** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
 const feedForwards = {

@@ -12,7 +12,7 @@ import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
 import { lastTokenRows } from '../../classifiers/causal-classifier.ts';
 import type { EncoderDecoderModel } from '../../model.ts';
-import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
+import { t5ClassLogits, t5ClassParameters } from './model.ts';
 
 interface Batch {
   readonly tokens: readonly (readonly number[])[];

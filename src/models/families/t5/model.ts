@@ -7,15 +7,14 @@ import { mixBidirectional } from '../../../attention/mixers.ts';
 import type { Scoring } from '../../../attention/scoring.ts';
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
+import { add, mul, tanh } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape, slice } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
-import { embedding, inHeads, linear } from '../../../nn/linear.ts';
-import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { biasedLinear, embedding, inHeads, linear } from '../../../nn/linear.ts';
+import { type DeclaredParameters, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { noPositions } from '../../../nn/positions.ts';
-import { configError } from '../../config-fields.ts';
+import { type AttentionPart, type PartMixers, configError, withPartSection } from '../../config-fields.ts';
 import { rowsInBatch } from '../../classifiers/causal-classifier.ts';
-import { type AttentionPart, type PartMixers, withPartSection } from '../../linnet-section.ts';
 import type {
   AutoregressiveModel,
   EncoderDecoderModel,
@@ -25,21 +24,71 @@ import type {
 } from '../../model.ts';
 import { mixerParameterValues, parallelHidden } from '../../graphs/parallel-graph.ts';
 import { sizesOf } from '../family.ts';
-import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
-import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
+import { type T5Config, parseT5Config, plainMixers, t5FeedForward } from './config.ts';
 import {
+  type Stack,
   attentionName,
   attentionsOf,
   biasTableName,
   crossAttentionLayer,
   feedForwardLayer,
   selfAttentionLayer,
-  type Stack,
   stackLayers,
   t5ParameterName,
   t5Parameters,
 } from './parameters.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
+import { gather } from '../../../graph/ops/indexing.ts';
+import { int32 } from '../../../graph/tensor.ts';
+
+// Text classification with T5, as `T5ForSequenceClassification`: the encoder reads the text, the decoder the same text
+// shifted right, and its state at the text's EOS token, which has read all before it, goes through a layer with tanh.
+
+const headName = 'classification_head';
+
+/** The parameters that a classifier of `classes` classes adds to the model. */
+export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, classes: number): DeclaredParameters {
+  return new Map([
+    [`${headName}.dense.weight`, { shape: [width, width], role: 'matrix' }],
+    [`${headName}.dense.bias`, { shape: [width], role: 'bias' }],
+    [`${headName}.out_proj.weight`, { shape: [classes, width], role: 'matrix' }],
+    [`${headName}.out_proj.bias`, { shape: [classes], role: 'bias' }],
+  ]);
+}
+
+/** A batch of texts that end with EOS. */
+export interface T5ClassifiedTexts {
+  /** int32 [B,n] of static shape, padded at the end. */
+  readonly tokens: Value;
+  /** float32 [B,n]: 0 for padding. */
+  readonly mask: Value;
+  /** int32 [B]: the last EOS of every text as b·n + t, where `lastTokenRows` finds it if the text ends with it. */
+  readonly ends: Value;
+}
+
+/** Logits of the classes [B,classes]. */
+export function t5ClassLogits(
+  model: EncoderDecoderModel,
+  source: ParameterSource,
+  { tokens, mask, ends }: T5ClassifiedTexts,
+  classes: number,
+): Value {
+  const { width } = model.sizes;
+  const [B, n] = tokens.shape.map(Number);
+  const encoded = model.encode(source, { tokens, mask });
+  const shifted = shiftedRight(tokens, model.startId);
+  const hidden = model.decode(source, { tokens: shifted, encoded, encodedMask: mask }); // [B,n,width]
+  const atEnd = gather(reshape(hidden, [B * n, width]), ends); // [B,width]
+  const inner = tanh(biasedLinear(source, `${headName}.dense`, atEnd, width));
+  return biasedLinear(source, `${headName}.out_proj`, inner, classes);
+}
+
+/** Tokens [B,n] as the decoder reads them to predict them: the start token first, the last one left out. */
+function shiftedRight(tokens: Value, startId: number): Value {
+  const [B, n] = tokens.shape.map(Number);
+  const start = tokens.graph.constant(int32([B, 1], new Int32Array(B).fill(startId)));
+  return concat([start, slice(tokens, 1, 0, n - 1)], 1);
+}
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does */
 export function t5Model(json: JsonObject): EncoderDecoderModel {

@@ -4,8 +4,8 @@
  * that T5 does not have; an untied head predicts as small logits as a tied one.
  */
 import type { MixerConfig } from '../../../attention/mixer.ts';
-import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
-import { type AttentionPart, attentionParts } from '../../linnet-section.ts';
+import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
+import { type AttentionPart, attentionParts } from '../../config-fields.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type T5Config, t5FeedForward } from './config.ts';
 

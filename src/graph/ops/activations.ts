@@ -1,8 +1,10 @@
-/** GELU (Hendrycks and Gimpel, arXiv 1606.08415): exact as in BERT, or with the tanh approximation of GPT-2. */
-import { defineFunction, type OpFunction, type Value } from '../graph.ts';
+/** Nonlinearities of one node: GELU, and the masked squared ReLU of the paper's local attention. */
+import { type OpFunction, type Value, defineFunction, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { add, erf, exp, inferFloating, mul, sub, tanh } from './elementwise.ts';
-import { tensor } from '../tensor.ts';
+import { broadcastShapes, sameShape, shapeError, tensor } from '../tensor.ts';
+
+// GELU (Hendrycks and Gimpel, arXiv 1606.08415): exact as in BERT, or with the tanh approximation of GPT-2.
 
 /** √(2/π) and the coefficient of x³ inside the tanh. */
 const slope = Math.sqrt(2 / Math.PI);
@@ -42,4 +44,23 @@ export const gelu: OpFunction<[x: Value]> = defineFunction({
     const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
     return [mul(dy, add(distribution, mul(x, density)))];
   },
+});
+
+// max(mask·x, 0)², the local attention kernel of the paper under a causal mask.
+
+/** max(x, 0)² where the 0/1 mask, broadcast to x, is 1, else 0. The mask gets no gradient. */
+export const maskedReluSquared: OpFunction<[x: Value, mask: Value]> = defineFunction({
+  name: 'maskedReluSquared',
+  infer([x, mask]) {
+    if (!sameShape(broadcastShapes('maskedReluSquared', x.shape, mask.shape), x.shape)) {
+      throw shapeError('maskedReluSquared', `mask ${mask} does not broadcast to ${x}`);
+    }
+    return [...sameType([x]), ...sameType([x])];
+  },
+  lower(emitter, { inputs, outputs: [squared, positive] }) {
+    emitter.emit('Relu', [emitter.step('Mul', inputs)], [positive]);
+    emitter.emit('Mul', [positive, positive], [squared]);
+  },
+  // The second output, max(mask·x, 0), is zero wherever the mask is: 2·that·dy needs neither mask nor comparison.
+  gradient: (node, dy) => [mul(mul(node.outputs[1], 2), dy)],
 });

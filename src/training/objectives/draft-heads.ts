@@ -1,37 +1,86 @@
-/**
- * Training Medusa heads (arXiv 2401.10774, section 2.2). The loss of head i is the cross-entropy of token t + 1 + i:
- *
- *     heads alone (Medusa-1):   Σ_i decay^i · CE_i,  the model frozen
- *     jointly (Medusa-2):       CE of the next token + weight · Σ_i decay^i · CE_i,  the model at a rate of its own
- *
- * It is the trainer's business like any objective: the model is described as having the heads' parameters too.
- */
+/** Objectives of draft heads: Medusa's, and the layer of multi-token prediction. */
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../graph/ops/elementwise.ts';
 import type { WeightMap, Weights } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
-import { crossEntropy } from '../../graph/ops/softmax.ts';
+import { crossEntropy } from '../../graph/ops/normalization.ts';
 import {
+  type MedusaConfig,
   headLogits,
   initializeMedusa,
   isMedusaParameter,
-  type MedusaConfig,
   medusaParameters,
 } from '../../models/medusa/medusa.ts';
-import type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
+import type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes, MtpLayer } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
-import type { ParameterSource } from '../../nn/parameters.ts';
-import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace } from './hidden-states.ts';
+import { type ParameterSource, selectParameters } from '../../nn/parameters.ts';
+import { type HiddenStatePlace, computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
-import { type PairDataset, pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
-import { initializeMtp, mtpLoss, mtpOf } from './mtp.ts';
+import { type PairDataset, type PairLengths, pairInputs } from '../../data/datasets/sequence-pairs.ts';
 import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
-import { totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
+import { type TrainingJob, type TrainingOutcome, totalUpdates, train } from '../trainer.ts';
 import type { KeptFeature, RowFeature } from '../updates.ts';
-import { selectParameters } from '../../nn/parameters.ts';
+import { freshParameter } from '../../models/initialize.ts';
+import { Random } from '../../random.ts';
+
+// Training a layer of multi-token prediction (DeepSeek-V3, arXiv 2412.19437, section 2.2), with one layer for all depths: pass d
+// reads the hidden states of pass d − 1 (of the model where d is 1) and the tokens d places on, and predicts those after them:
+//
+//     Σ_d decay^d Σ −log p_d(token t + 1 + d) · weight
+
+/** The layer of a model. @throws LinnetError `CONFIG` for a model of a family, or of a configuration, without one */
+function mtpOf(model: GeneratingModel): MtpLayer {
+  if (model.kind === 'causal' && model.mtp !== undefined) return model.mtp;
+  throw new LinnetError(
+    'CONFIG',
+    `this ${model.family} model has no layer of multi-token prediction; those of qwen3_5 and qwen3_next have, with ` +
+      '`mtp_num_hidden_layers` 1 in config.json; train Medusa heads (without `mtp`)',
+  );
+}
+
+/** A fresh layer, as its roles say. */
+function initializeMtp(model: GeneratingModel, seed: number): WeightMap {
+  const options = { random: new Random(seed), layers: model.sizes.layers };
+  return new Map([...mtpOf(model).parameters].map(([name, declared]) => [name, freshParameter(declared, options)]));
+}
+
+/**
+ * The loss of `passes` passes; like `nextTokenLoss` it is divided by the weight of all tokens later.
+ * @param hidden of the model [B,n,width]
+ */
+function mtpLoss(
+  model: GeneratingModel,
+  passes: { readonly heads: number; readonly decay: number },
+  source: ParameterSource,
+  hidden: Value,
+  batch: Pick<NextTokenValues, 'labels' | 'weights'>,
+): Value {
+  const mtp = mtpOf(model);
+  const [B, n] = batch.labels.shape.map(Number);
+  let before = hidden;
+  const losses = Array.from({ length: passes.heads }, (_, pass) => {
+    const end = n - pass - 1;
+    const given = slice(before, 1, 0, end);
+    const layer = mtp.model(() => given);
+    const states = parallelHidden(layer, source, slice(batch.labels, 1, pass, n - 1)); // [B,end,width]
+    before = states;
+    const wanted = (values: Value): Value => reshape(slice(values, 1, pass + 1, n), [B * end]);
+    const logits = layer.head(source, reshape(states, [B * end, model.sizes.width]));
+    const loss = crossEntropy(logits, wanted(batch.labels)); // [B*end]
+    return mul(sum(mul(loss, wanted(batch.weights))), passes.decay ** (pass + 1));
+  });
+  return addAll(losses);
+}
+
+// Training Medusa heads (arXiv 2401.10774, section 2.2). The loss of head i is the cross-entropy of token t + 1 + i:
+//
+//     heads alone (Medusa-1):   Σ_i decay^i · CE_i,  the model frozen
+//     jointly (Medusa-2):       CE of the next token + weight · Σ_i decay^i · CE_i,  the model at a rate of its own
+//
+// It is the trainer's business like any objective: the model is described as having the heads' parameters too.
 
 export interface MedusaTraining extends MedusaConfig {
   /** Weight of head i's loss is this to the power i; 0.8 in Medusa. */
