@@ -4,9 +4,14 @@ import { type LoadedModel, type ModelWeights, openCausalWeights } from '../check
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { exchangedParameters, exchangeMixers, freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
+import {
+  attentionParameters,
+  logitsObjective,
+  transferParameters,
+  transferredLayers,
+} from '../training/objectives/distillation.ts';
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
-import { type Objective, causalObjective, logitsObjective } from '../training/objectives/next-token.ts';
+import { type Objective, causalObjective } from '../training/objectives/next-token.ts';
 import { type TrainingSettings, parseTrainingSettings } from '../training/plans/options.ts';
 
 /** A model with its weights, in memory or in files. */

@@ -48,7 +48,7 @@ export {
 export type { ObjectiveName } from './plans/objectives.ts';
 export { pretrain, type PretrainOptions } from './plans/pretrain.ts';
 export type { PlannedRun, TrainingHooks, TrainingResult } from './plans/run.ts';
-export { type Recipe, recipe, type RecipeName, recipeNames, withRecipe } from './recipes.ts';
+export { type Recipe, recipe, type RecipeName, recipeNames, withRecipe } from './plans/options.ts';
 export { learningRate, type ScheduleConfig, type ScheduleName } from './plans/options.ts';
 export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './plans/options.ts';
 export { type RowFeature, train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from './trainer.ts';

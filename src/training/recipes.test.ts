@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseLoraChoice } from './plans/adaptation.ts';
-import { recipe, recipeNames, withRecipe } from './recipes.ts';
-import { parseTrainingSettings } from './plans/options.ts';
+import { parseTrainingSettings, recipe, recipeNames, withRecipe } from './plans/options.ts';
 
 describe('recipes', () => {
   it.each(recipeNames)('%s is made of valid settings, with the betas of the paper', (name) => {

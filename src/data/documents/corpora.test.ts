@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { corpora, readCorpus } from './corpora.ts';
-import type { Document } from './documents.ts';
+import { type Document, corpora, readCorpus } from './documents.ts';
 
 async function read(name: string, registry = corpora): Promise<Document[]> {
   const documents: Document[] = [];

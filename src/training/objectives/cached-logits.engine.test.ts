@@ -18,8 +18,7 @@ import { parseTrainingSettings } from '../plans/options.ts';
 import { train, type TrainingOutcome } from '../trainer.ts';
 import { openCachedLogits, cachedLogitsBytes, cachedLogitsObjective, topDivergence } from './cached-logits.ts';
 import type { KeptFeature } from '../updates.ts';
-import { attentionParameters, transferParameters } from './distillation.ts';
-import { logitsObjective } from './next-token.ts';
+import { attentionParameters, logitsObjective, transferParameters } from './distillation.ts';
 
 const teacher = describeCausalModel(tinyConfig('llama'));
 const model = teacher.withMixers(teacher.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));

@@ -30,8 +30,8 @@ import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
 import { runsLean } from '../step-cost.ts';
 import type { KeptFeature } from '../updates.ts';
-import { teacherSource } from './distillation.ts';
-import { type Objective, logarithm, overPositions, sumOverPositions } from './next-token.ts';
+import { logarithm, teacherSource } from './distillation.ts';
+import { type Objective, overPositions, sumOverPositions } from './next-token.ts';
 import { remove } from '../../files/remove.ts';
 
 /** Tokens that are kept of a position, by default. */

@@ -13,15 +13,15 @@ import { mixerPreset } from '../../attention/presets.ts';
 import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError } from '../../errors.ts';
 import { sum } from '../../graph/ops/contraction.ts';
-import { add, mul, sub } from '../../graph/ops/elementwise.ts';
-import { mean } from '../../graph/ops/normalization.ts';
+import { add, log, maximum, mul, sub } from '../../graph/ops/elementwise.ts';
+import { mean, softmax } from '../../graph/ops/normalization.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Value } from '../../graph/graph.ts';
 import { exchangeableMixers, freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { constantPositions, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
+import { constantPositions, parallelHidden, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import { type ParameterSource, consequencesOf } from '../../nn/parameters.ts';
-import type { Objective } from './next-token.ts';
+import { type Objective, sumOverPositions } from './next-token.ts';
 
 /** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */
 export function transferredLayers(teacher: CausalModel, student: CausalModel): number[] {
@@ -176,4 +176,52 @@ export function transferParameters<P extends AnyParameter>(
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+// Distillation by logits: after every token, the student's prediction approaches the teacher's,
+//
+//     loss = Σ_tokens KL(p_teacher ‖ p_student) = Σ_tokens Σ_v p_teacher(v) (ln p_teacher(v) − ln p_student(v)),
+//
+// with the student running on its own hidden states, so that later layers learn what earlier ones have changed. The text
+// matters little, since the teacher judges it: also text sampled from the teacher serves.
+
+/** The least probability that has a logarithm: the smallest normal float32. */
+const leastProbability = 1.1754943508222875e-38;
+
+/**
+ * The objective over rows as `PackedDataset` has them; labels are not read.
+ * @param trained names of the student's parameters that change; the teacher keeps its own under other names, see
+ *   `transferParameters`
+ */
+export function logitsObjective(
+  teacher: CausalModel,
+  student: CausalModel,
+  length: number,
+  trained: ReadonlySet<string>,
+): Objective {
+  const { labels: _, ...read } = packedInputs(length);
+  return {
+    inputs: read,
+    loss(source, { inputs, weights }) {
+      const rows = Number(inputs.shape[0]) * length;
+      const original = teacherSource(source, student, trained);
+      const flat = [parallelHidden(teacher, original, inputs), parallelHidden(student, source, inputs)] // [B,n,width]
+        .map((hidden) => reshape(hidden, [rows, student.sizes.width]));
+      const { vocabulary } = student.sizes;
+      return sumOverPositions([...flat, reshape(weights, [rows])], vocabulary, ([target, features, weight]) => {
+        return sum(mul(divergence(teacher.head(original, target), student.head(source, features)), weight));
+      });
+    },
+  };
+}
+
+/** KL from softmax(taught) to softmax(own), logits [positions,V] → [positions]. */
+export function divergence(taught: Value, logits: Value): Value {
+  const [exact, other] = [softmax(taught), softmax(logits)];
+  return sum(mul(exact, sub(logarithm(exact), logarithm(other))), [-1]);
+}
+
+/** ln p, at least the logarithm of the smallest normal number. */
+export function logarithm(probabilities: Value): Value {
+  return log(maximum(probabilities, leastProbability));
 }

@@ -27,8 +27,7 @@ import {
   selectParameters,
 } from '../../nn/parameters.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { recipe } from '../recipes.ts';
-import { type TrainingOptions, described } from './options.ts';
+import { type TrainingOptions, described, recipe } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
 import { validated } from '../../files/json-object.ts';
 import { weightMatrices } from '../../models/graphs/weight-matrices.ts';

@@ -7,6 +7,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
   attentionParameters,
+  logitsObjective,
   transferObjective,
   transferParameters,
   transferredLayers,
@@ -21,7 +22,6 @@ import {
 } from '../objectives/cached-logits.ts';
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { OptionsError } from '../../errors.ts';
-import { logitsObjective } from '../objectives/next-token.ts';
 import {
   type TrainingSettings,
   described,
