@@ -1,18 +1,15 @@
 /** Module hooks that strip the types from TypeScript files. */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import typescript from 'typescript';
+import { transform } from 'esbuild';
 
-const compilerOptions = {
-  target: typescript.ScriptTarget.ES2023,
-  module: typescript.ModuleKind.ESNext,
-  verbatimModuleSyntax: true,
-};
+const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true } };
 
 /** @type {import('node:module').LoadHook} */
 export async function load(url, context, nextLoad) {
   if (!url.startsWith('file:') || !url.endsWith('.ts')) return nextLoad(url, context);
-  const fileName = fileURLToPath(url);
-  const { outputText } = typescript.transpileModule(await readFile(fileName, 'utf8'), { fileName, compilerOptions });
-  return { format: 'module', source: outputText, shortCircuit: true };
+  const sourcefile = fileURLToPath(url);
+  const source = await readFile(sourcefile, 'utf8');
+  const { code } = await transform(source, { sourcefile, tsconfigRaw, loader: 'ts', target: 'es2023' });
+  return { format: 'module', source: code, shortCircuit: true };
 }

@@ -1,5 +1,5 @@
 /** The forms for whole texts, of encoders and between two texts, against the references: outputs, gradients, padding. */
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { groupMeanKind } from './group-mean.ts';
 import { examplesWith, G, mixerExamples } from './mixer-examples.ts';
@@ -9,6 +9,7 @@ import {
   handDerivedGradients,
   interleave,
   type Problem,
+  ProblemGraphs,
   randomLike,
   referenceInput,
   referenceOutput,
@@ -33,11 +34,14 @@ function draw(config: MixerConfig, n: number, queries = n): Problem {
 const whole = examplesWith('bidirectional');
 
 describe.each(whole)('$name', ({ config }) => {
+  const graphs = new ProblemGraphs();
+  afterAll(() => graphs.dispose());
+
   it.each(lengths)('graph = reference at n = %i', async (n) => {
     const problem = draw(config, n);
     const expected = referenceOutput(problem);
     const dout = randomLike(expected, n);
-    const result = await runGraph(problem, dout);
+    const result = await graphs.run(problem, dout);
     expect(relativeToPeak(result('out'), expected, 0.05)).toBeLessThan(2e-5);
     for (const [name, wanted] of Object.entries(handDerivedGradients(problem, dout) ?? {})) {
       expect(relativeToPeak(result(name), wanted, 0.05), name).toBeLessThan(2e-4);
@@ -47,7 +51,7 @@ describe.each(whole)('$name', ({ config }) => {
   it('gradients are the differences of the reference', async () => {
     const problem = draw(config, 2 * G + 3);
     const dout = randomLike(referenceOutput(problem), 9);
-    const result = await runGraph(problem, dout);
+    const result = await graphs.run(problem, dout);
     const smooth = hasSurrogateGradient(config) ? ['v'] : ['q', 'k', 'v'];
     for (const name of [...smooth, ...problem.parameters.keys()]) {
       expect(differenceError(problem, dout, name, result(`d${name}`)), name).toBeLessThan(3e-4);
@@ -63,14 +67,14 @@ describe.each(whole)('$name', ({ config }) => {
         return problem.masks?.[b][Math.floor(i / width) % problem.n] === 1 ? x : 10 * x + 3;
       });
     const other = { ...problem, k: problem.k.map(changed), v: problem.v.map(changed) };
-    const [before, after] = [await runGraph(problem, dout), await runGraph(other, dout)];
+    const [before, after] = [await graphs.run(problem, dout), await graphs.run(other, dout)];
     expect(relativeToPeak(after('out'), Float64Array.from(before('out')))).toBeLessThan(1e-6);
     expect(relativeToPeak(referenceOutput(other), referenceOutput(problem))).toBe(0);
   });
 
   it('a text of padding alone gives finite outputs and gradients', async () => {
     const problem = { ...draw(config, G + 1), masks: [new Float64Array(G + 1), new Float64Array(G + 1)] };
-    const result = await runGraph(problem, randomLike({ length: 2 * (G + 1) * heads.heads * problem.E }, 4));
+    const result = await graphs.run(problem, randomLike({ length: 2 * (G + 1) * heads.heads * problem.E }, 4));
     const names = ['out', 'dq', 'dk', 'dv', ...[...problem.parameters.keys()].map((name) => `d${name}`)];
     for (const name of names) expect(result(name).every(Number.isFinite), name).toBe(true);
     expect(result('dv').every((x) => x === 0)).toBe(true);

@@ -14,7 +14,7 @@ import { vectorJacobian } from '../../src/graph/gradients.ts';
 import { Graph, type Value } from '../../src/graph/graph.ts';
 import { dataOf, float32 } from '../../src/graph/tensor.ts';
 import { Random } from '../../src/random.ts';
-import { compile } from '../../src/runtime/compile.ts';
+import { compile, type Program } from '../../src/runtime/compile.ts';
 
 /** Width of queries and keys of one branch, and of values. */
 const [S, widthOfValues] = [6, 5];
@@ -166,23 +166,26 @@ export function handDerivedGradients(problem: Problem, dout: Float64Array): Reco
 }
 
 type Mix = (positions: ProjectedPositions, parameters: MixerParameterValues, mask: Value | undefined) => Value;
+type Results = (name: string) => Float32Array;
 
-/** Output and gradients of the graph, by name; `dout` is [B,m,H,E]. */
-export async function runGraph(problem: Problem, dout: Float64Array): Promise<(name: string) => Float32Array> {
-  const { config, heads, D, E: width, m, n, masks } = problem;
-  const { heads: H, keyValueHeads: M } = heads;
+/** Shapes of the inputs of a problem's graph, by name. */
+function inputShapes({ config, heads, D, E: width, m, n }: Problem): Record<string, number[]> {
+  const [B, { heads: H, keyValueHeads: M }] = [batch.length, heads];
+  const parameters = mixerParameters(config, { ...heads, headWidth: D, valueWidth: width });
+  return {
+    q: [B, m, H, D],
+    k: [B, n, M, D],
+    v: [B, n, M, width],
+    ...Object.fromEntries(parameters.map(({ name, shape }) => [name, [...shape]])),
+  };
+}
+
+/** Output and gradients of the mixer of a problem. */
+async function compileProblem(problem: Problem): Promise<Program> {
+  const { config, heads, E: width, m, n, masks } = problem;
   const B = batch.length;
   const graph = new Graph('mixer');
-  const shapes: Record<string, number[]> = { q: [B, m, H, D], k: [B, n, M, D], v: [B, n, M, width] };
-  const data: Record<string, Float64Array> = {
-    q: interleave(problem.q, H, D),
-    k: interleave(problem.k, M, D),
-    v: interleave(problem.v, M, width),
-  };
-  for (const { name, shape } of mixerParameters(config, { ...heads, headWidth: D, valueWidth: width })) {
-    shapes[name] = [...shape];
-    data[name] = problem.parameters.get(name) ?? new Float64Array(0);
-  }
+  const shapes = inputShapes(problem);
   const names = Object.keys(shapes);
   const values: Record<string, Value> = Object.fromEntries(
     names.map((name) => [name, graph.input(name, 'float32', shapes[name])]),
@@ -192,12 +195,26 @@ export async function runGraph(problem: Problem, dout: Float64Array): Promise<(n
   const mask = masks && graph.input('mask', 'float32', [B, n]);
   const { q, k, v, ...parameters } = values;
   const out = mix({ q, k, v }, parameters, mask);
-  const upstream = graph.input('dout', 'float32', [B, m, H, width]);
+  const upstream = graph.input('dout', 'float32', [B, m, heads.heads, width]);
   graph.output('out', out);
   vectorJacobian([out], [upstream], Object.values(values)).forEach((gradient, i) => {
     graph.output(`d${names[i]}`, gradient);
   });
-  await using program = await compile(graph);
+  return await compile(graph);
+}
+
+async function runProblem(program: Program, problem: Problem, dout: Float64Array): Promise<Results> {
+  const { heads, D, E: width, m, n, masks } = problem;
+  const { heads: H, keyValueHeads: M } = heads;
+  const B = batch.length;
+  const data: Record<string, Float64Array> = {
+    q: interleave(problem.q, H, D),
+    k: interleave(problem.k, M, D),
+    v: interleave(problem.v, M, width),
+    ...Object.fromEntries(problem.parameters),
+  };
+  const shapes = inputShapes(problem);
+  const names = Object.keys(shapes);
   const feeds = {
     ...Object.fromEntries(names.map((name) => [name, float32(shapes[name], data[name])])),
     ...(masks && { mask: float32([B, n], interleave(masks, 1, 1)) }),
@@ -206,6 +223,31 @@ export async function runGraph(problem: Problem, dout: Float64Array): Promise<(n
   const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.inputs.has(name)));
   const results = await program.run(given, ['out', ...names.map((name) => `d${name}`)]);
   return (name) => dataOf(results[name], 'float32');
+}
+
+/** Output and gradients of the graph, by name; `dout` is [B,m,H,E]. */
+export async function runGraph(problem: Problem, dout: Float64Array): Promise<Results> {
+  await using program = await compileProblem(problem);
+  return await runProblem(program, problem, dout);
+}
+
+/** The graphs of one mixer, each compiled once for all problems of its sizes. */
+export class ProblemGraphs {
+  readonly #programs = new Map<string, Promise<Program>>();
+
+  /** As `runGraph`. */
+  async run(problem: Problem, dout: Float64Array): Promise<Results> {
+    const { config, heads, D, m, n, masks } = problem;
+    const key = JSON.stringify([config, heads, D, m, n, masks !== undefined]);
+    const program = this.#programs.get(key) ?? compileProblem(problem);
+    this.#programs.set(key, program);
+    return await runProblem(await program, problem, dout);
+  }
+
+  async dispose(): Promise<void> {
+    for (const program of this.#programs.values()) await (await program).dispose();
+    this.#programs.clear();
+  }
 }
 
 /** Normal numbers. */

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { tokenLosses } from '../../src/evaluation/perplexity/losses.ts';
 import { perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { EngineScorer } from '../../src/engine/scoring/engine-scorer.ts';
 import type { ScoreRequest } from '../../src/engine/scoring/scorer.ts';
@@ -36,20 +37,18 @@ const requests: ScoreRequest[] = Array.from({ length: 6 }, (_, question) => {
   return [' yes', ' no', ' She was happy to see her dog', ' maybe'].map((continuation) => ({ context, continuation }));
 }).flat();
 
-/** Each request by itself, in the parallel form. */
+/** Each request as a whole sequence, in the parallel form. */
 async function expected(
   { model, parameters }: ModelWithWeights,
   tokenizer: Tokenizer,
   bos: boolean,
 ): Promise<number[]> {
-  const scores: number[] = [];
-  for (const request of requests) {
+  const windows = requests.map((request) => {
     const { tokens, scored } = scoredSequence(tokenizer, request, { bos, maxLength: 4096 });
-    const window = { tokens: Int32Array.from(tokens), scoredFrom: tokens.length - scored };
-    const { nll } = await perplexity(model, parameters, { windows: [window], documents: 1 });
-    scores.push(-nll * scored);
-  }
-  return scores;
+    return { tokens: Int32Array.from(tokens), scoredFrom: tokens.length - scored };
+  });
+  const losses = await tokenLosses(model, parameters, windows);
+  return losses.map((row, index) => -row.subarray(windows[index].scoredFrom - 1).reduce((sum, loss) => sum + loss, 0));
 }
 
 function largestDifference(first: readonly number[], second: readonly number[]): number {
