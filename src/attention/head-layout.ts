@@ -13,7 +13,6 @@ export class HeadLayout {
   readonly queries: Value;
   readonly #repeat: number;
   readonly #keyValueHeads: number;
-  readonly #q: Value;
   /** Rows of zeros before the queries of a matrix. */
   readonly #spare: number;
 
@@ -23,7 +22,6 @@ export class HeadLayout {
    */
   constructor(q: Value, keyValueHeads: number, inCompany = false) {
     const [B, T, H, D] = q.shape;
-    this.#q = q;
     this.#spare = inCompany && Number(H) === keyValueHeads ? 1 : 0;
     this.#keyValueHeads = keyValueHeads;
     this.#repeat = Number(H) / keyValueHeads;
@@ -59,13 +57,12 @@ export class HeadLayout {
 
   /**
    * `mapped` by a map that multiplies every row by a matrix of its head, row by row: rows have the same bits however many there are.
-   * @param map from [B,T,H,1,D] to [B,T,H,1,F]
+   * @param map from [B,H,T,1,D] to [B,H,T,1,F]
    */
   mappedOneByOne(map: (queries: Value) => Value): Value {
-    const [B, T, H, D] = this.#q.shape;
-    const features = map(reshape(this.#q, [B, T, H, 1, D]));
-    const [, , , , F] = features.shape;
-    return new HeadLayout(reshape(features, [B, T, H, F]), this.#keyValueHeads, this.#spare > 0).joined;
+    const [B, M, R, T, D] = this.queries.shape;
+    const features = map(reshape(this.queries, [B, multiplyDims(M, R), T, 1, D]));
+    return this.join(reshape(features, [B, M, R, T, features.shape[4]]));
   }
 
   /** [B,M,R·T,E] → [B,T,H,E] */

@@ -33,6 +33,8 @@ export type StepWeights = 'prompt' | 'step';
 
 /** Prompt tokens of a step where no layer wants fewer: enough rows for fast products, few enough for small masks. */
 const usualChunk = 128;
+/** Positions of a prompt that caches grow for at once: for every other size of theirs, the runtime plans its memory anew. */
+const promptGrowth = 256;
 /** Equal numbers after which single rows count as added up like rows among others. */
 const manyNumbers = 2 ** 16;
 
@@ -356,6 +358,7 @@ export class StepEngine implements AsyncDisposable {
       const nodes = [...part.keys()];
       const request = { state, tree: chain(part.length), tokens: part, wanted: all ? nodes : [part.length - 1] };
       const [output] = await this.step([request], weights);
+      state.reserve(part.length, Math.min(tokens.length - start, promptGrowth));
       await this.commit(request, output, nodes);
       yield { output, start, end };
     }

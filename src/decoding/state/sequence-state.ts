@@ -105,13 +105,16 @@ export class SequenceState {
     for (const [layer, numbers] of sums) this.layerSums[layer]?.set(numbers);
   }
 
-  /** Makes room for `count` more positions in growing caches. */
-  reserve(count: number): void {
+  /**
+   * Makes room for `count` more positions in growing caches.
+   * @param soon positions that follow, for which room is made where caches grow now. Default: those
+   */
+  reserve(count: number, soon = count): void {
     for (const slots of this.layout.slotLayouts) {
       const positions = this.positions(slots);
       const held = positions.length;
       if (slots.ring !== undefined || this.length + count <= held) continue;
-      const wanted = Math.max(this.length + count, Math.ceil(held * 1.125));
+      const wanted = Math.max(this.length + soon, Math.ceil(held * 1.125));
       const size = Math.ceil(wanted / cacheGrowth) * cacheGrowth;
       const grown = new Int32Array(size).fill(emptySlot);
       grown.set(positions);

@@ -66,6 +66,12 @@ function projection(
   );
 }
 
+/** A number or a matrix of each head [heads,…], for rows by themselves: [heads,1,…]. */
+export function rowwise(perHead: Value): Value {
+  const [heads, ...own] = perHead.shape;
+  return reshape(perHead, [heads, 1, ...own]);
+}
+
 /** The map's own factor of its features, next to the caller's. */
 function ownFactor(map: FeatureMap, features: Value): number {
   return map.name === 'balanced' ? Math.sqrt(Number(features.shape[features.rank - 1])) : 1;
@@ -110,8 +116,8 @@ const graphFeatures: { readonly [N in FeatureMapName]: GraphFeatures<N> } = {
 
 /**
  * φ of rows.
- * @param x [B,heads,rows,D]; B and rows may be named dimensions
- * @returns [B,heads,rows,m]
+ * @param x [B,heads,rows,D], or [B,heads,rows,1,D], which a learned map multiplies row by row; B and rows may be named dimensions
+ * @returns [B,heads,rows,m] or [B,heads,rows,1,m]
  */
 export function mapFeatures<Name extends FeatureMapName>(
   map: FeatureMapOf<Name> & { name: Name },
@@ -119,8 +125,9 @@ export function mapFeatures<Name extends FeatureMapName>(
   context: FeatureContext,
 ): Value {
   const name: Name = map.name;
-  const { factor } = context;
-  const features = graphFeatures[name](map, x, context);
+  const { factor, weight } = context;
+  const byRow = weight !== undefined && x.rank > 4;
+  const features = graphFeatures[name](map, x, { ...context, weight: byRow ? rowwise(weight) : weight });
   const own = ownFactor(map, features);
   return mul(features, factor === undefined ? own : mul(factor, own));
 }

@@ -35,9 +35,9 @@ function step(config: GatedMixer, input: StepInput): MixerStepOutput {
     return { side, scale: scoring.scale, weight };
   };
   const [B, T, M, D] = input.k.shape;
-  const ofKeys = mapRows(map, reshape(input.k, [B, T, M, 1, D]), context('key')); // [B,T,M,1,F]
+  const ofKeys = mapRows(map, reshape(nodeRows(input.k), [B, M, T, 1, D]), context('key')); // [B,M,T,1,F]
   const F = Number(ofKeys.shape[4]);
-  const keys = nodeRows(reshape(ofKeys, [B, T, M, F]));
+  const keys = reshape(ofKeys, [B, M, T, F]);
   const ofQueries = (rows: Value): Value => mapRows(map, rows, context('query'));
   const queries = hasLearnedMap(map) ? heads.mappedOneByOne(ofQueries) : heads.mapped(ofQueries); // [B,M,R*T,F]
   const logs = nodeRows(logDecays(decay, input.v, parameters, open && softplusOfRuntime)); // [B,M,T,1]

@@ -12,7 +12,7 @@ import { scoreBias } from '../../attention-mask.ts';
 import { type Grouping, groupKeys, groupQueries, groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { MixerParameterValues, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import { mapFeatures } from '../features/map-graph.ts';
+import { mapFeatures, rowwise } from '../features/map-graph.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import { summedValues } from '../features/output.ts';
 import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
@@ -41,10 +41,11 @@ export function countedValues(values: Value): Value {
   return summedValues('ratio', values);
 }
 
-/** β φ of queries [B,H,rows,D], or [B,T,H,1,D]. */
+/** β φ of queries [B,H,rows,D], or [B,H,rows,1,D]. */
 export function queryFeatures({ map }: WindowMemory, q: Value, scale: number, parameters: MixerParameterValues): Value {
   const score = learnedParameter(parameters, memoryScoreName);
-  const factor = exp(reshape(score, [1, score.shape[0], 1, 1]));
+  const perHead = exp(reshape(score, [score.shape[0], 1, 1]));
+  const factor = q.rank > 4 ? rowwise(perHead) : perHead;
   return mapFeatures(map, q, { side: 'query', scale, weight: parameters[queryMapName], factor });
 }
 

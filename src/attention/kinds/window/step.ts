@@ -43,8 +43,8 @@ import { featuresOf, isLearnedMap } from '../features/maps.ts';
 import type { WindowMemory, WindowMixer } from './config.ts';
 import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures, type RememberedRow } from './memory.ts';
 
-/** The inputs of older rows: their slots, and, of them and the nodes' own, which nodes see which, and their ages. */
-const olderNames = { slots: 'older', seen: 'older.seen', ages: 'older.age' } as const;
+/** The inputs of older rows: their slots and nodes, which nodes see which, and their ages. */
+const olderNames = { slots: 'older', nodes: 'older.nodes', seen: 'older.seen', ages: 'older.age' } as const;
 
 function decays({ memory }: WindowMixer): boolean {
   return memory !== null && memory.decay !== 'none';
@@ -54,21 +54,23 @@ export const windowInputs: LayoutInputs<WindowMixer> = {
   tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
   declare(config, { slots, treeRows, opens }, named) {
     if (config.memory === null) return {};
-    const older = named('U');
-    const rows = { [olderNames.slots]: { dtype: 'int32' as const, shape: [older] } };
+    const [older, nodes] = [named('U'), named('N')];
+    const list = (length: string) => ({ dtype: 'int32' as const, shape: [length] });
+    const rows = { [olderNames.slots]: list(older) };
     const ages = decays(config) ? declareGroupAges(slots, treeRows) : {};
     // Without open rows the same is gathered from the masks, as in exports of earlier versions.
     if (!opens) return { ...rows, ...ages };
-    const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, 'T')] };
-    const seen = { ...rows, [olderNames.seen]: ofRows };
+    const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, nodes)] };
+    const seen = { ...rows, [olderNames.nodes]: list(nodes), [olderNames.seen]: ofRows };
     return decays(config) ? { ...seen, [olderNames.ages]: ofRows, [ageNames.sums]: ages[ageNames.sums] } : seen;
   },
   feeds(config, steps, nodes, slots) {
-    const rows = olderSlots(config, steps);
-    const { seen, ages } = olderRows(config, steps, nodes, rows);
-    const shape = [steps.length, 1, nodes, rows.length + nodes];
+    const lists = olderLists(config, steps, nodes);
+    const { seen, ages } = olderRows(config, steps, nodes, lists);
+    const shape = [steps.length, 1, nodes, lists.slots.length + lists.nodes.length];
     const older = {
-      [olderNames.slots]: tensor('int32', [rows.length], rows),
+      [olderNames.slots]: tensor('int32', [lists.slots.length], lists.slots),
+      [olderNames.nodes]: tensor('int32', [lists.nodes.length], lists.nodes),
       [olderNames.seen]: tensor('float32', shape, seen),
     };
     if (!decays(config)) return older;
@@ -81,35 +83,43 @@ function ringPositions({ slotPositions, open }: SequenceStep): Int32Array {
   return slotPositions.length === 0 && open !== undefined ? open.positions : slotPositions;
 }
 
+/** Slots of the ring and nodes, of all sequences, with rows that are not folded. */
+interface OlderLists {
+  readonly slots: Int32Array;
+  readonly nodes: Int32Array;
+}
+
 /**
- * Slots with rows that are not folded, and that some node's window has moved past, of all sequences; at least one, so that no
- * tensor is empty. Masks say who reads which.
+ * The rows that some node's window has moved past; masks say who reads which. A slot at least, so that no tensor is empty; no nodes
+ * where a tree stays within a group.
  */
-function olderSlots(config: WindowMixer, steps: readonly SequenceStep[]): Int32Array {
+function olderLists(config: WindowMixer, steps: readonly SequenceStep[], T: number): OlderLists {
   const older = new Set<number>();
+  let nodes = 0;
   for (const step of steps) {
     const { tree, committed } = step;
     const folded = Math.max(windowStart(committed, config), config.sinks);
     const end = windowStart(committed + tree.depths.reduce((most, depth) => Math.max(most, depth), 0), config);
     if (end <= folded) continue;
+    if (end > committed) nodes = T;
     ringPositions(step).forEach((position, slot) => {
       if (position >= folded && position < end) older.add(slot);
     });
   }
-  return Int32Array.from(older.size === 0 ? [0] : [...older].sort((a, b) => a - b));
+  return {
+    slots: Int32Array.from(older.size === 0 ? [0] : older).sort(),
+    nodes: Int32Array.from({ length: nodes }, (_, node) => node),
+  };
 }
 
-/**
- * Which of the older rows, and of the nodes themselves, a node's window has moved past, and how many groups ago: [B,T,U+T] each.
- * All zeros where the nodes are in one group.
- */
+/** Which of the older rows and nodes a node's window has moved past, and how many groups ago: [B,T,U+N] each. */
 function olderRows(
   config: WindowMixer,
   steps: readonly SequenceStep[],
   nodes: number,
-  slots: Int32Array,
+  { slots, nodes: listed }: OlderLists,
 ): { readonly seen: Float32Array; readonly ages: Float32Array } {
-  const columns = slots.length + nodes;
+  const columns = slots.length + listed.length;
   const seen = new Float32Array(steps.length * nodes * columns);
   const ages = new Float32Array(seen.length);
   steps.forEach((step, b) => {
@@ -129,9 +139,9 @@ function olderRows(
       slots.forEach((slot, column) => {
         mark(column, positions[slot], committed);
       });
-      tree.depths.forEach((other, column) => {
-        if (tree.isAncestorOrSelf(node, column)) mark(slots.length + column, committed + other, Infinity);
-      });
+      for (const other of listed.subarray(0, tree.size)) {
+        if (tree.isAncestorOrSelf(node, other)) mark(slots.length + other, committed + tree.depths[other], Infinity);
+      }
     });
   });
   return { seen, ages };
@@ -167,30 +177,26 @@ function mixedRows(
 ): Value {
   const { open } = input;
   const ofTree = scoresOf(input, input.heads, tree.keys);
-  const scores = ring === undefined ? [ofTree] : [scoresOfRing(sinks, input), ofTree];
+  const ofRing = ring === undefined ? [] : scoresOfRing(sinks, input);
   const biases = blocks.map((block) => biasOf(block, input)); // [B,1 or M,R*T,rows]
   const C = Number(ring?.keys.shape[2] ?? Number.POSITIVE_INFINITY);
   if (C > mostInStretch) {
+    const scores = [...(ofRing.length === 0 ? [] : [concat(ofRing, 3)]), ofTree];
     const masked = scores.map((score, i) => add(score, biases[i]));
     return softmaxValues(input, blocks, masked, columns);
   }
-  const between = ([first, last]: readonly Value[], others: readonly Value[]): Value =>
-    concat([first, ...others, last], 3);
-  const unbiased = mul(slice(biases[0], 3, 0, 1), 0);
-  const ofColumns = columns.map(({ score }) => score);
+  const [ringBias, treeBias] = biases;
+  const unbiased = mul(slice(ringBias, 3, 0, 1), 0);
   const all = add(
-    between(scores, ofColumns),
-    between(
-      biases,
-      ofColumns.map(() => unbiased),
-    ),
+    concat([...ofRing, ...columns.map(({ score }) => score), ofTree], 3),
+    concat([ringBias, ...columns.map(() => unbiased), treeBias], 3),
   );
   const weights = open === undefined ? softmax(all) : exp(sub(all, max(all, [-1], true)));
   const apart = columns.flatMap(({ value }, i) =>
     value === undefined ? [] : [mul(value, slice(weights, 3, C + i, C + i + 1))],
   );
-  const ofRows = [slice(weights, 3, 0, C), slice(weights, 3, C + columns.length)];
-  const mixed = addAll([...apart, weightedValues(blocks, ofRows)]);
+  const ofBlocks = [slice(weights, 3, 0, C), slice(weights, 3, C + columns.length)];
+  const mixed = addAll([...apart, weightedValues(blocks, ofBlocks)]);
   if (open?.onesOfRing === undefined) return mixed;
   const { onesOfRing, ones } = open;
   const others = columns.length === 0 ? [] : [slice(onesOfRing, 2, 0, columns.length)];
@@ -214,12 +220,20 @@ function rememberedRow(
   return { score: maximum(log(total), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
 }
 
-/** Scores of the ring's rows; the sinks have their own form of the queries. */
-function scoresOfRing(sinks: number, input: StepInput): Value {
+/** Scores of the ring's rows, in parts: the sinks have their own form of the queries. */
+function scoresOfRing(sinks: number, input: StepInput): Value[] {
   const { heads, far, ring } = input;
   const all = scoresOf(input, heads, ring.keys);
-  if (far === undefined || sinks === 0) return all;
-  return concat([scoresOf(input, heads.of(far), slice(ring.keys, 2, 0, sinks)), slice(all, 3, sinks)], 3);
+  if (far === undefined || sinks === 0) return [all];
+  // Gathered: a slice of an inner axis takes three times as long.
+  const places = ring.keys.graph.sharedConstant(`sinks ${sinks}`, () =>
+    tensor(
+      'int32',
+      [sinks],
+      Int32Array.from({ length: sinks }, (_, i) => i),
+    ),
+  );
+  return [scoresOf(input, heads.of(far), gather(ring.keys, places, 2)), slice(all, 3, sinks)];
 }
 
 /** Additive bias of row scores: `maskedScore` for hidden rows, and the model's bias by distance. */
@@ -243,14 +257,17 @@ function olderSums(
   const declared: Readonly<Record<string, Value | undefined>> = inputs;
   const besides = (ofRing: Value, ofNodes: Value): Value =>
     concat([gather(ofRing, inputs[olderNames.slots], 3), ofNodes], 3);
+  const listed = declared[olderNames.nodes];
   const M = Number(heads.queries.shape[1]);
   const map = (rows: Value): Value => queryFeatures(memory, rows, scoring.scale, parameters);
   const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
 
-  const older = (part: 'keys' | 'values'): Value =>
-    concat([gather(ringRows[part], inputs[olderNames.slots], 2), nodes[part]], 2); // U + T rows
-  const features = keyFeatures(memory, older('keys'), scoring.scale, parameters); // [B,M,U+T,F]
+  const older = (part: 'keys' | 'values'): Value => {
+    const ofNodes = listed === undefined ? nodes[part] : gather(nodes[part], listed, 2);
+    return concat([gather(ringRows[part], inputs[olderNames.slots], 2), ofNodes], 2); // U + N rows
+  };
+  const features = keyFeatures(memory, older('keys'), scoring.scale, parameters); // [B,M,U+N,F]
   const products = matmul(queries, features, { transposeB: true });
   const seen = declared[olderNames.seen] ?? besides(ring.masks.earlier, treeMasks.earlier);
   const unfolded = mul(products, heads.tile(seen));
