@@ -1,7 +1,7 @@
 /** Functions for mixers of any kind, by the table of `kinds/index.ts`: configurations, queries, parameters, state, graphs. */
 import { z } from 'zod';
 import { internalError, LinnetError } from '../errors.ts';
-import { validated } from '../files/json-object.ts';
+import { validated } from '../files/schema-problems.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/layout.ts';

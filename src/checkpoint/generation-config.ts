@@ -1,7 +1,9 @@
 /** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { type JsonObject, isJsonObject, parseJsonObject, schemaProblems, whole } from '../files/json-object.ts';
+import { type JsonObject, isJsonObject, parseJsonObject } from '../files/json-object.ts';
+import { whole } from '../files/whole-numbers.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
 

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
-import { parseJson, validated } from '../files/json-object.ts';
+import { parseJson } from '../files/json-object.ts';
+import { validated } from '../files/schema-problems.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 
 /** More nodes than a step can verify with profit, on any machine known. */

@@ -5,7 +5,8 @@
  */
 import { z } from 'zod';
 import { BrokenLogitsError, LinnetError } from '../errors.ts';
-import { validated, whole } from '../files/json-object.ts';
+import { whole } from '../files/whole-numbers.ts';
+import { validated } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { requireCount, requireKind, requireTokens } from '../files/arguments.ts';

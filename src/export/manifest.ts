@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
-import { validated, whole } from '../files/json-object.ts';
+import { whole } from '../files/whole-numbers.ts';
+import { validated } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
 import type { StepForms } from '../models/graphs/step-forms.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';

@@ -2,9 +2,8 @@
  * Parsing the JSON files of a model: strict UTF-8, one object at the top, and where it matters no key twice. Bounds are found
  * by one look at the bytes, before a parser builds a thousand times their size of objects.
  */
-import { type ErrorCode, LinnetError, reasonOf } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName } from './name-list.ts';
-import { z } from 'zod';
 
 /** A parsed JSON object whose values are still to be checked. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -154,44 +153,4 @@ function endOfString(text: string, start: number): number {
 
 function decodeKey(literal: string): string {
   return literal.includes('\\') ? String(JSON.parse(literal)) : literal.slice(1, -1);
-}
-
-// Values checked by a schema, and the problems of a refused one: one a line, of bounded number.
-
-const mostLines = 20;
-/** Of a line; names of fields come from the file that is refused. */
-const longestLine = 240;
-
-/**
- * A value as a schema has it.
- * @param refusal first line of the error; the problems follow on lines of their own
- * @throws LinnetError of `code`
- */
-export function validated<Schema extends z.ZodType>(
-  schema: Schema,
-  value: unknown,
-  code: ErrorCode,
-  refusal: string,
-): z.output<Schema> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError(code, `${refusal}:\n${schemaProblems(result.error)}`, { cause: result.error });
-}
-
-/** The problems, each with the place it is at, as `z.prettifyError` words them. */
-export function schemaProblems(error: z.ZodError): string {
-  const lines = z.prettifyError(error).split('\n');
-  const shown = lines
-    .slice(0, mostLines)
-    .map((line) => (line.length > longestLine ? `${line.slice(0, longestLine)}…` : line));
-  if (lines.length > mostLines) shown.push(`… and ${lines.length - mostLines} more lines of such`);
-  return shown.join('\n');
-}
-
-// Whole numbers in schemas.
-
-/** A whole number of `least` to `most`, both included. */
-export function whole(least = 0, most?: number): z.ZodInt {
-  const schema = z.int().min(least);
-  return most === undefined ? schema : schema.max(most);
 }

@@ -12,7 +12,8 @@ import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
 import { makeFolder, writeFileAtomic } from './atomic.ts';
-import { checkJsonLimits, validated } from './json-object.ts';
+import { checkJsonLimits } from './json-object.ts';
+import { validated } from './schema-problems.ts';
 import { fileError, readInFolder } from './regular-file.ts';
 
 /** A kind of file in a run folder. */

@@ -1,7 +1,9 @@
 /** Reading config.json by the schema of a family; fields without effect on the model's function are allowed, too. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { type JsonObject, isJsonObject, schemaProblems, whole } from '../files/json-object.ts';
+import { type JsonObject, isJsonObject } from '../files/json-object.ts';
+import { whole } from '../files/whole-numbers.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { isExchangeable, mixerSchemaOf } from '../attention/mixers.ts';
 

@@ -1,7 +1,8 @@
 /** `linnet work`: takes jobs that other commands put into a queue. */
 import { z } from 'zod';
 import { OptionsError } from '../../errors.ts';
-import { parseJsonObject, validated } from '../../files/json-object.ts';
+import { parseJsonObject } from '../../files/json-object.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { layerJobHandler, layerJobKind } from '../../conversion/remote-layers.ts';
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';

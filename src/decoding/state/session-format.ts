@@ -25,7 +25,7 @@ import { parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/sa
 import type { TensorEntry } from '../../checkpoint/safetensors/encoding.ts';
 import type { TensorData } from '../../checkpoint/safetensors/stored-dtypes.ts';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/json-object.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import {
   type AnyTensor,
   dataOf,

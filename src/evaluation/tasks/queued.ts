@@ -5,7 +5,8 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { validated, whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
 import type { QuestionOptions } from './requests.ts';

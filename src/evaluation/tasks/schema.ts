@@ -5,7 +5,8 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { validated, whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { filterSchema } from './filters/filter.ts';
 import { exactMatchFields } from './metrics/exact-match.ts';
 import { metrics, outputTypes } from './metrics/registry.ts';

@@ -5,7 +5,7 @@ import { recipeNames } from '../../training/plans/options.ts';
 import { byName, measuredNumber, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
 import { glueTasks, measureNames } from './glue.ts';
-import { whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const glueNames = glueTasks.map(({ name }) => name);
 

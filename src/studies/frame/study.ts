@@ -5,7 +5,7 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError, type Stoppable } from '../../errors.ts';
-import { validated } from '../../files/json-object.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { modelHere } from '../../open/model-names.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';

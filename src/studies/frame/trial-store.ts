@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { parseLines, type RunFile, RunFolder } from '../../files/run-folder.ts';
-import { validated } from '../../files/json-object.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { type TrialPlace, trialName } from './study.ts';
 import { remove } from '../../files/remove.ts';
 

@@ -16,7 +16,7 @@ import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type Needl
 import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
 import { sha256 } from '../../files/digest.ts';
-import { whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const folder = z.string().min(1);
 

@@ -21,7 +21,7 @@ import {
   type RuleAgreement,
   ruleCount,
 } from './verification-rules.ts';
-import { whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const tokens = whole(1, 65_536);
 const share = z.number().min(0).max(1);

@@ -6,7 +6,7 @@ import { allReadings, mixerPresetReading, presetShapes } from '../../attention/p
 import { LinnetError } from '../../errors.ts';
 import { byName, measuredNumber, naming, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
-import { whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
 
 const methodSchema = z
   .strictObject({

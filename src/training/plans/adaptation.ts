@@ -29,7 +29,7 @@ import {
 import { formatCount } from '../../report/quantities.ts';
 import { type TrainingOptions, described, recipe } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
-import { validated } from '../../files/json-object.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { weightMatrices } from '../../models/graphs/weight-matrices.ts';
 import { Random } from '../../random.ts';
 import type { Objective } from '../objectives/next-token.ts';

@@ -14,7 +14,7 @@ import { described, parseOptions, refuseLabelSmoothing, settingsOf, trainingShap
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
-import { whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
 import { selectParameters } from '../../nn/parameters.ts';
 
 export const headsShape = {

@@ -1,7 +1,8 @@
 /** The options that every training plan has, as zod schemas: the command line takes its own from them. */
 import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
-import { validated, whole } from '../../files/json-object.ts';
+import { whole } from '../../files/whole-numbers.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { adamWDefaults } from '../adamw.ts';
 
 // Settings of the paper's runs by name. P: the paper (arXiv 2406.07368) says so; C: its code does, where the paper is

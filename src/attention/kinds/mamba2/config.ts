@@ -7,7 +7,7 @@ import { learnedParameter } from '../../attention-layer.ts';
 import type { AttentionDims, MixerParameter, MixerParameterValues, ProjectedPositions } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
 import { softplus } from '../gated/decay.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const count = whole(1, 65_536);
 

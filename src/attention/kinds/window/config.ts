@@ -6,7 +6,7 @@ import { defaultGroup, groupSchema } from '../../preset.ts';
 import { sinkLogitField, sinkLogitParameters } from '../../sink-logits.ts';
 import { convolutionReach } from '../../convolution-config.ts';
 import { describeFeatureMap, isLearnedMap, mapParameters } from '../features/maps.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** Maps whose features are positive, so that weights of the memory can share a denominator with exponentials of scores. */
 const mapSchema = z.discriminatedUnion('name', [

@@ -5,7 +5,8 @@ import { readTextFile } from '../../../data/files/text-file.ts';
 import type { MadeCall } from '../../../engine/tools/call-reader.ts';
 import type { ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import { LinnetError } from '../../../errors.ts';
-import { checkJsonLimits, parseJson, validated } from '../../../files/json-object.ts';
+import { checkJsonLimits, parseJson } from '../../../files/json-object.ts';
+import { validated } from '../../../files/schema-problems.ts';
 import { functionFields, mostTools } from '../../../serving/http/dialects/tool-fields.ts';
 import type { CommandContext } from '../../framework/context.ts';
 

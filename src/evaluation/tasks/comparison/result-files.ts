@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { readLines } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
-import { parseJson, validated } from '../../../files/json-object.ts';
+import { parseJson } from '../../../files/json-object.ts';
+import { validated } from '../../../files/schema-problems.ts';
 import { entriesOf, readInFolder } from '../../../files/regular-file.ts';
 import type { AnswerValue } from '../metrics/registry.ts';
 

@@ -9,7 +9,7 @@ import { geluTanh } from '../../../graph/ops/activations.ts';
 import { onlyValue, originalMixer, size } from '../../config-fields.ts';
 import { decoderFields, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const variant: DecoderVariant = {
   family: 'gemma3_text',

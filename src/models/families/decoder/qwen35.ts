@@ -18,7 +18,8 @@ import {
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
-import { type JsonObject, whole } from '../../../files/json-object.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 

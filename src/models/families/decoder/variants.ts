@@ -20,7 +20,8 @@ import {
   withBiases,
 } from './config.ts';
 import { decoderFamily } from './model.ts';
-import { type JsonObject, whole } from '../../../files/json-object.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint

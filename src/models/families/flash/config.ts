@@ -14,7 +14,8 @@ import {
   textEndFields,
 } from '../../config-fields.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
-import { type JsonObject, whole } from '../../../files/json-object.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),

@@ -22,7 +22,8 @@ import {
   textEndFields,
 } from '../../config-fields.ts';
 import type { FamilyConfig } from '../family.ts';
-import { type JsonObject, whole } from '../../../files/json-object.ts';
+import type { JsonObject } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
 const feedForwards = {

@@ -14,7 +14,7 @@ import { finishOf, type TextRecord, usageOf, visibleScores } from './records.ts'
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
 

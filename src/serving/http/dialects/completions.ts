@@ -11,7 +11,7 @@ import { openAiFraming } from './event-stream.ts';
 import { completionLogprobs, type CompletionScore, openAiParts, textOffsets } from './answer-parts.ts';
 import { finishOf, type TextRecord, usageOf } from './records.ts';
 import { commonRefusals, sessionTurn, textFields, askedText } from './text-fields.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 function schema(limits: ServerLimits) {
   const ids = z.array(tokenId).max(limits.promptTokens);

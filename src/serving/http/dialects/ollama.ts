@@ -14,7 +14,7 @@ import { chatLogprobs, timingsOf } from './answer-parts.ts';
 import { finishOf, type TextRecord, visibleScores } from './records.ts';
 import { commonSampling, jsonSchemaField, samplingFields, askedText } from './text-fields.ts';
 import { answerTo, type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** Tokens where a request sets no limit. */
 const unboundedTokens = 4096;

@@ -22,7 +22,7 @@ import {
 } from '../request-fields.ts';
 import type { At } from './dialect.ts';
 import type { AskedText, Keep } from './records.ts';
-import { whole } from '../../../files/json-object.ts';
+import { whole } from '../../../files/whole-numbers.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
 export const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.literal(true)], {
