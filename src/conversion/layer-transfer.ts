@@ -16,7 +16,7 @@ import { whole } from '../files/whole-numbers.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
-import { mean } from '../graph/ops/normalization.ts';
+import { mean } from '../graph/ops/reduce.ts';
 import { dataOf, float32, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';

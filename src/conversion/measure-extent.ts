@@ -14,7 +14,7 @@ import type { ConversionTexts } from './texts.ts';
 import { graphCost, type GraphCost } from '../graph/cost.ts';
 import { Graph } from '../graph/graph.ts';
 import { concat, reshape } from '../graph/ops/layout.ts';
-import { max } from '../graph/ops/normalization.ts';
+import { max } from '../graph/ops/reduce.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { overPositions } from '../training/objectives/next-token.ts';
 

@@ -1,7 +1,8 @@
 /** Building the graphs of decoding and compiling them, on whatever engine. Runs in browsers too. */
 import type { Graph } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
-import { encoderGraph, foldGraph } from '../models/graphs/encoder-graph.ts';
+import { encoderGraph } from '../models/graphs/encoder-graph.ts';
+import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { byKind, decoderOf, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
 import { stepFormsOf } from '../models/graphs/step-forms.ts';

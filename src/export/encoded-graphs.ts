@@ -6,7 +6,8 @@ import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
 import { bytesPerElement, elementCount, type Tensor } from '../graph/tensor.ts';
-import { encoderGraph, foldGraph } from '../models/graphs/encoder-graph.ts';
+import { encoderGraph } from '../models/graphs/encoder-graph.ts';
+import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { medusaGraph, medusaParameters } from '../models/medusa/medusa.ts';
 import {
   type AutoregressiveModel,

@@ -7,7 +7,7 @@ import { add, cast, mul, sub } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { blockGather, blockMatmul } from '../graph/ops/quantized.ts';
-import { mean } from '../graph/ops/normalization.ts';
+import { mean } from '../graph/ops/reduce.ts';
 import { type DType, tensor, type TensorPass } from '../graph/tensor.ts';
 import type { WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { joinedName, MatrixStore, type WeightReader } from './weight-reader.ts';

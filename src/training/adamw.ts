@@ -4,7 +4,7 @@
  */
 import type { Graph, Value } from '../graph/graph.ts';
 import { add, addAll, div, minimum, mul, sqrt, sub } from '../graph/ops/elementwise.ts';
-import { sumSquare } from '../graph/ops/normalization.ts';
+import { sumSquare } from '../graph/ops/reduce.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 
 export interface AdamWConfig {

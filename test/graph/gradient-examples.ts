@@ -30,15 +30,8 @@ import {
   tanh,
   where,
 } from '../../src/graph/ops/elementwise.ts';
-import {
-  crossEntropy,
-  layerNorm,
-  max,
-  rmsNorm,
-  softmax,
-  sumSquare,
-  unitLength,
-} from '../../src/graph/ops/normalization.ts';
+import { crossEntropy, layerNorm, rmsNorm, softmax, unitLength } from '../../src/graph/ops/normalization.ts';
+import { max, sumSquare } from '../../src/graph/ops/reduce.ts';
 import { float32, int32 } from '../../src/graph/tensor.ts';
 import { gelu, geluTanh, maskedReluSquared } from '../../src/graph/ops/activations.ts';
 import { gather, gatherElements, scatterAdd } from '../../src/graph/ops/indexing.ts';

@@ -4,7 +4,7 @@ import { compile } from '../../src/runtime/compile.ts';
 import { Graph, type Value } from '../../src/graph/graph.ts';
 import { broadcastTo, matmul, sum } from '../../src/graph/ops/contraction.ts';
 import { add, mul } from '../../src/graph/ops/elementwise.ts';
-import { max } from '../../src/graph/ops/normalization.ts';
+import { max } from '../../src/graph/ops/reduce.ts';
 import { dataOf, float32, int32, tensor, type Tensor } from '../../src/graph/tensor.ts';
 import { gather, scatterAdd } from '../../src/graph/ops/indexing.ts';
 import { concat, pad, reshape, transpose } from '../../src/graph/ops/layout.ts';

@@ -5,7 +5,7 @@ import { gradients } from '../../src/graph/gradients.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { matmul } from '../../src/graph/ops/contraction.ts';
 import { add, mul, sub, tanh } from '../../src/graph/ops/elementwise.ts';
-import { mean } from '../../src/graph/ops/normalization.ts';
+import { mean } from '../../src/graph/ops/reduce.ts';
 import { float32, type Tensor, zeros } from '../../src/graph/tensor.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { adamW, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from '../../src/training/adamw.ts';

@@ -5,7 +5,7 @@ import { Graph } from '../../graph/graph.ts';
 import { sub } from '../../graph/ops/elementwise.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../graph/ops/layout.ts';
-import { max } from '../../graph/ops/normalization.ts';
+import { max } from '../../graph/ops/reduce.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';

@@ -4,7 +4,7 @@
  */
 import { Graph, type Value } from '../../graph/graph.ts';
 import { abs, mul, sub } from '../../graph/ops/elementwise.ts';
-import { max, sumSquare } from '../../graph/ops/normalization.ts';
+import { max, sumSquare } from '../../graph/ops/reduce.ts';
 import { type Tensor, type Weights, dataOf, multiplyDims, tensor } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import type { CausalModel } from '../../models/model.ts';

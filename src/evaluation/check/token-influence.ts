@@ -6,7 +6,7 @@
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { abs, sub } from '../../graph/ops/elementwise.ts';
-import { max } from '../../graph/ops/normalization.ts';
+import { max } from '../../graph/ops/reduce.ts';
 import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import { slice } from '../../graph/ops/layout.ts';
 import type { CausalModel } from '../../models/model.ts';

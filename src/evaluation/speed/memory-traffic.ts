@@ -6,7 +6,7 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
 import { Graph, liveNodes, type Value } from '../../graph/graph.ts';
 import { matmul, sum } from '../../graph/ops/contraction.ts';
-import { max } from '../../graph/ops/normalization.ts';
+import { max } from '../../graph/ops/reduce.ts';
 import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
 import { stepGraph } from '../../models/graphs/step-graph.ts';
 import type { CausalModel } from '../../models/model.ts';

@@ -30,7 +30,7 @@ export {
   tanh,
   where,
 } from './elementwise.ts';
-export { max, mean, sumSquare } from './normalization.ts';
+export { max, mean, sumSquare } from './reduce.ts';
 export { gather, gatherElements, scatterAdd } from './indexing.ts';
 export { concat, pad, reshape, slice, split, transpose } from './layout.ts';
 export { layerNorm, rmsNorm, unitLength } from './normalization.ts';

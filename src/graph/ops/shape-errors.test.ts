@@ -23,7 +23,8 @@ import {
   tanh,
   where,
 } from './elementwise.ts';
-import { crossEntropy, layerNorm, max, mean, rmsNorm, sumSquare, unitLength } from './normalization.ts';
+import { crossEntropy, layerNorm, rmsNorm, unitLength } from './normalization.ts';
+import { max, mean, sumSquare } from './reduce.ts';
 import { type DType, type Shape, int32 } from '../tensor.ts';
 import { Graph, type Value } from '../graph.ts';
 import { gather, gatherElements, scatterAdd } from './indexing.ts';

@@ -9,7 +9,8 @@ import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
-import { crossEntropy, mean } from '../../graph/ops/normalization.ts';
+import { crossEntropy } from '../../graph/ops/normalization.ts';
+import { mean } from '../../graph/ops/reduce.ts';
 import { gradientAfter } from '../../graph/ops/surrogate-gradient.ts';
 
 // Losses over positions, by blocks: of a large vocabulary the logits [T,V] are the largest tensors of a step.

@@ -16,7 +16,8 @@ import {
   sin,
   sub,
 } from '../../../graph/ops/elementwise.ts';
-import { max, softmax, unitLength } from '../../../graph/ops/normalization.ts';
+import { softmax, unitLength } from '../../../graph/ops/normalization.ts';
+import { max } from '../../../graph/ops/reduce.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import { concat, reshape } from '../../../graph/ops/layout.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';

@@ -7,7 +7,8 @@ import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { max, softmax } from '../../../graph/ops/normalization.ts';
+import { softmax } from '../../../graph/ops/normalization.ts';
+import { max } from '../../../graph/ops/reduce.ts';
 import {
   type AttentionMask,
   causalAttention,

@@ -8,7 +8,7 @@ import { convolutionOf, fitsEncoders } from '../../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames, takenOptions } from '../../../attention/presets.ts';
 import { gradients } from '../../../graph/gradients.ts';
 import { Graph } from '../../../graph/graph.ts';
-import { sumSquare } from '../../../graph/ops/normalization.ts';
+import { sumSquare } from '../../../graph/ops/reduce.ts';
 import { float32, int32, type Tensor } from '../../../graph/tensor.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
