@@ -4,6 +4,7 @@ import { internalError } from '../errors.ts';
 import { openRegularFile, readExactly } from '../files/regular-file.ts';
 import { bytesPerElement } from '../graph/tensor.ts';
 import { answerRequests } from '../runtime/worker-thread.ts';
+import { builtBlocks } from './assembled-blocks.ts';
 import { type EncodedMatrix, matrixEncoder } from './encoding.ts';
 import type { Stretch } from './encoding-threads.ts';
 
@@ -12,11 +13,13 @@ const pieceBytes = 1 << 20;
 /** Used again: fresh memory costs its first touch. */
 let room = new Uint8Array(0);
 let numbers = new Float32Array(0);
+/** Undefined: JavaScript. */
+const encodeBlocks = builtBlocks();
 
 answerRequests(async ({ path, offset, dtype, matrix, encoding }: Stretch, handover): Promise<EncodedMatrix> => {
   const convert = rowOfFile(dtype)?.toFloat32;
   if (convert === undefined) throw internalError(`${dtype} is no type of weights`);
-  const encoder = matrixEncoder(matrix, encoding);
+  const encoder = matrixEncoder(matrix, encoding, encodeBlocks);
   const rowBytes = matrix.inputs * bytesPerElement[dtype];
   const step = Math.min(matrix.outputs, Math.max(1, Math.floor(pieceBytes / rowBytes)));
   if (room.length < step * rowBytes) room = new Uint8Array(step * rowBytes);

@@ -5,8 +5,9 @@
  */
 import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
 import { LinnetError } from '../errors.ts';
-import { type BlockSize, blocksPerRow, blockZeroPoint } from '../graph/ops/quantized.ts';
+import { type BlockSize, blocksPerRow } from '../graph/ops/quantized.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
+import { type EncodeBlocks, encodeBlocks, type ErrorSums, roundingShift } from './block-codes.ts';
 
 /** A matrix of a model, without its numbers. */
 export interface MatrixShape {
@@ -52,9 +53,11 @@ export interface MatrixEncoder {
   finish(): EncodedMatrix;
 }
 
-export function matrixEncoder(matrix: MatrixShape, encoding: Encoding): MatrixEncoder {
+/** @param encode of blocks of four bits; default: JavaScript */
+export function matrixEncoder(matrix: MatrixShape, encoding: Encoding, encode?: EncodeBlocks): MatrixEncoder {
   if (encoding.kind === 'halves') return halfEncoder(matrix);
-  return encoding.kind === 'bytes' ? byteEncoder(matrix, encoding.layout) : blockEncoder(matrix, encoding.size);
+  if (encoding.kind === 'bytes') return byteEncoder(matrix, encoding.layout);
+  return blockEncoder(matrix, encoding.size, encode);
 }
 
 /** Encodes a matrix that is in memory. */
@@ -80,14 +83,6 @@ function* gatheredRows({ data, inputs, outputs }: DenseMatrix): Generator<Float3
   }
 }
 
-/** Sums for the error of a matrix: largest magnitudes and sums of squares of its weights and of their errors. */
-interface ErrorSums {
-  peak: number;
-  worst: number;
-  squares: number;
-  squaredErrors: number;
-}
-
 function noErrors(): ErrorSums {
   return { peak: 0, worst: 0, squares: 0, squaredErrors: 0 };
 }
@@ -111,9 +106,6 @@ export function weightError(name: string, pieces: readonly Pick<EncodedMatrix, '
   if (all.peak === 0) return { max: 0, rms: 0 };
   return { max: all.worst / all.peak, rms: Math.sqrt(all.squaredErrors / all.squares) };
 }
-
-/** x + this − this is x rounded to the nearest whole number, ties to even, for |x| < 2⁵¹; far quicker than Math.round. */
-const roundingShift = 1.5 * 2 ** 52;
 
 /** Codes that count from −127: −128 would have no opposite. */
 const byteRange = 127;
@@ -200,19 +192,31 @@ function putColumns(rows: Int8Array, first: number, last: number, codes: Int8Arr
  * Four bits with a scale per block of inputs: `codes` uint8 [outputs, blocks, size/2], two to a byte, and `scales`
  * float32 [outputs, blocks]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
  */
-export function blockEncoder({ inputs, outputs }: MatrixShape, size: BlockSize): MatrixEncoder {
+export function blockEncoder(
+  { inputs, outputs }: MatrixShape,
+  size: BlockSize,
+  encode: EncodeBlocks = encodeBlocks,
+): MatrixEncoder {
   const blocks = blocksPerRow(inputs, size);
   const codes = new Uint8Array((outputs * blocks * size) / 2);
   const scales = new Float32Array(outputs * blocks);
   const errors = noErrors();
-  const weights = new Float32Array(size);
-  let row = 0;
+  const padded = new Float32Array(inputs % size === 0 ? 0 : blocks * size);
+  let block = 0;
+  const add = (weights: Float32Array): void => {
+    encode(weights, size, codes.subarray((block * size) / 2), scales.subarray(block), errors);
+    block += weights.length / size;
+  };
   return {
     anyLayout: false,
     add(rows) {
-      for (let start = 0; start < rows.length; start += inputs, row++) {
-        const rowCodes = codes.subarray((row * blocks * size) / 2);
-        encodeBlockRow(rows.subarray(start, start + inputs), weights, rowCodes, scales.subarray(row * blocks), errors);
+      if (padded.length === 0) {
+        add(rows);
+        return;
+      }
+      for (let start = 0; start < rows.length; start += inputs) {
+        padded.set(rows.subarray(start, start + inputs));
+        add(padded);
       }
     },
     finish: () => ({
@@ -223,100 +227,6 @@ export function blockEncoder({ inputs, outputs }: MatrixShape, size: BlockSize):
       sums: errors,
     }),
   };
-}
-
-/** Codes and scales of one output; `weights` is room for a block. */
-function encodeBlockRow(
-  row: Float32Array,
-  weights: Float32Array,
-  codes: Uint8Array,
-  scales: Float32Array,
-  errors: ErrorSums,
-): void {
-  const size = weights.length;
-  let { peak, worst } = errors;
-  let squares = 0;
-  let squaredErrors = 0;
-  let byte = 0;
-  for (let start = 0, block = 0; start < row.length; start += size, block++) {
-    const given = Math.min(size, row.length - start);
-    for (let i = 0; i < given; i++) weights[i] = row[start + i];
-    if (given < size) weights.fill(0, given);
-    const blockPeak = peakOf(weights);
-    if (Math.abs(blockPeak) > peak) peak = Math.abs(blockPeak);
-    const scale = blockScale(weights, blockPeak);
-    const perCode = scale === 0 ? 0 : 1 / scale;
-    scales[block] = scale;
-    for (let i = 0; i < size; i += 2) {
-      const first = weights[i];
-      const second = weights[i + 1];
-      const low = blockValue(first * perCode);
-      const high = blockValue(second * perCode);
-      codes[byte++] = (low + blockZeroPoint) | ((high + blockZeroPoint) << 4);
-      const lowError = Math.abs(first - low * scale);
-      const highError = Math.abs(second - high * scale);
-      squares += first * first + second * second;
-      squaredErrors += lowError * lowError + highError * highError;
-      if (lowError > worst) worst = lowError;
-      if (highError > worst) worst = highError;
-    }
-  }
-  errors.peak = peak;
-  errors.worst = worst;
-  errors.squares += squares;
-  errors.squaredErrors += squaredErrors;
-}
-
-/** The code less the zero point, −8 to 7, of a weight over the scale. */
-function blockValue(steps: number): number {
-  const rounded = steps + roundingShift - roundingShift;
-  return rounded > 7 ? 7 : rounded < -8 ? -8 : rounded;
-}
-
-/** The weight of largest magnitude, the first of several; 0 where there are only zeros. */
-function peakOf(weights: Float32Array): number {
-  let peak = 0;
-  let size = 0;
-  for (let i = 0; i < weights.length; i++) {
-    const magnitude = Math.abs(weights[i]);
-    if (magnitude <= size) continue;
-    peak = weights[i];
-    size = magnitude;
-  }
-  return peak;
-}
-
-/**
- * The scale of least squared error; 0 for a block of zeros. The code of the weight of largest magnitude may be −8, −7.5
- * or −7: its sign decides which end of the codes it gets.
- */
-function blockScale(weights: Float32Array, peak: number): number {
-  if (peak === 0) return 0;
-  // Side by side: three sums that do not wait for each other.
-  const a = Math.fround(peak / -8);
-  const b = Math.fround(peak / -7.5);
-  const c = Math.fround(peak / -7);
-  const perA = 1 / a;
-  const perB = 1 / b;
-  const perC = 1 / c;
-  let sumA = 0;
-  let sumB = 0;
-  let sumC = 0;
-  // |weight| ≤ |peak|: no code is below −8, and with −7 none is above 7.
-  for (let i = 0; i < weights.length; i++) {
-    const weight = weights[i];
-    const codeA = weight * perA + roundingShift - roundingShift;
-    const codeB = weight * perB + roundingShift - roundingShift;
-    const codeC = weight * perC + roundingShift - roundingShift;
-    const errorA = weight - (codeA > 7 ? 7 : codeA) * a;
-    const errorB = weight - (codeB > 7 ? 7 : codeB) * b;
-    const errorC = weight - codeC * c;
-    sumA += errorA * errorA;
-    sumB += errorB * errorB;
-    sumC += errorC * errorC;
-  }
-  if (sumA <= sumB && sumA <= sumC) return a;
-  return sumB <= sumC ? b : c;
 }
 
 /** Numbers rounded per chunk, so that the results stay in the cache. */
