@@ -84,7 +84,7 @@ export async function openProgram(
     profile = false,
   } = checkOptions(options);
   const recording = profile ? await startProfile(device) : undefined;
-  const { model, inputs, outputs, nodes, modelBytes } = stored;
+  const { model, inputs, outputs, nodes, modelBytes, weightBytes } = stored;
   let session: EngineSession;
   try {
     session = await openAnySession(model, { device, threads, spin, lean, profilePrefix: recording?.prefix }, worker);
@@ -92,7 +92,7 @@ export async function openProgram(
     await recording?.source.dispose();
     throw error;
   }
-  const statistics = { nodes, modelBytes, creationMs: performance.now() - started };
+  const statistics = { nodes, modelBytes, weightBytes, creationMs: performance.now() - started };
   return new SessionProgram(
     session,
     { graph: model.name, live: inputs, unused },

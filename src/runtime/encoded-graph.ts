@@ -1,6 +1,6 @@
 /** A graph as the engine takes it: lowered for a device and encoded as ONNX. Runs in browsers too. */
 import { LinnetError } from '../errors.ts';
-import type { Graph, ValueType } from '../graph/graph.ts';
+import { type Graph, liveNodes, type ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device, OnnxGraph, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, loadDeferred, mapInitializers, separateParts } from '../graph/onnx/writer.ts';
@@ -16,6 +16,8 @@ export interface StoredGraph {
   readonly nodes: number;
   /** Bytes of the model with its weights. */
   readonly modelBytes: number;
+  /** As of `weightBytesOf`; undefined for a graph of a file. */
+  readonly weightBytes?: number;
 }
 
 /** A graph that was encoded here, in memory. */
@@ -55,6 +57,7 @@ export async function encodeGraph(
     inputs: live,
     outputs: typesByName(lowered.outputs),
     nodes: lowered.nodes.length,
+    weightBytes: weightBytesOf(graph),
     modelBytes: bytes.byteLength + sum(external.map(({ data }) => data.byteLength)) + sum(mapped.map(mappedLength)),
   };
   return { stored, unused: new Set([...graph.inputs.keys()].filter((name) => !live.has(name))) };
@@ -66,6 +69,13 @@ function withMapped(lowered: OnnxGraph): OnnxGraph {
   const inModel = [...graph.initializers, ...(graph.deferred ?? [])].map(({ tensor }) => tensor);
   const most = Math.min(sum((graph.mapped ?? []).map(mappedLength)) / 2, mostTensorBytes);
   return sum(inModel.map(byteLength)) < most ? graph : lowered;
+}
+
+/** Bytes of the weights that a run reads: all but the tables that it only looks rows up in. */
+export function weightBytesOf(graph: Graph): number {
+  const readers = liveNodes(graph.outputs.values()).filter(({ op }) => op !== 'gather' && op !== 'blockGather');
+  const weights = new Set(readers.flatMap(({ inputs }) => inputs.filter(({ origin }) => origin.kind === 'weight')));
+  return sum([...weights].map(({ dtype, shape }) => byteLength({ dtype, shape: shape.map(Number) })));
 }
 
 export function byteLength({ shape, dtype }: { readonly shape: readonly number[]; readonly dtype: FileDType }): number {

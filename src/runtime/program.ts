@@ -12,6 +12,8 @@ export interface ProgramStatistics {
   readonly nodes: number | undefined;
   /** Bytes of the encoded model, weights included. */
   readonly modelBytes: number;
+  /** Bytes of weights that a run reads, without tables that it looks rows up in; undefined for a model that was not compiled here. */
+  readonly weightBytes?: number;
   /** Time of encoding and of creating the session, in milliseconds. */
   readonly creationMs: number;
 }

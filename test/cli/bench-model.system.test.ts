@@ -68,7 +68,7 @@ describe('benchmarks of an exported folder', () => {
 });
 
 it('a token reads all matrices but the table of embeddings', () => {
-  const bytes = (dtype: 'f32' | 'w8a8'): number => weightBytesPerToken(model, { dtype });
+  const bytes = (dtype: 'f32' | 'w8a8'): number => weightBytesPerToken({}, model, { dtype });
   const table = model.sizes.vocabulary * model.sizes.width;
   const all = [...model.parameters.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   expect(bytes('f32')).toBe(4 * (all - table));

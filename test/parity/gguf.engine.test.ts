@@ -10,6 +10,7 @@ import { loadModel, openInPlace } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import { storedSource } from '../../src/export/encoded-graphs.ts';
+import { weightBytesPerToken } from '../../src/evaluation/speed/memory-traffic.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, float32, int32 } from '../../src/graph/tensor.ts';
 import { requireCausal } from '../../src/models/families/index.ts';
@@ -127,14 +128,18 @@ describe.each(names)('%s', (name) => {
 
 it('a GGUF keeps its codes when it is linearized, and computes what its decoded weights do', async () => {
   const path = join(goldenGguf('llama-q4_0') ?? '', 'model.gguf');
-  const logitsOf = async (options: OpenOptions): Promise<{ logits: Float32Array; bytes: number }> => {
+  const logitsOf = async (options: OpenOptions): Promise<{ logits: Float32Array; bytes: number; read: number }> => {
     await using softmax = await open(path, { threads: 1, ...options });
     await using model = await softmax.linearize('augmented');
     const engine = await model.engine();
     const { logits } = await engine.prefill(engine.newState(), [5, 6, 7, 8, 9, 10, 11]);
-    return { logits, bytes: engine.program.statistics.modelBytes };
+    const { modelBytes, weightBytes } = engine.program.statistics;
+    return { logits, bytes: modelBytes, read: weightBytesPerToken({ weightBytes }, model.description, undefined) };
   };
   const [coded, float] = [await logitsOf({}), await logitsOf({ dtype: 'f32' })];
   expect(coded.bytes).toBeLessThan(0.6 * float.bytes);
+  // A float32 scale for 32 codes of four bits, and few weights without codes.
+  expect(coded.read).toBeGreaterThan((5 / 32) * float.read);
+  expect(coded.read).toBeLessThan(0.3 * float.read);
   expect(farthest(softmax(coded.logits), softmax(float.logits))).toBeLessThan(0.08);
 });

@@ -4,31 +4,32 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
-import { Graph, liveNodes, type Value } from '../../graph/graph.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
 import { matmul, sum } from '../../graph/ops/contraction.ts';
 import { max } from '../../graph/ops/reduce.ts';
-import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
+import { tensor } from '../../graph/tensor.ts';
 import { stepGraph } from '../../models/graphs/step-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { sharedTables, storedParameters, unreadable } from '../../quantization/sources.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
+import { weightBytesOf } from '../../runtime/encoded-graph.ts';
+import type { ProgramStatistics } from '../../runtime/program.ts';
 import { fillState } from './decoding-speed.ts';
 import { time } from './timing.ts';
 
 /** Bytes of weights that a step of one token reads: all but the tables that it only looks up rows in. */
 export function weightBytesPerToken(
+  { weightBytes }: Pick<ProgramStatistics, 'weightBytes'>,
   model: CausalModel,
   manifest: Pick<ExportManifest, 'dtype' | 'block'> | undefined,
 ): number {
+  if (weightBytes !== undefined) return weightBytes;
   const { step } = storageTypes[manifest?.dtype ?? 'f32'];
   const shared = sharedTables((makeSource) => stepGraph(model, makeSource));
   const options = { block: manifest?.block, sharedTables: shared };
   const graph = stepGraph(model, (target) => storedParameters(step, target, unreadable, options));
-  const readers = liveNodes(graph.outputs.values()).filter(({ op }) => op !== 'gather' && op !== 'blockGather');
-  const weights = new Set(readers.flatMap(({ inputs }) => inputs.filter(({ origin }) => origin.kind === 'weight')));
-  const bytes = ({ dtype, shape }: Value): number => bytesPerElement[dtype] * elementCount(shape.map(Number));
-  return [...weights].reduce((sum, weight) => sum + bytes(weight), 0);
+  return weightBytesOf(graph);
 }
 
 /** Rows and columns of the matrix read to measure the bandwidth: 256 MB, far more than caches hold. */

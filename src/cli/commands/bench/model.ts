@@ -37,7 +37,7 @@ export const decode: Benchmark = {
       const speeds = await context.withProgress(subject, 'rounds', (_, hooks) =>
         decodingSpeed(engine, { contexts, steps, ...hooks }),
       );
-      const weights = { weightBytesPerToken: weightBytesPerToken(model, manifest) };
+      const weights = { weightBytesPerToken: weightBytesPerToken(engine.program.statistics, model, manifest) };
       timings.push(...speeds.map((speed) => ({ subject, ...rowOf(speed), stepMs: speed.timing.medianMs, ...weights })));
       if (profile) {
         await opened[Symbol.asyncDispose]();
@@ -140,7 +140,8 @@ export const verify: Benchmark = {
     state.reserve(committed);
     const peak = peakMemoryBytes();
     // Each step reads the weights once, whatever its nodes.
-    const limit = (await readBandwidth({ threads })) / weightBytesPerToken(model, opened.manifest);
+    const limit =
+      (await readBandwidth({ threads })) / weightBytesPerToken(engine.program.statistics, model, opened.manifest);
     const rows = times
       .filter(({ nodes: size }) => nodes.includes(size))
       .map(({ nodes: size, ms }) => ({
