@@ -18,5 +18,5 @@ export {
 } from './models/graphs/attention-maps.ts';
 export { compileForWeb } from './runtime/web-compile.ts';
 export { openTrainable, type TrainableModel, trainedEngine, weightsFile } from './browser/trainable-model.ts';
-export type { TrainingInput } from './training/plans/options.ts';
+export type { TrainingInput } from './training/settings.ts';
 export type { UpdateEvent } from './training/updates.ts';

@@ -21,7 +21,7 @@ import { RandomWeights } from '../../src/export/random-weights.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { freshMixerParameters } from '../../src/models/linearization/linearize.ts';
 import { publishedShape } from '../../src/models/presets/presets.ts';
-import { parseTrainingSettings } from '../../src/training/plans/options.ts';
+import { parseTrainingSettings } from '../../src/training/settings.ts';
 
 const number = (value: string) => ({ type: 'string', default: value }) as const;
 const { positionals, values } = parseArgs({

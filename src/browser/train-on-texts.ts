@@ -5,7 +5,7 @@ import type { Weights } from '../graph/tensor.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import { causalObjective } from '../training/objectives/next-token.ts';
-import { type TrainingInput, parseTrainingSettings } from '../training/plans/options.ts';
+import { type TrainingInput, parseTrainingSettings } from '../training/settings.ts';
 import { TrainingProgram } from '../training/step-program.ts';
 import {
   allParameters,

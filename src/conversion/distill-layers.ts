@@ -9,13 +9,13 @@ import type { WeightMap } from '../graph/tensor.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import {
-  described,
   memoryLimit,
   parseOptions,
   refuseLabelSmoothing,
   settingsOf,
   trainingShape,
 } from '../training/plans/options.ts';
+import { described } from '../training/settings.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from '../training/plans/run.ts';
 import { loadPackedText } from '../training/plans/text.ts';
 import type { WorkPlan } from '../training/plans/plan.ts';

@@ -17,7 +17,7 @@ import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { linearize } from '../models/linearization/linearize.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile as runtimeCompile } from '../runtime/compile.ts';
-import { parseTrainingSettings } from '../training/plans/options.ts';
+import { parseTrainingSettings } from '../training/settings.ts';
 import { HiddenFile } from './hidden-states.ts';
 import { LayerStates, type LayerStatesOptions } from './layer-states.ts';
 import { layerStepTimes, type LayerTrainingOptions, transferLayer } from './layer-transfer.ts';

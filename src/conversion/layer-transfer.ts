@@ -27,7 +27,7 @@ import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { onlyInputs } from '../runtime/program.ts';
 import { nameOfTeacher, teacherSource } from '../training/objectives/distillation.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
-import type { TrainingSettings } from '../training/plans/options.ts';
+import type { TrainingSettings } from '../training/settings.ts';
 import { runsLean } from '../training/step-cost.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.ts';
 import { HiddenFile, hiddenInput } from './hidden-states.ts';

@@ -11,7 +11,7 @@ import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type WeightMap } from '../graph/tensor.ts';
 import { type Job, type JobHandler, runJobs } from '../jobs/queue.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import { type TrainingSettings, trainingSchema } from '../training/plans/options.ts';
+import { type TrainingSettings, trainingSchema } from '../training/settings.ts';
 import {
   layerIdentity,
   layerMixerNames,

@@ -11,7 +11,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
-import type { TrainingSettings } from '../training/plans/options.ts';
+import type { TrainingSettings } from '../training/settings.ts';
 import { measureOperations, stepCost } from '../training/step-cost.ts';
 import { train } from '../training/trainer.ts';
 import { type ConvertedWeights, withUpdates } from './converted-weights.ts';

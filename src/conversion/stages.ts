@@ -12,7 +12,7 @@ import {
 } from '../training/objectives/distillation.ts';
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
 import { type Objective, causalObjective } from '../training/objectives/next-token.ts';
-import { type TrainingSettings, parseTrainingSettings } from '../training/plans/options.ts';
+import { type TrainingSettings, parseTrainingSettings } from '../training/settings.ts';
 
 /** A model with its weights, in memory or in files. */
 export interface Weighted<P extends AnyParameter = AnyParameter> {

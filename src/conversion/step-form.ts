@@ -9,7 +9,7 @@ import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { Lora } from '../nn/lora.ts';
 import { parameterCount, selectParameters } from '../nn/parameters.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
-import { trainLora } from '../training/plans/adaptation.ts';
+import { trainLora } from '../training/lora.ts';
 import { memoryAfterEngine, type MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import { fitStep, type StepCost } from '../training/step-cost.ts';

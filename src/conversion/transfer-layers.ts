@@ -1,6 +1,6 @@
 /** Attention transfer of all layers, in their order: each on the hidden states before it. */
 import type { CausalModel } from '../models/model.ts';
-import { parseTrainingSettings } from '../training/plans/options.ts';
+import { parseTrainingSettings } from '../training/settings.ts';
 import { processBytes, runsLean, stepCost, timesKept } from '../training/step-cost.ts';
 import type { UpdateEvent } from '../training/trainer.ts';
 import { passCost } from './hidden-states.ts';

@@ -1,12 +1,5 @@
 /** `linnet/training`: the training commands as functions with plain options (docs/train.md), and their parts. */
-export {
-  type LoraChoice,
-  loraOf,
-  parseLoraChoice,
-  trainLora,
-  type WholeGroup,
-  wholeParameters,
-} from './plans/adaptation.ts';
+export { type LoraChoice, loraOf, parseLoraChoice, trainLora, type WholeGroup, wholeParameters } from './lora.ts';
 export { classificationObjective } from './objectives/encoders.ts';
 export {
   transferObjective,
@@ -48,7 +41,7 @@ export {
 export type { ObjectiveName } from './plans/objectives.ts';
 export { pretrain, type PretrainOptions } from './plans/pretrain.ts';
 export type { PlannedRun, TrainingHooks, TrainingResult } from './plans/run.ts';
-export { type Recipe, recipe, type RecipeName, recipeNames, withRecipe } from './plans/options.ts';
-export { learningRate, type ScheduleConfig, type ScheduleName } from './plans/options.ts';
-export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './plans/options.ts';
+export { type Recipe, recipe, type RecipeName, recipeNames, withRecipe } from './recipes.ts';
+export { learningRate, type ScheduleConfig, type ScheduleName } from './settings.ts';
+export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './settings.ts';
 export { type RowFeature, train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from './trainer.ts';

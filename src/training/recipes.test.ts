@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { parseLoraChoice } from './plans/adaptation.ts';
-import { parseTrainingSettings, recipe, recipeNames, withRecipe } from './plans/options.ts';
+import { parseLoraChoice } from './lora.ts';
+import { parseTrainingSettings } from './settings.ts';
+import { recipe, recipeNames, withRecipe } from './recipes.ts';
 
 describe('recipes', () => {
   it.each(recipeNames)('%s is made of valid settings, with the betas of the paper', (name) => {

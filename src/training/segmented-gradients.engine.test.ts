@@ -18,10 +18,10 @@ import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
-import { loraOf, parseLoraChoice, trainLora } from './plans/adaptation.ts';
+import { loraOf, parseLoraChoice, trainLora } from './lora.ts';
 import { causalObjective } from './objectives/next-token.ts';
 import { SegmentedGradients, segmentedGradientsCost } from './segmented-gradients.ts';
-import { type TrainingInput, parseTrainingSettings } from './plans/options.ts';
+import { type TrainingInput, parseTrainingSettings } from './settings.ts';
 import { type TrainingJob, train } from './trainer.ts';
 
 describe.each(lossFamilies)('%s', (family) => {

@@ -4,7 +4,8 @@ import { describeCausalModel } from '../models/families/index.ts';
 import { publishedShape } from '../models/presets/presets.ts';
 import type { CausalModel } from '../models/model.ts';
 import { causalObjective } from './objectives/next-token.ts';
-import { type TrainingInput, memoryLimit, parseTrainingSettings } from './plans/options.ts';
+import { memoryLimit } from './plans/options.ts';
+import { type TrainingInput, parseTrainingSettings } from './settings.ts';
 import { fitStep, type PlannedJob, requireMemory, stepCost } from './step-cost.ts';
 
 function job(model: CausalModel, input: TrainingInput, trainable?: PlannedJob['trainable']): PlannedJob {

@@ -7,7 +7,7 @@ import { zeros } from '../graph/tensor.ts';
 import { parameterCount, type ParameterShapes, selectParameters } from '../nn/parameters.ts';
 import { formatBytes, formatCount } from '../report/quantities.ts';
 import { compile, type CompileOptions, type Device } from '../runtime/compile.ts';
-import { type TrainingSettings, microBatchRows } from './plans/options.ts';
+import { type TrainingSettings, microBatchRows } from './settings.ts';
 import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { segmentedGradientsCost } from './segmented-gradients.ts';

@@ -10,7 +10,7 @@ import { adamWDefaults } from './adamw.ts';
 import { causalObjective } from './objectives/next-token.ts';
 import { type StepDescription, type StepResult, TrainingProgram, type TrainingState } from './step-program.ts';
 import { startingState } from './updates.ts';
-import { parseTrainingSettings } from './plans/options.ts';
+import { parseTrainingSettings } from './settings.ts';
 
 const model = describeCausalModel(tinyConfig('llama'));
 const parameters = initializeParameters(model, new Random(3));

@@ -11,7 +11,7 @@ import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import { causalObjective } from './objectives/next-token.ts';
-import { type TrainingInput, learningRate, parseTrainingSettings, warmupSteps } from './plans/options.ts';
+import { type TrainingInput, learningRate, parseTrainingSettings, warmupSteps } from './settings.ts';
 import { type TrainingJob, totalUpdates, train, type UpdateEvent } from './trainer.ts';
 
 const plain = describeCausalModel(tinyConfig('llama'));

@@ -8,7 +8,7 @@ import type { GraphCompiler } from '../runtime/program.ts';
 import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import type { Objective } from './objectives/next-token.ts';
 import { blockTensor, joinParameterBlocks } from './parameter-blocks.ts';
-import { type TrainingSettings, learningRate, microBatchRows, warmupSteps } from './plans/options.ts';
+import { type TrainingSettings, learningRate, microBatchRows, warmupSteps } from './settings.ts';
 import {
   initialState,
   type StepDescription,

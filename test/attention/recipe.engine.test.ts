@@ -13,7 +13,7 @@ import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
 import { matrixStudy } from '../../src/studies/matrix/study.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
-import { parseTrainingSettings } from '../../src/training/plans/options.ts';
+import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { train } from '../../src/training/trainer.ts';
 import { songRows } from '../cli/text-data.ts';
 import { tinyConfig } from '../models/tiny-model.ts';

@@ -27,7 +27,7 @@ import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
 import { timeLimit } from '../../src/tokenizer/time-limit.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { trainBpe } from '../../src/tokenizer/train-bpe.ts';
-import { loraOf, parseLoraChoice } from '../../src/training/plans/adaptation.ts';
+import { loraOf, parseLoraChoice } from '../../src/training/lora.ts';
 import { golden } from '../fixtures.ts';
 import { quantizedModel, safetensorsOf, saveQuantized } from '../checkpoint/quantized-folder.ts';
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';

@@ -15,9 +15,9 @@ import {
   transferParameters,
   transferredParameters,
 } from '../../src/training/objectives/distillation.ts';
-import { loraOf, trainLora, wholeParameters } from '../../src/training/plans/adaptation.ts';
+import { loraOf, trainLora, wholeParameters } from '../../src/training/lora.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
-import { parseTrainingSettings } from '../../src/training/plans/options.ts';
+import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { train, type TrainingJob } from '../../src/training/trainer.ts';
 
 const length = 128;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { tinyConfig } from './tiny-model.ts';
 import { consequencesOf } from '../../src/nn/parameters.ts';
-import { wholeParameters } from '../../src/training/plans/adaptation.ts';
+import { wholeParameters } from '../../src/training/lora.ts';
 import { transferredParameters } from '../../src/training/objectives/distillation.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { Random } from '../../src/random.ts';

@@ -11,7 +11,7 @@ import { t5Model } from '../../src/models/families/t5/model.ts';
 import { Random } from '../../src/random.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
 import type { MedusaTraining, PairMedusaJob } from '../../src/training/objectives/draft-heads.ts';
-import { type TrainingInput, parseTrainingSettings } from '../../src/training/plans/options.ts';
+import { type TrainingInput, parseTrainingSettings } from '../../src/training/settings.ts';
 
 export type Parameters = Map<string, Tensor<'float32'>>;
 

@@ -1,7 +1,8 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { type LoraChoice, adaptationShape, parseLoraChoice } from '../../training/plans/adaptation.ts';
+import { adaptationShape } from '../../training/plans/adaptation.ts';
+import { type LoraChoice, parseLoraChoice } from '../../training/lora.ts';
 import { optional, settings, defineCommand } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import type { ValueKind } from '../framework/option-values.ts';

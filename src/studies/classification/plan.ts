@@ -1,7 +1,7 @@
 /** The plan of a study of classifiers: which models get which mixers, fine-tuned for which tasks, with which budget and seeds. */
 import { z } from 'zod';
 import { presetShapes } from '../../attention/presets.ts';
-import { recipeNames } from '../../training/plans/options.ts';
+import { recipeNames } from '../../training/recipes.ts';
 import { byName, measuredNumber, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
 import { glueTasks, measureNames } from './glue.ts';

@@ -2,7 +2,7 @@
 import { average } from '../../report/statistics.ts';
 import { formatCount, formatFixed, formatSpread } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
-import type { TrainingSettings } from '../../training/plans/options.ts';
+import type { TrainingSettings } from '../../training/settings.ts';
 import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
 import type { ClassificationMeasured, ClassificationPlace, ClassificationPlan } from './plan.ts';
 import type { TaskRows } from './rows.ts';

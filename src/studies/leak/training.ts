@@ -22,7 +22,7 @@ import type { ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
 import { causalObjective, type Objective } from '../../training/objectives/next-token.ts';
-import { parseTrainingSettings } from '../../training/plans/options.ts';
+import { parseTrainingSettings } from '../../training/settings.ts';
 import type { TrialHooks } from '../frame/study.ts';
 import { trainTrial } from '../frame/train-trial.ts';
 

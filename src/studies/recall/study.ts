@@ -9,7 +9,7 @@ import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
-import { parseTrainingSettings } from '../../training/plans/options.ts';
+import { parseTrainingSettings } from '../../training/settings.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';

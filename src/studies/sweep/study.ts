@@ -12,7 +12,7 @@ import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireFewSteps } from '../../training/plans/plan.ts';
 import { specialTokenIds } from '../../training/plans/pretrain.ts';
-import { type TrainingSettings, parseTrainingSettings } from '../../training/plans/options.ts';
+import { type TrainingSettings, parseTrainingSettings } from '../../training/settings.ts';
 import { totalUpdates, type TrainingJob } from '../../training/trainer.ts';
 import { Study } from '../frame/run-study.ts';
 import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';

@@ -14,7 +14,7 @@ import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
-import { parseTrainingSettings } from '../plans/options.ts';
+import { parseTrainingSettings } from '../settings.ts';
 import { train, type TrainingOutcome } from '../trainer.ts';
 import { openCachedLogits, cachedLogitsBytes, cachedLogitsObjective, topDivergence } from './cached-logits.ts';
 import type { KeptFeature } from '../updates.ts';

@@ -17,7 +17,7 @@ import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
 import { type MedusaJob, type MedusaTraining, medusaObjective, trainMedusa } from './draft-heads.ts';
-import { type TrainingInput, parseTrainingSettings } from '../plans/options.ts';
+import { type TrainingInput, parseTrainingSettings } from '../settings.ts';
 
 const plain = describeCausalModel(tinyConfig('llama'));
 const augmented = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));

@@ -23,8 +23,6 @@ import {
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { OptionsError } from '../../errors.ts';
 import {
-  type TrainingSettings,
-  described,
   memoryLimit,
   parseOptions,
   recomputeShape,
@@ -32,6 +30,7 @@ import {
   settingsOf,
   trainingShape,
 } from './options.ts';
+import { type TrainingSettings, described } from '../settings.ts';
 import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';
 import { totalUpdates } from '../trainer.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';

@@ -1,18 +1,10 @@
 /** Fine-tuning: a model is trained further, by the requested objective or its default one. */
 import { z } from 'zod';
-import {
-  type ChosenAdaptation,
-  type WholeGroup,
-  adaptationShape,
-  chosenAdaptation,
-  loraOf,
-  planLora,
-  planMixerRate,
-  trainLora,
-  wholeParameters,
-} from './adaptation.ts';
+import { type ChosenAdaptation, adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
+import { type WholeGroup, loraOf, trainLora, wholeParameters } from '../lora.ts';
 import { objectiveOf, objectiveShape, prepareObjective } from './objectives.ts';
-import { type TrainingSettings, memoryLimit, parseOptions, settingsOf, trainingShape } from './options.ts';
+import { memoryLimit, parseOptions, settingsOf, trainingShape } from './options.ts';
+import type { TrainingSettings } from '../settings.ts';
 import { checkPairFields } from './text.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';

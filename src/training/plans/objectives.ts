@@ -22,13 +22,8 @@ import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective, maskedObjective, sequenceObjective } from '../objectives/encoders.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
-import {
-  type TrainingOptions,
-  type TrainingSettings,
-  described,
-  recomputeShape,
-  refuseLabelSmoothing,
-} from './options.ts';
+import { type TrainingOptions, recomputeShape, refuseLabelSmoothing } from './options.ts';
+import { type TrainingSettings, described } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPackedText, loadPairs, loadTrainingDocuments, pairShape, withoutHeldOut } from './text.ts';
