@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { type Document, loadDocuments } from '../../data/documents/documents.ts';
-import { PackedDataset, packDocuments } from '../../data/datasets/packing.ts';
+import type { PackedDataset } from '../../data/datasets/packing.ts';
+import { packDocuments } from '../../data/datasets/packing.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { formatCount } from '../../report/quantities.ts';
 import type { JsonValue } from '../../report/record.ts';
@@ -14,7 +15,7 @@ import { type TrainingSettings, described } from '../settings.ts';
 import { readRecords } from '../../data/files/records.ts';
 import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { sentinelIds } from '../../data/datasets/span-corruption.ts';
-import { type EncoderDecoderModel } from '../../models/model.ts';
+import type { EncoderDecoderModel } from '../../models/model.ts';
 
 export interface PackedText {
   readonly dataset: PackedDataset;
