@@ -183,6 +183,8 @@ export interface LayoutDims {
   readonly treeRows: Dim;
   /** Whether there are open rows. */
   readonly opens: boolean;
+  /** U: open rows, where there are such. */
+  readonly openRows: Dim;
 }
 
 /** Inputs of the step graph that a kind needs beyond masks and state, once per layout of states. */

@@ -34,6 +34,26 @@ function gatedDeltaNet(fields: object): ModelWithWeights {
   return { model, parameters: initializeParameters(model, new Random(3)) };
 }
 
+/** Layers with attention and Mamba-2 side by side: six heads of five channels in three groups. */
+function falconH1(state: number): ModelWithWeights {
+  const model = describeCausalModel({
+    ...{ model_type: 'falcon_h1', vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 4, num_key_value_heads: 2, head_dim: 8 },
+    ...{ mamba_n_heads: 6, mamba_d_head: 5, mamba_d_ssm: 30, mamba_n_groups: 3, mamba_d_state: state },
+  });
+  return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
+}
+
+/** One group of four heads. */
+function granite(): ModelWithWeights {
+  const model = describeCausalModel({
+    ...{ model_type: 'granitemoehybrid', vocab_size: 50, hidden_size: 32, shared_intermediate_size: 48 },
+    ...{ num_hidden_layers: 3, layer_types: ['mamba', 'attention', 'mamba'], num_attention_heads: 4 },
+    ...{ num_key_value_heads: 2, mamba_n_heads: 4, mamba_d_head: 16, mamba_d_state: 20 },
+  });
+  return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
+}
+
 const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWithWeights>> = {
   softmax: () => subject,
   augmented: augmentedTinyLlama,
@@ -43,6 +63,9 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   'Gated DeltaNet': () => gatedDeltaNet({ model_type: 'qwen3_5_text' }),
   'Gated DeltaNet of OLMo-Hybrid': () =>
     gatedDeltaNet({ model_type: 'olmo_hybrid', rope_parameters: { rope_theta: 1e4 } }),
+  'Mamba-2 of Granite 4 H': granite,
+  'Mamba-2 of Falcon-H1': () => falconH1(7),
+  'Mamba-2 of 256 numbers': () => falconH1(256),
   gated: () => linearize(subject.model, subject.parameters, mixerPreset('gated')),
   window: () => linearize(subject.model, subject.parameters, mixerPreset('window', { decay: 'fixed' })),
   linformer: () => linearize(subject.model, subject.parameters, mixerPreset('linformer')),
@@ -69,6 +92,7 @@ describe('answers to texts whose beginning is known', () => {
     ['window', 'w8a8'],
     ['Gated DeltaNet', 'int4-128'],
     ['gated', 'f16'],
+    ['Mamba-2 of Granite 4 H', 'int4-32'],
   ] as const)('%s, %s: they have the bits of those to the whole text', async (mixer, type) => {
     const made = await mixers[mixer]();
     await using engine = await engineOf(made, type);

@@ -24,10 +24,10 @@ function expectMamba({ state, cache, rows, layer, n }: HeldLayer): number {
   if (mixer === undefined) return 0;
   const { heads, headWidth: P, state: N, groups, group, kernel } = mixer;
   const R = heads / groups;
-  const folded = state.layerSums[layer] ?? []; // [Γ,N,RP]
+  const folded = state.layerSums[layer] ?? []; // [Γ,RP,N]
   const S = Float64Array.from({ length: heads * P * N }, (_, i) => {
     const [head, p, s] = [Math.floor(i / (P * N)), Math.floor(i / N) % P, i % N];
-    return folded[(Math.floor(head / R) * N + s) * R * P + (head % R) * P + p];
+    return folded[(head * P + p) * N + s];
   });
   for (let at = n - (n % group); at < n; at++) {
     const [keys, values] = [rows('keys', at), rows('values', at)];
@@ -43,7 +43,7 @@ function expectMamba({ state, cache, rows, layer, n }: HeldLayer): number {
     const own = [
       values.map((row) => row.slice(R * P)),
       keys.map((row) => row.slice(N + R, 2 * N + R)),
-      keys.map((row) => row.slice(2 * N + R)),
+      keys.map((row) => row.slice(2 * N + R, 3 * N + R)),
     ].flat(2);
     const column = conv.data.filter((_, i) => i % kernel === at - n + kernel);
     expect(relativeToPeak(own, column), `conv ${layer}, position ${at}`).toBeLessThan(2e-5);

@@ -194,7 +194,8 @@ function slotLayout(
   const opened: OpenRing = ring !== undefined && ring <= openBlock && sinks === 0 ? 'whole' : 'block';
   const open = opens && form.sameBits?.(mixer) === 'open rows' ? opened : undefined;
   const opening = open !== undefined;
-  const dims = { slots: ring ?? 'C', treeRows: opening ? addDims(openRows(name), 'T') : 'T', opens: opening };
+  const U = openRows(name);
+  const dims = { slots: ring ?? 'C', treeRows: opening ? addDims(U, 'T') : 'T', opens: opening, openRows: U };
   const types = inputs?.declare(mixer, dims, (dim) => `${dim}${name}`) ?? {};
   const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
   const own = Object.keys(types).length === 0 ? undefined : { types, feeds };

@@ -13,7 +13,7 @@ import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, cast, div, exp, greater, log, maximum, minimum, mul, neg, sub } from '../../../graph/ops/elementwise.ts';
-import { pad, reshape, slice } from '../../../graph/ops/layout.ts';
+import { pad, reshape, slice, transpose } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { tensor } from '../../../graph/tensor.ts';
@@ -25,7 +25,6 @@ import type {
   MixerConfig,
   MixerParameter,
   MixerParameterValues,
-  OpenRows,
   StepInput,
 } from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
@@ -264,16 +263,21 @@ export interface OpenDecays {
   readonly sums: Value;
 }
 
+/** A product with fewer columns adds up in another order. */
+const leastColumns = 16;
+
 /**
  * Decays as differences of sums from the start of the group on, each added up in the order of positions.
- * @param logs g of the open rows and the nodes [B,M,U+T,1]
+ * @param logs g of the open rows and the nodes [B,U+T,M]
  */
-export function openDecays({ heads, treeMasks, inputs }: StepInput, { ones }: OpenRows, logs: Value): OpenDecays {
-  const lanes = mul(logs, ones);
+export function openDecays({ heads, treeMasks, inputs }: StepInput, logs: Value): OpenDecays {
+  const [B, n, M] = logs.shape;
+  const columns = pad(reshape(logs, [B, 1, n, M]), 3, 0, Math.max(0, leastColumns - Number(M)));
+  const along = (paths: Value): Value => slice(matmul(paths, columns), 3, 0, Number(M)); // [B,1,rows,M]
   const seen = heads.tile(add(treeMasks.same, treeMasks.earlier));
-  const [toNode, toRow] = [seen, inputs[pathName]].map((path) => slice(matmul(path, lanes), 3, 0, 1));
-  const [B, M, n] = logs.shape;
+  const toNode = transpose(along(seen), [0, 3, 2, 1]); // [B,M,R*T,1]
+  const toRow = transpose(along(inputs[pathName]), [0, 3, 1, 2]); // [B,M,1,n]
   // On other branches the difference may be positive; those are masked, but must stay finite.
-  const between = minimum(sub(toNode, reshape(toRow, [B, M, 1, n])), 0);
+  const between = minimum(sub(toNode, toRow), 0);
   return { rows: mul(exp(between), seen), sums: exp(toNode) };
 }

@@ -7,6 +7,7 @@ import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, pad, reshape, slice } from '../../../graph/ops/layout.ts';
 import { cumulativeSum, deltaGates } from '../../../graph/ops/recurrence.ts';
+import { multiplyDims } from '../../../graph/tensor.ts';
 import { convolutionReach } from '../../convolution-config.ts';
 import { openBlock } from '../../masks.ts';
 import type { AttentionDims, Fold, MixerStepOutput, RecurrentForm, StateShape, StepInput } from '../../mixer.ts';
@@ -54,7 +55,7 @@ function step(config: GatedMixer, input: StepInput): MixerStepOutput {
     mixed = add(read(ring.keys, ring.values, ofRing), read(keys, values, ofTree));
     ofState = heads.repeat(decays.sums);
   } else {
-    const decays = openDecays(input, open, slice(tree.keys, 3, F, F + 1));
+    const decays = openDecays(input, headColumns(slice(tree.keys, 3, F, F + 1)));
     mixed = read(tree.keys, tree.values, decays.rows);
     ofState = decays.sums;
   }
@@ -63,12 +64,22 @@ function step(config: GatedMixer, input: StepInput): MixerStepOutput {
   return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
 }
 
-/** `softplus` in one op of the runtime, whose bits do not depend on the place of a number among others. @param x [B,n,M,1] */
-function softplusOfRuntime(x: Value): Value {
+/** Rows [B,M,n,X] of heads side by side: [B,n,M·X]. */
+export function headColumns(rows: Value): Value {
+  const [B, M, n, X] = rows.shape;
+  return reshape(nodeRows(rows), [B, n, multiplyDims(M, X)]);
+}
+
+/**
+ * softplus(x + bias) in one op of the runtime, whose bits do not depend on the place of a number among others.
+ * @param x [B,n,M,1]
+ * @param bias [M]. Default: none
+ */
+export function softplusOfRuntime(x: Value, bias?: Value): Value {
   const M = Number(x.shape[2]);
   const numbers = reshape(x, x.shape.slice(0, 3));
   const all = (value: number): Value => x.graph.sharedNumbers(`${value} of ${M} heads`, [M], () => value);
-  return reshape(deltaGates(numbers, all(0), all(1), numbers)[0], x.shape);
+  return reshape(deltaGates(numbers, bias ?? all(0), all(1), numbers)[0], x.shape);
 }
 
 /** φ(k) and g of rows that were kept as [φ(k), g, any]. @param F numbers of φ(k) */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { add, exp, maximum, minimum, mul, neg, silu } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
+import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { learnedParameter } from '../../attention-layer.ts';
 import type { AttentionDims, MixerParameter, MixerParameterValues, ProjectedPositions } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
@@ -30,7 +30,7 @@ export const mamba2Schema = z
     least: z.number().min(0).default(0),
     most: z.number().positive().nullable().default(null),
     /** Positions between two updates of the state. The result does not depend on it. */
-    group: groupSchema.default(16),
+    group: groupSchema.default(64),
   })
   .refine(({ heads, groups }) => heads % groups === 0, { message: 'groups must divide heads', path: ['groups'] });
 
@@ -73,8 +73,13 @@ export function describeMamba2({ heads, headWidth, state, groups, kernel, group 
 }
 
 /** The rows under filters, x, B and C, group by group: [B,n,Γ,RP+2N]. */
-export function joinedRows({ state }: Mamba2Mixer, { q, k, v }: ProjectedPositions): Value {
-  return concat([v, slice(k, 3, 0, state), slice(q, 3, 0, state)], 3);
+export function joinedRows(config: Mamba2Mixer, { q, k, v }: ProjectedPositions): Value {
+  return concat([v, withStep(config, k)[0], withStep(config, q)[0]], 3);
+}
+
+/** The parts of rows [B, dt] or [C, dt]: [B,n,Γ,N] and [B,n,Γ,R]. */
+function withStep({ heads, groups, state: N }: Mamba2Mixer, rows: Value): readonly Value[] {
+  return split(rows, 3, [N, heads / groups]);
 }
 
 /** Filters or their biases by group, as rows are joined. @param perChannel [channels,1,L] or [channels] → [L or 1,Γ,RP+2N] */
@@ -105,11 +110,15 @@ export interface Mamba2Rows {
   readonly decays: Value;
 }
 
-/** @param rows the joined rows under their filters, without biases */
+/**
+ * @param rows the joined rows under their filters, without biases
+ * @param softplusOf softplus(x + bias) of x [B,n,H,1] and bias [H]. Default: by ops that have a gradient
+ */
 export function mamba2Rows(
   config: Mamba2Mixer,
   { q, parameters }: Pick<ProjectedPositions, 'q'> & { readonly parameters: MixerParameterValues },
   rows: Value,
+  softplusOf = (given: Value, bias: Value): Value => softplus(add(given, reshape(bias, [config.heads, 1]))),
 ): Mamba2Rows {
   const { heads: H, headWidth: P, state: N, groups, least, most } = config;
   const [B, n] = q.shape;
@@ -117,12 +126,12 @@ export function mamba2Rows(
   const open = silu(bias === undefined ? rows : add(rows, byGroup(config, bias)));
   const [xs, keys, queries] = split(open, 3, [(H / groups) * P, N, N]);
   const x = reshape(xs, [B, n, H, P]);
-  const given = reshape(slice(q, 3, N, N + H / groups), [B, n, H, 1]);
-  const perHead = (name: string): Value => reshape(learnedParameter(parameters, name), [H, 1]);
-  let dt = softplus(add(given, perHead(stepBiasName)));
+  const given = reshape(withStep(config, q)[1], [B, n, H, 1]);
+  let dt = softplusOf(given, learnedParameter(parameters, stepBiasName));
   if (least > 0) dt = maximum(dt, least);
   if (most !== null) dt = minimum(dt, most);
-  return { x, values: mul(x, dt), keys, queries, decays: mul(dt, neg(exp(perHead(logRateName)))) };
+  const rates = neg(exp(reshape(learnedParameter(parameters, logRateName), [H, 1])));
+  return { x, values: mul(x, dt), keys, queries, decays: mul(dt, rates) };
 }
 
 /** The skip D ⊙ x. @param x [...,H,P] */

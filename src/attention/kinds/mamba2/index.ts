@@ -11,7 +11,7 @@ import type { MixerKind } from '../../mixer.ts';
 import { describeMamba2, mamba2Dims, type Mamba2Mixer, mamba2Parameters, mamba2Schema } from './config.ts';
 import { mamba2Parallel } from './parallel.ts';
 import { mamba2Reference } from './reference.ts';
-import { mamba2Fold, mamba2Inputs, mamba2State, mamba2Step } from './step.ts';
+import { mamba2Recurrent } from './step.ts';
 
 export const mamba2Kind = {
   kind: 'mamba2',
@@ -23,6 +23,6 @@ export const mamba2Kind = {
   horizon: ({ group, kernel }) => ({ group, reach: kernel - 1 }),
   reference: mamba2Reference,
   parallel: mamba2Parallel,
-  recurrent: { state: mamba2State, step: mamba2Step, fold: mamba2Fold, inputs: mamba2Inputs },
+  recurrent: mamba2Recurrent,
   presets: {},
 } satisfies MixerKind<Mamba2Mixer>;

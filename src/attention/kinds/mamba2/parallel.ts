@@ -9,15 +9,12 @@ import { chunkDecays, decayedSumsBefore } from '../gated/decay.ts';
 import { convolvedSequences } from '../short-conv/parallel.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, skipped } from './config.ts';
 
-/** Chunks are longer than the state's: products of few rows are slow, and every chunk has a state of its own in memory. */
-const chunkFactor = 4;
-
 export function mamba2Parallel(config: Mamba2Mixer, input: SequenceInput): Value {
   const { heads: H, headWidth: P, state: N, groups: Γ, group } = config;
   const filters = groupedFilters(config, input.parameters);
   const rows = mamba2Rows(config, input, convolvedSequences(joinedRows(config, input), filters));
   const [B, n] = input.q.shape.map(Number);
-  const perHead = makeGrouping(B, n, chunkFactor * group, H, H);
+  const perHead = makeGrouping(B, n, group, H, H);
   const perGroup = { ...perHead, keyValueHeads: Γ };
   const { group: c, groups } = perHead;
   const shared = (grouped: Value): Value => reshape(grouped, [Γ, 1, B * groups, c, N]);

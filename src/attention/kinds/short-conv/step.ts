@@ -67,10 +67,10 @@ export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerCon
 
 const lastName = 'last.ring';
 
-/** The rows of a longer ring [B,M,C,X] that filters reach, as `shortInputs` for a ring of these alone reads them: [B,L−1,M,X]. */
+/** The rows of a longer ring [B,M,C,X] or [B·M·C,X] that filters reach, as `shortInputs` for a ring of these alone reads them: [B,L−1,M,X]. */
 export function lastRows(ring: Value, inputs: StepInput['inputs']): Value {
-  const [B, M, C, X] = ring.shape;
-  return gather(reshape(ring, [multiplyDims(B, M, C), X]), inputs[lastName], 0);
+  const outer = ring.shape.slice(0, -1);
+  return gather(reshape(ring, [multiplyDims(...outer), ring.shape[outer.length]]), inputs[lastName], 0);
 }
 
 /**
