@@ -9,9 +9,11 @@ import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
 import type { StepForms } from '../models/graphs/step-forms.ts';
+import { productRowNames } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { LaterSums } from './state/later-sums.ts';
+import { pairedRows } from './state/paired-rows.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
 import { StepFeeds, type StepRequest } from './state/step-feeds.ts';
 import type { SourceEncoder } from './source-encoder.ts';
@@ -56,21 +58,12 @@ interface StepResults {
   readonly count: number;
 }
 
-/** An even number of rows: with a node more in each tree, or a sequence more that nobody reads, whichever is less. */
-function pairedRows(
-  requests: readonly StepRequest[],
-  nodes: number,
-): { readonly rows: readonly StepRequest[]; readonly nodes: number } {
-  if ((requests.length * nodes) % 2 === 0) return { rows: requests, nodes };
-  if (requests.length <= nodes) return { rows: requests, nodes: nodes + 1 };
-  return { rows: [...requests, { ...requests[0], wanted: [] }], nodes };
-}
-
 /** The forms of a graph: exports of earlier versions have fewer. */
 function formsOf({ inputs, outputs }: Program): StepForms {
   return {
     opens: [...inputs.keys()].some((name) => name.startsWith('open.')),
     replays: [...outputs.keys()].some((name) => name.startsWith('later.')),
+    productRows: inputs.has(productRowNames.mixed),
   };
 }
 
@@ -188,6 +181,14 @@ export class StepEngine implements AsyncDisposable {
     return Math.min(maxTreeNodes, ...this.layout.boundaries.map((every) => every - (length % every)));
   }
 
+  /**
+   * Whether a step must have a wanted node: the runtime refuses some products of no rows. Chunks of a prompt without one are read
+   * without the head.
+   */
+  needsOutput(weights: StepWeights): boolean {
+    return !this.layout.productRows || this.#programs[weights] !== this.#programs.step;
+  }
+
   /** Bytes of the state of a new text; undefined where they depend on the text that an encoder reads. */
   get stateBytes(): number | undefined {
     return this.model.cross === undefined ? this.newState().bytes : undefined;
@@ -257,8 +258,9 @@ export class StepEngine implements AsyncDisposable {
   async #runRows(requests: readonly StepRequest[], most: number, weights: StepWeights): Promise<StepResults> {
     const outputs = [...this.#outputs, ...(this.#laterSums?.outputsOf(requests) ?? [])];
     const run = async (inPairs: boolean): Promise<StepResults> => {
-      const { rows, nodes } = inPairs ? pairedRows(requests, most) : { rows: requests, nodes: most };
-      const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, inPairs);
+      const { rows, products } = inPairs ? pairedRows(requests, most) : { rows: requests, products: most };
+      const nodes = this.layout.productRows ? most : products;
+      const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs);
       const results = await this.#programs[weights].run(feeds, outputs, kept);
       return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
     };
@@ -336,7 +338,7 @@ export class StepEngine implements AsyncDisposable {
 
   /**
    * Reads tokens into a state, and gives out each chunk once the state has read it.
-   * @param all whether outputs are of all tokens of a chunk. Default: of its last one
+   * @param all whether outputs are of all tokens. Default: of the last, of other chunks only where a step needs one (`needsOutput`)
    * @throws LinnetError as `prefill`, but for no tokens, which give no chunk
    */
   async *read(
@@ -356,7 +358,9 @@ export class StepEngine implements AsyncDisposable {
       end = Math.min(tokens.length, start + Math.min(chunk, this.room(state)));
       const part = Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const nodes = [...part.keys()];
-      const request = { state, tree: chain(part.length), tokens: part, wanted: all ? nodes : [part.length - 1] };
+      const ends = end === tokens.length || this.needsOutput(weights);
+      const wanted = all ? nodes : nodes.slice(ends ? -1 : part.length);
+      const request = { state, tree: chain(part.length), tokens: part, wanted };
       const [output] = await this.step([request], weights);
       state.reserve(part.length, Math.min(tokens.length - start, promptGrowth));
       await this.commit(request, output, nodes);

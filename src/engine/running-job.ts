@@ -133,7 +133,8 @@ export class RunningJob {
     const state = this.#begun;
     const size = this.chunkLength(most);
     const tokens = this.job.prompt.tokens.slice(state.length, state.length + size);
-    const recent = Math.min(size - 1, this.job.prompt.tokens.length - this.#reads - state.length);
+    const least = this.#around.engine.needsOutput('prompt') ? size - 1 : size;
+    const recent = Math.min(least, this.job.prompt.tokens.length - this.#reads - state.length);
     const from = this.job.scores?.prompt === undefined ? recent : 0;
     return { state, tree: chain(size), tokens, wanted: [...tokens.keys()].filter((node) => node >= from) };
   }

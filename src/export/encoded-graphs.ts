@@ -17,7 +17,6 @@ import {
   type GeneratingModel,
 } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
-import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import type { EncodingThreads } from '../quantization/encoding-threads.ts';
@@ -37,6 +36,7 @@ import {
   type ExportManifest,
   type StorageType,
   storageTypes,
+  formsOfExport,
 } from './manifest.ts';
 import { encodeForDisk, type StoredModels } from './onnx-model.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
@@ -99,7 +99,7 @@ function stepGraphAs(
   onError?: OnWeightError,
 ): Graph {
   const makeSource = storedSource(decoder, options.weights, { ...options, dtype: type }, onError);
-  return stepGraph(decoder, makeSource, modelLayout(decoder, stepFormsOf(options.device)));
+  return stepGraph(decoder, makeSource, modelLayout(decoder, formsOfExport(options)));
 }
 
 /**
@@ -168,7 +168,7 @@ export async function encodeHeads(
 export async function encodeFolds(options: EncodingOptions) {
   const { device, producer: producerVersion } = options;
   const decoder = decoderOf(options.model);
-  const layout = modelLayout(decoder, stepFormsOf(device));
+  const layout = modelLayout(decoder, formsOfExport(options));
   const makeSource = storedSource(decoder, options.weights, { ...options, dtype: storageTypes[options.dtype].step });
   const folds: { readonly name: string; readonly file: string; readonly bytes: Uint8Array }[] = [];
   for (const { name, layer } of foldGraphs(layout)) {

@@ -16,7 +16,6 @@ import { writeFolderAtomic } from '../files/written-folder.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
-import { stepFormsOf } from '../models/graphs/step-forms.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
@@ -43,6 +42,7 @@ import {
   parseManifest,
   type StorageType,
   storageTypes,
+  formsOfExport,
 } from './manifest.ts';
 import { writeModelData } from './onnx-model.ts';
 import { sha256 } from '../files/digest.ts';
@@ -152,7 +152,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       for (const { file, bytes } of graphs.graphs) await write(file, bytes);
     }
     for (const { file, bytes } of folds) await write(file, bytes);
-    const forms = stepFormsOf(device);
+    const forms = formsOfExport({ device, dtype, block });
     manifest = parseManifest(
       {
         format: 'linnet-export',
@@ -162,6 +162,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         device,
         ...(forms.opens ? { openRows: true } : {}),
         ...(forms.replays ? { replays: true } : {}),
+        ...(forms.productRows ? { productRows: true } : {}),
         files,
         folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
         ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),

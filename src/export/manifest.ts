@@ -7,8 +7,9 @@ import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { whole } from '../files/whole-numbers.ts';
 import { validated } from '../files/schema-problems.ts';
-import { blockSizes } from '../graph/ops/quantized.ts';
-import type { StepForms } from '../models/graphs/step-forms.ts';
+import { type BlockSize, blockSizes } from '../graph/ops/quantized.ts';
+import type { Device } from '../graph/onnx/model.ts';
+import { type StepForms, stepFormsOf } from '../models/graphs/step-forms.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
 
@@ -120,9 +121,26 @@ const mtpSchema = z.strictObject({
 });
 
 /** The forms of the graphs of a folder. */
-export function formsOfManifest({ openRows, replays }: Pick<ExportManifest, 'openRows' | 'replays'>): StepForms {
-  return { opens: openRows === true, replays: replays === true };
+export function formsOfManifest({
+  openRows,
+  replays,
+  productRows,
+}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows'>): StepForms {
+  return { opens: openRows === true, replays: replays === true, productRows: productRows === true };
 }
+
+/** The forms of the graphs of an export: kernels take rows of larger blocks than the smallest in pairs. */
+export function formsOfExport({ device, dtype, block = smallestBlock }: ExportedAs): StepForms {
+  return stepFormsOf(device, hasBlocks(dtype) && block > smallestBlock);
+}
+
+interface ExportedAs {
+  readonly device: Device;
+  readonly dtype: StorageType;
+  readonly block?: BlockSize;
+}
+
+const [smallestBlock] = blockSizes;
 
 /** Errors of storing the weights in fewer bits, as an export reports them. */
 export type ErrorReport = z.infer<typeof errorReportSchema>;
@@ -140,6 +158,8 @@ export const manifestSchema = z.strictObject({
   openRows: z.literal(true).optional(),
   /** Whether it replays rows by the runtime's operators for recurrences, in layers that can; absent: it does not. */
   replays: z.literal(true).optional(),
+  /** Whether it counts rows of products apart from the nodes that are mixed; absent: it does not. */
+  productRows: z.literal(true).optional(),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */

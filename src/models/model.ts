@@ -34,6 +34,8 @@ export interface ModelSizes {
 
 /** The ways in which positions of one layer see each other; everything else in a model is token by token. */
 export interface LayerMixing {
+  /** Default: all rows are mixed. */
+  readonly rows?: MixedRows;
   /**
    * Mixes positions: q [B,T,H,D], k [B,T,M,D] and v [B,T,M,E] → [B,T,H,E].
    * @param scoring of queries and keys, if the model departs from the default q·k/√D
@@ -45,6 +47,17 @@ export interface LayerMixing {
   readonly run?: (layer: (hidden: Value) => Value, hidden: Value) => Value;
   /** Attention of a decoder to the text that was encoded: q [B,T,H,D] → [B,T,H,E]. Only decoders ask for it. */
   readonly cross?: (layer: number, q: Value) => Value;
+}
+
+/**
+ * The rows [B,P,X] of products with parameters, and those of them that are mixed [B,T,X]: where kernels take rows in pairs, there is
+ * one more of the first. `mix` takes and gives either.
+ */
+export interface MixedRows {
+  /** [B,P,X] → [B,T,X] */
+  readonly enter: (products: Value) => Value;
+  /** [B,T,X] → [B,P,X] */
+  readonly leave: (mixed: Value) => Value;
 }
 
 /** Receives the output of each layer: hidden states [B,T,width] before any final norm. */
@@ -174,8 +187,8 @@ export interface CrossAttention {
 export interface MtpLayer {
   /** Its own; table and head are the model's. */
   readonly parameters: DeclaredParameters;
-  /** As a model of one layer over the tokens that followed. @param before the hidden states [B,T,width] of their positions */
-  model(before: (source: ParameterSource) => Value): CausalModel;
+  /** As a model of one layer over the tokens that followed [B,T]. @param before the hidden states [B,T,width] of their positions */
+  model(before: (source: ParameterSource, tokens: Value) => Value): CausalModel;
 }
 
 /** A causal language model: one mixer per layer, and every token is predicted from the earlier ones. */
@@ -192,7 +205,7 @@ export interface CausalModel extends ModelDescription, AutoregressiveModel {
     layer: number,
     hidden: Value,
     positions: PositionValues,
-    mixing: Pick<LayerMixing, 'mix' | 'shift'>,
+    mixing: Omit<LayerMixing, 'run' | 'cross'>,
   ): Value;
 }
 

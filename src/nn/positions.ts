@@ -83,11 +83,11 @@ export function partOf(values: PositionValues, index: number): PositionValues {
 }
 
 /** Declares the values of an encoding as graph inputs [B,T,...] with named dimensions. */
-export function declarePositions(encoding: PositionEncoding, graph: Graph): PositionValues {
+export function declarePositions(encoding: PositionEncoding, graph: Graph, nodes = 'T'): PositionValues {
   return Object.fromEntries(
     Object.entries(encoding.values).map(([name, { dtype, shape }]) => [
       name,
-      graph.input(name, dtype, ['B', 'T', ...shape]),
+      graph.input(name, dtype, ['B', nodes, ...shape]),
     ]),
   );
 }

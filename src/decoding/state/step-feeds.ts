@@ -5,7 +5,13 @@ import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.t
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
-import { crossShapes, onesInputName, openInputName, slotInputName } from '../../models/graphs/step-graph.ts';
+import {
+  crossShapes,
+  onesInputName,
+  openInputName,
+  productRowNames,
+  slotInputName,
+} from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
 import { copyMatrices } from './matrices.ts';
@@ -45,6 +51,17 @@ interface LayerInputs {
 
 /** Mask buffers of this many shapes are kept. */
 const keptBuffers = 16;
+
+/** The rows of products that are mixed, and the mixed row of each: of spare ones the last. */
+function productRowFeeds(T: number, P: number): Record<string, Tensor> {
+  const rows = (count: number): Tensor =>
+    tensor(
+      'int32',
+      [count],
+      Int32Array.from({ length: count }, (_, row) => Math.min(row, T - 1)),
+    );
+  return { [productRowNames.mixed]: rows(T), [productRowNames.products]: rows(P) };
+}
 
 /**
  * Makes the feeds of the steps of one program, in buffers that are used again: the feeds of a step must be read before the
@@ -88,12 +105,14 @@ export class StepFeeds {
 
   /**
    * @param T nodes of the largest tree, or more: a tree is filled up with nodes that nobody reads
-   * @param inPairs whether the wanted nodes are made an even number
+   * @param P rows of products for each tree: T, or more where the graph counts them apart. An odd number of wanted nodes is made even
+   *   in pairs
    * @throws LinnetError `INPUT` for tokens outside the vocabulary, nodes that do not exist, positions beyond those the model has, or
    *   a state without a text, where the model reads one
    */
-  feeds(requests: readonly StepRequest[], T: number, inPairs = false): StepInputs {
-    const feeds = this.#nodeFeeds(requests, T, inPairs);
+  feeds(requests: readonly StepRequest[], T: number, P = T, inPairs = false): StepInputs {
+    const feeds = this.#nodeFeeds(requests, P, inPairs);
+    if (this.#program.inputs.has(productRowNames.mixed)) Object.assign(feeds, productRowFeeds(T, P));
     const kept = new Map<string, KeptMemory>();
     const states = requests.map(({ state }) => state);
     for (const slots of this.#layout.slotLayouts) {

@@ -91,6 +91,8 @@ export interface FoldClass {
 export interface ModelLayout {
   /** Positions that no tree crosses a multiple of, where nodes are to have the same bits in every tree; none if they have not. */
   readonly boundaries: readonly number[];
+  /** Whether rows of products are counted apart from the nodes that are mixed: see `MixedRows`. */
+  readonly productRows: boolean;
   /** Most paths of a draft: replaying more of them costs more than they bring (docs/verify.md). */
   readonly draftPaths: number;
   readonly layers: readonly LayerLayout[];
@@ -106,7 +108,10 @@ export interface ModelLayout {
  * @param forms default: all
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
-export function modelLayout(model: AutoregressiveModel, { opens, replays }: StepForms = stepFormsOf()): ModelLayout {
+export function modelLayout(
+  model: AutoregressiveModel,
+  { opens, replays, productRows }: StepForms = stepFormsOf(),
+): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
   const rows: { name: string; heads: number; width: number }[] = [];
@@ -140,8 +145,10 @@ export function modelLayout(model: AutoregressiveModel, { opens, replays }: Step
     };
   });
   const slots = [...slotLayouts.values()];
+  const boundaries = opens ? boundariesOf(layers) : [];
   return {
-    boundaries: opens ? boundariesOf(layers) : [],
+    boundaries,
+    productRows: productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0,
     draftPaths: layers.some(({ form, mixer }) => form.sameBits?.(mixer) === 'replayed rows') ? 2 : Infinity,
     layers,
     slotLayouts: slots,

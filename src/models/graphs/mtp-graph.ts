@@ -13,5 +13,5 @@ export function mtpStepModel(model: GeneratingModel, names?: readonly string[]):
   const { mtp, sizes } = model;
   const present = new Set(names ?? mtp.parameters.keys());
   if (![...mtp.parameters.keys()].every((name) => present.has(name))) return undefined;
-  return mtp.model(({ graph }) => graph.input(beforeInput, 'float32', ['B', 'T', sizes.width]));
+  return mtp.model(({ graph }, tokens) => graph.input(beforeInput, 'float32', [...tokens.shape, sizes.width]));
 }

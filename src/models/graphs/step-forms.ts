@@ -7,20 +7,29 @@ export interface StepForms {
   readonly opens: boolean;
   /** Whether rows are replayed by the runtime's operators for recurrences, in mixers whose form can. */
   readonly replays: boolean;
+  /**
+   * Whether products with parameters have a count of rows of their own: where those need an even number (`StepEngine`), the layers' mixers
+   * do not compute the spare row.
+   */
+  readonly productRows: boolean;
 }
 
 /**
  * In half precision, open rows would gain nothing; the runtime has recurrences for WebGPU for few widths of heads, and those for CUDA
  * are not known to read position by position.
  */
-const formsByDevice: Readonly<Record<Device, StepForms>> = {
+const formsByDevice: Readonly<Record<Device, Omit<StepForms, 'productRows'>>> = {
   cpu: { opens: true, replays: true },
   cuda: { opens: true, replays: false },
   wasm: { opens: true, replays: true },
   webgpu: { opens: false, replays: false },
 };
 
-/** @param device default `cpu` */
-export function stepFormsOf(device: Device = 'cpu'): StepForms {
-  return formsByDevice[device];
+/**
+ * @param device default `cpu`
+ * @param inPairs whether kernels may take the rows of products in pairs. Default: no
+ */
+export function stepFormsOf(device: Device = 'cpu', inPairs = false): StepForms {
+  const { opens, replays } = formsByDevice[device];
+  return { opens, replays, productRows: opens && inPairs };
 }

@@ -3,10 +3,11 @@
  *
  * | input | type | content |
  * |---|---|---|
- * | `tokens` | int32 [B,T] | token of every node; row b is the tree of sequence b, padded |
- * | `cos` and `sin`, or `positions` | [B,T,...] | the encoded positions of the nodes, by the model's `positions` |
- * | `before` | float32 [B,T,width] | of multi-token prediction alone: the hidden states that the tokens were chosen from |
- * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
+ * | `tokens` | int32 [B,P] | token of every node; row b is the tree of sequence b, padded; P is T but in layouts with `productRows` |
+ * | `cos` and `sin`, or `positions` | [B,P,...] | the encoded positions of the nodes, by the model's `positions` |
+ * | `before` | float32 [B,P,width] | of multi-token prediction alone: the hidden states that the tokens were chosen from |
+ * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·P + t |
+ * | `mixed`, `products` | int32 [T], [P] | with `productRows`: the T rows of products that are mixed, and the mixed row that each of P takes |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
  * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
  * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
@@ -29,7 +30,7 @@
 import { HeadLayout } from '../../attention/head-layout.ts';
 import { crossForm, mixStep, type StepInput, type StepMasks } from '../../attention/mixers.ts';
 import { filterName } from '../../attention/convolution-config.ts';
-import type { MixerParameterValues, OpenRows } from '../../attention/mixer.ts';
+import type { MixerParameterValues, OpenRows, ProjectedPositions } from '../../attention/mixer.ts';
 import { internalError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
@@ -38,7 +39,7 @@ import { concat, reshape } from '../../graph/ops/layout.ts';
 import { type Dim, addDims, multiplyDims, sameShape } from '../../graph/tensor.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
-import { type AutoregressiveModel, type CrossAttention, valueWidth } from '../model.ts';
+import { type AutoregressiveModel, type CrossAttention, valueWidth, type MixedRows } from '../model.ts';
 import { type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
@@ -54,17 +55,22 @@ export function stepGraph(
   const graph = new Graph(`${model.family} step`);
   const source = makeSource(graph);
   const { width } = model.sizes;
-  const tokens = graph.input('tokens', 'int32', ['B', 'T']);
-  const positions = declarePositions(model.positions, graph);
+  const P = layout.productRows ? 'P' : 'T';
+  const tokens = graph.input('tokens', 'int32', ['B', P]);
+  const positions = declarePositions(model.positions, graph, P);
   const wanted = graph.input('wanted', 'int32', ['W']);
   const inputs = new Map(
     layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots, sumLanes(layout, slots))]),
   );
   const rows: (readonly [keys: Value, values: Value])[] = [];
   const shifting = new ShiftInputs(graph, model);
+  const mixedRows = layout.productRows ? declareMixedRows(graph) : undefined;
 
   const hidden = model.backbone(source, tokens, positions, {
-    mix(layer, projected, scoring = scoringOf(model)) {
+    rows: mixedRows,
+    mix(layer, asked, scoring = scoringOf(model)) {
+      const enters = mixedRows !== undefined && asked.q.shape[1] === P;
+      const projected = enters ? enteredPositions(mixedRows, asked) : asked;
       const { mixer, form, slots } = layout.layers[layer];
       const ofSlots = inputs.get(slots.name);
       if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
@@ -85,12 +91,13 @@ export function stepGraph(
       );
       rows[layer] = [result.keys, result.values];
       if (result.sums !== undefined) graph.output(laterSumsName(layer), result.sums);
-      return heads.split(result.mixed);
+      const mixed = heads.split(result.mixed);
+      return enters ? mixedRows.leave(mixed) : mixed;
     },
     shift: (layer, features) => shifting.shift(layer, features),
     cross: (layer, q) => readEncoded(model, source, layer, q),
   });
-  const picked = gather(reshape(hidden, [multiplyDims('B', 'T'), width]), wanted); // [W,width]
+  const picked = gather(reshape(hidden, [multiplyDims('B', P), width]), wanted); // [W,width]
   graph.output('logits', model.head(source, picked));
   graph.output('hidden', picked);
   for (const [i, { name }] of layout.rows.entries()) {
@@ -99,6 +106,28 @@ export function stepGraph(
   }
   shifting.declareOutput();
   return graph;
+}
+
+/** Names in the graph of the rows of products that are mixed, and of the mixed row that each row of products takes. */
+export const productRowNames = { mixed: 'mixed', products: 'products' } as const;
+
+/** Each value enters once, such as the angles that all layers turn by. */
+function declareMixedRows(graph: Graph): MixedRows {
+  const mixed = graph.input(productRowNames.mixed, 'int32', ['T']);
+  const products = graph.input(productRowNames.products, 'int32', ['P']);
+  const entered = new Map<Value, Value>();
+  return {
+    enter(rows) {
+      const inside = entered.get(rows) ?? gather(rows, mixed, 1);
+      entered.set(rows, inside);
+      return inside;
+    },
+    leave: (rows) => gather(rows, products, 1),
+  };
+}
+
+function enteredPositions({ enter }: MixedRows, { q, k, v, far }: ProjectedPositions): ProjectedPositions {
+  return { q: enter(q), k: enter(k), v: enter(v), far: far && enter(far) };
 }
 
 /** `StepInput.filters` of a layer: the filters of the layers of its layout with as many heads. */

@@ -1,4 +1,5 @@
 /** Fields of config.json that the decoder-only families share: LLaMA and its relatives. */
+import type { MixedRows } from '../../model.ts';
 import { z } from 'zod';
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
 import { isExchangeable } from '../../../attention/mixers.ts';
@@ -264,6 +265,7 @@ export interface OwnLayer {
     x: Value,
     mixer: MixerConfig,
     mix: (positions: ProjectedPositions) => Value,
+    rows: MixedRows,
   ): Value;
 }
 

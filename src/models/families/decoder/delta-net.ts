@@ -1,4 +1,5 @@
 /** Layers of Gated DeltaNet around their mixer: projections, and the gated norm of their outputs. */
+import type { MixedRows } from '../../model.ts';
 import { z } from 'zod';
 import { type DeltaNetMixer, deltaNetSchema, forValueHeads } from '../../../attention/kinds/delta-net/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
@@ -137,14 +138,22 @@ export const byKeyHead: Projections = {
   },
 };
 
-function products(source: ParameterSource, x: Value, width: number, outputs: Outputs, numbers: Outputs): Value[] {
+function products(
+  source: ParameterSource,
+  x: Value,
+  width: number,
+  outputs: Outputs,
+  numbers: Outputs,
+  enter: MixedRows['enter'],
+): Value[] {
   const joined = joinedLinear(source, x, outputs);
   const large =
     joined === undefined
-      ? Object.entries(outputs).map(([name, count]) => linear(source, name, x, count))
-      : split(joined, 2, Object.values(outputs));
+      ? Object.entries(outputs).map(([name, count]) => enter(linear(source, name, x, count)))
+      : split(enter(joined), 2, Object.values(outputs));
+  const own = enter(x);
   const small = Object.entries(numbers).map(([name, count]) =>
-    matmul(x, source.parameter(`${name}.weight`, [count, width]), { transposeB: true }),
+    matmul(own, source.parameter(`${name}.weight`, [count, width]), { transposeB: true }),
   );
   return [...large, ...small];
 }
@@ -163,16 +172,16 @@ export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Pro
       list.add('norm', `${prefix}.${norm}.weight`, [mixer.valueWidth]);
       list.add('residual output', `${prefix}.${output}.weight`, [width, mixer.heads * mixer.valueWidth]);
     },
-    mixed({ width, normEpsilon }, source, x, config, mix) {
+    mixed({ width, normEpsilon }, source, x, config, mix, { enter, leave }) {
       const mixer = deltaNetSchema.parse(config);
-      const { q, k, v, z, b, a } = parts(mixer, products(source, x, width, outputs(mixer), numbers(mixer)));
+      const { q, k, v, z, b, a } = parts(mixer, products(source, x, width, outputs(mixer), numbers(mixer), enter));
       const rows = (of: Value, gate: Value): Value => concat([forValueHeads(mixer, of), gate], 3);
       const mixed = mix({ q: rows(q, b), k: rows(k, a), v }); // [B,T,heads,E]
       const gain = source.parameter(`${norm}.weight`, [mixer.valueWidth]);
       const normal = rmsNorm(mixed, gain, family.normEpsilon ?? normEpsilon);
-      const [B, T] = x.shape;
+      const [B, T] = normal.shape;
       const channels = mixer.heads * mixer.valueWidth;
-      return linear(source, output, reshape(mul(normal, silu(z)), [B, T, channels]), width);
+      return linear(source, output, leave(reshape(mul(normal, silu(z)), [B, T, channels])), width);
     },
   };
 }

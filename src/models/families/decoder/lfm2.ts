@@ -22,13 +22,13 @@ const convolution: OwnLayer = {
     list.add('bias', `${prefix}.in_proj.bias`, [3 * width]);
     list.add('bias', `${prefix}.out_proj.bias`, [width]);
   },
-  mixed({ width, keyValueHeads }, source, x, mixer, mix) {
-    const [B, T] = x.shape;
+  mixed({ width, keyValueHeads }, source, x, mixer, mix, { enter, leave }) {
     const layer = shortConvSchema.parse(mixer).bias ? biasedLinear : linear;
-    const [k, q, v] = split(layer(source, 'in_proj', x, 3 * width), 2, [width, width, width]).map((rows) =>
+    const [k, q, v] = split(enter(layer(source, 'in_proj', x, 3 * width)), 2, [width, width, width]).map((rows) =>
       inHeads(rows, keyValueHeads),
     );
-    return layer(source, 'out_proj', reshape(mix({ q, k, v }), [B, T, width]), width);
+    const [B, T] = q.shape;
+    return layer(source, 'out_proj', leave(reshape(mix({ q, k, v }), [B, T, width])), width);
   },
 };
 

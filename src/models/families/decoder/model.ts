@@ -11,11 +11,11 @@ import { add, mul, sigmoid, silu, tanh } from '../../../graph/ops/elementwise.ts
 import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
-import { biasedLinear, embedding, joinedLinear, linear } from '../../../nn/linear.ts';
+import { biasedLinear, embedding, joinedLinear, linear, inHeads } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import { withSection } from '../../config-fields.ts';
-import type { CausalModel, LayerMixing, MtpLayer } from '../../model.ts';
+import type { CausalModel, LayerMixing, MtpLayer, MixedRows } from '../../model.ts';
 import { causalModel, sizesOf } from '../family.ts';
 import {
   type DecoderConfig,
@@ -82,7 +82,7 @@ function mtpLayer(config: DecoderConfig, read: ReadModel): MtpLayer {
         parameters,
         embed(source, tokens) {
           const embedded = norm(own, source, mtpNames.embeddingNorm, embed(config, source, tokens));
-          const hidden = norm(own, source, mtpNames.hiddenNorm, before(source));
+          const hidden = norm(own, source, mtpNames.hiddenNorm, before(source, tokens));
           return linear(source, mtpNames.joined, concat([embedded, hidden], 2), width);
         },
         head: (source, hidden) => head(config, source, hidden),
@@ -167,7 +167,7 @@ function block(
   layer: number,
   x: Value,
   positions: PositionValues,
-  mixing: Pick<LayerMixing, 'mix'>,
+  { mix: mixLayer, rows = everyRow }: Pick<LayerMixing, 'mix' | 'rows'>,
 ): Value {
   const { ownLayer } = config.variant;
   const names = namesInLayer(config, layer);
@@ -177,11 +177,11 @@ function block(
   const read = normed(x, names.attentionNorm);
   const mixed = (index: number): Value => {
     const own = scoped(source, attentionPrefix(config, index));
-    const mix = (projected: ProjectedPositions): Value => mixing.mix(index, projected);
+    const mix = (projected: ProjectedPositions): Value => mixLayer(index, projected);
     const mixer = config.mixers[index];
     return ownLayer === undefined || isExchangeable(mixer)
-      ? attention(config, own, read, anglesOf(config, positions, layer), mix)
-      : ownLayer.mixed(config, own, read, mixer, mix);
+      ? attention(config, own, read, anglesOf(config, positions, layer), mix, rows)
+      : ownLayer.mixed(config, own, read, mixer, mix, rows);
   };
   const beside = config.layers + layer;
   const all = beside < config.mixers.length ? add(mixed(layer), mixed(beside)) : mixed(layer);
@@ -195,21 +195,25 @@ function attention(
   config: DecoderConfig,
   source: ParameterSource,
   x: Value,
-  angles: Partial<PositionValues>,
+  allAngles: Partial<PositionValues>,
   mix: (positions: ProjectedPositions) => Value,
+  { enter, leave }: MixedRows,
 ): Value {
   const { width, heads, headWidth } = config;
-  const [B, T] = x.shape;
   const { names = usualNames, outputBias = false } = config.variant;
   const [input, keys, output] = config.attentionScales ?? [];
   const read = times(x, input);
+  const angles = Object.fromEntries(Object.entries(allAngles).map(([name, of]) => [name, of && enter(of)]));
   const { gate, k, ...positions } =
-    joinedPositions(config, source, read, angles) ?? projectedPositions(config, source, read, angles);
+    joinedPositions(config, source, read, angles, enter) ?? projectedPositions(config, source, read, angles, enter);
+  const [B, T] = k.shape;
   const mixed = reshape(mix({ ...positions, k: times(k, keys) }), [B, T, heads * headWidth]);
   const layer = outputBias ? biasedLinear : linear;
   const gated = gate ? mul(mixed, sigmoid(gate)) : mixed;
-  return times(layer(source, names.output, gated, width), output);
+  return times(layer(source, names.output, leave(gated), width), output);
 }
+
+const everyRow: MixedRows = { enter: (products) => products, leave: (mixed) => mixed };
 
 /** Queries, keys and values, and the gate of the output [B,T,H·D] of a variant that has one. */
 interface Projections extends ProjectedPositions {
@@ -233,13 +237,13 @@ function projectedPositions(
   source: ParameterSource,
   x: Value,
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
+  enter: MixedRows['enter'],
 ): Projections {
   const { heads, keyValueHeads, headWidth } = config;
-  const [B, T] = x.shape;
   const { queryKeyValueBias = false, outputGate = false } = config.variant;
   const layer = queryKeyValueBias ? biasedLinear : linear;
-  const joined = (name: string, count: number): Value => layer(source, name, x, count * headWidth); // [B,T,H·D]
-  const apart = (rows: Value, count: number): Value => reshape(rows, [B, T, count, headWidth]); // [B,T,H,D]
+  const joined = (name: string, count: number): Value => enter(layer(source, name, x, count * headWidth)); // [B,T,H·D]
+  const apart = inHeads; // [B,T,H,D]
   const [queries, gate] = queriesAndGate(config, joined('q_proj', (outputGate ? 2 : 1) * heads));
   const q = headNorm(config, source, 'queryNorm', apart(joinedNorm(config, source, 'queryNorm', queries), heads));
   const keys = (): Value => joinedNorm(config, source, 'keyNorm', joined('k_proj', keyValueHeads));
@@ -258,13 +262,15 @@ function joinedPositions(
   source: ParameterSource,
   x: Value,
   { cos, sin, farCos, farSin }: Partial<PositionValues>,
+  enter: MixedRows['enter'],
 ): Projections | undefined {
   const { heads: H, keyValueHeads: M, headWidth: D } = config;
   const { queryKeyValueBias, queryKeyNorm = false, joinedQueryKeyNorm = false, outputGate = false } = config.variant;
   const outputs = { q_proj: (outputGate ? 2 : 1) * H * D, k_proj: M * D, v_proj: M * D };
-  let product = joinedLinear(source, x, outputs, queryKeyValueBias);
-  if (product === undefined) return undefined;
-  const [B, T] = x.shape;
+  const all = joinedLinear(source, x, outputs, queryKeyValueBias);
+  if (all === undefined) return undefined;
+  let product = enter(all);
+  const [B, T] = product.shape;
   let gate: Value | undefined;
   if (outputGate) {
     const [given, others] = split(product, 2, [outputs.q_proj, 2 * M * D]);
@@ -277,8 +283,8 @@ function joinedPositions(
     const normal = [joinedNorm(config, source, 'queryNorm', queries), joinedNorm(config, source, 'keyNorm', keys)];
     product = concat([...normal, values], 2);
   }
-  const all = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
-  const [qk, v] = split(all, 1, [H + M, M]);
+  const heads = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
+  const [qk, v] = split(heads, 1, [H + M, M]);
   let [q, k] = split(qk, 1, [H, M]);
   const far = farCos && turned(rotaryHeads, headNorm(config, source, 'queryNorm', q), farCos, farSin);
   if (queryKeyNorm) {
