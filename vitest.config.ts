@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -10,6 +11,10 @@ const system = '{src,test,web}/**/*.system.test.ts';
 const alone = 'test/{browser,package,serving}/**/*.system.test.ts';
 /** In the same processes, one file after the other: modules are loaded once, and not once for each file. */
 const together = { isolate: false };
+/** These compute all the time: a process more than cores would only load all modules once more. */
+const computing = { ...together, maxWorkers: Math.min(availableParallelism(), 8) };
+/** One more than two cores: some wait for a browser, a server or a pause. */
+const waiting = { maxWorkers: 3, sequence: { groupOrder: 1 } };
 
 /** Where .ci/run wants the results as JSON. */
 const report = process.env.LINNET_TEST_REPORT;
@@ -23,8 +28,6 @@ export default defineConfig({
     expect: { requireAssertions: true },
     // Processes: ONNX Runtime's native library does not share one well between worker threads.
     pool: 'forks',
-    // One more than cores: some wait for a browser, a server or a pause.
-    maxWorkers: 3,
     // These take all cores: models with threads of their own would wait for one another's.
     env: { LINNET_THREADS: '1' },
     // Workers that the code under test starts load TypeScript sources without vitest.
@@ -34,13 +37,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { ...together, name: 'pure', include: [all], exclude: [engine, system] },
+        test: { ...computing, name: 'pure', include: [all], exclude: [engine, system] },
         resolve: { alias: { 'onnxruntime-node': path('./test/no-engine.ts') } },
       },
-      { extends: true, test: { ...together, name: 'engine', include: [engine] } },
-      { extends: true, test: { ...together, name: 'system', include: [system], exclude: [alone] } },
+      { extends: true, test: { ...computing, name: 'engine', include: [engine] } },
+      { extends: true, test: { ...together, ...waiting, name: 'system', include: [system], exclude: [alone] } },
       // Real servers and browsers on a machine that others may use: a test that fails once runs again, and the log says so.
-      { extends: true, test: { name: 'system-alone', include: [alone], retry: 1 } },
+      { extends: true, test: { ...waiting, name: 'system-alone', include: [alone], retry: 1 } },
     ],
   },
 });

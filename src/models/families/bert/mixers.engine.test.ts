@@ -1,5 +1,5 @@
 /** BERT with every mixer: padding moves nothing, every position reads both sides, everything trains. */
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { relativeToPeak } from '../../../../test/parity/golden.ts';
 import { runGraph } from '../../../../test/parity/golden-model.ts';
 import { randomParameters } from '../../../../test/models/tiny-llama.ts';
@@ -12,6 +12,8 @@ import { sumSquare } from '../../../graph/ops/reduce.ts';
 import { float32, int32, type Tensor } from '../../../graph/tensor.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
+import { compile } from '../../../runtime/compile.ts';
+import type { Program } from '../../../runtime/program.ts';
 import { linearize } from '../../linearization/linearize.ts';
 import type { EncoderModel } from '../../model.ts';
 import { bertClassLogits, bertClassifier, bertModel } from './model.ts';
@@ -55,33 +57,50 @@ interface Outputs {
   readonly classes: Float64Array;
 }
 
-/** Texts in one batch of n places, what is left of a row being any tokens at all. */
-async function outputs(
-  mixer: MixerConfig,
-  parameters: ReadonlyMap<string, Tensor>,
-  texts: readonly Int32Array[],
-  n: number,
-): Promise<Outputs> {
-  const { model, classifier } = models(mixer);
-  const B = texts.length;
-  const random = new Random(n);
-  const tokens = Int32Array.from({ length: B * n }, () => random.integer(vocabulary));
-  const mask = new Float32Array(B * n);
-  texts.forEach((text, b) => {
-    tokens.set(text, b * n);
-    mask.fill(1, b * n, b * n + text.length);
-  });
-  const graph = new Graph('bert');
-  const source = new InputParameters(graph);
-  const input = { tokens: graph.input('tokens', 'int32', [B, n]), mask: graph.input('mask', 'float32', [B, n]) };
-  graph.output('logits', model.head(source, model.encode(source, input)));
-  graph.output('classes', bertClassLogits(classifier, source, input, 3));
-  const { logits, classes } = await runGraph(graph, {
-    ...Object.fromEntries(parameters),
-    tokens: int32([B, n], tokens),
-    mask: float32([B, n], mask),
-  });
-  return { logits, classes };
+/** Logits and classes of texts, by graphs that are compiled once for each size of a batch. */
+class Bert {
+  readonly #mixer: MixerConfig;
+  readonly #parameters: ReadonlyMap<string, Tensor>;
+  readonly #programs = new Map<string, Promise<Program>>();
+
+  constructor(mixer: MixerConfig, parameters: ReadonlyMap<string, Tensor>) {
+    this.#mixer = mixer;
+    this.#parameters = parameters;
+  }
+
+  /** Texts in one batch of n places; the rest of a row is any tokens at all. */
+  async outputs(texts: readonly Int32Array[], n: number): Promise<Outputs> {
+    const B = texts.length;
+    const random = new Random(n);
+    const tokens = Int32Array.from({ length: B * n }, () => random.integer(vocabulary));
+    const mask = new Float32Array(B * n);
+    texts.forEach((text, b) => {
+      tokens.set(text, b * n);
+      mask.fill(1, b * n, b * n + text.length);
+    });
+    const size = `${B}x${n}`;
+    const compiled = this.#programs.get(size) ?? this.#compile(B, n);
+    this.#programs.set(size, compiled);
+    const inputs = { tokens: int32([B, n], tokens), mask: float32([B, n], mask) };
+    const program = await compiled;
+    const results = await program.run({ ...Object.fromEntries(this.#parameters), ...inputs }, ['logits', 'classes']);
+    const numbers = (name: 'logits' | 'classes'): Float64Array => Float64Array.from(results[name].data, Number);
+    return { logits: numbers('logits'), classes: numbers('classes') };
+  }
+
+  #compile(B: number, n: number): Promise<Program> {
+    const { model, classifier } = models(this.#mixer);
+    const graph = new Graph('bert');
+    const source = new InputParameters(graph);
+    const input = { tokens: graph.input('tokens', 'int32', [B, n]), mask: graph.input('mask', 'float32', [B, n]) };
+    graph.output('logits', model.head(source, model.encode(source, input)));
+    graph.output('classes', bertClassLogits(classifier, source, input, 3));
+    return compile(graph);
+  }
+
+  async dispose(): Promise<void> {
+    for (const program of this.#programs.values()) await (await program).dispose();
+  }
 }
 
 const randomText = (length: number, random: Random): Int32Array =>
@@ -90,16 +109,18 @@ const randomText = (length: number, random: Random): Int32Array =>
 describe.each([...mixers])('%s', (_, mixer) => {
   const { model, classifier } = models(mixer);
   const parameters = new Map([...randomParameters(classifier, 3), ...randomParameters(model, 3)]);
+  const bert = new Bert(mixer, parameters);
+  afterAll(() => bert.dispose());
 
   it('gives a padded text what it gives the text alone, next to any others', async () => {
     const random = new Random(5);
     const lengths = [1, G - 1, G, G + 1, 2 * G + 3, 3 * G + 5];
     const texts = lengths.map((length) => randomText(length, random));
     const n = 3 * G + 7;
-    const together = await outputs(mixer, parameters, texts, n);
+    const together = await bert.outputs(texts, n);
     expect(together.logits.every(Number.isFinite)).toBe(true);
     for (const [b, text] of texts.entries()) {
-      const alone = await outputs(mixer, parameters, [text], text.length);
+      const alone = await bert.outputs([text], text.length);
       const start = b * n * vocabulary;
       const padded = together.logits.subarray(start, start + alone.logits.length);
       expect(relativeToPeak(padded, alone.logits), `text of ${text.length}`).toBeLessThan(2e-5);
@@ -111,9 +132,7 @@ describe.each([...mixers])('%s', (_, mixer) => {
     const text = randomText(3 * G + 5, new Random(6));
     const changed = Int32Array.from(text);
     changed[text.length - 1] = (text[text.length - 1] + 1) % vocabulary;
-    const [before, after] = await Promise.all(
-      [text, changed].map((tokens) => outputs(mixer, parameters, [tokens], text.length)),
-    );
+    const [before, after] = await Promise.all([text, changed].map((tokens) => bert.outputs([tokens], text.length)));
     // One position before, in its own group; whether it is seen from afar depends on the mixer.
     const place = (text.length - 2) * vocabulary;
     const row = ({ logits }: Outputs): Float64Array => logits.subarray(place, place + vocabulary);
