@@ -215,6 +215,8 @@ export interface RecurrentForm<C extends MixerConfig> {
   sameBits?(config: C): 'open rows' | 'own rows' | 'replayed rows' | undefined;
   /** For targets without the operators that this form needs, a form that does without. Default: this form. */
   readonly byProducts?: RecurrentForm<C>;
+  /** Numbers of a key that a score adds up. Default: the width of key rows. */
+  scoreWidth?(config: C, dims: AttentionDims): number;
   /** Tokens of a prompt that are read fastest in one step. Default: 128. */
   readonly promptChunk?: number;
 }

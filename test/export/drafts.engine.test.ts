@@ -54,6 +54,15 @@ function granite(): ModelWithWeights {
   return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
 }
 
+/** Attention whose heads are wide. */
+function softmaxOf(headWidth: number): ModelWithWeights {
+  const model = describeCausalModel({
+    ...{ model_type: 'qwen3', vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 4, num_key_value_heads: 2, head_dim: headWidth },
+  });
+  return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
+}
+
 const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWithWeights>> = {
   softmax: () => subject,
   augmented: augmentedTinyLlama,
@@ -66,6 +75,11 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   'Mamba-2 of Granite 4 H': granite,
   'Mamba-2 of Falcon-H1': () => falconH1(7),
   'Mamba-2 of 256 numbers': () => falconH1(256),
+  'softmax of 256 numbers': () => softmaxOf(256),
+  'hedgehog of 256 features': () => {
+    const { model, parameters } = softmaxOf(128);
+    return linearize(model, parameters, mixerPreset('hedgehog'));
+  },
   gated: () => linearize(subject.model, subject.parameters, mixerPreset('gated')),
   window: () => linearize(subject.model, subject.parameters, mixerPreset('window', { decay: 'fixed' })),
   linformer: () => linearize(subject.model, subject.parameters, mixerPreset('linformer')),

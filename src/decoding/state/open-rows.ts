@@ -1,6 +1,6 @@
 /** The open rows of states: the last rows of their rings, by position, which a step reads together with the tree's. */
 import { emptySlot, openBlock, type OpenPositions, slotOf, windowStart } from '../../attention/masks.ts';
-import type { SlotLayout } from '../../models/graphs/model-layout.ts';
+import { leastColumns, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** The open rows of a state. */
@@ -20,13 +20,13 @@ export interface OpenOfStates {
 /** U is a multiple of this, and not 0: the runtime plans its memory anew for every shape, and adds up a row by itself otherwise. */
 const countStep = 16;
 
-/** The open rows of a layout; undefined where it has none. */
-export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout): OpenOfStates | undefined {
-  const { open, horizon, ring } = layout;
+/** The open rows of a layout; undefined where it has none. @param T nodes of the step */
+export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout, T: number): OpenOfStates | undefined {
+  const { open, horizon, ring, isWide } = layout;
   if (open === undefined) return undefined;
   const { sinks = 0, reach } = horizon;
   const ranges = [];
-  let most = 0;
+  let most = isWide ? leastColumns - T : 0;
   for (const state of states) {
     const { length } = state;
     const held = state.positions(layout).length;

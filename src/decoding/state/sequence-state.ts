@@ -62,7 +62,7 @@ export class SequenceState {
     this.model = model;
     this.layout = layout;
     this.encoded = encoded;
-    for (const { name, ring = cacheGrowth } of layout.slotLayouts) {
+    for (const { name, isWide, ring = (isWide ? 2 : 1) * cacheGrowth } of layout.slotLayouts) {
       this.slotPositions.set(name, new Int32Array(ring).fill(emptySlot));
     }
     for (const { layers, heads: M, sums } of layout.folds) {

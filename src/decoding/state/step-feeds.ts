@@ -3,7 +3,7 @@ import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeView } from '../
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
-import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
+import { leastColumns, type ModelLayout, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
 import {
   crossShapes,
@@ -181,7 +181,7 @@ export class StepFeeds {
     C: number,
   ): void {
     const { name, horizon, inputs } = slots;
-    const open = openRowsOf(states, slots);
+    const open = openRowsOf(states, slots, T);
     // Where all rows are open, the ring has no masks.
     const inRing = slots.open === 'whole' ? 0 : C;
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
@@ -262,12 +262,16 @@ export class StepFeeds {
   }
 
   /** Rows that closed groups of the layers of a layout left, S of each layer, and which of them are in use. */
-  #feedGroupRows(feeds: Record<string, Tensor>, states: readonly SequenceState[], { name, layers }: SlotLayout): void {
+  #feedGroupRows(
+    feeds: Record<string, Tensor>,
+    states: readonly SequenceState[],
+    { name, layers, isWide }: SlotLayout,
+  ): void {
     const B = states.length;
     for (const [index, layer] of layers.entries()) {
       const memories = states.map(({ groupRows }) => groupRows[layer]);
       // At least one row, so that no tensor is empty.
-      const S = Math.max(1, ...memories.map((memory) => memory?.capacity ?? 0));
+      const S = Math.max(isWide ? leastColumns : 1, ...memories.map((memory) => memory?.capacity ?? 0));
       for (const part of parts) {
         const { heads: M, [part]: slice } = this.#layout.layers[layer];
         const { width } = slice;

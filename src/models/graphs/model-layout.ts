@@ -27,6 +27,8 @@ export interface SlotLayout {
   readonly rowsPerGroup?: number;
   /** Which rows of the ring are read with the tree's; undefined where none are. */
   readonly open?: OpenRing;
+  /** Whether scores need `leastColumns` rows in each block to be added up alike. */
+  readonly isWide: boolean;
   /** Inputs of the step graph besides masks, once for all its layers; undefined if there are none. */
   readonly inputs?: SlotInputs;
   /** Its layers. */
@@ -113,7 +115,7 @@ export function modelLayout(
   { opens, replays, productRows }: StepForms = stepFormsOf(),
 ): ModelLayout {
   const { sizes, mixers, biasReach } = model;
-  const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
+  const slotLayouts = new Map<string, SlotLayout & { layers: number[]; isWide: boolean }>();
   const rows: { name: string; heads: number; width: number }[] = [];
   const layers = mixers.map((mixer, layer): LayerLayout => {
     const dims = mixerDims(mixer, sizes);
@@ -129,9 +131,10 @@ export function modelLayout(
     };
     const own = slotLayout(mixer, form, state, horizonOf(mixer, biasReach), opens);
     const slots = slotLayouts.get(own.name) ?? own;
-    slots.layers.push(layer);
-    slotLayouts.set(slots.name, slots);
     const { folded, keyWidth } = state;
+    slots.layers.push(layer);
+    slots.isWide ||= (form.scoreWidth?.(mixer, dims) ?? keyWidth) > stretch;
+    slotLayouts.set(slots.name, slots);
     return {
       mixer,
       form,
@@ -156,6 +159,11 @@ export function modelLayout(
     folds: foldClasses(layers),
   };
 }
+
+/** Numbers that the runtime's products add up in order; with up to 64 columns more. */
+const stretch = 128;
+/** Rows of a block from which on longer scores are added up alike: above 64, and a multiple of lanes for denominators. */
+export const leastColumns = 80;
 
 /** Groups of fewer positions that are folded would leave no room for trees. */
 const leastGroup = 32;
@@ -183,7 +191,7 @@ function slotLayout(
   { slots, folded }: StateShape,
   horizon: Horizon,
   opens: boolean,
-): SlotLayout & { layers: number[] } {
+): SlotLayout & { layers: number[]; isWide: boolean } {
   const { group, reach, window = 1, sinks = 0 } = horizon;
   const { inputs } = form;
   const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;
@@ -206,7 +214,7 @@ function slotLayout(
   const types = inputs?.declare(mixer, dims, (dim) => `${dim}${name}`) ?? {};
   const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
   const own = Object.keys(types).length === 0 ? undefined : { types, feeds };
-  return { name, horizon, ring, rowsPerGroup, open, inputs: own, layers: [] };
+  return { name, horizon, ring, rowsPerGroup, open, isWide: false, inputs: own, layers: [] };
 }
 
 /** U of a layout. */

@@ -12,6 +12,7 @@ import {
   featuresSchema,
   isLearnedMap,
   mapParameters,
+  featuresOf,
 } from './maps.ts';
 import { featuresOfWhole, featuresParallel } from './parallel.ts';
 import { featuresReference } from './reference.ts';
@@ -40,7 +41,13 @@ export const featuresKind = {
   hasSurrogateGradient: ({ map }) => map.name === 'hashes',
   reference: featuresReference,
   parallel: featuresParallel,
-  recurrent: { state: featuresState, step: featuresStep, fold: featuresFold, sameBits: () => 'open rows' },
+  recurrent: {
+    state: featuresState,
+    step: featuresStep,
+    fold: featuresFold,
+    sameBits: () => 'open rows',
+    scoreWidth: ({ map }, { headWidth }) => featuresOf(map, headWidth),
+  },
   bidirectional: featuresOfWhole,
   cross: { ...featuresCross, whole: featuresOfWhole },
   presets: {

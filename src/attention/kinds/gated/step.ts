@@ -112,6 +112,7 @@ const byRing: RecurrentForm<GatedMixer> = {
   step,
   fold,
   inputs: ageInputs,
+  scoreWidth: ({ map }, { headWidth }) => widthOf(map, headWidth),
 };
 
 export const gatedRecurrent: RecurrentForm<GatedMixer> = {

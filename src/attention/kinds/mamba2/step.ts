@@ -219,7 +219,13 @@ function withRing(rule: LayoutInputs<Mamba2Mixer>): LayoutInputs<Mamba2Mixer> {
   return { ...inputs, feeds: (config, steps, T) => inputs.feeds(config, steps, T, slotsOf(config)) };
 }
 
-const byRing: RecurrentForm<Mamba2Mixer> = { state: stateOf, step, fold, inputs: withRing(ageInputs) };
+const byRing: RecurrentForm<Mamba2Mixer> = {
+  state: stateOf,
+  step,
+  fold,
+  inputs: withRing(ageInputs),
+  scoreWidth: (config) => config.state / stretchesOf(config),
+};
 
 export const mamba2Recurrent: RecurrentForm<Mamba2Mixer> = {
   ...byRing,
