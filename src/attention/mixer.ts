@@ -266,10 +266,10 @@ export type Branch = (typeof branches)[number];
 
 /** From a configuration to the remaining one without a branch. */
 interface Ablations<C extends MixerConfig> extends Partial<Record<Branch, unknown>> {
-  memory?(config: C): object | undefined;
-  window?(config: C): object | undefined;
-  sinks?(config: C): object | undefined;
-  convolution?(config: C): object | undefined;
+  memory?(config: C): unknown;
+  window?(config: C): unknown;
+  sinks?(config: C): unknown;
+  convolution?(config: C): unknown;
 }
 
 /** Dependence of the output on the parameters that can be chosen from examples without training. */
@@ -330,10 +330,13 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   betweenTexts?(config: C): object;
   /** Whether this configuration can read another text. Default: as `cross` is there. */
   canCross?(config: C): boolean;
-  /** Branches that can be switched off: from a configuration to the remaining one, undefined without such a branch. */
+  /**
+   * Branches that can be switched off: from a configuration to the remaining one, null or false without such a branch. One that
+   * the schema refuses does not remain. Default: the convolution.
+   */
   readonly without?: Ablations<C>;
-  /** Parameters for the closed-form initialization. Default: the output is affine in the filter of a convolution. */
-  calibration?(config: C, trainedLength: number): Calibration;
+  /** Parameters for the closed-form initialization beside the filter of a convolution, in which the output is affine. Default: none. */
+  calibration?(config: C, trainedLength: number): Partial<Calibration>;
   /** Its settings that have a name, as `--mixer` takes them. */
   readonly presets: Readonly<Record<string, MixerPreset>>;
 }

@@ -215,6 +215,14 @@ describe('the table of mixers', () => {
     expect(left('global', 'window')).toMatchObject({ local: null, normalize: 'global' });
   });
 
+  it('switches the convolution off in every kind that has one, where something is left', () => {
+    const performer = mixerPreset('performer', { convolution: true });
+    expect(withoutBranch(performer, 'convolution')).toEqual({ ...performer, convolution: null });
+    expect(withoutBranch(mixerPreset('performer'), 'convolution')).toBeUndefined();
+    const alone = parseMixer({ kind: 'gau', local: null, global: false, castling: false, convolution: {} });
+    expect(withoutBranch(alone, 'convolution')).toBeUndefined();
+  });
+
   it('knows which mixers read the future', () => {
     expect(mixerPresetNames().filter((name) => !isCausal(mixerPreset(name)))).toEqual(['linformer-bidirectional']);
     expect(isCausal(linear({ convolution: { masked: false } }))).toBe(false);

@@ -113,14 +113,15 @@ export function withConvolutionAdded(config: MixerConfig, kernel?: number): Mixe
 
 /** A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own. */
 export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
-  const rest = kindOf(config).without?.[branch]?.(config);
-  return rest === undefined ? undefined : parseMixer(rest);
+  const unfiltered = branch === 'convolution' && convolutionOf(config) && { ...config, convolution: null };
+  return mixerSchema.safeParse(kindOf(config).without?.[branch]?.(config) ?? unfiltered).data;
 }
 
 /** Calibration of a mixer for the closed-form initialization, in a model trained on texts of `trainedLength` tokens. */
 export function calibrationOf(config: MixerConfig, trainedLength: number): Calibration {
-  const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
-  return kindOf(config).calibration?.(config, trainedLength) ?? { affine, searched: [] };
+  const { affine = [], searched = [] } = kindOf(config).calibration?.(config, trainedLength) ?? {};
+  // A convolution is added to what attention gives.
+  return { affine: convolutionOf(config) === null ? affine : [...affine, filterName], searched };
 }
 
 /** Width of a row of queries or keys as the mixer is given it: D in most kinds. */

@@ -19,7 +19,7 @@ import { goldenConfig, goldenNumbers, readGolden, relativeToPeak } from '../pari
 import { LinnetError } from '../../src/errors.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { registerMixer } from '../../src/attention/kinds/index.ts';
-import { t5LinearSchema } from '../../src/attention/kinds/t5-linear/parallel.ts';
+import { t5LinearSchema } from '../../src/attention/kinds/t5-linear/forms.ts';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
 import { hasSurrogateGradient, mixBidirectional, mixReference, parseMixer } from '../../src/attention/mixers.ts';
 

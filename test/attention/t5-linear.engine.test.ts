@@ -19,7 +19,7 @@ import { reshape, transpose } from '../../src/graph/ops/layout.ts';
 import type { MixerParameterValues } from '../../src/attention/mixer.ts';
 import { mixBidirectional, mixCross } from '../../src/attention/mixers.ts';
 import type { Scoring } from '../../src/attention/scoring.ts';
-import { t5LinearParallel, t5LinearSchema } from '../../src/attention/kinds/t5-linear/parallel.ts';
+import { t5LinearParallel, t5LinearSchema } from '../../src/attention/kinds/t5-linear/forms.ts';
 
 const caseSchema = z.object({
   group_size: z.int(),

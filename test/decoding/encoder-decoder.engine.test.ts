@@ -8,7 +8,7 @@ import { randomT5Weights, t5MixerNames, tinyT5, tinyT5With } from '../models/tin
 import { relativeToPeak } from '../parity/golden.ts';
 import { goldenT5, goldenT5Names } from '../parity/golden-t5.ts';
 import { linformerSchema } from '../../src/attention/kinds/linformer/config.ts';
-import { t5Problems } from '../../src/attention/kinds/t5-linear/parallel.ts';
+import { t5Problems } from '../../src/attention/kinds/t5-linear/forms.ts';
 import { isCausal } from '../../src/attention/mixers.ts';
 import { chain, TokenTree } from '../../src/attention/tree.ts';
 import { Random } from '../../src/random.ts';

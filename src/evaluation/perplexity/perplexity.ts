@@ -149,7 +149,8 @@ export interface PositionLoss {
 }
 
 /** Perplexity by position, in ranges that double in length: 1–63, 64–127, 128–255, … @param losses index i is that of token i + 1 */
-export function perplexityByPosition(losses: readonly Float32Array[], first = 64): PositionLoss[] {
+export function perplexityByPosition(losses: readonly Float32Array[]): PositionLoss[] {
+  const first = 64;
   const ranges: { from: number; to: number; total: number; tokens: number }[] = [];
   for (const row of losses) {
     row.forEach((loss, i) => {

@@ -9,7 +9,7 @@ import { detokenizeWikitext } from './text/wikitext.ts';
 export const preparations = {
   /** `gold`: index of the right answer among the labels, which are letters or numbers. */
   arc(row) {
-    const labels = listOf(nested(row, 'choices', 'label'));
+    const labels = listOf(ofChoices(row, 'label'));
     return { gold: labels.indexOf(textOf(row.answerKey)) };
   },
   /** `prompt`, and the choices with their own space in front. */
@@ -49,7 +49,7 @@ type PreparationName = keyof typeof preparations;
 /** Reasons not to ask a row whose columns are of the right kinds. */
 const problems: Partial<Record<PreparationName, (row: Row) => string | undefined>> = {
   arc(row) {
-    const [texts, labels] = [listOf(nested(row, 'choices', 'text')), listOf(nested(row, 'choices', 'label'))];
+    const [texts, labels] = [listOf(ofChoices(row, 'text')), listOf(ofChoices(row, 'label'))];
     if (texts.length !== labels.length) return `there are ${texts.length} choices with ${labels.length} labels`;
     if (labels.includes(textOf(row.answerKey))) return undefined;
     return `answerKey is ${JSON.stringify(row.answerKey)}, which is none of the labels ${labels.join(', ')}`;
@@ -95,7 +95,6 @@ function listOf(value: RowValue | undefined): string[] {
   throw internalError('a column that holds texts was expected');
 }
 
-function nested(row: Row, outer: string, inner: string): RowValue | undefined {
-  const value = row[outer];
-  return isRow(value) ? value[inner] : undefined;
+function ofChoices({ choices }: Row, column: string): RowValue | undefined {
+  return isRow(choices) ? choices[column] : undefined;
 }

@@ -19,13 +19,6 @@ export function blocksPerRow(width: number, size: number): number {
   return Math.ceil(width / size);
 }
 
-/** The size of the blocks whose codes are [N,blocks,size/2], two to a byte. */
-function blockSizeOf(op: string, codes: Value): BlockSize {
-  const size = blockSizes.find((known) => known === 2 * Number(codes.shape[2]));
-  if (codes.rank === 3 && size !== undefined) return size;
-  throw shapeError(op, `codes ${codes} are not [N,blocks,size/2] with a size of ${blockSizes.join(', ')}`);
-}
-
 const roundingHasNone = { notDifferentiable: 'rounding has no useful derivative; train in float32 and quantize then' };
 const codesHaveNone = { notDifferentiable: 'its weights are integer codes; train in float32 and quantize then' };
 
@@ -193,7 +186,7 @@ export const blockGather: OpFunction<[codes: Value, scales: Value, indices: Valu
   infer([codes, scales, indices]) {
     requireType('blockGather', codes, 'uint8', 'codes');
     requireType('blockGather', indices, 'int32', 'indices');
-    const size = blockSizeOf('blockGather', codes);
+    const size = codedBlockSize('blockGather', codes, 4);
     const [rows, blocks] = codes.shape;
     if (!sameShape(scales.shape, [rows, blocks])) {
       throw shapeError('blockGather', `scales ${scales} do not fit codes ${codes}`);
@@ -205,7 +198,7 @@ export const blockGather: OpFunction<[codes: Value, scales: Value, indices: Valu
     const attributes = {
       gather_axis: { int: 0 },
       quantize_axis: { int: 2 },
-      block_size: { int: blockSizeOf('blockGather', codes) },
+      block_size: { int: codedBlockSize('blockGather', codes, 4) },
       bits: { int: 4 },
     };
     // The op wants as many axes of the scales as of the codes; the product refuses a third.

@@ -10,8 +10,7 @@ import { nodeRows } from '../../step-blocks.ts';
 import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
 import { foldReplayed, replayDelta, replayedRows, replayInputs } from '../gated-delta/replay.ts';
 import { deltaOfNodes, foldWritten, gatedDeltaInputs, nodesSolved } from '../gated-delta/step.ts';
-import { convolvedSequences } from '../short-conv/parallel.ts';
-import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
+import { convolvedNodes, convolvedSequences, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { deltaNetDecays, deltaNetLength, deltaNetNumbers, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
 
 /** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */

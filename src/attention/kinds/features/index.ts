@@ -14,9 +14,15 @@ import {
   mapParameters,
   featuresOf,
 } from './maps.ts';
-import { featuresOfWhole, featuresParallel } from './parallel.ts';
+import {
+  featuresCross,
+  featuresFold,
+  featuresOfWhole,
+  featuresParallel,
+  featuresState,
+  featuresStep,
+} from './forms.ts';
 import { featuresReference } from './reference.ts';
-import { featuresCross, featuresFold, featuresState, featuresStep } from './step.ts';
 
 const featuresOption = {
   features: featureCount.optional().describe('random features of performer, frequencies of rfa (default: 64)'),

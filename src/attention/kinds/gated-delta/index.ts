@@ -2,7 +2,6 @@
  * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values; every position
  * decays it and replaces part of the value stored for its own key. The formula is in `reference.ts`.
  */
-import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, decayOption, groupOption } from '../../preset.ts';
 import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
@@ -27,10 +26,7 @@ export const gatedDeltaKind = {
   },
   // Every write depends on the earlier ones: the rule needs an order, which neither an encoder nor cross attention has.
   betweenTexts: () => ({ kind: 'softmax' }),
-  without: {
-    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
-  },
-  calibration: ({ convolution: own }) => ({ affine: [gainName, ...(own === null ? [] : [filterName])], searched: [] }),
+  calibration: () => ({ affine: [gainName] }),
   presets: {
     'gated-delta': convolvedPreset('gated-delta', { ...groupOption, ...decayOption }),
     delta: convolvedPreset('gated-delta', groupOption, (fields) => ({ ...fields, decay: 'none' })),

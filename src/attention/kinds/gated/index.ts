@@ -4,7 +4,6 @@
  * linear attention (arXiv 2312.06635) its decays by data. The decays are in `decay.ts`, the formula in `reference.ts`.
  */
 import { z } from 'zod';
-import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, decayOption, groupOption } from '../../preset.ts';
 import {
@@ -44,13 +43,7 @@ export const gatedKind = {
   bidirectional: gatedOfWhole,
   // Nothing decays between the positions of two texts: there attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
-  without: {
-    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
-  },
-  calibration: ({ output, convolution: own }) => ({
-    affine: [...(output === 'ratio' ? [] : [gainName]), ...(own === null ? [] : [filterName])],
-    searched: [],
-  }),
+  calibration: ({ output }) => ({ affine: output === 'ratio' ? [] : [gainName] }),
   presets: {
     gated: convolvedPreset('gated', { ...groupOption, ...mapOption, ...decayOption }, ({ map, ...fields }) => ({
       ...fields,

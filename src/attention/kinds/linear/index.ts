@@ -8,7 +8,6 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
-import { filterName } from '../../convolution-config.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
@@ -24,9 +23,8 @@ import {
   localKernels,
   normalizations,
 } from './config.ts';
-import { linearOfWhole, linearParallel } from './parallel.ts';
+import { linearFold, linearInputs, linearOfWhole, linearParallel, linearState, linearStep } from './forms.ts';
 import { linearReference } from './reference.ts';
-import { linearFold, linearInputs, linearState, linearStep } from './step.ts';
 
 const linearCross: CrossForm<LinearMixer> = {
   tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
@@ -140,19 +138,16 @@ export const linearKind = {
   betweenTexts: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),
   canCross: ({ local, castling }) => local === null && !castling,
   without: {
-    memory: (config) => remaining({ ...config, global: null, normalize: kept(config, 'local') }, config.global),
-    window: (config) =>
-      remaining({ ...config, local: null, normalize: kept(config, 'global', 'together') }, config.local),
-    convolution: (config) => remaining({ ...config, convolution: null, castling: false }, config.convolution),
+    memory: (config) => config.global && { ...config, global: null, normalize: kept(config, 'local') },
+    window: (config) => config.local && { ...config, local: null, normalize: kept(config, 'global', 'together') },
+    convolution: (config) => config.convolution && { ...config, convolution: null, castling: false },
   },
   // Where branches are normalized together, or turned by castling, the output is not an affine function of their factors.
-  calibration: ({ normalize, castling, local, global, convolution }) => ({
+  calibration: ({ normalize, castling, local, global }) => ({
     affine: [
       ...(local?.scale === 'learned' && normalize !== 'together' && !castling ? ['local_factor'] : []),
       ...(global?.scale === 'learned' && normalize !== 'together' && !castling ? ['global_factor'] : []),
-      ...(convolution === null ? [] : [filterName]),
     ],
-    searched: [],
   }),
   presets: linearPresets,
 } satisfies MixerKind<LinearMixer>;
@@ -160,10 +155,4 @@ export const linearKind = {
 /** How a mixer is normalized, where that is one of these ways. */
 function kept({ normalize }: LinearMixer, ...ways: readonly LinearMixer['normalize'][]): LinearMixer['normalize'] {
   return ways.includes(normalize) ? normalize : null;
-}
-
-/** The configuration without a branch; undefined if it lacks that branch or has no other. */
-function remaining(config: LinearMixer, branch: object | null): LinearMixer | undefined {
-  const { local, global, convolution } = config;
-  return branch === null || (local ?? global ?? convolution) === null ? undefined : config;
 }

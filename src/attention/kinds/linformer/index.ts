@@ -14,9 +14,17 @@ import {
   linformerSchema,
   projectionParameters,
 } from './config.ts';
-import { blockLinformerOfWhole, blockLinformerParallel, linformerCross, linformerOfWhole } from './parallel.ts';
+import {
+  blockLinformerFold,
+  blockLinformerOfWhole,
+  blockLinformerParallel,
+  blockLinformerState,
+  blockLinformerStep,
+  linformerCross,
+  linformerOfWhole,
+  membershipInputs,
+} from './forms.ts';
 import { blockLinformerReference, linformerReference } from './reference.ts';
-import { blockLinformerFold, blockLinformerState, blockLinformerStep, membershipInputs } from './step.ts';
 
 const rowsOption = {
   rows: linformerSchema.shape.rows

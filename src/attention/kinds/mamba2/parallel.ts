@@ -6,7 +6,7 @@ import { reshape } from '../../../graph/ops/layout.ts';
 import { groupKeys, makeGrouping, ungroupQueries } from '../../grouping.ts';
 import type { SequenceInput } from '../../mixer.ts';
 import { chunkDecays, decayedSumsBefore } from '../gated/decay.ts';
-import { convolvedSequences } from '../short-conv/parallel.ts';
+import { convolvedSequences } from '../short-conv/forms.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, skipped } from './config.ts';
 
 export function mamba2Parallel(config: Mamba2Mixer, input: SequenceInput): Value {

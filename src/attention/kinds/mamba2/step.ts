@@ -23,7 +23,7 @@ import type {
 import { nodeRows } from '../../step-blocks.ts';
 import { ageInputs, openDecays, pathInputs, stepDecays } from '../gated/decay.ts';
 import { headColumns, softplusOfRuntime } from '../gated/step.ts';
-import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/step.ts';
+import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, type Mamba2Rows, skipped } from './config.ts';
 
 /** Numbers of a row of keys are a multiple of this: see `ModelLayout.boundaries`. */

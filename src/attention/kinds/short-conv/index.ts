@@ -5,8 +5,7 @@
 import type { MixerKind } from '../../mixer.ts';
 import type { ReferencePositions } from '../../reference.ts';
 import { shortBias, type ShortConvMixer, shortConvSchema, shortFilter, shortParameters } from './config.ts';
-import { shortParallel } from './parallel.ts';
-import { shortInputs, shortState, shortStep } from './step.ts';
+import { shortInputs, shortParallel, shortState, shortStep } from './forms.ts';
 
 function shortReference({ kernel, bias }: ShortConvMixer, positions: ReferencePositions): Float64Array {
   const [filter, offsets] = [positions.parameter(shortFilter), positions.parameter(shortBias)];

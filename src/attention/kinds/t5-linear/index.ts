@@ -1,8 +1,16 @@
-/** The paper's grouped linear attention in the form that its code gives it in T5: see `parallel.ts`. */
+/** The paper's grouped linear attention in the form that its code gives it in T5: see `forms.ts`. */
 import type { MixerKind } from '../../mixer.ts';
-import { t5LinearCross, type T5LinearMixer, t5LinearOfWhole, t5LinearParallel, t5LinearSchema } from './parallel.ts';
+import {
+  type T5LinearMixer,
+  t5LinearCross,
+  t5LinearFold,
+  t5LinearOfWhole,
+  t5LinearParallel,
+  t5LinearSchema,
+  t5LinearState,
+  t5LinearStep,
+} from './forms.ts';
 import { t5LinearReference } from './reference.ts';
-import { t5LinearFold, t5LinearState, t5LinearStep } from './step.ts';
 import { branchParameters, describeBranches } from '../linear/config.ts';
 
 export const t5LinearKind = {

@@ -1,4 +1,4 @@
-/** The formula of `parallel.ts` as loops, for decoders, encoders and cross attention. */
+/** The formula of `forms.ts` as loops, for decoders, encoders and cross attention. */
 import { relativeBucket } from '../../../nn/relative-positions.ts';
 import {
   addScaled,
@@ -11,7 +11,7 @@ import {
   unit,
 } from '../../reference.ts';
 import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
-import type { T5LinearMixer } from './parallel.ts';
+import type { T5LinearMixer } from './forms.ts';
 
 /** [H,n,E] */
 export function t5LinearReference(config: T5LinearMixer, positions: ReferencePositions): Float64Array {

@@ -4,7 +4,6 @@
  * sliding window of w positions is G = 1, W = w. The formula is in `reference.ts`.
  */
 import { z } from 'zod';
-import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, decayOption, groupOption, groupSchema } from '../../preset.ts';
 import { sinkLogitName } from '../../sink-logits.ts';
@@ -72,14 +71,12 @@ export const windowKind = {
   // The positions of two texts have no distance: between them attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
   without: {
-    memory: (config) => (config.memory === null ? undefined : { ...config, memory: null }),
+    memory: (config) => config.memory && { ...config, memory: null },
     // Everything but the position itself is read from the memory.
-    window: (config) => (config.memory === null ? undefined : { ...config, group: 1, window: 1 }),
-    sinks: (config) => (config.sinks === 0 ? undefined : { ...config, sinks: 0 }),
-    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
+    window: (config) => config.memory && { ...config, group: 1, window: 1 },
+    sinks: (config) => config.sinks > 0 && { ...config, sinks: 0 },
   },
-  calibration: ({ group, memory, convolution, sinkLogit }, trainedLength) => ({
-    affine: convolution === null ? [] : [filterName],
+  calibration: ({ group, memory, sinkLogit }, trainedLength) => ({
     searched: [
       ...(memory?.decay === 'learned'
         ? [{ name: memoryDecayName, candidates: decayCandidates(group, trainedLength) }]

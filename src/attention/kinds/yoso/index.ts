@@ -17,9 +17,8 @@ import { boundedLength } from '../../normalization.ts';
 import { convolvedPreset, groupOption, seedOption } from '../../preset.ts';
 import { textRows } from '../../text-rows.ts';
 import { collisionBitsSchema, defaultCollisionBits, type LinearBranches } from '../linear/config.ts';
-import { linearOfWhole, linearParallel } from '../linear/parallel.ts';
+import { linearOfWhole, linearParallel, linearState, linearStep } from '../linear/forms.ts';
 import { linearReference } from '../linear/reference.ts';
-import { linearState, linearStep } from '../linear/step.ts';
 
 const yosoSchema = z.strictObject({
   kind: z.literal('yoso'),

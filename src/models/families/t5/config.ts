@@ -1,6 +1,6 @@
 /** config.json of T5 checkpoints, version 1.0 (relu) and 1.1 (gated gelu), and the `linnet` section we add to it. */
 import { z } from 'zod';
-import { plainForm, t5Form, t5Problems } from '../../../attention/kinds/t5-linear/parallel.ts';
+import { plainForm, t5Form, t5Problems } from '../../../attention/kinds/t5-linear/forms.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { crossForm, isCausal } from '../../../attention/mixers.ts';
 import { LinnetError } from '../../../errors.ts';

@@ -25,29 +25,42 @@ import { groupMask, scoreBias } from '../../attention-mask.ts';
 import { convolutionField } from '../../convolution-config.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import {
+  type Grouping,
   causalMask,
   earlierSums,
-  type Grouping,
-  groupingOf,
   groupKeys,
   groupQueries,
+  groupingOf,
   ungroupQueries,
 } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import type { BidirectionalInput, CrossForm, MixerConfig, SequenceInput } from '../../mixer.ts';
+import type {
+  AttentionDims,
+  BidirectionalInput,
+  CrossForm,
+  Fold,
+  MixerConfig,
+  MixerStepOutput,
+  SequenceInput,
+  StateShape,
+  StepBlock,
+  StepInput,
+} from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
-import { biasInGroups, scoresInGroups } from '../../scoring.ts';
-import { nodeRows } from '../../step-blocks.ts';
+import { biasInGroups, biasOfRows, scoresInGroups, scoresOfRows } from '../../scoring.ts';
+import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
 import {
+  type LinearMixer,
+  type LocalBranch,
+  type LocalKernel,
   collisionBits,
   globalField,
-  type LinearMixer,
   linearSchema,
-  type LocalBranch,
   localField,
-  type LocalKernel,
 } from '../linear/config.ts';
+import { softmaxOfRows } from '../../softmax.ts';
+import { ringState } from '../../state.ts';
 
 export const t5LinearSchema = z
   .strictObject({
@@ -105,7 +118,7 @@ export function plainForm(mixer: MixerConfig): MixerConfig {
 const postNormEpsilon = 1e-4;
 
 /** x / (1e-4 + ‖x‖) over all heads of a position. [B,n,H,E]; B and n may be named. */
-export function postNorm(x: Value): Value {
+function postNorm(x: Value): Value {
   const [B, n, H, E] = x.shape;
   return reshape(boundedLength(reshape(x, [B, n, Number(H) * Number(E)]), postNormEpsilon), [B, n, H, E]);
 }
@@ -257,3 +270,69 @@ function alignedGroups(config: T5LinearMixer, local: LocalBranch, input: Bidirec
   const unscaled = { ...input, parameters: {}, scoring: { scale: input.scoring.scale } };
   return ungroupQueries(grouping, localBranch(local, grouping, unscaled, grouped, groupMask(grouping, mask)));
 }
+
+// The same over token trees, on top of a state. Rows are stored as projected.
+
+/** The ring, and S = Σ k̂ᵀv̂ with a global branch. */
+export function t5LinearState({ group, convolution, global }: T5LinearMixer, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+  return ringState(dims, { group, convolution, folded: global === null ? null : sums });
+}
+
+export function t5LinearStep(config: T5LinearMixer, input: StepInput): MixerStepOutput {
+  const { heads, sums, parameters } = input;
+  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+  const { all: blocks } = blocksOf(input, keys, values);
+  const unitBlocks = blocks.map((block) => ({ ...block, values: unitLength(block.values) }));
+  const unitQueries = heads.join(unitLength(heads.queries));
+  const cosines = blocks.map((block) => matmul(unitQueries, unitLength(block.keys), { transposeB: true }));
+  const branches: Value[] = [];
+  if (config.local !== null) {
+    const weights = localWeights(config.local, input, blocks, cosines);
+    branches.push(scaled(weightedValues(unitBlocks, weights), parameters.local_factor));
+  }
+  if (config.global !== null && sums !== undefined) {
+    const open = blocks.map(({ masks }, i) => mul(cosines[i], heads.tile(masks.earlier)));
+    const read = add(weightedValues(unitBlocks, open), matmul(unitQueries, sums));
+    branches.push(scaled(read, parameters.global_factor));
+  }
+  const normed = heads.of(postNorm(heads.split(addAll(branches))));
+  return { mixed: addStepConvolution(normed.join(normed.queries), input, blocks), keys, values };
+}
+
+function localWeights(
+  { kernel, bits }: LocalBranch,
+  input: StepInput,
+  blocks: readonly StepBlock[],
+  cosines: readonly Value[],
+): Value[] {
+  const { heads, scoring, horizon } = input;
+  const biased = (weights: (cosine: Value) => Value): Value[] =>
+    blocks.map(({ masks }, i) => {
+      const own = weights(cosines[i]);
+      const { bias } = scoring;
+      const sum = bias === undefined ? own : add(own, biasOfRows(bias, masks.offsets, horizon.reach, heads));
+      return mul(sum, heads.tile(masks.same));
+    });
+  const kernels: Readonly<Record<LocalKernel, () => Value[]>> = {
+    softmax: () => softmaxOfRows(input, blocks),
+    'relu2-raw': () =>
+      scoresOfRows(input, blocks).map((score, i) => maskedReluSquared(score, heads.tile(blocks[i].masks.same))),
+    relu2: () =>
+      biased((cosine) => {
+        const positive = relu(cosine);
+        return mul(positive, positive);
+      }),
+    yoso: () => biased((cosine) => collision(cosine, collisionBits({ bits }))),
+  };
+  return kernels[kernel]();
+}
+
+/** S ← S + Σ k̂ᵀv̂ over rows of groups that have closed. */
+export const t5LinearFold: Fold<T5LinearMixer> = {
+  shareAs: () => 't5 linear',
+  fold(_, { keys, values, sums }) {
+    return add(sums, matmul(unitLength(keys), unitLength(values), { transposeA: true }));
+  },
+};

@@ -1,14 +1,58 @@
-/** The short convolution over token trees: every node gathers the rows of itself and its last ancestors, committed or not. */
+/** The short convolution over whole sequences: its filters are so short that shifted sums cost less than matrix products. */
 import type { Value } from '../../../graph/graph.ts';
+import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { concat, pad, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
+import { type MixerParameterValues, learnedParameter } from '../../attention-layer.ts';
+import type {
+  AttentionDims,
+  LayoutInputs,
+  MixerConfig,
+  MixerStepOutput,
+  SequenceInput,
+  StateShape,
+  StepInput,
+} from '../../mixer.ts';
+import { type ShortConvMixer, shortBias, shortFilter } from './config.ts';
 import { sum } from '../../../graph/ops/contraction.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
-import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { multiplyDims, tensor } from '../../../graph/tensor.ts';
-import type { AttentionDims, LayoutInputs, MixerConfig, MixerStepOutput, StateShape, StepInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import type { ShortConvMixer } from './config.ts';
-import { filterRows, gated } from './parallel.ts';
+
+/** The filters by index and channel: [L,M,D]. */
+function filterRows(
+  { kernel }: Pick<ShortConvMixer, 'kernel'>,
+  parameters: MixerParameterValues,
+  [M, D]: readonly number[],
+): Value {
+  const filter = learnedParameter(parameters, shortFilter);
+  return reshape(transpose(reshape(filter, [M * D, kernel]), [1, 0]), [kernel, M, D]);
+}
+
+/** The output: q ⊙ (convolved + b), all [B,n,M,D]. */
+function gated({ q, parameters }: SequenceInput, convolved: Value): Value {
+  const bias = parameters[shortBias];
+  const [, , M, D] = q.shape;
+  return mul(q, bias === undefined ? convolved : add(convolved, reshape(bias, [M, D])));
+}
+
+export function shortParallel(config: ShortConvMixer, input: SequenceInput): Value {
+  const products = mul(input.k, input.v); // [B,n,M,D]
+  const filters = filterRows(config, input.parameters, products.shape.slice(2).map(Number));
+  return gated(input, convolvedSequences(products, filters));
+}
+
+/** Rows [B,n,M,D] under the filters [L,M,D], each with those before it. */
+export function convolvedSequences(rows: Value, filters: Value): Value {
+  const [kernel, M, D] = filters.shape.map(Number);
+  const n = Number(rows.shape[1]);
+  const terms = Array.from({ length: Math.min(kernel, n) }, (_, back) => {
+    const shifted = slice(pad(rows, 1, back, 0), 1, 0, n);
+    return mul(shifted, reshape(slice(filters, 0, kernel - 1 - back, kernel - back), [M, D]));
+  });
+  return addAll(terms);
+}
+
+// The short convolution over token trees: every node gathers the rows of itself and its last ancestors, committed or not.
 
 /** C: the rows that later positions read. At least one, so that no tensor is empty. */
 function slotsOf({ kernel }: Pick<ShortConvMixer, 'kernel'>): number {

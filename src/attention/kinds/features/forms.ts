@@ -1,0 +1,187 @@
+/**
+ * Linear attention through a feature map over whole sequences.
+ *
+ * Causal: chunk by chunk, a product of features under the causal mask inside each chunk, and an exclusive prefix sum of
+ * φ(k)ᵀv over the chunks before it. Nothing is subtracted, so that no digits are lost, and the cost per position does not
+ * depend on the length. Bidirectional: φ(q) times one Σ φ(k)ᵀv over all tokens, without chunks.
+ */
+import type { Value } from '../../../graph/graph.ts';
+import { collision, stopGradient, surrogateGradient } from '../../../graph/ops/surrogate-gradient.ts';
+import { matmul } from '../../../graph/ops/contraction.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
+import { addGroupedConvolution } from '../../convolution.ts';
+import { groupKeys, groupQueries, groupingOf, makeGrouping, ungroupQueries } from '../../grouping.ts';
+import type {
+  AttentionDims,
+  BidirectionalInput,
+  CrossForm,
+  Fold,
+  FoldInput,
+  MixerParameterValues,
+  MixerStepOutput,
+  SequenceInput,
+  StateShape,
+  StepInput,
+} from '../../mixer.ts';
+import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
+import { type FeaturesMixer, featuresOf, isLearnedMap, keyMapName, queryMapName } from './maps.ts';
+import { mapFeatures } from './map-graph.ts';
+import { normalizedFeatures, summedValues, summedWidth } from './output.ts';
+import { HeadLayout } from '../../head-layout.ts';
+import type { Scoring } from '../../scoring.ts';
+import { ringState } from '../../state.ts';
+
+/** The causal form: [B,n,H,E]. */
+export function featuresParallel(config: FeaturesMixer, input: SequenceInput): Value {
+  const grouping = groupingOf(input, config.group);
+  const mask = causalAttention(grouping);
+  const { queries, keys } = mappedPositions(config, mask, input);
+  const summed = summedValues(config.output, input.v); // [B,n,M,E or E+1]
+  const values = groupKeys(grouping, summed);
+  const weights = mul(matmul(queries, keys, { transposeB: true }), mask.visible(queries));
+  let sum = matmul(weights, values);
+  const outside = mask.outside(queries, keys, values);
+  if (outside !== undefined) sum = add(sum, outside);
+  const { map } = config;
+  if (map.name === 'hashes') {
+    const whole = causalAttention(groupingOf(input, Number.POSITIVE_INFINITY));
+    const expected = expectedSum(map.bits, whole, input, summed);
+    sum = surrogateGradient(sum, groupQueries(grouping, ungroupQueries(whole.queries, expected)));
+  }
+  const mixed = normalizedFeatures(config, sum);
+  const convolved = addGroupedConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
+  return ungroupQueries(grouping, convolved);
+}
+
+/** The bidirectional and cross-attention form, without the convolution: [B,m,H,E]. */
+export function featuresOfWhole(config: FeaturesMixer, input: BidirectionalInput): Value {
+  const { q, k, mask: tokens } = input;
+  const [batch, queryLength, heads] = q.shape.map(Number);
+  const [, length, keyValueHeads] = k.shape.map(Number);
+  const wholeQueries = makeGrouping(batch, queryLength, queryLength, heads, keyValueHeads);
+  const wholeKeys = makeGrouping(batch, length, length, heads, keyValueHeads);
+  const mask = fullAttention(wholeQueries, wholeKeys, tokens, false);
+  const { queries, keys } = mappedPositions(config, mask, input);
+  // The ones of the denominators are masked too.
+  const summed = mul(summedValues(config.output, input.v), reshape(tokens, [batch, length, 1, 1]));
+  const sums = matmul(keys, groupKeys(wholeKeys, summed), { transposeA: true }); // [M,B,m,E or E+1]
+  let sum = matmul(queries, sums);
+  const { map } = config;
+  if (map.name === 'hashes') sum = surrogateGradient(sum, expectedSum(map.bits, mask, input, summed));
+  return ungroupQueries(wholeQueries, normalizedFeatures(config, sum));
+}
+
+/** φ(q) [M,B·N,R·G,m] and φ(k) [M,B·N,G,m]. */
+function mappedPositions(
+  { map }: FeaturesMixer,
+  mask: AttentionMask,
+  { q, k, parameters, scoring: { scale } }: SequenceInput,
+): { queries: Value; keys: Value } {
+  const headsFirst = nodeRows; // its own inverse
+  const phiQ = mapFeatures(map, headsFirst(q), { side: 'query', scale, weight: parameters[queryMapName] }); // [B,H,n,m]
+  const phiK = mapFeatures(map, headsFirst(k), { side: 'key', scale, weight: parameters[keyMapName] }); // [B,M,n,m]
+  return {
+    queries: groupQueries(mask.queries, headsFirst(phiQ)),
+    keys: groupKeys(mask.keys, headsFirst(phiK)),
+  };
+}
+
+/**
+ * The expectation of the hashed sum: collision probabilities as weights. Its gradient replaces the hashes', which have
+ * none; the gradient of the values is the estimate's own. It costs the square of the length, in training only.
+ *
+ * @param whole the mask of one group, the whole sequence
+ * @param summed [B,n,M,E]
+ * @returns [M,B,R·n,E]
+ */
+function expectedSum(bits: number, whole: AttentionMask, { q, k }: SequenceInput, summed: Value): Value {
+  const queries = groupQueries(whole.queries, unitLength(q));
+  const keys = groupKeys(whole.keys, unitLength(k));
+  const weights = collision(matmul(queries, keys, { transposeB: true }), bits);
+  return matmul(mul(weights, whole.visible(queries)), stopGradient(groupKeys(whole.keys, summed)));
+}
+
+// Linear attention through a feature map over token trees: rows that are not folded yet are weighed one by one, be they
+// in the node's own chunk or an earlier one, and S = Σ φ(k)ᵀv answers for the rest. Keys are kept raw and their features
+// computed when read, since a row of features may be many times longer.
+
+/** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; with the ratio's denominators, Σ φ(k), as one more column. */
+export function featuresState({ group, map, output, convolution }: FeaturesMixer, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  return ringState(dims, {
+    group,
+    convolution,
+    folded: { kind: 'sums', rows: featuresOf(map, headWidth), columns: summedWidth(output, valueWidth) },
+  });
+}
+
+export function featuresStep(config: FeaturesMixer, input: StepInput): MixerStepOutput {
+  const { heads, sums, parameters, scoring } = input;
+  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+  const { all: blocks } = blocksOf(input, keys, values);
+  const queries = queryFeatures(config, heads, parameters, scoring);
+  const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
+  const weights = blocks.map(({ keys: rows, masks }) => {
+    const features = keyFeatures(config, rows, parameters, scoring); // [B,M,rows,m]
+    return mul(matmul(queries, features, { transposeB: true }), heads.tile(add(masks.same, masks.earlier)));
+  });
+  let sum = weightedValues(summed, weights);
+  if (sums !== undefined) sum = add(sum, matmul(queries, sums));
+  return { mixed: addStepConvolution(normalizedFeatures(config, sum), input, blocks), keys, values };
+}
+
+/** φ(q) in the layout of matrices [B,M,R·T,m]. */
+function queryFeatures(
+  { map }: FeaturesMixer,
+  heads: HeadLayout,
+  parameters: MixerParameterValues,
+  { scale }: Scoring,
+): Value {
+  const context = { side: 'query', scale, weight: parameters[queryMapName] } as const;
+  const features = (rows: Value): Value => mapFeatures(map, rows, context);
+  return isLearnedMap(map) ? heads.mappedOneByOne(features) : heads.mapped(features);
+}
+
+/** φ(k) of rows [B,M,rows,D]. */
+function keyFeatures(
+  { map }: FeaturesMixer,
+  keys: Value,
+  parameters: MixerParameterValues,
+  { scale }: Pick<Scoring, 'scale'>,
+): Value {
+  return mapFeatures(map, keys, { side: 'key', scale, weight: parameters[keyMapName] });
+}
+
+/** S ← S + Σ φ(k)ᵀv over rows of chunks that have closed. */
+export const featuresFold: Fold<FeaturesMixer> = {
+  shareAs: ({ map, output }) => (isLearnedMap(map) ? null : JSON.stringify([map, output])),
+  fold(config, { keys, values, sums, parameters, scoring }: FoldInput) {
+    const [X, n, D] = keys.shape;
+    // Sequences and heads, as feature maps want them.
+    const outer = isLearnedMap(config.map) ? [1, X] : [X, 1];
+    const features = keyFeatures(config, reshape(keys, [...outer, n, D]), parameters, scoring);
+    const summed = summedValues(config.output, reshape(values, [...outer, n, values.shape[2]]));
+    const products = matmul(features, summed, { transposeA: true });
+    return add(sums, reshape(products, sums.shape));
+  },
+};
+
+/** S of a whole text: of a size that does not depend on its length. */
+export const featuresCross: CrossForm<FeaturesMixer> = {
+  tensors(config, dims) {
+    const { folded } = featuresState(config, dims);
+    return { sums: folded?.kind === 'sums' ? [dims.keyValueHeads, folded.rows, folded.columns] : [] };
+  },
+  memory(config, { k, v, mask }, parameters, scoring) {
+    const [B, m] = mask.shape;
+    const features = mul(keyFeatures(config, nodeRows(k), parameters, scoring), reshape(mask, [B, 1, m, 1]));
+    return { sums: matmul(features, summedValues(config.output, nodeRows(v)), { transposeA: true }) };
+  },
+  read(config, q, { sums }, parameters, scoring) {
+    const heads = new HeadLayout(q, Number(sums.shape[1]));
+    return heads.split(normalizedFeatures(config, matmul(queryFeatures(config, heads, parameters, scoring), sums)));
+  },
+};
