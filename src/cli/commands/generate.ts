@@ -35,9 +35,9 @@ import { printBestBeam } from '../output/beams.ts';
 
 const generateOptions = {
   ...promptOptions,
-  maxTokens: withDefault(integer(1, 1 << 30), 128, 'most tokens to write'),
+  maxTokens: withDefault(integer(1, 1 << 30), 128, 'maximum number of tokens to generate'),
   ...samplingOptions,
-  seed: withDefault(seed32, 0, 'seed of the random choices; a restored session continues with its own'),
+  seed: withDefault(seed32, 0, 'random seed; a restored session keeps its own'),
   stop: repeated(text, 'stop before this text; may be repeated'),
   jsonSchema: optional(filePath, 'JSON schema to follow; the text ends with the JSON'),
   session: optional(filePath, 'session file to continue and save'),
@@ -68,12 +68,12 @@ type GenerateValues = z.output<z.ZodObject<typeof generateOptions>>;
 export const generateCommand = defineCommand({
   description:
     'Continues a prompt and streams the text. A text prompt gets a BOS token if the tokenizer adds one; token ids are ' +
-    "read as given; without a prompt the text begins after BOS. --chat sends the prompt as a user's message through " +
-    "the model's chat template. --session restores the state from a file, if it exists, and saves it at the end, also " +
-    'on Ctrl-C; a prompt then continues the saved text. --speculate writes several tokens per step; the text is the ' +
-    'same unless --acceptance allows changes (in int4 and w8a8, where "linnet inspect" says that tokens have the same ' +
-    'bits). --json-schema makes the text JSON of that schema. --beams prints the best text of a beam search. T5 reads ' +
-    'the prompt and writes another text. A prompt from a pipe loses its last line break.',
+    'read as given; without a prompt, the text starts after BOS. --chat sends the prompt as a user message through ' +
+    "the model's chat template. --session restores the state from a file, if it exists, and saves it at the end, even " +
+    'after Ctrl-C; a prompt then continues the saved text. --speculate drafts several tokens per step without changing ' +
+    'the text, unless --acceptance allows it (in int4 and w8a8, where "linnet inspect" reports the same bits). ' +
+    '--json-schema constrains the text to JSON of that schema. --beams prints the best text of a beam search. T5 reads ' +
+    'the prompt and writes another text. The last line break of a piped prompt is dropped.',
   examples: [
     'linnet generate linnet:tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',

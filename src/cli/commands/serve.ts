@@ -37,10 +37,10 @@ const mostNameCharacters = 512;
 
 export const serveCommand = defineCommand({
   description:
-    'Serves a model over the OpenAI API: completions, chats, sessions. It writes many texts at a time, each as if it ' +
+    'Serves a model over the OpenAI API: completions, chats, sessions. It generates many texts at once, each as if it ' +
     'were alone, and answers only this machine unless --host and --api-key say otherwise. A classifier answers with ' +
-    'classes, an encoder with vectors. Ctrl-C or SIGTERM lets running texts finish, for up to --drain-timeout ' +
-    'seconds. Requests are logged on stderr as JSON, without user content.',
+    'classes, an encoder with vectors. After Ctrl-C or SIGTERM, running texts have up to --drain-timeout seconds to ' +
+    'finish. Requests are logged on stderr as JSON, without user content.',
   examples: [
     'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',
@@ -54,13 +54,12 @@ export const serveCommand = defineCommand({
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
     servedModelName: repeated(
       called('names', textList(mostNameCharacters)),
-      'names of the model for clients, with commas between several; an answer repeats the name asked for (default: the ' +
-        'folder)',
+      'comma-separated model names for clients; an answer repeats the requested name (default: the ' + 'folder)',
     ),
     anyModel: flag('answer requests for any model name'),
-    apiKey: repeated(called('key', text), 'API key that requests must bring; may be repeated: any of them will do'),
+    apiKey: repeated(called('key', text), 'API key that requests must present; repeat to accept several'),
     apiKeyFile: optional(filePath, 'file of API keys, one per line'),
-    parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
+    parallel: withDefault(integer(1, 1024), 8, 'texts generated at once'),
     deterministic: flag('compute each text in its own steps: bit-identical whatever else runs, but slower'),
     sessions: optional(
       called('place', text),

@@ -119,7 +119,7 @@ export const engineOptions = {
       'cpu, cuda (docs/reference/dependencies.md says what that needs) or webgpu',
     ),
   }),
-  threads: optional(integer(1, 1024), 'threads of the engine (default: one per core)'),
+  threads: optional(integer(1, 1024), 'engine threads (default: one per core)'),
 };
 
 export interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {

@@ -136,9 +136,9 @@ function groupOf(program: Commander, groups: Map<string, Commander>, name: strin
 /** Written into every command by the program itself. */
 function declareOutputOptions(target: Commander): void {
   target
-    .option('--json', 'print one JSON object as the last line of stdout, all else on stderr')
-    .option('--quiet', 'no progress and no remarks on stderr')
-    .option('--debug', 'show where an error comes from (also LINNET_DEBUG=1)');
+    .option('--json', 'print one JSON object as the last line of stdout; all else goes to stderr')
+    .option('--quiet', 'print no progress or notices on stderr')
+    .option('--debug', 'print stack traces of errors (also LINNET_DEBUG=1)');
 }
 
 const afterHelp = `

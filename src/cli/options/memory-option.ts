@@ -5,7 +5,7 @@ import { byteCount, called, choice, type ValueKind } from '../framework/option-v
 const limit = (kind: ValueKind<number>) =>
   optional(
     called('size', kind),
-    'most memory to take, such as 8GiB: larger work runs layer by layer, or is refused before it starts ' +
+    'memory limit, such as 8GiB: larger work runs layer by layer, or is refused before it starts ' +
       '(default: three quarters of the available memory)',
   );
 

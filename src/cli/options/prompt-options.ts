@@ -24,7 +24,7 @@ export const promptOptions = {
   system: optional(text, 'with --chat: a system message before it'),
   thinking: optional(
     thinkingValue,
-    'with --chat: most tokens of thinking before the answer, or "off" (default: no limit)',
+    'with --chat: limit of thinking tokens before the answer, or "off" (default: no limit)',
   ),
   ...settings({
     promptFile: optional(filePath, 'file with the text to continue; - reads standard input'),

@@ -10,7 +10,7 @@ export const samplingOptions = {
   ),
   topP: optional(
     decimal(1e-9, 1, 'share'),
-    `choose among the most probable tokens that add up to this share (default: ${ofModel('1')})`,
+    `sample from the most probable tokens whose probabilities add up to this (default: ${ofModel('1')})`,
   ),
   ...settings({
     topK: optional(

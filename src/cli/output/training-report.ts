@@ -83,7 +83,7 @@ export async function reportTraining<Details extends object>(
   }
 }
 
-export const planOption = flag('print memory, disk and time of every stage, and do nothing else');
+export const planOption = flag('print the memory, disk and time of every stage, then exit');
 
 const columns: readonly Column<PlannedStage>[] = [
   { header: 'stage', value: 'name' },

@@ -12,7 +12,7 @@ const memorySize = described(
     .regex(/^\d{1,6}(\.\d{1,6})?(MiB|GiB)$/i, 'expected a size such as 8GiB or 900MiB')
     .optional(),
   'size',
-  'the most memory to take, such as 8GiB: larger steps are made in parts, or refused before they start (default: three ' +
+  'memory limit, such as 8GiB: larger steps are split, or refused before they start (default: three ' +
     'quarters of the memory that is available)',
 );
 
@@ -29,13 +29,13 @@ export const runShape = {
     '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
   ),
   field: described(z.string().min(1).default('text'), 'name', 'field of a .jsonl line that holds the text'),
-  heldOut: described(whole().default(0), 'count', 'leave out the last documents, to evaluate on'),
+  heldOut: described(whole().default(0), 'count', 'hold out the last documents for evaluation'),
   packing: described(
     z.enum(['stream', 'document']).default('stream'),
     'name',
     'stream: documents one after the other; document: one per sequence, cut or padded',
   ),
-  out: described(z.string().min(1), 'folder', 'where the trained model goes'),
+  out: described(z.string().min(1), 'folder', 'output folder of the trained model'),
   replace: z.boolean().default(false).meta({ description: 'replace the folder if it exists' }),
   dtype: described(
     z.enum(['F32', 'F16', 'BF16']).default('F32'),
@@ -90,7 +90,7 @@ export const recomputeShape = {
 
 const engineShape = {
   device: described(z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'), 'name', 'cpu, cuda or webgpu'),
-  threads: described(whole(1, 1024).optional(), 'count', 'threads of the engine (default: one per core)'),
+  threads: described(whole(1, 1024).optional(), 'count', 'engine threads (default: one per core)'),
 };
 
 export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };
