@@ -217,6 +217,8 @@ export interface RecurrentForm<C extends MixerConfig> {
   readonly byProducts?: RecurrentForm<C>;
   /** Numbers of a key that a score adds up. Default: the width of key rows. */
   scoreWidth?(config: C, dims: AttentionDims): number;
+  /** Whether a spare row costs it less than leaving it out does. Default: no. */
+  readonly isLight?: boolean;
   /** Tokens of a prompt that are read fastest in one step. Default: 128. */
   readonly promptChunk?: number;
 }

@@ -186,7 +186,7 @@ export class StepEngine implements AsyncDisposable {
    * without the head.
    */
   needsOutput(weights: StepWeights): boolean {
-    return !this.layout.productRows || this.#programs[weights] !== this.#programs.step;
+    return !this.layout.inPairs || this.#programs[weights] !== this.#programs.step;
   }
 
   /** Bytes of the state of a new text; undefined where they depend on the text that an encoder reads. */

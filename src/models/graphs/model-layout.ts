@@ -93,7 +93,9 @@ export interface FoldClass {
 export interface ModelLayout {
   /** Positions that no tree crosses a multiple of, where nodes are to have the same bits in every tree; none if they have not. */
   readonly boundaries: readonly number[];
-  /** Whether rows of products are counted apart from the nodes that are mixed: see `MixedRows`. */
+  /** Whether kernels may take the rows of products in pairs. */
+  readonly inPairs: boolean;
+  /** Whether those are then counted apart from the nodes that are mixed (`MixedRows`): not where most mixers are light. */
   readonly productRows: boolean;
   /** Most paths of a draft: replaying more of them costs more than they bring (docs/verify.md). */
   readonly draftPaths: number;
@@ -149,9 +151,12 @@ export function modelLayout(
   });
   const slots = [...slotLayouts.values()];
   const boundaries = opens ? boundariesOf(layers) : [];
+  const inPairs = productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0;
+  const light = layers.filter(({ form }) => form.isLight === true).length;
   return {
     boundaries,
-    productRows: productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0,
+    inPairs,
+    productRows: inPairs && 2 * light < layers.length,
     draftPaths: layers.some(({ form, mixer }) => form.sameBits?.(mixer) === 'replayed rows') ? 2 : Infinity,
     layers,
     slotLayouts: slots,

@@ -39,6 +39,7 @@ export const shortConvKind = {
   parallel: shortParallel,
   recurrent: {
     sameBits: () => 'own rows',
+    isLight: true,
     state: shortState,
     step: shortStep,
     inputs: shortInputs,
