@@ -37,6 +37,8 @@ interface CompiledSegment extends Segment {
 export interface SegmentsCost {
   /** Weights that are read, and results, of the largest segment. */
   readonly segmentBytes: number;
+  /** The same where the engine has one weight at a time in float32. */
+  readonly narrowBytes: number;
   /** Cuts that are alive at once, of every run. */
   readonly cutBytes: number;
   /** Bytes of weights that a pass reads. */
@@ -47,16 +49,18 @@ export interface SegmentsCost {
 export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCost {
   const segments = segmentsOf(graph, readTypesOf(weights));
   const costs = new Map<string, GraphCost>();
-  let [segmentBytes, passBytes, operations] = [0, 0, 0];
+  let [segmentBytes, narrowBytes, passBytes, operations] = [0, 0, 0, 0];
   for (const { kind, graph: part, inputs } of segments) {
     const cost = costs.get(kind) ?? graphCost(part);
     costs.set(kind, cost);
     const own = readBytes({ graph: part, inputs }, weights);
-    segmentBytes = Math.max(segmentBytes, own + convertedBytes(part) + cost.peakBytes + cost.outputBytes);
+    const narrow = own + cost.peakBytes + cost.outputBytes;
+    narrowBytes = Math.max(narrowBytes, narrow);
+    segmentBytes = Math.max(segmentBytes, narrow + convertedBytes(part));
     passBytes += own;
     operations += cost.operations;
   }
-  return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
+  return { segmentBytes, narrowBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
 }
 
 /** Bytes of weights that are read for a segment. */

@@ -78,6 +78,14 @@ describe('--memory', () => {
     await expect(access(out)).rejects.toThrow();
   });
 
+  it('says of distill by logits what takes less', async () => {
+    const { stderr } = await linnet(...commands['distill by logits'], '--memory', '20MiB');
+    expect(stderr).toMatch(
+      /What helps: a smaller --length; linnet convert, which .* low-rank updates; --memory of at least /,
+    );
+    expect(stderr).not.toContain('lora');
+  });
+
   it('takes a size of the machine next to a memory of the model, and calibrates within it', async () => {
     const words = [
       'linearize',

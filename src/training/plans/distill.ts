@@ -30,8 +30,9 @@ import {
   settingsOf,
   trainingShape,
 } from './options.ts';
+import { chooseForm } from '../memory-form.ts';
 import { type TrainingSettings, described } from '../settings.ts';
-import { fitStep, type PlannedJob, requireFit } from '../step-cost.ts';
+import { fitStep, type PlannedJob } from '../step-cost.ts';
 import { totalUpdates } from '../trainer.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
@@ -105,6 +106,12 @@ export async function planDistill(teacher: string, student: string, options: Dis
   return await planTraining('distill', await prepare(original, converted, false)(settings), parsed, settings);
 }
 
+/** What helps where a step does not fit. */
+const remedies = {
+  attention: ['a smaller `length`'],
+  logits: ['a smaller `length`', 'linnet convert, which learns the logits by low-rank updates'],
+};
+
 /** Some parameters of a folder, in memory. */
 function loadNamed({ parameters }: ModelWeights<CausalModel>, includes: (name: string) => boolean) {
   return loadTensors(selectParameters(parameters, includes));
@@ -156,10 +163,11 @@ function distillation(options: DistillOptions) {
         objective: objectiveFor(original, model, length, trained),
         weights: segmentWeights(selectParameters(stored, (name) => !trainable(name))),
       };
-      const fits = (job: Pick<PlannedJob, 'model' | 'objective' | 'weights'>): boolean =>
-        fitStep({ ...job, trainable, parameters: new Map(), settings }, limit).cost.bytes <= limit;
-      const isWhole = fits(whole) || !fits(inLayers);
-      if (isWhole) requireFit({ ...whole, parameters: new Map(), settings }, limit); // before weights are read
+      const bytesOf = (job: Pick<PlannedJob, 'model' | 'objective' | 'weights'>): number =>
+        fitStep({ ...job, trainable, parameters: new Map(), settings }, limit).cost.bytes;
+      // Before weights are read.
+      const bytes = { whole: bytesOf(whole), layers: bytesOf(inLayers) };
+      const isWhole = chooseForm('a step', bytes, limit, remedies[stage]).form === 'whole';
       const load = async (includes: (name: string) => boolean, from: typeof converted) =>
         reads ? await loadNamed(from, includes) : new Map<string, Tensor<'float32'>>();
       if (!isWhole && reads) {
