@@ -1,12 +1,10 @@
 /** A stand-in for the Hugging Face hub: a local server that speaks its protocol, with faults on request. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:http';
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { ModelTensor } from '../src/checkpoint/save-checkpoint.ts';
-import { saveCheckpoint } from '../src/checkpoint/save-checkpoint.ts';
+import { type ModelTensor, saveCheckpoint } from '../src/checkpoint/save-checkpoint.ts';
 import { scratchFolder } from './scratch-folder.ts';
 
 /** The one commit, token and model that it knows. */

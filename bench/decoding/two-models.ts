@@ -6,8 +6,7 @@
  *   npx tsx bench/decoding/two-models.ts FOLDER OTHER [--threads 1] [--turns 7] [--steps 6] [--contexts 64,65536] [--nodes 16]
  */
 import { parseArgs } from 'node:util';
-import { chain } from '../../src/attention/tree.ts';
-import type { TokenTree } from '../../src/attention/tree.ts';
+import { chain, type TokenTree } from '../../src/attention/tree.ts';
 import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';

@@ -7,8 +7,7 @@ import type { ParameterShapes } from '../nn/parameters.ts';
 import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/written-folder.ts';
 import { CONFIG_FILE, INDEX_FILE, QUANTIZE_FILE, WEIGHTS_FILE } from './folder-files.ts';
-import type { JsonObject } from '../files/json-object.ts';
-import { parseJsonObject } from '../files/json-object.ts';
+import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import {
   GENERATION_FILE,
@@ -20,13 +19,12 @@ import {
 import { withoutIgnored } from './ignored-fields.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
-import type { SafetensorsFile } from './safetensors/reader.ts';
+import { type SafetensorsFile, pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { ggufPath, openGguf } from './gguf/files.ts';
 import type { GgufFacts } from './gguf/model.ts';
 import { quantizationOf } from './quantized/config.ts';
 import { QuantizedWeights } from './quantized/weights.ts';
 import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
-import { pieceBytes, readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
 

@@ -10,8 +10,7 @@ import {
 import { describeModel, type Model } from '../models/families/index.ts';
 import { freshParameter } from '../models/initialize.ts';
 import { Random } from '../random.ts';
-import type { LoadedModel } from './load-model.ts';
-import { loadDescribed } from './load-model.ts';
+import { type LoadedModel, loadDescribed } from './load-model.ts';
 
 /** A classifier as read from a folder: model, weights and tokenizer. */
 export type LoadedClassifier = LoadedModel<ClassifierModel>;

@@ -1,6 +1,5 @@
 /** Writes ONNX models to disk: `model.onnx`, and `model.onnx.data` next to it where the weights are too large for one file. */
-import type { FileHandle } from 'node:fs/promises';
-import { rm } from 'node:fs/promises';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
 import {

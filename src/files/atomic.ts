@@ -2,9 +2,8 @@
  * Writing files so that a reader, or the next run after a power cut, sees either the old content or the new one, never a part:
  * write under a temporary name, fsync, rename, fsync the folder that holds the name. `written-folder.ts` writes folders so.
  */
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';

@@ -2,8 +2,7 @@
  * Codes of four bits in blocks, two to a byte: of three scales of a block the one of least squared error. Sums have two lanes,
  * as in block-codes.wat: the same bits with WebAssembly, in less time.
  */
-import type { BlockSize } from '../graph/ops/quantized.ts';
-import { blockZeroPoint } from '../graph/ops/quantized.ts';
+import { type BlockSize, blockZeroPoint } from '../graph/ops/quantized.ts';
 
 /** Sums for the error of a matrix: largest magnitudes and sums of squares of its weights and of their errors. */
 export interface ErrorSums {

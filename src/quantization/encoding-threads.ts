@@ -1,8 +1,7 @@
 /** Threads that encode matrices which lie in files, each stretch of rows by itself. For Node. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import type { FileDType, FilePlace } from '../graph/tensor.ts';
-import { bytesPerElement } from '../graph/tensor.ts';
+import { type FileDType, type FilePlace, bytesPerElement } from '../graph/tensor.ts';
 import { internalError } from '../errors.ts';
 import { hostModule, WorkerThread } from '../runtime/worker-thread.ts';
 import type { EncodedMatrix, Encoding, MatrixShape } from './encoding.ts';

@@ -6,8 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { lineChart } from './charts/chart.ts';
 import { CHART_INK } from './charts/chart-style.ts';
-import { renderReport, writeReport } from './html.ts';
-import type { Report } from './html.ts';
+import { renderReport, writeReport, type Report } from './html.ts';
 import { makeTable } from './table.ts';
 
 const chart = await lineChart({

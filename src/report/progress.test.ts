@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { openProgress, WorkPace, silentProgress } from './progress.ts';
-import type { Progress } from './progress.ts';
+import { openProgress, WorkPace, silentProgress, type Progress } from './progress.ts';
 
 /** A terminal that remembers what it was sent, and a clock that is set by hand. */
 function terminal({ unit = 'steps', ...options }: { unit?: string; columns?: number; isTTY?: boolean } = {}) {

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatBytes } from './quantities.ts';
-import { makeTable, markdownTable, spreadColumn, textTable } from './table.ts';
-import type { Column } from './table.ts';
+import { makeTable, markdownTable, spreadColumn, textTable, type Column } from './table.ts';
 
 interface Result {
   readonly mixer: string;

@@ -7,8 +7,7 @@ import { commit, digest, hubWithModel as imitatedHub, id, token } from '../imita
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { openCheckpoint } from '../../src/checkpoint/huggingface.ts';
-import type { FetchProgress, HubOptions } from '../../src/checkpoint/hub/hub.ts';
-import { defaultModelFolder, hubSource } from '../../src/checkpoint/hub/hub.ts';
+import { type FetchProgress, type HubOptions, defaultModelFolder, hubSource } from '../../src/checkpoint/hub/hub.ts';
 
 /** A hub with a model, a source connected to it, and where the model is to go. */
 async function hubWithModel(shardBytes = 5e9, hubOptions: HubOptions = {}) {

@@ -3,12 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { golden, thirdParty } from '../fixtures.ts';
 import { scratchFolder } from '../scratch-folder.ts';
-import { previousFolder } from '../../src/files/written-folder.ts';
-import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
-import type { Checkpoint } from '../../src/checkpoint/huggingface.ts';
-import { assertTensors, openCheckpoint } from '../../src/checkpoint/huggingface.ts';
-import type { ModelTensor, SaveCheckpointOptions } from '../../src/checkpoint/save-checkpoint.ts';
-import { saveCheckpoint } from '../../src/checkpoint/save-checkpoint.ts';
+import { previousFolder, WRITTEN_FILES } from '../../src/files/written-folder.ts';
+import { type Checkpoint, assertTensors, openCheckpoint } from '../../src/checkpoint/huggingface.ts';
+import { type ModelTensor, type SaveCheckpointOptions, saveCheckpoint } from '../../src/checkpoint/save-checkpoint.ts';
 import { openSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
 import { parseShardIndex } from '../../src/checkpoint/shard-index.ts';
 

@@ -5,15 +5,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { thinkingFormatOf } from '../../src/engine/thinking/thinking-format.ts';
+import { thinkingFormatOf, type ThinkingFormat, endsInThoughts } from '../../src/engine/thinking/thinking-format.ts';
 import {
   toolFormatNamed,
   toolFormatOf,
   type ToolFormat,
   type ToolFunction,
 } from '../../src/engine/tools/tool-formats.ts';
-import type { ThinkingFormat } from '../../src/engine/thinking/thinking-format.ts';
-import { endsInThoughts } from '../../src/engine/thinking/thinking-format.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
 import { ChatTemplate } from '../../src/tokenizer/chat-template.ts';
 

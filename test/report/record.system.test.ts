@@ -5,8 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { scratchFolder } from '../scratch-folder.ts';
 import { describeCommit, describeHardware, describeSoftware } from '../../src/report/provenance.ts';
-import { openRun, readRun } from '../../src/report/record.ts';
-import type { Metric, RunDescription } from '../../src/report/record.ts';
+import { openRun, readRun, type Metric, type RunDescription } from '../../src/report/record.ts';
 
 const description: RunDescription = {
   command: ['linnet', 'finetune', 'model', '--steps', '2'],

@@ -1,6 +1,5 @@
 /** Conversations as files: all turns and branches, as JSON. What is opened may be anything. */
-import type { Call, ConversationTree, Turn } from './conversation.ts';
-import { isFinish, showTurn } from './conversation.ts';
+import { type Call, type ConversationTree, type Turn, isFinish, showTurn } from './conversation.ts';
 
 const format = 'linnet-conversation';
 /** More than anyone has said; a tree is drawn and searched in the square of them. */

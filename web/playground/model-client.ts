@@ -1,7 +1,17 @@
 /** The page's end of the worker: calls that are answered with promises. */
-import type { Answers, FromWorker, ModelFacts, ChosenModel, AnswerProgress, Request, TextFacts } from './protocol.ts';
+import type {
+  Answers,
+  FromWorker,
+  ModelFacts,
+  ChosenModel,
+  AnswerProgress,
+  Request,
+  TextFacts,
+  ToWorker,
+  WriteOptions,
+  Written,
+} from './protocol.ts';
 import type { Looked, Moved, ViewMixer } from './views-protocol.ts';
-import type { ToWorker, WriteOptions, Written } from './protocol.ts';
 import type { TrainAnswers, TrainRequest } from './train-protocol.ts';
 
 type OnProgress = (progress: AnswerProgress) => void;

@@ -1,8 +1,7 @@
 /** Receiving one file over an unreliable connection: resumes a partial file, verifies size and digest, retries. */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { HubApiError } from '@huggingface/hub';

@@ -1,8 +1,7 @@
 /** How the matrices of a folder are stored in fewer bits: `quantization_config` of its config.json, or its quantize_config.json. */
 import { z } from 'zod';
 import { type ErrorCode, LinnetError } from '../../errors.ts';
-import type { JsonObject } from '../../files/json-object.ts';
-import { isJsonObject } from '../../files/json-object.ts';
+import { type JsonObject, isJsonObject } from '../../files/json-object.ts';
 
 /** Layouts of matrices. */
 export const quantizedMethods = ['compressed-tensors', 'fp8', 'gptq', 'awq', 'mlx'] as const;

@@ -5,8 +5,7 @@
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, storedBytes } from './header.ts';
-import type { StoredDType, TensorData } from './stored-dtypes.ts';
-import { bitsOf, storedDType } from './stored-dtypes.ts';
+import { type StoredDType, type TensorData, bitsOf, storedDType } from './stored-dtypes.ts';
 
 /** The data of a tensor, or a function that produces it when its turn comes: whole, or in pieces, each of which is written before the next is made. */
 export type TensorSource = TensorData | (() => TensorData | Promise<TensorData> | AsyncIterable<TensorData>);

@@ -8,8 +8,7 @@
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { quoteName } from '../../files/name-list.ts';
-import type { StoredDType } from './stored-dtypes.ts';
-import { bitsOf, isStoredDType, storedDTypeNames } from './stored-dtypes.ts';
+import { type StoredDType, bitsOf, isStoredDType, storedDTypeNames } from './stored-dtypes.ts';
 
 /** Bytes of the length field in front of the header. */
 export const LENGTH_FIELD_BYTES = 8;

@@ -9,14 +9,12 @@ import {
   tensor,
   type Tensor,
 } from '../../graph/tensor.ts';
-import type { OpenFile } from '../../files/regular-file.ts';
-import { openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { type OpenFile, openRegularFile, readExactly } from '../../files/regular-file.ts';
 import { finiteBytes } from '../finite.ts';
 import { readAhead } from '../read-ahead.ts';
 import type { Float32Rows } from '../weight-file.ts';
 import { Directory, type ToFloat32 } from './directory.ts';
-import type { SafetensorsHeader, StoredTensor } from './header.ts';
-import { headerLength, LENGTH_FIELD_BYTES, parseHeader } from './header.ts';
+import { type SafetensorsHeader, type StoredTensor, headerLength, LENGTH_FIELD_BYTES, parseHeader } from './header.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
 
 /**

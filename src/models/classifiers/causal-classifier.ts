@@ -10,8 +10,7 @@ import { reshape } from '../../graph/ops/layout.ts';
 import { int32, type Tensor, tensor } from '../../graph/tensor.ts';
 import { linear } from '../../nn/linear.ts';
 import type { DeclaredParameters, ParameterSource } from '../../nn/parameters.ts';
-import type { ClassifierParts } from '../model.ts';
-import type { CausalModel } from '../model.ts';
+import type { ClassifierParts, CausalModel } from '../model.ts';
 import { parallelHidden } from '../graphs/parallel-graph.ts';
 
 const scoreName = 'score';

@@ -6,9 +6,8 @@
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { type DeclaredParameters, type ParameterSource, consequencesOf } from '../../nn/parameters.ts';
-import type { ClassifiedTexts } from '../model.ts';
+import type { ClassifiedTexts, ModelDescription } from '../model.ts';
 import { describeModel, type Model } from '../families/index.ts';
-import type { ModelDescription } from '../model.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 
 export type { ClassifiedTexts } from '../model.ts';

@@ -4,8 +4,7 @@
  */
 import { z } from 'zod';
 import { type Document, loadDocuments } from '../../data/documents/documents.ts';
-import type { PackedDataset } from '../../data/datasets/packing.ts';
-import { packDocuments } from '../../data/datasets/packing.ts';
+import { packDocuments, type PackedDataset } from '../../data/datasets/packing.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { formatCount } from '../../report/quantities.ts';
 import type { JsonValue } from '../../report/record.ts';

@@ -1,10 +1,9 @@
 /** Configuration of window attention: the positions read row by row, and the memory of the rest. */
 import { z } from 'zod';
-import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
+import { convolutionField, filterParameters, withConvolution, convolutionReach } from '../../convolution-config.ts';
 import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { sinkLogitField, sinkLogitParameters } from '../../sink-logits.ts';
-import { convolutionReach } from '../../convolution-config.ts';
 import { describeFeatureMap, isLearnedMap, mapParameters } from '../features/maps.ts';
 import { whole } from '../../../files/whole-numbers.ts';
 
