@@ -10,6 +10,7 @@ import { mixerPreset } from '../attention/presets.ts';
 import { loadCausalModel, saveModel } from '../checkpoint/load-model.ts';
 import { linearize } from '../models/linearization/linearize.ts';
 import { distillLayers, type DistillLayersOptions, planDistillLayers } from './distill-layers.ts';
+import { transferCost } from './transfer-layers.ts';
 
 const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
@@ -79,6 +80,30 @@ it('are kept until the folder is whole', async () => {
   );
   expect(resumed).toEqual([]);
   expect(await losses(late.out)).toHaveLength(24);
+});
+
+it('learn in smaller micro-batches where the usual ones do not fit, and stay with them', async () => {
+  const { model, parameters } = await loadCausalModel(at('base'));
+  const student = linearize(model, parameters, mixerPreset('hedgehog', { group: 8 })).model;
+  const sizes = { rows: 9, batch: 8, length: 512 };
+  const usual = transferCost(model, student, [0, 1], sizes);
+  expect(usual.microBatch).toBeUndefined();
+  const least = transferCost(model, student, [0, 1], sizes, 1);
+  expect(least.microBatch).toBe(1);
+  expect(least.memoryBytes).toBeLessThan(usual.memoryBytes);
+  const fitting = transferCost(model, student, [0, 1], sizes, usual.memoryBytes - 1);
+  expect(fitting.microBatch).toBe(4);
+  expect(fitting.memoryBytes).toBeLessThan(usual.memoryBytes);
+  const stop = new AbortController();
+  const apart = { ...options('apart'), microBatch: 1 };
+  const stopped = distillLayers(at('base'), at('student'), apart, {
+    signal: stop.signal,
+    onUpdate: () => stop.abort(),
+  });
+  await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+  await distillLayers(at('base'), at('student'), { ...options('apart'), resume: true });
+  await distillLayers(at('base'), at('student'), { ...options('unbroken'), microBatch: 1 });
+  await expectSameWeights(at('apart'), at('unbroken'));
 });
 
 it('say before the work what it takes, and refuse what does not fit', async () => {

@@ -15,8 +15,14 @@ import {
   settingsOf,
   trainingShape,
 } from '../training/plans/options.ts';
-import { described } from '../training/settings.ts';
-import { runPlan, type TrainingHooks, type TrainingResult } from '../training/plans/run.ts';
+import { described, microBatchRows } from '../training/settings.ts';
+import {
+  recordedMicroBatch,
+  resumedConfiguration,
+  runPlan,
+  type TrainingHooks,
+  type TrainingResult,
+} from '../training/plans/run.ts';
 import { loadPackedText } from '../training/plans/text.ts';
 import type { WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
@@ -168,7 +174,7 @@ export async function planDistillLayers(
   const stage = {
     name: 'layers',
     length: settings.length,
-    batch: settings.batch,
+    batch: microBatchRows(own),
     form: 'layers' as const,
     tokens: settings.steps * settings.batch * settings.length,
     memoryBytes: cost.memoryBytes,
@@ -189,10 +195,22 @@ async function prepared(teacher: string, student: string, options: DistillLayers
   }
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
-  const own = { ...checked, steps: checked.steps ?? usualSteps };
   const shapes = { teacher: await loadCausalShapes(teacher), student: await loadCausalShapes(student) };
   const layers = trainedLayers(shapes.teacher.model, shapes.student.model);
   if (layers.length === 0) throw new LinnetError('CONFIG', 'the mixers of the student have nothing to learn');
+  const resumed = await resumedConfiguration(parsed);
+  // A run goes on with the micro-batches that it began with.
+  const limit = Object.keys(resumed).length > 0 ? Infinity : memoryLimit(parsed.memory);
+  const { microBatch: given = recordedMicroBatch(resumed), ...others } = checked;
+  const { microBatch } = transferCost(
+    shapes.teacher.model,
+    shapes.student.model,
+    layers,
+    { ...others, microBatch: given, rows: 0 },
+    limit,
+  );
+  // Fields in one order: layers know their settings again by a hash.
+  const own = { ...others, steps: others.steps ?? usualSteps, microBatch };
   return { parsed, shapes, layers, own, settings: { ...own, steps: own.steps * layers.length } };
 }
 
@@ -209,6 +227,6 @@ function requireMemory(bytes: number, given: string | undefined): void {
   if (bytes <= limit) return;
   throw new LinnetError(
     'CONFIG',
-    `a layer takes about ${formatBytes(bytes)}, and the limit is ${formatBytes(limit)}; a smaller \`batch\` or \`length\` takes less`,
+    `a layer takes about ${formatBytes(bytes)}, and the limit is ${formatBytes(limit)}; a smaller \`microBatch\` or \`length\` takes less`,
   );
 }

@@ -1,7 +1,7 @@
 /** Attention transfer of all layers, in their order: each on the hidden states before it. */
 import type { CausalModel } from '../models/model.ts';
-import { parseTrainingSettings } from '../training/settings.ts';
-import { processBytes, runsLean, stepCost, timesKept } from '../training/step-cost.ts';
+import { microBatchRows, parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { fitStep, processBytes, runsLean, timesKept } from '../training/step-cost.ts';
 import type { UpdateEvent } from '../training/trainer.ts';
 import { passCost } from './hidden-states.ts';
 import type { LayerStates } from './layer-states.ts';
@@ -62,22 +62,33 @@ export interface TransferCost {
   readonly passOperations: number;
   /** Of an optimizer step in every trained layer. */
   readonly stepOperations: number;
+  /** As it was given; where the usual one does not fit, the largest that does. */
+  readonly microBatch?: number;
 }
 
-/** The cost of a transfer, from the graphs that will run. */
+/**
+ * The cost of a transfer, from the graphs that will run.
+ * @param limit of memory, which a micro-batch that is not given is to fit into. Default: none
+ */
 export function transferCost(
   teacher: CausalModel,
   student: CausalModel,
   layers: readonly number[],
-  { rows, length, batch }: { readonly rows: number; readonly length: number; readonly batch: number },
+  {
+    rows,
+    length,
+    batch,
+    microBatch,
+  }: Pick<TrainingSettings, 'length' | 'batch' | 'microBatch'> & { readonly rows: number },
+  limit = Infinity,
 ): TransferCost {
-  const settings = parseTrainingSettings({ steps: 1, batch, length });
+  const settings = parseTrainingSettings({ steps: 1, batch, length, microBatch });
   const passed = Math.max(...layers);
   const pass = passCost(teacher, 0, length);
   const lean = runsLean(teacher.parameters);
   // Results of a layer's step are in memory twice, measured with 2 and with 8 rows of a 7B.
   const job = layerJob(teacher, student, layers[0], length);
-  const step = stepCost({ ...job, settings, parameters: new Map(), lean: false });
+  const { cost: step } = fitStep({ ...job, settings, parameters: new Map(), lean: false }, limit);
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
   // Halves are read, and the engine widens them; hidden states are as large before the layer as after it, and leave it as a copy.
   const states = pass.outputBytes;
@@ -87,5 +98,6 @@ export function transferCost(
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,
     passOperations: (pass.operations * passed * rows) / pass.rows,
     stepOperations: step.operations * layers.length,
+    microBatch: step.microBatch === microBatchRows(settings) ? microBatch : step.microBatch,
   };
 }

@@ -220,7 +220,7 @@ export async function resumedConfiguration(options: TrainingOptions): Promise<Re
 }
 
 /** The micro-batch of a run that is resumed, which must make the same sums. */
-function recordedMicroBatch({ settings }: Readonly<Record<string, JsonValue>>): number | undefined {
+export function recordedMicroBatch({ settings }: Readonly<Record<string, JsonValue>>): number | undefined {
   return z.looseObject({ microBatch: z.int().optional() }).safeParse(settings).data?.microBatch;
 }
 
