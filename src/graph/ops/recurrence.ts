@@ -92,8 +92,6 @@ export function deltaRecurrence(
   return { mixed, state: after };
 }
 
-// Running sums.
-
 type CumulativeAttributes = { readonly axis: number; readonly exclusive: boolean; readonly reverse: boolean };
 
 export const cumulativeSumOp = defineOp<CumulativeAttributes>({

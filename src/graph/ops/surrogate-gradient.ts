@@ -39,8 +39,7 @@ export const gradientAfter: OpFunction<[x: Value]> = defineFunction({
   gradient: (node, dy) => [add(dy, mul(node.outputs[0], 0))],
 });
 
-// The probability that hashes of random hyperplanes collide, the kernel of YOSO.
-
+/** The probability that hashes of random hyperplanes collide, the kernel of YOSO. */
 export const collisionOp = defineOp<{ readonly bits: number }>({
   name: 'collision',
   infer: sameType,
