@@ -10,7 +10,7 @@ import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
-import type { Document } from '../data/documents/documents.ts';
+import type { Document } from '../data/documents/document.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { RunFolder } from '../files/run-folder.ts';

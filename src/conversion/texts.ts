@@ -1,5 +1,6 @@
 /** The texts of a conversion: training text, validation text that decides which stages are kept, and test text for the report. */
-import { type Document, documentTokens } from '../data/documents/documents.ts';
+import type { Document } from '../data/documents/document.ts';
+import { documentTokens } from '../data/documents/document-tokens.ts';
 import { packDocuments, type PackedDataset } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
 import { type EvaluationData, evaluationData } from '../evaluation/perplexity/scored-windows.ts';

@@ -8,7 +8,8 @@ import type { BlockSize } from '../graph/ops/quantized.ts';
 import { bytesPerElement, elementCount, type Tensor } from '../graph/tensor.ts';
 import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
-import { medusaGraph, medusaParameters } from '../models/medusa/medusa.ts';
+import { medusaGraph } from '../models/medusa/medusa-heads.ts';
+import { medusaParameters } from '../models/medusa/medusa.ts';
 import {
   type AutoregressiveModel,
   type CausalModel,

@@ -29,7 +29,7 @@ export { linearize } from './linearization/linearize.ts';
 export { defaultParts, linearizeParts } from './linearization/linearize.ts';
 export type { AttentionPart } from './config-fields.ts';
 export { initializeMedusa, type MedusaConfig } from './medusa/medusa.ts';
-export { MedusaHeads } from './medusa/medusa.ts';
+export { MedusaHeads } from './medusa/medusa-heads.ts';
 export type {
   AutoregressiveModel,
   CausalModel,

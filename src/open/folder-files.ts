@@ -17,7 +17,7 @@ import { chosenDevice, dataFileOf, type ExportManifest, exportedFiles } from '..
 import { openInFolder, readPart, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
-import { MedusaHeads, medusaGraph } from '../models/medusa/medusa.ts';
+import { MedusaHeads, medusaGraph } from '../models/medusa/medusa-heads.ts';
 import { compile, type CompileOptions, openProgram } from '../runtime/compile.ts';
 import { deviceAddsInOrder } from '../runtime/kernel-probes.ts';
 import { type ExportedFolder, maximumReadBytes, type ModelFiles, readExport } from './model-files.ts';

@@ -15,7 +15,7 @@ import type { DeferredTensor, WeightMap, Weights } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { exchangeByName, exchangedParameters } from '../models/linearization/linearize.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
-import { MedusaHeads } from '../models/medusa/medusa.ts';
+import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { requireModelKind } from '../models/families/index.ts';
 import {
   byKind,

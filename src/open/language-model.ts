@@ -10,7 +10,7 @@ import { LinnetError } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import { requireText, requireTexts } from '../files/arguments.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize.ts';
-import type { MedusaHeads } from '../models/medusa/medusa.ts';
+import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { type AutoregressiveModel, type CausalModel, decoderOf, type EncoderDecoderModel } from '../models/model.ts';
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import { OpenedModel, type ModelSurroundings, type SaveModelOptions, type WeightActions } from './opened-model.ts';

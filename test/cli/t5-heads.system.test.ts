@@ -15,7 +15,7 @@ import { type GenerateOptions, generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
-import { MedusaHeads } from '../../src/models/medusa/medusa.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';

@@ -12,7 +12,8 @@ import { SpeculationStatistics, speculative } from '../../src/decoding/speculati
 import { compareRules } from '../../src/studies/rules/verification-rules.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
-import { MedusaHeads, medusaParameters } from '../../src/models/medusa/medusa.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
+import { medusaParameters } from '../../src/models/medusa/medusa.ts';
 import { Random } from '../../src/random.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { present, thirdParty } from '../fixtures.ts';

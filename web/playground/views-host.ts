@@ -2,7 +2,7 @@
  * The worker's side of the views of attention and of the mask: the parameters of the open model, with other mixers, in graphs
  * built here. Loaded when one of the views is first used.
  */
-import { documentTokens } from '../../src/data/documents/documents.ts';
+import { documentTokens } from '../../src/data/documents/document-tokens.ts';
 import { describeMixer, groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { randomMixerParameters } from '../../src/evaluation/check/mixer-probe.ts';

@@ -5,7 +5,7 @@
  * All tokens of a data set lie in one array, in the order of the documents; a row is a place and a count in it.
  */
 import { LinnetError } from '../../errors.ts';
-import { documentTokens } from '../documents/documents.ts';
+import { documentTokens } from '../documents/document-tokens.ts';
 import { tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Document, corpora, readCorpus } from './documents.ts';
+import type { Document } from './document.ts';
+import { corpora, readCorpus } from './corpora.ts';
 
 async function read(name: string, registry = corpora): Promise<Document[]> {
   const documents: Document[] = [];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { splitDocuments } from './documents.ts';
+import { splitDocuments } from './split.ts';
 
 const documents = Array.from({ length: 10 }, (_, index) => index);
 

@@ -1,7 +1,8 @@
 /** Planted damage that perplexity hardly shows is found, and the original is not taken for another model. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
-import { type Document, readDocuments } from '../../data/documents/documents.ts';
+import type { Document } from '../../data/documents/document.ts';
+import { readDocuments } from '../../data/documents/documents.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { dataOf, float32, type Tensor } from '../../graph/tensor.ts';

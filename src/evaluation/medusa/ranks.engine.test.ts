@@ -3,7 +3,8 @@ import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/
 import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { float32, type Tensor } from '../../graph/tensor.ts';
-import { MedusaHeads, medusaParameters } from '../../models/medusa/medusa.ts';
+import { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
+import { medusaParameters } from '../../models/medusa/medusa.ts';
 import { Random } from '../../random.ts';
 import { continuations, halves } from './calibration.ts';
 import { acceptanceByRank, headRanks, topAccuracy } from './ranks.ts';

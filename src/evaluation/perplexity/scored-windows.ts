@@ -1,5 +1,5 @@
 /** Windows that perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
-import { documentTokens } from '../../data/documents/documents.ts';
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 

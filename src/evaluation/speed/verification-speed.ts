@@ -3,7 +3,7 @@ import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { EncodedText } from '../../decoding/state/sequence-state.ts';
 import type { StepTime } from '../../decoding/speculation/tree-search.ts';
-import type { MedusaHeads } from '../../models/medusa/medusa.ts';
+import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
 import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { fillState } from './decoding-speed.ts';

@@ -7,7 +7,8 @@ import { float32, type Tensor } from '../../graph/tensor.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
-import { MedusaHeads, initializeMedusa, isMedusaParameter, medusaParameters } from './medusa.ts';
+import { MedusaHeads } from './medusa-heads.ts';
+import { initializeMedusa, isMedusaParameter, medusaParameters } from './medusa.ts';
 import { largest } from '../../graph/largest.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 4, kernel: 5 })]);

@@ -12,20 +12,10 @@
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, silu } from '../../graph/ops/elementwise.ts';
-import { type Tensor, type WeightMap, type Weights, dataOf, float32, tensor, zeros } from '../../graph/tensor.ts';
+import { float32, type WeightMap, type Weights, zeros } from '../../graph/tensor.ts';
 import { linear } from '../../nn/linear.ts';
-import {
-  type DeclaredParameters,
-  InputParameters,
-  ParameterList,
-  type ParameterSource,
-  WeightParameters,
-} from '../../nn/parameters.ts';
-import { type GeneratingModel, type ModelSizes, decoderOf } from '../model.ts';
-import { concat, reshape } from '../../graph/ops/layout.ts';
-import { type CompileOptions, compile } from '../../runtime/compile.ts';
-import type { Program } from '../../runtime/program.ts';
-import { largest } from '../../graph/largest.ts';
+import { type DeclaredParameters, ParameterList, InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import { decoderOf, type GeneratingModel, type ModelSizes } from '../model.ts';
 
 /** How many heads, and how deep. */
 export interface MedusaConfig {
@@ -117,7 +107,7 @@ function headWeight(model: GeneratingModel): string {
  * @param hidden hidden states after the final norm [N,width]
  * @returns per head [N,V]
  */
-function medusaLogits(
+export function medusaLogits(
   config: MedusaConfig,
   sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
   source: ParameterSource,
@@ -141,102 +131,4 @@ export function headLogits(
     x = add(x, silu(add(linear(source, block, x, width), bias)));
   }
   return linear(source, names.projection(head, config), x, vocabulary);
-}
-
-// Medusa heads compiled for drafting: a hidden state in, the most likely tokens of every head out.
-
-/** Draft heads ready to run. `create` compiles them, an exported model brings them along. `dispose` of them. */
-export class MedusaHeads implements AsyncDisposable {
-  readonly config: MedusaConfig;
-  readonly #sizes: Pick<ModelSizes, 'width' | 'vocabulary'>;
-  readonly #program: Program;
-
-  /** @param program the graph that `medusaGraph` describes */
-  constructor(config: MedusaConfig, sizes: Pick<ModelSizes, 'width' | 'vocabulary'>, program: Program) {
-    this.config = config;
-    this.#sizes = sizes;
-    this.#program = program;
-  }
-
-  /** Compiles the heads with the given parameters as weights. @throws LinnetError `TENSOR` for missing or misshapen parameters */
-  static async create(
-    config: MedusaConfig,
-    sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
-    parameters: ReadonlyMap<string, Tensor>,
-    options?: CompileOptions,
-  ): Promise<MedusaHeads> {
-    const graph = medusaGraph(config, sizes, (made) => new WeightParameters(made, parameters));
-    return new MedusaHeads(config, sizes, await compile(graph, options));
-  }
-
-  /** Number of heads; head i of it, counted from 0, predicts the token i + 2 places after the hidden state's. */
-  get count(): number {
-    return this.config.heads;
-  }
-
-  /**
-   * Logits of every head.
-   * @param hidden hidden states after the final norm [N,width]
-   * @returns [H,N,V]
-   * @throws LinnetError `SHAPE` if the numbers are not N rows of width
-   */
-  async logits(hidden: Float32Array): Promise<Tensor<'float32'>> {
-    const { width, vocabulary } = this.#sizes;
-    const rows = hidden.length / width;
-    if (!Number.isInteger(rows) || rows < 1) {
-      throw new LinnetError('SHAPE', `hidden states are rows of ${width} numbers, got ${hidden.length} numbers`);
-    }
-    const { logits } = await this.#program.run({ hidden: tensor('float32', [rows, width], hidden) }, ['logits']);
-    return tensor('float32', [this.count, rows, vocabulary], dataOf(logits, 'float32'));
-  }
-
-  /**
-   * The k most likely tokens of every head, most likely first, the lower id first among equals.
-   * @param hidden one hidden state [width]
-   * @throws LinnetError `SHAPE` for a hidden state of another width; `INPUT` if k is not 1 to V
-   */
-  async topK(hidden: Float32Array, k: number): Promise<Int32Array[]> {
-    const { width, vocabulary } = this.#sizes;
-    if (!(Number.isInteger(k) && k >= 1 && k <= vocabulary)) {
-      throw new LinnetError('INPUT', `cannot take the ${k} most likely of ${vocabulary} tokens`);
-    }
-    if (hidden.length !== width)
-      throw new LinnetError('SHAPE', `a hidden state has ${width} numbers, got ${hidden.length}`);
-    const { data } = await this.logits(hidden);
-    return Array.from({ length: this.count }, (_, head) =>
-      largest(data.subarray(head * vocabulary, (head + 1) * vocabulary), k),
-    );
-  }
-
-  /** Frees the compiled heads. */
-  async dispose(): Promise<void> {
-    await this.#program.dispose();
-  }
-
-  /** For `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
-  }
-}
-
-/**
- * `hidden` float32 [N,width] → `logits` [H,N,V].
- * @param makeSource gives the parameters of `medusaParameters`, however they are stored
- */
-export function medusaGraph(
-  config: MedusaConfig,
-  sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
-  makeSource: (graph: Graph) => ParameterSource,
-): Graph {
-  const graph = new Graph('medusa heads');
-  const hidden = graph.input('hidden', 'float32', ['N', sizes.width]);
-  const logits = medusaLogits(config, sizes, makeSource(graph), hidden);
-  graph.output(
-    'logits',
-    concat(
-      logits.map((rows) => reshape(rows, [1, 'N', sizes.vocabulary])),
-      0,
-    ),
-  ); // [H,N,V]
-  return graph;
 }

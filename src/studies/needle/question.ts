@@ -1,5 +1,6 @@
 /** A question about a needle: a haystack as long as a length allows, the needles in it, the question and its answers. */
-import { type Document, documentTokens } from '../../data/documents/documents.ts';
+import type { Document } from '../../data/documents/document.ts';
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';

@@ -1,5 +1,6 @@
 /** Verification rules: whether verified trees give the sequential text, and the results of inexact rules. */
-import { documentTokens, readDocuments } from '../../data/documents/documents.ts';
+import { documentTokens } from '../../data/documents/document-tokens.ts';
+import { readDocuments } from '../../data/documents/documents.ts';
 import { z } from 'zod';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../../data/files/text-file.ts';

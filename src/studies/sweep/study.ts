@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { describeMixer } from '../../attention/mixers.ts';
-import { loadDocuments, splitDocuments } from '../../data/documents/documents.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
+import { splitDocuments } from '../../data/documents/split.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import { type Model, requireCausal } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';

@@ -1,6 +1,7 @@
 /** Data of Medusa heads: plain text, or pairs for models that read one text and generate another. */
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
-import { documentTokens, type Document } from '../../data/documents/documents.ts';
+import { documentTokens } from '../../data/documents/document-tokens.ts';
+import type { Document } from '../../data/documents/document.ts';
 import { PackedDataset } from '../../data/datasets/packing.ts';
 import type { PairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { LinnetError } from '../../errors.ts';

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
-import type { Document } from '../../data/documents/documents.ts';
+import type { Document } from '../../data/documents/document.ts';
 import {
   LabelledDataset,
   labelledFields,

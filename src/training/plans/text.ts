@@ -3,7 +3,8 @@
  * generate, from a table or by cutting spans out of plain text.
  */
 import { z } from 'zod';
-import { type Document, loadDocuments } from '../../data/documents/documents.ts';
+import type { Document } from '../../data/documents/document.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
 import { packDocuments, type PackedDataset } from '../../data/datasets/packing.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { formatCount } from '../../report/quantities.ts';

@@ -1,6 +1,7 @@
 /** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
 import { preparePrompt } from '../../../engine/prompt.ts';
-import { documentTokens, loadDocuments } from '../../../data/documents/documents.ts';
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
+import { loadDocuments } from '../../../data/documents/documents.ts';
 import { runTogether } from '../../../engine/run-together.ts';
 import type { Drafter } from '../../../decoding/speculation/drafters/drafter.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';

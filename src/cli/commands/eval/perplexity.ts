@@ -3,7 +3,8 @@ import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
 import { openCausalWeights, readParameters } from '../../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
-import { type Document, readDocuments } from '../../../data/documents/documents.ts';
+import type { Document } from '../../../data/documents/document.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import {
   type EvaluateOptions,

@@ -1,5 +1,7 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
-import { type Document, documentTokens, readDocuments } from '../../../data/documents/documents.ts';
+import type { Document } from '../../../data/documents/document.ts';
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/losses.ts';

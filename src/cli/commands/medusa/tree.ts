@@ -1,6 +1,8 @@
 /** `linnet medusa tree`: finds the candidate tree that suits a model's heads, a text and this machine. */
 import type { z } from 'zod';
-import { type Document, documentTokens, loadDocuments } from '../../../data/documents/documents.ts';
+import type { Document } from '../../../data/documents/document.ts';
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
+import { loadDocuments } from '../../../data/documents/documents.ts';
 import { type LoadedModel, loadGeneratingModel } from '../../../checkpoint/load-model.ts';
 import { type StoredMedusa, loadMedusaHeads, updateMedusaNotes } from '../../../checkpoint/medusa-files.ts';
 import { readRecords } from '../../../data/files/records.ts';
@@ -9,7 +11,7 @@ import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { answers, type ContinuationOptions, continuations, halves } from '../../../evaluation/medusa/calibration.ts';
 import { type ScoredWindow, slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
 import { draftTime, measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
-import { MedusaHeads } from '../../../models/medusa/medusa.ts';
+import { MedusaHeads } from '../../../models/medusa/medusa-heads.ts';
 import { byKind, decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
