@@ -72,7 +72,13 @@ export async function openBrowserSuite(
 }
 
 /** Greedy tokens of a page, with how it ran. */
-export async function runIn(page: Page, options: { threads?: number }, count = maxTokens, url = 'model') {
+export async function runIn(
+  page: Page,
+  options: { threads?: number },
+  count = maxTokens,
+  url = 'model',
+  start = prompt,
+) {
   const tokens = await page.evaluate(
     async ({ text, count, options, url }) => {
       const model = await globalThis.linnet.open(url, options);
@@ -83,7 +89,7 @@ export async function runIn(page: Page, options: { threads?: number }, count = m
       const [written] = await globalThis.linnet.runTogether(engine, [job]);
       return written.tokens;
     },
-    { text: prompt, count, options, url },
+    { text: start, count, options, url },
   );
   return { tokens, isolated: await page.evaluate(() => crossOriginIsolated), workers: page.workers().length };
 }

