@@ -88,11 +88,9 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
   return [MODEL_FILE];
 }
 
-/** Parts that are made while one is written: the scales of its codes, and the next codes. */
-const partsAhead = 2;
-
 /**
- * Writes the file next to a model from its start to its end, zeros between the parts. Parts are made while others are written.
+ * Writes the file next to a model from its start to its end, zeros between the parts. A part is made while the one before it is
+ * written.
  * @param onChunk called with every piece that has been written, in order, and the bytes so far
  */
 export async function writeModelData(
@@ -111,20 +109,13 @@ export async function writeModelData(
   };
   const bytesOf = async (part: StoredModels['parts'][number]): Promise<Uint8Array> =>
     'data' in part ? part.data : tensorBytes(await part.load());
-  const coming: Promise<Uint8Array>[] = [];
-  let asked = 0;
-  let last: Promise<unknown> = Promise.resolve();
-  for (const part of parts) {
-    for (; asked < parts.length && coming.length <= partsAhead; asked++) {
-      const following = parts[asked];
-      const made = last.then(() => bytesOf(following)); // one after the other: parts of a matrix are made together
-      made.catch(() => undefined); // told in its turn
-      coming.push(made);
-      last = made;
-    }
+  let next: Promise<Uint8Array> | undefined;
+  for (const [index, part] of parts.entries()) {
     if (part.offset > end) await append(new Uint8Array(part.offset - end));
-    const data = await coming.shift();
-    if (data === undefined) throw internalError('a weight is written that was not made');
+    const data = await (next ?? bytesOf(part));
+    const following = parts.at(index + 1);
+    next = following && bytesOf(following);
+    next?.catch(() => undefined); // told in its turn
     if (data.byteLength !== lengthOf(part)) {
       throw internalError(`a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
     }

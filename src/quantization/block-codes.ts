@@ -80,12 +80,15 @@ function peakOf(weights: Float32Array, start: number, end: number): number {
   return high >= -low ? high : low;
 }
 
+/** Blocks of smaller weights are zeros: their scales would have few digits, and codes end below −8. */
+const leastPeak = 2 ** -123;
+
 /**
  * The scale of least squared error; 0 for a block of zeros. The code of the weight of largest magnitude may be −8, −7.5
  * or −7: its sign decides which end of the codes it gets.
  */
 function blockScale(weights: Float32Array, start: number, end: number, peak: number): number {
-  if (peak === 0) return 0;
+  if (Math.abs(peak) < leastPeak) return 0;
   // Side by side: sums that do not wait for each other.
   const a = Math.fround(peak / -8);
   const b = Math.fround(peak / -7.5);

@@ -37,7 +37,11 @@
       (local.set $least (f32x4.extract_lane 0 (local.get $low)))
       (local.set $peak
         (select (local.get $peak) (local.get $least) (f32.ge (local.get $peak) (f32.neg (local.get $least)))))
-      (local.set $x (f32x4.div (f32x4.splat (local.get $peak)) (v128.const f32x4 -8 -7.5 -7 -7)))
+      (local.set $x
+        (f32x4.div
+          (f32x4.splat
+            (select (f32.const -0) (local.get $peak) (f32.lt (f32.abs (local.get $peak)) (f32.const 0x1p-123))))
+          (v128.const f32x4 -8 -7.5 -7 -7)))
       (local.set $y (f64x2.promote_low_f32x4 (local.get $x))) ;; a, b
       (local.set $v
         (v128.andnot

