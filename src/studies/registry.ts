@@ -6,7 +6,6 @@ import type { AnyStudy } from './frame/run-study.ts';
 
 export const studyTable: Readonly<Record<string, () => Promise<AnyStudy>>> = {
   sweep: async () => (await import('./sweep/study.ts')).sweepStudy,
-  classification: async () => (await import('./classification/study.ts')).classificationStudy,
   matrix: async () => (await import('./matrix/study.ts')).matrixStudy,
   recall: async () => (await import('./recall/study.ts')).recallStudy,
   needle: async () => (await import('./needle/study.ts')).needleStudy,

@@ -7,6 +7,7 @@ import { loadDocuments } from '../../src/data/documents/documents.ts';
 import { readLabelledTexts } from '../../src/data/datasets/labelled.ts';
 import { readTaskFile } from '../../src/evaluation/tasks/task-file.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';
+import { describeModel } from '../../src/models/families/index.ts';
 import { parsePlan } from '../../src/studies/frame/study.ts';
 import { recallMethods } from '../../src/studies/recall/plan.ts';
 import { recallStudy } from '../../src/studies/recall/study.ts';
@@ -27,6 +28,7 @@ const plan = {
   models: { small: { config: tinyConfig('llama') }, tuned: { folder: 'x', training: { steps: 3 } } },
   methods: { local: { ...local, first: { layers: 1, mixer } }, own: { mixer, augmented: false } },
 };
+const swept = describeModel(tinyConfig('llama'));
 const recall = {
   ...{ version: 1, task: 'mqar', title: 'recall', config: tinyConfig('llama'), seeds: [1] },
   methods: { local, own: { mixer } },
@@ -132,7 +134,7 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       cost: 6,
       read: (bytes) =>
         sweepVariants(parsePlan(sweepStudy.definition, parseJsonObject(bytes, 'plan.json'), 'plan.json')).map(
-          (variant) => variant.mixers(4, 'past'),
+          ({ changed }) => changed(swept).mixers,
         ),
     },
     {

@@ -35,7 +35,7 @@ const openers: OneDoer = {
     'src/cli/commands/medusa/tree.ts',
     'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',
-    'src/studies/classification/text-labels.ts', // the weights that a trial has trained
+    'src/studies/sweep/text-labels.ts', // the weights that a trial has trained
     'src/studies/matrix/cells.ts',
   ],
 };

@@ -19,14 +19,14 @@ import { shareFolder, storeOptions } from '../options/store-options.ts';
 /** Plans have some hundred bytes a method. */
 const mostPlanBytes = 1 << 20;
 
-/** @param classifying the study of plans with `objective: "classify"`, where there is one */
-export function studyCommand(study: AnyStudy, classifying?: AnyStudy): CliCommand {
+export function studyCommand(study: AnyStudy): CliCommand {
   const { name, description, examples, plan: schema } = study.definition;
+  const shapes = 'shape' in schema ? [schema] : schema.options;
   return defineCommand({
     description:
-      `${[description, classifying?.definition.description].filter(Boolean).join('\n\n')}\n\nResults are kept in the output folder, a file a trial: stopped (Ctrl-C) or killed, the same command goes on, ` +
+      `${description}\n\nResults are kept in the output folder, a file a trial: stopped (Ctrl-C) or killed, the same command goes on, ` +
       `inside a trial too. At the end there are a table, report.html, charts and results.json.`,
-    examples: [...examples, ...(classifying?.definition.examples ?? [])],
+    examples: examples,
     arguments: {},
     options: {
       plan: optional(filePath, 'the plan, a .json file; its paths count from its folder'),
@@ -39,17 +39,14 @@ export function studyCommand(study: AnyStudy, classifying?: AnyStudy): CliComman
         snapshotEvery: withDefault(called('steps', integer(1)), 200, 'optimizer steps between snapshots of a trial'),
       }),
     },
-    fields: { ...classifying?.definition.plan.shape, ...schema.shape },
+    fields: Object.fromEntries(shapes.toReversed().flatMap(({ shape }) => Object.entries(shape))),
     async run(context, { plan: planFile, out, known, snapshotEvery, queue, store, index, device, threads }, set) {
       const given =
         planFile === undefined ? {} : parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
-      const plan = set.reduce(withField, given);
-      const classifies = plan.objective === 'classify' || plan.kind === 'classification';
-      const chosen = (classifies ? classifying : undefined) ?? study;
       const folder =
         out ?? (planFile === undefined ? undefined : join('runs', basename(planFile).replace(/\.json$/i, '')));
       const { text: printed, ...result } = await context.withProgress(name, 'trials', (progress) =>
-        chosen.run(plan, planSource(planFile), {
+        study.run(set.reduce(withField, given), planSource(planFile), {
           out: folder === undefined ? undefined : shareFolder(folder, index),
           resultStore: store,
           share: index,

@@ -13,7 +13,7 @@ import type { StudyReport } from './study-report.ts';
 import { sha256 } from '../../files/digest.ts';
 
 /** Place of a trial in its study: the names and numbers that the plan gives it. */
-export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
+export type TrialPlace = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export type TrialUpdate = Pick<UpdateEvent, 'update' | 'total' | 'loss'> & Partial<UpdateEvent>;
 
@@ -51,12 +51,17 @@ export interface Trials<Trial> extends Partial<AsyncDisposable> {
   readonly note?: string;
 }
 
+interface PlanShape {
+  readonly shape: Readonly<Record<string, z.ZodType>>;
+}
+
 /** The measurements of a study. `Measured` is kept of each trial, next to its place. */
 export interface StudyDefinition<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> {
   readonly name: string;
   readonly description: string;
   readonly examples: readonly [string, ...string[]];
-  readonly plan: z.ZodType<Plan> & { readonly shape: Readonly<Record<string, z.ZodType>> };
+  /** An object, or one of several. */
+  readonly plan: z.ZodType<Plan> & (PlanShape | { readonly options: readonly PlanShape[] });
   readonly measured: z.ZodType<Measured>;
   /** Loads the models and texts of a plan. @throws LinnetError for models and texts that cannot be loaded or run */
   readonly load: (plan: Plan, source: PlanSource, compile?: CompileOptions) => Promise<Trials<Trial>>;
@@ -120,7 +125,7 @@ export function naming<T>(entry: string, work: () => T): T {
 /** A place in words: `small`, `softmax`, `plain`, `seed 1`. */
 export function placeWords(place: TrialPlace): string[] {
   return Object.entries(place).flatMap(([name, value]) => {
-    if (value === '') return [];
+    if (value === undefined || value === '') return [];
     if (typeof value === 'number') return [`${name} ${value}`];
     if (typeof value === 'boolean') return [value ? name : 'plain'];
     return [value];

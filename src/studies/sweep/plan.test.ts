@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../attention/presets.ts';
 import { describeMixer } from '../../attention/mixers.ts';
+import { tinyConfig } from '../../../test/models/tiny-model.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import { parsePlan } from '../frame/study.ts';
 import { type SweepPlan, sweepVariants } from './plan.ts';
 import { sweepStudy } from './study.ts';
 
 const parseSweepPlan = (json: unknown, source: string): SweepPlan => parsePlan(sweepStudy.definition, json, source);
+
+const modelOf = (family: string): Model => describeModel({ ...tinyConfig(family), num_hidden_layers: 3 });
 
 const plan = {
   version: 1,
@@ -41,17 +45,18 @@ describe('parseSweepPlan', () => {
 });
 
 describe('sweepVariants', () => {
-  const variants = (methods: Record<string, unknown>): [string, boolean, string][] =>
-    sweepVariants(parseSweepPlan({ ...plan, methods }, 'plan.json')).map(({ method, augmented, mixers }) => [
+  const variants = (methods: Record<string, unknown>): [string, boolean | undefined, string][] =>
+    sweepVariants(parseSweepPlan({ ...plan, methods }, 'plan.json')).map(({ method, augmented, changed }) => [
       method,
       augmented,
-      mixers(3, 'past').map(describeMixer).join(' | '),
+      changed(modelOf('llama')).mixers.map(describeMixer).join(' | '),
     ]);
 
   it('has the form of a preset that reads whole texts for encoders', () => {
     const [plain] = sweepVariants(parseSweepPlan({ ...plan, methods: { l: { preset: 'linformer' } } }, 'plan.json'));
-    expect(plain.mixers(1, 'past')).toEqual([mixerPreset('linformer')]);
-    expect(plain.mixers(1, 'whole')).toEqual([mixerPreset('linformer-bidirectional')]);
+    const layers = (preset: string) => Array.from({ length: 3 }, () => mixerPreset(preset));
+    expect(plain.changed(modelOf('llama')).mixers).toEqual(layers('linformer'));
+    expect(plain.changed(modelOf('bert')).mixers).toEqual(layers('linformer-bidirectional'));
   });
 
   it('runs a method plain and augmented where it can gain the convolution', () => {

@@ -1,12 +1,32 @@
-/** The plan of a sweep: which models get which mixers, on which text, with which budget and seeds. */
+/** The plan of a sweep: which models get which mixers, on which text or labelled texts, with which budget and seeds. */
 import { z } from 'zod';
 import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
 import { allReadings, mixerPresetReading, presetShapes } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { byName, measuredNumber, naming, planSeeds } from '../frame/study.ts';
+import type { AttentionPart } from '../../models/config-fields.ts';
+import { exchangeByName } from '../../models/linearization/linearize.ts';
+import { type Model, modelAttentions, partReadings } from '../../models/model.ts';
+import { recipeNames } from '../../training/recipes.ts';
+import { byName, measuredNumber, naming, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
+import { glueTasks, measureNames } from './glue.ts';
 import { whole } from '../../files/whole-numbers.ts';
+
+const trainingSchema = z.looseObject({ recipe: z.enum(recipeNames).optional() });
+
+/** The attention of a model from a folder is replaced and all of it trained further. */
+const modelShape = {
+  ...startFields,
+  /** Differences from the plan's training settings, such as the recipe of its family. */
+  training: trainingSchema.optional(),
+};
+
+const planShape = {
+  version: z.literal(1),
+  title: z.string().min(1).max(200),
+  seeds: planSeeds,
+};
 
 const methodSchema = z
   .strictObject({
@@ -26,18 +46,9 @@ const methodSchema = z
 
 type SweepMethod = z.infer<typeof methodSchema>;
 
-/** The attention of a model from a folder is replaced and all of it trained further. */
-const modelSchema = z
-  .strictObject({
-    ...startFields,
-    /** Differences from the plan's training settings. */
-    training: z.looseObject({}).optional(),
-  })
-  .refine(...hasOneStart);
-
-export const sweepPlan = z.strictObject({
-  version: z.literal(1),
-  title: z.string().min(1).max(200),
+const textPlan = z.strictObject({
+  ...planShape,
+  objective: z.undefined().optional(),
   data: z.array(z.string().min(1)).min(1),
   field: z.string().default('text'),
   /** Documents at the end that are measured on, or the share of them. */
@@ -45,21 +56,93 @@ export const sweepPlan = z.strictObject({
   /** Most windows of held-out text that are scored. */
   windows: whole(1).default(64),
   tokenizer: z.string().min(1),
-  models: byName(modelSchema),
+  models: byName(z.strictObject(modelShape).refine(...hasOneStart)),
   methods: byName(methodSchema),
-  seeds: planSeeds,
   /** The budget, the same for all. */
-  training: z.looseObject({}),
+  training: trainingSchema,
 });
 
-export type SweepPlan = z.infer<typeof sweepPlan>;
+export type TextPlan = z.infer<typeof textPlan>;
 
-/** Names of model and method in the plan, whether the convolution was added, and the seed. */
-export type SweepPlace = Readonly<Record<'model' | 'method', string> & { augmented: boolean; seed: number }>;
+const glueNames = glueTasks.map(({ name }) => name);
+
+const ownTaskSchema = z.strictObject({
+  name: planName,
+  /** Files of rows: .jsonl, .csv, .tsv or .parquet. */
+  train: z.array(z.string().min(1)).min(1),
+  validation: z.array(z.string().min(1)).min(1),
+  text: z.string().min(1).default('text'),
+  pair: z.string().min(1).optional(),
+  label: z.string().min(1).default('label'),
+  /** Labels are numbers: regression. */
+  numbers: z.boolean().default(false),
+});
+
+export type OwnTask = z.infer<typeof ownTaskSchema>;
+
+const taskSchema = z.union([z.enum(glueNames), ownTaskSchema], {
+  error: `expected a task of GLUE (${glueNames.join(', ')}) or an object with "name", "train" and "validation"`,
+});
+
+const classifierSchema = z
+  .strictObject({
+    ...modelShape,
+    /** The folder of the tokenizer of a `config`. */
+    tokenizer: z.string().min(1).optional(),
+    /** `head`: a classifier. `text`: a model that writes the label as T5 was trained to; encoder-decoder models only. */
+    form: z.enum(['head', 'text']).default('head'),
+  })
+  .refine(...hasOneStart)
+  .refine(({ config, tokenizer }) => config === undefined || tokenizer !== undefined, {
+    message: 'a "config" needs a "tokenizer"',
+  });
+
+const classificationPlan = z
+  .strictObject({
+    ...planShape,
+    objective: z.literal('classify'),
+    /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
+    data: z.string().min(1).optional(),
+    /** Tasks of GLUE by name, or tasks with files. */
+    tasks: z.array(taskSchema).min(1),
+    /** Most rows that are trained on and measured on; default all. */
+    limit: z.strictObject({ train: whole(1).optional(), validation: whole(1).optional() }).default({}),
+    models: byName(classifierSchema),
+    /** The mixer that replaces attention; `unchanged` leaves the model's own. */
+    methods: byName(z.strictObject({ preset: z.string().min(1), ...presetShapes() })),
+    training: trainingSchema.default({}),
+  })
+  .superRefine(({ data, tasks }, context) => {
+    const names = tasks.map((task) => (typeof task === 'string' ? task : task.name));
+    const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
+    if (new Set(names).size !== names.length) refuse(`a task is listed twice; ${names.join(', ')}`);
+    if (data === undefined && tasks.some((task) => typeof task === 'string')) {
+      refuse('tasks of GLUE need "data", the folder that holds it');
+    }
+  });
+
+export type ClassificationPlan = z.infer<typeof classificationPlan>;
+
+export const sweepPlan = z.discriminatedUnion('objective', [textPlan, classificationPlan]);
+export type SweepPlan = TextPlan | ClassificationPlan;
+
+/** Names in the plan, whether the convolution was added, and the seed. */
+export type SweepPlace = Readonly<{
+  model: string;
+  /** Of classifiers. */
+  task?: string;
+  method: string;
+  /** Of models of text, which are run plain too. */
+  augmented?: boolean;
+  seed: number;
+}>;
 
 export const sweepMeasured = z.strictObject({
   /** Of the held-out text: exp of the mean −log p of its tokens, of the masked ones, or of those cut out. */
-  perplexity: measuredNumber,
+  perplexity: measuredNumber.optional(),
+  /** The measures of a task, of its validation rows. */
+  measures: z.partialRecord(z.enum(measureNames), measuredNumber).optional(),
+  texts: z.int().optional(),
   /** Mean training loss of the last tenth of the optimizer steps. */
   loss: measuredNumber,
   parameters: z.int(),
@@ -77,42 +160,65 @@ export const sweepMeasured = z.strictObject({
 export type SweepMeasured = z.output<typeof sweepMeasured>;
 export type SweepResult = SweepPlace & SweepMeasured;
 
-export interface SweepVariant {
-  readonly method: string;
-  readonly augmented: boolean;
-  /** The mixers of `layers` layers that read the past, or a whole text as encoders do. */
-  mixers(layers: number, reads: Reading): MixerConfig[];
+/** A method of a plan. */
+export interface SweepVariant extends Pick<SweepPlace, 'method' | 'augmented'> {
+  /** A model with its mixers. @throws LinnetError `CONFIG` for mixers that the model cannot have, naming the method */
+  readonly changed: (model: Model) => Model;
 }
 
 /**
- * The methods of a plan, each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
+ * The methods of a plan; of text each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
  * @throws LinnetError `CONFIG` for an unknown preset or impossible options, naming the method
  */
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {
-  return Object.entries(plan.methods).flatMap(([method, choice]) => {
-    const named = <T>(work: () => T): T => naming(`method "${method}"`, work);
-    const plain = (reads: Reading) => named(() => choice.mixer ?? presetOf(choice, reads));
-    const augment = (mixer: MixerConfig) => named(() => withConvolution(mixer, choice.kernel));
-    const first = choice.first?.mixer;
-    const variant = (
-      augmented: boolean,
-      mixerOf: (reads: Reading) => MixerConfig,
-      firstMixer = first,
-    ): SweepVariant => ({
-      method,
-      augmented,
-      mixers(layers, reads) {
-        const mixer = mixerOf(reads);
-        const few = choice.first?.layers ?? 0;
-        return Array.from({ length: layers }, (_, layer) => (layer < few ? (firstMixer ?? mixer) : mixer));
-      },
+  const named = <T>(method: string, work: () => T): T => naming(`method "${method}"`, work);
+  if (plan.objective === undefined) {
+    return Object.entries(plan.methods).flatMap(([method, choice]) => {
+      const variants = named(method, () => augmentedVariants(choice));
+      return variants.map(({ augmented, mixers }) => ({
+        method,
+        augmented,
+        changed: (model: Model) => named(method, () => model.withMixers(mixersOf(model, mixers))),
+      }));
     });
-    const past = plain('past');
-    if (!(choice.augmented ?? canGain(past))) return [variant(false, plain)];
-    augment(past);
-    const firstAugmented = first !== undefined && canGain(first) ? augment(first) : first;
-    return [variant(false, plain), variant(true, (reads) => augment(plain(reads)), firstAugmented)];
+  }
+  return Object.entries(plan.methods).map(([method, { preset, ...options }]) => ({
+    method,
+    changed: (model) => (preset === 'unchanged' ? model : named(method, () => exchangeByName(model, preset, options))),
+  }));
+}
+
+/** The mixers of `layers` layers that read the past, or a whole text as encoders do. */
+type LayerMixers = (layers: number, reads: Reading) => MixerConfig[];
+
+function augmentedVariants(choice: SweepMethod): { augmented: boolean; mixers: LayerMixers }[] {
+  const plain = (reads: Reading): MixerConfig => choice.mixer ?? presetOf(choice, reads);
+  const augment = (mixer: MixerConfig): MixerConfig => withConvolution(mixer, choice.kernel);
+  const few = choice.first?.layers ?? 0;
+  const variant = (augmented: boolean, mixerOf: typeof plain, first = choice.first?.mixer) => ({
+    augmented,
+    mixers(layers: number, reads: Reading) {
+      const mixer = mixerOf(reads);
+      return Array.from({ length: layers }, (_, layer) => (layer < few ? (first ?? mixer) : mixer));
+    },
   });
+  const past = plain('past');
+  if (!(choice.augmented ?? canGain(past))) return [variant(false, plain)];
+  augment(past);
+  const first = choice.first?.mixer;
+  const firstAugmented = first !== undefined && canGain(first) ? augment(first) : first;
+  return [variant(false, plain), variant(true, (reads) => augment(plain(reads)), firstAugmented)];
+}
+
+/** The mixers of a model's attentions. Cross-attention stays as it is. */
+function mixersOf(model: Model, mixers: LayerMixers): MixerConfig[] {
+  const attentions = modelAttentions(model);
+  const ofPart = (part: AttentionPart): MixerConfig[] => {
+    const group = attentions.filter((attention) => attention.part === part);
+    return group.length === 0 ? [] : mixers(group.length, partReadings[part]);
+  };
+  const changed = { encoder: ofPart('encoder'), decoder: ofPart('decoder') };
+  return attentions.map(({ part, layer }, index) => (part === 'cross' ? model.mixers[index] : changed[part][layer]));
 }
 
 function presetOf({ preset = '', ...rest }: SweepMethod, reads: Reading): MixerConfig {

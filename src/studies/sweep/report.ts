@@ -1,14 +1,14 @@
-/** The report of a sweep: means over the seeds, a table and charts of each model. */
+/** Results of models of text: means over the seeds, a table and charts of each model. */
 import type { Chart } from '../../report/charts/chart-renderer.ts';
 import type { ChartLine } from '../../report/charts/chart-description.ts';
 import { barChart, lineChart } from '../../report/charts/chart.ts';
 import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';
-import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
+import { formatFixed, formatShortCount } from '../../report/quantities.ts';
 import { type Column, makeTable, spreadColumn, type Table } from '../../report/table.ts';
 import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
-import type { SweepMeasured, SweepPlan, SweepResult } from './plan.ts';
+import type { SweepMeasured, SweepResult } from './plan.ts';
 
 /** A method of a sweep over its seeds; numbers are means. */
 interface SweepRow extends Pick<SweepResult, 'model' | 'method' | 'augmented' | 'description' | 'parameters'> {
@@ -25,7 +25,7 @@ export function summarizeSweep(results: readonly SweepResult[]): SweepRow[] {
   const rows = groupedBy(results, ({ model, method, augmented }) => JSON.stringify([model, method, augmented]));
   return rows.map((trials) => {
     const [{ model, method, augmented, description, parameters }] = trials;
-    const { mean: perplexity, deviation } = overSeeds(trials.map((trial) => trial.perplexity));
+    const { mean: perplexity, deviation } = overSeeds(trials.map(perplexityOf));
     return {
       model,
       method,
@@ -41,12 +41,11 @@ export function summarizeSweep(results: readonly SweepResult[]): SweepRow[] {
   });
 }
 
-/** The report. @param heldOutTokens tokens of held-out text that are scored, of the first model */
-export async function reportSweep(
-  plan: SweepPlan,
-  results: readonly SweepResult[],
-  heldOutTokens: number,
-): Promise<StudyReport> {
+/** The parts of a report that the results make. */
+export type SweepFindings = Pick<StudyReport, 'json' | 'summary' | 'sections' | 'charts' | 'files'>;
+
+/** @param heldOutTokens tokens of held-out text that are scored, of the first model */
+export async function textFindings(results: readonly SweepResult[], heldOutTokens: number): Promise<SweepFindings> {
   const rows = summarizeSweep(results);
   const charts: Record<string, Chart> = {};
   const sections: Section[] = [];
@@ -61,22 +60,18 @@ export async function reportSweep(
     const { title, blocks } = resultSection(model, [chart], methodTable(methods), caption);
     sections.push({ title, blocks: [...blocks, ...(await curveBlocks(group))] });
   }
-  const budget = Object.entries(plan.training).map(([key, value]) => `${key} ${String(value)}`);
-  const found = results.map(({ perplexity }) => perplexity).filter(Number.isFinite);
+  const found = rows.flatMap(({ trials }) => trials.map(perplexityOf)).filter(Number.isFinite);
   return {
     json: { heldOutTokens, rows: rows.map(reportedRow) },
     summary: { perplexity: found.length === 0 ? null : Math.min(...found) },
-    title: plan.title,
-    subtitle: 'The same budget for every method',
     sections,
-    facts: [
-      ['text', `${plan.data.join(', ')}; ${formatCount(heldOutTokens)} held-out tokens are scored`],
-      ['training', budget.join(', ')],
-      ['seeds', `${plan.seeds.join(', ')}: they draw the weights and the order of the text`],
-    ],
     charts,
     files: { csv: { name: 'results.csv', content: sweepCsv(rows) } },
   };
+}
+
+function perplexityOf({ perplexity = Number.NaN }: SweepResult): number {
+  return perplexity;
 }
 
 function reportedRow({ trials, ...row }: SweepRow): Record<string, unknown> {
@@ -88,8 +83,18 @@ function sweepCsv(rows: readonly SweepRow[]): string {
   const header = 'model,method,convolution,seed,perplexity,loss,parameters,tokens_per_second,seconds'.split(',');
   const lines = rows.flatMap(({ trials }) =>
     trials.map((trial) => {
-      const { model, method, augmented, seed, perplexity, loss, parameters, tokensPerSecond, seconds } = trial;
-      return [model, method, augmented ? 'yes' : 'no', seed, perplexity, loss, parameters, tokensPerSecond, seconds];
+      const { model, method, augmented, seed, loss, parameters, tokensPerSecond, seconds } = trial;
+      return [
+        model,
+        method,
+        augmented ? 'yes' : 'no',
+        seed,
+        perplexityOf(trial),
+        loss,
+        parameters,
+        tokensPerSecond,
+        seconds,
+      ];
     }),
   );
   return csvText([header, ...lines]);
@@ -107,10 +112,10 @@ function methodRows(rows: readonly SweepRow[]): MethodRow[] {
   return groupedBy(rows, ({ method }) => method).map((group) => {
     const plain = group.find(({ augmented }) => !augmented);
     const augmented = group.find((row) => row.augmented);
-    const bySeed = new Map(plain?.trials.map(({ seed, perplexity }) => [seed, perplexity]));
-    const differences = (augmented?.trials ?? []).flatMap(({ seed, perplexity }) => {
-      const before = bySeed.get(seed);
-      return before === undefined ? [] : [perplexity - before];
+    const bySeed = new Map(plain?.trials.map((trial) => [trial.seed, perplexityOf(trial)]));
+    const differences = (augmented?.trials ?? []).flatMap((trial) => {
+      const before = bySeed.get(trial.seed);
+      return before === undefined ? [] : [perplexityOf(trial) - before];
     });
     const change = differences.length === 0 ? undefined : overSeeds(differences);
     return { method: group[0].method, plain, augmented, change };

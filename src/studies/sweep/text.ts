@@ -2,30 +2,93 @@
  * Inputs of the models of a study, in the form of their kind: a causal model predicts the next token, an encoder masked ones
  * (BERT, arXiv 1810.04805), an encoder-decoder model the spans that were cut out (T5, arXiv 1910.10683).
  */
+import { loadDocuments } from '../../data/documents/documents.ts';
+import { splitDocuments } from '../../data/documents/split.ts';
 import { maskingIds, MaskedDataset } from '../../data/datasets/masked.ts';
 import { packDocuments } from '../../data/datasets/packing.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import { SpanCorruptionDataset } from '../../data/datasets/sequence-pairs.ts';
 import { sentinelIds } from '../../data/datasets/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
+import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { dataOf } from '../../graph/tensor.ts';
-import type { Model } from '../../models/families/index.ts';
+import { type Model, requireCausal } from '../../models/families/index.ts';
 import { byKind, type EncoderDecoderModel, type EncoderModel } from '../../models/model.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { formatCount } from '../../report/quantities.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { maskedObjective, sequenceObjective } from '../../training/objectives/encoders.ts';
 import { causalObjective, type Objective, weightsInput } from '../../training/objectives/next-token.ts';
+import { requireFewSteps } from '../../training/plans/plan.ts';
+import { specialTokenIds } from '../../training/plans/pretrain.ts';
+import { totalUpdates } from '../../training/trainer.ts';
 import { sha256 } from '../../files/digest.ts';
+import type { PlanSource } from '../frame/study.ts';
+import { openStart, requireVocabulary } from '../frame/train-trial.ts';
+import type { SweepLesson, SweepSubject } from './lesson.ts';
+import type { TextPlan } from './plan.ts';
 
-/** Text to measure on: windows of a causal model, or rows of the objective of the others. */
-export type HeldOutText =
-  | { readonly kind: 'windows'; readonly data: EvaluationData }
-  | { readonly kind: 'rows'; readonly rows: RowDataset };
-
-export interface StudyText {
+interface StudyText {
   readonly dataset: RowDataset;
-  readonly heldOut: HeldOutText;
+  /** Windows for a causal model, rows of the objective for others. */
+  readonly heldOut: EvaluationData | RowDataset;
   readonly scored: number;
+}
+
+/** The models of a plan, and its text for each. @throws LinnetError `INPUT` or `NOT_FOUND` for the text */
+export async function textSubjects(
+  plan: TextPlan,
+  source: PlanSource,
+): Promise<(name: string) => Promise<SweepSubject>> {
+  const tokenizer = await loadTokenizer(await source.model(plan.tokenizer));
+  const split = splitDocuments(await loadDocuments(plan.data, { field: plan.field }), { heldOut: plan.heldOut });
+  const texts = new Map<string, StudyText>();
+  return async (name) => {
+    const choice = plan.models[name];
+    const special = choice.config?.model_type === 'flash' ? {} : specialTokenIds(tokenizer);
+    const start = await openStart(choice, source, special);
+    const { model } = start;
+    requireVocabulary(name, model, tokenizer);
+    return {
+      start,
+      async lessons(settings) {
+        const { length } = settings;
+        const key = textKey(model, length);
+        const text = texts.get(key) ?? (await studyText(model, tokenizer, split, { length, windows: plan.windows }));
+        texts.set(key, text);
+        requireFewSteps(totalUpdates(text.dataset, settings));
+        return [textLesson(text, plan.data.join(', '))];
+      },
+    };
+  };
+}
+
+function textLesson({ dataset, heldOut, scored }: StudyText, name: string): SweepLesson {
+  const tokens = formatCount(dataset.rows * dataset.length);
+  return {
+    extent: ['text', `${name}: ${tokens} tokens to train on; ${formatCount(scored)} held-out tokens are scored`],
+    measured: scored,
+    prepare(model, settings) {
+      const objective = studyObjective(model, dataset);
+      const every = totalUpdates(dataset, settings);
+      const rows = 'windows' in heldOut ? undefined : heldOut;
+      return {
+        model,
+        objective,
+        dataset,
+        evaluation: rows && { dataset: rows, objective, every, keep: 'last' },
+        measuredOn: () =>
+          'windows' in heldOut
+            ? heldOut.windows.map(({ tokens, scoredFrom }) => `\n${scoredFrom}:${tokens.join(' ')}`)
+            : [heldOut.fingerprint()],
+        async measure({ parameters, evaluations }, { compile, signal }) {
+          if (!('windows' in heldOut)) return { perplexity: Math.exp(evaluations.at(-1)?.loss ?? Number.NaN) };
+          const found = await perplexity(requireCausal(model), parameters, heldOut, { ...compile, signal });
+          return { perplexity: found.perplexity };
+        },
+      };
+    },
+  };
 }
 
 interface Documents {
@@ -43,7 +106,7 @@ interface TextOptions {
 const maskSeed = 0;
 
 /** @throws LinnetError `CONFIG` for an encoder without room for CLS, SEP and mask, `INPUT` for too little text */
-export async function studyText(
+async function studyText(
   model: Model,
   tokenizer: Tokenizer,
   documents: Documents,
@@ -57,14 +120,14 @@ export async function studyText(
 }
 
 /** Models whose text is the same have the same key. */
-export function textKey({ kind, sizes: { vocabulary } }: Model, length: number): string {
+function textKey({ kind, sizes: { vocabulary } }: Model, length: number): string {
   // Ids that the tokenizer lacks are at the end of the vocabulary.
   return kind === 'causal' ? `${kind} ${length}` : `${kind} ${length} ${vocabulary}`;
 }
 
 function rowText(rowsOf: RowsOf, { training, heldOut }: Documents, { windows }: TextOptions): StudyText {
   const rows = firstRows(rowsOf(heldOut), windows);
-  return { dataset: rowsOf(training), heldOut: { kind: 'rows', rows }, scored: weightOf(rows) };
+  return { dataset: rowsOf(training), heldOut: rows, scored: weightOf(rows) };
 }
 
 async function windowText(
@@ -76,7 +139,7 @@ async function windowText(
   const data = { ...all, windows: all.windows.slice(0, most) };
   return {
     dataset: await packDocuments(training, tokenizer, { length }),
-    heldOut: { kind: 'windows', data },
+    heldOut: data,
     scored: scoredTokens(data.windows),
   };
 }
@@ -100,7 +163,7 @@ function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer,
   return (texts) => new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed: maskSeed, sentinels });
 }
 
-export function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {
+function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {
   return byKind(model, {
     causal: (own) => causalObjective(own, length),
     encoder: (own) => maskedObjective(own, length),

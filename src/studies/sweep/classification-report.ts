@@ -1,13 +1,10 @@
-/** The report of a study of classifiers: a row a model and method, a column a task; means over the seeds. */
+/** Results of classifiers: a table a model, a row a task, a column a method; means over the seeds. */
 import { average } from '../../report/statistics.ts';
-import { formatCount, formatFixed, formatSpread } from '../../report/quantities.ts';
+import { formatFixed, formatSpread } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
-import type { TrainingSettings } from '../../training/settings.ts';
-import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
-import type { ClassificationMeasured, ClassificationPlace, ClassificationPlan } from './plan.ts';
-import type { TaskRows } from './rows.ts';
-
-type Result = ClassificationPlace & ClassificationMeasured;
+import { groupedBy, type OverSeeds, overSeeds, resultSection } from '../frame/study-report.ts';
+import type { SweepResult } from './plan.ts';
+import type { SweepFindings } from './report.ts';
 
 interface ClassificationRow {
   readonly model: string;
@@ -22,45 +19,29 @@ interface ClassificationRow {
   readonly average: number;
 }
 
-function summarize(results: readonly Result[]): ClassificationRow[] {
+function summarize(results: readonly SweepResult[]): ClassificationRow[] {
   return groupedBy(results, ({ model, method }) => JSON.stringify([model, method])).map((group) => {
-    const cells = groupedBy(group, ({ task }) => task).map((trials) => {
-      const measured = trials.flatMap((trial) => Object.entries(trial.measures));
+    const cells = groupedBy(group, ({ task = '' }) => task).map((trials) => {
+      const measured = trials.flatMap(({ measures = {} }) => Object.entries(measures));
       const measures = Object.fromEntries(
         groupedBy(measured, ([name]) => name).map((same) => [same[0][0], overSeeds(same.map(([, value]) => value))]),
       );
-      return { task: trials[0].task, measures, score: average(Object.values(measures).map(({ mean }) => mean)) };
+      return { task: trials[0].task ?? '', measures, score: average(Object.values(measures).map(({ mean }) => mean)) };
     });
     return { model: group[0].model, method: group[0].method, cells, average: average(cells.map(({ score }) => score)) };
   });
 }
 
-export function reportClassification(
-  plan: ClassificationPlan,
-  trials: readonly (ClassificationPlace & { readonly rows: TaskRows; readonly settings: TrainingSettings })[],
-  results: readonly Result[],
-): StudyReport {
+export function classificationFindings(results: readonly SweepResult[]): SweepFindings {
   const rows = summarize(results);
   const caption =
     'Percent: mean ± standard deviation over the seeds, of validation rows. A task with two measures counts with their ' +
     'mean in the average.';
-  const sizes = trials.map(({ task, rows: { train, validation } }) => {
-    return [task, `${formatCount(train.length)} rows to train on, ${formatCount(validation.length)} measured`] as const;
-  });
-  const budgets = trials.map(({ model, settings: { batch, length, learningRate, schedule, steps, epochs } }) => {
-    const extent = steps === undefined ? `${epochs} epochs` : `${steps} steps`;
-    const budget = `${extent} of ${batch} rows of at most ${length} tokens, rate ${learningRate}, ${schedule}`;
-    return [model, budget] as const;
-  });
-  const seeds = `${plan.seeds.join(', ')}: they draw heads, fresh weights and the order of the rows`;
   return {
     json: { rows, trials: results },
-    title: plan.title,
-    subtitle: 'The same budget for every method of a model',
     sections: groupedBy(rows, ({ model }) => model).map((group) =>
       resultSection(group[0].model, [], taskTable(group), caption),
     ),
-    facts: [...new Map(sizes), ...new Map(budgets), ['seeds', seeds]],
   };
 }
 
