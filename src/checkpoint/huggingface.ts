@@ -4,7 +4,6 @@ import { readdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ifFound, LinnetError } from '../errors.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
-import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/written-folder.ts';
 import { CONFIG_FILE, INDEX_FILE, QUANTIZE_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
@@ -17,6 +16,7 @@ import {
   withEnds,
 } from './generation-config.ts';
 import { withoutIgnored } from './ignored-fields.ts';
+import { JoinedWeights } from './joined-weights.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
 import { type SafetensorsFile, pieceBytes, readSafetensors } from './safetensors/reader.ts';
@@ -24,7 +24,7 @@ import { ggufPath, openGguf } from './gguf/files.ts';
 import type { GgufFacts } from './gguf/model.ts';
 import { quantizationOf } from './quantized/config.ts';
 import { QuantizedWeights } from './quantized/weights.ts';
-import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
+import type { WeightFile, WeightInfo } from './weight-file.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
 
@@ -54,14 +54,10 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const written = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
   const config = withEnds(written, await readGenerationConfig(path));
   const quantization = quantizationOf({ ...(await quantizeConfig(path)), ...config }, path);
-  const weights = await openWeights(path);
-  try {
-    const read = quantization && weightsOf([await QuantizedWeights.of(quantization, weights, path)]);
-    return new Checkpoint(path, config, configBytes, read ?? weights);
-  } catch (error) {
-    await Promise.all(weights.files.map((file) => file.close()));
-    throw error;
-  }
+  const files = await openWeights(path);
+  if (quantization === undefined) return new Checkpoint(path, config, configBytes, files);
+  const weights = await QuantizedWeights.of(quantization, new JoinedWeights(path, files));
+  return new Checkpoint(path, config, configBytes, [weights]);
 }
 
 /** The file in which GPTQ and AWQ once wrote what config.json now says. */
@@ -81,7 +77,7 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
 
 async function ggufCheckpoint(path: string): Promise<Checkpoint> {
   const { config, weights, facts } = await openGguf(path);
-  return new Checkpoint(path, config, Buffer.from(JSON.stringify(config)), weightsOf([weights]), facts);
+  return new Checkpoint(path, config, Buffer.from(JSON.stringify(config)), [weights], facts);
 }
 
 /**
@@ -111,17 +107,8 @@ export function assertTensors(
   }
 }
 
-/** The shards of a folder: the files, and which of them holds each tensor. */
-interface Weights {
-  readonly files: readonly WeightFile[];
-  readonly holder: ReadonlyMap<string, WeightFile>;
-}
-
-function weightsOf(files: readonly WeightFile[]): Weights {
-  return { files, holder: new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const))) };
-}
-
-async function openWeights(path: string): Promise<Weights> {
+/** The shards of a folder. */
+async function openWeights(path: string): Promise<readonly SafetensorsFile[]> {
   const present = new Set(await readdir(path));
   if (present.has(WEIGHTS_FILE)) return openFiles(path, [WEIGHTS_FILE]);
   if (!present.has(INDEX_FILE)) {
@@ -137,7 +124,7 @@ async function openFiles(
   path: string,
   names: readonly string[],
   check?: (contents: ReadonlyMap<string, readonly string[]>) => void,
-): Promise<Weights> {
+): Promise<readonly SafetensorsFile[]> {
   const opened = new Map<string, SafetensorsFile>();
   try {
     for (const name of names) {
@@ -148,13 +135,11 @@ async function openFiles(
     await Promise.all([...opened.values()].map((file) => file.close()));
     throw error;
   }
-  return weightsOf([...opened.values()]);
+  return [...opened.values()];
 }
 
 /** An open model folder. Every file was opened and its header checked; tensors are read when asked for. Dispose of it. */
-export class Checkpoint implements AsyncDisposable {
-  /** Absolute path of the folder. */
-  readonly path: string;
+export class Checkpoint extends JoinedWeights implements AsyncDisposable {
   /** The parsed config.json, with all ends of texts that generation_config.json has; its fields are unchecked. */
   readonly config: JsonObject;
   /** All tensors of all files, with type and shape as stored. */
@@ -162,51 +147,20 @@ export class Checkpoint implements AsyncDisposable {
   /** Of a GGUF file. */
   readonly gguf: GgufFacts | undefined;
   readonly #configBytes: Uint8Array;
-  readonly #weights: Weights;
   #fingerprint: Promise<string> | undefined;
 
-  constructor(path: string, config: JsonObject, configBytes: Uint8Array, weights: Weights, gguf?: GgufFacts) {
-    this.path = path;
+  constructor(
+    path: string,
+    config: JsonObject,
+    configBytes: Uint8Array,
+    files: readonly WeightFile[],
+    gguf?: GgufFacts,
+  ) {
+    super(path, files);
     this.gguf = gguf;
     this.config = config;
-    this.tensors = new Map([...weights.holder].map(([name, file]) => [name, file.info(name)]));
+    this.tensors = new Map(this.names().map((name) => [name, this.info(name)]));
     this.#configBytes = configBytes;
-    this.#weights = weights;
-  }
-
-  /** A tensor in its stored type. @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent */
-  async read(name: string): Promise<AnyTensor> {
-    return this.#holder(name).read(name);
-  }
-
-  /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
-  async readFloat32(name: string): Promise<Tensor<'float32'>> {
-    return this.#holder(name).readFloat32(name);
-  }
-
-  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
-  float32Rows(name: string): Float32Rows {
-    return this.#holder(name).float32Rows(name);
-  }
-
-  /** The stored bytes, as `SafetensorsFile.chunks`. */
-  chunks(name: string): AsyncGenerator<Uint8Array> {
-    return this.#holder(name).chunks(name);
-  }
-
-  /** Of the files of weights, as of `SafetensorsFile`. */
-  get version(): string {
-    return this.#weights.files.map(({ version }) => version).join('\n');
-  }
-
-  /** As of `WeightFile`. */
-  codes(name: string): CodedMatrix | undefined {
-    return this.#holder(name).codes?.(name);
-  }
-
-  /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
-  place(name: string): FilePlace | undefined {
-    return this.#holder(name).place(name);
   }
 
   /**
@@ -222,11 +176,6 @@ export class Checkpoint implements AsyncDisposable {
     return this.#fingerprint;
   }
 
-  /** Closes all files; closing again does nothing. */
-  async close(): Promise<void> {
-    await Promise.all(this.#weights.files.map((file) => file.close()));
-  }
-
   /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
@@ -237,27 +186,15 @@ export class Checkpoint implements AsyncDisposable {
     const buffer = new Uint8Array(pieceBytes); // one for all: garbage of megabytes is collected late
     // Each part says how long it is, so that no two models can give the same stream of bytes.
     hash.update(`linnet model 1\n${this.#configBytes.length}\n`).update(this.#configBytes);
-    for (const name of [...this.tensors.keys()].sort()) {
-      const file = this.#holder(name);
-      const { dtype, shape, byteLength } = file.info(name);
+    for (const name of this.names().sort()) {
+      const { dtype, shape, byteLength } = this.info(name);
       hash.update(`\n${JSON.stringify([name, dtype, shape, byteLength])}\n`);
-      for await (const chunk of file.chunks(name, buffer)) {
+      for await (const chunk of this.chunks(name, buffer)) {
         hash.update(chunk);
-        if (onDoubt !== undefined && !file.isFinite(name, chunk)) onDoubt(name);
+        if (onDoubt !== undefined && !this.isFinite(name, chunk)) onDoubt(name);
       }
     }
     return hash.digest('hex');
-  }
-
-  #holder(name: string): WeightFile {
-    const file = this.#weights.holder.get(name);
-    if (file === undefined) {
-      throw new LinnetError(
-        'NOT_FOUND',
-        `${this.path} has no tensor ${quoteName(name)} among its ${this.tensors.size}`,
-      );
-    }
-    return file;
   }
 }
 

@@ -1,7 +1,8 @@
 /** One matrix of a quantized folder: its parts, checked against each other, as weights and as codes for products. */
 import type { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
-import type { CodedMatrix, CodedParts, CodeForm, WeightFile, WeightInfo } from '../weight-file.ts';
+import type { JoinedWeights } from '../joined-weights.ts';
+import type { CodedMatrix, CodedParts, CodeForm, WeightInfo } from '../weight-file.ts';
 import { type Quantization, type QuantizedMethod, quantizationError } from './config.ts';
 import { packedRows, wholeZeros } from '../packed-codes.ts';
 import { awqOrder, float8Values, sortedColumns, sortedInputs, turned, unpackedCodes } from './layouts.ts';
@@ -72,9 +73,6 @@ export function isUnusedPart(name: string): boolean {
 const partKeys = ['codes', 'scales', 'least', 'zeros', 'groups', 'shape'] as const;
 type Part = (typeof partKeys)[number];
 
-/** Where the tensors of a folder are. */
-export type Holder = ReadonlyMap<string, WeightFile>;
-
 /** The parts of a matrix, and their names in the files. */
 interface MatrixParts {
   readonly module: string;
@@ -83,16 +81,15 @@ interface MatrixParts {
 }
 
 /** The parts of the matrix whose codes a tensor holds; undefined for other tensors. */
-export function partsAround(name: string, { method }: Quantization, holder: Holder): MatrixParts | undefined {
+export function partsAround(name: string, { method }: Quantization, files: JoinedWeights): MatrixParts | undefined {
   for (const names of partNames[method]) {
     if (!name.endsWith(`.${names.codes}`)) continue;
     const module = name.slice(0, -names.codes.length - 1);
-    const scales = `${module}.${names.scales}`;
-    if (!holder.has(scales)) continue;
+    if (!files.has(`${module}.${names.scales}`)) continue;
     const tensors: Partial<Record<Part, string>> = {};
     for (const key of partKeys) {
-      const tensor = names[key] === undefined ? undefined : `${module}.${names[key]}`;
-      if (tensor !== undefined && holder.has(tensor)) tensors[key] = tensor;
+      const tensor = `${module}.${names[key] ?? ''}`;
+      if (files.has(tensor)) tensors[key] = tensor;
     }
     return { module, names, tensors };
   }
@@ -107,7 +104,7 @@ const mostWeights = 2 ** 32;
 /** The numbers of a matrix as they are stored: a code a byte, by outputs. */
 interface Numbers {
   readonly codes: Uint8Array;
-  /** Like the next two [outputs, groups]. */
+  /** Like the next two [outputs, groups]; of floats as they are stored. */
   readonly scales: Float32Array;
   readonly zeros?: Uint8Array;
   readonly least?: Float32Array;
@@ -121,61 +118,60 @@ export class QuantizedMatrix {
   readonly inputs: number;
   readonly info: WeightInfo;
   readonly #bits: 4 | 8;
+  /** Groups of inputs that have a scale, and sizes of the blocks that have one. */
   readonly #groups: number;
+  readonly #block: readonly [outputs: number, inputs: number];
   readonly #type: string;
   readonly #parts: MatrixParts;
   readonly #quantization: Quantization;
-  readonly #holder: Holder;
-  readonly #source: string;
+  readonly #files: JoinedWeights;
 
   /** Checks types and shapes of the parts. @param shape of `weight_shape` @throws LinnetError `TENSOR` */
   constructor(
     parts: MatrixParts,
     quantization: Quantization,
-    holder: Holder,
-    source: string,
+    files: JoinedWeights,
     shape: readonly number[] | undefined,
   ) {
     this.#parts = parts;
     this.#quantization = quantization;
-    this.#holder = holder;
-    this.#source = source;
-    const { names } = parts;
-    const codes = this.#infoOf('codes');
-    const scales = this.#infoOf('scales');
-    if (codes.shape.length !== 2 || scales.shape.length > 2) throw this.#malformed('its parts are no matrices');
-    if (!names.types.includes(codes.dtype))
-      throw this.#malformed(`its codes are ${codes.dtype}, expected ${names.types.join(' or ')}`);
-    this.#type = codes.dtype;
-    const [rows, columns] = codes.shape;
-    const isPacked = words.includes(codes.dtype);
-    const scaleShape = this.#scaleShape;
-    this.#groups = names.inputsFirst ? scaleShape[0] : scaleShape[1];
-    this.outputs = names.inputsFirst ? scaleShape[1] : rows;
-    this.#bits = isPacked ? this.#packedBits(rows, columns, shape) : 8;
-    const perWord = isPacked ? 32 / this.#bits : 1;
-    this.inputs = names.inputsFirst ? rows * (names.codeAxis === 0 ? perWord : 1) : columns * perWord;
-    const [N, K, G] = [this.outputs, this.inputs, this.#groups];
+    this.#files = files;
+    const { codes: name, types, inputsFirst = false, codeAxis = 1, zeroAxis } = parts.names;
+    const { dtype, shape: codes } = this.#info('codes');
+    const { shape: scales } = this.#info('scales');
+    if (codes.length !== 2 || scales.length > 2) throw this.#malformed('its parts are no matrices');
+    if (!types.includes(dtype)) throw this.#malformed(`its codes are ${dtype}, expected ${types.join(' or ')}`);
+    this.#type = dtype;
+    const scaleShape = scales.length === 2 ? scales : [scales[0] ?? 1, 1];
+    const [down, G] = inputsFirst ? scaleShape.toReversed() : scaleShape;
+    this.#groups = G;
+    const isPacked = words.includes(dtype);
+    const bits = isPacked ? 32 / this.#perWord(codes, shape) : 8;
+    if (bits !== 4 && bits !== 8)
+      throw this.#malformed(`its ${name} [${codes.join(',')}] holds no codes of 4 or 8 bits`);
+    this.#bits = bits;
+    const perWord = isPacked ? 32 / bits : 1;
+    const unpacked = codes.map((size, axis) => (axis === codeAxis ? size * perWord : size));
+    const [N, K] = inputsFirst ? unpacked.toReversed() : unpacked;
+    this.outputs = N;
+    this.inputs = K;
     if (N * K > mostWeights || N < 1 || K < 1) throw this.#malformed(`it has ${N} × ${K} weights`);
     if (shape !== undefined && String(shape) !== String([N, K]))
       throw this.#malformed(`its codes are [${N},${K}], not [${shape.join(',')}]`);
-    if (names.inputsFirst && columns * (names.codeAxis === 0 ? 1 : perWord) !== N)
-      throw this.#malformed('codes and scales have other numbers of outputs');
-    if (codes.dtype !== 'F8_E4M3') {
-      if (G < 1 || K % G !== 0) throw this.#malformed(`${G} groups do not divide ${K} inputs`);
-      if (!names.inputsFirst && scaleShape[0] !== N && String(scaleShape) !== '1,1')
-        throw this.#malformed(`it has scales for ${scaleShape[0]} of ${N} outputs`);
-    } else this.#float8Blocks(scaleShape);
-    const zeroShape = names.zeroAxis === 0 ? [Math.ceil(N / perWord), G] : [G, N / perWord];
-    this.#check('zeros', words, zeroShape);
+    const isFloat = dtype === 'F8_E4M3';
+    if (!isFloat && (G < 1 || K % G !== 0)) throw this.#malformed(`${G} groups do not divide ${K} inputs`);
+    if (!isFloat && down !== N && String(scaleShape) !== '1,1')
+      throw this.#malformed(`it has scales for ${down} of ${N} outputs`);
+    const [rows, columns] = quantization.block ?? [];
+    this.#block = isFloat ? [this.#blockSize(N, down, rows), this.#blockSize(K, G, columns)] : [1, K / G];
+    this.#check('zeros', words, zeroAxis === 0 ? [Math.ceil(N / perWord), G] : [G, N / perWord]);
     this.#check('groups', ['I32'], [K]);
-    this.#check('scales', floats, scales.shape);
+    this.#check('scales', floats, scales);
     this.#check('least', floats, scaleShape);
-    if (names.zeros !== undefined && names.inputsFirst === true) this.#infoOf('zeros');
-    if (names.least !== undefined) this.#infoOf('least');
-    const byteLength = Object.values(parts.tensors).reduce((sum, name) => sum + this.#tensor(name).byteLength, 0);
-    const dtype = codes.dtype === 'F8_E4M3' ? codes.dtype : `${quantization.method}-${this.#bits}`;
-    this.info = { dtype, shape: [N, K], byteLength };
+    if (inputsFirst) this.#info('zeros');
+    if (parts.names.least !== undefined) this.#info('least');
+    const byteLength = this.tensors.reduce((sum, tensor) => sum + files.info(tensor).byteLength, 0);
+    this.info = { dtype: isFloat ? dtype : `${quantization.method}-${bits}`, shape: [N, K], byteLength };
   }
 
   /** Names of its tensors, for its bytes in a fixed order. */
@@ -185,27 +181,19 @@ export class QuantizedMatrix {
 
   /** Its weights. @throws LinnetError `TENSOR` for parts that do not fit each other */
   async weights(): Promise<Float32Array> {
-    const [N, K] = [this.outputs, this.inputs];
+    const [N, K, G] = [this.outputs, this.inputs, this.#groups];
     const values = new Float32Array(N * K);
-    if (this.#type === 'F8_E4M3') {
-      const codes = await this.#bytes('codes');
-      const scales = await this.#floats('scales');
-      const table = float8Values();
-      const [rowsOf, columnsOf, across] = this.#float8Blocks(this.#scaleShape);
-      for (let n = 0, i = 0; n < N; n++) {
-        const row = Math.floor(n / rowsOf) * across;
-        for (let k = 0; k < K; k++, i++) values[i] = table[codes[i]] * scales[row + Math.floor(k / columnsOf)];
-      }
-      return values;
-    }
     const { codes, scales, zeros, least, groups } = await this.#numbers();
-    const G = this.#groups;
-    const middle = 2 ** (this.#bits - 1);
+    const isFloat = this.#type === 'F8_E4M3';
+    const table = isFloat ? float8Values() : Float32Array.from(Array(256).keys());
+    const middle = isFloat ? 0 : 2 ** (this.#bits - 1);
+    const [rows, columns] = this.#block;
     for (let n = 0, i = 0; n < N; n++) {
+      const row = Math.floor(n / rows) * G;
       for (let k = 0; k < K; k++, i++) {
-        const at = n * G + (groups === undefined ? Math.floor((k * G) / K) : groups[k]);
-        values[i] =
-          least === undefined ? (codes[i] - (zeros?.[at] ?? middle)) * scales[at] : codes[i] * scales[at] + least[at];
+        const at = row + (groups === undefined ? Math.floor(k / columns) : groups[k]);
+        const code = table[codes[i]];
+        values[i] = least === undefined ? (code - (zeros?.[at] ?? middle)) * scales[at] : code * scales[at] + least[at];
       }
     }
     return values;
@@ -216,11 +204,10 @@ export class QuantizedMatrix {
     const size = blockSizes.find((one) => (this.inputs / this.#groups) % one === 0);
     if (size === undefined || this.#type === 'F8_E4M3') return undefined;
     const { tensors, names } = this.#parts;
-    const minima = names.least !== undefined;
     const form: CodeForm = {
       bits: this.#bits,
       size,
-      minima,
+      minima: names.least !== undefined,
       zeros: tensors.zeros !== undefined,
       ordered: this.#isOrdered,
     };
@@ -229,27 +216,26 @@ export class QuantizedMatrix {
 
   get #isOrdered(): boolean {
     const { names, tensors } = this.#parts;
-    const said = names.inputsFirst === true ? this.#quantization.ordered : true;
-    return said && tensors.groups !== undefined && this.#groups > 1;
+    return (!names.inputsFirst || this.#quantization.ordered) && tensors.groups !== undefined && this.#groups > 1;
   }
 
   async *#codedParts(form: CodeForm): AsyncGenerator<CodedParts> {
     const { codes, scales, zeros, least, groups } = await this.#numbers();
-    const [N, K, G] = [this.outputs, this.inputs, this.#groups];
-    const repeats = K / G / form.size;
+    const N = this.outputs;
+    const blocks = (N * this.inputs) / form.size;
+    const repeats = blocks / scales.length;
     const spread = <T extends Float32Array | Uint8Array>(values: T, room: T): T => {
-      for (let i = 0; i < room.length; i++) room[i] = values[Math.floor(i / repeats)];
+      for (let i = 0; i < blocks; i++) room[i] = values[Math.floor(i / repeats)];
       return room;
     };
-    const blocks = N * G * repeats;
     const order = groups && sortedInputs(groups);
     const parts = {
-      codes: packedRows(order === undefined ? codes : sortedColumns(codes, order), N, this.#bits),
+      codes: packedRows(order === undefined ? codes : sortedColumns(codes, order), N, form.bits),
       scales: spread(scales, new Float32Array(blocks)),
       order,
     };
     if (zeros !== undefined) {
-      yield { ...parts, zeros: packedRows(spread(zeros, new Uint8Array(blocks)), N, this.#bits) };
+      yield { ...parts, zeros: packedRows(spread(zeros, new Uint8Array(blocks)), N, form.bits) };
     } else if (least !== undefined) {
       const minima = spread(least, new Float32Array(blocks)).map((value) => -value);
       yield { ...parts, ...wholeZeros({ scales: parts.scales, minima }, N, form), minima };
@@ -260,30 +246,24 @@ export class QuantizedMatrix {
     const [N, K, G] = [this.outputs, this.inputs, this.#groups];
     const { names, tensors } = this.#parts;
     const { inputsFirst = false } = names;
-    const raw = await this.#bytes('codes');
-    const codes = this.#type === 'I8' ? raw.map((code) => code ^ 128) : this.#unpacked(raw, 'codes', names.codeAxis);
-    const byOutput = (values: Uint8Array, columns: number): Uint8Array =>
-      inputsFirst ? turned(values, new Uint8Array(values.length), columns, N) : values;
-    const stored = await this.#floats('scales');
-    const scales = inputsFirst ? turned(stored, new Float32Array(stored.length), G, N) : stored;
+    const byOutput = <T extends Uint8Array | Float32Array>(values: T, room: T, columns: number): T =>
+      inputsFirst ? turned(values, room, columns, N) : values;
+    const codes = await this.#codes('codes', names.codeAxis);
+    const scales = await this.#floats('scales');
     let zeros: Uint8Array | undefined;
     if (tensors.zeros !== undefined) {
-      const unpacked = this.#unpacked(await this.#bytes('zeros'), 'zeros', names.zeroAxis);
-      zeros = byOutput(unpacked.subarray(0, N * G), G);
-      const shift = this.#quantization.zeroShift;
-      if (shift > 0) {
-        const most = 2 ** this.#bits - 1;
-        if (zeros.includes(most)) {
-          throw this.#malformed(
-            `a zero point is ${most + 1}, which no code of ${this.#bits} bits has; take its gptq_v2`,
-          );
-        }
-        zeros = zeros.map((zero) => zero + shift);
+      const stored = (await this.#codes('zeros', names.zeroAxis)).subarray(0, N * G);
+      const { zeroShift } = this.#quantization;
+      const most = 2 ** this.#bits - 1;
+      if (zeroShift > 0 && stored.includes(most)) {
+        throw this.#malformed(`a zero point is ${most + 1}, which no code of ${this.#bits} bits has; take its gptq_v2`);
       }
+      zeros = byOutput(stored, new Uint8Array(N * G), G).map((zero) => zero + zeroShift);
     }
     return {
-      codes: byOutput(codes, K),
-      scales: scales.length === 1 ? new Float32Array(N * G).fill(scales[0]) : scales,
+      codes: byOutput(codes, new Uint8Array(inputsFirst ? N * K : 0), K),
+      scales:
+        scales.length === 1 ? new Float32Array(N * G).fill(scales[0]) : byOutput(scales, new Float32Array(N * G), G),
       zeros,
       least: tensors.least === undefined ? undefined : await this.#floats('least'),
       groups: await this.#groupOfInputs(),
@@ -292,93 +272,78 @@ export class QuantizedMatrix {
 
   /** The group of every input; undefined where neighbours are one. */
   async #groupOfInputs(): Promise<Int32Array | undefined> {
-    if (this.#parts.tensors.groups === undefined || this.#groups === 1) return undefined;
-    const { buffer } = await this.#bytes('groups');
-    const groups = new Int32Array(buffer);
-    const size = this.inputs / this.#groups;
-    const counts = new Uint32Array(this.#groups);
-    for (const group of groups) if (group >= 0 && group < counts.length) counts[group]++;
+    const G = this.#groups;
+    if (this.#parts.tensors.groups === undefined || G === 1) return undefined;
+    const groups = new Int32Array((await this.#bytes('groups')).buffer);
+    const size = this.inputs / G;
+    const counts = new Uint32Array(G);
+    for (const group of groups) if (group >= 0 && group < G) counts[group]++;
     if (!counts.every((count) => count === size)) throw this.#malformed('its groups of inputs are not of one size');
     if (this.#isOrdered) return groups;
     if (groups.every((group, k) => group === Math.floor(k / size))) return undefined;
     throw this.#malformed('inputs of its groups are apart, which desc_act of its configuration denies');
   }
 
-  #unpacked(bytes: Uint8Array, part: Part, axis: 0 | 1 = 1): Uint8Array {
-    const [rows, columns] = this.#infoOf(part).shape;
+  /** Codes of a part, one a byte. */
+  async #codes(part: Part, axis: 0 | 1 = 1): Promise<Uint8Array> {
+    const bytes = await this.#bytes(part);
+    const { dtype, shape } = this.#info(part);
+    if (!words.includes(dtype)) return dtype === 'I8' ? bytes.map((code) => code ^ 128) : bytes;
+    const [rows, columns] = shape;
     const { order } = this.#parts.names;
     return unpackedCodes(new Uint32Array(bytes.buffer), { bits: this.#bits, shape: [rows, columns], axis, order });
   }
 
-  get #scaleShape(): readonly number[] {
-    const { shape } = this.#infoOf('scales');
-    return shape.length === 2 ? shape : [shape[0] ?? 1, 1];
+  /** Outputs or inputs of a scale. @param parts number of scales @param block that the configuration says */
+  #blockSize(count: number, parts: number, block = 0): number {
+    const size = parts === 1 ? count : parts === count ? 1 : block;
+    if (Math.ceil(count / size) === parts) return size;
+    throw this.#malformed(`${parts} scales do not fit a side of ${count}`);
   }
 
-  /** Outputs and inputs of a scale of FP8, and scales of a row. */
-  #float8Blocks([down, across]: readonly number[]): readonly [number, number, number] {
-    const sizeOf = (count: number, parts: number, block = 0): number => {
-      const size = parts === 1 ? count : parts === count ? 1 : block;
-      if (Math.ceil(count / size) === parts) return size;
-      throw this.#malformed(`its scales [${down},${across}] do not fit [${this.outputs},${this.inputs}]`);
-    };
-    const [rows, columns] = this.#quantization.block ?? [];
-    return [sizeOf(this.outputs, down, rows), sizeOf(this.inputs, across, columns), across];
-  }
-
-  /** Bits of a code, from the sizes of parts. */
-  #packedBits(rows: number, columns: number, shape: readonly number[] | undefined): 4 | 8 {
-    const { names, module } = this.#parts;
+  /** Codes of a word, from the sizes of parts. */
+  #perWord([, columns]: readonly number[], shape: readonly number[] | undefined): number {
+    const { module, tensors } = this.#parts;
     const quantization = this.#quantization;
-    const zeros = this.#parts.tensors.zeros;
-    const perWord: Readonly<Partial<Record<QuantizedMethod, number | undefined>>> = {
+    const counts: Readonly<Partial<Record<QuantizedMethod, number>>> = {
       'compressed-tensors': shape && Math.round(shape[1] / columns),
       mlx: (quantization.groupOf(module) * this.#groups) / columns,
-      gptq: zeros === undefined ? undefined : columns / (this.#tensor(zeros).shape[1] ?? 0),
+      gptq: tensors.zeros === undefined ? undefined : columns / this.#info('zeros').shape[1],
       awq: 8,
     };
-    const bits = 32 / (perWord[quantization.method] ?? Number.NaN);
-    if (bits === 4 || bits === 8) return bits;
-    throw this.#malformed(`its ${names.codes} [${rows},${columns}] holds no codes of 4 or 8 bits`);
+    return counts[quantization.method] ?? Number.NaN;
   }
 
   #check(part: Part, types: readonly string[], shape: readonly number[]): void {
     const name = this.#parts.tensors[part];
     if (name === undefined) return;
-    const info = this.#tensor(name);
-    const own = part === 'least' && info.shape.length === 1 ? [info.shape[0], 1] : info.shape;
-    if (types.includes(info.dtype) && String(own) === String(shape)) return;
+    const { dtype, shape: stored } = this.#info(part);
+    const full = part === 'least' && stored.length === 1 ? [...stored, 1] : stored;
+    if (types.includes(dtype) && String(full) === String(shape)) return;
     throw this.#malformed(
-      `${quoteName(name)} is ${info.dtype} [${info.shape.join(',')}], expected ${types.join(' or ')} [${shape.join(',')}]`,
+      `${quoteName(name)} is ${dtype} [${stored.join(',')}], expected ${types.join(' or ')} [${shape.join(',')}]`,
     );
   }
 
-  #tensor(name: string): WeightInfo {
-    const file = this.#holder.get(name);
-    if (file === undefined) throw this.#malformed(`${quoteName(name)} is missing`);
-    return file.info(name);
+  #name(part: Part): string {
+    const { tensors, module, names } = this.#parts;
+    const name = tensors[part];
+    if (name !== undefined) return name;
+    throw this.#malformed(`${quoteName(`${module}.${names[part] ?? part}`)} is missing`);
   }
 
-  #nameOf(part: Part): string {
-    return this.#parts.tensors[part] ?? `${this.#parts.module}.${this.#parts.names[part] ?? part}`;
-  }
-
-  #infoOf(part: Part): WeightInfo {
-    return this.#tensor(this.#nameOf(part));
+  #info(part: Part): WeightInfo {
+    return this.#files.info(this.#name(part));
   }
 
   async #floats(part: Part): Promise<Float32Array> {
-    const name = this.#nameOf(part);
-    this.#tensor(name);
-    const { data } = (await this.#holder.get(name)?.readFloat32(name)) ?? { data: new Float32Array() };
-    return data;
+    return (await this.#files.readFloat32(this.#name(part))).data;
   }
 
   async #bytes(part: Part): Promise<Uint8Array<ArrayBuffer>> {
-    const name = this.#nameOf(part);
-    const all = new Uint8Array(this.#tensor(name).byteLength);
+    const all = new Uint8Array(this.#info(part).byteLength);
     let end = 0;
-    for await (const chunk of this.#holder.get(name)?.chunks(name) ?? []) {
+    for await (const chunk of this.#files.chunks(this.#name(part))) {
       all.set(chunk, end);
       end += chunk.length;
     }
@@ -387,6 +352,6 @@ export class QuantizedMatrix {
 
   #malformed(what: string): LinnetError {
     const matrix = `the matrix ${quoteName(this.#parts.module)} is not understood: `;
-    return quantizationError(this.#source, matrix + what, 'TENSOR');
+    return quantizationError(this.#files.path, matrix + what, 'TENSOR');
   }
 }

@@ -3,102 +3,78 @@ import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { type AnyTensor, type FilePlace, type Tensor, tensor } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
-import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
+import { JoinedWeights } from '../joined-weights.ts';
+import type { CodedMatrix, Float32Rows, WeightInfo } from '../weight-file.ts';
 import { type Quantization, quantizationError } from './config.ts';
-import { type Holder, isUnusedPart, partsAround, QuantizedMatrix } from './matrix.ts';
+import { isUnusedPart, partsAround, QuantizedMatrix } from './matrix.ts';
 
 /** Most bytes of a `weight_shape`. */
 const mostShapeBytes = 64;
 
 /** All files of a quantized folder, which are closed with it. */
-export class QuantizedWeights implements WeightFile {
-  readonly #files: readonly WeightFile[];
-  readonly #holder: Holder;
+export class QuantizedWeights extends JoinedWeights {
   readonly #matrices: ReadonlyMap<string, QuantizedMatrix>;
-  /** Names of tensors other than parts of matrices. */
-  readonly #others: ReadonlySet<string>;
   readonly #doubtful = new Set<string>();
 
-  private constructor(files: readonly WeightFile[], holder: Holder, matrices: ReadonlyMap<string, QuantizedMatrix>) {
-    this.#files = files;
-    this.#holder = holder;
+  private constructor(files: JoinedWeights, matrices: ReadonlyMap<string, QuantizedMatrix>) {
+    super(files.path, [files]);
     this.#matrices = matrices;
-    const parts = new Set([...matrices.values()].flatMap(({ tensors }) => tensors));
-    this.#others = new Set([...holder.keys()].filter((name) => !parts.has(name) && !isUnusedPart(name)));
   }
 
-  /** @throws LinnetError `TENSOR` for parts of matrices that do not fit each other, `CONFIG` for none at all */
-  static async of(
-    quantization: Quantization,
-    { files, holder }: { readonly files: readonly WeightFile[]; readonly holder: Holder },
-    source: string,
-  ): Promise<QuantizedWeights> {
-    const matrices = new Map<string, QuantizedMatrix>();
-    for (const name of holder.keys()) {
-      const parts = partsAround(name, quantization, holder);
-      if (parts === undefined) continue;
-      const shape = await shapeOf(parts.tensors.shape, holder);
-      const weight = `${parts.module}.weight`;
-      if (matrices.has(weight) || (weight !== name && holder.has(weight))) {
-        throw new LinnetError('TENSOR', `${source} holds ${quoteName(weight)} twice`);
-      }
-      matrices.set(weight, new QuantizedMatrix(parts, quantization, holder, source, shape));
+  /**
+   * Takes the files over, and closes them on an error.
+   * @throws LinnetError `TENSOR` for parts of matrices that do not fit each other, `CONFIG` for none at all
+   */
+  static async of(quantization: Quantization, files: JoinedWeights): Promise<QuantizedWeights> {
+    try {
+      return new QuantizedWeights(files, await matricesOf(quantization, files));
+    } catch (error) {
+      await files.close();
+      throw error;
     }
-    if (matrices.size === 0) {
-      const names = listNames([...holder.keys()].slice(0, 4));
-      throw quantizationError(
-        source,
-        `its configuration says ${quantization.method}, but no matrix has the parts of that (${names}, …)`,
-      );
-    }
-    return new QuantizedWeights(files, holder, matrices);
   }
 
-  get version(): string {
-    return this.#files.map(({ version }) => version).join('\n');
+  override names(): string[] {
+    const parts = new Set([...this.#matrices.values()].flatMap(({ tensors }) => tensors));
+    const others = super.names().filter((name) => !parts.has(name) && !isUnusedPart(name));
+    return [...others, ...this.#matrices.keys()];
   }
 
-  names(): string[] {
-    return [...this.#others, ...this.#matrices.keys()];
+  override info(name: string): WeightInfo {
+    return this.#matrices.get(name)?.info ?? super.info(name);
   }
 
-  info(name: string): WeightInfo {
-    return this.#matrices.get(name)?.info ?? this.#file(name).info(name);
+  override async read(name: string): Promise<AnyTensor> {
+    return this.#matrices.has(name) ? this.readFloat32(name) : super.read(name);
   }
 
-  async read(name: string): Promise<AnyTensor> {
-    return this.#matrices.has(name) ? this.readFloat32(name) : this.#file(name).read(name);
-  }
-
-  async readFloat32(name: string): Promise<Tensor<'float32'>> {
+  override async readFloat32(name: string): Promise<Tensor<'float32'>> {
     const matrix = this.#matrices.get(name);
-    if (matrix === undefined) return this.#file(name).readFloat32(name);
+    if (matrix === undefined) return super.readFloat32(name);
     return tensor('float32', [matrix.outputs, matrix.inputs], await matrix.weights());
   }
 
-  float32Rows(name: string): Float32Rows {
+  override float32Rows(name: string): Float32Rows {
     const matrix = this.#matrices.get(name);
-    if (matrix === undefined) return this.#file(name).float32Rows(name);
+    if (matrix === undefined) return super.float32Rows(name);
     const pieces = async function* (): AsyncGenerator<Float32Array> {
       yield await matrix.weights();
     };
     return { shape: matrix.info.shape, pieces: pieces() };
   }
 
-  place(name: string): FilePlace | undefined {
-    return this.#matrices.has(name) ? undefined : this.#file(name).place(name);
+  override place(name: string): FilePlace | undefined {
+    return this.#matrices.has(name) ? undefined : super.place(name);
   }
 
-  codes(name: string): CodedMatrix | undefined {
+  override codes(name: string): CodedMatrix | undefined {
     return this.#matrices.get(name)?.coded;
   }
 
-  async *chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
-    const tensors = this.#matrices.get(name)?.tensors ?? [name];
-    for (const part of tensors) {
-      const file = this.#file(part);
-      const { dtype } = file.info(part);
-      for await (const chunk of file.chunks(part, buffer)) {
+  override async *chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
+    for (const part of this.#matrices.get(name)?.tensors ?? [name]) {
+      const { dtype } = super.info(part);
+      for await (const chunk of super.chunks(part, buffer)) {
         // Whole numbers are finite.
         const isFinite =
           dtype === 'F8_E4M3'
@@ -110,19 +86,30 @@ export class QuantizedWeights implements WeightFile {
     }
   }
 
-  isFinite(name: string, chunk: Uint8Array): boolean {
-    return this.#matrices.has(name) ? !this.#doubtful.has(name) : this.#file(name).isFinite(name, chunk);
+  override isFinite(name: string, chunk: Uint8Array): boolean {
+    return this.#matrices.has(name) ? !this.#doubtful.has(name) : super.isFinite(name, chunk);
   }
+}
 
-  async close(): Promise<void> {
-    await Promise.all(this.#files.map((file) => file.close()));
+async function matricesOf(
+  quantization: Quantization,
+  files: JoinedWeights,
+): Promise<ReadonlyMap<string, QuantizedMatrix>> {
+  const matrices = new Map<string, QuantizedMatrix>();
+  for (const name of files.names()) {
+    const parts = partsAround(name, quantization, files);
+    if (parts === undefined) continue;
+    const weight = `${parts.module}.weight`;
+    if (matrices.has(weight) || (weight !== name && files.has(weight))) {
+      throw new LinnetError('TENSOR', `${files.path} holds ${quoteName(weight)} twice`);
+    }
+    const shape = await shapeOf(parts.tensors.shape, files);
+    matrices.set(weight, new QuantizedMatrix(parts, quantization, files, shape));
   }
-
-  #file(name: string): WeightFile {
-    const file = this.#holder.get(name);
-    if (file === undefined) throw new LinnetError('NOT_FOUND', `there is no tensor ${quoteName(name)}`);
-    return file;
-  }
+  if (matrices.size > 0) return matrices;
+  const names = listNames(files.names().slice(0, 4));
+  const what = `its configuration says ${quantization.method}, but no matrix has the parts of that (${names}, …)`;
+  throw quantizationError(files.path, what);
 }
 
 function isWhole(dtype: string): boolean {
@@ -130,9 +117,8 @@ function isWhole(dtype: string): boolean {
 }
 
 /** The numbers of a `weight_shape`. */
-async function shapeOf(name: string | undefined, holder: Holder): Promise<readonly number[] | undefined> {
-  const file = name === undefined ? undefined : holder.get(name);
-  if (name === undefined || file === undefined || file.info(name).byteLength > mostShapeBytes) return undefined;
-  const { data } = await file.read(name);
+async function shapeOf(name: string | undefined, files: JoinedWeights): Promise<readonly number[] | undefined> {
+  if (name === undefined || files.info(name).byteLength > mostShapeBytes) return undefined;
+  const { data } = await files.read(name);
   return Array.from(data, Number);
 }

@@ -1,0 +1,82 @@
+/** Several files of weights as one. */
+import { LinnetError } from '../errors.ts';
+import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
+import { quoteName } from '../files/name-list.ts';
+import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
+
+/** Open files that are read as one, and closed together. Errors `NOT_FOUND` for tensors that none of them has. */
+export class JoinedWeights implements WeightFile {
+  /** Absolute path of their folder, or of the file. */
+  readonly path: string;
+  readonly #files: readonly WeightFile[];
+  readonly #holder: ReadonlyMap<string, WeightFile>;
+
+  constructor(path: string, files: readonly WeightFile[]) {
+    this.path = path;
+    this.#files = files;
+    this.#holder = new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const)));
+  }
+
+  /** Of the files, as of `SafetensorsFile`. */
+  get version(): string {
+    return this.#files.map(({ version }) => version).join('\n');
+  }
+
+  names(): string[] {
+    return [...this.#holder.keys()];
+  }
+
+  has(name: string): boolean {
+    return this.#holder.has(name);
+  }
+
+  info(name: string): WeightInfo {
+    return this.#file(name).info(name);
+  }
+
+  /** A tensor in its stored type. @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent */
+  async read(name: string): Promise<AnyTensor> {
+    return this.#file(name).read(name);
+  }
+
+  /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
+  async readFloat32(name: string): Promise<Tensor<'float32'>> {
+    return this.#file(name).readFloat32(name);
+  }
+
+  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
+  float32Rows(name: string): Float32Rows {
+    return this.#file(name).float32Rows(name);
+  }
+
+  /** The stored bytes, as of `WeightFile`. */
+  chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
+    return this.#file(name).chunks(name, buffer);
+  }
+
+  /** As of `WeightFile`. */
+  isFinite(name: string, chunk: Uint8Array): boolean {
+    return this.#file(name).isFinite(name, chunk);
+  }
+
+  /** As of `WeightFile`. */
+  codes(name: string): CodedMatrix | undefined {
+    return this.#file(name).codes?.(name);
+  }
+
+  /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
+  place(name: string): FilePlace | undefined {
+    return this.#file(name).place(name);
+  }
+
+  /** Closes all files; closing again does nothing. */
+  async close(): Promise<void> {
+    await Promise.all(this.#files.map((file) => file.close()));
+  }
+
+  #file(name: string): WeightFile {
+    const file = this.#holder.get(name);
+    if (file !== undefined) return file;
+    throw new LinnetError('NOT_FOUND', `${this.path} has no tensor ${quoteName(name)} among its ${this.#holder.size}`);
+  }
+}
