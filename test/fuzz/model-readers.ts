@@ -35,7 +35,10 @@ import { asFile, type FuzzReader } from './reader.ts';
 
 /** Header and weights of a file in memory, and its tokenizer: names and shapes of the weights. */
 async function readGguf(bytes: Buffer): Promise<string> {
-  const read = (offset: number, length: number) => Promise.resolve(bytes.subarray(offset, offset + length));
+  const read = async (offset: number, length: number, room = new Uint8Array(length)) => {
+    room.set(bytes.subarray(offset, offset + length));
+    return room;
+  };
   const source = { name: 'model.gguf', size: bytes.length, read };
   const header = await readGgufHeader(source);
   tokenizerParts(header.metadata, 'model.gguf');

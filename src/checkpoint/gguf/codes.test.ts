@@ -15,18 +15,19 @@ const [rows, columns] = [4, 512];
 const plain = new Set(['F32', 'F16', 'BF16']);
 const types = Array.from({ length: 64 }, (_, id) => blockType(id)).filter((type) => type !== undefined);
 
-function recipeOf(type: (typeof types)[number], changes: Partial<TensorRecipe> = {}): [TensorRecipe, Uint8Array] {
+function recipeOf(type: (typeof types)[number], changes: Partial<TensorRecipe> = {}): TensorRecipe {
   const bytes = new Uint8Array(dataOf(decoded.read(`${type.name}.bytes`), 'uint8'));
-  const source = { name: 'w', size: bytes.length, read: () => Promise.resolve(bytes) };
+  const read = async (offset: number, length: number, room = new Uint8Array(length)) => {
+    room.set(bytes.subarray(offset, offset + length));
+    return room;
+  };
+  const source = { name: 'w', size: bytes.length, read };
   const listed = { name: 'w', source, type, shape: [rows, columns], offset: 0, byteLength: bytes.length };
-  return [{ name: 'w', shape: [rows, columns], sources: [listed], ...changes }, bytes];
+  return { name: 'w', shape: [rows, columns], sources: [listed], ...changes };
 }
 
-async function partsOf(recipe: TensorRecipe, bytes: Uint8Array): Promise<[CodedMatrix, CodedParts]> {
-  const matrix = codedMatrix(recipe, (_, room) => {
-    room?.set(bytes);
-    return Promise.resolve(bytes);
-  });
+async function partsOf(recipe: TensorRecipe): Promise<[CodedMatrix, CodedParts]> {
+  const matrix = codedMatrix(recipe);
   if (matrix === undefined) throw new Error('no codes');
   for await (const parts of matrix.pieces(rows)) return [matrix, parts];
   throw new Error('no rows');
@@ -54,7 +55,7 @@ describe.each(types.filter(({ name }) => !plain.has(name)))('codes of $name', (t
   const values = dataOf(decoded.read(`${type.name}.values`), 'float32');
 
   it('stand for its values', async () => {
-    const [matrix, parts] = await partsOf(...recipeOf(type));
+    const [matrix, parts] = await partsOf(recipeOf(type));
     for (let i = 0; i < rows * columns; i++) {
       const [exact, byZero] = weights(matrix, parts, Math.floor(i / columns), i % columns);
       expect(exact === values[i], `${i}: ${exact} for ${values[i]}`).toBe(true);
@@ -63,12 +64,8 @@ describe.each(types.filter(({ name }) => !plain.has(name)))('codes of $name', (t
   });
 
   it('are the same in pieces of some rows', async () => {
-    const [recipe, bytes] = recipeOf(type);
-    const matrix = codedMatrix(recipe, async ([{ offset, byteLength }], room = new Uint8Array(byteLength)) => {
-      room.set(bytes.subarray(offset, offset + byteLength));
-      return room.subarray(0, byteLength);
-    });
-    const [, whole] = await partsOf(recipe, bytes);
+    const matrix = codedMatrix(recipeOf(type));
+    const [, whole] = await partsOf(recipeOf(type));
     const codes: number[] = [];
     const rest: number[] = [];
     for await (const piece of matrix?.pieces(3) ?? []) {
@@ -82,13 +79,12 @@ describe.each(types.filter(({ name }) => !plain.has(name)))('codes of $name', (t
   it('take the order of rows and of columns', async () => {
     const unit = 64;
     const turned = { row: (r: number) => rows - 1 - r, column: { unit, of: (c: number) => (c + unit) % columns } };
-    const [matrix, parts] = await partsOf(...recipeOf(type, turned));
+    const [matrix, parts] = await partsOf(recipeOf(type, turned));
     for (let i = 0; i < rows * columns; i++) {
       const [r, c] = [Math.floor(i / columns), i % columns];
       const from = turned.row(r) * columns + turned.column.of(c - (c % unit)) + (c % unit);
       expect(weights(matrix, parts, r, c)[0] === values[from]).toBe(true);
     }
-    const [split, bytes] = recipeOf(type, { column: { unit: 8, of: (c) => c } });
-    expect(codedMatrix(split, () => Promise.resolve(bytes))).toBe(undefined);
+    expect(codedMatrix(recipeOf(type, { column: { unit: 8, of: (c) => c } }))).toBe(undefined);
   });
 });

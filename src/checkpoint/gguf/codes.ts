@@ -4,24 +4,16 @@
  * inputs.
  */
 import { wholeZeros } from '../packed-codes.ts';
-import { readAhead } from '../read-ahead.ts';
 import type { CodedMatrix, CodedParts } from '../weight-file.ts';
 import { type Blocks, storedBlocks, type Coder, roomFor } from './block-types.ts';
-import type { ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
-
-/** Bytes of a file that become codes together. */
-const pieceBytes = 1 << 20;
+import { bytesOfTensors, pieceBytes, storedPieces } from './stored-tensors.ts';
 
 /**
  * A matrix in codes.
- * @param read gives the bytes of tensors of the file, in `room` where there is one
  * @returns undefined for a format without codes, and where conversion's changes do not leave blocks whole
  */
-export function codedMatrix(
-  recipe: TensorRecipe,
-  read: (sources: readonly ListedTensor[], room?: Uint8Array) => Promise<Uint8Array>,
-): CodedMatrix | undefined {
+export function codedMatrix(recipe: TensorRecipe): CodedMatrix | undefined {
   const { sources, row, column, values } = recipe;
   const [source] = sources;
   const { type, shape } = source;
@@ -37,14 +29,12 @@ export function codedMatrix(
   /** Rows of the file, in the order of the checkpoint. */
   async function* rowsOf(step: number): AsyncGenerator<StoredRows> {
     if (row === undefined && sources.length === 1) {
-      const part = (offset: number, room: Uint8Array): Promise<Uint8Array> =>
-        read([{ ...source, offset: source.offset + offset, byteLength: room.length }], room);
-      for await (const bytes of readAhead(outputs * rowBytes, step * rowBytes, part)) {
+      for await (const bytes of storedPieces(source, step * rowBytes)) {
         yield { blocks: storedBlocks(bytes), rows: bytes.length / rowBytes, at: (r) => r * rowBytes };
       }
       return;
     }
-    const blocks = storedBlocks(await read(sources));
+    const blocks = storedBlocks(await bytesOfTensors(sources));
     for (let first = 0; first < outputs; first += step) {
       const at = (r: number): number => (row?.(first + r) ?? first + r) * rowBytes;
       yield { blocks, rows: Math.min(step, outputs - first), at };

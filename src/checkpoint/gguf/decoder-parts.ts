@@ -110,7 +110,7 @@ export function biasesOf({ tensors }: Metadata): JsonObject {
 
 /** The scaling of positions. @throws LinnetError `CONFIG` for an unknown one */
 function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefined {
-  const type = metadata.word('rope.scaling.type', 'none');
+  const type = metadata.text('rope.scaling.type', 'none');
   const factor = metadata.number('rope.scaling.factor', 1);
   const original = metadata.numberIf('rope.scaling.original_context_length');
   metadata.flag('rope.scaling.finetuned', true);

@@ -37,6 +37,7 @@ export interface GgufHeader {
   readonly tensors: ReadonlyMap<string, ListedTensor>;
 }
 
+const magic = 'GGUF';
 /** Most bytes of a header; vocabularies of 262,000 tokens and their merges take 20 MB. */
 const mostHeaderBytes = 1 << 27;
 const mostEntries = 1 << 16;
@@ -52,8 +53,8 @@ const mostNesting = 3;
 const mostPerLayer = 4096;
 /** Bytes of a text that is looked for. */
 const mostSought = 32;
-/** Bytes that are fetched at once. */
-const chunkBytes = 1 << 20;
+/** Bytes that are read first: twice as many, and so on, where the header is longer. */
+const firstBytes = 1 << 20;
 
 /**
  * Reads the header.
@@ -66,47 +67,60 @@ export async function readGgufHeader(
   source: ByteSource,
   { arrays = true, sought = new Set() }: { readonly arrays?: boolean; readonly sought?: ReadonlySet<string> } = {},
 ): Promise<GgufHeader> {
-  const cursor = new Cursor(source, sought);
-  if (source.size < 24 || (await cursor.bytes(4)).join() !== '71,71,85,70') throw cursor.error('is not a GGUF file');
-  const version = await cursor.u32();
+  const most = Math.min(source.size, mostHeaderBytes);
+  let bytes = new Uint8Array(0);
+  for (let wanted = firstBytes; ; ) {
+    const longer = new Uint8Array(Math.min(most, Math.max(wanted, 2 * bytes.length)));
+    longer.set(bytes);
+    longer.set(await source.read(bytes.length, longer.length - bytes.length), bytes.length);
+    bytes = longer;
+    const cursor = new Cursor(source, bytes, sought);
+    try {
+      return headerAt(cursor, source, arrays);
+    } catch (error) {
+      if (cursor.wanted <= bytes.length || cursor.wanted > most) throw error;
+      wanted = cursor.wanted;
+    }
+  }
+}
+
+function headerAt(cursor: Cursor, source: ByteSource, arrays: boolean): GgufHeader {
+  if (source.size < 24 || cursor.text(magic.length) !== magic) throw cursor.error('is not a GGUF file');
+  const version = cursor.u32();
   if (version !== 2 && version !== 3) {
     const swapped = version > 0xffff ? ', written by a machine of the other byte order' : '';
     throw cursor.error(`is GGUF of version ${version}${swapped}; versions 2 and 3, little-endian, are read`);
   }
-  const tensorCount = await cursor.count('tensors', mostEntries);
-  const entryCount = await cursor.count('entries of metadata', mostEntries);
-  const metadata = new Map<string, MetadataValue>();
-  const seen = new Set<string>();
+  const tensorCount = cursor.count('tensors', mostEntries);
+  const entryCount = cursor.count('entries of metadata', mostEntries);
+  const metadata = new Map<string, MetadataValue | undefined>();
   for (let i = 0; i < entryCount; i++) {
-    const key = await cursor.text(mostNameBytes);
-    if (seen.has(key)) throw cursor.error(`has the metadata ${quoteName(key)} twice`);
-    seen.add(key);
-    const value = await cursor.value(await cursor.u32(), arrays, 0);
-    if (value !== undefined) metadata.set(key, value);
+    const key = cursor.text(cursor.count('bytes of a name', mostNameBytes));
+    if (metadata.has(key)) throw cursor.error(`has the metadata ${quoteName(key)} twice`);
+    metadata.set(key, cursor.value(cursor.u32(), arrays));
   }
-  const listed: Entry[] = [];
-  for (let i = 0; i < tensorCount; i++) listed.push(await tensorEntry(cursor));
+  const listed = Array.from({ length: tensorCount }, () => tensorEntry(cursor));
+  const values = new Map([...metadata].flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])));
   return {
     found: cursor.found,
-    metadata,
-    tensors: placed(source, listed, cursor.position, alignmentOf(metadata, source)),
+    metadata: values,
+    tensors: placed(source, listed, cursor.position, alignmentOf(values, source)),
   };
 }
 
 /** A tensor whose place counts from the beginning of the data. */
 type Entry = Pick<ListedTensor, 'name' | 'type' | 'shape' | 'offset'>;
 
-async function tensorEntry(cursor: Cursor): Promise<Entry> {
-  const name = await cursor.text(mostNameBytes);
-  const dimensions = await cursor.u32();
+function tensorEntry(cursor: Cursor): Entry {
+  const name = cursor.text(cursor.count('bytes of a name', mostNameBytes));
+  const dimensions = cursor.u32();
   const label = `tensor ${quoteName(name)}`;
   if (name === '' || dimensions < 1 || dimensions > mostDimensions) {
     throw cursor.error(`has a ${label} of ${dimensions} dimensions`);
   }
-  const sizes: number[] = [];
-  for (let i = 0; i < dimensions; i++) sizes.push(await cursor.whole(`size of ${label}`));
-  const id = await cursor.u32();
-  const offset = await cursor.whole(`place of ${label}`);
+  const sizes = Array.from({ length: dimensions }, () => cursor.whole(`size of ${label}`));
+  const id = cursor.u32();
+  const offset = cursor.whole(`place of ${label}`);
   const type = blockType(id);
   if (type === undefined) {
     const known = blockTypeNames().join(', ');
@@ -171,9 +185,9 @@ function placed(
   return tensors;
 }
 
-/** Numbers of the metadata by type: bytes of each, and its value. */
-const numberTypes: Readonly<
-  Record<number, readonly [bytes: number, read: (view: DataView, at: number) => number | bigint]>
+/** Values of the metadata of a fixed size by type: bytes of each, and the value. */
+const plainTypes: Readonly<
+  Record<number, readonly [bytes: number, read: (view: DataView, at: number) => number | bigint | boolean]>
 > = {
   0: [1, (view, at) => view.getUint8(at)],
   1: [1, (view, at) => view.getInt8(at)],
@@ -182,11 +196,11 @@ const numberTypes: Readonly<
   4: [4, (view, at) => view.getUint32(at, true)],
   5: [4, (view, at) => view.getInt32(at, true)],
   6: [4, (view, at) => view.getFloat32(at, true)],
+  7: [1, (view, at) => view.getUint8(at) !== 0],
   10: [8, (view, at) => narrowed(view.getBigUint64(at, true))],
   11: [8, (view, at) => narrowed(view.getBigInt64(at, true))],
   12: [8, (view, at) => view.getFloat64(at, true)],
 };
-const booleanType = 7;
 const textType = 8;
 const arrayType = 9;
 
@@ -195,23 +209,26 @@ function narrowed(value: bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value;
 }
 
-/** Reads a header from its beginning on, a chunk of the file at a time. */
+/** Reads a header from its first bytes on. */
 class Cursor {
   /** Of the next byte, in the file. */
   position = 0;
+  /** Bytes that the header has at least, where it has more than are in memory. */
+  wanted = 0;
+  readonly found: number[] = [];
   readonly #source: ByteSource;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
   readonly #decoder = new TextDecoder();
-  #chunk: Uint8Array = new Uint8Array(0);
-  #view = new DataView(this.#chunk.buffer);
-  #start = 0;
-  #elements = 0;
   readonly #sought: ReadonlySet<string>;
   /** First bytes of sought texts. */
   readonly #begins: ReadonlySet<number>;
-  readonly found: number[] = [];
+  #elements = 0;
 
-  constructor(source: ByteSource, sought: ReadonlySet<string>) {
+  constructor(source: ByteSource, bytes: Uint8Array, sought: ReadonlySet<string>) {
     this.#source = source;
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
     this.#sought = sought;
     this.#begins = new Set([...sought].map((text) => text.charCodeAt(0)));
   }
@@ -220,62 +237,39 @@ class Cursor {
     return new LinnetError('FORMAT', `${this.#source.name} ${what}`);
   }
 
-  /** Room for the next bytes in the chunk. @returns where they begin in it */
-  async #take(length: number): Promise<number> {
-    const end = this.position + length;
-    if (!(end <= Math.min(this.#source.size, mostHeaderBytes))) {
+  /** Goes over the next bytes. @returns where they begin */
+  #take(length: number): number {
+    const at = this.position;
+    const end = at + length;
+    if (end > this.#bytes.length) {
+      this.wanted = end;
       const limit = `the file ends at byte ${this.#source.size}, and at most ${mostHeaderBytes} are read of a header`;
       throw this.error(`has a header that would go on to byte ${end}; ${limit}`);
     }
-    if (end > this.#start + this.#chunk.length) {
-      const size = Math.min(this.#source.size - this.position, Math.max(length, chunkBytes));
-      this.#chunk = await this.#source.read(this.position, size);
-      this.#view = new DataView(this.#chunk.buffer, this.#chunk.byteOffset, this.#chunk.byteLength);
-      this.#start = this.position;
-    }
-    const at = this.position - this.#start;
     this.position = end;
     return at;
   }
 
-  /** Whether the next bytes are in memory: then `#take` need not be waited for. */
-  #has(length: number): boolean {
-    return this.position + length <= this.#start + this.#chunk.length;
-  }
-
-  async bytes(length: number): Promise<Uint8Array> {
-    const at = await this.#take(length);
-    return this.#chunk.subarray(at, at + length);
-  }
-
-  async u32(): Promise<number> {
-    const at = await this.#take(4);
-    return this.#view.getUint32(at, true);
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true);
   }
 
   /** A whole number of 64 bits. */
-  async whole(what: string): Promise<number> {
-    const at = await this.#take(8);
-    const value = narrowed(this.#view.getBigUint64(at, true));
+  whole(what: string): number {
+    const value = narrowed(this.#view.getBigUint64(this.#take(8), true));
     if (typeof value === 'number') return value;
     throw this.error(`gives ${value} as the ${what}`);
   }
 
-  async count(what: string, most: number): Promise<number> {
-    const count = await this.whole(`number of ${what}`);
+  count(what: string, most: number): number {
+    const count = this.whole(`number of ${what}`);
     if (count <= most) return count;
     throw this.error(`announces ${count} ${what}, at most ${most} are expected`);
   }
 
-  async text(most = mostHeaderBytes): Promise<string> {
-    const length = await this.whole('length of a text');
-    if (length > most) throw this.error(`has a text of ${length} bytes where at most ${most} are expected`);
-    const at = await this.#take(length);
-    return this.#text(at, length);
-  }
-
-  #text(at: number, length: number): string {
-    const bytes = this.#chunk.subarray(at, at + length);
+  text(length: number): string {
+    const at = this.#take(length);
+    const bytes = this.#bytes.subarray(at, at + length);
     if (length > 24) return this.#decoder.decode(bytes);
     let text = ''; // short ones, of which a vocabulary has many
     for (const byte of bytes) {
@@ -286,62 +280,34 @@ class Cursor {
   }
 
   /** A value of the metadata; undefined for an array that is passed over. */
-  async value(type: number, arrays: boolean, depth: number): Promise<MetadataValue | undefined> {
-    if (type === textType) return this.text();
+  value(type: number, arrays: boolean, depth = 0): MetadataValue | undefined {
+    if (type === textType) return this.text(this.count('bytes of a text', mostHeaderBytes));
     if (type === arrayType) return this.#array(arrays, depth + 1);
-    const at = await this.#take(this.#sizeOf(type));
-    return this.#plain(type, at);
+    if (!Object.hasOwn(plainTypes, type)) throw this.error(`has metadata of the unknown type ${type}`);
+    const [bytes, read] = plainTypes[type];
+    return read(this.#view, this.#take(bytes));
   }
 
-  #sizeOf(type: number): number {
-    if (type === booleanType) return 1;
-    if (Object.hasOwn(numberTypes, type)) return numberTypes[type][0];
-    throw this.error(`has metadata of the unknown type ${type}`);
-  }
-
-  #plain(type: number, at: number): number | bigint | boolean {
-    return type === booleanType ? this.#view.getUint8(at) !== 0 : numberTypes[type][1](this.#view, at);
-  }
-
-  async #array(keep: boolean, depth: number): Promise<readonly MetadataValue[] | undefined> {
+  #array(arrays: boolean, depth: number): readonly MetadataValue[] | undefined {
     if (depth > mostNesting) throw this.error('has arrays inside of arrays inside of arrays');
-    const type = await this.u32();
-    const count = await this.count('elements of an array', mostElements - this.#elements);
+    const type = this.u32();
+    const count = this.count('elements of an array', mostElements - this.#elements);
     this.#elements += count;
-    if (type === textType) return this.#texts(count, keep);
-    if (type === arrayType) {
-      const values: MetadataValue[] = [];
-      for (let i = 0; i < count; i++) values.push((await this.#array(keep, depth + 1)) ?? []);
-      return keep ? values : undefined;
+    if (type === textType && !arrays) {
+      for (let i = 0; i < count; i++) this.#seek(i);
+      return undefined;
     }
-    const size = this.#sizeOf(type);
-    const at = await this.#take(count * size);
-    return keep || count <= mostPerLayer
-      ? Array.from({ length: count }, (_, i) => this.#plain(type, at + i * size))
-      : undefined;
+    const values: MetadataValue[] = [];
+    for (let i = 0; i < count; i++) values.push(this.value(type, arrays, depth) ?? []);
+    return arrays || (type !== arrayType && count <= mostPerLayer) ? values : undefined;
   }
 
-  async #texts(count: number, keep: boolean): Promise<readonly string[] | undefined> {
-    const texts: string[] = [];
-    for (let i = 0; i < count; i++) {
-      // Waiting for each would take longer than reading it.
-      if (!this.#has(8)) await this.#refill(8);
-      const length = Number(this.#view.getBigUint64(this.position - this.#start, true));
-      this.position += 8;
-      if (!this.#has(length)) await this.#refill(length);
-      const at = this.position - this.#start;
-      if (keep) texts.push(this.#text(at, length));
-      else if (length <= mostSought && this.#begins.has(this.#chunk[at]) && this.#sought.has(this.#text(at, length))) {
-        this.found.push(i);
-      }
-      this.position += length;
-    }
-    return keep ? texts : undefined;
-  }
-
-  /** Puts the next bytes into memory. */
-  async #refill(length: number): Promise<void> {
-    await this.#take(length);
-    this.position -= length;
+  /** Passes over a text of an array, and notes its place where it is sought. */
+  #seek(index: number): void {
+    const length = this.count('bytes of a text', mostHeaderBytes);
+    const at = this.#take(length);
+    if (length > mostSought || !this.#begins.has(this.#bytes[at])) return;
+    this.position = at;
+    if (this.#sought.has(this.text(length))) this.found.push(index);
   }
 }

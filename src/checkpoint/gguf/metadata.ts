@@ -5,41 +5,110 @@ import type { GgufHeader, ListedTensor, MetadataValue } from './header.ts';
 
 const mostLayers = 4096;
 
-/** Metadata, and the names of keys that were asked for. */
-export class Metadata {
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isFlag(value: unknown): value is boolean {
+  return typeof value === 'boolean';
+}
+
+/** A finite number. */
+export function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
+/** Metadata whose keys begin with a prefix. Methods throw LinnetError `FORMAT` for values of other types, and absent ones without a fallback. */
+export class MetadataPart {
   readonly source: string;
+  readonly #values: GgufHeader['metadata'];
+  readonly #prefix: string;
+  readonly #asked = new Set<string>();
+
+  constructor(values: GgufHeader['metadata'], source: string, prefix: string) {
+    this.#values = values;
+    this.source = source;
+    this.#prefix = prefix;
+  }
+
+  get(name: string): MetadataValue | undefined {
+    this.#asked.add(name);
+    return this.#values.get(this.#prefix + name);
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
+
+  text(name: string, fallback?: string): string {
+    return this.read(name, 'a text', isText, fallback);
+  }
+
+  flag(name: string, fallback: boolean): boolean {
+    return this.read(name, 'true or false', isFlag, fallback);
+  }
+
+  number(name: string, fallback?: number): number {
+    return this.read(name, 'a number', isNumber, fallback);
+  }
+
+  read<T extends MetadataValue>(
+    name: string,
+    expected: string,
+    isOne: (value: unknown) => value is T,
+    fallback?: T,
+  ): T {
+    const value = this.get(name) ?? fallback;
+    if (isOne(value)) return value;
+    throw this.unusable(name, value, expected);
+  }
+
+  unusable(name: string, value: unknown, expected: string): LinnetError {
+    const stored = value === undefined ? 'missing' : shownValue(value);
+    return new LinnetError(
+      'FORMAT',
+      `${this.source}: the metadata ${this.#prefix}${name} is ${stored}, expected ${expected}`,
+    );
+  }
+
+  /**
+   * Refuses what nobody asked for: it may change the computation. A value that switches something off does not.
+   * @throws LinnetError `CONFIG` naming the keys
+   */
+  refuseOthers(harmless: readonly string[]): void {
+    const others = [...this.#values].filter(([key, value]) => {
+      const name = key.slice(this.#prefix.length);
+      const isOff = value === 0 || value === false || value === '';
+      return key.startsWith(this.#prefix) && !isOff && !this.#asked.has(name) && !harmless.includes(name);
+    });
+    if (others.length === 0) return;
+    const names = listNames(others.map(([key]) => key));
+    throw new LinnetError(
+      'CONFIG',
+      `${this.source} has metadata that Linnet does not understand and that may change the computation: ${names}; ` +
+        'take the model as safetensors, with its config.json',
+    );
+  }
+}
+
+/** The metadata of a file's architecture: "block_count" is "llama.block_count". */
+export class Metadata extends MetadataPart {
   readonly architecture: string;
   readonly tensors: ReadonlyMap<string, ListedTensor>;
   /** Ids of tokens whose texts end a turn. */
   readonly turnEnds: readonly number[];
   /** By which the angles of every pair of features are divided; empty: by nothing. */
   readonly ropeFactors: readonly number[];
-  readonly #values: GgufHeader['metadata'];
-  readonly #asked = new Set<string>();
+  readonly #tokenizer: MetadataPart;
 
-  /** @throws LinnetError `FORMAT` without an architecture */
   constructor({ found, metadata, tensors }: GgufHeader, source: string, ropeFactors: readonly number[] = []) {
-    this.source = source;
+    const architecture = new MetadataPart(metadata, source, 'general.').text('architecture');
+    super(metadata, source, `${architecture}.`);
+    this.architecture = architecture;
     this.tensors = tensors;
     this.turnEnds = found;
     this.ropeFactors = ropeFactors;
-    this.#values = metadata;
-    this.architecture = this.text('general.architecture');
-  }
-
-  /** @throws LinnetError `FORMAT` where it is absent and there is no fallback, or is not a text */
-  text(key: string, fallback?: string): string {
-    const value = this.#of(key) ?? fallback;
-    if (typeof value === 'string') return value;
-    throw this.#unusable(key, value, 'a text');
-  }
-
-  /** A number of the architecture: "block_count" is "llama.block_count". @throws LinnetError as `text` */
-  number(name: string, fallback?: number): number {
-    const key = `${this.architecture}.${name}`;
-    const value = this.#of(key) ?? fallback;
-    if (typeof value === 'number' && Number.isFinite(value)) return value;
-    throw this.#unusable(key, value, 'a number');
+    this.#tokenizer = new MetadataPart(metadata, source, 'tokenizer.ggml.');
   }
 
   /** A number that may be absent. */
@@ -51,68 +120,20 @@ export class Metadata {
   get layers(): number {
     const layers = this.number('block_count');
     if (Number.isInteger(layers) && layers >= 1 && layers <= mostLayers) return layers;
-    throw this.#unusable(`${this.architecture}.block_count`, layers, `a number of layers from 1 to ${mostLayers}`);
+    throw this.unusable('block_count', layers, `a number of layers from 1 to ${mostLayers}`);
   }
 
-  has(name: string): boolean {
-    return this.#of(`${this.architecture}.${name}`) !== undefined;
-  }
-
-  /** A number of every layer; the same for all where one is given. @throws LinnetError as `text` */
+  /** A number of every layer; the same for all where one is given. */
   layered(name: string, layers: number, fallback?: number): readonly number[] {
-    const key = `${this.architecture}.${name}`;
-    const value = this.#of(key) ?? fallback;
-    if (Array.isArray(value) && value.length >= layers && value.every((one) => typeof one === 'number')) {
-      return value.slice(0, layers);
-    }
-    if (typeof value === 'number') return Array.from({ length: layers }, () => value);
-    throw this.#unusable(key, value, `a number, or one for each of ${layers} layers`);
-  }
-
-  flag(name: string, fallback: boolean): boolean {
-    const key = `${this.architecture}.${name}`;
-    const value = this.#of(key) ?? fallback;
-    if (typeof value === 'boolean') return value;
-    throw this.#unusable(key, value, 'true or false');
-  }
-
-  /** A text of the architecture. */
-  word(name: string, fallback: string): string {
-    return this.text(`${this.architecture}.${name}`, fallback);
+    const value = this.get(name) ?? fallback;
+    if (isNumber(value)) return Array.from({ length: layers }, () => value);
+    if (Array.isArray(value) && value.length >= layers && value.every(isNumber)) return value.slice(0, layers);
+    throw this.unusable(name, value, `a number, or one for each of ${layers} layers`);
   }
 
   /** A token id of the tokenizer, by its role. */
   token(role: string): number | undefined {
-    const value = this.#values.get(`tokenizer.ggml.${role}_token_id`);
+    const value = this.#tokenizer.get(`${role}_token_id`);
     return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : undefined;
-  }
-
-  /**
-   * Refuses what nobody asked for: a key of the architecture may change the computation. One that switches something off does not.
-   * @throws LinnetError `CONFIG` naming the keys
-   */
-  refuseOthers(harmless: readonly string[]): void {
-    const prefix = `${this.architecture}.`;
-    const others = [...this.#values].filter(([key, value]) => {
-      const isOff = value === 0 || value === false || value === '';
-      return key.startsWith(prefix) && !isOff && !this.#asked.has(key) && !harmless.includes(key.slice(prefix.length));
-    });
-    if (others.length === 0) return;
-    const names = listNames(others.map(([key]) => key));
-    throw new LinnetError(
-      'CONFIG',
-      `${this.source} has metadata that Linnet does not understand and that may change the computation: ${names}; ` +
-        'take the model as safetensors, with its config.json',
-    );
-  }
-
-  #of(key: string): MetadataValue | undefined {
-    this.#asked.add(key);
-    return this.#values.get(key);
-  }
-
-  #unusable(key: string, value: unknown, expected: string): LinnetError {
-    const given = value === undefined ? 'missing' : shownValue(value);
-    return new LinnetError('FORMAT', `${this.source}: the metadata ${key} is ${given}, expected ${expected}`);
   }
 }

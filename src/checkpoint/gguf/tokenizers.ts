@@ -4,6 +4,7 @@ import type { JsonObject } from '../../files/json-object.ts';
 import { listNames, quoteName, shownValue } from '../../files/name-list.ts';
 import { addedToken, bareTokenizer, bytePairModel } from '../tokenizer-json.ts';
 import type { MetadataValue } from './header.ts';
+import { isNumber, MetadataPart } from './metadata.ts';
 import { preTokenizers } from './pre-tokenizers.ts';
 
 /** Files by name. */
@@ -36,16 +37,17 @@ const roles: Readonly<Record<string, readonly string[]>> = {
 const mostTokens = 1 << 20;
 const mostCharacters = 1 << 22;
 
-/** Reads the metadata of one tokenizer. */
-class Vocabulary {
-  readonly source: string;
-  readonly #metadata: ReadonlyMap<string, MetadataValue>;
+function areTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string');
+}
+
+/** The metadata of a tokenizer. */
+class Vocabulary extends MetadataPart {
   readonly tokens: readonly string[];
   readonly types: readonly number[];
 
   constructor(metadata: ReadonlyMap<string, MetadataValue>, source: string) {
-    this.#metadata = metadata;
-    this.source = source;
+    super(metadata, source, 'tokenizer.ggml.');
     this.tokens = this.texts('tokens');
     const characters = this.tokens.reduce((sum, { length }) => sum + length, 0);
     if (this.tokens.length > mostTokens || characters > mostCharacters) {
@@ -55,39 +57,19 @@ class Vocabulary {
         `${source} has ${size}; at most ${mostTokens} and ${mostCharacters} are expected`,
       );
     }
-    this.types = metadata.has('tokenizer.ggml.token_type') ? this.numbers('token_type') : [];
-  }
-
-  get(name: string): MetadataValue | undefined {
-    return this.#metadata.get(`tokenizer.ggml.${name}`);
-  }
-
-  flag(name: string, fallback: boolean): boolean {
-    const value = this.get(name);
-    return typeof value === 'boolean' ? value : fallback;
+    this.types = this.has('token_type') ? this.numbers('token_type') : [];
   }
 
   texts(name: string): readonly string[] {
-    const list = this.get(name);
-    if (Array.isArray(list) && list.every((one) => typeof one === 'string')) return list;
-    throw this.unusable(name, list, 'a list of texts');
+    return this.read(name, 'a list of texts', areTexts);
   }
 
   /** A number of every token. */
   numbers(name: string): readonly number[] {
-    const list = this.get(name);
-    if (Array.isArray(list) && list.length === this.tokens.length && list.every((one) => typeof one === 'number')) {
-      return list;
-    }
-    throw this.unusable(name, list, `a number of each of ${this.tokens.length} tokens`);
-  }
-
-  unusable(name: string, value: unknown, expected: string): LinnetError {
-    const given = value === undefined ? 'missing' : shownValue(value);
-    return new LinnetError(
-      'FORMAT',
-      `${this.source}: the metadata tokenizer.ggml.${name} is ${given}, expected ${expected}`,
-    );
+    const count = this.tokens.length;
+    const isList = (value: unknown): value is readonly number[] =>
+      Array.isArray(value) && value.length === count && value.every((one) => typeof one === 'number');
+    return this.read(name, `a number of each of ${count} tokens`, isList);
   }
 
   isSpecial(id: number): boolean {
@@ -114,7 +96,7 @@ class Vocabulary {
   /** tokenizer_config.json. @param bos whether BOS comes first where the file does not say */
   config(bos: boolean, eos: boolean, name = 'PreTrainedTokenizerFast'): JsonObject {
     const named = Object.entries(roles).flatMap(([role, names]) => {
-      const id = names.map((one) => this.get(`${one}_token_id`)).find((one) => typeof one === 'number');
+      const id = names.map((one) => this.get(`${one}_token_id`)).find(isNumber);
       const token = id === undefined ? undefined : this.tokens[id];
       return token === undefined ? [] : [[role, token] as const];
     });

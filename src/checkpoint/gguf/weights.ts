@@ -12,11 +12,11 @@ import {
 } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
 import { turned } from '../quantized/layouts.ts';
-import { readAhead } from '../read-ahead.ts';
 import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
 import { codedMatrix } from './codes.ts';
 import type { ByteSource, ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
+import { pieceBytes, storedPieces } from './stored-tensors.ts';
 
 /** A file that is open. */
 export interface GgufFile {
@@ -27,9 +27,6 @@ export interface GgufFile {
   close(): Promise<void>;
 }
 
-/** Bytes that are decoded together. */
-const pieceBytes = 1 << 20;
-
 /** Types that engines read from files as they are. */
 const fileTypes: Readonly<Record<string, FileDType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
@@ -37,7 +34,6 @@ const fileTypes: Readonly<Record<string, FileDType>> = { F32: 'float32', F16: 'f
 export class GgufWeights implements WeightFile {
   readonly #files: readonly GgufFile[];
   readonly #recipes: ReadonlyMap<string, TensorRecipe>;
-  #closing: Promise<unknown> | undefined;
 
   constructor(files: readonly GgufFile[], recipes: readonly TensorRecipe[]) {
     this.#files = files;
@@ -67,19 +63,6 @@ export class GgufWeights implements WeightFile {
     const recipe = this.#recipes.get(name);
     if (recipe !== undefined) return recipe;
     throw new LinnetError('NOT_FOUND', `${this.#files[0].source.name} has no tensor for ${quoteName(name)}`);
-  }
-
-  /** The bytes of tensors of a file, one after the other. @param room for those of one */
-  async stored(sources: readonly ListedTensor[], room?: Uint8Array): Promise<Uint8Array> {
-    if (this.#closing !== undefined) throw new LinnetError('INPUT', `${this.#files[0].source.name} was already closed`);
-    if (sources.length === 1) return sources[0].source.read(sources[0].offset, sources[0].byteLength, room);
-    const all = new Uint8Array(sources.reduce((sum, { byteLength }) => sum + byteLength, 0));
-    let end = 0;
-    for (const { source, offset, byteLength } of sources) {
-      all.set(await source.read(offset, byteLength), end);
-      end += byteLength;
-    }
-    return all;
   }
 
   async read(name: string): Promise<AnyTensor> {
@@ -117,15 +100,13 @@ export class GgufWeights implements WeightFile {
   }
 
   codes(name: string): CodedMatrix | undefined {
-    return codedMatrix(this.recipe(name), (...asked) => this.stored(...asked));
+    return codedMatrix(this.recipe(name));
   }
 
-  async *chunks(name: string, room = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
-    for (const { source, offset, byteLength, type } of this.recipe(name).sources) {
-      const step = Math.floor(room.length / type.bytes) * type.bytes;
-      for (let done = 0; done < byteLength; done += step) {
-        yield await source.read(offset + done, Math.min(step, byteLength - done), room);
-      }
+  async *chunks(name: string, room = new Uint8Array(2 * pieceBytes)): AsyncGenerator<Uint8Array> {
+    for (const listed of this.recipe(name).sources) {
+      const { bytes } = listed.type;
+      yield* storedPieces(listed, Math.floor(room.length / 2 / bytes) * bytes, room);
     }
   }
 
@@ -144,8 +125,7 @@ export class GgufWeights implements WeightFile {
   }
 
   async close(): Promise<void> {
-    this.#closing ??= Promise.all(this.#files.map((file) => file.close()));
-    await this.#closing;
+    await Promise.all(this.#files.map((file) => file.close()));
   }
 
   async *#whole(name: string): AsyncGenerator<Float32Array> {
@@ -159,9 +139,7 @@ export class GgufWeights implements WeightFile {
       const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
       const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
       const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
-      const part = (done: number, bytes: Uint8Array): Promise<Uint8Array> =>
-        this.stored([{ ...listed, offset: listed.offset + done, byteLength: bytes.length }], bytes);
-      for await (const bytes of readAhead(byteLength, step, part)) {
+      for await (const bytes of storedPieces(listed, step)) {
         const values = room.subarray(0, (bytes.length / type.bytes) * type.values);
         type.decode(bytes, values);
         yield values;
