@@ -7,7 +7,7 @@ import { wholeZeros } from '../packed-codes.ts';
 import type { CodedMatrix, CodedParts } from '../weight-file.ts';
 import { type Blocks, storedBlocks, type Coder, roomFor } from './block-types.ts';
 import type { TensorRecipe } from './recipes.ts';
-import { bytesOfTensors, pieceBytes, storedPieces } from './stored-tensors.ts';
+import { bytesOfTensors, mebibyte, storedPieces } from './stored-tensors.ts';
 
 /**
  * A matrix in codes.
@@ -44,7 +44,7 @@ export function codedMatrix(recipe: TensorRecipe): CodedMatrix | undefined {
     form,
     inputs,
     outputs,
-    pieces: (rows = Math.max(1, Math.floor(pieceBytes / rowBytes))) =>
+    pieces: (rows = Math.max(1, Math.floor(mebibyte / rowBytes))) =>
       coded(coder, recipe, inputs, rowsOf(Math.min(rows, outputs))),
   };
 }

@@ -2,8 +2,8 @@
 import { readAhead } from '../read-ahead.ts';
 import type { ListedTensor } from './header.ts';
 
-/** Bytes that are read together. */
-export const pieceBytes = 1 << 20;
+/** Of blocks that are read together. */
+export const mebibyte = 1 << 20;
 
 /** Bytes of a tensor in pieces of `step`, as `readAhead` gives them. @param memory of two steps. Default: new */
 export function storedPieces(

@@ -16,7 +16,7 @@ import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight
 import { codedMatrix } from './codes.ts';
 import type { ByteSource, ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
-import { pieceBytes, storedPieces } from './stored-tensors.ts';
+import { mebibyte, storedPieces } from './stored-tensors.ts';
 
 /** A file that is open. */
 export interface GgufFile {
@@ -103,7 +103,7 @@ export class GgufWeights implements WeightFile {
     return codedMatrix(this.recipe(name));
   }
 
-  async *chunks(name: string, room = new Uint8Array(2 * pieceBytes)): AsyncGenerator<Uint8Array> {
+  async *chunks(name: string, room = new Uint8Array(2 * mebibyte)): AsyncGenerator<Uint8Array> {
     for (const listed of this.recipe(name).sources) {
       const { bytes } = listed.type;
       yield* storedPieces(listed, Math.floor(room.length / 2 / bytes) * bytes, room);
@@ -137,7 +137,7 @@ export class GgufWeights implements WeightFile {
     for (const listed of sources) {
       const { type, shape, byteLength } = listed;
       const rowBytes = ((shape.at(-1) ?? 1) / type.values) * type.bytes;
-      const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
+      const step = Math.max(1, Math.floor(mebibyte / rowBytes)) * rowBytes;
       const room = new Float32Array((Math.min(step, byteLength) / type.bytes) * type.values);
       for await (const bytes of storedPieces(listed, step)) {
         const values = room.subarray(0, (bytes.length / type.bytes) * type.values);
