@@ -4,7 +4,7 @@
  */
 import { openBlock } from '../attention/masks.ts';
 import { chain, maxTreeNodes } from '../attention/tree.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, requireRunning } from '../errors.ts';
 import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
@@ -13,7 +13,6 @@ import { productRowNames } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { LaterSums } from './state/later-sums.ts';
-import { pairedRows } from './state/paired-rows.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
 import { StepFeeds, type StepRequest } from './state/step-feeds.ts';
 import type { SourceEncoder } from './source-encoder.ts';
@@ -68,6 +67,9 @@ function formsOf({ inputs, outputs }: Program): StepForms {
 }
 
 const noShifts = new Float32Array(0);
+/** A single sequence has no choice of places. */
+const onlyPlace: readonly number[] = [0];
+
 /** Resolves after the events that are waiting now: steps, which compute on the calling thread, let others have their turn. */
 export function eventLoopTurn(): Promise<void> {
   return new Promise((resolve) => {
@@ -76,9 +78,6 @@ export function eventLoopTurn(): Promise<void> {
     else setTimeout(resolve, 0);
   });
 }
-
-/** A single sequence has no choice of places. */
-const onlyPlace: readonly number[] = [0];
 
 /** Programs that an engine may have next to the step graph. */
 export interface EnginePrograms {
@@ -111,12 +110,10 @@ export class StepEngine implements AsyncDisposable {
   readonly sameBits: () => Promise<boolean>;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
   /** Numbers of single rows that were equal to those of rows among others; -1 once one was not. */
-  readonly #equalNumbers: Record<StepWeights, number> = { step: 0, prompt: 0 };
+  readonly #equalNumbers: Record<StepWeights, number>;
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
-  /** Whether the model gives tokens features of the one before. */
-  readonly #shifts: boolean;
   /** Outputs of the step graph. */
   readonly #outputs: readonly string[];
   /** Absent where no layer gives them. */
@@ -142,10 +139,12 @@ export class StepEngine implements AsyncDisposable {
     const chunks = layout.layers.map(({ form }) => form.promptChunk ?? usualChunk);
     this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };
+    const equal = layout.boundaries.length === 0 ? manyNumbers : 0;
+    this.#equalNumbers = { step: equal, prompt: equal };
     this.#folds = folds;
     this.#encoder = encoder;
-    this.#shifts = (model.sizes.shiftWidth ?? 0) > 0;
-    this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...(this.#shifts ? ['shifts'] : [])];
+    const shifts = (model.sizes.shiftWidth ?? 0) > 0 ? ['shifts'] : [];
+    this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...shifts];
     const later = new LaterSums(layout, [program, prompt]);
     this.#laterSums = later.names.size > 0 ? later : undefined;
     this.#feeds = {
@@ -165,15 +164,10 @@ export class StepEngine implements AsyncDisposable {
    * @throws LinnetError `INPUT` where a model that reads a text is given none, or one that reads none a text
    */
   newState(encoded?: EncodedText): SequenceState {
-    if ((this.model.cross === undefined) !== (encoded === undefined)) {
-      throw new LinnetError(
-        'INPUT',
-        encoded === undefined
-          ? `a ${this.model.family} decoder needs a text to read: give what \`encode\` makes of one`
-          : `a ${this.model.family} model reads no encoded text`,
-      );
-    }
-    return new SequenceState(this.model, this.layout, encoded);
+    const { cross, family } = this.model;
+    if ((cross === undefined) === (encoded === undefined)) return new SequenceState(this.model, this.layout, encoded);
+    const needs = `decoder needs a text to read: give what \`encode\` makes of one`;
+    throw new LinnetError('INPUT', `a ${family} ${encoded === undefined ? needs : 'model reads no encoded text'}`);
   }
 
   /** Positions that a tree or a chunk may take from the end of a text on, and its most nodes. */
@@ -212,12 +206,13 @@ export class StepEngine implements AsyncDisposable {
    *   beyond those the model has; `MISMATCH` for the state of another model
    */
   step(requests: readonly StepRequest[], weights: StepWeights = 'step'): Promise<StepOutput[]> {
-    const step = this.#turn.then(() => this.#run(requests, weights));
+    const step = this.#run(this.#turn, requests, weights);
     this.#turn = step.catch(() => undefined);
     return step;
   }
 
-  async #run(asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
+  async #run(before: Promise<unknown>, asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
+    await before;
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
     let most = 0;
     for (const { state, tree } of asked) {
@@ -226,15 +221,25 @@ export class StepEngine implements AsyncDisposable {
     }
     const order = asked.length === 1 ? onlyPlace : this.#feeds[weights].arrange(asked);
     const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
-    const { results, sequences, nodes: T, count } = await this.#runRows(requests, most, weights);
+    const equal = this.#equalNumbers[weights];
+    const inPairs = equal < manyNumbers;
+    const run = await this.#runRows(requests, most, weights, inPairs);
+    if (inPairs && equal >= 0 && requests.length * most === 1 && requests[0].wanted.length === 1) {
+      const alone = await this.#runRows(requests, most, weights, false);
+      const compared = this.#equalOfFirstNode(alone, run);
+      this.#equalNumbers[weights] = compared < 0 ? -1 : equal + compared;
+    }
+    const { results, sequences, nodes: T, count } = run;
     const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
     const nodes = sequences * T;
     // Counts are checked: the graph of an export may give others than it declares.
     const logits = dataOf(results.logits, 'float32', count * vocabulary);
     const hidden = dataOf(results.hidden, 'float32', count * width);
-    const data = this.layout.rows.map((row) => dataOf(results[row.name], 'float32', nodes * row.heads * row.width));
+    const data: Float32Array[] = [];
+    for (const { name, heads, width: R } of this.layout.rows)
+      data.push(dataOf(results[name], 'float32', nodes * heads * R));
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
-    const shifts = this.#shifts ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
+    const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
     const later = this.#laterSums?.of(results, most);
     const answers: StepOutput[] = [];
     let taken = 0;
@@ -252,26 +257,26 @@ export class StepEngine implements AsyncDisposable {
 
   /**
    * Runs the program. Where it adds up a single row in another order than rows among others, rows are made an even number: with
-   * 4-bit weights in blocks of 64 and 128 the runtime takes rows in pairs, and the last of an odd number by itself. The first
-   * steps of a single row tell: one of a large model, and as many of a small one as give `manyNumbers`.
+   * 4-bit weights in blocks of 64 and 128 the runtime takes rows in pairs, and the last of an odd number by itself. So there is a row
+   * more for each tree, or a sequence that nobody reads, whichever is less. The first steps of a single row tell whether that is
+   * needed: one of a large model, and as many of a small one as give `manyNumbers`.
    */
-  async #runRows(requests: readonly StepRequest[], most: number, weights: StepWeights): Promise<StepResults> {
+  async #runRows(
+    requests: readonly StepRequest[],
+    most: number,
+    weights: StepWeights,
+    inPairs: boolean,
+  ): Promise<StepResults> {
     const outputs = [...this.#outputs, ...(this.#laterSums?.outputsOf(requests) ?? [])];
-    const run = async (inPairs: boolean): Promise<StepResults> => {
-      const { rows, products } = inPairs ? pairedRows(requests, most) : { rows: requests, products: most };
-      const nodes = this.layout.productRows ? most : products;
-      const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs);
-      const results = await this.#programs[weights].run(feeds, outputs, kept);
-      return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
-    };
-    const equal = this.#equalNumbers[weights];
-    if (this.layout.boundaries.length === 0 || equal >= manyNumbers) return run(false);
-    const isSingle = requests.length * most === 1 && requests[0].wanted.length === 1;
-    if (!isSingle || equal < 0) return run(true);
-    const [alone, paired] = [await run(false), await run(true)];
-    const compared = this.#equalOfFirstNode(alone, paired);
-    this.#equalNumbers[weights] = compared < 0 ? -1 : equal + compared;
-    return paired;
+    let [rows, products] = [requests, most];
+    if (inPairs && (requests.length * most) % 2 === 1) {
+      if (requests.length <= most) products++;
+      else rows = [...requests, { ...requests[0], wanted: [] }];
+    }
+    const nodes = this.layout.productRows ? most : products;
+    const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs);
+    const results = await this.#programs[weights].run(feeds, outputs, kept);
+    return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
   }
 
   /** How many numbers of the first node two runs have with equal bits: its logits and rows; -1 where some differ. */
@@ -353,8 +358,7 @@ export class StepEngine implements AsyncDisposable {
     let end = 0;
     for (let start = 0; start < tokens.length; start = end) {
       if (start > 0) await eventLoopTurn();
-      if (signal?.aborted === true)
-        throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
+      requireRunning(signal, `after ${start} of ${tokens.length} prompt tokens`);
       end = Math.min(tokens.length, start + Math.min(chunk, this.room(state)));
       const part = Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const nodes = [...part.keys()];
@@ -384,7 +388,6 @@ export class StepEngine implements AsyncDisposable {
     await this.#encoder?.dispose();
   }
 
-  /** As `dispose`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

@@ -1,5 +1,11 @@
 /** Feeds of the step graph for nodes, states and trees, by its table of inputs. */
-import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeView } from '../../attention/masks.ts';
+import {
+  fillMasks,
+  makeMaskBuffers,
+  type MaskBuffers,
+  type SequenceStep,
+  type TreeView,
+} from '../../attention/masks.ts';
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
@@ -114,9 +120,11 @@ export class StepFeeds {
     const feeds = this.#nodeFeeds(requests, P, inPairs);
     if (this.#program.inputs.has(productRowNames.mixed)) Object.assign(feeds, productRowFeeds(T, P));
     const kept = new Map<string, KeptMemory>();
-    const states = requests.map(({ state }) => state);
+    const states: SequenceState[] = [];
+    for (const { state } of requests) states.push(state);
     for (const slots of this.#layout.slotLayouts) {
-      const C = mostSlots(states, slots);
+      let C = 0;
+      for (const state of states) C = Math.max(C, state.positions(slots).length);
       this.#feedMasks(feeds, requests, states, T, slots, C);
       for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
       if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, states, slots);
@@ -185,15 +193,15 @@ export class StepFeeds {
     // Where all rows are open, the ring has no masks.
     const inRing = slots.open === 'whole' ? 0 : C;
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
-    const steps = requests.map(({ state, tree, rule }, b) => ({
-      slotPositions: inRing === 0 ? noPositions : padded(state.positions(slots), inRing),
-      tree,
-      rule,
-      committed: state.length,
-      open: open?.ofStates[b],
-    }));
+    const steps: SequenceStep[] = [];
+    for (const [b, { state, tree, rule }] of requests.entries()) {
+      const held = inRing === 0 ? noPositions : state.positions(slots);
+      const slotPositions = held.length === inRing ? held : padded(held, inRing);
+      const step = { slotPositions, tree, rule, committed: state.length, open: open?.ofStates[b] };
+      fillMasks(masks.buffers, b, step, horizon);
+      steps.push(step);
+    }
     if (open !== undefined) this.#feedOpenRows(feeds, slots, open, C);
-    for (const [b, step] of steps.entries()) fillMasks(masks.buffers, b, step, horizon);
     for (const [input, value] of masks.feeds) feeds[input] = value;
     if (inputs === undefined) return;
     for (const [input, value] of Object.entries(inputs.feeds(steps, T, inRing))) {
@@ -332,15 +340,8 @@ export class StepFeeds {
 const parts = ['keys', 'values'] as const;
 const noPositions = new Int32Array(0);
 
-/** C: slots of the longest ring or cache of a step. */
-function mostSlots(states: readonly SequenceState[], slots: SlotLayout): number {
-  let most = 0;
-  for (const state of states) most = Math.max(most, state.positions(slots).length);
-  return most;
-}
-
+/** Positions of slots, and of `count` slots in all: the others are empty. */
 function padded(positions: Int32Array, count: number): Int32Array {
-  if (positions.length === count) return positions;
   const result = new Int32Array(count).fill(-1);
   result.set(positions);
   return result;
