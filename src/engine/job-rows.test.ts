@@ -10,13 +10,12 @@ function job(owner: string, name: string): Named {
 }
 
 const names = (jobs: readonly Named[] | undefined): string[] | undefined => jobs?.map(({ name }) => name);
-const ignore = (): void => undefined;
 
 describe('waiting places', () => {
   it('go to an owner with few of them: the newest request of the owner with most is dropped', () => {
     const rows = new JobRows<Named>(1, 4);
     for (const name of ['a1', 'a2', 'a3', 'a4', 'a5']) rows.add([job('a', name)]);
-    rows.admit(ignore, ignore);
+    rows.admit();
     expect([rows.waiting, rows.isFull]).toEqual([4, true]);
     expect(rows.displacedBy('a')).toBeUndefined();
     expect(names(rows.displacedBy('b'))).toEqual(['a5']);
@@ -34,7 +33,7 @@ describe('waiting places', () => {
   it('of a request with several jobs are dropped together', () => {
     const rows = new JobRows<Named>(1, 2);
     rows.add([job('a', 'begun')]);
-    rows.admit(ignore, ignore);
+    rows.admit();
     rows.add([job('a', 'a1')]);
     rows.add([job('a', 'a2'), job('a', 'a2 too')]);
     expect(names(rows.displacedBy('b'))).toEqual(['a2', 'a2 too']);
@@ -52,12 +51,12 @@ describe('rows of one owner', () => {
   it('pass on where a job waits for long: sixty endless texts and one more, which begins within 10 s', () => {
     const rows = new JobRows<Named>(8, 64);
     for (let place = 0; place < 60; place++) rows.add([job('a', String(place))]);
-    rows.admit(ignore, ignore);
+    rows.admit();
     rows.add([job('a', 'short')]);
     const begun = new Map<string, number>();
     for (let tenths = 0; tenths < 100; tenths++) {
       vi.advanceTimersByTime(100);
-      rows.admit(({ name }) => begun.set(name, performance.now()), ignore);
+      for (const { running } of rows.admit().begun) begun.set(running.name, performance.now());
       expect(rows.active).toBe(8);
     }
     expect(begun.has('short')).toBe(true);
@@ -67,12 +66,12 @@ describe('rows of one owner', () => {
   it('stay where jobs wait for less than two seconds', () => {
     const rows = new JobRows<Named>(1, 64);
     for (const name of ['one', 'two']) rows.add([job('a', name)]);
-    rows.admit(ignore, ignore);
+    rows.admit();
     vi.advanceTimersByTime(1900);
-    rows.admit(ignore, ignore);
+    rows.admit();
     expect(names(rows.live)).toEqual(['one']);
     vi.advanceTimersByTime(200);
-    rows.admit(ignore, ignore);
+    rows.admit();
     expect(names(rows.live)).toEqual(['two']);
   });
 
@@ -81,7 +80,7 @@ describe('rows of one owner', () => {
     for (let place = 0; place < 30; place++) rows.add([job('a', String(place))]);
     let begun = 0;
     for (let seconds = 0; seconds < 60; seconds++) {
-      rows.admit(() => begun++, ignore);
+      begun += rows.admit().begun.length;
       vi.advanceTimersByTime(1100);
     }
     expect(begun).toBe(6);

@@ -27,6 +27,18 @@ interface Waiting<Job> {
   readonly request?: { waiting: number };
 }
 
+/** A job that has its first row, and the seconds that it waited. */
+interface BegunJob<Job> {
+  readonly running: Job;
+  readonly seconds: number;
+}
+
+/** Jobs that begin, and those to give up: their readers have stopped for longest, where too many have. */
+interface Admission<Job> {
+  readonly begun: readonly BegunJob<Job>[];
+  readonly stopped: readonly Job[];
+}
+
 export class JobRows<Job extends RowHolder = RunningJob> {
   /** Most texts at a time. */
   readonly count: number;
@@ -89,22 +101,19 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     }
   }
 
-  /**
-   * Gives rows to jobs that wait, as far as there are any.
-   * @param begin called with each job that has its first row, and the seconds it waited
-   * @param giveUp called with jobs whose readers have stopped for longest, where too many have
-   */
-  admit(begin: (running: Job, seconds: number) => void, giveUp: (running: Job) => void): void {
+  /** Gives rows to jobs that wait, as far as there are any. */
+  admit(): Admission<Job> {
+    const begun: BegunJob<Job>[] = [];
     for (const running of this.parked) {
       if (running.events.unreadFor > 0) continue;
       this.parked.delete(running);
       this.#putBack(running);
     }
     for (let next = this.#next(); next !== undefined && this.#makeRoom(next.running); next = this.#next()) {
-      this.#give(next, begin);
+      this.#give(next, begun);
     }
-    this.#shareWithin(begin);
-    for (const running of this.parked) if (this.parked.size > this.#most) giveUp(running);
+    if (this.queue.length > 0) this.#shareWithin(begun);
+    return { begun, stopped: [...this.parked].slice(0, Math.max(0, this.parked.size - this.#most)) };
   }
 
   /**
@@ -118,7 +127,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     const sharing: Job[] = [];
     let longest = 0;
     for (const running of unread.toSorted((a, b) => this.#turn(a.owner) - this.#turn(b.owner))) {
-      const length = Math.max(longest, running.chunkLength(chunk));
+      const length = Math.max(longest, running.chunkLength());
       if (sharing.length > 0 && (!together || (sharing.length + 1) * length > chunk)) continue;
       sharing.push(running);
       longest = length;
@@ -186,19 +195,19 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     return true;
   }
 
-  #give(next: Waiting<Job>, begin: (running: Job, seconds: number) => void): void {
+  #give(next: Waiting<Job>, begun: BegunJob<Job>[]): void {
     const now = performance.now();
     this.#take(next);
     this.live.push(next.running);
     this.#begun.set(next.running, now);
-    if (next.request !== undefined) begin(next.running, (now - next.since) / 1000);
+    if (next.request !== undefined) begun.push({ running: next.running, seconds: (now - next.since) / 1000 });
   }
 
   /**
    * Jobs of one owner take turns where they wait for long: a text for a client that reads slowly, or not at all, would keep its
    * row until buffers are full. The job that has had its row for longest waits at the end of the queue.
    */
-  #shareWithin(begin: (running: Job, seconds: number) => void): void {
+  #shareWithin(begun: BegunJob<Job>[]): void {
     const now = performance.now();
     for (const waiting of this.queue.filter(({ since }) => now - since > ownPatience)) {
       // Begun jobs hold states: no more of them wait than requests may.
@@ -212,7 +221,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
         .sort((a, b) => since(a) - since(b));
       if (giving === undefined) continue;
       this.live.splice(this.live.indexOf(giving), 1);
-      this.#give(waiting, begin);
+      this.#give(waiting, begun);
       this.#queue({ running: giving, priority: giving.job.priority ?? 0, since: now });
     }
   }

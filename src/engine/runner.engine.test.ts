@@ -121,11 +121,7 @@ describe('the queue', () => {
     add('a', 'a, second');
     add('a', 'a, urgent', -5);
     add('b', 'b');
-    const order: string[] = [];
-    rows.admit(
-      ({ name }) => order.push(name),
-      () => undefined,
-    );
+    const order = rows.admit().begun.map(({ running }) => running.name);
     expect(order).toEqual(['a, urgent', 'b', 'a, first', 'a, second', 'a, later']);
   });
 });

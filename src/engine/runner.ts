@@ -34,7 +34,7 @@ export class Runner implements AsyncDisposable {
   /** What drafters have learned, by the salts of jobs. */
   readonly learned: LearnedByOwner;
   readonly #around: JobSurroundings;
-  readonly #options: Required<Pick<RunnerOptions, 'chunk' | 'readerTimeout' | 'closingTimeout'>>;
+  readonly #options: Required<Pick<RunnerOptions, 'readerTimeout' | 'closingTimeout'>>;
   readonly #rows: JobRows;
   #iteration: Promise<void> | undefined;
   #closing = false;
@@ -54,8 +54,9 @@ export class Runner implements AsyncDisposable {
     this.deterministic = deterministic;
     this.prefixes = prefixes;
     this.learned = learned;
-    this.#around = { engine, tokenizer, prefixes, mtp, drafter, learned, pacing, deterministic, readerBytes, observer };
-    this.#options = { chunk, readerTimeout, closingTimeout };
+    const shared = { tokenizer, prefixes, mtp, drafter, learned, deterministic, readerBytes, observer, chunk };
+    this.#around = { ...shared, engine, pacing };
+    this.#options = { readerTimeout, closingTimeout };
     this.#rows = new JobRows(parallel, maxQueue);
   }
 
@@ -74,10 +75,16 @@ export class Runner implements AsyncDisposable {
     return this.#rows.usage;
   }
 
-  /** Refuses a request of an owner that would wait in vain. @throws OverloadError */
-  checkRoom(owner = ''): void {
+  /**
+   * Refuses a request of an owner that would wait in vain.
+   * @returns the waiting jobs that it would displace
+   * @throws OverloadError
+   */
+  checkRoom(owner = ''): readonly RunningJob[] {
     if (this.#closing) throw new OverloadError('closing');
-    if (this.#rows.displacedBy(owner) === undefined) throw new OverloadError('full');
+    const displaced = this.#rows.displacedBy(owner);
+    if (displaced === undefined) throw new OverloadError('full');
+    return displaced;
   }
 
   /**
@@ -101,8 +108,7 @@ export class Runner implements AsyncDisposable {
 
   /** Adds the jobs of one request, which wait as one. Errors as `submit`; no job is added then. */
   submitAll(jobs: readonly TextJob[]): TextRun[] {
-    const owner = jobs[0]?.owner ?? '';
-    this.checkRoom(owner);
+    const displaced = this.checkRoom(jobs[0]?.owner);
     const all: RunningJob[] = [];
     try {
       for (const job of jobs) all.push(this.#newJob(job));
@@ -110,7 +116,7 @@ export class Runner implements AsyncDisposable {
       for (const running of all) running.end(error);
       throw error;
     }
-    for (const displaced of this.#rows.displacedBy(owner) ?? []) this.#leave(displaced, new OverloadError('full'));
+    for (const running of displaced) this.#leave(running, new OverloadError('full'));
     this.#rows.add(all);
     for (const { job } of all) {
       job.signal?.addEventListener('abort', this.#turn, { once: true });
@@ -193,7 +199,11 @@ export class Runner implements AsyncDisposable {
       await eventLoopTurn();
       this.#woken = false;
       if (this.#drops || this.#closing) await this.#dropCancelled();
-      if (this.#rows.queue.length > 0 || this.#rows.parked.size > 0) this.#admit();
+      if (this.#rows.queue.length > 0 || this.#rows.parked.size > 0) {
+        const { begun, stopped } = this.#rows.admit();
+        for (const { running, seconds } of begun) void this.#begin(running, seconds);
+        for (const running of stopped) this.#leave(running, cancelled());
+      }
       const read = await this.#readPrompt();
       const decoded = await this.#decode();
       if (!read && !decoded && !this.#woken) await this.#idle();
@@ -232,22 +242,14 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  #admit(): void {
-    const begin = async (running: RunningJob, seconds: number): Promise<void> => {
-      this.#around.observer.admitted?.(seconds);
-      try {
-        await running.prepare();
-        this.#notice();
-      } catch (error) {
-        this.#leave(running, error);
-      }
-    };
-    this.#rows.admit(
-      (running, seconds) => void begin(running, seconds),
-      (running) => {
-        this.#leave(running, cancelled());
-      },
-    );
+  async #begin(running: RunningJob, seconds: number): Promise<void> {
+    this.#around.observer.admitted?.(seconds);
+    try {
+      await running.prepare();
+      this.#notice();
+    } catch (error) {
+      this.#leave(running, error);
+    }
   }
 
   /** Reads one chunk: of one prompt, or of several short ones. */
@@ -255,31 +257,15 @@ export class Runner implements AsyncDisposable {
     const unread: RunningJob[] = [];
     for (const running of this.#rows.live) if (running.reads && !running.events.isFull) unread.push(running);
     if (unread.length === 0) return false;
-    const { engine, observer } = this.#around;
-    const { chunk } = this.#options;
+    const { engine, observer, chunk } = this.#around;
     const sharing = this.#rows.takeTurns(unread, chunk, !this.deterministic);
     const started = performance.now();
-    const requests = sharing.map((running) => running.planChunk(chunk));
-    const results = await runApart(
-      engine,
-      requests.map((request) => [request]),
-      'prompt',
-    );
-    const seconds = (performance.now() - started) / 1000;
+    await runRound(engine, sharing, 'prompt');
     let tokens = 0;
-    await Promise.all(
-      sharing.map(async (running, index) => {
-        const result = results[index];
-        try {
-          if (result.status === 'rejected') throw result.reason;
-          await running.tookChunk(requests[index], result.value[0], seconds);
-          tokens += requests[index].tree.size;
-          if (running.done) this.#leave(running);
-        } catch (error) {
-          this.#leave(running, error);
-        }
-      }),
-    );
+    for (const running of sharing) {
+      if (running.failure === undefined) tokens += running.requests[0].tree.size;
+      if (running.failure !== undefined || running.done) this.#leave(running, running.failure);
+    }
     observer.chunk?.(tokens, (performance.now() - started) / 1000);
     return true;
   }
@@ -304,8 +290,8 @@ export class Runner implements AsyncDisposable {
       );
     }
     const started = performance.now();
-    if (this.deterministic) for (const text of texts) await decodeRound(engine, [text]);
-    else await decodeRound(engine, texts);
+    if (this.deterministic) for (const text of texts) await runRound(engine, [text]);
+    else await runRound(engine, texts);
     if (pacing.drafts) pacing.end((performance.now() - started) / 1000);
     let tokens = 0;
     for (const [index, text] of texts.entries()) {
@@ -341,46 +327,55 @@ export class Runner implements AsyncDisposable {
   }
 }
 
-/**
- * One round: every text plans, all plans run in one step, and every text concludes. Texts may differ in everything: method,
- * drafter, tree, length, sampler.
- */
-async function decodeRound(engine: StepEngine, texts: readonly RunningText[]): Promise<void> {
+/** A part of a round: a text that is decoded, or a prompt of which a chunk is read. */
+interface RoundPart {
+  /** Nodes that it wants to have run, once it has planned. */
+  readonly requests: readonly StepRequest[];
+  /** The error of the round, which ends the job. */
+  failure: unknown;
+  plan(): Promise<void>;
+  conclude(outputs: readonly StepOutput[]): Promise<void>;
+}
+
+/** One round: every part plans, all plans run in one step, and every part concludes. Texts may differ in method, length and sampler. */
+async function runRound(engine: StepEngine, parts: readonly RoundPart[], weights?: StepWeights): Promise<void> {
   const plans: Promise<void>[] = [];
-  for (const text of texts) plans.push(text.plan());
-  await Promise.all(plans);
-  const requests: (readonly StepRequest[])[] = [];
-  for (const text of texts) requests.push(text.requests);
-  const results = await runApart(engine, requests);
-  const ends: Promise<void>[] = [];
-  for (const [index, text] of texts.entries()) {
-    const result = results[index];
-    if (result.status === 'rejected') text.failure = result.reason;
-    else ends.push(text.conclude(result.value));
+  for (const part of parts) {
+    plans.push(
+      part.plan().catch((reason: unknown) => {
+        part.failure = reason;
+      }),
+    );
   }
-  await Promise.all(ends);
+  await Promise.all(plans);
+  await runPlans(engine, parts, weights);
 }
 
 /**
- * Runs requests in one step, and gives each of their owners its outputs. A fault stays with its owner: where the common step
- * fails, the requests of each run by themselves, which a step allows, since it changes no state.
+ * Runs the plans of parts in one step. A fault stays with its owner: where the common step fails, the plans run each by themselves,
+ * which a step allows, since it changes no state.
  */
-async function runApart(
-  engine: StepEngine,
-  plans: readonly (readonly StepRequest[])[],
-  weights?: StepWeights,
-): Promise<PromiseSettledResult<readonly StepOutput[]>[]> {
-  const requests = plans.flat();
+async function runPlans(engine: StepEngine, parts: readonly RoundPart[], weights?: StepWeights): Promise<void> {
+  const requests: StepRequest[] = [];
+  for (const part of parts) requests.push(...part.requests);
+  let outputs: readonly StepOutput[] = [];
   try {
-    const outputs = requests.length === 0 ? [] : await engine.step(requests, weights);
-    const results: PromiseFulfilledResult<readonly StepOutput[]>[] = [];
-    let taken = 0;
-    for (const plan of plans) {
-      results.push({ status: 'fulfilled', value: outputs.slice(taken, (taken += plan.length)) });
-    }
-    return results;
+    if (requests.length > 0) outputs = await engine.step(requests, weights);
   } catch (reason) {
-    if (plans.length === 1) return [{ status: 'rejected', reason }];
-    return (await Promise.all(plans.map((plan) => runApart(engine, [plan], weights)))).flat();
+    if (parts.length === 1) parts[0].failure = reason;
+    else await Promise.all(parts.map((part) => runPlans(engine, [part], weights)));
+    return;
   }
+  const ends: Promise<void>[] = [];
+  let taken = 0;
+  for (const part of parts) {
+    const own = outputs.slice(taken, (taken += part.requests.length));
+    if (part.failure !== undefined) continue;
+    ends.push(
+      part.conclude(own).catch((reason: unknown) => {
+        part.failure = reason;
+      }),
+    );
+  }
+  await Promise.all(ends);
 }

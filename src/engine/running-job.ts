@@ -2,7 +2,6 @@
 import { chain } from '../attention/tree.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
-import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
 import { MtpDrafter } from '../decoding/speculation/drafters/mtp-drafter.ts';
 import { drafterMakers, LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { speculative, type VerifiedTree } from '../decoding/speculation/speculative.ts';
@@ -24,7 +23,7 @@ const mostTrees = 16;
 /** Parts that the jobs of a runner share. */
 export interface JobSurroundings
   extends Pick<RunnerOptions, 'tokenizer' | 'prefixes' | 'mtp'>,
-    Required<Pick<RunnerOptions, 'drafter' | 'learned' | 'deterministic' | 'readerBytes' | 'observer'>> {
+    Required<Pick<RunnerOptions, 'chunk' | 'drafter' | 'learned' | 'deterministic' | 'readerBytes' | 'observer'>> {
   readonly engine: StepEngine;
   readonly pacing: AdaptiveSpeculation;
 }
@@ -40,6 +39,11 @@ export class RunningJob {
   isRead = false;
   /** Texts that take part in rounds: none before the prompt has been read. */
   texts: RunningText[] = [];
+  /** The next chunk of the prompt as a part of a step. */
+  requests: readonly StepRequest[] = [];
+  failure: unknown;
+  /** Whether everything has been read and written. */
+  done = false;
   /** Whether no more events come. */
   ended = false;
   /** Events that wait for the reader. */
@@ -47,7 +51,7 @@ export class RunningJob {
   readonly #around: JobSurroundings;
   readonly #asked = performance.now();
   /** All texts, and when each last grew. */
-  readonly #texts: readonly RunningText[];
+  readonly #texts: RunningText[] = [];
   readonly #grown: (number | undefined)[] = [];
   /** Whether states may be cached: not with an encoded source, which the prompt's tokens do not determine. */
   readonly #caches: boolean;
@@ -56,12 +60,14 @@ export class RunningJob {
   readonly #boundaries: readonly number[];
   readonly #promptScores: TokenScore[] = [];
   /** Last tokens of the prompt whose hidden states its methods want, and those states so far. */
-  readonly #reads: number;
+  #reads = 1;
   readonly #recent: Float32Array[] = [];
   #state: SequenceState | undefined;
   /** Of each text, when the prompt has been read. */
   #states: readonly SequenceState[] = [];
   #cached = 0;
+  /** When the chunk under way began. */
+  #started = 0;
   /** Time spent reading the prompt. */
   #seconds = 0;
 
@@ -78,8 +84,11 @@ export class RunningJob {
     const prefixes = job.kept === false || state !== undefined ? undefined : around.prefixes;
     this.#around = { ...around, prefixes, learned: job.kept === false ? new LearnedByOwner() : around.learned };
     this.events = new EventQueue(around.readerBytes, onChange);
-    this.#texts = Array.from({ length: maxTokens === 0 ? 0 : n }, (_, choice) => this.#newText(choice));
-    this.#reads = Math.max(1, ...this.#texts.map(({ parts }) => parts.method.reads ?? 1));
+    for (let choice = 0; choice < n && maxTokens !== 0; choice++) {
+      const text = this.#newText(choice);
+      this.#texts.push(text);
+      this.#reads = Math.max(this.#reads, text.parts.method.reads ?? 1);
+    }
     this.#caches = (prefixes?.maxBytes ?? 0) > 0 && prompt.source === undefined;
     this.#looks = this.#caches && job.scores?.prompt === undefined;
     this.#boundaries = this.#caches ? this.#keptLengths() : [];
@@ -115,42 +124,42 @@ export class RunningJob {
     this.reads = true;
   }
 
-  /** Whether everything has been read and written. */
-  get done(): boolean {
-    return this.isRead && this.texts.length === 0;
-  }
-
-  /** Tokens of the next chunk of the prompt: at most `most`, and never across a boundary. */
-  chunkLength(most: number): number {
+  /** Tokens of the next chunk of the prompt, which never crosses a boundary. */
+  chunkLength(): number {
+    const { engine, chunk } = this.#around;
     const from = this.#begun.length;
     const total = this.job.prompt.tokens.length;
     const next = this.#boundaries.find((length) => length > from) ?? total;
-    return Math.min(total, from + Math.min(most, this.#around.engine.room(this.#begun)), next) - from;
+    return Math.min(total, from + Math.min(chunk, engine.room(this.#begun)), next) - from;
   }
 
-  /** The next chunk of the prompt as a part of a step; `tookChunk` follows. */
-  planChunk(most: number): StepRequest {
+  /** Plans to read the next chunk of the prompt. */
+  async plan(): Promise<void> {
+    this.#started = performance.now();
     const state = this.#begun;
-    const size = this.chunkLength(most);
+    const size = this.chunkLength();
     const tokens = this.job.prompt.tokens.slice(state.length, state.length + size);
     const least = this.#around.engine.needsOutput('prompt') ? size - 1 : size;
     const recent = Math.min(least, this.job.prompt.tokens.length - this.#reads - state.length);
-    const from = this.job.scores?.prompt === undefined ? recent : 0;
-    return { state, tree: chain(size), tokens, wanted: [...tokens.keys()].filter((node) => node >= from) };
+    const from = this.job.scores?.prompt === undefined ? Math.max(0, recent) : 0;
+    const wanted: number[] = [];
+    for (let node = from; node < size; node++) wanted.push(node);
+    this.requests = [{ state, tree: chain(size), tokens, wanted }];
   }
 
   /** Lets the state read a chunk that a step has run. */
-  async tookChunk(request: StepRequest, output: StepOutput, seconds: number): Promise<void> {
+  async conclude([output]: readonly StepOutput[]): Promise<void> {
+    const [request] = this.requests;
     const { logits, hidden } = output;
     const { state } = request;
     const { prompt, scores, salt = '' } = this.job;
-    const first = state.length + 1;
-    const recent = prompt.tokens.length - this.#reads - state.length;
-    this.#recent.push(...hidden.filter((_, i) => request.wanted[i] >= recent).map((row) => row.slice()));
+    const [first, total] = [state.length + 1, prompt.tokens.length];
+    this.#seconds += (performance.now() - this.#started) / 1000;
+    for (const [i, node] of request.wanted.entries()) {
+      if (node >= total - this.#reads - state.length) this.#recent.push(hidden[i].slice());
+    }
     await this.#around.engine.commit(request, output, [...request.tree.parents.keys()]);
     const done = state.length;
-    const total = prompt.tokens.length;
-    this.#seconds += seconds;
     if (scores?.prompt !== undefined) {
       for (const [node, next] of prompt.tokens.slice(first, done + 1).entries()) {
         this.#promptScores.push(scoreToken(logits[node], next, scores.prompt));
@@ -210,6 +219,7 @@ export class RunningJob {
     this.reads = false;
     this.isRead = true;
     this.texts = [...this.#texts];
+    this.done = this.texts.length === 0;
     this.#states = this.texts.map((_, choice) => (choice === this.texts.length - 1 ? state : state.fork()));
     for (const [choice, text] of this.texts.entries()) {
       text.begin({ engine, state: this.#states[choice], logits, hidden, recent: this.#recent });
@@ -222,6 +232,7 @@ export class RunningJob {
     const { prefixes, observer, deterministic } = this.#around;
     const { prompt, stop, salt = '' } = this.job;
     this.texts = this.texts.filter((other) => other !== text);
+    this.done = this.isRead && this.texts.length === 0;
     const state = this.#states.at(choice) ?? this.#begun;
     const unread = await text.settle();
     if (unread.length > 0) await this.#around.engine.prefill(state, unread, { weights: 'step' });
@@ -269,14 +280,16 @@ export class RunningJob {
   /** The decoding method of a text. @param trees receives the trees that it verifies */
   #method(scores: ScoreStream | undefined, trees: VerifiedTree[]): { method: DecodingMethod; pace?: TextPace } {
     const { job } = this;
-    const { pacing, deterministic, observer } = this.#around;
+    const { pacing, deterministic, observer, learned, mtp, drafter: usual } = this.#around;
     if (job.method !== undefined) return { method: job.method };
     if (job.scores?.text !== undefined) {
       return { method: scoredMethod(job.scores.text, (score) => scores?.push(score)) };
     }
     // Trees are as large as the clock says.
-    const drafter = deterministic ? undefined : this.#drafter();
-    if (drafter === undefined) return { method: sequential };
+    const asked = deterministic ? 'off' : (job.drafter ?? mtp ?? usual);
+    if (asked === 'off') return { method: sequential };
+    const drafter =
+      typeof asked === 'string' ? drafterMakers[asked](learned.of(job.salt ?? '')) : new MtpDrafter(asked);
     const pace = pacing.newText();
     const onTree = (tree: VerifiedTree): void => {
       // Neither counts the root, which the text has already.
@@ -285,13 +298,6 @@ export class RunningJob {
       if (job.trees === true && trees.push(tree) > mostTrees) trees.shift();
     };
     return { method: speculative(drafter, { onTree, adaptive: pace }), pace };
-  }
-
-  #drafter(): Drafter | undefined {
-    const { learned, mtp, drafter: usual } = this.#around;
-    const { drafter = usual, salt = '' } = this.job;
-    if (this.job.drafter === undefined && mtp !== undefined) return new MtpDrafter(mtp);
-    return drafter === 'off' ? undefined : drafterMakers[drafter](learned.of(salt));
   }
 
   /**
@@ -317,9 +323,10 @@ export function cancelled(): LinnetError {
 export class EventQueue {
   /** Whether the reader has fallen behind: no more events should come for now. */
   isFull = false;
-  readonly #events: TextEvent[] = [];
+  readonly #events: { readonly event: TextEvent; readonly bytes: number }[] = [];
   readonly #most: number;
   readonly #onChange: (isFull: boolean) => void;
+  /** Of the events that wait, approximately. */
   #bytes = 0;
   #isOver = false;
   #failure: Error | undefined;
@@ -339,22 +346,23 @@ export class EventQueue {
   push(event: TextEvent): void {
     if (this.#isOver) return;
     if (this.#events.length === 0) this.#takenAt = performance.now();
-    this.#events.push(event);
-    this.#bytes += bytesOf(event);
+    const bytes = 64 + (event.type === 'tokens' ? 2 * event.text.length + 8 * event.tokens.length : 0);
+    this.#events.push({ event, bytes });
+    this.#bytes += bytes;
     if (!this.isFull && this.#bytes >= this.#most) this.#setFull(true);
   }
 
   /** The next event; undefined where none waits. @throws the failure of the job, after the last event */
   shift(): TextEvent | undefined {
-    const event = this.#events.shift();
-    if (event === undefined) {
+    const waiting = this.#events.shift();
+    if (waiting === undefined) {
       if (this.#failure !== undefined) throw this.#failure;
       return undefined;
     }
     this.#takenAt = performance.now();
-    this.#bytes -= bytesOf(event);
+    this.#bytes -= waiting.bytes;
     if (this.isFull && this.#bytes < this.#most) this.#setFull(false);
-    return event;
+    return waiting.event;
   }
 
   /** Takes no more events. @param failure of the job */
@@ -385,9 +393,4 @@ export class EventQueue {
     if (isFull) this.#fullSince = performance.now();
     this.#onChange(isFull);
   }
-}
-
-/** Approximate bytes of a waiting event. */
-function bytesOf(event: TextEvent): number {
-  return 64 + (event.type === 'tokens' ? 2 * event.text.length + 8 * event.tokens.length : 0);
 }

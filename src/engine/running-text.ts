@@ -39,7 +39,6 @@ export class RunningText {
   requests: readonly StepRequest[] = [];
   /** Tokens and text of the last round. */
   event: TokensEvent | undefined;
-  /** The error of a round, which ends the job. */
   failure: unknown;
   /** Prompt and continuation. */
   readonly #tokens: number[];
@@ -86,36 +85,27 @@ export class RunningText {
     this.#continuation = this.parts.method({ ...prompt, sampler: this.parts.sampler });
   }
 
-  /** Begins a round: sets `requests`, or `failure`. See `Continuation.plan`. */
+  /** Begins a round: see `Continuation.plan`. */
   async plan(): Promise<void> {
     const { prompt, maxTokens } = this.parts;
     this.#started = performance.now();
-    try {
-      if (this.#continuation === undefined) throw internalError('a round before the prompt has been read');
-      const count = maxTokens - (this.#tokens.length - prompt.length);
-      this.requests = await this.#continuation.plan(this.#tokens, { count, ends: this.#ends });
-    } catch (failure) {
-      this.requests = [];
-      this.failure = failure;
-    }
+    this.requests = [];
+    if (this.#continuation === undefined) throw internalError('a round before the prompt has been read');
+    const count = maxTokens - (this.#tokens.length - prompt.length);
+    this.requests = await this.#continuation.plan(this.#tokens, { count, ends: this.#ends });
   }
 
-  /** Ends a round: sets `event`, or `failure`. See `Continuation.conclude`. */
+  /** Ends a round: sets `event`. See `Continuation.conclude`. */
   async conclude(outputs: readonly StepOutput[]): Promise<void> {
-    if (this.failure !== undefined) return;
-    try {
-      const tokens = (await this.#continuation?.conclude(this.#tokens, outputs)) ?? [];
-      this.#decodeSeconds += (performance.now() - this.#started) / 1000;
-      this.#steps++;
-      this.#decoded += tokens.length;
-      const before = this.#tokens.length;
-      let text = '';
-      for (const token of tokens) if (this.finish === undefined) text += this.#push(token);
-      this.#tell(this.#tokens.slice(before), text);
-      if (this.#stopped) this.finish = 'stop'; // what was held back can complete a stop string
-    } catch (failure) {
-      this.failure = failure;
-    }
+    const tokens = (await this.#continuation?.conclude(this.#tokens, outputs)) ?? [];
+    this.#decodeSeconds += (performance.now() - this.#started) / 1000;
+    this.#steps++;
+    this.#decoded += tokens.length;
+    const before = this.#tokens.length;
+    let text = '';
+    for (const token of tokens) if (this.finish === undefined) text += this.#push(token);
+    this.#tell(this.#tokens.slice(before), text);
+    if (this.#stopped) this.finish = 'stop'; // what was held back can complete a stop string
   }
 
   /** Ends the text between two rounds, or before its first; the event tells the text held back for stop strings. */

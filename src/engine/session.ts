@@ -173,7 +173,7 @@ export class Session {
       ...options,
       prompt,
       maxTokens,
-      sampling: samplingOver(options, samplingOver(defaults, options.defaults ?? {})),
+      sampling: samplingOver(options, defaults, options.defaults ?? {}),
       random: options.random ?? content?.random,
       stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },
       constraint: this.constraint(input, options),

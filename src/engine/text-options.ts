@@ -93,10 +93,11 @@ export function requireEnding({ ignoreEos, jsonSchema, constraint }: JobOptions)
   throw new LinnetError('INPUT', 'JSON and calls end with EOS; leave out `ignoreEos`');
 }
 
-/** Sampling settings laid over others: a setting that is left out is that of `under`. */
-export function samplingOver(over: SamplerInput, under: SamplerInput): SamplerInput {
-  const settings = Object.values(samplerFields).map((name) => [name, over[name] ?? under[name]] as const);
-  return Object.fromEntries(settings);
+/** Sampling settings laid over others: of each setting the first layer that has it counts. */
+export function samplingOver(...layers: readonly SamplerInput[]): SamplerInput {
+  const settings: Record<string, SamplerInput[keyof SamplerInput]> = {};
+  for (const layer of layers) for (const name of Object.values(samplerFields)) settings[name] ??= layer[name];
+  return settings;
 }
 
 /** The sampler of a text. @throws LinnetError `CONFIG` for settings out of range */

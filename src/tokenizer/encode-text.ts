@@ -23,19 +23,19 @@ export class TextMemory {
   readonly #known = new Map<string, Int32Array>();
   #characters = 0;
 
-  /** Tokens of a text, encoded where it is new. */
-  take(text: string, encode: () => Int32Array): Int32Array {
-    const known = this.#known.get(text);
-    const tokens = known ?? encode();
-    if (known === undefined) this.#characters += text.length;
-    this.#known.delete(text);
+  find(text: string): Int32Array | undefined {
+    return this.#known.get(text);
+  }
+
+  /** Keeps the tokens of a text that was just used. */
+  keep(text: string, tokens: Int32Array): void {
+    if (!this.#known.delete(text)) this.#characters += text.length;
     this.#known.set(text, tokens);
     for (const oldest of this.#known.keys()) {
       if (this.#characters <= mostRemembered) break;
       this.#known.delete(oldest);
       this.#characters -= oldest.length;
     }
-    return tokens;
   }
 }
 
@@ -59,31 +59,24 @@ export function textTokens(
   const names = special ? new ControlNames(tokenizer) : undefined;
   const split =
     names === undefined ? parts : parts.flatMap((part) => (typeof part === 'string' ? names.split(part) : part));
-  const tokens = partTokens(tokenizer, split, { follows, memory });
+  const tokens: number[] = [];
+  let after = follows;
+  for (const part of split) {
+    if (part === '') continue;
+    if (typeof part === 'number') tokens.push(part);
+    else {
+      const key = `${after} ${part}`;
+      const ids = memory?.find(key) ?? tokenizer.encode(part, { follows: after });
+      memory?.keep(key, ids);
+      for (const id of ids) tokens.push(id);
+    }
+    after = tokenKind(tokenizer, tokens.at(-1)) ?? after;
+  }
   const begins = follows === undefined && typeof parts[0] !== 'number';
   const before = begins ? tokensBefore(tokenizer, bos) : [];
   // A text may write its first control tokens itself.
   const written = special && before.every((id, index) => tokens[index] === id);
   return [...(written ? [] : before), ...tokens, ...(whole ? (tokenizer.after ?? []) : [])];
-}
-
-function partTokens(
-  tokenizer: Tokenizer,
-  parts: readonly (string | number)[],
-  { follows: first, memory }: Pick<TextEncoding, 'follows' | 'memory'>,
-): number[] {
-  const tokens: number[] = [];
-  let follows = first;
-  for (const part of parts) {
-    if (part === '') continue;
-    if (typeof part === 'number') tokens.push(part);
-    else {
-      const encode = (): Int32Array => tokenizer.encode(part, { follows });
-      for (const id of memory?.take(`${follows} ${part}`, encode) ?? encode()) tokens.push(id);
-    }
-    follows = tokenKind(tokenizer, tokens.at(-1)) ?? follows;
-  }
-  return tokens;
 }
 
 /** Kind of a token, as the encoding of the text that follows it needs it. */

@@ -18,7 +18,7 @@ import { type LaterEncoder, laterTokens } from './later-encoding.ts';
 import { removeTokensWithoutRow } from './model-rows.ts';
 import { textEnds } from './text-ends.ts';
 import { textPrefix } from './text-prefix.ts';
-import { checkTokenId, type EncodeOptions, type Tokenizer } from './text-tokens.ts';
+import { checkTokenId, type Tokenizer } from './text-tokens.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
 import { requireIterable, requireOptions, requireText } from '../files/arguments.ts';
 
@@ -141,8 +141,6 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const whole = library(json);
   /** Without the blank that begins a text; made when a text goes on for the first time. */
   let inside = scheme === 'none' ? whole : undefined;
-  const libraryAfter = (follows: EncodeOptions['follows']): LibraryTokenizer =>
-    follows === undefined || (follows === 'control' && scheme === 'always') ? whole : (inside ??= library(without));
   /** Runs a step over `size` characters or tokens, with a time limit where its patterns need one. */
   const watch = <T>(what: keyof UnfamiliarParts, size: number, work: () => T): T => {
     try {
@@ -157,17 +155,6 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const written = new Set(added.map(({ id }) => id));
   const spelling = tokenSpelling(tokenizerJson.decoder);
 
-  const tokensOf = (text: string, follows: EncodeOptions['follows']): Int32Array => {
-    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
-    const { ids: found } = watch('encoding', text.length, () =>
-      libraryAfter(follows).encode(wellFormed, { add_special_tokens: false }),
-    );
-    // A vocabulary that neither covers a character nor names an unknown token leaves the library without an id.
-    return Int32Array.from(found, (id) => {
-      if (id !== undefined) return id;
-      throw new LinnetError('FORMAT', `${origin} has no token for a part of the text and no unknown token`);
-    });
-  };
   return {
     vocabularySize,
     ...roles,
@@ -180,7 +167,19 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
       requireText(text, 'the text');
       requireOptions(options, 'the options of encode');
       const { bos = false, follows } = options;
-      const tokens = (later && laterTokens(later, text, follows)) ?? tokensOf(text, follows);
+      let tokens = later && laterTokens(later, text, follows);
+      if (tokens === undefined) {
+        const begins = follows === undefined || (follows === 'control' && scheme === 'always');
+        const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
+        const { ids: found } = watch('encoding', text.length, () =>
+          (begins ? whole : (inside ??= library(without))).encode(wellFormed, { add_special_tokens: false }),
+        );
+        // A vocabulary that neither covers a character nor names an unknown token leaves the library without an id.
+        tokens = Int32Array.from(found, (id) => {
+          if (id !== undefined) return id;
+          throw new LinnetError('FORMAT', `${origin} has no token for a part of the text and no unknown token`);
+        });
+      }
       if (!bos) return tokens;
       if (roles.bosId === undefined) {
         throw new LinnetError('INPUT', 'this tokenizer has no BOS token; encode without bos');

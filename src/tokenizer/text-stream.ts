@@ -26,9 +26,11 @@ export class TextStream {
    * @param context tokens before the stream (the prompt), whose text is not given out again. Without it the first
    * token is taken for the start of a text, and a leading space may be stripped.
    */
-  constructor(tokenizer: Tokenizer, context: Iterable<number> = []) {
+  constructor(tokenizer: Tokenizer, context: ArrayLike<number> = []) {
     this.#tokenizer = tokenizer;
-    this.#window = [...context].filter((id) => !tokenizer.specialIds.has(id)).slice(-longestWindow);
+    for (let at = context.length - 1; at >= 0 && this.#window.length < longestWindow; at--) {
+      if (!tokenizer.specialIds.has(context[at])) this.#window.unshift(context[at]);
+    }
     this.#emitted = certainLength(tokenizer.decode(this.#window));
   }
 

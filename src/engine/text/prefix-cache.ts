@@ -81,8 +81,11 @@ export class PrefixCache {
     const lengths = [...(this.#lengths.get(salt)?.keys() ?? [])]
       .filter((length) => length < below)
       .sort((a, b) => a - b);
-    const best = chainKeys(salt, tokens, lengths).findLast((key) => this.#entries.has(key));
-    return best === undefined ? undefined : this.#entries.get(best)?.state.fork();
+    for (const key of chainKeys(salt, tokens, lengths).reverse()) {
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) return entry.state.fork();
+    }
+    return undefined;
   }
 
   /** Keeps a state that has read the first `state.length` of the tokens. Whether it was new: it belongs to the cache then. */

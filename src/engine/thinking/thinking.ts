@@ -55,7 +55,7 @@ export class Thinking {
   /** Tokens of an answer that are thoughts, their marks included. */
   count(prompt: readonly number[], answer: readonly number[]): number {
     const reader = this.reader(prompt);
-    const stream = new TextStream(this.tokenizer, [...prompt]);
+    const stream = new TextStream(this.tokenizer, prompt);
     let count = 0;
     for (const token of answer) {
       const before = reader.isThinking;

@@ -129,17 +129,6 @@ export function commonSampling(
 /** Sampling of requests that do not say how, and of models that do not either. */
 const openAiDefaults: SamplerInput = { temperature: 1, repetitionWindow: 65536 };
 
-/** The sampler's settings in requests of OpenAI's dialects. */
-function samplingOf(fields: Partial<TextFields>, vocabulary: number): SamplerInput {
-  const { logit_bias: logitBias, repetition_penalty: repetitionPenalty } = fields;
-  checkInVocabulary(Object.keys(logitBias ?? {}).map(Number), vocabulary, 'logit_bias');
-  return { ...commonSampling(fields), repetitionPenalty, logitBias };
-}
-
-function stopsOf({ stop = [] }: Some<'stop'>): readonly string[] {
-  return typeof stop === 'string' ? [stop] : stop;
-}
-
 /** The part of a text that its dialect decides. */
 export interface TextRequest extends Pick<JobOptions, 'bos' | 'after' | 'constraint' | 'tokenizer' | 'thinkingBudget'> {
   /** Most tokens that are asked for. */
@@ -162,23 +151,25 @@ export async function askedText(
   input: PromptInput,
   { asked, text, prompt: echoed, sampling, session, ...bounds }: TextRequest,
 ): Promise<AskedText> {
-  const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: stopIds = [] } = fields;
+  const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: stopIds = [], stop = [] } = fields;
+  const { repetition_penalty: repetitionPenalty, logit_bias: logitBias } = fields;
   const { model, runner } = serving;
   if (bestOf !== n) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
   checkInVocabulary(stopIds, model.vocabulary, 'stop_token_ids');
+  checkInVocabulary(Object.keys(logitBias ?? {}).map(Number), model.vocabulary, 'logit_bias');
   const json = bounds.constraint === undefined ? jsonSchemaOf(fields) : undefined;
   const scored = promptTop ?? echoed;
   const options: JobOptions = {
     defaults: openAiDefaults,
     ...bounds,
-    ...(sampling ?? samplingOf(fields, model.vocabulary)),
+    ...(sampling ?? { ...commonSampling(fields), repetitionPenalty, logitBias }),
     maxTokens: asked,
     n: asked === 0 ? 1 : n,
     penalizes: 'answer',
-    stop: stopsOf(fields),
+    stop: typeof stop === 'string' ? [stop] : stop,
     stopIds,
     keepsStop: fields.include_stop_str_in_output,
     ignoreEos: fields.ignore_eos,
@@ -194,9 +185,11 @@ export async function askedText(
     signal: request.abort.signal,
   };
   const own = session ?? model.session(undefined, { runner });
-  madeOf('ignore_eos', () => {
-    requireEnding(options);
-  });
+  if (options.ignoreEos === true) {
+    madeOf('ignore_eos', () => {
+      requireEnding(options);
+    });
+  }
   if (json !== undefined) madeOf(json.field, () => own.constraint(input, options));
   const job = await whenEncoded(() => own.job(input, options), request.abort.signal);
   const tokens = job.prompt.source ?? job.prompt.tokens;
