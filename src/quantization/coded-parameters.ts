@@ -8,111 +8,94 @@ import { gather } from '../graph/ops/indexing.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { blockGather, blockMatmul } from '../graph/ops/quantized.ts';
 import { mean } from '../graph/ops/reduce.ts';
-import { type DType, tensor, type TensorPass } from '../graph/tensor.ts';
-import type { WeightMatrix, WeightTable } from '../nn/parameters.ts';
-import { joinedName, MatrixStore, type WeightReader } from './weight-reader.ts';
+import { type DeferredTensor, type DType, tensor, type TensorPass } from '../graph/tensor.ts';
+import type { WeightMatrix } from '../nn/parameters.ts';
+import { joinedName, matrixParts, type WeightReader } from './weight-reader.ts';
 
-/** A value for a weight of the graph. */
-type MakeWeight = (name: string, part: ReturnType<MatrixStore['part']>) => Value;
+/** A value for a weight of the graph, made at the first request of its name. */
+export type MakeWeight = (name: string, tensor: DeferredTensor) => Value;
 
-/** Products and look-ups of the matrices that a reader has in codes. */
-export class CodedMatrices {
-  readonly #codesOf: (name: string) => CodedMatrix | undefined;
-  readonly #store: MatrixStore;
-  readonly #weight: MakeWeight;
-  readonly #passes = new Map<string, TensorPass>();
+/** Products and look-ups of stored matrices. */
+export interface StoredProducts {
+  /** Products with matrices side by side; undefined where they are not stored as one. */
+  multiply(x: Value, matrices: readonly WeightMatrix[]): Value | undefined;
+  /** Rows of a table, a matrix whose outputs they are; undefined where they are stored as parameters. */
+  lookUp(tokens: Value, table: WeightMatrix): Value | undefined;
+}
 
-  constructor(reader: WeightReader, weight: MakeWeight) {
-    this.#codesOf = (name) => reader.codes?.(name);
-    this.#weight = weight;
-    this.#store = new MatrixStore({ read: (name) => reader.read(name), part: partsOf(reader) }, (matrix) => {
-      throw internalError(`${matrix.name} has no codes`);
-    });
-  }
-
-  /** Undefined for matrices without codes, or in codes of several forms, or orders. */
-  multiply(x: Value, matrices: readonly WeightMatrix[]): Value | undefined {
-    const form = this.#formOf(matrices);
-    if (form === undefined || (form.ordered === true && matrices.length > 1)) return undefined;
-    const { bits, size, minima, ordered = false } = form;
-    const { inputs } = matrices[0];
-    const blocks = inputs / size;
-    const part = this.#parts(matrices);
-    const zeros = minima || form.zeros === true ? part('zeros', 'uint8', [Math.ceil((blocks * bits) / 8)]) : undefined;
-    if (ordered) x = gather(x, this.#order(matrices[0]), x.rank - 1);
-    const product = blockMatmul(
-      x,
-      part('codes', 'uint8', [blocks, (size * bits) / 8]),
-      part('scales', 'float32', [blocks]),
-      {
-        bits,
-        zeros,
-      },
-    );
-    if (!minima) return product;
-    // The graph merges equal nodes: products of one x share its sums.
-    const sums = mean(reshape(x, [...x.shape.slice(0, -1), blocks, size]), [x.rank]); // [...,blocks]
-    return add(product, matmul(sums, part('rest', 'float32', [blocks]), { transposeB: true }));
-  }
-
-  /** Undefined for a table without codes, or with zero points. */
-  lookUp(tokens: Value, { name, rows, width }: WeightTable): Value | undefined {
-    const matrix: WeightMatrix = { name, inputs: width, outputs: rows, layout: 'outputs-first' };
-    const form = this.#formOf([matrix]);
-    if (form === undefined || form.zeros === true || form.ordered === true) return undefined;
-    const { bits, size, minima } = form;
-    const blocks = width / size;
-    const part = this.#parts([matrix]);
-    const codes = part('codes', 'uint8', [blocks, (size * bits) / 8]);
-    const scales = part('scales', 'float32', [blocks]);
-    const scale = reshape(gather(scales, tokens), [...tokens.shape, blocks, 1]); // [...,blocks,1]
-    const middle = 2 ** (bits - 1);
-    const centred =
-      bits === 4 ? blockGather(codes, scales, tokens) : mul(sub(cast(gather(codes, tokens), 'float32'), middle), scale); // [...,blocks,size]
-    const least = (): Value =>
-      reshape(gather(part('minima', 'float32', [blocks]), tokens), [...tokens.shape, blocks, 1]);
-    const found = minima ? add(centred, sub(mul(scale, middle), least())) : centred;
-    return reshape(found, [...tokens.shape, width]);
-  }
-
-  #formOf(matrices: readonly WeightMatrix[]): CodeForm | undefined {
+/** Of matrices that a reader has in codes, of one form and order; not of tables with zero points. */
+export function codedProducts(weight: MakeWeight, reader: WeightReader): StoredProducts {
+  const store = matrixParts({ read: (name) => reader.read(name), part: partsOf(reader) }, ({ name }) => {
+    throw internalError(`${name} has no codes`);
+  });
+  const passes = new Map<string, TensorPass>();
+  const formOf = (matrices: readonly WeightMatrix[]): CodeForm | undefined => {
     const coded = matrices.map(({ name, inputs, outputs }) => {
-      const matrix = this.#codesOf(name);
+      const matrix = reader.codes?.(name);
       return matrix?.inputs === inputs && matrix.outputs === outputs ? matrix.form : undefined;
     });
     const [first] = coded;
     return coded.every((form) => JSON.stringify(form) === JSON.stringify(first)) ? first : undefined;
-  }
-
-  /** The model's input that each input of the codes is. */
-  #order(matrix: WeightMatrix): Value {
-    return this.#weight(
-      `${matrix.name}.order`,
-      this.#store.part([matrix], 'order', 'int32', () => [matrix.inputs]),
-    );
-  }
-
-  /** Weights of parts of matrices side by side. @param shape of an output */
-  #parts(matrices: readonly WeightMatrix[]) {
-    const by = this.#passOver(matrices);
-    return (part: string, dtype: DType, shape: readonly number[]): Value => {
-      const all = this.#store.part(matrices, part, dtype, (outputs) => [outputs, ...shape]);
-      return this.#weight(`${joinedName(matrices)}.${part}`, { ...all, pass: { by, part } });
-    };
-  }
-
-  /** Makes all parts of matrices, one below the other. */
-  #passOver(matrices: readonly WeightMatrix[]): TensorPass {
+  };
+  /** Weights of parts of matrices one below the other, which one pass makes. @param shape of an output */
+  const weightsOf = (matrices: readonly WeightMatrix[]) => {
     const name = joinedName(matrices);
-    const codesOf = this.#codesOf;
-    const pass = this.#passes.get(name) ?? {
+    const by = passes.get(name) ?? {
       async *pieces() {
-        for (const matrix of matrices) yield* codesOf(matrix.name)?.pieces() ?? [];
+        for (const matrix of matrices) yield* reader.codes?.(matrix.name)?.pieces() ?? [];
       },
     };
-    this.#passes.set(name, pass);
-    return pass;
-  }
+    passes.set(name, by);
+    return (part: string, dtype: DType, shape: readonly number[]): Value => {
+      const all = store(matrices, part, dtype, (outputs) => [outputs, ...shape]);
+      return weight(`${name}.${part}`, { ...all, pass: { by, part } });
+    };
+  };
+  return {
+    multiply(x, matrices) {
+      const form = formOf(matrices);
+      if (form === undefined || (form.ordered === true && matrices.length > 1)) return undefined;
+      const { bits, size, minima, ordered = false } = form;
+      const [{ name, inputs }] = matrices;
+      const blocks = inputs / size;
+      const part = weightsOf(matrices);
+      const zeros =
+        minima || form.zeros === true ? part('zeros', 'uint8', [Math.ceil((blocks * bits) / 8)]) : undefined;
+      // The model's input that each input of the codes is.
+      const order = (): Value =>
+        weight(
+          `${name}.order`,
+          store([matrices[0]], 'order', 'int32', () => [inputs]),
+        );
+      const read = ordered ? gather(x, order(), x.rank - 1) : x;
+      const codes = part('codes', 'uint8', [blocks, (size * bits) / 8]);
+      const product = blockMatmul(read, codes, part('scales', 'float32', [blocks]), { bits, zeros });
+      if (!minima) return product;
+      // The graph merges equal nodes: products of one x share its sums.
+      const sums = mean(reshape(read, [...read.shape.slice(0, -1), blocks, size]), [read.rank]); // [...,blocks]
+      return add(product, matmul(sums, part('rest', 'float32', [blocks]), { transposeB: true }));
+    },
+    lookUp(tokens, table) {
+      const form = formOf([table]);
+      if (form === undefined || form.zeros === true || form.ordered === true) return undefined;
+      const { bits, size, minima } = form;
+      const blocks = table.inputs / size;
+      const part = weightsOf([table]);
+      const codes = part('codes', 'uint8', [blocks, (size * bits) / 8]);
+      const scales = part('scales', 'float32', [blocks]);
+      const ofBlocks = (values: Value): Value => reshape(gather(values, tokens), [...tokens.shape, blocks, 1]);
+      const scale = ofBlocks(scales); // [...,blocks,1]
+      const middle = 2 ** (bits - 1);
+      const centred =
+        bits === 4
+          ? blockGather(codes, scales, tokens)
+          : mul(sub(cast(gather(codes, tokens), 'float32'), middle), scale); // [...,blocks,size]
+      const found = minima
+        ? add(centred, sub(mul(scale, middle), ofBlocks(part('minima', 'float32', [blocks]))))
+        : centred;
+      return reshape(found, [...tokens.shape, table.inputs]);
+    },
+  };
 }
 
 /** All parts of a matrix. */

@@ -7,7 +7,7 @@ import { Random } from '../random.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { encodeMatrix, type Encoding, matrixEncoder, type WeightError, weightError } from './encoding.ts';
 import { EncodingThreads } from './encoding-threads.ts';
-import { MatrixStore, type WeightReader } from './weight-reader.ts';
+import { matrixParts, type WeightReader } from './weight-reader.ts';
 
 const [outputs, inputs] = [13, 96];
 const matrix = { name: 'w', outputs, inputs, layout: 'outputs-first' } as const;
@@ -32,11 +32,11 @@ describe('threads encode a matrix of a file', () => {
       await using file = await fileOf(dtype);
       const errors: WeightError[] = [];
       const reader: WeightReader = { read: () => file.readFloat32('w'), place: () => file.place('w') };
-      const store = new MatrixStore(reader, () => encoding, { threads, onError: (_, error) => errors.push(error) });
+      const part = matrixParts(reader, () => encoding, { threads, onError: (_, error) => errors.push(error) });
       const dtypeOfCodes = encoding.kind === 'blocks' ? 'uint8' : 'int8';
-      const codes = await store
-        .part([matrix], 'codes', dtypeOfCodes, (n) => shape.map((size) => (size === outputs ? n : size)))
-        .load();
+      const codes = await part([matrix], 'codes', dtypeOfCodes, (n) =>
+        shape.map((size) => (size === outputs ? n : size)),
+      ).load();
       const here = encodeMatrix(matrixEncoder(matrix, encoding), { ...matrix, data: numbers });
       expect(codes).toEqual(here.parts.codes);
       const { max, rms } = weightError('w', [here]);
@@ -48,8 +48,8 @@ describe('threads encode a matrix of a file', () => {
   it('and refuse numbers that are not finite', async () => {
     await using file = await fileOf('F32', numbers.with(700, Number.NaN));
     const reader: WeightReader = { read: () => file.readFloat32('w'), place: () => file.place('w') };
-    const store = new MatrixStore(reader, () => ({ kind: 'blocks', size: 32 }), { threads });
-    const codes = store.part([matrix], 'codes', 'uint8', (n) => [n, 3, 16]);
+    const part = matrixParts(reader, () => ({ kind: 'blocks', size: 32 }), { threads });
+    const codes = part([matrix], 'codes', 'uint8', (n) => [n, 3, 16]);
     await expect(codes.load()).rejects.toMatchObject({ code: 'TENSOR' });
   });
 

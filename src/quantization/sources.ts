@@ -6,7 +6,7 @@ import { internalError, LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { cast, mul } from '../graph/ops/elementwise.ts';
-import { type DeferredTensor, type Tensor, formatShape, sameShape } from '../graph/tensor.ts';
+import { type Tensor, formatShape, sameShape } from '../graph/tensor.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import {
@@ -18,9 +18,17 @@ import {
   integerMatmul,
   quantizeRows,
 } from '../graph/ops/quantized.ts';
-import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
-import { CodedMatrices } from './coded-parameters.ts';
-import { type EncodingProcess, joinedName, MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
+import type { ParameterSource, WeightMatrix } from '../nn/parameters.ts';
+import { codedProducts, type MakeWeight, type StoredProducts } from './coded-parameters.ts';
+import type { MatrixShape } from './encoding.ts';
+import {
+  type EncodingProcess,
+  joinedName,
+  matrixParts,
+  type PartOf,
+  readChecked,
+  type WeightReader,
+} from './weight-reader.ts';
 
 /** Storage types of matrices. */
 export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
@@ -48,7 +56,29 @@ export function storedParameters(
   reader: WeightReader,
   options: StoredSourceOptions = {},
 ): ParameterSource {
-  return new sources[type](graph, reader, options);
+  const values = new Map<string, Value>();
+  const weight: MakeWeight = (name, tensor) => {
+    const known = values.get(name);
+    if (known === undefined) {
+      const made = graph.weight(name, tensor);
+      values.set(name, made);
+      return made;
+    }
+    if (known.dtype === tensor.dtype && sameShape(known.shape, tensor.shape)) return known;
+    throw new LinnetError('TENSOR', `parameter "${name}" is ${known}, the model needs ${formatShape(tensor.shape)}`);
+  };
+  const products = forms[type]?.(weight, reader, options);
+  return {
+    graph,
+    parameter(name, shape) {
+      const load = (): Promise<Tensor<'float32'>> => readChecked(reader, name, shape);
+      return weight(name, { dtype: 'float32', shape, load, place: reader.place?.(name) });
+    },
+    multiply: (x, matrix) => products?.multiply(x, [matrix]),
+    multiplyJoined: (x, matrices) => products?.multiply(x, matrices),
+    lookUp: (tokens, { name, rows, width }) =>
+      products?.lookUp(tokens, { name, inputs: width, outputs: rows, layout: 'outputs-first' }),
+  };
 }
 
 /** Names of the tables that a model looks rows up in and multiplies by as well. */
@@ -56,7 +86,7 @@ export function sharedTables(build: (makeSource: (graph: Graph) => ParameterSour
   const looked = new Set<string>();
   const multiplied = new Set<string>();
   build((graph) => {
-    const source = new PlainParameters(graph, unreadable);
+    const source = storedParameters('f32', graph, unreadable);
     return {
       graph,
       parameter: (name, shape) => source.parameter(name, shape),
@@ -78,204 +108,99 @@ export const unreadable: WeightReader = {
   read: (name) => Promise.reject(internalError(`nothing can give the numbers of "${name}"`)),
 };
 
-/** float32: weights unchanged. */
-class PlainParameters implements ParameterSource {
-  readonly graph: Graph;
-  protected readonly options: StoredSourceOptions;
-  readonly #reader: WeightReader;
-  readonly #values = new Map<string, Value>();
+type MakeForm = (weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions) => StoredProducts;
 
-  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions = {}) {
-    this.graph = graph;
-    this.options = options;
-    this.#reader = reader;
-  }
-
-  parameter(name: string, shape: readonly number[]): Value {
-    const load = (): Promise<Tensor<'float32'>> => readChecked(this.#reader, name, shape);
-    return this.weight(name, { dtype: 'float32', shape, load, place: this.#reader.place?.(name) });
-  }
-
-  /** The weight of a name, made at the first request. */
-  protected weight(name: string, tensor: DeferredTensor): Value {
-    const known = this.#values.get(name);
-    if (known === undefined) {
-      const made = this.graph.weight(name, tensor);
-      this.#values.set(name, made);
-      return made;
-    }
-    if (known.dtype === tensor.dtype && sameShape(known.shape, tensor.shape)) return known;
-    throw new LinnetError('TENSOR', `parameter "${name}" is ${known}, the model needs ${formatShape(tensor.shape)}`);
-  }
-}
-
-function tableAsMatrix({ name, rows, width }: WeightTable): WeightMatrix {
-  return { name, inputs: width, outputs: rows, layout: 'outputs-first' };
-}
+/** Without a form, products and look-ups are of float32. */
+const forms: Readonly<Partial<Record<MemoryType, MakeForm>>> = {
+  stored: codedProducts,
+  f16: halfProducts,
+  w8a8: byteProducts,
+  int4: blockProducts,
+};
 
 /** Half precision: weights are rounded; norms, sums and the state stay float32. */
-class HalfParameters extends PlainParameters {
-  readonly #store: MatrixStore;
-
-  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
-    super(graph, reader, options);
-    this.#store = new MatrixStore(reader, () => ({ kind: 'halves' }), options);
-  }
-
-  multiply(x: Value, matrix: WeightMatrix): Value {
-    return this.multiplyJoined(x, [matrix]);
-  }
-
-  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value {
-    const transposeB = matrices[0].layout === 'outputs-first';
-    const weights = this.#matrix(...matrices);
-    // Without half-precision products the runtime widens the weights once, when it opens the model.
-    if (this.options.halfProducts !== true) return matmul(x, cast(weights, 'float32'), { transposeB });
-    return cast(matmul(cast(x, 'float16'), weights, { transposeB }), 'float32');
-  }
-
-  lookUp(tokens: Value, table: WeightTable): Value {
-    return cast(gather(this.#matrix(tableAsMatrix(table)), tokens), 'float32');
-  }
-
-  #matrix(...matrices: readonly WeightMatrix[]): Value {
+function halfProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
+  const part = matrixParts(reader, () => ({ kind: 'halves' }), options);
+  const halves = (matrices: readonly WeightMatrix[]): Value => {
     const [{ inputs, layout }] = matrices;
     const shape = (outputs: number): number[] => (layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs]);
-    return this.weight(joinedName(matrices), this.#store.part(matrices, 'halves', 'float16', shape));
-  }
+    return weight(joinedName(matrices), part(matrices, 'halves', 'float16', shape));
+  };
+  return {
+    multiply(x, matrices) {
+      const transposeB = matrices[0].layout === 'outputs-first';
+      const weights = halves(matrices);
+      // Without half-precision products the runtime widens the weights once, when it opens the model.
+      if (options.halfProducts !== true) return matmul(x, cast(weights, 'float32'), { transposeB });
+      return cast(matmul(cast(x, 'float16'), weights, { transposeB }), 'float32');
+    },
+    lookUp: (tokens, table) => cast(gather(halves([table]), tokens), 'float32'),
+  };
 }
 
 /** Eight bits, weights per output and activations per row. */
-class ByteParameters extends PlainParameters {
-  readonly #products: MatrixStore;
-  readonly #tables: MatrixStore;
-
-  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
-    super(graph, reader, options);
-    this.#products = new MatrixStore(reader, () => ({ kind: 'bytes', layout: 'inputs-first' }), options);
-    this.#tables = new MatrixStore(reader, () => ({ kind: 'bytes', layout: 'outputs-first' }), options);
-  }
-
-  multiply(x: Value, matrix: WeightMatrix): Value {
-    return this.multiplyJoined(x, [matrix]);
-  }
-
-  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value {
+function byteProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
+  const partOf = (layout: MatrixShape['layout']) => matrixParts(reader, () => ({ kind: 'bytes', layout }), options);
+  const [ofColumns, ofRows] = [partOf('inputs-first'), partOf('outputs-first')];
+  const columns = (matrices: readonly WeightMatrix[]): Value => {
+    const part = ofColumns(matrices, 'codes', 'int8', (outputs) => [matrices[0].inputs, outputs]);
+    return weight(`${joinedName(matrices)}.codes`, part);
+  };
+  const scales = (partOf: PartOf, matrices: readonly WeightMatrix[]): Value => {
+    const part = partOf(matrices, 'scales', 'float32', (outputs) => [outputs]);
+    return weight(`${joinedName(matrices)}.scales`, part);
+  };
+  return {
     // The graph merges equal nodes: projections of one x share its codes.
-    return integerMatmul(quantizeRows(x), this.#codes(matrices), this.#scales(this.#products, matrices));
-  }
-
-  lookUp(tokens: Value, table: WeightTable): Value {
-    const matrix = tableAsMatrix(table);
-    const shared = this.options.sharedTables?.has(table.name) === true;
-    const store = shared ? this.#products : this.#tables;
-    const scales = reshape(gather(this.#scales(store, [matrix]), tokens), [...tokens.shape, 1]); // [...,1]
-    const rows = shared ? this.#columns(tokens, matrix) : gather(this.#rows(matrix), tokens); // [...,width]
-    return mul(cast(rows, 'float32'), scales);
-  }
-
-  /** Rows of the table from the matrix of the head, whose columns they are. */
-  #columns(tokens: Value, matrix: WeightMatrix): Value {
-    const columns = gather(this.#codes([matrix]), tokens, 1); // [width,...]
-    return transpose(columns, [...tokens.shape.map((_, axis) => axis + 1), 0]); // [...,width]
-  }
-
-  #codes(matrices: readonly WeightMatrix[]): Value {
-    const part = this.#products.part(matrices, 'codes', 'int8', (outputs) => [matrices[0].inputs, outputs]);
-    return this.weight(`${joinedName(matrices)}.codes`, part);
-  }
-
-  #rows(matrix: WeightMatrix): Value {
-    const part = this.#tables.part([matrix], 'codes', 'int8', (outputs) => [outputs, matrix.inputs]);
-    return this.weight(`${matrix.name}.codes`, part);
-  }
-
-  #scales(store: MatrixStore, matrices: readonly WeightMatrix[]): Value {
-    const part = store.part(matrices, 'scales', 'float32', (outputs) => [outputs]);
-    return this.weight(`${joinedName(matrices)}.scales`, part);
-  }
+    multiply: (x, matrices) => integerMatmul(quantizeRows(x), columns(matrices), scales(ofColumns, matrices)),
+    lookUp(tokens, table) {
+      const shared = options.sharedTables?.has(table.name) === true;
+      const scale = reshape(gather(scales(shared ? ofColumns : ofRows, [table]), tokens), [...tokens.shape, 1]); // [...,1]
+      if (shared) {
+        // Rows of the table from the matrix of the head, whose columns they are.
+        const found = gather(columns([table]), tokens, 1); // [width,...]
+        const rows = transpose(found, [...tokens.shape.map((_, axis) => axis + 1), 0]); // [...,width]
+        return mul(cast(rows, 'float32'), scale);
+      }
+      const codes = ofRows([table], 'codes', 'int8', (outputs) => [outputs, table.inputs]);
+      return mul(cast(gather(weight(`${table.name}.codes`, codes), tokens), 'float32'), scale);
+    },
+  };
 }
 
 /** Four bits, a scale per block of inputs; the engine quantizes activations per block as well. */
-class BlockParameters extends PlainParameters {
-  readonly #store: MatrixStore;
-  readonly #block: BlockSize;
-
-  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
-    super(graph, reader, options);
+function blockProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
+  /** The smallest block that holds a whole row, at most `block`. */
+  const sizeOf = (inputs: number): BlockSize => {
     const { block = defaultBlock } = options;
-    this.#block = block;
-    this.#store = new MatrixStore(
-      reader,
-      ({ inputs }) => ({ kind: 'blocks', size: fittingBlock(inputs, block) }),
-      options,
-    );
-  }
-
-  multiply(x: Value, matrix: WeightMatrix): Value {
-    return this.multiplyJoined(x, [matrix]);
-  }
-
-  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value {
-    return blockMatmul(x, this.#codes(matrices), this.#scales(matrices));
-  }
-
-  lookUp(tokens: Value, table: WeightTable): Value {
-    const matrix = tableAsMatrix(table);
-    const size = fittingBlock(table.width, this.#block);
-    const padded = blocksPerRow(table.width, size) * size;
-    const found = blockGather(this.#codes([matrix]), this.#scales([matrix]), tokens); // [...,blocks,size]
-    const rows = reshape(found, [...tokens.shape, padded]); // [...,blocks*size]
-    return padded === table.width ? rows : slice(rows, tokens.rank, 0, table.width);
-  }
-
-  #codes(matrices: readonly WeightMatrix[]): Value {
+    return blockSizes.find((size) => size >= inputs && size < block) ?? block;
+  };
+  const part = matrixParts(reader, ({ inputs }) => ({ kind: 'blocks', size: sizeOf(inputs) }), options);
+  const partsOf = (matrices: readonly WeightMatrix[]): [codes: Value, scales: Value] => {
     const [{ inputs }] = matrices;
-    const size = fittingBlock(inputs, this.#block);
-    const shape = (outputs: number): number[] => [outputs, blocksPerRow(inputs, size), size / 2];
-    return this.weight(`${joinedName(matrices)}.codes`, this.#store.part(matrices, 'codes', 'uint8', shape));
-  }
-
-  #scales(matrices: readonly WeightMatrix[]): Value {
-    const [{ inputs }] = matrices;
-    const shape = (outputs: number): number[] => [outputs, blocksPerRow(inputs, fittingBlock(inputs, this.#block))];
-    return this.weight(`${joinedName(matrices)}.scales`, this.#store.part(matrices, 'scales', 'float32', shape));
-  }
+    const size = sizeOf(inputs);
+    const blocks = blocksPerRow(inputs, size);
+    const name = joinedName(matrices);
+    return [
+      weight(
+        `${name}.codes`,
+        part(matrices, 'codes', 'uint8', (outputs) => [outputs, blocks, size / 2]),
+      ),
+      weight(
+        `${name}.scales`,
+        part(matrices, 'scales', 'float32', (outputs) => [outputs, blocks]),
+      ),
+    ];
+  };
+  return {
+    multiply: (x, matrices) => blockMatmul(x, ...partsOf(matrices)),
+    lookUp(tokens, table) {
+      const { inputs } = table;
+      const size = sizeOf(inputs);
+      const padded = blocksPerRow(inputs, size) * size;
+      const found = blockGather(...partsOf([table]), tokens); // [...,blocks,size]
+      const rows = reshape(found, [...tokens.shape, padded]); // [...,blocks*size]
+      return padded === inputs ? rows : slice(rows, tokens.rank, 0, inputs);
+    },
+  };
 }
-
-/** The block size of a matrix: the smallest that holds a whole row, at most `block`. */
-function fittingBlock(inputs: number, block: BlockSize): BlockSize {
-  return blockSizes.find((size) => size >= inputs && size < block) ?? block;
-}
-
-/** Codes of the file where it has them; what has none is float32. */
-class FileParameters extends PlainParameters {
-  readonly #coded: CodedMatrices;
-
-  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
-    super(graph, reader, options);
-    this.#coded = new CodedMatrices(reader, (name, part) => this.weight(name, part));
-  }
-
-  multiply(x: Value, matrix: WeightMatrix): Value | undefined {
-    return this.#coded.multiply(x, [matrix]);
-  }
-
-  multiplyJoined(x: Value, matrices: readonly WeightMatrix[]): Value | undefined {
-    return this.#coded.multiply(x, matrices);
-  }
-
-  lookUp(tokens: Value, table: WeightTable): Value | undefined {
-    return this.#coded.lookUp(tokens, table);
-  }
-}
-
-type SourceClass = new (graph: Graph, reader: WeightReader, options: StoredSourceOptions) => ParameterSource;
-
-const sources: Readonly<Record<MemoryType, SourceClass>> = {
-  stored: FileParameters,
-  f32: PlainParameters,
-  f16: HalfParameters,
-  w8a8: ByteParameters,
-  int4: BlockParameters,
-};

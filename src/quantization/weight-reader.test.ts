@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { StoredParameter } from '../checkpoint/stored-parameter.ts';
 import { float32 } from '../graph/tensor.ts';
 import type { MatrixShape, WeightError } from './encoding.ts';
-import { joinedName, MatrixStore, readerOf } from './weight-reader.ts';
+import { joinedName, matrixParts, readerOf } from './weight-reader.ts';
 
 const matrices: MatrixShape[] = [2, 2, 1].map((outputs, i) => ({
   name: `layer.${'qkv'[i]}_proj.weight`,
@@ -18,11 +18,11 @@ const numbers = matrices.map(({ name, outputs, inputs }, i) => {
 
 describe('a store of matrices', () => {
   const errors: (readonly [string, WeightError])[] = [];
-  const store = new MatrixStore(readerOf(new Map(numbers)), () => ({ kind: 'bytes', layout: 'inputs-first' }), {
+  const partOf = matrixParts(readerOf(new Map(numbers)), () => ({ kind: 'bytes', layout: 'inputs-first' }), {
     onError: (...error) => errors.push(error),
   });
-  const codesOf = (some: readonly MatrixShape[]) => store.part(some, 'codes', 'int8', (outputs) => [3, outputs]);
-  const scalesOf = (some: readonly MatrixShape[]) => store.part(some, 'scales', 'float32', (outputs) => [outputs]);
+  const codesOf = (some: readonly MatrixShape[]) => partOf(some, 'codes', 'int8', (outputs) => [3, outputs]);
+  const scalesOf = (some: readonly MatrixShape[]) => partOf(some, 'scales', 'float32', (outputs) => [outputs]);
 
   it('joins parts along their outputs, columns too, and encodes every matrix once', async () => {
     const codes = codesOf(matrices);
@@ -49,8 +49,8 @@ describe('a store of matrices', () => {
         return [name, { dtype: 'float32', shape, load, isHalf: false, pieces: rows, rows }];
       }),
     );
-    const inPieces = new MatrixStore(readerOf(stored), () => ({ kind: 'bytes', layout: 'inputs-first' }));
-    const codes = inPieces.part(matrices, 'codes', 'int8', (outputs) => [3, outputs]);
+    const inPieces = matrixParts(readerOf(stored), () => ({ kind: 'bytes', layout: 'inputs-first' }));
+    const codes = inPieces(matrices, 'codes', 'int8', (outputs) => [3, outputs]);
     expect((await codes.load()).data).toEqual((await codesOf(matrices).load()).data);
   });
 

@@ -79,80 +79,72 @@ export interface EncodingProcess {
   readonly onError?: (name: string, error: WeightError) => void;
 }
 
+/**
+ * One part of stored matrices, joined along the axis of their outputs; its numbers are made by `load`.
+ * @param shapeOf shape of the part for a number of outputs
+ */
+export type PartOf = (
+  matrices: readonly MatrixShape[],
+  part: string,
+  dtype: DType,
+  shapeOf: (outputs: number) => readonly number[],
+) => DeferredTensor;
+
 /** Makes parts of matrices when they are asked for. The encoded matrices of one product at a time are held, in pieces by outputs. */
-export class MatrixStore {
-  readonly #reader: WeightReader;
-  readonly #encodingOf: (matrix: MatrixShape) => Encoding;
-  readonly #work: EncodingProcess;
-  readonly #held = new Map<string, Promise<readonly EncodedMatrix[]>>();
-  #holder = '';
-
-  constructor(reader: WeightReader, encodingOf: (matrix: MatrixShape) => Encoding, work: EncodingProcess = {}) {
-    this.#reader = reader;
-    this.#encodingOf = encodingOf;
-    this.#work = work;
-  }
-
-  /**
-   * One part of stored matrices, joined along the axis of their outputs; its numbers are made by `load`.
-   * @param shapeOf shape of the part for a number of outputs
-   */
-  part(
-    matrices: readonly MatrixShape[],
-    part: string,
-    dtype: DType,
-    shapeOf: (outputs: number) => readonly number[],
-  ): DeferredTensor {
+export function matrixParts(
+  reader: WeightReader,
+  encodingOf: (matrix: MatrixShape) => Encoding,
+  { threads, onError }: EncodingProcess = {},
+): PartOf {
+  const held = new Map<string, Promise<readonly EncodedMatrix[]>>();
+  let holder = '';
+  const encodeHere = async (matrix: MatrixShape, encoder: MatrixEncoder): Promise<EncodedMatrix> => {
+    const { name, inputs, outputs, layout } = matrix;
+    const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+    return reader.rows !== undefined && (encoder.anyLayout || layout === 'outputs-first')
+      ? await encodePieces(encoder, checked(reader.rows(name), name, shape))
+      : encodeMatrix(encoder, { ...matrix, data: (await readChecked(reader, name, shape)).data });
+  };
+  const encode = async (matrix: MatrixShape): Promise<readonly EncodedMatrix[]> => {
+    const place = matrix.layout === 'outputs-first' ? reader.place?.(matrix.name) : undefined;
+    const encoding = encodingOf(matrix);
+    const encoded =
+      threads !== undefined && place !== undefined
+        ? await threads.encode(matrix, encoding, place)
+        : [await encodeHere(matrix, matrixEncoder(matrix, encoding))];
+    const error = weightError(matrix.name, encoded);
+    onError?.(matrix.name, error);
+    return encoded;
+  };
+  return (matrices, part, dtype, shapeOf) => {
     const shape = shapeOf(matrices.reduce((sum, { outputs }) => sum + outputs, 0));
     const axis = shapeOf(1).findIndex((size, i) => size !== shapeOf(2)[i]);
     return {
       dtype,
       shape,
       load: async () => {
-        const holder = joinedName(matrices);
-        if (holder !== this.#holder) this.#held.clear();
-        this.#holder = holder;
+        const joined = joinedName(matrices);
+        if (joined !== holder) held.clear();
+        holder = joined;
         const made: Tensor[] = [];
         for (const matrix of matrices) {
           const type = { dtype, shape: shapeOf(matrix.outputs) };
-          const stored = await this.#reader.part?.(`${matrix.name}.${part}`, type);
-          if (stored !== undefined) made.push(stored);
-          else for (const { parts } of await this.#encoded(matrix)) made.push(parts[part]);
+          const stored = await reader.part?.(`${matrix.name}.${part}`, type);
+          if (stored !== undefined) {
+            made.push(stored);
+            continue;
+          }
+          const pieces = held.get(matrix.name) ?? encode(matrix);
+          held.set(matrix.name, pieces);
+          for (const { parts } of await pieces) made.push(parts[part]);
         }
-        const joined = joinedTensor(made, axis);
-        if (joined.dtype === dtype && sameShape(joined.shape, shape)) return joined;
-        const type = `${joined.dtype}${formatShape(joined.shape)}`;
-        throw new LinnetError('TENSOR', `"${holder}.${part}" is ${type}, expected ${dtype}${formatShape(shape)}`);
+        const tensor = joinedTensor(made, axis);
+        if (tensor.dtype === dtype && sameShape(tensor.shape, shape)) return tensor;
+        const type = `${tensor.dtype}${formatShape(tensor.shape)}`;
+        throw new LinnetError('TENSOR', `"${joined}.${part}" is ${type}, expected ${dtype}${formatShape(shape)}`);
       },
     };
-  }
-
-  #encoded(matrix: MatrixShape): Promise<readonly EncodedMatrix[]> {
-    const held = this.#held.get(matrix.name) ?? this.#make(matrix);
-    this.#held.set(matrix.name, held);
-    return held;
-  }
-
-  async #make(matrix: MatrixShape): Promise<readonly EncodedMatrix[]> {
-    const { threads, onError } = this.#work;
-    const place = matrix.layout === 'outputs-first' ? this.#reader.place?.(matrix.name) : undefined;
-    const encoding = this.#encodingOf(matrix);
-    const encoded =
-      threads !== undefined && place !== undefined
-        ? await threads.encode(matrix, encoding, place)
-        : [await this.#makeHere(matrix, matrixEncoder(matrix, encoding))];
-    const error = weightError(matrix.name, encoded);
-    onError?.(matrix.name, error);
-    return encoded;
-  }
-
-  async #makeHere(matrix: MatrixShape, encoder: MatrixEncoder): Promise<EncodedMatrix> {
-    const { name, inputs, outputs, layout } = matrix;
-    const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-    return this.#reader.rows !== undefined && (encoder.anyLayout || layout === 'outputs-first')
-      ? await encodePieces(encoder, checked(this.#reader.rows(name), name, shape))
-      : encodeMatrix(encoder, { ...matrix, data: (await readChecked(this.#reader, name, shape)).data });
-  }
+  };
 }
 
 /** The name of matrices that are stored as one: "layers.0.mlp.gate_proj.weight+up_proj.weight". */
